@@ -1,0 +1,28 @@
+"""Stage 2: encode every sample, fit Gaussian mixtures in latent space; results in <run>/GMM.
+
+    python GMM_centroids.py                                       settings from config.ini
+    python GMM_centroids.py run.name=rutford data.file=x.h5       with other settings
+    torchrun --standalone --nproc_per_node=4 GMM_centroids.py     with four processes
+
+Interrupted, it goes on where it stopped when the same command is run again.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from RISCluster.cli import stage_main
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Command line of this stage; the exit code."""
+
+    def load():
+        from RISCluster.stages.gmm import run_gmm
+
+        return run_gmm
+
+    return stage_main(__doc__, load, words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

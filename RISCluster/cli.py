@@ -1,0 +1,64 @@
+"""What the scripts have in common: arguments, errors as one line, exit codes.
+
+Exit codes: 0 done; 2 bad input or settings; 130 and 143 stopped by SIGINT and SIGTERM with the
+state saved. Only light modules are imported here, so that ``--help`` is quick.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from .config import Settings, load_settings
+from .errors import RISClusterError
+
+
+def stage_main(
+    description: str, load: Callable[[], Callable[[Settings], None]], words: Sequence[str] | None
+) -> int:
+    """Run one stage from the command line.
+
+    Parameters
+    ----------
+    description : str
+        What ``--help`` says.
+    load : callable
+        Gives the stage's function; called after the settings were found to be good.
+    words : sequence of str or None
+        Arguments; None takes those of the process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", default="config.ini", metavar="FILE", help="settings file")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="section.key=value",
+        help="settings that replace those of the file, as run.name=rutford aec.lr=1e-4",
+    )
+    arguments = parser.parse_intermixed_args(words)
+    return guarded(lambda: load()(load_settings(arguments.config, arguments.settings)))
+
+
+def guarded(work: Callable[[], object]) -> int:
+    """Do the work; an error made for users becomes one line on stderr and an exit code."""
+    try:
+        work()
+    except RISClusterError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; what was saved before is intact", file=sys.stderr)
+        return 130
+    except MemoryError:
+        print(
+            "MemoryError: not enough memory; set data.loadmode = disk or a smaller batch_size",
+            file=sys.stderr,
+        )
+        return 2
+    return 0

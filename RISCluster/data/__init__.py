@@ -1,0 +1,1 @@
+"""Layouts of files, transforms, split, batches, and the synthetic set."""

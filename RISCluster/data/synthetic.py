@@ -1,0 +1,266 @@
+"""Synthetic seismic spectrograms of eight known classes.
+
+The traces are made in the time domain and cut into spectrograms with the parameters of
+Jenkins et al. (2021): 4 s at 50 Hz, Kaiser window of 0.4 s (beta 5.7), overlap 0.9, NFFT 256,
+linear power, 3 to 20 Hz, which gives 87 frequency bins and 100 time bins.
+
+Letters: N traces, L samples a trace, F frequency bins, T time bins.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+SAMPLING_RATE = 50.0  # Hz
+WINDOW = 20  # samples, 0.4 s
+HOP = 2  # samples, overlap 0.9
+NFFT = 256
+BINS = slice(16, 103)  # 3.125 to 19.92 Hz
+N_TIMES = 100
+TRACE_LENGTH = HOP * (N_TIMES - 1) + WINDOW  # 218 samples
+
+CLASS_NAMES = (
+    "impulsive burst",
+    "narrow-band tremor",
+    "harmonic tremor",
+    "gliding tremor",
+    "dispersive arrival",
+    "emergent event",
+    "double event",
+    "noise",
+)
+STATIONS = tuple(f"SY.DEMO{number}..HHZ" for number in range(1, 7))
+YEAR_START = np.datetime64("2016-01-01T00:00:00", "us")
+
+# Share of each class per season (rows as CLASS_NAMES; summer, autumn, winter, spring): bursts by
+# thermal cracking in winter, tremor in the melt season, so that a catalogue has something to show.
+SEASONS = np.array(
+    [
+        [0.5, 1.0, 2.0, 1.0],
+        [2.0, 1.0, 0.5, 1.0],
+        [1.5, 1.0, 0.7, 1.0],
+        [1.0, 1.0, 1.0, 1.0],
+        [0.6, 1.2, 1.4, 0.8],
+        [1.8, 0.8, 0.4, 1.2],
+        [0.8, 1.0, 1.4, 1.0],
+        [1.0, 1.0, 1.0, 1.0],
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """Spectrograms with everything that the `samples` layout can hold.
+
+    Attributes
+    ----------
+    spectrogram : ndarray, (N, F, T), float32
+        Linear power, arbitrary units.
+    frequency, time : ndarray, (F,) Hz and (T,) s
+        Centres of the bins.
+    starttime : ndarray, (N,), datetime64[us], UTC
+    trace_id : list of str
+        ``NET.STA.LOC.CHA`` of each sample.
+    labels : ndarray, (N,), int64
+        Class of each sample, an index into `CLASS_NAMES`.
+    """
+
+    spectrogram: np.ndarray
+    frequency: np.ndarray
+    time: np.ndarray
+    starttime: np.ndarray
+    trace_id: list[str]
+    labels: np.ndarray
+
+
+def make_synthetic_set(
+    n_samples: int, snr_db: float, seed: int, imbalance: float = 1.0
+) -> SyntheticSet:
+    """Draw a synthetic set.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of spectrograms.
+    snr_db : float
+        Median power of the events over that of the background between 3 and 20 Hz, in dB; each
+        event varies by 3 dB (standard deviation) about it.
+    seed : int
+        The same seed gives the same set.
+    imbalance : float
+        Ratio of the most to the least frequent class; 1 is balanced.
+
+    Returns
+    -------
+    SyntheticSet
+    """
+    rng = np.random.default_rng(seed)
+    share = np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES))
+    labels = _draw_labels(rng, n_samples, share)
+    traces = np.empty((n_samples, TRACE_LENGTH))
+    for label, make in enumerate(_SOURCES):
+        members = np.flatnonzero(labels == label)
+        traces[members] = _with_background(rng, make(rng, members.size), snr_db)
+    seconds, stations = _draw_catalogue(rng, labels)
+    order = np.argsort(seconds, kind="stable")
+    return SyntheticSet(
+        spectrogram=spectrogram(traces[order]),
+        frequency=np.fft.rfftfreq(NFFT, 1 / SAMPLING_RATE)[BINS],
+        time=(np.arange(N_TIMES) * HOP + WINDOW / 2) / SAMPLING_RATE,
+        starttime=YEAR_START + (seconds[order] * 1e6).astype("timedelta64[us]"),
+        trace_id=[STATIONS[station] for station in stations[order]],
+        labels=labels[order],
+    )
+
+
+def spectrogram(traces: np.ndarray, block: int = 512) -> np.ndarray:
+    """Short-time power spectra with the parameters of Jenkins et al. (2021).
+
+    Parameters
+    ----------
+    traces : ndarray, (N, L)
+        L is `TRACE_LENGTH`.
+    block : int
+        Traces transformed at a time, which bounds the memory.
+
+    Returns
+    -------
+    ndarray, (N, F, T), float32
+    """
+    taper = np.kaiser(WINDOW, 5.7)
+    frames = np.lib.stride_tricks.sliding_window_view(traces, WINDOW, axis=1)[:, ::HOP]
+    power = np.empty((len(traces), BINS.stop - BINS.start, N_TIMES), dtype=np.float32)
+    for start in range(0, len(traces), block):
+        spectra = np.fft.rfft(frames[start : start + block] * taper, NFFT, axis=2)[:, :, BINS]
+        power[start : start + block] = (np.abs(spectra) ** 2).transpose(0, 2, 1)
+    return power
+
+
+def _draw_labels(rng: np.random.Generator, n_samples: int, share: np.ndarray) -> np.ndarray:
+    counts = np.floor(n_samples * share / share.sum()).astype(int)
+    counts[: n_samples - counts.sum()] += 1
+    return rng.permutation(np.repeat(np.arange(len(share)), counts))
+
+
+def _draw_catalogue(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds since the start of the year, and the index of the station, of each sample."""
+    weights = SEASONS[labels] / SEASONS[labels].sum(axis=1, keepdims=True)
+    season = (rng.random((labels.size, 1)) > np.cumsum(weights, axis=1)).sum(axis=1)
+    quarter = 366 / 4 * 86400
+    seconds = np.round((season + rng.random(labels.size)) * quarter, 2)
+    # Each class is heard best at a station of its own.
+    favourite = rng.random(labels.size) < 0.4
+    station = np.where(
+        favourite, labels % len(STATIONS), rng.integers(0, len(STATIONS), labels.size)
+    )
+    return seconds, station
+
+
+# ---- sources: (generator, n) -> (n, L) traces, not normalised -----------------------------------
+
+_T = np.arange(TRACE_LENGTH) / SAMPLING_RATE  # s
+_MIDDLE = _T[-1] / 2
+
+
+def _uniform(rng: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
+    return rng.uniform(low, high, (n, 1))
+
+
+def _band_noise(rng: np.random.Generator, centre: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Gaussian noise with a Gaussian pass band; centre and standard deviation in Hz, (n, 1)."""
+    spectrum = np.fft.rfft(rng.standard_normal((len(centre), TRACE_LENGTH)), axis=1)
+    frequency = np.fft.rfftfreq(TRACE_LENGTH, 1 / SAMPLING_RATE)
+    spectrum *= np.exp(-0.5 * ((frequency - centre) / width) ** 2)
+    return np.fft.irfft(spectrum, TRACE_LENGTH, axis=1)
+
+
+def _decay(onset: np.ndarray, rise: np.ndarray, fall: np.ndarray) -> np.ndarray:
+    """Envelope that starts at `onset`, rises within `rise` and decays with `fall`, all in s."""
+    since = np.maximum(_T - onset, 0.0)
+    return (1.0 - np.exp(-since / rise)) * np.exp(-since / fall)
+
+
+def _burst(rng, n):
+    onset = _MIDDLE + _uniform(rng, n, -0.3, 0.1)
+    noise = _band_noise(rng, _uniform(rng, n, 9, 13), _uniform(rng, n, 4, 6))
+    return noise * _decay(onset, np.full((n, 1), 0.02), _uniform(rng, n, 0.15, 0.3))
+
+
+def _narrow_tremor(rng, n):
+    noise = _band_noise(rng, _uniform(rng, n, 10, 13), _uniform(rng, n, 0.5, 0.9))
+    return noise * (1 + 0.3 * np.sin(2 * np.pi * (0.4 * _T + _uniform(rng, n, 0, 1))))
+
+
+def _harmonic_tremor(rng, n):
+    fundamental = _uniform(rng, n, 5.4, 6.2)
+    trace = np.zeros((n, TRACE_LENGTH))
+    for overtone in range(1, 4):
+        phase = _uniform(rng, n, 0, 1)
+        strength = _uniform(rng, n, 0.7, 1.3) / overtone**0.5
+        trace += strength * np.sin(2 * np.pi * (overtone * fundamental * _T + phase))
+    return trace
+
+
+def _gliding(rng, n):
+    first, last = _uniform(rng, n, 5, 7), _uniform(rng, n, 14, 18)
+    phase = first * _T + (last - first) * _T**2 / (2 * _T[-1]) + _uniform(rng, n, 0, 1)
+    return np.sin(2 * np.pi * phase)
+
+
+def _dispersive(rng, n):
+    # High frequencies arrive first; what arrives later is lower and longer.
+    onset = _MIDDLE + _uniform(rng, n, -1.0, -0.6)
+    since = np.maximum(_T - onset, 0.0)
+    low, spread, scale = (
+        _uniform(rng, n, 3.5, 4.5),
+        _uniform(rng, n, 14, 17),
+        _uniform(rng, n, 0.5, 0.7),
+    )
+    phase = low * since + spread * scale * (1.0 - np.exp(-since / scale))
+    envelope = _decay(onset, np.full((n, 1), 0.1), _uniform(rng, n, 0.9, 1.4))
+    return np.sin(2 * np.pi * (phase + _uniform(rng, n, 0, 1))) * envelope
+
+
+def _emergent(rng, n):
+    noise = _band_noise(rng, _uniform(rng, n, 4.5, 6.0), _uniform(rng, n, 1.0, 1.6))
+    peak, length = _MIDDLE + _uniform(rng, n, -0.3, 0.3), _uniform(rng, n, 0.55, 0.8)
+    return noise * np.exp(-0.5 * ((_T - peak) / length) ** 2)
+
+
+def _double(rng, n):
+    first = _MIDDLE + _uniform(rng, n, -0.9, -0.6)
+    second = first + _uniform(rng, n, 1.2, 1.6)
+    fall = _uniform(rng, n, 0.12, 0.2)
+    early = _band_noise(rng, _uniform(rng, n, 11, 14), _uniform(rng, n, 3, 5))
+    late = _band_noise(rng, _uniform(rng, n, 7, 9), _uniform(rng, n, 3, 5))
+    rise = np.full((n, 1), 0.02)
+    return 0.8 * early * _decay(first, rise, fall) + late * _decay(second, rise, 1.3 * fall)
+
+
+def _noise(rng, n):
+    return np.zeros((n, TRACE_LENGTH))
+
+
+_SOURCES: tuple[Callable[[np.random.Generator, int], np.ndarray], ...] = (
+    _burst,
+    _narrow_tremor,
+    _harmonic_tremor,
+    _gliding,
+    _dispersive,
+    _emergent,
+    _double,
+    _noise,
+)
+
+
+def _with_background(rng: np.random.Generator, events: np.ndarray, snr_db: float) -> np.ndarray:
+    """Add coloured background, `snr_db` below the mean power of the event."""
+    n = len(events)
+    background = _band_noise(rng, np.full((n, 1), 2.0), np.full((n, 1), 9.0))
+    background /= background.std(axis=1, keepdims=True) + 1e-300
+    amplitude = 10 ** ((snr_db + 3.0 * rng.standard_normal((n, 1))) / 20)
+    strength = np.sqrt(np.mean(events**2, axis=1, keepdims=True))
+    scaled = np.divide(events, strength, out=np.zeros_like(events), where=strength > 0)
+    gain = 10 ** rng.normal(0.0, 0.5, (n, 1))  # distance to the station
+    return gain * (amplitude * scaled + background)

@@ -1,0 +1,118 @@
+"""What is done to a spectrogram before the network sees it; whole batches, on any device.
+
+Letters: N spectrograms, F frequency bins, T time bins. Each sample is treated by itself, so the
+result does not depend on what else is in the batch.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import DataError
+
+LOG_DECADES = 4.0  # kept below a sample's maximum; 40 dB of power
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to samples, in this order; kept with the network that was trained on them.
+
+    Attributes
+    ----------
+    amplitude : {"linear", "sqrt", "log"}
+    transform : {"none", "sample_normalization", "sample_norm_cent", "vec_norm"}
+    mean : Tensor, (F, T), or None
+        Mean spectrogram of the training set, which is removed.
+    scale : float
+        Standard deviation about it over samples and bins, which is divided by.
+    """
+
+    amplitude: str
+    transform: str
+    mean: torch.Tensor | None = None
+    scale: float = 1.0
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Samples as the network sees them.
+
+        Parameters
+        ----------
+        x : Tensor, (N, F, T), float32
+            Usable samples: finite, not all zero.
+
+        Returns
+        -------
+        Tensor, (N, F, T), float32
+        """
+        return self.standardize(_TRANSFORMS[self.transform](_AMPLITUDES[self.amplitude](x)))
+
+    def standardize(self, x: torch.Tensor) -> torch.Tensor:
+        """The last step alone: mean and scale, of (..., F, T)."""
+        return x if self.mean is None else (x - self.mean.to(x.device)) / self.scale
+
+    def undo_standardize(self, x: torch.Tensor) -> torch.Tensor:
+        """From the network's units back to those after the transform."""
+        return x if self.mean is None else x * self.scale + self.mean.to(x.device)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Values that a checkpoint may hold; `Preparation(**values)` takes them back."""
+        return {
+            "amplitude": self.amplitude,
+            "transform": self.transform,
+            "mean": self.mean,
+            "scale": self.scale,
+        }
+
+
+def check_sign(x: torch.Tensor, index: np.ndarray, amplitude: str, path: str) -> None:
+    """Refuse negative values where a root or a logarithm is asked for.
+
+    Raises
+    ------
+    DataError
+        Names the first sample with a negative value.
+    """
+    if amplitude == "linear" or not len(x):
+        return
+    negative = (x.flatten(1).amin(1) < 0).cpu().numpy()
+    if negative.any():
+        raise DataError(
+            f"{path}: sample {index[negative][0]} has negative values, as decibels have; "
+            f"[data] amplitude = {amplitude} needs power or magnitude; set amplitude = linear"
+        )
+
+
+def _column(x: torch.Tensor) -> torch.Tensor:
+    return x.view(-1, 1, 1)
+
+
+def _peak(x: torch.Tensor) -> torch.Tensor:
+    """Largest absolute value of each sample, (N, 1, 1); 1 where a sample is all zero."""
+    peak = x.flatten(1).abs().amax(1)
+    return _column(torch.where(peak > 0, peak, torch.ones_like(peak)))
+
+
+def _log(x: torch.Tensor) -> torch.Tensor:
+    return (x / _peak(x)).clamp_min(10.0**-LOG_DECADES).log10() + LOG_DECADES
+
+
+def _centre(x: torch.Tensor) -> torch.Tensor:
+    scaled = x / _peak(x)  # first, so that no sum overflows
+    return scaled - _column(scaled.flatten(1).mean(1))
+
+
+def _unit_norm(x: torch.Tensor) -> torch.Tensor:
+    scaled = x / _peak(x)  # first, so that no square over- or underflows
+    norm = scaled.flatten(1).norm(dim=1)
+    return scaled / _column(torch.where(norm > 0, norm, torch.ones_like(norm)))
+
+
+_AMPLITUDES = {"linear": lambda x: x, "sqrt": torch.sqrt, "log": _log}
+_TRANSFORMS = {
+    "none": lambda x: x,
+    "sample_normalization": lambda x: x / _peak(x),
+    "sample_norm_cent": _centre,
+    "vec_norm": _unit_norm,
+}

@@ -1,0 +1,139 @@
+"""Every question about ranks: start, reduce, gather in order.
+
+One code path with and without ``torchrun``: a single process is a world of one, for which each
+function here returns its input.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from .errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among those that work on a stage together.
+
+    Attributes
+    ----------
+    rank, world : int
+        Number of this process and of all.
+    device : torch.device
+        Where this process computes.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and messages."""
+        return self.rank == 0
+
+    def share(self, batch: torch.Tensor) -> torch.Tensor:
+        """Rows of a global batch for this rank: every `world`-th, so that shares differ by one."""
+        return batch[self.rank :: self.world] if self.world > 1 else batch
+
+    def span(self, n: int) -> tuple[int, int]:
+        """Contiguous part for this rank of 0 to `n`."""
+        return n * self.rank // self.world, n * (self.rank + 1) // self.world
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Sum over ranks, in place."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Sum the gradients over ranks, as one flat message."""
+        if self.world == 1:
+            return
+        held = [parameter for parameter in parameters if parameter.requires_grad]
+        for parameter in held:
+            if parameter.grad is None:  # a rank whose share of the last batch is empty
+                parameter.grad = torch.zeros_like(parameter)
+        flat = torch.cat([parameter.grad.reshape(-1) for parameter in held])
+        dist.all_reduce(flat)
+        for parameter, part in zip(held, flat.split([p.numel() for p in held]), strict=True):
+            parameter.grad.copy_(part.view_as(parameter))
+
+    def gather(self, part: np.ndarray) -> np.ndarray:
+        """Parts of all ranks, one after the other in the order of ranks, on every rank."""
+        if self.world == 1:
+            return part
+        parts: list[Any] = [None] * self.world
+        dist.all_gather_object(parts, part)
+        return np.concatenate(parts)
+
+    def from_first(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up on any rank."""
+        if self.world == 1:
+            return flag
+        return bool(self.sum(torch.tensor([float(flag)], device=self.device)).item())
+
+    def wait(self) -> None:
+        """Return when every rank has come here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def choose_device(setting: str, local_rank: int = 0) -> torch.device:
+    """Device for the setting ``run.device``.
+
+    Raises
+    ------
+    SettingsError
+        A GPU is asked for that is not there.
+    """
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if setting == "cpu" or (setting == "auto" and not found):
+        return torch.device("cpu")
+    number = int(setting.partition(":")[2] or local_rank)
+    if number >= found:
+        raise SettingsError(
+            f"[run] device = {setting}: PyTorch sees {found} GPU(s)"
+            + (f", numbered from 0 to {found - 1}" if found else "")
+            + "; allowed: auto, cpu"
+            + (", cuda, or one of those" if found else "")
+        )
+    return torch.device("cuda", number)
+
+
+@contextmanager
+def start_ranks(device_setting: str) -> Iterator[Ranks]:
+    """Join the other processes that ``torchrun`` started, if it did.
+
+    NCCL between GPUs, gloo between CPUs. A rank that ends with an error ends the others, because
+    ``torchrun`` stops them.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    device = choose_device(device_setting, int(os.environ.get("LOCAL_RANK", "0")))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if world == 1:
+        yield Ranks(0, 1, device)
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    # Long, because the other ranks wait while rank 0 fits mixtures or labels a large file.
+    dist.init_process_group(backend, timeout=timedelta(days=7))
+    try:
+        yield Ranks(dist.get_rank(), world, device)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,1 @@
+"""Networks, and the mathematics of clustering in their latent space."""

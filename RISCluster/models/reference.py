@@ -1,0 +1,82 @@
+"""State files of the reference implementation, converted by name.
+
+Its keys are those of this package but for the centroids, ``clustering.weights`` there and
+``clustering.centroids`` here; files of a data-parallel run carry ``module.`` in front.
+"""
+
+from pathlib import Path
+
+import torch
+
+from ..errors import CheckpointError
+from .networks import AEC, DEC, ClusteringLayer, NetworkShape
+
+CENTROIDS = "clustering.weights"
+
+
+def load_reference(
+    path: str | Path, n_frequencies: int = 87, n_times: int = 100
+) -> tuple[AEC | DEC, NetworkShape]:
+    """Network with the weights of a state file that the reference implementation wrote.
+
+    Parameters
+    ----------
+    path : path
+        File of a state dict, of its autoencoder or of its DEC model.
+    n_frequencies, n_times : int
+        Size of the spectrograms it was trained on.
+
+    Returns
+    -------
+    AEC or DEC
+        DEC where the file has centroids. The latent layer has the paper's ReLU.
+    NetworkShape
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, or holds other parameters than that network's; they are named.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except Exception as error:  # torch raises many kinds for damaged or hostile bytes
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CheckpointError(f"{path}: not a torch file of tensors: {reason}") from None
+    state = {name.removeprefix("module."): value for name, value in dict(state).items()}
+    linear = state.get("encoder.encoder.11.weight")
+    if linear is None:
+        raise CheckpointError(
+            f"{path}: has no encoder.encoder.11.weight, so it is not a state file of the "
+            f"reference's network; it has {', '.join(list(state)[:5]) or 'nothing'}"
+        )
+    shape = NetworkShape(n_frequencies, n_times, linear.shape[0], "relu")
+    model: AEC | DEC = AEC(shape)
+    if CENTROIDS in state:
+        state["clustering.centroids"] = state.pop(CENTROIDS)
+        state["clustering.scale"] = torch.tensor(1.0)
+        model = DEC(model, ClusteringLayer(state["clustering.centroids"]))
+    load_weights(model, state, str(path))
+    return model, shape
+
+
+def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str) -> None:
+    """Load every parameter, or say which are missing, too many or of another shape.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    own = model.state_dict()
+    wrong = [f"{name} is missing" for name in own if name not in state]
+    wrong += [f"{name} is not of this network" for name in state if name not in own]
+    wrong += [
+        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise CheckpointError(f"{place}: from another network: {'; '.join(wrong[:3])}{more}")
+    model.load_state_dict(state)

@@ -1,0 +1,245 @@
+"""The run folder: which stages are there, made from what, and whether they may be used.
+
+A run is ``<folder>/<name>`` with a folder a stage. Each stage's ``provenance.json`` holds what it
+depends on (settings, data, the stage before it) and, once it is complete, the checksums of its
+results. That file alone decides whether a stage is new, unfinished, done or out of date.
+"""
+
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import CheckpointError, RunError
+from .files import read_json, sha256, write_json, write_text
+
+STAGES = ("AEC", "GMM", "DEC")
+SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """The folder of one stage of a run.
+
+    Attributes
+    ----------
+    run_folder : Path
+    name : {"AEC", "GMM", "DEC"}
+    part : str
+        Folder inside the stage for one combination of a sweep; empty for the stage itself.
+    """
+
+    run_folder: Path
+    name: str
+    part: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where the stage's files are."""
+        return self.run_folder / self.name / self.part if self.part else self.run_folder / self.name
+
+    @property
+    def figures(self) -> Path:
+        """Where the run's figures are."""
+        return self.run_folder / "figures"
+
+    @property
+    def script(self) -> str:
+        """The script that makes this stage."""
+        return SCRIPTS[self.name]
+
+    def provenance(self) -> dict[str, Any] | None:
+        """What the stage was made from, or None where it never started."""
+        path = self.path / PROVENANCE
+        return read_json(path) if path.exists() else None
+
+    # ---- starting and ending ----
+
+    def begin(self, depends: dict[str, Any], settings_ini: str) -> str:
+        """Make the folder ready for a stage that depends on `depends`.
+
+        A folder made from something else is kept under a dated name, with its figures.
+
+        Parameters
+        ----------
+        depends : dict
+            JSON values by name; two runs of the stage with equal ones give equal results.
+        settings_ini : str
+            The settings as resolved, kept beside the results.
+
+        Returns
+        -------
+        str
+            ``done``, ``resume``, ``new``, or ``new: <what differs and where the old one is>``.
+        """
+        said = "new"
+        before = self.provenance()
+        if before is not None:
+            changes = differences(before.get("depends", {}), depends)
+            if not changes:
+                return self._settle(before)
+            kept = self._set_aside()
+            said = f"new: {'; '.join(changes)}; what was there is kept in {kept}"
+        elif self.path.exists() and any(self.path.iterdir()):
+            said = f"new: what was there is kept in {self._set_aside()}"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: the run folder can't be made: {error.strerror or error}; set "
+                "run.folder to a place that can be written"
+            ) from None
+        write_text(self.path / "config.ini", settings_ini)
+        write_json(
+            self.path / PROVENANCE, {"stage": self.name, "status": "unfinished"} | _now(depends)
+        )
+        return said
+
+    def _settle(self, before: dict[str, Any]) -> str:
+        if before.get("status") != "complete":
+            return "resume"
+        missing = [name for name in before["results"] if not (self.path / name).exists()]
+        return "resume" if missing else "done"
+
+    def complete(self, results: list[str], notes: dict[str, Any]) -> None:
+        """Mark the stage as complete, with the checksums of `results` (names of files)."""
+        provenance = self.provenance() or {}
+        provenance["status"] = "complete"
+        provenance["ended"] = _timestamp()
+        provenance["results"] = {name: sha256(self.path / name) for name in results}
+        write_json(self.path / PROVENANCE, provenance | notes)
+
+    def _set_aside(self) -> Path:
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+        kept = self.path.with_name(f"{self.path.name}_{stamp}")
+        number = 1
+        while kept.exists():
+            number += 1
+            kept = self.path.with_name(f"{self.path.name}_{stamp}_{number}")
+        try:
+            self.path.rename(kept)
+            if not self.part:
+                for figure in self.figures.glob(f"{self.name}_*"):
+                    (kept / "figures").mkdir(exist_ok=True)
+                    shutil.move(figure, kept / "figures" / figure.name)
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: holds results of other settings and can't be renamed: "
+                f"{error.strerror or error}; nothing was changed"
+            ) from None
+        return kept
+
+    # ---- being read by a later stage ----
+
+    def require_complete(self) -> dict[str, Any]:
+        """Provenance of a complete stage whose results are as they were written.
+
+        Raises
+        ------
+        RunError
+            The stage is missing or unfinished.
+        CheckpointError
+            A result is missing or was changed since.
+        """
+        provenance = self.provenance()
+        if provenance is None:
+            raise RunError(f"{self.path}: there is no {self.name} stage; run {self.script} first")
+        if provenance.get("status") != "complete":
+            raise RunError(
+                f"{self.path}: the {self.name} stage is unfinished; run {self.script} again, it "
+                "goes on where it stopped"
+            )
+        for name, checksum in provenance["results"].items():
+            path = self.path / name
+            if not path.exists() or sha256(path) != checksum:
+                what = "has changed since it was written" if path.exists() else "is missing"
+                raise CheckpointError(
+                    f"{path}: {what}; delete {self.path} and run {self.script} again"
+                )
+        return provenance
+
+    def require_match(self, expected: dict[str, Any]) -> dict[str, Any]:
+        """`require_complete`, and made from `expected` (a part of what it depends on).
+
+        Raises
+        ------
+        RunError
+            Something differs; the message names it with both values.
+        """
+        provenance = self.require_complete()
+        depends = {key: provenance["depends"].get(key) for key in expected}
+        changes = differences(depends, expected)
+        if changes:
+            raise RunError(
+                f"{self.path}: the {self.name} stage was made otherwise than now asked: "
+                f"{'; '.join(changes)}; run {self.script} again, or take the settings back"
+            )
+        return provenance
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two sets of dependencies, a phrase each."""
+    phrases = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if old != new:
+            phrases.append(f"{key} was {_show(old)}, is {_show(new)}")
+    return phrases
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "not there" if value is None else str(value)
+
+
+# ---- provenance ---------------------------------------------------------------------------------
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _now(depends: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "depends": depends,
+        "started": _timestamp(),
+        "command": sys.argv,
+        "git": _git_state(),
+        "machine": {"platform": platform.platform(), "python": platform.python_version()},
+        "versions": {"RISCluster": __version__} | _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _git_state() -> str:
+    """Commit of the checkout this package runs from, with ``+changes`` where it was edited."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return "not a checkout"
+    try:
+        answers = [
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10
+            ).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+        ]
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return answers[0] + ("+changes" if answers[1] else "") if answers[0] else "unknown"

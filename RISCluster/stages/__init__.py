@@ -1,0 +1,1 @@
+"""The three stages: each opens the run, runs its loop, scores, writes and draws."""

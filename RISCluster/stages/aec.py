@@ -1,0 +1,221 @@
+"""The AEC stage: pretrain the autoencoder, for every combination of a sweep."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..config import Settings
+from ..data.loading import mean_and_deviation
+from ..data.split import draw_split
+from ..data.transforms import Preparation
+from ..errors import DataError
+from ..files import read_json, save_checkpoint, write_csv
+from ..models.networks import AEC, NetworkShape, initialise, n_parameters
+from ..progress import log
+from ..run import StageFolder
+from ..training.aec import PLATEAU, AecTrainer
+from ..training.encode import encode, mean_squared_error
+from ..training.engine import HISTORY, STATE, Context
+from .session import METRICS, MODEL, SPLIT, Session, draw, finish, model_content, open_session
+
+SWEEP = "sweep.csv"
+
+
+def run_aec(settings: Settings) -> None:
+    """Pretrain the autoencoder and write ``AEC/`` of the run.
+
+    Parameters
+    ----------
+    settings : Settings
+        Lists in [aec] are a sweep: each combination is trained in a folder of its own, and the
+        one with the lowest validation loss becomes the stage's result.
+
+    Raises
+    ------
+    RISClusterError
+        Bad data or settings, an unusable run folder, or a request to stop.
+    """
+    with open_session(settings) as session:
+        stage = session.stage("AEC")
+        depends = session.data_key | settings.affecting("aec", "network", "result")
+        depends["run.precision"] = session.precision
+        said = session.on_first(lambda: stage.begin(depends, settings.as_ini()))
+        if said == "done":
+            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
+            return
+        log.info(f"{stage.path}: {said}")
+        samples = _Prepared(session)
+        combinations = settings.sweep("aec")
+        if len(combinations) == 1:
+            _train(session, combinations[0][1], stage, samples)
+        else:
+            _sweep(session, combinations, stage, samples, depends)
+        session.ranks.wait()
+
+
+class _Prepared:
+    """The samples of the AEC stage: loaded, split, standardised."""
+
+    def __init__(self, session: Session):
+        data, file = session.settings.data, session.file
+        split = draw_split(
+            file.n_samples, data.train_samples, data.validation_fraction, session.settings.run.seed
+        )
+        self.preparation = Preparation(data.amplitude, data.transform)
+        loaded, unusable = session.load(session.reader(self.preparation), split.both)
+        self.split = split.without(unusable)
+        if not len(self.split.train) or not len(self.split.validation):
+            raise DataError(
+                f"{file.path}: only {len(self.split.both)} usable samples were drawn; training and "
+                "validation need one each"
+            )
+        self.train = loaded.take(self.split.train)
+        self.validation = loaded.take(self.split.validation)
+        mean, deviation = mean_and_deviation(self.train)
+        if deviation == 0:
+            raise DataError(
+                f"{file.path}: all {len(self.train)} training samples are the same after "
+                f"amplitude = {data.amplitude} and transform = {data.transform}; there is nothing "
+                "to cluster"
+            )
+        self.variance = deviation**2
+        if data.standardize:
+            self.preparation = Preparation(data.amplitude, data.transform, mean, deviation)
+            loaded.standardize(self.preparation)
+            self.train, self.validation = (
+                loaded.take(self.split.train),
+                loaded.take(self.split.validation),
+            )
+            self.variance = 1.0
+
+
+def _train(session: Session, settings: Settings, stage: StageFolder, samples: _Prepared) -> None:
+    """Train one combination and write its folder."""
+    torch.manual_seed(settings.run.seed)
+    file, ranks = session.file, session.ranks
+    shape = NetworkShape(
+        file.n_frequencies, file.n_times, settings.aec.n_features, settings.aec.latent_activation
+    )
+    model = AEC(shape)
+    initialise(model, settings.run.seed)
+    model.to(ranks.device)
+    log.info(
+        f"training {n_parameters(model):,} parameters on {len(samples.train):,} samples, "
+        f"validating on {len(samples.validation):,}; the mean spectrogram has mse "
+        f"{samples.variance:.4g}"
+    )
+    if ranks.is_first:
+        samples.split.save(stage.path / SPLIT)
+    context = Context(
+        stage.path,
+        ranks,
+        session.stop,
+        settings.run.seed,
+        session.precision,
+        settings.run.tensorboard,
+    )
+    trainer = AecTrainer(
+        model, samples.train, samples.validation, settings.aec, context, samples.variance
+    )
+    trainer.run()
+    log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
+    model.load_state_dict(trainer.best_weights)
+    train_mse = mean_squared_error(model, samples.train, ranks)
+    latents = encode(model.encoder, samples.validation, ranks, what="")
+    if ranks.is_first:
+        dead = _warn_of_failure(latents, trainer.best, samples.variance)
+        content = model_content(model, samples.preparation, samples.variance, session.fingerprint)
+        save_checkpoint(stage.path / MODEL, "AEC model", content)
+        metrics = _metrics(session, trainer, samples, train_mse, dead)
+        finish(stage, [MODEL, STATE, HISTORY, SPLIT], metrics, session)
+        draw(
+            settings.run.figures,
+            lambda: _figures(session, model, samples, stage),
+        )
+
+
+def _metrics(
+    session: Session, trainer: AecTrainer, samples: _Prepared, train_mse: float, dead: list[int]
+) -> dict[str, Any]:
+    history = np.genfromtxt(trainer.context.folder / HISTORY, delimiter=",", names=True, ndmin=1)
+    return {
+        "n_samples": session.file.n_samples,
+        "n_train": len(samples.train),
+        "n_validation": len(samples.validation),
+        "n_unusable_drawn": len(samples.split.unusable),
+        "epochs": trainer.epoch,
+        "mse": train_mse,
+        "validation_mse": trainer.best,
+        "mse_of_mean_spectrogram": samples.variance,
+        "dead_features": dead,
+        "samples_per_second": float(np.median(history["samples_per_second"])),
+    }
+
+
+def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[int]:
+    """Say if the network learnt nothing or latent features are constant; the dead features."""
+    if best > (1 - PLATEAU) * variance:
+        log.warning(
+            f"the autoencoder has learnt no more than the mean spectrogram (validation mse "
+            f"{best:.4g}, mean spectrogram {variance:.4g}): its latents mean little; try "
+            "data.standardize = yes, data.amplitude = sqrt, another seed or more samples"
+        )
+    spread = latents.std(axis=0)
+    dead = np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist()
+    if dead:
+        log.warning(
+            f"{len(dead)} of {latents.shape[1]} latent features are dead (the same for every "
+            f"sample): {', '.join(map(str, dead))}; set aec.latent_activation = linear"
+        )
+    return dead
+
+
+def _sweep(
+    session: Session,
+    combinations: list[tuple[str, Settings]],
+    stage: StageFolder,
+    samples: _Prepared,
+    depends: dict[str, Any],
+) -> None:
+    """Train every combination in its folder, and take over the best one's files."""
+    rows = []
+    for number, (name, settings) in enumerate(combinations, 1):
+        part = session.stage("AEC", f"sweep/{name}")
+        log.info(f"sweep {number} of {len(combinations)}: {name}")
+        own = depends | settings.affecting("aec", "network", "result")
+        if session.on_first(lambda p=part, o=own, s=settings: p.begin(o, s.as_ini())) != "done":
+            _train(session, settings, part, samples)
+        session.ranks.wait()
+        rows.append((read_json(part.path / METRICS)["validation_mse"], name))
+    if session.ranks.is_first:
+        take_best(session, stage, rows, "validation_mse", [MODEL, STATE, HISTORY, SPLIT])
+
+
+def take_best(
+    session: Session,
+    stage: StageFolder,
+    rows: list[tuple[float, str]],
+    criterion: str,
+    results: list[str],
+) -> None:
+    """Write sweep.csv, copy the files of the row with the lowest criterion, complete the stage."""
+    best = min(rows)[1]
+    write_csv(
+        stage.path / SWEEP, ("combination", criterion), [(name, value) for value, name in rows]
+    )
+    source: Path = stage.path / "sweep" / best
+    for result in results:
+        shutil.copyfile(source / result, stage.path / result)
+    log.info(f"best of {len(rows)} by {criterion}: {best}")
+    finish(stage, results, read_json(source / METRICS) | {"sweep_best": best}, session)
+
+
+def _figures(session: Session, model: AEC, samples: _Prepared, stage: StageFolder) -> list[Path]:
+    from ..results.stage_figures import aec_figures
+
+    return aec_figures(
+        session.file, stage, model, samples.validation, samples.preparation, samples.variance
+    )

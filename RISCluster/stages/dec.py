@@ -1,0 +1,259 @@
+"""The DEC stage: refine encoder and centroids together, label every sample."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..config import Settings
+from ..data.loading import SampleSet
+from ..data.split import Split
+from ..data.transforms import Preparation
+from ..files import read_json, save_checkpoint, write_csv, write_npy
+from ..models.clustering import label_change
+from ..models.networks import AEC, DEC, ClusteringLayer
+from ..progress import log
+from ..results.labels import assign, write_labels
+from ..results.metrics import DataSpace, agreement, clustering_summary, silhouettes
+from ..run import StageFolder
+from ..training.dec import DecTrainer
+from ..training.encode import encode
+from ..training.engine import HISTORY, STATE, Context
+from .aec import take_best
+from .gmm import LATENTS, gmm_depends, read_mixture, say_clusters, whole_file
+from .session import (
+    LABELS,
+    METRICS,
+    MIXTURE,
+    MODEL,
+    SPLIT,
+    Session,
+    checksum,
+    draw,
+    finish,
+    load_aec,
+    model_content,
+    open_session,
+    report_unusable,
+)
+
+SOFT = "soft_assignments.npy"
+PERFORMANCE = "cluster_performance.csv"
+CRITERION = "minus_calinski_harabasz"
+RESULTS = [MODEL, STATE, HISTORY, LABELS, LATENTS, SOFT, PERFORMANCE]
+
+
+def run_dec(settings: Settings) -> None:
+    """Refine the run's autoencoder and centroids, label every sample, write ``DEC/``.
+
+    Parameters
+    ----------
+    settings : Settings
+        Lists in [dec] are a sweep; the best combination has the highest Calinski-Harabasz index in
+        data space, which the network can't inflate as it can a measure in its latent space.
+
+    Raises
+    ------
+    RISClusterError
+        A stage to build on is missing, unfinished or out of date, or a request to stop.
+    """
+    with open_session(settings) as session:
+        _require_earlier_stages(session)
+        stage = session.stage("DEC")
+        depends = _depends(session)
+        said = session.on_first(lambda: stage.begin(depends, settings.as_ini()))
+        if said == "done":
+            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
+            return
+        log.info(f"{stage.path}: {said}")
+        aec = session.stage("AEC").path
+        _, preparation, _ = load_aec(aec / MODEL, session.file)
+        split = Split.load(aec / SPLIT)
+        samples, _ = session.load(session.reader(preparation), split.both)
+        combinations = settings.sweep("dec")
+        if len(combinations) == 1:
+            _refine(session, combinations[0][1], stage, samples)
+        else:
+            _sweep(session, combinations, stage, samples, depends)
+        session.ranks.wait()
+
+
+def _require_earlier_stages(session: Session) -> None:
+    session.on_first(
+        lambda: session.stage("AEC").require_match(session.data_key | session.network_key)
+    )
+    depends = gmm_depends(session)
+    same = {key: depends[key] for key in depends if not key.startswith("gmm.")}
+    session.on_first(lambda: session.stage("GMM").require_match(same))
+
+
+def _depends(session: Session) -> dict[str, Any]:
+    mixture = session.stage("GMM").path / MIXTURE
+    return {
+        **session.data_key,
+        **session.network_key,
+        **session.settings.affecting("dec", "result"),
+        "run.precision": session.precision,
+        "AEC/model.pt": session.on_first(lambda: checksum(session.stage("AEC").path / MODEL)),
+        "GMM/model.npz": session.on_first(lambda: checksum(mixture)),
+    }
+
+
+def _sweep(
+    session: Session,
+    combinations: list[tuple[str, Settings]],
+    stage: StageFolder,
+    samples: SampleSet,
+    depends: dict[str, Any],
+) -> None:
+    rows = []
+    for number, (name, settings) in enumerate(combinations, 1):
+        part = session.stage("DEC", f"sweep/{name}")
+        log.info(f"sweep {number} of {len(combinations)}: {name}")
+        own = depends | settings.affecting("dec", "result")
+        if session.on_first(lambda p=part, o=own, s=settings: p.begin(o, s.as_ini())) != "done":
+            _refine(session, settings, part, samples)
+        session.ranks.wait()
+        rows.append((-read_json(part.path / METRICS)["calinski_harabasz_data"], name))
+    if session.ranks.is_first:
+        take_best(session, stage, rows, CRITERION, RESULTS)
+
+
+def _refine(session: Session, settings: Settings, stage: StageFolder, samples: SampleSet) -> None:
+    """Refine one combination and write its folder."""
+    torch.manual_seed(settings.run.seed)
+    aec, preparation, variance = load_aec(session.stage("AEC").path / MODEL, session.file)
+    model = _start(session, settings, aec)
+    model.to(session.ranks.device)
+    context = Context(
+        stage.path,
+        session.ranks,
+        session.stop,
+        settings.run.seed,
+        session.precision,
+        settings.run.tensorboard,
+    )
+    trainer = DecTrainer(model, samples, settings.dec, context)
+    log.info(
+        f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples; the "
+        f"latents' scale is {float(model.clustering.scale):.4g}"
+    )
+    trainer.run()
+    log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
+    everything = whole_file(session, preparation)
+    latents = encode(model.encoder, everything, session.ranks)
+    if session.ranks.is_first:
+        _label(session, settings, stage, model, preparation, variance, latents, samples)
+
+
+def _start(session: Session, settings: Settings, aec: AEC) -> DEC:
+    """DEC model at the mixture's means, with the scale of the usable latents."""
+    gmm = session.stage("GMM").path
+    mixture = read_mixture(gmm / MIXTURE, settings.dec.n_clusters)
+    scale = 1.0
+    if settings.dec.latent_scale == "global":
+        latents = np.load(gmm / LATENTS).astype(np.float64)
+        scale = float(np.sqrt(np.nanmean(np.square(latents - np.nanmean(latents, axis=0)))))
+    centroids = torch.from_numpy(mixture.means).float()
+    return DEC(aec, ClusteringLayer(centroids, scale or 1.0))
+
+
+def _label(
+    session: Session,
+    settings: Settings,
+    stage: StageFolder,
+    model: DEC,
+    preparation: Preparation,
+    variance: float,
+    latents: np.ndarray,
+    samples: SampleSet,
+) -> None:
+    """Score, write and draw the result of one combination."""
+    usable = ~np.isnan(latents[:, 0])
+    report_unusable(np.flatnonzero(~usable), len(usable))
+    n_clusters = len(model.clustering.centroids)
+    soft = np.full((len(latents), n_clusters), np.nan, dtype=np.float32)
+    with torch.inference_mode():
+        z = torch.from_numpy(latents[usable]).to(session.ranks.device)
+        parts = [model.clustering(part).cpu().numpy() for part in z.split(8192)]
+    soft[usable] = np.concatenate(parts)
+    labels, certainty = assign(soft)
+    metrics = _metrics(session, settings, latents, labels, n_clusters)
+    space = DataSpace(samples, labels, n_clusters)
+    metrics["calinski_harabasz_data"] = space.calinski_harabasz
+    say_clusters(metrics)
+    content = model_content(model, preparation, variance, session.fingerprint)
+    save_checkpoint(stage.path / MODEL, "DEC model", content)
+    write_npy(stage.path / LATENTS, latents)
+    write_npy(stage.path / SOFT, soft)
+    write_labels(stage.path / LABELS, session.file, labels, certainty)
+    _write_performance(stage.path / PERFORMANCE, space, latents, labels, certainty, settings)
+    finish(stage, RESULTS, metrics, session)
+    centroids = model.clustering.centroids.detach().cpu().numpy()
+    draw(
+        settings.run.figures,
+        lambda: _figures(session, stage, latents, labels, centroids),
+    )
+
+
+def _metrics(
+    session: Session, settings: Settings, latents: np.ndarray, labels: np.ndarray, n_clusters: int
+) -> dict[str, Any]:
+    metrics = clustering_summary(latents, labels, n_clusters, settings.run.seed)
+    gmm = read_mixture(session.stage("GMM").path / MIXTURE, n_clusters)
+    before = np.full(len(labels), -1)
+    first = np.load(session.stage("GMM").path / LATENTS)
+    known = ~np.isnan(first[:, 0])
+    before[known] = gmm.posterior(first[known]).argmax(1)
+    both = (labels >= 0) & known
+    metrics["label_change_from_gmm"] = label_change(before[both], labels[both])
+    return metrics | agreement(labels, session.file.labels())
+
+
+def _write_performance(
+    path: Path,
+    space: DataSpace,
+    latents: np.ndarray,
+    labels: np.ndarray,
+    certainty: np.ndarray,
+    settings: Settings,
+) -> None:
+    """A row a cluster, and one of all: see the header."""
+    usable = np.flatnonzero(labels >= 0)
+    chosen, scores = silhouettes(latents[usable], labels[usable], settings.run.seed)
+    scored = labels[usable][chosen]
+    header = (
+        "label",
+        "size",
+        "share",
+        "mean_probability",
+        "silhouette_latent",
+        "mse_to_mean",
+        "inner_product_with_mean",
+    )
+    rows = []
+    for label in range(space.n_clusters):
+        members = labels == label
+        size = int(members.sum())
+        row = [size / len(usable), certainty[members].mean() if size else np.nan]
+        row += [scores[scored == label].mean() if (scored == label).any() else np.nan]
+        row += [space.mse[label], space.inner_product[label]]
+        rows.append((label, size, *(f"{value:.6g}" for value in row)))
+    weights = space.counts / space.counts.sum()
+    total = [1.0, certainty[usable].mean(), scores.mean()]
+    total += [np.nansum(weights * space.mse), np.nansum(weights * space.inner_product)]
+    rows.append(("all", len(usable), *(f"{value:.6g}" for value in total)))
+    write_csv(path, header, rows)
+
+
+def _figures(
+    session: Session,
+    stage: StageFolder,
+    latents: np.ndarray,
+    labels: np.ndarray,
+    centroids: np.ndarray,
+) -> list[Path]:
+    from ..results.stage_figures import dec_figures
+
+    return dec_figures(session.file, stage, latents, labels, centroids, session.settings)

@@ -1,0 +1,221 @@
+"""The GMM stage: encode every sample, fit mixtures for every K, select one, label."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import Settings
+from ..data.loading import SampleSet, StreamedSet
+from ..errors import DataError, Stopped
+from ..files import read_npz, write_csv, write_npy, write_npz
+from ..progress import Progress, log
+from ..results.labels import assign, write_labels
+from ..results.metrics import agreement, clustering_summary, silhouettes
+from ..results.selection import HEADER, Criteria, as_rows, gap_statistic, select
+from ..run import StageFolder
+from ..training.encode import encode
+from ..training.gmm import Mixture, fit_kmeans, fit_mixture
+from .session import (
+    LABELS,
+    MIXTURE,
+    MODEL,
+    Session,
+    checksum,
+    draw,
+    finish,
+    load_aec,
+    open_session,
+    report_unusable,
+)
+
+SELECTION = "selection.csv"
+LATENTS = "latent.npy"
+FITS = "fits.npz"
+
+
+def run_gmm(settings: Settings) -> None:
+    """Fit mixtures in the latent space of the run's autoencoder and write ``GMM/``.
+
+    Raises
+    ------
+    RISClusterError
+        No AEC stage to build on or one made otherwise, fewer usable samples than clusters, or a
+        request to stop.
+    """
+    with open_session(settings) as session:
+        aec = session.stage("AEC")
+        session.on_first(lambda: aec.require_match(session.data_key | session.network_key))
+        stage = session.stage("GMM")
+        depends = gmm_depends(session)
+        said = session.on_first(lambda: stage.begin(depends, settings.as_ini()))
+        if said == "done":
+            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
+            return
+        log.info(f"{stage.path}: {said}")
+        model, preparation, _ = load_aec(aec.path / MODEL, session.file)
+        model.to(session.ranks.device)
+        everything = whole_file(session, preparation)
+        latents = encode(model.encoder, everything, session.ranks)
+        if session.ranks.is_first:
+            _fit_and_label(session, stage, latents, everything)
+        session.ranks.wait()
+
+
+def gmm_depends(session: Session) -> dict[str, Any]:
+    """What the GMM stage is made from."""
+    model = session.stage("AEC").path / MODEL
+    return {
+        **session.data_key,
+        **session.network_key,
+        **session.settings.affecting("gmm", "result"),
+        "AEC/model.pt": session.on_first(lambda: checksum(model)),
+    }
+
+
+def whole_file(session: Session, preparation: Any) -> SampleSet:
+    """Every sample of the file, streamed in its order."""
+    return StreamedSet(np.arange(session.file.n_samples), session.reader(preparation))
+
+
+def _fit_and_label(
+    session: Session, stage: StageFolder, latents: np.ndarray, everything: SampleSet
+) -> None:
+    settings = session.settings
+    usable = ~np.isnan(latents[:, 0])
+    report_unusable(np.flatnonzero(~usable), len(usable))
+    known = latents[usable].astype(np.float64)
+    numbers = _possible_numbers(settings.gmm.n_clusters, known)
+    mixtures, rows = _fit_all(session, stage, known, numbers)
+    chosen = select(rows, settings.gmm.select)
+    log.info(f"{settings.gmm.select} selects K = {chosen}")
+    probabilities = np.full((len(latents), chosen), np.nan)
+    probabilities[usable] = mixtures[chosen].posterior(known)
+    labels, certainty = assign(probabilities)
+    summary = clustering_summary(latents, labels, chosen, settings.run.seed)
+    metrics = summary | agreement(labels, session.file.labels())
+    say_clusters(metrics)
+    write_csv(stage.path / SELECTION, HEADER, as_rows(rows))
+    write_npy(stage.path / LATENTS, latents)
+    write_mixtures(stage.path / MIXTURE, mixtures, chosen)
+    write_labels(stage.path / LABELS, session.file, labels, certainty)
+    finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS], metrics, session)
+    (stage.path / FITS).unlink(missing_ok=True)
+    draw(
+        settings.run.figures,
+        lambda: _figures(session, stage, rows, chosen, latents, labels, mixtures[chosen]),
+    )
+
+
+def _possible_numbers(wanted: tuple[int, ...], latents: np.ndarray) -> list[int]:
+    numbers = [number for number in wanted if number <= len(latents)]
+    if not numbers:
+        raise DataError(
+            f"[gmm] n_clusters asks for {min(wanted)} clusters and more, and only {len(latents)} "
+            "samples are usable; ask for fewer"
+        )
+    if len(numbers) < len(wanted):
+        log.warning(f"only {len(latents)} usable samples: K is tried up to {numbers[-1]}")
+    return numbers
+
+
+def _fit_all(
+    session: Session, stage: StageFolder, latents: np.ndarray, numbers: list[int]
+) -> tuple[dict[int, Mixture], list[Criteria]]:
+    """Fit every K, each kept on disk as it is done, so that an interruption costs one K."""
+    done = read_npz(stage.path / FITS) if (stage.path / FITS).exists() else {}
+    with Progress("Fitting mixtures", len(numbers), unit="K") as progress:
+        for k in numbers:
+            if f"criteria_{k}" not in done:
+                mixture, criteria = _fit_one(session, latents, k)
+                done |= {f"weights_{k}": mixture.weights, f"means_{k}": mixture.means}
+                done |= {f"covariances_{k}": mixture.covariances, f"criteria_{k}": criteria}
+                write_npz(stage.path / FITS, **done)
+            progress.add(1)
+            if session.stop.signal_number:
+                raise Stopped(
+                    f"stopped after K = {k}; the fits are saved in {stage.path}: run the same "
+                    "command again to go on",
+                    session.stop.signal_number,
+                )
+    mixtures = {k: _mixture(done, f"_{k}") for k in numbers}
+    rows = [Criteria(k, *map(float, done[f"criteria_{k}"])) for k in numbers]
+    return mixtures, rows
+
+
+def _fit_one(session: Session, latents: np.ndarray, k: int) -> tuple[Mixture, np.ndarray]:
+    settings = session.settings
+    kmeans = fit_kmeans(latents, k, settings.gmm.n_init, settings.run.seed)
+    mixture = fit_mixture(latents, kmeans)
+    _, scores = silhouettes(latents, mixture.posterior(latents).argmax(1), settings.run.seed)
+    gap, gap_std = gap_statistic(latents, k, kmeans.inertia_, settings.run.seed)
+    bic, aic = mixture.bic(latents), mixture.aic(latents)
+    log.info(f"K = {k}: bic {bic:.6g}, silhouette {np.mean(scores):.3f}, gap {gap:.3f}")
+    return mixture, np.array([bic, aic, np.mean(scores), kmeans.inertia_, gap, gap_std])
+
+
+# ---- the mixtures as later stages read them -----------------------------------------------------
+
+
+def write_mixtures(path: Path, mixtures: dict[int, Mixture], chosen: int) -> None:
+    """Write the selected mixture, and every other one under names that end with its K."""
+    arrays = {"n_clusters": np.array(sorted(mixtures))}
+    for suffix, mixture in [("", mixtures[chosen])] + [(f"_{k}", m) for k, m in mixtures.items()]:
+        arrays |= {
+            f"weights{suffix}": mixture.weights,
+            f"means{suffix}": mixture.means,
+            f"covariances{suffix}": mixture.covariances,
+        }
+    write_npz(path, **arrays)
+
+
+def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
+    """The selected mixture (``auto``), or that of a number of clusters.
+
+    Raises
+    ------
+    DataError
+        No mixture of that number of clusters was fitted.
+    """
+    arrays = read_npz(path)
+    if n_clusters == "auto":
+        return _mixture(arrays, "")
+    if f"means_{n_clusters}" not in arrays:
+        fitted = ", ".join(map(str, arrays["n_clusters"]))
+        raise DataError(
+            f"[dec] n_clusters = {n_clusters}: no such mixture was fitted; allowed: auto, "
+            f"{fitted}; or add it to gmm.n_clusters and run GMM_centroids.py again"
+        )
+    return _mixture(arrays, f"_{n_clusters}")
+
+
+def _mixture(arrays: dict[str, np.ndarray], suffix: str) -> Mixture:
+    return Mixture(*(arrays[name + suffix] for name in ("weights", "means", "covariances")))
+
+
+def say_clusters(metrics: dict[str, Any]) -> None:
+    """Log sizes, silhouette and, where classes are known, the agreement with them."""
+    known = [
+        f"{name} {metrics[name]:.3f}" for name in ("accuracy", "nmi", "ari") if name in metrics
+    ]
+    log.info(
+        f"{metrics['n_clusters']} clusters of {min(metrics['cluster_sizes'])} to "
+        f"{max(metrics['cluster_sizes'])} samples; silhouette {metrics['silhouette_latent']:.3f}"
+        + (f"; against the known classes: {', '.join(known)}" if known else "")
+    )
+
+
+def _figures(
+    session: Session,
+    stage: StageFolder,
+    rows: list[Criteria],
+    chosen: int,
+    latents: np.ndarray,
+    labels: np.ndarray,
+    mixture: Mixture,
+) -> list[Path]:
+    from ..results.stage_figures import gmm_figures
+
+    return gmm_figures(
+        session.file, stage, rows, chosen, latents, labels, mixture.means, session.settings
+    )

@@ -1,0 +1,202 @@
+"""What every stage starts with: processes, data file, and what the run's results depend on."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..config import Settings
+from ..data.layouts import SpectrogramFile, open_spectrograms
+from ..data.loading import Reader, SampleSet, load_set
+from ..data.transforms import Preparation
+from ..data.writing import DEMO_FILE, write_demo
+from ..distributed import Ranks, start_ranks
+from ..errors import CheckpointError
+from ..files import load_checkpoint, sha256, write_json
+from ..models.networks import AEC, NetworkShape
+from ..models.reference import load_weights
+from ..progress import log, start_log
+from ..run import StageFolder
+from ..training.stopping import StopRequest
+
+MODEL = "model.pt"
+MIXTURE = "model.npz"
+METRICS = "metrics.json"
+LABELS = "labels.csv"
+SPLIT = "split.npz"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A stage at work.
+
+    Attributes
+    ----------
+    settings : Settings
+    ranks : Ranks
+    file : SpectrogramFile
+        Open.
+    fingerprint : str
+        Of the file's content.
+    stop : StopRequest
+    """
+
+    settings: Settings
+    ranks: Ranks
+    file: SpectrogramFile
+    fingerprint: str
+    stop: StopRequest
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of training: ``fp32`` or ``bf16``."""
+        setting = self.settings.run.precision
+        return "fp32" if setting == "auto" else setting
+
+    @property
+    def data_key(self) -> dict[str, Any]:
+        """What all stages of a run must agree on about the data."""
+        return {
+            "data": self.fingerprint,
+            "run.seed": self.settings.run.seed,
+            **self.settings.affecting("data", "data"),
+        }
+
+    @property
+    def network_key(self) -> dict[str, Any]:
+        """What all stages of a run must agree on about the network."""
+        return self.settings.affecting("aec", "network")
+
+    def stage(self, name: str, part: str = "") -> StageFolder:
+        """Folder of a stage of this run."""
+        return StageFolder(self.settings.run_folder, name, part)
+
+    def reader(self, preparation: Preparation) -> Reader:
+        """Reader of the open file."""
+        return Reader(self.file, preparation, self.ranks.device)
+
+    def load(self, reader: Reader, index: np.ndarray) -> tuple[SampleSet, np.ndarray]:
+        """The usable samples among `index`, and the others, which are reported."""
+        samples, unusable = load_set(reader, index, self.settings.data.loadmode, self.ranks)
+        report_unusable(unusable, len(index))
+        return samples, unusable
+
+    def on_first(self, work: Callable[[], Any]) -> Any:
+        """Result of `work`, done by rank 0 and handed to all."""
+        return self.ranks.from_first(work() if self.ranks.is_first else None)
+
+
+@contextmanager
+def open_session(settings: Settings) -> Iterator[Session]:
+    """Start the processes, write the demo set if it is asked for and missing, open the data."""
+    with StopRequest() as stop, start_ranks(settings.run.device) as ranks:
+        start_log(ranks.rank)
+        if settings.data.workers != "auto":
+            torch.set_num_threads(max(1, settings.data.workers))
+        if ranks.is_first:
+            _ensure_demo(Path(settings.data.file))
+        ranks.wait()
+        data = settings.data
+        with open_spectrograms(data.file, data.layout, data.dataset) as file:
+            log.info(
+                f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x "
+                f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
+                + (f", {ranks.world} processes" if ranks.world > 1 else "")
+            )
+            yield Session(settings, ranks, file, file.fingerprint(), stop)
+
+
+def _ensure_demo(path: Path) -> None:
+    if path == Path(DEMO_FILE) and not path.exists():
+        log.info(f"{path} is not there: writing the synthetic demo set (eight known classes)")
+        write_demo(path)
+
+
+def report_unusable(unusable: np.ndarray, n: int) -> None:
+    """Say how many samples are left out, and which."""
+    if len(unusable):
+        shown = ", ".join(map(str, unusable[:10].tolist()))
+        more = ", ..." if len(unusable) > 10 else ""
+        log.warning(
+            f"{len(unusable):,} of {n:,} samples are unusable (not finite, or all zero): they are "
+            f"left out and get label -1; indices {shown}{more}"
+        )
+
+
+# ---- the autoencoder as later stages read it ----------------------------------------------------
+
+
+def model_content(
+    model: torch.nn.Module, preparation: Preparation, variance: float, fingerprint: str
+) -> dict[str, Any]:
+    """What a model.pt holds: network, weights, and how its samples are prepared."""
+    return {
+        "network": vars(model.shape),
+        "preparation": preparation.as_plain(),
+        "variance": variance,
+        "data": fingerprint,
+        "state": {name: value.cpu() for name, value in model.state_dict().items()},
+    }
+
+
+def load_aec(path: Path, file: SpectrogramFile) -> tuple[AEC, Preparation, float]:
+    """Autoencoder of a finished AEC stage.
+
+    Parameters
+    ----------
+    path : Path
+        Its model.pt.
+    file : SpectrogramFile
+        What it is to be used on.
+
+    Returns
+    -------
+    AEC
+    Preparation
+    float
+        Mean squared error of the mean spectrogram.
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, or its network does not fit the spectrograms.
+    """
+    content = load_checkpoint(path, "AEC model")
+    shape = NetworkShape(**content["network"])
+    if (shape.n_frequencies, shape.n_times) != (file.n_frequencies, file.n_times):
+        raise CheckpointError(
+            f"{path}: its network takes spectrograms of {shape.n_frequencies} x {shape.n_times}, "
+            f"and {file.path} has {file.n_frequencies} x {file.n_times}"
+        )
+    model = AEC(shape)
+    load_weights(model, content["state"], str(path))
+    return model, Preparation(**content["preparation"]), content["variance"]
+
+
+def finish(
+    stage: StageFolder, results: list[str], metrics: dict[str, Any], session: Session
+) -> None:
+    """Write metrics.json and mark the stage as complete."""
+    write_json(stage.path / METRICS, metrics)
+    stage.complete([*results, METRICS], {"fingerprint": session.fingerprint})
+
+
+def checksum(path: Path) -> str:
+    """Short checksum by which a stage remembers what it was made from."""
+    return sha256(path)[:16]
+
+
+def draw(enabled: bool, work: Callable[[], list[Path]]) -> None:
+    """Draw figures; whatever goes wrong is said and never stops a run."""
+    if not enabled:
+        return
+    try:
+        paths = work()
+    except Exception as error:  # figures are leaves: the results are already safe
+        log.warning(f"figures could not be drawn: {type(error).__name__}: {error}")
+        return
+    log.info(f"figures: {', '.join(str(path) for path in paths)}")

@@ -1,0 +1,1 @@
+"""The three stages' loops, and encoding a whole data set in order. Nothing here draws or scores."""

@@ -1,0 +1,298 @@
+"""What training the autoencoder and training DEC have in common: epochs that can be interrupted.
+
+A trainer's whole state (weights, optimiser, where in the epoch, sums so far) is one dict, saved
+after every epoch and when a signal asks to stop. The order of batches follows from seed and epoch,
+so a run that goes on from such a state ends with the same bytes on a CPU as one never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.loading import SampleSet
+from ..distributed import Ranks
+from ..errors import Stopped, TrainingError
+from ..files import HistoryFile, load_checkpoint, save_checkpoint
+from ..progress import Progress, log
+from .stopping import StopRequest
+
+STATE = "last.pt"
+HISTORY = "history.csv"
+READ_EVERY = 20  # steps between looks at losses on a GPU, and between ranks' talks about stopping
+
+
+@dataclass
+class Context:
+    """What a trainer works with, besides the model and the samples.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the stage; the state and the history are written there.
+    ranks : Ranks
+    stop : StopRequest
+    seed : int
+    precision : {"fp32", "bf16"}
+    tensorboard : bool
+    """
+
+    folder: Path
+    ranks: Ranks
+    stop: StopRequest
+    seed: int
+    precision: str = "fp32"
+    tensorboard: bool = False
+
+
+@dataclass
+class Sums:
+    """Running sums of one epoch over this rank's samples, in double precision."""
+
+    values: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def add(self, name: str, value: torch.Tensor) -> None:
+        """Add a scalar; nothing is read back from the device."""
+        value = value.detach().double()
+        self.values[name] = self.values[name] + value if name in self.values else value
+
+    def over_ranks(self, ranks: Ranks) -> dict[str, float]:
+        """Sums over all ranks; every rank must have the same names."""
+        names = sorted(self.values)
+        if not names:
+            return {}
+        total = ranks.sum(torch.stack([self.values[name].to(ranks.device) for name in names]))
+        return dict(zip(names, total.tolist(), strict=True))
+
+
+class Trainer:
+    """Runs epochs over a set of samples.
+
+    Parameters
+    ----------
+    model : Module
+    samples : SampleSet
+        What it is trained on.
+    settings : AecSettings or DecSettings
+        Without lists: `n_epochs`, `batch_size` and `lr` are read here.
+    context : Context
+    """
+
+    kind = ""
+    header: tuple[str, ...] = ()
+
+    def __init__(self, model: torch.nn.Module, samples: SampleSet, settings: Any, context: Context):
+        self.model, self.samples, self.settings, self.context = model, samples, settings, context
+        self.ranks = context.ranks
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+        self.epoch = 0  # epochs that are complete
+        self.step = 0  # batches done of the one that is not
+        self.seconds = 0.0  # spent on them
+        self.sums = Sums()
+        self.finished = False
+        self.why = ""
+
+    # ---- what a stage defines ----
+
+    def losses(self, positions: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Losses of this rank's share of a batch, each summed over its samples.
+
+        ``loss`` is what is minimised; the others are for the history.
+        """
+        raise NotImplementedError
+
+    def before_step(self) -> None:
+        """Called before each step; may set `finished`, and then the step is not made."""
+
+    def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:
+        """The row of the history, after its epoch number; may set `finished`."""
+        raise NotImplementedError
+
+    def extra_state(self) -> dict[str, Any]:
+        """What a stage adds to the state."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back what `extra_state` gave."""
+
+    # ---- the loop ----
+
+    @property
+    def n_steps(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.samples) // self.settings.batch_size)
+
+    def run(self) -> None:
+        """Train to the end, from the saved state where there is one.
+
+        Raises
+        ------
+        Stopped
+            A signal came; the state is saved.
+        TrainingError
+            The loss is not finite; the state of the last good epoch is kept.
+        """
+        self._resume()
+        self._history = None
+        if self.ranks.is_first:
+            self._history = HistoryFile(self.context.folder / HISTORY, self.header, self.epoch)
+        self._board = self._open_board()
+        try:
+            while self.epoch < self.settings.n_epochs and not self.finished:
+                self._run_epoch()
+        finally:
+            if self._board is not None:
+                self._board.close()
+        if not self.why:
+            self.why = f"all {self.settings.n_epochs} epochs done"
+
+    def _run_epoch(self) -> None:
+        self.model.train()
+        began = time.monotonic() - self.seconds
+        what = f"{self.kind} epoch {self.epoch + 1} of at most {self.settings.n_epochs}"
+        with Progress(what, len(self.samples), shown=self.ranks.is_first) as progress:
+            progress.add(self.step * self.settings.batch_size)
+            for positions, x, n in self._batches():
+                self.before_step()
+                if self.finished:
+                    break
+                shown = self._make_step(positions, x, n)
+                self.step += 1
+                self.seconds = time.monotonic() - began
+                progress.add(n, **shown)
+                self._stop_if_asked()
+        self._end_epoch(time.monotonic() - began)
+
+    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+        """Shares of this rank, each with the number of samples of the whole batch."""
+        size, done = self.settings.batch_size, self.step * self.settings.batch_size
+        batches = self.samples.epoch(
+            self.context.seed, self.epoch, size, self.ranks, first=self.step
+        )
+        for positions, x in batches:
+            n = min(size, len(self.samples) - done)
+            done += n
+            yield positions, x, n
+
+    def _make_step(self, positions: torch.Tensor, x: torch.Tensor, n: int) -> dict[str, float]:
+        """One step of the optimiser; what to show, where it was read."""
+        self.optimizer.zero_grad(set_to_none=True)
+        device = self.ranks.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.context.precision == "bf16"):
+            losses = self.losses(positions, x)
+        (losses["loss"] / n).backward()
+        self.ranks.sum_gradients(self.model.parameters())
+        shown = {}
+        if device == "cpu" or self.step % READ_EVERY == 0:
+            shown = {"loss": float(losses["loss"].detach()) / max(1, len(positions))}
+            self._require_finite(shown["loss"], positions)
+        self.optimizer.step()
+        for name, value in losses.items():
+            self.sums.add(name, value)
+        self.sums.add("n", torch.tensor(float(len(positions))))
+        return shown
+
+    def _require_finite(self, loss: float, positions: torch.Tensor) -> None:
+        if not math.isfinite(loss):
+            members = self.samples.index[positions.cpu().numpy()][:5].tolist()
+            raise TrainingError(
+                f"{self.context.folder}: the loss is {loss} in epoch {self.epoch + 1}, batch "
+                f"{self.step + 1} (samples {', '.join(map(str, members))}, ...); the state of the "
+                f"last good epoch is kept; lower {self.kind.lower()}.lr, or look at the amplitudes "
+                "of these samples"
+            )
+
+    def _end_epoch(self, seconds: float) -> None:
+        sums = self.sums.over_ranks(self.ranks)
+        n = sums.pop("n", 0.0)
+        if n:
+            mean = {name: value / n for name, value in sums.items()}
+            self._require_finite(mean["loss"], torch.arange(0))
+            row = self.after_epoch(mean | {"n": n}, seconds)
+            self.epoch += 1
+            self._record((self.epoch, *row))
+        self.step, self.seconds, self.sums = 0, 0.0, Sums()
+        self.save()
+
+    def _record(self, row: tuple[Any, ...]) -> None:
+        if self._history is not None:
+            self._history.append([_figure(value) for value in row])
+        if self._board is not None:
+            for name, value in zip(self.header[1:], row[1:], strict=True):
+                self._board.add_scalar(f"{self.kind}/{name}", value, self.epoch)
+
+    def _open_board(self) -> Any:
+        if not (self.context.tensorboard and self.ranks.is_first):
+            return None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            log.warning(
+                "run.tensorboard = yes needs the tensorboard package: pip install tensorboard"
+            )
+            return None
+        return SummaryWriter(self.context.folder / "tensorboard", purge_step=self.epoch + 1)
+
+    # ---- stopping and going on ----
+
+    def _stop_if_asked(self) -> None:
+        if self.ranks.world > 1 and self.step % READ_EVERY:
+            return
+        if self.ranks.any(bool(self.context.stop.signal_number)):
+            self.save()
+            raise Stopped(
+                f"stopped in epoch {self.epoch + 1} after batch {self.step} of {self.n_steps}; the "
+                f"state is saved in {self.context.folder / STATE}: run the same command again to "
+                "go on",
+                self.context.stop.signal_number or 15,
+            )
+
+    def save(self) -> None:
+        """Write the state; all ranks come here, rank 0 writes."""
+        sums = self.sums.over_ranks(self.ranks)
+        if not self.ranks.is_first:
+            return
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "sums": sums,
+            "finished": self.finished,
+            "why": self.why,
+        }
+        save_checkpoint(
+            self.context.folder / STATE, f"{self.kind} state", state | self.extra_state()
+        )
+
+    def _resume(self) -> None:
+        path = self.context.folder / STATE
+        if not self.ranks.from_first(path.exists()):
+            return
+        state = load_checkpoint(path, f"{self.kind} state")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.finished, self.why = state["finished"], state["why"]
+        # Sums of all ranks go on with rank 0, so that another number of ranks may take over.
+        self.sums = Sums(
+            {
+                name: torch.tensor(
+                    value if self.ranks.is_first else 0.0,
+                    dtype=torch.float64,
+                    device=self.ranks.device if name != "n" else "cpu",
+                )
+                for name, value in state["sums"].items()
+            }
+        )
+        self.load_extra_state(state)
+        log.info(f"going on after epoch {self.epoch}, batch {self.step} of {self.n_steps}")
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.8g}" if isinstance(value, float) else str(value)
