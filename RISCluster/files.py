@@ -32,14 +32,15 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        _remove_quietly(partial)
+        remove_quietly(partial)
         raise RunError(
             f"{path}: can't be written: {error.strerror or error}; make room or change "
             "permissions, then run again: what was saved before is intact"
         ) from None
 
 
-def _remove_quietly(path: Path) -> None:
+def remove_quietly(path: Path) -> None:
+    """Remove a file if it is there and can be removed."""
     try:
         path.unlink(missing_ok=True)
     except OSError:
@@ -106,7 +107,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         The file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # From memory: NumPy leaves a damaged file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None

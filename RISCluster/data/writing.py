@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 
 from ..errors import DataError
+from ..files import remove_quietly
 from .synthetic import (
     CLASS_NAMES,
     HOP,
@@ -51,7 +52,7 @@ def write_demo(
             file.attrs["snr_db"], file.attrs["seed"] = snr_db, seed
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        remove_quietly(partial)
         raise DataError(f"{path}: can't be written: {error.strerror or error}") from None
     return path
 

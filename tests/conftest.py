@@ -1,0 +1,80 @@
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import RISCluster  # noqa: F401  (sets up OpenMP before torch is loaded)
+from RISCluster.config import Settings, load_settings
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("RISCLUSTER_TEST_DATA", ROOT.parent / "shared" / "data"))
+N_FREQUENCIES, N_TIMES, N_CLASSES = 16, 20, 3
+
+
+def shared_data(name: str) -> Path:
+    """A real data set, or skip the test where there is none."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"no {name} in {SHARED}")
+    return path
+
+
+def blobs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """n spectrograms of three classes that differ by the place of a bump, and their classes."""
+    rng = np.random.default_rng(seed)
+    classes = np.arange(n) % N_CLASSES
+    f, t = np.mgrid[0:N_FREQUENCIES, 0:N_TIMES]
+    centre_f, centre_t = np.array([4, 8, 12])[classes], np.array([14, 10, 6])[classes]
+    bump = np.exp(-((f - centre_f[:, None, None]) ** 2 + (t - centre_t[:, None, None]) ** 2) / 8.0)
+    noise = 0.1 * rng.random(bump.shape)
+    gain = rng.uniform(0.5, 2.0, (n, 1, 1))
+    return (gain * (bump + noise)).astype(np.float32), classes
+
+
+def write_samples(path: Path, spectrogram: np.ndarray, **columns) -> Path:
+    n, f, t = spectrogram.shape
+    with h5py.File(path, "w") as file:
+        file["spectrogram"] = spectrogram
+        file["frequency"] = np.arange(f) * 0.5 + 1.0
+        file["time"] = np.arange(t) * 0.1
+        for name, values in columns.items():
+            file[name] = values
+    return path
+
+
+@pytest.fixture
+def small_file(tmp_path) -> Path:
+    """96 samples of three classes, with labels, start times and trace ids."""
+    spectrogram, classes = blobs(96)
+    times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}.000000Z".encode() for i in range(96)]
+    ids = [f"XH.DR{i % 4:02d}..HHZ".encode() for i in range(96)]
+    return write_samples(
+        tmp_path / "small.h5", spectrogram, labels=classes, starttime=times, trace_id=ids
+    )
+
+
+@pytest.fixture
+def make_settings(tmp_path):
+    """Settings of a quick run in the test's folder; overrides as on the command line."""
+    (tmp_path / "config.ini").write_text("[run]\n")
+    quick = (
+        "run.name=test",
+        f"run.folder={tmp_path / 'Outputs'}",
+        "run.figures=no",
+        "run.device=cpu",
+        "aec.n_features=3",
+        "aec.n_epochs=4",
+        "aec.batch_size=16",
+        "gmm.n_clusters=2-4",
+        "gmm.n_init=3",
+        "dec.n_epochs=3",
+        "dec.batch_size=16",
+        "dec.tol=0",
+    )
+
+    def make(*overrides: str) -> Settings:
+        return load_settings(tmp_path / "config.ini", (*quick, *overrides))
+
+    return make

@@ -1,0 +1,194 @@
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.errors import DataError
+from tests.conftest import blobs, shared_data, write_samples
+
+
+def error_of(path, **keywords) -> str:
+    with pytest.raises(DataError) as caught:
+        open_spectrograms(path, **keywords)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def write_ris(path, spectrogram, catalogue=None, group="4.0"):
+    n, f, t = spectrogram.shape
+    rows = np.zeros((n, f + 1, t + 1), dtype=np.float32)
+    rows[:, :f, 1:] = spectrogram
+    rows[:, :f, 0] = np.arange(f) + 3.0
+    rows[:, f, 1:] = np.arange(t) * 0.04
+    with h5py.File(path, "w") as file:
+        file[f"{group}/Spectrogram"] = rows
+        if catalogue is not None:
+            file[f"{group}/Catalogue"] = [json.dumps(row).encode() for row in catalogue]
+    return path
+
+
+def test_samples_layout(small_file):
+    with open_spectrograms(small_file) as file:
+        assert (file.layout, file.n_samples, file.n_frequencies, file.n_times) == (
+            "samples", 96, 16, 20,
+        )  # fmt: skip
+        np.testing.assert_array_equal(file.read(5, 9), blobs(96)[0][5:9])
+        assert file.frequency[1] == 1.5
+        assert (file.frequency_unit, file.time_unit) == ("Hz", "s")
+        assert file.starttimes()[61] == "2016-01-01T00:01:01.000000Z"
+        assert file.trace_ids()[5] == "XH.DR01..HHZ"
+        assert file.labels()[4] == 1
+
+
+def test_ris_layout_takes_axes_out_of_the_rows(tmp_path):
+    spectrogram, _ = blobs(12)
+    rows = [
+        {"network": "XH", "station": "DR01", "channel": "HHZ", "dt_on": "2014-12-02 07:47:16.600"}
+    ] * 12
+    with open_spectrograms(write_ris(tmp_path / "r.h5", spectrogram, rows)) as file:
+        assert (file.layout, file.n_frequencies, file.n_times) == ("ris", 16, 20)
+        np.testing.assert_array_equal(file.read(0, 12), spectrogram)
+        np.testing.assert_array_equal(file.frequency, np.arange(16) + 3.0)
+        np.testing.assert_allclose(file.time, np.arange(20) * 0.04, atol=1e-6)
+        assert file.starttimes()[0] == "2014-12-02T07:47:16.600000Z"
+        assert file.trace_ids()[0] == "XH.DR01..HHZ"
+
+
+def test_ris_group_of_another_length(tmp_path):
+    with open_spectrograms(write_ris(tmp_path / "r.h5", blobs(3)[0], group="3.5")) as file:
+        assert file.dataset == "3.5/Spectrogram"
+
+
+def test_other_data_set_without_axes_and_of_integers(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["images"] = np.full((3, 5, 6), 200, dtype=np.uint8)
+    with open_spectrograms(tmp_path / "m.h5", dataset="images") as file:
+        assert file.frequency_unit == "bin"
+        assert file.read(0, 3).dtype == np.float32
+        assert file.read(0, 1).max() == 200
+
+
+def test_missing_folder_other_kind_and_cut_short(tmp_path, small_file):
+    assert "no such file; set data.file" in error_of(tmp_path / "none.h5")
+    assert "is a folder" in error_of(tmp_path)
+    other = tmp_path / "text.h5"
+    other.write_text("not HDF5")
+    assert "can't be opened as HDF5" in error_of(other)
+    whole = small_file.read_bytes()
+    for keep in (len(whole) // 2, len(whole) - 1):
+        cut = tmp_path / "cut.h5"
+        cut.write_bytes(whole[:keep])
+        assert "cut" in error_of(cut)
+
+
+def test_damaged_block_is_named(tmp_path):
+    path = tmp_path / "gz.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "spectrogram", data=blobs(64)[0], chunks=(8, 16, 20), compression="gzip"
+        )
+        place = file["spectrogram"].id.get_chunk_info(3)
+    with path.open("r+b") as raw:
+        raw.seek(place.byte_offset)
+        raw.write(b"\0" * place.size)
+    with open_spectrograms(path) as file:
+        file.read(0, 24)
+        with pytest.raises(DataError, match="samples 24 to 31 of spectrogram can't be read"):
+            file.read(24, 32)
+
+
+def test_wrong_name_lists_what_is_there(small_file):
+    message = error_of(small_file, dataset="spectra")
+    assert "no data set 'spectra'" in message
+    assert "spectrogram" in message
+    assert "frequency" in message
+
+
+def test_file_without_spectrograms(tmp_path):
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file["waveforms"] = np.zeros(4)
+    assert "it has waveforms; set data.dataset" in error_of(tmp_path / "e.h5")
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ((0, 8, 8), "is empty"),
+        ((5, 8), "2 dimensions"),
+        ((5, 8, 8, 1), "4 dimensions"),
+        ((5, 3, 8), "3 x 8 .* needs 4 x 4"),
+    ],
+)
+def test_shapes_that_cannot_be(tmp_path, shape, text):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["spectrogram"] = np.ones(shape, dtype=np.float32)
+    with pytest.raises(DataError, match=text):
+        open_spectrograms(tmp_path / "s.h5")
+
+
+def test_types_that_cannot_be(tmp_path):
+    for name, values in (
+        ("complex", np.ones((2, 4, 4), complex)),
+        ("text", np.full((2, 4, 4), b"a")),
+    ):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["spectrogram"] = values
+        assert "allowed: real numbers" in error_of(tmp_path / f"{name}.h5")
+
+
+def test_axes_that_do_not_fit(tmp_path):
+    with h5py.File(write_samples(tmp_path / "a.h5", blobs(3)[0]), "a") as file:
+        del file["frequency"]
+        file["frequency"] = np.arange(5)
+    assert "frequency axis has shape (5,)" in error_of(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["frequency"]
+        file["frequency"] = np.zeros(16)
+    assert "finite and ascending" in error_of(tmp_path / "a.h5")
+
+
+def test_labels_that_do_not_fit(tmp_path):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=np.arange(4))
+    with open_spectrograms(path) as file, pytest.raises(DataError, match="one value a sample"):
+        file.labels()
+
+
+def test_times_in_seconds_and_nonsense(tmp_path):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], starttime=[0.0, 1.5, np.nan])
+    with open_spectrograms(path) as file:
+        assert file.starttimes() == [
+            "1970-01-01T00:00:00.000000Z",
+            "1970-01-01T00:00:01.500000Z",
+            "",
+        ]
+
+
+def test_fingerprint_is_of_the_content(tmp_path):
+    spectrogram, _ = blobs(40)
+
+    def fingerprint(values, name):
+        with open_spectrograms(write_samples(tmp_path / name, values)) as file:
+            return file.fingerprint()
+
+    assert fingerprint(spectrogram, "a.h5") == fingerprint(spectrogram, "b.h5")
+    changed = spectrogram.copy()
+    changed[39, 0, 0] += 1
+    assert fingerprint(changed, "c.h5") != fingerprint(spectrogram, "a.h5")
+    assert fingerprint(spectrogram[:39], "d.h5") != fingerprint(spectrogram, "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("rutford_icequakes", (2500, 82, 100)), ("pnw", (679, 77, 100)), ("esc10", (400, 80, 100))],
+)
+def test_real_files(name, shape):
+    with open_spectrograms(shared_data(f"{name}.h5")) as file:
+        assert (file.n_samples, file.n_frequencies, file.n_times) == shape
+        assert np.isfinite(file.read(0, 10)).all()
+        assert (np.diff(file.frequency) > 0).all()
+        if name == "rutford_icequakes":
+            assert file.labels() is None
+            assert file.starttimes()[0] == "2020-01-01T01:00:41.522000Z"
+            assert file.trace_ids()[0] == "A000"

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+
+from RISCluster.data import loading
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.loading import (
+    Reader,
+    choose_loadmode,
+    epoch_order,
+    load_set,
+    mean_and_deviation,
+    read_ahead,
+)
+from RISCluster.data.transforms import Preparation
+from RISCluster.distributed import Ranks
+from RISCluster.errors import DataError
+from tests.conftest import blobs, write_samples
+
+CPU = torch.device("cpu")
+ALONE = Ranks(0, 1, CPU)
+
+
+@pytest.fixture
+def reader(tmp_path):
+    spectrogram, _ = blobs(300)
+    spectrogram[7, 2, 3] = np.nan
+    spectrogram[120] = 0
+    spectrogram[299, 0, 0] = np.inf
+    with open_spectrograms(write_samples(tmp_path / "x.h5", spectrogram)) as file:
+        yield Reader(file, Preparation("sqrt", "vec_norm"), CPU)
+
+
+def expected(reader, index):
+    raw = np.stack([reader.file.read(i, i + 1)[0] for i in index])
+    return reader.preparation(torch.from_numpy(raw)).unsqueeze(1)
+
+
+@pytest.mark.parametrize("mode", ["ram", "disk"])
+@pytest.mark.parametrize("rows", [512, 17])
+def test_sets_hold_the_usable_samples(reader, mode, rows, monkeypatch):
+    monkeypatch.setattr(loading, "READ_ROWS", rows)
+    index = np.setdiff1d(np.arange(300), np.arange(130, 220))
+    samples, unusable = load_set(reader, index, mode, ALONE)
+    assert unusable.tolist() == [7, 120, 299]
+    assert samples.index.tolist() == [i for i in index if i not in (7, 120, 299)]
+    positions, x = zip(*samples.in_order(3, 150, 32), strict=True)
+    assert torch.cat(positions).tolist() == list(range(3, 150))
+    assert torch.equal(torch.cat(x), expected(reader, samples.index[3:150]))
+
+
+@pytest.mark.parametrize("mode", ["ram", "disk"])
+def test_epoch_gives_each_sample_once_with_its_position(reader, mode, monkeypatch):
+    monkeypatch.setattr(loading, "WINDOW", 64)
+    samples, _ = load_set(reader, np.arange(300), mode, ALONE)
+    batches = list(samples.epoch(1, 0, 50, ALONE))
+    assert [len(batch[0]) for batch in batches] == [50] * 5 + [47]
+    positions = torch.cat([batch[0] for batch in batches])
+    assert sorted(positions.tolist()) == list(range(297))
+    for position, x in batches:
+        assert torch.equal(x, expected(reader, samples.index[position.numpy()]))
+
+
+def test_order_is_the_same_wherever_samples_are_kept(reader, monkeypatch):
+    monkeypatch.setattr(loading, "WINDOW", 100)
+    ram, _ = load_set(reader, np.arange(300), "ram", ALONE)
+    disk, _ = load_set(reader, np.arange(300), "disk", ALONE)
+    for first in (0, 2):
+        pairs = zip(
+            ram.epoch(5, 3, 40, ALONE, first), disk.epoch(5, 3, 40, ALONE, first), strict=True
+        )
+        for (a, x), (b, y) in pairs:
+            assert torch.equal(a, b)
+            assert torch.equal(x, y)
+
+
+@pytest.mark.parametrize("mode", ["ram", "disk"])
+def test_ranks_share_every_batch(reader, mode):
+    samples, _ = load_set(reader, np.arange(300), mode, ALONE)
+    whole = [positions.tolist() for positions, _ in samples.epoch(1, 0, 64, ALONE)]
+    shares = [
+        [positions.tolist() for positions, _ in samples.epoch(1, 0, 64, Ranks(rank, 3, CPU))]
+        for rank in range(3)
+    ]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert sorted(sum(parts, [])) == sorted(batch)
+
+
+def test_order_is_a_shuffle_and_differs_by_epoch_and_seed():
+    order = epoch_order(1000, 1, 0)
+    assert sorted(order.tolist()) == list(range(1000))
+    assert not np.array_equal(order, epoch_order(1000, 1, 1))
+    assert not np.array_equal(order, epoch_order(1000, 2, 0))
+    assert np.array_equal(order, epoch_order(1000, 1, 0))
+    # A set within one window is fully shuffled: neighbours end up far apart.
+    assert np.abs(np.diff(order)).mean() == pytest.approx(1000 / 3, rel=0.15)
+
+
+def test_take_and_standardize(reader):
+    for mode in ("ram", "disk"):
+        reader.preparation = Preparation("sqrt", "vec_norm")
+        samples, _ = load_set(reader, np.arange(300), mode, ALONE)
+        train = samples.take(np.arange(0, 300, 2))
+        mean, deviation = mean_and_deviation(train)
+        raw = expected(reader, train.index)[:, 0].double()
+        np.testing.assert_allclose(mean, raw.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(deviation**2, raw.var(0, correction=0).mean(), rtol=1e-5)
+        preparation = Preparation("sqrt", "vec_norm", mean, deviation)
+        samples.standardize(preparation)
+        train = samples.take(train.index)
+        x = torch.cat([x for _, x in train.in_order(0, len(train), 64)])
+        assert abs(float(x.mean())) < 1e-6
+        assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
+
+
+def test_all_unusable_is_an_error(tmp_path):
+    path = write_samples(tmp_path / "z.h5", np.zeros((5, 8, 8), dtype=np.float32))
+    with open_spectrograms(path) as file:
+        reader = Reader(file, Preparation("linear", "none"), CPU)
+        for mode in ("ram", "disk"):
+            with pytest.raises(DataError, match="all 5 samples are unusable"):
+                load_set(reader, np.arange(5), mode, ALONE)
+
+
+def test_loadmode_says_why():
+    assert choose_loadmode("auto", 1000, CPU)[0] == "ram"
+    mode, why = choose_loadmode("auto", 10**15, CPU)
+    assert mode == "disk"
+    assert "more than half" in why
+    assert choose_loadmode("ram", 10**15, CPU)[0] == "ram"
+    with pytest.raises(DataError, match="needs a GPU"):
+        choose_loadmode("device", 1, CPU)
+
+
+def test_read_ahead_passes_errors_on_and_ends_when_left():
+    def failing():
+        yield 1
+        raise DataError("broken")
+
+    items = read_ahead(failing())
+    assert next(items) == 1
+    with pytest.raises(DataError, match="broken"):
+        next(items)
+    endless = read_ahead(iter(int, 1))
+    assert next(endless) == 0
+    endless.close()

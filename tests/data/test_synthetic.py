@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.synthetic import CLASS_NAMES, make_synthetic_set
+from RISCluster.data.writing import write_demo
+from RISCluster.errors import DataError
+
+
+def test_physical_axes_and_columns(tmp_path):
+    path = write_demo(tmp_path / "sub" / "demo.h5", n_samples=200)
+    with open_spectrograms(path) as file:
+        assert (file.n_samples, file.n_frequencies, file.n_times) == (200, 87, 100)
+        assert file.frequency[0] == pytest.approx(3.125)
+        assert file.frequency[-1] == pytest.approx(19.92, abs=0.01)
+        assert np.diff(file.time) == pytest.approx(0.04)
+        times = file.starttimes()
+        assert times == sorted(times)
+        assert all(time.startswith("2016-") and time.endswith("Z") for time in times)
+        assert all(len(name.split(".")) == 4 for name in file.trace_ids())
+        assert file.class_names() == list(CLASS_NAMES)
+        assert np.bincount(file.labels()).tolist() == [25] * 8
+        assert (file.read(0, 200) >= 0).all()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_seed_decides():
+    first, again, other = (make_synthetic_set(40, 6.0, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.spectrogram, again.spectrogram)
+    assert not np.array_equal(first.spectrogram, other.spectrogram)
+
+
+def test_classes_are_what_they_are_called():
+    samples = make_synthetic_set(400, 20.0, 0)
+    mean = {
+        name: (lambda x: (x / x.sum((1, 2), keepdims=True)).mean(0))(
+            samples.spectrogram[samples.labels == label]
+        )
+        for label, name in enumerate(CLASS_NAMES)
+    }
+    frequency = samples.frequency
+    peak = {name: frequency[image.argmax(0)] for name, image in mean.items()}
+    assert np.ptp(peak["narrow-band tremor"]) < 3
+    assert peak["gliding tremor"][90] > peak["gliding tremor"][10] + 6
+    assert peak["dispersive arrival"][70] < peak["dispersive arrival"][32] - 5
+    assert mean["impulsive burst"].sum(0).argmax() in range(40, 65)
+    ends = mean["noise"].sum(0)
+    assert ends.max() < 2 * ends.min()
+
+
+def test_snr_and_imbalance():
+    loud, quiet = (make_synthetic_set(80, snr, 0).spectrogram for snr in (20.0, -10.0))
+
+    def contrast(x):
+        return np.median(x.max((1, 2)) / np.median(x, axis=(1, 2)))
+
+    assert contrast(loud) > 3 * contrast(quiet)
+    counts = np.bincount(make_synthetic_set(2000, 6.0, 0, imbalance=50).labels)
+    assert counts[0] / counts[-1] == pytest.approx(50, rel=0.1)
+
+
+def test_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="can't be written"):
+        write_demo(tmp_path / "file" / "demo.h5", n_samples=8)

@@ -1,0 +1,103 @@
+import json
+
+import pytest
+
+from RISCluster.errors import CheckpointError, RunError
+from RISCluster.run import StageFolder
+
+
+@pytest.fixture
+def stage(tmp_path):
+    return StageFolder(tmp_path / "run", "AEC")
+
+
+def finish(stage, depends, text="w"):
+    stage.begin(depends, "")
+    (stage.path / "model.pt").write_text(text)
+    stage.complete(["model.pt"], {})
+
+
+def test_new_then_resume_then_done(stage):
+    assert stage.begin({"a": 1}, "[run]\n") == "new"
+    assert (stage.path / "config.ini").read_text() == "[run]\n"
+    assert stage.begin({"a": 1}, "") == "resume"
+    finish(stage, {"a": 1})
+    assert stage.begin({"a": 1}, "") == "done"
+
+
+def test_done_with_a_lost_result_is_resumed(stage):
+    finish(stage, {"a": 1})
+    (stage.path / "model.pt").unlink()
+    assert stage.begin({"a": 1}, "") == "resume"
+
+
+def test_other_settings_keep_the_old_under_a_dated_name(stage):
+    finish(stage, {"aec.lr": 0.1, "same": 1}, "precious")
+    stage.figures.mkdir()
+    (stage.figures / "AEC_loss.png").write_text("figure")
+    (stage.figures / "GMM_gallery.png").write_text("other stage")
+    said = stage.begin({"aec.lr": 0.2, "same": 1}, "")
+    assert said.startswith("new: aec.lr was 0.1, is 0.2; what was there is kept in ")
+    kept = [path for path in stage.run_folder.glob("AEC_*") if path.is_dir()]
+    assert len(kept) == 1
+    assert (kept[0] / "model.pt").read_text() == "precious"
+    assert (kept[0] / "figures/AEC_loss.png").exists()
+    assert (stage.figures / "GMM_gallery.png").exists()
+    assert not (stage.path / "model.pt").exists()
+
+
+def test_two_edits_within_a_second_lose_nothing(stage):
+    for value in range(4):
+        finish(stage, {"a": value}, str(value))
+    kept = sorted(path for path in stage.run_folder.glob("AEC_*"))
+    assert sorted((path / "model.pt").read_text() for path in kept) == ["0", "1", "2"]
+
+
+def test_foreign_folder_is_kept(stage):
+    stage.path.mkdir(parents=True)
+    (stage.path / "thesis.txt").write_text("mine")
+    assert "kept" in stage.begin({}, "")
+    kept = next(stage.run_folder.glob("AEC_*"))
+    assert (kept / "thesis.txt").read_text() == "mine"
+
+
+def test_reading_a_stage_that_is_not_there_or_unfinished(stage):
+    with pytest.raises(RunError, match="run AEC_train.py first"):
+        stage.require_complete()
+    stage.begin({}, "")
+    with pytest.raises(RunError, match="unfinished"):
+        stage.require_complete()
+
+
+def test_reading_a_stage_made_otherwise_names_the_difference(stage):
+    finish(stage, {"data": "abc", "aec.n_features": 9, "aec.lr": 1})
+    stage.require_match({"data": "abc", "aec.n_features": 9})
+    with pytest.raises(RunError, match="aec.n_features was 9, is 12"):
+        stage.require_match({"data": "abc", "aec.n_features": 12})
+
+
+def test_reading_a_changed_result_is_refused(stage):
+    finish(stage, {})
+    (stage.path / "model.pt").write_text("tampered")
+    with pytest.raises(CheckpointError, match="has changed since it was written"):
+        stage.require_complete()
+    (stage.path / "model.pt").unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        stage.require_complete()
+
+
+def test_provenance_says_what_one_needs_to_redo_it(stage):
+    finish(stage, {"run.seed": 1})
+    provenance = json.loads((stage.path / "provenance.json").read_text())
+    assert {"torch", "numpy", "RISCluster"} <= provenance["versions"].keys()
+    assert provenance["command"]
+    assert provenance["git"]
+    assert provenance["started"].endswith("Z")
+    assert provenance["depends"] == {"run.seed": 1}
+    assert len(provenance["results"]["model.pt"]) == 64
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="can't be made"):
+        StageFolder(tmp_path / "file" / "run", "AEC").begin({}, "")
