@@ -312,7 +312,9 @@ class DecSettings:
     batch_size: Any = _key("64", _list_of(_integer(1)), "Samples a step, over all processes.")
     lr: Any = _key("0.001", _list_of(_real(0, above=True)), "Learning rate of Adam.")
     gamma: Any = _key(
-        "0.1", _list_of(_real(0)), "Weight of the clustering loss against the reconstruction loss."
+        "1",
+        _list_of(_real(0)),
+        "Weight of the clustering loss (KL divergence a sample) against the reconstruction loss.",
     )
     tol: Any = _key(
         "0.003",

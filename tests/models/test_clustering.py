@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from RISCluster.models.clustering import (
+    kl_divergence,
+    label_change,
+    soft_assignment,
+    target_distribution,
+)
+
+
+def test_soft_assignment_by_hand():
+    z = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    centroids = torch.tensor([[0.0, 0.0], [0.0, 2.0]])
+    # Squared distances: 0, 4 and 25, 13; closeness: 1, 1/5 and 1/26, 1/14.
+    expected = [[1 / 1.2, 0.2 / 1.2], [(1 / 26) / (1 / 26 + 1 / 14), (1 / 14) / (1 / 26 + 1 / 14)]]
+    np.testing.assert_allclose(soft_assignment(z, centroids), expected, rtol=1e-6)
+
+
+def test_scale_is_the_unit_of_distance():
+    z, centroids = torch.randn(5, 3), torch.randn(2, 3)
+    np.testing.assert_allclose(
+        soft_assignment(z, centroids, 4.0), soft_assignment(z / 4, centroids / 4), rtol=1e-6
+    )
+
+
+def test_target_distribution_by_hand():
+    q = torch.tensor([[0.8, 0.2], [0.4, 0.6]])
+    # Soft sizes 1.2 and 0.8; q^2/f: 0.64/1.2, 0.04/0.8 and 0.16/1.2, 0.36/0.8.
+    rows = np.array([[0.64 / 1.2, 0.04 / 0.8], [0.16 / 1.2, 0.36 / 0.8]])
+    expected = rows / rows.sum(1, keepdims=True)
+    np.testing.assert_allclose(target_distribution(q), expected, rtol=1e-6)
+
+
+def test_kl_by_hand():
+    p = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    q = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    expected = 0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75) + np.log(2)
+    assert float(kl_divergence(p, q)) == pytest.approx(expected, rel=1e-6)
+    assert float(kl_divergence(q, q)) == pytest.approx(0, abs=1e-6)
+
+
+def test_kl_gradient_is_that_of_the_paper():
+    # Xie et al. 2016, eq. 4, for alpha = 1: dL/dz = 2 sum_j (p - q)(z - mu) / (1 + d^2).
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(6, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    centroids = torch.randn(4, 3, dtype=torch.float64, generator=generator)
+    q = soft_assignment(z, centroids)
+    p = target_distribution(q).detach()
+    kl_divergence(p, q).backward()
+    difference = z.detach()[:, None] - centroids
+    closeness = 1 / (1 + difference.square().sum(2))
+    expected = 2 * ((p - q.detach()) * closeness)[:, :, None] * difference
+    np.testing.assert_allclose(z.grad, expected.sum(1), rtol=1e-9, atol=1e-12)
+
+
+def test_float32_stays_close_to_float64():
+    generator = torch.Generator().manual_seed(0)
+    z = 1e3 * torch.randn(2000, 9, dtype=torch.float64, generator=generator)
+    centroids = 1e3 * torch.randn(8, 9, dtype=torch.float64, generator=generator)
+    exact = soft_assignment(z, centroids)
+    single = soft_assignment(z.float(), centroids.float())
+    np.testing.assert_allclose(single, exact, rtol=1e-5)
+    np.testing.assert_allclose(single.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(target_distribution(single), target_distribution(exact), rtol=1e-4)
+
+
+def test_no_cluster_is_so_far_that_q_vanishes():
+    q = soft_assignment(torch.full((1, 9), 1e12), torch.zeros(3, 9))
+    assert torch.isfinite(q).all()
+    assert torch.isfinite(kl_divergence(target_distribution(q), q))
+
+
+def test_label_change():
+    assert label_change(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])) == 0.25
+    assert label_change(np.array([1]), np.array([1])) == 0

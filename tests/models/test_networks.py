@@ -1,0 +1,121 @@
+import pytest
+import torch
+from torch import nn
+
+from RISCluster.models.networks import (
+    AEC,
+    DEC,
+    ClusteringLayer,
+    NetworkShape,
+    axis_geometry,
+    initialise,
+    n_parameters,
+)
+
+# Jenkins et al. 2021: names and shapes of the published network, in order.
+PUBLISHED = [
+    ("encoder.encoder.0", (8, 1, 3, 3)),
+    ("encoder.encoder.2", (16, 8, 3, 3)),
+    ("encoder.encoder.4", (32, 16, 3, 3)),
+    ("encoder.encoder.6", (64, 32, 3, 3)),
+    ("encoder.encoder.8", (128, 64, 3, 3)),
+    ("encoder.encoder.11", (9, 1152)),
+    ("decoder.latent2dec.0", (1152, 9)),
+    ("decoder.decoder.0", (128, 64, 3, 3)),
+    ("decoder.decoder.2", (64, 32, 3, 3)),
+    ("decoder.decoder.4", (32, 16, 3, 3)),
+    ("decoder.decoder.6", (16, 8, 3, 3)),
+    ("decoder.decoder.8", (8, 1, 3, 3)),
+]
+PADDINGS = [(1, 0), (0, 1), (0, 1), (0, 0), (0, 1)]  # of the published decoder
+
+
+def test_parameters_are_the_papers():
+    model = AEC(NetworkShape(87, 100, 9, "relu"))
+    assert n_parameters(model) == 218_250
+    weights = [(n, tuple(p.shape)) for n, p in model.named_parameters() if n.endswith(".weight")]
+    assert weights == [(f"{name}.weight", shape) for name, shape in PUBLISHED]
+    assert [
+        m.padding for m in model.decoder.decoder if isinstance(m, nn.ConvTranspose2d)
+    ] == PADDINGS
+    assert model.encoder.encoder[8].padding == (1, 0)
+
+
+def test_forward_is_the_published_one():
+    model = AEC(NetworkShape(87, 100, 9, "relu"))
+    initialise(model, 0)
+    plain = nn.Sequential(*list(model.decoder.decoder))
+    x = torch.rand(3, 1, 87, 100)
+    y, z = model(x)
+    full = plain(model.decoder.latent2dec(z).view(-1, 128, 3, 3))
+    assert full.shape[2:] == (95, 101)
+    assert torch.allclose(y, full[:, :, 4:-4, 1:], atol=1e-6)
+    assert (z >= 0).all()
+
+
+@pytest.mark.parametrize("f", [4, 5, 6, 7, 8, 28, 31, 33, 65, 77, 80, 82, 87, 126, 129, 300])
+@pytest.mark.parametrize("t", [4, 9, 41, 100, 175])
+def test_any_size_comes_back(f, t):
+    model = AEC(NetworkShape(f, t, 5, "linear"))
+    with torch.no_grad():
+        y, z = model(torch.zeros(2, 1, f, t))
+    assert y.shape == (2, 1, f, t)
+    assert z.shape == (2, 5)
+
+
+def test_every_axis_covers_itself():
+    for n in range(4, 2000):
+        axis = axis_geometry(n)
+        size = axis.smallest
+        for padding in axis.decoder_padding:
+            size = 2 * size + 1 - 2 * padding
+        assert axis.crop + n <= size <= n + 8
+        assert axis.crop >= 0
+
+
+def test_every_parameter_learns():
+    model = AEC(NetworkShape(20, 33, 4, "linear"))
+    initialise(model, 1)
+    y, _ = model(torch.rand(8, 1, 20, 33))
+    y.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_latent_activation():
+    x = torch.randn(64, 1, 20, 20)
+    for activation, negative in (("relu", False), ("linear", True)):
+        model = AEC(NetworkShape(20, 20, 4, activation))
+        initialise(model, 0)
+        assert bool((model.encoder(x) < 0).any()) is negative
+
+
+def test_initial_weights_follow_the_seed():
+    models = [AEC(NetworkShape(16, 16, 3, "linear")) for _ in range(3)]
+    for model, seed in zip(models, (1, 1, 2), strict=True):
+        initialise(model, seed)
+    first, again, other = (model.encoder.encoder[0].weight for model in models)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert float(models[0].encoder.encoder[0].bias[0].detach()) == pytest.approx(0.01)
+
+
+def test_dec_shares_the_autoencoder_and_gives_three():
+    aec = AEC(NetworkShape(16, 16, 3, "linear"))
+    model = DEC(aec, ClusteringLayer(torch.randn(5, 3), 2.0))
+    q, x, z = model(torch.rand(4, 1, 16, 16))
+    assert (q.shape, x.shape, z.shape) == ((4, 5), (4, 1, 16, 16), (4, 3))
+    assert model.encoder is aec.encoder
+    extra = model.state_dict().keys() - aec.state_dict().keys()
+    assert extra == {"clustering.centroids", "clustering.scale"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_agrees_with_cpu():
+    model = AEC(NetworkShape(87, 100, 9, "linear"))
+    initialise(model, 0)
+    x = torch.rand(8, 1, 87, 100)
+    with torch.no_grad():
+        here = model(x)
+        there = model.cuda()(x.cuda())
+    for a, b in zip(here, there, strict=True):
+        assert torch.allclose(a, b.cpu(), rtol=1e-3, atol=1e-4)

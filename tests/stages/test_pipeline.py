@@ -1,0 +1,425 @@
+"""The three stages on a small set of known classes, called as the scripts call them."""
+
+import csv
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunError
+from RISCluster.stages.aec import run_aec
+from RISCluster.stages.dec import run_dec
+from RISCluster.stages.gmm import run_gmm
+from tests.conftest import blobs, write_samples
+
+STAGES = (run_aec, run_gmm, run_dec)
+
+
+def run_all(settings) -> Path:
+    for stage in STAGES:
+        stage(settings)
+    return settings.run_folder
+
+
+def table(path: Path) -> list[dict]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def metrics(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Bytes of every result but those that tell the time."""
+    names = [
+        "AEC/model.pt", "AEC/split.npz", "GMM/model.npz", "GMM/selection.csv", "GMM/labels.csv",
+        "DEC/model.pt", "DEC/labels.csv", "DEC/latent.npy", "DEC/soft_assignments.npy",
+        "DEC/cluster_performance.csv", "GMM/metrics.json", "DEC/metrics.json",
+    ]  # fmt: skip
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture
+def finished(small_file, make_settings):
+    """Settings of a run that is done, and its folder."""
+    settings = make_settings(f"data.file={small_file}")
+    return settings, run_all(settings)
+
+
+def test_run_folder_is_as_designed(finished):
+    _, folder = finished
+    expected = {
+        "AEC": {"model.pt", "last.pt", "history.csv", "split.npz"},
+        "GMM": {"model.npz", "selection.csv", "labels.csv", "latent.npy"},
+        "DEC": {
+            "model.pt", "last.pt", "history.csv", "labels.csv", "latent.npy",
+            "soft_assignments.npy", "cluster_performance.csv",
+        },
+    }  # fmt: skip
+    common = {"metrics.json", "config.ini", "provenance.json"}
+    for stage, names in expected.items():
+        assert {path.name for path in (folder / stage).iterdir()} == names | common
+    header = "epoch,train_mse,validation_mse,learning_rate,seconds,samples_per_second"
+    assert (folder / "AEC/history.csv").read_text().splitlines()[0] == header
+    header = "epoch,mse,kl,loss,label_change,learning_rate,seconds,samples_per_second"
+    assert (folder / "DEC/history.csv").read_text().splitlines()[0] == header
+    header = "n_clusters,bic,aic,silhouette,inertia,gap,gap_std"
+    assert (folder / "GMM/selection.csv").read_text().splitlines()[0] == header
+    gmm = {
+        "n_samples",
+        "n_clusters",
+        "cluster_sizes",
+        "silhouette_latent",
+        "accuracy",
+        "nmi",
+        "ari",
+    }
+    assert gmm <= metrics(folder / "GMM").keys()
+    assert gmm | {"label_change_from_gmm"} <= metrics(folder / "DEC").keys()
+    aec = {"mse", "validation_mse", "samples_per_second", "n_samples"}
+    assert aec <= metrics(folder / "AEC").keys()
+
+
+def test_labels_are_a_row_a_sample_in_the_files_order(finished):
+    _, folder = finished
+    soft = np.load(folder / "DEC/soft_assignments.npy")
+    np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-5)
+    for stage in ("GMM", "DEC"):
+        rows = table(folder / stage / "labels.csv")
+        assert list(rows[0]) == ["index", "label", "probability", "starttime", "trace_id"]
+        assert [int(row["index"]) for row in rows] == list(range(96))
+        assert rows[61]["starttime"] == "2016-01-01T00:01:01.000000Z"
+        assert rows[61]["trace_id"] == "XH.DR01..HHZ"
+    assert [int(row["label"]) for row in rows] == soft.argmax(1).tolist()
+    assert float(rows[3]["probability"]) == pytest.approx(soft[3].max(), abs=1e-6)
+    sizes = metrics(folder / "DEC")["cluster_sizes"]
+    assert sum(sizes) == 96
+    performance = table(folder / "DEC/cluster_performance.csv")
+    assert [int(row["size"]) for row in performance[:-1]] == sizes
+
+
+def test_known_classes_are_found(small_file, make_settings):
+    folder = run_all(
+        make_settings(
+            f"data.file={small_file}",
+            "aec.n_epochs=60",
+            "aec.lr=0.003",
+            "dec.n_epochs=10",
+            "gmm.n_clusters=3",
+        )  # fmt: skip
+    )
+    assert metrics(folder / "AEC")["validation_mse"] < 0.3
+    assert metrics(folder / "GMM")["accuracy"] > 0.95
+    assert metrics(folder / "DEC")["accuracy"] > 0.95
+
+
+def test_labels_are_never_read_by_training(tmp_path, make_settings):
+    spectrogram, classes = blobs(96)
+    folders = []
+    for name, labels in (("a", classes), ("b", classes[::-1].copy()), ("c", None)):
+        columns = {} if labels is None else {"labels": labels}
+        path = write_samples(tmp_path / f"{name}.h5", spectrogram, **columns)
+        folders.append(run_all(make_settings(f"data.file={path}", f"run.name={name}")))
+    first, *others = (content(folder) for folder in folders)
+    for other in others:
+        for name in ("DEC/labels.csv", "DEC/soft_assignments.npy", "GMM/model.npz"):
+            assert other[name] == first[name]
+    assert "accuracy" not in metrics(folders[2] / "DEC")
+
+
+@pytest.mark.parametrize("mode", ["disk", "ram"])
+def test_results_do_not_depend_on_loadmode(small_file, make_settings, mode, request):
+    names = ("first", mode)
+    folders = [
+        run_all(
+            make_settings(f"data.file={small_file}", f"run.name={name}", f"data.loadmode={load}")
+        )
+        for name, load in zip(names, ("auto", mode), strict=True)
+    ]
+    assert content(folders[0]) == content(folders[1])
+
+
+def test_unusable_samples_are_left_out_and_labelled_minus_one(tmp_path, make_settings, capsys):
+    spectrogram, classes = blobs(96)
+    spectrogram[5, 1, 1], spectrogram[40], spectrogram[95, 0, 0] = np.nan, 0, -np.inf
+    path = write_samples(tmp_path / "holes.h5", spectrogram, labels=classes)
+    folder = run_all(make_settings(f"data.file={path}"))
+    assert "3 of 96 samples are unusable" in capsys.readouterr().out
+    for stage in ("GMM", "DEC"):
+        rows = table(folder / stage / "labels.csv")
+        assert [i for i, row in enumerate(rows) if row["label"] == "-1"] == [5, 40, 95]
+        assert metrics(folder / stage)["n_unusable"] == 3
+    latents = np.load(folder / "DEC/latent.npy")
+    assert np.flatnonzero(np.isnan(latents).any(1)).tolist() == [5, 40, 95]
+    assert np.isnan(np.load(folder / "DEC/soft_assignments.npy")).sum() == 3 * len(
+        metrics(folder / "DEC")["cluster_sizes"]
+    )
+
+
+def test_samples_that_were_not_trained_on_are_labelled_too(small_file, make_settings):
+    folder = run_all(make_settings(f"data.file={small_file}", "data.train_samples=40"))
+    assert metrics(folder / "AEC")["n_train"] == 32
+    assert all(int(row["label"]) >= 0 for row in table(folder / "DEC/labels.csv"))
+
+
+def test_run_again_unchanged_does_nothing(finished, capsys):
+    settings, folder = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    capsys.readouterr()
+    run_all(settings)
+    assert capsys.readouterr().out.count("done already") == 3
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_edit_of_settings_starts_anew_and_keeps_the_old(finished, make_settings, small_file):
+    _, folder = finished
+    old = content(folder)
+    run_dec(make_settings(f"data.file={small_file}", "dec.gamma=0.5"))
+    kept = [path for path in folder.glob("DEC_*") if path.is_dir()]
+    assert len(kept) == 1
+    assert (kept[0] / "model.pt").read_bytes() == old["DEC/model.pt"]
+    assert (folder / "DEC/model.pt").read_bytes() != old["DEC/model.pt"]
+    assert (folder / "GMM/model.npz").read_bytes() == old["GMM/model.npz"]
+
+
+def test_how_the_work_is_done_is_no_edit(finished, make_settings, small_file, capsys):
+    moved = small_file.rename(small_file.with_name("moved.h5"))
+    capsys.readouterr()
+    run_all(make_settings(f"data.file={moved}", "data.loadmode=disk", "run.figures=yes"))
+    assert capsys.readouterr().out.count("done already") == 3
+
+
+def refused(work, *arguments) -> str:
+    with pytest.raises(RISClusterError) as caught:
+        work(*arguments)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_stages_in_the_wrong_order(small_file, make_settings):
+    settings = make_settings(f"data.file={small_file}")
+    assert "run AEC_train.py first" in refused(run_gmm, settings)
+    assert "run AEC_train.py first" in refused(run_dec, settings)
+    run_aec(settings)
+    assert "run GMM_centroids.py first" in refused(run_dec, settings)
+
+
+def test_other_data_or_network_or_an_older_stage_is_refused(finished, make_settings, tmp_path):
+    settings, folder = finished
+    before = content(folder)
+    other = write_samples(tmp_path / "other.h5", blobs(96, seed=5)[0])
+    assert "data was " in refused(run_gmm, make_settings(f"data.file={other}"))
+    same = f"data.file={settings.data.file}"
+    message = refused(run_dec, make_settings(same, "aec.n_features=4"))
+    assert "aec.n_features was 3, is 4; run AEC_train.py again" in message
+    message = refused(run_gmm, make_settings(same, "data.amplitude=linear"))
+    assert "data.amplitude was sqrt, is linear" in message
+    assert content(folder) == before
+    run_aec(make_settings(same, "aec.lr=0.01"))
+    message = refused(run_dec, make_settings(same, "aec.lr=0.01"))
+    assert "AEC/model.pt was" in message
+    assert "run GMM_centroids.py again" in message
+
+
+def test_checkpoint_from_elsewhere_or_damaged_is_refused(finished, make_settings):
+    settings, folder = finished
+    model = folder / "AEC/model.pt"
+    original = model.read_bytes()
+    model.write_bytes(original[:-100])
+    assert "has changed since it was written" in refused(run_gmm, settings)
+    model.write_bytes(original)
+    (folder / "AEC/provenance.json").write_text("{")
+    assert "provenance.json: can't be read" in refused(run_gmm, settings)
+
+
+def test_network_that_does_not_fit_the_file(finished, tmp_path):
+    from RISCluster.data.layouts import open_spectrograms
+    from RISCluster.stages.session import load_aec
+
+    path = write_samples(tmp_path / "wide.h5", np.ones((3, 16, 33), np.float32))
+    with (
+        open_spectrograms(path) as file,
+        pytest.raises(
+            CheckpointError, match="takes spectrograms of 16 x 20, and .*wide.h5 has 16 x 33"
+        ),
+    ):
+        load_aec(finished[1] / "AEC/model.pt", file)
+
+
+def test_fewer_samples_than_clusters(tmp_path, make_settings, capsys):
+    path = write_samples(tmp_path / "few.h5", blobs(6)[0])
+    run_aec(make_settings(f"data.file={path}"))
+    message = refused(run_gmm, make_settings(f"data.file={path}", "gmm.n_clusters=8-9"))
+    assert "asks for 8 clusters and more, and only 6 samples are usable" in message
+    run_gmm(make_settings(f"data.file={path}", "gmm.n_clusters=2-9"))
+    assert "K is tried up to 6" in capsys.readouterr().out
+
+
+def test_number_of_clusters_that_was_not_fitted(finished, make_settings):
+    same = f"data.file={finished[0].data.file}"
+    message = refused(run_dec, make_settings(same, "dec.n_clusters=7"))
+    assert "no such mixture was fitted; allowed: auto, 2, 3, 4" in message
+    run_dec(make_settings(same, "dec.n_clusters=4"))
+    assert metrics(finished[1] / "DEC")["n_clusters"] == 4
+
+
+@pytest.mark.parametrize(
+    ("spectrogram", "text"),
+    [
+        (np.zeros((9, 8, 8)), "all 9 samples are unusable"),
+        (np.full((9, 8, 8), np.nan), "all 9 samples are unusable"),
+        (np.ones((9, 8, 8)), "nothing to cluster"),
+        (np.ones((1, 8, 8)), "two samples at least"),
+        (-np.ones((9, 8, 8)), "has negative values"),
+    ],
+    ids=["zero", "nan", "constant", "one", "negative"],
+)
+def test_data_that_cannot_be_trained_on(tmp_path, make_settings, spectrogram, text):
+    path = write_samples(tmp_path / "bad.h5", spectrogram.astype(np.float32))
+    assert text in refused(run_aec, make_settings(f"data.file={path}"))
+
+
+def test_integers_duplicates_and_extreme_amplitudes(tmp_path, make_settings):
+    spectrogram, _ = blobs(32)
+    sets = {
+        "integers": (spectrogram * 100).astype(np.int16),
+        "duplicates": np.repeat(spectrogram[:2], 16, axis=0),
+        "tiny": spectrogram * 1e-30,
+        "huge": spectrogram * np.float32(1e30),
+    }
+    for name, values in sets.items():
+        path = write_samples(tmp_path / f"{name}.h5", values)
+        folder = run_all(make_settings(f"data.file={path}", f"run.name={name}"))
+        assert all(int(row["label"]) >= 0 for row in table(folder / "DEC/labels.csv")), name
+
+
+def test_sweep_runs_every_combination_and_takes_the_best(small_file, make_settings):
+    words = (f"data.file={small_file}", "aec.lr=0.00001,0.003", "dec.gamma=0,0.5", "aec.n_epochs=6")
+    folder = run_all(make_settings(*words))
+    scores = {
+        row["combination"]: float(row["validation_mse"]) for row in table(folder / "AEC/sweep.csv")
+    }
+    assert set(scores) == {"lr=1e-05", "lr=0.003"}
+    assert scores["lr=0.003"] < scores["lr=1e-05"]
+    best = folder / "AEC/sweep/lr=0.003/model.pt"
+    assert (folder / "AEC/model.pt").read_bytes() == best.read_bytes()
+    assert metrics(folder / "AEC")["sweep_best"] == "lr=0.003"
+    rows = table(folder / "DEC/sweep.csv")
+    assert len(rows) == 2
+    scores = {name: metrics(folder / "DEC/sweep" / name) for name in ("gamma=0", "gamma=0.5")}
+    chosen = max(scores, key=lambda name: scores[name]["calinski_harabasz_data"])
+    assert metrics(folder / "DEC")["sweep_best"] == chosen
+
+
+def test_sweep_goes_on_where_it_stopped(small_file, make_settings, monkeypatch):
+    settings = make_settings(f"data.file={small_file}", "aec.lr=0.001,0.003")
+    from RISCluster.stages import aec as module
+
+    train, calls = module._train, []
+
+    def dying(*arguments):
+        if len(calls) == 1:
+            raise RunError("power cut")
+        calls.append(1)
+        train(*arguments)
+
+    monkeypatch.setattr(module, "_train", dying)
+    with pytest.raises(RunError):
+        run_aec(settings)
+    first = settings.run_folder / "AEC/sweep/lr=0.001/model.pt"
+    before = first.stat().st_mtime_ns
+    monkeypatch.setattr(module, "_train", train)
+    run_aec(settings)
+    assert first.stat().st_mtime_ns == before
+    assert len(table(settings.run_folder / "AEC/sweep.csv")) == 2
+
+
+def test_gmm_goes_on_after_the_last_k(small_file, make_settings, monkeypatch):
+    settings = make_settings(f"data.file={small_file}")
+    whole = make_settings(f"data.file={small_file}", "run.name=whole")
+    run_aec(whole)
+    run_gmm(whole)
+    run_aec(settings)
+    from RISCluster.stages import gmm as module
+
+    fit, fitted = module._fit_one, []
+
+    def dying(session, latents, k):
+        if k == 4 and k not in fitted:
+            fitted.append(k)
+            raise DataError("power cut")
+        fitted.append(k)
+        return fit(session, latents, k)
+
+    monkeypatch.setattr(module, "_fit_one", dying)
+    with pytest.raises(DataError):
+        run_gmm(settings)
+    run_gmm(settings)
+    assert fitted == [2, 3, 4, 4]
+    for name in ("model.npz", "labels.csv", "selection.csv"):
+        a, b = (s.run_folder / "GMM" / name for s in (settings, whole))
+        assert a.read_bytes() == b.read_bytes()
+    assert not (settings.run_folder / "GMM/fits.npz").exists()
+
+
+def test_run_folder_that_cannot_be_written(small_file, make_settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    settings = make_settings(f"data.file={small_file}", f"run.folder={tmp_path / 'file'}")
+    assert "the run folder can't be made" in refused(run_aec, settings)
+
+
+def test_figures_of_every_stage_and_none_stops_a_run(
+    small_file, make_settings, monkeypatch, capsys
+):
+    settings = make_settings(f"data.file={small_file}", "run.figures=yes")
+    folder = run_all(settings)
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        "AEC_loss.png", "AEC_reconstructions.png", "GMM_selection.png", "GMM_gallery.png",
+        "GMM_embedding.png", "DEC_history.png", "DEC_gallery.png", "DEC_embedding.png",
+    }  # fmt: skip
+    from RISCluster.results import figures
+
+    monkeypatch.setattr(figures, "gallery", lambda *_: 1 / 0)
+    run_gmm(make_settings(f"data.file={small_file}", "run.figures=yes", "gmm.n_init=2"))
+    assert "figures could not be drawn: ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_relu_that_kills_features_is_said(small_file, make_settings, monkeypatch, capsys):
+    from RISCluster.stages import aec as module
+
+    initialise = module.initialise
+
+    def dead(model, seed):
+        initialise(model, seed)
+        model.encoder.encoder[-2].bias.data[:] = -1e3
+
+    monkeypatch.setattr(module, "initialise", dead)
+    run_aec(make_settings(f"data.file={small_file}", "aec.latent_activation=relu", "run.name=dead"))
+    said = capsys.readouterr().out
+    assert "3 of 3 latent features are dead" in said
+    assert "learnt no more than the mean spectrogram" in said
+
+
+def test_paper_recipe_can_be_expressed(small_file, make_settings):
+    paper = (
+        "data.amplitude=linear", "data.transform=vec_norm", "data.standardize=no",
+        "aec.latent_activation=relu", "aec.schedule=constant", "dec.latent_scale=none",
+        "dec.gamma=0.001", "dec.tol=0.003",
+    )  # fmt: skip
+    folder = run_all(make_settings(f"data.file={small_file}", *paper))
+    latents = np.load(folder / "DEC/latent.npy")
+    assert (latents >= 0).all()
+    history = table(folder / "DEC/history.csv")[0]
+    total = float(history["mse"]) + 0.001 * float(history["kl"])
+    assert float(history["loss"]) == pytest.approx(total, rel=1e-4)
+
+
+def test_file_that_changed_its_content_is_other_data(finished):
+    settings, folder = finished
+    with h5py.File(settings.data.file, "a") as file:
+        file["spectrogram"][0] = 1.0
+    assert "data was" in refused(run_dec, settings)
