@@ -268,7 +268,14 @@ class AecSettings:
         "Activation of the latent layer; relu is the paper's and can leave features dead.",
         affects="network",
     )
-    n_epochs: int = _key("500", _integer(1), "Epochs at most.")
+    initial_weights: str = _key(
+        "none",
+        _text("none, or the path of a .pt file"),
+        "Start from the weights of a model.pt, or of a state file of the reference implementation.",
+    )
+    n_epochs: int = _key(
+        "500", _integer(0), "Epochs at most; 0 takes the initial weights as they are."
+    )
     batch_size: Any = _key("64", _list_of(_integer(1)), "Samples a step, over all processes.")
     lr: Any = _key("0.001", _list_of(_real(0, above=True)), "Learning rate of Adam.")
     schedule: str = _key(

@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 
 log = logging.getLogger("RISCluster")
+log.addHandler(logging.NullHandler())  # silent as a library, until `start_log`
 
 
 def start_log(rank: int = 0) -> None:

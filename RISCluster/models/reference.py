@@ -37,14 +37,7 @@ def load_reference(
     CheckpointError
         The file is damaged, or holds other parameters than that network's; they are named.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except Exception as error:  # torch raises many kinds for damaged or hostile bytes
-        reason = str(error).strip().split("\n")[0][:200]
-        raise CheckpointError(f"{path}: not a torch file of tensors: {reason}") from None
-    state = {name.removeprefix("module."): value for name, value in dict(state).items()}
+    state = _read_state(path)
     linear = state.get("encoder.encoder.11.weight")
     if linear is None:
         raise CheckpointError(
@@ -59,6 +52,38 @@ def load_reference(
         model = DEC(model, ClusteringLayer(state["clustering.centroids"]))
     load_weights(model, state, str(path))
     return model, shape
+
+
+def load_initial_weights(model: AEC, path: str | Path) -> None:
+    """Give an autoencoder the weights of a model.pt or of a reference state file.
+
+    Of a DEC model, encoder and decoder are taken.
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, or its parameters are not those of `model`; they are named.
+    """
+    state = _read_state(path)
+    state = {name: value for name, value in state.items() if not name.startswith("clustering.")}
+    load_weights(model, state, str(path))
+
+
+def _read_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """Parameters by name, out of a bare state file or of this package's checkpoints."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except Exception as error:  # torch raises many kinds for damaged or hostile bytes
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CheckpointError(f"{path}: not a torch file of tensors: {reason}") from None
+    state = content.get("state", content) if isinstance(content, dict) else {}
+    return {
+        name.removeprefix("module."): value
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str) -> None:

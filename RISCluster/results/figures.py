@@ -223,7 +223,7 @@ def gallery(
     n_columns: int,
     title: str,
 ) -> Figure:
-    """A row a cluster: the samples nearest to its centroid, nearest first.
+    """Members of each cluster nearest to its centroid, nearest first, a row a cluster.
 
     Parameters
     ----------
@@ -257,17 +257,16 @@ def gallery(
             va="center",
             fontsize=9,
         )
-    corner = grid[-1, 0]
-    corner.set_xticks([axes_of.time[0], axes_of.time[-1]])
-    corner.set_xlabel(axes_of.time_label, fontsize=8)
-    corner.yaxis.set_label_position("left")
-    side = grid[0, -1].secondary_yaxis("right")
-    side.set_yticks([axes_of.frequency[0], axes_of.frequency[-1]])
-    side.set_ylabel(axes_of.frequency_label, fontsize=8)
+    figure.supxlabel(
+        f"each panel: {axes_of.time_label} {axes_of.time[0]:.3g} to {axes_of.time[-1]:.3g} to the "
+        f"right, {axes_of.frequency_label} {axes_of.frequency[0]:.3g} to "
+        f"{axes_of.frequency[-1]:.3g} upward",
+        fontsize=9,
+    )
     shades = ScalarMappable(Normalize(0, 1), COLOUR_MAP)
     bar = figure.colorbar(shades, ax=grid, shrink=min(1.0, 2 / n), aspect=15, pad=0.02)
     bar.set_ticks([0, 1], labels=["lowest", "highest"])
-    bar.set_label("amplitude of each sample", fontsize=8)
+    bar.set_label("amplitude of each sample", fontsize=9)
     figure.suptitle(title, fontsize=11)
     return figure
 

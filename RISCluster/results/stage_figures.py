@@ -1,5 +1,6 @@
 """Which figures each stage draws, from what it has at hand, and where they go."""
 
+import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,7 +35,7 @@ def aec_figures(
 ) -> list[Path]:
     """Loss curves, and input, latent and reconstruction of validation samples."""
     history = read_history(stage.path / "history.csv")
-    loss = figures.aec_history(history, variance)
+    drawn = [("loss", figures.aec_history(history, variance))] if len(history["epoch"]) else []
     chosen = np.unique(np.linspace(0, len(validation) - 1, SHOWN_RECONSTRUCTIONS).astype(int))
     with torch.inference_mode():
         x = torch.cat([next(validation.in_order(i, i + 1, 1))[1] for i in chosen.tolist()])
@@ -46,7 +47,7 @@ def aec_figures(
     titles = [f"sample {validation.index[i]}" for i in chosen]
     axes = SpectrogramAxes.of(file)
     figure = figures.reconstructions(axes, images[0], z.cpu().numpy(), images[1], titles)
-    return save(stage, [("loss", loss), ("reconstructions", figure)])
+    return save(stage, [*drawn, ("reconstructions", figure)])
 
 
 def gmm_figures(
@@ -158,8 +159,10 @@ def embed(latents: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarra
 
 def read_history(path: Path) -> dict[str, np.ndarray]:
     """Columns of a history.csv."""
-    table = np.genfromtxt(path, delimiter=",", names=True, ndmin=1)
-    return {name: table[name] for name in table.dtype.names}
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    table = np.array(rows, dtype=float).reshape(-1, len(header))
+    return dict(zip(header, table.T, strict=True))
 
 
 def save(stage: StageFolder, drawn: list[tuple[str, Figure]]) -> list[Path]:

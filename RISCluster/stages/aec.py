@@ -7,19 +7,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import Settings
+from ..config import AecSettings, Settings
 from ..data.loading import mean_and_deviation
 from ..data.split import draw_split
 from ..data.transforms import Preparation
-from ..errors import DataError
+from ..errors import DataError, SettingsError
 from ..files import read_json, save_checkpoint, write_csv
 from ..models.networks import AEC, NetworkShape, initialise, n_parameters
+from ..models.reference import load_initial_weights
 from ..progress import log
 from ..run import StageFolder
 from ..training.aec import PLATEAU, AecTrainer
 from ..training.encode import encode, mean_squared_error
 from ..training.engine import HISTORY, STATE, Context
-from .session import METRICS, MODEL, SPLIT, Session, draw, finish, model_content, open_session
+from .session import (
+    METRICS,
+    MODEL,
+    SPLIT,
+    Session,
+    checksum,
+    draw,
+    finish,
+    model_content,
+    open_session,
+)
 
 SWEEP = "sweep.csv"
 
@@ -42,6 +53,7 @@ def run_aec(settings: Settings) -> None:
         stage = session.stage("AEC")
         depends = session.data_key | settings.affecting("aec", "network", "result")
         depends["run.precision"] = session.precision
+        depends["aec.initial_weights"] = _identity(settings.aec)
         said = session.on_first(lambda: stage.begin(depends, settings.as_ini()))
         if said == "done":
             log.info(f"{stage.path}: done already with these settings and data; nothing to do")
@@ -54,6 +66,27 @@ def run_aec(settings: Settings) -> None:
         else:
             _sweep(session, combinations, stage, samples, depends)
         session.ranks.wait()
+
+
+def _identity(aec: AecSettings) -> str:
+    """What the initial weights are, whatever their file is called.
+
+    Raises
+    ------
+    SettingsError
+        No epochs are asked for, and no weights to take instead.
+    """
+    if aec.initial_weights == "none":
+        if not aec.n_epochs:
+            raise SettingsError(
+                "[aec] n_epochs = 0 takes the initial weights as they are; set "
+                "aec.initial_weights, or n_epochs to 1 or more"
+            )
+        return "none"
+    path = Path(aec.initial_weights)
+    if not path.is_file():
+        raise SettingsError(f"[aec] initial_weights = {path}: no such file; allowed: none, or one")
+    return checksum(path)
 
 
 class _Prepared:
@@ -101,6 +134,8 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
     )
     model = AEC(shape)
     initialise(model, settings.run.seed)
+    if settings.aec.initial_weights != "none":
+        load_initial_weights(model, settings.aec.initial_weights)
     model.to(ranks.device)
     log.info(
         f"training {n_parameters(model):,} parameters on {len(samples.train):,} samples, "
@@ -140,7 +175,11 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
 def _metrics(
     session: Session, trainer: AecTrainer, samples: _Prepared, train_mse: float, dead: list[int]
 ) -> dict[str, Any]:
-    history = np.genfromtxt(trainer.context.folder / HISTORY, delimiter=",", names=True, ndmin=1)
+    rates = (
+        np.loadtxt(trainer.context.folder / HISTORY, delimiter=",", skiprows=1, usecols=5, ndmin=1)
+        if trainer.epoch
+        else np.empty(0)
+    )
     return {
         "n_samples": session.file.n_samples,
         "n_train": len(samples.train),
@@ -151,7 +190,7 @@ def _metrics(
         "validation_mse": trainer.best,
         "mse_of_mean_spectrogram": samples.variance,
         "dead_features": dead,
-        "samples_per_second": float(np.median(history["samples_per_second"])),
+        "samples_per_second": float(np.median(rates)) if rates.size else None,
     }
 
 
@@ -186,6 +225,7 @@ def _sweep(
         part = session.stage("AEC", f"sweep/{name}")
         log.info(f"sweep {number} of {len(combinations)}: {name}")
         own = depends | settings.affecting("aec", "network", "result")
+        own["aec.initial_weights"] = depends["aec.initial_weights"]
         if session.on_first(lambda p=part, o=own, s=settings: p.begin(o, s.as_ini())) != "done":
             _train(session, settings, part, samples)
         session.ranks.wait()

@@ -62,6 +62,23 @@ class AecTrainer(Trainer):
         self.best, self.strikes = float("inf"), 0
         self.best_weights: dict[str, torch.Tensor] = {}
 
+    def run(self) -> None:
+        """Train; the weights at the start count too where they are not random."""
+        if self.settings.initial_weights != "none":
+            self._keep_if_best(mean_squared_error(self.model, self.validation, self.ranks))
+        super().run()
+        if not self.epoch:
+            self.save()  # nothing was trained: the state is that of the start
+
+    def _keep_if_best(self, validation: float) -> bool:
+        better = validation < self.best
+        if better:
+            self.best, self.strikes = validation, 0
+            self.best_weights = {
+                name: value.clone() for name, value in self.model.state_dict().items()
+            }
+        return better
+
     def losses(self, positions: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Mean squared error over bins, summed over samples."""
         reconstruction, _ = self.model(x)
@@ -71,12 +88,7 @@ class AecTrainer(Trainer):
         """Validate, keep the best weights, count strikes, adapt the learning rate."""
         validation = mean_squared_error(self.model, self.validation, self.ranks)
         rate = self.optimizer.param_groups[0]["lr"]
-        if validation < self.best:
-            self.best, self.strikes = validation, 0
-            self.best_weights = {
-                name: value.clone() for name, value in self.model.state_dict().items()
-            }
-        else:
+        if not self._keep_if_best(validation):
             self.strikes += 1
             self._after_strike()
         if (self.epoch + 1) % 10 == 0 or self.epoch == 0 or self.finished:

@@ -90,10 +90,12 @@ class DecTrainer(Trainer):
     def _say_if_emptied(self, labels: np.ndarray) -> None:
         n_clusters = len(self.model.clustering.centroids)
         empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0).tolist()
-        for cluster in sorted(set(empty) - set(self.empty)):
+        new = sorted(set(empty) - set(self.empty))
+        if new:
             log.warning(
-                f"cluster {cluster} has become empty in epoch {self.epoch + 1}: no sample is "
-                "nearest to its centroid; fewer clusters or a smaller gamma may suit the data"
+                f"empty since epoch {self.epoch + 1}: cluster {', '.join(map(str, new))}; no "
+                "sample is nearest to the centroid; fewer clusters or a smaller gamma may suit "
+                "the data"
             )
         self.empty = empty
 

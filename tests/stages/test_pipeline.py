@@ -7,7 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
+from RISCluster.config import load_settings
 from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunError
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.dec import run_dec
@@ -423,3 +425,61 @@ def test_file_that_changed_its_content_is_other_data(finished):
     with h5py.File(settings.data.file, "a") as file:
         file["spectrogram"][0] = 1.0
     assert "data was" in refused(run_dec, settings)
+
+
+def test_initial_weights_of_ours_and_of_the_reference(finished, make_settings, tmp_path, capsys):
+    settings, folder = finished
+    same = f"data.file={settings.data.file}"
+    ours = folder / "AEC/model.pt"
+    run_aec(make_settings(same, "run.name=w", f"aec.initial_weights={ours}", "aec.n_epochs=0"))
+    taken = settings.run_folder.parent / "w"
+    first, again = (torch.load(path / "AEC/model.pt")["state"] for path in (folder, taken))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert metrics(taken / "AEC")["validation_mse"] == pytest.approx(
+        metrics(folder / "AEC")["validation_mse"], rel=1e-6
+    )
+    run_gmm(make_settings(same, "run.name=w", f"aec.initial_weights={ours}", "aec.n_epochs=0"))
+    bare = tmp_path / "reference.pt"
+    torch.save({f"module.{name}": value for name, value in first.items()}, bare)
+    run_aec(make_settings(same, "run.name=r", f"aec.initial_weights={bare}", "aec.n_epochs=1"))
+    words = (same, "run.name=x", f"aec.initial_weights={bare}", "aec.n_features=4")
+    assert "encoder.encoder.11.weight has shape (3," in refused(run_aec, make_settings(*words))
+    assert "no such file" in refused(run_aec, make_settings(same, "aec.initial_weights=none.pt"))
+    assert "set aec.initial_weights" in refused(run_aec, make_settings(same, "aec.n_epochs=0"))
+
+
+def test_mixed_precision_gives_about_the_same(small_file, make_settings):
+    scores = []
+    for precision in ("fp32", "bf16"):
+        words = (f"run.name={precision}", f"run.precision={precision}", "aec.n_epochs=10")
+        folder = run_all(make_settings(f"data.file={small_file}", *words))
+        scores.append(metrics(folder / "AEC")["validation_mse"])
+    assert scores[1] == pytest.approx(scores[0], rel=0.1)
+    assert scores[1] != scores[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_logs_when_asked(small_file, make_settings):
+    pytest.importorskip("tensorboard")
+    folder = run_all(make_settings(f"data.file={small_file}", "run.tensorboard=yes"))
+    for stage in ("AEC", "DEC"):
+        assert list((folder / stage / "tensorboard").glob("events.*"))
+
+
+def test_provenance_and_settings_are_kept(finished, tmp_path):
+    settings, folder = finished
+    for stage in ("AEC", "GMM", "DEC"):
+        provenance = json.loads((folder / stage / "provenance.json").read_text())
+        assert provenance["status"] == "complete"
+        assert provenance["depends"]["run.seed"] == settings.run.seed
+        assert len(provenance["depends"]["data"]) == 32
+        kept = load_settings(folder / stage / "config.ini")
+        assert kept == settings
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("mode", ["device", "ram", "disk"])
+def test_gpu_runs_every_stage(small_file, make_settings, mode):
+    words = ("run.device=cuda", f"data.loadmode={mode}", "aec.n_epochs=30", "aec.lr=0.003")
+    folder = run_all(make_settings(f"data.file={small_file}", "gmm.n_clusters=3", *words))
+    assert metrics(folder / "DEC")["accuracy"] > 0.95

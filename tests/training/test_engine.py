@@ -222,4 +222,4 @@ def test_cluster_that_empties_is_said_once(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(dec.log, "warning", said.append)
     work.run()
-    assert sum("cluster 1 has become empty" in line for line in said) == 1
+    assert sum("empty since epoch 1: cluster" in line and "1" in line for line in said) == 1

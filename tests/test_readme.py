@@ -1,0 +1,77 @@
+"""What the README promises."""
+
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+
+from tests.conftest import ROOT
+
+
+def first_screen() -> str:
+    return (ROOT / "README.md").read_text().split("\n## ")[0]
+
+
+def test_test_command_is_what_ci_runs():
+    script = (ROOT / ".ci/run").read_text().splitlines()
+    command = script[-1]
+    assert command.endswith("python -m pytest")
+    assert command in first_screen()
+    assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
+
+
+def test_run_command_runs_the_three_stages_in_order():
+    command = next(line for line in first_screen().splitlines() if "DEC_train.py" in line)
+    scripts = re.findall(r"(\w+\.py)", command)
+    assert scripts == ["AEC_train.py", "GMM_centroids.py", "DEC_train.py"]
+    assert "requirements-tested.txt" in command
+
+
+def test_every_setting_named_is_there():
+    from RISCluster.config import SECTIONS
+
+    text = (ROOT / "README.md").read_text()
+    for section, key in re.findall(r"\b(run|data|aec|gmm|dec)\.(\w+)=", text):
+        assert key in SECTIONS[section].__dataclass_fields__, f"{section}.{key}"
+
+
+def test_pins_are_within_the_ranges():
+    pins = dict(
+        re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "requirements-tested.txt").read_text(), re.M)
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in project["dependencies"]:
+        name, least = requirement.split(">=")
+        pinned = tuple(map(int, pins[name].split(".")))
+        assert pinned >= tuple(map(int, least.split(".")))
+
+
+def test_conda_files_have_every_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {requirement.split(">=")[0] for requirement in project["dependencies"]}
+    for file, torch in (("CPU", "pytorch-cpu"), ("CUDA", "pytorch-gpu")):
+        text = (ROOT / f"RISCluster_{file}.yml").read_text()
+        there = set(re.findall(r"- ([\w-]+)>=", text))
+        expected = (names - {"torch", "matplotlib"}) | {torch, "matplotlib-base"}
+        assert expected <= there
+        assert "- defaults" not in text
+        assert "- pytorch\n" not in text
+
+
+def test_training_imports_no_drawing_and_base_nothing_above():
+    code = (
+        "import sys; import RISCluster.stages.aec, RISCluster.training.dec; "
+        "print('matplotlib' in sys.modules)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "False"
+    order = ["config", "data", "models", "training", "results", "stages"]
+    for place, room in enumerate(order):
+        paths = list((ROOT / "RISCluster" / room).glob("*.py")) or [ROOT / f"RISCluster/{room}.py"]
+        for path in paths:
+            for later in order[place + 1 :]:
+                pattern = rf"^\s*from \.+{later}\b"
+                assert not re.search(pattern, path.read_text(), re.M), f"{path} imports {later}"
