@@ -40,6 +40,7 @@ from .session import (
 
 SOFT = "soft_assignments.npy"
 PERFORMANCE = "cluster_performance.csv"
+MUCH_MOVED = 0.3  # share of labels
 CRITERION = "minus_calinski_harabasz"
 RESULTS = [MODEL, STATE, HISTORY, LABELS, LATENTS, SOFT, PERFORMANCE]
 
@@ -183,6 +184,7 @@ def _label(
     space = DataSpace(samples, labels, n_clusters)
     metrics["calinski_harabasz_data"] = space.calinski_harabasz
     say_clusters(metrics)
+    _warn_if_moved(metrics["label_change_from_gmm"])
     content = model_content(model, preparation, variance, session.fingerprint)
     save_checkpoint(stage.path / MODEL, "DEC model", content)
     write_npy(stage.path / LATENTS, latents)
@@ -209,6 +211,17 @@ def _metrics(
     both = (labels >= 0) & known
     metrics["label_change_from_gmm"] = label_change(before[both], labels[both])
     return metrics | agreement(labels, session.file.labels())
+
+
+def _warn_if_moved(change: float) -> None:
+    """Say if refinement has made other clusters rather than sharper ones."""
+    if change > MUCH_MOVED:
+        log.warning(
+            f"refinement gave {change:.0%} of the samples another label than the mixture had: "
+            "these are other clusters, not sharper ones, as happens where the data have no clear "
+            "groups; compare the galleries of GMM and DEC before you believe either, or lower "
+            "dec.gamma"
+        )
 
 
 def _write_performance(

@@ -17,6 +17,7 @@ from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import CheckpointError
 from ..files import load_checkpoint, sha256, write_json
+from ..machine import keep_freed_memory
 from ..models.networks import AEC, NetworkShape
 from ..models.reference import load_weights
 from ..progress import log, start_log
@@ -93,6 +94,7 @@ class Session:
 @contextmanager
 def open_session(settings: Settings) -> Iterator[Session]:
     """Start the processes, write the demo set if it is asked for and missing, open the data."""
+    keep_freed_memory()
     with StopRequest() as stop, start_ranks(settings.run.device) as ranks:
         start_log(ranks.rank)
         if settings.data.workers != "auto":

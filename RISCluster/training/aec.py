@@ -9,7 +9,7 @@ from ..data.loading import SampleSet
 from ..models.networks import AEC
 from ..progress import log
 from .encode import mean_squared_error
-from .engine import Context, Trainer
+from .engine import Context, Trainer, summed_error
 
 # Until validation beats the mean spectrogram by this share, patience is not counted: networks
 # sit on that plateau for tens of epochs on small sets, and then learn.
@@ -82,7 +82,7 @@ class AecTrainer(Trainer):
     def losses(self, positions: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Mean squared error over bins, summed over samples."""
         reconstruction, _ = self.model(x)
-        return {"loss": (reconstruction.float() - x).square().mean((1, 2, 3)).sum()}
+        return {"loss": summed_error(reconstruction, x)}
 
     def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:
         """Validate, keep the best weights, count strikes, adapt the learning rate."""

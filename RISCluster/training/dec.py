@@ -14,7 +14,7 @@ from ..models.clustering import kl_divergence, label_change, target_distribution
 from ..models.networks import DEC
 from ..progress import log
 from .encode import encode
-from .engine import Context, Trainer
+from .engine import Context, Trainer, summed_error
 
 
 class DecTrainer(Trainer):
@@ -103,7 +103,7 @@ class DecTrainer(Trainer):
         """Both losses and what is minimised, each summed over samples."""
         z = self.model.encoder(x)
         reconstruction = self.model.decoder(z)
-        mse = (reconstruction.float() - x).square().mean((1, 2, 3)).sum()
+        mse = summed_error(reconstruction, x)
         kl = kl_divergence(self.target[positions], self.model.clustering(z.float()))
         return {"loss": mse + self.settings.gamma * kl, "mse": mse, "kl": kl}
 

@@ -294,5 +294,11 @@ class Trainer:
         log.info(f"going on after epoch {self.epoch}, batch {self.step} of {self.n_steps}")
 
 
+def summed_error(reconstruction: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Squared error, mean over bins and summed over samples: (N, 1, F, T) twice to a scalar."""
+    n_bins = x.shape[2] * x.shape[3]
+    return torch.nn.functional.mse_loss(reconstruction.float(), x, reduction="sum") / n_bins
+
+
 def _figure(value: Any) -> str:
     return f"{value:.8g}" if isinstance(value, float) else str(value)

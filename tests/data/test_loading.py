@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -111,6 +112,19 @@ def test_take_and_standardize(reader):
         x = torch.cat([x for _, x in train.in_order(0, len(train), 64)])
         assert abs(float(x.mean())) < 1e-6
         assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
+
+
+def test_every_chunk_is_read_once(tmp_path):
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file.create_dataset("spectrogram", data=blobs(300)[0], chunks=(20, 16, 20))
+    with open_spectrograms(tmp_path / "c.h5") as file:
+        reader, asked = Reader(file, Preparation("linear", "none"), CPU), []
+        read = file.read
+        file.read = lambda start, stop: asked.append((start, stop)) or read(start, stop)
+        wanted = np.concatenate([np.arange(3, 150), np.arange(290, 300)])
+        got = np.concatenate([index for index, _ in reader.blocks(wanted)])
+        assert np.array_equal(got, wanted)
+        assert asked == [(3, 120), (120, 150), (290, 300)]
 
 
 def test_all_unusable_is_an_error(tmp_path):
