@@ -176,6 +176,27 @@ def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def read_torch(path: Path) -> Any:
+    """Content of any torch file, on the CPU; tensors and plain values only, nothing is executed.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, damaged, or holds anything else.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except Exception as error:  # torch raises many kinds for damaged or hostile bytes
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CheckpointError(
+            f"{path}: damaged, or not a file of tensors and plain values: {reason}"
+        ) from None
+
+
 def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote, on the CPU, without executing anything in it.
 
@@ -184,17 +205,7 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     CheckpointError
         The file is missing, damaged, of another kind or of another format.
     """
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except Exception as error:  # torch raises many kinds for damaged or hostile bytes
-        reason = str(error).strip().split("\n")[0][:200]
-        raise CheckpointError(
-            f"{path}: damaged, or not a file of tensors and plain values: {reason}"
-        ) from None
+    content = read_torch(path)
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind", "something else") if isinstance(content, dict) else "no dict"
         raise CheckpointError(f"{path}: holds {found}, not {kind}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..errors import CheckpointError
+from ..files import read_torch
 from .networks import AEC, DEC, ClusteringLayer, NetworkShape
 
 CENTROIDS = "clustering.weights"
@@ -71,13 +72,7 @@ def load_initial_weights(model: AEC, path: str | Path) -> None:
 
 def _read_state(path: str | Path) -> dict[str, torch.Tensor]:
     """Parameters by name, out of a bare state file or of this package's checkpoints."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except Exception as error:  # torch raises many kinds for damaged or hostile bytes
-        reason = str(error).strip().split("\n")[0][:200]
-        raise CheckpointError(f"{path}: not a torch file of tensors: {reason}") from None
+    content = read_torch(Path(path))
     state = content.get("state", content) if isinstance(content, dict) else {}
     return {
         name.removeprefix("module."): value

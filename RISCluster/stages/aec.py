@@ -1,6 +1,5 @@
 """The AEC stage: pretrain the autoencoder, for every combination of a sweep."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,15 @@ from ..data.loading import mean_and_deviation
 from ..data.split import draw_split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
-from ..files import read_json, save_checkpoint, write_csv
+from ..files import save_checkpoint
 from ..models.networks import AEC, NetworkShape, initialise, n_parameters
 from ..models.reference import load_initial_weights
 from ..progress import log
 from ..run import StageFolder
 from ..training.aec import PLATEAU, AecTrainer
 from ..training.encode import encode, mean_squared_error
-from ..training.engine import HISTORY, STATE, Context
+from ..training.engine import HISTORY, STATE
 from .session import (
-    METRICS,
     MODEL,
     SPLIT,
     Session,
@@ -31,8 +29,9 @@ from .session import (
     model_content,
     open_session,
 )
+from .sweep import Sweep, run_combinations
 
-SWEEP = "sweep.csv"
+RESULTS = [MODEL, STATE, HISTORY, SPLIT]
 
 
 def run_aec(settings: Settings) -> None:
@@ -54,18 +53,16 @@ def run_aec(settings: Settings) -> None:
         depends = session.data_key | settings.affecting("aec", "network", "result")
         depends["run.precision"] = session.precision
         depends["aec.initial_weights"] = _identity(settings.aec)
-        said = session.on_first(lambda: stage.begin(depends, settings.as_ini()))
-        if said == "done":
-            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
+        if not session.begin(stage, depends, settings):
             return
-        log.info(f"{stage.path}: {said}")
         samples = _Prepared(session)
-        combinations = settings.sweep("aec")
-        if len(combinations) == 1:
-            _train(session, combinations[0][1], stage, samples)
-        else:
-            _sweep(session, combinations, stage, samples, depends)
-        session.ranks.wait()
+        run_combinations(
+            session,
+            stage,
+            depends,
+            lambda chosen, folder: _train(session, chosen, folder, samples),
+            Sweep("aec", "validation_mse", RESULTS),
+        )
 
 
 def _identity(aec: AecSettings) -> str:
@@ -144,16 +141,13 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
     )
     if ranks.is_first:
         samples.split.save(stage.path / SPLIT)
-    context = Context(
-        stage.path,
-        ranks,
-        session.stop,
-        settings.run.seed,
-        session.precision,
-        settings.run.tensorboard,
-    )
     trainer = AecTrainer(
-        model, samples.train, samples.validation, settings.aec, context, samples.variance
+        model,
+        samples.train,
+        samples.validation,
+        settings.aec,
+        session.context(stage),
+        samples.variance,
     )
     trainer.run()
     log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
@@ -165,7 +159,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
         content = model_content(model, samples.preparation, samples.variance, session.fingerprint)
         save_checkpoint(stage.path / MODEL, "AEC model", content)
         metrics = _metrics(session, trainer, samples, train_mse, dead)
-        finish(stage, [MODEL, STATE, HISTORY, SPLIT], metrics, session)
+        finish(stage, RESULTS, metrics, session)
         draw(
             settings.run.figures,
             lambda: _figures(session, model, samples, stage),
@@ -210,47 +204,6 @@ def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[
             f"sample): {', '.join(map(str, dead))}; set aec.latent_activation = linear"
         )
     return dead
-
-
-def _sweep(
-    session: Session,
-    combinations: list[tuple[str, Settings]],
-    stage: StageFolder,
-    samples: _Prepared,
-    depends: dict[str, Any],
-) -> None:
-    """Train every combination in its folder, and take over the best one's files."""
-    rows = []
-    for number, (name, settings) in enumerate(combinations, 1):
-        part = session.stage("AEC", f"sweep/{name}")
-        log.info(f"sweep {number} of {len(combinations)}: {name}")
-        own = depends | settings.affecting("aec", "network", "result")
-        own["aec.initial_weights"] = depends["aec.initial_weights"]
-        if session.on_first(lambda p=part, o=own, s=settings: p.begin(o, s.as_ini())) != "done":
-            _train(session, settings, part, samples)
-        session.ranks.wait()
-        rows.append((read_json(part.path / METRICS)["validation_mse"], name))
-    if session.ranks.is_first:
-        take_best(session, stage, rows, "validation_mse", [MODEL, STATE, HISTORY, SPLIT])
-
-
-def take_best(
-    session: Session,
-    stage: StageFolder,
-    rows: list[tuple[float, str]],
-    criterion: str,
-    results: list[str],
-) -> None:
-    """Write sweep.csv, copy the files of the row with the lowest criterion, complete the stage."""
-    best = min(rows)[1]
-    write_csv(
-        stage.path / SWEEP, ("combination", criterion), [(name, value) for value, name in rows]
-    )
-    source: Path = stage.path / "sweep" / best
-    for result in results:
-        shutil.copyfile(source / result, stage.path / result)
-    log.info(f"best of {len(rows)} by {criterion}: {best}")
-    finish(stage, results, read_json(source / METRICS) | {"sweep_best": best}, session)
 
 
 def _figures(session: Session, model: AEC, samples: _Prepared, stage: StageFolder) -> list[Path]:

@@ -10,7 +10,7 @@ from ..config import Settings
 from ..data.loading import SampleSet
 from ..data.split import Split
 from ..data.transforms import Preparation
-from ..files import read_json, save_checkpoint, write_csv, write_npy
+from ..files import save_checkpoint, write_csv, write_npy
 from ..models.clustering import label_change
 from ..models.networks import AEC, DEC, ClusteringLayer
 from ..progress import log
@@ -19,12 +19,10 @@ from ..results.metrics import DataSpace, agreement, clustering_summary, silhouet
 from ..run import StageFolder
 from ..training.dec import DecTrainer
 from ..training.encode import encode
-from ..training.engine import HISTORY, STATE, Context
-from .aec import take_best
+from ..training.engine import HISTORY, STATE
 from .gmm import LATENTS, gmm_depends, read_mixture, say_clusters, whole_file
 from .session import (
     LABELS,
-    METRICS,
     MIXTURE,
     MODEL,
     SPLIT,
@@ -37,11 +35,11 @@ from .session import (
     open_session,
     report_unusable,
 )
+from .sweep import Sweep, run_combinations
 
 SOFT = "soft_assignments.npy"
 PERFORMANCE = "cluster_performance.csv"
 MUCH_MOVED = 0.3  # share of labels
-CRITERION = "minus_calinski_harabasz"
 RESULTS = [MODEL, STATE, HISTORY, LABELS, LATENTS, SOFT, PERFORMANCE]
 
 
@@ -63,21 +61,19 @@ def run_dec(settings: Settings) -> None:
         _require_earlier_stages(session)
         stage = session.stage("DEC")
         depends = _depends(session)
-        said = session.on_first(lambda: stage.begin(depends, settings.as_ini()))
-        if said == "done":
-            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
+        if not session.begin(stage, depends, settings):
             return
-        log.info(f"{stage.path}: {said}")
         aec = session.stage("AEC").path
         _, preparation, _ = load_aec(aec / MODEL, session.file)
         split = Split.load(aec / SPLIT)
         samples, _ = session.load(session.reader(preparation), split.both)
-        combinations = settings.sweep("dec")
-        if len(combinations) == 1:
-            _refine(session, combinations[0][1], stage, samples)
-        else:
-            _sweep(session, combinations, stage, samples, depends)
-        session.ranks.wait()
+        run_combinations(
+            session,
+            stage,
+            depends,
+            lambda chosen, folder: _refine(session, chosen, folder, samples),
+            Sweep("dec", "calinski_harabasz_data", RESULTS, largest=True),
+        )
 
 
 def _require_earlier_stages(session: Session) -> None:
@@ -101,41 +97,13 @@ def _depends(session: Session) -> dict[str, Any]:
     }
 
 
-def _sweep(
-    session: Session,
-    combinations: list[tuple[str, Settings]],
-    stage: StageFolder,
-    samples: SampleSet,
-    depends: dict[str, Any],
-) -> None:
-    rows = []
-    for number, (name, settings) in enumerate(combinations, 1):
-        part = session.stage("DEC", f"sweep/{name}")
-        log.info(f"sweep {number} of {len(combinations)}: {name}")
-        own = depends | settings.affecting("dec", "result")
-        if session.on_first(lambda p=part, o=own, s=settings: p.begin(o, s.as_ini())) != "done":
-            _refine(session, settings, part, samples)
-        session.ranks.wait()
-        rows.append((-read_json(part.path / METRICS)["calinski_harabasz_data"], name))
-    if session.ranks.is_first:
-        take_best(session, stage, rows, CRITERION, RESULTS)
-
-
 def _refine(session: Session, settings: Settings, stage: StageFolder, samples: SampleSet) -> None:
     """Refine one combination and write its folder."""
     torch.manual_seed(settings.run.seed)
     aec, preparation, variance = load_aec(session.stage("AEC").path / MODEL, session.file)
     model = _start(session, settings, aec)
     model.to(session.ranks.device)
-    context = Context(
-        stage.path,
-        session.ranks,
-        session.stop,
-        settings.run.seed,
-        session.precision,
-        settings.run.tensorboard,
-    )
-    trainer = DecTrainer(model, samples, settings.dec, context)
+    trainer = DecTrainer(model, samples, settings.dec, session.context(stage))
     log.info(
         f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples; the "
         f"latents' scale is {float(model.clustering.scale):.4g}"

@@ -48,11 +48,8 @@ def run_gmm(settings: Settings) -> None:
         session.on_first(lambda: aec.require_match(session.data_key | session.network_key))
         stage = session.stage("GMM")
         depends = gmm_depends(session)
-        said = session.on_first(lambda: stage.begin(depends, settings.as_ini()))
-        if said == "done":
-            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
+        if not session.begin(stage, depends, settings):
             return
-        log.info(f"{stage.path}: {said}")
         model, preparation, _ = load_aec(aec.path / MODEL, session.file)
         model.to(session.ranks.device)
         everything = whole_file(session, preparation)

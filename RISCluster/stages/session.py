@@ -22,6 +22,7 @@ from ..models.networks import AEC, NetworkShape
 from ..models.reference import load_weights
 from ..progress import log, start_log
 from ..run import StageFolder
+from ..training.engine import Context
 from ..training.stopping import StopRequest
 
 MODEL = "model.pt"
@@ -85,6 +86,20 @@ class Session:
         samples, unusable = load_set(reader, index, self.settings.data.loadmode, self.ranks)
         report_unusable(unusable, len(index))
         return samples, unusable
+
+    def begin(self, stage: StageFolder, depends: dict[str, Any], settings: Settings) -> bool:
+        """Make a stage's folder ready and say how it stands; whether there is work to do."""
+        said = self.on_first(lambda: stage.begin(depends, settings.as_ini()))
+        if said == "done":
+            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
+        else:
+            log.info(f"{stage.path}: {said}")
+        return said != "done"
+
+    def context(self, stage: StageFolder) -> Context:
+        """What a trainer of a stage works with."""
+        run = self.settings.run
+        return Context(stage.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
 
     def on_first(self, work: Callable[[], Any]) -> Any:
         """Result of `work`, done by rank 0 and handed to all."""

@@ -62,7 +62,7 @@ def test_files_that_are_no_state(tmp_path):
     with pytest.raises(CheckpointError, match="not a state file of the reference"):
         load_reference(save(tmp_path, {"a": torch.zeros(1)}))
     (tmp_path / "t.pt").write_text("text")
-    with pytest.raises(CheckpointError, match="not a torch file"):
+    with pytest.raises(CheckpointError, match="not a file of tensors"):
         load_reference(tmp_path / "t.pt")
     with pytest.raises(CheckpointError, match="no such file"):
         load_reference(tmp_path / "none.pt")
