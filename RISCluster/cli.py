@@ -5,6 +5,7 @@ state saved. Only light modules are imported here, so that ``--help`` is quick.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -50,7 +51,8 @@ def guarded(work: Callable[[], object]) -> int:
     try:
         work()
     except RISClusterError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of torchrun: every process has the error
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; what was saved before is intact", file=sys.stderr)

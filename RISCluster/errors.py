@@ -50,4 +50,8 @@ class Stopped(RISClusterError):
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple:
+        return Stopped, (str(self), self.signal_number)  # it travels between processes

@@ -94,7 +94,7 @@ def test_unknown_section_names_the_nearest(tmp_path):
         ("aec.lr=fast", "a number above 0"),
         ("aec.lr=", "a number above 0"),
         ("aec.batch_size=64,x", "several with commas are a sweep"),
-        ("aec.n_epochs=1.5", "a whole number, 1 or more"),
+        ("aec.n_epochs=1.5", "a whole number, 0 or more"),
         ("data.validation_fraction=1", "a number above 0 to below 1"),
         ("data.amplitude=cubic", "linear | sqrt | log"),
         ("run.device=gpu", "auto | cpu | cuda | cuda:N"),

@@ -168,9 +168,15 @@ def test_two_processes_equal_one(tmp_path):
 
 def test_error_of_several_processes_ends_all(tmp_path):
     (tmp_path / "config.ini").write_text("[run]\n")
-    done = run(tmp_path, "AEC_train.py", "data.file=none.h5", *QUICK, processes=2)
-    assert done.returncode != 0
-    assert "none.h5: no such file" in done.stderr
+    write_samples(tmp_path / "s.h5", blobs(8)[0])
+    for name, file, text in (
+        ("AEC_train.py", "none.h5", "none.h5: no such file"),
+        ("GMM_centroids.py", "s.h5", "run AEC_train.py first"),
+    ):
+        done = run(tmp_path, name, f"data.file={file}", *QUICK, processes=2)
+        assert done.returncode != 0
+        assert done.stderr.count(text) == 1
+        assert "RuntimeError" not in done.stderr
 
 
 def wait_for(path: Path, process: subprocess.Popen, seconds: float = 60) -> None:

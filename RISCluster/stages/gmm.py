@@ -54,9 +54,7 @@ def run_gmm(settings: Settings) -> None:
         model.to(session.ranks.device)
         everything = whole_file(session, preparation)
         latents = encode(model.encoder, everything, session.ranks)
-        if session.ranks.is_first:
-            _fit_and_label(session, stage, latents, everything)
-        session.ranks.wait()
+        session.on_first(lambda: _fit_and_label(session, stage, latents))
 
 
 def gmm_depends(session: Session) -> dict[str, Any]:
@@ -75,9 +73,7 @@ def whole_file(session: Session, preparation: Any) -> SampleSet:
     return StreamedSet(np.arange(session.file.n_samples), session.reader(preparation))
 
 
-def _fit_and_label(
-    session: Session, stage: StageFolder, latents: np.ndarray, everything: SampleSet
-) -> None:
+def _fit_and_label(session: Session, stage: StageFolder, latents: np.ndarray) -> None:
     settings = session.settings
     usable = ~np.isnan(latents[:, 0])
     report_unusable(np.flatnonzero(~usable), len(usable))

@@ -15,7 +15,7 @@ from ..data.loading import Reader, SampleSet, load_set
 from ..data.transforms import Preparation
 from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
-from ..errors import CheckpointError
+from ..errors import CheckpointError, RISClusterError
 from ..files import load_checkpoint, sha256, write_json
 from ..machine import keep_freed_memory
 from ..models.networks import AEC, NetworkShape
@@ -102,8 +102,17 @@ class Session:
         return Context(stage.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
 
     def on_first(self, work: Callable[[], Any]) -> Any:
-        """Result of `work`, done by rank 0 and handed to all."""
-        return self.ranks.from_first(work() if self.ranks.is_first else None)
+        """Result of `work`, done by rank 0 and handed to all; an error of it is raised by all."""
+        result, error = None, None
+        if self.ranks.is_first:
+            try:
+                result = work()
+            except RISClusterError as caught:
+                error = caught
+        result, error = self.ranks.from_first((result, error))
+        if error is not None:
+            raise error
+        return result
 
 
 @contextmanager
