@@ -24,7 +24,9 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     demo.add_argument("-o", "--output", default="Data/demo.h5", metavar="FILE")
     demo.add_argument("--samples", type=_count, default=4000, metavar="N")
-    demo.add_argument("--snr", type=float, default=6.0, metavar="DB", help="signal to noise, dB")
+    demo.add_argument(
+        "--snr", type=_decibels, default=6.0, metavar="DB", help="signal to noise, dB"
+    )
     demo.add_argument("--seed", type=_count, default=2009)
     demo.add_argument(
         "--imbalance",
@@ -40,6 +42,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: 1 or more")
+    return value
+
+
+def _decibels(text: str) -> float:
+    value = float(text)
+    if not -100 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: -100 to 100 dB")
     return value
 
 

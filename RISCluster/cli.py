@@ -57,10 +57,21 @@ def guarded(work: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was saved before is intact", file=sys.stderr)
         return 130
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
         print(
-            "MemoryError: not enough memory; set data.loadmode = disk or a smaller batch_size",
+            "MemoryError: not enough memory; set data.loadmode = disk or a smaller batch_size; "
+            "what was saved before is intact",
             file=sys.stderr,
         )
         return 2
     return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """PyTorch reports exhausted memory as a RuntimeError, on CPU and GPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        words in text for words in ("allocate memory", "out of memory")
+    )

@@ -124,10 +124,12 @@ def _parse_cluster_range(text: str) -> tuple[int, ...]:
     """``2-20``, ``8`` or ``4, 6, 8`` to ascending numbers of clusters."""
     numbers: set[int] = set()
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        numbers.update(range(int(first), int(last or first) + 1))
-    if not numbers or min(numbers) < 1 or max(numbers) > 1000:
-        raise ValueError
+        first, dash, last = part.partition("-")
+        low = int(first)
+        high = int(last) if dash else low
+        if not 1 <= low <= high <= 1000:
+            raise ValueError
+        numbers.update(range(low, high + 1))
     return tuple(sorted(numbers))
 
 
@@ -358,7 +360,7 @@ class Settings:
     @property
     def run_folder(self) -> Path:
         """Folder of this run, ``<run.folder>/<run.name>``."""
-        return Path(self.run.folder) / self.run.name
+        return Path(self.run.folder).expanduser() / self.run.name
 
     def affecting(self, section: str, *affects: str) -> dict[str, Any]:
         """Keys of a section whose effect is among `affects`, as ``section.key: value``."""
@@ -455,7 +457,7 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
 def _read_ini(path: Path) -> dict[tuple[str, str], tuple[str, str]]:
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # Windows editors put a mark first
             parser.read_file(file)
     except FileNotFoundError:
         raise SettingsError(

@@ -78,7 +78,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: can't be read: {error}") from None
+        raise CheckpointError(
+            f"{path}: can't be read: {error}; move {path.parent} away and run the stage again"
+        ) from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: not what this program writes: no JSON object")
     return value
@@ -191,9 +193,9 @@ def read_torch(path: Path) -> Any:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except Exception as error:  # torch raises many kinds for damaged or hostile bytes
-        reason = str(error).strip().split("\n")[0][:200]
         raise CheckpointError(
-            f"{path}: damaged, or not a file of tensors and plain values: {reason}"
+            f"{path}: damaged, or not a file of tensors and plain values "
+            f"({type(error).__name__}); move it away, or name another"
         ) from None
 
 

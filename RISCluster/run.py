@@ -56,9 +56,42 @@ class StageFolder:
         return SCRIPTS[self.name]
 
     def provenance(self) -> dict[str, Any] | None:
-        """What the stage was made from, or None where it never started."""
+        """What the stage was made from, or None where it never started.
+
+        Raises
+        ------
+        RunError
+            The folder can't be looked into.
+        CheckpointError
+            The file is damaged.
+        """
         path = self.path / PROVENANCE
-        return read_json(path) if path.exists() else None
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise self._unusable(error) from None
+        return read_json(path) if there else None
+
+    def is_done(self, depends: dict[str, Any]) -> bool:
+        """Whether the stage is complete, whole, and made from `depends`; changes nothing."""
+        before = self.provenance()
+        if before is None or differences(before.get("depends", {}), depends):
+            return False
+        return before.get("status") == "complete" and not self._damaged(before)
+
+    def _damaged(self, provenance: dict[str, Any]) -> list[str]:
+        """Results that are missing or not as they were written."""
+        return [
+            name
+            for name, checksum in provenance["results"].items()
+            if not (self.path / name).exists() or sha256(self.path / name) != checksum
+        ]
+
+    def _unusable(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.path}: the run folder can't be made or read: {error.strerror or error}; set "
+            "run.folder and run.name to a place that can be written"
+        )
 
     # ---- starting and ending ----
 
@@ -84,29 +117,23 @@ class StageFolder:
         if before is not None:
             changes = differences(before.get("depends", {}), depends)
             if not changes:
-                return self._settle(before)
+                return "done" if self.is_done(depends) else "resume"
             kept = self._set_aside()
             said = f"new: {'; '.join(changes)}; what was there is kept in {kept}"
-        elif self.path.exists() and any(self.path.iterdir()):
-            said = f"new: what was there is kept in {self._set_aside()}"
         try:
+            if before is None and self._holds_something():
+                said = f"new: what was there is kept in {self._set_aside()}"
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(
-                f"{self.path}: the run folder can't be made: {error.strerror or error}; set "
-                "run.folder to a place that can be written"
-            ) from None
+            raise self._unusable(error) from None
         write_text(self.path / "config.ini", settings_ini)
         write_json(
             self.path / PROVENANCE, {"stage": self.name, "status": "unfinished"} | _now(depends)
         )
         return said
 
-    def _settle(self, before: dict[str, Any]) -> str:
-        if before.get("status") != "complete":
-            return "resume"
-        missing = [name for name in before["results"] if not (self.path / name).exists()]
-        return "resume" if missing else "done"
+    def _holds_something(self) -> bool:
+        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
 
     def complete(self, results: list[str], notes: dict[str, Any]) -> None:
         """Mark the stage as complete, with the checksums of `results` (names of files)."""
@@ -132,7 +159,7 @@ class StageFolder:
         except OSError as error:
             raise RunError(
                 f"{self.path}: holds results of other settings and can't be renamed: "
-                f"{error.strerror or error}; nothing was changed"
+                f"{error.strerror or error}; change permissions, or take another run.name"
             ) from None
         return kept
 
@@ -156,13 +183,10 @@ class StageFolder:
                 f"{self.path}: the {self.name} stage is unfinished; run {self.script} again, it "
                 "goes on where it stopped"
             )
-        for name, checksum in provenance["results"].items():
+        for name in self._damaged(provenance):
             path = self.path / name
-            if not path.exists() or sha256(path) != checksum:
-                what = "has changed since it was written" if path.exists() else "is missing"
-                raise CheckpointError(
-                    f"{path}: {what}; delete {self.path} and run {self.script} again"
-                )
+            what = "has changed since it was written" if path.exists() else "is missing"
+            raise CheckpointError(f"{path}: {what}; run {self.script} again, it is made anew")
         return provenance
 
     def require_match(self, expected: dict[str, Any]) -> dict[str, Any]:

@@ -104,6 +104,8 @@ def test_unknown_section_names_the_nearest(tmp_path):
         ("run.name=..", "a folder name"),
         ("gmm.n_clusters=20-2", "numbers of clusters"),
         ("gmm.n_clusters=0-3", "numbers of clusters"),
+        ("gmm.n_clusters=2-", "numbers of clusters"),
+        ("gmm.n_clusters=2-2000000000", "numbers of clusters"),
         ("dec.n_clusters=1", "auto, or a whole number"),
     ],
 )
@@ -130,6 +132,9 @@ def test_broken_file_is_one_line(tmp_path, text):
 
 def test_missing_and_unreadable_file(tmp_path):
     assert "no such settings file" in error_of(tmp_path / "none.ini")
+    marked = tmp_path / "notepad.ini"
+    marked.write_bytes(b"\xef\xbb\xbf[aec]\npatience = 3\n")
+    assert load_settings(marked).aec.patience == 3
     path = tmp_path / "binary.ini"
     path.write_bytes(b"\xff\xfe\x00")
     assert "can't be read" in error_of(path)

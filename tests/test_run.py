@@ -97,7 +97,16 @@ def test_provenance_says_what_one_needs_to_redo_it(stage):
     assert len(provenance["results"]["model.pt"]) == 64
 
 
+def test_file_in_place_of_the_stage_is_kept_and_long_names_refused(stage, tmp_path):
+    stage.run_folder.mkdir()
+    stage.path.write_text("mine")
+    assert "kept" in stage.begin({}, "")
+    assert next(stage.run_folder.glob("AEC_*")).read_text() == "mine"
+    with pytest.raises(RunError, match="File name too long"):
+        StageFolder(tmp_path / ("x" * 300), "AEC").begin({}, "")
+
+
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="can't be made"):
+    with pytest.raises(RunError, match="can't be made or read"):
         StageFolder(tmp_path / "file" / "run", "AEC").begin({}, "")

@@ -91,7 +91,7 @@ def test_help_loads_nothing_heavy(tmp_path):
         (("run.device=cuda:99", "data.file=s.h5"), "PyTorch sees"),
         (("data.file=s.h5", "data.dataset=nope"), "no data set 'nope' in this file; it has"),
         (("data.file=s.h5", "data.loadmode=device"), "needs a GPU"),
-        (("data.file=s.h5", "run.folder=config.ini"), "the run folder can't be made"),
+        (("data.file=s.h5", "run.folder=config.ini"), "the run folder can't be made or read"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(folder, capsys, words, text):
@@ -115,7 +115,7 @@ def test_demo_command_and_its_errors(folder, capsys):
     assert main(["demo", "-o", "d/x.h5", "--samples", "16", "--snr", "3", "--imbalance", "4"]) == 0
     assert "d/x.h5: 16 spectrograms of eight classes, 3 dB" in capsys.readouterr().out
     assert main(["demo", "-o", "config.ini/x.h5", "--samples", "16"]) == 2
-    for words in (["--samples", "0"], ["--imbalance", "0.5"], ["--snr", "loud"]):
+    for words in (["--samples", "0"], ["--imbalance", "0.5"], ["--snr", "loud"], ["--snr", "nan"]):
         with pytest.raises(SystemExit) as caught:
             main(["demo", *words])
         assert caught.value.code == 2

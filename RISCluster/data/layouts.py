@@ -138,6 +138,20 @@ class SpectrogramFile:
             digest.update(self.read(int(index), int(index) + 1).tobytes())
         return digest.hexdigest()[:32]
 
+    def columns_fingerprint(self) -> str:
+        """Identity of labels, start times and trace ids, which the results name.
+
+        Raises
+        ------
+        DataError
+            One of them does not fit the samples.
+        """
+        labels = self.labels()
+        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
+        for column in (self.starttimes(), self.trace_ids(), self.class_names()):
+            digest.update("\n".join(column or ()).encode() + b"\0")
+        return digest.hexdigest()[:32]
+
     def _beside(self, name: str) -> Any:
         """A data set with one value a sample, or None where it is not in the file."""
         found = self._file.get(name)
@@ -181,7 +195,10 @@ class SpectrogramFile:
             )
 
     def _check_axis(self, axis: np.ndarray, n: int, name: str) -> np.ndarray:
-        axis = np.asarray(axis, dtype=np.float64)
+        try:
+            axis = np.asarray(axis, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"{self.path}: the {name} axis must hold numbers") from None
         if axis.shape != (n,):
             raise DataError(
                 f"{self.path}: the {name} axis has shape {axis.shape}, but the samples have "
@@ -207,7 +224,9 @@ class SamplesFile(SpectrogramFile):
     def _axis(self, name: str, n: int, unit: str) -> tuple[np.ndarray, str]:
         if name not in self._file:
             return np.arange(n, dtype=np.float64), "bin"
-        return self._check_axis(self._file[name][:], n, name), unit
+        found = self._file[name]
+        values = found[()] if isinstance(found, h5py.Dataset) else np.empty(0)
+        return self._check_axis(values, n, name), unit
 
     def starttimes(self) -> list[str] | None:
         """Start of every sample in UTC, ISO 8601 with Z, or None where the file has no times."""
@@ -294,7 +313,7 @@ def open_spectrograms(
     DataError
         The file is missing, not HDF5 or cut short, or does not hold what the layout needs.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     file = _open_hdf5(path)
     try:
         if layout == "auto":
@@ -371,12 +390,14 @@ def _to_iso(value: Any) -> str:
     """Time as text or as seconds since 1970 to ISO 8601 in UTC with Z; empty if it is neither."""
     try:
         if isinstance(value, (bytes, str)):
-            text = _to_text(value).strip().removesuffix("Z").replace(" ", "T")
+            text = _to_text(value).strip().replace(" ", "T")
+            for utc in ("Z", "+00:00", "+0000", "-00:00"):
+                text = text.removesuffix(utc)
             if text[10:].count("+") or text[10:].count("-"):
                 return ""  # other zones than UTC are not guessed at
             time = np.datetime64(text, "us")
         else:
             time = np.datetime64(round(float(value) * 1e6), "us")
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         return ""
     return "" if np.isnat(time) else f"{time}Z"

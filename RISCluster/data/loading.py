@@ -10,6 +10,7 @@ of `BLOCK` neighbours are shuffled over the whole set, then samples are shuffled
 `WINDOW` samples. A set of up to `WINDOW` samples is fully shuffled.
 """
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from .transforms import Preparation, check_sign
 
 BLOCK = 64
 WINDOW = 8192
+WINDOW_BINS = WINDOW * 87 * 100  # of a window at most: 285 MB; larger samples have fewer of them
 READ_ROWS = 128  # samples read and prepared at a time, about: few enough to stay in cache
 LARGEST_GAP = 64  # unwanted samples that are read through rather than jumped over
 
@@ -46,6 +48,7 @@ class Reader:
 
     def __init__(self, file: SpectrogramFile, preparation: Preparation, device: torch.device):
         self.file, self.preparation, self.device = file, preparation, device
+        self.skip_negative = False  # where a root or logarithm is taken: refuse, or leave out
 
     @property
     def bytes_per_sample(self) -> int:
@@ -65,6 +68,8 @@ class Reader:
             x = torch.from_numpy(rows).to(self.device)
             peak = x.flatten(1).abs().amax(1)  # NaN and infinity come through
             usable = torch.isfinite(peak) & (peak > 0)
+            if self.skip_negative and self.preparation.amplitude != "linear":
+                usable &= x.flatten(1).amin(1) >= 0
             if not bool(usable.all()):
                 x, wanted = x[usable], wanted[usable.cpu().numpy()]
             check_sign(x, wanted, self.preparation.amplitude, str(self.file.path))
@@ -128,13 +133,20 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
         thread.join()
 
 
-def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+def window_of(n_bins: int) -> int:
+    """Samples of a shuffling window, for samples of `n_bins`."""
+    return int(max(BLOCK, min(WINDOW, WINDOW_BINS // n_bins)))
+
+
+def epoch_order(n: int, seed: int, epoch: int, window: int) -> np.ndarray:
     """Positions 0 to n-1 in the order of one epoch; see the module's text.
 
     Parameters
     ----------
     n : int
     seed, epoch : int
+    window : int
+        See `window_of`.
 
     Returns
     -------
@@ -143,8 +155,8 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     rng = np.random.default_rng([seed, epoch])
     blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
     order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
-    for start in range(0, n, WINDOW):
-        rng.shuffle(order[start : start + WINDOW])
+    for start in range(0, n, window):
+        rng.shuffle(order[start : start + window])
     return order
 
 
@@ -235,7 +247,9 @@ class HeldSet(SampleSet):
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
     ) -> Iterator[Batch]:
         """See `SampleSet.epoch`."""
-        order = torch.from_numpy(epoch_order(len(self), seed, epoch)).to(self.rows.device)
+        window = window_of(self.x.shape[2] * self.x.shape[3])
+        order = torch.from_numpy(epoch_order(len(self), seed, epoch, window))
+        order = order.to(self.rows.device)
         for batch in order.split(size)[first:]:
             yield self._batch(ranks.share(batch))
 
@@ -273,7 +287,7 @@ class StreamedSet(SampleSet):
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
     ) -> Iterator[Batch]:
         """See `SampleSet.epoch`."""
-        order = epoch_order(len(self), seed, epoch)[first * size :]
+        order = epoch_order(len(self), seed, epoch, self._window)[first * size :]
         left = torch.empty(0, dtype=torch.int64), torch.empty(0, 0)
         for positions, x in read_ahead(self._windows(order), depth=1):
             if len(left[0]):
@@ -286,10 +300,14 @@ class StreamedSet(SampleSet):
         if len(left[0]):
             yield ranks.share(left[0]), ranks.share(left[1])
 
+    @property
+    def _window(self) -> int:
+        return window_of(self.reader.file.n_frequencies * self.reader.file.n_times)
+
     def _windows(self, order: np.ndarray) -> Iterator[Batch]:
         """Samples of the order, a window at a time, read in the file's order."""
-        for start in range(0, len(order), WINDOW):
-            positions = order[start : start + WINDOW]
+        for start in range(0, len(order), self._window):
+            positions = order[start : start + self._window]
             ascending = np.argsort(positions)
             x = torch.empty(
                 (len(positions), 1, self.reader.file.n_frequencies, self.reader.file.n_times),
@@ -411,7 +429,7 @@ def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[s
         free, _ = torch.cuda.mem_get_info(device)
         if n_bytes < 0.6 * free:
             return "device", f"{size} fit into {free / 1e9:.1f} GB of free GPU memory"
-    available = available_memory()
+    available = available_memory() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if n_bytes < 0.5 * available:
         return "ram", f"{size} fit into {available / 1e9:.1f} GB of free memory"
     return "disk", f"{size} are more than half of {available / 1e9:.1f} GB of free memory"

@@ -53,9 +53,12 @@ def run_aec(settings: Settings) -> None:
         depends = session.data_key | settings.affecting("aec", "network", "result")
         depends["run.precision"] = session.precision
         depends["aec.initial_weights"] = _identity(settings.aec)
-        if not session.begin(stage, depends, settings):
+        if session.is_done(stage, depends):
             return
         samples = _Prepared(session)
+        for _, chosen in settings.sweep("aec"):
+            _network(session, chosen)  # refuses initial weights of another network
+        session.begin(stage, depends, settings)
         run_combinations(
             session,
             stage,
@@ -122,18 +125,23 @@ class _Prepared:
             self.variance = 1.0
 
 
+def _network(session: Session, settings: Settings) -> AEC:
+    """Network of one combination, with its initial weights."""
+    file, aec = session.file, settings.aec
+    model = AEC(
+        NetworkShape(file.n_frequencies, file.n_times, aec.n_features, aec.latent_activation)
+    )
+    initialise(model, settings.run.seed)
+    if aec.initial_weights != "none":
+        load_initial_weights(model, aec.initial_weights)
+    return model
+
+
 def _train(session: Session, settings: Settings, stage: StageFolder, samples: _Prepared) -> None:
     """Train one combination and write its folder."""
     torch.manual_seed(settings.run.seed)
-    file, ranks = session.file, session.ranks
-    shape = NetworkShape(
-        file.n_frequencies, file.n_times, settings.aec.n_features, settings.aec.latent_activation
-    )
-    model = AEC(shape)
-    initialise(model, settings.run.seed)
-    if settings.aec.initial_weights != "none":
-        load_initial_weights(model, settings.aec.initial_weights)
-    model.to(ranks.device)
+    ranks = session.ranks
+    model = _network(session, settings).to(ranks.device)
     log.info(
         f"training {n_parameters(model):,} parameters on {len(samples.train):,} samples, "
         f"validating on {len(samples.validation):,}; the mean spectrogram has mse "
@@ -159,11 +167,8 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
         content = model_content(model, samples.preparation, samples.variance, session.fingerprint)
         save_checkpoint(stage.path / MODEL, "AEC model", content)
         metrics = _metrics(session, trainer, samples, train_mse, dead)
+        draw(settings.run.figures, lambda: _figures(session, model, samples, stage))
         finish(stage, RESULTS, metrics, session)
-        draw(
-            settings.run.figures,
-            lambda: _figures(session, model, samples, stage),
-        )
 
 
 def _metrics(
@@ -193,15 +198,18 @@ def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[
     if best > (1 - PLATEAU) * variance:
         log.warning(
             f"the autoencoder has learnt no more than the mean spectrogram (validation mse "
-            f"{best:.4g}, mean spectrogram {variance:.4g}): its latents mean little; try "
-            "data.standardize = yes, data.amplitude = sqrt, another seed or more samples"
+            f"{best:.4g}, mean spectrogram {variance:.4g}): its latents mean little; of use may be "
+            "data.standardize = yes, another data.amplitude, more samples or another seed"
         )
     spread = latents.std(axis=0)
+    if len(latents) < 2:
+        return []
     dead = np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist()
     if dead:
         log.warning(
             f"{len(dead)} of {latents.shape[1]} latent features are dead (the same for every "
-            f"sample): {', '.join(map(str, dead))}; set aec.latent_activation = linear"
+            f"sample): {', '.join(map(str, dead))}; set aec.latent_activation = linear, "
+            "or another seed"
         )
     return dead
 

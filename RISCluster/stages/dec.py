@@ -10,6 +10,7 @@ from ..config import Settings
 from ..data.loading import SampleSet
 from ..data.split import Split
 from ..data.transforms import Preparation
+from ..errors import DataError
 from ..files import save_checkpoint, write_csv, write_npy
 from ..models.clustering import label_change
 from ..models.networks import AEC, DEC, ClusteringLayer
@@ -20,6 +21,7 @@ from ..run import StageFolder
 from ..training.dec import DecTrainer
 from ..training.encode import encode
 from ..training.engine import HISTORY, STATE
+from ..training.gmm import Mixture
 from .gmm import LATENTS, gmm_depends, read_mixture, say_clusters, whole_file
 from .session import (
     LABELS,
@@ -61,12 +63,15 @@ def run_dec(settings: Settings) -> None:
         _require_earlier_stages(session)
         stage = session.stage("DEC")
         depends = _depends(session)
-        if not session.begin(stage, depends, settings):
+        if session.is_done(stage, depends):
             return
         aec = session.stage("AEC").path
         _, preparation, _ = load_aec(aec / MODEL, session.file)
         split = Split.load(aec / SPLIT)
         samples, _ = session.load(session.reader(preparation), split.both)
+        for _, chosen in settings.sweep("dec"):
+            _mixture(session, chosen)  # refuses a number of clusters that was not fitted
+        session.begin(stage, depends, settings)
         run_combinations(
             session,
             stage,
@@ -92,6 +97,7 @@ def _depends(session: Session) -> dict[str, Any]:
         **session.network_key,
         **session.settings.affecting("dec", "result"),
         "run.precision": session.precision,
+        "labels, times and ids": session.on_first(session.file.columns_fingerprint),
         "AEC/model.pt": session.on_first(lambda: checksum(session.stage("AEC").path / MODEL)),
         "GMM/model.npz": session.on_first(lambda: checksum(mixture)),
     }
@@ -119,13 +125,31 @@ def _refine(session: Session, settings: Settings, stage: StageFolder, samples: S
 def _start(session: Session, settings: Settings, aec: AEC) -> DEC:
     """DEC model at the mixture's means, with the scale of the usable latents."""
     gmm = session.stage("GMM").path
-    mixture = read_mixture(gmm / MIXTURE, settings.dec.n_clusters)
+    mixture = _mixture(session, settings)
     scale = 1.0
     if settings.dec.latent_scale == "global":
         latents = np.load(gmm / LATENTS).astype(np.float64)
         scale = float(np.sqrt(np.nanmean(np.square(latents - np.nanmean(latents, axis=0)))))
     centroids = torch.from_numpy(mixture.means).float()
     return DEC(aec, ClusteringLayer(centroids, scale or 1.0))
+
+
+def _mixture(session: Session, settings: Settings) -> Mixture:
+    """Mixture of the number of clusters asked for.
+
+    Raises
+    ------
+    DataError
+        It was not fitted, or is of one cluster, which can't be refined.
+    """
+    path = session.stage("GMM").path / MIXTURE
+    mixture = read_mixture(path, settings.dec.n_clusters)
+    if len(mixture.weights) < 2:
+        raise DataError(
+            f"{path}: one cluster was selected, and refinement needs two or more; set "
+            "dec.n_clusters to a number that was fitted, or gmm.select to another criterion"
+        )
+    return mixture
 
 
 def _label(
@@ -159,12 +183,12 @@ def _label(
     write_npy(stage.path / SOFT, soft)
     write_labels(stage.path / LABELS, session.file, labels, certainty)
     _write_performance(stage.path / PERFORMANCE, space, latents, labels, certainty, settings)
-    finish(stage, RESULTS, metrics, session)
     centroids = model.clustering.centroids.detach().cpu().numpy()
     draw(
         settings.run.figures,
-        lambda: _figures(session, stage, latents, labels, centroids),
+        lambda: _figures(session, settings, stage, latents, labels, centroids),
     )
+    finish(stage, RESULTS, metrics, session)
 
 
 def _metrics(
@@ -230,6 +254,7 @@ def _write_performance(
 
 def _figures(
     session: Session,
+    settings: Settings,
     stage: StageFolder,
     latents: np.ndarray,
     labels: np.ndarray,
@@ -237,4 +262,4 @@ def _figures(
 ) -> list[Path]:
     from ..results.stage_figures import dec_figures
 
-    return dec_figures(session.file, stage, latents, labels, centroids, session.settings)
+    return dec_figures(session.file, stage, latents, labels, centroids, settings)

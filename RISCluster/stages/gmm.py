@@ -48,13 +48,15 @@ def run_gmm(settings: Settings) -> None:
         session.on_first(lambda: aec.require_match(session.data_key | session.network_key))
         stage = session.stage("GMM")
         depends = gmm_depends(session)
-        if not session.begin(stage, depends, settings):
+        if session.is_done(stage, depends):
             return
         model, preparation, _ = load_aec(aec.path / MODEL, session.file)
         model.to(session.ranks.device)
         everything = whole_file(session, preparation)
         latents = encode(model.encoder, everything, session.ranks)
-        session.on_first(lambda: _fit_and_label(session, stage, latents))
+        numbers = _possible_numbers(settings.gmm.n_clusters, latents)
+        session.begin(stage, depends, settings)
+        session.on_first(lambda: _fit_and_label(session, stage, latents, numbers))
 
 
 def gmm_depends(session: Session) -> dict[str, Any]:
@@ -64,21 +66,25 @@ def gmm_depends(session: Session) -> dict[str, Any]:
         **session.data_key,
         **session.network_key,
         **session.settings.affecting("gmm", "result"),
+        "labels, times and ids": session.on_first(session.file.columns_fingerprint),
         "AEC/model.pt": session.on_first(lambda: checksum(model)),
     }
 
 
 def whole_file(session: Session, preparation: Any) -> SampleSet:
     """Every sample of the file, streamed in its order."""
-    return StreamedSet(np.arange(session.file.n_samples), session.reader(preparation))
+    reader = session.reader(preparation)
+    reader.skip_negative = True  # training has refused them; one beyond it costs itself alone
+    return StreamedSet(np.arange(session.file.n_samples), reader)
 
 
-def _fit_and_label(session: Session, stage: StageFolder, latents: np.ndarray) -> None:
+def _fit_and_label(
+    session: Session, stage: StageFolder, latents: np.ndarray, numbers: list[int]
+) -> None:
     settings = session.settings
     usable = ~np.isnan(latents[:, 0])
     report_unusable(np.flatnonzero(~usable), len(usable))
     known = latents[usable].astype(np.float64)
-    numbers = _possible_numbers(settings.gmm.n_clusters, known)
     mixtures, rows = _fit_all(session, stage, known, numbers)
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
@@ -92,23 +98,24 @@ def _fit_and_label(session: Session, stage: StageFolder, latents: np.ndarray) ->
     write_npy(stage.path / LATENTS, latents)
     write_mixtures(stage.path / MIXTURE, mixtures, chosen)
     write_labels(stage.path / LABELS, session.file, labels, certainty)
-    finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS], metrics, session)
-    (stage.path / FITS).unlink(missing_ok=True)
     draw(
         settings.run.figures,
         lambda: _figures(session, stage, rows, chosen, latents, labels, mixtures[chosen]),
     )
+    finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS], metrics, session)
+    (stage.path / FITS).unlink(missing_ok=True)
 
 
 def _possible_numbers(wanted: tuple[int, ...], latents: np.ndarray) -> list[int]:
-    numbers = [number for number in wanted if number <= len(latents)]
+    n_usable = int((~np.isnan(latents[:, 0])).sum())
+    numbers = [number for number in wanted if number <= n_usable]
     if not numbers:
         raise DataError(
-            f"[gmm] n_clusters asks for {min(wanted)} clusters and more, and only {len(latents)} "
+            f"[gmm] n_clusters asks for {min(wanted)} clusters and more, and only {n_usable} "
             "samples are usable; ask for fewer"
         )
     if len(numbers) < len(wanted):
-        log.warning(f"only {len(latents)} usable samples: K is tried up to {numbers[-1]}")
+        log.warning(f"only {n_usable} usable samples: K is tried up to {numbers[-1]}")
     return numbers
 
 

@@ -15,7 +15,7 @@ from ..data.loading import Reader, SampleSet, load_set
 from ..data.transforms import Preparation
 from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
-from ..errors import CheckpointError, RISClusterError
+from ..errors import CheckpointError, RISClusterError, SettingsError
 from ..files import load_checkpoint, sha256, write_json
 from ..machine import keep_freed_memory
 from ..models.networks import AEC, NetworkShape
@@ -57,6 +57,12 @@ class Session:
     def precision(self) -> str:
         """Arithmetic of training: ``fp32`` or ``bf16``."""
         setting = self.settings.run.precision
+        if setting == "bf16" and self.ranks.device.type == "cpu":
+            # Slower than fp32 there, and oneDNN's transposed convolutions gave NaN gradients.
+            raise SettingsError(
+                "[run] precision = bf16 needs a GPU, and this run computes on the CPU; allowed "
+                "here: auto, fp32"
+            )
         return "fp32" if setting == "auto" else setting
 
     @property
@@ -88,13 +94,20 @@ class Session:
         return samples, unusable
 
     def begin(self, stage: StageFolder, depends: dict[str, Any], settings: Settings) -> bool:
-        """Make a stage's folder ready and say how it stands; whether there is work to do."""
+        """Make a stage's folder ready and say how it stands; whether there is work to do.
+
+        Comes after everything that can refuse bad input, because it sets an older stage aside.
+        """
         said = self.on_first(lambda: stage.begin(depends, settings.as_ini()))
-        if said == "done":
-            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
-        else:
-            log.info(f"{stage.path}: {said}")
+        log.info(f"{stage.path}: {said}")
         return said != "done"
+
+    def is_done(self, stage: StageFolder, depends: dict[str, Any]) -> bool:
+        """Whether a stage needs no work, which is then said; changes nothing."""
+        done = self.on_first(lambda: stage.is_done(depends))
+        if done:
+            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
+        return done
 
     def context(self, stage: StageFolder) -> Context:
         """What a trainer of a stage works with."""
@@ -133,7 +146,9 @@ def open_session(settings: Settings) -> Iterator[Session]:
                 f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
-            yield Session(settings, ranks, file, file.fingerprint(), stop)
+            session = Session(settings, ranks, file, file.fingerprint(), stop)
+            session.on_first(file.columns_fingerprint)  # read early: bad columns fail now
+            yield session
 
 
 def _ensure_demo(path: Path) -> None:
@@ -148,7 +163,8 @@ def report_unusable(unusable: np.ndarray, n: int) -> None:
         shown = ", ".join(map(str, unusable[:10].tolist()))
         more = ", ..." if len(unusable) > 10 else ""
         log.warning(
-            f"{len(unusable):,} of {n:,} samples are unusable (not finite, or all zero): they are "
+            f"{len(unusable):,} of {n:,} samples are unusable (not finite, all zero, or negative where a "
+            f"root or logarithm is taken): they are "
             f"left out and get label -1; indices {shown}{more}"
         )
 

@@ -1,12 +1,12 @@
 """Every combination of a section's lists in a folder of its own; the best becomes the stage."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..config import Settings
-from ..files import read_json, write_csv
+from ..errors import TrainingError
+from ..files import read_json, write_bytes, write_csv
 from ..progress import log
 from ..run import StageFolder
 from .session import METRICS, Session, finish
@@ -61,17 +61,24 @@ def run_combinations(
         work(combinations[0][1], stage)
         session.ranks.wait()
         return
-    scores = []
+    scores: list[tuple[float, str]] = []
     for number, (name, chosen) in enumerate(combinations, 1):
         part = session.stage(stage.name, f"sweep/{name}")
         log.info(f"sweep {number} of {len(combinations)}: {name}")
-        if session.begin(part, depends | _chosen(depends, chosen, sweep.section), chosen):
-            work(chosen, part)
+        worst = float("-inf") if sweep.largest else float("inf")
+        try:
+            if session.begin(part, depends | _chosen(depends, chosen, sweep.section), chosen):
+                work(chosen, part)
+        except TrainingError as error:
+            log.warning(f"sweep: {name} failed and is left out: {error}")
+            failed = error
+            continue
         session.ranks.wait()
         metrics = session.on_first(lambda p=part: read_json(p.path / METRICS))
         value = metrics[sweep.criterion]
-        worst = float("-inf") if sweep.largest else float("inf")
         scores.append((worst if value is None else value, name))  # None where it has no meaning
+    if not scores:
+        raise failed
     if session.ranks.is_first:
         _take_best(session, stage, scores, sweep)
     session.ranks.wait()
@@ -93,7 +100,10 @@ def _take_best(
     )
     source = stage.path / "sweep" / best
     for result in sweep.results:
-        shutil.copyfile(source / result, stage.path / result)
+        write_bytes(stage.path / result, (source / result).read_bytes())
+    for figure in sorted((source / "figures").glob("*")):
+        stage.figures.mkdir(parents=True, exist_ok=True)
+        write_bytes(stage.figures / figure.name, figure.read_bytes())
     log.info(f"best of {len(scores)} by {sweep.criterion}: {best}")
     metrics = read_json(source / METRICS) | {"sweep_best": best}
     finish(stage, [*sweep.results, TABLE], metrics, session)

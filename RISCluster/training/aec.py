@@ -1,5 +1,6 @@
 """Pretraining the autoencoder: Adam on the mean squared error, stopped by validation loss."""
 
+import math
 from typing import Any
 
 import torch
@@ -87,6 +88,8 @@ class AecTrainer(Trainer):
     def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:
         """Validate, keep the best weights, count strikes, adapt the learning rate."""
         validation = mean_squared_error(self.model, self.validation, self.ranks)
+        if not math.isfinite(validation):
+            raise self._diverged(f"the validation loss is {validation}")
         rate = self.optimizer.param_groups[0]["lr"]
         if not self._keep_if_best(validation):
             self.strikes += 1

@@ -80,7 +80,7 @@ class DecTrainer(Trainer):
         labels = q.argmax(1).cpu().numpy()
         self._say_if_emptied(labels)
         if self.labels is not None:
-            change = label_change(self.labels, labels)
+            change = self.ranks.from_first(label_change(self.labels, labels))
             self.changes.append(change)
             if change < self.settings.tol:
                 self.finished = True

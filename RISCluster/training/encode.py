@@ -8,6 +8,7 @@ import torch
 
 from ..data.loading import SampleSet
 from ..distributed import Ranks
+from ..errors import TrainingError
 from ..models.networks import AEC, Encoder
 from ..progress import Progress
 
@@ -40,7 +41,13 @@ def encode(
     shown = bool(what) and ranks.is_first
     with torch.inference_mode(), Progress(what, stop - start, shown=shown) as progress:
         for positions, x in samples.in_order(start, stop, BATCH):
-            latents[positions.cpu().numpy() - start] = encoder(x).float().cpu().numpy()
+            z = encoder(x).float().cpu().numpy()
+            if not np.isfinite(z).all():
+                raise TrainingError(
+                    "the encoder gives latents that are not finite: its weights have diverged; "
+                    "train again with a lower learning rate"
+                )
+            latents[positions.cpu().numpy() - start] = z
             progress.add(len(positions))
     encoder.train(was_training)
     return ranks.gather(latents)

@@ -18,6 +18,7 @@ from ..data.loading import SampleSet
 from ..distributed import Ranks
 from ..errors import Stopped, TrainingError
 from ..files import HistoryFile, load_checkpoint, save_checkpoint
+from ..models.reference import load_weights
 from ..progress import Progress, log
 from .stopping import StopRequest
 
@@ -187,31 +188,40 @@ class Trainer:
         (losses["loss"] / n).backward()
         self.ranks.sum_gradients(self.model.parameters())
         shown = {}
-        if device == "cpu" or self.step % READ_EVERY == 0:
+        looks = device == "cpu" and self.ranks.world == 1
+        if looks or self.step % READ_EVERY == 0:
             shown = {"loss": float(losses["loss"].detach()) / max(1, len(positions))}
-            self._require_finite(shown["loss"], positions)
+            if self.ranks.any(not math.isfinite(shown["loss"])):
+                raise self._diverged(f"the loss is {shown['loss']}", positions)
         self.optimizer.step()
         for name, value in losses.items():
             self.sums.add(name, value)
         self.sums.add("n", torch.tensor(float(len(positions))))
         return shown
 
-    def _require_finite(self, loss: float, positions: torch.Tensor) -> None:
-        if not math.isfinite(loss):
+    def _diverged(self, what: str, positions: torch.Tensor | None = None) -> TrainingError:
+        place = f"epoch {self.epoch + 1}"
+        if positions is not None:
             members = self.samples.index[positions.cpu().numpy()][:5].tolist()
-            raise TrainingError(
-                f"{self.context.folder}: the loss is {loss} in epoch {self.epoch + 1}, batch "
-                f"{self.step + 1} (samples {', '.join(map(str, members))}, ...); the state of the "
-                f"last good epoch is kept; lower {self.kind.lower()}.lr, or look at the amplitudes "
-                "of these samples"
-            )
+            place += f", batch {self.step + 1} (samples {', '.join(map(str, members))}, ...)"
+        return TrainingError(
+            f"{self.context.folder}: {what} in {place}; the state of the last good epoch is kept; "
+            f"lower {self.kind.lower()}.lr, or look at the amplitudes of the samples"
+        )
+
+    def _require_finite_weights(self) -> None:
+        finite = torch.stack([p.detach().isfinite().all() for p in self.model.parameters()])
+        if not bool(finite.all()):
+            raise self._diverged("weights are no longer finite")
 
     def _end_epoch(self, seconds: float) -> None:
         sums = self.sums.over_ranks(self.ranks)
         n = sums.pop("n", 0.0)
         if n:
             mean = {name: value / n for name, value in sums.items()}
-            self._require_finite(mean["loss"], torch.arange(0))
+            if not math.isfinite(mean["loss"]):
+                raise self._diverged(f"the mean loss is {mean['loss']}")
+            self._require_finite_weights()
             row = self.after_epoch(mean | {"n": n}, seconds)
             self.epoch += 1
             self._record((self.epoch, *row))
@@ -240,7 +250,7 @@ class Trainer:
     # ---- stopping and going on ----
 
     def _stop_if_asked(self) -> None:
-        if self.ranks.world > 1 and self.step % READ_EVERY:
+        if self.ranks.world > 1 and self.step % READ_EVERY and self.step != self.n_steps:
             return
         if self.ranks.any(bool(self.context.stop.signal_number)):
             self.save()
@@ -275,7 +285,7 @@ class Trainer:
         if not self.ranks.from_first(path.exists()):
             return
         state = load_checkpoint(path, f"{self.kind} state")
-        self.model.load_state_dict(state["model"])
+        load_weights(self.model, state["model"], str(path))
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.finished, self.why = state["finished"], state["why"]

@@ -192,3 +192,21 @@ def test_real_files(name, shape):
             assert file.labels() is None
             assert file.starttimes()[0] == "2020-01-01T01:00:41.522000Z"
             assert file.trace_ids()[0] == "A000"
+
+
+@pytest.mark.parametrize("axis", [3.0, ["a"] * 16, None], ids=["scalar", "text", "group"])
+def test_axes_that_are_no_axes(tmp_path, axis):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0])
+    with h5py.File(path, "a") as file:
+        del file["frequency"]
+        if axis is None:
+            file.create_group("frequency")
+        else:
+            file["frequency"] = axis
+    assert "frequency axis" in error_of(path)
+
+
+def test_times_of_other_kinds(tmp_path):
+    rows = [{"station": "A", "dt_on": when} for when in (None, "2014-12-02T07:47:16+00:00", [1])]
+    with open_spectrograms(write_ris(tmp_path / "r.h5", blobs(3)[0], rows)) as file:
+        assert file.starttimes() == ["", "2014-12-02T07:47:16.000000Z", ""]

@@ -88,11 +88,11 @@ def test_ranks_share_every_batch(reader, mode):
 
 
 def test_order_is_a_shuffle_and_differs_by_epoch_and_seed():
-    order = epoch_order(1000, 1, 0)
+    order = epoch_order(1000, 1, 0, 8192)
     assert sorted(order.tolist()) == list(range(1000))
-    assert not np.array_equal(order, epoch_order(1000, 1, 1))
-    assert not np.array_equal(order, epoch_order(1000, 2, 0))
-    assert np.array_equal(order, epoch_order(1000, 1, 0))
+    assert not np.array_equal(order, epoch_order(1000, 1, 1, 8192))
+    assert not np.array_equal(order, epoch_order(1000, 2, 0, 8192))
+    assert np.array_equal(order, epoch_order(1000, 1, 0, 8192))
     # A set within one window is fully shuffled: neighbours end up far apart.
     assert np.abs(np.diff(order)).mean() == pytest.approx(1000 / 3, rel=0.15)
 

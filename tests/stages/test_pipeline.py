@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from RISCluster.config import load_settings
+from RISCluster.data.split import draw_split
 from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunError
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.dec import run_dec
@@ -371,7 +372,7 @@ def test_gmm_goes_on_after_the_last_k(small_file, make_settings, monkeypatch):
 def test_run_folder_that_cannot_be_written(small_file, make_settings, tmp_path):
     (tmp_path / "file").write_text("")
     settings = make_settings(f"data.file={small_file}", f"run.folder={tmp_path / 'file'}")
-    assert "the run folder can't be made" in refused(run_aec, settings)
+    assert "the run folder can't be made or read" in refused(run_aec, settings)
 
 
 def test_figures_of_every_stage_and_none_stops_a_run(
@@ -448,11 +449,18 @@ def test_initial_weights_of_ours_and_of_the_reference(finished, make_settings, t
     assert "set aec.initial_weights" in refused(run_aec, make_settings(same, "aec.n_epochs=0"))
 
 
+def test_mixed_precision_is_for_gpus(small_file, make_settings):
+    words = (f"data.file={small_file}", "run.precision=bf16")
+    message = refused(run_aec, make_settings(*words))
+    assert "precision = bf16 needs a GPU" in message
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_mixed_precision_gives_about_the_same(small_file, make_settings):
     scores = []
     for precision in ("fp32", "bf16"):
-        words = (f"run.name={precision}", f"run.precision={precision}", "aec.n_epochs=10")
-        folder = run_all(make_settings(f"data.file={small_file}", *words))
+        words = (f"run.name={precision}", f"run.precision={precision}", "run.device=cuda")
+        folder = run_all(make_settings(f"data.file={small_file}", "aec.n_epochs=10", *words))
         scores.append(metrics(folder / "AEC")["validation_mse"])
     assert scores[1] == pytest.approx(scores[0], rel=0.1)
     assert scores[1] != scores[0]
@@ -483,3 +491,81 @@ def test_gpu_runs_every_stage(small_file, make_settings, mode):
     words = ("run.device=cuda", f"data.loadmode={mode}", "aec.n_epochs=30", "aec.lr=0.003")
     folder = run_all(make_settings(f"data.file={small_file}", "gmm.n_clusters=3", *words))
     assert metrics(folder / "DEC")["accuracy"] > 0.95
+
+
+def test_bad_input_leaves_a_finished_stage_where_it_is(finished, make_settings, tmp_path):
+    settings, folder = finished
+    before = content(folder)
+    same = f"data.file={settings.data.file}"
+    other = tmp_path / "other.pt"
+    torch.save({"encoder.encoder.11.weight": torch.zeros(3, 3)}, other)
+    for stage, words in (
+        (run_aec, ("data.loadmode=device", "aec.lr=0.01")),
+        (run_aec, (f"aec.initial_weights={other}",)),
+        (run_gmm, ("gmm.n_clusters=500",)),
+        (run_dec, ("dec.n_clusters=9",)),
+        (run_dec, ("dec.n_clusters=2,9",)),
+    ):
+        refused(stage, make_settings(same, *words))
+        assert content(folder) == before
+        assert {path.name for path in folder.iterdir()} == {"AEC", "GMM", "DEC"}
+
+
+def test_sweep_goes_on_past_a_combination_that_diverges(small_file, make_settings, capsys):
+    words = (f"data.file={small_file}", "run.figures=yes")
+    run_aec(make_settings(*words, "aec.lr=1e30,0.003"))
+    folder = make_settings().run_folder
+    assert "lr=1e+30 failed and is left out" in capsys.readouterr().out
+    assert metrics(folder / "AEC")["sweep_best"] == "lr=0.003"
+    assert (folder / "figures/AEC_loss.png").exists()
+    run_gmm(make_settings(*words, "aec.lr=1e30,0.003"))
+    run_dec(make_settings(*words, "aec.lr=1e30,0.003", "dec.tol=0,0.1"))
+    assert (folder / "figures/DEC_history.png").exists()
+    assert "could not be drawn" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_training_that_diverges_is_one_line_and_no_bad_state(small_file, make_settings, epochs):
+    words = (f"data.file={small_file}", "aec.lr=1e30", f"aec.n_epochs={epochs}")
+    message = refused(run_aec, make_settings(*words, "aec.batch_size=96"))
+    assert "lower aec.lr" in message
+    assert not (make_settings().run_folder / "AEC/last.pt").exists()
+
+
+def test_changed_labels_are_scored_anew(finished, capsys):
+    settings, folder = finished
+    with h5py.File(settings.data.file, "a") as file:
+        file["labels"][:] = 0
+        file["labels"][0] = 1
+    run_aec(settings)
+    assert "done already" in capsys.readouterr().out
+    assert "labels, times and ids was" in refused(run_dec, settings)
+    run_gmm(settings)
+    run_dec(settings)
+    assert metrics(folder / "DEC")["accuracy"] < 0.9
+
+
+def test_damaged_result_is_made_anew(finished):
+    settings, folder = finished
+    before = content(folder)
+    (folder / "AEC/model.pt").write_bytes(before["AEC/model.pt"][:-10])
+    run_aec(settings)
+    assert content(folder) == before
+
+
+def test_one_cluster_is_not_refined(finished, make_settings):
+    same = f"data.file={finished[0].data.file}"
+    run_gmm(make_settings(same, "gmm.n_clusters=1"))
+    message = refused(run_dec, make_settings(same, "gmm.n_clusters=1"))
+    assert "one cluster was selected" in message
+
+
+def test_negative_sample_outside_the_training_set_costs_itself_alone(tmp_path, make_settings):
+    spectrogram, _ = blobs(96)
+    drawn = draw_split(96, 40, 0.2, 2009).both
+    left_out = int(np.setdiff1d(np.arange(96), drawn)[0])
+    spectrogram[left_out] *= -1
+    path = write_samples(tmp_path / "n.h5", spectrogram)
+    folder = run_all(make_settings(f"data.file={path}", "data.train_samples=40"))
+    rows = table(folder / "DEC/labels.csv")
+    assert [i for i, row in enumerate(rows) if row["label"] == "-1"] == [left_out]
