@@ -28,7 +28,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from RISCluster.config import load_settings
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import Reader, load_set
+from RISCluster.data.loading import load_set
+from RISCluster.data.reading import Reader
 from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks

@@ -11,7 +11,8 @@ import torch
 
 from ..config import Settings
 from ..data.layouts import SpectrogramFile, open_spectrograms
-from ..data.loading import Reader, SampleSet, load_set
+from ..data.loading import SampleSet, load_set
+from ..data.reading import Reader
 from ..data.transforms import Preparation
 from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
@@ -163,9 +164,9 @@ def report_unusable(unusable: np.ndarray, n: int) -> None:
         shown = ", ".join(map(str, unusable[:10].tolist()))
         more = ", ..." if len(unusable) > 10 else ""
         log.warning(
-            f"{len(unusable):,} of {n:,} samples are unusable (not finite, all zero, or negative where a "
-            f"root or logarithm is taken): they are "
-            f"left out and get label -1; indices {shown}{more}"
+            f"{len(unusable):,} of {n:,} samples are unusable (not finite, all zero, or negative "
+            "where a root or logarithm is taken): they are left out and get label -1; indices "
+            f"{shown}{more}"
         )
 
 

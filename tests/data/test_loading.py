@@ -3,16 +3,15 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.data import loading
+from RISCluster.data import loading, reading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import (
-    Reader,
     choose_loadmode,
     epoch_order,
     load_set,
     mean_and_deviation,
-    read_ahead,
 )
+from RISCluster.data.reading import Reader, read_ahead
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
@@ -40,7 +39,7 @@ def expected(reader, index):
 @pytest.mark.parametrize("mode", ["ram", "disk"])
 @pytest.mark.parametrize("rows", [512, 17])
 def test_sets_hold_the_usable_samples(reader, mode, rows, monkeypatch):
-    monkeypatch.setattr(loading, "READ_ROWS", rows)
+    monkeypatch.setattr(reading, "READ_ROWS", rows)
     index = np.setdiff1d(np.arange(300), np.arange(130, 220))
     samples, unusable = load_set(reader, index, mode, ALONE)
     assert unusable.tolist() == [7, 120, 299]
