@@ -57,7 +57,6 @@ class DecTrainer(Trainer):
         self.target: torch.Tensor | None = None
         self.labels: np.ndarray | None = None
         self.changes: list[float] = []
-        self.refreshed = (-1, -1)
         self.empty: list[int] = []
 
     def before_step(self) -> None:
@@ -66,9 +65,8 @@ class DecTrainer(Trainer):
             update * self.n_steps // self.settings.updates_per_epoch
             for update in range(self.settings.updates_per_epoch)
         }
-        if self.step in due and self.refreshed != (self.epoch, self.step):
+        if self.step in due:
             self.refresh()
-            self.refreshed = (self.epoch, self.step)
 
     def refresh(self) -> None:
         """Assign every sample, renew the target, and see whether labels still change."""
@@ -124,7 +122,6 @@ class DecTrainer(Trainer):
             "target": None if self.target is None else self.target.cpu(),
             "labels": None if self.labels is None else torch.from_numpy(self.labels),
             "changes": self.changes,
-            "refreshed": list(self.refreshed),
             "empty": self.empty,
         }
 
@@ -134,4 +131,3 @@ class DecTrainer(Trainer):
             self.target = state["target"].to(self.ranks.device)
             self.labels = state["labels"].numpy()
         self.changes, self.empty = state["changes"], state["empty"]
-        self.refreshed = tuple(state["refreshed"])
