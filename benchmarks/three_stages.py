@@ -62,7 +62,19 @@ class OpenForEverySample(Dataset):
         return index, (x / x.norm()).unsqueeze(0)
 
 
-class Plain:
+class Side:
+    """What both sides can be asked to do."""
+
+    def whole(self) -> None:
+        """A short run of all stages but the mixture, which is scikit-learn's on both sides."""
+        for _ in range(5):
+            self.train()
+        self.encode()
+        for _ in range(2):
+            self.dec_epoch()
+
+
+class Plain(Side):
     """The plain loops."""
 
     def __init__(self, path: Path, n: int):
@@ -114,7 +126,7 @@ class Plain:
             loss.item(), mse.item()
 
 
-class Ours:
+class Ours(Side):
     """The package's loops, on samples held in memory, as the stages hold them."""
 
     def __init__(self, path: Path, n: int, folder: Path):
@@ -232,6 +244,7 @@ def main() -> None:
             compare("AEC training", n, "train", few, rounds),
             compare("encoding, samples in memory", n, "encode", few, rounds),
             compare("DEC epoch, two refreshes", n, "dec_epoch", few, rounds),
+            compare("5 AEC epochs, encode, 2 DEC", n, "whole", few, rounds),
         ]
         for worker in (*many, *few):
             worker.close()
