@@ -211,9 +211,9 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind", "something else") if isinstance(content, dict) else "no dict"
         raise CheckpointError(f"{path}: holds {found}, not {kind}")
-    if content["format"] != FORMAT:
+    if content.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: written in format {content['format']}, this version reads {FORMAT}"
+            f"{path}: written in format {content.get('format')}, this version reads {FORMAT}"
         )
     return content
 

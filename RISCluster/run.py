@@ -19,7 +19,6 @@ from . import __version__
 from .errors import CheckpointError, RunError
 from .files import read_json, sha256, write_json, write_text
 
-STAGES = ("AEC", "GMM", "DEC")
 SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
 PROVENANCE = "provenance.json"
 
@@ -83,7 +82,7 @@ class StageFolder:
         """Results that are missing or not as they were written."""
         return [
             name
-            for name, checksum in provenance["results"].items()
+            for name, checksum in provenance.get("results", {}).items()
             if not (self.path / name).exists() or sha256(self.path / name) != checksum
         ]
 

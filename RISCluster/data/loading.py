@@ -11,7 +11,7 @@ of `BLOCK` neighbours are shuffled over the whole set, then samples are shuffled
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -332,7 +332,7 @@ def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[s
     return "disk", f"{size} are more than half of {available / 1e9:.1f} GB of free memory"
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo"), guess: Callable[[], int] | None = None):
+def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
     """Bytes of memory that can be had; 4 GB where the system does not say."""
     try:
         for line in meminfo.read_text().splitlines():
@@ -340,4 +340,4 @@ def available_memory(meminfo: Path = Path("/proc/meminfo"), guess: Callable[[], 
                 return 1024 * int(line.split()[1])
     except OSError:
         pass
-    return guess() if guess else 4 * 10**9
+    return 4 * 10**9

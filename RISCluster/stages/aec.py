@@ -117,11 +117,7 @@ class _Prepared:
         self.variance = deviation**2
         if data.standardize:
             self.preparation = Preparation(data.amplitude, data.transform, mean, deviation)
-            loaded.standardize(self.preparation)
-            self.train, self.validation = (
-                loaded.take(self.split.train),
-                loaded.take(self.split.validation),
-            )
+            loaded.standardize(self.preparation)  # and with it the parts taken of it
             self.variance = 1.0
 
 
@@ -147,8 +143,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
         f"validating on {len(samples.validation):,}; the mean spectrogram has mse "
         f"{samples.variance:.4g}"
     )
-    if ranks.is_first:
-        samples.split.save(stage.path / SPLIT)
+    session.on_first(lambda: samples.split.save(stage.path / SPLIT))
     trainer = AecTrainer(
         model,
         samples.train,
@@ -162,13 +157,16 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
     model.load_state_dict(trainer.best_weights)
     train_mse = mean_squared_error(model, samples.train, ranks)
     latents = encode(model.encoder, samples.validation, ranks, what="")
-    if ranks.is_first:
+
+    def write() -> None:
         dead = _warn_of_failure(latents, trainer.best, samples.variance)
         content = model_content(model, samples.preparation, samples.variance, session.fingerprint)
         save_checkpoint(stage.path / MODEL, "AEC model", content)
         metrics = _metrics(session, trainer, samples, train_mse, dead)
         draw(settings.run.figures, lambda: _figures(session, model, samples, stage))
         finish(stage, RESULTS, metrics, session)
+
+    session.on_first(write)
 
 
 def _metrics(

@@ -22,7 +22,7 @@ from ..training.dec import DecTrainer
 from ..training.encode import encode
 from ..training.engine import HISTORY, STATE
 from ..training.gmm import Mixture
-from .gmm import LATENTS, gmm_depends, read_mixture, say_clusters, whole_file
+from .gmm import LATENTS, built_on_aec, read_mixture, say_clusters, whole_file
 from .session import (
     LABELS,
     MIXTURE,
@@ -85,20 +85,16 @@ def _require_earlier_stages(session: Session) -> None:
     session.on_first(
         lambda: session.stage("AEC").require_match(session.data_key | session.network_key)
     )
-    depends = gmm_depends(session)
-    same = {key: depends[key] for key in depends if not key.startswith("gmm.")}
-    session.on_first(lambda: session.stage("GMM").require_match(same))
+    below = built_on_aec(session)
+    session.on_first(lambda: session.stage("GMM").require_match(below))
 
 
 def _depends(session: Session) -> dict[str, Any]:
     mixture = session.stage("GMM").path / MIXTURE
     return {
-        **session.data_key,
-        **session.network_key,
+        **built_on_aec(session),
         **session.settings.affecting("dec", "result"),
         "run.precision": session.precision,
-        "labels, times and ids": session.on_first(session.file.columns_fingerprint),
-        "AEC/model.pt": session.on_first(lambda: checksum(session.stage("AEC").path / MODEL)),
         "GMM/model.npz": session.on_first(lambda: checksum(mixture)),
     }
 
@@ -118,8 +114,9 @@ def _refine(session: Session, settings: Settings, stage: StageFolder, samples: S
     log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
     everything = whole_file(session, preparation)
     latents = encode(model.encoder, everything, session.ranks)
-    if session.ranks.is_first:
-        _label(session, settings, stage, model, preparation, variance, latents, samples)
+    session.on_first(
+        lambda: _label(session, settings, stage, model, preparation, variance, latents, samples)
+    )
 
 
 def _start(session: Session, settings: Settings, aec: AEC) -> DEC:

@@ -47,7 +47,7 @@ def run_gmm(settings: Settings) -> None:
         aec = session.stage("AEC")
         session.on_first(lambda: aec.require_match(session.data_key | session.network_key))
         stage = session.stage("GMM")
-        depends = gmm_depends(session)
+        depends = built_on_aec(session) | settings.affecting("gmm", "result")
         if session.is_done(stage, depends):
             return
         model, preparation, _ = load_aec(aec.path / MODEL, session.file)
@@ -59,14 +59,13 @@ def run_gmm(settings: Settings) -> None:
         session.on_first(lambda: _fit_and_label(session, stage, latents, numbers))
 
 
-def gmm_depends(session: Session) -> dict[str, Any]:
-    """What the GMM stage is made from."""
+def built_on_aec(session: Session) -> dict[str, Any]:
+    """What every stage after the autoencoder is made from, besides its own settings."""
     model = session.stage("AEC").path / MODEL
     return {
         **session.data_key,
         **session.network_key,
-        **session.settings.affecting("gmm", "result"),
-        "labels, times and ids": session.on_first(session.file.columns_fingerprint),
+        "labels, times and ids": session.columns,
         "AEC/model.pt": session.on_first(lambda: checksum(model)),
     }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Session:
     fingerprint : str
         Of the file's content.
     stop : StopRequest
+    columns : str
+        Fingerprint of the file's labels, start times and trace ids.
     """
 
     settings: Settings
@@ -53,6 +55,7 @@ class Session:
     file: SpectrogramFile
     fingerprint: str
     stop: StopRequest
+    columns: str = ""
 
     @property
     def precision(self) -> str:
@@ -148,8 +151,8 @@ def open_session(settings: Settings) -> Iterator[Session]:
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
             session = Session(settings, ranks, file, file.fingerprint(), stop)
-            session.on_first(file.columns_fingerprint)  # read early: bad columns fail now
-            yield session
+            # Read before any work, so that bad columns fail now and not when labels are written.
+            yield replace(session, columns=session.on_first(file.columns_fingerprint))
 
 
 def _ensure_demo(path: Path) -> None:

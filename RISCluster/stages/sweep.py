@@ -59,7 +59,6 @@ def run_combinations(
     combinations = session.settings.sweep(sweep.section)
     if len(combinations) == 1:
         work(combinations[0][1], stage)
-        session.ranks.wait()
         return
     scores: list[tuple[float, str]] = []
     for number, (name, chosen) in enumerate(combinations, 1):
@@ -73,15 +72,12 @@ def run_combinations(
             log.warning(f"sweep: {name} failed and is left out: {error}")
             failed = error
             continue
-        session.ranks.wait()
         metrics = session.on_first(lambda p=part: read_json(p.path / METRICS))
         value = metrics[sweep.criterion]
         scores.append((worst if value is None else value, name))  # None where it has no meaning
     if not scores:
         raise failed
-    if session.ranks.is_first:
-        _take_best(session, stage, scores, sweep)
-    session.ranks.wait()
+    session.on_first(lambda: _take_best(session, stage, scores, sweep))
 
 
 def _chosen(depends: dict[str, Any], chosen: Settings, section: str) -> dict[str, Any]:
