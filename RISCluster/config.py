@@ -17,130 +17,29 @@ import configparser
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import SettingsError
-
-# ---- kinds of values ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How one kind of value is read from text.
-
-    Attributes
-    ----------
-    parse : callable
-        str to value; raises ValueError for anything not allowed.
-    allowed : str
-        What is allowed, as an error message and config.ini put it.
-    """
-
-    parse: Callable[[str], Any]
-    allowed: str
-
-
-def _choice(*options: str) -> Kind:
-    def parse(text: str) -> str:
-        if text not in options:
-            raise ValueError
-        return text
-
-    return Kind(parse, " | ".join(options))
-
-
-def _integer(low: int, high: int = 2**31 - 1) -> Kind:
-    def parse(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    top = f" to {high:,}" if high < 2**31 - 1 else " or more"
-    return Kind(parse, f"a whole number, {low:,}{top}")
-
-
-def _real(low: float, high: float = float("inf"), *, above: bool = False, below: bool = False):
-    """Finite number from `low` to `high`; `above` and `below` leave the ends out."""
-
-    def parse(text: str) -> float:
-        value = float(text)
-        inside = (value > low if above else value >= low) and (
-            value < high if below else value <= high
-        )
-        if not inside or value in (float("inf"), float("-inf")):
-            raise ValueError
-        return value
-
-    words = f"a number {'above' if above else 'from'} {low:g}"
-    if high != float("inf"):
-        words += f" {'to below' if below else 'to'} {high:g}"
-    return Kind(parse, words)
-
-
-def _auto_or(kind: Kind) -> Kind:
-    return Kind(
-        lambda text: "auto" if text == "auto" else kind.parse(text), f"auto, or {kind.allowed}"
-    )
-
-
-def _yes_no() -> Kind:
-    words = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-
-    def parse(text: str) -> bool:
-        if text.lower() not in words:
-            raise ValueError
-        return words[text.lower()]
-
-    return Kind(parse, "yes | no")
-
-
-def _text(allowed: str) -> Kind:
-    def parse(text: str) -> str:
-        if not text:
-            raise ValueError
-        return text
-
-    return Kind(parse, allowed)
-
-
-def _parse_run_name(text: str) -> str:
-    if not text or text in (".", "..") or any(char in '/\\:*?"<>|' for char in text):
-        raise ValueError
-    return text
-
-
-def _parse_device(text: str) -> str:
-    number = text.removeprefix("cuda:")
-    if text not in ("auto", "cpu", "cuda") and not (number != text and number.isdecimal()):
-        raise ValueError
-    return text
-
-
-def _parse_cluster_range(text: str) -> tuple[int, ...]:
-    """``2-20``, ``8`` or ``4, 6, 8`` to ascending numbers of clusters."""
-    numbers: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        low = int(first)
-        high = int(last) if dash else low
-        if not 1 <= low <= high <= 1000:
-            raise ValueError
-        numbers.update(range(low, high + 1))
-    return tuple(sorted(numbers))
-
-
-def _list_of(kind: Kind) -> Kind:
-    """One value, or several with commas: a sweep."""
-
-    def parse(text: str) -> Any:
-        values = tuple(dict.fromkeys(kind.parse(part.strip()) for part in text.split(",")))
-        return values if len(values) > 1 else values[0]
-
-    return Kind(parse, f"{kind.allowed}; several with commas are a sweep")
+from .kinds import (
+    Kind,
+    any_text,
+    auto_or,
+    axis_slice,
+    band,
+    corners,
+    integer,
+    list_of,
+    none_or,
+    one_of,
+    parse_cluster_range,
+    parse_device,
+    parse_run_name,
+    real,
+    yes_no,
+)
 
 
 def _key(default: str, kind: Kind, sentence: str, *, affects: str = "result") -> Any:
@@ -157,36 +56,36 @@ class RunSettings:
 
     name: str = _key(
         "demo",
-        Kind(_parse_run_name, 'a folder name, without any of / \\ : * ? " < > |'),
+        Kind(parse_run_name, 'a folder name, without any of / \\ : * ? " < > |'),
         "Name of the run: its results are in <folder>/<name>.",
         affects="nothing",
     )
     folder: str = _key(
-        "Outputs", _text("a folder"), "Folder of all runs; made if missing.", affects="nothing"
+        "Outputs", any_text("a folder"), "Folder of all runs; made if missing.", affects="nothing"
     )
     seed: int = _key(
         "2009",
-        _integer(0),
+        integer(0),
         "Seed of the split, the initial weights, the order of batches, k-means and figures.",
     )
     device: str = _key(
         "auto",
-        Kind(_parse_device, "auto | cpu | cuda | cuda:N"),
+        Kind(parse_device, "auto | cpu | cuda | cuda:N"),
         "Where to compute; auto takes a GPU if there is one.",
         affects="nothing",
     )
     precision: str = _key(
         "auto",
-        _choice("auto", "fp32", "bf16"),
+        one_of("auto", "fp32", "bf16"),
         "Arithmetic of training; auto is fp32, bf16 is mixed precision for recent GPUs.",
     )
     tensorboard: bool = _key(
         "no",
-        _yes_no(),
+        yes_no(),
         "Also write TensorBoard logs to <stage>/tensorboard (needs the tensorboard package).",
         affects="nothing",
     )
-    figures: bool = _key("yes", _yes_no(), "Draw figures as each stage ends.", affects="nothing")
+    figures: bool = _key("yes", yes_no(), "Draw figures as each stage ends.", affects="nothing")
 
 
 @dataclass(frozen=True)
@@ -195,99 +94,117 @@ class DataSettings:
 
     file: str = _key(
         "Data/demo.h5",
-        _text("path of an HDF5 file"),
+        any_text("path of an HDF5 file or a Zarr folder"),
         "Spectrograms. Data/demo.h5 is a synthetic set, written if it is not there.",
         affects="nothing",  # the fingerprint of its content counts, not its path
     )
     layout: str = _key(
         "auto",
-        _choice("auto", "samples", "ris"),
+        one_of("auto", "samples", "ris", "cube"),
         "Layout of the file; auto looks into it.",
         affects="nothing",
     )
     dataset: str = _key(
         "auto",
-        _text("auto, or the path of a data set inside the file"),
-        "Data set of the spectrograms; auto is /spectrogram (samples), /4.0/Spectrogram (ris).",
+        any_text("auto, or the path of a data set inside the file"),
+        "Data set of the spectrograms; auto is /spectrogram (samples), /4.0/Spectrogram (ris), "
+        "/data (cube).",
         affects="nothing",
     )
     amplitude: str = _key(
         "sqrt",
-        _choice("linear", "sqrt", "log"),
+        one_of("linear", "sqrt", "log"),
         "Taken of the values first; log keeps the 4 decades below each sample's maximum.",
         affects="data",
     )
     transform: str = _key(
         "vec_norm",
-        _choice("none", "sample_normalization", "sample_norm_cent", "vec_norm"),
+        one_of("none", "sample_normalization", "sample_norm_cent", "vec_norm"),
         "Scaling of each sample: by its largest value, that after removing its mean, or to unit "
         "L2 norm.",
         affects="data",
     )
     standardize: bool = _key(
         "yes",
-        _yes_no(),
+        yes_no(),
         "Then remove the training set's mean spectrogram and divide by the standard deviation "
         "that is left, so that losses are relative to the data's variance; no is the paper's.",
         affects="data",
     )
     loadmode: str = _key(
         "auto",
-        _choice("auto", "device", "ram", "disk"),
+        one_of("auto", "device", "ram", "disk"),
         "Where samples are kept while training; auto takes the first of device (GPU memory), ram, "
         "disk that has room.",
         affects="nothing",
     )
     workers: Any = _key(
         "auto",
-        _auto_or(_integer(0, 256)),
+        auto_or(integer(0, 256)),
         "CPU threads to compute with; auto lets PyTorch choose.",
         affects="nothing",
     )
     train_samples: int = _key(
         "50000",
-        _integer(0),
+        integer(0),
         "Samples to train and validate with, drawn at random; 0 takes all. Every sample is "
         "labelled in any case.",
         affects="data",
     )
     validation_fraction: float = _key(
         "0.2",
-        _real(0, 1, above=True, below=True),
+        real(0, 1, above=True, below=True),
         "Share of them kept for validation.",
         affects="data",
     )
 
 
 @dataclass(frozen=True)
+class CubeSettings:
+    """[cube]: what a sample is, where the file is a cube of (time, channel, frequency)."""
+
+    window: int = _key("4", integer(1), "Time steps a sample.", affects="data")
+    stride: int = _key(
+        "4", integer(1), "Time steps from one sample to the next of a channel.", affects="data"
+    )
+    channels: Any = _key(
+        ":",
+        axis_slice(),
+        "Channels to take, counted from 0; the stop is not taken.",
+        affects="data",
+    )
+    times: Any = _key(":", axis_slice(), "Time steps to take, likewise.", affects="data")
+
+
+@dataclass(frozen=True)
 class AecSettings:
     """[aec]: the autoencoder and its training."""
 
-    n_features: Any = _key("9", _list_of(_integer(1, 4096)), "Latent features.", affects="network")
+    n_features: Any = _key("9", list_of(integer(1, 4096)), "Latent features.", affects="network")
     latent_activation: str = _key(
         "linear",
-        _choice("linear", "relu"),
+        one_of("linear", "relu"),
         "Activation of the latent layer; relu is the paper's and can leave features dead.",
         affects="network",
     )
     initial_weights: str = _key(
         "none",
-        _text("none, or the path of a .pt file"),
+        any_text("none, or the path of a .pt file"),
         "Start from the weights of a model.pt, or of a state file of the reference implementation.",
     )
     n_epochs: int = _key(
-        "500", _integer(0), "Epochs at most; 0 takes the initial weights as they are."
+        "500", integer(0), "Epochs at most; 0 takes the initial weights as they are."
     )
-    batch_size: Any = _key("64", _list_of(_integer(1)), "Samples a step, over all processes.")
-    lr: Any = _key("0.001", _list_of(_real(0, above=True)), "Learning rate of Adam.")
+    batch_size: Any = _key("64", list_of(integer(1)), "Samples a step, over all processes.")
+    lr: Any = _key("0.001", list_of(real(0, above=True)), "Learning rate of Adam.")
     schedule: str = _key(
         "plateau",
-        _choice("constant", "plateau"),
+        one_of("constant", "plateau"),
         "Learning rate: constant (the paper's), or halved when validation has not improved for a "
         "third of the patience.",
     )
     patience: int = _key(
-        "10", _integer(1), "Epochs without a better validation loss after which to stop."
+        "10", integer(1), "Epochs without a better validation loss after which to stop."
     )
 
 
@@ -297,15 +214,21 @@ class GmmSettings:
 
     n_clusters: tuple[int, ...] = _key(
         "2-20",
-        Kind(_parse_cluster_range, "numbers of clusters from 1 to 1000, as 2-20, 8 or 4, 6, 8"),
+        Kind(parse_cluster_range, "numbers of clusters from 1 to 1000, as 2-20, 8 or 4, 6, 8"),
         "Numbers of clusters to fit.",
     )
     select: str = _key(
         "bic",
-        _choice("bic", "aic", "silhouette", "gap"),
+        one_of("bic", "aic", "silhouette", "gap"),
         "Criterion that selects one of them.",
     )
-    n_init: int = _key("100", _integer(1), "Restarts of k-means, which starts each mixture.")
+    n_init: int = _key("100", integer(1), "Restarts of k-means, which starts each mixture.")
+    fit_samples: int = _key(
+        "100000",
+        integer(0),
+        "Latents to fit mixtures to and compare them by, drawn at random; 0 takes all. Every "
+        "sample is labelled in any case.",
+    )
 
 
 @dataclass(frozen=True)
@@ -314,31 +237,142 @@ class DecSettings:
 
     n_clusters: Any = _key(
         "auto",
-        _list_of(_auto_or(_integer(2, 1000))),
+        list_of(auto_or(integer(2, 1000))),
         "Clusters; auto is what the GMM stage selected.",
     )
-    n_epochs: int = _key("400", _integer(1), "Epochs at most.")
-    batch_size: Any = _key("64", _list_of(_integer(1)), "Samples a step, over all processes.")
-    lr: Any = _key("0.001", _list_of(_real(0, above=True)), "Learning rate of Adam.")
+    n_epochs: int = _key("400", integer(1), "Epochs at most.")
+    batch_size: Any = _key("64", list_of(integer(1)), "Samples a step, over all processes.")
+    lr: Any = _key("0.001", list_of(real(0, above=True)), "Learning rate of Adam.")
     gamma: Any = _key(
         "1",
-        _list_of(_real(0)),
+        list_of(real(0)),
         "Weight of the clustering loss (KL divergence a sample) against the reconstruction loss.",
     )
     tol: Any = _key(
         "0.003",
-        _list_of(_real(0, 1)),
+        list_of(real(0, 1)),
         "Stop when fewer than this share of labels change between two refreshes.",
     )
     updates_per_epoch: int = _key(
-        "2", _integer(1, 10000), "Refreshes of the target distribution an epoch."
+        "2", integer(1, 10000), "Refreshes of the target distribution an epoch."
     )
     latent_scale: str = _key(
         "global",
-        _choice("global", "none"),
+        one_of("global", "none"),
         "Scale of the latents inside the soft assignment: their spread at the start, or 1 (the "
         "paper's).",
     )
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """[build]: how ``python -m RISCluster build`` makes a data set out of waveforms."""
+
+    method: str = _key(
+        "detect",
+        one_of("detect", "slide"),
+        "Windows about detections, or windows that slide over everything.",
+    )
+    trace_ids: str = _key(
+        "*",
+        any_text("NET.STA.LOC.CHA with the wildcards * and ?; several with commas"),
+        "Traces to take, as *.HHZ or XH.DR*..HHZ.",
+    )
+    sampling_rate: Any = _key(
+        "50",
+        auto_or(real(0, above=True)),
+        "Hz, to which waveforms are resampled; auto leaves them as recorded.",
+    )
+    detrend: str = _key(
+        "linear", one_of("none", "demean", "linear"), "Removed from every unbroken stretch of data."
+    )
+    taper: float = _key(
+        "5", real(0), "Seconds of cosine taper at both ends of a stretch; no window is cut there."
+    )
+    inventory: Any = _key(
+        "none",
+        none_or(any_text("path of a StationXML file, or of a folder of them")),
+        "Responses of the instruments; none leaves counts.",
+    )
+    output: str = _key(
+        "velocity",
+        one_of("acceleration", "velocity", "displacement"),
+        "Ground motion that is made of counts where there is an inventory.",
+    )
+    pre_filter: Any = _key(
+        "none", none_or(corners()), "Cosine taper in frequency before a response is removed, Hz."
+    )
+    water_level: Any = _key(
+        "60", none_or(real(0)), "dB below its maximum at which the response is held when inverted."
+    )
+    bandpass: Any = _key(
+        "3-20", none_or(band()), "Zero-phase Butterworth filter of the waveforms, Hz."
+    )
+    filter_order: int = _key("4", integer(1, 10), "Its order, in each of two directions.")
+    trigger: str = _key(
+        "recursive",
+        one_of("recursive", "classic", "z"),
+        "Detector: recursive or classic STA/LTA, or z-detect (which takes no lta).",
+    )
+    sta: float = _key("0.5", real(0, above=True), "Seconds of the short average.")
+    lta: float = _key("30", real(0, above=True), "Seconds of the long average.")
+    on: float = _key("15", real(0, above=True), "Value of the detector at which an event begins.")
+    off: float = _key("10", real(0), "Value below which it ends.")
+    dead_time: float = _key(
+        "4", real(0), "Seconds after a detection's end in which no other begins, for each trace."
+    )
+    length: float = _key(
+        "4", real(0, above=True), "Seconds of a window; a detection's has its peak in the middle."
+    )
+    step: float = _key(
+        "1", real(0, above=True), "Seconds from one sliding window to the next, from midnight on."
+    )
+    segment: float = _key(
+        "0.4", real(0, above=True), "Seconds of a segment of the spectrogram, with a Kaiser window."
+    )
+    kaiser_beta: float = _key("5.7", real(0), "Shape of the Kaiser window.")
+    overlap: float = _key("0.9", real(0, 1, below=True), "Share by which segments overlap.")
+    nfft: int = _key("256", integer(8, 2**20), "Points of the Fourier transform of a segment.")
+    frequencies: Any = _key("3-20", none_or(band()), "Rows of the spectrogram to keep, Hz.")
+    traces: bool = _key("no", yes_no(), "Also write the waveform of every window.")
+
+
+@dataclass(frozen=True)
+class RecordsSettings:
+    """[records]: how ``python -m RISCluster cube`` makes a cube out of fibre records.
+
+    Waveforms of an array, of any format that obspy reads, have all but the processing from their
+    files.
+    """
+
+    dataset: str = _key(
+        "auto",
+        any_text("auto, or the path of a data set inside the files"),
+        "Data set of (time, channel) in HDF5 files; auto takes the largest with two dimensions.",
+    )
+    order: str = _key(
+        "auto",
+        one_of("auto", "time,channel", "channel,time"),
+        "Its dimensions; auto believes an attribute of the file, or else the longer is time.",
+    )
+    sampling_rate: Any = _key(
+        "auto", auto_or(real(0, above=True)), "Hz; auto looks for an attribute of the file."
+    )
+    starttime: str = _key(
+        "auto",
+        any_text("auto, or a time as 2020-07-24T00:00:00"),
+        "UTC start of the first file; auto looks for an attribute in each.",
+    )
+    channel_spacing: Any = _key(
+        "auto", auto_or(real(0, above=True)), "Metres; auto looks for an attribute of the file."
+    )
+    window: float = _key("1", real(0, above=True), "Seconds of a time step's spectrum.")
+    step: float = _key("0.5", real(0, above=True), "Seconds from one time step to the next.")
+    taper: str = _key(
+        "hann", one_of("hann", "kaiser", "tukey", "none"), "Window function of each spectrum."
+    )
+    band: Any = _key("none", none_or(band()), "Frequencies to keep, Hz; none keeps all.")
+    power: str = _key("linear", one_of("linear", "log"), "Power, or its decimal logarithm.")
 
 
 @dataclass(frozen=True)
@@ -347,15 +381,18 @@ class Settings:
 
     Attributes
     ----------
-    run, data, aec, gmm, dec
+    run, data, cube, aec, gmm, dec, build, records
         One object a section.
     """
 
     run: RunSettings = RunSettings()
     data: DataSettings = DataSettings()
+    cube: CubeSettings = CubeSettings()
     aec: AecSettings = AecSettings()
     gmm: GmmSettings = GmmSettings()
     dec: DecSettings = DecSettings()
+    build: BuildSettings = BuildSettings()
+    records: RecordsSettings = RecordsSettings()
 
     @property
     def run_folder(self) -> Path:
@@ -413,23 +450,26 @@ class Settings:
 SECTIONS: dict[str, type] = {
     "run": RunSettings,
     "data": DataSettings,
+    "cube": CubeSettings,
     "aec": AecSettings,
     "gmm": GmmSettings,
     "dec": DecSettings,
+    "build": BuildSettings,
+    "records": RecordsSettings,
 }
 
 
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
     """Read a config.ini and apply overrides.
 
     Parameters
     ----------
-    path : path
+    path : path or None
         File with sections and keys as in the `Settings` classes; what it leaves out has its
-        default.
+        default, as has everything where there is no file.
     overrides : sequence of str
         ``section.key=value`` words, taken in order.
 
@@ -444,7 +484,7 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         allowed; the message names file, section, key, value, what is allowed and, for a name
         that is not known, the nearest that is.
     """
-    values = _read_ini(Path(path))
+    values = {} if path is None else _read_ini(Path(path))
     for word in overrides:
         section, key, value = _split_override(word)
         values[section, key] = (value, "command line")
@@ -524,7 +564,9 @@ def _parse_value(section: str, key: str, text: str, place: str) -> Any:
 def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, tuple):
+    if value is None:
+        return "none"
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return ", ".join(_as_text(item) for item in value)
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 

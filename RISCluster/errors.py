@@ -37,6 +37,10 @@ class TrainingError(RISClusterError, ArithmeticError):
     """Training can't go on: the loss is not finite, or there is nothing to learn from."""
 
 
+class MissingPackage(RISClusterError, ImportError):
+    """Work needs a package that is not installed."""
+
+
 class Stopped(RISClusterError):
     """SIGINT or SIGTERM was taken at a safe point; the state is saved.
 

@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,41 @@ def remove_quietly(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:
         pass
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """A path beside the target to write to, which becomes the target when all went well.
+
+    Raises
+    ------
+    RunError
+        It can't be written; a target that was there is intact.
+    """
+    partial = target.with_name(target.name + ".partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        yield partial
+        if target.is_dir():
+            shutil.rmtree(target)
+        partial.replace(target)
+    except OSError as error:
+        _remove(partial)
+        raise RunError(
+            f"{target}: can't be written: {error.strerror or error}; make room or change "
+            "permissions, then run again: what was made before is intact"
+        ) from None
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        remove_quietly(path)
 
 
 def write_text(path: Path, text: str) -> None:

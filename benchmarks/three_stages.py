@@ -36,11 +36,11 @@ from RISCluster.distributed import Ranks
 from RISCluster.machine import keep_freed_memory
 from RISCluster.models.clustering import kl_divergence, target_distribution
 from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.stopping import StopRequest
 from RISCluster.training.aec import AecTrainer
 from RISCluster.training.dec import DecTrainer
 from RISCluster.training.encode import encode
 from RISCluster.training.engine import Context
-from RISCluster.training.stopping import StopRequest
 
 ROOT = Path(__file__).parent.parent
 BATCH = 64

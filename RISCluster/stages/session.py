@@ -23,8 +23,8 @@ from ..models.networks import AEC, NetworkShape
 from ..models.reference import load_weights
 from ..progress import log, start_log
 from ..run import StageFolder
+from ..stopping import StopRequest
 from ..training.engine import Context
-from ..training.stopping import StopRequest
 
 MODEL = "model.pt"
 MIXTURE = "model.npz"

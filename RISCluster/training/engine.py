@@ -20,7 +20,7 @@ from ..errors import Stopped, TrainingError
 from ..files import HistoryFile, load_checkpoint, save_checkpoint
 from ..models.reference import load_weights
 from ..progress import Progress, log
-from .stopping import StopRequest
+from ..stopping import StopRequest
 
 STATE = "last.pt"
 HISTORY = "history.csv"

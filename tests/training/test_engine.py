@@ -9,11 +9,11 @@ from RISCluster.data.loading import HeldSet
 from RISCluster.distributed import Ranks
 from RISCluster.errors import Stopped, TrainingError
 from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.stopping import StopRequest
 from RISCluster.training import dec
 from RISCluster.training.aec import AecTrainer
 from RISCluster.training.dec import DecTrainer
 from RISCluster.training.engine import Context
-from RISCluster.training.stopping import StopRequest
 from tests.conftest import ROOT, blobs
 
 CPU = torch.device("cpu")

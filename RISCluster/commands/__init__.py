@@ -1,0 +1,7 @@
+"""``python -m RISCluster COMMAND``: a module a command, loaded when it is asked for.
+
+Each has `HELP`, a sentence; `add_arguments`, which takes a parser; and `run`, which takes what was
+parsed. Their heavy imports are inside `run`.
+"""
+
+COMMANDS = ("download", "build", "cube", "info", "predict", "demo")

@@ -1,0 +1,14 @@
+"""``python -m RISCluster download``."""
+
+import argparse
+
+HELP = "not there yet"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do the work."""
+    raise NotImplementedError

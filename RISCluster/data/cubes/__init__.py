@@ -1,0 +1,1 @@
+"""Cubes of (time, channel, frequency): read as spectrograms, and made out of records."""

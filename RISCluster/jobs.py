@@ -1,0 +1,205 @@
+"""Long work in independent jobs, each of which leaves a file: parallel, resumable, in order.
+
+The parts lie in ``<target>.parts/`` until the target has been put together from them. A part
+counts once its ``.json`` is there, which is written after it; so a job that was killed is done
+again and nothing else is.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError, Stopped
+from .files import read_json, write_json
+from .progress import Progress, log
+from .stopping import StopRequest
+
+AHEAD = 2  # jobs handed out for each worker: the next one waits while one runs
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of the work.
+
+    Attributes
+    ----------
+    name : str
+        Of its file; unique.
+    inputs : Any
+        What the function that does the work takes; can be pickled.
+    depends : Any
+        JSON value: where it is the same, so is the part.
+    size : int
+        How much of the whole, in the unit that the progress counts.
+    """
+
+    name: str
+    inputs: Any
+    depends: Any
+    size: int = 1
+
+
+def identity(depends: Any) -> str:
+    """Short checksum of a JSON value."""
+    text = json.dumps(depends, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Parts:
+    """The parts of a target that is being made.
+
+    Parameters
+    ----------
+    target : Path
+    """
+
+    def __init__(self, target: Path):
+        self.target = target
+        self.folder = target.with_name(target.name + ".parts")
+
+    def path(self, job: Job) -> Path:
+        """File of a job's part."""
+        return self.folder / job.name
+
+    def summary(self, job: Job) -> dict[str, Any]:
+        """What the job's function returned."""
+        return read_json(self._marker(job))["summary"]
+
+    def _marker(self, job: Job) -> Path:
+        return self.folder / f"{job.name}.json"
+
+    def _is_done(self, job: Job) -> bool:
+        marker = self._marker(job)
+        if not marker.exists() or not self.path(job).exists():
+            return False
+        return read_json(marker).get("identity") == identity(job.depends)
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        work: Callable[[Any, Path], dict[str, Any]],
+        workers: int,
+        what: str,
+        unit: str,
+    ) -> None:
+        """Do the jobs that are not done yet.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+        work : callable
+            A function of a module: takes a job's inputs and the path where the part is to be
+            written, returns a JSON dict. What it lists under ``said`` goes to the log, in the
+            order of the jobs that end.
+        workers : int
+            Processes; with 1 the work is done in this one.
+        what, unit : str
+            What the progress says and counts.
+
+        Raises
+        ------
+        Stopped
+            SIGINT or SIGTERM came; what is done is kept.
+        RunError
+            The folder can't be written, or a worker was killed.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.folder}: can't be made: {error.strerror or error}") from None
+        left = [job for job in jobs if not self._is_done(job)]
+        if len(left) < len(jobs):
+            log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are there")
+        total = sum(job.size for job in left)
+        with StopRequest() as stop, Progress(what, total, unit) as progress:
+            for job, summary in _results(left, work, self.path, workers, stop):
+                write_json(
+                    self._marker(job), {"identity": identity(job.depends), "summary": summary}
+                )
+                for line in summary.get("said", []):
+                    log.warning(line)
+                progress.add(job.size)
+            if stop.signal_number:
+                raise Stopped(
+                    f"stopped; what is done is kept in {self.folder}: run the same command again "
+                    "to go on",
+                    stop.signal_number,
+                )
+
+    def remove(self) -> None:
+        """Remove the parts, after the target was put together."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _results(
+    jobs: Sequence[Job],
+    work: Callable[[Any, Path], dict[str, Any]],
+    path: Callable[[Job], Path],
+    workers: int,
+    stop: StopRequest,
+) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Jobs and what came of them as they end; after a signal, only those that had begun."""
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            if stop.signal_number:
+                return
+            yield job, work(job.inputs, path(job))
+        return
+    todo = iter(jobs)
+    running: dict[Future, Job] = {}
+    with _pool(min(workers, len(jobs))) as pool:
+        while True:
+            while len(running) < AHEAD * workers and not stop.signal_number:
+                job = next(todo, None)
+                if job is None:
+                    break
+                running[pool.submit(work, job.inputs, path(job))] = job
+            if stop.signal_number:
+                running = {future: job for future, job in running.items() if not future.cancel()}
+            if not running:
+                return
+            for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), _result(future)
+
+
+def _result(future: Future) -> dict[str, Any]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise RunError(
+            "a worker process was killed, perhaps for want of memory; run the same command again "
+            "to go on, with fewer --workers"
+        ) from None
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread each, which leave signals to this one."""
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in threads}
+    os.environ.update(dict.fromkeys(threads, "1"))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_ignore_signals)
+    try:
+        yield pool
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ignore_signals() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
