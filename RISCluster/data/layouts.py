@@ -3,52 +3,52 @@
 Letters: N samples, F frequency bins, T time bins.
 """
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from ..config import CubeSettings
 from ..errors import DataError
+from .cubes.cubefile import CubeFile
+from .cubes.storage import Storage, list_arrays, open_storage
+from .spectrograms import READ_ROWS, SpectrogramFile
+from .times import to_iso, to_text
 
-SMALLEST = 4  # bins an axis, what the network takes
-FINGERPRINT_SAMPLES = 64
+LARGEST_GAP = 64  # unwanted samples that are read through rather than jumped over
 
 
-class SpectrogramFile:
-    """An open file of spectrograms, whatever its layout.
+class RowsFile(SpectrogramFile):
+    """A file of HDF5 with a row a sample.
 
-    Attributes
+    Parameters
     ----------
     path : Path
-    layout : {"samples", "ris"}
+    file : h5py.File
+        Open; closed with this object.
     dataset : str
         Name of the spectrograms inside the file.
-    n_samples, n_frequencies, n_times : int
-    frequency, time : ndarray, (F,) and (T,), float64
-        Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
+
+    Raises
+    ------
+    DataError
+        It does not hold what the layout needs.
     """
 
-    layout = ""
     default_dataset = ""
 
     def __init__(self, path: Path, file: h5py.File, dataset: str):
         self.path, self.dataset, self._file = path, dataset, file
         self._spectrograms = self._find_spectrograms(dataset)
+        self.dtype = self._spectrograms.dtype
         self.n_samples = self._spectrograms.shape[0]
         self.n_frequencies, self.n_times = self._image_shape()
-        self._check_shape()
+        self._check_values(self.dtype)
         self.frequency, self.frequency_unit = self._frequency_axis()
         self.time, self.time_unit = self._time_axis()
-
-    def __enter__(self) -> "SpectrogramFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""
@@ -69,24 +69,25 @@ class SpectrogramFile:
         """Spectrograms out of rows of the data set: to (n, F, T)."""
         return rows
 
-    def starttimes(self) -> list[str] | None:
-        """Start of every sample in UTC, ISO 8601 with Z, or None where the file has no times."""
-        return self._column(("starttime", "time"), _to_iso)
+    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.starttimes`."""
+        return self._column(("starttime", "time"), to_iso, start, stop)
 
-    def trace_ids(self) -> list[str] | None:
-        """``NET.STA.LOC.CHA`` of every sample (what the file has of it), or None."""
-        return self._column(("trace_id", "station"), _to_text)
+    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.trace_ids`."""
+        return self._column(("trace_id", "station"), to_text, start, stop)
 
     # ---- what they share ----
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples `start` to `stop` as stored: (n, F, T), float32.
+    def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See `SpectrogramFile.read_blocks`; whole chunks, each read once."""
+        chunk = self._spectrograms.chunks[0] if self._spectrograms.chunks else 1
+        for part in _segments(index, max(1, READ_ROWS // chunk) * chunk):
+            first = int(part[0])
+            rows = self._read_rows(first, int(part[-1]) + 1)
+            yield part, rows if len(rows) == len(part) else rows[part - first]
 
-        Raises
-        ------
-        DataError
-            The bytes can't be read.
-        """
+    def _read_rows(self, start: int, stop: int) -> np.ndarray:
         try:
             rows = self._spectrograms[start:stop]
         except (OSError, RuntimeError) as error:
@@ -98,15 +99,20 @@ class SpectrogramFile:
             return np.ascontiguousarray(self._crop(rows), dtype=np.float32)
 
     @property
-    def chunk_samples(self) -> int:
-        """Samples a stored chunk; 1 where the data set is contiguous."""
-        return self._spectrograms.chunks[0] if self._spectrograms.chunks else 1
-
-    @property
     def amplitude_unit(self) -> str:
         """Unit of the stored values, empty where the file does not say."""
         attributes = self._spectrograms.attrs
-        return _to_text(attributes.get("units", attributes.get("AmplUnits", "")))
+        return to_text(attributes.get("units", attributes.get("AmplUnits", "")))
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of a stored chunk; None where the data set is contiguous."""
+        return self._spectrograms.chunks
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the file and the data set say about the spectrograms."""
+        return dict(self._file.attrs) | dict(self._spectrograms.attrs)
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64, or None. For scoring only.
@@ -126,31 +132,7 @@ class SpectrogramFile:
         if "labels" not in self._file:
             return []
         names = self._file["labels"].attrs.get("class_names", self._file.attrs.get("class_names"))
-        return [] if names is None else [_to_text(name) for name in names]
-
-    def fingerprint(self) -> str:
-        """Identity of the content: shape, axes and 64 samples spread over the file, hashed."""
-        digest = hashlib.sha256()
-        shape = (self.n_samples, self.n_frequencies, self.n_times)
-        digest.update(f"{self.layout} {shape} {self._spectrograms.dtype}".encode())
-        digest.update(self.frequency.tobytes() + self.time.tobytes())
-        for index in np.unique(np.linspace(0, self.n_samples - 1, FINGERPRINT_SAMPLES).astype(int)):
-            digest.update(self.read(int(index), int(index) + 1).tobytes())
-        return digest.hexdigest()[:32]
-
-    def columns_fingerprint(self) -> str:
-        """Identity of labels, start times and trace ids, which the results name.
-
-        Raises
-        ------
-        DataError
-            One of them does not fit the samples.
-        """
-        labels = self.labels()
-        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
-        for column in (self.starttimes(), self.trace_ids(), self.class_names()):
-            digest.update("\n".join(column or ()).encode() + b"\0")
-        return digest.hexdigest()[:32]
+        return [] if names is None else [to_text(name) for name in names]
 
     def _beside(self, name: str) -> Any:
         """A data set with one value a sample, or None where it is not in the file."""
@@ -164,11 +146,13 @@ class SpectrogramFile:
             )
         return found
 
-    def _column(self, names: Sequence[str], convert: Any) -> list[str] | None:
+    def _column(
+        self, names: Sequence[str], convert: Any, start: int, stop: int | None
+    ) -> list[str] | None:
         for name in names:
             found = self._file.get(name)
             if isinstance(found, h5py.Dataset) and found.shape == (self.n_samples,):
-                return [convert(value) for value in found[:]]
+                return [convert(value) for value in found[start:stop]]
         return None
 
     def _find_spectrograms(self, dataset: str) -> h5py.Dataset:
@@ -176,40 +160,12 @@ class SpectrogramFile:
         if not isinstance(found, h5py.Dataset):
             raise DataError(
                 f"{self.path}: no data set '{dataset}' in this file; it has "
-                f"{', '.join(_datasets(self._file)) or 'none'}; set data.dataset to one of them"
+                f"{list_arrays(self._file)}; set data.dataset to one of them"
             )
         return found
 
-    def _check_shape(self) -> None:
-        place = f"{self.path}: {self.dataset}"
-        if self.n_samples == 0:
-            raise DataError(f"{place} is empty: it holds no sample")
-        if not np.issubdtype(self._spectrograms.dtype, np.number) or np.issubdtype(
-            self._spectrograms.dtype, np.complexfloating
-        ):
-            raise DataError(f"{place} holds {self._spectrograms.dtype}; allowed: real numbers")
-        if min(self.n_frequencies, self.n_times) < SMALLEST:
-            raise DataError(
-                f"{place} has samples of {self.n_frequencies} x {self.n_times} (frequency x time); "
-                f"the network needs {SMALLEST} x {SMALLEST} or more"
-            )
 
-    def _check_axis(self, axis: np.ndarray, n: int, name: str) -> np.ndarray:
-        try:
-            axis = np.asarray(axis, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise DataError(f"{self.path}: the {name} axis must hold numbers") from None
-        if axis.shape != (n,):
-            raise DataError(
-                f"{self.path}: the {name} axis has shape {axis.shape}, but the samples have "
-                f"{n} {name} bins"
-            )
-        if not np.isfinite(axis).all() or (n > 1 and not (np.diff(axis) > 0).all()):
-            raise DataError(f"{self.path}: the {name} axis must be finite and ascending")
-        return axis
-
-
-class SamplesFile(SpectrogramFile):
+class SamplesFile(RowsFile):
     """``/spectrogram`` (N, F, T) with ``/frequency`` (Hz), ``/time`` (s) and columns beside it."""
 
     layout = "samples"
@@ -228,12 +184,12 @@ class SamplesFile(SpectrogramFile):
         values = found[()] if isinstance(found, h5py.Dataset) else np.empty(0)
         return self._check_axis(values, n, name), unit
 
-    def starttimes(self) -> list[str] | None:
-        """Start of every sample in UTC, ISO 8601 with Z, or None where the file has no times."""
-        return self._column(("starttime",), _to_iso)
+    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.starttimes`."""
+        return self._column(("starttime",), to_iso, start, stop)
 
 
-class RisFile(SpectrogramFile):
+class RisFile(RowsFile):
     """What RISProcess and RISCluster wrote: ``/4.0/Spectrogram`` (N, F+1, T+1).
 
     Each row carries its axes: frequencies in ``[:F, 0]``, times in ``[F, 1:]``.
@@ -256,53 +212,59 @@ class RisFile(SpectrogramFile):
     def _crop(self, rows: np.ndarray) -> np.ndarray:
         return rows[:, :-1, 1:]
 
-    def starttimes(self) -> list[str] | None:
-        """Onset of every sample in UTC, ISO 8601 with Z, or None where the file has no times."""
-        rows = self._catalogue()
-        if rows is None:
-            return super().starttimes()
+    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """Onset of samples in UTC, ISO 8601 with Z, or None where the file has no times."""
+        first = self._catalogue(0, 1)
+        if first is None:
+            return super().starttimes(start, stop)
         for key in ("starttime", "dt_start", "dt_on", "dt_peak"):
-            if all(key in row for row in rows):
-                return [_to_iso(row[key]) for row in rows]
+            if key in first[0]:
+                return [to_iso(row.get(key)) for row in self._catalogue(start, stop)]
         return None
 
-    def trace_ids(self) -> list[str] | None:
-        """``NET.STA.LOC.CHA`` of every sample (what the file has of it), or None."""
-        rows = self._catalogue()
-        if rows is None:
-            return super().trace_ids()
-        if not all("station" in row for row in rows):
+    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.trace_ids`."""
+        first = self._catalogue(0, 1)
+        if first is None:
+            return super().trace_ids(start, stop)
+        if "station" not in first[0]:
             return None
         keys = ("network", "station", "location", "channel")
+        rows = self._catalogue(start, stop)
         return [".".join(str(row.get(key) or "") for key in keys) for row in rows]
 
-    def _catalogue(self) -> list[dict[str, Any]] | None:
+    def _catalogue(self, start: int, stop: int | None) -> list[dict[str, Any]] | None:
         """Rows of the JSON catalogue beside the spectrograms, with keys in lower case."""
         name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
         found = self._beside(name)
         if found is None:
             return None
         try:
-            rows = [json.loads(_to_text(text)) for text in found[:]]
+            rows = [json.loads(to_text(text)) for text in found[start:stop]]
             return [{key.lower(): value for key, value in row.items()} for row in rows]
         except (ValueError, AttributeError):
             raise DataError(f"{self.path}: {name} must hold one JSON object a sample") from None
 
 
-LAYOUTS: dict[str, type[SpectrogramFile]] = {"samples": SamplesFile, "ris": RisFile}
+ROWS_LAYOUTS: dict[str, type[RowsFile]] = {"samples": SamplesFile, "ris": RisFile}
 
 
 def open_spectrograms(
-    path: str | Path, layout: str = "auto", dataset: str = "auto"
+    path: str | Path,
+    layout: str = "auto",
+    dataset: str = "auto",
+    cube: CubeSettings | None = None,
 ) -> SpectrogramFile:
     """Open a file of spectrograms and check what is in it.
 
     Parameters
     ----------
     path : path
-    layout : {"auto", "samples", "ris"}
+    layout : {"auto", "samples", "ris", "cube"}
     dataset : str
         Name of the spectrograms inside the file, or ``auto``.
+    cube : CubeSettings, optional
+        What a sample of a cube is.
 
     Returns
     -------
@@ -311,50 +273,51 @@ def open_spectrograms(
     Raises
     ------
     DataError
-        The file is missing, not HDF5 or cut short, or does not hold what the layout needs.
+        The file is missing, neither HDF5 nor Zarr or cut short, or does not hold what the layout
+        needs.
     """
     path = Path(path).expanduser()
-    file = _open_hdf5(path)
+    storage = open_storage(path, "data.file")
     try:
         if layout == "auto":
-            layout = _guess_layout(path, file, dataset)
-        if dataset == "auto":
-            dataset = _default_dataset(file, LAYOUTS[layout])
-        opened = file.get(dataset)
-        if isinstance(opened, h5py.Dataset) and opened.ndim != 3:
-            raise DataError(
-                f"{path}: {dataset} has {opened.ndim} dimensions, {opened.shape}; spectrograms "
-                "need three: sample, frequency, time"
-            )
-        return LAYOUTS[layout](path, file, dataset)
+            layout = _guess_layout(path, storage, dataset)
+        if layout == "cube":
+            return CubeFile(path, storage, dataset, cube or CubeSettings())
+        return _open_rows(path, storage, layout, dataset)
     except BaseException:
-        file.close()
+        storage.close()
         raise
 
 
-def _open_hdf5(path: Path) -> h5py.File:
-    if not path.exists():
-        raise DataError(f"{path}: no such file; set data.file to your data set")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; data.file must be an HDF5 file")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        reason = str(error).rpartition("(")[2].rstrip(")")
+def _open_rows(path: Path, storage: Storage, layout: str, dataset: str) -> RowsFile:
+    file = storage.root
+    if not isinstance(file, h5py.File):
         raise DataError(
-            f"{path}: can't be opened as HDF5 ({reason}); it may be another kind of file, or cut "
-            "short: copy or build it again"
-        ) from None
+            f"{path}: is Zarr, and layout {layout} is read from HDF5; allowed for Zarr: cube"
+        )
+    kind = ROWS_LAYOUTS[layout]
+    if dataset == "auto":
+        dataset = (layout == "ris" and _ris_dataset(file)) or kind.default_dataset
+    opened = file.get(dataset)
+    if isinstance(opened, h5py.Dataset) and opened.ndim != 3:
+        raise DataError(
+            f"{path}: {dataset} has {opened.ndim} dimensions, {opened.shape}; spectrograms "
+            "need three: sample, frequency, time"
+        )
+    return kind(path, file, dataset)
 
 
-def _guess_layout(path: Path, file: h5py.File, dataset: str) -> str:
+def _guess_layout(path: Path, storage: Storage, dataset: str) -> str:
+    if storage.is_zarr or storage.is_cube:
+        return "cube"
+    file = storage.root
     if _ris_dataset(file) and dataset in ("auto", _ris_dataset(file)):
         return "ris"
     if "spectrogram" in file or dataset != "auto":
         return "samples"
     raise DataError(
-        f"{path}: neither 'spectrogram' (layout samples) nor '4.0/Spectrogram' (layout ris) is in "
-        f"this file; it has {', '.join(_datasets(file)) or 'no data set'}; set data.dataset"
+        f"{path}: neither 'spectrogram' (layout samples) nor '4.0/Spectrogram' (layout ris) nor "
+        f"'data' (layout cube) is in this file; it has {list_arrays(file)}; set data.dataset"
     )
 
 
@@ -366,38 +329,12 @@ def _ris_dataset(file: h5py.File) -> str | None:
     return None
 
 
-def _default_dataset(file: h5py.File, kind: type[SpectrogramFile]) -> str:
-    return (kind is RisFile and _ris_dataset(file)) or kind.default_dataset
-
-
-def _datasets(file: h5py.File) -> list[str]:
-    """Names of the data sets in a file, at most twenty."""
-    names: list[str] = []
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            names.append(name)
-
-    file.visititems(visit)
-    return names[:20] + (["..."] if len(names) > 20 else [])
-
-
-def _to_text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _to_iso(value: Any) -> str:
-    """Time as text or as seconds since 1970 to ISO 8601 in UTC with Z; empty if it is neither."""
-    try:
-        if isinstance(value, (bytes, str)):
-            text = _to_text(value).strip().replace(" ", "T")
-            for utc in ("Z", "+00:00", "+0000", "-00:00"):
-                text = text.removesuffix(utc)
-            if text[10:].count("+") or text[10:].count("-"):
-                return ""  # other zones than UTC are not guessed at
-            time = np.datetime64(text, "us")
-        else:
-            time = np.datetime64(round(float(value) * 1e6), "us")
-    except (TypeError, ValueError, OverflowError):
-        return ""
-    return "" if np.isnat(time) else f"{time}Z"
+def _segments(index: np.ndarray, rows: int) -> Iterator[np.ndarray]:
+    """Ascending indices in runs that one read covers, ending at multiples of `rows`."""
+    jumps = np.flatnonzero(np.diff(index) > LARGEST_GAP) + 1
+    for run in np.split(index, jumps):
+        start = 0
+        while start < len(run):
+            stop = int(np.searchsorted(run, (run[start] // rows + 1) * rows))
+            yield run[start:stop]
+            start = stop

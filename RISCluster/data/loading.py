@@ -20,7 +20,8 @@ import torch
 from ..distributed import Ranks
 from ..errors import DataError
 from ..progress import Progress, log
-from .reading import READ_ROWS, Reader, read_ahead
+from .reading import Reader, read_ahead
+from .spectrograms import READ_ROWS
 from .transforms import Preparation
 
 BLOCK = 64

@@ -10,11 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from .layouts import SpectrogramFile
+from .spectrograms import SpectrogramFile
 from .transforms import Preparation, check_sign
-
-READ_ROWS = 128  # samples read and prepared at a time, about: few enough to stay in cache
-LARGEST_GAP = 64  # unwanted samples that are read through rather than jumped over
 
 
 class Reader:
@@ -46,7 +43,7 @@ class Reader:
         ndarray (n,), Tensor (n, 1, F, T)
             Indices into the file, and the samples prepared.
         """
-        raw = read_ahead(self._raw_blocks(index))
+        raw = read_ahead(self.file.read_blocks(index))
         for wanted, rows in raw:
             x = torch.from_numpy(rows).to(self.device)
             peak = x.flatten(1).abs().amax(1)  # NaN and infinity come through
@@ -57,25 +54,6 @@ class Reader:
                 x, wanted = x[usable], wanted[usable.cpu().numpy()]
             check_sign(x, wanted, self.preparation.amplitude, str(self.file.path))
             yield wanted, self.preparation(x).unsqueeze(1)
-
-    def _raw_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        chunk = self.file.chunk_samples
-        rows = max(1, READ_ROWS // chunk) * chunk  # whole chunks, each read once
-        for part in _segments(index, rows):
-            first = int(part[0])
-            rows = self.file.read(first, int(part[-1]) + 1)
-            yield part, rows if len(rows) == len(part) else rows[part - first]
-
-
-def _segments(index: np.ndarray, rows: int) -> Iterator[np.ndarray]:
-    """Ascending indices in runs that one read covers, ending at multiples of `rows`."""
-    jumps = np.flatnonzero(np.diff(index) > LARGEST_GAP) + 1
-    for run in np.split(index, jumps):
-        start = 0
-        while start < len(run):
-            stop = int(np.searchsorted(run, (run[start] // rows + 1) * rows))
-            yield run[start:stop]
-            start = stop
 
 
 def read_ahead(source: Iterator, depth: int = 2) -> Iterator:

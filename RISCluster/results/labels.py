@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.layouts import SpectrogramFile
+from ..data.spectrograms import SpectrogramFile
 from ..files import write_csv
 
 UNUSABLE = -1

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
 
 from ..data.loading import SampleSet
-from ..data.reading import READ_ROWS
+from ..data.spectrograms import READ_ROWS
 
 SILHOUETTE_SAMPLES = 5000  # beyond, silhouettes are those of a random sample of this size
 

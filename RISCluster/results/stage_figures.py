@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
 from ..config import Settings
-from ..data.layouts import SpectrogramFile
 from ..data.loading import SampleSet
+from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..models.networks import AEC
 from ..run import StageFolder

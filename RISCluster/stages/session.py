@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from ..config import Settings
-from ..data.layouts import SpectrogramFile, open_spectrograms
+from ..data.layouts import open_spectrograms
 from ..data.loading import SampleSet, load_set
 from ..data.reading import Reader
+from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
@@ -144,7 +145,7 @@ def open_session(settings: Settings) -> Iterator[Session]:
             _ensure_demo(Path(settings.data.file))
         ranks.wait()
         data = settings.data
-        with open_spectrograms(data.file, data.layout, data.dataset) as file:
+        with open_spectrograms(data.file, data.layout, data.dataset, settings.cube) as file:
             log.info(
                 f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x "
                 f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"

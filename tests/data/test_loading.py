@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.data import loading, reading
+from RISCluster.data import layouts, loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import (
     choose_loadmode,
@@ -39,7 +39,7 @@ def expected(reader, index):
 @pytest.mark.parametrize("mode", ["ram", "disk"])
 @pytest.mark.parametrize("rows", [512, 17])
 def test_sets_hold_the_usable_samples(reader, mode, rows, monkeypatch):
-    monkeypatch.setattr(reading, "READ_ROWS", rows)
+    monkeypatch.setattr(layouts, "READ_ROWS", rows)
     index = np.setdiff1d(np.arange(300), np.arange(130, 220))
     samples, unusable = load_set(reader, index, mode, ALONE)
     assert unusable.tolist() == [7, 120, 299]
@@ -118,8 +118,8 @@ def test_every_chunk_is_read_once(tmp_path):
         file.create_dataset("spectrogram", data=blobs(300)[0], chunks=(20, 16, 20))
     with open_spectrograms(tmp_path / "c.h5") as file:
         reader, asked = Reader(file, Preparation("linear", "none"), CPU), []
-        read = file.read
-        file.read = lambda start, stop: asked.append((start, stop)) or read(start, stop)
+        read = file._read_rows
+        file._read_rows = lambda start, stop: asked.append((start, stop)) or read(start, stop)
         wanted = np.concatenate([np.arange(3, 150), np.arange(290, 300)])
         got = np.concatenate([index for index, _ in reader.blocks(wanted)])
         assert np.array_equal(got, wanted)

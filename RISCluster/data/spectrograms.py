@@ -1,0 +1,179 @@
+"""A file of spectrograms as the rest of the program sees it, whatever its layout.
+
+Letters: N samples, F frequency bins, T time bins, n samples of a block.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+
+SMALLEST = 4  # bins an axis, what the network takes
+FINGERPRINT_SAMPLES = 64
+READ_ROWS = 128  # samples read and prepared at a time, about: few enough to stay in cache
+COLUMN_ROWS = 65536  # values of a column handled at a time
+
+
+class SpectrogramFile:
+    """An open file of spectrograms, whatever its layout.
+
+    Attributes
+    ----------
+    path : Path
+    layout : {"samples", "ris", "cube"}
+    dataset : str
+        Name of the spectrograms inside the file.
+    n_samples, n_frequencies, n_times : int
+    frequency, time : ndarray, (F,) and (T,), float64
+        Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
+    dtype : numpy.dtype
+        Of the stored values.
+    """
+
+    layout = ""
+    path: Path
+    dataset: str
+    n_samples: int
+    n_frequencies: int
+    n_times: int
+    frequency: np.ndarray
+    time: np.ndarray
+    frequency_unit: str
+    time_unit: str
+    dtype: np.dtype
+
+    def __enter__(self) -> "SpectrogramFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- what a layout defines ----
+
+    def close(self) -> None:
+        """Close the file."""
+        raise NotImplementedError
+
+    def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Samples `index` (ascending), in blocks that suit how they are stored.
+
+        Yields
+        ------
+        ndarray (n,), ndarray (n, F, T) float32
+            Indices, ascending, and the samples as stored.
+
+        Raises
+        ------
+        DataError
+            The bytes can't be read.
+        """
+        raise NotImplementedError
+
+    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """Start of samples in UTC, ISO 8601 with Z, or None where the file has no times."""
+        raise NotImplementedError
+
+    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """``NET.STA.LOC.CHA`` of samples (what the file has of it), or None."""
+        raise NotImplementedError
+
+    @property
+    def amplitude_unit(self) -> str:
+        """Unit of the stored values, empty where the file does not say."""
+        return ""
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of a stored chunk; None where the data set is contiguous."""
+        return None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the file says about the spectrograms."""
+        return {}
+
+    def labels(self) -> np.ndarray | None:
+        """Known class of every sample, (N,), int64, or None. For scoring only."""
+        return None
+
+    def class_names(self) -> list[str]:
+        """Names of the known classes, empty where the file has none."""
+        return []
+
+    # ---- what they share ----
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Samples `start` to `stop` as stored: (n, F, T), float32.
+
+        Raises
+        ------
+        DataError
+            The bytes can't be read.
+        """
+        index = np.arange(start, min(stop, self.n_samples))
+        parts = [rows for _, rows in self.read_blocks(index)]
+        if not parts:
+            return np.empty((0, self.n_frequencies, self.n_times), dtype=np.float32)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def fingerprint(self) -> str:
+        """Identity of the content: shape, axes and 64 samples spread over the file, hashed."""
+        digest = hashlib.sha256()
+        shape = (self.n_samples, self.n_frequencies, self.n_times)
+        digest.update(f"{self.layout} {shape} {self.dtype}".encode())
+        digest.update(self.frequency.tobytes() + self.time.tobytes())
+        for index in np.unique(np.linspace(0, self.n_samples - 1, FINGERPRINT_SAMPLES).astype(int)):
+            digest.update(self.read(int(index), int(index) + 1).tobytes())
+        return digest.hexdigest()[:32]
+
+    def columns_fingerprint(self) -> str:
+        """Identity of labels, start times and trace ids, which the results name.
+
+        Raises
+        ------
+        DataError
+            One of them does not fit the samples.
+        """
+        labels = self.labels()
+        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
+        digest.update("\n".join(self.class_names()).encode())
+        for column in (self.starttimes, self.trace_ids):
+            digest.update(b"\0")
+            for start in range(0, self.n_samples, COLUMN_ROWS):
+                values = column(start, min(start + COLUMN_ROWS, self.n_samples))
+                if values is None:
+                    break
+                digest.update("\n".join(values).encode() + b"\n")
+        return digest.hexdigest()[:32]
+
+    def _check_values(self, dtype: np.dtype) -> None:
+        """Refuse files without samples, of other than numbers, or of too small ones."""
+        place = f"{self.path}: {self.dataset}"
+        if self.n_samples == 0:
+            raise DataError(f"{place} is empty: it holds no sample")
+        if not np.issubdtype(dtype, np.number) or np.issubdtype(dtype, np.complexfloating):
+            raise DataError(f"{place} holds {dtype}; allowed: real numbers")
+        if min(self.n_frequencies, self.n_times) < SMALLEST:
+            raise DataError(
+                f"{place} has samples of {self.n_frequencies} x {self.n_times} (frequency x time); "
+                f"the network needs {SMALLEST} x {SMALLEST} or more"
+            )
+
+    def _check_axis(self, axis: np.ndarray, n: int, name: str) -> np.ndarray:
+        """An axis as float64, refused where it does not fit."""
+        try:
+            axis = np.asarray(axis, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"{self.path}: the {name} axis must hold numbers") from None
+        if axis.shape != (n,):
+            raise DataError(
+                f"{self.path}: the {name} axis has shape {axis.shape}, but the samples have "
+                f"{n} {name} bins"
+            )
+        if not np.isfinite(axis).all() or (n > 1 and not (np.diff(axis) > 0).all()):
+            raise DataError(f"{self.path}: the {name} axis must be finite and ascending")
+        return axis
