@@ -68,11 +68,14 @@ class Ranks:
 
     def gather(self, part: np.ndarray) -> np.ndarray:
         """Parts of all ranks, one after the other in the order of ranks, on every rank."""
-        if self.world == 1:
-            return part
-        parts: list[Any] = [None] * self.world
-        dist.all_gather_object(parts, part)
-        return np.concatenate(parts)
+        return part if self.world == 1 else np.concatenate(self.gather_parts(part))
+
+    def gather_parts(self, part: Any) -> list[Any]:
+        """Parts of all ranks in a list, on every rank."""
+        parts: list[Any] = [part] * self.world
+        if self.world > 1:
+            dist.all_gather_object(parts, part)
+        return parts
 
     def from_first(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""

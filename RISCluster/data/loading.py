@@ -26,6 +26,7 @@ from .transforms import Preparation
 
 BLOCK = 64
 WINDOW = 8192
+RUN = 2**20  # samples of a whole file whose indices are made at a time
 WINDOW_BINS = WINDOW * 87 * 100  # of a window at most: 285 MB; larger samples have fewer of them
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -226,6 +227,28 @@ class StreamedSet(SampleSet):
     def take(self, index: np.ndarray) -> "StreamedSet":
         """See `SampleSet.take`."""
         return StreamedSet(self.index[np.isin(self.index, index)], self.reader)
+
+
+class WholeFile(SampleSet):
+    """Every sample of a file, streamed in its order; what is unusable is left out on the way.
+
+    Parameters
+    ----------
+    reader : Reader
+    """
+
+    def __init__(self, reader: Reader):
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return self.reader.file.n_samples
+
+    def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
+        """See `SampleSet.in_order`; a position is the index into the file."""
+        for first in range(start, stop, RUN):
+            for index, x in self.reader.blocks(np.arange(first, min(first + RUN, stop))):
+                positions = torch.from_numpy(index).to(x.device)
+                yield from zip(positions.split(size), x.split(size), strict=True)
 
 
 def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:

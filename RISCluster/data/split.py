@@ -78,7 +78,11 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
             f"training and validation need two samples at least; there are {n_samples} in the "
             f"file and data.train_samples = {train_samples}"
         )
-    drawn = np.random.default_rng(seed).permutation(n_samples)[:n_drawn]
+    rng = np.random.default_rng(seed)
+    if n_drawn == n_samples:
+        drawn = rng.permutation(n_samples)
+    else:  # of a large file, without a list of all its samples
+        drawn = rng.choice(n_samples, n_drawn, replace=False)
     n_validation = min(max(1, round(n_drawn * validation_fraction)), n_drawn - 1)
     empty = np.array([], dtype=np.int64)
     return Split(np.sort(drawn[n_validation:]), np.sort(drawn[:n_validation]), empty)

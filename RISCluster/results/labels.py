@@ -1,13 +1,55 @@
-"""The catalogue of labels: one row for every sample of the file, in its order."""
+"""The catalogue of labels: one row for every sample of the file, in its order.
 
+Letters: N samples, D latent features, K clusters, n samples of a block.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..arrays import RowsArray, new_rows
+from ..data.cubes.cubefile import CubeFile
 from ..data.spectrograms import SpectrogramFile
-from ..files import write_csv
+from ..files import new_file
+from .cluster_map import new_cluster_map
 
 UNUSABLE = -1
+HEADER = ("index", "label", "probability")
+
+Write = Callable[[int, np.ndarray, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Labels of every sample of a file.
+
+    Attributes
+    ----------
+    labels : ndarray, (N,), int16
+        -1 for unusable samples.
+    sizes : ndarray, (K,), int64
+    mean_probability : ndarray, (K,)
+        Of the members of each cluster; NaN for an empty one.
+    """
+
+    labels: np.ndarray
+    sizes: np.ndarray
+    mean_probability: np.ndarray
+
+    @property
+    def n_clusters(self) -> int:
+        """K."""
+        return len(self.sizes)
+
+    @property
+    def n_usable(self) -> int:
+        """Samples that have a label."""
+        return int(self.sizes.sum())
 
 
 def assign(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,22 +73,118 @@ def assign(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels.astype(np.int64), filled.max(1)
 
 
-def write_labels(
-    path: Path, file: SpectrogramFile, labels: np.ndarray, probabilities: np.ndarray
-) -> None:
-    """Write labels.csv: index, label, probability, and start time and trace id where known.
+def of_usable(latents: np.ndarray, work: Callable[[np.ndarray], np.ndarray], k: int) -> np.ndarray:
+    """(n, K) of `work` for those latents that are not NaN, and NaN for the others."""
+    usable = ~np.isnan(latents[:, 0])
+    values = np.full((len(latents), k), np.nan)
+    if usable.any():
+        values[usable] = work(latents[usable])
+    return values
+
+
+def label_file(
+    latents: RowsArray,
+    posterior: Callable[[np.ndarray], np.ndarray],
+    n_clusters: int,
+    file: SpectrogramFile,
+    folder: Path,
+    soft: str | None = None,
+) -> Labelling:
+    """Label every sample and write what says so, at constant memory.
+
+    Writes ``labels.csv``; for a cube ``labels.h5``; and, if asked for, the probabilities.
+
+    Parameters
+    ----------
+    latents : RowsArray, (N, D)
+        NaN for unusable samples.
+    posterior : callable
+        (n, D) to (n, K): probability of each cluster.
+    n_clusters : int
+    file : SpectrogramFile
+        Whose samples these are.
+    folder : Path
+        Where to write.
+    soft : str, optional
+        Name of a ``.npy`` file for the probabilities, (N, K).
+
+    Returns
+    -------
+    Labelling
+    """
+    labels = np.full(len(latents), UNUSABLE, dtype=np.int16)
+    totals, sizes = np.zeros(n_clusters), np.zeros(n_clusters, dtype=np.int64)
+    with ExitStack() as open_files:
+        write = open_files.enter_context(new_labels(folder / "labels.csv", file))
+        rows = None
+        if soft:
+            shape = (len(latents), n_clusters)
+            rows = open_files.enter_context(new_rows(folder / soft, shape))
+        for start, block in latents.blocks():
+            probabilities = of_usable(block, posterior, n_clusters)
+            mine, certainty = assign(probabilities)
+            labels[start : start + len(mine)] = mine
+            known = mine >= 0
+            sizes += np.bincount(mine[known], minlength=n_clusters)
+            totals += np.bincount(mine[known], certainty[known], n_clusters)
+            write(start, mine, certainty)
+            if rows is not None:
+                rows.write(start, probabilities)
+    with np.errstate(invalid="ignore"):
+        return Labelling(labels, sizes, totals / sizes)
+
+
+@contextmanager
+def new_labels(path: Path, file: SpectrogramFile, more: Sequence[str] = ()) -> Iterator[Any]:
+    """Write a table of labels block by block; for a cube also the map of them beside it.
 
     Parameters
     ----------
     path : Path
+        The table; the map has its name with ``.h5``.
     file : SpectrogramFile
-        Whose samples were labelled.
-    labels, probabilities : ndarray, (N,)
+        Whose samples are labelled; start times and trace ids are taken from it.
+    more : sequence of str
+        Names of further columns.
+
+    Yields
+    ------
+    callable
+        ``write(start, labels, probabilities, *columns)`` for samples from `start` on, in order.
     """
-    header = ["index", "label", "probability"]
-    columns = [range(len(labels)), labels.tolist(), [f"{value:.6f}" for value in probabilities]]
-    for name, values in (("starttime", file.starttimes()), ("trace_id", file.trace_ids())):
-        if values is not None:
-            header.append(name)
-            columns.append(values)
-    write_csv(path, header, zip(*columns, strict=True))
+    with ExitStack() as open_files:
+        partial = open_files.enter_context(new_file(path))
+        table = open_files.enter_context(partial.open("w", newline="", encoding="utf-8"))
+        writer = csv.writer(table, lineterminator="\n")
+        image = None
+        if isinstance(file, CubeFile):
+            image = open_files.enter_context(new_cluster_map(path.with_suffix(".h5"), file))
+        known = [
+            (name, read)
+            for name, read in (("starttime", file.starttimes), ("trace_id", file.trace_ids))
+            if read(0, 1) is not None
+        ]
+        writer.writerow((*HEADER, *(name for name, _ in known), *more))
+
+        def write(
+            start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Sequence[Any]
+        ) -> None:
+            stop = start + len(labels)
+            beside = [read(start, stop) for _, read in known]
+            certain = [f"{value:.6f}" for value in probabilities.tolist()]
+            writer.writerows(
+                zip(range(start, stop), labels.tolist(), certain, *beside, *columns, strict=True)
+            )
+            if image is not None:
+                image(start, labels, probabilities)
+
+        yield write
+
+
+def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """At most `n` indices of samples that have a label, drawn at random, ascending."""
+    usable = np.flatnonzero(labels >= 0)
+    if len(usable) <= n:
+        return usable
+    chosen = np.random.default_rng(seed).choice(len(usable), n, replace=False)
+    return usable[np.sort(chosen)]

@@ -9,8 +9,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
 
+from ..arrays import RowsArray
 from ..data.loading import SampleSet
 from ..data.spectrograms import READ_ROWS
+from .labels import Labelling, usable_sample
 
 SILHOUETTE_SAMPLES = 5000  # beyond, silhouettes are those of a random sample of this size
 
@@ -78,27 +80,42 @@ def silhouettes(
     return chosen, silhouette_samples(latents[chosen], labels[chosen])
 
 
-def clustering_summary(
-    latents: np.ndarray, labels: np.ndarray, n_clusters: int, seed: int
-) -> dict[str, Any]:
+def sampled_silhouettes(
+    latents: RowsArray, labels: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Silhouettes of usable samples, of at most `SILHOUETTE_SAMPLES` of them at random.
+
+    Parameters
+    ----------
+    latents : RowsArray, (N, D)
+    labels : ndarray, (N,)
+        -1 for unusable samples.
+    seed : int
+
+    Returns
+    -------
+    ndarray, ndarray
+        Indices of the samples, and their silhouettes; NaN where they have no meaning.
+    """
+    index = usable_sample(labels, SILHOUETTE_SAMPLES, seed)
+    return index, silhouettes(latents.take(index), labels[index], seed)[1]
+
+
+def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str, Any]:
     """What every stage that labels writes to metrics.json: sizes and silhouette.
 
     Parameters
     ----------
-    latents : ndarray, (N, D)
-        NaN for unusable samples.
-    labels : ndarray, (N,)
-        -1 for unusable samples.
-    n_clusters, seed : int
+    labelling : Labelling
+    silhouette : ndarray
+        Of a sample of the members.
     """
-    usable = labels >= 0
-    _, scores = silhouettes(latents[usable], labels[usable], seed)
     return {
-        "n_samples": len(labels),
-        "n_unusable": int((~usable).sum()),
-        "n_clusters": n_clusters,
-        "cluster_sizes": np.bincount(labels[usable], minlength=n_clusters).tolist(),
-        "silhouette_latent": float(np.mean(scores)) if len(scores) else float("nan"),
+        "n_samples": len(labelling.labels),
+        "n_unusable": len(labelling.labels) - labelling.n_usable,
+        "n_clusters": labelling.n_clusters,
+        "cluster_sizes": labelling.sizes.tolist(),
+        "silhouette_latent": float(np.mean(silhouette)) if len(silhouette) else float("nan"),
     }
 
 

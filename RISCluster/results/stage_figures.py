@@ -10,14 +10,18 @@ import torch
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
+from ..arrays import RowsArray
 from ..config import Settings
+from ..data.cubes.cubefile import CubeFile
 from ..data.loading import SampleSet
 from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..models.networks import AEC
 from ..run import StageFolder
 from . import figures
+from .cluster_map import read_cluster_map
 from .figures import SpectrogramAxes
+from .labels import Labelling, usable_sample
 from .selection import Criteria
 
 GALLERY_COLUMNS = 8
@@ -54,47 +58,47 @@ def gmm_figures(
     file: SpectrogramFile,
     stage: StageFolder,
     rows: list[Criteria],
-    chosen: int,
-    latents: np.ndarray,
-    labels: np.ndarray,
+    latents: RowsArray,
+    labelling: Labelling,
     means: np.ndarray,
     settings: Settings,
 ) -> list[Path]:
-    """Selection curves, gallery of each cluster, embedding."""
-    curves = figures.selection_curves(rows, chosen, settings.gmm.select)
-    rest = _cluster_figures(file, "Gaussian mixture", latents, labels, means, settings)
+    """Selection curves, gallery of each cluster, embedding; of a cube also the cluster map."""
+    curves = figures.selection_curves(rows, labelling.n_clusters, settings.gmm.select)
+    rest = _cluster_figures(file, stage, "Gaussian mixture", latents, labelling, means, settings)
     return save(stage, [("selection", curves), *rest])
 
 
 def dec_figures(
     file: SpectrogramFile,
     stage: StageFolder,
-    latents: np.ndarray,
-    labels: np.ndarray,
+    latents: RowsArray,
+    labelling: Labelling,
     centroids: np.ndarray,
     settings: Settings,
 ) -> list[Path]:
-    """Losses and label changes, gallery of each cluster, embedding."""
+    """Losses and label changes, gallery of each cluster, embedding, of a cube the cluster map."""
     history = read_history(stage.path / "history.csv")
-    rest = _cluster_figures(file, "Deep embedded clustering", latents, labels, centroids, settings)
+    rest = _cluster_figures(
+        file, stage, "Deep embedded clustering", latents, labelling, centroids, settings
+    )
     return save(stage, [("history", figures.dec_history(history, settings.dec.tol)), *rest])
 
 
 def _cluster_figures(
     file: SpectrogramFile,
+    stage: StageFolder,
     title: str,
-    latents: np.ndarray,
-    labels: np.ndarray,
+    latents: RowsArray,
+    labelling: Labelling,
     centroids: np.ndarray,
     settings: Settings,
 ) -> list[tuple[str, Figure]]:
-    sizes = np.bincount(labels[labels >= 0], minlength=len(centroids))
+    labels, sizes = labelling.labels, labelling.sizes
     largest = np.sort(np.argsort(-sizes, kind="stable")[: figures.LARGEST_GALLERY])
     amplitude = Preparation(settings.data.amplitude, "sample_normalization")
-    members = [
-        _images(file, nearest(latents, labels, label, centroids[label]), amplitude)
-        for label in largest
-    ]
+    near = nearest(latents, labels, centroids)
+    members = [_images(file, near[label], amplitude) for label in largest]
     cut = f", the {len(largest)} largest" if len(largest) < len(centroids) else ""
     heading = f"{title}: {len(centroids)} clusters{cut}, members nearest to each centroid"
     pages = figures.gallery(
@@ -105,28 +109,45 @@ def _cluster_figures(
         GALLERY_COLUMNS,
         heading,
     )
+    drawn = [("gallery", pages)]
     points, chosen = embed(latents, labels, settings.run.seed)
-    if not len(points):
-        return [("gallery", pages)]
-    caption = f"{title}: {len(chosen):,} of {int(sizes.sum()):,} latents"
-    return [
-        ("gallery", pages),
-        ("embedding", figures.embedding(points, labels[chosen], sizes.tolist(), caption)),
-    ]
+    if len(points):
+        caption = f"{title}: {len(chosen):,} of {labelling.n_usable:,} latents"
+        drawn.append(
+            ("embedding", figures.embedding(points, labels[chosen], sizes.tolist(), caption))
+        )
+    if isinstance(file, CubeFile):
+        image = read_cluster_map(stage.path / "labels.h5")
+        drawn.append(("map", figures.cluster_map(image, sizes.tolist(), title)))
+    return drawn
 
 
-def nearest(
-    latents: np.ndarray, labels: np.ndarray, label: int, centroid: np.ndarray
-) -> np.ndarray:
-    """Indices of a cluster's members nearest to its centroid, nearest first, of different content.
+def nearest(latents: RowsArray, labels: np.ndarray, centroids: np.ndarray) -> list[np.ndarray]:
+    """Indices of each cluster's members nearest to its centroid, nearest first.
 
     Exact duplicates in the latent space are shown once.
     """
-    members = np.flatnonzero(labels == label)
-    distance = np.linalg.norm(latents[members] - centroid, axis=1)
-    order = members[np.argsort(distance, kind="stable")]
-    _, first = np.unique(latents[order[: 4 * GALLERY_COLUMNS]], axis=0, return_index=True)
-    return order[np.sort(first)][:GALLERY_COLUMNS]
+    candidates = 4 * GALLERY_COLUMNS
+    index = [np.empty(0, dtype=np.int64) for _ in centroids]
+    distance = [np.empty(0) for _ in centroids]
+    for start, block in latents.blocks():
+        mine = labels[start : start + len(block)]
+        for label in np.unique(mine[mine >= 0]):
+            members = np.flatnonzero(mine == label)
+            away = np.linalg.norm(block[members] - centroids[label], axis=1)
+            away = np.r_[distance[label], away]
+            order = np.argsort(away, kind="stable")[:candidates]
+            index[label] = np.r_[index[label], members + start][order]
+            distance[label] = away[order]
+    return [_distinct(latents, members) for members in index]
+
+
+def _distinct(latents: RowsArray, members: np.ndarray) -> np.ndarray:
+    ascending = np.argsort(members)
+    rows = np.empty((len(members), latents.shape[1]), dtype=np.float32)
+    rows[ascending] = latents.take(members[ascending])
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return members[np.sort(first)][:GALLERY_COLUMNS]
 
 
 def _images(file: SpectrogramFile, indices: Iterable[int], amplitude: Preparation) -> np.ndarray:
@@ -136,7 +157,7 @@ def _images(file: SpectrogramFile, indices: Iterable[int], amplitude: Preparatio
     return amplitude(torch.from_numpy(np.concatenate(rows))).numpy()
 
 
-def embed(latents: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def embed(latents: RowsArray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """t-SNE of at most `EMBEDDED` usable latents.
 
     Returns
@@ -146,13 +167,12 @@ def embed(latents: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarra
     ndarray, (n,)
         Their indices.
     """
-    usable = np.flatnonzero(labels >= 0)
-    if len(usable) > EMBEDDED:
-        usable = np.sort(np.random.default_rng(seed).choice(usable, EMBEDDED, replace=False))
+    usable = usable_sample(labels, EMBEDDED, seed)
     if len(usable) < 5:
         return np.empty((0, 2)), usable[:0]
+    known = latents.take(usable)
     perplexity = min(30.0, (len(usable) - 1) / 3)
-    scaled = latents[usable] / max(float(latents[usable].std()), 1e-12)
+    scaled = known / max(float(known.std()), 1e-12)
     points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled)
     return points, usable
 

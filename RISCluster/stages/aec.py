@@ -160,7 +160,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
 
     def write() -> None:
         dead = _warn_of_failure(latents, trainer.best, samples.variance)
-        content = model_content(model, samples.preparation, samples.variance, session.fingerprint)
+        content = model_content(model, samples.preparation, samples.variance, session)
         save_checkpoint(stage.path / MODEL, "AEC model", content)
         metrics = _metrics(session, trainer, samples, train_mse, dead)
         draw(settings.run.figures, lambda: _figures(session, model, samples, stage))

@@ -1,32 +1,42 @@
 """The DEC stage: refine encoder and centroids together, label every sample."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..arrays import RowsArray
 from ..config import Settings
 from ..data.loading import SampleSet
 from ..data.split import Split
-from ..data.transforms import Preparation
 from ..errors import DataError
-from ..files import save_checkpoint, write_csv, write_npy
-from ..models.clustering import label_change
+from ..files import save_checkpoint, write_csv
 from ..models.networks import AEC, DEC, ClusteringLayer
 from ..progress import log
-from ..results.labels import assign, write_labels
-from ..results.metrics import DataSpace, agreement, clustering_summary, silhouettes
+from ..results.labels import Labelling, label_file
+from ..results.metrics import DataSpace, agreement, clustering_summary, sampled_silhouettes
+from ..results.novelty import mixture_of_clusters, training_distribution
 from ..run import StageFolder
 from ..training.dec import DecTrainer
-from ..training.encode import encode
+from ..training.encode import encode_to
 from ..training.engine import HISTORY, STATE
 from ..training.gmm import Mixture
-from .gmm import LATENTS, built_on_aec, read_mixture, say_clusters, whole_file
+from .gmm import (
+    built_on_aec,
+    maps,
+    read_mixture,
+    report_unusable_latents,
+    say_clusters,
+    whole_file,
+)
 from .session import (
     LABELS,
+    LATENTS,
     MIXTURE,
     MODEL,
+    NOVELTY,
     SPLIT,
     Session,
     checksum,
@@ -35,14 +45,13 @@ from .session import (
     load_aec,
     model_content,
     open_session,
-    report_unusable,
 )
 from .sweep import Sweep, run_combinations
 
 SOFT = "soft_assignments.npy"
 PERFORMANCE = "cluster_performance.csv"
 MUCH_MOVED = 0.3  # share of labels
-RESULTS = [MODEL, STATE, HISTORY, LABELS, LATENTS, SOFT, PERFORMANCE]
+RESULTS = [MODEL, STATE, HISTORY, LABELS, LATENTS, SOFT, PERFORMANCE, NOVELTY]
 
 
 def run_dec(settings: Settings) -> None:
@@ -77,7 +86,7 @@ def run_dec(settings: Settings) -> None:
             stage,
             depends,
             lambda chosen, folder: _refine(session, chosen, folder, samples),
-            Sweep("dec", "calinski_harabasz_data", RESULTS, largest=True),
+            Sweep("dec", "calinski_harabasz_data", RESULTS + maps(session), largest=True),
         )
 
 
@@ -113,10 +122,9 @@ def _refine(session: Session, settings: Settings, stage: StageFolder, samples: S
     trainer.run()
     log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
     everything = whole_file(session, preparation)
-    latents = encode(model.encoder, everything, session.ranks)
-    session.on_first(
-        lambda: _label(session, settings, stage, model, preparation, variance, latents, samples)
-    )
+    encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
+    content = model_content(model, preparation, variance, session)
+    session.on_first(lambda: _label(session, settings, stage, model, content, samples))
 
 
 def _start(session: Session, settings: Settings, aec: AEC) -> DEC:
@@ -125,8 +133,7 @@ def _start(session: Session, settings: Settings, aec: AEC) -> DEC:
     mixture = _mixture(session, settings)
     scale = 1.0
     if settings.dec.latent_scale == "global":
-        latents = np.load(gmm / LATENTS).astype(np.float64)
-        scale = float(np.sqrt(np.nanmean(np.square(latents - np.nanmean(latents, axis=0)))))
+        scale = spread(RowsArray(gmm / LATENTS))
     centroids = torch.from_numpy(mixture.means).float()
     return DEC(aec, ClusteringLayer(centroids, scale or 1.0))
 
@@ -149,57 +156,79 @@ def _mixture(session: Session, settings: Settings) -> Mixture:
     return mixture
 
 
+def spread(latents: RowsArray) -> float:
+    """Root mean square distance of latents from their mean, over features; double precision."""
+    total, squares, n = 0.0, 0.0, 0
+    for centred in (False, True):  # the mean first: the sum of squares alone loses digits
+        mean = total / max(n, 1) if centred else 0.0
+        for _, block in latents.blocks():
+            known = block[~np.isnan(block[:, 0])].astype(np.float64)
+            if centred:
+                squares += np.square(known - mean).sum()
+            else:
+                total, n = total + known.sum(0), n + len(known)
+    return float(np.sqrt(squares / max(1, n * latents.shape[1])))
+
+
 def _label(
     session: Session,
     settings: Settings,
     stage: StageFolder,
     model: DEC,
-    preparation: Preparation,
-    variance: float,
-    latents: np.ndarray,
+    content: dict[str, Any],
     samples: SampleSet,
 ) -> None:
     """Score, write and draw the result of one combination."""
-    usable = ~np.isnan(latents[:, 0])
-    report_unusable(np.flatnonzero(~usable), len(usable))
+    latents = RowsArray(stage.path / LATENTS)
+    report_unusable_latents(latents)
     n_clusters = len(model.clustering.centroids)
-    soft = np.full((len(latents), n_clusters), np.nan, dtype=np.float32)
-    with torch.inference_mode():
-        z = torch.from_numpy(latents[usable]).to(session.ranks.device)
-        parts = [model.clustering(part).cpu().numpy() for part in z.split(8192)]
-    soft[usable] = np.concatenate(parts)
-    labels, certainty = assign(soft)
-    metrics = _metrics(session, settings, latents, labels, n_clusters)
-    space = DataSpace(samples, labels, n_clusters)
+    labelling = label_file(
+        latents, soft_assignment(model), n_clusters, session.file, stage.path, soft=SOFT
+    )
+    scored = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
+    space = DataSpace(samples, labelling.labels, n_clusters)
+    metrics = clustering_summary(labelling, scored[1])
+    metrics["label_change_from_gmm"] = _change_from_mixture(session, labelling)
+    metrics |= agreement(labelling.labels, session.file.labels())
     metrics["calinski_harabasz_data"] = space.calinski_harabasz
     say_clusters(metrics)
     _warn_if_moved(metrics["label_change_from_gmm"])
-    content = model_content(model, preparation, variance, session.fingerprint)
     save_checkpoint(stage.path / MODEL, "DEC model", content)
-    write_npy(stage.path / LATENTS, latents)
-    write_npy(stage.path / SOFT, soft)
-    write_labels(stage.path / LABELS, session.file, labels, certainty)
-    _write_performance(stage.path / PERFORMANCE, space, latents, labels, certainty, settings)
+    _write_performance(stage.path / PERFORMANCE, space, labelling, scored)
+    mixture = mixture_of_clusters(latents, labelling)
+    training_distribution(model, mixture, samples).save(stage.path / NOVELTY)
     centroids = model.clustering.centroids.detach().cpu().numpy()
     draw(
         settings.run.figures,
-        lambda: _figures(session, settings, stage, latents, labels, centroids),
+        lambda: _figures(session, settings, stage, latents, labelling, centroids),
     )
-    finish(stage, RESULTS, metrics, session)
+    finish(stage, RESULTS + maps(session), metrics, session)
 
 
-def _metrics(
-    session: Session, settings: Settings, latents: np.ndarray, labels: np.ndarray, n_clusters: int
-) -> dict[str, Any]:
-    metrics = clustering_summary(latents, labels, n_clusters, settings.run.seed)
-    gmm = read_mixture(session.stage("GMM").path / MIXTURE, n_clusters)
-    before = np.full(len(labels), -1)
-    first = np.load(session.stage("GMM").path / LATENTS)
-    known = ~np.isnan(first[:, 0])
-    before[known] = gmm.posterior(first[known]).argmax(1)
-    both = (labels >= 0) & known
-    metrics["label_change_from_gmm"] = label_change(before[both], labels[both])
-    return metrics | agreement(labels, session.file.labels())
+def soft_assignment(model: DEC) -> Callable[[np.ndarray], np.ndarray]:
+    """Q of latents: a function (n, D) to (n, K), at constant memory."""
+    centroids = model.clustering.centroids
+
+    def q(latents: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            z = torch.from_numpy(latents).to(centroids.device)
+            return np.concatenate([model.clustering(part).cpu().numpy() for part in z.split(8192)])
+
+    return q
+
+
+def _change_from_mixture(session: Session, labelling: Labelling) -> float:
+    """Share of samples whose label is another one than the mixture of as many clusters gave."""
+    gmm = session.stage("GMM").path
+    mixture = read_mixture(gmm / MIXTURE, labelling.n_clusters)
+    changed, n = 0, 0
+    for start, block in RowsArray(gmm / LATENTS).blocks():
+        now = labelling.labels[start : start + len(block)]
+        both = ~np.isnan(block[:, 0]) & (now >= 0)
+        if both.any():
+            changed += int((mixture.posterior(block[both]).argmax(1) != now[both]).sum())
+            n += int(both.sum())
+    return changed / max(1, n)
 
 
 def _warn_if_moved(change: float) -> None:
@@ -216,15 +245,13 @@ def _warn_if_moved(change: float) -> None:
 def _write_performance(
     path: Path,
     space: DataSpace,
-    latents: np.ndarray,
-    labels: np.ndarray,
-    certainty: np.ndarray,
-    settings: Settings,
+    labelling: Labelling,
+    scored: tuple[np.ndarray, np.ndarray],
 ) -> None:
     """A row a cluster, and one of all: see the header."""
-    usable = np.flatnonzero(labels >= 0)
-    chosen, scores = silhouettes(latents[usable], labels[usable], settings.run.seed)
-    scored = labels[usable][chosen]
+    sizes, certainty = labelling.sizes, labelling.mean_probability
+    index, scores = scored
+    labels = labelling.labels[index]
     header = (
         "label",
         "size",
@@ -235,17 +262,15 @@ def _write_performance(
         "inner_product_with_mean",
     )
     rows = []
-    for label in range(space.n_clusters):
-        members = labels == label
-        size = int(members.sum())
-        row = [size / len(usable), certainty[members].mean() if size else np.nan]
-        row += [scores[scored == label].mean() if (scored == label).any() else np.nan]
+    for label, size in enumerate(sizes.tolist()):
+        row = [size / labelling.n_usable, certainty[label]]
+        row += [scores[labels == label].mean() if (labels == label).any() else np.nan]
         row += [space.mse[label], space.inner_product[label]]
         rows.append((label, size, *(f"{value:.6g}" for value in row)))
     weights = space.counts / space.counts.sum()
-    total = [1.0, certainty[usable].mean(), scores.mean()]
+    total = [1.0, np.nansum(sizes * certainty) / labelling.n_usable, scores.mean()]
     total += [np.nansum(weights * space.mse), np.nansum(weights * space.inner_product)]
-    rows.append(("all", len(usable), *(f"{value:.6g}" for value in total)))
+    rows.append(("all", labelling.n_usable, *(f"{value:.6g}" for value in total)))
     write_csv(path, header, rows)
 
 
@@ -253,10 +278,10 @@ def _figures(
     session: Session,
     settings: Settings,
     stage: StageFolder,
-    latents: np.ndarray,
-    labels: np.ndarray,
+    latents: RowsArray,
+    labelling: Labelling,
     centroids: np.ndarray,
 ) -> list[Path]:
     from ..results.stage_figures import dec_figures
 
-    return dec_figures(session.file, stage, latents, labels, centroids, settings)
+    return dec_figures(session.file, stage, latents, labelling, centroids, settings)

@@ -5,21 +5,31 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import RowsArray
 from ..config import Settings
-from ..data.loading import SampleSet, StreamedSet
+from ..data.cubes.cubefile import CubeFile
+from ..data.loading import StreamedSet, WholeFile
+from ..data.split import Split
+from ..data.transforms import Preparation
 from ..errors import DataError, Stopped
-from ..files import read_npz, write_csv, write_npy, write_npz
+from ..files import read_npz, write_csv, write_npz
+from ..models.networks import AEC
 from ..progress import Progress, log
-from ..results.labels import assign, write_labels
-from ..results.metrics import agreement, clustering_summary, silhouettes
+from ..results.labels import Labelling, label_file, usable_sample
+from ..results.metrics import agreement, clustering_summary, sampled_silhouettes, silhouettes
+from ..results.novelty import training_distribution
 from ..results.selection import HEADER, Criteria, as_rows, gap_statistic, select
 from ..run import StageFolder
-from ..training.encode import encode
+from ..training.encode import encode_to
 from ..training.gmm import Mixture, fit_kmeans, fit_mixture
 from .session import (
     LABELS,
+    LATENTS,
+    MAP,
     MIXTURE,
     MODEL,
+    NOVELTY,
+    SPLIT,
     Session,
     checksum,
     draw,
@@ -30,7 +40,6 @@ from .session import (
 )
 
 SELECTION = "selection.csv"
-LATENTS = "latent.npy"
 FITS = "fits.npz"
 
 
@@ -52,11 +61,12 @@ def run_gmm(settings: Settings) -> None:
             return
         model, preparation, _ = load_aec(aec.path / MODEL, session.file)
         model.to(session.ranks.device)
-        everything = whole_file(session, preparation)
-        latents = encode(model.encoder, everything, session.ranks)
-        numbers = _possible_numbers(settings.gmm.n_clusters, latents)
+        _possible_numbers(settings.gmm.n_clusters, session.file.n_samples, "in the file")
         session.begin(stage, depends, settings)
-        session.on_first(lambda: _fit_and_label(session, stage, latents, numbers))
+        if not session.on_first((stage.path / LATENTS).exists):  # there after an interruption
+            everything = whole_file(session, preparation)
+            encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
+        session.on_first(lambda: _fit_and_label(session, stage, model, preparation))
 
 
 def built_on_aec(session: Session) -> dict[str, Any]:
@@ -70,51 +80,71 @@ def built_on_aec(session: Session) -> dict[str, Any]:
     }
 
 
-def whole_file(session: Session, preparation: Any) -> SampleSet:
+def whole_file(session: Session, preparation: Preparation) -> WholeFile:
     """Every sample of the file, streamed in its order."""
     reader = session.reader(preparation)
     reader.skip_negative = True  # training has refused them; one beyond it costs itself alone
-    return StreamedSet(np.arange(session.file.n_samples), reader)
+    return WholeFile(reader)
 
 
 def _fit_and_label(
-    session: Session, stage: StageFolder, latents: np.ndarray, numbers: list[int]
+    session: Session, stage: StageFolder, model: AEC, preparation: Preparation
 ) -> None:
     settings = session.settings
-    usable = ~np.isnan(latents[:, 0])
-    report_unusable(np.flatnonzero(~usable), len(usable))
-    known = latents[usable].astype(np.float64)
+    latents = RowsArray(stage.path / LATENTS)
+    usable = report_unusable_latents(latents)
+    drawn = usable_sample(usable - 1, settings.gmm.fit_samples or len(latents), settings.run.seed)
+    numbers = _possible_numbers(settings.gmm.n_clusters, len(drawn), "usable")
+    known = latents.take(drawn).astype(np.float64)
+    if len(drawn) < np.count_nonzero(usable):
+        log.info(
+            f"mixtures are fitted to {len(drawn):,} of {np.count_nonzero(usable):,} latents, "
+            "drawn at random (gmm.fit_samples)"
+        )
     mixtures, rows = _fit_all(session, stage, known, numbers)
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
-    probabilities = np.full((len(latents), chosen), np.nan)
-    probabilities[usable] = mixtures[chosen].posterior(known)
-    labels, certainty = assign(probabilities)
-    summary = clustering_summary(latents, labels, chosen, settings.run.seed)
-    metrics = summary | agreement(labels, session.file.labels())
+    mixture = mixtures[chosen]
+    labelling = label_file(latents, mixture.posterior, chosen, session.file, stage.path)
+    _, silhouette = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
+    metrics = clustering_summary(labelling, silhouette)
+    metrics |= agreement(labelling.labels, session.file.labels())
     say_clusters(metrics)
     write_csv(stage.path / SELECTION, HEADER, as_rows(rows))
-    write_npy(stage.path / LATENTS, latents)
     write_mixtures(stage.path / MIXTURE, mixtures, chosen)
-    write_labels(stage.path / LABELS, session.file, labels, certainty)
+    training = StreamedSet(
+        Split.load(session.stage("AEC").path / SPLIT).both, session.reader(preparation)
+    )
+    training_distribution(model, mixture, training).save(stage.path / NOVELTY)
     draw(
         settings.run.figures,
-        lambda: _figures(session, stage, rows, chosen, latents, labels, mixtures[chosen]),
+        lambda: _figures(session, stage, rows, latents, labelling, mixture),
     )
-    finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS], metrics, session)
+    finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *maps(session)], metrics, session)
     (stage.path / FITS).unlink(missing_ok=True)
 
 
-def _possible_numbers(wanted: tuple[int, ...], latents: np.ndarray) -> list[int]:
-    n_usable = int((~np.isnan(latents[:, 0])).sum())
-    numbers = [number for number in wanted if number <= n_usable]
+def maps(session: Session) -> list[str]:
+    """Further results that a stage that labels has for a cube."""
+    return [MAP] if isinstance(session.file, CubeFile) else []
+
+
+def report_unusable_latents(latents: RowsArray) -> np.ndarray:
+    """Say which latents are missing; whether each is there, (N,), int8."""
+    usable = np.concatenate([~np.isnan(block[:, 0]) for _, block in latents.blocks()])
+    report_unusable(np.flatnonzero(~usable), len(usable))
+    return usable.astype(np.int8)
+
+
+def _possible_numbers(wanted: tuple[int, ...], n: int, what: str) -> list[int]:
+    numbers = [number for number in wanted if number <= n]
     if not numbers:
         raise DataError(
-            f"[gmm] n_clusters asks for {min(wanted)} clusters and more, and only {n_usable} "
-            "samples are usable; ask for fewer"
+            f"[gmm] n_clusters asks for {min(wanted)} clusters and more, and only {n} "
+            f"samples are {what}; ask for fewer"
         )
     if len(numbers) < len(wanted):
-        log.warning(f"only {n_usable} usable samples: K is tried up to {numbers[-1]}")
+        log.warning(f"only {n} samples {what}: K is tried up to {numbers[-1]}")
     return numbers
 
 
@@ -208,13 +238,12 @@ def _figures(
     session: Session,
     stage: StageFolder,
     rows: list[Criteria],
-    chosen: int,
-    latents: np.ndarray,
-    labels: np.ndarray,
+    latents: RowsArray,
+    labelling: Labelling,
     mixture: Mixture,
 ) -> list[Path]:
     from ..results.stage_figures import gmm_figures
 
     return gmm_figures(
-        session.file, stage, rows, chosen, latents, labels, mixture.means, session.settings
+        session.file, stage, rows, latents, labelling, mixture.means, session.settings
     )

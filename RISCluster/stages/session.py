@@ -32,6 +32,9 @@ MIXTURE = "model.npz"
 METRICS = "metrics.json"
 LABELS = "labels.csv"
 SPLIT = "split.npz"
+LATENTS = "latent.npy"
+NOVELTY = "novelty.npz"
+MAP = "labels.h5"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Session:
             "data": self.fingerprint,
             "run.seed": self.settings.run.seed,
             **self.settings.affecting("data", "data"),
+            **(self.settings.affecting("cube", "data") if self.file.layout == "cube" else {}),
         }
 
     @property
@@ -178,14 +182,18 @@ def report_unusable(unusable: np.ndarray, n: int) -> None:
 
 
 def model_content(
-    model: torch.nn.Module, preparation: Preparation, variance: float, fingerprint: str
+    model: torch.nn.Module, preparation: Preparation, variance: float, session: Session
 ) -> dict[str, Any]:
-    """What a model.pt holds: network, weights, and how its samples are prepared."""
+    """What a model.pt holds: network, weights, how its samples are prepared, and their axes."""
+    file = session.file
     return {
         "network": vars(model.shape),
         "preparation": preparation.as_plain(),
         "variance": variance,
-        "data": fingerprint,
+        "data": session.fingerprint,
+        "frequency": torch.from_numpy(file.frequency),
+        "time": torch.from_numpy(file.time),
+        "units": [file.frequency_unit, file.time_unit],
         "state": {name: value.cpu() for name, value in model.state_dict().items()},
     }
 

@@ -3,9 +3,14 @@
 Letters: n samples of the set, D latent features, K clusters.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import torch
 
+from ..arrays import BLOCK_ROWS, new_rows
 from ..data.loading import SampleSet
 from ..distributed import Ranks
 from ..errors import TrainingError
@@ -34,11 +39,49 @@ def encode(
         In the order of the set, on every rank; NaN for a sample found to be unusable.
     """
     start, stop = ranks.span(len(samples))
+    blocks = list(_blocks(encoder, samples, start, stop, bool(what) and ranks.is_first, what))
+    empty = np.empty((0, _n_features(encoder)), dtype=np.float32)
+    return ranks.gather(np.concatenate([empty, *blocks]))
+
+
+def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) -> None:
+    """Write the latents of every sample to a file, at constant memory; see `encode`.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.npy`` file, (n, D), float32.
+    """
+    n = len(samples)
+    spans = [replace(ranks, rank=rank).span(n) for rank in range(ranks.world)]
+    rounds = max(-(-(stop - start) // BLOCK_ROWS) for start, stop in spans)
+    start, stop = ranks.span(n)
+    blocks = _blocks(encoder, samples, start, stop, ranks.is_first, "Encoding")
+    if not ranks.is_first:
+        for _ in range(rounds):
+            ranks.gather_parts(next(blocks, None))
+        return
+    with new_rows(path, (n, _n_features(encoder))) as out:
+        for number in range(rounds):
+            for (first, _), part in zip(spans, ranks.gather_parts(next(blocks, None)), strict=True):
+                if part is not None:
+                    out.write(first + number * BLOCK_ROWS, part)
+
+
+def _blocks(
+    encoder: Encoder, samples: SampleSet, start: int, stop: int, shown: bool, what: str
+) -> Iterator[np.ndarray]:
+    """Latents at positions `start` to `stop`, `BLOCK_ROWS` at a time."""
     n_features = _n_features(encoder)
-    latents = np.full((stop - start, n_features), np.nan, dtype=np.float32)
     was_training = encoder.training
     encoder.eval()
-    shown = bool(what) and ranks.is_first
+
+    def block(first: int) -> np.ndarray:
+        n = min(BLOCK_ROWS, stop - first)
+        return np.full((n, n_features), np.nan, dtype=np.float32)
+
+    first = start
+    latents = block(first)
     with torch.inference_mode(), Progress(what, stop - start, shown=shown) as progress:
         for positions, x in samples.in_order(start, stop, BATCH):
             z = encoder(x).float().cpu().numpy()
@@ -47,10 +90,21 @@ def encode(
                     "the encoder gives latents that are not finite: its weights have diverged; "
                     "train again with a lower learning rate"
                 )
-            latents[positions.cpu().numpy() - start] = z
+            places = positions.cpu().numpy()
+            while len(places):
+                here = int(np.searchsorted(places, first + len(latents)))
+                latents[places[:here] - first] = z[:here]
+                places, z = places[here:], z[here:]
+                if len(places):
+                    yield latents
+                    first += len(latents)
+                    latents = block(first)
             progress.add(len(positions))
+    while len(latents):
+        yield latents
+        first += len(latents)
+        latents = block(first)
     encoder.train(was_training)
-    return ranks.gather(latents)
 
 
 def _n_features(encoder: Encoder) -> int:

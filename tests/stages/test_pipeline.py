@@ -56,10 +56,10 @@ def test_run_folder_is_as_designed(finished):
     _, folder = finished
     expected = {
         "AEC": {"model.pt", "last.pt", "history.csv", "split.npz"},
-        "GMM": {"model.npz", "selection.csv", "labels.csv", "latent.npy"},
+        "GMM": {"model.npz", "selection.csv", "labels.csv", "latent.npy", "novelty.npz"},
         "DEC": {
             "model.pt", "last.pt", "history.csv", "labels.csv", "latent.npy",
-            "soft_assignments.npy", "cluster_performance.csv",
+            "soft_assignments.npy", "cluster_performance.csv", "novelty.npz",
         },
     }  # fmt: skip
     common = {"metrics.json", "config.ini", "provenance.json"}
@@ -257,7 +257,7 @@ def test_fewer_samples_than_clusters(tmp_path, make_settings, capsys):
     path = write_samples(tmp_path / "few.h5", blobs(6)[0])
     run_aec(make_settings(f"data.file={path}"))
     message = refused(run_gmm, make_settings(f"data.file={path}", "gmm.n_clusters=8-9"))
-    assert "asks for 8 clusters and more, and only 6 samples are usable" in message
+    assert "asks for 8 clusters and more, and only 6 samples are in the file" in message
     run_gmm(make_settings(f"data.file={path}", "gmm.n_clusters=2-9"))
     assert "K is tried up to 6" in capsys.readouterr().out
 

@@ -130,6 +130,13 @@ class CubeFile(SpectrogramFile):
         window, channel = np.divmod(within, self._band_widths[band])
         return window, channel + self._band_starts[band]
 
+    def row_of(self, index: int) -> tuple[int, int, int, int]:
+        """Where one sample is: window, channel, and its band's first channel and width."""
+        band = int(np.searchsorted(self._band_offsets, index, side="right")) - 1
+        window, channel = self.place(np.array([index]))
+        first, width = int(self._band_starts[band]), int(self._band_widths[band])
+        return int(window[0]), int(channel[0]), first, width
+
     # ---- reading ----
 
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
