@@ -1,9 +1,11 @@
 """Everything around the three stages: ``python -m RISCluster COMMAND``."""
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from .cli import guarded
 from .commands import COMMANDS
@@ -11,16 +13,43 @@ from .commands import COMMANDS
 
 def main(words: Sequence[str] | None = None) -> int:
     """Command line of the package; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m RISCluster", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        module = importlib.import_module(f".commands.{name}", __package__)
-        sentence = module.HELP[0].upper() + module.HELP[1:] + "."
-        command = commands.add_parser(name, help=module.HELP, description=sentence)
-        module.add_arguments(command)
-        command.set_defaults(work=module.run)
-    arguments = parser.parse_args(words)
-    return guarded(lambda: arguments.work(arguments))
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else 2
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        print(
+            f"no command '{name}'{hint}; commands are {', '.join(COMMANDS)}; "
+            "python -m RISCluster COMMAND --help says more",
+            file=sys.stderr,
+        )
+        return 2
+    module = _module(name)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m RISCluster {name}", description=_sentence(module)
+    )
+    module.add_arguments(parser)
+    # Not a parser with sub-parsers: those do not take options and words in any order.
+    arguments = parser.parse_intermixed_args(rest)
+    return guarded(lambda: module.run(arguments))
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f".commands.{name}", __package__)
+
+
+def _sentence(module: ModuleType) -> str:
+    return module.HELP[0].upper() + module.HELP[1:] + "."
+
+
+def _overview() -> str:
+    lines = [f"  {name:10}{_module(name).HELP}" for name in COMMANDS]
+    return "\n".join(
+        ["usage: python -m RISCluster COMMAND ...", "", *lines, "", "COMMAND --help says more."]
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,48 @@
-"""``python -m RISCluster predict``."""
+"""``python -m RISCluster predict``: label new data with a finished run."""
 
 import argparse
+from pathlib import Path
 
-HELP = "not there yet"
+from .arguments import split_words
+
+HELP = "label new data with a finished run, and say how unlike its training set they are"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="FILE",
+        help="spectrograms in any layout; section.key=value words replace settings of the run",
+    )
+    parser.add_argument(
+        "--run", required=True, metavar="FOLDER", help="a finished run, as Outputs/rutford"
+    )
+    parser.add_argument("-o", "--output", default="labels.csv", metavar="CSV")
+    parser.add_argument(
+        "--stage",
+        choices=("dec", "gmm"),
+        default="dec",
+        help="label as the DEC stage does, or as the mixture does (default: dec)",
+    )
+    parser.epilog = (
+        "Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and .png."
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do the work."""
-    raise NotImplementedError
+    """Label the file."""
+    from ..errors import SettingsError
+    from ..stages.predict import predict
+
+    files, overrides = split_words(arguments.words)
+    if len(files) != 1:
+        raise SettingsError(
+            f"command line: one file is labelled at a time, and {len(files)} are given: "
+            f"{' '.join(files) or 'none'}"
+        )
+    output = Path(arguments.output)
+    if output.suffix.lower() != ".csv":
+        raise SettingsError(f"command line: --output {output}: allowed: a name that ends with .csv")
+    predict(files[0], Path(arguments.run), output, arguments.stage.upper(), overrides)

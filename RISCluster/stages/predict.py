@@ -1,0 +1,271 @@
+"""Labels for new data with a finished run.
+
+Letters: n samples of a block, D latent features, K clusters.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arrays import new_rows
+from ..config import load_settings
+from ..data.cubes.cubefile import CubeFile
+from ..data.layouts import open_spectrograms
+from ..data.reading import Reader
+from ..data.spectrograms import COLUMN_ROWS, SpectrogramFile
+from ..data.transforms import Preparation
+from ..distributed import choose_device
+from ..errors import DataError, RunError, Stopped
+from ..files import load_checkpoint
+from ..machine import keep_freed_memory
+from ..models.networks import AEC, DEC, ClusteringLayer, NetworkShape
+from ..models.reference import load_weights
+from ..progress import Progress, log, start_log
+from ..results.labels import UNUSABLE, assign, new_labels
+from ..results.novelty import OUTLYING, TrainingDistribution, latents_and_errors
+from ..run import StageFolder
+from ..stopping import StopRequest
+from .dec import soft_assignment
+from .gmm import read_mixture
+from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable
+
+COLUMNS = (
+    "reconstruction_error",
+    "error_quantile",
+    "log_likelihood",
+    "likelihood_quantile",
+    "outlier",
+)
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What of a finished run labels new samples.
+
+    Attributes
+    ----------
+    model : AEC or DEC
+    preparation : Preparation
+    posterior : callable
+        Latents (n, D) to the probability of each cluster (n, K).
+    n_clusters : int
+    training : TrainingDistribution
+    content : dict
+        Of its model.pt.
+    """
+
+    model: AEC | DEC
+    preparation: Preparation
+    posterior: Callable[[np.ndarray], np.ndarray]
+    n_clusters: int
+    training: TrainingDistribution
+    content: dict[str, Any]
+
+
+def predict(
+    path: str | Path, run_folder: Path, output: Path, stage: str, overrides: Sequence[str] = ()
+) -> None:
+    """Label every sample of a file with a finished run, at constant memory.
+
+    Parameters
+    ----------
+    path : path
+        Spectrograms, in any layout.
+    run_folder : Path
+        ``<run.folder>/<run.name>``.
+    output : Path
+        A ``.csv``: index, label, probability, start time and trace id where known, and how unlike
+        the training set each sample is. Latents lie beside it as ``.latent.npy``, NaN for unusable
+        samples.
+    stage : {"DEC", "GMM"}
+        Whose labels.
+    overrides : sequence of str
+        ``section.key=value`` words that replace settings of the run.
+
+    Raises
+    ------
+    RISClusterError
+        The run is not finished; the file can't be read, or has samples of another shape or other
+        axes; or a request to stop.
+    """
+    start_log()
+    keep_freed_memory()
+    folder = _finished(run_folder, stage)
+    settings = load_settings(folder.path / "config.ini", ["data.layout=auto", *overrides])
+    device = choose_device(settings.run.device)
+    run = _load(run_folder, folder, device)
+    data = settings.data
+    with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
+        check_axes(file, run.content, folder.path / MODEL)
+        log.info(
+            f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
+            f"labelled with {folder.path}; computing on {device}"
+        )
+        _label(file, run, output, device)
+        if isinstance(file, CubeFile):
+            draw(settings.run.figures, lambda: _draw_map(output, run.n_clusters))
+
+
+def _finished(run_folder: Path, stage: str) -> StageFolder:
+    folder = StageFolder(run_folder, stage)
+    provenance = folder.provenance()
+    if provenance is None or provenance.get("status") != "complete":
+        others = [name for name in ("DEC", "GMM") if (run_folder / name / MODEL).exists()]
+        raise RunError(
+            f"{folder.path}: the {stage} stage of this run is "
+            f"{'not there' if provenance is None else 'not finished'}; run {folder.script} first, "
+            f"or name another run{' or --stage' if others else ''}"
+        )
+    return folder
+
+
+def _load(run_folder: Path, folder: StageFolder, device: torch.device) -> FinishedRun:
+    """Network, clusters and training distribution of a stage."""
+    training = TrainingDistribution.load(folder.path / NOVELTY)
+    if folder.name == "GMM":
+        _require_same_autoencoder(run_folder, folder)
+        content = load_checkpoint(run_folder / "AEC" / MODEL, "AEC model")
+        mixture = read_mixture(folder.path / MIXTURE, "auto")
+        model: AEC | DEC = AEC(NetworkShape(**content["network"]))
+        posterior, n_clusters = mixture.posterior, len(mixture.weights)
+    else:
+        content = load_checkpoint(folder.path / MODEL, "DEC model")
+        centroids = content["state"]["clustering.centroids"]
+        aec = AEC(NetworkShape(**content["network"]))
+        model = DEC(aec, ClusteringLayer(torch.zeros_like(centroids), 1.0))
+        posterior, n_clusters = soft_assignment(model), len(centroids)
+    load_weights(model, content["state"], str(folder.path))
+    model.to(device).eval()
+    preparation = Preparation(**content["preparation"])
+    return FinishedRun(model, preparation, posterior, n_clusters, training, content)
+
+
+def _require_same_autoencoder(run_folder: Path, folder: StageFolder) -> None:
+    made_from = (folder.provenance() or {}).get("depends", {}).get("AEC/model.pt")
+    if checksum(run_folder / "AEC" / MODEL) != made_from:
+        raise RunError(
+            f"{folder.path}: was made from another autoencoder than {run_folder / 'AEC'} holds; "
+            f"run {folder.script} again"
+        )
+
+
+def check_axes(file: SpectrogramFile, content: dict[str, Any], trained: Path) -> None:
+    """Refuse a file whose samples are not like those of the training set.
+
+    Raises
+    ------
+    DataError
+        Shape or axes differ; the message names both.
+    """
+    for name, unit, own_unit in zip(
+        ("frequency", "time"), content["units"], (file.frequency_unit, file.time_unit), strict=True
+    ):
+        axis, own = content[name].numpy(), getattr(file, name)
+        if "bin" in (unit, own_unit) and len(axis) == len(own):
+            continue  # one of them does not know its axis
+        spacing = float(np.diff(axis).mean()) if len(axis) > 1 else 1.0
+        same = len(axis) == len(own) and unit == own_unit
+        if not same or np.abs(axis - own).max() > 0.01 * spacing:
+            raise DataError(
+                f"{file.path}: its samples have {_describe(name, own, own_unit)}, and those that "
+                f"{trained} was trained on {_describe(name, axis, unit)}; make the file with the "
+                "settings of the training set"
+            )
+
+
+def _describe(name: str, axis: np.ndarray, unit: str) -> str:
+    return f"{len(axis)} {name} bins from {axis[0]:.6g} to {axis[-1]:.6g} {unit}"
+
+
+def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.device) -> None:
+    reader = Reader(file, run.preparation, device)
+    reader.skip_negative = True
+    n_features = run.model.shape.n_features
+    latents_path = output.with_suffix(".latent.npy")
+    sizes = np.zeros(run.n_clusters, dtype=np.int64)
+    outliers, unusable = 0, []
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopRequest())
+        write = stack.enter_context(new_labels(output, file, COLUMNS))
+        rows = stack.enter_context(new_rows(latents_path, (file.n_samples, n_features)))
+        progress = stack.enter_context(Progress("Labelling", file.n_samples))
+        for start in range(0, file.n_samples, COLUMN_ROWS):
+            end = min(start + COLUMN_ROWS, file.n_samples)
+            z, errors = _encode(run.model, reader, start, end, progress)
+            labels, certainty, columns, outlying = _assess(run, z, errors)
+            write(start, labels, certainty, *columns)
+            rows.write(start, z)
+            sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
+            outliers += int(outlying.sum())
+            unusable.append(start + np.flatnonzero(labels < 0))
+            if stop.signal_number:
+                raise Stopped(
+                    f"stopped; {output} is written when all is labelled: run the same command "
+                    "again",
+                    stop.signal_number,
+                )
+    report_unusable(np.concatenate(unusable), file.n_samples)
+    usable = max(1, int(sizes.sum()))
+    log.info(f"{run.n_clusters} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
+    say = log.warning if outliers > 10 * OUTLYING * usable else log.info
+    say(
+        f"{outliers:,} of {usable:,} samples ({outliers / usable:.1%}) are outliers: worse "
+        f"reconstructed or less likely than all but {OUTLYING:.1%} of the training samples, of "
+        f"which up to {2 * OUTLYING:.0%} would be"
+    )
+    log.info(f"{output}: labels; {latents_path}: latents")
+
+
+def _encode(
+    model: AEC | DEC, reader: Reader, start: int, stop: int, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latents (n, D) and reconstruction errors (n,) of samples; NaN for unusable ones."""
+    z = np.full((stop - start, model.shape.n_features), np.nan, dtype=np.float32)
+    errors = np.full(stop - start, np.nan)
+    for index, x in reader.blocks(np.arange(start, stop)):
+        for at in range(0, len(index), BATCH):
+            places = index[at : at + BATCH] - start
+            z[places], errors[places] = latents_and_errors(model, x[at : at + BATCH])
+        progress.add(len(index))
+    return z, errors
+
+
+def _assess(
+    run: FinishedRun, z: np.ndarray, errors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[list[str]], np.ndarray]:
+    """Labels, probabilities, further columns, and which samples are outliers."""
+    usable = ~np.isnan(errors)
+    labels, certainty = np.full(len(z), UNUSABLE), np.zeros(len(z))
+    likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), dtype=bool)
+    if usable.any():
+        labels[usable], certainty[usable] = assign(run.posterior(z[usable]))
+        likelihood[usable] = run.training.mixture.log_likelihood(z[usable])
+        outlying[usable] = run.training.is_outlier(errors[usable], likelihood[usable])
+    values = (
+        errors,
+        np.where(usable, run.training.error_quantile(errors), np.nan),
+        likelihood,
+        np.where(usable, run.training.likelihood_quantile(likelihood), np.nan),
+    )
+    columns = [
+        ["" if np.isnan(value) else f"{value:.6g}" for value in column.tolist()]
+        for column in values
+    ]
+    return labels, certainty, [*columns, outlying.astype(int).tolist()], outlying
+
+
+def _draw_map(output: Path, n_clusters: int) -> list[Path]:
+    from ..results import figures
+    from ..results.cluster_map import read_cluster_map
+
+    image = read_cluster_map(output.with_suffix(".h5"))
+    sizes = np.bincount(image.labels[image.labels >= 0].ravel(), minlength=n_clusters)
+    path = output.with_suffix(".png")
+    figures.cluster_map(image, sizes.tolist(), output.stem).savefig(path, format="png")
+    return [path]

@@ -1,0 +1,34 @@
+import subprocess
+import sys
+
+import pytest
+
+from RISCluster.__main__ import main
+from RISCluster.commands import COMMANDS
+
+
+def test_overview_and_unknown_command(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS)
+    assert main(["biuld"]) == 2
+    assert "no command 'biuld'; did you mean build?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    assert f"python -m RISCluster {name}" in capsys.readouterr().out
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from RISCluster.__main__ import main; main(['--help']); "
+        "print([m for m in ('torch', 'numpy', 'h5py', 'obspy', 'zarr') if m in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines()[-1] == "[]"

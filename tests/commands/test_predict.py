@@ -1,0 +1,146 @@
+"""Labels for new data with a finished run."""
+
+import csv
+import re
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.__main__ import main
+from RISCluster.config import load_settings
+from RISCluster.stages.aec import run_aec
+from RISCluster.stages.dec import run_dec
+from RISCluster.stages.gmm import run_gmm
+from tests.conftest import blobs, write_samples
+
+QUICK = (
+    "run.name=test", "run.figures=no", "run.device=cpu", "aec.n_features=3", "aec.n_epochs=12",
+    "aec.batch_size=16", "gmm.n_clusters=3", "gmm.n_init=3", "dec.n_epochs=3", "dec.batch_size=16",
+    "dec.tol=0",
+)  # fmt: skip
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run, and the file that it was trained on."""
+    folder = tmp_path_factory.mktemp("run")
+    spectrogram, classes = blobs(240)
+    times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}Z".encode() for i in range(240)]
+    data = write_samples(folder / "train.h5", spectrogram, labels=classes, starttime=times)
+    settings = load_settings(None, (*QUICK, f"data.file={data}", f"run.folder={folder / 'Out'}"))
+    for stage in (run_aec, run_gmm, run_dec):
+        stage(settings)
+    return folder / "Out/test", data
+
+
+def predict(file, run, output, *words):
+    return main(["predict", str(file), "--run", str(run), "-o", str(output), *words])
+
+
+@pytest.mark.parametrize("stage", ["dec", "gmm"])
+def test_training_set_gets_the_labels_it_had(trained, tmp_path, stage):
+    run, data = trained
+    assert predict(data, run, tmp_path / "l.csv", "--stage", stage) == 0
+    got, had = rows_of(tmp_path / "l.csv"), rows_of(run / stage.upper() / "labels.csv")
+    for name in ("index", "label", "starttime"):
+        assert [row[name] for row in got] == [row[name] for row in had]
+    np.testing.assert_allclose(
+        [float(row["probability"]) for row in got],
+        [float(row["probability"]) for row in had],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "l.latent.npy"), np.load(run / stage.upper() / "latent.npy"), atol=1e-4
+    )
+    # Its own quantiles are uniform: that is what makes them comparable.
+    quantiles = np.array([float(row["error_quantile"]) for row in got])
+    np.testing.assert_allclose(np.sort(quantiles), np.arange(240) / 240, atol=0.01)
+    assert sum(int(row["outlier"]) for row in got) <= 4
+
+
+def test_new_data_of_the_same_classes(trained, tmp_path, capsys):
+    run, _ = trained
+    spectrogram, classes = blobs(90, seed=5)
+    file = write_samples(tmp_path / "new.h5", spectrogram)
+    assert predict(file, run, tmp_path / "l.csv") == 0
+    rows = rows_of(tmp_path / "l.csv")
+    labels = np.array([int(row["label"]) for row in rows])
+    assert all(len(set(labels[classes == known])) == 1 for known in range(3))
+    assert len(set(labels)) == 3
+    assert "outliers" in capsys.readouterr().out
+
+
+def test_other_things_are_outliers_and_unusable_ones_are_said(trained, tmp_path, capsys):
+    run, _ = trained
+    spectrogram = blobs(60)[0]
+    spectrogram[:20] = np.random.default_rng(0).random((20, 16, 20))
+    spectrogram[20:23] = (np.full((16, 20), np.nan), np.zeros((16, 20)), -np.ones((16, 20)))
+    file = write_samples(tmp_path / "new.h5", spectrogram)
+    assert predict(file, run, tmp_path / "l.csv") == 0
+    rows = rows_of(tmp_path / "l.csv")
+    outlying = [int(row["outlier"]) for row in rows]
+    assert sum(outlying[:20]) == 20
+    assert sum(outlying[23:]) <= 3
+    for row in rows[20:23]:
+        assert (row["label"], row["probability"], row["outlier"]) == ("-1", "0.000000", "0")
+        assert row["reconstruction_error"] == row["likelihood_quantile"] == ""
+    assert np.isnan(np.load(tmp_path / "l.latent.npy")[20:23]).all()
+    out = capsys.readouterr().out
+    assert "3 of 60 samples are unusable" in out
+    assert "indices 20, 21, 22" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("shape", "18 time bins from 0 to 1.7 s, and those that .* 20 time bins from 0 to 1.9 s"),
+        ("axis", "16 frequency bins from 2 to 17 Hz, and those that .* from 1 to 8.5 Hz"),
+    ],
+)
+def test_other_shape_or_axes_are_refused_naming_both(trained, tmp_path, capsys, change, text):
+    run, _ = trained
+    spectrogram = blobs(9)[0]
+    file = write_samples(
+        tmp_path / "n.h5", spectrogram[:, :, :18] if change == "shape" else spectrogram
+    )
+    if change == "axis":
+        with h5py.File(file, "a") as opened:
+            opened["frequency"][:] = np.arange(16) + 2.0
+    assert predict(file, run, tmp_path / "l.csv") == 2
+    error = capsys.readouterr().err
+    assert re.search(text, error), error
+    assert not list(tmp_path.glob("l.*"))
+
+
+def test_runs_that_cannot_label(trained, tmp_path, capsys):
+    run, data = trained
+    assert predict(data, tmp_path / "none", tmp_path / "l.csv") == 2
+    assert "is not there; run DEC_train.py first" in capsys.readouterr().err
+    assert predict(data, run, tmp_path / "l.txt") == 2
+    assert "a name that ends with .csv" in capsys.readouterr().err
+    assert predict(tmp_path / "no.h5", run, tmp_path / "l.csv") == 2
+    assert "no such file" in capsys.readouterr().err
+    assert predict(data, run, tmp_path / "l.csv", str(data)) == 2
+    assert "one file is labelled at a time" in capsys.readouterr().err
+
+
+def test_blocks_do_not_matter(trained, tmp_path, monkeypatch):
+    from RISCluster.stages import predict as module
+
+    run, data = trained
+    assert predict(data, run, tmp_path / "whole.csv") == 0
+    monkeypatch.setattr(module, "COLUMN_ROWS", 37)
+    assert predict(data, run, tmp_path / "parts.csv") == 0
+    whole, parts = rows_of(tmp_path / "whole.csv"), rows_of(tmp_path / "parts.csv")
+    for name in ("index", "label", "starttime"):
+        assert [row[name] for row in whole] == [row[name] for row in parts]
+    for name in ("reconstruction_error", "log_likelihood"):
+        np.testing.assert_allclose(
+            [float(row[name]) for row in whole], [float(row[name]) for row in parts], rtol=1e-3
+        )
