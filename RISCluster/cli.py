@@ -57,6 +57,9 @@ def guarded(work: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was saved before is intact", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

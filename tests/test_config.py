@@ -159,3 +159,40 @@ def test_as_ini_gives_the_same_settings_back(tmp_path):
     again = tmp_path / "again.ini"
     again.write_text(settings.as_ini())
     assert load_settings(again) == settings
+
+
+def test_bands_corners_and_slices():
+    settings = load_settings(
+        None,
+        [
+            "build.bandpass=0.5-20",
+            "build.pre_filter=0.01, 0.02,20,25",
+            "build.inventory=none",
+            "cube.channels=-5::2",
+        ],
+    )
+    assert settings.build.bandpass == (0.5, 20)
+    assert settings.build.pre_filter == (0.01, 0.02, 20, 25)
+    assert settings.build.inventory is None
+    assert settings.cube.channels == (-5, None, 2)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "build.bandpass=20-3", "build.bandpass=3", "build.bandpass=-1-3", "build.bandpass=a-b",
+        "build.pre_filter=1,2,3", "build.pre_filter=1,2,4,3", "build.pre_filter=1,2,3,4,5",
+        "cube.channels=5", "cube.channels=1:2:3:4", "cube.channels=1:2:0", "cube.times=a:b",
+        "build.on=nan", "build.overlap=1", "records.order=time",
+    ],
+)  # fmt: skip
+def test_values_of_new_kinds_that_are_not_allowed(word):
+    with pytest.raises(SettingsError, match="is not allowed; allowed: "):
+        load_settings(None, [word])
+
+
+def test_settings_survive_being_written(tmp_path):
+    words = ["build.bandpass=0.5-20", "build.pre_filter=0.01,0.02,20,25", "cube.channels=:9",
+             "records.sampling_rate=250", "build.water_level=none"]  # fmt: skip
+    settings = load_settings(None, words)
+    assert load_settings(write(tmp_path, settings.as_ini())) == settings

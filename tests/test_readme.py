@@ -32,7 +32,7 @@ def test_every_setting_named_is_there():
     from RISCluster.config import SECTIONS
 
     text = (ROOT / "README.md").read_text()
-    for section, key in re.findall(r"\b(run|data|aec|gmm|dec)\.(\w+)=", text):
+    for section, key in re.findall(r"\b(run|data|cube|aec|gmm|dec|build|records)\.(\w+)=", text):
         assert key in SECTIONS[section].__dataclass_fields__, f"{section}.{key}"
 
 
@@ -41,7 +41,8 @@ def test_pins_are_within_the_ranges():
         re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "requirements-tested.txt").read_text(), re.M)
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for requirement in project["dependencies"]:
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *extras["waveforms"], *extras["cubes"]]:
         name, least = requirement.split(">=")
         pinned = tuple(map(int, pins[name].split(".")))
         assert pinned >= tuple(map(int, least.split(".")))
@@ -49,7 +50,9 @@ def test_pins_are_within_the_ranges():
 
 def test_conda_files_have_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {requirement.split(">=")[0] for requirement in project["dependencies"]}
+    extras = sum(project["optional-dependencies"].values(), [])
+    names = {requirement.split(">=")[0] for requirement in project["dependencies"] + extras}
+    names -= {"pytest", "ruff"}
     for file, torch in (("CPU", "pytorch-cpu"), ("CUDA", "pytorch-gpu")):
         text = (ROOT / f"RISCluster_{file}.yml").read_text()
         there = set(re.findall(r"- ([\w-]+)>=", text))
@@ -68,9 +71,9 @@ def test_training_imports_no_drawing_and_base_nothing_above():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "False"
-    order = ["config", "data", "models", "training", "results", "stages"]
+    order = ["config", "data", "models", "training", "results", "stages", "commands"]
     for place, room in enumerate(order):
-        paths = list((ROOT / "RISCluster" / room).glob("*.py")) or [ROOT / f"RISCluster/{room}.py"]
+        paths = list((ROOT / "RISCluster" / room).rglob("*.py")) or [ROOT / f"RISCluster/{room}.py"]
         for path in paths:
             for later in order[place + 1 :]:
                 pattern = rf"^\s*from \.+{later}\b"

@@ -1,0 +1,99 @@
+import pytest
+
+from RISCluster.__main__ import main
+from RISCluster.data.waveforms import centre as centres
+
+from ..data.waveforms.fdsn_server import Centre
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(centres.ArchiveClient, "pause", 0.0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def words(folder, url="http://127.0.0.1:65000", **changes):
+    values = {
+        "network": "XX", "station": "AAA,BBB", "channel": "HHZ", "start": "2020-01-01",
+        "end": "2020-01-01T02:00:00+01:00", "provider": url, "output": str(folder),
+    }  # fmt: skip
+    return ["download", *(f"--{key}={value}" for key, value in (values | changes).items())]
+
+
+def test_summary_and_next_command(tmp_path, capsys):
+    with Centre({"AAA": ["HHZ"], "BBB": ["HHZ"]}) as centre:
+        assert main(words(tmp_path, centre.url)) == 0
+        out = capsys.readouterr().out
+        assert "2 new files (0.1 MB), 0 were there, 0 missing; 2 stations" in out
+        assert (
+            f"next: python -m RISCluster build {tmp_path} -o set.h5 "
+            f"build.inventory={tmp_path / 'stations'}"
+        ) in out
+        assert "asking for 2 files of waveforms" in out
+        assert main(words(tmp_path, centre.url)) == 0
+        assert "0 new files (0.0 MB), 2 were there" in capsys.readouterr().out
+    # 02:00 one hour east of Greenwich is 01:00 UTC.
+    assert (tmp_path / "XX/AAA/XX.AAA..HHZ__20200101T000000Z__20200101T010000Z.mseed").exists()
+
+
+def test_a_failure_is_one_line_and_an_exit_code(tmp_path, capsys):
+    with Centre({"AAA": ["HHZ"], "BBB": ["HHZ"]}) as centre:
+        centre.faults["BBB"] = "500"
+        assert main(words(tmp_path, centre.url)) == 2
+        text = capsys.readouterr()
+        assert "missing: XX.BBB..HHZ: 1 of 1 files: Service responds: Internal server" in text.out
+        assert "1 new files" in text.out
+        assert "next:" not in text.out
+        assert text.err.count("\n") == 1
+        assert "(XX.BBB: Service responds: Internal server error); run the same" in text.err
+
+
+@pytest.mark.parametrize("text", ["--", ""])
+def test_the_empty_location(tmp_path, monkeypatch, text):
+    seen = []
+    with Centre({"AAA": ["HHZ"]}) as centre:
+        plain = centre.stations
+        monkeypatch.setattr(centre, "stations", lambda query: seen.append(query) or plain(query))
+        assert main(words(tmp_path, centre.url, location=text)) == 0
+    assert seen[0]["location"] == "--"
+
+
+def test_area_reaches_the_data_centre(tmp_path, monkeypatch):
+    seen = []
+    with Centre({"AAA": ["HHZ"]}) as centre:
+        plain = centre.stations
+        monkeypatch.setattr(centre, "stations", lambda query: seen.append(query) or plain(query))
+        assert main(words(tmp_path, centre.url, box="-85,-75,160,180")) == 0
+        assert main([*words(tmp_path, centre.url), "--circle", "-80", "170", "5.5"]) == 0
+    lists = [query for query in seen if query["level"] == "channel"]
+    assert lists[0]["minlatitude"] == "-85.0"
+    assert lists[0]["maxlongitude"] == "180.0"
+    assert lists[1]["maxradius"] == "5.5"
+    assert lists[1]["latitude"] == "-80.0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"start": "yesterday"}, "--start yesterday is not allowed; allowed: a UTC time as"),
+        ({"end": "2019-12-31"}, "--end 2019-12-31 is not allowed; allowed: a time after"),
+        ({"network": "X/"}, "--network X/ is not allowed; allowed: codes of letters"),
+        ({"station": ""}, "--station (empty) is not allowed"),
+        ({"location": "000"}, "--location 000 is not allowed"),
+        ({"chunk": "5"}, "--chunk 5 is not allowed; allowed: seconds from 60"),
+        ({"provider": ","}, "--provider , is not allowed"),
+        ({"box": "1,2,3"}, "--box 1,2,3 is not allowed; allowed: MINLAT MAXLAT MINLON MAXLON"),
+        ({"box": "-70,-80,0,10"}, "--box -70,-80,0,10 is not allowed"),
+        ({"box": "0,1,2,nan"}, "--box 0,1,2,nan is not allowed"),
+        ({"box": "0,1,200,210"}, "--box 0,1,200,210 is not allowed"),
+        ({"circle": "0,0,0"}, "--circle 0,0,0 is not allowed; allowed: LAT LON RADIUS"),
+        ({"circle": "0,0,1", "box": "0,1,0,1"}, "--box and --circle are both given"),
+        ({"output": __file__}, "is not allowed; allowed: a folder"),
+        ({}, "provider http://127.0.0.1:65000 can't be reached: no FDSN service answers there"),
+    ],
+)
+def test_bad_arguments_are_one_line(tmp_path, capsys, changes, text):
+    assert main(words(tmp_path, **changes)) == 2
+    message = capsys.readouterr().err
+    assert text in message
+    assert message.count("\n") == 1

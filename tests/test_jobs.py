@@ -1,0 +1,107 @@
+"""Jobs that leave files: parallel, resumable, whatever the number of workers."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from RISCluster.errors import DataError, RunError, Stopped
+from RISCluster.jobs import Job, Parts, identity
+
+
+def write_part(inputs, path: Path):
+    with path.with_name("log").open("a") as file:
+        file.write(f"{inputs}\n")
+    path.write_text(str(inputs))
+    return {"value": inputs, "said": [f"line of {inputs}"] if inputs == 3 else []}
+
+
+def stop_at_two(inputs, path: Path):
+    if inputs == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+    return write_part(inputs, path)
+
+
+def fail_at_two(inputs, path: Path):
+    if inputs == 2:
+        raise DataError("two is not allowed")
+    return write_part(inputs, path)
+
+
+def die_at_two(inputs, path: Path):
+    if inputs == 2:
+        os._exit(9)
+    return write_part(inputs, path)
+
+
+def jobs(n=5, depends="a"):
+    return [Job(f"part{number}", number, [depends, number]) for number in range(n)]
+
+
+def done(parts):
+    return sorted((parts.folder / "log").read_text().split())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_job_is_done_once_and_again_not_at_all(tmp_path, workers, caplog):
+    parts = Parts(tmp_path / "out.h5")
+    with caplog.at_level("WARNING", "RISCluster"):
+        parts.run(jobs(), write_part, workers, "Working", "parts")
+    assert done(parts) == list("01234")
+    assert [parts.summary(job)["value"] for job in jobs()] == list(range(5))
+    assert [parts.path(job).read_text() for job in jobs()] == list("01234")
+    assert caplog.messages == ["line of 3"]
+    parts.run(jobs(), write_part, workers, "Working", "parts")
+    assert done(parts) == list("01234")
+    parts.run(jobs(7), write_part, workers, "Working", "parts")
+    assert done(parts) == list("0123456")
+    parts.remove()
+    assert not parts.folder.exists()
+
+
+def test_a_part_made_from_something_else_or_missing_is_made_again(tmp_path):
+    parts = Parts(tmp_path / "out.h5")
+    parts.run(jobs(3), write_part, 1, "Working", "parts")
+    changed = [*jobs(2), Job("part2", 2, ["b", 2])]
+    parts.path(changed[0]).unlink()
+    parts.run(changed, write_part, 1, "Working", "parts")
+    assert done(parts) == ["0", "0", "1", "2", "2"]
+
+
+def test_a_signal_lets_the_job_end_and_keeps_what_is_done(tmp_path):
+    parts = Parts(tmp_path / "out.h5")
+    with pytest.raises(Stopped, match="run the same command again") as caught:
+        parts.run(jobs(), stop_at_two, 1, "Working", "parts")
+    assert caught.value.exit_code == 128 + signal.SIGTERM
+    assert done(parts) == list("012")
+    parts.run(jobs(), write_part, 1, "Working", "parts")
+    assert done(parts) == list("01234")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_job_comes_through(tmp_path, workers):
+    parts = Parts(tmp_path / "out.h5")
+    with pytest.raises(DataError, match="two is not allowed"):
+        parts.run(jobs(), fail_at_two, workers, "Working", "parts")
+    parts.run(jobs(), write_part, workers, "Working", "parts")
+    assert set(done(parts)) == set("01234")
+
+
+def test_a_worker_that_is_killed_is_said(tmp_path):
+    parts = Parts(tmp_path / "out.h5")
+    with pytest.raises(RunError, match="a worker process was killed.*fewer --workers"):
+        parts.run(jobs(), die_at_two, 2, "Working", "parts")
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="can't be made"):
+        Parts(tmp_path / "file" / "out.h5").run(jobs(), write_part, 1, "Working", "parts")
+
+
+def test_identity_is_of_the_content():
+    assert identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
+    assert identity({"a": 1}) != identity({"a": 2})
