@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RunError, Stopped
-from .files import read_json, write_json
+from .files import read_json, remove_quietly, write_json
 from .progress import Progress, log
 from .stopping import StopRequest
 
@@ -118,6 +118,8 @@ class Parts:
         except OSError as error:
             raise RunError(f"{self.folder}: can't be made: {error.strerror or error}") from None
         left = [job for job in jobs if not self._is_done(job)]
+        for job in left:  # of a part that was made otherwise, and is now overwritten
+            remove_quietly(self._marker(job))
         if len(left) < len(jobs):
             log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are there")
         total = sum(job.size for job in left)

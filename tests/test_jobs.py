@@ -105,3 +105,12 @@ def test_folder_that_cannot_be_made(tmp_path):
 def test_identity_is_of_the_content():
     assert identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
     assert identity({"a": 1}) != identity({"a": 2})
+
+
+def test_killed_amid_other_settings_leaves_no_part_that_passes_for_the_first(tmp_path):
+    parts = Parts(tmp_path / "out.h5")
+    parts.run(jobs(1), write_part, 1, "Working", "parts")
+    with pytest.raises(DataError):
+        parts.run([Job("part0", 2, "other")], fail_at_two, 1, "Working", "parts")
+    parts.run(jobs(1), write_part, 1, "Working", "parts")
+    assert done(parts) == ["0", "0"]

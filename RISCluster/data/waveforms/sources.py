@@ -18,6 +18,7 @@ from ...progress import Progress
 
 SECOND = 10**9  # ns
 MANY = 400  # files, from which starting processes takes less time than it saves
+COMPRESSED = (".gz", ".bz2", ".zip", ".tar", ".tgz", ".tbz2")
 CHUNK = 32  # files handed to a process at a time
 
 
@@ -122,6 +123,8 @@ def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
     except Exception as error:  # each of obspy's readers has its own
         return [], [f"{path}: left out: {_reason(error)}"]
     lines = []
+    if not said and _is_cut_short(path, stream):  # obspy is silent about some
+        said = ["its last record is cut short"]
     if said:
         more = f" ({len(said) - 1} more such lines)" if len(said) > 1 else ""
         lines.append(f"{path}: {said[0].rstrip('.')}{more}; what can be read of it is used")
@@ -136,6 +139,14 @@ def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
             continue
         stretches.append(Stretch(path, trace.id, stats.starttime.ns, int(stats.npts), rate))
     return stretches, lines
+
+
+def _is_cut_short(path: Path, stream: Any) -> bool:
+    """Whether a miniSEED file that is not compressed ends within a record."""
+    lengths = [trace.stats.mseed.record_length for trace in stream if "mseed" in trace.stats]
+    if not lengths or path.suffix.lower() in COMPRESSED:
+        return False
+    return path.stat().st_size % min(lengths) != 0
 
 
 def _reason(error: Exception) -> str:

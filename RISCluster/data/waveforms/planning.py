@@ -1,0 +1,226 @@
+"""From headers and settings to the jobs of a build: one a station-day."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...config import BuildSettings
+from ...errors import DataError, SettingsError
+from .cutting import DAY, margin
+from .processing import PASS
+from .responses import Inventory
+from .sources import Stretch
+
+SAME_RATE = 6  # decimals, Hz
+
+
+@dataclass(frozen=True)
+class StationDay:
+    """One trace on one UTC day.
+
+    Attributes
+    ----------
+    trace_id : str
+    day : int
+        Midnight, ns since 1970-01-01 UTC.
+    sampling_rate : float
+        As recorded, Hz.
+    paths : tuple of Path
+        Files with data of that day, or close enough to it to matter.
+    """
+
+    trace_id: str
+    day: int
+    sampling_rate: float
+    paths: tuple[Path, ...]
+
+    @property
+    def date(self) -> str:
+        """The day as ``2016-01-31``."""
+        return date_of(self.day)
+
+
+def date_of(day: int) -> str:
+    """A time in ns as ``2016-01-31``."""
+    return str(np.datetime64(day, "ns").astype("datetime64[D]"))
+
+
+def station_days(
+    stretches: Sequence[Stretch], settings: BuildSettings
+) -> tuple[list[StationDay], list[str]]:
+    """Station-days that have data.
+
+    Where a trace has more than one sampling rate on a day, that with most data is kept.
+
+    Returns
+    -------
+    list of StationDay
+        By trace id, then day.
+    list of str
+        A line for each trace and rate of which something is left out.
+    """
+    by_trace: dict[str, list[Stretch]] = defaultdict(list)
+    for stretch in stretches:
+        by_trace[stretch.trace_id].append(stretch)
+    found, dropped = [], Counter()
+    around = margin(settings)
+    for trace_id in sorted(by_trace):
+        for day, here in sorted(_by_day(by_trace[trace_id], around).items()):
+            today = [item for item in here if item.start < day + DAY and item.end > day]
+            if not today:
+                continue
+            rate = _main_rate(today, day)
+            dropped.update(
+                (trace_id, other, rate) for other in {_rate(item) for item in today} - {rate}
+            )
+            paths = sorted({item.path for item in here if _rate(item) == rate})
+            found.append(StationDay(trace_id, day, rate, tuple(paths)))
+    lines = [
+        f"{trace_id}: data at {other:g} Hz left out on {count} of its days, where most is at "
+        f"{rate:g} Hz"
+        for (trace_id, other, rate), count in sorted(dropped.items())
+    ]
+    return found, lines
+
+
+def _rate(stretch: Stretch) -> float:
+    return round(stretch.sampling_rate, SAME_RATE)
+
+
+def _by_day(stretches: Sequence[Stretch], around: int) -> dict[int, list[Stretch]]:
+    """Stretches that reach into each day or within `around` ns of it, by midnight."""
+    days: dict[int, list[Stretch]] = defaultdict(list)
+    for stretch in stretches:
+        first, last = (stretch.start - around) // DAY, (stretch.end - 1 + around) // DAY
+        for number in range(first, last + 1):
+            days[number * DAY].append(stretch)
+    return days
+
+
+def _main_rate(stretches: Sequence[Stretch], day: int) -> float:
+    time: Counter = Counter()
+    for item in stretches:
+        time[_rate(item)] += min(item.end, day + DAY) - max(item.start, day)
+    return max(time, key=lambda rate: (time[rate], rate))
+
+
+# ---- sampling rates -----------------------------------------------------------------------------
+
+
+def output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
+    """Sampling rate of all waveforms after processing, Hz.
+
+    Raises
+    ------
+    DataError
+        It is to be left as recorded, and traces differ.
+    SettingsError
+        Frequencies reach above the Nyquist frequency of a trace or of the output, or a step is
+        less than a sample.
+    """
+    rates: dict[float, StationDay] = {}
+    for day in days:
+        rates.setdefault(day.sampling_rate, day)
+    rate = settings.sampling_rate
+    if rate == "auto":
+        if len(rates) > 1:
+            raise DataError(_many_rates(rates))
+        rate = next(iter(rates))
+    lowest = rates[min(rates)]
+    if lowest.sampling_rate < rate:
+        of = f"{lowest.trace_id} ({lowest.paths[0].name})"
+        _check_band(settings, lowest.sampling_rate, of)
+    _check_band(settings, rate, "the waveforms")
+    if settings.method == "slide" and settings.step * rate < 1:
+        raise SettingsError(
+            f"build.step = {settings.step:g} s is less than a sample at {rate:g} Hz; allowed: "
+            f"{1 / rate:g} or more"
+        )
+    return rate
+
+
+def weakened(days: Sequence[StationDay], rate: float, settings: BuildSettings) -> list[str]:
+    """A line where frequencies are asked for that resampling weakens."""
+    resampled = [day.sampling_rate for day in days if day.sampling_rate != rate]
+    band = settings.frequencies or settings.bandpass
+    if not resampled or band is None:
+        return []
+    limit = PASS * min(rate, *resampled) / 2
+    if band.high <= limit:
+        return []
+    return [
+        f"resampling from {min(resampled):g} Hz to {rate:g} Hz weakens frequencies above {limit:g} "
+        f"Hz, and {band} Hz are asked for"
+    ]
+
+
+def _many_rates(rates: dict[float, StationDay]) -> str:
+    examples = [
+        f"{rate:g} Hz ({rates[rate].trace_id} in {rates[rate].paths[0]})"
+        for rate in sorted(rates)[:4]
+    ]
+    return (
+        f"traces have different sampling rates: {', '.join(examples)}; set build.sampling_rate "
+        "to a number of Hz, or take one kind of trace with build.trace_ids"
+    )
+
+
+def _check_band(settings: BuildSettings, rate: float, of: str) -> None:
+    for key, high in (("bandpass", settings.bandpass), ("frequencies", settings.frequencies)):
+        above = high is not None and (
+            high[1] >= rate / 2 if key == "bandpass" else high[1] > rate / 2
+        )
+        if above:
+            raise SettingsError(
+                f"build.{key} = {high} Hz reaches to or above {rate / 2:g} Hz, the Nyquist "
+                f"frequency of {of} at {rate:g} Hz; set it lower, or leave traces out with "
+                "build.trace_ids"
+            )
+
+
+# ---- responses ----------------------------------------------------------------------------------
+
+
+def with_response(
+    days: Sequence[StationDay], inventory: Inventory, settings: BuildSettings
+) -> tuple[list[StationDay], list[str]]:
+    """Station-days whose response is known.
+
+    Parameters
+    ----------
+    days : sequence of StationDay
+    inventory : Inventory
+    settings : BuildSettings
+
+    Returns
+    -------
+    list of StationDay
+    list of str
+        A line for each trace of which days are left out, or that has a sensitivity alone.
+    """
+    kept, missing, flat = [], defaultdict(list), set()
+    for day in days:
+        try:
+            remover = inventory.remover(day.trace_id, day.day, settings)
+        except DataError as error:
+            missing[str(error)].append(day.date)
+            continue
+        if remover.is_flat:
+            flat.add(day.trace_id)
+        kept.append(day)
+    lines = [
+        f"{why}; left out on {len(dates)} days, {dates[0]} to {dates[-1]}"
+        if len(dates) > 1
+        else f"{why}; left out on {dates[0]}"
+        for why, dates in missing.items()
+    ]
+    if flat:
+        lines.append(
+            f"{settings.inventory}: has sensitivities alone, no stages, for "
+            f"{', '.join(sorted(flat)[:8])}{' ...' if len(flat) > 8 else ''}: counts are divided "
+            "by them, which holds where the response is flat"
+        )
+    return kept, lines

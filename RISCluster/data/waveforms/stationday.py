@@ -1,0 +1,232 @@
+"""One station-day: from files to a part of the data set."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...config import BuildSettings
+from ...errors import DataError, RunError
+from .cutting import DAY, Neighbours, Windows, cut, margin, shortest
+from .joining import Wave, join
+from .parts import Block, append_block, block_samples, writing
+from .planning import SAME_RATE, StationDay
+from .processing import process
+from .responses import Remover, read_inventory
+from .sources import read_stretch
+from .spectra import Grid, spectrograms
+
+TOO_SHORT, DEAD, FAILED = "stretch_too_short", "stretch_constant", "station_day_failed"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker takes.
+
+    Attributes
+    ----------
+    station_day : StationDay
+    settings : BuildSettings
+    grid : Grid
+    """
+
+    station_day: StationDay
+    settings: BuildSettings
+    grid: Grid
+
+
+@dataclass
+class Account:
+    """What came of a station-day.
+
+    Attributes
+    ----------
+    n_samples, n_candidates : int
+        Windows made, and windows or detections there were.
+    left_out : Counter
+        Windows and stretches left out, by reason.
+    said : list of str
+        Lines for the log.
+    seconds : Counter
+        Time by step.
+    """
+
+    n_samples: int = 0
+    n_candidates: int = 0
+    left_out: Counter = field(default_factory=Counter)
+    said: list[str] = field(default_factory=list)
+    seconds: Counter = field(default_factory=Counter)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Count the time of what is done inside."""
+        start = time.perf_counter()
+        yield
+        self.seconds[step] += time.perf_counter() - start
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "n_samples": self.n_samples,
+            "n_candidates": self.n_candidates,
+            "left_out": dict(self.left_out),
+            "said": self.said,
+            "seconds": dict(self.seconds),
+        }
+
+
+def work(task: Task, path: Path) -> dict[str, Any]:
+    """Make the part of a station-day.
+
+    Whatever is wrong with its data costs this station-day and a line.
+
+    Parameters
+    ----------
+    task : Task
+    path : Path
+        Of the part.
+
+    Returns
+    -------
+    dict
+        `Account.summary`.
+
+    Raises
+    ------
+    RunError
+        The part can't be written.
+    """
+    try:
+        account = Account()
+        _make(task, path, account)
+    except RunError:  # the disk, not the data
+        raise
+    except Exception as error:  # of any library that takes the data
+        day = task.station_day
+        text = " ".join(str(error).split())[:200]
+        account = Account(left_out=Counter({FAILED: 1}))
+        account.said.append(f"{day.trace_id} {day.date}: left out: {type(error).__name__}: {text}")
+        with writing(path):
+            path.write_bytes(b"")
+    return account.summary()
+
+
+def _make(task: Task, path: Path, account: Account) -> None:
+    waves = _waves(task, account)
+    with writing(path):
+        path.write_bytes(b"")
+    with path.open("ab") as file:
+        for wave, neighbours in waves:
+            with account.timed("cut"):
+                windows = cut(wave, task.station_day.day, task.settings, task.grid, neighbours)
+            account.left_out.update(windows.left_out)
+            account.n_samples += len(windows.start)
+            account.n_candidates += len(windows.start) + windows.left_out.total()
+            for block in _blocks(wave, windows, task, account):
+                with account.timed("write"), writing(path):
+                    append_block(file, block)
+                    file.flush()  # here, where a full disk becomes a line
+
+
+def _blocks(wave: Wave, windows: Windows, task: Task, account: Account) -> Iterator[Block]:
+    n = block_samples(task.grid)
+    for first in range(0, len(windows.start), n):
+        rows = slice(first, first + n)
+        with account.timed("spectrograms"):
+            spectrogram = spectrograms(task.grid, wave.data, windows.start[rows])
+        with account.timed("cut"):
+            block = _describe(wave, windows, rows, spectrogram, task)
+        yield block
+
+
+def _describe(
+    wave: Wave, windows: Windows, rows: slice, spectrogram: np.ndarray, task: Task
+) -> Block:
+    start, peak = windows.start[rows], windows.peak[rows]
+    trace = None
+    if task.settings.traces or task.settings.method == "slide":
+        trace = wave.data[start[:, None] + np.arange(task.grid.n_samples)]
+    if task.settings.method == "slide":
+        peak = start + np.abs(trace).argmax(axis=1)
+    samples = {"start": start, "onset": windows.onset[rows], "end": windows.end[rows]}
+    samples["peak"] = peak
+    return Block(
+        {name: _times(wave, values) for name, values in samples.items()},
+        np.abs(wave.data[peak]).astype(np.float32),
+        spectrogram,
+        trace.astype(np.float32) if task.settings.traces else None,
+    )
+
+
+def _times(wave: Wave, samples: np.ndarray) -> np.ndarray:
+    return np.array([wave.time(int(sample)) for sample in samples], dtype=np.int64)
+
+
+# ---- from files to processed waves --------------------------------------------------------------
+
+
+def _waves(task: Task, account: Account) -> Iterator[tuple[Wave, Neighbours]]:
+    """Processed waves that have data of the day, one at a time."""
+    day, settings = task.station_day.day, task.settings
+    with account.timed("read"):
+        waves = join(_pieces(task, account))
+    remover = _remover(task)
+    for number in range(len(waves)):
+        wave, neighbours = waves[number], Neighbours(number > 0, number < len(waves) - 1)
+        waves[number] = None  # its memory is needed
+        if wave.end <= day or wave.start >= day + DAY:
+            continue
+        if wave.data.min() == wave.data.max():
+            account.left_out[DEAD] += 1
+            account.said.append(
+                f"{task.station_day.trace_id} {task.station_day.date}: a stretch of "
+                f"{len(wave.data) / wave.sampling_rate:.0f} s left out: all its samples are "
+                f"{wave.data[0]:g}"
+            )
+            continue
+        if (
+            len(wave.data) / wave.sampling_rate
+            < shortest(settings, task.grid) / task.grid.sampling_rate
+        ):
+            account.left_out[TOO_SHORT] += 1
+            continue
+        with account.timed("process"):
+            wave = process(wave, settings, remover)
+        yield wave, neighbours
+
+
+def _remover(task: Task) -> Remover | None:
+    if task.settings.inventory is None:
+        return None
+    inventory = read_inventory(task.settings.inventory)
+    return inventory.remover(task.station_day.trace_id, task.station_day.day, task.settings)
+
+
+def _pieces(task: Task, account: Account) -> list[Wave]:
+    """What the files hold of the day and the margin about it."""
+    here, around = task.station_day, margin(task.settings)
+    pieces = []
+    for path in here.paths:
+        try:
+            stream = read_stretch(path, here.trace_id, here.day - around, here.day + DAY + around)
+        except DataError as error:
+            account.said.append(f"{here.trace_id} {here.date}: {error}; left out on this day")
+            continue
+        pieces += [
+            Wave(trace.stats.starttime.ns, float(trace.stats.sampling_rate), _plain(trace.data))
+            for trace in stream
+            if round(float(trace.stats.sampling_rate), SAME_RATE) == here.sampling_rate
+        ]
+    return pieces
+
+
+def _plain(data: np.ndarray) -> np.ndarray:
+    """Samples as numbers; what a reader has masked is not finite."""
+    if np.ma.isMaskedArray(data):
+        return data.astype(np.float64).filled(np.nan)
+    return data

@@ -1,0 +1,58 @@
+import pytest
+
+from RISCluster.__main__ import main
+from tests.data.waveforms.waves import MIDNIGHT, QUICK, noise, rows, with_events, write
+
+RATE = 50.0
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = with_events(noise(120, RATE), RATE, (30, 60, 90))
+    return write(tmp_path / "a.mseed", ("XX.AAA..HHZ", MIDNIGHT, RATE, data))
+
+
+def test_build(source, tmp_path, capsys):
+    words = ["build", str(source), *QUICK, "-o", "set.h5", "--workers", "1"]
+    assert main(words) == 0
+    assert len(rows(tmp_path / "set.csv")) == 3
+    out = capsys.readouterr().out
+    assert "3 windows of 87 x 100 from 1 traces" in out
+    assert "next: python AEC_train.py data.file=set.h5" in out
+    assert main(words) == 0
+    assert "done already" in capsys.readouterr().out
+
+
+def test_settings_come_from_a_file(source, tmp_path):
+    lines = "\n".join(word.removeprefix("build.") for word in QUICK)
+    (tmp_path / "my.ini").write_text(f"[build]\n{lines}\nlength = 2\n")
+    assert (
+        main(["build", "--config", "my.ini", "-o", "set.h5", "--layout", "ris", str(source)]) == 0
+    )
+    import h5py
+
+    with h5py.File(tmp_path / "set.h5") as file:
+        assert file["2.0/Spectrogram"].shape == (3, 88, 51)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "SettingsError: command line: no waveforms given"),
+        (["none.mseed"], "DataError: none.mseed: no such file"),
+        (["a.mseed", "build.lenght=3"], "SettingsError: command line: [build] has no key 'lenght'"),
+        (["a.mseed", "build.sta=60"], "SettingsError: build.sta = 60 s must be less than"),
+        (["a.mseed", "build.nfft=8"], "SettingsError: build.nfft = 8 is less than the 20 samples"),
+        (
+            ["a.mseed", "build.inventory=x.xml"],
+            "SettingsError: build.inventory = x.xml: no such file",
+        ),
+        (["a.mseed", "build.on=1e6"], "DataError: no window in 1 station-days: 0 detections"),
+    ],
+)
+def test_faults_are_one_line(source, words, line, capsys):
+    assert main(["build", *words, "-o", "set.h5", "--workers", "1"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(line)
+    assert error.count("\n") == 1

@@ -1,0 +1,498 @@
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.waveforms import building, stationday
+from RISCluster.data.waveforms.building import build
+from RISCluster.data.waveforms.joining import Wave
+from RISCluster.data.waveforms.processing import process
+from RISCluster.data.waveforms.sources import obspy_for_reading
+from RISCluster.data.waveforms.spectra import make_grid, spectrograms
+from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
+from tests.conftest import ROOT, shared_data
+
+from .waves import DAY, MIDNIGHT, SECOND, contents, noise, rows, settings, with_events, write
+
+ID, OTHER = "XX.AAA..HHZ", "XX.BBB..HHZ"
+RATE = 50.0
+NOON = MIDNIGHT + DAY // 2
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.INFO, logger="RISCluster")
+    logging.getLogger("RISCluster").propagate = True
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def eventful(seconds=120, events=(30, 60, 90), rate=RATE, seed=0):
+    return with_events(noise(seconds, rate, seed), rate, events)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two traces with three events each, in files of their own."""
+    place = tmp_path / "in"
+    place.mkdir()
+    write(place / "b.mseed", (OTHER, NOON, RATE, eventful(seed=1, events=(20, 50, 100))))
+    write(place / "a.mseed", (ID, NOON, RATE, eventful()))
+    return place
+
+
+def run(place, target, *words, **options):
+    return build([str(place)], target, settings(*words), **options)
+
+
+def peaks(target):
+    return [(row["trace_id"], row["peak_time"]) for row in rows(target.with_suffix(".csv"))]
+
+
+def test_a_data_set_and_its_catalogue(folder, tmp_path, said):
+    target = tmp_path / "set.h5"
+    built = run(folder, target, "build.traces=yes")
+    assert (built.n_samples, built.n_traces, built.left_out.total()) == (6, 2, 0)
+    found = rows(tmp_path / "set.csv")
+    assert [row["peak_time"][11:19] for row in found] == [
+        "12:00:30",
+        "12:01:00",
+        "12:01:30",
+        "12:00:20",
+        "12:00:50",
+        "12:01:40",
+    ]
+    assert list(found[0]) == [
+        "index",
+        "trace_id",
+        "starttime",
+        "onset",
+        "end",
+        "peak_time",
+        "peak_amplitude",
+        "unit",
+    ]
+    assert found[0]["starttime"] == "2016-01-01T12:00:28.000000Z"
+    assert [row["index"] for row in found] == list("012345")
+    with open_spectrograms(target) as file:
+        assert (file.layout, file.n_samples) == ("samples", 6)
+        assert (file.n_frequencies, file.n_times) == (87, 100)
+        assert file.amplitude_unit == "counts^2/Hz"
+        assert file.starttimes() == [row["starttime"] for row in found]
+        assert file.trace_ids() == [ID] * 3 + [OTHER] * 3
+        images = file.read(0, 6)
+    with h5py.File(target) as file:
+        assert file.attrs["build.on"] == "6"
+        assert file.attrs["build.bandpass"] == "3-20"
+        assert file.attrs["left_out.gap"] == 0
+        assert file["spectrogram"].chunks == (6, 87, 100)
+        assert file["trace"].shape == (6, 200)
+        assert file["trace"].attrs["sampling_rate"] == RATE
+        trace = file["trace"][0]
+    assert np.abs(trace).argmax() == 100
+    assert float(found[0]["peak_amplitude"]) == pytest.approx(np.abs(trace).max(), rel=1e-6)
+    # The wavelet of 10 Hz is in the middle.
+    assert np.unravel_index(images[0].argmax(), (87, 100)) == (
+        pytest.approx(35, abs=2),
+        pytest.approx(50, abs=3),
+    )
+    assert not (tmp_path / "set.h5.parts").exists()
+    assert said()[-1] == f"next: python AEC_train.py data.file={target}"
+    assert "6 windows of 87 x 100 from 2 traces" in said()[-3]
+
+
+def test_values_are_those_of_the_steps_by_hand(folder, tmp_path):
+    run(folder, tmp_path / "set.h5", "build.trace_ids=*.AAA.*")
+    words = settings().build
+    wave = process(Wave(NOON, RATE, eventful().astype(float)), words, None)
+    starts = np.array([1400, 2900, 4400])
+    expected = spectrograms(make_grid(words, RATE), wave.data, starts)
+    np.testing.assert_array_equal(contents(tmp_path / "set.h5")["spectrogram"], expected)
+
+
+def test_layout_ris(folder, tmp_path):
+    run(folder, tmp_path / "set.h5")
+    run(folder, tmp_path / "old.h5", "build.traces=yes", layout="ris")
+    with (
+        open_spectrograms(tmp_path / "set.h5") as new,
+        open_spectrograms(tmp_path / "old.h5") as old,
+    ):
+        assert (old.layout, old.dataset) == ("ris", "4.0/Spectrogram")
+        np.testing.assert_array_equal(old.read(0, 6), new.read(0, 6))
+        np.testing.assert_allclose(old.frequency, new.frequency, rtol=1e-6)
+        np.testing.assert_allclose(old.time, new.time, rtol=1e-6)
+        assert old.starttimes() == new.starttimes()
+        assert old.trace_ids() == new.trace_ids()
+        assert old.amplitude_unit == "counts^2/Hz"
+    with h5py.File(tmp_path / "old.h5") as file:
+        assert file["4.0/Spectrogram"].attrs["TimeUnits"] == "s"
+        assert file["4.0/Trace"].shape == (6, 200)
+        entry = json.loads(file["4.0/Catalogue"][0])
+    row = rows(tmp_path / "old.csv")[0]
+    assert [entry[key] for key in ("dt_on", "dt_off", "dt_peak", "starttime")] == [
+        row[key] for key in ("onset", "end", "peak_time", "starttime")
+    ]
+    assert entry["peak"] == pytest.approx(float(row["peak_amplitude"]), rel=1e-6)
+    assert (entry["fs"], entry["delta"], entry["npts"], entry["unit"]) == (50, 0.02, 200, "counts")
+    assert (entry["network"], entry["station"], entry["location"]) == ("XX", "AAA", "")
+
+
+def test_slide(folder, tmp_path):
+    built = run(folder, tmp_path / "set.h5", "build.method=slide", "build.step=0.5")
+    found = rows(tmp_path / "set.csv")
+    # 2 s of taper and 9 samples at each end; the last start is 120 - 2 - 4 - 0.18 s.
+    assert built.n_samples == 2 * 223
+    assert found[0]["starttime"] == "2016-01-01T12:00:02.500000Z"
+    assert found[222]["starttime"] == "2016-01-01T12:01:53.500000Z"
+    assert found[0]["onset"] == found[0]["starttime"]
+    assert found[0]["end"] == "2016-01-01T12:00:06.500000Z"
+    assert found[52]["peak_time"] == "2016-01-01T12:00:30.000000Z"
+
+
+# ---- midnight -----------------------------------------------------------------------------------
+
+
+def test_midnight_leaves_no_seam(tmp_path):
+    """Two files that meet at midnight give what one stretch over noon would give."""
+    events = (60, 150, 239.5, 240.5 + 6, 300, 400)  # midnight is at 240 s
+    data = with_events(noise(480, RATE), RATE, events)
+    half = 240 * 50
+    seams, whole = tmp_path / "seams", tmp_path / "whole"
+    seams.mkdir()
+    whole.mkdir()
+    start = MIDNIGHT + DAY - 240 * SECOND
+    write(seams / "1.mseed", (ID, start, RATE, data[:half]))
+    write(seams / "2.mseed", (ID, start + 240 * SECOND, RATE, data[half:]))
+    write(whole / "1.mseed", (ID, NOON, RATE, data))
+    for words in (("build.lta=20",), ("build.method=slide", "build.step=4")):
+        run(seams, tmp_path / "seams.h5", *words, overwrite=True)
+        run(whole, tmp_path / "whole.h5", *words, overwrite=True)
+        found, expected = rows(tmp_path / "seams.csv"), rows(tmp_path / "whole.csv")
+        shift = np.timedelta64(start - NOON, "ns")
+        for name in ("starttime", "onset", "end", "peak_time"):
+            times = [np.datetime64(row[name][:-1]) for row in found]
+            assert times == [np.datetime64(row[name][:-1]) + shift for row in expected]
+        one, other = contents(tmp_path / "seams.h5"), contents(tmp_path / "whole.h5")
+        peak = other["spectrogram"].max(axis=(1, 2), keepdims=True)
+        assert (np.abs(one["spectrogram"] - other["spectrogram"]) < 1e-4 * peak).all()
+    assert len(found) > 100
+
+
+# ---- data with faults ---------------------------------------------------------------------------
+
+
+def test_gaps_overlaps_and_order(tmp_path, said):
+    data = eventful(240, (30, 90, 150, 210))
+    place = tmp_path / "in"
+    place.mkdir()
+    pieces = [
+        (ID, NOON + 120 * SECOND, RATE, data[6000:]),  # the later first
+        (ID, NOON, RATE, data[:4600]),  # an event at 90 s, the gap from 92 s to 100 s
+        (ID, NOON + 100 * SECOND, RATE, data[5000:7000]),  # overlaps, and agrees
+    ]
+    write(place / "a.mseed", *pieces)
+    built = run(place, tmp_path / "set.h5")
+    assert [time[14:19] for _, time in peaks(tmp_path / "set.h5")] == ["00:30", "02:30", "03:30"]
+    assert dict(built.left_out) == {"gap": 1}
+    differs = data[5000:7000] + 1
+    write(place / "a.mseed", *pieces[:2], (ID, NOON + 100 * SECOND, RATE, differs))
+    built = run(place, tmp_path / "set.h5", overwrite=True)
+    # Now 120 s to 140 s is a gap: the event at 150 s comes 3 s after the taper and 5 s of lta.
+    assert [time[14:19] for _, time in peaks(tmp_path / "set.h5")] == ["00:30", "02:30", "03:30"]
+    differs = data[5000:7300] + 1
+    write(place / "a.mseed", *pieces[:2], (ID, NOON + 100 * SECOND, RATE, differs))
+    run(place, tmp_path / "set.h5", overwrite=True)
+    assert [time[14:19] for _, time in peaks(tmp_path / "set.h5")] == ["00:30", "03:30"]
+
+
+def test_constant_short_and_damaged_data_cost_themselves(folder, tmp_path, said):
+    write(folder / "dead.mseed", ("XX.DED..HHZ", NOON, RATE, np.full(5000, 7, np.int32)))
+    write(folder / "short.mseed", ("XX.SHO..HHZ", NOON, RATE, noise(6, RATE)))
+    (folder / "text.dat").write_text("hello\n")
+    content = (folder / "a.mseed").read_bytes()
+    (folder / "a.mseed").write_bytes(content[: len(content) // 2 + 100])
+    built = run(folder, tmp_path / "set.h5")
+    assert dict(built.left_out) == {"stretch_constant": 1, "stretch_too_short": 1}
+    assert peaks(tmp_path / "set.h5")[-3:] == [
+        (OTHER, f"2016-01-01T12:0{time}.000000Z") for time in ("0:20", "0:50", "1:40")
+    ]
+    lines = said()
+    assert f"{folder / 'text.dat'}: left out: of no format that obspy reads" in lines
+    assert "XX.DED..HHZ 2016-01-01: a stretch of 100 s left out: all its samples are 7" in lines
+    cut = f"{folder / 'a.mseed'}: its last record is cut short; what can be read of it is used"
+    assert cut in lines
+    with h5py.File(tmp_path / "set.h5") as file:
+        assert file.attrs["left_out.stretch_constant"] == 1
+
+
+def test_a_file_whose_samples_are_damaged_costs_its_part(folder, tmp_path, said):
+    content = bytearray((folder / "a.mseed").read_bytes())
+    content[100:4000] = b"\xff" * 3900  # the headers stay
+    (folder / "a.mseed").write_bytes(content)
+    run(folder, tmp_path / "set.h5")
+    assert {trace_id for trace_id, _ in peaks(tmp_path / "set.h5")} == {OTHER}
+    assert any(line.startswith(f"{ID} 2016-01-01: {folder / 'a.mseed'}") for line in said())
+
+
+def test_an_unforeseen_fault_costs_the_station_day(folder, tmp_path, said, monkeypatch):
+    def fails(wave, *_):
+        if wave.data[0] == eventful()[0]:
+            raise ZeroDivisionError("by nought")
+        return process(wave, *_)
+
+    monkeypatch.setattr(stationday, "process", fails)
+    built = run(folder, tmp_path / "set.h5")
+    assert (built.n_samples, dict(built.left_out)) == (3, {"station_day_failed": 1})
+    assert f"{ID} 2016-01-01: left out: ZeroDivisionError: by nought" in said()
+
+
+def test_sampling_rates(folder, tmp_path, said):
+    write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, 100.0, eventful(rate=100.0)))
+    with pytest.raises(DataError, match="different sampling rates: 50 Hz .*100 Hz .*c.mseed.; set"):
+        run(folder, tmp_path / "set.h5")
+    built = run(folder, tmp_path / "set.h5", "build.sampling_rate=50")
+    assert built.n_samples == 9
+    assert not any("weakens" in line for line in said())
+    words = ("build.sampling_rate=50", "build.frequencies=3-22")
+    run(folder, tmp_path / "wide.h5", *words)
+    line = "resampling from 100 Hz to 50 Hz weakens frequencies above 20 Hz, and 3-22 Hz are asked"
+    assert any(said_line.startswith(line) for said_line in said())
+    times = [time[14:19] for trace_id, time in peaks(tmp_path / "set.h5") if "CCC" in trace_id]
+    assert times == ["00:30", "01:00", "01:30"]
+    # Within one trace, the rate with most data is kept.
+    (folder / "c.mseed").unlink()
+    other = (ID, NOON + 200 * SECOND, 100.0, eventful(60, (30,), 100))
+    write(folder / "a.mseed", (ID, NOON, RATE, eventful()), other)
+    assert run(folder, tmp_path / "set.h5", overwrite=True).n_samples == 6
+    line = f"{ID}: data at 100 Hz left out on 1 of its days, where most is at 50 Hz"
+    assert line in said()
+
+
+def test_frequencies_above_nyquist(folder, tmp_path):
+    with pytest.raises(SettingsError, match=r"build.bandpass = 3-25 Hz .* 25 Hz, the Nyquist"):
+        run(folder, tmp_path / "set.h5", "build.bandpass=3-25")
+    with pytest.raises(SettingsError, match=r"build.frequencies = 3-30 Hz .* 25 Hz, the Nyquist"):
+        run(folder, tmp_path / "set.h5", "build.frequencies=3-30")
+    with pytest.raises(SettingsError, match=rf"30 Hz .* Nyquist frequency of {ID} .a.mseed. at 50"):
+        run(folder, tmp_path / "s.h5", "build.bandpass=3-30", "build.sampling_rate=100")
+    with pytest.raises(SettingsError, match=r"build.step = 0.01 s is less than a sample at 50 Hz"):
+        run(folder, tmp_path / "set.h5", "build.method=slide", "build.step=0.01")
+
+
+def test_nothing_found(folder, tmp_path):
+    with pytest.raises(DataError, match=r"no window in 2 station-days: 0 detections; .*build.on ="):
+        run(folder, tmp_path / "set.h5", "build.on=1000")
+    with pytest.raises(DataError, match="2 stretches too short; a stretch must hold"):
+        run(folder, tmp_path / "set.h5", "build.length=300")
+    with pytest.raises(DataError, match="no such file, no file in this folder"):
+        run(tmp_path / "nowhere", tmp_path / "set.h5")
+    (tmp_path / "hello.dat").write_text("hello\n")
+    with pytest.raises(DataError, match="no waveforms in 1 files"):
+        run(tmp_path / "hello.dat", tmp_path / "set.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hello.dat", "in"]
+
+
+def test_responses(tmp_path, said):
+    mesetas = shared_data("mesetas")
+    place = tmp_path / "in"
+    place.mkdir()
+    start = MIDNIGHT - 8 * DAY
+    write(place / "p.mseed", ("CM.PRA.00.HHZ", start, RATE, eventful()))
+    write(place / "x.mseed", (ID, start, RATE, eventful()))
+    inventory = mesetas / "stations.xml"
+    run(place, tmp_path / "set.h5", f"build.inventory={inventory}")
+    assert {trace_id for trace_id, _ in peaks(tmp_path / "set.h5")} == {"CM.PRA.00.HHZ"}
+    lines = said()
+    assert f"{ID}: no response in {inventory}; left out on 2015-12-24" in lines
+    assert any("has sensitivities alone, no stages, for CM.PRA.00.HHZ" in line for line in lines)
+    row = rows(tmp_path / "set.csv")[0]
+    assert row["unit"] == "m/s"
+    run(place, tmp_path / "counts.h5", "build.trace_ids=CM.*")
+    counts = rows(tmp_path / "counts.csv")[0]
+    ratio = float(counts["peak_amplitude"]) / float(row["peak_amplitude"])
+    assert ratio == pytest.approx(625853000.0, rel=1e-6)
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        assert file.amplitude_unit == "(m/s)^2/Hz"
+    with pytest.raises(SettingsError, match="build.inventory = none.xml: no such file"):
+        run(place, tmp_path / "set.h5", "build.inventory=none.xml")
+    with pytest.raises(DataError, match="has a response for none of the traces"):
+        run(place / "x.mseed", tmp_path / "x.h5", f"build.inventory={inventory}")
+
+
+# ---- again, interrupted, in parallel ------------------------------------------------------------
+
+
+def test_again(folder, tmp_path, said):
+    target = tmp_path / "set.h5"
+    run(folder, target)
+    before = target.read_bytes()
+    assert run(folder, target) is None
+    assert said()[-1] == f"{target}: done already, from the same files with the same settings"
+    with pytest.raises(DataError, match="is there, made from other files or with other settings"):
+        run(folder, target, "build.on=5")
+    with pytest.raises(DataError, match="is there, made from other files"):
+        run(folder, target, layout="ris")
+    assert target.read_bytes() == before
+    run(folder, target, "build.length=2", overwrite=True)
+    assert contents(target)["spectrogram"].shape == (6, 87, 50)
+    target.unlink()
+    with pytest.raises(DataError, match="set.csv: is there without set.h5"):
+        run(folder, target)
+    with pytest.raises(SettingsError, match="allowed: a file ending in .h5 or .hdf5"):
+        run(folder, tmp_path / "set.csv")
+
+
+def test_what_it_writes_is_no_input(folder, said):
+    target = folder / "set.h5"
+    run(folder, target)
+    assert run(folder, target) is None
+
+
+def test_workers_and_interruption_change_nothing(folder, tmp_path):
+    write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
+    words = ("build.method=slide", "build.step=0.1", "build.traces=yes")
+    run(folder, tmp_path / "one.h5", *words)
+    run(folder, tmp_path / "two.h5", *words, workers=2)
+    code = """
+import os, signal, sys
+from RISCluster.data.waveforms import building, stationday
+from tests.data.waveforms.waves import settings
+blocks, count = stationday._blocks, 0
+def killed(*arguments):
+    global count
+    count += 1
+    for block in blocks(*arguments):
+        yield block
+        if count == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+stationday._blocks = killed
+building.build([sys.argv[1]], sys.argv[2], settings(*sys.argv[3:]))
+"""
+    target = tmp_path / "three.h5"
+    command = [sys.executable, "-c", code, str(folder), str(target), *words]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
+    parts = Path(f"{target}.parts")
+    assert [path.name for path in parts.glob("*.json")] == ["XX.AAA..HHZ.2016-01-01.h5.json"]
+    done = (parts / "XX.AAA..HHZ.2016-01-01.h5").stat().st_mtime_ns
+    seen = []
+    original = building.put_together
+    building.put_together = lambda *a: (
+        seen.append((parts / "XX.AAA..HHZ.2016-01-01.h5").stat().st_mtime_ns),
+        original(*a),
+    )
+    try:
+        run(folder, target, *words)
+    finally:
+        building.put_together = original
+    assert seen == [done]  # it was not made again
+    expected = contents(tmp_path / "one.h5")
+    assert expected["spectrogram"].shape == (3 * 1117, 87, 100)
+    for name in ("two", "three"):
+        found = contents(tmp_path / f"{name}.h5")
+        assert found.keys() == expected.keys()
+        for key in expected:
+            np.testing.assert_array_equal(found[key], expected[key])
+        table = (tmp_path / f"{name}.csv").read_bytes()
+        assert table == (tmp_path / "one.csv").read_bytes()
+
+
+def test_a_full_disk_stops_and_keeps_what_is_done(folder, tmp_path):
+    code = """
+import resource, signal, sys
+from RISCluster.data.waveforms.building import build
+from RISCluster.errors import RunError
+from tests.data.waveforms.waves import settings
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000))
+try:
+    build([sys.argv[1]], sys.argv[2], settings("build.method=slide", "build.step=0.1"))
+except RunError as error:
+    print("RunError", error)
+    sys.exit(7)
+"""
+    command = [sys.executable, "-c", code, str(folder), str(tmp_path / "set.h5")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 7, ended.stderr
+    assert "can't be written: File too large; make room" in ended.stdout
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "set.h5").exists()
+    run(folder, tmp_path / "set.h5", "build.method=slide", "build.step=0.1")
+    assert len(rows(tmp_path / "set.csv")) == 2 * 1117
+
+
+def test_no_room_for_the_target(folder, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 200_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(RunError, match=r"set.h5: takes 0.000213 GB, and there are 0.0002 GB left"):
+        run(folder, tmp_path / "set.h5")
+    assert len(list((tmp_path / "set.h5.parts").glob("*.json"))) == 2
+
+
+def test_without_obspy(folder, tmp_path, monkeypatch):
+    def missing(name):
+        raise MissingPackage(f"no {name}")
+
+    monkeypatch.setattr("RISCluster.data.waveforms.sources.need", missing)
+    with pytest.raises(MissingPackage, match="no obspy"):
+        run(folder, tmp_path / "set.h5")
+
+
+def test_large_spectrograms_go_in_small_blocks(folder, tmp_path, monkeypatch):
+    run(folder, tmp_path / "one.h5", "build.method=slide")
+    monkeypatch.setattr("RISCluster.data.waveforms.parts.BLOCK_BYTES", 3 * 4 * 87 * 100)
+    run(folder, tmp_path / "two.h5", "build.method=slide")
+    one, two = contents(tmp_path / "one.h5"), contents(tmp_path / "two.h5")
+    np.testing.assert_array_equal(one["spectrogram"], two["spectrogram"])
+    with h5py.File(tmp_path / "two.h5") as file:
+        assert file["spectrogram"].chunks == (3, 87, 100)
+
+
+# ---- real data ----------------------------------------------------------------------------------
+
+
+def test_icequakes(tmp_path):
+    """Detections of one station in two minutes are those of a plain loop with obspy."""
+    obspy = obspy_for_reading()
+    from obspy.signal.trigger import recursive_sta_lta, trigger_onset
+
+    source = next(shared_data("rutford").glob("*R102*"))
+    start = obspy.UTCDateTime("2020-01-01T01:10:00")
+    stream = obspy.read(str(source), starttime=start, endtime=start + 120)
+    write(
+        tmp_path / "r.mseed",
+        ("6L.R102..GHZ", stream[0].stats.starttime.ns, 1000.0, stream[0].data),
+    )
+    words = (
+        "build.bandpass=20-200",
+        "build.sta=0.05",
+        "build.lta=2",
+        "build.on=6",
+        "build.off=3",
+        "build.length=1.6",
+        "build.segment=0.064",
+        "build.overlap=0.75",
+        "build.frequencies=12-328",
+        "build.dead_time=0",
+    )
+    run(tmp_path / "r.mseed", tmp_path / "set.h5", *words)
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        assert (file.n_frequencies, file.n_times) == (80, 100)
+        assert np.isfinite(file.read(0, file.n_samples)).all()
+    trace = stream[0]
+    trace.detrend("linear")
+    trace.taper(None, "hann", 2.0)
+    trace.filter("bandpass", freqmin=20, freqmax=200, corners=4, zerophase=True)
+    data = trace.data[2000:-2000]
+    plain = [
+        2000 + on + np.abs(data[on : off + 1]).argmax()
+        for on, off in trigger_onset(recursive_sta_lta(data, 50, 2000), 6, 3)
+    ]
+    fits = [peak for peak in plain if 2824 <= peak <= 118_001 - 824]
+    assert len(fits) > 5
+    found = [row["peak_time"] for row in rows(tmp_path / "set.csv")]
+    assert found == [str(trace.stats.starttime + int(peak) / 1000) for peak in fits]
