@@ -157,9 +157,24 @@ def _results(
                 return
             yield job, work(job.inputs, path(job))
         return
-    todo = iter(jobs)
+    try:
+        yield from _in_parallel(iter(jobs), work, path, min(workers, len(jobs)), stop)
+    except BrokenProcessPool:
+        raise RunError(
+            "a worker process was killed, perhaps for want of memory; run the same command again "
+            "to go on, with fewer --workers"
+        ) from None
+
+
+def _in_parallel(
+    todo: Iterator[Job],
+    work: Callable[[Any, Path], dict[str, Any]],
+    path: Callable[[Job], Path],
+    workers: int,
+    stop: StopRequest,
+) -> Iterator[tuple[Job, dict[str, Any]]]:
     running: dict[Future, Job] = {}
-    with _pool(min(workers, len(jobs))) as pool:
+    with _pool(workers) as pool:
         while True:
             while len(running) < AHEAD * workers and not stop.signal_number:
                 job = next(todo, None)
@@ -171,17 +186,7 @@ def _results(
             if not running:
                 return
             for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), _result(future)
-
-
-def _result(future: Future) -> dict[str, Any]:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise RunError(
-            "a worker process was killed, perhaps for want of memory; run the same command again "
-            "to go on, with fewer --workers"
-        ) from None
+                yield running.pop(future), future.result()
 
 
 @contextlib.contextmanager
