@@ -15,12 +15,13 @@ from ..data.cubes.cubefile import CubeFile
 from ..files import new_file
 
 CHUNK = 2**18  # values a chunk, about
-LARGEST_IMAGE = (1500, 3000)  # channels and windows that are drawn; of more every so-manieth
+LARGEST_IMAGE = (900, 900)  # windows and channels that are drawn, as many as a figure has pixels
+SLAB = 2**22  # labels read at a time, about
 
 
 @dataclass(frozen=True)
 class ClusterMap:
-    """Labels over (time, channel), thinned out where there are many.
+    """Labels over (time, channel), where there are many the most frequent one of each cell.
 
     Attributes
     ----------
@@ -34,8 +35,8 @@ class ClusterMap:
         Of each channel in `position_unit`: metres, or the number of the channel.
     names : list of str
         Of the channels; empty where they have none but their numbers.
-    thinned : (int, int)
-        Every how-manieth window and channel this has.
+    cell : (int, int)
+        Windows and channels of a cell.
     """
 
     labels: np.ndarray
@@ -45,7 +46,7 @@ class ClusterMap:
     position: np.ndarray
     position_unit: str
     names: list[str]
-    thinned: tuple[int, int]
+    cell: tuple[int, int]
 
 
 @contextmanager
@@ -114,17 +115,38 @@ def _boxes(file: CubeFile, start: int, n: int) -> Iterator[tuple[tuple[slice, sl
 
 
 def read_cluster_map(path: Path) -> ClusterMap:
-    """Read what `new_cluster_map` wrote, thinned out to what a figure can show."""
+    """Read what `new_cluster_map` wrote, in cells where there is more than a figure can show."""
     with h5py.File(path, "r") as file:
         shape = file["label"].shape
-        every = tuple(-(-n // most) for n, most in zip(shape, LARGEST_IMAGE[::-1], strict=True))
-        labels = file["label"][:: every[0], :: every[1]]
-        time, unit = file["time"][:: every[0]], file["time"].attrs["units"]
+        cell = tuple(-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True))
+        labels = np.concatenate(list(_cells(file["label"], cell)))
+        time, unit = file["time"][:: cell[0]], file["time"].attrs["units"]
         named = bool(file.attrs["channels_have_names"])
-        names = [name.decode() for name in file["channel_name"][:: every[1]]] if named else []
+        names = [name.decode() for name in file["channel_name"][:: cell[1]]] if named else []
         if "distance" in file:
-            position, where = file["distance"][:: every[1]], file["distance"].attrs["units"]
+            position, where = file["distance"][:: cell[1]], file["distance"].attrs["units"]
         else:
-            position, where = file["channel"][:: every[1]].astype(np.float64), "channel"
+            position, where = file["channel"][:: cell[1]].astype(np.float64), "channel"
     duration = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
-    return ClusterMap(labels, time, unit, duration, position, where, names, every)
+    return ClusterMap(labels, time, unit, duration, position, where, names, cell)
+
+
+def _cells(labels: h5py.Dataset, cell: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Most frequent label of each cell, some rows of cells at a time: (n, C / cell) int16."""
+    if cell == (1, 1):
+        yield labels[:]
+        return
+    rows = max(1, SLAB // (labels.shape[1] * cell[0])) * cell[0]
+    for start in range(0, labels.shape[0], rows):
+        part = labels[start : start + rows]
+        lacking = [(0, -n % size) for n, size in zip(part.shape, cell, strict=True)]
+        part = np.pad(part, lacking, constant_values=-1)
+        tall, wide = part.shape[0] // cell[0], part.shape[1] // cell[1]
+        cells = part.reshape(tall, cell[0], wide, cell[1])
+        most = np.zeros((tall, wide), dtype=np.int64)
+        winner = np.full((tall, wide), -1, dtype=np.int16)
+        for label in np.unique(part[part >= 0]):
+            count = (cells == label).sum(axis=(1, 3))
+            winner[count > most] = label
+            most = np.maximum(most, count)
+        yield winner

@@ -351,11 +351,10 @@ def cluster_map(image: ClusterMap, sizes: Sequence[int], title: str) -> Figure:
         axes.set_ylabel("Channel")
     else:
         axes.set_ylabel(f"Distance ({image.position_unit})" if image.position_unit else "Distance")
-    thinned = [
-        f"every {n}th {what}" for n, what in zip(image.thinned, ("window", "channel"), strict=True)
-        if n > 1
-    ]  # fmt: skip
-    axes.set_title(title + (f" ({', '.join(thinned)})" if thinned else ""))
+    counted = [
+        f"{n} {what}s" for n, what in zip(image.cell, ("window", "channel"), strict=True) if n > 1
+    ]
+    axes.set_title(title + (f" (most frequent of {' x '.join(counted)})" if counted else ""))
     handles = [
         Patch(color=cluster_colour(label), label=f"{label}  ({size:,})")
         for label, size in enumerate(sizes)

@@ -125,18 +125,28 @@ def test_map_is_written_in_blocks_of_any_size(tmp_path, monkeypatch, rows):
         np.testing.assert_allclose(file["probability"][:][window, channel], index / 1000)
 
 
-def test_large_maps_are_thinned_out(tmp_path, monkeypatch):
+@pytest.mark.parametrize("slab", [1, 2**22])
+def test_large_maps_show_the_most_frequent_label_of_a_cell(tmp_path, monkeypatch, slab):
     from RISCluster.results import cluster_map
 
-    monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (4, 20))
+    monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (20, 4))
+    monkeypatch.setattr(cluster_map, "SLAB", slab)
     with h5py.File(tmp_path / "c.h5", "w") as file:
-        file["data"] = cube_of_blobs()
-    with open_spectrograms(tmp_path / "c.h5") as file:
-        with new_cluster_map(tmp_path / "m.h5", file) as write:
-            write(0, np.arange(file.n_samples) % 3, np.ones(file.n_samples))
+        file["data"] = cube_of_blobs()  # windows of four: 50 x 6
+    labels = np.full((50, 6), 2)
+    labels[0:3, 0:2] = [[0, 1], [1, 1], [-1, -1]]
+    labels[48:, 4:] = [[-1, -1], [-1, 0]]
+    labels[3:6, 2:4] = -1
+    with (
+        open_spectrograms(tmp_path / "c.h5") as file,
+        new_cluster_map(tmp_path / "m.h5", file) as write,
+    ):
+        write(0, labels.ravel(), np.ones(labels.size))
     image = read_cluster_map(tmp_path / "m.h5")
-    assert image.thinned == (3, 2)
-    assert image.labels.shape == (17, 3)
+    assert image.cell == (3, 2)
+    expected = np.full((17, 3), 2)
+    expected[0, 0], expected[16, 2], expected[1, 1] = 1, 0, -1
+    np.testing.assert_array_equal(image.labels, expected)
     assert (image.time_unit, image.position_unit) == ("time step", "channel")
     np.testing.assert_array_equal(image.time, np.arange(17) * 12.0)
 
