@@ -169,7 +169,8 @@ def nanoseconds(value: Any) -> int | None:
     unit = next(unit for below, unit in SINCE_1970 if abs(value) < below)
     if isinstance(value, (int, np.integer)):
         return int(value) * unit
-    return round(float(value) * unit)
+    whole, rest = divmod(float(value), 1.0)  # apart, for a product loses digits
+    return int(whole) * unit + round(rest * unit)
 
 
 def _from_iso(time: str, zone: str | None) -> int | None:

@@ -1,0 +1,256 @@
+"""Records of a fibre and waveforms of an array as one series of (sample, channel).
+
+Letters: n samples, C channels.
+"""
+
+import glob
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ...errors import DataError
+from ..waveforms.sources import obspy_for_reading
+
+SECOND = 10**9  # ns
+SLAB_VALUES = 2**20  # read at a time where the type of numbers changes
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Unbroken samples of one file.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        Data set, or trace id, inside the file.
+    first : int
+        Sample of the series at which it begins.
+    n_samples : int
+    skip : int
+        Samples of the data set before it.
+    channel : int
+        Of a trace; a data set has all.
+    """
+
+    path: Path
+    name: str
+    first: int
+    n_samples: int
+    skip: int = 0
+    channel: int = 0
+
+    @property
+    def stop(self) -> int:
+        """Sample of the series after its last."""
+        return self.first + self.n_samples
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples of all channels on one axis of time, which stay in their files until they are read.
+
+    Attributes
+    ----------
+    pieces : tuple of Piece
+        Ascending by `first`.
+    start : int or None
+        Time of sample 0, ns since 1970 UTC; None where unknown.
+    sampling_rate : float
+        Hz.
+    n_samples, n_channels : int
+    unit : str
+        Of the samples; empty where unknown.
+    channel_names : tuple of str or None
+    spacing : float or None
+        Metres from channel to channel.
+    """
+
+    pieces: tuple[Piece, ...]
+    start: int | None
+    sampling_rate: float
+    n_samples: int
+    n_channels: int
+    unit: str = ""
+    channel_names: tuple[str, ...] | None = None
+    spacing: float | None = None
+
+    @property
+    def distance(self) -> np.ndarray | None:
+        """Metres along the fibre, (C,), float64; None where unknown."""
+        return None if self.spacing is None else self.spacing * np.arange(self.n_channels)
+
+    @cached_property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """First sample of every piece, and the last that any piece up to it reaches."""
+        first = np.array([piece.first for piece in self.pieces], dtype=np.int64)
+        stop = np.array([piece.stop for piece in self.pieces], dtype=np.int64)
+        return first, np.maximum.accumulate(stop)
+
+    def touching(self, start: int, stop: int) -> tuple[Piece, ...]:
+        """Pieces with samples from `start` to before `stop`."""
+        first, reached = self._bounds
+        low = np.searchsorted(reached, start, side="right")
+        high = np.searchsorted(first, stop, side="left")
+        return tuple(piece for piece in self.pieces[low:high] if piece.stop > start)
+
+    def between(self, start: int, stop: int) -> "Series":
+        """The same series with only the pieces that are needed from `start` to before `stop`."""
+        return replace(self, pieces=self.touching(start, stop))
+
+    def read(
+        self, start: int, stop: int, first_channel: int, last_channel: int
+    ) -> tuple[np.ndarray, list[str]]:
+        """Samples `start` to before `stop` of channels `first_channel` to before `last_channel`.
+
+        Returns
+        -------
+        ndarray, (n, C), float32
+            NaN where samples are missing or can't be read.
+        list of str
+            A line for each file that can't be read.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FibreSeries(Series):
+    """HDF5 records, joined.
+
+    Attributes
+    ----------
+    time_axis : int
+        0 for (time, channel), 1 for (channel, time).
+    """
+
+    time_axis: int = 0
+
+    def read(
+        self, start: int, stop: int, first_channel: int, last_channel: int
+    ) -> tuple[np.ndarray, list[str]]:
+        """See `Series.read`; in memory in the order of the file."""
+        shape = (stop - start, last_channel - first_channel)
+        stored = np.full(shape if self.time_axis == 0 else shape[::-1], np.nan, dtype=np.float32)
+        values = stored if self.time_axis == 0 else stored.T
+        lost = []
+        for piece in self.touching(start, stop):
+            low, high = max(start, piece.first), min(stop, piece.stop)
+            times = (low - piece.first + piece.skip, high - piece.first + piece.skip)
+            out = values[low - start : high - start]
+            try:
+                with h5py.File(piece.path, "r") as file:
+                    channels = (first_channel, last_channel)
+                    _read_into(out, file[piece.name], self.time_axis, times, channels)
+            except (OSError, RuntimeError, KeyError, ValueError) as error:
+                out[:] = np.nan
+                reason = " ".join(str(error).split())
+                lost.append(f"{piece.path}: samples can't be read, they count as missing: {reason}")
+        return values, lost
+
+
+def _read_into(
+    out: np.ndarray,
+    dataset: h5py.Dataset,
+    time_axis: int,
+    times: tuple[int, int],
+    channels: tuple[int, int],
+) -> None:
+    """Rows of `out` (n, C) from a data set of either order."""
+    if dataset.dtype == np.float32 and out.size:  # straight to its place, no copy
+        stored = out if time_axis == 0 else out.T
+        box = (slice(*times), slice(*channels))
+        if stored.flags.c_contiguous:
+            dataset.read_direct(stored, box if time_axis == 0 else box[::-1])
+            return
+    step = max(1, SLAB_VALUES // max(1, out.shape[1]))
+    if dataset.chunks:  # whole chunks, lest each be unpacked twice
+        step = -(-step // dataset.chunks[time_axis]) * dataset.chunks[time_axis]
+    at = times[0]
+    while at < times[1]:
+        end = min(times[1], (at // step + 1) * step)
+        rows = slice(at - times[0], end - times[0])
+        if time_axis == 0:
+            out[rows] = dataset[at:end, slice(*channels)]
+        else:
+            out[rows] = dataset[slice(*channels), at:end].T
+        at = end
+
+
+@dataclass(frozen=True)
+class ArraySeries(Series):
+    """Waveforms of an array: a channel a trace id."""
+
+    def read(
+        self, start: int, stop: int, first_channel: int, last_channel: int
+    ) -> tuple[np.ndarray, list[str]]:
+        """See `Series.read`; where files overlap, the one that begins first counts."""
+        stored = np.full((last_channel - first_channel, stop - start), np.nan, dtype=np.float32)
+        lost: dict[Path, str] = {}
+        streams: dict[Path, Sequence[Any]] = {}
+        for piece in self.touching(start, stop):
+            if not first_channel <= piece.channel < last_channel:
+                continue
+            if piece.path not in streams:
+                streams[piece.path] = self._read_file(piece.path, start, stop, lost)
+            row = stored[piece.channel - first_channel]
+            for trace in streams[piece.path]:
+                if trace.id == piece.name:
+                    self._place(trace, piece, row, start)
+        return stored.T, list(lost.values())
+
+    def _read_file(self, path: Path, start: int, stop: int, lost: dict[Path, str]) -> Sequence[Any]:
+        obspy = obspy_for_reading()
+        edges = [
+            obspy.UTCDateTime(ns=int(self.start + round(sample * SECOND / self.sampling_rate)))
+            for sample in (start - 0.5, stop - 0.5)
+        ]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # said when the headers were read
+                # Brackets in a name are no pattern here.
+                return obspy.read(glob.escape(str(path)), starttime=edges[0], endtime=edges[1])
+        except Exception as error:  # each of obspy's readers has its own
+            reason = " ".join(str(error).split())[:200]
+            lost[path] = f"{path}: samples can't be read, they count as missing: {reason}"
+            return []
+
+    def _place(self, trace: Any, piece: Piece, row: np.ndarray, start: int) -> None:
+        """Samples of a trace that are of this piece, where there are none yet."""
+        offset = trace.stats.starttime.ns - self.start
+        first = round(offset * self.sampling_rate / SECOND)
+        low = max(first, piece.first, start)
+        high = min(first + len(trace.data), piece.stop, start + len(row))
+        if low >= high:
+            return
+        values = np.ma.filled(np.ma.asarray(trace.data[low - first : high - first], float), np.nan)
+        out = row[low - start : high - start]
+        np.copyto(out, values, where=np.isnan(out), casting="same_kind")
+
+
+def require_one_rate(rates: Sequence[tuple[str, float]]) -> float:
+    """The sampling rate that all have.
+
+    Parameters
+    ----------
+    rates : sequence of (str, float)
+        What it is of, and Hz.
+
+    Raises
+    ------
+    DataError
+        Two differ; the message names both.
+    """
+    name, rate = rates[0]
+    for other, value in rates[1:]:
+        if abs(value - rate) > 1e-6 * rate:
+            raise DataError(
+                f"{other}: sampled at {value:g} Hz, but {name} at {rate:g} Hz; a cube needs one "
+                "sampling rate: make one for each"
+            )
+    return rate

@@ -1,0 +1,224 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from RISCluster.data.cubes import joining
+from RISCluster.data.cubes.joining import open_series
+from RISCluster.errors import DataError, SettingsError
+
+from .fibre import RATE, START, noise, record, records_settings, waveforms
+
+AUTO = records_settings().records
+SECOND = 10**9
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(joining.log, level, lines.append)
+    return lines
+
+
+def test_three_files_are_one(tmp_path):
+    samples = noise(300, 5)
+    for number in range(3):
+        part = samples[100 * number : 100 * (number + 1)]
+        # Names against the order of time, and a clock that is off by less than half a sample.
+        record(tmp_path / f"{9 - number}.h5", part, START + number + 0.004 * (number == 1), dx=2.0)
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert (series.n_samples, series.n_channels, series.start) == (300, 5, START * SECOND)
+    np.testing.assert_array_equal(series.distance, [0, 2, 4, 6, 8])
+    values, lost = series.read(50, 250, 1, 4)
+    np.testing.assert_array_equal(values, samples[50:250, 1:4])
+    assert values.dtype == np.float32
+    assert lost == []
+    few = pickle.loads(pickle.dumps(series.between(100, 200)))
+    assert len(few.pieces) == 1
+    np.testing.assert_array_equal(few.read(100, 200, 0, 5)[0], samples[100:200])
+
+
+def test_many_small_clock_errors_make_no_seam(tmp_path, said):
+    for number in range(8):
+        record(tmp_path / f"{number}.h5", noise(100), START + number * 1.004)
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert series.n_samples == 800
+    assert [line for line in said if "drift apart by up to 0.03 s" in line]
+
+
+def test_gap(tmp_path, said):
+    samples = noise(200)
+    record(tmp_path / "a.h5", samples[:100])
+    record(tmp_path / "b.h5", samples[100:], START + 1.5)
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert series.n_samples == 250
+    values, _ = series.read(0, 250, 0, 3)
+    np.testing.assert_array_equal(np.isnan(values).all(axis=1), np.arange(250) // 50 == 2)
+    np.testing.assert_array_equal(values[150:], samples[100:])
+    assert any("1 gaps between files, 0.5 s in all, the first after" in line for line in said)
+
+
+def test_overlap_drops_what_the_later_file_repeats(tmp_path, said):
+    first, later = noise(100, seed=1), noise(100, seed=2)
+    record(tmp_path / "a.h5", first)
+    record(tmp_path / "b.h5", later, START + 0.8)
+    record(tmp_path / "c.h5", later[:50], START + 0.9)
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    values, _ = series.read(0, series.n_samples, 0, 3)
+    np.testing.assert_array_equal(values, np.concatenate([first, later[20:]]))
+    lines = [line for line in said if "dropped" in line]
+    assert "b.h5: begins 0.2 s before" in lines[0]
+    assert "first 20 samples of 100 are dropped" in lines[0]
+    assert "first 50 samples of 50 are dropped" in lines[1]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "i4", "u1"])
+@pytest.mark.parametrize("chunks", [None, (30, 4)])
+def test_either_order_and_any_number_type(tmp_path, dtype, chunks, monkeypatch):
+    monkeypatch.setattr("RISCluster.data.cubes.series.SLAB_VALUES", 100)
+    samples = (50 * noise(200, 6) + 100).clip(0, 255).astype(dtype)
+    import h5py
+
+    for name, stored in (("time,channel", samples), ("channel,time", samples.T)):
+        with h5py.File(tmp_path / f"{name[0]}.h5", "w") as file:
+            order = None if chunks is None else chunks if name[0] == "t" else chunks[::-1]
+            file.create_dataset("data", data=stored, chunks=order)
+            file.attrs.update({"dims": name, "fs": RATE})
+        series = open_series([tmp_path / f"{name[0]}.h5"], AUTO)
+        assert (series.n_samples, series.n_channels, series.start) == (200, 6, None)
+        values, _ = series.read(33, 177, 1, 5)
+        np.testing.assert_array_equal(values, samples[33:177, 1:5].astype(np.float32))
+
+
+def test_the_longer_axis_of_the_largest_file_is_time(tmp_path, said):
+    """The last file is shorter than the fibre has channels."""
+    record(tmp_path / "a.h5", noise(200, 30), dims="")
+    record(tmp_path / "b.h5", noise(20, 30), START + 2, dims="")
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert (series.n_samples, series.n_channels) == (220, 30)
+    assert any("the longer is taken, time,channel" in line for line in said)
+
+
+def test_files_without_times_follow_by_name(tmp_path, said):
+    samples = noise(200)
+    whole = record(tmp_path / "a.h5", samples[:100], None)
+    record(tmp_path / "c.h5", samples[100:], None)
+    (tmp_path / "b.h5").write_bytes(whole.read_bytes()[:1500])
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert series.start is None
+    values, _ = series.read(0, series.n_samples, 0, 3)
+    np.testing.assert_array_equal(values[:100], samples[:100])
+    assert np.isnan(values[100:200]).all()
+    np.testing.assert_array_equal(values[200:], samples[100:])
+    assert any("b.h5: 100 missing samples stand for it" in line for line in said)
+    assert any("joined in the order of their names, times count from 0" in line for line in said)
+    given = records_settings("starttime=2020-09-13T12:26:40").records
+    assert open_series(sorted(tmp_path.iterdir()), given).start == START * SECOND
+
+
+def test_a_given_start_moves_all_files(tmp_path):
+    record(tmp_path / "a.h5", noise(100))
+    record(tmp_path / "b.h5", noise(100), START + 2)
+    given = records_settings("starttime=2000-01-01").records
+    series = open_series(sorted(tmp_path.iterdir()), given)
+    assert (series.start, series.n_samples) == (946_684_800 * SECOND, 300)
+    with pytest.raises(SettingsError, match="starttime = noon is not allowed"):
+        open_series(sorted(tmp_path.iterdir()), records_settings("starttime=noon").records)
+
+
+@pytest.mark.parametrize(
+    ("samples", "attributes", "line"),
+    [
+        (noise(100), {"fs": 50.0}, "b.h5: sampled at 50 Hz, but .*a.h5 at 100 Hz"),
+        (noise(100, 4), {}, "b.h5: 4 channels, but .*a.h5 has 3"),
+        (noise(100), {"start": None}, "b.h5: no start time, but other files have one"),
+        (noise(100), {"dims": "channel,time"}, "a.h5 is .time, channel. and .*b.h5 is .channel"),
+    ],
+)
+def test_files_that_do_not_fit(tmp_path, samples, attributes, line):
+    record(tmp_path / "a.h5", noise(100))
+    record(tmp_path / "b.h5", samples, **({"start": START + 1} | attributes))
+    with pytest.raises(DataError, match=line):
+        open_series(sorted(tmp_path.iterdir()), AUTO)
+
+
+def test_a_file_damaged_after_its_header_is_missing(tmp_path):
+    import h5py
+
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", data=noise(100), chunks=(50, 3), compression="gzip")
+        data.attrs["fs"] = RATE
+        chunk = data.id.get_chunk_info(1)
+    with path.open("r+b") as file:
+        file.seek(chunk.byte_offset)
+        file.write(bytes(chunk.size))
+    series = open_series([path], AUTO)
+    values, lost = series.read(0, 100, 0, 3)
+    assert np.isnan(values).all()
+    assert "a.h5: samples can't be read, they count as missing" in lost[0]
+    assert np.isfinite(series.read(0, 50, 0, 3)[0]).all()
+
+
+def test_no_usable_file(tmp_path):
+    (tmp_path / "a.h5").write_bytes(b"no")
+    with pytest.raises(DataError, match="a.h5: can't be read as HDF5"):
+        open_series([tmp_path / "a.h5"], AUTO)
+
+
+# ---- waveforms of an array ----------------------------------------------------------------------
+
+
+def test_array(tmp_path, said):
+    """Channels in the order of their ids, on one axis of time, with what is missing as NaN."""
+    a, b = np.arange(300), 1000 + np.arange(200)
+    waveforms(tmp_path / "1.mseed", ("XX.B..HHZ", 0, b, RATE), ("XX.A..HHZ", 0.5, a[:100], RATE))
+    waveforms(tmp_path / "2.mseed", ("XX.A..HHZ", 1.996, a[100:], RATE))
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert series.channel_names == ("XX.A..HHZ", "XX.B..HHZ")
+    assert (series.start, series.n_samples) == (START * SECOND, 400)
+    expected = np.full((400, 2), np.nan, dtype=np.float32)
+    expected[50:150, 0], expected[200:400, 0], expected[:200, 1] = a[:100], a[100:], b
+    np.testing.assert_array_equal(series.read(0, 400, 0, 2)[0], expected)
+    np.testing.assert_array_equal(series.read(120, 260, 0, 1)[0], expected[120:260, :1])
+    few = pickle.loads(pickle.dumps(series.between(120, 260)))
+    np.testing.assert_array_equal(few.read(120, 260, 0, 2)[0], expected[120:260])
+    assert series.distance is None
+
+
+def test_array_overlap_keeps_what_begins_first(tmp_path, said):
+    waveforms(tmp_path / "1.mseed", ("XX.A..HHZ", 0, np.full(100, 1), RATE))
+    waveforms(tmp_path / "2.mseed", ("XX.A..HHZ", 0.8, np.full(100, 2), RATE))
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    values = series.read(0, 180, 0, 1)[0][:, 0]
+    np.testing.assert_array_equal(values, np.where(np.arange(180) < 100, 1, 2))
+    np.testing.assert_array_equal(series.read(90, 110, 0, 1)[0][:, 0], values[90:110])
+    assert any("XX.A..HHZ overlaps" in line and "20 samples" in line for line in said)
+
+
+def test_array_rates_differ(tmp_path):
+    waveforms(
+        tmp_path / "1.mseed", ("XX.A..HHZ", 0, np.ones(9), 100.0), ("XX.B..HHZ", 0, [1, 2], 50.0)
+    )
+    with pytest.raises(DataError, match="XX.B..HHZ: sampled at 50 Hz, but XX.A..HHZ at 100 Hz"):
+        open_series([tmp_path / "1.mseed"], AUTO)
+
+
+def test_a_file_that_vanished_is_missing(tmp_path):
+    path = waveforms(tmp_path / "1.mseed", ("XX.A..HHZ", 0, np.ones(100), RATE))
+    series = open_series([path], AUTO)
+    path.write_bytes(b"gone")
+    values, lost = series.read(0, 100, 0, 1)
+    assert np.isnan(values).all()
+    assert "1.mseed: samples can't be read" in lost[0]
+
+
+def test_both_kinds_are_refused(tmp_path):
+    waves = waveforms(tmp_path / "1.mseed", ("XX.A..HHZ", 0, np.ones(100), RATE))
+    with pytest.raises(DataError, match="a.h5 is HDF5 and .*1.mseed is not"):
+        open_series([record(tmp_path / "a.h5", noise(100)), waves], AUTO)
+    text = tmp_path / "b.dat"
+    text.write_text("nothing")
+    with pytest.raises(DataError, match="none of 1 files is usable; .*b.dat"):
+        open_series([text], AUTO)
