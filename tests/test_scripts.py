@@ -111,7 +111,8 @@ def test_stage_without_its_predecessor(folder, capsys, name):
 
 
 def test_demo_command_and_its_errors(folder, capsys):
-    main = runpy.run_module("RISCluster", run_name="command")["main"]
+    from RISCluster.__main__ import main
+
     assert main(["demo", "-o", "d/x.h5", "--samples", "16", "--snr", "3", "--imbalance", "4"]) == 0
     assert "d/x.h5: 16 spectrograms of eight classes, 3 dB" in capsys.readouterr().out
     assert main(["demo", "-o", "config.ini/x.h5", "--samples", "16"]) == 2

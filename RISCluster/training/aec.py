@@ -80,9 +80,11 @@ class AecTrainer(Trainer):
             }
         return better
 
-    def losses(self, positions: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def losses(
+        self, model: AEC, positions: torch.Tensor, x: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Mean squared error over bins, summed over samples."""
-        reconstruction, _ = self.model(x)
+        reconstruction, _ = model(x)
         return {"loss": summed_error(reconstruction, x)}
 
     def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:

@@ -97,12 +97,14 @@ class DecTrainer(Trainer):
             )
         self.empty = empty
 
-    def losses(self, positions: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def losses(
+        self, model: DEC, positions: torch.Tensor, x: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Both losses and what is minimised, each summed over samples."""
-        z = self.model.encoder(x)
-        reconstruction = self.model.decoder(z)
+        z = model.encoder(x)
+        reconstruction = model.decoder(z)
         mse = summed_error(reconstruction, x)
-        kl = kl_divergence(self.target[positions], self.model.clustering(z.float()))
+        kl = kl_divergence(self.target[positions], model.clustering(z.float()))
         return {"loss": mse + self.settings.gamma * kl, "mse": mse, "kl": kl}
 
     def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from ..files import HistoryFile, load_checkpoint, save_checkpoint
 from ..models.reference import load_weights
 from ..progress import Progress, log
 from ..stopping import StopRequest
+from .team import Team
 
 STATE = "last.pt"
 HISTORY = "history.csv"
@@ -99,8 +100,10 @@ class Trainer:
 
     # ---- what a stage defines ----
 
-    def losses(self, positions: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Losses of this rank's share of a batch, each summed over its samples.
+    def losses(
+        self, model: torch.nn.Module, positions: torch.Tensor, x: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Losses of some samples, each summed over them; called from several threads.
 
         ``loss`` is what is minimised; the others are for the history.
         """
@@ -142,14 +145,20 @@ class Trainer:
         if self.ranks.is_first:
             self._history = HistoryFile(self.context.folder / HISTORY, self.header, self.epoch)
         self._board = self._open_board()
+        self.team = Team(self.model, self._threads())
         try:
             while self.epoch < self.settings.n_epochs and not self.finished:
                 self._run_epoch()
         finally:
+            self.team.close()
             if self._board is not None:
                 self._board.close()
         if not self.why:
             self.why = f"all {self.settings.n_epochs} epochs done"
+
+    def _threads(self) -> int:
+        """Threads that share a step: those that PyTorch would use inside each layer."""
+        return torch.get_num_threads() if self.ranks.device.type == "cpu" else 1
 
     def _run_epoch(self) -> None:
         self.model.train()
@@ -184,13 +193,12 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         device = self.ranks.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.context.precision == "bf16"):
-            losses = self.losses(positions, x)
-        (losses["loss"] / n).backward()
+            losses = self.team.gradients(self.losses, positions, x, n)
         self.ranks.sum_gradients(self.model.parameters())
         shown = {}
         looks = device == "cpu" and self.ranks.world == 1
         if looks or self.step % READ_EVERY == 0:
-            shown = {"loss": float(losses["loss"].detach()) / max(1, len(positions))}
+            shown = {"loss": float(losses["loss"]) / max(1, len(positions))}
             if self.ranks.any(not math.isfinite(shown["loss"])):
                 raise self._diverged(f"the loss is {shown['loss']}", positions)
         self.optimizer.step()

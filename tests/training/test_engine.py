@@ -176,10 +176,10 @@ def test_dec_looks_targets_up_by_position(tmp_path):
     seen = []
     losses = work.losses
 
-    def spy(positions, x):
+    def spy(model, positions, x):
         assert torch.equal(x, work.samples.x[positions])
         seen.append(positions)
-        return losses(positions, x)
+        return losses(model, positions, x)
 
     work.losses = spy
     work.run()
@@ -193,7 +193,7 @@ def test_dec_loss_is_mse_plus_gamma_kl_over_the_batch(tmp_path):
     positions = torch.tensor([5, 2, 9])
     x = work.samples.x[positions]
     with torch.no_grad():
-        losses = work.losses(positions, x)
+        losses = work.losses(work.model, positions, x)
         q, y, _ = work.model(x)
     p = work.target[positions]
     kl = float((p * (p / q).log()).sum()) / 3
