@@ -21,9 +21,12 @@ from typing import Any
 
 from .errors import RunError, Stopped
 from .files import read_json, remove_quietly, write_json
+from .machine import processors
 from .progress import Progress, log
 from .stopping import StopRequest
 
+AUTO = 0  # workers: as many as processors, but no more than there is work for
+JOBS_A_WORKER = 8  # at least, for starting a worker takes a second or two
 AHEAD = 2  # jobs handed out for each worker: the next one waits while one runs
 
 
@@ -53,6 +56,11 @@ def identity(depends: Any) -> str:
     """Short checksum of a JSON value."""
     text = json.dumps(depends, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def workers_for(workers: int, n_jobs: int) -> int:
+    """Number of processes for some jobs, where `AUTO` may be asked for."""
+    return workers or max(1, min(processors(), n_jobs // JOBS_A_WORKER))
 
 
 class Parts:
@@ -102,7 +110,7 @@ class Parts:
             written, returns a JSON dict. What it lists under ``said`` goes to the log, in the
             order of the jobs that end.
         workers : int
-            Processes; with 1 the work is done in this one.
+            Processes, or `AUTO`; with 1 the work is done in this one.
         what, unit : str
             What the progress says and counts.
 
@@ -122,6 +130,7 @@ class Parts:
             remove_quietly(self._marker(job))
         if len(left) < len(jobs):
             log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are there")
+        workers = workers_for(workers, len(left))
         total = sum(job.size for job in left)
         with StopRequest() as stop, Progress(what, total, unit) as progress:
             for job, summary in _results(left, work, self.path, workers, stop):

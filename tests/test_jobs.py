@@ -114,3 +114,12 @@ def test_killed_amid_other_settings_leaves_no_part_that_passes_for_the_first(tmp
         parts.run([Job("part0", 2, "other")], fail_at_two, 1, "Working", "parts")
     parts.run(jobs(1), write_part, 1, "Working", "parts")
     assert done(parts) == ["0", "0"]
+
+
+def test_workers_are_as_many_as_there_is_work_for(monkeypatch):
+    from RISCluster import jobs as module
+
+    monkeypatch.setattr(module, "processors", lambda: 4)
+    chosen = [module.workers_for(module.AUTO, n) for n in (0, 1, 8, 16, 31, 32, 1000)]
+    assert chosen == [1, 1, 1, 2, 3, 4, 4]
+    assert module.workers_for(7, 1) == 7

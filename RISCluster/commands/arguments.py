@@ -43,11 +43,11 @@ def settings_of(config: str | None, overrides: Sequence[str]) -> Settings:
 
 
 def number_of_workers(text: str) -> int:
-    """Type of ``--workers``: ``auto`` is a worker for every processor that may be used."""
-    from ..machine import processors
+    """Type of ``--workers``: ``auto`` leaves it to the number of jobs and processors."""
+    from ..jobs import AUTO
 
     if text == "auto":
-        return processors()
+        return AUTO
     try:
         value = int(text)
     except ValueError:
@@ -64,7 +64,8 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         type=number_of_workers,
         default="auto",
         metavar="N",
-        help="processes; auto is one for every processor (the output is the same)",
+        help="processes; auto is one for every processor, fewer where there is little to do (the "
+        "output is the same)",
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import DataError
 from ...extras import need
+from ...jobs import workers_for
 from ...progress import Progress
 
 SECOND = 10**9  # ns
@@ -106,6 +107,7 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]
 
 
 def _headers(paths: Sequence[Path], workers: int) -> Iterator[tuple[list[Stretch], list[str]]]:
+    workers = workers_for(workers, len(paths))
     if workers == 1 or len(paths) < MANY:
         yield from map(_read_headers, paths)
         return
