@@ -1,14 +1,11 @@
-"""How fast cubes are read, and how much memory the stages take on long ones.
+"""How fast cubes are read, against h5py and zarr reading the same blocks.
 
-    python benchmarks/cubes.py            read rates against h5py and zarr reading the same blocks
-    python benchmarks/cubes.py --memory   peak memory of the three stages for 2 GB and 20 GB cubes
+    python benchmarks/cubes.py
 
-A cube here is 100 channels of 100 frequencies, windows of 4 time steps. Long ones are 100 MB
-repeated by an HDF5 virtual data set, so that they need no disk; reading takes their full length.
+A cube here is 100 channels of 100 frequencies, windows of 4 time steps.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +20,6 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.reading import read_ahead
 from RISCluster.machine import keep_freed_memory
 
-ROOT = Path(__file__).parent.parent
 CHUNK = (256, 100, 100)
 BLOCK = 3 * CHUNK[0]  # time steps, 31 MB
 TURNS = 5
@@ -31,15 +27,11 @@ TURNS = 5
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--gigabytes", type=float, default=1.0, help="size of the cubes to read")
     arguments = parser.parse_args()
     keep_freed_memory()  # as the stages do; for both sides alike
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.memory:
-            memory(Path(folder))
-        else:
-            rates(Path(folder), arguments.gigabytes)
+        rates(Path(folder), arguments.gigabytes)
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -103,62 +95,6 @@ def as_samples(path: Path) -> None:
     with open_spectrograms(path) as file:
         n = sum(len(part) for part, _ in read_ahead(file.read_blocks(np.arange(file.n_samples))))
         assert n == file.n_samples
-
-
-# ---- memory -------------------------------------------------------------------------------------
-
-
-def memory(folder: Path) -> None:
-    words = ("data.layout=cube", "aec.n_epochs=1", "dec.n_epochs=1", "gmm.n_clusters=4",
-             "gmm.n_init=3", "aec.batch_size=1024", "dec.batch_size=1024")  # fmt: skip
-    write_source(folder)
-    print(f"{'peak memory, GB (seconds)':28} {'2 GB cube':>14} {'20 GB cube':>14}")
-    for script in ("AEC_train.py", "GMM_centroids.py", "DEC_train.py"):
-        cells = []
-        for repeats in (20, 200):
-            write_long(folder, repeats)
-            command = (sys.executable, str(ROOT / script), "--config", str(ROOT / "config.ini"))
-            run = (f"data.file=long{repeats}.h5", f"run.name=r{repeats}", *words)
-            begin = time.perf_counter()
-            peak = peak_memory([*command, *run], folder)
-            cells.append(f"{peak / 1e9:.2f} ({time.perf_counter() - begin:.0f})")
-        print(f"{script:28} " + " ".join(f"{cell:>14}" for cell in cells), flush=True)
-
-
-def peak_memory(command: list[str], folder: Path) -> float:
-    """Bytes at most that a command holds, in a process of its own that waits for it."""
-    code = (
-        "import resource, subprocess, sys; "
-        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code, *command],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(answer.stdout) * (1 if sys.platform == "darwin" else 1024)
-
-
-def write_source(folder: Path) -> None:
-    """100 MB: four kinds of spectra that take turns over time and channels."""
-    step, channel, frequency = np.ogrid[:2500, :100, :100]
-    kind = (step // 40 + channel // 10) % 4
-    noise = np.random.default_rng(0).random((2500, 100, 100), dtype="f4")
-    data = np.exp(-((frequency - 12 - 22 * kind) ** 2) / 40.0).astype("f4") + 0.3 * noise
-    with h5py.File(folder / "source.h5", "w") as file:
-        file.create_dataset("d", data=data, chunks=(250, 100, 100))
-
-
-def write_long(folder: Path, repeats: int) -> None:
-    layout = h5py.VirtualLayout((2500 * repeats, 100, 100), "f4")
-    source = h5py.VirtualSource("source.h5", "d", (2500, 100, 100))
-    for number in range(repeats):
-        layout[2500 * number : 2500 * (number + 1)] = source
-    with h5py.File(folder / f"long{repeats}.h5", "w") as file:
-        file.create_virtual_dataset("data", layout)
 
 
 if __name__ == "__main__":

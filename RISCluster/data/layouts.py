@@ -18,7 +18,7 @@ from .cubes.storage import Storage, list_arrays, open_storage
 from .spectrograms import READ_ROWS, SpectrogramFile
 from .times import to_iso, to_text
 
-LARGEST_GAP = 64  # unwanted samples that are read through rather than jumped over
+LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
 
 
 class RowsFile(SpectrogramFile):
@@ -82,7 +82,8 @@ class RowsFile(SpectrogramFile):
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `SpectrogramFile.read_blocks`; whole chunks, each read once."""
         chunk = self._spectrograms.chunks[0] if self._spectrograms.chunks else 1
-        for part in _segments(index, max(1, READ_ROWS // chunk) * chunk):
+        gap = LARGEST_GAP // (self.dtype.itemsize * self.n_frequencies * self.n_times)
+        for part in _segments(index, max(1, READ_ROWS // chunk) * chunk, max(1, gap)):
             first = int(part[0])
             rows = self._read_rows(first, int(part[-1]) + 1)
             yield part, rows if len(rows) == len(part) else rows[part - first]
@@ -329,9 +330,9 @@ def _ris_dataset(file: h5py.File) -> str | None:
     return None
 
 
-def _segments(index: np.ndarray, rows: int) -> Iterator[np.ndarray]:
+def _segments(index: np.ndarray, rows: int, gap: int) -> Iterator[np.ndarray]:
     """Ascending indices in runs that one read covers, ending at multiples of `rows`."""
-    jumps = np.flatnonzero(np.diff(index) > LARGEST_GAP) + 1
+    jumps = np.flatnonzero(np.diff(index) > gap) + 1
     for run in np.split(index, jumps):
         start = 0
         while start < len(run):
