@@ -26,7 +26,7 @@ from RISCluster.data.writing import write_demo
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ("AEC_train.py", "GMM_centroids.py", "DEC_train.py")
 SHORT = ("aec.n_epochs=1", "dec.n_epochs=1", "gmm.n_clusters=4", "gmm.n_init=3",
-         "aec.batch_size=1024", "dec.batch_size=1024", "data.loadmode=disk")  # fmt: skip
+         "data.loadmode=disk")  # fmt: skip
 TURNS = 3
 
 

@@ -25,9 +25,11 @@ from .spectrograms import READ_ROWS
 from .transforms import Preparation
 
 BLOCK = 64
-WINDOW = 8192
+WINDOW = 4096
 RUN = 2**20  # samples of a whole file whose indices are made at a time
-WINDOW_BINS = WINDOW * 87 * 100  # of a window at most: 285 MB; larger samples have fewer of them
+WINDOW_BINS = (
+    WINDOW * 87 * 100
+)  # of a window at most: 143 MB, of which three are held; larger samples have fewer of them
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
