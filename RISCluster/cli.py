@@ -65,7 +65,7 @@ def guarded(work: Callable[[], object]) -> int:
     try:
         work()
     except RISClusterError as error:
-        if os.environ.get("RANK", "0") == "0":  # of torchrun: every process has the error
+        if error.to_be_told if error.to_be_told is not None else _is_first_process():
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -84,6 +84,10 @@ def guarded(work: Callable[[], object]) -> int:
         )
         return 2
     return 0
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # of torchrun
 
 
 def _is_out_of_memory(error: Exception) -> bool:

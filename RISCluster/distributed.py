@@ -4,8 +4,9 @@ One code path with and without ``torchrun``: a single process is a world of one,
 function here returns its input.
 """
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +16,17 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from .errors import SettingsError
+from .errors import RISClusterError, SettingsError
+
+# Long, because the other ranks wait while rank 0 fits mixtures or labels a large file.
+LONGEST_WAIT = timedelta(days=7)
+_starts = itertools.count()
+
+
+class PeerLost(RISClusterError, RuntimeError):
+    """Another process has ended, or can't be reached."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,8 @@ class Ranks:
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum over ranks, in place."""
         if self.world > 1:
-            dist.all_reduce(tensor)
+            with _talking():
+                dist.all_reduce(tensor)
         return tensor
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -62,7 +74,7 @@ class Ranks:
             if parameter.grad is None:  # a rank whose share of the last batch is empty
                 parameter.grad = torch.zeros_like(parameter)
         flat = torch.cat([parameter.grad.reshape(-1) for parameter in held])
-        dist.all_reduce(flat)
+        self.sum(flat)
         for parameter, part in zip(held, flat.split([p.numel() for p in held]), strict=True):
             parameter.grad.copy_(part.view_as(parameter))
 
@@ -74,15 +86,36 @@ class Ranks:
         """Parts of all ranks in a list, on every rank."""
         parts: list[Any] = [part] * self.world
         if self.world > 1:
-            dist.all_gather_object(parts, part)
+            with _talking():
+                dist.all_gather_object(parts, part)
         return parts
+
+    def gather_results(self, work: Callable[[], Any]) -> list[Any]:
+        """`gather_parts` of what `work` gives on each rank; an error of one is raised by all.
+
+        Raises
+        ------
+        RISClusterError
+            That of the first rank that had one.
+        """
+        result, error = None, None
+        try:
+            result = work()
+        except RISClusterError as caught:
+            error = caught
+        parts = self.gather_parts((result, error))
+        for _, error in parts:
+            if error is not None:
+                raise error
+        return [result for result, _ in parts]
 
     def from_first(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
         if self.world == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0)
+        with _talking():
+            dist.broadcast_object_list(box, src=0)
         return box[0]
 
     def any(self, flag: bool) -> bool:
@@ -94,7 +127,20 @@ class Ranks:
     def wait(self) -> None:
         """Return when every rank has come here."""
         if self.world > 1:
-            dist.barrier()
+            with _talking():
+                dist.barrier()
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    """Errors of the communication as one for users: the cause is in another process."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLost(
+            "another process of this run has ended or can't be reached; what was saved before is "
+            f"intact: run the same command again to go on ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def choose_device(setting: str, local_rank: int = 0) -> torch.device:
@@ -109,6 +155,11 @@ def choose_device(setting: str, local_rank: int = 0) -> torch.device:
     if setting == "cpu" or (setting == "auto" and not found):
         return torch.device("cpu")
     number = int(setting.partition(":")[2] or local_rank)
+    if number >= found > 0 and ":" not in setting:
+        raise SettingsError(
+            f"[run] device = {setting}: {number + 1} processes need a GPU each, and PyTorch sees "
+            f"{found}; start {found}, or set run.device = cpu"
+        )
     if number >= found:
         raise SettingsError(
             f"[run] device = {setting}: PyTorch sees {found} GPU(s)"
@@ -124,19 +175,42 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
     """Join the other processes that ``torchrun`` started, if it did.
 
     NCCL between GPUs, gloo between CPUs. A rank that ends with an error ends the others, because
-    ``torchrun`` stops them.
+    ``torchrun`` stops them. The first error is the cause, on whatever rank: it alone gets
+    `to_be_told`, and those that follow from it do not.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    # All processes refuse what one of them would, or the others would wait for it.
+    choose_device(device_setting, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
     device = choose_device(device_setting, int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world == 1:
         yield Ranks(0, 1, device)
         return
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    # Long, because the other ranks wait while rank 0 fits mixtures or labels a large file.
-    dist.init_process_group(backend, timeout=timedelta(days=7))
+    store, rank, world = next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
+    # Names of its own, because a process may start another stage, and old names are still there.
+    store = dist.PrefixStore(f"RISCluster/{next(_starts)}", store)
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        timeout=LONGEST_WAIT,
+        store=store,
+        rank=rank,
+        world_size=world,
+    )
     try:
-        yield Ranks(dist.get_rank(), world, device)
+        yield Ranks(rank, world, device)
+    except (Exception, KeyboardInterrupt) as error:
+        is_first = _is_first(store)
+        if isinstance(error, RISClusterError):
+            error.to_be_told = is_first
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _is_first(store: dist.Store) -> bool:
+    """Whether no other process has come here before."""
+    try:
+        return store.add("errors", 1) == 1
+    except RuntimeError:  # the process that kept the store is gone
+        return True

@@ -12,9 +12,13 @@ class RISClusterError(Exception):
     ----------
     exit_code : int
         What a script ends with.
+    to_be_told : bool or None
+        Of several processes: whether this one's error is the cause, which is printed, and not one
+        that follows from it. None where all have the same, and the first prints it.
     """
 
     exit_code = 2
+    to_be_told: bool | None = None
 
 
 class SettingsError(RISClusterError, ValueError):

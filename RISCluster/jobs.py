@@ -126,6 +126,9 @@ class Parts:
         except OSError as error:
             raise RunError(f"{self.folder}: can't be made: {error.strerror or error}") from None
         left = [job for job in jobs if not self._is_done(job)]
+        stale = sum(self._marker(job).exists() for job in left)
+        if stale:
+            log.warning(f"{self.folder}: {stale:,} parts of other settings or files are made again")
         for job in left:  # of a part that was made otherwise, and is now overwritten
             remove_quietly(self._marker(job))
         if len(left) < len(jobs):

@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", required=True, metavar="FOLDER", help="a finished run, as Outputs/rutford"
     )
-    parser.add_argument("-o", "--output", default="labels.csv", metavar="CSV")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="CSV", help="table to write, as newer_labels.csv"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there")
     parser.add_argument(
         "--stage",
         choices=("dec", "gmm"),
@@ -45,4 +48,5 @@ def run(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
     if output.suffix.lower() != ".csv":
         raise SettingsError(f"command line: --output {output}: allowed: a name that ends with .csv")
-    predict(files[0], Path(arguments.run), output, arguments.stage.upper(), overrides)
+    stage = arguments.stage.upper()
+    predict(files[0], Path(arguments.run), output, stage, overrides, arguments.overwrite)

@@ -316,6 +316,12 @@ def _guess_layout(path: Path, storage: Storage, dataset: str) -> str:
         return "ris"
     if "spectrogram" in file or dataset != "auto":
         return "samples"
+    data = storage.get("data")
+    if data is not None:
+        raise DataError(
+            f"{path}: 'data' has {data.ndim} dimensions, {tuple(data.shape)}; a cube has "
+            "three: time, channel, frequency; set data.dataset if it is another data set"
+        )
     raise DataError(
         f"{path}: neither 'spectrogram' (layout samples) nor '4.0/Spectrogram' (layout ris) nor "
         f"'data' (layout cube) is in this file; it has {list_arrays(file)}; set data.dataset"

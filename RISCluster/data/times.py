@@ -29,5 +29,6 @@ def to_iso(value: Any) -> str:
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
     """Nanoseconds since 1970, (n,) int64, to ISO 8601 in UTC with microseconds and Z."""
-    stamps = np.asarray(times, dtype="datetime64[ns]").astype("datetime64[us]")
+    rounded = (np.asarray(times, dtype=np.int64) + 500) // 1000
+    stamps = rounded.astype("datetime64[us]")
     return [f"{stamp}Z" for stamp in np.datetime_as_string(stamps, unit="us")]

@@ -69,7 +69,12 @@ class FinishedRun:
 
 
 def predict(
-    path: str | Path, run_folder: Path, output: Path, stage: str, overrides: Sequence[str] = ()
+    path: str | Path,
+    run_folder: Path,
+    output: Path,
+    stage: str,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> None:
     """Label every sample of a file with a finished run, at constant memory.
 
@@ -87,6 +92,8 @@ def predict(
         Whose labels.
     overrides : sequence of str
         ``section.key=value`` words that replace settings of the run.
+    overwrite : bool
+        Replace outputs that are there; never the file that is labelled.
 
     Raises
     ------
@@ -103,6 +110,7 @@ def predict(
     data = settings.data
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
         check_axes(file, run.content, folder.path / MODEL)
+        _check_outputs(file, output, overwrite)
         log.info(
             f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
             f"labelled with {folder.path}; computing on {device}"
@@ -110,6 +118,19 @@ def predict(
         _label(file, run, output, device)
         if isinstance(file, CubeFile):
             draw(settings.run.figures, lambda: _draw_map(output, run.n_clusters))
+
+
+def _check_outputs(file: SpectrogramFile, output: Path, overwrite: bool) -> None:
+    """Refuse to write over the input, or over anything unless told to."""
+    suffixes = [".csv", ".latent.npy"] + ([".h5", ".png"] if isinstance(file, CubeFile) else [])
+    for path in (output.with_suffix(suffix) for suffix in suffixes):
+        if path.exists() and path.samefile(file.path):
+            raise DataError(
+                f"{path}: is the file to be labelled, and its labels would be written there; give "
+                "another name with -o"
+            )
+        if path.exists() and not overwrite:
+            raise DataError(f"{path} is there; give another name with -o, or --overwrite")
 
 
 def _finished(run_folder: Path, stage: str) -> StageFolder:
@@ -211,7 +232,10 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
                     stop.signal_number,
                 )
     report_unusable(np.concatenate(unusable), file.n_samples)
-    usable = max(1, int(sizes.sum()))
+    usable = int(sizes.sum())
+    if not usable:
+        log.warning("no sample has a label: see data.amplitude, which takes decibels as linear")
+        return
     log.info(f"{run.n_clusters} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
     say = log.warning if outliers > 10 * OUTLYING * usable else log.info
     say(
@@ -257,7 +281,10 @@ def _assess(
         ["" if np.isnan(value) else f"{value:.6g}" for value in column.tolist()]
         for column in values
     ]
-    return labels, certainty, [*columns, outlying.astype(int).tolist()], outlying
+    flags = [
+        "" if not there else str(int(out)) for there, out in zip(usable, outlying, strict=True)
+    ]
+    return labels, certainty, [*columns, flags], outlying
 
 
 def _draw_map(output: Path, n_clusters: int) -> list[Path]:

@@ -39,9 +39,9 @@ def encode(
         In the order of the set, on every rank; NaN for a sample found to be unusable.
     """
     start, stop = ranks.span(len(samples))
-    blocks = list(_blocks(encoder, samples, start, stop, bool(what) and ranks.is_first, what))
+    blocks = _blocks(encoder, samples, start, stop, bool(what) and ranks.is_first, what)
     empty = np.empty((0, _n_features(encoder)), dtype=np.float32)
-    return ranks.gather(np.concatenate([empty, *blocks]))
+    return np.concatenate(ranks.gather_results(lambda: np.concatenate([empty, *blocks])))
 
 
 def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) -> None:
@@ -59,11 +59,13 @@ def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) ->
     blocks = _blocks(encoder, samples, start, stop, ranks.is_first, "Encoding")
     if not ranks.is_first:
         for _ in range(rounds):
-            ranks.gather_parts(next(blocks, None))
+            ranks.gather_results(lambda: next(blocks, None))
         return
     with new_rows(path, (n, _n_features(encoder))) as out:
         for number in range(rounds):
-            for (first, _), part in zip(spans, ranks.gather_parts(next(blocks, None)), strict=True):
+            for (first, _), part in zip(
+                spans, ranks.gather_results(lambda: next(blocks, None)), strict=True
+            ):
                 if part is not None:
                     out.write(first + number * BLOCK_ROWS, part)
 

@@ -84,11 +84,11 @@ def test_other_things_are_outliers_and_unusable_ones_are_said(trained, tmp_path,
     file = write_samples(tmp_path / "new.h5", spectrogram)
     assert predict(file, run, tmp_path / "l.csv") == 0
     rows = rows_of(tmp_path / "l.csv")
-    outlying = [int(row["outlier"]) for row in rows]
+    outlying = [int(row["outlier"] or 0) for row in rows]
     assert sum(outlying[:20]) == 20
     assert sum(outlying[23:]) <= 3
     for row in rows[20:23]:
-        assert (row["label"], row["probability"], row["outlier"]) == ("-1", "0.000000", "0")
+        assert (row["label"], row["probability"], row["outlier"]) == ("-1", "0.000000", "")
         assert row["reconstruction_error"] == row["likelihood_quantile"] == ""
     assert np.isnan(np.load(tmp_path / "l.latent.npy")[20:23]).all()
     out = capsys.readouterr().out
@@ -144,3 +144,20 @@ def test_blocks_do_not_matter(trained, tmp_path, monkeypatch):
         np.testing.assert_allclose(
             [float(row[name]) for row in whole], [float(row[name]) for row in parts], rtol=1e-3
         )
+
+
+def test_nothing_that_is_there_is_written_over(trained, tmp_path, capsys):
+    run, data = trained
+    (tmp_path / "l.latent.npy").write_bytes(b"mine")
+    assert predict(data, run, tmp_path / "l.csv") == 2
+    assert "l.latent.npy is there; give another name with -o" in capsys.readouterr().err
+    assert (tmp_path / "l.latent.npy").read_bytes() == b"mine"
+    assert predict(data, run, tmp_path / "l.csv", "--overwrite") == 0
+    assert len(np.load(tmp_path / "l.latent.npy")) == 240
+
+
+def test_decibels_get_no_label_and_that_is_said(trained, tmp_path, capsys):
+    run, _ = trained
+    file = write_samples(tmp_path / "n.h5", -1 - blobs(9)[0])
+    assert predict(file, run, tmp_path / "l.csv") == 0
+    assert "no sample has a label: see data.amplitude" in capsys.readouterr().out

@@ -93,6 +93,12 @@ def test_the_map_shows_the_classes_where_they_are(cube, make_settings, monkeypat
     with h5py.File(tmp_path / "p.h5") as file:
         np.testing.assert_array_equal(file["label"][:], labels)
     assert (tmp_path / "p.png").exists()
+    copy = tmp_path / "same.h5"
+    if cube.suffix == ".h5":
+        copy.write_bytes(cube.read_bytes())
+        words = ["predict", str(copy), "--run", str(folder), "--overwrite"]
+        assert main([*words, "-o", str(tmp_path / "same.csv")]) == 2
+        assert copy.read_bytes() == cube.read_bytes(), "the file that is labelled stays"
 
 
 def test_another_window_is_another_data_set(cube, make_settings):

@@ -28,6 +28,8 @@ UNITS = {"s": 1.0, "second": 1.0, "ms": 1e-3, "millisecond": 1e-3, "us": 1e-6, "
          "ns": 1e-9, "nanosecond": 1e-9, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0,
          "d": 86400.0, "day": 86400.0}  # fmt: skip
 
+EPOCH = (1e8, 1e10)  # s since 1970: from 1973 on
+
 
 @dataclass(frozen=True)
 class Coordinates:
@@ -147,6 +149,12 @@ def _times(
     else:
         factor, origin = _unit(to_text(array.attrs.get("units", "")))
         numbers = _numbers(path, name, array) * factor
+        if (
+            origin is None
+            and "units" not in array.attrs
+            and EPOCH[0] <= numbers.min() <= numbers.max() < EPOCH[1]
+        ):
+            origin = 0  # nothing else than a date has such numbers
         if origin is not None:
             whole = np.floor(numbers)  # apart, for nanoseconds do not fit a float64
             times = origin + whole.astype(np.int64) * 10**9

@@ -18,6 +18,7 @@ from ...errors import DataError
 from ..waveforms.sources import obspy_for_reading
 
 SECOND = 10**9  # ns
+EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
 SLAB_VALUES = 2**20  # read at a time where the type of numbers changes
 
 
@@ -112,11 +113,31 @@ class Series:
         Returns
         -------
         ndarray, (n, C), float32
-            NaN where samples are missing or can't be read.
+            NaN where samples are missing or can't be read. Of numbers with more digits a level of
+            each channel is taken off, lest an offset cost the digits of what moves: spectra, whose
+            windows have their mean removed, are the same.
         list of str
             A line for each file that can't be read.
         """
         raise NotImplementedError
+
+
+class Level:
+    """A level of each channel: its first value in a read, which is taken off in full precision."""
+
+    def __init__(self, n_channels: int):
+        self._level = np.full(n_channels, np.nan)
+
+    def remove(self, values: np.ndarray, channels: slice) -> np.ndarray:
+        """Values (n, C) less their channels' levels, but for float32 and where levels are small."""
+        if values.dtype.kind == "f" and values.dtype.itemsize <= 4 or not len(values):
+            return values
+        level = self._level[channels]
+        unknown = np.isnan(level)
+        if unknown.any():
+            level[unknown] = values[0, unknown]  # NaN there: the next read of this block decides
+        large = np.abs(level) > EXACT  # not where a level is NaN
+        return values - np.where(large, level, 0.0) if large.any() else values
 
 
 @dataclass(frozen=True)
@@ -138,7 +159,7 @@ class FibreSeries(Series):
         shape = (stop - start, last_channel - first_channel)
         stored = np.full(shape if self.time_axis == 0 else shape[::-1], np.nan, dtype=np.float32)
         values = stored if self.time_axis == 0 else stored.T
-        lost = []
+        lost, level = [], Level(last_channel - first_channel)
         for piece in self.touching(start, stop):
             low, high = max(start, piece.first), min(stop, piece.stop)
             times = (low - piece.first + piece.skip, high - piece.first + piece.skip)
@@ -146,7 +167,7 @@ class FibreSeries(Series):
             try:
                 with h5py.File(piece.path, "r") as file:
                     channels = (first_channel, last_channel)
-                    _read_into(out, file[piece.name], self.time_axis, times, channels)
+                    _read_into(out, file[piece.name], self.time_axis, times, channels, level)
             except (OSError, RuntimeError, KeyError, ValueError) as error:
                 out[:] = np.nan
                 reason = " ".join(str(error).split())
@@ -160,6 +181,7 @@ def _read_into(
     time_axis: int,
     times: tuple[int, int],
     channels: tuple[int, int],
+    level: Level,
 ) -> None:
     """Rows of `out` (n, C) from a data set of either order."""
     if dataset.dtype == np.float32 and out.size:  # straight to its place, no copy
@@ -176,9 +198,10 @@ def _read_into(
         end = min(times[1], (at // step + 1) * step)
         rows = slice(at - times[0], end - times[0])
         if time_axis == 0:
-            out[rows] = dataset[at:end, slice(*channels)]
+            values = dataset[at:end, slice(*channels)]
         else:
-            out[rows] = dataset[slice(*channels), at:end].T
+            values = dataset[slice(*channels), at:end].T
+        out[rows] = level.remove(values, slice(None))
         at = end
 
 
@@ -193,15 +216,17 @@ class ArraySeries(Series):
         stored = np.full((last_channel - first_channel, stop - start), np.nan, dtype=np.float32)
         lost: dict[Path, str] = {}
         streams: dict[Path, Sequence[Any]] = {}
+        level = Level(last_channel - first_channel)
         for piece in self.touching(start, stop):
             if not first_channel <= piece.channel < last_channel:
                 continue
             if piece.path not in streams:
                 streams[piece.path] = self._read_file(piece.path, start, stop, lost)
-            row = stored[piece.channel - first_channel]
+            number = piece.channel - first_channel
+            row = stored[number]
             for trace in streams[piece.path]:
                 if trace.id == piece.name:
-                    self._place(trace, piece, row, start)
+                    self._place(trace, piece, row, start, level, number)
         return stored.T, list(lost.values())
 
     def _read_file(self, path: Path, start: int, stop: int, lost: dict[Path, str]) -> Sequence[Any]:
@@ -220,7 +245,9 @@ class ArraySeries(Series):
             lost[path] = f"{path}: samples can't be read, they count as missing: {reason}"
             return []
 
-    def _place(self, trace: Any, piece: Piece, row: np.ndarray, start: int) -> None:
+    def _place(
+        self, trace: Any, piece: Piece, row: np.ndarray, start: int, level: Level, number: int
+    ) -> None:
         """Samples of a trace that are of this piece, where there are none yet."""
         offset = trace.stats.starttime.ns - self.start
         first = round(offset * self.sampling_rate / SECOND)
@@ -229,6 +256,7 @@ class ArraySeries(Series):
         if low >= high:
             return
         values = np.ma.filled(np.ma.asarray(trace.data[low - first : high - first], float), np.nan)
+        values = level.remove(values[:, None], slice(number, number + 1))[:, 0]
         out = row[low - start : high - start]
         np.copyto(out, values, where=np.isnan(out), casting="same_kind")
 

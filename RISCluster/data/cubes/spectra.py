@@ -153,6 +153,11 @@ def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
     resolution = sampling_rate / window
     first, last = 0, window // 2 + 1
     if settings.band is not None:
+        if settings.band.high > sampling_rate / 2 * (1 + 1e-9):
+            raise SettingsError(
+                f"[records] band = {settings.band} goes beyond {sampling_rate / 2:g} Hz, half the "
+                "sampling rate; allowed: up to that"
+            )
         slack = 1e-6  # of a row, for bands that end on one
         first = int(np.ceil(settings.band.low / resolution - slack))
         last = min(last, int(np.floor(settings.band.high / resolution + slack)) + 1)

@@ -1,11 +1,14 @@
 """Pieces of a trace, in any order, with gaps and overlaps, to unbroken waves."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .sources import SECOND, duration
+
+DISAGREE, NOT_FINITE = "of overlaps that disagree", "that are not finite"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Wave:
         return self.start + duration(sample, self.sampling_rate)
 
 
-def join(pieces: Sequence[Wave]) -> list[Wave]:
+def join(pieces: Sequence[Wave], taken_out: Counter | None = None) -> list[Wave]:
     """Join pieces of one sampling rate where they touch.
 
     A piece continues another where it starts within half a sample of the time after its last one.
@@ -50,6 +53,8 @@ def join(pieces: Sequence[Wave]) -> list[Wave]:
     ----------
     pieces : sequence of Wave
         In any order.
+    taken_out : Counter, optional
+        Counts samples that were made gaps, by why: `DISAGREE` and `NOT_FINITE`.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def join(pieces: Sequence[Wave]) -> list[Wave]:
     """
     waves: list[Wave] = []
     for chain in _chains(sorted(pieces, key=lambda piece: (piece.start, piece.end))):
-        waves += _lay_out(chain)
+        waves += _lay_out(chain, Counter() if taken_out is None else taken_out)
     return waves
 
 
@@ -77,7 +82,7 @@ def _chains(pieces: Sequence[Wave]) -> list[list[tuple[int, Wave]]]:
     return chains
 
 
-def _lay_out(chain: Sequence[tuple[int, Wave]]) -> list[Wave]:
+def _lay_out(chain: Sequence[tuple[int, Wave]], taken_out: Counter) -> list[Wave]:
     """Samples of pieces that touch, cut where they disagree or are not finite."""
     first = chain[0][1]
     if len(chain) == 1:
@@ -94,6 +99,9 @@ def _lay_out(chain: Sequence[tuple[int, Wave]]) -> list[Wave]:
             data[here][~common] = piece.data[~common]
             filled[here] = True
         good = ~bad & np.isfinite(data)
+        taken_out[DISAGREE] += int(bad.sum())
+    if good is not None:
+        taken_out[NOT_FINITE] += int((~np.isfinite(data)).sum())
     if good is None or good.all():
         return [Wave(first.start, first.sampling_rate, data)]
     borders = np.flatnonzero(np.diff(np.concatenate(([False], good, [False])).astype(np.int8)))

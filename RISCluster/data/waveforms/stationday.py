@@ -174,7 +174,15 @@ def _waves(task: Task, account: Account) -> Iterator[tuple[Wave, Neighbours]]:
     """Processed waves that have data of the day, one at a time."""
     day, settings = task.station_day.day, task.settings
     with account.timed("read"):
-        waves = join(_pieces(task, account))
+        taken_out: Counter = Counter()
+        waves = join(_pieces(task, account), taken_out)
+    here = task.station_day
+    for why, n in taken_out.items():
+        if n:
+            account.said.append(
+                f"{here.trace_id} {here.date}: {n / here.sampling_rate:g} s of samples {why} are "
+                "taken for a gap"
+            )
     remover = _remover(task)
     for number in range(len(waves)):
         wave, neighbours = waves[number], Neighbours(number > 0, number < len(waves) - 1)

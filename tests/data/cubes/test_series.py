@@ -1,8 +1,10 @@
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 
+from RISCluster.config import load_settings
 from RISCluster.data.cubes import joining
 from RISCluster.data.cubes.joining import open_series
 from RISCluster.errors import DataError, SettingsError
@@ -222,3 +224,19 @@ def test_both_kinds_are_refused(tmp_path):
     text.write_text("nothing")
     with pytest.raises(DataError, match="none of 1 files is usable; .*b.dat"):
         open_series([text], AUTO)
+
+
+@pytest.mark.parametrize("offset", [0, 10**8, 2 * 10**9])
+def test_an_offset_costs_no_digits(tmp_path, offset):
+    """Unwrapped phase of an interrogator: large integers of which little moves."""
+    rng = np.random.default_rng(0)
+    moving = rng.integers(-300, 300, (400, 3)).astype(np.int32)
+    with h5py.File(tmp_path / "r.h5", "w") as file:
+        file["data"] = moving + np.array([offset, -offset, offset // 2], dtype=np.int64)
+        file["data"].attrs["fs"] = 100.0
+        file["data"].attrs["dims"] = "time,channel"
+    settings = load_settings(None, []).records
+    values, lost = open_series([tmp_path / "r.h5"], settings).read(50, 350, 0, 3)
+    assert not lost
+    expected = moving[50:350] - moving[50:350].mean(0)
+    np.testing.assert_allclose(values - values.mean(0, dtype=float), expected, atol=1e-3)

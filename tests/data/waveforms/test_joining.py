@@ -1,7 +1,9 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from RISCluster.data.waveforms.joining import Wave, join
+from RISCluster.data.waveforms.joining import DISAGREE, NOT_FINITE, Wave, join
 from RISCluster.data.waveforms.sources import SECOND, obspy_for_reading
 
 RATE = 10.0
@@ -73,3 +75,12 @@ def test_two_traces_merge_as_in_obspy(seed):
         for trace in stream.merge(method=0).split()
     ]
     assert spans(join(pieces)) == expected
+
+
+def test_what_is_taken_for_a_gap_is_counted():
+    taken_out = Counter()
+    join([piece(0, [0, 1, 2, 3]), piece(2, [2, 9, 4])], taken_out)
+    assert taken_out == Counter({DISAGREE: 2})
+    taken_out = Counter()
+    join([piece(0, [0.0, np.nan, 2.0])], taken_out)
+    assert taken_out == Counter({NOT_FINITE: 1})
