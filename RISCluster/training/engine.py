@@ -199,8 +199,7 @@ class Trainer:
         looks = device == "cpu" and self.ranks.world == 1
         if looks or self.step % READ_EVERY == 0:
             shown = {"loss": float(losses["loss"]) / max(1, len(positions))}
-            if self.ranks.any(not math.isfinite(shown["loss"])):
-                raise self._diverged(f"the loss is {shown['loss']}", positions)
+            self.ranks.gather_results(lambda: self._require_finite_loss(shown["loss"], positions))
         self.optimizer.step()
         for name, value in losses.items():
             self.sums.add(name, value)
@@ -216,6 +215,10 @@ class Trainer:
             f"{self.context.folder}: {what} in {place}; the state of the last good epoch is kept; "
             f"lower {self.kind.lower()}.lr, or look at the amplitudes of the samples"
         )
+
+    def _require_finite_loss(self, loss: float, positions: torch.Tensor) -> None:
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss}", positions)
 
     def _require_finite_weights(self) -> None:
         finite = torch.stack([p.detach().isfinite().all() for p in self.model.parameters()])
