@@ -47,5 +47,11 @@ def find_files(words: Sequence[str]) -> list[Path]:
     return sorted(found)
 
 
+def stamp(path: Path) -> list[str | int]:
+    """Name, size in bytes, and time of last change in ns: by which a file is known again."""
+    status = path.stat()
+    return [path.name, status.st_size, status.st_mtime_ns]
+
+
 def _may_be_data(path: Path) -> bool:
     return not path.name.startswith(".") and path.suffix.lower() not in NO_DATA

@@ -17,6 +17,7 @@ from ...errors import DataError
 from ...files import new_file
 from ...jobs import Job, Parts, identity
 from ...progress import Progress, log
+from ..finding import stamp
 from ..times import nanoseconds_to_iso
 from .joining import open_series
 from .output import AXES, CubeLayout, Place, made_from, size_on_disk, write_cube
@@ -116,8 +117,7 @@ def make_cube(
 
 def origin_of(paths: Sequence[Path], settings: Settings) -> str:
     """Identity of what goes into a cube: settings, and name, size and time of every file."""
-    states = [(path.name, path.stat()) for path in paths]
-    files = [[name, state.st_size, state.st_mtime_ns] for name, state in states]
+    files = [stamp(path) for path in paths]
     return identity({"settings": settings.affecting("records", "result"), "files": files})
 
 

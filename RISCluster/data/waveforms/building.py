@@ -15,7 +15,7 @@ from ...config import BuildSettings, Settings
 from ...errors import DataError, SettingsError
 from ...jobs import Job, Parts, identity
 from ...progress import log
-from ..finding import find_files
+from ..finding import find_files, stamp
 from .cutting import check_settings
 from .output import Content, Part, catalogue_of, put_together
 from .planning import StationDay, output_rate, station_days, weakened, with_response
@@ -106,7 +106,7 @@ def build(
     check_settings(settings.build)
     paths = _inputs(words, target)
     depends = _depends(settings)
-    made_from = identity([depends, layout, [_stamp(path) for path in paths]])
+    made_from = identity([depends, layout, [stamp(path) for path in paths]])
     if not overwrite and _is_there(target, made_from):
         log.info(f"{target}: done already, from the same files with the same settings")
         return None
@@ -189,11 +189,6 @@ def _inputs(words: Sequence[str], target: Path) -> list[Path]:
     return paths
 
 
-def _stamp(path: Path) -> list[Any]:
-    status = path.stat()
-    return [path.name, status.st_size, status.st_mtime_ns]
-
-
 def _depends(settings: Settings) -> dict[str, Any]:
     """Settings that results depend on; of the inventory its content, not its place."""
     found = settings.affecting("build", "result")
@@ -202,7 +197,7 @@ def _depends(settings: Settings) -> dict[str, Any]:
 
 
 def _job(day: StationDay, settings: dict[str, Any], task: Task) -> Job:
-    depends = [settings, day.trace_id, day.day, [_stamp(path) for path in day.paths]]
+    depends = [settings, day.trace_id, day.day, [stamp(path) for path in day.paths]]
     safe = "".join(char if char.isalnum() or char in "._-" else "_" for char in day.trace_id)
     if safe != day.trace_id:
         safe += f".{identity(day.trace_id)[:8]}"

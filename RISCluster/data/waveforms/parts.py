@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ...errors import RunError
+from ..times import nanoseconds_to_iso
 from .spectra import Grid
 
 TIMES = ("start", "onset", "end", "peak")  # columns in ns since 1970-01-01 UTC
@@ -101,6 +102,4 @@ def iso(times: np.ndarray | Sequence[int]) -> np.ndarray:
     -------
     ndarray, (k,), of bytes
     """
-    microseconds = np.floor_divide(np.asarray(times, dtype=np.int64) + 500, 1000)
-    text = np.datetime_as_string(microseconds.astype("datetime64[us]"), unit="us")
-    return np.char.add(text.astype("S26"), b"Z")
+    return np.array(nanoseconds_to_iso(times), dtype="S27")
