@@ -2,7 +2,7 @@
 
     python benchmarks/rates.py                                   4,000 samples; some minutes
     python benchmarks/rates.py --device cuda                     on a GPU
-    python benchmarks/rates.py --sizes 2000,20000,200000 --json growth.json --plot growth.png
+    python benchmarks/rates.py --rates-only --turns 1 --sizes 2000,20000,200000 --plot growth.png
 
 Columns: rate here; that of a bare loop of PyTorch on samples that are prepared and in place
 already (where there is such a thing); the limit that arithmetic or memory sets, measured by a
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -39,7 +40,10 @@ from RISCluster.models.clustering import target_distribution
 from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.results import figures
 from RISCluster.results.metrics import silhouettes
-from RISCluster.results.stage_figures import embed
+from RISCluster.results.stage_figures import embed, nearest
+from RISCluster.stages.aec import run_aec
+from RISCluster.stages.dec import run_dec
+from RISCluster.stages.gmm import run_gmm
 from RISCluster.stopping import StopRequest
 from RISCluster.training.aec import AecTrainer
 from RISCluster.training.dec import DecTrainer
@@ -51,6 +55,7 @@ from RISCluster.training.gmm import fit_kmeans, fit_mixture
 FLOP_TRAIN, FLOP_ENCODE = 34.0e6, 5.8e6
 BYTES = 4 * 87 * 100
 CLUSTERS = 8
+LONG = 20.0  # seconds; what takes longer is not warmed up
 
 Measured = tuple[float, float | None, float | None]  # seconds here, seconds bare, samples/s at most
 
@@ -58,16 +63,17 @@ Measured = tuple[float, float | None, float | None]  # seconds here, seconds bar
 class Bench:
     """What the rows measure, on one device."""
 
-    def __init__(self, path: Path, n: int, device: str, turns: int, folder: Path):
+    def __init__(self, path: Path, n: int, task: "Task", folder: Path):
         keep_freed_memory()
-        self.path, self.n, self.turns, self.folder = path, n, turns, folder
+        self.path, self.n, self.turns, self.folder = path, n, task.turns, folder
+        self.rates_only, device = task.rates_only, task.device
         self.ranks = Ranks(0, 1, torch.device(device))
         self.rng = np.random.default_rng(0)
 
     # ---- helpers ----
 
     def seconds(self, work: Callable[[], object]) -> float:
-        """Median time of some turns, after one that warms up."""
+        """Median time of some turns, after one that warms up where it is short."""
         times = []
         for _ in range(self.turns + 1):
             self._wait()
@@ -75,7 +81,17 @@ class Bench:
             work()
             self._wait()
             times.append(time.perf_counter() - begin)
+            if len(times) == self.turns and times[0] > LONG:
+                return statistics.median(times)
         return statistics.median(times[1:])
+
+    def compared(self, work: Callable[[], object]) -> float | None:
+        """`seconds` of what is measured beside our own code, where that is wanted."""
+        return None if self.rates_only else self.seconds(work)
+
+    def limit(self, rate: Callable[[], float], cost: float) -> float | None:
+        """Samples a second that a measured rate allows, where that is wanted."""
+        return None if self.rates_only else rate() / cost
 
     def _wait(self) -> None:
         if self.ranks.device.type == "cuda":
@@ -135,7 +151,8 @@ class Bench:
                 while left > 0:
                     left -= file.readinto(buffer) or left
 
-        return self.seconds(work), None, self.n / self.seconds(read)
+        read_s = self.compared(read)
+        return self.seconds(work), None, read_s and self.n / read_s
 
     def transform(self) -> Measured:
         """Square root, unit norm, standardising; of samples in memory, some at a time."""
@@ -143,7 +160,7 @@ class Bench:
         mean = x.mean(0)
         prepare = Preparation("sqrt", "vec_norm", mean, 0.01)
         work = self.seconds(lambda: [prepare(part) for part in x.split(128)])
-        return work, None, self.copy_rate() / (2 * BYTES)
+        return work, None, self.limit(self.copy_rate, 2 * BYTES)
 
     def train(self, batch: int) -> Measured:
         """An epoch of the autoencoder, its state saved at the end."""
@@ -163,7 +180,7 @@ class Bench:
                 torch.nn.functional.mse_loss(bare(x)[0], x).backward()
                 optimizer.step()
 
-        return work, self.seconds(plain), self.matrix_rate() / FLOP_TRAIN
+        return work, self.compared(plain), self.limit(self.matrix_rate, FLOP_TRAIN)
 
     def encode(self) -> Measured:
         """Latents of every sample."""
@@ -175,7 +192,7 @@ class Bench:
                 for x in samples.x.split(256):
                     model.encoder(x)
 
-        return work, self.seconds(plain), self.matrix_rate() / FLOP_ENCODE
+        return work, self.compared(plain), self.limit(self.matrix_rate, FLOP_ENCODE)
 
     def refresh(self) -> Measured:
         """Soft assignment and target distribution of latents that are there."""
@@ -189,7 +206,7 @@ class Bench:
         samples, model = self.samples(), self.dec()
         settings = load_settings(None, ["dec.n_epochs=1", "dec.tol=0"]).dec
         work = self.seconds(lambda: DecTrainer(model, samples, settings, self.context()).run())
-        return work, None, 1 / ((FLOP_TRAIN + 2 * FLOP_ENCODE) / self.matrix_rate())
+        return work, None, self.limit(self.matrix_rate, FLOP_TRAIN + 2 * FLOP_ENCODE)
 
     def mixtures(self) -> Measured:
         """K-means of ten restarts and a mixture, for one K."""
@@ -218,6 +235,41 @@ class Bench:
 
         return self.seconds(work), None, None
 
+    def gallery(self) -> Measured:
+        """Members nearest to each centroid found, read, drawn and written."""
+        latents = self.latents().astype(np.float32)
+        np.save(self.folder / "latent.npy", latents)
+        labels = self.rng.integers(0, CLUSTERS, self.n)
+        centroids = np.stack([latents[labels == label].mean(0) for label in range(CLUSTERS)])
+
+        def work() -> None:
+            found = nearest(RowsArray(self.folder / "latent.npy"), labels, centroids)
+            with open_spectrograms(self.path) as file:
+                axes = figures.SpectrogramAxes.of(file)
+                members = [
+                    np.concatenate([file.read(int(i), int(i) + 1) for i in index[:8]])
+                    for index in found
+                ]
+                sizes = np.bincount(labels).tolist()
+                page = figures.gallery(axes, members, list(range(CLUSTERS)), sizes, 8, "")
+                page.savefig(self.folder / "g.png", dpi=120)
+
+        return self.seconds(work), None, None
+
+    def whole(self) -> Measured:
+        """All three stages with their figures and files: 5 epochs, K from 2 to 10, 2 epochs."""
+
+        def work() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                words = [f"run.folder={folder}", f"data.file={self.path}", "aec.n_epochs=5"]
+                words += ["gmm.n_clusters=2-10", "gmm.n_init=10", "dec.n_epochs=2", "dec.tol=0"]
+                words += [f"run.device={self.ranks.device.type}"]
+                settings = load_settings(None, words)
+                for stage in (run_aec, run_gmm, run_dec):
+                    stage(settings)
+
+        return self.seconds(work), None, None
+
 
 ROWS: dict[str, tuple[str, tuple]] = {
     "open and load": ("load", ()),
@@ -232,17 +284,28 @@ ROWS: dict[str, tuple[str, tuple]] = {
     "k-means and mixture, one K": ("mixtures", ()),
     "silhouette": ("silhouette", ()),
     "t-SNE and its figure": ("embedding", ()),
+    "gallery": ("gallery", ()),
+    "whole run": ("whole", ()),
 }
 
 
-def measure(row: str, path: Path, n: int, device: str, turns: int) -> dict:
+@dataclass(frozen=True)
+class Task:
+    """How rows are measured."""
+
+    device: str
+    turns: int
+    rates_only: bool
+
+
+def measure(row: str, path: Path, n: int, task: Task) -> dict:
     """A row, in a process of its own."""
     method, arguments = ROWS[row]
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(path, n, device, turns, Path(folder))
+        bench = Bench(path, n, task, Path(folder))
         seconds, bare, most = getattr(bench, method)(*arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    on_device = torch.cuda.max_memory_allocated() if device != "cpu" else 0
+    on_device = torch.cuda.max_memory_allocated() if task.device != "cpu" else 0
     return {
         "what": row, "samples": n, "per_s": n / seconds, "bare_per_s": bare and n / bare,
         "limit_per_s": most, "peak_bytes": peak, "peak_device_bytes": on_device,
@@ -276,7 +339,7 @@ def plot(rows: list[dict], path: Path) -> None:
         if len(mine) > 1:
             n = [row["samples"] for row in mine]
             seconds = [row["samples"] / row["per_s"] for row in mine]
-            axes.loglog(n, seconds, "os^Dv<>pPX*h"[number] + "-", label=what)
+            axes.loglog(n, seconds, "os^Dv<>pPX*hd8"[number] + "-", label=what)
     axes.set(xlabel="Samples of 87 x 100", ylabel="Seconds")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
@@ -289,6 +352,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rows", default="", help="only rows whose name has this in it")
+    parser.add_argument("--rates-only", action="store_true", help="no bare loops, no limits")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
@@ -303,10 +367,10 @@ def main() -> None:
             path = write_demo(Path(folder) / "set.h5", n_samples=n)
             for row in ROWS:
                 if arguments.rows in row:
-                    task = (row, path, n, arguments.device, arguments.turns)
+                    task = Task(arguments.device, arguments.turns, arguments.rates_only)
                     context = multiprocessing.get_context("spawn")
                     with context.Pool(1) as pool:
-                        rows.append(pool.apply(measure, task))
+                        rows.append(pool.apply(measure, (row, path, n, task)))
                     show(rows[-1])
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
