@@ -1,7 +1,7 @@
 """Deep embedded clustering of seismic spectrograms, after Jenkins et al. (2021)."""
 
-from .machine import wait_without_spinning
+from .machine import prepare_for_torch
 
 __version__ = "1.0.0"
 
-wait_without_spinning()
+prepare_for_torch()

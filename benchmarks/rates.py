@@ -76,22 +76,30 @@ class Bench:
         """Median time of some turns, after one that warms up where it is short."""
         times = []
         for _ in range(self.turns + 1):
-            self._wait()
-            begin = time.perf_counter()
-            work()
-            self._wait()
-            times.append(time.perf_counter() - begin)
+            times.append(self._once(work))
             if len(times) == self.turns and times[0] > LONG:
                 return statistics.median(times)
         return statistics.median(times[1:])
 
-    def compared(self, work: Callable[[], object]) -> float | None:
-        """`seconds` of what is measured beside our own code, where that is wanted."""
-        return None if self.rates_only else self.seconds(work)
+    def compared(
+        self, ours: Callable[[], object], other: Callable[[], object]
+    ) -> tuple[float, float | None]:
+        """`seconds` of both, in turns where the other is wanted."""
+        if self.rates_only:
+            return self.seconds(ours), None
+        times = [(self._once(ours), self._once(other)) for _ in range(self.turns + 1)]
+        return tuple(statistics.median(column) for column in zip(*times[1:], strict=True))
 
     def limit(self, rate: Callable[[], float], cost: float) -> float | None:
         """Samples a second that a measured rate allows, where that is wanted."""
         return None if self.rates_only else rate() / cost
+
+    def _once(self, work: Callable[[], object]) -> float:
+        self._wait()
+        begin = time.perf_counter()
+        work()
+        self._wait()
+        return time.perf_counter() - begin
 
     def _wait(self) -> None:
         if self.ranks.device.type == "cuda":
@@ -151,8 +159,8 @@ class Bench:
                 while left > 0:
                     left -= file.readinto(buffer) or left
 
-        read_s = self.compared(read)
-        return self.seconds(work), None, read_s and self.n / read_s
+        seconds, limit = self.compared(work, read)
+        return seconds, None, limit and self.n / limit
 
     def transform(self) -> Measured:
         """Square root, unit norm, standardising; of samples in memory, some at a time."""
@@ -168,9 +176,10 @@ class Bench:
         words = ["aec.n_epochs=1", f"aec.batch_size={batch}", f"aec.patience={10**6}"]
         settings = load_settings(None, words).aec
         few = samples.take(np.arange(64))
-        work = self.seconds(
-            lambda: AecTrainer(model, samples, few, settings, self.context(), 1.0).run()
-        )
+
+        def work() -> None:
+            AecTrainer(model, samples, few, settings, self.context(), 1.0).run()
+
         bare = self.network()
         optimizer = torch.optim.Adam(bare.parameters(), lr=1e-3, fused=True)
 
@@ -180,19 +189,21 @@ class Bench:
                 torch.nn.functional.mse_loss(bare(x)[0], x).backward()
                 optimizer.step()
 
-        return work, self.compared(plain), self.limit(self.matrix_rate, FLOP_TRAIN)
+        return *self.compared(work, plain), self.limit(self.matrix_rate, FLOP_TRAIN)
 
     def encode(self) -> Measured:
         """Latents of every sample."""
         samples, model = self.samples(), self.network()
-        work = self.seconds(lambda: encode(model.encoder, samples, self.ranks, what=""))
+
+        def work() -> None:
+            encode(model.encoder, samples, self.ranks, what="")
 
         def plain() -> None:
             with torch.inference_mode():
                 for x in samples.x.split(256):
                     model.encoder(x)
 
-        return work, self.compared(plain), self.limit(self.matrix_rate, FLOP_ENCODE)
+        return *self.compared(work, plain), self.limit(self.matrix_rate, FLOP_ENCODE)
 
     def refresh(self) -> Measured:
         """Soft assignment and target distribution of latents that are there."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .spectrograms import SpectrogramFile
-from .transforms import Preparation, check_sign
+from .transforms import Preparation, check_sign, largest_absolute
 
 
 class Reader:
@@ -46,7 +46,7 @@ class Reader:
         raw = read_ahead(self.file.read_blocks(index))
         for wanted, rows in raw:
             x = torch.from_numpy(rows).to(self.device)
-            peak = x.flatten(1).abs().amax(1)  # NaN and infinity come through
+            peak = largest_absolute(x)
             usable = torch.isfinite(peak) & (peak > 0)
             if self.skip_negative and self.preparation.amplitude != "linear":
                 usable &= x.flatten(1).amin(1) >= 0

@@ -88,14 +88,20 @@ def _column(x: torch.Tensor) -> torch.Tensor:
     return x.view(-1, 1, 1)
 
 
+def largest_absolute(x: torch.Tensor) -> torch.Tensor:
+    """Largest absolute value of each sample, (N, ...) to (N,); NaN and infinity come through."""
+    flat = x.flatten(1)
+    return torch.maximum(flat.amax(1), -flat.amin(1))  # no copy is made, as abs would
+
+
 def _peak(x: torch.Tensor) -> torch.Tensor:
     """Largest absolute value of each sample, (N, 1, 1); 1 where a sample is all zero."""
-    peak = x.flatten(1).abs().amax(1)
+    peak = largest_absolute(x)
     return _column(torch.where(peak > 0, peak, torch.ones_like(peak)))
 
 
 def _log(x: torch.Tensor) -> torch.Tensor:
-    return (x / _peak(x)).clamp_min(10.0**-LOG_DECADES).log10() + LOG_DECADES
+    return (x / _peak(x)).clamp_min_(10.0**-LOG_DECADES).log10_().add_(LOG_DECADES)
 
 
 def _centre(x: torch.Tensor) -> torch.Tensor:
@@ -106,7 +112,7 @@ def _centre(x: torch.Tensor) -> torch.Tensor:
 def _unit_norm(x: torch.Tensor) -> torch.Tensor:
     scaled = x / _peak(x)  # first, so that no square over- or underflows
     norm = scaled.flatten(1).norm(dim=1)
-    return scaled / _column(torch.where(norm > 0, norm, torch.ones_like(norm)))
+    return scaled.div_(_column(torch.where(norm > 0, norm, torch.ones_like(norm))))
 
 
 _AMPLITUDES = {"linear": lambda x: x, "sqrt": torch.sqrt, "log": _log}
