@@ -222,7 +222,18 @@ class GmmSettings:
         one_of("bic", "aic", "silhouette", "gap"),
         "Criterion that selects one of them.",
     )
-    n_init: int = _key("100", integer(1), "Restarts of k-means, which starts each mixture.")
+    start: str = _key(
+        "neighbours",
+        one_of("neighbours", "kmeans"),
+        "Clusters that mixtures start from: of a t-SNE map of the latents, or of k-means.",
+    )
+    prior: float = _key(
+        "2",
+        real(0),
+        "Samples a feature by which the covariance of each cluster is drawn to the mean one of "
+        "all; steadies clusters of few samples.",
+    )
+    n_init: int = _key("100", integer(1), "Restarts of k-means.")
     fit_samples: int = _key(
         "100000",
         integer(0),
@@ -257,10 +268,22 @@ class DecSettings:
         "2", integer(1, 10000), "Refreshes of the target distribution an epoch."
     )
     latent_scale: str = _key(
-        "global",
-        one_of("global", "none"),
-        "Scale of the latents inside the soft assignment: their spread at the start, or 1 (the "
-        "paper's).",
+        "within",
+        one_of("within", "global", "none"),
+        "What distances in the soft assignment are measured by: the spread of latents within the "
+        "mixture's clusters in each direction, their spread in all, or 1 (the paper's).",
+    )
+    labels: str = _key(
+        "mixture",
+        one_of("mixture", "student"),
+        "What labels samples in the end: a mixture of the refined latents, or the soft assignment "
+        "(Student's t) that refined them.",
+    )
+    keep: str = _key(
+        "better",
+        one_of("better", "refined"),
+        "Keep the mixture of the GMM stage where refinement parts neighbours, or what is refined "
+        "in any case.",
     )
 
 

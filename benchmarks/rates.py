@@ -224,7 +224,7 @@ class Bench:
         latents = self.latents()
 
         def work() -> None:
-            fit_mixture(latents, fit_kmeans(latents, CLUSTERS, 10, 0))
+            fit_mixture(latents, fit_kmeans(latents, CLUSTERS, 10, 0).labels_, CLUSTERS)
 
         return self.seconds(work), None, None
 
@@ -240,8 +240,8 @@ class Bench:
         labels = self.rng.integers(0, CLUSTERS, self.n)
 
         def work() -> None:
-            points, chosen = embed(RowsArray(self.folder / "latent.npy"), labels, 0)
-            figure = figures.embedding(points, labels[chosen], [1] * CLUSTERS, "")
+            mapped = embed(RowsArray(self.folder / "latent.npy"), labels, 0)
+            figure = figures.embedding(mapped.points, labels[mapped.index], [1] * CLUSTERS, "")
             figure.savefig(self.folder / "e.png")
 
         return self.seconds(work), None, None

@@ -7,9 +7,7 @@ import numpy as np
 import torch
 
 
-def soft_assignment(
-    z: torch.Tensor, centroids: torch.Tensor, scale: torch.Tensor | float = 1.0
-) -> torch.Tensor:
+def soft_assignment(z: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Student's t with one degree of freedom about each centroid (Xie et al. 2016, eq. 1).
 
     Parameters
@@ -17,16 +15,14 @@ def soft_assignment(
     z : Tensor, (N, D)
         Latents.
     centroids : Tensor, (K, D)
-    scale : Tensor or float
-        Unit of distance; 1 is the paper's.
 
     Returns
     -------
     Tensor, (N, K)
         Rows sum to one.
     """
-    difference = (z.unsqueeze(1) - centroids.unsqueeze(0)) / scale
-    closeness = 1.0 / (1.0 + difference.square().sum(2))
+    distance = (z.unsqueeze(1) - centroids.unsqueeze(0)).square().sum(2)
+    closeness = 1.0 / (1.0 + distance)
     return closeness / closeness.sum(1, keepdim=True)
 
 

@@ -151,19 +151,30 @@ class ClusteringLayer(nn.Module):
     Parameters
     ----------
     centroids : Tensor, (K, D)
-        In units of the latents.
-    scale : float
-        Unit of distance of the soft assignment; 1 is the paper's.
+        As latents.
+    metric : Tensor, (D, D), or None
+        Latents times this matrix are what distances are taken of; None is the paper's, which is
+        latents as they are.
+
+    Attributes
+    ----------
+    centroids : Parameter, (K, D)
+        Times the metric.
     """
 
-    def __init__(self, centroids: torch.Tensor, scale: float = 1.0):
+    def __init__(self, centroids: torch.Tensor, metric: torch.Tensor | None = None):
         super().__init__()
-        self.centroids = nn.Parameter(centroids.clone())
-        self.register_buffer("scale", torch.tensor(float(scale)))
+        metric = torch.eye(centroids.shape[1]) if metric is None else metric
+        self.register_buffer("metric", metric.clone())
+        self.centroids = nn.Parameter(centroids @ metric)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Soft assignment (N, K) of latents (N, D)."""
-        return soft_assignment(z, self.centroids, self.scale)
+        return soft_assignment(z @ self.metric, self.centroids)
+
+    def as_latents(self) -> torch.Tensor:
+        """Centroids (K, D) in the space of the latents."""
+        return torch.linalg.solve(self.metric, self.centroids.detach(), left=False)
 
 
 class DEC(nn.Module):

@@ -49,8 +49,8 @@ def load_reference(
     model: AEC | DEC = AEC(shape)
     if CENTROIDS in state:
         state["clustering.centroids"] = state.pop(CENTROIDS)
-        state["clustering.scale"] = torch.tensor(1.0)
         model = DEC(model, ClusteringLayer(state["clustering.centroids"]))
+        state["clustering.metric"] = model.clustering.metric
     load_weights(model, state, str(path))
     return model, shape
 

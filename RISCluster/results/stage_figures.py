@@ -3,12 +3,12 @@
 import csv
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from sklearn.manifold import TSNE
 
 from ..arrays import RowsArray
 from ..config import Settings
@@ -18,6 +18,7 @@ from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..models.networks import AEC
 from ..run import StageFolder
+from ..training.neighbours import NeighbourMap, neighbour_map
 from . import figures
 from .cluster_map import read_cluster_map
 from .figures import SpectrogramAxes
@@ -62,10 +63,13 @@ def gmm_figures(
     labelling: Labelling,
     means: np.ndarray,
     settings: Settings,
+    mapped: NeighbourMap,
 ) -> list[Path]:
     """Selection curves, gallery of each cluster, embedding; of a cube also the cluster map."""
     curves = figures.selection_curves(rows, labelling.n_clusters, settings.gmm.select)
-    rest = _cluster_figures(file, stage, "Gaussian mixture", latents, labelling, means, settings)
+    rest = _cluster_figures(
+        file, stage, "Gaussian mixture", latents, labelling, means, settings, mapped
+    )
     return save(stage, [("selection", curves), *rest])
 
 
@@ -93,6 +97,7 @@ def _cluster_figures(
     labelling: Labelling,
     centroids: np.ndarray,
     settings: Settings,
+    mapped: NeighbourMap | None = None,
 ) -> list[tuple[str, Figure]]:
     labels, sizes = labelling.labels, labelling.sizes
     largest = np.sort(np.argsort(-sizes, kind="stable")[: figures.LARGEST_GALLERY])
@@ -110,7 +115,9 @@ def _cluster_figures(
         heading,
     )
     drawn = [("gallery", pages)]
-    points, chosen = embed(latents, labels, settings.run.seed)
+    if mapped is None:
+        mapped = embed(latents, labels, settings.run.seed)
+    points, chosen = mapped.points, mapped.index
     if len(points):
         caption = f"{title}: {len(chosen):,} of {labelling.n_usable:,} latents"
         drawn.append(
@@ -157,24 +164,11 @@ def _images(file: SpectrogramFile, indices: Iterable[int], amplitude: Preparatio
     return amplitude(torch.from_numpy(np.concatenate(rows))).numpy()
 
 
-def embed(latents: RowsArray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """t-SNE of at most `EMBEDDED` usable latents.
-
-    Returns
-    -------
-    ndarray, (n, 2)
-        Empty where there are too few samples to embed.
-    ndarray, (n,)
-        Their indices.
-    """
+def embed(latents: RowsArray, labels: np.ndarray, seed: int) -> NeighbourMap:
+    """Map of at most `EMBEDDED` usable latents; its index is into the file."""
     usable = usable_sample(labels, EMBEDDED, seed)
-    if len(usable) < 5:
-        return np.empty((0, 2)), usable[:0]
-    known = latents.take(usable)
-    perplexity = min(30.0, (len(usable) - 1) / 3)
-    scaled = known / max(float(known.std()), 1e-12)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled)
-    return points, usable
+    mapped = neighbour_map(latents.take(usable), seed)
+    return replace(mapped, index=usable[mapped.index])
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """The DEC stage: refine encoder and centroids together, label every sample."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..data.split import Split
 from ..errors import DataError
 from ..files import save_checkpoint, write_csv
 from ..models.networks import AEC, DEC, ClusteringLayer
+from ..models.reference import load_weights
 from ..progress import log
 from ..results.labels import Labelling, label_file
 from ..results.metrics import DataSpace, agreement, clustering_summary, sampled_silhouettes
@@ -31,6 +31,7 @@ from .gmm import (
     say_clusters,
     whole_file,
 )
+from .outcome import judge
 from .session import (
     LABELS,
     LATENTS,
@@ -51,6 +52,7 @@ from .sweep import Sweep, run_combinations
 SOFT = "soft_assignments.npy"
 PERFORMANCE = "cluster_performance.csv"
 MUCH_MOVED = 0.3  # share of labels
+NARROWEST = 0.02  # of the mean variance within clusters, added: directions without any count less
 RESULTS = [MODEL, STATE, HISTORY, LABELS, LATENTS, SOFT, PERFORMANCE, NOVELTY]
 
 
@@ -115,10 +117,7 @@ def _refine(session: Session, settings: Settings, stage: StageFolder, samples: S
     model = _start(session, settings, aec)
     model.to(session.ranks.device)
     trainer = DecTrainer(model, samples, settings.dec, session.context(stage))
-    log.info(
-        f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples; the "
-        f"latents' scale is {float(model.clustering.scale):.4g}"
-    )
+    log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
     trainer.run()
     log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
     everything = whole_file(session, preparation)
@@ -128,14 +127,30 @@ def _refine(session: Session, settings: Settings, stage: StageFolder, samples: S
 
 
 def _start(session: Session, settings: Settings, aec: AEC) -> DEC:
-    """DEC model at the mixture's means, with the scale of the usable latents."""
-    gmm = session.stage("GMM").path
+    """DEC model at the mixture's means."""
     mixture = _mixture(session, settings)
-    scale = 1.0
+    metric = np.eye(mixture.means.shape[1])
     if settings.dec.latent_scale == "global":
-        scale = spread(RowsArray(gmm / LATENTS))
-    centroids = torch.from_numpy(mixture.means).float()
-    return DEC(aec, ClusteringLayer(centroids, scale or 1.0))
+        metric /= spread(RowsArray(session.stage("GMM").path / LATENTS)) or 1.0
+    elif settings.dec.latent_scale == "within":
+        metric = whitening(mixture)
+    return DEC(
+        aec,
+        ClusteringLayer(torch.from_numpy(mixture.means).float(), torch.from_numpy(metric).float()),
+    )
+
+
+def whitening(mixture: Mixture) -> np.ndarray:
+    """Matrix (D, D) that makes latents of a mixture's clusters spread alike in all directions.
+
+    With it, a sample's mean square distance from its centroid is 1, whatever D is, so that the
+    Student's t of unit scale (Xie et al. 2016) suits it.
+    """
+    within = np.einsum("k,kij->ij", mixture.weights, mixture.covariances)
+    d = len(within)
+    floor = NARROWEST * np.trace(within) / d or 1.0
+    variances, axes = np.linalg.eigh(within + floor * np.eye(d))
+    return (axes / np.sqrt(d * variances)) @ axes.T
 
 
 def _mixture(session: Session, settings: Settings) -> Mixture:
@@ -182,39 +197,37 @@ def _label(
     latents = RowsArray(stage.path / LATENTS)
     report_unusable_latents(latents)
     n_clusters = len(model.clustering.centroids)
+    outcome = judge(settings, session.stage("GMM"), stage, model)
+    latents = RowsArray(stage.path / LATENTS)
     labelling = label_file(
-        latents, soft_assignment(model), n_clusters, session.file, stage.path, soft=SOFT
+        latents, outcome.posterior, n_clusters, session.file, stage.path, soft=SOFT
     )
     scored = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
     space = DataSpace(samples, labelling.labels, n_clusters)
     metrics = clustering_summary(labelling, scored[1])
+    metrics |= outcome.metrics()
     metrics["label_change_from_gmm"] = _change_from_mixture(session, labelling)
     metrics |= agreement(labelling.labels, session.file.labels())
     metrics["calinski_harabasz_data"] = space.calinski_harabasz
     say_clusters(metrics)
     _warn_if_moved(metrics["label_change_from_gmm"])
+    if not outcome.refined:
+        aec, _, _ = load_aec(session.stage("AEC").path / MODEL, session.file)
+        content["state"] = _start(session, settings, aec).state_dict()
+    content["labels"] = "student" if outcome.mixture is None else "mixture"
     save_checkpoint(stage.path / MODEL, "DEC model", content)
     _write_performance(stage.path / PERFORMANCE, space, labelling, scored)
-    mixture = mixture_of_clusters(latents, labelling)
+    mixture = outcome.mixture or mixture_of_clusters(latents, labelling)
+    load_weights(model, content["state"], str(stage.path))
     training_distribution(model, mixture, samples).save(stage.path / NOVELTY)
-    centroids = model.clustering.centroids.detach().cpu().numpy()
+    centroids = model.clustering.as_latents().cpu().numpy()
+    if outcome.mixture is not None:
+        centroids = outcome.mixture.means
     draw(
         settings.run.figures,
         lambda: _figures(session, settings, stage, latents, labelling, centroids),
     )
     finish(stage, RESULTS + maps(session), metrics, session)
-
-
-def soft_assignment(model: DEC) -> Callable[[np.ndarray], np.ndarray]:
-    """Q of latents: a function (n, D) to (n, K), at constant memory."""
-    centroids = model.clustering.centroids
-
-    def q(latents: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            z = torch.from_numpy(latents).to(centroids.device)
-            return np.concatenate([model.clustering(part).cpu().numpy() for part in z.split(8192)])
-
-    return q
 
 
 def _change_from_mixture(session: Session, labelling: Labelling) -> float:

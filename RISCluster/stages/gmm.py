@@ -1,5 +1,6 @@
 """The GMM stage: encode every sample, fit mixtures for every K, select one, label."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..results.selection import HEADER, Criteria, as_rows, gap_statistic, select
 from ..run import StageFolder
 from ..training.encode import encode_to
 from ..training.gmm import Mixture, fit_kmeans, fit_mixture
+from ..training.neighbours import NeighbourMap, clusters_of_map, neighbour_map
 from .session import (
     LABELS,
     LATENTS,
@@ -101,7 +103,10 @@ def _fit_and_label(
             f"mixtures are fitted to {len(drawn):,} of {np.count_nonzero(usable):,} latents, "
             "drawn at random (gmm.fit_samples)"
         )
-    mixtures, rows = _fit_all(session, stage, known, numbers)
+    log.info("mapping latents by their neighbours (t-SNE)")
+    mapped = neighbour_map(known, settings.run.seed)
+    mixtures, rows = _fit_all(session, stage, known, mapped, numbers)
+    mapped = replace(mapped, index=drawn[mapped.index])
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
     mixture = mixtures[chosen]
@@ -118,7 +123,7 @@ def _fit_and_label(
     training_distribution(model, mixture, training).save(stage.path / NOVELTY)
     draw(
         settings.run.figures,
-        lambda: _figures(session, stage, rows, latents, labelling, mixture),
+        lambda: _figures(session, stage, rows, latents, labelling, mixture, mapped),
     )
     finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *maps(session)], metrics, session)
     (stage.path / FITS).unlink(missing_ok=True)
@@ -149,14 +154,18 @@ def _possible_numbers(wanted: tuple[int, ...], n: int, what: str) -> list[int]:
 
 
 def _fit_all(
-    session: Session, stage: StageFolder, latents: np.ndarray, numbers: list[int]
+    session: Session,
+    stage: StageFolder,
+    latents: np.ndarray,
+    mapped: NeighbourMap,
+    numbers: list[int],
 ) -> tuple[dict[int, Mixture], list[Criteria]]:
     """Fit every K, each kept on disk as it is done, so that an interruption costs one K."""
     done = read_npz(stage.path / FITS) if (stage.path / FITS).exists() else {}
     with Progress("Fitting mixtures", len(numbers), unit="K") as progress:
         for k in numbers:
             if f"criteria_{k}" not in done:
-                mixture, criteria = _fit_one(session, latents, k)
+                mixture, criteria = _fit_one(session.settings, latents, mapped, k)
                 done |= {f"weights_{k}": mixture.weights, f"means_{k}": mixture.means}
                 done |= {f"covariances_{k}": mixture.covariances, f"criteria_{k}": criteria}
                 write_npz(stage.path / FITS, **done)
@@ -172,10 +181,15 @@ def _fit_all(
     return mixtures, rows
 
 
-def _fit_one(session: Session, latents: np.ndarray, k: int) -> tuple[Mixture, np.ndarray]:
-    settings = session.settings
+def _fit_one(
+    settings: Settings, latents: np.ndarray, mapped: NeighbourMap, k: int
+) -> tuple[Mixture, np.ndarray]:
     kmeans = fit_kmeans(latents, k, settings.gmm.n_init, settings.run.seed)
-    mixture = fit_mixture(latents, kmeans)
+    start = kmeans.labels_
+    if settings.gmm.start == "neighbours":
+        of_map = clusters_of_map(mapped, len(latents), k, settings.run.seed)
+        start = of_map if (of_map >= 0).any() else start
+    mixture = fit_mixture(latents, start, k, settings.gmm.prior)
     _, scores = silhouettes(latents, mixture.posterior(latents).argmax(1), settings.run.seed)
     gap, gap_std = gap_statistic(latents, k, kmeans.inertia_, settings.run.seed)
     bic, aic = mixture.bic(latents), mixture.aic(latents)
@@ -241,9 +255,10 @@ def _figures(
     latents: RowsArray,
     labelling: Labelling,
     mixture: Mixture,
+    mapped: NeighbourMap,
 ) -> list[Path]:
     from ..results.stage_figures import gmm_figures
 
     return gmm_figures(
-        session.file, stage, rows, latents, labelling, mixture.means, session.settings
+        session.file, stage, rows, latents, labelling, mixture.means, session.settings, mapped
     )

@@ -30,8 +30,8 @@ from ..results.labels import UNUSABLE, assign, new_labels
 from ..results.novelty import OUTLYING, TrainingDistribution, latents_and_errors
 from ..run import StageFolder
 from ..stopping import StopRequest
-from .dec import soft_assignment
 from .gmm import read_mixture
+from .outcome import soft_assignment
 from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable
 
 COLUMNS = (
@@ -159,8 +159,10 @@ def _load(run_folder: Path, folder: StageFolder, device: torch.device) -> Finish
         content = load_checkpoint(folder.path / MODEL, "DEC model")
         centroids = content["state"]["clustering.centroids"]
         aec = AEC(NetworkShape(**content["network"]))
-        model = DEC(aec, ClusteringLayer(torch.zeros_like(centroids), 1.0))
+        model = DEC(aec, ClusteringLayer(torch.zeros_like(centroids)))
         posterior, n_clusters = soft_assignment(model), len(centroids)
+        if content["labels"] == "mixture":
+            posterior = training.mixture.posterior
     load_weights(model, content["state"], str(folder.path))
     model.to(device).eval()
     preparation = Preparation(**content["preparation"])

@@ -10,12 +10,13 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from ..errors import DataError
-from ..progress import log
 
-RIDGES = (1e-6, 1e-4, 1e-2, 1.0)  # added to variances, relative to the mean one; first that works
+PRIOR = 2.0  # samples a feature by which each covariance is drawn to the pooled one
+RIDGE = 1e-6  # added to variances, relative to the mean one: latents may be duplicates
+MAX_ITERATIONS = 200
+TOLERANCE = 1e-3  # of the mean log-likelihood, at which iterations end
 
 
 @dataclass(frozen=True)
@@ -92,62 +93,60 @@ def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> 
         return KMeans(n_clusters, n_init=n_init, random_state=seed).fit(latents)
 
 
-def fit_mixture(latents: np.ndarray, kmeans: KMeans) -> Mixture:
-    """Mixture with full covariances, started from the clusters of a k-means fit.
+def fit_mixture(
+    latents: np.ndarray, labels: np.ndarray, n_clusters: int, prior: float = PRIOR
+) -> Mixture:
+    """Mixture with full covariances, started from given clusters.
 
-    Where covariances are singular (duplicates, fewer samples than features), a ridge is added and
-    said.
+    Expectation and maximisation, where each covariance is drawn towards the pooled one within
+    clusters as if `prior` samples a feature had been seen of it, as an inverse Wishart prior does
+    (Fraley and Raftery 2007). Where a cluster has thousands of members nothing is felt of it;
+    without it, a cluster of few members fits its covariance to their noise.
 
     Parameters
     ----------
     latents : ndarray, (N, D), float64
-    kmeans : KMeans
-        Fitted to the same latents.
+    labels : ndarray, (N,)
+        Clusters to start from; -1 for latents that have no say in the start.
+    n_clusters : int
+    prior : float
+        0 for the most likely mixture.
 
     Returns
     -------
     Mixture
+
+    Raises
+    ------
+    DataError
+        The latents are not finite.
     """
-    spread = max(float(latents.var(axis=0).mean()), 1e-12)
-    for ridge in RIDGES:
-        mixture = GaussianMixture(
-            kmeans.n_clusters,
-            covariance_type="full",
-            reg_covar=ridge * spread,
-            init_params="random_from_data",  # cheap, and replaced by what follows
-            random_state=0,
-            max_iter=200,
-        )
-        try:
-            start = _start_of_mixture(latents, kmeans, max(ridge, RIDGES[1]) * spread)
-            mixture.weights_init, mixture.means_init, mixture.precisions_init = start
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                mixture.fit(latents)
-        except (ValueError, np.linalg.LinAlgError):
-            continue
-        if ridge != RIDGES[0]:
-            log.warning(
-                f"K = {kmeans.n_clusters}: covariances were singular (few or equal samples in a "
-                f"cluster); {ridge:g} of the mean variance was added to their diagonals"
-            )
-        return Mixture(mixture.weights_, mixture.means_, mixture.covariances_)
-    raise DataError(
-        f"no mixture of {kmeans.n_clusters} components fits the {len(latents)} latents, not even "
-        "with a large ridge; look at the autoencoder's figures: its latents may all be equal"
-    )
+    if not np.isfinite(latents).all():
+        raise DataError("latents are not finite: the autoencoder's weights have diverged")
+    responsibilities = np.eye(n_clusters)[labels] * (labels >= 0)[:, None]
+    before = -np.inf
+    for _ in range(MAX_ITERATIONS):
+        mixture = _most_probable(latents, responsibilities, prior)
+        log_densities = mixture.log_densities(latents)
+        likelihood = logsumexp(log_densities, axis=1)
+        responsibilities = np.exp(log_densities - likelihood[:, None])
+        if abs(likelihood.mean() - before) < TOLERANCE:
+            break
+        before = likelihood.mean()
+    return mixture
 
 
-def _start_of_mixture(
-    latents: np.ndarray, kmeans: KMeans, ridge: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, means and precisions of the clusters of k-means, with a ridge on the variances."""
+def _most_probable(latents: np.ndarray, responsibilities: np.ndarray, prior: float) -> Mixture:
+    """Weights, means and covariances of soft clusters (N, K)."""
     d = latents.shape[1]
-    counts = np.bincount(kmeans.labels_, minlength=kmeans.n_clusters)
-    precisions = np.empty((kmeans.n_clusters, d, d))
-    for k, centre in enumerate(kmeans.cluster_centers_):
-        difference = latents[kmeans.labels_ == k] - centre
-        covariance = difference.T @ difference / max(1, len(difference))
-        precisions[k] = np.linalg.inv(covariance + ridge * np.eye(d))
-    precisions = (precisions + precisions.transpose(0, 2, 1)) / 2
-    return np.maximum(counts, 1) / np.maximum(counts, 1).sum(), kmeans.cluster_centers_, precisions
+    tiny = 10 * np.finfo(float).eps  # members of a cluster that has none: it lies in the middle
+    sizes = responsibilities.sum(0) + tiny
+    means = (responsibilities.T @ latents + tiny * latents.mean(0)) / sizes[:, None]
+    scatter = np.empty((len(sizes), d, d))
+    for k, mean in enumerate(means):
+        away = latents - mean
+        scatter[k] = (away * responsibilities[:, [k]]).T @ away
+    ridge = RIDGE * max(float(latents.var(axis=0).mean()), 1e-12) * np.eye(d)
+    pooled, seen = scatter.sum(0) / sizes.sum(), prior * d
+    covariances = (scatter + seen * pooled) / (sizes + seen)[:, None, None] + ridge
+    return Mixture(sizes / sizes.sum(), means, covariances)

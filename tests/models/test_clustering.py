@@ -18,13 +18,6 @@ def test_soft_assignment_by_hand():
     np.testing.assert_allclose(soft_assignment(z, centroids), expected, rtol=1e-6)
 
 
-def test_scale_is_the_unit_of_distance():
-    z, centroids = torch.randn(5, 3), torch.randn(2, 3)
-    np.testing.assert_allclose(
-        soft_assignment(z, centroids, 4.0), soft_assignment(z / 4, centroids / 4), rtol=1e-6
-    )
-
-
 def test_target_distribution_by_hand():
     q = torch.tensor([[0.8, 0.2], [0.4, 0.6]])
     # Soft sizes 1.2 and 0.8; q^2/f: 0.64/1.2, 0.04/0.8 and 0.16/1.2, 0.36/0.8.

@@ -101,12 +101,12 @@ def test_initial_weights_follow_the_seed():
 
 def test_dec_shares_the_autoencoder_and_gives_three():
     aec = AEC(NetworkShape(16, 16, 3, "linear"))
-    model = DEC(aec, ClusteringLayer(torch.randn(5, 3), 2.0))
+    model = DEC(aec, ClusteringLayer(torch.randn(5, 3), torch.eye(3) / 2))
     q, x, z = model(torch.rand(4, 1, 16, 16))
     assert (q.shape, x.shape, z.shape) == ((4, 5), (4, 1, 16, 16), (4, 3))
     assert model.encoder is aec.encoder
     extra = model.state_dict().keys() - aec.state_dict().keys()
-    assert extra == {"clustering.centroids", "clustering.scale"}
+    assert extra == {"clustering.centroids", "clustering.metric"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

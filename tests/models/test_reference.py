@@ -40,7 +40,7 @@ def test_dec(tmp_path, prefix):
     model, _ = load_reference(save(tmp_path, {prefix + k: v for k, v in state.items()}))
     assert isinstance(model, DEC)
     assert torch.equal(model.clustering.centroids, centroids)
-    assert float(model.clustering.scale) == 1
+    assert torch.equal(model.clustering.metric, torch.eye(len(model.clustering.metric)))
 
 
 def test_parameters_of_another_network_are_named(tmp_path):

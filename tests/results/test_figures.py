@@ -72,8 +72,8 @@ def test_embed_any_number(n, tmp_path):
     labels[-1] = -1
     latents = np.random.default_rng(0).standard_normal((n + 1, 3)).astype(np.float32)
     latents[-1] = np.nan
-    points, chosen = embed(on_disk(tmp_path, latents), labels, 0)
-    assert len(points) == len(chosen) == (n if n >= 5 else 0)
+    mapped = embed(on_disk(tmp_path, latents), labels, 0)
+    assert len(mapped.points) == len(mapped.index) == (n if n >= 5 else 0)
 
 
 @pytest.mark.parametrize("rows", [2, 100])

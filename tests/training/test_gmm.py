@@ -6,6 +6,11 @@ from RISCluster.errors import DataError
 from RISCluster.training.gmm import Mixture, fit_kmeans, fit_mixture
 
 
+def fitted(latents, n_clusters, n_init=5, seed=0, prior=2.0):
+    labels = fit_kmeans(latents, n_clusters, n_init, seed).labels_
+    return fit_mixture(latents, labels, n_clusters, prior)
+
+
 def three_clouds(n=300, seed=0):
     rng = np.random.default_rng(seed)
     centres = np.array([[0, 0], [9, 0], [0, 9.0]])
@@ -15,7 +20,7 @@ def three_clouds(n=300, seed=0):
 
 def test_finds_three_clouds():
     latents, classes = three_clouds()
-    mixture = fit_mixture(latents, fit_kmeans(latents, 3, 5, 0))
+    mixture = fitted(latents, 3, 5, 0)
     labels = mixture.posterior(latents).argmax(1)
     assert len({(a, b) for a, b in zip(labels, classes, strict=True)}) == 3
     np.testing.assert_allclose(mixture.weights, 1 / 3, atol=0.01)
@@ -24,7 +29,7 @@ def test_finds_three_clouds():
 
 def test_densities_and_criteria_are_scikit_learns():
     latents, _ = three_clouds()
-    mixture = fit_mixture(latents, fit_kmeans(latents, 3, 5, 0))
+    mixture = fitted(latents, 3, 5, 0)
     theirs = GaussianMixture(3, means_init=mixture.means, random_state=0).fit(latents)
     own = Mixture(theirs.weights_, theirs.means_, theirs.covariances_)
     np.testing.assert_allclose(own.posterior(latents), theirs.predict_proba(latents), atol=1e-9)
@@ -37,7 +42,7 @@ def test_densities_and_criteria_are_scikit_learns():
 
 def test_seed_decides():
     latents, _ = three_clouds()
-    fits = [fit_mixture(latents, fit_kmeans(latents, 4, 2, seed)).means for seed in (1, 1)]
+    fits = [fitted(latents, 4, 2, seed).means for seed in (1, 1)]
     assert np.array_equal(*fits)
 
 
@@ -51,7 +56,7 @@ def test_seed_decides():
     ids=["all equal", "duplicates only", "a dead feature"],
 )
 def test_singular_latents_still_give_labels(latents):
-    mixture = fit_mixture(latents, fit_kmeans(latents, 4, 2, 0))
+    mixture = fitted(latents, 4, 2, 0)
     posterior = mixture.posterior(latents)
     assert np.isfinite(posterior).all()
     np.testing.assert_allclose(posterior.sum(1), 1)
@@ -60,3 +65,35 @@ def test_singular_latents_still_give_labels(latents):
 def test_fewer_samples_than_clusters():
     with pytest.raises(DataError, match="5 clusters asked for and only 3 usable samples"):
         fit_kmeans(np.eye(3), 5, 1, 0)
+
+
+def test_without_a_prior_the_mixture_is_scikit_learns():
+    latents, classes = three_clouds()
+    mixture = fitted(latents, 3, prior=0)
+    theirs = GaussianMixture(3, means_init=mixture.means, random_state=0, tol=1e-6).fit(latents)
+    np.testing.assert_allclose(mixture.means, theirs.means_, atol=0.02)
+    np.testing.assert_allclose(mixture.covariances, theirs.covariances_, atol=0.02)
+
+
+def test_the_prior_by_hand():
+    """One member more or less of another cluster counts nothing here: they are far apart."""
+    latents = np.array([[0.0], [2.0], [100.0], [104.0], [108.0]])
+    mixture = fit_mixture(latents, np.array([0, 0, 1, 1, 1]), 2, prior=3)
+    pooled = (2 + 32) / 5
+    expected = [(2 + 3 * pooled) / (2 + 3), (32 + 3 * pooled) / (3 + 3)]
+    np.testing.assert_allclose(mixture.covariances[:, 0, 0], expected, rtol=1e-3)
+    np.testing.assert_allclose(mixture.weights, [0.4, 0.6])
+
+
+def test_latents_without_a_label_have_no_say_in_the_start():
+    latents, classes = three_clouds()
+    labels = np.where(np.arange(len(latents)) < 60, classes, -1)
+    mixture = fit_mixture(latents, labels, 3)
+    assert (mixture.posterior(latents).argmax(1) == classes).mean() > 0.98
+
+
+def test_a_cluster_without_members_harms_nothing():
+    latents, classes = three_clouds()
+    mixture = fit_mixture(latents, classes, 4)
+    assert mixture.weights[3] < 1e-3
+    assert np.isfinite(mixture.posterior(latents)).all()

@@ -66,7 +66,7 @@ def test_members_follow_the_weights_and_repeat_to_the_byte():
 
 
 def test_centroids_have_gradients_too_and_each_thread_one_core():
-    model = DEC(network(), ClusteringLayer(torch.rand(4, 3), 1.5))
+    model = DEC(network(), ClusteringLayer(torch.rand(4, 3), torch.eye(3) / 1.5))
     seen = set()
 
     def with_clusters(member, positions, x):

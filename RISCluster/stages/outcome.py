@@ -1,0 +1,151 @@
+"""What refinement has come to: who labels the samples, and whether it was worth it.
+
+Letters: N samples of the file, D latent features, K clusters, m samples that are compared.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arrays import RowsArray, new_rows
+from ..config import Settings
+from ..models.networks import DEC
+from ..progress import log
+from ..results.labels import usable_sample
+from ..run import StageFolder
+from ..training.gmm import Mixture, fit_mixture
+from ..training.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
+from .gmm import read_mixture
+from .session import LATENTS, MIXTURE
+
+# Refinement may part this many neighbours more than the mixture did, of all beyond chance: on
+# labelled sets small losses came with better clusters, and larger ones with worse.
+TOLERATED = 0.015
+
+Posterior = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How samples are labelled after refinement.
+
+    Attributes
+    ----------
+    posterior : callable
+        Latents (n, D) to the probability of each cluster (n, K).
+    mixture : Mixture or None
+        What the probabilities are of, where they are a mixture's.
+    refined : bool
+        False where the mixture of the GMM stage was kept.
+    agreement : tuple of float
+        How often neighbours share a cluster, before and after refinement; see
+        `neighbour_agreement`.
+    """
+
+    posterior: Posterior
+    mixture: Mixture | None
+    refined: bool
+    agreement: tuple[float, float]
+
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json says of it."""
+        before, after = self.agreement
+        return {
+            "refined": self.refined,
+            "neighbour_agreement": after,
+            "neighbour_agreement_of_gmm": before,
+        }
+
+
+def soft_assignment(model: DEC) -> Posterior:
+    """Q of latents: a function (n, D) to (n, K), at constant memory."""
+    centroids = model.clustering.centroids
+
+    def q(latents: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            z = torch.from_numpy(latents).to(centroids.device)
+            return np.concatenate([model.clustering(part).cpu().numpy() for part in z.split(8192)])
+
+    return q
+
+
+def judge(settings: Settings, gmm: StageFolder, dec: StageFolder, model: DEC) -> Outcome:
+    """Choose between the refined clusters and the mixture that they started from.
+
+    Neighbours in the latent space of the autoencoder, which refinement has not touched, should
+    share a cluster. Refinement that parts clearly more of them than the mixture did has torn
+    clusters apart, whatever its own latent space looks like.
+
+    Parameters
+    ----------
+    settings : Settings
+    gmm, dec : StageFolder
+        With the latents of every sample.
+    model : DEC
+        As refined.
+
+    Returns
+    -------
+    Outcome
+    """
+    start = read_mixture(gmm.path / MIXTURE, settings.dec.n_clusters)
+    posterior, mixture = soft_assignment(model), None
+    refined = RowsArray(dec.path / LATENTS)
+    if settings.dec.labels == "mixture":
+        mixture = refitted(settings, refined, posterior, len(start.weights))
+        posterior = mixture.posterior
+    before, after = _agreements(settings, gmm, refined, start, posterior)
+    log.info(
+        f"neighbours in the autoencoder's latent space share a cluster beyond chance: {before:.1%} "
+        f"by the mixture, {after:.1%} as refined"
+    )
+    if settings.dec.keep == "better" and after < before - TOLERATED:
+        log.warning(
+            "refinement has parted neighbours and is not kept: the labels here are the mixture's; "
+            "dec.keep = refined takes the refined ones"
+        )
+        _take_over(gmm, dec)
+        return Outcome(start.posterior, start, False, (before, before))
+    return Outcome(posterior, mixture, True, (before, after))
+
+
+def refitted(
+    settings: Settings, latents: RowsArray, posterior: Posterior, n_clusters: int
+) -> Mixture:
+    """Mixture of refined latents, started from the clusters of `posterior`."""
+    usable = _usable(latents)
+    drawn = usable_sample(usable, settings.gmm.fit_samples or len(latents), settings.run.seed)
+    known = latents.take(drawn)
+    labels = posterior(known).argmax(1)
+    return fit_mixture(known.astype(np.float64), labels, n_clusters, settings.gmm.prior)
+
+
+def _usable(latents: RowsArray) -> np.ndarray:
+    """0 for latents that are there and -1 for those that are not: (N,), int8."""
+    there = np.concatenate([~np.isnan(block[:, 0]) for _, block in latents.blocks()])
+    return there.astype(np.int8) - 1
+
+
+def _agreements(
+    settings: Settings, gmm: StageFolder, refined: RowsArray, start: Mixture, now: Posterior
+) -> tuple[float, float]:
+    """Neighbour agreement of both labellings, over at most `MAPPED` samples."""
+    before = RowsArray(gmm.path / LATENTS)
+    chosen = usable_sample(_usable(before), MAPPED, settings.run.seed)
+    latents = before.take(chosen)
+    if len(latents) < 2:
+        return float("nan"), float("nan")
+    neighbours = nearest_neighbours(latents)
+    labels = start.posterior(latents).argmax(1), now(refined.take(chosen)).argmax(1)
+    return tuple(neighbour_agreement(mine, neighbours) for mine in labels)
+
+
+def _take_over(gmm: StageFolder, dec: StageFolder) -> None:
+    """The latents of the GMM stage become those of this one."""
+    latents = RowsArray(gmm.path / LATENTS)
+    with new_rows(dec.path / LATENTS, latents.shape) as out:
+        for start, block in latents.blocks():
+            out.write(start, block)

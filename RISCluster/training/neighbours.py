@@ -1,0 +1,127 @@
+"""A map of the latents on which neighbours stay neighbours, and what it says about clusters.
+
+K-means and the distances of a mixture see a long thin cluster as two, and two that touch as one;
+a t-SNE map (van der Maaten and Hinton 2008) pulls apart what has no neighbours between. Its
+clusters are where mixtures start, and how often neighbours share a cluster is a measure of a
+clustering that does not depend on the space in which it was made.
+
+Letters: N latents, D features, m of them on the map, K clusters.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+from .gmm import fit_kmeans, fit_mixture
+
+MAPPED = 5000  # latents on a map at most
+SMALLEST_MAP = 5
+PERPLEXITY = 30.0
+N_INIT = 20
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True)
+class NeighbourMap:
+    """A map of some latents.
+
+    Attributes
+    ----------
+    index : ndarray, (m,), ascending
+        Which latents.
+    points : ndarray, (m, 2), float64
+        Where they lie; empty where there are fewer than `SMALLEST_MAP`.
+    """
+
+    index: np.ndarray
+    points: np.ndarray
+
+
+def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> NeighbourMap:
+    """Map latents, at most `most` of them drawn at random.
+
+    Parameters
+    ----------
+    latents : ndarray, (N, D)
+        Finite.
+    seed : int
+    most : int
+
+    Returns
+    -------
+    NeighbourMap
+        The same for a seed on one machine, whatever the number of threads.
+    """
+    index = np.arange(len(latents))
+    if len(index) > most:
+        index = np.sort(np.random.default_rng(seed).choice(len(index), most, replace=False))
+    if len(index) < SMALLEST_MAP:
+        return NeighbourMap(index[:0], np.empty((0, 2)))
+    known = np.asarray(latents[index], dtype=np.float64)
+    spread = float(known.std())
+    if spread == 0:
+        return NeighbourMap(index, np.zeros((len(index), 2)))
+    tsne = TSNE(perplexity=min(PERPLEXITY, (len(index) - 1) / 3), init="pca", random_state=seed)
+    with threadpool_limits(1, "openmp"):  # sums of several threads differ from run to run
+        points = tsne.fit_transform(known / spread)
+    return NeighbourMap(index, points.astype(np.float64))
+
+
+def clusters_of_map(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:
+    """Clusters of a map: those of a mixture on it.
+
+    Parameters
+    ----------
+    mapped : NeighbourMap
+    n : int
+        Latents that it was made of, N.
+    n_clusters : int
+    seed : int
+
+    Returns
+    -------
+    ndarray, (N,)
+        Labels; -1 for latents that are not on the map. All -1 where there is no map to speak of.
+    """
+    labels = np.full(n, -1)
+    if len(mapped.points) < n_clusters or not mapped.points.any():
+        return labels
+    kmeans = fit_kmeans(mapped.points, n_clusters, N_INIT, seed)
+    mixture = fit_mixture(mapped.points, kmeans.labels_, n_clusters)
+    found = mixture.posterior(mapped.points).argmax(1)
+    complete = len(np.unique(found)) == n_clusters
+    labels[mapped.index] = found if complete else kmeans.labels_
+    return labels
+
+
+def nearest_neighbours(latents: np.ndarray, n: int = NEIGHBOURS) -> np.ndarray:
+    """Rows of the nearest neighbours of each latent: (N, D) to (N, n), itself not among them."""
+    n = min(n, len(latents) - 1)
+    return NearestNeighbors(n_neighbors=n).fit(latents).kneighbors(return_distance=False)
+
+
+def neighbour_agreement(labels: np.ndarray, neighbours: np.ndarray) -> float:
+    """How often neighbours share a cluster, beyond chance.
+
+    As Cohen's kappa: 0 is what labels dealt out at random would have, 1 means that no sample has
+    a neighbour of another cluster.
+
+    Parameters
+    ----------
+    labels : ndarray, (N,)
+    neighbours : ndarray, (N, n)
+        See `nearest_neighbours`.
+
+    Returns
+    -------
+    float
+        NaN where all samples have one label.
+    """
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    chance = float(np.square(shares).sum())
+    if chance == 1:
+        return float("nan")
+    return float(((labels[neighbours] == labels[:, None]).mean() - chance) / (1 - chance))

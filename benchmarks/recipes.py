@@ -1,0 +1,317 @@
+"""Sets with known classes x ways to cluster them x seeds: does a cluster mean what an expert says?
+
+    python benchmarks/recipes.py --data FOLDER                    everything; hours
+    python benchmarks/recipes.py --sets demo,pnw --recipes default,paper --seeds 2
+    python benchmarks/recipes.py --report                         the table of what is there
+
+Every method is told the true number of classes and nothing else of them: labels score, and score
+only. A result is a line of ``--out`` as soon as it is there, and what is there is not done again.
+The sets named here are read from ``FOLDER/NAME.h5``; those that are missing are left out, those
+whose name begins with ``demo`` are synthetic. Needs umap-learn and clustpy for the recipes with
+their names in it, and leaves these out without them.
+"""
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import RISCluster  # noqa: F401  isort: skip  (sets up OpenMP before torch is loaded)
+import h5py
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+from RISCluster.config import load_settings
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.transforms import Preparation
+from RISCluster.data.writing import write_demo
+from RISCluster.progress import log
+from RISCluster.results.metrics import agreement
+from RISCluster.stages.aec import run_aec
+from RISCluster.stages.dec import run_dec
+from RISCluster.stages.gmm import run_gmm
+from RISCluster.training.gmm import fit_kmeans, fit_mixture
+
+# Signal-to-noise ratio in dB and the largest class over the smallest.
+DEMO = {"demo": (6.0, 1.0), "demo0": (0.0, 1.0), "demo-5": (-5.0, 1.0), "demo1:50": (6.0, 50.0)}
+FILES = {"pnw": "pnw", "fsdd": "fsdd", "esc10": "esc10", "mnist": "mnist"}
+FILES |= {"rutford": "rutford_icequakes"}
+RUTFORD_CLUSTERS = 8  # it has no classes: for the stability of labels alone
+
+PAPER = [
+    *("data.amplitude=linear", "data.standardize=no"),
+    *("aec.latent_activation=relu", "aec.schedule=constant"),
+    *("gmm.start=kmeans", "gmm.prior=0"),
+    *("dec.latent_scale=none", "dec.gamma=0.001", "dec.labels=student", "dec.keep=refined"),
+]
+OURS = {"default": [], "paper": PAPER}
+
+Labels = dict[str, tuple[np.ndarray, np.ndarray]]  # of each stage: labels, and where they lie
+
+
+# ---- ways to cluster ----------------------------------------------------------------------------
+
+
+def stages(words: list[str]) -> Callable[[Path, int, int], Labels]:
+    """The three stages, as a user runs them."""
+
+    def work(path: Path, n_clusters: int, seed: int) -> Labels:
+        with tempfile.TemporaryDirectory() as folder:
+            fixed = [f"run.folder={folder}", f"data.file={path}", f"run.seed={seed}"]
+            fixed += ["run.figures=no", f"gmm.n_clusters={n_clusters}", "run.device=auto"]
+            settings = load_settings(None, fixed + words)
+            for stage in (run_aec, run_gmm, run_dec):
+                stage(settings)
+            return {stage: _read_labels(settings.run_folder / stage) for stage in ("GMM", "DEC")}
+
+    return work
+
+
+def _read_labels(stage: Path) -> tuple[np.ndarray, np.ndarray]:
+    columns = np.loadtxt(stage / "labels.csv", delimiter=",", skiprows=1, usecols=1, dtype=int)
+    return columns, np.load(stage / "latent.npy")
+
+
+def components(amplitude: str, n: int, method: str) -> Callable[[Path, int, int], Labels]:
+    """K-means, a mixture, or UMAP and a mixture, on principal components at unit norm."""
+
+    def work(path: Path, n_clusters: int, seed: int) -> Labels:
+        flat = prepared(path, amplitude).reshape(n_samples(path), -1)
+        z = PCA(n, svd_solver="randomized", random_state=seed).fit_transform(flat)
+        z = (z / z.std()).astype(np.float64)
+        if method == "umap":
+            from umap import UMAP
+
+            # For clusters as its manual has it: no minimal distance, more neighbours than 15.
+            mapping = UMAP(n_neighbors=30, min_dist=0.0, n_components=2, random_state=seed)
+            z = mapping.fit_transform(z).astype(np.float64)
+        kmeans = fit_kmeans(z, n_clusters, 20, seed)
+        if method == "kmeans":
+            return {"": (kmeans.labels_, z)}
+        return {"": (fit_mixture(z, kmeans.labels_, n_clusters, prior=0).posterior(z).argmax(1), z)}
+
+    return work
+
+
+def clustpy(name: str) -> Callable[[Path, int, int], Labels]:
+    """A method of ClustPy with its own defaults, on square-root amplitudes at unit variance."""
+
+    def work(path: Path, n_clusters: int, seed: int) -> Labels:
+        from clustpy import deep
+
+        flat = prepared(path, "sqrt").reshape(n_samples(path), -1)
+        flat = (flat - flat.mean()) / flat.std()
+        method = getattr(deep, name)(n_clusters, random_state=seed, device=torch.device("cpu"))
+        method.fit(flat.astype(np.float32))
+        return {"": (method.labels_, flat[:, :1])}
+
+    return work
+
+
+def recipes() -> dict[str, Callable[[Path, int, int], Labels]]:
+    """All of them by name."""
+    found = {name: stages(words) for name, words in OURS.items()}
+    for amplitude in ("linear", "sqrt", "log"):
+        for n in (9, 20, 50):
+            for method in ("kmeans", "gmm", "umap"):
+                if method != "umap" or importlib.util.find_spec("umap"):
+                    found[f"pca{n}-{amplitude}-{method}"] = components(amplitude, n, method)
+    if importlib.util.find_spec("clustpy"):
+        found |= {f"clustpy-{name}": clustpy(name) for name in ("DEC", "IDEC", "VaDE")}
+    return found
+
+
+# ---- sets ---------------------------------------------------------------------------------------
+
+
+def place(name: str, data: Path | None, work: Path) -> Path | None:
+    """File of a set, written first where it is synthetic or not in a layout of ours."""
+    if name in DEMO:
+        path = work / f"{name.replace(':', '_')}.h5"
+        snr, imbalance = DEMO[name]
+        return path if path.exists() else write_demo(path, snr_db=snr, imbalance=imbalance)
+    source = data and data / f"{FILES[name]}.h5"
+    if source is None or not source.exists():
+        return None
+    return _images(source, work / "mnist.h5") if name == "mnist" else source
+
+
+def _images(source: Path, path: Path) -> Path:
+    if not path.exists():
+        with h5py.File(source) as given, h5py.File(path, "w") as file:
+            images = given["images"][:].astype(np.float32)
+            file["spectrogram"], file["labels"] = images, given["labels"][:].astype(int)
+            file["frequency"] = np.arange(images.shape[1], dtype=float)
+            file["time"] = np.arange(images.shape[2], dtype=float)
+    return path
+
+
+def n_samples(path: Path) -> int:
+    with open_spectrograms(path) as file:
+        return file.n_samples
+
+
+def prepared(path: Path, amplitude: str) -> np.ndarray:
+    """All samples at unit norm, (N, F, T)."""
+    with open_spectrograms(path) as file:
+        return Preparation(amplitude, "vec_norm")(
+            torch.from_numpy(file.read(0, file.n_samples)).clamp_min(0)
+        ).numpy()
+
+
+def known_classes(path: Path) -> np.ndarray | None:
+    with open_spectrograms(path) as file:
+        return file.labels()
+
+
+# ---- doing and showing --------------------------------------------------------------------------
+
+
+def purity(labels: np.ndarray, truth: np.ndarray) -> float:
+    """Share of samples that are of the commonest class of their cluster."""
+    right = sum(np.bincount(truth[labels == label]).max() for label in np.unique(labels))
+    return float(right / len(truth))
+
+
+def smallest_recall(labels: np.ndarray, truth: np.ndarray) -> float:
+    """Lowest share of a class (of 1 % or more) that lies in clusters where it is the commonest."""
+    shares = []
+    for name, count in zip(*np.unique(truth, return_counts=True), strict=True):
+        if count >= 0.01 * len(truth):
+            own = [k for k in np.unique(labels) if np.bincount(truth[labels == k]).argmax() == name]
+            shares.append(np.isin(labels[truth == name], own).mean())
+    return float(min(shares))
+
+
+def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[dict]:
+    """Results of one recipe on one set with one seed: a line for each stage that labels."""
+    torch.set_num_threads(1)
+    log.disabled = True
+    truth = known_classes(path)
+    n_clusters = RUTFORD_CLUSTERS if truth is None else len(np.unique(truth))
+    began = time.perf_counter()
+    found = recipes()[recipe](path, n_clusters, seed)
+    seconds = time.perf_counter() - began
+    lines = []
+    for stage, (labels, z) in found.items():
+        what = f"{recipe} {stage}".strip()
+        folder = out.with_suffix(".labels")
+        folder.mkdir(exist_ok=True)
+        np.save(folder / f"{name.replace(':', '_')} {what} {seed}.npy", labels.astype(np.int16))
+        line = {"set": name, "recipe": recipe, "what": what, "seed": seed, "seconds": seconds}
+        if truth is not None:
+            line |= agreement(labels, truth) | {"purity": purity(labels, truth)}
+            line["smallest_recall"] = smallest_recall(labels, truth)
+        chosen = np.random.default_rng(0).permutation(len(labels))[:5000]
+        if len(np.unique(labels[chosen])) > 1:
+            line["silhouette"] = float(silhouette_score(z[chosen], labels[chosen]))
+        lines.append(line)
+    return lines
+
+
+def read(out: Path) -> list[dict]:
+    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+
+def run(todo: Iterable[tuple], out: Path, jobs: int) -> None:
+    """Do what is left, a process each, and write every result as it comes."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(jobs, maxtasksperchild=1) as pool:
+        waiting = [(task, pool.apply_async(measure, (*task, out))) for task in todo]
+        for task, result in waiting:
+            try:
+                lines = result.get()
+            except Exception as error:  # the others go on
+                print(f"{' '.join(map(str, task[:3]))}: {type(error).__name__}: {error}")
+                continue
+            with out.open("a") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+            for line in lines:
+                print(one_line(line), flush=True)
+
+
+def one_line(line: dict) -> str:
+    scores = "  ".join(f"{key} {line.get(key, 0):.3f}" for key in ("accuracy", "nmi", "ari"))
+    what = f"{line['set']:<9} {line['what']:<22} {line['seed']}"
+    return f"{what}  {scores}  {line['seconds']:.0f} s"
+
+
+def stability(name: str, what: str, seeds: list[int], out: Path) -> float:
+    """Mean adjusted Rand index between the labels of any two seeds."""
+    folder = out.with_suffix(".labels")
+    names = [folder / f"{name.replace(':', '_')} {what} {seed}.npy" for seed in seeds]
+    labels = [np.load(path) for path in names if path.exists()]
+    pairs = [adjusted_rand_score(a, b) for i, a in enumerate(labels) for b in labels[:i]]
+    return float(np.mean(pairs)) if pairs else float("nan")
+
+
+def table(out: Path, key: str = "nmi") -> str:
+    """Mean and range of every recipe on every set, in Markdown; the mean over sets last."""
+    lines = read(out)
+    sets = [name for name in (*DEMO, *FILES) if any(line["set"] == name for line in lines)]
+    scored = [name for name in sets if name != "rutford"]
+    rows = [f"| {key} | {' | '.join(sets)} | mean | stability |", "|---" * (len(sets) + 3) + "|"]
+    means = {}
+    for what in dict.fromkeys(line["what"] for line in lines):
+        cells, values, stable = [], [], []
+        for name in sets:
+            mine = [line for line in lines if (line["set"], line["what"]) == (name, what)]
+            stable += [stability(name, what, [line["seed"] for line in mine], out)]
+            found = [line[key] for line in mine if key in line]
+            if found:
+                values.append(np.mean(found))
+                spread = f" ({min(found):.2f}-{max(found):.2f})" if len(found) > 1 else ""
+                cells.append(f"{values[-1]:.3f}{spread}")
+            else:
+                cells.append("" if name != "rutford" else f"{stable[-1]:.2f}")
+        complete = len(values) == len(scored)
+        means[what] = np.mean(values) if complete else -1.0
+        mean = f"{means[what]:.3f}" if complete else ""
+        row = f"| {what} | {' | '.join(cells)} | {mean} | {np.nanmean([*stable, np.nan]):.2f} |"
+        rows.append((means[what], row))
+    body = sorted((row for row in rows if isinstance(row, tuple)), key=lambda row: -row[0])
+    return "\n".join([*rows[:2], *(row for _, row in body)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, help="folder of the labelled files")
+    parser.add_argument("--sets", default=",".join((*DEMO, *FILES)))
+    parser.add_argument("--recipes", default="", help="names, several with commas; else all")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--out", type=Path, default=Path("Outputs/recipes.jsonl"))
+    parser.add_argument("--report", action="store_true", help="only the table of what is there")
+    arguments = parser.parse_args()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if not arguments.report:
+        names = arguments.recipes.split(",") if arguments.recipes else list(recipes())
+        done = {(line["set"], line["recipe"], line["seed"]) for line in read(arguments.out)}
+        paths = {
+            name: place(name, arguments.data, arguments.out.parent)
+            for name in arguments.sets.split(",")
+        }
+        todo = [
+            (name, recipe, seed, path)
+            for seed in range(arguments.seeds)
+            for name, path in paths.items()
+            for recipe in names
+            if path and (name, recipe, seed) not in done
+        ]
+        run(todo, arguments.out, arguments.jobs)
+    for key in ("nmi", "accuracy", "ari"):
+        print(table(arguments.out, key), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from RISCluster.training.neighbours import (
+    clusters_of_map,
+    nearest_neighbours,
+    neighbour_agreement,
+    neighbour_map,
+)
+
+
+def two_moons(n=400, seed=0):
+    """Two bent clusters that k-means and Gaussians started from it cut across."""
+    rng = np.random.default_rng(seed)
+    classes = np.arange(n) % 2
+    angle = np.pi * rng.random(n)
+    x = np.column_stack([np.cos(angle), np.sin(angle)])
+    x[classes == 1] = np.array([1, 0.5]) - x[classes == 1]
+    return x + 0.04 * rng.standard_normal(x.shape), classes
+
+
+def test_clusters_of_the_map_follow_neighbours():
+    latents, classes = two_moons()
+    labels = clusters_of_map(neighbour_map(latents, 0), len(latents), 2, 0)
+    agreeing = (labels == classes).mean()
+    assert max(agreeing, 1 - agreeing) > 0.95
+
+
+def test_same_seed_same_map_and_another_for_another():
+    latents, _ = two_moons(150)
+    one, two = neighbour_map(latents, 3), neighbour_map(latents, 3)
+    np.testing.assert_array_equal(one.points, two.points)
+    drawn = [neighbour_map(latents, seed, most=50).index for seed in (3, 4)]
+    assert len(drawn[0]) == 50
+    assert not np.array_equal(*drawn)
+
+
+def test_latents_beyond_the_map_have_no_label():
+    latents, _ = two_moons(200)
+    mapped = neighbour_map(latents, 0, most=80)
+    labels = clusters_of_map(mapped, len(latents), 3, 0)
+    assert (np.flatnonzero(labels >= 0) == mapped.index).all()
+    assert set(labels[labels >= 0]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "latents", [np.zeros((30, 4)), np.ones((4, 2)), np.empty((0, 3))], ids=["equal", "four", "none"]
+)
+def test_no_map_to_speak_of(latents):
+    mapped = neighbour_map(latents, 0)
+    assert (clusters_of_map(mapped, len(latents), 2, 0) == -1).all()
+
+
+def test_neighbours_are_others():
+    latents = np.array([[0.0], [1.0], [3.0], [7.0]])
+    np.testing.assert_array_equal(nearest_neighbours(latents, 1)[:, 0], [1, 0, 1, 2])
+    assert nearest_neighbours(latents, 10).shape == (4, 3)
+
+
+def test_agreement_by_hand():
+    neighbours = np.array([[1], [0], [3], [0]])
+    labels = np.array([0, 0, 1, 1])
+    # Three of four pairs agree; half would by chance.
+    assert neighbour_agreement(labels, neighbours) == pytest.approx((0.75 - 0.5) / 0.5)
+    assert np.isnan(neighbour_agreement(np.zeros(4, int), neighbours))
+
+
+def test_agreement_does_not_reward_one_large_cluster():
+    rng = np.random.default_rng(0)
+    neighbours = rng.integers(0, 2000, (2000, 10))
+    for share in (0.5, 0.95):
+        labels = (rng.random(2000) > share).astype(int)
+        assert abs(neighbour_agreement(labels, neighbours)) < 0.05
