@@ -53,7 +53,16 @@ PAPER = [
     *("gmm.start=kmeans", "gmm.prior=0"),
     *("dec.latent_scale=none", "dec.gamma=0.001", "dec.labels=student", "dec.keep=refined"),
 ]
-OURS = {"default": [], "paper": PAPER}
+OURS = {
+    "default": [],
+    "paper": PAPER,
+    # The default but for one choice.
+    "kmeans-start": ["gmm.start=kmeans"],
+    "no-prior": ["gmm.prior=0"],
+    "always-refined": ["dec.keep=refined"],
+    "global-scale": ["dec.latent_scale=global"],
+    "student-labels": ["dec.labels=student"],
+}
 
 Labels = dict[str, tuple[np.ndarray, np.ndarray]]  # of each stage: labels, and where they lie
 
@@ -92,7 +101,7 @@ def components(amplitude: str, n: int, method: str) -> Callable[[Path, int, int]
             from umap import UMAP
 
             # For clusters as its manual has it: no minimal distance, more neighbours than 15.
-            mapping = UMAP(n_neighbors=30, min_dist=0.0, n_components=2, random_state=seed)
+            mapping = UMAP(n_neighbors=30, min_dist=0.0, random_state=seed, n_jobs=1)
             z = mapping.fit_transform(z).astype(np.float64)
         kmeans = fit_kmeans(z, n_clusters, 20, seed)
         if method == "kmeans":
@@ -277,7 +286,9 @@ def table(out: Path, key: str = "nmi") -> str:
         complete = len(values) == len(scored)
         means[what] = np.mean(values) if complete else -1.0
         mean = f"{means[what]:.3f}" if complete else ""
-        row = f"| {what} | {' | '.join(cells)} | {mean} | {np.nanmean([*stable, np.nan]):.2f} |"
+        known = [value for value in stable if np.isfinite(value)]
+        steady = f"{np.mean(known):.2f}" if known else ""
+        row = f"| {what} | {' | '.join(cells)} | {mean} | {steady} |"
         rows.append((means[what], row))
     body = sorted((row for row in rows if isinstance(row, tuple)), key=lambda row: -row[0])
     return "\n".join([*rows[:2], *(row for _, row in body)])

@@ -351,12 +351,12 @@ def test_gmm_goes_on_after_the_last_k(small_file, make_settings, monkeypatch):
 
     fit, fitted = module._fit_one, []
 
-    def dying(session, latents, k):
+    def dying(settings, latents, mapped, k):
         if k == 4 and k not in fitted:
             fitted.append(k)
             raise DataError("power cut")
         fitted.append(k)
-        return fit(session, latents, k)
+        return fit(settings, latents, mapped, k)
 
     monkeypatch.setattr(module, "_fit_one", dying)
     with pytest.raises(DataError):
