@@ -12,15 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.manifold import TSNE
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-from .gmm import fit_kmeans, fit_mixture
+from .gmm import fit_kmeans
 
 MAPPED = 5000  # latents on a map at most
 SMALLEST_MAP = 5
 PERPLEXITY = 30.0
-N_INIT = 20
+PATCHES = 8  # a cluster; fewer straddle borders, more follow noise
+LINKS = 15  # to the nearest points of the map
+N_INIT = 3
 NEIGHBOURS = 10
 
 
@@ -71,7 +73,12 @@ def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> Neighbo
 
 
 def clusters_of_map(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:
-    """Clusters of a map: those of a mixture on it.
+    """Clusters of a map: small patches of it, joined where the border between them is open.
+
+    A map spreads its points evenly, so that k-means or a mixture on it cuts what is large into
+    pieces and leaves together what is small. Borders don't depend on size: within a cluster, the
+    links between neighbours that cross from one patch to the next are as many as its edge is
+    long, and between clusters they are few.
 
     Parameters
     ----------
@@ -87,14 +94,34 @@ def clusters_of_map(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) ->
         Labels; -1 for latents that are not on the map. All -1 where there is no map to speak of.
     """
     labels = np.full(n, -1)
-    if len(mapped.points) < n_clusters or not mapped.points.any():
+    if len(mapped.points) < max(n_clusters, 2) or not mapped.points.any():
         return labels
-    kmeans = fit_kmeans(mapped.points, n_clusters, N_INIT, seed)
-    mixture = fit_mixture(mapped.points, kmeans.labels_, n_clusters)
-    found = mixture.posterior(mapped.points).argmax(1)
-    complete = len(np.unique(found)) == n_clusters
-    labels[mapped.index] = found if complete else kmeans.labels_
+    n_patches = min(PATCHES * n_clusters, len(mapped.points))
+    patches = fit_kmeans(mapped.points, n_patches, N_INIT, seed).labels_
+    _, patches = np.unique(patches, return_inverse=True)  # points that coincide make fewer
+    if patches.max() + 1 >= n_clusters:
+        labels[mapped.index] = _joined(mapped.points, patches, n_clusters)
     return labels
+
+
+def _joined(points: np.ndarray, patches: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Labels of points (m,) when patches are joined until so many are left."""
+    links = kneighbors_graph(points, min(LINKS, len(points) - 1))
+    members = np.eye(patches.max() + 1)[patches]
+    crossing = members.T @ (links + links.T) @ members
+    sizes, label = members.sum(0), np.arange(len(crossing))
+    np.fill_diagonal(crossing, 0)
+    for _ in range(len(crossing) - n_clusters):
+        openness = crossing / np.sqrt(np.maximum(np.minimum.outer(sizes, sizes), 1))
+        openness[sizes == 0] = openness[:, sizes == 0] = -1
+        np.fill_diagonal(openness, -1)
+        kept, gone = np.unravel_index(openness.argmax(), openness.shape)
+        crossing[kept] += crossing[gone]
+        crossing[:, kept] += crossing[:, gone]
+        crossing[kept, kept] = 0
+        sizes[kept], sizes[gone] = sizes[kept] + sizes[gone], 0
+        label[label == gone] = kept
+    return np.unique(label, return_inverse=True)[1][patches]
 
 
 def nearest_neighbours(latents: np.ndarray, n: int = NEIGHBOURS) -> np.ndarray:

@@ -26,6 +26,15 @@ def test_clusters_of_the_map_follow_neighbours():
     assert max(agreeing, 1 - agreeing) > 0.95
 
 
+def test_a_large_cluster_is_not_cut_for_a_small_one():
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1, 2], [900, 60, 40])
+    latents = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0.0]])[classes]
+    latents = latents + rng.standard_normal(latents.shape)
+    labels = clusters_of_map(neighbour_map(latents, 0), len(latents), 3, 0)
+    assert sorted(np.bincount(labels)) == [40, 60, 900]
+
+
 def test_same_seed_same_map_and_another_for_another():
     latents, _ = two_moons(150)
     one, two = neighbour_map(latents, 3), neighbour_map(latents, 3)
