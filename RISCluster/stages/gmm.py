@@ -23,7 +23,7 @@ from ..results.selection import HEADER, Criteria, as_rows, gap_statistic, select
 from ..run import StageFolder
 from ..training.encode import encode_to
 from ..training.gmm import Mixture, fit_kmeans, fit_mixture
-from ..training.neighbours import NeighbourMap, clusters_of_map, neighbour_map
+from ..training.neighbours import NeighbourMap, fit_from_map, neighbour_map
 from .session import (
     LABELS,
     LATENTS,
@@ -185,11 +185,11 @@ def _fit_one(
     settings: Settings, latents: np.ndarray, mapped: NeighbourMap, k: int
 ) -> tuple[Mixture, np.ndarray]:
     kmeans = fit_kmeans(latents, k, settings.gmm.n_init, settings.run.seed)
-    start = kmeans.labels_
+    mixture, prior = None, settings.gmm.prior
     if settings.gmm.start == "neighbours":
-        of_map = clusters_of_map(mapped, len(latents), k, settings.run.seed)
-        start = of_map if (of_map >= 0).any() else start
-    mixture = fit_mixture(latents, start, k, settings.gmm.prior)
+        mixture = fit_from_map(latents, mapped, k, settings.run.seed, prior)
+    if mixture is None:
+        mixture = fit_mixture(latents, kmeans.labels_, k, prior)
     _, scores = silhouettes(latents, mixture.posterior(latents).argmax(1), settings.run.seed)
     gap, gap_std = gap_statistic(latents, k, kmeans.inertia_, settings.run.seed)
     bic, aic = mixture.bic(latents), mixture.aic(latents)

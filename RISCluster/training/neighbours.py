@@ -15,7 +15,7 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-from .gmm import fit_kmeans
+from .gmm import Mixture, fit_kmeans, fit_mixture
 
 MAPPED = 5000  # latents on a map at most
 SMALLEST_MAP = 5
@@ -23,6 +23,8 @@ PERPLEXITY = 30.0
 PATCHES = 8  # a cluster; fewer straddle borders, more follow noise
 LINKS = 15  # to the nearest points of the map
 N_INIT = 3
+N_INIT_AREAS = 20
+BY_BORDERS = 0.02  # more neighbours together, beyond chance, for which borders are believed
 NEIGHBOURS = 10
 
 
@@ -36,10 +38,13 @@ class NeighbourMap:
         Which latents.
     points : ndarray, (m, 2), float64
         Where they lie; empty where there are fewer than `SMALLEST_MAP`.
+    neighbours : ndarray, (m, n)
+        Nearest neighbours among them in the space of the latents, as rows of `points`.
     """
 
     index: np.ndarray
     points: np.ndarray
+    neighbours: np.ndarray
 
 
 def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> NeighbourMap:
@@ -61,18 +66,68 @@ def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> Neighbo
     if len(index) > most:
         index = np.sort(np.random.default_rng(seed).choice(len(index), most, replace=False))
     if len(index) < SMALLEST_MAP:
-        return NeighbourMap(index[:0], np.empty((0, 2)))
+        return NeighbourMap(index[:0], np.empty((0, 2)), np.empty((0, 0), dtype=int))
     known = np.asarray(latents[index], dtype=np.float64)
     spread = float(known.std())
     if spread == 0:
-        return NeighbourMap(index, np.zeros((len(index), 2)))
+        return NeighbourMap(index, np.zeros((len(index), 2)), nearest_neighbours(known))
     tsne = TSNE(perplexity=min(PERPLEXITY, (len(index) - 1) / 3), init="pca", random_state=seed)
     with threadpool_limits(1, "openmp"):  # sums of several threads differ from run to run
         points = tsne.fit_transform(known / spread)
-    return NeighbourMap(index, points.astype(np.float64))
+    return NeighbourMap(index, points.astype(np.float64), nearest_neighbours(known))
 
 
-def clusters_of_map(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:
+def fit_from_map(
+    latents: np.ndarray, mapped: NeighbourMap, n_clusters: int, seed: int, prior: float
+) -> Mixture | None:
+    """Mixture of the latents that starts from the clusters of their map.
+
+    Two starts are tried: by areas, which is steady where clusters touch, and by borders, which
+    keeps small clusters beside large ones. Borders are believed where clearly more neighbours
+    share a cluster of the mixture that comes of them.
+
+    Parameters
+    ----------
+    latents : ndarray, (N, D), float64
+    mapped : NeighbourMap
+        Of these latents.
+    n_clusters : int
+    seed : int
+    prior : float
+        See `fit_mixture`.
+
+    Returns
+    -------
+    Mixture or None
+        None where there is no map to speak of.
+    """
+    fits = []
+    for clusters in (clusters_by_area, clusters_by_border):
+        labels = clusters(mapped, len(latents), n_clusters, seed)
+        if (labels < 0).all():
+            return None
+        fits.append(fit_mixture(latents, labels, n_clusters, prior))
+    known = latents[mapped.index]
+    areas, borders = (
+        neighbour_agreement(fit.posterior(known).argmax(1), mapped.neighbours) for fit in fits
+    )
+    return fits[int(borders > areas + BY_BORDERS)]
+
+
+def clusters_by_area(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:
+    """Clusters of a map: those of a mixture on it; as `clusters_by_border`."""
+    labels = np.full(n, -1)
+    if len(mapped.points) < max(n_clusters, 2) or not mapped.points.any():
+        return labels
+    kmeans = fit_kmeans(mapped.points, n_clusters, N_INIT_AREAS, seed)
+    mixture = fit_mixture(mapped.points, kmeans.labels_, n_clusters)
+    found = mixture.posterior(mapped.points).argmax(1)
+    complete = len(np.unique(found)) == n_clusters
+    labels[mapped.index] = found if complete else kmeans.labels_
+    return labels
+
+
+def clusters_by_border(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:
     """Clusters of a map: small patches of it, joined where the border between them is open.
 
     A map spreads its points evenly, so that k-means or a mixture on it cuts what is large into

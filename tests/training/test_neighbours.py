@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from RISCluster.training.neighbours import (
-    clusters_of_map,
+    clusters_by_area,
+    clusters_by_border,
+    fit_from_map,
     nearest_neighbours,
     neighbour_agreement,
     neighbour_map,
@@ -21,7 +23,7 @@ def two_moons(n=400, seed=0):
 
 def test_clusters_of_the_map_follow_neighbours():
     latents, classes = two_moons()
-    labels = clusters_of_map(neighbour_map(latents, 0), len(latents), 2, 0)
+    labels = clusters_by_border(neighbour_map(latents, 0), len(latents), 2, 0)
     agreeing = (labels == classes).mean()
     assert max(agreeing, 1 - agreeing) > 0.95
 
@@ -31,7 +33,7 @@ def test_a_large_cluster_is_not_cut_for_a_small_one():
     classes = np.repeat([0, 1, 2], [900, 60, 40])
     latents = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0.0]])[classes]
     latents = latents + rng.standard_normal(latents.shape)
-    labels = clusters_of_map(neighbour_map(latents, 0), len(latents), 3, 0)
+    labels = clusters_by_border(neighbour_map(latents, 0), len(latents), 3, 0)
     assert sorted(np.bincount(labels)) == [40, 60, 900]
 
 
@@ -47,9 +49,26 @@ def test_same_seed_same_map_and_another_for_another():
 def test_latents_beyond_the_map_have_no_label():
     latents, _ = two_moons(200)
     mapped = neighbour_map(latents, 0, most=80)
-    labels = clusters_of_map(mapped, len(latents), 3, 0)
+    labels = clusters_by_border(mapped, len(latents), 3, 0)
     assert (np.flatnonzero(labels >= 0) == mapped.index).all()
     assert set(labels[labels >= 0]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("counts", [[900, 60, 40], [300, 300, 300]], ids=["uneven", "even"])
+def test_mixture_from_the_map_finds_large_and_small(counts):
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1, 2], counts)
+    latents = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0.0]])[classes]
+    latents = latents + rng.standard_normal(latents.shape)
+    mixture = fit_from_map(latents, neighbour_map(latents, 0), 3, 0, 2.0)
+    found = np.bincount(mixture.posterior(latents).argmax(1))
+    np.testing.assert_array_equal(sorted(found), sorted(counts))
+
+
+def test_areas_of_the_map_are_all_there():
+    latents, _ = two_moons(200)
+    labels = clusters_by_area(neighbour_map(latents, 0), 200, 5, 0)
+    assert set(labels) == set(range(5))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +76,8 @@ def test_latents_beyond_the_map_have_no_label():
 )
 def test_no_map_to_speak_of(latents):
     mapped = neighbour_map(latents, 0)
-    assert (clusters_of_map(mapped, len(latents), 2, 0) == -1).all()
+    assert (clusters_by_border(mapped, len(latents), 2, 0) == -1).all()
+    assert fit_from_map(latents, mapped, 2, 0, 2.0) is None
 
 
 def test_neighbours_are_others():
