@@ -54,7 +54,7 @@ def test_latents_beyond_the_map_have_no_label():
     assert set(labels[labels >= 0]) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("counts", [[900, 60, 40], [300, 300, 300]], ids=["uneven", "even"])
+@pytest.mark.parametrize("counts", [[1700, 60, 40], [300, 300, 300]], ids=["uneven", "even"])
 def test_mixture_from_the_map_finds_large_and_small(counts):
     rng = np.random.default_rng(0)
     classes = np.repeat([0, 1, 2], counts)
