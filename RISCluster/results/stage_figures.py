@@ -63,7 +63,7 @@ def gmm_figures(
     labelling: Labelling,
     means: np.ndarray,
     settings: Settings,
-    mapped: NeighbourMap,
+    mapped: NeighbourMap | None,
 ) -> list[Path]:
     """Selection curves, gallery of each cluster, embedding; of a cube also the cluster map."""
     curves = figures.selection_curves(rows, labelling.n_clusters, settings.gmm.select)

@@ -103,10 +103,13 @@ def _fit_and_label(
             f"mixtures are fitted to {len(drawn):,} of {np.count_nonzero(usable):,} latents, "
             "drawn at random (gmm.fit_samples)"
         )
-    log.info("mapping latents by their neighbours (t-SNE)")
-    mapped = neighbour_map(known, settings.run.seed)
+    mapped = None
+    if settings.gmm.start == "neighbours":
+        log.info("mapping latents by their neighbours (t-SNE)")
+        mapped = neighbour_map(known, settings.run.seed)
     mixtures, rows = _fit_all(session, stage, known, mapped, numbers)
-    mapped = replace(mapped, index=drawn[mapped.index])
+    if mapped is not None:  # from here on by place in the file
+        mapped = replace(mapped, index=drawn[mapped.index])
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
     mixture = mixtures[chosen]
@@ -136,9 +139,15 @@ def maps(session: Session) -> list[str]:
 
 def report_unusable_latents(latents: RowsArray) -> np.ndarray:
     """Say which latents are missing; whether each is there, (N,), int8."""
-    usable = np.concatenate([~np.isnan(block[:, 0]) for _, block in latents.blocks()])
-    report_unusable(np.flatnonzero(~usable), len(usable))
-    return usable.astype(np.int8)
+    usable = usable_latents(latents)
+    report_unusable(np.flatnonzero(usable == 0), len(usable))
+    return usable
+
+
+def usable_latents(latents: RowsArray) -> np.ndarray:
+    """Whether each latent is there, (N,), int8."""
+    there = np.concatenate([~np.isnan(block[:, 0]) for _, block in latents.blocks()])
+    return there.astype(np.int8)
 
 
 def _possible_numbers(wanted: tuple[int, ...], n: int, what: str) -> list[int]:
@@ -157,7 +166,7 @@ def _fit_all(
     session: Session,
     stage: StageFolder,
     latents: np.ndarray,
-    mapped: NeighbourMap,
+    mapped: NeighbourMap | None,
     numbers: list[int],
 ) -> tuple[dict[int, Mixture], list[Criteria]]:
     """Fit every K, each kept on disk as it is done, so that an interruption costs one K."""
@@ -182,11 +191,11 @@ def _fit_all(
 
 
 def _fit_one(
-    settings: Settings, latents: np.ndarray, mapped: NeighbourMap, k: int
+    settings: Settings, latents: np.ndarray, mapped: NeighbourMap | None, k: int
 ) -> tuple[Mixture, np.ndarray]:
     kmeans = fit_kmeans(latents, k, settings.gmm.n_init, settings.run.seed)
     mixture, prior = None, settings.gmm.prior
-    if settings.gmm.start == "neighbours":
+    if mapped is not None:
         mixture = fit_from_map(latents, mapped, k, settings.run.seed, prior)
     if mixture is None:
         mixture = fit_mixture(latents, kmeans.labels_, k, prior)
@@ -255,7 +264,7 @@ def _figures(
     latents: RowsArray,
     labelling: Labelling,
     mixture: Mixture,
-    mapped: NeighbourMap,
+    mapped: NeighbourMap | None,
 ) -> list[Path]:
     from ..results.stage_figures import gmm_figures
 

@@ -18,7 +18,7 @@ from ..results.labels import usable_sample
 from ..run import StageFolder
 from ..training.gmm import Mixture, fit_mixture
 from ..training.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
-from .gmm import read_mixture
+from .gmm import read_mixture, usable_latents
 from .session import LATENTS, MIXTURE
 
 # Refinement may part this many neighbours more than the mixture did, of all beyond chance: on
@@ -116,17 +116,11 @@ def refitted(
     settings: Settings, latents: RowsArray, posterior: Posterior, n_clusters: int
 ) -> Mixture:
     """Mixture of refined latents, started from the clusters of `posterior`."""
-    usable = _usable(latents)
-    drawn = usable_sample(usable, settings.gmm.fit_samples or len(latents), settings.run.seed)
+    most = settings.gmm.fit_samples or len(latents)
+    drawn = usable_sample(usable_latents(latents) - 1, most, settings.run.seed)
     known = latents.take(drawn)
     labels = posterior(known).argmax(1)
     return fit_mixture(known.astype(np.float64), labels, n_clusters, settings.gmm.prior)
-
-
-def _usable(latents: RowsArray) -> np.ndarray:
-    """0 for latents that are there and -1 for those that are not: (N,), int8."""
-    there = np.concatenate([~np.isnan(block[:, 0]) for _, block in latents.blocks()])
-    return there.astype(np.int8) - 1
 
 
 def _agreements(
@@ -134,7 +128,7 @@ def _agreements(
 ) -> tuple[float, float]:
     """Neighbour agreement of both labellings, over at most `MAPPED` samples."""
     before = RowsArray(gmm.path / LATENTS)
-    chosen = usable_sample(_usable(before), MAPPED, settings.run.seed)
+    chosen = usable_sample(usable_latents(before) - 1, MAPPED, settings.run.seed)
     latents = before.take(chosen)
     if len(latents) < 2:
         return float("nan"), float("nan")

@@ -21,6 +21,7 @@ MAPPED = 5000  # latents on a map at most
 SMALLEST_MAP = 5
 PERPLEXITY = 30.0
 PATCHES = 8  # a cluster; fewer straddle borders, more follow noise
+MOST_PATCHES = 400  # where there are not more clusters: joining takes their number cubed
 LINKS = 15  # to the nearest points of the map
 N_INIT = 3
 N_INIT_AREAS = 20
@@ -45,6 +46,10 @@ class NeighbourMap:
     index: np.ndarray
     points: np.ndarray
     neighbours: np.ndarray
+
+    def holds(self, n_clusters: int) -> bool:
+        """Whether so many clusters can be looked for: there are points, and not all the same."""
+        return len(self.points) >= max(n_clusters, 2) and bool(self.points.any())
 
 
 def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> NeighbourMap:
@@ -117,7 +122,7 @@ def fit_from_map(
 def clusters_by_area(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:
     """Clusters of a map: those of a mixture on it; as `clusters_by_border`."""
     labels = np.full(n, -1)
-    if len(mapped.points) < max(n_clusters, 2) or not mapped.points.any():
+    if not mapped.holds(n_clusters):
         return labels
     kmeans = fit_kmeans(mapped.points, n_clusters, N_INIT_AREAS, seed)
     mixture = fit_mixture(mapped.points, kmeans.labels_, n_clusters)
@@ -149,9 +154,9 @@ def clusters_by_border(mapped: NeighbourMap, n: int, n_clusters: int, seed: int)
         Labels; -1 for latents that are not on the map. All -1 where there is no map to speak of.
     """
     labels = np.full(n, -1)
-    if len(mapped.points) < max(n_clusters, 2) or not mapped.points.any():
+    if not mapped.holds(n_clusters):
         return labels
-    n_patches = min(PATCHES * n_clusters, len(mapped.points))
+    n_patches = min(PATCHES * n_clusters, max(MOST_PATCHES, n_clusters), len(mapped.points))
     patches = fit_kmeans(mapped.points, n_patches, N_INIT, seed).labels_
     _, patches = np.unique(patches, return_inverse=True)  # points that coincide make fewer
     if patches.max() + 1 >= n_clusters:

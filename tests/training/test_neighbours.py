@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from RISCluster.training import neighbours
 from RISCluster.training.neighbours import (
     clusters_by_area,
     clusters_by_border,
@@ -54,6 +55,20 @@ def test_latents_beyond_the_map_have_no_label():
     assert set(labels[labels >= 0]) == {0, 1, 2}
 
 
+def test_patches_are_not_more_than_can_be_joined(monkeypatch):
+    made, joined = [], neighbours._joined
+
+    def counted(points, patches, n_clusters):
+        made.append(patches.max() + 1)
+        return joined(points, patches, n_clusters)
+
+    monkeypatch.setattr(neighbours, "_joined", counted)
+    mapped = neighbour_map(two_moons(900)[0], 0)
+    for n_clusters in (20, 100, 500):
+        assert len(set(clusters_by_border(mapped, 900, n_clusters, 0))) == n_clusters
+    assert made == [160, 400, 500]
+
+
 @pytest.mark.parametrize("counts", [[1700, 60, 40], [300, 300, 300]], ids=["uneven", "even"])
 def test_mixture_from_the_map_finds_large_and_small(counts):
     rng = np.random.default_rng(0)
@@ -87,16 +102,16 @@ def test_neighbours_are_others():
 
 
 def test_agreement_by_hand():
-    neighbours = np.array([[1], [0], [3], [0]])
+    nearest = np.array([[1], [0], [3], [0]])
     labels = np.array([0, 0, 1, 1])
     # Three of four pairs agree; half would by chance.
-    assert neighbour_agreement(labels, neighbours) == pytest.approx((0.75 - 0.5) / 0.5)
-    assert np.isnan(neighbour_agreement(np.zeros(4, int), neighbours))
+    assert neighbour_agreement(labels, nearest) == pytest.approx((0.75 - 0.5) / 0.5)
+    assert np.isnan(neighbour_agreement(np.zeros(4, int), nearest))
 
 
 def test_agreement_does_not_reward_one_large_cluster():
     rng = np.random.default_rng(0)
-    neighbours = rng.integers(0, 2000, (2000, 10))
+    nearest = rng.integers(0, 2000, (2000, 10))
     for share in (0.5, 0.95):
         labels = (rng.random(2000) > share).astype(int)
-        assert abs(neighbour_agreement(labels, neighbours)) < 0.05
+        assert abs(neighbour_agreement(labels, nearest)) < 0.05
