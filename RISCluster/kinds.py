@@ -184,6 +184,38 @@ def axis_slice() -> Kind:
     return Kind(parse, "start:stop:step with a step of 1 or more, or : for all")
 
 
+class Months(NamedTuple):
+    """A season: from one month to another, both within it, 1 to 12; may go over the new year."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    def __contains__(self, month: object) -> bool:
+        if self.first <= self.last:
+            return self.first <= month <= self.last
+        return month >= self.first or month <= self.last
+
+
+def months() -> Kind:
+    """Seasons that share no month, each ``first-last``."""
+
+    def parse(text: str) -> tuple[Months, ...]:
+        seasons = []
+        for part in text.split(","):
+            first, dash, last = part.partition("-")
+            seasons.append(Months(int(first), int(last if dash else first)))
+        covered = [month for month in range(1, 13) for season in seasons if month in season]
+        inside = all(1 <= month <= 12 for season in seasons for month in tuple(season))
+        if not inside or len(covered) != len(set(covered)):
+            raise ValueError
+        return tuple(seasons)
+
+    return Kind(parse, "seasons without a month in common, as 12-2, 3-5, 6-8, 9-11")
+
+
 def parse_run_name(text: str) -> str:
     """Name of a folder."""
     if not text or text in (".", "..") or any(char in '/\\:*?"<>|' for char in text):

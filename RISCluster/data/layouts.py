@@ -11,8 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..config import CubeSettings
 from ..errors import DataError
+from ..sections import CubeSettings
 from .cubes.cubefile import CubeFile
 from .cubes.storage import Storage, list_arrays, open_storage
 from .spectrograms import READ_ROWS, SpectrogramFile

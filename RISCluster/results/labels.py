@@ -7,6 +7,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy as np
 from ..arrays import RowsArray, new_rows
 from ..data.cubes.cubefile import CubeFile
 from ..data.spectrograms import SpectrogramFile
+from ..errors import CheckpointError
 from ..files import new_file
 from .cluster_map import new_cluster_map
 
 UNUSABLE = -1
 HEADER = ("index", "label", "probability")
+READ_ROWS = 65536
 
 Write = Callable[[int, np.ndarray, np.ndarray], None]
 
@@ -179,6 +182,75 @@ def new_labels(path: Path, file: SpectrogramFile, more: Sequence[str] = ()) -> I
                 image(start, labels, probabilities)
 
         yield write
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A table of labels as read back, compactly.
+
+    Attributes
+    ----------
+    labels : ndarray, (N,), int16
+        -1 for unusable samples.
+    probability : ndarray, (N,), float32
+    starttime : ndarray, (N,), datetime64[us], or None
+        UTC; NaT where the table has none; None where it has no such column.
+    trace : ndarray, (N,), int32, or None
+        Which of `trace_ids`; None where the table has no such column.
+    trace_ids : list of str
+        In the order in which they come.
+    """
+
+    labels: np.ndarray
+    probability: np.ndarray
+    starttime: np.ndarray | None
+    trace: np.ndarray | None
+    trace_ids: list[str]
+
+
+def read_labels(path: Path) -> LabelTable:
+    """Read what `new_labels` wrote, some rows at a time.
+
+    Raises
+    ------
+    CheckpointError
+        The table is missing or damaged.
+    """
+    parts: dict[str, list[np.ndarray]] = {"label": [], "probability": []}
+    number: dict[str, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            column = {name: place for place, name in enumerate(next(rows))}
+            parts |= {name: [] for name in ("starttime", "trace_id") if name in column}
+            while block := list(islice(rows, READ_ROWS)):
+                columns = list(zip(*block, strict=True))
+                for name, found in parts.items():
+                    found.append(_column(name, columns[column[name]], number))
+    except (OSError, ValueError, KeyError, IndexError, StopIteration) as error:
+        raise CheckpointError(
+            f"{path}: can't be read as a table of labels: {error or 'it is empty'}; run its stage "
+            "again"
+        ) from None
+    joined = {name: np.concatenate(found) for name, found in parts.items() if found}
+    if not joined:
+        raise CheckpointError(f"{path}: holds no labels; run its stage again")
+    return LabelTable(
+        joined["label"],
+        joined["probability"],
+        joined.get("starttime"),
+        joined.get("trace_id"),
+        list(number),
+    )
+
+
+def _column(name: str, values: Sequence[str], number: dict[str, int]) -> np.ndarray:
+    """Texts of one column as an array; trace ids are numbered as they come."""
+    if name == "starttime":
+        return np.array([text.removesuffix("Z") or "NaT" for text in values], "datetime64[us]")
+    if name == "trace_id":
+        return np.array([number.setdefault(text, len(number)) for text in values], np.int32)
+    return np.array(values, dtype=np.float64).astype("i2" if name == "label" else "f4")
 
 
 def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from ..config import AecSettings
 from ..data.loading import SampleSet
 from ..models.networks import AEC
 from ..progress import log
+from ..sections import AecSettings
 from .encode import mean_squared_error
 from .engine import Context, Trainer, summed_error
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import DecSettings
 from ..data.loading import SampleSet
 from ..models.clustering import kl_divergence, label_change, target_distribution
 from ..models.networks import DEC
 from ..progress import log
+from ..sections import DecSettings
 from .encode import encode
 from .engine import Context, Trainer, summed_error
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ...config import CubeSettings
 from ...errors import DataError
 from ...kinds import AxisSlice
+from ...sections import CubeSettings
 from ..spectrograms import SpectrogramFile
 from ..times import nanoseconds_to_iso, to_text
 from .coordinates import read_coordinates

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import h5py
 
-from ...config import RecordsSettings
 from ...errors import DataError, SettingsError
 from ...progress import Progress, log
+from ...sections import RecordsSettings
 from ..times import nanoseconds_to_iso
 from ..waveforms.sources import Stretch, scan
 from .records import BadRecord, RecordHeader, nanoseconds, read_header

@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...config import RecordsSettings
 from ...errors import DataError
+from ...sections import RecordsSettings
 
 # Names without case, blanks, underscores and units in brackets. Of PRODML's two rates the one of
 # the stored data stands first.

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
-from ...config import RecordsSettings
 from ...errors import DataError, SettingsError
 from ...progress import log
+from ...sections import RecordsSettings
 
 TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
 FEWEST_SAMPLES = 8  # of a window

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...config import BuildSettings
 from ...errors import SettingsError
+from ...sections import BuildSettings
 from .joining import Wave
 from .processing import samples_of
 from .sources import SECOND, obspy_for_reading

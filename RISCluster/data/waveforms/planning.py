@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...config import BuildSettings
 from ...errors import DataError, SettingsError
+from ...sections import BuildSettings
 from .cutting import DAY, margin
 from .processing import PASS
 from .responses import Inventory

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import signal
 
-from ...config import BuildSettings
+from ...sections import BuildSettings
 from .joining import Wave
 from .sources import obspy_for_reading
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ...config import BuildSettings
 from ...errors import DataError, SettingsError
+from ...sections import BuildSettings
 from .cutting import DAY
 from .joining import Wave
 from .sources import obspy_for_reading

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, signal
 
-from ...config import BuildSettings
 from ...errors import SettingsError
+from ...sections import BuildSettings
 
 # The product with a matrix takes 4 m F operations a column (m samples, F rows), the transform
 # 2.5 N log2 N; in double precision the first were measured 7 times faster each.

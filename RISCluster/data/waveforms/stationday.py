@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...config import BuildSettings
 from ...errors import DataError, RunError
+from ...sections import BuildSettings
 from .cutting import DAY, Neighbours, Windows, cut, margin, shortest
 from .joining import Wave, join
 from .parts import Block, append_block, block_samples, writing

@@ -1,0 +1,106 @@
+"""Figures of clusters: galleries of their members, embeddings of their latents.
+
+Letters: n samples, K clusters, F x T bins.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from .style import COLOUR_MAP, MARKERS, SpectrogramAxes, cluster_colour, new
+
+LARGEST_GALLERY = 24  # clusters a gallery draws
+
+
+def gallery(
+    axes_of: SpectrogramAxes,
+    members: Sequence[np.ndarray],
+    labels: Sequence[int],
+    sizes: Sequence[int],
+    n_columns: int,
+    title: str,
+) -> Figure:
+    """Members of each cluster nearest to its centroid, nearest first, a row a cluster.
+
+    Parameters
+    ----------
+    axes_of : SpectrogramAxes
+    members : sequence of ndarray, (m, F, T)
+        At most `n_columns` samples of each cluster; fewer, even none, for a small one.
+    labels, sizes : sequence of int
+        Of the clusters.
+    n_columns : int
+    title : str
+    """
+    n = len(members)
+    figure = new(1.45 * n_columns + 1.4, 1.15 * n + 1.1)
+    grid = figure.subplots(n, n_columns, squeeze=False)
+    total = max(1, sum(sizes))
+    for row in range(n):
+        for column, axes in enumerate(grid[row]):
+            axes.set(xticks=[], yticks=[])
+            if column < len(members[row]):
+                image = members[row][column]
+                high = np.percentile(image, 99.7)
+                axes_of.draw(axes, image, vmin=image.min(), vmax=max(high, image.min() + 1e-12))
+            else:
+                axes.set_facecolor("0.95")
+            for side in axes.spines.values():
+                side.set(color=cluster_colour(labels[row]), linewidth=2)
+        grid[row, 0].set_ylabel(
+            f"{labels[row]}\nn = {sizes[row]:,}\n{sizes[row] / total:.1%}",
+            rotation=0,
+            ha="right",
+            va="center",
+            fontsize=9,
+        )
+    figure.supxlabel(
+        f"each panel: {axes_of.time_label} {axes_of.time[0]:.3g} to {axes_of.time[-1]:.3g} to the "
+        f"right, {axes_of.frequency_label} {axes_of.frequency[0]:.3g} to "
+        f"{axes_of.frequency[-1]:.3g} upward",
+        fontsize=9,
+    )
+    shades = ScalarMappable(Normalize(0, 1), COLOUR_MAP)
+    bar = figure.colorbar(shades, ax=grid, shrink=min(1.0, 2 / n), aspect=15, pad=0.02)
+    bar.set_ticks([0, 1], labels=["lowest", "highest"])
+    bar.set_label("amplitude of each sample", fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def embedding(points: np.ndarray, labels: np.ndarray, sizes: Sequence[int], title: str) -> Figure:
+    """A two-dimensional embedding of latents, coloured by label.
+
+    Parameters
+    ----------
+    points : ndarray, (n, 2)
+    labels : ndarray, (n,)
+        Of the points.
+    sizes : sequence of int, (K,)
+        Of the clusters, over all samples.
+    title : str
+    """
+    figure = new(8, 6)
+    axes = figure.subplots()
+    for label, size in enumerate(sizes):
+        mine = labels == label
+        axes.scatter(
+            *points[mine].T,
+            s=14,
+            marker=MARKERS[label % len(MARKERS)],
+            color=cluster_colour(label),
+            alpha=0.7,
+            linewidths=0,
+            label=f"{label}  ({size:,})",
+        )
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.set_xlabel("t-SNE: neighbours are near; distances between clusters mean little")
+    axes.spines[["top", "right", "left", "bottom"]].set_color("0.8")
+    axes.legend(
+        title="Cluster (size)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5),
+        ncols=1 + (len(sizes) - 1) // 20,
+    )  # fmt: skip
+    return figure

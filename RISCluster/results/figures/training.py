@@ -1,0 +1,96 @@
+"""Figures of training: losses over epochs, reconstructions.
+
+Letters: n samples, D latent features, F x T bins.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .style import PALETTE, SpectrogramAxes, new, tidy
+
+
+def aec_history(history: dict[str, np.ndarray], mse_of_mean: float) -> Figure:
+    """Loss of training and validation over epochs, and the learning rate.
+
+    Parameters
+    ----------
+    history : dict of ndarray
+        Columns of history.csv.
+    mse_of_mean : float
+        Mean squared error of the mean spectrogram: the line that says nothing was learnt.
+    """
+    figure = new(7, 4)
+    axes = figure.subplots()
+    epoch = history["epoch"]
+    axes.plot(epoch, history["train_mse"], color=PALETTE[0], label="training")
+    axes.plot(epoch, history["validation_mse"], color=PALETTE[1], label="validation")
+    best = int(np.argmin(history["validation_mse"]))
+    axes.plot(epoch[best], history["validation_mse"][best], "o", color=PALETTE[1], mfc="none")
+    axes.axhline(mse_of_mean, color="0.4", ls=":", label="the mean spectrogram")
+    axes.set(xlabel="Epoch", ylabel="Mean squared error", yscale="log")
+    axes.set_title(f"Autoencoder: best validation loss {history['validation_mse'][best]:.4g}")
+    tidy(axes)
+    axes.legend(frameon=False)
+    return figure
+
+
+def dec_history(history: dict[str, np.ndarray], tol: float) -> Figure:
+    """Both losses and the share of changed labels over epochs."""
+    figure = new(7, 6.5)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    for axes, name, label, colour in (
+        (top, "mse", "Mean squared error", PALETTE[0]),
+        (middle, "kl", "KL divergence\n(per sample)", PALETTE[3]),
+        (bottom, "label_change", "Changed labels\n(share)", PALETTE[2]),
+    ):
+        axes.plot(history["epoch"], history[name], "o-", ms=3, color=colour)
+        axes.set_ylabel(label)
+        tidy(axes)
+    bottom.axhline(tol, color="0.4", ls=":")
+    bottom.annotate(
+        f"tol = {tol:g}", (0.99, tol), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+    )
+    bottom.set_xlabel("Epoch")
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    top.set_title("Deep embedded clustering")
+    return figure
+
+
+def reconstructions(
+    axes_of: SpectrogramAxes,
+    inputs: np.ndarray,
+    latents: np.ndarray,
+    outputs: np.ndarray,
+    titles: Sequence[str],
+) -> Figure:
+    """Chosen samples in rows: as the network sees them, their latents, their reconstruction.
+
+    Parameters
+    ----------
+    axes_of : SpectrogramAxes
+    inputs, outputs : ndarray, (n, F, T)
+    latents : ndarray, (n, D)
+    titles : sequence of str
+    """
+    n = len(inputs)
+    figure = new(9, 1.7 * n + 0.8)
+    grid = figure.subplots(n, 3, squeeze=False, width_ratios=(3, 1.6, 3))
+    for row, title in enumerate(titles):
+        left, middle, right = grid[row]
+        low, high = np.percentile(inputs[row], [1, 99.7])
+        limits = {"vmin": low, "vmax": high if high > low else low + 1}
+        image = axes_of.draw(left, inputs[row], **limits)
+        axes_of.draw(right, outputs[row], **limits)
+        figure.colorbar(image, ax=right, label="amplitude")
+        middle.bar(np.arange(latents.shape[1]), latents[row], color=PALETTE[0])
+        middle.axhline(0, color="0.4", lw=0.6)
+        left.set_ylabel(f"{title}\n{axes_of.frequency_label}", fontsize=8)
+        right.set_yticklabels([])
+    for axes, heading in zip(grid[0], ("Input", "Latent", "Reconstruction"), strict=True):
+        axes.set_title(heading, fontsize=10)
+    grid[-1, 0].set_xlabel(axes_of.time_label)
+    grid[-1, 1].set_xlabel("Feature")
+    grid[-1, 2].set_xlabel(axes_of.time_label)
+    return figure
