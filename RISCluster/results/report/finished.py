@@ -197,6 +197,9 @@ def _data_of(stage: FinishedStage) -> Iterator[SpectrogramFile]:
     data = stage.settings.data
     with open_spectrograms(data.file, data.layout, data.dataset, stage.settings.cube) as file:
         made_from = stage.provenance.get("fingerprint")
-        if made_from is not None and file.fingerprint() != made_from:
+        columns = stage.provenance.get("depends", {}).get("labels, times and ids")
+        if (made_from is not None and file.fingerprint() != made_from) or (
+            columns is not None and file.columns_fingerprint() != columns
+        ):
             raise DataError(f"{file.path}: is not the data that {stage.path} was made from")
         yield file
