@@ -61,6 +61,6 @@ def test_no_run(tmp_path, run_folder):
         pass
     with pytest.raises(RunError, match="holds no complete stage"), open_run(tmp_path):
         pass
-    with pytest.raises(SettingsError, match="no key 'station'"):
-        with open_run(run_folder, ["report.station=x"]):
-            pass
+    wrong = ["report.station=x"]
+    with pytest.raises(SettingsError, match="no key 'station'"), open_run(run_folder, wrong):
+        pass
