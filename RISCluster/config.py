@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import SettingsError
+from .recipes import RECIPES
 from .sections import (
     SECTIONS,
     AecSettings,
@@ -22,6 +23,8 @@ from .sections import (
     ReportSettings,
     RunSettings,
 )
+
+COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)
@@ -125,11 +128,34 @@ def load_settings(path: str | Path | None, overrides: Sequence[str] = ()) -> Set
     values = {} if path is None else _read_ini(Path(path))
     for word in overrides:
         section, key, value = _split_override(word)
-        values[section, key] = (value, "command line")
+        values[section, key] = (value, COMMAND_LINE)
+    _apply_recipe(values)
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for (section, key), (text, place) in values.items():
         sections[section][key] = _parse_value(section, key, text, place)
     return Settings(**{name: SECTIONS[name](**sections[name]) for name in SECTIONS})
+
+
+def _apply_recipe(values: dict[tuple[str, str], tuple[str, str]]) -> None:
+    """Replace what is left at its default by what ``run.recipe`` says, in place.
+
+    Words of the command line stay. The recipe itself is not kept: the keys have its values.
+    """
+    text, place = values.pop(("run", "recipe"), ("none", ""))
+    for (section, key), value in RECIPES[_parse_value("run", "recipe", text, place)].items():
+        default = SECTIONS[section].__dataclass_fields__[key].metadata["default"]
+        said, where = values.get((section, key), (default, ""))
+        if where != COMMAND_LINE and _same(section, key, said, default):
+            values[section, key] = (value, f"recipe {text}")
+
+
+def _same(section: str, key: str, said: str, default: str) -> bool:
+    """Whether a text says what the default does; what is not allowed is left for its error."""
+    parse = SECTIONS[section].__dataclass_fields__[key].metadata["kind"].parse
+    try:
+        return parse(said) == parse(default)
+    except ValueError:
+        return False
 
 
 def _read_ini(path: Path) -> dict[tuple[str, str], tuple[str, str]]:
@@ -164,7 +190,7 @@ def _split_override(word: str) -> tuple[str, str, str]:
         raise SettingsError(
             f"command line: '{word}' is not a setting; write section.key=value, as aec.lr=1e-4"
         )
-    _check_known(section, key.lower(), "command line")
+    _check_known(section, key.lower(), COMMAND_LINE)
     return section, key.lower(), value.strip()
 
 

@@ -34,6 +34,7 @@ from .kinds import (
     real,
     yes_no,
 )
+from .recipes import RECIPES
 
 
 def _key(default: str, kind: Kind, sentence: str, *, affects: str = "result") -> Any:
@@ -72,6 +73,13 @@ class RunSettings:
         "auto",
         one_of("auto", "fp32", "bf16"),
         "Arithmetic of training; auto is fp32, bf16 is mixed precision for recent GPUs.",
+    )
+    recipe: str = _key(
+        "none",
+        one_of(*RECIPES),
+        "Other values for keys that are left at their defaults: paper is the recipe of Jenkins et "
+        "al. (2021).",
+        affects="nothing",  # the keys themselves count
     )
     tensorboard: bool = _key(
         "no",

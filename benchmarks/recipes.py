@@ -47,15 +47,9 @@ FILES = {"pnw": "pnw", "fsdd": "fsdd", "esc10": "esc10", "mnist": "mnist"}
 FILES |= {"rutford": "rutford_icequakes"}
 RUTFORD_CLUSTERS = 8  # it has no classes: for the stability of labels alone
 
-PAPER = [
-    *("data.amplitude=linear", "data.standardize=no"),
-    *("aec.latent_activation=relu", "aec.schedule=constant"),
-    *("gmm.start=kmeans", "gmm.prior=0"),
-    *("dec.latent_scale=none", "dec.gamma=0.001", "dec.labels=student", "dec.keep=refined"),
-]
 OURS = {
     "default": [],
-    "paper": PAPER,
+    "paper": ["run.recipe=paper"],
     # The default but for one choice.
     "kmeans-start": ["gmm.start=kmeans"],
     "no-prior": ["gmm.prior=0"],

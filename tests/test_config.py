@@ -191,3 +191,16 @@ def test_settings_survive_being_written(tmp_path):
              "records.sampling_rate=250", "build.water_level=none"]  # fmt: skip
     settings = load_settings(None, words)
     assert load_settings(write(tmp_path, settings.as_ini())) == settings
+
+
+def test_recipe_replaces_what_is_left_at_its_default(tmp_path):
+    text = (ROOT / "config.ini").read_text().replace("gamma = 1\n", "gamma = 0.5\n")
+    path = write(tmp_path, text.replace("recipe = none", "recipe = paper"))
+    settings = load_settings(path, ["gmm.prior=2"])
+    assert settings.aec.latent_activation == "relu"
+    assert settings.dec.keep == "refined"
+    assert settings.dec.gamma == 0.5  # another value than the default in the file
+    assert settings.gmm.prior == 2  # the default, but asked for
+    assert load_settings(write(tmp_path, settings.as_ini())) == settings
+    assert load_settings(None, ["run.recipe=paper"]).dec.gamma == 0.001
+    assert "none | paper" in error_of(path, "run.recipe=rutford")
