@@ -1,9 +1,9 @@
 """Two-dimensional arrays on disk, in NumPy's format, handled some rows at a time.
 
 Read with plain reads and not through a memory map, whose pages count as memory of the process.
+Each ends with a seal, which NumPy does not mind.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from .errors import CheckpointError
-from .files import new_file
+from .files import new_file, read_npy_header
+from .seals import LENGTH, Damaged, append_seal, is_sealed_path
 
 BLOCK_ROWS = 65536
 
@@ -49,10 +50,9 @@ def new_rows(path: Path, shape: tuple[int, int], dtype: str = "float32") -> Iter
     RunError
         It can't be written; one that was there is intact.
     """
-    with new_file(path) as partial, partial.open("wb") as file:
+    with new_file(path) as partial, partial.open("w+b") as file:
         yield RowsWriter(file, shape, np.dtype(dtype))
-        file.flush()
-        os.fsync(file.fileno())
+        append_seal(file)
 
 
 class RowsArray:
@@ -76,30 +76,42 @@ class RowsArray:
     def __init__(self, path: Path):
         self.path = path
         try:
+            sealed = is_sealed_path(path)
             with path.open("rb") as file:
-                version = np.lib.format.read_magic(file)
-                read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-                self.shape, by_columns, self.dtype = read_header(file)
+                self.shape, by_columns, self.dtype = read_npy_header(file)
                 self._offset = file.tell()
-            size = path.stat().st_size - self._offset
+            size = path.stat().st_size - self._offset - sealed * LENGTH
+            if len(self.shape) != 2 or by_columns:
+                raise CheckpointError(f"{path}: not an array of rows of numbers")
+            if size != self.dtype.itemsize * self.shape[0] * self.shape[1]:
+                raise Damaged(f"{size} bytes do not make {self.shape}")
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file") from None
-        except (OSError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"{path}: damaged, can't be read: {error}") from None
-        if len(self.shape) != 2 or by_columns or self.dtype.hasobject:
-            raise CheckpointError(f"{path}: not an array of rows of numbers")
-        if size != self.dtype.itemsize * self.shape[0] * self.shape[1]:
-            raise CheckpointError(f"{path}: damaged: {size} bytes do not make {self.shape}")
+        except (OSError, Damaged) as error:
+            raise CheckpointError(
+                f"{path}: damaged, can't be read: {error}; move it away and run its stage again"
+            ) from None
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows `start` to `stop`, (n, columns)."""
+        """Rows `start` to `stop`, (n, columns).
+
+        Raises
+        ------
+        CheckpointError
+            The file was removed or cut since it was opened.
+        """
         n, width = max(0, min(stop, len(self)) - start), self.shape[1]
         offset = self._offset + start * width * self.dtype.itemsize
-        rows = np.fromfile(self.path, self.dtype, n * width, offset=offset)
-        return rows.reshape(n, width)
+        try:
+            rows = np.fromfile(self.path, self.dtype, n * width, offset=offset)
+            return rows.reshape(n, width)
+        except (OSError, ValueError) as error:  # opened again: it may have changed since
+            raise CheckpointError(
+                f"{self.path}: rows {start} to {stop} can't be read: {error}; run its stage again"
+            ) from None
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """All rows, `BLOCK_ROWS` at a time, each with the number of its first."""

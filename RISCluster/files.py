@@ -1,87 +1,27 @@
-"""Files that are either whole or not there, and checkpoints that hold nothing but plain values."""
+"""Formats of files: JSON, CSV, NumPy's, and checkpoints that hold nothing but plain values."""
 
 import csv
 import hashlib
 import io
 import json
+import math
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from .atomic import new_file as new_file
+from .atomic import remove_partial_files as remove_partial_files
+from .atomic import remove_quietly as remove_quietly
+from .atomic import write_bytes
 from .errors import CheckpointError, RunError
+from .seals import Damaged, is_sealed, is_zip, require_whole_zip, sealed_zip
 
 FORMAT = 1  # of checkpoints; raised when a reader of the old could misread the new
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside the place, flush to disk, then rename: a reader sees the old or the new.
-
-    Raises
-    ------
-    RunError
-        The file can't be written; the old one, if any, is intact.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        remove_quietly(partial)
-        raise RunError(
-            f"{path}: can't be written: {error.strerror or error}; make room or change "
-            "permissions, then run again: what was saved before is intact"
-        ) from None
-
-
-def remove_quietly(path: Path) -> None:
-    """Remove a file if it is there and can be removed."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        pass
-
-
-@contextmanager
-def new_file(target: Path) -> Iterator[Path]:
-    """A path beside the target to write to, which becomes the target when all went well.
-
-    Raises
-    ------
-    RunError
-        It can't be written; a target that was there is intact.
-    """
-    partial = target.with_name(target.name + ".partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
-        yield partial
-        if target.is_dir():
-            shutil.rmtree(target)
-        partial.replace(target)
-    except OSError as error:
-        _remove(partial)
-        raise RunError(
-            f"{target}: can't be written: {error.strerror or error}; make room or change "
-            "permissions, then run again: what was made before is intact"
-        ) from None
-    except BaseException:
-        _remove(partial)
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        remove_quietly(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -92,6 +32,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """`write_bytes` of indented JSON; NaN becomes null, which every reader of JSON takes."""
     write_text(path, json.dumps(_without_nan(value), indent=2) + "\n")
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """What `read_json` gives of a dict that `write_json` has written."""
+    return json.loads(json.dumps(_without_nan(value)))
 
 
 def _without_nan(value: Any) -> Any:
@@ -114,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: can't be read: {error}; move {path.parent} away and run the stage again"
         ) from None
@@ -134,7 +79,7 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
     """`write_bytes` of named arrays in NumPy's format."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, sealed_zip(buffer.getvalue()))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -146,13 +91,50 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         The file is missing or damaged.
     """
     try:
-        # From memory: NumPy leaves a damaged file open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file:
+            require_whole_zip(file)
+            with zipfile.ZipFile(file) as archive:
+                return {
+                    name.removesuffix(".npy"): _read_array(archive.read(name))
+                    for name in archive.namelist()
+                }
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except Exception as error:  # numpy and zipfile raise many kinds for damaged bytes
-        raise CheckpointError(f"{path}: damaged, can't be read: {error}") from None
+        raise CheckpointError(
+            f"{path}: damaged, can't be read: {error}; move it away and run its stage again"
+        ) from None
+
+
+def _read_array(content: bytes) -> np.ndarray:
+    """Array of a file in NumPy's format; no memory is taken for more than it holds."""
+    file = io.BytesIO(content)
+    shape, _, dtype = read_npy_header(file)
+    if dtype.itemsize * math.prod(shape) != len(content) - file.tell():
+        raise Damaged(f"its bytes do not make an array of {shape}")
+    return np.load(io.BytesIO(content), allow_pickle=False)
+
+
+def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether column by column, and type of an array in NumPy's format.
+
+    Raises
+    ------
+    Damaged
+        It is not such a file, or of objects.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+        with warnings.catch_warnings(action="ignore"):  # of headers as Python 2 wrote them
+            shape, by_columns, dtype = read(file)
+    except OSError:
+        raise
+    except Exception as error:  # NumPy parses the header as Python, which fails in many ways
+        raise Damaged(f"its header is none of NumPy's: {error}") from None
+    if dtype.hasobject or min(shape, default=0) < 0:
+        raise Damaged("not an array of numbers")
+    return shape, by_columns, dtype
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -171,17 +153,19 @@ class HistoryFile:
     ----------
     path : Path
     header : sequence of str
-        Its first column is ``epoch``, ascending from 1.
+        Its first column is ``epoch``, which counts up.
     n_epochs : int
-        Rows to keep of a table that is there already; 0 starts a new one.
+        Epochs to keep of a table that is there already; 0 starts a new one.
+
+    Raises
+    ------
+    CheckpointError
+        The table that is there is damaged.
     """
 
     def __init__(self, path: Path, header: Sequence[str], n_epochs: int):
         self.path = path
-        rows: list[list[str]] = []
-        if n_epochs and path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))[1 : n_epochs + 1]
+        rows = _history(path, list(header), n_epochs) if n_epochs and path.exists() else []
         write_csv(path, header, rows)
 
     def append(self, row: Sequence[Any]) -> None:
@@ -197,8 +181,40 @@ class HistoryFile:
             raise RunError(f"{self.path}: can't be written: {error.strerror or error}") from None
 
 
+def _history(path: Path, header: list[str], n_epochs: int) -> list[list[str]]:
+    """Rows of the first epochs; of one more, which a kill has cut, nothing is asked."""
+    try:
+        found, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+        if found != header:
+            raise ValueError(f"its header is not {','.join(header)}")
+        kept = []
+        for row in rows:
+            if kept and int(kept[-1][0]) == n_epochs:
+                break
+            if len(row) != len(header) or not all(map(_is_number, row)):
+                raise ValueError(f"'{','.join(row)}' is no row of it")
+            if kept and int(row[0]) != int(kept[-1][0]) + 1:
+                raise ValueError(f"epoch {row[0]} comes after {kept[-1][0]}")
+            kept.append(row)
+        if not kept or int(kept[-1][0]) != n_epochs:
+            raise ValueError(f"it ends before epoch {n_epochs}")
+        return kept
+    except (OSError, ValueError, csv.Error) as error:
+        raise CheckpointError(
+            f"{path}: damaged, can't be read: {error}; move it away and run the same command "
+            f"again: the table begins anew after epoch {n_epochs}"
+        ) from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(text.strip()) and float(text) is not None
+    except ValueError:
+        return False
+
+
 def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
-    """Write a dict of tensors and plain values as a torch file.
+    """Write a dict of tensors and plain values as a torch file; equal ones give equal bytes.
 
     Parameters
     ----------
@@ -211,8 +227,25 @@ def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
     import torch
 
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "kind": kind, **content}, buffer)
-    write_bytes(path, buffer.getvalue())
+    torch.save(_with_one_of_each_text({"format": FORMAT, "kind": kind, **content}, {}), buffer)
+    write_bytes(path, sealed_zip(buffer.getvalue()))
+
+
+def _with_one_of_each_text(value: Any, known: dict[str, str]) -> Any:
+    """A copy in which equal texts are one object, for a pickle tells one from two alike."""
+    if isinstance(value, str):
+        return known.setdefault(value, value)
+    if isinstance(value, dict):
+        copy = type(value)()
+        vars_of = getattr(value, "__dict__", {})  # PyTorch hangs versions on states of modules
+        for name, item in vars_of.items():
+            setattr(copy, name, _with_one_of_each_text(item, known))
+        for key, item in value.items():
+            copy[_with_one_of_each_text(key, known)] = _with_one_of_each_text(item, known)
+        return copy
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_one_of_each_text(item, known) for item in value)
+    return value
 
 
 def read_torch(path: Path) -> Any:
@@ -226,13 +259,19 @@ def read_torch(path: Path) -> Any:
     import torch
 
     try:
+        with path.open("rb") as file:
+            if is_zip(file):
+                require_whole_zip(file)
+            elif is_sealed(file):
+                raise Damaged("it is sealed, and no archive")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except Exception as error:  # torch raises many kinds for damaged or hostile bytes
+        reason = str(error) if isinstance(error, Damaged) else type(error).__name__
         raise CheckpointError(
-            f"{path}: damaged, or not a file of tensors and plain values "
-            f"({type(error).__name__}); move it away, or name another"
+            f"{path}: damaged, or not a file of tensors and plain values ({reason}); move it away "
+            "and run its stage again, or name another"
         ) from None
 
 

@@ -1,8 +1,9 @@
 """Long work in independent jobs, each of which leaves a file: parallel, resumable, in order.
 
 The parts lie in ``<target>.parts/`` until the target has been put together from them. A part
-counts once its ``.json`` is there, which is written after it; so a job that was killed is done
-again and nothing else is.
+counts once its ``.json`` is there, which is written after it and holds its checksum; so a job that
+was killed is done again, as is one whose part was damaged since, and nothing else is. From the
+first job until the parts are removed, the folder is locked against other processes.
 """
 
 import contextlib
@@ -11,22 +12,26 @@ import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from .errors import RunError, Stopped
-from .files import read_json, remove_quietly, write_json
+from .errors import CheckpointError, RunError, Stopped
+from .files import plain, read_json, remove_quietly, sha256, write_json
+from .locking import Lock, take
 from .machine import processors
 from .progress import Progress, log
 from .stopping import StopRequest
 
 AUTO = 0  # workers: as many as processors, but no more than there is work for
 JOBS_A_WORKER = 8  # at least, for starting a worker takes a second or two
+LOCK = ".lock"
+STALE = {"other": "parts of other settings or files are", "damaged": "parts are damaged and are"}
 AHEAD = 2  # jobs handed out for each worker: the next one waits while one runs
 
 
@@ -74,6 +79,7 @@ class Parts:
     def __init__(self, target: Path):
         self.target = target
         self.folder = target.with_name(target.name + ".parts")
+        self._lock: Lock | None = None
 
     def path(self, job: Job) -> Path:
         """File of a job's part."""
@@ -86,11 +92,30 @@ class Parts:
     def _marker(self, job: Job) -> Path:
         return self.folder / f"{job.name}.json"
 
-    def _is_done(self, job: Job) -> bool:
-        marker = self._marker(job)
-        if not marker.exists() or not self.path(job).exists():
-            return False
-        return read_json(marker).get("identity") == identity(job.depends)
+    def _state(self, job: Job) -> str:
+        """How a part stands: ``done``, ``missing``, ``other`` or ``damaged``."""
+        marker, path = self._marker(job), self.path(job)
+        if not marker.exists() or not path.exists():
+            return "other" if marker.exists() else "missing"
+        try:
+            found = read_json(marker)
+        except CheckpointError:
+            return "damaged"
+        if found.get("identity") != identity(job.depends):
+            return "other"
+        whole = found.get("checksum") == identity([found.get("summary"), sha256(path)])
+        return "done" if whole else "damaged"
+
+    def _left(self, jobs: Sequence[Job]) -> list[Job]:
+        """Jobs to do; says what is wrong with parts that are there."""
+        states = [self._state(job) for job in jobs]
+        for state, what in STALE.items():
+            if state in states:
+                log.warning(f"{self.folder}: {states.count(state):,} {what} made again")
+        left = [job for job, state in zip(jobs, states, strict=True) if state != "done"]
+        if len(left) < len(jobs):
+            log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are there")
+        return left
 
     def run(
         self,
@@ -119,27 +144,36 @@ class Parts:
         Stopped
             SIGINT or SIGTERM came; what is done is kept.
         RunError
-            The folder can't be written, or a worker was killed.
+            The folder can't be written, another process is at it, or a worker was killed.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = take(self.folder / LOCK, self.target, again=True)
         except OSError as error:
             raise RunError(f"{self.folder}: can't be made: {error.strerror or error}") from None
-        left = [job for job in jobs if not self._is_done(job)]
-        stale = sum(self._marker(job).exists() for job in left)
-        if stale:
-            log.warning(f"{self.folder}: {stale:,} parts of other settings or files are made again")
+        try:
+            self._run(jobs, work, workers, what, unit)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _run(
+        self,
+        jobs: Sequence[Job],
+        work: Callable[[Any, Path], dict[str, Any]],
+        workers: int,
+        what: str,
+        unit: str,
+    ) -> None:
+        left = self._left(jobs)
         for job in left:  # of a part that was made otherwise, and is now overwritten
             remove_quietly(self._marker(job))
-        if len(left) < len(jobs):
-            log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are there")
         workers = workers_for(workers, len(left))
         total = sum(job.size for job in left)
         with StopRequest() as stop, Progress(what, total, unit) as progress:
-            for job, summary in _results(left, work, self.path, workers, stop):
-                write_json(
-                    self._marker(job), {"identity": identity(job.depends), "summary": summary}
-                )
+            for job, (summary, checksum) in _results(left, work, self.path, workers, stop):
+                summary = plain(summary)
+                marker = {"identity": identity(job.depends), "summary": summary}
+                write_json(self._marker(job), marker | {"checksum": identity([summary, checksum])})
                 for line in summary.get("said", []):
                     log.warning(line)
                 progress.add(job.size)
@@ -153,6 +187,18 @@ class Parts:
     def remove(self) -> None:
         """Remove the parts, after the target was put together."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _work(
+    work: Callable[[Any, Path], dict[str, Any]], inputs: Any, path: Path
+) -> tuple[dict[str, Any], str]:
+    """Do a job; what it says of itself, and the checksum of its part."""
+    summary = work(inputs, path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # on disk before its marker is
+    return summary, sha256(path)
 
 
 def _results(
@@ -161,13 +207,13 @@ def _results(
     path: Callable[[Job], Path],
     workers: int,
     stop: StopRequest,
-) -> Iterator[tuple[Job, dict[str, Any]]]:
+) -> Iterator[tuple[Job, tuple[dict[str, Any], str]]]:
     """Jobs and what came of them as they end; after a signal, only those that had begun."""
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
             if stop.signal_number:
                 return
-            yield job, work(job.inputs, path(job))
+            yield job, _work(work, job.inputs, path(job))
         return
     try:
         yield from _in_parallel(iter(jobs), work, path, min(workers, len(jobs)), stop)
@@ -184,7 +230,7 @@ def _in_parallel(
     path: Callable[[Job], Path],
     workers: int,
     stop: StopRequest,
-) -> Iterator[tuple[Job, dict[str, Any]]]:
+) -> Iterator[tuple[Job, tuple[dict[str, Any], str]]]:
     running: dict[Future, Job] = {}
     with _pool(workers) as pool:
         while True:
@@ -192,7 +238,7 @@ def _in_parallel(
                 job = next(todo, None)
                 if job is None:
                     break
-                running[pool.submit(work, job.inputs, path(job))] = job
+                running[pool.submit(_work, work, job.inputs, path(job))] = job
             if stop.signal_number:
                 running = {future: job for future, job in running.items() if not future.cancel()}
             if not running:
@@ -207,7 +253,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in threads}
     os.environ.update(dict.fromkeys(threads, "1"))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_ignore_signals)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
     try:
         yield pool
     finally:
@@ -219,6 +265,13 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ignore_signals() -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End at once when the process that gives the work was killed, which tells nobody."""
+    parent_process().join()
+    os._exit(1)

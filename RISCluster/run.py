@@ -5,8 +5,9 @@ depends on (settings, data, the stage before it) and, once it is complete, the c
 results. That file alone decides whether a stage is new, unfinished, done or out of date.
 """
 
+import hashlib
+import json
 import platform
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .atomic import PARTIAL
 from .errors import CheckpointError, RunError
-from .files import read_json, sha256, write_json, write_text
+from .files import read_json, remove_partial_files, remove_quietly, sha256, write_json, write_text
+from .locking import Lock, take
 
 SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
 PROVENANCE = "provenance.json"
+LOCK = ".lock"
+GUARDED = ("depends", "results", "fingerprint")  # of the provenance: others decide nothing
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,20 @@ class StageFolder:
             there = path.exists()
         except OSError as error:
             raise self._unusable(error) from None
-        return read_json(path) if there else None
+        return _read_provenance(path) if there else None
+
+    def lock(self) -> Lock:
+        """Keep other processes from changing this run, until the lock is released.
+
+        Raises
+        ------
+        RunError
+            Another process works on it, or the run folder can't be made.
+        """
+        try:
+            return take(self.run_folder / LOCK, self.run_folder)
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def is_done(self, depends: dict[str, Any]) -> bool:
         """Whether the stage is complete, whole, and made from `depends`; changes nothing."""
@@ -116,7 +134,7 @@ class StageFolder:
         if before is not None:
             changes = differences(before.get("depends", {}), depends)
             if not changes:
-                return "done" if self.is_done(depends) else "resume"
+                return "done" if self.is_done(depends) else self._resume(settings_ini)
             kept = self._set_aside()
             said = f"new: {'; '.join(changes)}; what was there is kept in {kept}"
         try:
@@ -125,14 +143,29 @@ class StageFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from None
+        # Provenance first: without it, the folder would be taken for somebody else's.
+        self._write_provenance({"stage": self.name, "status": "unfinished"} | _now(depends))
         write_text(self.path / "config.ini", settings_ini)
-        write_json(
-            self.path / PROVENANCE, {"stage": self.name, "status": "unfinished"} | _now(depends)
-        )
         return said
 
+    def _resume(self, settings_ini: str) -> str:
+        """Make good what a kill may have left undone."""
+        remove_partial_files(self.path)
+        if not (self.path / "config.ini").exists():
+            write_text(self.path / "config.ini", settings_ini)
+        return "resume"
+
+    def _write_provenance(self, provenance: dict[str, Any]) -> None:
+        write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
+
     def _holds_something(self) -> bool:
-        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        """Whether there is anything but what a process left that was killed as it began."""
+        if not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            return True
+        remove_quietly(self.path / (PROVENANCE + PARTIAL))
+        return any(self.path.iterdir())
 
     def complete(self, results: list[str], notes: dict[str, Any]) -> None:
         """Mark the stage as complete, with the checksums of `results` (names of files)."""
@@ -140,7 +173,7 @@ class StageFolder:
         provenance["status"] = "complete"
         provenance["ended"] = _timestamp()
         provenance["results"] = {name: sha256(self.path / name) for name in results}
-        write_json(self.path / PROVENANCE, provenance | notes)
+        self._write_provenance(provenance | notes)
 
     def _set_aside(self) -> Path:
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
@@ -150,11 +183,12 @@ class StageFolder:
             number += 1
             kept = self.path.with_name(f"{self.path.name}_{stamp}_{number}")
         try:
-            self.path.rename(kept)
-            if not self.part:
+            # Figures first: a kill amid them leaves the stage where it is, to be set aside again.
+            if not self.part and self.path.is_dir():
                 for figure in self.figures.glob(f"{self.name}_*"):
-                    (kept / "figures").mkdir(exist_ok=True)
-                    shutil.move(figure, kept / "figures" / figure.name)
+                    (self.path / "figures").mkdir(exist_ok=True)
+                    figure.replace(self.path / "figures" / figure.name)
+            self.path.rename(kept)
         except OSError as error:
             raise RunError(
                 f"{self.path}: holds results of other settings and can't be renamed: "
@@ -224,6 +258,28 @@ def _show(value: Any) -> str:
 
 
 # ---- provenance ---------------------------------------------------------------------------------
+
+
+def _read_provenance(path: Path) -> dict[str, Any]:
+    provenance = read_json(path)
+    whole = (
+        isinstance(provenance.get("depends"), dict)
+        and isinstance(provenance.get("results", {}), dict)
+        # Those of older versions have no checksum.
+        and provenance.get("checksum", _checksum(provenance)) == _checksum(provenance)
+    )
+    if not whole:
+        raise CheckpointError(
+            f"{path}: damaged, or changed by another program; move {path.parent} away and run the "
+            "stage again"
+        )
+    return provenance
+
+
+def _checksum(provenance: dict[str, Any]) -> str:
+    """Of what others rely on: what a stage was made from, and the checksums of its results."""
+    text = json.dumps([provenance.get(key) for key in GUARDED], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _timestamp() -> str:

@@ -226,8 +226,13 @@ class GmmSettings:
     )
     select: str = _key(
         "bic",
-        one_of("bic", "aic", "silhouette", "gap"),
+        one_of("bic", "aic", "silhouette", "gap", "stability"),
         "Criterion that selects one of them.",
+    )
+    stability: Any = _key(
+        "4",
+        none_or(integer(2, 100)),
+        "Half-samples on which fits of each K are compared with one another; none leaves it out.",
     )
     start: str = _key(
         "neighbours",

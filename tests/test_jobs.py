@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from RISCluster.errors import DataError, RunError, Stopped
 from RISCluster.jobs import Job, Parts, identity
+from tests.conftest import ROOT
 
 
 def write_part(inputs, path: Path):
@@ -94,6 +97,65 @@ def test_a_worker_that_is_killed_is_said(tmp_path):
     parts = Parts(tmp_path / "out.h5")
     with pytest.raises(RunError, match="a worker process was killed.*fewer --workers"):
         parts.run(jobs(), die_at_two, 2, "Working", "parts")
+
+
+def wait_long(inputs, path: Path):
+    path.with_name(f"worker{inputs}").write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from RISCluster.jobs import Parts
+from tests.test_jobs import jobs, wait_long
+if __name__ == "__main__":
+    Parts(Path(sys.argv[1])).run(jobs(2), wait_long, 2, "Working", "parts")
+"""
+
+
+def is_alive(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+def test_workers_end_with_the_process_that_was_killed(tmp_path):
+    """Or they would go on writing parts beside the workers of the next start."""
+    (tmp_path / "main.py").write_text(WAITING)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "main.py", tmp_path / "out.h5"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    noted = [tmp_path / f"out.h5.parts/worker{number}" for number in range(2)]
+    end = time.monotonic() + 60
+    while not all(path.exists() and path.read_text() for path in noted):
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    workers = [int(path.read_text()) for path in noted]
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < end, "workers are still there"
+        time.sleep(0.02)
+
+
+def test_damaged_parts_are_made_again(tmp_path, caplog):
+    parts = Parts(tmp_path / "out.h5")
+    parts.run(jobs(5), write_part, 1, "Working", "parts")
+    (parts.folder / "part0").write_text("7")  # the same length
+    (parts.folder / "part1.json").write_text("{")
+    marker = parts.folder / "part2.json"
+    marker.write_text(marker.read_text().replace('"value": 2', '"value": 3'))
+    caplog.clear()
+    parts.run(jobs(5), write_part, 1, "Working", "parts")
+    assert done(parts) == sorted("01234012")
+    assert [parts.summary(job)["value"] for job in jobs()] == list(range(5))
+    assert caplog.messages[0] == f"{parts.folder}: 3 parts are damaged and are made again"
 
 
 def test_folder_that_cannot_be_made(tmp_path):

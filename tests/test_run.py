@@ -97,6 +97,33 @@ def test_provenance_says_what_one_needs_to_redo_it(stage):
     assert len(provenance["results"]["model.pt"]) == 64
 
 
+def test_killed_as_it_began_leaves_nothing_to_be_kept(stage):
+    stage.path.mkdir(parents=True)
+    (stage.path / "provenance.json.partial").write_text("{")
+    assert stage.begin({"a": 1}, "[run]\n") == "new"
+    (stage.path / "config.ini").unlink()  # killed before it was written
+    (stage.path / "last.pt.partial").write_text("half")
+    assert stage.begin({"a": 1}, "[run]\n") == "resume"
+    assert sorted(path.name for path in stage.path.iterdir()) == ["config.ini", "provenance.json"]
+    assert [path.name for path in stage.run_folder.iterdir()] == ["AEC"]
+
+
+def test_killed_as_it_set_an_older_stage_aside(stage, monkeypatch):
+    finish(stage, {"a": 1}, "precious")
+    stage.figures.mkdir()
+    for name in ("AEC_a.png", "AEC_b.png"):
+        (stage.figures / name).write_text("figure")
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.rename", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stage.begin({"a": 2}, "")
+    assert stage.begin({"a": 2}, "").startswith("new: a was 1, is 2")
+    kept = next(path for path in stage.run_folder.glob("AEC_*"))
+    assert (kept / "model.pt").read_text() == "precious"
+    assert sorted(path.name for path in (kept / "figures").iterdir()) == ["AEC_a.png", "AEC_b.png"]
+    assert not list(stage.figures.iterdir())
+
+
 def test_file_in_place_of_the_stage_is_kept_and_long_names_refused(stage, tmp_path):
     stage.run_folder.mkdir()
     stage.path.write_text("mine")

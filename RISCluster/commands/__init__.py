@@ -4,4 +4,4 @@ Each has `HELP`, a sentence; `add_arguments`, which takes a parser; and `run`, w
 parsed. Their heavy imports are inside `run`.
 """
 
-COMMANDS = ("download", "build", "cube", "info", "predict", "demo")
+COMMANDS = ("download", "build", "cube", "info", "predict", "report", "compare", "export", "demo")

@@ -3,21 +3,39 @@
 Letters: N latents, D features, K clusters.
 """
 
+import csv
 from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from sklearn.cluster import KMeans
 
-from ..errors import DataError
+from ..errors import CheckpointError, DataError
 from ..progress import log
 
 GAP_REFERENCES = 10
 GAP_INIT = 3  # restarts of k-means on each reference set
+AS_STABLE = 0.02  # of the adjusted Rand index: two K that differ by less are both taken as stable
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """A row of selection.csv."""
+    """A row of selection.csv.
+
+    Attributes
+    ----------
+    n_clusters : int
+    bic, aic : float
+        Of the mixture; lower is better.
+    silhouette : float
+        Mean one of its clusters; NaN for one cluster.
+    inertia : float
+        Sum of squared distances from the centroids of k-means.
+    gap, gap_std : float
+        See `gap_statistic`.
+    stability, stability_std : float
+        See `training.stability`; NaN where it was not computed, as in runs made before it was.
+    """
 
     n_clusters: int
     bic: float
@@ -26,6 +44,8 @@ class Criteria:
     inertia: float
     gap: float
     gap_std: float
+    stability: float = float("nan")
+    stability_std: float = float("nan")
 
 
 HEADER = tuple(field.name for field in fields(Criteria))
@@ -65,42 +85,90 @@ def gap_statistic(
     return gap, float(np.std(logs) * np.sqrt(1 + 1 / GAP_REFERENCES))
 
 
-def select(rows: list[Criteria], criterion: str) -> int:
-    """Number of clusters that a criterion selects.
+def knee(rows: list[Criteria]) -> int | None:
+    """K at the knee of the inertia of k-means.
+
+    Where the curve lies furthest below the chord between its ends, both axes scaled from 0 to 1:
+    the knee of Satopaa et al. (2011) without their smoothing, of which a curve of some points has
+    no need.
+
+    Returns
+    -------
+    int or None
+        None for fewer than three K, or a curve that is nowhere below its chord.
+    """
+    k = np.array([row.n_clusters for row in rows], dtype=float)
+    inertia = np.array([row.inertia for row in rows])
+    if len(rows) < 3 or not np.isfinite(inertia).all() or inertia[0] <= inertia[-1]:
+        return None
+    across = (k - k[0]) / (k[-1] - k[0])
+    down = (inertia - inertia[-1]) / (inertia[0] - inertia[-1])
+    below = 1 - across - down
+    best = int(below.argmax())
+    return rows[best].n_clusters if below[best] > 1e-9 else None
+
+
+def choose(rows: list[Criteria], criterion: str) -> int | None:
+    """Number of clusters that a criterion takes.
 
     Parameters
     ----------
     rows : list of Criteria
         Ascending in the number of clusters.
-    criterion : {"bic", "aic", "silhouette", "gap"}
+    criterion : {"bic", "aic", "silhouette", "gap", "stability", "inertia"}
         Lowest BIC or AIC; highest silhouette; smallest K whose gap is within one standard error
-        of the next one's.
+        of the next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable
+        one, to `AS_STABLE`, since merging clusters can be as repeatable as keeping them apart;
+        `knee` of the inertia.
+
+    Returns
+    -------
+    int or None
+        None where it has no value, or, of the gap, where it rises to the end.
+    """
+    if criterion == "inertia":
+        return knee(rows)
+    if criterion == "gap":
+        return _first_within_one_error(rows)
+    scored = [row for row in rows if np.isfinite(getattr(row, criterion))]
+    if not scored:
+        return None
+    if criterion == "stability":
+        most = max(row.stability for row in scored)
+        return max(row.n_clusters for row in scored if row.stability >= most - AS_STABLE)
+    sign = -1 if criterion == "silhouette" else 1
+    return min((sign * getattr(row, criterion), row.n_clusters) for row in scored)[1]
+
+
+def _first_within_one_error(rows: list[Criteria]) -> int | None:
+    for row, following in zip(rows, rows[1:], strict=False):
+        if row.gap >= following.gap - following.gap_std:
+            return row.n_clusters
+    return rows[0].n_clusters if len(rows) == 1 else None
+
+
+def select(rows: list[Criteria], criterion: str) -> int:
+    """Number of clusters of a run: as `choose`, and a warning where it is at the end of the range.
 
     Raises
     ------
     DataError
         The criterion has no value for any K.
     """
-    if criterion == "gap":
-        for row, following in zip(rows, rows[1:], strict=False):
-            if row.gap >= following.gap - following.gap_std:
-                return row.n_clusters
-        if len(rows) > 1:
-            log.warning(
-                f"the gap statistic still rises at K = {rows[-1].n_clusters}, the last one fitted; "
-                "fit larger ones (gmm.n_clusters) before you believe it"
-            )
-        return rows[-1].n_clusters
-    sign = -1 if criterion == "silhouette" else 1
-    scored = [(sign * getattr(row, criterion), row.n_clusters) for row in rows]
-    scored = [pair for pair in scored if np.isfinite(pair[0])]
-    if not scored:
+    best, last = choose(rows, criterion), rows[-1].n_clusters
+    if best is None and criterion == "gap":
+        log.warning(
+            f"the gap statistic still rises at K = {last}, the last one fitted; "
+            "fit larger ones (gmm.n_clusters) before you believe it"
+        )
+        return last
+    if best is None:
         raise DataError(
             f"[gmm] select = {criterion} has no value for K = "
-            f"{', '.join(str(row.n_clusters) for row in rows)}; a silhouette needs two clusters"
+            f"{', '.join(str(row.n_clusters) for row in rows)}; a silhouette and a stability need "
+            "two clusters, and a stability also twice as many samples"
         )
-    best = min(scored)[1]
-    if len(rows) > 2 and criterion in ("bic", "aic") and best == rows[-1].n_clusters:
+    if len(rows) > 2 and criterion in ("bic", "aic") and best == last:
         log.warning(
             f"{criterion} is still falling at K = {best}, the last one fitted: it takes every bump "
             "of the latents for a cluster of its own; look at the other criteria too"
@@ -114,3 +182,30 @@ def as_rows(rows: list[Criteria]) -> list[tuple]:
         tuple(f"{value:.10g}" if isinstance(value, float) else value for value in astuple(row))
         for row in rows
     ]
+
+
+def read_rows(path: Path) -> list[Criteria]:
+    """Read a selection.csv, also one without the columns that came later.
+
+    Raises
+    ------
+    CheckpointError
+        It is missing or damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = list(csv.DictReader(file))
+        rows = [
+            Criteria(
+                int(row["n_clusters"]),
+                *(float(row[name]) for name in HEADER[1:] if name in row),
+            )
+            for row in table
+        ]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: can't be read as a table of criteria: {error}; run GMM_centroids.py again"
+        ) from None
+    if not rows:
+        raise CheckpointError(f"{path}: holds no K; run GMM_centroids.py again")
+    return rows

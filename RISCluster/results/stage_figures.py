@@ -1,7 +1,6 @@
 """Which figures each stage draws, from what it has at hand, and where they go."""
 
 import csv
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..data.cubes.cubefile import CubeFile
 from ..data.loading import SampleSet
 from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
+from ..files import new_file
 from ..models.networks import AEC
 from ..run import StageFolder
 from ..training.neighbours import NeighbourMap, neighbour_map
@@ -37,6 +37,7 @@ def aec_figures(
     validation: SampleSet,
     preparation: Preparation,
     variance: float,
+    figure_format: str = "png",
 ) -> list[Path]:
     """Loss curves, and input, latent and reconstruction of validation samples."""
     history = read_history(stage.path / "history.csv")
@@ -52,7 +53,7 @@ def aec_figures(
     titles = [f"sample {validation.index[i]}" for i in chosen]
     axes = SpectrogramAxes.of(file)
     figure = figures.reconstructions(axes, images[0], z.cpu().numpy(), images[1], titles)
-    return save(stage, [*drawn, ("reconstructions", figure)])
+    return save(stage, [*drawn, ("reconstructions", figure)], figure_format)
 
 
 def gmm_figures(
@@ -70,7 +71,7 @@ def gmm_figures(
     rest = _cluster_figures(
         file, stage, "Gaussian mixture", latents, labelling, means, settings, mapped
     )
-    return save(stage, [("selection", curves), *rest])
+    return save(stage, [("selection", curves), *rest], settings.run.figure_format)
 
 
 def dec_figures(
@@ -86,7 +87,8 @@ def dec_figures(
     rest = _cluster_figures(
         file, stage, "Deep embedded clustering", latents, labelling, centroids, settings
     )
-    return save(stage, [("history", figures.dec_history(history, settings.dec.tol)), *rest])
+    history_figure = figures.dec_history(history, settings.dec.tol)
+    return save(stage, [("history", history_figure), *rest], settings.run.figure_format)
 
 
 def _cluster_figures(
@@ -179,15 +181,19 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     return dict(zip(header, table.T, strict=True))
 
 
-def save(stage: StageFolder, drawn: list[tuple[str, Figure]]) -> list[Path]:
-    """Write figures as ``figures/<stage>_<name>.png``; inside a sweep, beside the combination."""
+def save(
+    stage: StageFolder, drawn: list[tuple[str, Figure]], figure_format: str = "png"
+) -> list[Path]:
+    """Write figures as ``figures/<stage>_<name>.<figure_format>``.
+
+    Inside a sweep they go beside the combination.
+    """
     folder = stage.path / "figures" if stage.part else stage.figures
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in drawn:
-        path = folder / f"{stage.name}_{name}.png"
-        partial = path.with_suffix(".partial")
-        figure.savefig(partial, format="png")
-        os.replace(partial, path)
+        path = folder / f"{stage.name}_{name}.{figure_format}"
+        with new_file(path) as partial:
+            figure.savefig(partial, format=figure_format)
         paths.append(path)
     return paths

@@ -90,6 +90,20 @@ def run_dec(settings: Settings) -> None:
             lambda chosen, folder: _refine(session, chosen, folder, samples),
             Sweep("dec", "calinski_harabasz_data", RESULTS + maps(session), largest=True),
         )
+    if settings.run.figures and session.ranks.is_first:
+        _report(settings.run_folder)
+
+
+def _report(run_folder: Path) -> None:
+    """The page about the run, after its stages; whatever goes wrong is said and spoils nothing."""
+    try:
+        from ..results.report.report import write_report
+
+        path = write_report(run_folder)
+    except Exception as error:  # a report is a leaf: the results are already safe
+        log.warning(f"the report could not be made: {type(error).__name__}: {error}")
+        return
+    log.info(f"report: {path}")
 
 
 def _require_earlier_stages(session: Session) -> None:

@@ -12,7 +12,7 @@ from ..data.cubes.cubefile import CubeFile
 from ..data.loading import StreamedSet, WholeFile
 from ..data.split import Split
 from ..data.transforms import Preparation
-from ..errors import DataError, Stopped
+from ..errors import DataError, SettingsError, Stopped
 from ..files import read_npz, write_csv, write_npz
 from ..models.networks import AEC
 from ..progress import Progress, log
@@ -24,6 +24,7 @@ from ..run import StageFolder
 from ..training.encode import encode_to
 from ..training.gmm import Mixture, fit_kmeans, fit_mixture
 from ..training.neighbours import NeighbourMap, fit_from_map, neighbour_map
+from ..training.stability import Resamples, resamples, stability
 from .session import (
     LABELS,
     LATENTS,
@@ -51,9 +52,14 @@ def run_gmm(settings: Settings) -> None:
     Raises
     ------
     RISClusterError
-        No AEC stage to build on or one made otherwise, fewer usable samples than clusters, or a
-        request to stop.
+        No AEC stage to build on or one made otherwise, fewer usable samples than clusters, a
+        criterion that is not computed, or a request to stop.
     """
+    if settings.gmm.select == "stability" and settings.gmm.stability is None:
+        raise SettingsError(
+            "[gmm] select = stability, and stability = none leaves it out; set gmm.stability = 4, "
+            "or select by another criterion"
+        )
     with open_session(settings) as session:
         aec = session.stage("AEC")
         session.on_first(lambda: aec.require_match(session.data_key | session.network_key))
@@ -170,11 +176,19 @@ def _fit_all(
     numbers: list[int],
 ) -> tuple[dict[int, Mixture], list[Criteria]]:
     """Fit every K, each kept on disk as it is done, so that an interruption costs one K."""
+    settings = session.settings.gmm
     done = read_npz(stage.path / FITS) if (stage.path / FITS).exists() else {}
+    again = None
+    if settings.stability and any(f"criteria_{k}" not in done for k in numbers):
+        log.info(f"drawing {settings.stability} half-samples for the stability of each K")
+        seed = session.settings.run.seed
+        again = resamples(latents, settings.stability, seed, mapped is not None)
     with Progress("Fitting mixtures", len(numbers), unit="K") as progress:
         for k in numbers:
             if f"criteria_{k}" not in done:
                 mixture, criteria = _fit_one(session.settings, latents, mapped, k)
+                criteria = np.append(criteria, _stability(session.settings, again, k))
+                _say_criteria(Criteria(k, *criteria.tolist()))
                 done |= {f"weights_{k}": mixture.weights, f"means_{k}": mixture.means}
                 done |= {f"covariances_{k}": mixture.covariances, f"criteria_{k}": criteria}
                 write_npz(stage.path / FITS, **done)
@@ -202,8 +216,21 @@ def _fit_one(
     _, scores = silhouettes(latents, mixture.posterior(latents).argmax(1), settings.run.seed)
     gap, gap_std = gap_statistic(latents, k, kmeans.inertia_, settings.run.seed)
     bic, aic = mixture.bic(latents), mixture.aic(latents)
-    log.info(f"K = {k}: bic {bic:.6g}, silhouette {np.mean(scores):.3f}, gap {gap:.3f}")
     return mixture, np.array([bic, aic, np.mean(scores), kmeans.inertia_, gap, gap_std])
+
+
+def _stability(settings: Settings, again: Resamples | None, k: int) -> tuple[float, float]:
+    if again is None:
+        return float("nan"), float("nan")
+    return stability(again, k, settings.gmm.n_init, settings.run.seed, settings.gmm.prior)
+
+
+def _say_criteria(row: Criteria) -> None:
+    stable = f", stability {row.stability:.3f}" if np.isfinite(row.stability) else ""
+    log.info(
+        f"K = {row.n_clusters}: bic {row.bic:.6g}, silhouette {row.silhouette:.3f}, "
+        f"gap {row.gap:.3f}{stable}"
+    )
 
 
 # ---- the mixtures as later stages read them -----------------------------------------------------

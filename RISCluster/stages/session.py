@@ -1,8 +1,8 @@
 """What every stage starts with: processes, data file, and what the run's results depend on."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class Session:
     stop : StopRequest
     columns : str
         Fingerprint of the file's labels, start times and trace ids.
+    held : ExitStack
+        What is given back when the stage ends: the lock on the run.
     """
 
     settings: Settings
@@ -60,6 +62,7 @@ class Session:
     fingerprint: str
     stop: StopRequest
     columns: str = ""
+    held: ExitStack = field(default_factory=ExitStack)
 
     @property
     def precision(self) -> str:
@@ -107,9 +110,14 @@ class Session:
 
         Comes after everything that can refuse bad input, because it sets an older stage aside.
         """
-        said = self.on_first(lambda: stage.begin(depends, settings.as_ini()))
+        said = self.on_first(lambda: self._begin(stage, depends, settings))
         log.info(f"{stage.path}: {said}")
         return said != "done"
+
+    def _begin(self, stage: StageFolder, depends: dict[str, Any], settings: Settings) -> str:
+        if not stage.part:  # combinations of a sweep lie inside a stage that has begun
+            self.held.callback(stage.lock().release)
+        return stage.begin(depends, settings.as_ini())
 
     def is_done(self, stage: StageFolder, depends: dict[str, Any]) -> bool:
         """Whether a stage needs no work, which is then said; changes nothing."""
@@ -157,7 +165,9 @@ def open_session(settings: Settings) -> Iterator[Session]:
             )
             session = Session(settings, ranks, file, file.fingerprint(), stop)
             # Read before any work, so that bad columns fail now and not when labels are written.
-            yield replace(session, columns=session.on_first(file.columns_fingerprint))
+            columns = session.on_first(file.columns_fingerprint)
+            with session.held:
+                yield replace(session, columns=columns)
 
 
 def _ensure_demo(path: Path) -> None:

@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError
-from RISCluster.results.selection import Criteria, gap_statistic, select
+from RISCluster.errors import CheckpointError, DataError
+from RISCluster.files import write_csv
+from RISCluster.results.selection import (
+    HEADER,
+    Criteria,
+    as_rows,
+    choose,
+    gap_statistic,
+    knee,
+    read_rows,
+    select,
+)
 from RISCluster.training.gmm import fit_kmeans
 from tests.training.test_gmm import three_clouds
 
@@ -52,3 +62,61 @@ def test_gap_is_that_of_the_definition():
     gap, std = gap_statistic(latents, 1, inertia, 0)
     assert gap == pytest.approx(np.log(4000 * 10 / 12) - np.log(inertia), abs=0.02)
     assert 0 < std < 0.05
+
+
+def test_knee_by_hand():
+    # Chord from (2, 10) to (6, 2): at K = 3 the curve is 8 - 4.5 below it, at 4 it is 6 - 3.5.
+    rows = [row(k, inertia=i) for k, i in zip(range(2, 7), (10, 4.5, 3.5, 3, 2), strict=True)]
+    assert knee(rows) == 3
+    assert knee(rows[:2]) is None
+    straight = [row(k, inertia=10 - k) for k in range(1, 6)]
+    assert knee(straight) is None
+    bulging = [row(k, inertia=i) for k, i in zip((1, 2, 3), (10, 9, 1), strict=True)]
+    assert knee(bulging) is None
+    assert knee([row(k, inertia=0.0) for k in range(1, 5)]) is None
+
+
+def test_stability_takes_the_largest_of_the_most_stable():
+    values = {2: 0.97, 3: 0.995, 4: 0.98, 5: 0.9, 6: np.nan}
+    rows = [row(k, stability=value) for k, value in values.items()]
+    assert select(rows, "stability") == 4  # 0.015 below the highest one; 5 is 0.095 below
+    with pytest.raises(DataError, match="stability has no value for K = 1, 2; a silhouette and"):
+        select([row(1), row(2)], "stability")
+
+
+def test_gap_that_rises_to_the_end_takes_none(caplog):
+    rows = [row(k, gap=k, gap_std=0.1) for k in (2, 3, 4)]
+    assert choose(rows, "gap") is None
+    assert select(rows, "gap") == 4
+    assert choose(rows[:1], "gap") == 2
+
+
+def test_rows_of_a_file(tmp_path):
+    rows = [row(2, bic=1.5, stability=0.25, stability_std=0.125), row(3)]
+    write_csv(tmp_path / "new.csv", HEADER, as_rows(rows))
+    assert read_rows(tmp_path / "new.csv")[0] == rows[0]
+    assert np.isnan(read_rows(tmp_path / "new.csv")[1].stability)
+    write_csv(tmp_path / "old.csv", HEADER[:-2], [line[:-2] for line in as_rows(rows)])
+    old = read_rows(tmp_path / "old.csv")
+    assert old[0].bic == 1.5
+    assert np.isnan(old[0].stability)
+    assert choose(old, "stability") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "No such file"),
+        ("", "holds no K"),
+        ("n_clusters,bic\n", "holds no K"),
+        ("n_clusters,bic\n2,much\n", "could not convert"),
+        ("n_clusters,bic\n2,1.0\n", "missing"),
+        ("k,bic\n2,1.0\n", "'n_clusters'"),
+    ],
+)
+def test_damaged_rows(tmp_path, text, message):
+    path = tmp_path / "selection.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        read_rows(path)

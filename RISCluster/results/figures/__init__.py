@@ -13,6 +13,7 @@ from .style import (
     UNUSABLE_COLOUR,
     SpectrogramAxes,
     cluster_colour,
+    cluster_title,
 )
 from .training import aec_history, dec_history, reconstructions
 
@@ -25,6 +26,7 @@ __all__ = [
     "aec_history",
     "cluster_colour",
     "cluster_map",
+    "cluster_title",
     "dec_history",
     "embedding",
     "gallery",

@@ -3,14 +3,14 @@
 Letters: n samples, K clusters, F x T bins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from .style import COLOUR_MAP, MARKERS, SpectrogramAxes, cluster_colour, new
+from .style import COLOUR_MAP, MARKERS, SpectrogramAxes, cluster_colour, cluster_title, new
 
 LARGEST_GALLERY = 24  # clusters a gallery draws
 
@@ -22,6 +22,7 @@ def gallery(
     sizes: Sequence[int],
     n_columns: int,
     title: str,
+    names: Mapping[int, str] | None = None,
 ) -> Figure:
     """Members of each cluster nearest to its centroid, nearest first, a row a cluster.
 
@@ -34,6 +35,8 @@ def gallery(
         Of the clusters.
     n_columns : int
     title : str
+    names : mapping of int to str, optional
+        Names that were given to clusters.
     """
     n = len(members)
     figure = new(1.45 * n_columns + 1.4, 1.15 * n + 1.1)
@@ -51,7 +54,7 @@ def gallery(
             for side in axes.spines.values():
                 side.set(color=cluster_colour(labels[row]), linewidth=2)
         grid[row, 0].set_ylabel(
-            f"{labels[row]}\nn = {sizes[row]:,}\n{sizes[row] / total:.1%}",
+            f"{cluster_title(labels[row], names)}\nn = {sizes[row]:,}\n{sizes[row] / total:.1%}",
             rotation=0,
             ha="right",
             va="center",
@@ -71,7 +74,14 @@ def gallery(
     return figure
 
 
-def embedding(points: np.ndarray, labels: np.ndarray, sizes: Sequence[int], title: str) -> Figure:
+def embedding(
+    points: np.ndarray,
+    labels: np.ndarray,
+    sizes: Sequence[int],
+    title: str,
+    names: Mapping[int, str] | None = None,
+    method: str = "t-SNE",
+) -> Figure:
     """A two-dimensional embedding of latents, coloured by label.
 
     Parameters
@@ -82,6 +92,10 @@ def embedding(points: np.ndarray, labels: np.ndarray, sizes: Sequence[int], titl
     sizes : sequence of int, (K,)
         Of the clusters, over all samples.
     title : str
+    names : mapping of int to str, optional
+        Names that were given to clusters.
+    method : str
+        Of the embedding.
     """
     figure = new(8, 6)
     axes = figure.subplots()
@@ -94,10 +108,10 @@ def embedding(points: np.ndarray, labels: np.ndarray, sizes: Sequence[int], titl
             color=cluster_colour(label),
             alpha=0.7,
             linewidths=0,
-            label=f"{label}  ({size:,})",
+            label=f"{cluster_title(label, names)}  ({size:,})",
         )
     axes.set(xticks=[], yticks=[], title=title)
-    axes.set_xlabel("t-SNE: neighbours are near; distances between clusters mean little")
+    axes.set_xlabel(f"{method}: neighbours are near; distances between clusters mean little")
     axes.spines[["top", "right", "left", "bottom"]].set_color("0.8")
     axes.legend(
         title="Cluster (size)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5),

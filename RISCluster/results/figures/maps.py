@@ -1,6 +1,6 @@
 """Figure of the labels of a cube over time and distance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.colors import ListedColormap
@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..cluster_map import ClusterMap
-from .style import UNUSABLE_COLOUR, cluster_colour, new
+from .style import UNUSABLE_COLOUR, cluster_colour, cluster_title, new
 
 
-def cluster_map(image: ClusterMap, sizes: Sequence[int], title: str) -> Figure:
+def cluster_map(
+    image: ClusterMap, sizes: Sequence[int], title: str, names: Mapping[int, str] | None = None
+) -> Figure:
     """Labels of a cube over time (to the right) and channel or distance (downward).
 
     Parameters
@@ -21,6 +23,8 @@ def cluster_map(image: ClusterMap, sizes: Sequence[int], title: str) -> Figure:
     sizes : sequence of int, (K,)
         Of the clusters.
     title : str
+    names : mapping of int to str, optional
+        Names that were given to clusters.
     """
     figure = new(10, 5.5)
     axes = figure.subplots()
@@ -58,7 +62,7 @@ def cluster_map(image: ClusterMap, sizes: Sequence[int], title: str) -> Figure:
     ]
     axes.set_title(title + (f" (most frequent of {' x '.join(counted)})" if counted else ""))
     handles = [
-        Patch(color=cluster_colour(label), label=f"{label}  ({size:,})")
+        Patch(color=cluster_colour(label), label=f"{cluster_title(label, names)}  ({size:,})")
         for label, size in enumerate(sizes)
     ]
     if (image.labels < 0).any():

@@ -1,5 +1,6 @@
 """What all figures share: axes of spectrograms, colours of clusters, an empty figure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,13 @@ COLOUR_MAP = "viridis"
 UNUSABLE_COLOUR = (0.6, 0.6, 0.6)
 # Okabe and Ito's palette without black: eight colours that colour-blind readers tell apart.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7F3C8D")
+# For clusters beyond the eighth: the farthest from one another and from the palette that a search
+# over sRGB found, in CIELAB as seen and as seen with deuteranopia (Machado et al. 2009).
+FURTHER = (
+    "#0F00FF", "#2D1E00", "#E100FF", "#F0C3A5", "#D2004B", "#785A00", "#0F00A5", "#69F05A",
+    "#4B6969", "#005AD2", "#A5E1D2", "#96B45A", "#1E4B00", "#001E4B", "#782D3C", "#E11EB4",
+)  # fmt: skip
+LONGEST_NAME = 26  # letters of a cluster's name in a figure
 MARKERS = "os^Dv<>pPX*hd"
 
 
@@ -59,12 +67,28 @@ class SpectrogramAxes:
 
 
 def cluster_colour(label: int) -> Any:
-    """Colour of a cluster: the palette first, then hues between the ones before."""
+    """Colour of a cluster: 24 that are told apart, then hues between the ones before."""
     if label < 0:
         return UNUSABLE_COLOUR
     if label < len(PALETTE):
         return PALETTE[label]
+    if label < len(PALETTE) + len(FURTHER):
+        return FURTHER[label - len(PALETTE)]
     return tuple(hsv_to_rgb((label * 0.618034 % 1, 0.55 + 0.35 * (label % 2), 0.75)))
+
+
+def cluster_title(label: int, names: Mapping[int, str] | None = None) -> str:
+    """Number of a cluster and the name it was given, as a figure has room for.
+
+    A dollar sign stays one, and does not begin a formula.
+    """
+    name = (names or {}).get(label, "")
+    if not name:
+        return str(label)
+    cut = (
+        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    )
+    return f"{label} {cut}".replace("$", r"\$")
 
 
 def new(width: float, height: float) -> Figure:

@@ -1,0 +1,172 @@
+"""Coordinates of stations: from StationXML, or from a CSV table.
+
+Letters: S stations.
+"""
+
+import csv
+import glob
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...data.waveforms.sources import obspy_for_reading
+from ...errors import DataError
+
+COLUMNS = {
+    "network": ("network", "net", "network_code"),
+    "station": ("station", "sta", "station_code", "name", "code"),
+    "latitude": ("latitude", "lat"),
+    "longitude": ("longitude", "lon", "long", "lng"),
+}
+
+
+@dataclass(frozen=True)
+class StationTable:
+    """Coordinates by code.
+
+    Attributes
+    ----------
+    path : Path
+    places : dict of str to (float, float)
+        ``NET.STA``, or ``STA`` where no network is given, to latitude and longitude in degrees
+        north and east, longitude from -180 to below 180.
+    notes : list of str
+    """
+
+    path: Path
+    places: dict[str, tuple[float, float]]
+    notes: list[str] = field(default_factory=list)
+
+    def locate(self, stations: Sequence[str]) -> np.ndarray:
+        """Latitude and longitude of stations, (S, 2); NaN where they are not known.
+
+        A code without a network, here or there, goes by the station's alone if only one has it.
+        """
+        alone: dict[str, set[tuple[float, float]]] = {}
+        for code, place in self.places.items():
+            alone.setdefault(code.rpartition(".")[2], set()).add(place)
+        found = np.full((len(stations), 2), np.nan)
+        for row, name in enumerate(stations):
+            network, _, station = name.rpartition(".")
+            if name in self.places:
+                found[row] = self.places[name]
+            elif station in self.places:
+                found[row] = self.places[station]
+            elif not network and len(alone.get(station, ())) == 1:
+                found[row] = next(iter(alone[station]))
+        return found
+
+
+def read_stations(place: str | Path) -> StationTable:
+    """Read StationXML, a folder of it, or a CSV table.
+
+    Parameters
+    ----------
+    place : path
+        A table's columns are network, station, latitude and longitude; network may be missing.
+
+    Raises
+    ------
+    DataError
+        It is missing, or not what is allowed.
+    MissingPackage
+        It is StationXML, and obspy is not installed.
+    """
+    path = Path(place).expanduser()
+    if path.is_dir():
+        files = sorted(path.rglob("*.xml"))
+        if not files:
+            raise DataError(f"report.stations: {path}: no .xml file in this folder")
+    elif not path.is_file():
+        raise DataError(f"report.stations: {path}: no such file or folder")
+    else:
+        files = [path]
+    table = _read_xml(path, files) if files[0].suffix.lower() == ".xml" else _read_csv(path)
+    if not table.places:
+        raise DataError(f"report.stations: {path}: holds no station with coordinates")
+    return table
+
+
+def _read_xml(path: Path, files: Sequence[Path]) -> StationTable:
+    obspy = obspy_for_reading()
+    places = {}
+    for file in files:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on units and codes that obspy finds odd
+            try:
+                inventory = obspy.read_inventory(glob.escape(str(file)))
+            except Exception as error:  # each of obspy's readers has its own
+                text = " ".join(str(error).split())[:200]
+                raise DataError(
+                    f"report.stations: {file}: can't be read as StationXML ({text})"
+                ) from None
+        for network in inventory:
+            for station in network:
+                code = f"{network.code}.{station.code}"
+                places[code] = _place(float(station.latitude), float(station.longitude))
+    return StationTable(path, places)
+
+
+def _read_csv(path: Path) -> StationTable:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"report.stations: {path}: can't be read as CSV: {error}") from None
+    start = next((n for n, line in enumerate(lines) if line.strip(" ,;\t\r\n")), len(lines))
+    header = lines[start] if start < len(lines) else ""
+    delimiter = max(",;\t|", key=header.count)
+    names = [name.strip(" #\t").lower() for name in header.strip("\r\n").split(delimiter)]
+    column = _columns(path, names)
+    places, bad = {}, []
+    rows = csv.reader(lines[start + 1 :], delimiter=delimiter)
+    for row in rows:
+        if not any(map(str.strip, row)):
+            continue
+        try:
+            code, place = _row(row, column)
+        except (ValueError, IndexError):
+            bad.append(start + 1 + rows.line_num)
+            continue
+        places[code] = place
+    notes = []
+    if bad:
+        notes.append(
+            f"{len(bad):,} rows of {path} are left out, the first in line {bad[0]}: a row needs a "
+            "station, a latitude from -90 to 90 and a longitude from -180 to 360."
+        )
+    return StationTable(path, places, notes)
+
+
+def _columns(path: Path, names: Sequence[str]) -> dict[str, int]:
+    """Where each column is; the network's may be missing."""
+    found = {
+        column: names.index(next(word for word in words if word in names))
+        for column, words in COLUMNS.items()
+        if any(word in names for word in words)
+    }
+    lacking = [column for column in COLUMNS if column not in found and column != "network"]
+    if lacking:
+        raise DataError(
+            f"report.stations: {path}: no column {' and no column '.join(lacking)}; the header has "
+            f"{', '.join(name for name in names[:10] if name) or 'nothing'}; allowed: network, "
+            "station, latitude, longitude, or a StationXML file with a name that ends with .xml"
+        )
+    return found
+
+
+def _row(row: Sequence[str], column: dict[str, int]) -> tuple[str, tuple[float, float]]:
+    """Code and place of one row; ValueError or IndexError where it has none."""
+    network = row[column["network"]].strip() if "network" in column else ""
+    station = row[column["station"]].strip()
+    latitude, longitude = float(row[column["latitude"]]), float(row[column["longitude"]])
+    if not (station and abs(latitude) <= 90 and -180 <= longitude <= 360):
+        raise ValueError
+    return (f"{network}.{station}" if network else station), _place(latitude, longitude)
+
+
+def _place(latitude: float, longitude: float) -> tuple[float, float]:
+    return latitude, (longitude + 180) % 360 - 180

@@ -1,0 +1,111 @@
+"""Stability of a number of clusters: whether other samples of the data would give the same ones.
+
+Several half-samples are drawn. On each a mixture is fitted as the stage fits its own, from a map
+of that half-sample alone; each labels the same latents, and every two labellings are compared.
+Pairs of subsamples are Ben-Hur et al.'s (2002); that a fit labels samples it has not seen, so that
+all are compared, is Lange et al.'s (2004); the adjusted Rand index (Hubert and Arabie 1985) is 0
+for chance and 1 for the same clusters. One map for all half-samples would not do: whatever is cut
+out of it, right or wrong, is cut alike in each.
+
+Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+from .gmm import Mixture, fit_kmeans, fit_mixture
+from .neighbours import NeighbourMap, fit_from_map, neighbour_map
+
+LARGEST = 500  # latents of a half-sample at most: of larger ones the map takes the time
+LABELLED = 5000  # latents that all fits label, at most
+N_INIT = 10  # restarts of k-means at most
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Half-samples of latents, and the latents by which fits to them are compared.
+
+    Attributes
+    ----------
+    parts : list of (ndarray, NeighbourMap or None)
+        Latents (n, D) of each, and their map; None where mixtures start from k-means.
+    labelled : ndarray, (m, D)
+    """
+
+    parts: list[tuple[np.ndarray, NeighbourMap | None]]
+    labelled: np.ndarray
+
+
+def resamples(latents: np.ndarray, number: int, seed: int, mapped: bool) -> Resamples:
+    """Draw half-samples at random and map each.
+
+    Parameters
+    ----------
+    latents : ndarray, (N, D), float64
+        Finite.
+    number : int
+        Of half-samples.
+    seed : int
+    mapped : bool
+        Whether mixtures start from a map.
+    """
+    rng = np.random.default_rng([seed, number])
+    size = min(len(latents) // 2, LARGEST)
+    parts = []
+    for turn in range(number):
+        part = latents[np.sort(rng.choice(len(latents), size, replace=False))]
+        parts.append((part, neighbour_map(part, seed + turn) if mapped else None))
+    labelled = rng.choice(len(latents), min(len(latents), LABELLED), replace=False)
+    return Resamples(parts, latents[np.sort(labelled)])
+
+
+def stability(
+    drawn: Resamples, n_clusters: int, n_init: int, seed: int, prior: float
+) -> tuple[float, float]:
+    """Adjusted Rand index between fits to half-samples.
+
+    Parameters
+    ----------
+    drawn : Resamples
+    n_clusters : int
+    n_init : int
+        Restarts of k-means, where mixtures start from it; `N_INIT` are enough here.
+    seed : int
+    prior : float
+        See `fit_mixture`.
+
+    Returns
+    -------
+    float, float
+        Mean over all pairs of half-samples and their standard deviation. NaN for one cluster,
+        which is always the same, and for more clusters than a half-sample has latents.
+    """
+    if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
+        return float("nan"), float("nan")
+    labels = []
+    for latents, mapped in drawn.parts:
+        mixture = _fit(latents, mapped, n_clusters, min(n_init, N_INIT), seed, prior)
+        labels.append(mixture.posterior(drawn.labelled).argmax(1))
+    scores = [adjusted_rand_score(one, other) for one, other in combinations(labels, 2)]
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def _fit(
+    latents: np.ndarray,
+    mapped: NeighbourMap | None,
+    n_clusters: int,
+    n_init: int,
+    seed: int,
+    prior: float,
+) -> Mixture:
+    """A mixture, started as the stage starts its own."""
+    mixture = None
+    if mapped is not None:
+        mixture = fit_from_map(latents, mapped, n_clusters, seed, prior)
+    if mixture is None:
+        labels = fit_kmeans(latents, n_clusters, n_init, seed).labels_
+        mixture = fit_mixture(latents, labels, n_clusters, prior)
+    return mixture

@@ -1,0 +1,75 @@
+import h5py
+import pytest
+
+from RISCluster.__main__ import main
+from tests.results.report.conftest import made_run, run_folder  # noqa: F401
+
+
+@pytest.fixture
+def export(run_folder, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: main(["export", "--run", str(run_folder), *words])
+
+
+def test_csv(export, tmp_path, capsys):
+    assert export("--format", "csv", "-o", "out.csv") == 0
+    assert "out.csv: 96 samples of" in capsys.readouterr().out
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0] == "index,label,name,probability,starttime,trace_id,station,season"
+    assert len(lines) == 97
+
+
+def test_formats_stages_filters(export, tmp_path, capsys):
+    words = ("--format", "hdf5", "-o", "x.h5", "--stage", "gmm", "--clusters", "0, 1")
+    assert export(*words, "--min-probability", "0.2", "report.seasons=1-6,7-12") == 0
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert file.attrs["stage"] == "GMM"
+        assert set(file["label"][:]) == {0, 1}
+        assert set(file["season"].asstr()[:]) == {"Jan-Jun", "Jul-Dec"}
+    pytest.importorskip("obspy")
+    assert export("--format", "quakeml", "-o", "x.xml") == 0
+    assert "x.xml: 95 events of" in capsys.readouterr().out
+
+
+def test_overwrite(export, tmp_path, capsys):
+    (tmp_path / "out.csv").write_text("mine")
+    assert export("--format", "csv", "-o", "out.csv") == 2
+    assert "out.csv is there; give another name with -o, or --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "out.csv").read_text() == "mine"
+    assert export("--format", "csv", "-o", "out.csv", "--overwrite") == 0
+    assert (tmp_path / "out.csv").read_text().startswith("index,")
+
+
+def test_never_over_the_run_or_its_data(export, run_folder, tmp_path, capsys):  # noqa: F811
+    labels = run_folder / "DEC/labels.csv"
+    before = labels.read_bytes()
+    assert export("--format", "csv", "-o", str(labels), "--overwrite") == 2
+    assert "is a file of the run" in capsys.readouterr().err
+    assert labels.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["file.h5"], "file.h5: not a setting; allowed: section.key=value words"),
+        (["report.stationz=x"], "has no key 'stationz'; did you mean 'stations'?"),
+        (["--clusters", "1,x"], "--clusters 1,x is not allowed; allowed: numbers of clusters"),
+        (["--clusters", ","], "--clusters , is not allowed"),
+        (["--clusters", "9"], "--clusters 9: "),
+        (["--min-probability", "2"], "--min-probability 2 is not allowed; allowed: a number"),
+        (["--min-probability", "nan"], "--min-probability nan is not allowed"),
+    ],
+)
+def test_errors_are_one_line(export, words, text, capsys):
+    assert export("--format", "csv", "-o", "x.csv", *words) == 2
+    message = capsys.readouterr().err
+    assert text in message
+    assert message.count("\n") == 1
+
+
+def test_no_such_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--run", "Outputs/x", "--format", "csv", "-o", "x.csv"]) == 2
+    assert "no such run folder" in capsys.readouterr().err
+    assert main(["export", "--run", "Outputs/x", "--format", "csv", "-o", "."]) == 2
+    assert "is a folder; -o names a file" in capsys.readouterr().err

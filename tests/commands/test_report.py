@@ -1,0 +1,46 @@
+import pytest
+
+from RISCluster.__main__ import main
+from RISCluster.results.report import report
+from RISCluster.results.report.blocks import Section, Text
+from tests.results.report.conftest import made_run, run_folder
+
+__all__ = ["made_run", "run_folder"]
+
+
+@pytest.fixture
+def words_only(monkeypatch):
+    """A report that says which stations were asked for, and draws nothing."""
+
+    def section(run):
+        return Section("Run", "run", [Text(f"stations {run.settings.report.stations}")])
+
+    monkeypatch.setattr(report, "TOPICS", (("Run", section),))
+
+
+def test_page_is_written_and_its_path_printed(run_folder, words_only, capsys):
+    assert main(["report", "--run", str(run_folder), "report.stations=here.csv"]) == 0
+    path = run_folder / "report.html"
+    assert capsys.readouterr().out.splitlines()[-1] == str(path)
+    assert "stations here.csv" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--run", "RUN", "more"], "command line: more: only section.key=value words are taken"),
+        (["--run", "RUN", "report.station=x"], "no key 'station'"),
+        (["--run", "none"], "none: no such run folder; give one as Outputs/demo"),
+    ],
+)
+def test_mistakes(run_folder, capsys, words, text):
+    words = [str(run_folder) if word == "RUN" else word for word in words]
+    assert main(["report", *words]) == 2
+    assert text in capsys.readouterr().err
+    assert not (run_folder / "report.html").exists()
+
+
+def test_run_has_to_be_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["report"])
+    assert "--run" in capsys.readouterr().err

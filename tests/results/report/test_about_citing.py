@@ -1,0 +1,57 @@
+import shutil
+
+from RISCluster.results.report.about_citing import BIBTEX, methods, section
+from RISCluster.results.report.asides import Listing
+from RISCluster.results.report.finished import open_run
+from tests.results.report.test_about_run import change_metrics
+
+
+def test_methods_say_what_was_done(run_folder):
+    with open_run(run_folder) as run:
+        text = methods(run)
+        epochs = run.stages["AEC"].metrics["epochs"]
+        chosen = run.stages["GMM"].n_clusters
+    for part in (
+        "We clustered 95 spectrograms of 16 x 20 bins (1 more was unusable and left out)",
+        "Square roots of the amplitudes were taken, and each spectrogram was scaled to unit L2",
+        "3 latent features",
+        f"training ended after {epochs} epochs (Adam, batches of 16, initial learning rate 0.001)",
+        "with 2 to 4 clusters",
+        f"criterion selected {chosen}",
+        "Encoder and 3 clusters were then refined",
+        "gamma = 1",
+    ):
+        assert part in text, part
+
+
+def test_methods_are_honest_about_refinement(run_folder):
+    change_metrics(run_folder, "DEC", refined=False)
+    with open_run(run_folder) as run:
+        assert "was not kept: the labels are those of the Gaussian mixture" in methods(run)
+    change_metrics(run_folder, "DEC", refined=True, label_change_from_gmm=0.25)
+    with open_run(run_folder) as run:
+        assert "It changed 25.0% of the mixture's labels." in methods(run)
+        assert "not kept" not in methods(run)
+
+
+def test_methods_claim_no_stage_that_is_not_there(run_folder):
+    shutil.rmtree(run_folder / "DEC")
+    with open_run(run_folder, ["data.file=nowhere.h5"]) as run:
+        text = methods(run)
+        assert "refined" not in text
+        assert "Gaussian mixtures" in text
+        assert "bins" not in text
+    shutil.rmtree(run_folder / "GMM")
+    with open_run(run_folder) as run:
+        assert "Gaussian" not in methods(run)
+        assert "3 latent features" in methods(run)
+
+
+def test_references(run_folder):
+    with open_run(run_folder) as run:
+        found = section(run)
+        text = "\n".join(block.text for block in found.blocks)
+        for part in ("10.1029/2021JB021716", "10.1785/0220200164", "PyTorch", "RISCluster"):
+            assert part in text
+    assert [block.text for block in found.blocks if isinstance(block, Listing)] == [BIBTEX]
+    assert BIBTEX.count("{") == BIBTEX.count("}")

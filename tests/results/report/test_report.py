@@ -1,0 +1,145 @@
+import re
+import shutil
+
+import pytest
+
+from RISCluster.config import load_settings
+from RISCluster.errors import RunError, SettingsError
+from RISCluster.results.report import report
+from RISCluster.results.report.blocks import Section, Text
+from RISCluster.results.report.report import write_report
+from RISCluster.stages.dec import run_dec
+from tests.results.report.test_page import Elements
+
+
+def anchors(html: str) -> list[str]:
+    return [section["id"] for section in Elements(html).of("section")]
+
+
+@pytest.fixture
+def two_topics(monkeypatch):
+    """A report of two topics, for tests of what is about them."""
+
+    def set_to(*topics):
+        monkeypatch.setattr(report, "TOPICS", topics)
+
+    set_to(("Run", lambda run: Section("Run", "run", [Text("fine")])))
+    return set_to
+
+
+def test_whole_report(run_folder):
+    path = write_report(run_folder)
+    assert path == run_folder / "report.html"
+    html = path.read_text(encoding="utf-8")
+    found = Elements(html)
+    names = anchors(html)
+    assert names[:2] == ["run", "training"]
+    assert names[-1] == "citing"
+    assert len(names) == len(set(names))
+    assert "could not be drawn" not in html
+    assert "Left out:" not in html
+    saved = {path.name for path in (run_folder / "figures").iterdir()}
+    assert {"report_aec_history.png", "report_reconstructions.png"} <= saved
+    assert len(saved) == len(found.of("img"))
+    assert [a for a in found.of("button") if a.get("class") == "chip"]
+
+
+def test_a_topic_that_fails_is_said_and_the_others_stand(run_folder, two_topics, caplog):
+    def fails(run):
+        raise KeyError("<i>lost</i>")
+
+    two_topics(
+        ("Run", lambda run: Section("Run", "run", [Text("fine")])),
+        ("None", lambda run: None),
+        ("Known classes", fails),
+    )
+    html = write_report(run_folder).read_text(encoding="utf-8")
+    assert anchors(html) == ["run", "known-classes"]
+    assert "Left out: KeyError: '<i>lost</i>'" in "".join(Elements(html).texts)
+    assert "Known classes is left out: KeyError" in caplog.text
+
+
+def test_names_of_clusters_are_on_the_chips(run_folder):
+    write_report(run_folder)
+    table = run_folder / "names.csv"
+    header, first, *rest = table.read_text().splitlines()
+    table.write_text("\n".join([header, f"{first}<b>ice</b>", *rest]))
+    html = write_report(run_folder).read_text(encoding="utf-8")
+    assert "0 <b>ice</b>" in Elements(html).texts
+    assert "<b>ice" not in html
+
+
+@pytest.mark.parametrize("stages", [["DEC"], ["DEC", "GMM"]])
+def test_some_stages_only(run_folder, stages):
+    for stage in stages:
+        shutil.rmtree(run_folder / stage)
+    html = write_report(run_folder).read_text(encoding="utf-8")
+    assert "there is no DEC stage" in html
+    assert "Left out:" not in html
+    assert anchors(html)[:2] == ["run", "training"]
+
+
+def test_data_gone(run_folder):
+    html = write_report(run_folder, ["data.file=nowhere.h5"]).read_text(encoding="utf-8")
+    text = "".join(Elements(html).texts)
+    assert "The data can't be read, and what needs them is left out: nowhere.h5" in text
+    assert "Left out:" not in text
+    assert "could not be drawn" not in text
+
+
+def test_other_formats_of_figures(run_folder):
+    write_report(run_folder, ["run.figure_format=svg"])
+    figures = list((run_folder / "figures").iterdir())
+    assert figures
+    assert {path.suffix for path in figures} == {".svg"}
+
+
+def test_bad_words_and_folders(run_folder, tmp_path):
+    with pytest.raises(RunError, match="no such run folder"):
+        write_report(tmp_path / "none")
+    with pytest.raises(SettingsError, match="no key 'colour'"):
+        write_report(run_folder, ["report.colour=red"])
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old(run_folder, two_topics):
+    (run_folder / "report.html").mkdir()
+    with pytest.raises(RunError, match=re.escape("report.html: can't be written")):
+        write_report(run_folder)
+
+
+# ---- at the end of a run ----
+
+
+@pytest.fixture
+def settings_of_run(made_run):
+    words = (f"run.folder={made_run.parent}", "run.name=test")
+    return lambda *more: load_settings(made_run / "DEC/config.ini", (*words, *more))
+
+
+def refine(run_folder, settings_of_run, *words):
+    shutil.rmtree(run_folder / "DEC")
+    where = (f"run.folder={run_folder.parent}", f"run.name={run_folder.name}")
+    run_dec(settings_of_run(*where, *words))
+
+
+@pytest.mark.parametrize(("words", "calls"), [(["run.figures=no"], 0), (["run.figures=yes"], 1)])
+def test_the_last_stage_makes_it(run_folder, settings_of_run, two_topics, words, calls):
+    refine(run_folder, settings_of_run, *words)
+    assert (run_folder / "report.html").exists() == bool(calls)
+
+
+def test_a_sweep_makes_it_once(run_folder, settings_of_run, two_topics, monkeypatch):
+    made = []
+    monkeypatch.setattr(report, "write_report", made.append)
+    refine(run_folder, settings_of_run, "run.figures=yes", "dec.lr=0.001,0.01")
+    assert made == [run_folder]
+
+
+def test_what_goes_wrong_spoils_no_run(run_folder, settings_of_run, monkeypatch, capsys):
+    def fails(folder):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(report, "write_report", fails)
+    refine(run_folder, settings_of_run, "run.figures=yes")
+    assert "the report could not be made: OSError: disk full" in capsys.readouterr().out
+    assert (run_folder / "DEC/metrics.json").exists()

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from RISCluster.training import stability as module
+from RISCluster.training.stability import Resamples, resamples, stability
+from tests.training.test_gmm import three_clouds
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return resamples(three_clouds(240)[0], 4, 0, mapped=True)
+
+
+def test_three_clouds_are_stable_as_three(drawn):
+    mean, spread = stability(drawn, 3, 5, 0, 2.0)
+    assert mean > 0.99
+    assert spread < 0.02
+    for k in (2, 6):
+        assert stability(drawn, k, 5, 0, 2.0)[0] < 0.95
+
+
+def test_noise_is_not():
+    noise = np.random.default_rng(0).standard_normal((240, 4))
+    assert stability(resamples(noise, 4, 0, mapped=True), 5, 5, 0, 2.0)[0] < 0.6
+
+
+def test_half_samples_and_their_own_maps(drawn, monkeypatch):
+    latents = three_clouds(240)[0]
+    assert [part.shape for part, _ in drawn.parts] == [(120, 2)] * 4
+    assert drawn.labelled.shape == (240, 2)
+    assert all(len(mapped.points) == 120 for _, mapped in drawn.parts)
+    assert not np.array_equal(drawn.parts[0][0], drawn.parts[1][0])
+    again = resamples(latents, 4, 0, mapped=True)
+    np.testing.assert_array_equal(again.parts[2][0], drawn.parts[2][0])
+    np.testing.assert_array_equal(again.parts[2][1].points, drawn.parts[2][1].points)
+    monkeypatch.setattr(module, "LARGEST", 20)
+    monkeypatch.setattr(module, "LABELLED", 50)
+    small = resamples(latents, 2, 0, mapped=False)
+    assert [part.shape for part, _ in small.parts] == [(20, 2)] * 2
+    assert small.labelled.shape == (50, 2)
+
+
+def test_mean_over_all_pairs(monkeypatch):
+    # Three fits of two clusters that put 4 latents as aabb, aabb and abab. The adjusted Rand
+    # index of the first two is 1, and of the third with either (0 - 2/3) / (2 - 2/3) = -0.5.
+    labels = iter([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]])
+
+    class Fit:
+        def __init__(self):
+            self.labels = next(labels)
+
+        def posterior(self, latents):
+            return np.eye(2)[self.labels]
+
+    monkeypatch.setattr(module, "_fit", lambda *_: Fit())
+    drawn = Resamples([(np.zeros((4, 1)), None)] * 3, np.zeros((4, 1)))
+    mean, spread = stability(drawn, 2, 1, 0, 2.0)
+    assert mean == pytest.approx(0)
+    assert spread == pytest.approx(np.sqrt((1 + 0.25 + 0.25) / 3))
+
+
+def test_started_from_kmeans():
+    drawn = resamples(three_clouds(240)[0], 3, 0, mapped=False)
+    assert drawn.parts[0][1] is None
+    assert stability(drawn, 3, 5, 0, 2.0)[0] > 0.99
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_without_a_value(mapped):
+    drawn = resamples(three_clouds(12)[0], 2, 0, mapped)
+    assert np.isnan(stability(drawn, 1, 5, 0, 2.0)).all()
+    assert np.isnan(stability(drawn, 7, 5, 0, 2.0)).all()
+    assert np.isfinite(stability(drawn, 2, 5, 0, 2.0)).all()
+    same = resamples(np.zeros((20, 3)), 2, 0, mapped)
+    assert stability(same, 2, 5, 0, 2.0) == (1.0, 0.0)
