@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     RunError
         The run or the stage is not there, or the file can't be written.
     """
-    from ..progress import start_log
+    from ..progress import log, start_log
 
     paths, overrides = split_words(arguments.words)
     if paths:
@@ -80,6 +80,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     with open_run(Path(arguments.run), overrides) as finished:
         _require_no_part_of(output, Path(arguments.run), finished.file)
+        for note in finished.notes:
+            log.warning(note)
         stage = arguments.stage.upper() if arguments.stage else None
         export = export_of(finished, stage, Choice(clusters, probability))
         write = {"csv": write_csv, "hdf5": write_hdf5, "quakeml": write_quakeml}

@@ -5,7 +5,8 @@ of that half-sample alone; each labels the same latents, and every two labelling
 Pairs of subsamples are Ben-Hur et al.'s (2002); that a fit labels samples it has not seen, so that
 all are compared, is Lange et al.'s (2004); the adjusted Rand index (Hubert and Arabie 1985) is 0
 for chance and 1 for the same clusters. One map for all half-samples would not do: whatever is cut
-out of it, right or wrong, is cut alike in each.
+out of it, right or wrong, is cut alike in each. Clusters of which a half-sample holds only a few
+latents can't be seen to be stable.
 
 Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled.
 """

@@ -2,6 +2,7 @@ import h5py
 import pytest
 
 from RISCluster.__main__ import main
+from RISCluster.results.report.finished import open_run
 from tests.results.report.conftest import made_run, run_folder  # noqa: F401
 
 
@@ -46,6 +47,20 @@ def test_never_over_the_run_or_its_data(export, run_folder, tmp_path, capsys):  
     assert export("--format", "csv", "-o", str(labels), "--overwrite") == 2
     assert "is a file of the run" in capsys.readouterr().err
     assert labels.read_bytes() == before
+    with open_run(run_folder) as run:
+        data = run.file.path
+    assert export("--format", "csv", "-o", str(data), "--overwrite") == 2
+    assert "is the data of the run" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_said(export, run_folder, tmp_path, capsys):  # noqa: F811
+    (run_folder / "DEC/model.pt").write_bytes(b"other")
+    assert export("--format", "csv", "-o", "x.csv", "data.file=nowhere.h5") == 0
+    out = capsys.readouterr().out
+    assert "DEC/model.pt: has changed" in out
+    assert "nowhere.h5: no such file" in out
+    assert "96 samples of" in out
+    assert out.endswith("stage GMM\n")
 
 
 @pytest.mark.parametrize(

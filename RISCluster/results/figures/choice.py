@@ -64,14 +64,14 @@ def _curve(axes: Axes, rows: list[Criteria], name: str) -> int | None:
         axes.set(xlim=(k[0] - 0.5, k[-1] + 0.5), yticks=[])
         return None
     if name in SPREADS:
-        spread = [getattr(row, SPREADS[name]) for row in rows]
+        spread = np.array([getattr(row, SPREADS[name]) for row in rows])
         axes.errorbar(k, values, spread, fmt="o-", ms=3, capsize=2, color=PALETTE[0])
     else:
         axes.plot(k, values, "o-", ms=3, color=PALETTE[0])
     if name in LARGE:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     if name == "stability":
-        axes.set_ylim(min(0.0, float(np.nanmin(values))) - 0.05, 1.05)
+        axes.set_ylim(min(0.0, float(np.nanmin(values - np.nan_to_num(spread)))) - 0.05, 1.05)
         axes.set_ylabel("ARI between half-samples", fontsize=8)
     own = choose(rows, name)
     if own is not None:

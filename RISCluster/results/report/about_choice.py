@@ -10,7 +10,8 @@ SOURCES = (
     "BIC: Schwarz (1978); AIC: Akaike (1974); silhouette: Rousseeuw (1987); gap statistic: "
     "Tibshirani et al. (2001); knee: Satopaa et al. (2011); stability: adjusted Rand index (Hubert "
     "and Arabie 1985) between mixtures of half-samples, after Ben-Hur et al. (2002) and Lange et "
-    "al. (2004). None of them has seen a known class."
+    "al. (2004), which hold 500 latents at most: a cluster of less than one sample in fifty is not "
+    "seen by it. None of these has seen a known class."
 )
 
 

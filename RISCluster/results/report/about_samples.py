@@ -17,6 +17,7 @@ from .samples_of import place_of, shown, time_of, trace_of, waveforms_of
 
 LOOKED_AT = 6  # samples of a cluster in the table
 WITH_TRACES = 4  # samples of a cluster that are drawn with their waveforms
+DOUBT = 0.05  # of probability in a second cluster, from which on a sample is doubtful
 DRAWN = 24  # doubtful or outlying samples in a gallery
 
 
@@ -97,30 +98,30 @@ def _table(study: Study, chosen: Chosen, title: str, note: str, columns: slice) 
 
 
 def _doubtful(study: Study) -> list[Block]:
-    every = [part for part in study.representatives.doubtful if len(part)]
-    if not every:
-        return [Text("There is one cluster only, and no sample is between two.")]
-    chosen = _joined(every)
-    lead = chosen.probability - chosen.second_probability
-    chosen = chosen.part(np.argsort(lead, kind="stable"))
+    chosen = doubtful(study)
+    if not len(chosen):
+        return [Text(f"No sample has a probability of {DOUBT:g} or more in a second cluster.")]
     table = _table(
-        study, chosen, "Doubtful samples", "As probable in a second cluster as they can be; up to "
-        "six of each cluster. Many of them between the same two clusters: the two may be one.",
-        slice(5, 7),
+        study, chosen, "Doubtful samples", "The most doubtful of each cluster, up to six, with a "
+        f"probability of {DOUBT:g} or more in a second one. Many between the same two clusters: "
+        "the two may be one.", slice(5, 7),
     )  # fmt: skip
     first = chosen.part(slice(DRAWN))
 
     def title(place: int) -> str:
-        known = (
-            f"{int(label)}: {probability:.2f}"
-            for label, probability in (
-                (first.label[place], first.probability[place]),
-                (first.second[place], first.second_probability[place]),
-            )
-        )
-        return f"{place_of(study.stage.table, int(first.index[place]))}\n{', '.join(known)}"
+        where = place_of(study.stage.table, int(first.index[place]))
+        own, other = first.probability[place], first.second_probability[place]
+        return f"{where}\n{first.label[place]}: {own:.2f}, {first.second[place]}: {other:.2f}"
 
     return [table, *_picture(study, "doubtful", first, title, _DOUBTFUL)]
+
+
+def doubtful(study: Study) -> Chosen:
+    """Those of all clusters that are doubtful at all, the most doubtful first."""
+    chosen = _joined(study.representatives.doubtful)
+    chosen = chosen.part(chosen.second_probability >= DOUBT)
+    lead = chosen.probability - chosen.second_probability
+    return chosen.part(np.argsort(lead, kind="stable"))
 
 
 _DOUBTFUL = (

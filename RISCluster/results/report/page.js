@@ -146,7 +146,7 @@
   }
   all(".picture img").forEach((picture) => {
     const opener = button("", () => {
-      images = all(".picture img").filter((image) => image.getClientRects().length);
+      images = all(".picture img").filter((image) => !image.closest("[data-off], details:not([open])"));
       full(false);
       look(images.indexOf(picture));
       viewer.showModal();

@@ -11,7 +11,7 @@ import numpy as np
 from ...data.waveforms.sources import obspy_for_reading
 from ...errors import DataError, SettingsError
 from ...files import new_file
-from ...progress import log
+from ...progress import Progress, log
 from .export import FIELDS, Export
 
 PART = 1000  # events in memory at a time
@@ -53,9 +53,14 @@ def write_quakeml(export: Export, path: Path) -> int:
     if untimed:
         log.warning(f"{untimed:,} samples without a start time are left out")
     obspy_for_reading()
-    with new_file(path) as partial, partial.open("wb") as file, warnings.catch_warnings():
+    with (
+        new_file(path) as partial,
+        partial.open("wb") as file,
+        Progress("Writing", n, "events") as progress,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # obspy's, on identifiers
-        return _write_events(export, file.write)
+        return _write_events(export, file.write, progress)
 
 
 def _labelled(export: Export) -> tuple[Export, int]:
@@ -71,7 +76,7 @@ def _labelled(export: Export) -> tuple[Export, int]:
     return replace(labelled, catalogue=catalogue), untimed
 
 
-def _write_events(export: Export, write: Callable[[bytes], Any]) -> int:
+def _write_events(export: Export, write: Callable[[bytes], Any], progress: Progress) -> int:
     """Events in parts, each made by obspy; what is around them is that of the first part."""
     from obspy.core.event import Catalog, ResourceIdentifier
     from obspy.io.quakeml.core import Pickler
@@ -90,6 +95,7 @@ def _write_events(export: Export, write: Callable[[bytes], Any]) -> int:
                 write(text[:first])
             write((b"\n    " if written else b"") + text[first:last])
             tail, written = text[last:], written + len(events)
+            progress.add(len(events))
     if not written:
         tail = _xml(Pickler, Catalog([], resource_id=ResourceIdentifier(place)))
     write(tail)

@@ -97,7 +97,8 @@ def differing_settings(runs: Sequence[FinishedRun], same_data: bool) -> list[tup
     """Settings that change results and are not the same in all runs.
 
     Each section is taken from the stage that it steers, so that what was edited later doesn't
-    count. Where data differ, so do their files.
+    count; a run without that stage differs in the figures of merit that it lacks. Where data
+    differ, so do their files.
     """
     found = {} if same_data else {"data.file": [run.final.settings.data.file for run in runs]}
     for section in dataclasses.fields(Settings):
@@ -109,7 +110,8 @@ def differing_settings(runs: Sequence[FinishedRun], same_data: bool) -> list[tup
                 None if one is None else getattr(getattr(one, section.name), key.name)
                 for one in settings
             ]
-            if key.metadata["affects"] != "nothing" and any(v != values[0] for v in values):
+            there = [v for one, v in zip(settings, values, strict=True) if one is not None]
+            if key.metadata["affects"] != "nothing" and any(v != there[0] for v in there):
                 found[f"{section.name}.{key.name}"] = values
     return list(found.items())
 

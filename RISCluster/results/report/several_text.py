@@ -111,5 +111,8 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (tuple, list)):
+        whole = all(isinstance(one, int) for one in value)
+        if len(value) > 2 and whole and list(value) == list(range(value[0], value[-1] + 1)):
+            return f"{value[0]}-{value[-1]}"
         return ", ".join(_plain(one) for one in value)
     return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -32,8 +32,9 @@ def test_same_data():
     settings = dict(found.settings)
     assert settings["aec.lr"] == [0.001, 0.0003]
     assert settings["run.seed"] == [2009, 7]
-    assert settings["dec.gamma"] == [None, 2.0]
-    assert not {"run.device", "gmm.n_clusters", "data.file", "run.name"} & set(settings)
+    assert not {"dec.gamma", "run.device", "gmm.n_clusters", "data.file", "run.name"} & set(
+        settings
+    )
     metrics = dict(found.metrics)
     assert metrics["AEC validation_mse"] == [0.25, 0.125]
     assert metrics["GMM nmi"] == [0.5, None]
@@ -59,8 +60,17 @@ def test_other_data(data, labels):
 
 
 def test_three_runs():
-    every = [*runs(), made.run(made.stage("GMM", ONE), folder="Outputs/three")]
-    found = compare(every)
+    third = made.run(
+        made.stage("GMM", ONE, words=["gmm.n_clusters=2, 3, 5"]),
+        made.stage("DEC", ONE, words=["dec.gamma=0.5"]),
+        folder="Outputs/three",
+    )
+    found = compare([*runs(), third])
+    assert dict(found.settings)["dec.gamma"] == [None, 2.0, 0.5]
+    words = [line.split("  ") for line in as_lines(found)]
+    said = {line[1]: [word.strip() for word in line[2:] if word] for line in words if line[1:]}
+    assert said["gmm.n_clusters"] == ["2-4", "2-4", "2, 3, 5"]
+    assert [word for word in said["dec.gamma"] if word][-2:] == ["2", "0.5"]
     assert found.pair is None
     assert found.ari.shape == (3, 3)
     assert found.ari[0, 2] == 1
