@@ -69,7 +69,7 @@ def test_run_folder_is_as_designed(finished):
     assert (folder / "AEC/history.csv").read_text().splitlines()[0] == header
     header = "epoch,mse,kl,loss,label_change,learning_rate,seconds,samples_per_second"
     assert (folder / "DEC/history.csv").read_text().splitlines()[0] == header
-    header = "n_clusters,bic,aic,silhouette,inertia,gap,gap_std"
+    header = "n_clusters,bic,aic,silhouette,inertia,gap,gap_std,stability,stability_std"
     assert (folder / "GMM/selection.csv").read_text().splitlines()[0] == header
     gmm = {
         "n_samples",
@@ -380,7 +380,9 @@ def test_figures_of_every_stage_and_none_stops_a_run(
 ):
     settings = make_settings(f"data.file={small_file}", "run.figures=yes")
     folder = run_all(settings)
-    assert {path.name for path in (folder / "figures").iterdir()} == {
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert (folder / "report.html").exists()
+    assert {name for name in drawn if not name.startswith("report_")} == {
         "AEC_loss.png", "AEC_reconstructions.png", "GMM_selection.png", "GMM_gallery.png",
         "GMM_embedding.png", "DEC_history.png", "DEC_gallery.png", "DEC_embedding.png",
     }  # fmt: skip
