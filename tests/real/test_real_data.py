@@ -31,7 +31,10 @@ def test_icequakes_run_to_the_end(make_settings):
     assert rows[0]["starttime"] == "2020-01-01T01:00:41.522000Z"
     assert rows[0]["trace_id"] == "A000"
     assert "accuracy" not in json.loads((folder / "DEC/metrics.json").read_text())
-    assert len(list((folder / "figures").glob("*.png"))) == 8
+    figures = [path.name for path in (folder / "figures").glob("*.png")]
+    assert sum(not name.startswith("report_") for name in figures) == 8
+    assert sum(name.startswith("report_") for name in figures) > 8
+    assert (folder / "report.html").is_file()
 
 
 def test_earthquakes_explosions_and_noise(make_settings):
