@@ -74,7 +74,7 @@ def _row(study: Study, chosen: Chosen, place: int) -> list[Any]:
     index, table, second = int(chosen.index[place]), study.stage.table, int(chosen.second[place])
     return [
         title_of(int(chosen.label[place]), study.names),
-        index,
+        str(index),  # a name: no separators
         time_of(table, index) or None,
         trace_of(table, index) or None,
         float(chosen.probability[place]),

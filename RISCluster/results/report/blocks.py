@@ -50,9 +50,9 @@ class Table:
     note : str
         Below it.
     digits : int
-    shades : bool
-        Shade the cells of numbers by their share of the largest in their row, as in a confusion
-        matrix.
+    shades : int or None
+        Shade the numbers from this column on by their share of the largest of them in their row,
+        as in a confusion matrix.
     """
 
     title: str
@@ -61,7 +61,7 @@ class Table:
     clusters: Sequence[int | None] | None = None
     note: str = ""
     digits: int = 4
-    shades: bool = False
+    shades: int | None = None
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def _is_numeric(column: Sequence[Any]) -> bool:
 
 
 def _row(row: Sequence[Any], cluster: int | None, numeric: list[bool], table: Table) -> str:
-    shades = _shades(row) if table.shades else [""] * len(row)
+    shades = _shades(row, len(row) if table.shades is None else table.shades)
     cells = "".join(
         _cell(value, number, shade, table.digits)
         for value, number, shade in zip(row, numeric, shades, strict=True)
@@ -67,11 +67,11 @@ def _cell(value: Any, numeric: bool, shade: str, digits: int) -> str:
     return f"<td{attributes}>{escape(text)}</td>"
 
 
-def _shades(row: Sequence[Any]) -> list[str]:
-    """Class of each cell by its share of the row's largest number."""
-    numbers = [plain(value) if is_number(value) else None for value in row]
+def _shades(row: Sequence[Any], first: int) -> list[str]:
+    """Class of each cell from `first` on by its share of the largest number among them."""
+    numbers = [plain(value) if is_number(value) else None for value in row[first:]]
     largest = max((value for value in numbers if value is not None), default=0)
-    return [
+    return [""] * min(first, len(row)) + [
         f"h{round(SHADES * value / largest)}" if value and value > 0 and largest > 0 else ""
         for value in numbers
     ]

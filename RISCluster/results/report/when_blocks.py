@@ -127,7 +127,7 @@ def _season_table(shown: Shown) -> Table:
         clusters=range(len(shown.titles)),
         note="Seasons are those of report.seasons; months are UTC. Seasons of which the data hold "
         "more have more samples.",
-        shades=True,
+        shades=2,
     )
 
 

@@ -41,7 +41,7 @@ def where_blocks(shown: Shown) -> list[Block]:
             for name, mine in zip(stations, counts[rows], strict=True)
         ],
         note=cut,
-        shades=True,
+        shades=2,
     )
     picture = Picture(
         "report_stations",

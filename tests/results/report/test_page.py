@@ -201,8 +201,18 @@ def test_cells_carry_what_they_are_sorted_by():
 
 
 def test_shades_are_shares_of_the_largest_in_a_row():
-    html = table_html(Table("t", ("", "a", "b"), [("x", 10, 3), ("y", 0, 0)], shades=True))
-    assert [cell["class"] for cell in cells(html)] == ["w", "n h10", "n h3", "w", "n", "n"]
+    rows = [("x", 90, 10, 3), ("y", 0, 0, 0)]
+    html = table_html(Table("t", ("", "all", "a", "b"), rows, shades=2))
+    assert [cell["class"] for cell in cells(html)] == [
+        "w",
+        "n",
+        "n h10",
+        "n h3",
+        "w",
+        "n",
+        "n",
+        "n",
+    ]
 
 
 def test_rows_are_marked_by_cluster():
