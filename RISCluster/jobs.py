@@ -190,6 +190,16 @@ class Parts:
         if self._lock is not None:
             self._lock.release()
 
+    def clear(self) -> None:
+        """Remove what a process has left that was killed when the target was already whole."""
+        if not self.folder.is_dir():
+            return
+        try:
+            self._lock = take(self.folder / LOCK, self.target, again=True)
+        except (RunError, OSError):  # another process is at it, or nothing can be removed here
+            return
+        self.remove()
+
 
 def _work(
     work: Callable[[Any, Path], dict[str, Any]], inputs: Any, path: Path

@@ -185,3 +185,36 @@ def test_workers_are_as_many_as_there_is_work_for(monkeypatch):
     chosen = [module.workers_for(module.AUTO, n) for n in (0, 1, 8, 16, 31, 32, 1000)]
     assert chosen == [1, 1, 1, 2, 3, 4, 4]
     assert module.workers_for(7, 1) == 7
+
+
+def test_what_was_left_beside_a_whole_target_is_cleared(tmp_path):
+    parts = Parts(tmp_path / "out.h5")
+    parts.clear()
+    parts.folder.mkdir()
+    (parts.folder / "part0").write_text("0")
+    (parts.folder / ".lock").write_text("")
+    parts.clear()
+    assert not parts.folder.exists()
+
+
+def test_parts_that_another_process_is_at_are_not_cleared(tmp_path):
+    parts = Parts(tmp_path / "out.h5")
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from RISCluster.locking import take
+take(Path({str(parts.folder / ".lock")!r}), Path("out.h5"))
+print("taken", flush=True)
+sys.stdin.read()
+"""
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout.readline() == "taken\n"
+        parts.clear()
+        assert parts.folder.exists()
+        other.stdin.close()
+    parts.clear()
+    assert not parts.folder.exists()

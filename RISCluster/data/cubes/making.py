@@ -96,6 +96,7 @@ def make_cube(
     began = time.monotonic()
     origin = origin_of(paths, settings)
     if _is_done(target, origin, overwrite):
+        Parts(target).clear()
         return
     series = open_series(paths, settings.records, workers)
     spectra = spectra_of(settings.records, series.sampling_rate)

@@ -109,6 +109,7 @@ def build(
     made_from = identity([depends, layout, [stamp(path) for path in paths]])
     if not overwrite and _is_there(target, made_from):
         log.info(f"{target}: done already, from the same files with the same settings")
+        Parts(target).clear()
         return None
     days, rate = _plan(paths, settings.build, workers)
     grid = make_grid(settings.build, rate)

@@ -266,8 +266,11 @@ def test_a_target_that_is_there(tmp_path, ending, said, monkeypatch):
     make_cube([path], target, SETTINGS)
     before = bits(target)
     monkeypatch.setattr(making, "open_series", None)  # nothing is read
+    left = target.with_name(target.name + ".parts")  # by a process killed while it removed them
+    left.mkdir()
     make_cube([path], target, SETTINGS)
     assert any("done already" in line for line in said)
+    assert not left.exists()
     other = records_settings("window=0.2", "step=0.1", "power=log")
     with pytest.raises(DataError, match="made from other files or settings; .* --overwrite"):
         make_cube([path], target, other)
