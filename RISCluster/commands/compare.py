@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..results.report.finished import FinishedRun
-    from ..results.report.several import Comparison
+    from ..results.evaluation.several import Comparison
+    from ..results.finished.run import FinishedRun
 
 HELP = "put finished runs side by side: settings that differ, figures of merit, agreement of labels"
 
@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from contextlib import ExitStack
 
-    from ..results.report.finished import open_run
-    from ..results.report.several import compare
+    from ..results.evaluation.several import compare
+    from ..results.finished.run import open_run
     from ..results.report.several_text import as_lines, as_table
 
     _require_possible(arguments)
@@ -96,9 +96,9 @@ def _write(header: list[str], rows: list[list[object]], target: Path) -> None:
 
 def _draw(runs: list["FinishedRun"], found: "Comparison", target: Path) -> None:
     from ..files import new_file
+    from ..results.evaluation.comparison import cluster_title
     from ..results.figures.agreement import overlap_matrix
-    from ..results.report.comparison import cluster_title
-    from ..results.report.names import read_names
+    from ..results.finished.names import read_names
 
     first, second = (read_names(run) for run in runs)
     order, table = found.pair.order(), found.pair

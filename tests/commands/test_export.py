@@ -2,12 +2,11 @@ import h5py
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.results.report.finished import open_run
-from tests.results.report.conftest import made_run, run_folder  # noqa: F401
+from RISCluster.results.finished.run import open_run
 
 
 @pytest.fixture
-def export(run_folder, tmp_path, monkeypatch):  # noqa: F811
+def export(run_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return lambda *words: main(["export", "--run", str(run_folder), *words])
 
@@ -41,7 +40,7 @@ def test_overwrite(export, tmp_path, capsys):
     assert (tmp_path / "out.csv").read_text().startswith("index,")
 
 
-def test_never_over_the_run_or_its_data(export, run_folder, tmp_path, capsys):  # noqa: F811
+def test_never_over_the_run_or_its_data(export, run_folder, tmp_path, capsys):
     labels = run_folder / "DEC/labels.csv"
     before = labels.read_bytes()
     assert export("--format", "csv", "-o", str(labels), "--overwrite") == 2
@@ -53,7 +52,7 @@ def test_never_over_the_run_or_its_data(export, run_folder, tmp_path, capsys):  
     assert "is the data of the run" in capsys.readouterr().err
 
 
-def test_what_is_missing_is_said(export, run_folder, tmp_path, capsys):  # noqa: F811
+def test_what_is_missing_is_said(export, run_folder, tmp_path, capsys):
     (run_folder / "DEC/model.pt").write_bytes(b"other")
     assert export("--format", "csv", "-o", "x.csv", "data.file=nowhere.h5") == 0
     out = capsys.readouterr().out

@@ -1,11 +1,8 @@
 import pytest
 
 from RISCluster.__main__ import main
+from RISCluster.results.page.blocks import Section, Text
 from RISCluster.results.report import report
-from RISCluster.results.report.blocks import Section, Text
-from tests.results.report.conftest import made_run, run_folder
-
-__all__ = ["made_run", "run_folder"]
 
 
 @pytest.fixture

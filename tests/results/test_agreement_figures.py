@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from RISCluster.results.evaluation.truth import Reliability
 from RISCluster.results.figures.agreement import (
     LONGEST_NAME,
     compact,
@@ -9,7 +10,6 @@ from RISCluster.results.figures.agreement import (
 )
 from RISCluster.results.figures.choice import selection_curves
 from RISCluster.results.figures.style import cluster_colour
-from RISCluster.results.report.truth import Reliability
 from tests.results.test_selection import row
 
 TITLES = {"row_title": "Cluster", "column_title": "Class", "title": "title"}

@@ -18,7 +18,7 @@ LONGEST_NAME = 22  # letters
 
 
 class Bins(Protocol):
-    """What a reliability curve is drawn of; see `results.report.truth.Reliability`."""
+    """What a reliability curve is drawn of; see `results.evaluation.truth.Reliability`."""
 
     edges: np.ndarray
     counts: np.ndarray

@@ -1,4 +1,4 @@
-"""What a finished run shows: catalogue, comparison, choice of K, figures and the page of it all.
+"""The report of a finished run: a section a topic, out of evaluation, catalogue and figures.
 
-Everything here reads a run folder and its data file; nothing trains or changes a result.
+Nothing here, nor in what it is made of, trains or changes a result.
 """

@@ -1,10 +1,10 @@
 """Section of the report: why this number of clusters."""
 
+from ..evaluation.choice import Verdict, summary, verdicts
 from ..figures.choice import selection_curves
+from ..finished.run import FinishedRun
+from ..page.blocks import Block, Note, Picture, Section, Table, Text
 from ..selection import Criteria, read_rows
-from .blocks import Block, Note, Picture, Section, Table, Text
-from .choice import Verdict, summary, verdicts
-from .finished import FinishedRun
 
 SOURCES = (
     "BIC: Schwarz (1978); AIC: Akaike (1974); silhouette: Rousseeuw (1987); gap statistic: "

@@ -4,9 +4,9 @@ from typing import Any
 
 from ... import __version__
 from ...sections import AecSettings
-from .asides import Listing
-from .blocks import Section, Text
-from .finished import FinishedRun
+from ..finished.run import FinishedRun
+from ..page.asides import Listing
+from ..page.blocks import Section, Text
 
 REFERENCES = (
     "Jenkins, W. F., Gerstoft, P., Bianco, M. J., & Bromirski, P. D. (2021). Unsupervised deep "

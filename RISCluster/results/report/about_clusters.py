@@ -11,17 +11,23 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import figures
+from ..evaluation.mapping import MAPPED, TITLES, mapped
+from ..evaluation.performance import (
+    MEASURED,
+    Performance,
+    compare_stages,
+    performance_of,
+    performance_table,
+)
+from ..evaluation.representatives import Chosen, Representatives, representatives_of
 from ..figures import latent, members
+from ..finished.kept import kept
+from ..finished.models import StageModel, model_of
+from ..finished.names import read_names, title_of
+from ..finished.run import FinishedRun, FinishedStage
 from ..labels import usable_sample
-from .asides import Folded
-from .blocks import Note, Picture, Section, Text
-from .finished import FinishedRun, FinishedStage
-from .kept import kept
-from .mapping import MAPPED, TITLES, mapped
-from .models_of import StageModel, model_of
-from .names import read_names, title_of
-from .performance import MEASURED, Performance, compare_stages, performance_of, performance_table
-from .representatives import Chosen, Representatives, representatives_of
+from ..page.asides import Folded
+from ..page.blocks import Note, Picture, Section, Text
 from .samples_of import place_of, shown
 
 MOST = 24  # clusters that have a picture of their own

@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..figures.agreement import overlap_matrix
-from .blocks import Block, Note, Picture, Section, Table, Text, Tiles
-from .comparison import (
+from ..evaluation.comparison import (
     CONFIDENT,
     DOUBTFUL,
     QUANTILES,
@@ -15,8 +13,10 @@ from .comparison import (
     refinement,
     side_by_side,
 )
-from .finished import FinishedRun
-from .names import read_names
+from ..figures.agreement import overlap_matrix
+from ..finished.names import read_names
+from ..finished.run import FinishedRun
+from ..page.blocks import Block, Note, Picture, Section, Table, Text, Tiles
 
 TITLE, ANCHOR = "Mixture against refinement", "comparison"
 

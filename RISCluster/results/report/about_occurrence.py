@@ -6,11 +6,11 @@ Letters: K clusters.
 import numpy as np
 
 from ...errors import RISClusterError
-from .blocks import Block, Note, Section, Table
-from .catalogue import catalogue_of, largest
-from .finished import FinishedRun
-from .names import read_names
-from .peaks import EXACT, Peaks, measure_peaks
+from ..catalogue.catalogue import catalogue_of, largest
+from ..catalogue.peaks import EXACT, Peaks, measure_peaks
+from ..finished.names import read_names
+from ..finished.run import FinishedRun
+from ..page.blocks import Block, Note, Section, Table
 from .shown import Shown
 from .when_blocks import when_blocks
 from .where_blocks import where_blocks

@@ -15,11 +15,11 @@ from ...config import Settings
 from ...data.spectrograms import SpectrogramFile
 from .. import figures
 from ..cluster_map import read_cluster_map
-from .asides import Folded, Listing
-from .blocks import Block, Note, Picture, Section, Table, Text, Tiles
-from .comparison import DOUBTFUL
-from .finished import FinishedRun, FinishedStage
-from .values import MISSING, duration_text, shown, time_text
+from ..evaluation.comparison import DOUBTFUL
+from ..finished.run import FinishedRun, FinishedStage
+from ..page.asides import Folded, Listing
+from ..page.blocks import Block, Note, Picture, Section, Table, Text, Tiles
+from ..page.values import MISSING, duration_text, shown, time_text
 
 SECTIONS = ("run", "data", "cube", "aec", "gmm", "dec")  # those that bear on results
 DOES = {

@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import figures
+from ..evaluation.representatives import Chosen
 from ..figures import members
+from ..finished.names import names_path, title_of
+from ..finished.run import FinishedRun
+from ..page.blocks import Block, Note, Picture, Section, Table, Text
 from .about_clusters import Study, typical_title
-from .blocks import Block, Note, Picture, Section, Table, Text
-from .finished import FinishedRun
-from .names import names_path, title_of
-from .representatives import Chosen
 from .samples_of import place_of, shown, time_of, trace_of, waveforms_of
 
 LOOKED_AT = 6  # samples of a cluster in the table

@@ -17,9 +17,9 @@ from ...models.networks import AEC, NetworkShape
 from ...models.reference import load_weights
 from .. import figures
 from ..figures import SpectrogramAxes
+from ..finished.run import FinishedRun, FinishedStage
+from ..page.blocks import Block, Note, Picture, Section, Table, Text
 from ..stage_figures import SHOWN_RECONSTRUCTIONS, read_history
-from .blocks import Block, Note, Picture, Section, Table, Text
-from .finished import FinishedRun, FinishedStage
 
 History = dict[str, np.ndarray]
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from ..evaluation.comparison import cluster_title
+from ..evaluation.overlap import Overlap
+from ..evaluation.truth import Reliability, against_truth, class_names, class_scores, reliability
 from ..figures.agreement import overlap_matrix, reliability_curve
-from .blocks import Block, Note, Picture, Section, Table, Text, Tiles
-from .comparison import cluster_title
-from .finished import FinishedRun, FinishedStage
-from .names import read_names
-from .overlap import Overlap
-from .truth import Reliability, against_truth, class_names, class_scores, reliability
+from ..finished.names import read_names
+from ..finished.run import FinishedRun, FinishedStage
+from ..page.blocks import Block, Note, Picture, Section, Table, Text, Tiles
 
 TITLE, ANCHOR = "Agreement with known classes", "truth"
 STAGES = {"GMM": "mixture (GMM)", "DEC": "refined (DEC)"}

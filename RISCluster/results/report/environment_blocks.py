@@ -6,11 +6,11 @@ Letters: K clusters, B bins, V environmental series.
 import numpy as np
 
 from ...errors import RISClusterError
+from ..catalogue.correlation import CONFIDENCE, FEWEST, LagCorrelation, correlate_at_lags
+from ..catalogue.environment import Environment, read_environment
+from ..catalogue.occurrence import Bins, Occurrence
 from ..figures.correlation import lag_correlations
-from .blocks import Block, Note, Picture, Table, Text
-from .correlation import CONFIDENCE, FEWEST, LagCorrelation, correlate_at_lags
-from .environment import Environment, read_environment
-from .occurrence import Bins, Occurrence
+from ..page.blocks import Block, Note, Picture, Table, Text
 from .shown import Shown, bin_word, plain
 
 SERIES_PANELS = 6

@@ -8,6 +8,11 @@ from ... import __version__
 from ...errors import MissingPackage
 from ...files import write_text
 from ...progress import Progress, log
+from ..finished.names import names_notes, read_names, write_names
+from ..finished.run import FinishedRun, open_run
+from ..page.blocks import Note, Picture, Section
+from ..page.page import Page, pictures_of
+from ..page.pictures import Drawer, Image
 from . import (
     about_choice,
     about_citing,
@@ -18,12 +23,7 @@ from . import (
     about_samples,
     about_training,
     about_truth,
-    names,
 )
-from .blocks import Note, Picture, Section
-from .finished import FinishedRun, open_run
-from .page import Page, pictures_of
-from .pictures import Drawer, Image
 
 REPORT = "report.html"
 LARGE = 15e6  # bytes of a page, from which on it is said how to do with less
@@ -91,9 +91,9 @@ def _names(run: FinishedRun) -> tuple[dict[int, str], list[str]]:
     if run.final is None:
         return {}, []
     try:
-        notes = names.names_notes(run)  # before the table is made anew
-        names.write_names(run)
-        return names.read_names(run), notes
+        notes = names_notes(run)  # before the table is made anew
+        write_names(run)
+        return read_names(run), notes
     except Exception as error:  # the page does without
         log.warning(f"report: names of clusters: {type(error).__name__}: {error}")
         return {}, [f"The names of clusters are left out: {error}"]

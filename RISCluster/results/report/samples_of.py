@@ -14,10 +14,10 @@ from ...data.layouts import RowsFile
 from ...data.spectrograms import SpectrogramFile
 from ...data.times import to_text
 from ...data.transforms import Preparation
+from ..evaluation.representatives import Chosen
 from ..figures.members import Shown
+from ..finished.run import FinishedRun
 from ..labels import LabelTable
-from .finished import FinishedRun
-from .representatives import Chosen
 
 NAMES = ("trace", "Trace")
 

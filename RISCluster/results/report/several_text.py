@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from .overlap import Overlap
-from .several import Comparison
-from .values import shown
+from ..evaluation.overlap import Overlap
+from ..evaluation.several import Comparison
+from ..page.values import shown
 
 INDENT = "  "
 

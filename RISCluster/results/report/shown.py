@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .catalogue import Catalogue
-from .finished import FinishedRun
-from .names import title_of
-from .occurrence import Bins
+from ..catalogue.catalogue import Catalogue
+from ..catalogue.occurrence import Bins
+from ..finished.names import title_of
+from ..finished.run import FinishedRun
 
 LONGEST = 26  # characters of a name in a figure
 

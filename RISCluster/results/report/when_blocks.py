@@ -6,12 +6,9 @@ Letters: K clusters, B bins, V environmental series.
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..figures.occurrence import occurrence_series, profiles, station_series
-from .blocks import Block, Note, Picture, Table, Text
-from .catalogue import largest, season_names
-from .environment import Environment
-from .environment_blocks import SERIES_PANELS, correlation_blocks, read_series
-from .occurrence import (
+from ..catalogue.catalogue import largest, season_names
+from ..catalogue.environment import Environment
+from ..catalogue.occurrence import (
     Bins,
     Occurrence,
     bins_to_draw,
@@ -19,6 +16,9 @@ from .occurrence import (
     count_at_stations,
     count_occurrences,
 )
+from ..figures.occurrence import occurrence_series, profiles, station_series
+from ..page.blocks import Block, Note, Picture, Table, Text
+from .environment_blocks import SERIES_PANELS, correlation_blocks, read_series
 from .shown import Shown, bin_word, kind_of, plain
 
 STATION_PANELS = 8

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import RISClusterError
+from ..catalogue.catalogue import largest
+from ..catalogue.stations import read_stations
 from ..figures.station_map import station_map
 from ..figures.stations import station_counts
-from .blocks import Block, Note, Picture, Table, Text
-from .catalogue import largest
+from ..page.blocks import Block, Note, Picture, Table, Text
 from .shown import Shown, kind_of, plain
-from .stations import read_stations
 
 ROWS = 40  # stations of a table and of a figure
 LISTED = 10  # names in a sentence

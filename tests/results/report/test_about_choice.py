@@ -1,10 +1,10 @@
 import pytest
 
 from RISCluster.errors import CheckpointError
+from RISCluster.results.finished.run import open_run
+from RISCluster.results.page.blocks import Note, Picture, Table, Text
 from RISCluster.results.report.about_choice import section
-from RISCluster.results.report.blocks import Note, Picture, Table, Text
-from RISCluster.results.report.finished import open_run
-from tests.results.report import made
+from tests.results import made
 
 
 def of(found, kind):

@@ -1,8 +1,8 @@
 import shutil
 
+from RISCluster.results.finished.run import open_run
+from RISCluster.results.page.asides import Listing
 from RISCluster.results.report.about_citing import BIBTEX, methods, section
-from RISCluster.results.report.asides import Listing
-from RISCluster.results.report.finished import open_run
 from tests.results.report.test_about_run import change_metrics
 
 

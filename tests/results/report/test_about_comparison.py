@@ -1,9 +1,9 @@
 import pytest
 
+from RISCluster.results.finished.run import open_run
+from RISCluster.results.page.blocks import Note, Picture, Table, Text, Tiles
 from RISCluster.results.report.about_comparison import section
-from RISCluster.results.report.blocks import Note, Picture, Table, Text, Tiles
-from RISCluster.results.report.finished import open_run
-from tests.results.report import made
+from tests.results import made
 
 BEFORE, AFTER = [0, 0, 0, 1, 1, 2, -1], [0, 0, 1, 1, 1, 2, -1]
 

@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from RISCluster.results.catalogue import peaks
+from RISCluster.results.finished.run import open_run
 from RISCluster.results.labels import LabelTable
-from RISCluster.results.report import about_occurrence, peaks, where_blocks
+from RISCluster.results.page.blocks import Note, Picture, Table, Text
+from RISCluster.results.report import about_occurrence, where_blocks
 from RISCluster.results.report.about_occurrence import section
-from RISCluster.results.report.blocks import Note, Picture, Table, Text
-from RISCluster.results.report.finished import open_run
 from RISCluster.results.report.shown import Shown, plain
 
 

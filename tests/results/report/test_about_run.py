@@ -4,10 +4,10 @@ import shutil
 import numpy as np
 import pytest
 
+from RISCluster.results.finished.run import open_run
+from RISCluster.results.page.asides import Folded
+from RISCluster.results.page.blocks import Note, Picture, Table, Tiles
 from RISCluster.results.report.about_run import data_table, section, settings_rows, tiles
-from RISCluster.results.report.asides import Folded
-from RISCluster.results.report.blocks import Note, Picture, Table, Tiles
-from RISCluster.results.report.finished import open_run
 
 
 def change_metrics(folder, stage, **values):

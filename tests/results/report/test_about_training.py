@@ -3,14 +3,14 @@ import shutil
 import numpy as np
 import pytest
 
+from RISCluster.results.finished.run import open_run
+from RISCluster.results.page.blocks import Note, Picture, Table
 from RISCluster.results.report.about_training import (
     autoencoder_rows,
     draw_reconstructions,
     refinement_rows,
     section,
 )
-from RISCluster.results.report.blocks import Note, Picture, Table
-from RISCluster.results.report.finished import open_run
 from tests.results.report.test_about_run import change_metrics
 
 HISTORY = {

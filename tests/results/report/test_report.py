@@ -5,11 +5,11 @@ import pytest
 
 from RISCluster.config import load_settings
 from RISCluster.errors import RunError, SettingsError
+from RISCluster.results.page.blocks import Section, Text
 from RISCluster.results.report import report
-from RISCluster.results.report.blocks import Section, Text
 from RISCluster.results.report.report import write_report
 from RISCluster.stages.dec import run_dec
-from tests.results.report.test_page import Elements
+from tests.results.page.test_page import Elements
 
 
 def anchors(html: str) -> list[str]:

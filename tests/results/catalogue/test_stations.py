@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from RISCluster import extras
+from RISCluster.errors import DataError, MissingPackage
+from RISCluster.results.catalogue.stations import read_stations
+from tests.conftest import shared_data
+
+XML = """<?xml version="1.0" encoding="UTF-8"?>
+<FDSNStationXML xmlns="http://www.fdsn.org/xml/station/1" schemaVersion="1.1">
+<Source>test</Source><Created>2020-01-01T00:00:00</Created>
+<Network code="{net}"><Station code="{sta}"><Latitude>{lat}</Latitude>
+<Longitude>{lon}</Longitude><Elevation>0</Elevation><Site><Name>x</Name></Site>
+</Station></Network></FDSNStationXML>"""
+
+
+def xml(path, net, sta, lat, lon):
+    path.write_text(XML.format(net=net, sta=sta, lat=lat, lon=lon))
+    return path
+
+
+def table(tmp_path, text):
+    path = tmp_path / "st.csv"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "network,station,latitude,longitude\nXH,DR01,-78.5,-179.5\n",
+        "\nLON;Sta;NET;Lat;extra\n180.5;DR01;XH;-78.5;x\n",
+        "#Network | Station | Latitude | Longitude\nXH|DR01|-78.5|-179.5\n",
+    ],
+)
+def test_tables(tmp_path, text):
+    found = read_stations(table(tmp_path, text))
+    assert found.places == {"XH.DR01": (-78.5, -179.5)}
+    assert found.notes == []
+
+
+def test_rows_that_can_not_be_taken(tmp_path):
+    text = (
+        "net,sta,lat,lon\nXH,A,-91,0\nXH,B,1,400\nXH,C,x,0\nXH,,1,1\nXH,D\nXH,E,1,nan\n\nXH,F,1,2\n"
+    )
+    found = read_stations(table(tmp_path, text))
+    assert found.places == {"XH.F": (1, 2)}
+    assert "6 rows of" in found.notes[0]
+    assert "the first in line 2" in found.notes[0]
+
+
+def test_codes_without_a_network(tmp_path):
+    found = read_stations(table(tmp_path, "name,lat,lon\nA,1,2\n"))
+    assert found.locate(["A", "XH.A", "B"])[:2].tolist() == [[1, 2], [1, 2]]
+    assert np.isnan(found.locate(["B"])).all()
+    text = "net,sta,lat,lon\nXH,A,1,2\nYY,B,3,4\nZZ,B,5,6\n"
+    found = read_stations(table(tmp_path, text))
+    assert found.locate(["A"]).tolist() == [[1, 2]]
+    assert np.isnan(found.locate(["B", "YY.A"])).all()  # two have it; another network's
+    assert found.locate(["ZZ.B"]).tolist() == [[5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no column station and no column latitude"),
+        ("net,sta,x,lon\n", "no column latitude; the header has net, sta, x, lon; allowed"),
+        ("net,sta,lat,lon\n", "holds no station with coordinates"),
+    ],
+)
+def test_unreadable_tables(tmp_path, text, reason):
+    with pytest.raises(DataError, match=reason):
+        read_stations(table(tmp_path, text))
+
+
+def test_stationxml_and_a_folder_of_it(tmp_path):
+    pytest.importorskip("obspy")
+    folder = tmp_path / "stations" / "XH"
+    folder.mkdir(parents=True)
+    one = xml(folder / "a.xml", "XH", "DR01", -78.5, 179.5)
+    xml(folder / "b.xml", "YY", "B", 10, -20)
+    assert read_stations(one).places == {"XH.DR01": (-78.5, 179.5)}
+    found = read_stations(tmp_path / "stations")
+    assert found.places == {"XH.DR01": (-78.5, 179.5), "YY.B": (10, -20)}
+
+
+def test_no_stationxml(tmp_path):
+    pytest.importorskip("obspy")
+    (tmp_path / "x.xml").write_text("<nothing/>")
+    with pytest.raises(DataError, match="x.xml: can't be read as StationXML"):
+        read_stations(tmp_path / "x.xml")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no .xml file in this folder"):
+        read_stations(tmp_path / "empty")
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        read_stations(tmp_path / "nowhere")
+
+
+def test_without_obspy(tmp_path, monkeypatch):
+    def missing(name):
+        raise ImportError("none here")
+
+    monkeypatch.setattr(extras.importlib, "import_module", missing)
+    with pytest.raises(MissingPackage, match="pip install obspy") as caught:
+        read_stations(xml(tmp_path / "a.xml", "XH", "A", 1, 2))
+    assert "\n" not in str(caught.value)
+
+
+def test_real_stationxml():
+    pytest.importorskip("obspy")
+    found = read_stations(shared_data("mesetas/stations.xml"))
+    places = found.locate(["CM.PRA", "CM.CHI"])
+    assert (np.abs(places - [4, -74]) < 2).all()
