@@ -3,6 +3,7 @@
 import csv
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,13 +196,23 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_killed_and_run_again_ends_with_the_same_bytes(tmp_path, number):
-    write_samples(tmp_path / "s.h5", blobs(320)[0])
-    (tmp_path / "config.ini").write_text("[run]\n")
+@pytest.fixture(scope="module")
+def never_killed(tmp_path_factory):
+    """Words of a run, and a folder with its data and with what it ends on in Outputs."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_samples(folder / "s.h5", blobs(320)[0])
+    (folder / "config.ini").write_text("[run]\n")
     base = ("data.file=s.h5", *QUICK, "aec.n_epochs=12", "dec.n_epochs=8")
     for name in SCRIPTS:
-        assert run(tmp_path, name, *base, "run.folder=Whole").returncode == 0
+        assert run(folder, name, *base).returncode == 0
+    return base, folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_killed_and_run_again_ends_with_the_same_bytes(tmp_path, never_killed, number):
+    base, folder = never_killed
+    for name in ("s.h5", "config.ini"):
+        shutil.copy2(folder / name, tmp_path)
     for name, stage in (("AEC_train.py", "AEC"), ("GMM_centroids.py", ""), ("DEC_train.py", "DEC")):
         if stage:
             state = tmp_path / "Outputs/test" / stage / "last.pt"
@@ -222,6 +233,6 @@ def test_killed_and_run_again_ends_with_the_same_bytes(tmp_path, number):
         assert not stage or "going on after epoch" in done.stdout
     for stage, names in RESULTS.items():
         for name in names:
-            cut, whole = (tmp_path / top / "test" / stage / name for top in ("Outputs", "Whole"))
+            cut, whole = (top / "Outputs/test" / stage / name for top in (tmp_path, folder))
             assert cut.read_bytes() == whole.read_bytes(), f"{stage}/{name}"
     assert not list(tmp_path.rglob("*.partial"))

@@ -5,7 +5,7 @@ import pytest
 
 from RISCluster.config import load_settings
 from RISCluster.errors import RunError, SettingsError
-from RISCluster.results.page.blocks import Section, Text
+from RISCluster.results.page.blocks import Section, Table, Text
 from RISCluster.results.report import report
 from RISCluster.results.report.report import write_report
 from RISCluster.stages.dec import run_dec
@@ -59,7 +59,9 @@ def test_a_topic_that_fails_is_said_and_the_others_stand(run_folder, two_topics,
     assert "Known classes is left out: KeyError" in caplog.text
 
 
-def test_names_of_clusters_are_on_the_chips(run_folder):
+def test_names_of_clusters_are_on_the_chips(run_folder, two_topics):
+    table = Table("t", ("",), [("x",), ("y",)], clusters=[0, 1])
+    two_topics(("Run", lambda run: Section("Run", "run", [table])))
     write_report(run_folder)
     table = run_folder / "names.csv"
     header, first, *rest = table.read_text().splitlines()
