@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import RunError
-from .locking import locked
+from .locking import clear, locked
 
 PARTIAL = ".partial"  # at the end of the name of a file that is being written
+LOCK = ".lock"  # at the end of the name of its lock
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -81,7 +82,8 @@ def new_file(target: Path) -> Iterator[Path]:
     """
     partial = target.with_name(target.name + PARTIAL)
     try:
-        with locked(target.with_name(f".{target.name}.lock"), target), _removed_on_error(partial):
+        lock = target.with_name(f".{target.name}{LOCK}")
+        with locked(lock, target), _removed_on_error(partial):
             _remove(partial)
             yield partial
             for path in [partial, *partial.rglob("*")]:
@@ -109,6 +111,8 @@ def remove_partial_files(folder: Path) -> None:
     """Remove what a killed process has left of files that it was writing."""
     for path in folder.rglob(f"*{PARTIAL}"):
         _remove(path)
+    for path in folder.rglob(f".*{LOCK}"):
+        clear(path)
 
 
 def _remove(path: Path) -> None:

@@ -96,6 +96,15 @@ def take(path: Path, place: Path, again: bool = False) -> Lock:
         os.close(descriptor)  # the one before has removed it: make a new one
 
 
+def clear(path: Path) -> None:
+    """Remove the file of a lock that a killed process has left, if it can be."""
+    if path.exists():
+        try:
+            take(path, path).release()
+        except (RunError, OSError):  # held, by another process or by this one, or not ours
+            pass
+
+
 @contextmanager
 def locked(path: Path, place: Path) -> Iterator[None]:
     """`take` a lock for the time of a block."""

@@ -20,7 +20,7 @@ from . import __version__
 from .atomic import PARTIAL
 from .errors import CheckpointError, RunError
 from .files import read_json, remove_partial_files, remove_quietly, sha256, write_json, write_text
-from .locking import Lock, take
+from .locking import Lock, clear, take
 
 SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
 PROVENANCE = "provenance.json"
@@ -90,11 +90,14 @@ class StageFolder:
             raise self._unusable(error) from None
 
     def is_done(self, depends: dict[str, Any]) -> bool:
-        """Whether the stage is complete, whole, and made from `depends`; changes nothing."""
+        """Whether the stage is complete, whole, and made from `depends`; changes no result."""
         before = self.provenance()
         if before is None or differences(before.get("depends", {}), depends):
             return False
-        return before.get("status") == "complete" and not self._damaged(before)
+        done = before.get("status") == "complete" and not self._damaged(before)
+        if done:
+            clear(self.run_folder / LOCK)  # of a process killed after its last result
+        return done
 
     def _damaged(self, provenance: dict[str, Any]) -> list[str]:
         """Results that are missing or not as they were written."""

@@ -206,3 +206,28 @@ def test_parts_are_locked_until_they_are_removed(tmp_path, hold):
     Parts(target).run(jobs, write_part, 1, "", "")  # the same process, after a fault in between
     parts.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_locks_that_a_killed_process_left_are_removed(tmp_path, hold):
+    stage = StageFolder(tmp_path, "AEC")
+    stage.begin({"a": 1}, "")
+    (stage.path / ".latent.npy.lock").write_text("")
+    hold(stage.path / ".labels.csv.lock", stage.path / "labels.csv")
+    assert stage.begin({"a": 1}, "") == "resume"
+    assert not (stage.path / ".latent.npy.lock").exists()
+    assert (stage.path / ".labels.csv.lock").exists()  # somebody writes it now
+    stage.complete([], {})
+    (tmp_path / ".lock").write_text("")
+    assert stage.is_done({"a": 1})
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_asking_whether_it_is_done_leaves_the_lock_of_who_is_at_work(tmp_path, hold):
+    stage = StageFolder(tmp_path, "AEC")
+    stage.begin({"a": 1}, "")
+    stage.complete([], {})
+    hold(tmp_path / ".lock", tmp_path)
+    assert stage.is_done({"a": 1})
+    assert (tmp_path / ".lock").exists()
+    with pytest.raises(RunError, match="in use by process"):
+        stage.lock()
