@@ -16,7 +16,7 @@ def first_screen() -> str:
 def test_test_command_is_what_ci_runs():
     script = (ROOT / ".ci/run").read_text().splitlines()
     command = script[-1]
-    assert command.endswith("python -m pytest")
+    assert command.endswith("python -m pytest -n 2")
     assert command in first_screen()
     assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
 
@@ -52,7 +52,7 @@ def test_conda_files_have_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = sum(project["optional-dependencies"].values(), [])
     names = {requirement.split(">=")[0] for requirement in project["dependencies"] + extras}
-    names -= {"pytest", "ruff"}
+    names -= {"pytest", "pytest-xdist", "ruff"}
     for file, torch in (("CPU", "pytorch-cpu"), ("CUDA", "pytorch-gpu")):
         text = (ROOT / f"RISCluster_{file}.yml").read_text()
         there = set(re.findall(r"- ([\w-]+)>=", text))

@@ -60,8 +60,8 @@ def test_a_topic_that_fails_is_said_and_the_others_stand(run_folder, two_topics,
 
 
 def test_names_of_clusters_are_on_the_chips(run_folder, two_topics):
-    table = Table("t", ("",), [("x",), ("y",)], clusters=[0, 1])
-    two_topics(("Run", lambda run: Section("Run", "run", [table])))
+    rows = Table("t", ("",), [("x",), ("y",)], clusters=[0, 1])
+    two_topics(("Run", lambda run: Section("Run", "run", [rows])))
     write_report(run_folder)
     table = run_folder / "names.csv"
     header, first, *rest = table.read_text().splitlines()
