@@ -2,7 +2,7 @@
 
     python benchmarks/recipes.py --data FOLDER                    everything; hours
     python benchmarks/recipes.py --sets demo,pnw --recipes default,paper --seeds 2
-    python benchmarks/recipes.py --report                         the table of what is there
+    python benchmarks/recipes.py --report --plot recipes.png      the table of what is there, drawn
 
 Every method is told the true number of classes and nothing else of them: labels score, and score
 only. A result is a line of ``--out`` as soon as it is there, and what is there is not done again.
@@ -288,6 +288,37 @@ def table(out: Path, key: str = "nmi") -> str:
     return "\n".join([*rows[:2], *(row for _, row in body)])
 
 
+def plot(out: Path, target: Path, key: str = "nmi") -> None:
+    """A panel a set: mean and range of every recipe there, those of this package in colour."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = [line for line in read(out) if key in line]
+    sets = [name for name in (*DEMO, *FILES) if any(line["set"] == name for line in lines)]
+    recipes = list(dict.fromkeys(line["what"] for line in sorted(lines, key=_order)))[::-1]
+    figure = Figure(figsize=(2.1 * len(sets) + 2, 0.24 * len(recipes) + 1), layout="constrained")
+    panels = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
+    for panel, name in zip(panels, sets, strict=True):
+        for row, what in enumerate(recipes):
+            values = [line[key] for line in lines if (line["set"], line["what"]) == (name, what)]
+            if values:
+                colour = next((c for start, c in COLOURS.items() if what.startswith(start)), "grey")
+                panel.plot([min(values), max(values)], [row, row], color=colour, lw=1.5)
+                panel.plot(np.mean(values), row, "o", color=colour, ms=5)
+        panel.set(title=name, xlabel=key.upper() if key != "accuracy" else key)
+        panel.grid(alpha=0.3)
+    panels[0].set_yticks(range(len(recipes)), recipes)
+    FigureCanvasAgg(figure).print_png(target)
+
+
+COLOURS = {"default": "#0072B2", "paper": "#D55E00"}
+
+
+def _order(line: dict) -> int:
+    """The package's own first, then in the order in which recipes are listed."""
+    return list(recipes()).index(line["recipe"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, help="folder of the labelled files")
@@ -297,6 +328,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--out", type=Path, default=Path("Outputs/recipes.jsonl"))
     parser.add_argument("--report", action="store_true", help="only the table of what is there")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what is there")
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if not arguments.report:
@@ -316,6 +348,8 @@ def main() -> None:
         run(todo, arguments.out, arguments.jobs)
     for key in ("nmi", "accuracy", "ari"):
         print(table(arguments.out, key), end="\n\n")
+    if arguments.plot:
+        plot(arguments.out, arguments.plot)
 
 
 if __name__ == "__main__":
