@@ -1,7 +1,8 @@
 """What the scripts have in common: arguments, errors as one line, exit codes.
 
 Exit codes: 0 done; 2 bad input or settings; 130 and 143 stopped by SIGINT and SIGTERM with the
-state saved. Only light modules are imported here, so that ``--help`` is quick.
+state saved; 141 the reader of a pipe has gone; 1 anything else, with a traceback. Only light
+modules are imported here, so that ``--help`` is quick.
 """
 
 import argparse
@@ -77,17 +78,24 @@ def guarded(work: Callable[[], object]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        print(
-            "MemoryError: not enough memory; set data.loadmode = disk or a smaller batch_size; "
-            "what was saved before is intact",
-            file=sys.stderr,
-        )
+        print(f"MemoryError: {_out_of_memory(error)}", file=sys.stderr)
         return 2
     return 0
 
 
 def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # of torchrun
+
+
+def _out_of_memory(error: Exception) -> str:
+    """What ran out, what took it as far as PyTorch says, and which settings to change."""
+    place, mode = ("GPU memory", "ram") if "cuda" in str(error).lower() else ("memory", "disk")
+    said = " ".join(str(error).split()).split(". ")
+    what = f" ({'. '.join(said[:3])})" if str(error) else ""
+    return (
+        f"not enough {place}{what}; set data.loadmode={mode}, or smaller aec.batch_size and "
+        "dec.batch_size, and run the same command again: what was saved before is intact"
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

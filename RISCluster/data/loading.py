@@ -219,7 +219,10 @@ class StreamedSet(SampleSet):
                 x[torch.from_numpy(ascending[place : place + len(index)])] = rows
                 place += len(index)
             if place != len(positions):
-                raise DataError(f"{self.reader.file.path}: has changed since it was first read")
+                raise DataError(
+                    f"{self.reader.file.path}: has changed since it was first read; run the same "
+                    "command again when it is whole"
+                )
             yield torch.from_numpy(positions).to(x.device), x
 
     def standardize(self, preparation: Preparation) -> None:
@@ -297,15 +300,30 @@ def load_set(
     DataError
         No sample is usable, or the load mode asked for is not to be had.
     """
-    mode, why = choose_loadmode(loadmode, len(index) * reader.bytes_per_sample, reader.device)
+    n_bytes = len(index) * reader.bytes_per_sample
+    mode, why = choose_loadmode(loadmode, n_bytes, reader.device)
     log.info(f"load mode {mode}: {why}")
-    keep = _hold if mode != "disk" else _survey
-    samples = keep(reader, index, ranks, torch.device("cpu") if mode == "ram" else reader.device)
+    try:
+        samples = _keep(reader, index, mode, ranks)
+    except torch.cuda.OutOfMemoryError:
+        if (loadmode, mode) != ("auto", "device"):
+            raise
+        torch.cuda.empty_cache()  # others have taken what was free
+        mode, why = choose_loadmode("auto", n_bytes, torch.device("cpu"))
+        log.warning(f"samples found no room on the GPU after all; load mode {mode}: {why}")
+        samples = _keep(reader, index, mode, ranks)
     if not len(samples):
         raise DataError(
-            f"{reader.file.path}: all {len(index):,} samples are unusable: not finite, or all zero"
+            f"{reader.file.path}: all {len(index):,} samples are unusable: not finite, or all "
+            "zero; allowed: finite numbers that are not all zero"
         )
     return samples, np.setdiff1d(index, samples.index)
+
+
+def _keep(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleSet:
+    if mode == "disk":
+        return _survey(reader, index, ranks)
+    return _hold(reader, index, ranks, torch.device("cpu") if mode == "ram" else reader.device)
 
 
 def _hold(reader: Reader, index: np.ndarray, ranks: Ranks, place: torch.device) -> HeldSet:
@@ -323,7 +341,7 @@ def _hold(reader: Reader, index: np.ndarray, ranks: Ranks, place: torch.device) 
     return HeldSet(usable, x[:row], torch.arange(row, device=place), reader.device)
 
 
-def _survey(reader: Reader, index: np.ndarray, ranks: Ranks, place: torch.device) -> StreamedSet:
+def _survey(reader: Reader, index: np.ndarray, ranks: Ranks) -> StreamedSet:
     found: list[np.ndarray] = []
     with Progress("Checking", len(index), shown=ranks.is_first) as progress:
         for indices, _ in reader.blocks(index):

@@ -36,6 +36,31 @@ def expected(reader, index):
     return reader.preparation(torch.from_numpy(raw)).unsqueeze(1)
 
 
+@pytest.mark.parametrize("asked", ["auto", "device"])
+def test_a_full_gpu_leaves_samples_in_memory_unless_it_is_asked_for(
+    reader, monkeypatch, caplog, asked
+):
+    def choose(setting, n_bytes, device, tries=[]):  # noqa: B006
+        tries.append(setting)
+        return ("device", "free a moment ago") if len(tries) == 1 else ("ram", "fit there")
+
+    def hold(reader, index, ranks, place, tries=[], work=loading._hold):  # noqa: B006
+        tries.append(place)
+        if len(tries) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return work(reader, index, ranks, place)
+
+    monkeypatch.setattr(loading, "choose_loadmode", choose)
+    monkeypatch.setattr(loading, "_hold", hold)
+    if asked == "device":
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            load_set(reader, np.arange(300), asked, ALONE)
+        return
+    samples, unusable = load_set(reader, np.arange(300), asked, ALONE)
+    assert (len(samples), len(unusable)) == (297, 3)
+    assert "no room on the GPU after all; load mode ram: fit there" in caplog.text
+
+
 @pytest.mark.parametrize("mode", ["ram", "disk"])
 @pytest.mark.parametrize("rows", [512, 17])
 def test_sets_hold_the_usable_samples(reader, mode, rows, monkeypatch):
