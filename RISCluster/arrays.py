@@ -82,11 +82,13 @@ class RowsArray:
                 self._offset = file.tell()
             size = path.stat().st_size - self._offset - sealed * LENGTH
             if len(self.shape) != 2 or by_columns:
-                raise CheckpointError(f"{path}: not an array of rows of numbers")
+                raise CheckpointError(
+                    f"{path}: not an array of rows of numbers; move it away and run its stage again"
+                )
             if size != self.dtype.itemsize * self.shape[0] * self.shape[1]:
                 raise Damaged(f"{size} bytes do not make {self.shape}")
         except FileNotFoundError:
-            raise CheckpointError(f"{path}: no such file") from None
+            raise CheckpointError(f"{path}: no such file; run its stage again") from None
         except (OSError, Damaged) as error:
             raise CheckpointError(
                 f"{path}: damaged, can't be read: {error}; move it away and run its stage again"

@@ -169,11 +169,13 @@ def _read_ini(path: Path) -> dict[tuple[str, str], tuple[str, str]]:
             "that holds config.ini"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: can't be read as a settings file: {error}") from None
+        raise SettingsError(
+            f"{path}: can't be read as a settings file: {error}; give another with --config FILE"
+        ) from None
     except configparser.Error as error:
         reason = " ".join(str(error).split())
         raise SettingsError(
-            f"{path}: not a settings file: {reason}; lines are '[section]' or 'key = value'"
+            f"{path}: not a settings file: {reason}; allowed: lines as '[section]' or 'key = value'"
         ) from None
     values = {}
     for section in parser.sections():
@@ -198,14 +200,14 @@ def _check_known(section: str, key: str, place: str) -> None:
     if section not in SECTIONS:
         near = _nearest(section, SECTIONS)
         raise SettingsError(
-            f"{place}: unknown section [{section}]{near}; sections are {', '.join(SECTIONS)}"
+            f"{place}: unknown section [{section}]{near}; allowed: {', '.join(SECTIONS)}"
         )
     known = [key.name for key in dataclasses.fields(SECTIONS[section])]
     if key not in known:
         elsewhere = [name for name, keys in SECTIONS.items() if key in keys.__dataclass_fields__]
         near = f"; did you mean [{elsewhere[0]}] {key}?" if elsewhere else _nearest(key, known)
         raise SettingsError(
-            f"{place}: [{section}] has no key '{key}'{near}; its keys are {', '.join(known)}"
+            f"{place}: [{section}] has no key '{key}'{near}; allowed: {', '.join(known)}"
         )
 
 

@@ -138,8 +138,8 @@ def _talking() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise PeerLost(
-            "another process of this run has ended or can't be reached; what was saved before is "
-            f"intact: run the same command again to go on ({str(error).splitlines()[0]})"
+            "torchrun: another process of this run has ended or can't be reached; what was saved "
+            f"before is intact: run the same command again to go on ({str(error).splitlines()[0]})"
         ) from error
 
 

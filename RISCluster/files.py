@@ -64,7 +64,10 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: can't be read: {error}; move {path.parent} away and run the stage again"
         ) from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: not what this program writes: no JSON object")
+        raise CheckpointError(
+            f"{path}: not what this program writes: no JSON object; move {path.parent} away "
+            "and run the stage again"
+        )
     return value
 
 
@@ -99,7 +102,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                     for name in archive.namelist()
                 }
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
+        raise CheckpointError(f"{path}: no such file; run its stage again") from None
     except Exception as error:  # numpy and zipfile raise many kinds for damaged bytes
         raise CheckpointError(
             f"{path}: damaged, can't be read: {error}; move it away and run its stage again"
@@ -178,7 +181,10 @@ class HistoryFile:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(f"{self.path}: can't be written: {error.strerror or error}") from None
+            raise RunError(
+                f"{self.path}: can't be written: {error.strerror or error}; make room or change "
+                "permissions, then run again: what was saved before is intact"
+            ) from None
 
 
 def _history(path: Path, header: list[str], n_epochs: int) -> list[list[str]]:
@@ -266,7 +272,9 @@ def read_torch(path: Path) -> Any:
                 raise Damaged("it is sealed, and no archive")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
+        raise CheckpointError(
+            f"{path}: no such file; run its stage again, or name another"
+        ) from None
     except Exception as error:  # torch raises many kinds for damaged or hostile bytes
         reason = str(error) if isinstance(error, Damaged) else type(error).__name__
         raise CheckpointError(
@@ -286,10 +294,13 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     content = read_torch(path)
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind", "something else") if isinstance(content, dict) else "no dict"
-        raise CheckpointError(f"{path}: holds {found}, not {kind}")
+        raise CheckpointError(
+            f"{path}: holds {found}, not {kind}; name another, or run its stage again"
+        )
     if content.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: written in format {content.get('format')}, this version reads {FORMAT}"
+            f"{path}: written in format {content.get('format')}, this version reads {FORMAT}; run "
+            "its stage again, or read it with the version that wrote it"
         )
     return content
 

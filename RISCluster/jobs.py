@@ -149,7 +149,10 @@ class Parts:
         try:
             self._lock = take(self.folder / LOCK, self.target, again=True)
         except OSError as error:
-            raise RunError(f"{self.folder}: can't be made: {error.strerror or error}") from None
+            raise RunError(
+                f"{self.folder}: can't be made: {error.strerror or error}; make room or change "
+                "permissions, then run again"
+            ) from None
         try:
             self._run(jobs, work, workers, what, unit)
         except BaseException:

@@ -24,6 +24,9 @@ from RISCluster import files
 from RISCluster.arrays import RowsArray, new_rows
 from RISCluster.errors import CheckpointError, RISClusterError
 from RISCluster.jobs import Job, Parts
+from RISCluster.results.catalogue.stations import read_stations
+from RISCluster.results.labels import read_labels
+from RISCluster.results.stage_figures import read_history
 from RISCluster.run import StageFolder
 from tests.conftest import ROOT
 
@@ -180,6 +183,14 @@ def test_history_of_an_unfinished_stage(tmp_path):
     history.append([9, 1, 1, 1, 1, 1])
     history = files.HistoryFile(path, HEADER, 9)
     assert path.read_text().splitlines()[1:] == ["9,1,1,1,1,1"]
+
+
+@pytest.mark.parametrize("text", ["", "epoch,a\n1\n", "epoch,a\n1,x\n", "\xff", "a" * 140_000])
+def test_tables_that_are_none(tmp_path, text):
+    (tmp_path / "t.csv").write_bytes(text.encode("latin-1"))
+    for read in (read_history, read_labels, read_stations):
+        with pytest.raises(RISClusterError, match=r"t\.csv"):
+            read(tmp_path / "t.csv")
 
 
 # ---- older files --------------------------------------------------------------------------------

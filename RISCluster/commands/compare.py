@@ -80,7 +80,7 @@ def _refuse_figure(found: "Comparison") -> None:
     why = "more than two are given" if len(found.names) > 2 else "these label other samples"
     raise RunError(
         f"{', '.join(found.names)}: --figure shows how the clusters of two runs on the same data "
-        f"overlap; {why}"
+        f"overlap, and {why}; leave --figure out, or give two such runs"
     )
 
 

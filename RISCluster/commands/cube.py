@@ -43,7 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
     require_cube_name(target)
     paths = [path for path in find_files(words) if not _is_of(path, target)]
     if not paths:
-        raise DataError(f"{' '.join(words)}: nothing but the cube itself among these files")
+        raise DataError(
+            f"{' '.join(words)}: nothing but the cube itself among these files; give the records "
+            "that it is to be made from"
+        )
     make_cube(paths, target, settings, arguments.workers, arguments.overwrite)
 
 

@@ -120,8 +120,8 @@ def _report(request: "Request", folder: Path, summary: "Summary") -> None:
     if summary.failures:
         place, reason = next(iter(summary.failures.items()))
         raise DataError(
-            f"not all of {request} came ({place}: {reason}); run the same command again to fetch "
-            "what is missing"
+            f"{folder}: not all of {request} came ({place}: {reason}); run the same command again "
+            "to fetch what is missing"
         )
     print(
         f"next: python -m RISCluster build {folder} -o set.h5 build.inventory={folder / 'stations'}"

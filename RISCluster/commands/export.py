@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     clusters = _clusters(arguments.clusters)
     probability = _probability(arguments.min_probability)
     if output.is_dir():
-        raise DataError(f"{output}: is a folder; -o names a file")
+        raise DataError(f"{output}: is a folder; -o names a file: give one")
     if output.exists() and not arguments.overwrite:
         raise DataError(f"{output} is there; give another name with -o, or --overwrite")
     start_log()

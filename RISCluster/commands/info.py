@@ -43,10 +43,13 @@ def run(arguments: argparse.Namespace) -> None:
     paths, words = split_words(arguments.words)
     if len(paths) > 1:
         raise SettingsError(
-            f"command line: {' '.join(paths)}: one file at a time; settings are section.key=value"
+            f"command line: {' '.join(paths)}: one file at a time; give one, and settings as "
+            "section.key=value"
         )
     if arguments.picture and arguments.no_picture:
-        raise SettingsError("command line: --picture and --no-picture are both given")
+        raise SettingsError(
+            "command line: --picture and --no-picture are both given; allowed: one of them"
+        )
     start_log()
     settings = settings_of(arguments.config, words)
     data = settings.data

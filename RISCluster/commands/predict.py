@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     if len(files) != 1:
         raise SettingsError(
             f"command line: one file is labelled at a time, and {len(files)} are given: "
-            f"{' '.join(files) or 'none'}"
+            f"{' '.join(files) or 'none'}; give one"
         )
     output = Path(arguments.output)
     if output.suffix.lower() != ".csv":

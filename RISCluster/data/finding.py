@@ -40,10 +40,16 @@ def find_files(words: Sequence[str]) -> list[Path]:
             inside = [Path(name) for name in glob.glob(str(path), recursive=True)]
             inside = [item for item in inside if item.is_file()]
         if not inside:
-            raise DataError(f"{word}: no such file, no file in this folder, or of this pattern")
+            raise DataError(
+                f"{word}: no such file, no file in this folder, or of this pattern; give files, "
+                "folders or patterns that are there"
+            )
         found.update(item for item in inside if _may_be_data(item))
     if not found:
-        raise DataError(f"{' '.join(words)}: no data among these files")
+        raise DataError(
+            f"{' '.join(words)}: no data among these files: texts, tables and StationXML are left "
+            "out; give others"
+        )
     return sorted(found)
 
 

@@ -11,13 +11,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, RISClusterError
 from ..sections import CubeSettings
 from .cubes.cubefile import CubeFile
 from .cubes.storage import Storage, list_arrays, open_storage
 from .spectrograms import READ_ROWS, SpectrogramFile
 from .times import to_iso, to_text
 
+# What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
+DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
 
 
@@ -91,7 +93,7 @@ class RowsFile(SpectrogramFile):
     def _read_rows(self, start: int, stop: int) -> np.ndarray:
         try:
             rows = self._spectrograms[start:stop]
-        except (OSError, RuntimeError) as error:
+        except DAMAGED as error:
             raise DataError(
                 f"{self.path}: samples {start} to {stop - 1} of {self.dataset} can't be read "
                 f"({error}); the file may have been cut short or damaged: copy it again"
@@ -123,21 +125,38 @@ class RowsFile(SpectrogramFile):
         found = self._beside("labels")
         if found is None or len(self.class_names()) == 1:
             return None
-        values = found[:]
+        values = self._values(found, 0, None)
         if not np.issubdtype(values.dtype, np.integer):
             raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
         return values.astype(np.int64)
 
     def class_names(self) -> list[str]:
         """Names of the known classes, empty where the file has none."""
-        if "labels" not in self._file:
+        labels = self._item("labels")
+        if labels is None:
             return []
-        names = self._file["labels"].attrs.get("class_names", self._file.attrs.get("class_names"))
-        return [] if names is None else [to_text(name) for name in names]
+        try:
+            names = labels.attrs.get("class_names", self._file.attrs.get("class_names"))
+        except DAMAGED as error:
+            raise DataError(f"{self.path}: class_names: {_damage(error)}") from None
+        return [] if names is None else [to_text(name) for name in np.ravel(names)]
+
+    def _item(self, name: str) -> Any:
+        """What has a name in the file, or None."""
+        try:
+            return self._file.get(name)
+        except DAMAGED as error:
+            raise DataError(f"{self.path}: /{name}: {_damage(error)}") from None
+
+    def _values(self, found: h5py.Dataset, start: int, stop: int | None) -> np.ndarray:
+        try:
+            return found[start:stop]
+        except DAMAGED as error:
+            raise DataError(f"{self.path}: {found.name}: {_damage(error)}") from None
 
     def _beside(self, name: str) -> Any:
         """A data set with one value a sample, or None where it is not in the file."""
-        found = self._file.get(name)
+        found = self._item(name)
         if not isinstance(found, h5py.Dataset):
             return None
         if found.shape != (self.n_samples,):
@@ -151,9 +170,9 @@ class RowsFile(SpectrogramFile):
         self, names: Sequence[str], convert: Any, start: int, stop: int | None
     ) -> list[str] | None:
         for name in names:
-            found = self._file.get(name)
+            found = self._item(name)
             if isinstance(found, h5py.Dataset) and found.shape == (self.n_samples,):
-                return [convert(value) for value in found[start:stop]]
+                return [convert(value) for value in self._values(found, start, stop)]
         return None
 
     def _find_spectrograms(self, dataset: str) -> h5py.Dataset:
@@ -182,7 +201,9 @@ class SamplesFile(RowsFile):
         if name not in self._file:
             return np.arange(n, dtype=np.float64), "bin"
         found = self._file[name]
-        values = found[()] if isinstance(found, h5py.Dataset) else np.empty(0)
+        shape = (isinstance(found, h5py.Dataset) and found.shape) or (0,)
+        # Of another shape it is refused, and not read: it may be of any size.
+        values = found[()] if shape == (n,) else np.broadcast_to(0.0, shape)
         return self._check_axis(values, n, name), unit
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
@@ -241,9 +262,11 @@ class RisFile(RowsFile):
         if found is None:
             return None
         try:
-            rows = [json.loads(to_text(text)) for text in found[start:stop]]
+            rows = [json.loads(to_text(text)) for text in self._values(found, start, stop)]
             return [{key.lower(): value for key, value in row.items()} for row in rows]
-        except (ValueError, AttributeError):
+        except RISClusterError:
+            raise
+        except (ValueError, AttributeError, RecursionError):
             raise DataError(f"{self.path}: {name} must hold one JSON object a sample") from None
 
 
@@ -285,8 +308,10 @@ def open_spectrograms(
         if layout == "cube":
             return CubeFile(path, storage, dataset, cube or CubeSettings())
         return _open_rows(path, storage, layout, dataset)
-    except BaseException:
+    except BaseException as error:
         storage.close()
+        if isinstance(error, DAMAGED) and not isinstance(error, RISClusterError):
+            raise DataError(f"{path}: {_damage(error)}") from None
         raise
 
 
@@ -303,7 +328,7 @@ def _open_rows(path: Path, storage: Storage, layout: str, dataset: str) -> RowsF
     if isinstance(opened, h5py.Dataset) and opened.ndim != 3:
         raise DataError(
             f"{path}: {dataset} has {opened.ndim} dimensions, {opened.shape}; spectrograms "
-            "need three: sample, frequency, time"
+            "need three: sample, frequency, time; set data.dataset if it is another data set"
         )
     return kind(path, file, dataset)
 
@@ -334,6 +359,11 @@ def _ris_dataset(file: h5py.File) -> str | None:
         if group.replace(".", "", 1).isdecimal() and f"{group}/Spectrogram" in file:
             return f"{group}/Spectrogram"
     return None
+
+
+def _damage(error: BaseException) -> str:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"can't be read ({reason}); it may be damaged, or a link to nowhere: copy it again"
 
 
 def _segments(index: np.ndarray, rows: int, gap: int) -> Iterator[np.ndarray]:

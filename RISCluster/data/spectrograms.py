@@ -154,7 +154,7 @@ class SpectrogramFile:
         """Refuse files without samples, of other than numbers, or of too small ones."""
         place = f"{self.path}: {self.dataset}"
         if self.n_samples == 0:
-            raise DataError(f"{place} is empty: it holds no sample")
+            raise DataError(f"{place} is empty: it holds no sample; training needs three or more")
         if not np.issubdtype(dtype, np.number) or np.issubdtype(dtype, np.complexfloating):
             raise DataError(f"{place} holds {dtype}; allowed: real numbers")
         if min(self.n_frequencies, self.n_times) < SMALLEST:
@@ -172,7 +172,7 @@ class SpectrogramFile:
         if axis.shape != (n,):
             raise DataError(
                 f"{self.path}: the {name} axis has shape {axis.shape}, but the samples have "
-                f"{n} {name} bins"
+                f"{n} {name} bins; it needs one value a bin"
             )
         if not np.isfinite(axis).all() or (n > 1 and not (np.diff(axis) > 0).all()):
             raise DataError(f"{self.path}: the {name} axis must be finite and ascending")

@@ -75,8 +75,8 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
     n_drawn = min(train_samples or n_samples, n_samples)
     if n_drawn < 2:
         raise DataError(
-            f"training and validation need two samples at least; there are {n_samples} in the "
-            f"file and data.train_samples = {train_samples}"
+            f"[data] train_samples = {train_samples}: training and validation need two samples at "
+            f"least, and {n_samples} are in the file"
         )
     rng = np.random.default_rng(seed)
     if n_drawn == n_samples:

@@ -53,7 +53,10 @@ def write_demo(
         partial.replace(path)
     except OSError as error:
         remove_quietly(partial)
-        raise DataError(f"{path}: can't be written: {error.strerror or error}") from None
+        raise DataError(
+            f"{path}: can't be written: {error.strerror or error}; make room or change "
+            "permissions, then run again"
+        ) from None
     return path
 
 

@@ -43,7 +43,8 @@ def load_reference(
     if linear is None:
         raise CheckpointError(
             f"{path}: has no encoder.encoder.11.weight, so it is not a state file of the "
-            f"reference's network; it has {', '.join(list(state)[:5]) or 'nothing'}"
+            f"reference's network; it has {', '.join(list(state)[:5]) or 'nothing'}; "
+            "name another"
         )
     shape = NetworkShape(n_frequencies, n_times, linear.shape[0], "relu")
     model: AEC | DEC = AEC(shape)
@@ -98,5 +99,8 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: 
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise CheckpointError(f"{place}: from another network: {'; '.join(wrong[:3])}{more}")
+        raise CheckpointError(
+            f"{place}: from another network: {'; '.join(wrong[:3])}{more}; name another, or take "
+            "the settings that it was made with"
+        )
     model.load_state_dict(state)

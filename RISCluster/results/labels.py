@@ -227,7 +227,7 @@ def read_labels(path: Path) -> LabelTable:
                 columns = list(zip(*block, strict=True))
                 for name, found in parts.items():
                     found.append(_column(name, columns[column[name]], number))
-    except (OSError, ValueError, KeyError, IndexError, StopIteration) as error:
+    except (OSError, ValueError, KeyError, IndexError, StopIteration, csv.Error) as error:
         raise CheckpointError(
             f"{path}: can't be read as a table of labels: {error or 'it is empty'}; run its stage "
             "again"

@@ -15,6 +15,7 @@ from ..data.cubes.cubefile import CubeFile
 from ..data.loading import SampleSet
 from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
+from ..errors import CheckpointError
 from ..files import new_file
 from ..models.networks import AEC
 from ..run import StageFolder
@@ -174,10 +175,23 @@ def embed(latents: RowsArray, labels: np.ndarray, seed: int) -> NeighbourMap:
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a history.csv."""
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    table = np.array(rows, dtype=float).reshape(-1, len(header))
+    """Columns of a history.csv.
+
+    Raises
+    ------
+    CheckpointError
+        It is missing or damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("its rows have other columns than its header")
+        table = np.array(rows, dtype=float).reshape(len(rows), len(header))
+    except (OSError, ValueError, csv.Error) as error:
+        raise CheckpointError(
+            f"{path}: damaged, can't be read: {error}; run its stage again"
+        ) from None
     return dict(zip(header, table.T, strict=True))
 
 

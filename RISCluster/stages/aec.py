@@ -85,7 +85,9 @@ def _identity(aec: AecSettings) -> str:
         return "none"
     path = Path(aec.initial_weights)
     if not path.is_file():
-        raise SettingsError(f"[aec] initial_weights = {path}: no such file; allowed: none, or one")
+        raise SettingsError(
+            f"[aec] initial_weights = {path}: no such file; allowed: none, or a file of weights"
+        )
     return checksum(path)
 
 
@@ -100,10 +102,11 @@ class _Prepared:
         self.preparation = Preparation(data.amplitude, data.transform)
         loaded, unusable = session.load(session.reader(self.preparation), split.both)
         self.split = split.without(unusable)
-        if not len(self.split.train) or not len(self.split.validation):
+        if len(self.split.train) < 2 or not len(self.split.validation):
             raise DataError(
-                f"{file.path}: only {len(self.split.both)} usable samples were drawn; training and "
-                "validation need one each"
+                f"{file.path}: only {len(self.split.both)} usable samples were drawn, "
+                f"{len(self.split.train)} to train and {len(self.split.validation)} to validate; "
+                "two and one are needed: give more, or set data.train_samples or run.seed otherwise"
             )
         self.train = loaded.take(self.split.train)
         self.validation = loaded.take(self.split.validation)
@@ -112,7 +115,7 @@ class _Prepared:
             raise DataError(
                 f"{file.path}: all {len(self.train)} training samples are the same after "
                 f"amplitude = {data.amplitude} and transform = {data.transform}; there is nothing "
-                "to cluster"
+                "to cluster: set another transform, or give samples that differ"
             )
         self.variance = deviation**2
         if data.standardize:

@@ -235,7 +235,8 @@ def load_aec(path: Path, file: SpectrogramFile) -> tuple[AEC, Preparation, float
     if (shape.n_frequencies, shape.n_times) != (file.n_frequencies, file.n_times):
         raise CheckpointError(
             f"{path}: its network takes spectrograms of {shape.n_frequencies} x {shape.n_times}, "
-            f"and {file.path} has {file.n_frequencies} x {file.n_times}"
+            f"and {file.path} has {file.n_frequencies} x {file.n_times}; give spectrograms of that "
+            "shape, or train anew on these"
         )
     model = AEC(shape)
     load_weights(model, content["state"], str(path))

@@ -89,8 +89,8 @@ def _blocks(
             z = encoder(x).float().cpu().numpy()
             if not np.isfinite(z).all():
                 raise TrainingError(
-                    "the encoder gives latents that are not finite: its weights have diverged; "
-                    "train again with a lower learning rate"
+                    "encoder: it gives latents that are not finite: its weights have diverged; "
+                    "lower aec.lr or dec.lr and train again"
                 )
             places = positions.cpu().numpy()
             while len(places):

@@ -84,8 +84,8 @@ def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> 
     """
     if len(latents) < n_clusters:
         raise DataError(
-            f"{n_clusters} clusters asked for and only {len(latents)} usable samples; lower "
-            "gmm.n_clusters"
+            f"[gmm] n_clusters: {n_clusters} clusters asked for and only {len(latents)} usable "
+            "samples; lower it"
         )
     with warnings.catch_warnings():
         # Fewer distinct latents than clusters: the mixture's ridge takes care of it, said below.
@@ -122,7 +122,10 @@ def fit_mixture(
         The latents are not finite.
     """
     if not np.isfinite(latents).all():
-        raise DataError("latents are not finite: the autoencoder's weights have diverged")
+        raise DataError(
+            "encoder: its latents are not finite: the autoencoder's weights have diverged; lower "
+            "aec.lr and train again"
+        )
     responsibilities = np.eye(n_clusters)[labels] * (labels >= 0)[:, None]
     before = -np.inf
     for _ in range(MAX_ITERATIONS):

@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -210,3 +211,21 @@ def test_times_of_other_kinds(tmp_path):
     rows = [{"station": "A", "dt_on": when} for when in (None, "2014-12-02T07:47:16+00:00", [1])]
     with open_spectrograms(write_ris(tmp_path / "r.h5", blobs(3)[0], rows)) as file:
         assert file.starttimes() == ["", "2014-12-02T07:47:16.000000Z", ""]
+
+
+@pytest.mark.parametrize("name", ["labels", "frequency", "spectrogram"])
+def test_links_that_lead_nowhere_or_back(small_file, name):
+    for link in (h5py.SoftLink(f"/{name}"), h5py.SoftLink("/"), h5py.ExternalLink("no.h5", "/x")):
+        with h5py.File(small_file, "r+") as file:
+            del file[name]
+            file[name] = link
+        with suppress(DataError), open_spectrograms(small_file) as file:
+            assert file.labels() is None
+
+
+def test_an_axis_that_claims_any_size_is_not_read(small_file):
+    with h5py.File(small_file, "r+") as file:
+        del file["time"]
+        file.create_dataset("time", (2**40,), "f8", chunks=(64,))
+    with pytest.raises(DataError, match="the time axis has shape"):
+        open_spectrograms(small_file)

@@ -259,7 +259,7 @@ class CubeFile(SpectrogramFile):
     @property
     def amplitude_unit(self) -> str:
         """See `SpectrogramFile.amplitude_unit`."""
-        return to_text(self._cube.attrs.get("units", ""))
+        return to_text(self.attributes.get("units", ""))
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
@@ -270,7 +270,12 @@ class CubeFile(SpectrogramFile):
     @property
     def attributes(self) -> dict[str, Any]:
         """See `SpectrogramFile.attributes`."""
-        return dict(self._cube.attrs)
+        try:
+            return dict(self._cube.attrs)
+        except (TypeError, ValueError, KeyError, OSError, RuntimeError) as error:
+            raise DataError(
+                f"{self.path}: attributes of {self.dataset} can't be read ({error}); make it again"
+            ) from None
 
 
 def _float32(views: np.ndarray) -> np.ndarray:

@@ -68,7 +68,8 @@ def join_records(paths: Sequence[Path], settings: RecordsSettings) -> FibreSerie
         if header.shape[1 - time_axis] != first.shape[1 - time_axis]:
             raise DataError(
                 f"{header.path}: {header.shape[1 - time_axis]} channels, but {first.path} has "
-                f"{first.shape[1 - time_axis]}; all records must have the same"
+                f"{first.shape[1 - time_axis]}; all records must have the same: "
+                "leave those out that have not"
             )
     series = FibreSeries(
         pieces=(),
@@ -235,7 +236,10 @@ def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
         log.warning(line)
     if not stretches:
         reason = lines[0] if lines else f"{paths[0]}: no waveform in it"
-        raise DataError(f"none of {len(paths):,} files is usable; {reason}")
+        raise DataError(
+            f"{' '.join(map(str, paths[:3]))}{' ...' if len(paths) > 3 else ''}: none of "
+            f"{len(paths):,} files is usable; {reason}; allowed: anything that obspy reads"
+        )
     rate = require_one_rate([(item.trace_id, item.sampling_rate) for item in stretches])
     names = tuple(sorted({item.trace_id for item in stretches}))
     numbers = {name: number for number, name in enumerate(names)}

@@ -115,7 +115,7 @@ def read_header(path: Path, settings: RecordsSettings) -> RecordHeader:
             return _header(path, dataset, settings)
     except (OSError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())
-        raise BadRecord(f"{path}: can't be read as HDF5 ({reason})") from None
+        raise BadRecord(f"{path}: can't be read as HDF5 ({reason}): copy it again") from None
 
 
 def _header(path: Path, dataset: h5py.Dataset, settings: RecordsSettings) -> RecordHeader:
@@ -199,7 +199,10 @@ def _find_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
             f"{listed or 'none'}; set records.dataset"
         )
     if not found:
-        raise BadRecord(f"{path}: no numeric data set with two dimensions in this file")
+        raise BadRecord(
+            f"{path}: no numeric data set with two dimensions in this file; a record needs one of "
+            "(time, channel)"
+        )
     if len(found) > 1 and found[1].size >= COMPARABLE * found[0].size:
         raise DataError(f"{path}: which data set is meant? set records.dataset to one of {listed}")
     return found[0]

@@ -49,7 +49,13 @@ class Storage:
             return self.root if name in ("", "/") else None
         try:
             found = self.root.get(name)
-        except (KeyError, ValueError, TypeError):
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            OSError,
+            RuntimeError,
+        ):  # a link to nowhere
             return None
         return found if is_array(found) else None
 
@@ -66,16 +72,32 @@ def is_array(item: Any) -> bool:
     return hasattr(item, "shape") and hasattr(item, "dtype")
 
 
-def _walk(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for name in group:
+def _walk(group: Any, prefix: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
+    above = (*above, group)
+    for name in _names(group, prefix):
         try:
             item = group[name]
-        except (KeyError, OSError):  # a link to nowhere
+        except (KeyError, OSError, RuntimeError, ValueError, TypeError):  # a link to nowhere
             continue
         if is_array(item):
             yield prefix + name, item
-        else:
-            yield from _walk(item, f"{prefix}{name}/")
+        elif hasattr(item, "keys") and item not in above:  # a link may lead back up
+            yield from _walk(item, f"{prefix}{name}/", above)
+
+
+def _names(group: Any, prefix: str) -> list[str]:
+    try:
+        return list(group)
+    except Exception as error:  # zarr raises many kinds for damaged metadata
+        place = group.file.filename if isinstance(group, h5py.Group) else group.store_path
+        raise DataError(
+            f"{place}: what is in /{prefix} can't be listed ({_reason(error)}); copy or make it "
+            "again"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def list_arrays(root: Any) -> str:
@@ -129,7 +151,19 @@ def _open_zarr(path: Path, setting: str) -> Storage:
 
 
 def read_all(array: Any) -> np.ndarray:
-    """A small array as a whole."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return np.asarray(array[()] if array.ndim == 0 else array[:])
+    """A small array as a whole.
+
+    Raises
+    ------
+    DataError
+        It is damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(array[()] if array.ndim == 0 else array[:])
+    except Exception as error:  # zarr and its codecs raise many kinds
+        place = array.file.filename if isinstance(array, h5py.Dataset) else array.store_path
+        raise DataError(
+            f"{place}: {array.name} can't be read ({_reason(error)}); copy or make it again"
+        ) from None

@@ -186,7 +186,9 @@ def _inputs(words: Sequence[str], target: Path) -> list[Path]:
         if path.resolve() != target.resolve() and folder not in path.resolve().parents
     ]
     if not paths:
-        raise DataError(f"{' '.join(words)}: no waveforms among these files")
+        raise DataError(
+            f"{' '.join(words)}: no waveforms among these files; allowed: anything that obspy reads"
+        )
     return paths
 
 
@@ -218,7 +220,7 @@ def _plan(
         log.warning(line)
     if not stretches:
         raise DataError(
-            f"no waveforms in {len(paths):,} files, {paths[0]}{' ...' if len(paths) > 1 else ''}; "
+            f"{paths[0]}{' ...' if len(paths) > 1 else ''}: no waveforms in {len(paths):,} files; "
             "allowed: anything that obspy reads"
         )
     days, lines = station_days(matching(stretches, settings.trace_ids), settings)
@@ -228,7 +230,10 @@ def _plan(
     for line in lines:
         log.warning(line)
     if not days:
-        raise DataError(f"{settings.inventory}: has a response for none of the traces")
+        raise DataError(
+            f"{settings.inventory}: has a response for none of the traces; set build.inventory to "
+            "one that has, or to none"
+        )
     log.info(
         f"{len({day.trace_id for day in days}):,} traces, {len(days):,} station-days in "
         f"{len(paths):,} files"

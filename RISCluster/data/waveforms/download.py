@@ -221,12 +221,13 @@ def _run(clients: list[ArchiveClient], request: Request, archive: Archive) -> No
         )
     except NotImplementedError:  # of obspy, for a record that touches three files
         raise DataError(
-            f"records are longer than --chunk {request.chunk:g} s; use a larger one"
+            f"command line: --chunk {request.chunk:g} s is shorter than records are; give a "
+            "larger one"
         ) from None
     except OSError as error:
         raise DataError(
-            f"{archive.folder}: can't be written: {error.strerror or error}; what was downloaded "
-            "before is intact"
+            f"{archive.folder}: can't be written: {error.strerror or error}; make room or change "
+            "permissions, then run the same command again: what was downloaded before is intact"
         ) from None
     finally:
         for client in clients:
@@ -308,5 +309,8 @@ def _nothing(request: Request, summary: Summary) -> str:
             f"nothing was downloaded of {request} ({place}: {reason}); run the same command again"
         )
     if summary.wanted:
-        return f"no waveforms of {request}, where {len(summary.missing):,} channels are listed"
-    return f"no station matches {request}"
+        return (
+            f"no waveforms of {request}, where {len(summary.missing):,} channels are listed; take "
+            "another time span"
+        )
+    return f"no station matches {request}; take other codes, times or places"

@@ -163,8 +163,8 @@ def _many_rates(rates: dict[float, StationDay]) -> str:
         for rate in sorted(rates)[:4]
     ]
     return (
-        f"traces have different sampling rates: {', '.join(examples)}; set build.sampling_rate "
-        "to a number of Hz, or take one kind of trace with build.trace_ids"
+        f"build.sampling_rate = auto: traces have different sampling rates: {', '.join(examples)}; "
+        "set it to a number of Hz, or take one kind of trace with build.trace_ids"
     )
 
 

@@ -100,7 +100,7 @@ class Inventory:
         if unit not in INPUT_UNITS[settings.output]:
             raise DataError(
                 f"{trace_id}: {self.place} has no stages but only the sensitivity to {unit}, which "
-                f"can't give {settings.output} (set build.output, or get level 'response')"
+                f"can't give {settings.output}: set build.output, or get level 'response'"
             )
         return Remover(response, settings)
 

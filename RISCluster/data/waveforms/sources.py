@@ -201,7 +201,7 @@ def read_stretch(path: Path, trace_id: str, start_ns: int, end_ns: int) -> Any:
     try:
         stream, _ = _read(path, starttime=time(ns=int(start_ns)), endtime=time(ns=int(end_ns)))
     except Exception as error:
-        raise DataError(f"{path}: {_reason(error)}") from None
+        raise DataError(f"{path}: {_reason(error)}; copy it again, or leave it out") from None
     stream.traces = [trace for trace in stream if trace.id == trace_id and trace.stats.npts]
     return stream
 
@@ -230,6 +230,7 @@ def matching(stretches: Sequence[Stretch], trace_ids: str) -> list[Stretch]:
         there = sorted({item.trace_id for item in stretches})
         more = f" and {len(there) - 8} more" if len(there) > 8 else ""
         raise DataError(
-            f"build.trace_ids = {trace_ids} fits no trace; there are {', '.join(there[:8])}{more}"
+            f"build.trace_ids = {trace_ids} fits no trace; there are {', '.join(there[:8])}{more}: "
+            "set it to some of them"
         )
     return found

@@ -112,8 +112,9 @@ def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
     )
     if min(grid.n_rows, grid.n_columns) < 4:
         raise SettingsError(
-            f"a window would have {grid.n_rows} frequencies x {grid.n_columns} times {at}; the "
-            "network needs 4 x 4 or more: change build.length, segment, overlap, nfft, frequencies"
+            f"[build] a window would have {grid.n_rows} frequencies x {grid.n_columns} times {at}; "
+            "the network needs 4 x 4 or more: change build.length, segment, overlap, nfft, "
+            "frequencies"
         )
     return grid
 

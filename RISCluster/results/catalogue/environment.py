@@ -93,9 +93,13 @@ def read_environment(place: str | Path) -> Environment:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return _read(path, file)
     except FileNotFoundError:
-        raise DataError(f"report.environment: {path}: no such file") from None
+        raise DataError(
+            f"report.environment: {path}: no such file; give another, or none"
+        ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"report.environment: {path}: can't be read as CSV: {error}") from None
+        raise DataError(
+            f"report.environment: {path}: can't be read as CSV: {error}; allowed: text in UTF-8"
+        ) from None
 
 
 def _read(path: Path, file: Iterator[str]) -> Environment:
@@ -105,7 +109,10 @@ def _read(path: Path, file: Iterator[str]) -> Environment:
     time_column = _time_column(path, names)
     columns = [column for column in range(len(names)) if column != time_column]
     if not columns:
-        raise DataError(f"report.environment: {path}: no column of values beside the times")
+        raise DataError(
+            f"report.environment: {path}: no column of values beside the times; it needs one "
+            "or more"
+        )
     reading = _Reading(path, names, time_column, columns, texts=[Trouble() for _ in columns])
     rows = csv.reader(file, delimiter=delimiter)
     times, values = [], []
@@ -128,7 +135,9 @@ def _header(path: Path, file: Iterator[str]) -> tuple[int, str]:
     for place, line in enumerate(file, start=1):
         if line.strip() and not line.lstrip().startswith("#"):
             return place, line
-    raise DataError(f"report.environment: {path}: is empty")
+    raise DataError(
+        f"report.environment: {path}: is empty; it needs a column of times and columns of values"
+    )
 
 
 def _time_column(path: Path, names: Sequence[str]) -> int:
@@ -179,7 +188,9 @@ def _ordered(reading: _Reading, times: np.ndarray, values: np.ndarray) -> Enviro
         notes.append(f"{repeated:,} rows have a time that came before; values are averaged.")
     kept = np.isfinite(values).any(axis=0)
     if not kept.any():
-        raise DataError(f"report.environment: {reading.path}: no column holds numbers")
+        raise DataError(
+            f"report.environment: {reading.path}: no column holds numbers; it needs one or more"
+        )
     names = [reading.names[column] for column in reading.columns]
     for series, (name, trouble) in enumerate(zip(names, reading.texts, strict=True)):
         notes.extend(_series_notes(name, trouble, values[:, series], kept[series]))

@@ -138,7 +138,7 @@ def export_of(run: FinishedRun, stage: str | None = None, choice: Choice | None 
     if beyond:
         raise SettingsError(
             f"command line: --clusters {','.join(map(str, beyond))}: {chosen.path} has clusters 0 "
-            f"to {chosen.n_clusters - 1}"
+            f"to {chosen.n_clusters - 1}; give some of them"
         )
     seasons = run.settings.report.seasons
     months = np.array([season_of(month, seasons) for month in range(13)])
@@ -157,9 +157,10 @@ def _stage(run: FinishedRun, name: str | None) -> FinishedStage:
     chosen = run.final if name is None else run.stages.get(name)
     if chosen is None:
         there = ", ".join(run.stages)
-        said = f" {' '.join(run.notes)}" if run.notes else ""
+        said = f" ({' '.join(run.notes)})" if run.notes else ""
         raise RunError(
-            f"{run.folder}: no complete {name or 'GMM or DEC'} stage; complete are: {there}.{said}"
+            f"{run.folder}: no complete {name or 'GMM or DEC'} stage; complete are: {there}{said}; "
+            "run the others, or give one with --stage"
         )
     return chosen
 

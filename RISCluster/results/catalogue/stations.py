@@ -6,7 +6,7 @@ Letters: S stations.
 import csv
 import glob
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,14 +79,18 @@ def read_stations(place: str | Path) -> StationTable:
     if path.is_dir():
         files = sorted(path.rglob("*.xml"))
         if not files:
-            raise DataError(f"report.stations: {path}: no .xml file in this folder")
+            raise DataError(
+                f"report.stations: {path}: no .xml file in this folder; give one with StationXML"
+            )
     elif not path.is_file():
-        raise DataError(f"report.stations: {path}: no such file or folder")
+        raise DataError(f"report.stations: {path}: no such file or folder; give another, or none")
     else:
         files = [path]
     table = _read_xml(path, files) if files[0].suffix.lower() == ".xml" else _read_csv(path)
     if not table.places:
-        raise DataError(f"report.stations: {path}: holds no station with coordinates")
+        raise DataError(
+            f"report.stations: {path}: holds no station with coordinates; it needs one or more"
+        )
     return table
 
 
@@ -101,7 +105,8 @@ def _read_xml(path: Path, files: Sequence[Path]) -> StationTable:
             except Exception as error:  # each of obspy's readers has its own
                 text = " ".join(str(error).split())[:200]
                 raise DataError(
-                    f"report.stations: {file}: can't be read as StationXML ({text})"
+                    f"report.stations: {file}: can't be read as StationXML ({text}); copy it "
+                    "again, or leave it out"
                 ) from None
         for network in inventory:
             for station in network:
@@ -115,7 +120,9 @@ def _read_csv(path: Path) -> StationTable:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(file)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"report.stations: {path}: can't be read as CSV: {error}") from None
+        raise DataError(
+            f"report.stations: {path}: can't be read as CSV: {error}; allowed: text in UTF-8"
+        ) from None
     start = next((n for n, line in enumerate(lines) if line.strip(" ,;\t\r\n")), len(lines))
     header = lines[start] if start < len(lines) else ""
     delimiter = max(",;\t|", key=header.count)
@@ -123,7 +130,7 @@ def _read_csv(path: Path) -> StationTable:
     column = _columns(path, names)
     places, bad = {}, []
     rows = csv.reader(lines[start + 1 :], delimiter=delimiter)
-    for row in rows:
+    for row in _whole_rows(path, rows):
         if not any(map(str.strip, row)):
             continue
         try:
@@ -139,6 +146,15 @@ def _read_csv(path: Path) -> StationTable:
             "station, a latitude from -90 to 90 and a longitude from -180 to 360."
         )
     return StationTable(path, places, notes)
+
+
+def _whole_rows(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise DataError(
+            f"report.stations: {path}: can't be read as CSV: {error}; allowed: text in UTF-8"
+        ) from None
 
 
 def _columns(path: Path, names: Sequence[str]) -> dict[str, int]:

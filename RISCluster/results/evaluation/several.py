@@ -61,7 +61,7 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
         Fewer than two runs, or one of them has no labels.
     """
     if len(runs) < 2:
-        raise RunError(f"{len(runs)} run given; a comparison needs two or more")
+        raise RunError(f"comparison: {len(runs)} run given; it needs two or more")
     for run in runs:
         if run.final is None:
             raise RunError(

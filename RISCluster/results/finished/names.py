@@ -240,4 +240,7 @@ def _put_aside(path: Path) -> None:
     try:
         path.rename(next(name for name in free if not name.exists()))
     except OSError as error:
-        raise RunError(f"{path}: can't be kept under another name: {error}") from None
+        raise RunError(
+            f"{path}: can't be kept under another name: {error}; change permissions, or move it "
+            "away"
+        ) from None

@@ -188,7 +188,9 @@ def _require_same_origin(folder: Path, provenance: dict[str, Any], stage: StageF
                     f"{stage.script} again"
                 )
         elif name.endswith(("model.pt", "model.npz")):
-            raise CheckpointError(f"{path}: is missing, and {stage.path} was made from it")
+            raise CheckpointError(
+                f"{path}: is missing, and {stage.path} was made from it; run its stage again"
+            )
 
 
 @contextmanager
