@@ -74,6 +74,13 @@ class RunSettings:
         one_of("auto", "fp32", "bf16"),
         "Arithmetic of training; auto is fp32, bf16 is mixed precision for recent GPUs.",
     )
+    deterministic: bool = _key(
+        "no",
+        yes_no(),
+        "On a GPU, only algorithms that give the same bytes every time, which may be slower; on a "
+        "CPU they do in any case.",
+        affects="nothing",
+    )
     recipe: str = _key(
         "none",
         one_of(*RECIPES),

@@ -6,7 +6,7 @@ The three stages run in a file system that is too small, with sizes from where n
 where nearly everything does. Each must end with exit code 2 and a line that names the file, or
 with 0; then the file system grows, the stages run again, and every result must be the same to the
 byte as on a disk that was never full, with nothing beside it. Then the same for a folder that
-becomes read-only, and for a data file that is removed while a stage works.
+is read-only, and for a data file that is removed while a stage works.
 """
 
 import argparse
@@ -131,37 +131,19 @@ def after(what: str, base: Path, disk: Disk) -> list[str]:
     return [f"{what}: {fault}" for fault in faults]
 
 
-def interrupted(disk: Disk, number: int, harm) -> tuple[int, str]:
-    """Do harm while a stage works; how it ends."""
-    stages_before = SCRIPTS[:number]
-    for name in stages_before:
+def run_first(disk: Disk, number: int) -> None:
+    for name in SCRIPTS[:number]:
         subprocess.run(
             command(name), cwd=disk.path, check=True, capture_output=True, env=environment()
         )
-    process = subprocess.Popen(
-        command(SCRIPTS[number]), cwd=disk.path, text=True, env=environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    place = disk.path / RESULTS[number] / "config.ini"
-    while not place.exists() and process.poll() is None:
-        time.sleep(0.002)
-    harm()
-    return process.returncode or 0, process.communicate()[1].strip()
 
 
 def read_only(base: Path, disk: Disk, number: int, ends: Counter) -> list[str]:
-    what = f"read-only during {SCRIPTS[number]}"
-
-    def harm() -> None:
-        for _ in range(1000):  # as soon as no file is being written
-            try:
-                disk.set_read_only(True)
-                return
-            except subprocess.CalledProcessError:
-                time.sleep(0.005)
-
-    interrupted(disk, number, harm)
-    faults = checked(what, stages(disk.path), ends)
+    """A stage that begins in a folder that can't be written."""
+    what = f"read-only before {SCRIPTS[number]}"
+    run_first(disk, number)
+    disk.set_read_only(True)
+    faults = checked(what, stages(disk.path, number), ends)
     disk.set_read_only(False)
     faults += after(what, base, disk)
     shutil.rmtree(disk.path / "Outputs")
@@ -169,12 +151,22 @@ def read_only(base: Path, disk: Disk, number: int, ends: Counter) -> list[str]:
 
 
 def removed(base: Path, disk: Disk, number: int, ends: Counter) -> list[str]:
-    """The file is a copy here, and is put back afterwards."""
+    """The data file goes while a stage works; it is a copy, and is put back afterwards."""
     what = f"data removed during {SCRIPTS[number]}"
     (disk.path / "s.h5").unlink()
     shutil.copy2(base / "s.h5", disk.path / "s.h5")
-    interrupted(disk, number, (disk.path / "s.h5").unlink)
-    faults = checked(what, stages(disk.path), ends)
+    run_first(disk, number)
+    process = subprocess.Popen(
+        command(SCRIPTS[number]), cwd=disk.path, text=True, env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    place = disk.path / RESULTS[number] / "config.ini"
+    while not place.exists() and process.poll() is None:
+        time.sleep(0.002)
+    (disk.path / "s.h5").unlink()
+    said = process.communicate()[1].strip()
+    faults = checked(what, [(0, "")] * number + [(process.returncode, said)], ends)
+    faults += checked(f"{what}, the next", stages(disk.path, number), ends)
     shutil.copy2(base / "s.h5", disk.path / "s.h5")
     return faults + after(what, base, disk)
 

@@ -1,5 +1,6 @@
 """What every stage starts with: processes, data file, and what the run's results depend on."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -149,7 +150,8 @@ class Session:
 def open_session(settings: Settings) -> Iterator[Session]:
     """Start the processes, write the demo set if it is asked for and missing, open the data."""
     keep_freed_memory()
-    with StopRequest() as stop, start_ranks(settings.run.device) as ranks:
+    run = settings.run
+    with StopRequest() as stop, _deterministic(run.deterministic), start_ranks(run.device) as ranks:
         start_log(ranks.rank)
         if settings.data.workers != "auto":
             torch.set_num_threads(max(1, settings.data.workers))
@@ -168,6 +170,19 @@ def open_session(settings: Settings) -> Iterator[Session]:
             columns = session.on_first(file.columns_fingerprint)
             with session.held:
                 yield replace(session, columns=columns)
+
+
+@contextmanager
+def _deterministic(enabled: bool) -> Iterator[None]:
+    """Have PyTorch take algorithms that give the same bytes every time, for the time of a block."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if enabled:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _ensure_demo(path: Path) -> None:

@@ -15,6 +15,7 @@ from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunEr
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.dec import run_dec
 from RISCluster.stages.gmm import run_gmm
+from RISCluster.training.aec import AecTrainer
 from tests.conftest import blobs, write_samples
 
 STAGES = (run_aec, run_gmm, run_dec)
@@ -456,6 +457,36 @@ def test_mixed_precision_is_for_gpus(small_file, make_settings):
     words = (f"data.file={small_file}", "run.precision=bf16")
     message = refused(run_aec, make_settings(*words))
     assert "precision = bf16 needs a GPU" in message
+
+
+@pytest.mark.parametrize("wanted", ["yes", "no"])
+def test_deterministic_algorithms_for_the_time_of_a_stage(
+    make_settings, small_file, monkeypatch, wanted
+):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    seen = []
+    fit = AecTrainer.run
+
+    def look(self):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        fit(self)
+
+    monkeypatch.setattr(AecTrainer, "run", look)
+    words = (f"data.file={small_file}", "aec.n_epochs=2", "dec.n_epochs=1", "gmm.n_init=2")
+    run_all(make_settings(*words, f"run.deterministic={wanted}"))
+    assert seen == [wanted == "yes"]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_same_bytes_twice_on_a_gpu(make_settings, small_file):
+    found = []
+    for name in ("a", "b"):
+        words = (f"data.file={small_file}", f"run.name={name}", "run.device=cuda")
+        settings = make_settings(*words, "run.deterministic=yes", "aec.n_epochs=10")
+        run_all(settings)
+        found.append(content(settings.run_folder))
+    assert found[0] == found[1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
