@@ -104,7 +104,7 @@ class RowsFile(SpectrogramFile):
     @property
     def amplitude_unit(self) -> str:
         """Unit of the stored values, empty where the file does not say."""
-        attributes = self._spectrograms.attrs
+        attributes = self._attributes(self._spectrograms)
         return to_text(attributes.get("units", attributes.get("AmplUnits", "")))
 
     @property
@@ -115,7 +115,13 @@ class RowsFile(SpectrogramFile):
     @property
     def attributes(self) -> dict[str, Any]:
         """What the file and the data set say about the spectrograms."""
-        return dict(self._file.attrs) | dict(self._spectrograms.attrs)
+        return self._attributes(self._file) | self._attributes(self._spectrograms)
+
+    def _attributes(self, place: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+        try:
+            return dict(place.attrs)
+        except DAMAGED as error:
+            raise DataError(f"{self.path}: attributes of {place.name}: {_damage(error)}") from None
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64, or None. For scoring only.
@@ -343,8 +349,9 @@ def _guess_layout(path: Path, storage: Storage, dataset: str) -> str:
         return "samples"
     data = storage.get("data")
     if data is not None:
+        shape = data.shape or ()  # none at all where it is declared as empty
         raise DataError(
-            f"{path}: 'data' has {data.ndim} dimensions, {tuple(data.shape)}; a cube has "
+            f"{path}: 'data' has {len(shape)} dimensions, {tuple(shape)}; a cube has "
             "three: time, channel, frequency; set data.dataset if it is another data set"
         )
     raise DataError(
@@ -355,7 +362,11 @@ def _guess_layout(path: Path, storage: Storage, dataset: str) -> str:
 
 def _ris_dataset(file: h5py.File) -> str | None:
     """``<seconds>/Spectrogram``, whatever length of window the group is named after."""
-    for group in file:
+    try:
+        groups = list(file)
+    except TypeError as error:  # of h5py, where the file's root is damaged
+        raise DataError(f"{file.filename}: {_damage(error)}") from None
+    for group in groups:
         if group.replace(".", "", 1).isdecimal() and f"{group}/Spectrogram" in file:
             return f"{group}/Spectrogram"
     return None

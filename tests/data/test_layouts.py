@@ -229,3 +229,20 @@ def test_an_axis_that_claims_any_size_is_not_read(small_file):
         file.create_dataset("time", (2**40,), "f8", chunks=(64,))
     with pytest.raises(DataError, match="the time axis has shape"):
         open_spectrograms(small_file)
+
+
+def test_a_coordinate_or_data_declared_as_empty_is_refused(tmp_path):
+    with h5py.File(tmp_path / "coordinate.h5", "w") as file:
+        file["data"] = np.ones((40, 6, 16), np.float32)
+        file["metadata/loc_coords"] = h5py.Empty("f4")
+    with pytest.raises(DataError, match=r"loc_coords has shape \(\), but data has 6 channel steps"):
+        opened(tmp_path / "coordinate.h5")
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["data"] = h5py.Empty("f4")
+    with pytest.raises(DataError, match="'data' has 0 dimensions"):
+        opened(tmp_path / "data.h5")
+
+
+def opened(path):
+    with open_spectrograms(path) as file:
+        return file.attributes

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import DataError
 from ...progress import log
 from ..times import to_text
-from .storage import Storage, read_all
+from .storage import Storage, attributes_of, read_all
 
 # Names beside the cube: CryoCube's first, then those that xarray users give.
 NAMES = {
@@ -98,9 +98,10 @@ def _find(
         array = storage.get(full)
         if array is None:
             continue
-        if tuple(array.shape) != (n,):
+        shape = tuple(array.shape or ())  # none at all where it is declared as empty
+        if shape != (n,):
             raise DataError(
-                f"{path}: {full} has shape {tuple(array.shape)}, but {dataset} has {n} "
+                f"{path}: {full} has shape {shape}, but {dataset} has {n} "
                 f"{axis} steps along that axis; a coordinate needs one value a step"
             )
         return full, array
@@ -127,9 +128,8 @@ def _channels(
     name, array = found
     if array.dtype.kind in "SUOT":
         return None, "", [to_text(value) for value in read_all(array)]
-    unit = to_text(
-        array.attrs.get("units", "m" if name.endswith(("loc_coords", "distance")) else "")
-    )
+    metres = name.endswith(("loc_coords", "distance"))
+    unit = to_text(attributes_of(array).get("units", "m" if metres else ""))
     return _numbers(path, name, array), unit, None
 
 
@@ -147,11 +147,12 @@ def _times(
     elif values.dtype.kind == "M":
         times = values.astype("datetime64[ns]").astype(np.int64)
     else:
-        factor, origin = _unit(to_text(array.attrs.get("units", "")))
+        attributes = attributes_of(array)
+        factor, origin = _unit(to_text(attributes.get("units", "")))
         numbers = _numbers(path, name, array) * factor
         if (
             origin is None
-            and "units" not in array.attrs
+            and "units" not in attributes
             and EPOCH[0] <= numbers.min() <= numbers.max() < EPOCH[1]
         ):
             origin = 0  # nothing else than a date has such numbers

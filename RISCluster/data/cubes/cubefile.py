@@ -23,7 +23,7 @@ from ...sections import CubeSettings
 from ..spectrograms import SpectrogramFile
 from ..times import nanoseconds_to_iso, to_text
 from .coordinates import read_coordinates
-from .storage import Storage
+from .storage import Storage, attributes_of
 
 TILE_BYTES = 32 * 2**20  # read at a time, about; at least one stored chunk
 BLOCK_BYTES = 4 * 2**20  # of samples handed on at a time: few enough to stay in cache
@@ -270,12 +270,7 @@ class CubeFile(SpectrogramFile):
     @property
     def attributes(self) -> dict[str, Any]:
         """See `SpectrogramFile.attributes`."""
-        try:
-            return dict(self._cube.attrs)
-        except (TypeError, ValueError, KeyError, OSError, RuntimeError) as error:
-            raise DataError(
-                f"{self.path}: attributes of {self.dataset} can't be read ({error}); make it again"
-            ) from None
+        return attributes_of(self._cube)
 
 
 def _float32(views: np.ndarray) -> np.ndarray:

@@ -120,7 +120,7 @@ def read_header(path: Path, settings: RecordsSettings) -> RecordHeader:
 
 def _header(path: Path, dataset: h5py.Dataset, settings: RecordsSettings) -> RecordHeader:
     facts = [_facts(place) for place in _places(dataset)]
-    start = _first(facts, STARTS)
+    start, unit = _first(facts, STARTS), _first(facts, UNITS)
     since_1970 = None if start is None else nanoseconds(start)
     if start is not None and since_1970 is None and settings.starttime == "auto":
         raise DataError(
@@ -137,7 +137,7 @@ def _header(path: Path, dataset: h5py.Dataset, settings: RecordsSettings) -> Rec
         spacing=_number(facts, SPACINGS)
         if settings.channel_spacing == "auto"
         else settings.channel_spacing,
-        unit=_text(_first(facts, UNITS) or ""),
+        unit="" if unit is None or isinstance(unit, np.ndarray) else _text(unit),
     )
 
 

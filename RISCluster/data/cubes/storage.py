@@ -163,7 +163,27 @@ def read_all(array: Any) -> np.ndarray:
             warnings.simplefilter("ignore")
             return np.asarray(array[()] if array.ndim == 0 else array[:])
     except Exception as error:  # zarr and its codecs raise many kinds
-        place = array.file.filename if isinstance(array, h5py.Dataset) else array.store_path
         raise DataError(
-            f"{place}: {array.name} can't be read ({_reason(error)}); copy or make it again"
+            f"{_place(array)}: {array.name} can't be read ({_reason(error)}); copy or make it again"
         ) from None
+
+
+def attributes_of(array: Any) -> dict[str, Any]:
+    """All attributes of an array.
+
+    Raises
+    ------
+    DataError
+        They are damaged.
+    """
+    try:
+        return dict(array.attrs)
+    except (TypeError, ValueError, KeyError, OSError, RuntimeError) as error:
+        raise DataError(
+            f"{_place(array)}: attributes of {array.name} can't be read ({_reason(error)}); copy "
+            "or make it again"
+        ) from None
+
+
+def _place(array: Any) -> Any:
+    return array.file.filename if isinstance(array, h5py.Dataset) else array.store_path

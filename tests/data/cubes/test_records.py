@@ -136,3 +136,7 @@ def test_files_that_cost_themselves(tmp_path):
         file["data"] = np.zeros(10)
     with pytest.raises(BadRecord, match="no numeric data set with two dimensions"):
         read_header(tmp_path / "line.h5", AUTO)
+
+
+def test_a_unit_that_is_an_array_is_none(tmp_path):
+    assert header_of(tmp_path / "a.h5", unit=["m", "s"]).unit == ""
