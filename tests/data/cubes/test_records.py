@@ -139,4 +139,4 @@ def test_files_that_cost_themselves(tmp_path):
 
 
 def test_a_unit_that_is_an_array_is_none(tmp_path):
-    assert header_of(tmp_path / "a.h5", unit=["m", "s"]).unit == ""
+    assert header_of(tmp_path / "a.h5", fs=100.0, unit=["m", "s"]).unit == ""
