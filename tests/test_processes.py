@@ -258,7 +258,7 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path, reference):
     code, out, err = end(start(folder, 3, "faulty.py", script, "killed", "18", *SETTINGS), 40)
     assert code != 0
     assert "Signal 9 (SIGKILL)" in err
-    assert err.count("PeerLost: another process of this run has ended") == 1, out + err
+    assert err.count("PeerLost: torchrun: another process of this run has ended") == 1, out + err
     for rank in range(3):
         assert not Path("/proc", (folder / f"process{rank}").read_text()).exists()
     state = folder / "Outputs/r/AEC/last.pt"
