@@ -106,13 +106,16 @@ def components(amplitude: str, n: int, method: str) -> Callable[[Path, int, int]
 
 
 def clustpy(name: str) -> Callable[[Path, int, int], Labels]:
-    """A method of ClustPy with its own defaults, on square-root amplitudes at unit variance."""
+    """A method of ClustPy with its own defaults, on square-root amplitudes, scaled as it needs."""
 
     def work(path: Path, n_clusters: int, seed: int) -> Labels:
         from clustpy import deep
 
         flat = prepared(path, "sqrt").reshape(n_samples(path), -1)
-        flat = (flat - flat.mean()) / flat.std()
+        if name == "VaDE":  # its loss is for values from 0 to 1
+            flat = flat / flat.max()
+        else:
+            flat = (flat - flat.mean()) / flat.std()
         method = getattr(deep, name)(n_clusters, random_state=seed, device=torch.device("cpu"))
         method.fit(flat.astype(np.float32))
         return {"": (method.labels_, flat[:, :1])}
