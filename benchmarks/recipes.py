@@ -112,10 +112,8 @@ def clustpy(name: str) -> Callable[[Path, int, int], Labels]:
         from clustpy import deep
 
         flat = prepared(path, "sqrt").reshape(n_samples(path), -1)
-        if name == "VaDE":  # its loss is for values from 0 to 1
-            flat = flat / flat.max()
-        else:
-            flat = (flat - flat.mean()) / flat.std()
+        # VaDE's loss is for values from 0 to 1.
+        flat = flat / flat.max() if name == "VaDE" else (flat - flat.mean()) / flat.std()
         method = getattr(deep, name)(n_clusters, random_state=seed, device=torch.device("cpu"))
         method.fit(flat.astype(np.float32))
         return {"": (method.labels_, flat[:, :1])}
