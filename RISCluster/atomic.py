@@ -98,6 +98,23 @@ def new_file(target: Path) -> Iterator[Path]:
         ) from None
 
 
+def require_room(target: Path, n_bytes: int) -> None:
+    """Refuse early what would not fit: HDF5 can't close a file properly on a full disk.
+
+    Raises
+    ------
+    RunError
+        The disk of `target` has less than `n_bytes` left.
+    """
+    there = next(folder for folder in target.absolute().parents if folder.exists())
+    free = shutil.disk_usage(there).free
+    if n_bytes > free:
+        raise RunError(
+            f"{target}: takes {n_bytes / 1e9:.3g} GB, and there are {free / 1e9:.3g} GB left on "
+            "this disk; make room, then run the same command again: what is done is kept"
+        )
+
+
 @contextmanager
 def _removed_on_error(path: Path) -> Iterator[None]:
     try:

@@ -17,6 +17,7 @@ import numpy as np
 from .atomic import new_file as new_file
 from .atomic import remove_partial_files as remove_partial_files
 from .atomic import remove_quietly as remove_quietly
+from .atomic import require_room as require_room
 from .atomic import write_bytes
 from .errors import CheckpointError, RunError
 from .seals import Damaged, is_sealed, is_zip, require_whole_zip, sealed_zip

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ..data.cubes.cubefile import CubeFile
-from ..files import new_file
+from ..files import new_file, require_room
 
 CHUNK = 2**18  # values a chunk, about
 LARGEST_IMAGE = (900, 900)  # windows and channels that are drawn, as many as a figure has pixels
@@ -60,8 +60,9 @@ def new_cluster_map(
     callable
         ``write(start, labels, probabilities)`` for the samples from `start` on.
     """
+    shape = (file.n_windows, file.n_channels)
+    require_room(path, 6 * shape[0] * shape[1])  # uncompressed
     with new_file(path) as partial, h5py.File(partial, "w") as out:
-        shape = (file.n_windows, file.n_channels)
         chunks = (max(1, min(shape[0], CHUNK // shape[1])), min(shape[1], CHUNK))
         label = out.create_dataset("label", shape, "i2", chunks=chunks, fillvalue=-1)
         probability = out.create_dataset("probability", shape, "f4", chunks=chunks)

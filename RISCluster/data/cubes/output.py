@@ -1,5 +1,6 @@
 """Writing cubes: HDF5 and Zarr, in CryoCube's layout with more attributes."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 
 from ...errors import DataError, RunError, SettingsError
 from ...extras import need
-from ...files import new_file
+from ...files import new_file, require_room
 
 HDF5_NAMES = (".h5", ".hdf5")
 AXES = ["time", "channel", "frequency"]
@@ -105,6 +106,8 @@ def write_cube(target: Path, layout: CubeLayout, parts: Iterable[tuple[Place, np
         It can't be written; a target that was there is intact.
     """
     is_zarr = target.suffix.lower() == ".zarr"
+    if not is_zarr:
+        require_room(target, 4 * math.prod(layout.shape))
     with new_file(target) as path:
         try:
             with (_zarr if is_zarr else _hdf5)(path, layout) as data:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...errors import RunError
-from ...files import new_file
+from ...files import new_file, require_room
 from .parts import TIMES, Block, chunk_samples, iso, read_blocks, writing
 from .spectra import Grid
 
@@ -94,7 +92,9 @@ def put_together(target: Path, parts: Sequence[Part], content: Content, layout: 
         They can't be written.
     """
     n = sum(part.n_samples for part in parts)
-    _check_room(target, n, content)
+    grid = content.grid
+    numbers = (grid.n_rows + 1) * (grid.n_columns + 1) + grid.n_samples * content.with_traces
+    require_room(target, 4 * n * numbers)
     with (
         new_file(catalogue_of(target)) as table_path,
         new_file(target) as path,
@@ -110,18 +110,6 @@ def put_together(target: Path, parts: Sequence[Part], content: Content, layout: 
             rows = slice(start, start + len(block.amplitude))
             writer.write(rows, trace_id, block)
             catalogue.writerows(_rows(start, trace_id, block, content.unit))
-
-
-def _check_room(target: Path, n: int, content: Content) -> None:
-    """Refuse early what would not fit: HDF5 can't close a file properly on a full disk."""
-    grid = content.grid
-    numbers = (grid.n_rows + 1) * (grid.n_columns + 1) + grid.n_samples * content.with_traces
-    needed, free = 4 * n * numbers, shutil.disk_usage(target.parent).free
-    if needed > free:
-        raise RunError(
-            f"{target}: takes {needed / 1e9:.3g} GB, and there are {free / 1e9:.3g} GB left on "
-            "this disk; make room, then run the same command again: what is done is kept"
-        )
 
 
 def _blocks(parts: Sequence[Part], content: Content) -> Iterator[tuple[int, str, Block]]:

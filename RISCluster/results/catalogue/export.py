@@ -14,7 +14,7 @@ import numpy as np
 
 from ... import __version__
 from ...errors import RunError, SettingsError
-from ...files import new_file
+from ...files import new_file, require_room
 from ..finished.names import read_names
 from ..finished.run import FinishedRun, FinishedStage
 from .catalogue import Catalogue, catalogue_of, month_of, season_names, season_of
@@ -213,6 +213,7 @@ def write_hdf5(export: Export, path: Path) -> int:
         name: h5py.string_dtype("utf-8", max([1, *(len(text.encode()) for text in texts)]))
         for name, texts in longest.items()
     }
+    require_room(path, n * sum(np.dtype(kind).itemsize for kind in kinds.values()))
     with new_file(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["run"], file.attrs["stage"] = export.run_name, export.stage_name
         file.attrs["n_clusters"] = export.catalogue.n_clusters

@@ -16,7 +16,7 @@ from RISCluster.data.cubes.output import made_from, require_cube_name
 from RISCluster.data.cubes.series import FibreSeries
 from RISCluster.data.cubes.spectra import Spectra, spectra_of
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.errors import DataError, MissingPackage, SettingsError, Stopped
+from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError, Stopped
 from RISCluster.jobs import Parts
 from tests.conftest import ROOT, shared_data
 
@@ -415,3 +415,16 @@ def test_real_array(tmp_path):
     assert np.isfinite(cube["data"]).all()
     assert [name.decode() for name in cube["channel_names"]] == ["6L.A000..GHZ", "6L.AS11..GHZ"]
     assert cube["time_coords"][0] == 1577840400.0
+
+
+def test_a_disk_with_too_little_room_is_refused_before_hdf5_writes(tmp_path, monkeypatch):
+    path = record(tmp_path / "a.h5", noise(1000))
+    target = tmp_path / "cube.h5"
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(RunError, match=r"cube.h5: takes .* GB left on this disk; make room"):
+        make_cube([path], target, SETTINGS)
+    monkeypatch.undo()
+    assert not target.exists()
+    make_cube([path], target, SETTINGS)
+    assert target.exists()
