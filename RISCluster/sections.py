@@ -239,7 +239,8 @@ class GmmSettings:
     stability: Any = _key(
         "4",
         none_or(integer(2, 100)),
-        "Half-samples on which fits of each K are compared with one another; none leaves it out.",
+        "Half-samples on which fits of each K are compared with one another, and by which "
+        "probabilities are calibrated; none leaves both out.",
     )
     start: str = _key(
         "neighbours",

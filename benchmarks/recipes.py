@@ -35,6 +35,9 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
 from RISCluster.progress import log
+from RISCluster.results.evaluation.overlap import overlap
+from RISCluster.results.evaluation.truth import reliability
+from RISCluster.results.labels import read_labels
 from RISCluster.results.metrics import agreement
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.dec import run_dec
@@ -56,9 +59,11 @@ OURS = {
     "always-refined": ["dec.keep=refined"],
     "global-scale": ["dec.latent_scale=global"],
     "student-labels": ["dec.labels=student"],
+    "uncalibrated": ["gmm.stability=none"],
 }
 
-Labels = dict[str, tuple[np.ndarray, np.ndarray]]  # of each stage: labels, and where they lie
+# Of each stage: labels, where they lie, and how probable they are where that is told.
+Labels = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 
 
 # ---- ways to cluster ----------------------------------------------------------------------------
@@ -79,9 +84,9 @@ def stages(words: list[str]) -> Callable[[Path, int, int], Labels]:
     return work
 
 
-def _read_labels(stage: Path) -> tuple[np.ndarray, np.ndarray]:
-    columns = np.loadtxt(stage / "labels.csv", delimiter=",", skiprows=1, usecols=1, dtype=int)
-    return columns, np.load(stage / "latent.npy")
+def _read_labels(stage: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = read_labels(stage / "labels.csv")
+    return table.labels, np.load(stage / "latent.npy"), table.probability
 
 
 def components(amplitude: str, n: int, method: str) -> Callable[[Path, int, int], Labels]:
@@ -99,8 +104,9 @@ def components(amplitude: str, n: int, method: str) -> Callable[[Path, int, int]
             z = mapping.fit_transform(z).astype(np.float64)
         kmeans = fit_kmeans(z, n_clusters, 20, seed)
         if method == "kmeans":
-            return {"": (kmeans.labels_, z)}
-        return {"": (fit_mixture(z, kmeans.labels_, n_clusters, prior=0).posterior(z).argmax(1), z)}
+            return {"": (kmeans.labels_, z, None)}
+        posterior = fit_mixture(z, kmeans.labels_, n_clusters, prior=0).posterior(z)
+        return {"": (posterior.argmax(1), z, posterior.max(1))}
 
     return work
 
@@ -116,7 +122,7 @@ def clustpy(name: str) -> Callable[[Path, int, int], Labels]:
         flat = flat / flat.max() if name == "VaDE" else (flat - flat.mean()) / flat.std()
         method = getattr(deep, name)(n_clusters, random_state=seed, device=torch.device("cpu"))
         method.fit(flat.astype(np.float32))
-        return {"": (method.labels_, flat[:, :1])}
+        return {"": (method.labels_, flat[:, :1], None)}
 
     return work
 
@@ -196,6 +202,11 @@ def smallest_recall(labels: np.ndarray, truth: np.ndarray) -> float:
     return float(min(shares))
 
 
+def calibration_error(labels: np.ndarray, probability: np.ndarray, truth: np.ndarray) -> float:
+    """Expected calibration error; right is what is of the commonest class of its cluster."""
+    return reliability(labels, probability, truth, overlap(labels, truth)).error
+
+
 def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[dict]:
     """Results of one recipe on one set with one seed: a line for each stage that labels."""
     torch.set_num_threads(1)
@@ -206,7 +217,7 @@ def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[di
     found = recipes()[recipe](path, n_clusters, seed)
     seconds = time.perf_counter() - began
     lines = []
-    for stage, (labels, z) in found.items():
+    for stage, (labels, z, probability) in found.items():
         what = f"{recipe} {stage}".strip()
         folder = out.with_suffix(".labels")
         folder.mkdir(exist_ok=True)
@@ -215,6 +226,8 @@ def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[di
         if truth is not None:
             line |= agreement(labels, truth) | {"purity": purity(labels, truth)}
             line["smallest_recall"] = smallest_recall(labels, truth)
+        if truth is not None and probability is not None:
+            line["calibration_error"] = calibration_error(labels, probability, truth)
         chosen = np.random.default_rng(0).permutation(len(labels))[:5000]
         if len(np.unique(labels[chosen])) > 1:
             line["silhouette"] = float(silhouette_score(z[chosen], labels[chosen]))
@@ -278,6 +291,8 @@ def table(out: Path, key: str = "nmi") -> str:
                 cells.append(f"{values[-1]:.3f}{spread}")
             else:
                 cells.append("" if name != "rutford" else f"{stable[-1]:.2f}")
+        if not values and key == "calibration_error":  # k-means says nothing of probability
+            continue
         complete = len(values) == len(scored)
         means[what] = np.mean(values) if complete else -1.0
         mean = f"{means[what]:.3f}" if complete else ""
@@ -347,7 +362,7 @@ def main() -> None:
             if path and (name, recipe, seed) not in done
         ]
         run(todo, arguments.out, arguments.jobs)
-    for key in ("nmi", "accuracy", "ari"):
+    for key in ("nmi", "accuracy", "ari", "calibration_error"):
         print(table(arguments.out, key), end="\n\n")
     if arguments.plot:
         plot(arguments.out, arguments.plot)

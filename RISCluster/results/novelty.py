@@ -42,14 +42,14 @@ class TrainingDistribution:
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``."""
-        write_npz(path, **vars(self.mixture), errors=self.errors, likelihoods=self.likelihoods)
+        arrays = self.mixture.arrays()
+        write_npz(path, **arrays, errors=self.errors, likelihoods=self.likelihoods)
 
     @classmethod
     def load(cls, path: Path) -> "TrainingDistribution":
         """Read what `save` wrote."""
         arrays = read_npz(path)
-        mixture = Mixture(*(arrays[name] for name in ("weights", "means", "covariances")))
-        return cls(mixture, arrays["errors"], arrays["likelihoods"])
+        return cls(Mixture.from_arrays(arrays), arrays["errors"], arrays["likelihoods"])
 
     def error_quantile(self, errors: np.ndarray) -> np.ndarray:
         """Share of the training samples that are reconstructed better: (n,) to (n,)."""

@@ -21,10 +21,11 @@ from ..results.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..results.novelty import training_distribution
 from ..results.selection import HEADER, Criteria, as_rows, gap_statistic, select
 from ..run import StageFolder
+from ..training.calibration import temperature
 from ..training.encode import encode_to
 from ..training.gmm import Mixture, fit_kmeans, fit_mixture
 from ..training.neighbours import NeighbourMap, fit_from_map, neighbour_map
-from ..training.stability import Resamples, resamples, stability
+from ..training.stability import Resamples, labellings, resamples, stability
 from .session import (
     LABELS,
     LATENTS,
@@ -121,7 +122,7 @@ def _fit_and_label(
     mixture = mixtures[chosen]
     labelling = label_file(latents, mixture.posterior, chosen, session.file, stage.path)
     _, silhouette = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
-    metrics = clustering_summary(labelling, silhouette)
+    metrics = clustering_summary(labelling, silhouette) | {"temperature": mixture.temperature}
     metrics |= agreement(labelling.labels, session.file.labels())
     say_clusters(metrics)
     write_csv(stage.path / SELECTION, HEADER, as_rows(rows))
@@ -187,10 +188,10 @@ def _fit_all(
         for k in numbers:
             if f"criteria_{k}" not in done:
                 mixture, criteria = _fit_one(session.settings, latents, mapped, k)
-                criteria = np.append(criteria, _stability(session.settings, again, k))
+                mixture, steady = resampled(session.settings, mixture, again)
+                criteria = np.append(criteria, steady)
                 _say_criteria(Criteria(k, *criteria.tolist()))
-                done |= {f"weights_{k}": mixture.weights, f"means_{k}": mixture.means}
-                done |= {f"covariances_{k}": mixture.covariances, f"criteria_{k}": criteria}
+                done |= mixture.arrays(f"_{k}") | {f"criteria_{k}": criteria}
                 write_npz(stage.path / FITS, **done)
             progress.add(1)
             if session.stop.signal_number:
@@ -199,7 +200,7 @@ def _fit_all(
                     "command again to go on",
                     session.stop.signal_number,
                 )
-    mixtures = {k: _mixture(done, f"_{k}") for k in numbers}
+    mixtures = {k: Mixture.from_arrays(done, f"_{k}") for k in numbers}
     rows = [Criteria(k, *map(float, done[f"criteria_{k}"])) for k in numbers]
     return mixtures, rows
 
@@ -219,10 +220,26 @@ def _fit_one(
     return mixture, np.array([bic, aic, np.mean(scores), kmeans.inertia_, gap, gap_std])
 
 
-def _stability(settings: Settings, again: Resamples | None, k: int) -> tuple[float, float]:
-    if again is None:
-        return float("nan"), float("nan")
-    return stability(again, k, settings.gmm.n_init, settings.run.seed, settings.gmm.prior)
+def resampled(
+    settings: Settings, mixture: Mixture, again: Resamples | None
+) -> tuple[Mixture, tuple[float, float]]:
+    """What half-samples of its latents say of a mixture.
+
+    Returns
+    -------
+    Mixture
+        At the temperature at which its probabilities mean what they say.
+    float, float
+        Stability of its number of clusters, and the standard deviation; NaN where unknown.
+    """
+    labels, gmm = None, settings.gmm
+    if again is not None:
+        k = len(mixture.weights)
+        labels = labellings(again, k, gmm.n_init, settings.run.seed, gmm.prior)
+    if labels is None:
+        return mixture, (float("nan"), float("nan"))
+    found = temperature(mixture, again.labelled, labels)
+    return replace(mixture, temperature=found), stability(labels)
 
 
 def _say_criteria(row: Criteria) -> None:
@@ -240,11 +257,7 @@ def write_mixtures(path: Path, mixtures: dict[int, Mixture], chosen: int) -> Non
     """Write the selected mixture, and every other one under names that end with its K."""
     arrays = {"n_clusters": np.array(sorted(mixtures))}
     for suffix, mixture in [("", mixtures[chosen])] + [(f"_{k}", m) for k, m in mixtures.items()]:
-        arrays |= {
-            f"weights{suffix}": mixture.weights,
-            f"means{suffix}": mixture.means,
-            f"covariances{suffix}": mixture.covariances,
-        }
+        arrays |= mixture.arrays(suffix)
     write_npz(path, **arrays)
 
 
@@ -258,18 +271,14 @@ def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
     """
     arrays = read_npz(path)
     if n_clusters == "auto":
-        return _mixture(arrays, "")
+        return Mixture.from_arrays(arrays)
     if f"means_{n_clusters}" not in arrays:
         fitted = ", ".join(map(str, arrays["n_clusters"]))
         raise DataError(
             f"[dec] n_clusters = {n_clusters}: no such mixture was fitted; allowed: auto, "
             f"{fitted}; or add it to gmm.n_clusters and run GMM_centroids.py again"
         )
-    return _mixture(arrays, f"_{n_clusters}")
-
-
-def _mixture(arrays: dict[str, np.ndarray], suffix: str) -> Mixture:
-    return Mixture(*(arrays[name + suffix] for name in ("weights", "means", "covariances")))
+    return Mixture.from_arrays(arrays, f"_{n_clusters}")
 
 
 def say_clusters(metrics: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ from ..results.labels import usable_sample
 from ..run import StageFolder
 from ..training.gmm import Mixture, fit_mixture
 from ..training.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
-from .gmm import read_mixture, usable_latents
+from ..training.stability import resamples
+from .gmm import read_mixture, resampled, usable_latents
 from .session import LATENTS, MIXTURE
 
 # Refinement may part this many neighbours more than the mixture did, of all beyond chance: on
@@ -53,7 +54,8 @@ class Outcome:
     def metrics(self) -> dict[str, Any]:
         """What metrics.json says of it."""
         before, after = self.agreement
-        return {
+        temperature = {} if self.mixture is None else {"temperature": self.mixture.temperature}
+        return temperature | {
             "refined": self.refined,
             "neighbour_agreement": after,
             "neighbour_agreement_of_gmm": before,
@@ -120,7 +122,13 @@ def refitted(
     drawn = usable_sample(usable_latents(latents) - 1, most, settings.run.seed)
     known = latents.take(drawn)
     labels = posterior(known).argmax(1)
-    return fit_mixture(known.astype(np.float64), labels, n_clusters, settings.gmm.prior)
+    known = known.astype(np.float64)
+    mixture = fit_mixture(known, labels, n_clusters, settings.gmm.prior)
+    number, again = settings.gmm.stability, None
+    if number:
+        log.info(f"calibrating probabilities on {number} half-samples")
+        again = resamples(known, number, settings.run.seed, settings.gmm.start == "neighbours")
+    return resampled(settings, mixture, again)[0]
 
 
 def _agreements(

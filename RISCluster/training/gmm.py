@@ -4,6 +4,7 @@ Letters: N latents, D features, K clusters.
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +30,26 @@ class Mixture:
     means : ndarray, (K, D)
         In units of the latents.
     covariances : ndarray, (K, D, D)
+    temperature : float
+        By which log densities are divided before they become probabilities of clusters; see
+        `training.calibration`. Changes no label, and no density.
     """
 
     weights: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
+    temperature: float = 1.0
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], suffix: str = "") -> "Mixture":
+        """Read what `arrays` gave; runs made before there were temperatures have none."""
+        temperature = float(arrays.get(f"temperature{suffix}", 1.0))
+        names = ("weights", "means", "covariances")
+        return cls(*(arrays[name + suffix] for name in names), temperature)
+
+    def arrays(self, suffix: str = "") -> dict[str, np.ndarray]:
+        """What it is made of, by name, for files."""
+        return {name + suffix: np.asarray(value) for name, value in vars(self).items()}
 
     @property
     def n_parameters(self) -> int:
@@ -58,7 +74,8 @@ class Mixture:
     def posterior(self, latents: np.ndarray) -> np.ndarray:
         """Probability of each component: (N, D) to (N, K), rows sum to one."""
         log_densities = self.log_densities(np.asarray(latents, dtype=np.float64))
-        return np.exp(log_densities - logsumexp(log_densities, axis=1, keepdims=True))
+        tempered = log_densities / self.temperature
+        return np.exp(tempered - logsumexp(tempered, axis=1, keepdims=True))
 
     def log_likelihood(self, latents: np.ndarray) -> np.ndarray:
         """Logarithm of the mixture's density: (N, D) to (N,)."""

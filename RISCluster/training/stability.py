@@ -2,13 +2,15 @@
 
 Several half-samples are drawn. On each a mixture is fitted as the stage fits its own, from a map
 of that half-sample alone; each labels the same latents, and every two labellings are compared.
+How surely a latent is of its cluster is read from the same labellings (`training.calibration`).
 Pairs of subsamples are Ben-Hur et al.'s (2002); that a fit labels samples it has not seen, so that
 all are compared, is Lange et al.'s (2004); the adjusted Rand index (Hubert and Arabie 1985) is 0
 for chance and 1 for the same clusters. One map for all half-samples would not do: whatever is cut
 out of it, right or wrong, is cut alike in each. Clusters of which a half-sample holds only a few
 latents can't be seen to be stable.
 
-Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled.
+Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled,
+H half-samples.
 """
 
 from dataclasses import dataclass
@@ -63,10 +65,10 @@ def resamples(latents: np.ndarray, number: int, seed: int, mapped: bool) -> Resa
     return Resamples(parts, latents[np.sort(labelled)])
 
 
-def stability(
+def labellings(
     drawn: Resamples, n_clusters: int, n_init: int, seed: int, prior: float
-) -> tuple[float, float]:
-    """Adjusted Rand index between fits to half-samples.
+) -> np.ndarray | None:
+    """Labels that mixtures of the half-samples give to the same latents.
 
     Parameters
     ----------
@@ -80,16 +82,27 @@ def stability(
 
     Returns
     -------
-    float, float
-        Mean over all pairs of half-samples and their standard deviation. NaN for one cluster,
-        which is always the same, and for more clusters than a half-sample has latents.
+    ndarray, (H, m), or None
+        None for one cluster, which is always the same, and for more clusters than a half-sample
+        has latents.
     """
     if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
-        return float("nan"), float("nan")
-    labels = []
+        return None
+    found = []
     for latents, mapped in drawn.parts:
         mixture = _fit(latents, mapped, n_clusters, min(n_init, N_INIT), seed, prior)
-        labels.append(mixture.posterior(drawn.labelled).argmax(1))
+        found.append(mixture.posterior(drawn.labelled).argmax(1))
+    return np.stack(found)
+
+
+def stability(labels: np.ndarray) -> tuple[float, float]:
+    """Adjusted Rand index between `labellings` (H, m).
+
+    Returns
+    -------
+    float, float
+        Mean over all pairs of half-samples and their standard deviation.
+    """
     scores = [adjusted_rand_score(one, other) for one, other in combinations(labels, 2)]
     return float(np.mean(scores)), float(np.std(scores))
 

@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 
 from RISCluster.training import stability as module
-from RISCluster.training.stability import Resamples, resamples, stability
+from RISCluster.training.stability import Resamples, labellings, resamples, stability
 from tests.training.test_gmm import three_clouds
+
+
+def stable(drawn, k):
+    return stability(labellings(drawn, k, 5, 0, 2.0))
 
 
 @pytest.fixture(scope="module")
@@ -12,16 +16,16 @@ def drawn():
 
 
 def test_three_clouds_are_stable_as_three(drawn):
-    mean, spread = stability(drawn, 3, 5, 0, 2.0)
+    mean, spread = stable(drawn, 3)
     assert mean > 0.99
     assert spread < 0.02
     for k in (2, 6):
-        assert stability(drawn, k, 5, 0, 2.0)[0] < 0.95
+        assert stable(drawn, k)[0] < 0.95
 
 
 def test_noise_is_not():
     noise = np.random.default_rng(0).standard_normal((240, 4))
-    assert stability(resamples(noise, 4, 0, mapped=True), 5, 5, 0, 2.0)[0] < 0.6
+    assert stable(resamples(noise, 4, 0, mapped=True), 5)[0] < 0.6
 
 
 def test_half_samples_and_their_own_maps(drawn, monkeypatch):
@@ -40,10 +44,8 @@ def test_half_samples_and_their_own_maps(drawn, monkeypatch):
     assert small.labelled.shape == (50, 2)
 
 
-def test_mean_over_all_pairs(monkeypatch):
-    # Three fits of two clusters that put 4 latents as aabb, aabb and abab. The adjusted Rand
-    # index of the first two is 1, and of the third with either (0 - 2/3) / (2 - 2/3) = -0.5.
-    labels = iter([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]])
+def test_each_half_sample_labels_all(monkeypatch):
+    labels = iter([[0, 1, 1], [1, 0, 0]])
 
     class Fit:
         def __init__(self):
@@ -53,8 +55,14 @@ def test_mean_over_all_pairs(monkeypatch):
             return np.eye(2)[self.labels]
 
     monkeypatch.setattr(module, "_fit", lambda *_: Fit())
-    drawn = Resamples([(np.zeros((4, 1)), None)] * 3, np.zeros((4, 1)))
-    mean, spread = stability(drawn, 2, 1, 0, 2.0)
+    drawn = Resamples([(np.zeros((4, 1)), None)] * 2, np.zeros((3, 1)))
+    np.testing.assert_array_equal(labellings(drawn, 2, 1, 0, 2.0), [[0, 1, 1], [1, 0, 0]])
+
+
+def test_mean_over_all_pairs():
+    # Three fits of two clusters that put 4 latents as aabb, aabb and abab. The adjusted Rand
+    # index of the first two is 1, and of the third with either (0 - 2/3) / (2 - 2/3) = -0.5.
+    mean, spread = stability(np.array([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]]))
     assert mean == pytest.approx(0)
     assert spread == pytest.approx(np.sqrt((1 + 0.25 + 0.25) / 3))
 
@@ -62,14 +70,14 @@ def test_mean_over_all_pairs(monkeypatch):
 def test_started_from_kmeans():
     drawn = resamples(three_clouds(240)[0], 3, 0, mapped=False)
     assert drawn.parts[0][1] is None
-    assert stability(drawn, 3, 5, 0, 2.0)[0] > 0.99
+    assert stable(drawn, 3)[0] > 0.99
 
 
 @pytest.mark.parametrize("mapped", [True, False])
 def test_without_a_value(mapped):
     drawn = resamples(three_clouds(12)[0], 2, 0, mapped)
-    assert np.isnan(stability(drawn, 1, 5, 0, 2.0)).all()
-    assert np.isnan(stability(drawn, 7, 5, 0, 2.0)).all()
-    assert np.isfinite(stability(drawn, 2, 5, 0, 2.0)).all()
+    assert labellings(drawn, 1, 5, 0, 2.0) is None
+    assert labellings(drawn, 7, 5, 0, 2.0) is None
+    assert np.isfinite(stable(drawn, 2)).all()
     same = resamples(np.zeros((20, 3)), 2, 0, mapped)
-    assert stability(same, 2, 5, 0, 2.0) == (1.0, 0.0)
+    assert stable(same, 2) == (1.0, 0.0)

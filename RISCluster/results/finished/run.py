@@ -59,8 +59,7 @@ class FinishedStage:
     @cached_property
     def mixture(self) -> Mixture:
         """Gaussians that describe the clusters in latent space; empty clusters have none."""
-        arrays = read_npz(self.path / "novelty.npz")
-        return Mixture(*(arrays[name] for name in ("weights", "means", "covariances")))
+        return Mixture.from_arrays(read_npz(self.path / "novelty.npz"))
 
     @property
     def n_clusters(self) -> int:
