@@ -188,7 +188,7 @@ def _fit_all(
         for k in numbers:
             if f"criteria_{k}" not in done:
                 mixture, criteria = _fit_one(session.settings, latents, mapped, k)
-                mixture, steady = resampled(session.settings, mixture, again)
+                mixture, steady = _resampled(session.settings, mixture, again)
                 criteria = np.append(criteria, steady)
                 _say_criteria(Criteria(k, *criteria.tolist()))
                 done |= mixture.arrays(f"_{k}") | {f"criteria_{k}": criteria}
@@ -220,7 +220,7 @@ def _fit_one(
     return mixture, np.array([bic, aic, np.mean(scores), kmeans.inertia_, gap, gap_std])
 
 
-def resampled(
+def _resampled(
     settings: Settings, mixture: Mixture, again: Resamples | None
 ) -> tuple[Mixture, tuple[float, float]]:
     """What half-samples of its latents say of a mixture.

@@ -4,7 +4,7 @@ Letters: N samples of the file, D latent features, K clusters, m samples that ar
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from ..models.networks import DEC
 from ..progress import log
 from ..results.labels import usable_sample
 from ..run import StageFolder
+from ..training.calibration import temperature
 from ..training.gmm import Mixture, fit_mixture
 from ..training.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
-from ..training.stability import resamples
-from .gmm import read_mixture, resampled, usable_latents
+from ..training.stability import labellings, resamples
+from .gmm import read_mixture, usable_latents
 from .session import LATENTS, MIXTURE
 
 # Refinement may part this many neighbours more than the mixture did, of all beyond chance: on
@@ -54,8 +55,8 @@ class Outcome:
     def metrics(self) -> dict[str, Any]:
         """What metrics.json says of it."""
         before, after = self.agreement
-        temperature = {} if self.mixture is None else {"temperature": self.mixture.temperature}
-        return temperature | {
+        mixture = {} if self.mixture is None else {"temperature": self.mixture.temperature}
+        return mixture | {
             "refined": self.refined,
             "neighbour_agreement": after,
             "neighbour_agreement_of_gmm": before,
@@ -97,7 +98,8 @@ def judge(settings: Settings, gmm: StageFolder, dec: StageFolder, model: DEC) ->
     posterior, mixture = soft_assignment(model), None
     refined = RowsArray(dec.path / LATENTS)
     if settings.dec.labels == "mixture":
-        mixture = refitted(settings, refined, posterior, len(start.weights))
+        before = RowsArray(gmm.path / LATENTS)
+        mixture = refitted(settings, before, refined, posterior, len(start.weights))
         posterior = mixture.posterior
     before, after = _agreements(settings, gmm, refined, start, posterior)
     log.info(
@@ -115,20 +117,46 @@ def judge(settings: Settings, gmm: StageFolder, dec: StageFolder, model: DEC) ->
 
 
 def refitted(
-    settings: Settings, latents: RowsArray, posterior: Posterior, n_clusters: int
+    settings: Settings, before: RowsArray, refined: RowsArray, posterior: Posterior, n_clusters: int
 ) -> Mixture:
-    """Mixture of refined latents, started from the clusters of `posterior`."""
-    most = settings.gmm.fit_samples or len(latents)
-    drawn = usable_sample(usable_latents(latents) - 1, most, settings.run.seed)
-    known = latents.take(drawn)
+    """Mixture of refined latents, started from the clusters of `posterior`, and calibrated.
+
+    Parameters
+    ----------
+    settings : Settings
+    before, refined : RowsArray, (N, D)
+        Latents of the GMM stage, and those of the same samples after refinement.
+    posterior : callable
+        Of refined latents.
+    n_clusters : int
+    """
+    most = settings.gmm.fit_samples or len(refined)
+    drawn = usable_sample(usable_latents(refined) - 1, most, settings.run.seed)
+    known = refined.take(drawn)
     labels = posterior(known).argmax(1)
     known = known.astype(np.float64)
     mixture = fit_mixture(known, labels, n_clusters, settings.gmm.prior)
-    number, again = settings.gmm.stability, None
-    if number:
-        log.info(f"calibrating probabilities on {number} half-samples")
-        again = resamples(known, number, settings.run.seed, settings.gmm.start == "neighbours")
-    return resampled(settings, mixture, again)[0]
+    if settings.gmm.stability is None:
+        return mixture
+    return _calibrated(settings, mixture, before.take(drawn).astype(np.float64), known)
+
+
+def _calibrated(
+    settings: Settings, mixture: Mixture, before: np.ndarray, refined: np.ndarray
+) -> Mixture:
+    """The mixture at the temperature that half-samples of the unrefined latents call for.
+
+    Refinement pulls clusters apart whether they are there or not, after which every half-sample
+    of refined latents has the same ones.
+    """
+    gmm, seed = settings.gmm, settings.run.seed
+    log.info(f"calibrating probabilities on {gmm.stability} half-samples")
+    again = resamples(before, gmm.stability, seed, gmm.start == "neighbours")
+    labels = labellings(again, len(mixture.weights), gmm.n_init, seed, gmm.prior)
+    if labels is None:
+        return mixture
+    found = temperature(mixture, refined[again.index], labels)
+    return replace(mixture, temperature=found)
 
 
 def _agreements(

@@ -6,17 +6,21 @@ densities divided by a temperature (Guo et al. 2017) are less sure and change no
 are needed to find it: mixtures of half-samples of the latents say how often a latent's label would
 have been another one, and the temperature is that at which the posterior foretells them best.
 
+A cluster of a half-sample counts as the one that most of its members are of. Half-samples have too
+few of a rare kind to give it a cluster, and cut a common one in two instead: that says nothing
+against the common one.
+
 Letters: N latents, D features, K clusters, H half-samples, m latents that are labelled.
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from .gmm import Mixture
 
 HIGHEST = 100.0  # temperature; all clusters are about as probable long before
-LEAST = 1e-12  # probability of a label, so that a few stray ones do not decide
+LEAST = 1e-6  # added to the probability of a label, so that stray ones do not decide
 
 
 def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> float:
@@ -54,7 +58,6 @@ def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> fl
 
 
 def _matched(labels: np.ndarray, own: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Labels (m,) renumbered, one to one, so that most are as in `own`."""
+    """For labels (m,), the label in `own` that most latents of the same label have."""
     both = np.bincount(labels * n_clusters + own, minlength=n_clusters**2)
-    _, number = linear_sum_assignment(both.reshape(n_clusters, n_clusters), maximize=True)
-    return number[labels]
+    return both.reshape(n_clusters, n_clusters).argmax(1)[labels]

@@ -22,7 +22,7 @@ from sklearn.metrics import adjusted_rand_score
 from .gmm import Mixture, fit_kmeans, fit_mixture
 from .neighbours import NeighbourMap, fit_from_map, neighbour_map
 
-LARGEST = 500  # latents of a half-sample at most: of larger ones the map takes the time
+LARGEST = 1000  # latents of a half-sample at most: of larger ones the map takes the time
 LABELLED = 5000  # latents that all fits label, at most
 N_INIT = 10  # restarts of k-means at most
 
@@ -35,10 +35,13 @@ class Resamples:
     ----------
     parts : list of (ndarray, NeighbourMap or None)
         Latents (n, D) of each, and their map; None where mixtures start from k-means.
+    index : ndarray, (m,), ascending
+        Which latents are labelled.
     labelled : ndarray, (m, D)
     """
 
     parts: list[tuple[np.ndarray, NeighbourMap | None]]
+    index: np.ndarray
     labelled: np.ndarray
 
 
@@ -61,8 +64,8 @@ def resamples(latents: np.ndarray, number: int, seed: int, mapped: bool) -> Resa
     for turn in range(number):
         part = latents[np.sort(rng.choice(len(latents), size, replace=False))]
         parts.append((part, neighbour_map(part, seed + turn) if mapped else None))
-    labelled = rng.choice(len(latents), min(len(latents), LABELLED), replace=False)
-    return Resamples(parts, latents[np.sort(labelled)])
+    index = np.sort(rng.choice(len(latents), min(len(latents), LABELLED), replace=False))
+    return Resamples(parts, index, latents[index])
 
 
 def labellings(

@@ -31,7 +31,8 @@ def of_stages(settings, *, refined=True):
 @pytest.fixture
 def heated(small_file, make_settings, monkeypatch):
     """A run whose temperature comes out high, however sure the half-samples are."""
-    monkeypatch.setattr(gmm, "temperature", lambda *_: HOT)
+    for module in (gmm, outcome):
+        monkeypatch.setattr(module, "temperature", lambda *_: HOT)
     return of_stages(make_settings(f"data.file={small_file}", "dec.keep=refined"))
 
 
@@ -73,6 +74,26 @@ def test_found_and_kept_for_every_number_of_clusters(small_file, make_settings):
     assert min(found) >= 1
     assert max(found) > 1  # the data have three classes, and more clusters than that were fitted
     assert [read_mixture(path, int(k)).temperature for k in numbers] == found
+
+
+def test_refined_ones_by_half_samples_of_the_unrefined(small_file, make_settings, monkeypatch):
+    given = []
+
+    def kept(latents, *rest):
+        given.append(latents)
+        return resamples(latents, *rest)
+
+    resamples = outcome.resamples
+    monkeypatch.setattr(outcome, "resamples", kept)
+    asked = []
+    monkeypatch.setattr(outcome, "temperature", lambda *words: asked.append(words) or 2.0)
+    folder = of_stages(make_settings(f"data.file={small_file}", "dec.keep=refined"))
+    before, refined = (np.load(folder / stage / "latent.npy") for stage in ("GMM", "DEC"))
+    assert not np.array_equal(before, refined)
+    np.testing.assert_array_equal(given[0], before)
+    mixture, latents, labels = asked[0]
+    np.testing.assert_array_equal(latents, refined)  # all of them, in their order
+    assert labels.shape == (4, len(refined))
 
 
 def test_left_out_with_the_half_samples(small_file, make_settings, monkeypatch):

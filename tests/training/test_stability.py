@@ -31,7 +31,8 @@ def test_noise_is_not():
 def test_half_samples_and_their_own_maps(drawn, monkeypatch):
     latents = three_clouds(240)[0]
     assert [part.shape for part, _ in drawn.parts] == [(120, 2)] * 4
-    assert drawn.labelled.shape == (240, 2)
+    np.testing.assert_array_equal(drawn.labelled, latents[drawn.index])
+    assert len(set(drawn.index)) == 240
     assert all(len(mapped.points) == 120 for _, mapped in drawn.parts)
     assert not np.array_equal(drawn.parts[0][0], drawn.parts[1][0])
     again = resamples(latents, 4, 0, mapped=True)
@@ -55,7 +56,7 @@ def test_each_half_sample_labels_all(monkeypatch):
             return np.eye(2)[self.labels]
 
     monkeypatch.setattr(module, "_fit", lambda *_: Fit())
-    drawn = Resamples([(np.zeros((4, 1)), None)] * 2, np.zeros((3, 1)))
+    drawn = Resamples([(np.zeros((4, 1)), None)] * 2, np.arange(3), np.zeros((3, 1)))
     np.testing.assert_array_equal(labellings(drawn, 2, 1, 0, 2.0), [[0, 1, 1], [1, 0, 0]])
 
 
