@@ -5,6 +5,7 @@ PAPER = {
     ("data", "amplitude"): "linear",
     ("data", "standardize"): "no",
     ("aec", "latent_activation"): "relu",
+    ("aec", "n_components"): "0",
     ("aec", "schedule"): "constant",
     ("gmm", "start"): "kmeans",
     ("gmm", "prior"): "0",

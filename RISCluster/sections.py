@@ -201,6 +201,14 @@ class AecSettings:
         "Activation of the latent layer; relu is the paper's and can leave features dead.",
         affects="network",
     )
+    n_components: Any = _key(
+        "auto",
+        auto_or(integer(0, 4096)),
+        "Principal components of the smoothed spectrogram, and as many of its modulation spectrum, "
+        "that stand beside the latent features; auto is 10, or 0 where the file has no time axis; "
+        "0 is the paper's.",
+        affects="network",
+    )
     initial_weights: str = _key(
         "none",
         any_text("none, or the path of a .pt file"),

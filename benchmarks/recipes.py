@@ -160,8 +160,6 @@ def _images(source: Path, path: Path) -> Path:
         with h5py.File(source) as given, h5py.File(path, "w") as file:
             images = given["images"][:].astype(np.float32)
             file["spectrogram"], file["labels"] = images, given["labels"][:].astype(int)
-            file["frequency"] = np.arange(images.shape[1], dtype=float)
-            file["time"] = np.arange(images.shape[2], dtype=float)
     return path
 
 

@@ -6,12 +6,14 @@ Five convolutions with stride 2, a linear layer to the latent features, and back
 Letters: N samples, F frequency bins, T time bins, D latent features, K clusters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
 from .clustering import soft_assignment
+from .views import Views, ViewSizes
 
 CHANNELS = (1, 8, 16, 32, 64, 128)
 DEPTH = len(CHANNELS) - 1
@@ -62,11 +64,47 @@ def axis_geometry(n: int) -> Axis:
     return Axis(n, padding, smallest, bits, (top - 2 * k - n + 1) // 2)
 
 
-class Encoder(nn.Module):
-    """(N, 1, F, T) to latents (N, D)."""
+@dataclass(frozen=True)
+class NetworkShape:
+    """All that decides the names and shapes of a network's parameters.
 
-    def __init__(self, frequency: Axis, time: Axis, n_features: int, latent_activation: str):
+    Attributes
+    ----------
+    n_frequencies, n_times : int
+    n_features : int
+        Latents that are learnt, and from which spectrograms are reconstructed.
+    latent_activation : {"linear", "relu"}
+    views : ViewSizes
+        Fixed features that stand behind them.
+    """
+
+    n_frequencies: int
+    n_times: int
+    n_features: int
+    latent_activation: str
+    views: ViewSizes = field(default_factory=ViewSizes)
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> "NetworkShape":
+        """Read what `as_plain` gave; networks made before there were views have none."""
+        return cls(**values | {"views": ViewSizes(**values.get("views", {}))})
+
+    def as_plain(self) -> dict[str, Any]:
+        """Values that a checkpoint may hold."""
+        return vars(self) | {"views": vars(self.views)}
+
+    @property
+    def n_latents(self) -> int:
+        """All features of a sample, D."""
+        return self.n_features + self.views.total
+
+
+class Encoder(nn.Module):
+    """(N, 1, F, T) to latents (N, D): first those that are learnt, then those of the views."""
+
+    def __init__(self, shape: NetworkShape, frequency: Axis, time: Axis):
         super().__init__()
+        self.n_latents = shape.n_latents
         layers: list[nn.Module] = []
         for layer in range(DEPTH):
             last = layer == DEPTH - 1
@@ -76,22 +114,30 @@ class Encoder(nn.Module):
                 nn.ReLU(inplace=True),
             ]
         flat = CHANNELS[-1] * frequency.smallest * time.smallest
-        layers += [nn.Flatten(), nn.Linear(flat, n_features)]
-        if latent_activation == "relu":
+        layers += [nn.Flatten(), nn.Linear(flat, shape.n_features)]
+        if shape.latent_activation == "relu":
             layers.append(nn.ReLU())
         self.encoder = nn.Sequential(*layers)
+        self.views = None
+        if shape.views.total:
+            self.views = Views(shape.n_frequencies, shape.n_times, shape.views)
+
+    def learnt(self, x: torch.Tensor) -> torch.Tensor:
+        """Learnt latents alone, (N, n_features)."""
+        return self.encoder(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Latents of spectrograms."""
-        return self.encoder(x)
+        z = self.learnt(x)
+        return z if self.views is None else torch.cat([z, self.views(x).to(z.dtype)], 1)
 
 
 class Decoder(nn.Module):
-    """Latents (N, D) to (N, 1, F, T)."""
+    """Latents (N, D) to (N, 1, F, T), of which the learnt ones are used."""
 
     def __init__(self, frequency: Axis, time: Axis, n_features: int):
         super().__init__()
-        self.frequency, self.time = frequency, time
+        self.frequency, self.time, self.n_features = frequency, time, n_features
         flat = CHANNELS[-1] * frequency.smallest * time.smallest
         self.latent2dec = nn.Sequential(nn.Linear(n_features, flat), nn.ReLU(inplace=True))
         layers: list[nn.Module] = []
@@ -107,19 +153,9 @@ class Decoder(nn.Module):
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Spectrograms of latents."""
         f, t = self.frequency, self.time
-        x = self.latent2dec(z).view(-1, CHANNELS[-1], f.smallest, t.smallest)
+        x = self.latent2dec(z[:, : self.n_features]).view(-1, CHANNELS[-1], f.smallest, t.smallest)
         x = self.decoder(x.contiguous(memory_format=torch.channels_last))
         return x[:, :, f.crop : f.crop + f.n, t.crop : t.crop + t.n]
-
-
-@dataclass(frozen=True)
-class NetworkShape:
-    """All that decides the names and shapes of a network's parameters."""
-
-    n_frequencies: int
-    n_times: int
-    n_features: int
-    latent_activation: str
 
 
 class AEC(nn.Module):
@@ -134,14 +170,14 @@ class AEC(nn.Module):
         super().__init__()
         self.shape = shape
         axes = axis_geometry(shape.n_frequencies), axis_geometry(shape.n_times)
-        self.encoder = Encoder(*axes, shape.n_features, shape.latent_activation)
+        self.encoder = Encoder(shape, *axes)
         self.decoder = Decoder(*axes, shape.n_features)
         # Same arithmetic, laid out so that CPUs and tensor cores need no reordering.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reconstruction (N, 1, F, T) and latents (N, D) of spectrograms (N, 1, F, T)."""
-        z = self.encoder(x)
+        """Reconstruction (N, 1, F, T) and learnt latents of spectrograms (N, 1, F, T)."""
+        z = self.encoder.learnt(x)
         return self.decoder(z), z
 
 

@@ -13,6 +13,7 @@ from ..files import read_torch
 from .networks import AEC, DEC, ClusteringLayer, NetworkShape
 
 CENTROIDS = "clustering.weights"
+VIEWS = "encoder.views."
 
 
 def load_reference(
@@ -67,7 +68,10 @@ def load_initial_weights(model: AEC, path: str | Path) -> None:
         The file is damaged, or its parameters are not those of `model`; they are named.
     """
     state = _read_state(path)
-    state = {name: value for name, value in state.items() if not name.startswith("clustering.")}
+    apart = ("clustering.", VIEWS)  # views are not trained: they are made of the samples at hand
+    state = {name: value for name, value in state.items() if not name.startswith(apart)}
+    own = model.state_dict().items()
+    state |= {name: value for name, value in own if name.startswith(VIEWS)}
     load_weights(model, state, str(path))
 
 

@@ -8,12 +8,14 @@ import torch
 
 from ..config import AecSettings, Settings
 from ..data.loading import mean_and_deviation
+from ..data.spectrograms import READ_ROWS
 from ..data.split import draw_split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..files import save_checkpoint
 from ..models.networks import AEC, NetworkShape, initialise, n_parameters
 from ..models.reference import load_initial_weights
+from ..models.views import Views, ViewSizes
 from ..progress import log
 from ..run import StageFolder
 from ..training.aec import PLATEAU, AecTrainer
@@ -32,6 +34,9 @@ from .session import (
 from .sweep import Sweep, run_combinations
 
 RESULTS = [MODEL, STATE, HISTORY, SPLIT]
+FITTED_BINS = 4000 * 87 * 100  # of samples of which principal components are taken: 139 MB
+FEWEST_FITTED = 100
+COMPONENTS = 10  # of each view
 
 
 def run_aec(settings: Settings) -> None:
@@ -57,7 +62,7 @@ def run_aec(settings: Settings) -> None:
             return
         samples = _Prepared(session)
         for _, chosen in settings.sweep("aec"):
-            _network(session, chosen)  # refuses initial weights of another network
+            _network(session, chosen, samples)  # refuses initial weights of another network
         session.begin(stage, depends, settings)
         run_combinations(
             session,
@@ -124,12 +129,14 @@ class _Prepared:
             self.variance = 1.0
 
 
-def _network(session: Session, settings: Settings) -> AEC:
+def _network(session: Session, settings: Settings, samples: _Prepared) -> AEC:
     """Network of one combination, with its initial weights."""
-    file, aec = session.file, settings.aec
-    model = AEC(
-        NetworkShape(file.n_frequencies, file.n_times, aec.n_features, aec.latent_activation)
-    )
+    size, aec = (session.file.n_frequencies, session.file.n_times), settings.aec
+    wanted = aec.n_components
+    if wanted == "auto":  # a modulation spectrum is one of changes in time
+        wanted = COMPONENTS if session.file.time_unit != "bin" else 0
+    views = ViewSizes.possible(wanted, *size, _n_fitted(session, samples))
+    model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, views))
     initialise(model, settings.run.seed)
     if aec.initial_weights != "none":
         load_initial_weights(model, aec.initial_weights)
@@ -140,7 +147,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
     """Train one combination and write its folder."""
     torch.manual_seed(settings.run.seed)
     ranks = session.ranks
-    model = _network(session, settings).to(ranks.device)
+    model = _network(session, settings, samples).to(ranks.device)
     log.info(
         f"training {n_parameters(model):,} parameters on {len(samples.train):,} samples, "
         f"validating on {len(samples.validation):,}; the mean spectrogram has mse "
@@ -158,6 +165,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
     trainer.run()
     log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
     model.load_state_dict(trainer.best_weights)
+    _fit_views(session, model, samples)
     train_mse = mean_squared_error(model, samples.train, ranks)
     latents = encode(model.encoder, samples.validation, ranks, what="")
 
@@ -170,6 +178,35 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
         finish(stage, RESULTS, metrics, session)
 
     session.on_first(write)
+
+
+def _n_fitted(session: Session, samples: _Prepared) -> int:
+    """Training samples of which principal components are taken: as many as memory likes."""
+    n_bins = session.file.n_frequencies * session.file.n_times
+    return min(len(samples.train), max(FEWEST_FITTED, FITTED_BINS // n_bins))
+
+
+def _fit_views(session: Session, model: AEC, samples: _Prepared) -> None:
+    """Give a trained network the views of its training samples that stand beside its latents."""
+    views = model.encoder.views
+    if views is None:
+        return
+    n = _n_fitted(session, samples)
+    log.info(f"taking principal components of {n:,} training samples, to stand beside the latents")
+
+    def fitted() -> dict[str, torch.Tensor]:
+        positions = np.linspace(0, len(samples.train) - 1, n).astype(int)
+        chosen = samples.train.take(samples.train.index[positions])
+        x = torch.cat([x.cpu() for _, x in chosen.in_order(0, len(chosen), READ_ROWS)])
+        with torch.inference_mode():
+            parts = [model.encoder.learnt(part.to(session.ranks.device)) for part in x.split(256)]
+        spread = float(torch.cat(parts).double().var(0).sum().sqrt())
+        preparation = samples.preparation
+        own = Views(model.shape.n_frequencies, model.shape.n_times, model.shape.views)
+        own.fit(x, preparation.mean, preparation.scale, spread, session.settings.run.seed)
+        return own.state_dict()
+
+    views.load_state_dict(session.on_first(fitted))
 
 
 def _metrics(

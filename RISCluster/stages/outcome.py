@@ -18,7 +18,7 @@ from ..results.labels import usable_sample
 from ..run import StageFolder
 from ..training.calibration import temperature
 from ..training.gmm import Mixture, fit_mixture
-from ..training.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
+from ..training.neighbours import MAPPED, STEPS, nearest_neighbours, neighbour_agreement
 from ..training.stability import labellings, resamples
 from .gmm import read_mixture, usable_latents
 from .session import LATENTS, MIXTURE
@@ -99,7 +99,7 @@ def judge(settings: Settings, gmm: StageFolder, dec: StageFolder, model: DEC) ->
     refined = RowsArray(dec.path / LATENTS)
     if settings.dec.labels == "mixture":
         before = RowsArray(gmm.path / LATENTS)
-        mixture = refitted(settings, before, refined, posterior, len(start.weights))
+        mixture = refitted(settings, before, refined, start)
         posterior = mixture.posterior
     before, after = _agreements(settings, gmm, refined, start, posterior)
     log.info(
@@ -116,29 +116,29 @@ def judge(settings: Settings, gmm: StageFolder, dec: StageFolder, model: DEC) ->
     return Outcome(posterior, mixture, True, (before, after))
 
 
-def refitted(
-    settings: Settings, before: RowsArray, refined: RowsArray, posterior: Posterior, n_clusters: int
-) -> Mixture:
-    """Mixture of refined latents, started from the clusters of `posterior`, and calibrated.
+def refitted(settings: Settings, before: RowsArray, refined: RowsArray, start: Mixture) -> Mixture:
+    """Mixture of refined latents, started from the clusters of the unrefined ones, and calibrated.
+
+    Not from those of the soft assignment: a Student's t of one scale for all clusters hands over
+    samples at their borders, which says nothing of the samples.
 
     Parameters
     ----------
     settings : Settings
     before, refined : RowsArray, (N, D)
         Latents of the GMM stage, and those of the same samples after refinement.
-    posterior : callable
-        Of refined latents.
-    n_clusters : int
+    start : Mixture
+        Of the unrefined latents.
     """
     most = settings.gmm.fit_samples or len(refined)
     drawn = usable_sample(usable_latents(refined) - 1, most, settings.run.seed)
-    known = refined.take(drawn)
-    labels = posterior(known).argmax(1)
-    known = known.astype(np.float64)
-    mixture = fit_mixture(known, labels, n_clusters, settings.gmm.prior)
+    unrefined = before.take(drawn).astype(np.float64)
+    known = refined.take(drawn).astype(np.float64)
+    labels = start.posterior(unrefined).argmax(1)
+    mixture = fit_mixture(known, labels, len(start.weights), settings.gmm.prior, STEPS)
     if settings.gmm.stability is None:
         return mixture
-    return _calibrated(settings, mixture, before.take(drawn).astype(np.float64), known)
+    return _calibrated(settings, mixture, unrefined, known)
 
 
 def _calibrated(

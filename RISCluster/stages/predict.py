@@ -153,12 +153,12 @@ def _load(run_folder: Path, folder: StageFolder, device: torch.device) -> Finish
         _require_same_autoencoder(run_folder, folder)
         content = load_checkpoint(run_folder / "AEC" / MODEL, "AEC model")
         mixture = read_mixture(folder.path / MIXTURE, "auto")
-        model: AEC | DEC = AEC(NetworkShape(**content["network"]))
+        model: AEC | DEC = AEC(NetworkShape.from_plain(content["network"]))
         posterior, n_clusters = mixture.posterior, len(mixture.weights)
     else:
         content = load_checkpoint(folder.path / MODEL, "DEC model")
         centroids = content["state"]["clustering.centroids"]
-        aec = AEC(NetworkShape(**content["network"]))
+        aec = AEC(NetworkShape.from_plain(content["network"]))
         model = DEC(aec, ClusteringLayer(torch.zeros_like(centroids)))
         posterior, n_clusters = soft_assignment(model), len(centroids)
         if content["labels"] == "mixture":
@@ -209,7 +209,7 @@ def _describe(name: str, axis: np.ndarray, unit: str) -> str:
 def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.device) -> None:
     reader = Reader(file, run.preparation, device)
     reader.skip_negative = True
-    n_features = run.model.shape.n_features
+    n_features = run.model.shape.n_latents
     latents_path = output.with_suffix(".latent.npy")
     sizes = np.zeros(run.n_clusters, dtype=np.int64)
     outliers, unusable = 0, []
@@ -252,7 +252,7 @@ def _encode(
     model: AEC | DEC, reader: Reader, start: int, stop: int, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
     """Latents (n, D) and reconstruction errors (n,) of samples; NaN for unusable ones."""
-    z = np.full((stop - start, model.shape.n_features), np.nan, dtype=np.float32)
+    z = np.full((stop - start, model.shape.n_latents), np.nan, dtype=np.float32)
     errors = np.full(stop - start, np.nan)
     for index, x in reader.blocks(np.arange(start, stop)):
         for at in range(0, len(index), BATCH):

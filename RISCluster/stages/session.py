@@ -212,7 +212,7 @@ def model_content(
     """What a model.pt holds: network, weights, how its samples are prepared, and their axes."""
     file = session.file
     return {
-        "network": vars(model.shape),
+        "network": model.shape.as_plain(),
         "preparation": preparation.as_plain(),
         "variance": variance,
         "data": session.fingerprint,
@@ -246,7 +246,7 @@ def load_aec(path: Path, file: SpectrogramFile) -> tuple[AEC, Preparation, float
         The file is damaged, or its network does not fit the spectrograms.
     """
     content = load_checkpoint(path, "AEC model")
-    shape = NetworkShape(**content["network"])
+    shape = NetworkShape.from_plain(content["network"])
     if (shape.n_frequencies, shape.n_times) != (file.n_frequencies, file.n_times):
         raise CheckpointError(
             f"{path}: its network takes spectrograms of {shape.n_frequencies} x {shape.n_times}, "

@@ -40,7 +40,7 @@ def encode(
     """
     start, stop = ranks.span(len(samples))
     blocks = _blocks(encoder, samples, start, stop, bool(what) and ranks.is_first, what)
-    empty = np.empty((0, _n_features(encoder)), dtype=np.float32)
+    empty = np.empty((0, encoder.n_latents), dtype=np.float32)
     return np.concatenate(ranks.gather_results(lambda: np.concatenate([empty, *blocks])))
 
 
@@ -61,7 +61,7 @@ def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) ->
         for _ in range(rounds):
             ranks.gather_results(lambda: next(blocks, None))
         return
-    with new_rows(path, (n, _n_features(encoder))) as out:
+    with new_rows(path, (n, encoder.n_latents)) as out:
         for number in range(rounds):
             for (first, _), part in zip(
                 spans, ranks.gather_results(lambda: next(blocks, None)), strict=True
@@ -74,13 +74,13 @@ def _blocks(
     encoder: Encoder, samples: SampleSet, start: int, stop: int, shown: bool, what: str
 ) -> Iterator[np.ndarray]:
     """Latents at positions `start` to `stop`, `BLOCK_ROWS` at a time."""
-    n_features = _n_features(encoder)
+    n_latents = encoder.n_latents
     was_training = encoder.training
     encoder.eval()
 
     def block(first: int) -> np.ndarray:
         n = min(BLOCK_ROWS, stop - first)
-        return np.full((n, n_features), np.nan, dtype=np.float32)
+        return np.full((n, n_latents), np.nan, dtype=np.float32)
 
     first = start
     latents = block(first)
@@ -107,11 +107,6 @@ def _blocks(
         first += len(latents)
         latents = block(first)
     encoder.train(was_training)
-
-
-def _n_features(encoder: Encoder) -> int:
-    linear = [layer for layer in encoder.encoder if isinstance(layer, torch.nn.Linear)]
-    return linear[-1].out_features
 
 
 def mean_squared_error(model: AEC, samples: SampleSet, ranks: Ranks) -> float:

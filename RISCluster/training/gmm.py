@@ -111,7 +111,11 @@ def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> 
 
 
 def fit_mixture(
-    latents: np.ndarray, labels: np.ndarray, n_clusters: int, prior: float = PRIOR
+    latents: np.ndarray,
+    labels: np.ndarray,
+    n_clusters: int,
+    prior: float = PRIOR,
+    most_steps: int = MAX_ITERATIONS,
 ) -> Mixture:
     """Mixture with full covariances, started from given clusters.
 
@@ -128,6 +132,9 @@ def fit_mixture(
     n_clusters : int
     prior : float
         0 for the most likely mixture.
+    most_steps : int
+        Steps of expectation and maximisation at most, the first of which describes the clusters
+        given by a Gaussian each.
 
     Returns
     -------
@@ -145,7 +152,7 @@ def fit_mixture(
         )
     responsibilities = np.eye(n_clusters)[labels] * (labels >= 0)[:, None]
     before = -np.inf
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(most_steps):
         mixture = _most_probable(latents, responsibilities, prior)
         log_densities = mixture.log_densities(latents)
         likelihood = logsumexp(log_densities, axis=1)

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from .gmm import Mixture, fit_kmeans, fit_mixture
 
-MAPPED = 5000  # latents on a map at most
+MAPPED = 2500  # latents on a map at most
 SMALLEST_MAP = 5
 PERPLEXITY = 30.0
 PATCHES = 8  # a cluster; fewer straddle borders, more follow noise
@@ -25,6 +25,7 @@ MOST_PATCHES = 400  # where there are not more clusters: joining takes their num
 LINKS = 15  # to the nearest points of the map
 N_INIT = 3
 N_INIT_AREAS = 20
+STEPS = 3  # of expectation and maximisation: clusters of neighbours, in the words of Gaussians
 BY_BORDERS = 0.02  # more neighbours together, beyond chance, for which borders are believed
 NEIGHBOURS = 10
 
@@ -111,7 +112,7 @@ def fit_from_map(
         labels = clusters(mapped, len(latents), n_clusters, seed)
         if (labels < 0).all():
             return None
-        fits.append(fit_mixture(latents, labels, n_clusters, prior))
+        fits.append(fit_mixture(latents, labels, n_clusters, prior, STEPS))
     known = latents[mapped.index]
     areas, borders = (
         neighbour_agreement(fit.posterior(known).argmax(1), mapped.neighbours) for fit in fits

@@ -65,7 +65,7 @@ def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:
     path = run.folder / name / MODEL
     content = load_checkpoint(path, f"{name} model")
     try:
-        model: AEC | DEC = AEC(NetworkShape(**content["network"]))
+        model: AEC | DEC = AEC(NetworkShape.from_plain(content["network"]))
         if name == "DEC":
             model = DEC(model, ClusteringLayer(torch.zeros_like(_raw_centroids(content))))
         load_weights(model, content["state"], str(path))

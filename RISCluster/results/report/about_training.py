@@ -113,7 +113,7 @@ def _reconstructions(run: FinishedRun, stage: FinishedStage) -> Picture:
 def draw_reconstructions(run: FinishedRun, stage: FinishedStage) -> Figure:
     """Figure of validation samples, spread over the file, through the network of a stage."""
     content = load_checkpoint(stage.path / "model.pt", "AEC model")
-    model = AEC(NetworkShape(**content["network"]))
+    model = AEC(NetworkShape.from_plain(content["network"]))
     load_weights(model, content["state"], str(stage.path))
     model.eval()
     preparation = Preparation(**content["preparation"])

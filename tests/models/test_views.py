@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
+
+from RISCluster.models.networks import AEC, NetworkShape, initialise, n_parameters
+from RISCluster.models.reference import load_initial_weights
+from RISCluster.models.views import (
+    SMOOTHING,
+    Views,
+    ViewSizes,
+    modulation_spectrum,
+    n_modulations,
+)
+
+F, T = 12, 40
+SIZES = ViewSizes(3, 2)
+
+
+def bursts(n=60, seed=0):
+    """Bursts in one of three bands, at any time, with noise: (n, 1, F, T)."""
+    rng = np.random.default_rng(seed)
+    x = np.abs(rng.normal(0, 0.1, (n, F, T)))
+    for i in range(n):
+        band, start = i % 3, rng.integers(4, 28)
+        x[i, 4 * band : 4 * band + 3, start : start + 8] += rng.uniform(0.5, 1.5)
+    return torch.from_numpy(x[:, None].astype(np.float32))
+
+
+@pytest.fixture
+def fitted():
+    x = bursts()
+    mean = x.mean(0)[0]
+    scale = 0.5
+    standard = (x - mean) / scale
+    views = Views(F, T, SIZES)
+    views.fit(standard, mean, scale, spread=2.0, seed=0)
+    return views, x, standard
+
+
+def test_the_first_view_is_of_the_smoothed_spectrogram(fitted):
+    views, _, standard = fitted
+    z = views(standard)[:, :3].numpy()
+    widths = (0, 0, SMOOTHING[0] * F, SMOOTHING[1] * T)
+    smooth = gaussian_filter(standard.numpy(), widths, mode="nearest").reshape(60, -1)
+    expected = PCA(3, svd_solver="full").fit_transform(smooth)
+    correlation = np.abs(np.corrcoef(z.T, expected.T)[:3, 3:])
+    np.testing.assert_allclose(np.diag(correlation), 1, atol=1e-3)
+
+
+def test_the_second_view_is_of_the_modulation_spectrum(fitted):
+    views, x, standard = fitted
+    z = views(standard)[:, 3:].numpy()
+    spectra = np.sqrt(np.abs(np.fft.rfft(x[:, 0].numpy(), axis=2)[:, :, : T // 4]))
+    expected = PCA(2, svd_solver="full").fit_transform(spectra.reshape(60, -1))
+    correlation = np.abs(np.corrcoef(z.T, expected.T)[:2, 2:])
+    np.testing.assert_allclose(np.diag(correlation), 1, atol=1e-3)
+
+
+def test_each_view_has_the_spread_asked_for_about_zero(fitted):
+    views, _, standard = fitted
+    z = views(standard).double()
+    for part in (z[:, :3], z[:, 3:]):
+        assert float(part.mean(0).abs().max()) < 1e-4
+        assert float(part.var(0).sum().sqrt()) == pytest.approx(2.0, rel=1e-3)
+
+
+def test_a_later_event_has_the_same_modulation_spectrum():
+    x = bursts()[:, 0]
+    later = torch.roll(x, 5, dims=2)
+    assert torch.allclose(modulation_spectrum(x), modulation_spectrum(later), atol=1e-3)
+    assert not torch.allclose(modulation_spectrum(x), modulation_spectrum(x.flip(1)), atol=0.1)
+
+
+def test_a_modulation_spectrum_by_hand():
+    x = torch.tensor([[[3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 1.0]]])
+    assert n_modulations(8) == 2
+    assert torch.allclose(modulation_spectrum(x), torch.tensor([[[4.0, 0.0]]]), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "n", "expected"),
+    [(10, 500, ViewSizes(10, 8)), (10, 6, ViewSizes(5, 5)), (0, 500, ViewSizes(0, 0))],
+)
+def test_no_more_components_than_there_can_be(wanted, n, expected):
+    assert ViewSizes.possible(wanted, 4, 4, n) == expected
+
+
+def test_samples_without_any_difference_have_no_components():
+    views = Views(F, T, SIZES)
+    x = torch.ones(5, 1, F, T)
+    views.fit(x, None, 1.0, 1.0, 0)
+    assert torch.isfinite(views(x)).all()
+
+
+def test_views_stand_behind_the_latents_and_change_no_reconstruction():
+    plain = AEC(NetworkShape(F, T, 4, "linear"))
+    model = AEC(NetworkShape(F, T, 4, "linear", SIZES))
+    for network in (plain, model):
+        initialise(network, 3)
+    model.encoder.views.fit(bursts(), None, 1.0, 1.0, 0)
+    x = bursts(8, seed=1)
+    assert n_parameters(model) == n_parameters(plain)
+    with torch.no_grad():
+        z = model.encoder(x)
+        assert z.shape == (8, model.shape.n_latents) == (8, 9)
+        assert torch.equal(z[:, :4], plain.encoder(x))
+        assert torch.equal(z[:, 4:], model.encoder.views(x))
+        assert torch.equal(model.decoder(z), plain.decoder(z[:, :4]))
+        assert torch.equal(model(x)[0], plain(x)[0])
+
+
+def test_shape_comes_back_from_plain_values():
+    shape = NetworkShape(F, T, 4, "relu", SIZES)
+    assert NetworkShape.from_plain(shape.as_plain()) == shape
+    old = {"n_frequencies": F, "n_times": T, "n_features": 4, "latent_activation": "relu"}
+    assert NetworkShape.from_plain(old) == NetworkShape(F, T, 4, "relu", ViewSizes(0, 0))
+
+
+def test_initial_weights_leave_views_as_they_are(tmp_path):
+    source = AEC(NetworkShape(F, T, 4, "linear"))
+    initialise(source, 5)
+    torch.save(source.state_dict(), tmp_path / "plain.pt")
+    model = AEC(NetworkShape(F, T, 4, "linear", SIZES))
+    model.encoder.views.fit(bursts(), None, 1.0, 1.0, 0)
+    before = model.encoder.views.smoothed.clone()
+    load_initial_weights(model, tmp_path / "plain.pt")
+    assert torch.equal(model.encoder.encoder[0].weight, source.encoder.encoder[0].weight)
+    assert torch.equal(model.encoder.views.smoothed, before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_views_on_a_gpu_agree_with_those_on_a_cpu():
+    views = Views(F, T, SIZES)
+    views.fit(bursts(), None, 1.0, 1.0, 0)
+    x = bursts(8, seed=1)
+    here = views(x)
+    assert torch.allclose(here, views.cuda()(x.cuda()).cpu(), rtol=1e-3, atol=1e-4)
