@@ -168,6 +168,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
     _fit_views(session, model, samples)
     train_mse = mean_squared_error(model, samples.train, ranks)
     latents = encode(model.encoder, samples.validation, ranks, what="")
+    latents = latents[:, : model.shape.n_features]  # those of the views can't die
 
     def write() -> None:
         dead = _warn_of_failure(latents, trainer.best, samples.variance)
@@ -212,6 +213,7 @@ def _fit_views(session: Session, model: AEC, samples: _Prepared) -> None:
 def _metrics(
     session: Session, trainer: AecTrainer, samples: _Prepared, train_mse: float, dead: list[int]
 ) -> dict[str, Any]:
+    views = trainer.model.shape.views
     rates = (
         np.loadtxt(trainer.context.folder / HISTORY, delimiter=",", skiprows=1, usecols=5, ndmin=1)
         if trainer.epoch
@@ -227,6 +229,7 @@ def _metrics(
         "validation_mse": trainer.best,
         "mse_of_mean_spectrogram": samples.variance,
         "dead_features": dead,
+        "n_components": vars(views),
         "samples_per_second": float(np.median(rates)) if rates.size else None,
     }
 

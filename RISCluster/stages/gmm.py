@@ -216,7 +216,7 @@ def _fit_one(
         mixture = fit_mixture(latents, kmeans.labels_, k, prior)
     _, scores = silhouettes(latents, mixture.posterior(latents).argmax(1), settings.run.seed)
     gap, gap_std = gap_statistic(latents, k, kmeans.inertia_, settings.run.seed)
-    bic, aic = mixture.bic(latents), mixture.aic(latents)
+    bic, aic = mixture.bic(latents, prior), mixture.aic(latents, prior)
     return mixture, np.array([bic, aic, np.mean(scores), kmeans.inertia_, gap, gap_std])
 
 

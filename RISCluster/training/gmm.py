@@ -51,11 +51,24 @@ class Mixture:
         """What it is made of, by name, for files."""
         return {name + suffix: np.asarray(value) for name, value in vars(self).items()}
 
-    @property
-    def n_parameters(self) -> int:
-        """Free parameters: weights that sum to one, means, symmetric covariances."""
+    def n_parameters(self, n: int, prior: float = 0.0) -> float:
+        """Free parameters: weights that sum to one, means, symmetric covariances.
+
+        Of a covariance that is drawn to the pooled one only that share is free which its own
+        members decide; the rest is one covariance of all clusters.
+
+        Parameters
+        ----------
+        n : int
+            Latents that the mixture was fitted to.
+        prior : float
+            With which it was; see `fit_mixture`.
+        """
         k, d = self.means.shape
-        return k - 1 + k * d + k * d * (d + 1) // 2
+        members, seen = n * self.weights, prior * d
+        own = members / (members + seen) if seen else np.ones(k)
+        n_covariances = own.sum() + 1 - own.mean()
+        return float(k - 1 + k * d + n_covariances * d * (d + 1) / 2)
 
     def log_densities(self, latents: np.ndarray) -> np.ndarray:
         """Logarithm of weight times density: (N, D) to (N, K), in double precision."""
@@ -81,14 +94,16 @@ class Mixture:
         """Logarithm of the mixture's density: (N, D) to (N,)."""
         return logsumexp(self.log_densities(np.asarray(latents, dtype=np.float64)), axis=1)
 
-    def bic(self, latents: np.ndarray) -> float:
-        """Bayesian information criterion; lower is better."""
+    def bic(self, latents: np.ndarray, prior: float = 0.0) -> float:
+        """Bayesian information criterion; lower is better. For `prior` see `n_parameters`."""
         likelihood = self.log_likelihood(latents).sum()
-        return float(self.n_parameters * np.log(len(latents)) - 2 * likelihood)
+        n = len(latents)
+        return float(self.n_parameters(n, prior) * np.log(n) - 2 * likelihood)
 
-    def aic(self, latents: np.ndarray) -> float:
-        """Akaike information criterion; lower is better."""
-        return float(2 * self.n_parameters - 2 * self.log_likelihood(latents).sum())
+    def aic(self, latents: np.ndarray, prior: float = 0.0) -> float:
+        """Akaike information criterion; lower is better. For `prior` see `n_parameters`."""
+        likelihood = self.log_likelihood(latents).sum()
+        return float(2 * self.n_parameters(len(latents), prior) - 2 * likelihood)
 
 
 def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> KMeans:

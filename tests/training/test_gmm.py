@@ -97,3 +97,19 @@ def test_a_cluster_without_members_harms_nothing():
     mixture = fit_mixture(latents, classes, 4)
     assert mixture.weights[3] < 1e-3
     assert np.isfinite(mixture.posterior(latents)).all()
+
+
+def test_covariances_that_are_drawn_together_count_less():
+    mixture = Mixture(np.array([0.25, 0.75]), np.zeros((2, 3)), np.stack([np.eye(3)] * 2))
+    means_and_weights = 1 + 2 * 3
+    assert mixture.n_parameters(40) == means_and_weights + 2 * 6
+    # 10 and 30 members against 2 samples a feature, 6: shares of 5/8 and 5/6.
+    shares = 10 / 16 + 30 / 36
+    expected = means_and_weights + 6 * (shares + 1 - shares / 2)
+    assert mixture.n_parameters(40, 2) == pytest.approx(expected)
+    # Drawn together for good, they are one.
+    assert mixture.n_parameters(40, 1e12) == pytest.approx(means_and_weights + 6)
+    latents = np.random.default_rng(0).standard_normal((40, 3))
+    saved = mixture.n_parameters(40) - mixture.n_parameters(40, 2)
+    assert mixture.bic(latents) - mixture.bic(latents, 2) == pytest.approx(saved * np.log(40))
+    assert mixture.aic(latents) - mixture.aic(latents, 2) == pytest.approx(saved * 2)

@@ -158,13 +158,26 @@ def _autoencoder(run: FinishedRun) -> str:
         f"2021) was trained on {metrics['n_train']:,} spectrograms and validated on "
         f"{metrics['n_validation']:,}; training ended after {_epochs(metrics.get('epochs'))}"
     )
-    return f"{text}{_batches(aec)}, at a validation loss of {metrics['validation_mse']:.3g}."
+    ending = f"{_batches(aec)}, at a validation loss of {metrics['validation_mse']:.3g}."
+    return f"{text}{ending}{_views(metrics)}"
+
+
+def _views(metrics: dict[str, Any]) -> str:
+    sizes = metrics.get("n_components") or {}
+    if not any(sizes.values()):
+        return ""
+    return (
+        f" Beside these features stand {sizes['smoothed']} principal components of the smoothed "
+        f"spectrograms and {sizes['modulation']} of their modulation spectra, the root of the "
+        "magnitude of the Fourier transform along time; in what follows, latents are all of them."
+    )
 
 
 def _features(run: FinishedRun) -> Any:
-    """D: of the latents that are there, or else of the settings."""
+    """Learnt ones: of the latents that are there, or else of the settings."""
     if run.final is not None:
-        return run.final.latents.shape[1]
+        beside = run.stages["AEC"].metrics.get("n_components") or {}
+        return run.final.latents.shape[1] - sum(beside.values())
     return _one(run.stages["AEC"].settings.aec.n_features) or "several numbers of"
 
 

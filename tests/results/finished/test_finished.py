@@ -24,7 +24,7 @@ def test_all_that_there_is(run_folder):
         assert np.bincount(table.labels[table.labels >= 0], minlength=3).tolist() == list(
             run.final.sizes
         )
-        assert run.final.latents.shape == (96, 3)
+        assert run.final.latents.shape == (96, 3 + 10 + 10)
         assert run.truth.tolist() == (np.arange(96) % 3).tolist()
 
 

@@ -15,6 +15,7 @@ def test_methods_say_what_was_done(run_folder):
         "We clustered 95 spectrograms of 16 x 20 bins (1 more was unusable and left out)",
         "Square roots of the amplitudes were taken, and each spectrogram was scaled to unit L2",
         "3 latent features",
+        "10 principal components of the smoothed spectrograms and 10 of their modulation spectra",
         f"training ended after {epochs} epochs (Adam, batches of 16, initial learning rate 0.001)",
         "with 2 to 4 clusters",
         f"criterion selected {chosen}",
@@ -45,6 +46,15 @@ def test_methods_claim_no_stage_that_is_not_there(run_folder):
     with open_run(run_folder) as run:
         assert "Gaussian" not in methods(run)
         assert "3 latent features" in methods(run)
+
+
+def test_methods_without_views_say_nothing_of_them(run_folder):
+    nothing = {"smoothed": 0, "modulation": 0}
+    for of_run in (nothing, None):
+        change_metrics(run_folder, "AEC", n_components=of_run)
+        with open_run(run_folder) as run:
+            assert "modulation" not in methods(run)
+            assert "23 latent features" in methods(run)
 
 
 def test_references(run_folder):
