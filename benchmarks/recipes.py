@@ -54,6 +54,7 @@ OURS = {
     "default": [],
     "paper": ["run.recipe=paper"],
     # The default but for one choice.
+    "no-views": ["aec.n_components=0"],
     "kmeans-start": ["gmm.start=kmeans"],
     "no-prior": ["gmm.prior=0"],
     "always-refined": ["dec.keep=refined"],

@@ -117,6 +117,7 @@ def latent_pairs(
     labels: np.ndarray,
     centroids: np.ndarray,
     title: str,
+    feature_names: Sequence[str],
     names: Mapping[int, str] | None = None,
 ) -> Figure:
     """Latents in pairs of features, with the centroids.
@@ -131,6 +132,8 @@ def latent_pairs(
     centroids : ndarray, (K, D)
         NaN where a cluster has none.
     title : str
+    feature_names : sequence of str
+        Of all D.
     names : mapping of int to str, optional
     """
     features = np.sort(telling_features(latents, labels)[:PAIRED])
@@ -155,9 +158,9 @@ def latent_pairs(
         axes.locator_params(nbins=4)
         tidy(axes)
         if row == n - 1:
-            axes.set_xlabel(f"Feature {x}", fontsize=9)
+            axes.set_xlabel(feature_names[x].capitalize(), fontsize=9)
         if column == 0:
-            axes.set_ylabel(f"Feature {y}", fontsize=9)
+            axes.set_ylabel(feature_names[y].capitalize(), fontsize=9)
     figure.suptitle(title, fontsize=11)
     _cluster_legend(figure, range(len(centroids)), names, markers=True)
     return figure

@@ -105,6 +105,19 @@ class FinishedRun:
         """The stage whose labels count: DEC, or else GMM, or None."""
         return self.labelling[-1] if self.labelling else None
 
+    @property
+    def views(self) -> dict[str, int]:
+        """Components that stand beside the learnt latents, by view; none in runs without them."""
+        stage = self.stages.get("AEC")
+        return (stage and stage.metrics.get("n_components")) or {}
+
+    @property
+    def feature_names(self) -> list[str]:
+        """What each of the D latents is, in their order."""
+        n = self.final.latents.shape[1] if self.final else 0
+        beside = [f"{view} {i}" for view, size in self.views.items() for i in range(size)]
+        return [*(f"feature {i}" for i in range(n - len(beside))), *beside][:n]
+
     @cached_property
     def truth(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64, below 0 where unknown; or None."""

@@ -159,11 +159,10 @@ def _autoencoder(run: FinishedRun) -> str:
         f"{metrics['n_validation']:,}; training ended after {_epochs(metrics.get('epochs'))}"
     )
     ending = f"{_batches(aec)}, at a validation loss of {metrics['validation_mse']:.3g}."
-    return f"{text}{ending}{_views(metrics)}"
+    return f"{text}{ending}{_views(run.views)}"
 
 
-def _views(metrics: dict[str, Any]) -> str:
-    sizes = metrics.get("n_components") or {}
+def _views(sizes: dict[str, int]) -> str:
     if not any(sizes.values()):
         return ""
     return (
@@ -176,8 +175,7 @@ def _views(metrics: dict[str, Any]) -> str:
 def _features(run: FinishedRun) -> Any:
     """Learnt ones: of the latents that are there, or else of the settings."""
     if run.final is not None:
-        beside = run.stages["AEC"].metrics.get("n_components") or {}
-        return run.final.latents.shape[1] - sum(beside.values())
+        return run.final.latents.shape[1] - sum(run.views.values())
     return _one(run.stages["AEC"].settings.aec.n_features) or "several numbers of"
 
 

@@ -237,12 +237,21 @@ def _pairs(study: Study) -> Picture:
         labels = stage.table.labels[index].astype(np.int64)
         title = f"{METHODS[stage.name]}: latents in pairs of features, {cut}"
         centroids = study.model(stage).centroids
-        return latent.latent_pairs(stage.latents.take(index), labels, centroids, title, study.names)
+        return latent.latent_pairs(
+            stage.latents.take(index),
+            labels,
+            centroids,
+            title,
+            study.run.feature_names,
+            study.names,
+        )
 
     return Picture(
         "report_latent_pairs",
         draw,
-        f"Latent space in pairs of features, {cut}; marks are the centroids.",
+        f"Latent space in pairs of features, {cut}; marks are the centroids. Features are learnt "
+        "by the autoencoder; beside them stand components of the smoothed spectrogram and of its "
+        "modulation spectrum, where the run has these views.",
     )
 
 
