@@ -58,7 +58,10 @@ def modulation_spectrum(x: torch.Tensor) -> torch.Tensor:
 
     The root keeps the mean over time, which is by far the largest, from deciding alone.
     """
-    return torch.fft.rfft(x.float())[..., : n_modulations(x.shape[-1])].abs().sqrt()
+    n = n_modulations(x.shape[-1])
+    if not len(x):  # a process's share of a small batch, which libraries for transforms refuse
+        return x.new_zeros((*x.shape[:-1], n), dtype=torch.float32)
+    return torch.fft.rfft(x.float())[..., :n].abs().sqrt()
 
 
 class Views(nn.Module):

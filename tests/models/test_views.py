@@ -111,6 +111,11 @@ def test_views_stand_behind_the_latents_and_change_no_reconstruction():
         assert torch.equal(model(x)[0], plain(x)[0])
 
 
+def test_a_batch_may_be_empty():
+    views = Views(F, T, SIZES)
+    assert views(torch.zeros(0, 1, F, T)).shape == (0, SIZES.total)
+
+
 def test_shape_comes_back_from_plain_values():
     shape = NetworkShape(F, T, 4, "relu", SIZES)
     assert NetworkShape.from_plain(shape.as_plain()) == shape
