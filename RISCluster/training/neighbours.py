@@ -112,12 +112,23 @@ def fit_from_map(
         labels = clusters(mapped, len(latents), n_clusters, seed)
         if (labels < 0).all():
             return None
-        fits.append(fit_mixture(latents, labels, n_clusters, prior, STEPS))
+        fits.append(fit_mixture(latents, in_order(labels), n_clusters, prior, STEPS))
     known = latents[mapped.index]
     areas, borders = (
         neighbour_agreement(fit.posterior(known).argmax(1), mapped.neighbours) for fit in fits
     )
     return fits[int(borders > areas + BY_BORDERS)]
+
+
+def in_order(labels: np.ndarray) -> np.ndarray:
+    """Clusters (N,) numbered by their first members; -1 stays.
+
+    A map turns or mirrors where latents differ by rounding, as between numbers of processes; the
+    numbers of the clusters then stay.
+    """
+    found, first, place = np.unique(labels, return_index=True, return_inverse=True)
+    first = np.where(found < 0, -1, first)
+    return np.argsort(np.argsort(first))[place] - int(found[0] < 0)
 
 
 def clusters_by_area(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from RISCluster.training.neighbours import (
     clusters_by_area,
     clusters_by_border,
     fit_from_map,
+    in_order,
     nearest_neighbours,
     neighbour_agreement,
     neighbour_map,
@@ -115,3 +118,23 @@ def test_agreement_does_not_reward_one_large_cluster():
     for share in (0.5, 0.95):
         labels = (rng.random(2000) > share).astype(int)
         assert abs(neighbour_agreement(labels, nearest)) < 0.05
+
+
+def test_clusters_are_numbered_by_their_first_members():
+    labels = np.array([-1, 2, 2, 0, -1, 1, 0])
+    assert in_order(labels).tolist() == [-1, 0, 0, 1, -1, 2, 1]
+    assert in_order(np.array([1, 0, 1])).tolist() == [0, 1, 0]
+    assert in_order(np.array([0, -1, -1])).tolist() == [0, -1, -1]
+
+
+def test_a_mirrored_map_numbers_clusters_alike():
+    rng = np.random.default_rng(0)
+    classes = np.arange(90) % 3
+    latents = rng.standard_normal((90, 2)) + 20 * np.eye(3)[classes][:, :2]
+    mapped = neighbour_map(latents, 0)
+    mirrored = replace(mapped, points=-mapped.points[:, ::-1])
+    one, other = (
+        fit_from_map(latents, each, 3, 0, 2.0).posterior(latents).argmax(1)
+        for each in (mapped, mirrored)
+    )
+    assert one.tolist() == other.tolist() == classes.tolist()
