@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 from sklearn.decomposition import PCA
 from torch import nn
 
@@ -130,13 +130,12 @@ class Views(nn.Module):
             self.mean.copy_(mean)
         self.scale.fill_(scale)
         images = x[:, 0].float()
-        widths = (SMOOTHING[0] * images.shape[1], SMOOTHING[1] * images.shape[2])
-        smooth = gaussian_filter(images.numpy(), (0, *widths), mode="nearest")
+        f, t = (_smoothing(n, share) for n, share in zip(images.shape[1:], SMOOTHING, strict=True))
+        smooth = f @ images.numpy() @ t.T
         axes, _ = _principal_axes(smooth, len(self.smoothed), spread, seed)
-        # Smoothing is linear: what an axis takes of a smoothed image, its adjoint takes of the
-        # image itself. With edges repeated it is not its own adjoint, so it is read off columns.
-        along = [_smoothing_matrix(n, s) for n, s in zip(images.shape[1:], widths, strict=True)]
-        axes = np.einsum("pft,fg,tu->pgu", axes.reshape(-1, *images.shape[1:]), *along)
+        # What an axis takes of a smoothed image, the axis times the same matrices takes of the
+        # image itself.
+        axes = f.T @ axes.reshape(-1, *images.shape[1:]) @ t
         self.smoothed.copy_(torch.from_numpy(axes.reshape(len(axes), -1)))
         spectra = modulation_spectrum(images * self.scale + self.mean).numpy()
         axes, centre = _principal_axes(spectra, len(self.modulation), spread, seed)
@@ -144,9 +143,9 @@ class Views(nn.Module):
         self.centre.copy_(torch.from_numpy(axes @ centre))
 
 
-def _smoothing_matrix(n: int, width: float) -> np.ndarray:
-    """Matrix (n, n) that smooths a column of n values as `gaussian_filter` does."""
-    return gaussian_filter(np.eye(n), (width, 0), mode="nearest")
+def _smoothing(n: int, share: float) -> np.ndarray:
+    """Matrix (n, n) that smooths a column of n values by a Gaussian, edges repeated."""
+    return gaussian_filter1d(np.eye(n, dtype=np.float32), share * n, axis=0, mode="nearest")
 
 
 def _principal_axes(

@@ -92,6 +92,7 @@ def test_samples_without_any_difference_have_no_components():
     x = torch.ones(5, 1, F, T)
     views.fit(x, None, 1.0, 1.0, 0)
     assert torch.isfinite(views(x)).all()
+    assert not views(x).any()
 
 
 def test_views_stand_behind_the_latents_and_change_no_reconstruction():
