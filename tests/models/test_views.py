@@ -49,6 +49,22 @@ def test_the_first_view_is_of_the_smoothed_spectrogram(fitted):
     np.testing.assert_allclose(np.diag(correlation), 1, atol=1e-3)
 
 
+def test_smoothing_of_the_axes_is_that_of_the_image_up_to_the_edges():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((30, 1, 90, 60)).astype(np.float32)
+    x[:, :, :2] *= rng.uniform(5, 20, (30, 1, 1, 1))  # most of it lies on two edges
+    x[:, :, :, -2:] *= rng.uniform(5, 20, (30, 1, 1, 1))
+    views = Views(90, 60, ViewSizes(3, 1))
+    views.fit(torch.from_numpy(x), None, 1.0, spread=1.0, seed=0)
+    widths = (0, 0, SMOOTHING[0] * 90, SMOOTHING[1] * 60)
+    smooth = gaussian_filter(x, widths, mode="nearest").reshape(30, -1)
+    expected = np.abs(PCA(3, svd_solver="full").fit(smooth).components_ @ smooth.T).T
+    z = np.abs(views(torch.from_numpy(x))[:, :3].numpy())
+    np.testing.assert_allclose(
+        z / np.linalg.norm(z), expected / np.linalg.norm(expected), atol=2e-4
+    )
+
+
 def test_the_second_view_is_of_the_modulation_spectrum(fitted):
     views, x, standard = fitted
     z = views(standard)[:, 3:].numpy()
