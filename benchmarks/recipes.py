@@ -5,7 +5,8 @@
     python benchmarks/recipes.py --report --plot recipes.png      the table of what is there, drawn
 
 Every method is told the true number of classes and nothing else of them: labels score, and score
-only. A result is a line of ``--out`` as soon as it is there, and what is there is not done again.
+only. A result is a line of ``--out`` as soon as it is there, and what is there is not done again;
+labels and trained autoencoders lie beside it, in folders of the same name.
 The sets named here are read from ``FOLDER/NAME.h5``; those that are missing are left out, those
 whose name begins with ``demo`` are synthetic. Needs umap-learn and clustpy for the recipes with
 their names in it, and leaves these out without them.
@@ -16,6 +17,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -65,24 +67,58 @@ OURS = {
 
 # Of each stage: labels, where they lie, and how probable they are where that is told.
 Labels = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
+# File, number of clusters and seed to labels, and seconds of work that was done before.
+Method = Callable[[Path, int, int], tuple[Labels, float]]
+SECONDS = "seconds.txt"
 
 
 # ---- ways to cluster ----------------------------------------------------------------------------
 
 
-def stages(words: list[str]) -> Callable[[Path, int, int], Labels]:
-    """The three stages, as a user runs them."""
+def stages(words: list[str], kept: Path) -> Method:
+    """The three stages, as a user runs them; the first one's networks are kept."""
 
-    def work(path: Path, n_clusters: int, seed: int) -> Labels:
+    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
         with tempfile.TemporaryDirectory() as folder:
-            fixed = [f"run.folder={folder}", f"data.file={path}", f"run.seed={seed}"]
-            fixed += ["run.figures=no", f"gmm.n_clusters={n_clusters}", "run.device=auto"]
+            fixed = [f"data.file={path}", f"run.seed={seed}", "run.figures=no"]
+            fixed += [f"gmm.n_clusters={n_clusters}", f"run.folder={folder}"]
             settings = load_settings(None, fixed + words)
-            for stage in (run_aec, run_gmm, run_dec):
+            early = [word for word in words if word.startswith(("run.", "data.", "aec."))]
+            trained, seconds = autoencoder(path, seed, early, kept)
+            shutil.copytree(trained, settings.run_folder / "AEC")
+            for stage in (run_gmm, run_dec):
                 stage(settings)
-            return {stage: _read_labels(settings.run_folder / stage) for stage in ("GMM", "DEC")}
+            found = {stage: _read_labels(settings.run_folder / stage) for stage in ("GMM", "DEC")}
+            return found, seconds
 
     return work
+
+
+def autoencoder(path: Path, seed: int, words: list[str], kept: Path) -> tuple[Path, float]:
+    """Folder of the first stage, trained once for recipes that differ after it.
+
+    Returns
+    -------
+    Path
+    float
+        Seconds that it took, where it was there already.
+    """
+    done = kept / " ".join([path.stem, *words, str(seed)])
+    if done.exists():
+        return done, float((done / SECONDS).read_text())
+    kept.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept) as folder:
+        fixed = [f"run.folder={folder}", f"data.file={path}", f"run.seed={seed}"]
+        settings = load_settings(None, [*fixed, "run.figures=no", *words])
+        began = time.perf_counter()
+        run_aec(settings)
+        trained = settings.run_folder / "AEC"
+        (trained / SECONDS).write_text(f"{time.perf_counter() - began:.1f}")
+        try:
+            trained.rename(done)
+        except OSError:  # another process was faster
+            pass
+    return done, 0.0
 
 
 def _read_labels(stage: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,10 +126,10 @@ def _read_labels(stage: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return table.labels, np.load(stage / "latent.npy"), table.probability
 
 
-def components(amplitude: str, n: int, method: str) -> Callable[[Path, int, int], Labels]:
+def components(amplitude: str, n: int, method: str) -> Method:
     """K-means, a mixture, or UMAP and a mixture, on principal components at unit norm."""
 
-    def work(path: Path, n_clusters: int, seed: int) -> Labels:
+    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
         flat = prepared(path, amplitude).reshape(n_samples(path), -1)
         z = PCA(n, svd_solver="randomized", random_state=seed).fit_transform(flat)
         z = (z / z.std()).astype(np.float64)
@@ -105,17 +141,17 @@ def components(amplitude: str, n: int, method: str) -> Callable[[Path, int, int]
             z = mapping.fit_transform(z).astype(np.float64)
         kmeans = fit_kmeans(z, n_clusters, 20, seed)
         if method == "kmeans":
-            return {"": (kmeans.labels_, z, None)}
+            return {"": (kmeans.labels_, z, None)}, 0.0
         posterior = fit_mixture(z, kmeans.labels_, n_clusters, prior=0).posterior(z)
-        return {"": (posterior.argmax(1), z, posterior.max(1))}
+        return {"": (posterior.argmax(1), z, posterior.max(1))}, 0.0
 
     return work
 
 
-def clustpy(name: str) -> Callable[[Path, int, int], Labels]:
+def clustpy(name: str) -> Method:
     """A method of ClustPy with its own defaults, on square-root amplitudes, scaled as it needs."""
 
-    def work(path: Path, n_clusters: int, seed: int) -> Labels:
+    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
         from clustpy import deep
 
         flat = prepared(path, "sqrt").reshape(n_samples(path), -1)
@@ -123,14 +159,14 @@ def clustpy(name: str) -> Callable[[Path, int, int], Labels]:
         flat = flat / flat.max() if name == "VaDE" else (flat - flat.mean()) / flat.std()
         method = getattr(deep, name)(n_clusters, random_state=seed, device=torch.device("cpu"))
         method.fit(flat.astype(np.float32))
-        return {"": (method.labels_, flat[:, :1], None)}
+        return {"": (method.labels_, flat[:, :1], None)}, 0.0
 
     return work
 
 
-def recipes() -> dict[str, Callable[[Path, int, int], Labels]]:
-    """All of them by name."""
-    found = {name: stages(words) for name, words in OURS.items()}
+def recipes(kept: Path = Path()) -> dict[str, Method]:
+    """All of them by name; `kept` is the folder of networks."""
+    found: dict[str, Method] = {name: stages(words, kept) for name, words in OURS.items()}
     for amplitude in ("linear", "sqrt", "log"):
         for n in (9, 20, 50):
             for method in ("kmeans", "gmm", "umap"):
@@ -213,8 +249,8 @@ def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[di
     truth = known_classes(path)
     n_clusters = RUTFORD_CLUSTERS if truth is None else len(np.unique(truth))
     began = time.perf_counter()
-    found = recipes()[recipe](path, n_clusters, seed)
-    seconds = time.perf_counter() - began
+    found, before = recipes(out.with_suffix(".networks"))[recipe](path, n_clusters, seed)
+    seconds = before + time.perf_counter() - began
     lines = []
     for stage, (labels, z, probability) in found.items():
         what = f"{recipe} {stage}".strip()

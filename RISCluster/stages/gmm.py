@@ -24,8 +24,9 @@ from ..run import StageFolder
 from ..training.calibration import temperature
 from ..training.encode import encode_to
 from ..training.gmm import Mixture, fit_kmeans, fit_mixture
-from ..training.neighbours import NeighbourMap, fit_from_map, neighbour_map
+from ..training.neighbours import NeighbourMap, neighbour_maps
 from ..training.stability import Resamples, labellings, resamples, stability
+from ..training.starts import MAPS, fit_from_maps
 from .session import (
     LABELS,
     LATENTS,
@@ -110,13 +111,14 @@ def _fit_and_label(
             f"mixtures are fitted to {len(drawn):,} of {np.count_nonzero(usable):,} latents, "
             "drawn at random (gmm.fit_samples)"
         )
-    mapped = None
+    maps_of_known = []
     if settings.gmm.start == "neighbours":
-        log.info("mapping latents by their neighbours (t-SNE)")
-        mapped = neighbour_map(known, settings.run.seed)
-    mixtures, rows = _fit_all(session, stage, known, mapped, numbers)
-    if mapped is not None:  # from here on by place in the file
-        mapped = replace(mapped, index=drawn[mapped.index])
+        log.info(f"mapping latents by their neighbours, {MAPS} times (t-SNE)")
+        maps_of_known = neighbour_maps(known, settings.run.seed, MAPS)
+    mixtures, rows = _fit_all(session, stage, known, maps_of_known, numbers)
+    drawn_map = None
+    if maps_of_known:  # for the figure, by place in the file
+        drawn_map = replace(maps_of_known[0], index=drawn[maps_of_known[0].index])
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
     mixture = mixtures[chosen]
@@ -133,7 +135,7 @@ def _fit_and_label(
     training_distribution(model, mixture, training).save(stage.path / NOVELTY)
     draw(
         settings.run.figures,
-        lambda: _figures(session, stage, rows, latents, labelling, mixture, mapped),
+        lambda: _figures(session, stage, rows, latents, labelling, mixture, drawn_map),
     )
     finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *maps(session)], metrics, session)
     (stage.path / FITS).unlink(missing_ok=True)
@@ -173,7 +175,7 @@ def _fit_all(
     session: Session,
     stage: StageFolder,
     latents: np.ndarray,
-    mapped: NeighbourMap | None,
+    maps_of_known: list[NeighbourMap],
     numbers: list[int],
 ) -> tuple[dict[int, Mixture], list[Criteria]]:
     """Fit every K, each kept on disk as it is done, so that an interruption costs one K."""
@@ -183,11 +185,11 @@ def _fit_all(
     if settings.stability and any(f"criteria_{k}" not in done for k in numbers):
         log.info(f"drawing {settings.stability} half-samples for the stability of each K")
         seed = session.settings.run.seed
-        again = resamples(latents, settings.stability, seed, mapped is not None)
+        again = resamples(latents, settings.stability, seed, bool(maps_of_known))
     with Progress("Fitting mixtures", len(numbers), unit="K") as progress:
         for k in numbers:
             if f"criteria_{k}" not in done:
-                mixture, criteria = _fit_one(session.settings, latents, mapped, k)
+                mixture, criteria = _fit_one(session.settings, latents, maps_of_known, k)
                 mixture, steady = _resampled(session.settings, mixture, again)
                 criteria = np.append(criteria, steady)
                 _say_criteria(Criteria(k, *criteria.tolist()))
@@ -206,12 +208,12 @@ def _fit_all(
 
 
 def _fit_one(
-    settings: Settings, latents: np.ndarray, mapped: NeighbourMap | None, k: int
+    settings: Settings, latents: np.ndarray, maps_of_known: list[NeighbourMap], k: int
 ) -> tuple[Mixture, np.ndarray]:
     kmeans = fit_kmeans(latents, k, settings.gmm.n_init, settings.run.seed)
     mixture, prior = None, settings.gmm.prior
-    if mapped is not None:
-        mixture = fit_from_map(latents, mapped, k, settings.run.seed, prior)
+    if maps_of_known:
+        mixture = fit_from_maps(latents, maps_of_known, k, settings.run.seed, prior)
     if mixture is None:
         mixture = fit_mixture(latents, kmeans.labels_, k, prior)
     _, scores = silhouettes(latents, mixture.posterior(latents).argmax(1), settings.run.seed)

@@ -18,8 +18,9 @@ from ..results.labels import usable_sample
 from ..run import StageFolder
 from ..training.calibration import temperature
 from ..training.gmm import Mixture, fit_mixture
-from ..training.neighbours import MAPPED, STEPS, nearest_neighbours, neighbour_agreement
+from ..training.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
 from ..training.stability import labellings, resamples
+from ..training.starts import STEPS
 from .gmm import read_mixture, usable_latents
 from .session import LATENTS, MIXTURE
 

@@ -1,32 +1,27 @@
-"""A map of the latents on which neighbours stay neighbours, and what it says about clusters.
+"""Maps of the latents on which neighbours stay neighbours.
 
-K-means and the distances of a mixture see a long thin cluster as two, and two that touch as one;
-a t-SNE map (van der Maaten and Hinton 2008) pulls apart what has no neighbours between. Its
-clusters are where mixtures start, and how often neighbours share a cluster is a measure of a
-clustering that does not depend on the space in which it was made.
+A t-SNE map (van der Maaten and Hinton 2008) pulls apart what has no neighbours between; its
+clusters are where mixtures start (`training.starts`). How often neighbours share a cluster is a
+measure of a clustering that does not depend on the space in which it was made.
 
-Letters: N latents, D features, m of them on the map, K clusters.
+Letters: N latents, D features, m of them on the map.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.manifold import TSNE
-from sklearn.neighbors import NearestNeighbors, kneighbors_graph
+from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-from .gmm import Mixture, fit_kmeans, fit_mixture
+from ..machine import processors
+from ..progress import Progress
 
 MAPPED = 2500  # latents on a map at most
+SHARE = 0.9  # of the latents, on every map but the first, where there are few
 SMALLEST_MAP = 5
 PERPLEXITY = 30.0
-PATCHES = 8  # a cluster; fewer straddle borders, more follow noise
-MOST_PATCHES = 400  # where there are not more clusters: joining takes their number cubed
-LINKS = 15  # to the nearest points of the map
-N_INIT = 3
-N_INIT_AREAS = 20
-STEPS = 3  # of expectation and maximisation: clusters of neighbours, in the words of Gaussians
-BY_BORDERS = 0.02  # more neighbours together, beyond chance, for which borders are believed
 NEIGHBOURS = 10
 
 
@@ -83,117 +78,36 @@ def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> Neighbo
     return NeighbourMap(index, points.astype(np.float64), nearest_neighbours(known))
 
 
-def fit_from_map(
-    latents: np.ndarray, mapped: NeighbourMap, n_clusters: int, seed: int, prior: float
-) -> Mixture | None:
-    """Mixture of the latents that starts from the clusters of their map.
-
-    Two starts are tried: by areas, which is steady where clusters touch, and by borders, which
-    keeps small clusters beside large ones. Borders are believed where clearly more neighbours
-    share a cluster of the mixture that comes of them.
+def neighbour_maps(latents: np.ndarray, seed: int, number: int) -> list[NeighbourMap]:
+    """Several maps, each of other latents, on all processors.
 
     Parameters
     ----------
-    latents : ndarray, (N, D), float64
-    mapped : NeighbourMap
-        Of these latents.
-    n_clusters : int
+    latents : ndarray, (N, D)
+        Finite.
     seed : int
-    prior : float
-        See `fit_mixture`.
+    number : int
 
     Returns
     -------
-    Mixture or None
-        None where there is no map to speak of.
+    list of NeighbourMap
+        The first is `neighbour_map`'s. Where each could hold all latents, the others leave a
+        tenth out: of the same latents, maps would be cut alike whether that is right or wrong.
     """
-    fits = []
-    for clusters in (clusters_by_area, clusters_by_border):
-        labels = clusters(mapped, len(latents), n_clusters, seed)
-        if (labels < 0).all():
-            return None
-        fits.append(fit_mixture(latents, in_order(labels), n_clusters, prior, STEPS))
-    known = latents[mapped.index]
-    areas, borders = (
-        neighbour_agreement(fit.posterior(known).argmax(1), mapped.neighbours) for fit in fits
-    )
-    return fits[int(borders > areas + BY_BORDERS)]
-
-
-def in_order(labels: np.ndarray) -> np.ndarray:
-    """Clusters (N,) numbered by their first members; -1 stays.
-
-    A map turns or mirrors where latents differ by rounding, as between numbers of processes; the
-    numbers of the clusters then stay.
-    """
-    found, first, place = np.unique(labels, return_index=True, return_inverse=True)
-    first = np.where(found < 0, -1, first)
-    return np.argsort(np.argsort(first))[place] - int(found[0] < 0)
-
-
-def clusters_by_area(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:
-    """Clusters of a map: those of a mixture on it; as `clusters_by_border`."""
-    labels = np.full(n, -1)
-    if not mapped.holds(n_clusters):
-        return labels
-    kmeans = fit_kmeans(mapped.points, n_clusters, N_INIT_AREAS, seed)
-    mixture = fit_mixture(mapped.points, kmeans.labels_, n_clusters)
-    found = mixture.posterior(mapped.points).argmax(1)
-    complete = len(np.unique(found)) == n_clusters
-    labels[mapped.index] = found if complete else kmeans.labels_
-    return labels
-
-
-def clusters_by_border(mapped: NeighbourMap, n: int, n_clusters: int, seed: int) -> np.ndarray:
-    """Clusters of a map: small patches of it, joined where the border between them is open.
-
-    A map spreads its points evenly, so that k-means or a mixture on it cuts what is large into
-    pieces and leaves together what is small. Borders don't depend on size: within a cluster, the
-    links between neighbours that cross from one patch to the next are as many as its edge is
-    long, and between clusters they are few.
-
-    Parameters
-    ----------
-    mapped : NeighbourMap
-    n : int
-        Latents that it was made of, N.
-    n_clusters : int
-    seed : int
-
-    Returns
-    -------
-    ndarray, (N,)
-        Labels; -1 for latents that are not on the map. All -1 where there is no map to speak of.
-    """
-    labels = np.full(n, -1)
-    if not mapped.holds(n_clusters):
-        return labels
-    n_patches = min(PATCHES * n_clusters, max(MOST_PATCHES, n_clusters), len(mapped.points))
-    patches = fit_kmeans(mapped.points, n_patches, N_INIT, seed).labels_
-    _, patches = np.unique(patches, return_inverse=True)  # points that coincide make fewer
-    if patches.max() + 1 >= n_clusters:
-        labels[mapped.index] = _joined(mapped.points, patches, n_clusters)
-    return labels
-
-
-def _joined(points: np.ndarray, patches: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Labels of points (m,) when patches are joined until so many are left."""
-    links = kneighbors_graph(points, min(LINKS, len(points) - 1))
-    members = np.eye(patches.max() + 1)[patches]
-    crossing = members.T @ (links + links.T) @ members
-    sizes, label = members.sum(0), np.arange(len(crossing))
-    np.fill_diagonal(crossing, 0)
-    for _ in range(len(crossing) - n_clusters):
-        openness = crossing / np.sqrt(np.maximum(np.minimum.outer(sizes, sizes), 1))
-        openness[sizes == 0] = openness[:, sizes == 0] = -1
-        np.fill_diagonal(openness, -1)
-        kept, gone = np.unravel_index(openness.argmax(), openness.shape)
-        crossing[kept] += crossing[gone]
-        crossing[:, kept] += crossing[:, gone]
-        crossing[kept, kept] = 0
-        sizes[kept], sizes[gone] = sizes[kept] + sizes[gone], 0
-        label[label == gone] = kept
-    return np.unique(label, return_inverse=True)[1][patches]
+    most = min(MAPPED, max(SMALLEST_MAP, int(SHARE * len(latents))))
+    with (
+        threadpool_limits(1),
+        ThreadPoolExecutor(min(number, processors())) as pool,
+        Progress("Mapping latents", number, unit="maps") as progress,
+    ):
+        jobs = [pool.submit(neighbour_map, latents, seed)]
+        for turn in range(1, number):
+            jobs.append(pool.submit(neighbour_map, latents, seed * number + turn, most))
+        found = []
+        for job in jobs:
+            found.append(job.result())
+            progress.add(1)
+        return found
 
 
 def nearest_neighbours(latents: np.ndarray, n: int = NEIGHBOURS) -> np.ndarray:

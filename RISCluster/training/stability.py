@@ -20,7 +20,8 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from .gmm import Mixture, fit_kmeans, fit_mixture
-from .neighbours import NeighbourMap, fit_from_map, neighbour_map
+from .neighbours import NeighbourMap, neighbour_map
+from .starts import fit_from_maps
 
 LARGEST = 1000  # latents of a half-sample at most: of larger ones the map takes the time
 LABELLED = 5000  # latents that all fits label, at most
@@ -121,7 +122,7 @@ def _fit(
     """A mixture, started as the stage starts its own."""
     mixture = None
     if mapped is not None:
-        mixture = fit_from_map(latents, mapped, n_clusters, seed, prior)
+        mixture = fit_from_maps(latents, [mapped], n_clusters, seed, prior)
     if mixture is None:
         labels = fit_kmeans(latents, n_clusters, n_init, seed).labels_
         mixture = fit_mixture(latents, labels, n_clusters, prior)
