@@ -19,7 +19,11 @@ from ..machine import processors
 from ..progress import Progress
 
 MAPPED = 2500  # latents on a map at most
-SHARE = 0.9  # of the latents, on every map but the first, where there are few
+STEPS = 1000  # of its gradient descent
+# Maps beside a first one: those of half as many latents and steps agree on as good clusters.
+FURTHER_MAPPED = 1250
+FURTHER_STEPS = 500
+SHARE = 0.9  # of the latents at most, on every map but the first
 SMALLEST_MAP = 5
 PERPLEXITY = 30.0
 NEIGHBOURS = 10
@@ -48,7 +52,9 @@ class NeighbourMap:
         return len(self.points) >= max(n_clusters, 2) and bool(self.points.any())
 
 
-def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> NeighbourMap:
+def neighbour_map(
+    latents: np.ndarray, seed: int, most: int = MAPPED, steps: int = STEPS
+) -> NeighbourMap:
     """Map latents, at most `most` of them drawn at random.
 
     Parameters
@@ -57,6 +63,7 @@ def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> Neighbo
         Finite.
     seed : int
     most : int
+    steps : int
 
     Returns
     -------
@@ -72,7 +79,8 @@ def neighbour_map(latents: np.ndarray, seed: int, most: int = MAPPED) -> Neighbo
     spread = float(known.std())
     if spread == 0:
         return NeighbourMap(index, np.zeros((len(index), 2)), nearest_neighbours(known))
-    tsne = TSNE(perplexity=min(PERPLEXITY, (len(index) - 1) / 3), init="pca", random_state=seed)
+    perplexity = min(PERPLEXITY, (len(index) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="pca", max_iter=steps, random_state=seed)
     with threadpool_limits(1, "openmp"):  # sums of several threads differ from run to run
         points = tsne.fit_transform(known / spread)
     return NeighbourMap(index, points.astype(np.float64), nearest_neighbours(known))
@@ -91,18 +99,19 @@ def neighbour_maps(latents: np.ndarray, seed: int, number: int) -> list[Neighbou
     Returns
     -------
     list of NeighbourMap
-        The first is `neighbour_map`'s. Where each could hold all latents, the others leave a
-        tenth out: of the same latents, maps would be cut alike whether that is right or wrong.
+        The first is `neighbour_map`'s; the others are smaller and leave a tenth of the latents
+        out at least: of the same latents, maps are cut alike whether that is right or wrong.
     """
-    most = min(MAPPED, max(SMALLEST_MAP, int(SHARE * len(latents))))
+    most = min(FURTHER_MAPPED, max(SMALLEST_MAP, int(SHARE * len(latents))))
     with (
         threadpool_limits(1),
         ThreadPoolExecutor(min(number, processors())) as pool,
         Progress("Mapping latents", number, unit="maps") as progress,
     ):
-        jobs = [pool.submit(neighbour_map, latents, seed)]
+        jobs = [pool.submit(neighbour_map, latents, seed, MAPPED)]
         for turn in range(1, number):
-            jobs.append(pool.submit(neighbour_map, latents, seed * number + turn, most))
+            turned = seed * number + turn
+            jobs.append(pool.submit(neighbour_map, latents, turned, most, FURTHER_STEPS))
         found = []
         for job in jobs:
             found.append(job.result())
