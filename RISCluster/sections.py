@@ -253,7 +253,8 @@ class GmmSettings:
     start: str = _key(
         "neighbours",
         one_of("neighbours", "kmeans"),
-        "Clusters that mixtures start from: of a t-SNE map of the latents, or of k-means.",
+        "Clusters that mixtures start from: those on which t-SNE maps of the latents agree, or of "
+        "k-means.",
     )
     prior: float = _key(
         "2",

@@ -125,6 +125,7 @@ def _fit_and_label(
     labelling = label_file(latents, mixture.posterior, chosen, session.file, stage.path)
     _, silhouette = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
     metrics = clustering_summary(labelling, silhouette) | {"temperature": mixture.temperature}
+    metrics["n_maps"] = len(maps_of_known)
     metrics |= agreement(labelling.labels, session.file.labels())
     say_clusters(metrics)
     write_csv(stage.path / SELECTION, HEADER, as_rows(rows))

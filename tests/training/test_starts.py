@@ -129,6 +129,8 @@ def test_consensus_keeps_every_cluster():
     # A third cluster that each sees elsewhere would lose its members one by one.
     votes = hard([2, 0, 0, 0, 1, 1], [0, 2, 0, 0, 1, 1], [0, 0, 2, 0, 1, 1])
     assert len(set(consensus(votes))) == 3
+    odd_one_first = hard([0, 1, 2, 1, 2, 0]) + votes
+    assert consensus(odd_one_first).tolist() in [each.argmax(1).tolist() for each in votes]
 
 
 def test_several_maps_are_steadier_than_one():

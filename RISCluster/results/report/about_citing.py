@@ -198,9 +198,15 @@ def _mixture(run: FinishedRun) -> str:
     stage = run.stages["GMM"]
     gmm = stage.settings.gmm
     chosen, tried = stage.n_clusters, sorted(gmm.n_clusters)
+    start = "k-means"
+    if gmm.start == "neighbours":
+        n_maps = stage.metrics.get("n_maps") or 1
+        start = "a t-SNE map of them"
+        if n_maps > 1:
+            start = f"the clusters on which {n_maps} t-SNE maps of them agree"
     text = (
-        "Gaussian mixtures with full covariances were fitted to the latents of the autoencoder"
-        + (f", started from {'k-means' if gmm.start == 'kmeans' else 'a t-SNE map of them'}")
+        "Gaussian mixtures with full covariances were fitted to the latents of the autoencoder, "
+        f"started from {start}"
     )
     if len(tried) == 1:
         return f"{text}, with {chosen} clusters, a number that we set."

@@ -17,7 +17,7 @@ def test_methods_say_what_was_done(run_folder):
         "3 latent features",
         "10 principal components of the smoothed spectrograms and 10 of their modulation spectra",
         f"training ended after {epochs} epochs (Adam, batches of 16, initial learning rate 0.001)",
-        "with 2 to 4 clusters",
+        "started from the clusters on which 8 t-SNE maps of them agree, with 2 to 4 clusters",
         f"criterion selected {chosen}",
         "Encoder and 3 clusters were then refined",
         "gamma = 1",
@@ -55,6 +55,13 @@ def test_methods_without_views_say_nothing_of_them(run_folder):
         with open_run(run_folder) as run:
             assert "modulation" not in methods(run)
             assert "23 latent features" in methods(run)
+
+
+def test_methods_of_a_run_with_one_map(run_folder):
+    for number in (1, None):  # made before there were several
+        change_metrics(run_folder, "GMM", n_maps=number)
+        with open_run(run_folder) as run:
+            assert "started from a t-SNE map of them, with 2" in methods(run)
 
 
 def test_references(run_folder):
