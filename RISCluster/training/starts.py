@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import adjusted_rand_score, confusion_matrix
+from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import kneighbors_graph
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from ..machine import processors
-from .gmm import Mixture, fit_kmeans, fit_mixture
+from .gmm import Mixture, duplicates_allowed, fit_mixture, kmeans
 from .neighbours import NeighbourMap, neighbour_agreement
 
 MAPS = 8
@@ -88,7 +88,11 @@ def _fit_agreed(
         labels = clusters(mapped.points, n_clusters, seed)
         return fit_mixture(latents[mapped.index], labels, n_clusters, prior, STEPS)
 
-    with threadpool_limits(1), ThreadPoolExecutor(min(len(maps), processors())) as pool:
+    with (
+        duplicates_allowed(),
+        threadpool_limits(1),
+        ThreadPoolExecutor(min(len(maps), processors())) as pool,
+    ):
         fits = list(pool.map(fit, maps))
     index = np.arange(len(latents))
     if len(index) > COMPARED:
@@ -131,7 +135,8 @@ def consensus(posteriors: list[np.ndarray]) -> np.ndarray:
 
 def _matching(labels: np.ndarray, others: np.ndarray, n_clusters: int) -> np.ndarray:
     """For each of the other clusters, the one of `labels` that shares most with it, (K,)."""
-    shared = confusion_matrix(others, labels, labels=range(n_clusters))
+    pairs = np.bincount(others * n_clusters + labels, minlength=n_clusters**2)
+    shared = pairs.reshape(n_clusters, n_clusters)
     return linear_sum_assignment(shared, maximize=True)[1]
 
 
@@ -147,10 +152,10 @@ def in_order(labels: np.ndarray) -> np.ndarray:
 
 def clusters_by_area(points: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
     """Clusters of the points (m, 2) of a map: those of a mixture on it, (m,)."""
-    kmeans = fit_kmeans(points, n_clusters, N_INIT_AREAS, seed)
-    found = fit_mixture(points, kmeans.labels_, n_clusters).posterior(points).argmax(1)
+    labels = kmeans(points, n_clusters, N_INIT_AREAS, seed).labels_
+    found = fit_mixture(points, labels, n_clusters).posterior(points).argmax(1)
     complete = len(np.unique(found)) == n_clusters
-    return found if complete else kmeans.labels_
+    return found if complete else labels
 
 
 def clusters_by_border(points: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
@@ -174,7 +179,7 @@ def clusters_by_border(points: np.ndarray, n_clusters: int, seed: int) -> np.nda
         Where points coincide, fewer clusters than asked for.
     """
     n_patches = min(PATCHES * n_clusters, max(MOST_PATCHES, n_clusters), len(points))
-    patches = fit_kmeans(points, n_patches, N_INIT, seed).labels_
+    patches = kmeans(points, n_patches, N_INIT, seed).labels_
     _, patches = np.unique(patches, return_inverse=True)  # points that coincide make fewer
     return _joined(points, patches, n_clusters)
 
