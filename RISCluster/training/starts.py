@@ -28,7 +28,7 @@ LINKS = 15  # to the nearest points of the map
 N_INIT = 3
 N_INIT_AREAS = 10
 STEPS = 1  # of expectation and maximisation: clusters of neighbours, in the words of Gaussians
-BY_BORDERS = 0.5  # share of the parted neighbours that must be left where borders are believed
+BY_BORDERS = 0.5  # of the neighbours that areas part: borders that part fewer are believed
 ROUNDS = 10
 
 Clusters = Callable[[np.ndarray, int, int], np.ndarray]
