@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -77,10 +78,11 @@ class Mixture:
         log_densities = np.empty((len(latents), len(self.weights)))
         for k, (mean, covariance) in enumerate(zip(self.means, self.covariances, strict=True)):
             triangle = np.linalg.cholesky(covariance)
-            white = np.linalg.solve(triangle, (latents - mean).T)
+            whitening = solve_triangular(triangle, np.eye(n_features), lower=True)
+            white = (latents - mean) @ whitening.T
             log_determinant = 2 * np.log(np.diagonal(triangle)).sum()
             log_densities[:, k] = -0.5 * (
-                n_features * np.log(2 * np.pi) + log_determinant + np.square(white).sum(0)
+                n_features * np.log(2 * np.pi) + log_determinant + np.square(white).sum(1)
             )
         with np.errstate(divide="ignore"):  # a weight of 0 is a density of 0
             return log_densities + np.log(self.weights)
@@ -182,8 +184,10 @@ def fit_mixture(
         )
     responsibilities = np.eye(n_clusters)[labels] * (labels >= 0)[:, None]
     before = -np.inf
-    for _ in range(most_steps):
+    for step in range(1, most_steps + 1):
         mixture = _most_probable(latents, responsibilities, prior)
+        if step == most_steps:
+            break
         log_densities = mixture.log_densities(latents)
         likelihood = logsumexp(log_densities, axis=1)
         responsibilities = np.exp(log_densities - likelihood[:, None])

@@ -87,7 +87,7 @@ def neighbour_map(
 
 
 def neighbour_maps(latents: np.ndarray, seed: int, number: int) -> list[NeighbourMap]:
-    """Several maps, each of other latents, on all processors.
+    """Several maps, each of other latents.
 
     Parameters
     ----------
@@ -103,17 +103,27 @@ def neighbour_maps(latents: np.ndarray, seed: int, number: int) -> list[Neighbou
         out at least: of the same latents, maps are cut alike whether that is right or wrong.
     """
     most = min(FURTHER_MAPPED, max(SMALLEST_MAP, int(SHARE * len(latents))))
+    further = [(latents, seed * number + turn, most, FURTHER_STEPS) for turn in range(1, number)]
+    return draw_maps([(latents, seed, MAPPED, STEPS), *further], "Mapping latents")
+
+
+def draw_maps(asked: list[tuple[np.ndarray, int, int, int]], what: str) -> list[NeighbourMap]:
+    """Draw maps on all processors.
+
+    Parameters
+    ----------
+    asked : list of tuple
+        What `neighbour_map` takes, of each.
+    what : str
+        In a word or two, for whoever waits.
+    """
     with (
         threadpool_limits(1),
-        ThreadPoolExecutor(min(number, processors())) as pool,
-        Progress("Mapping latents", number, unit="maps") as progress,
+        ThreadPoolExecutor(min(len(asked), processors())) as pool,
+        Progress(what, len(asked), unit="maps") as progress,
     ):
-        jobs = [pool.submit(neighbour_map, latents, seed, MAPPED)]
-        for turn in range(1, number):
-            turned = seed * number + turn
-            jobs.append(pool.submit(neighbour_map, latents, turned, most, FURTHER_STEPS))
         found = []
-        for job in jobs:
+        for job in [pool.submit(neighbour_map, *arguments) for arguments in asked]:
             found.append(job.result())
             progress.add(1)
         return found

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from .gmm import Mixture, fit_kmeans, fit_mixture
-from .neighbours import NeighbourMap, neighbour_map
+from .neighbours import FURTHER_STEPS, NeighbourMap, draw_maps
 from .starts import fit_from_maps
 
 LARGEST = 1000  # latents of a half-sample at most: of larger ones the map takes the time
@@ -61,12 +61,13 @@ def resamples(latents: np.ndarray, number: int, seed: int, mapped: bool) -> Resa
     """
     rng = np.random.default_rng([seed, number])
     size = min(len(latents) // 2, LARGEST)
-    parts = []
-    for turn in range(number):
-        part = latents[np.sort(rng.choice(len(latents), size, replace=False))]
-        parts.append((part, neighbour_map(part, seed + turn) if mapped else None))
+    parts = [latents[np.sort(rng.choice(len(latents), size, replace=False))] for _ in range(number)]
+    maps: list[NeighbourMap | None] = [None] * number
+    if mapped:
+        asked = [(part, seed + turn, LARGEST, FURTHER_STEPS) for turn, part in enumerate(parts)]
+        maps = draw_maps(asked, "Mapping half-samples")
     index = np.sort(rng.choice(len(latents), min(len(latents), LABELLED), replace=False))
-    return Resamples(parts, index, latents[index])
+    return Resamples(list(zip(parts, maps, strict=True)), index, latents[index])
 
 
 def labellings(

@@ -9,6 +9,7 @@ Letters: N latents, D features, m of them on a map, K clusters, M maps.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -20,7 +21,7 @@ from ..machine import processors
 from .gmm import Mixture, duplicates_allowed, fit_mixture, kmeans
 from .neighbours import NeighbourMap, neighbour_agreement
 
-MAPS = 8
+MAPS = 12
 COMPARED = 5000  # latents at most, on which fits to maps are brought together
 PATCHES = 8  # a cluster; fewer straddle borders, more follow noise
 MOST_PATCHES = 400  # where there are not more clusters: joining takes their number cubed
@@ -118,8 +119,10 @@ def consensus(posteriors: list[np.ndarray]) -> np.ndarray:
         Where that would leave a cluster empty, the labels of the clustering most like the others.
     """
     each = [posterior.argmax(1) for posterior in posteriors]
-    likeness = [sum(adjusted_rand_score(one, other) for other in each) for one in each]
-    middle = each[int(np.argmax(likeness))]
+    likeness = np.zeros((len(each), len(each)))
+    for one, other in combinations(range(len(each)), 2):
+        likeness[one, other] = likeness[other, one] = adjusted_rand_score(each[one], each[other])
+    middle = each[int(likeness.sum(0).argmax())]
     agreed = middle
     for _ in range(ROUNDS):
         mean = sum(
