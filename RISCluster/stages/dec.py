@@ -211,7 +211,7 @@ def _label(
     latents = RowsArray(stage.path / LATENTS)
     report_unusable_latents(latents)
     n_clusters = len(model.clustering.centroids)
-    outcome = judge(settings, session.stage("GMM"), stage, model)
+    outcome = judge(settings, session.stage("GMM"), stage, model, session.stop)
     latents = RowsArray(stage.path / LATENTS)
     labelling = label_file(
         latents, outcome.posterior, n_clusters, session.file, stage.path, soft=SOFT

@@ -114,7 +114,7 @@ def _fit_and_label(
     maps_of_known = []
     if settings.gmm.start == "neighbours":
         log.info(f"mapping latents by their neighbours, {MAPS} times (t-SNE)")
-        maps_of_known = neighbour_maps(known, settings.run.seed, MAPS)
+        maps_of_known = neighbour_maps(known, settings.run.seed, MAPS, session.stop)
     mixtures, rows = _fit_all(session, stage, known, maps_of_known, numbers)
     drawn_map = None
     if maps_of_known:  # for the figure, by place in the file
@@ -186,7 +186,7 @@ def _fit_all(
     if settings.stability and any(f"criteria_{k}" not in done for k in numbers):
         log.info(f"drawing {settings.stability} half-samples for the stability of each K")
         seed = session.settings.run.seed
-        again = resamples(latents, settings.stability, seed, bool(maps_of_known))
+        again = resamples(latents, settings.stability, seed, bool(maps_of_known), session.stop)
     with Progress("Fitting mixtures", len(numbers), unit="K") as progress:
         for k in numbers:
             if f"criteria_{k}" not in done:

@@ -16,6 +16,7 @@ from ..models.networks import DEC
 from ..progress import log
 from ..results.labels import usable_sample
 from ..run import StageFolder
+from ..stopping import StopRequest
 from ..training.calibration import temperature
 from ..training.gmm import Mixture, fit_mixture
 from ..training.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
@@ -76,7 +77,13 @@ def soft_assignment(model: DEC) -> Posterior:
     return q
 
 
-def judge(settings: Settings, gmm: StageFolder, dec: StageFolder, model: DEC) -> Outcome:
+def judge(
+    settings: Settings,
+    gmm: StageFolder,
+    dec: StageFolder,
+    model: DEC,
+    stop: StopRequest | None = None,
+) -> Outcome:
     """Choose between the refined clusters and the mixture that they started from.
 
     Neighbours in the latent space of the autoencoder, which refinement has not touched, should
@@ -90,17 +97,23 @@ def judge(settings: Settings, gmm: StageFolder, dec: StageFolder, model: DEC) ->
         With the latents of every sample.
     model : DEC
         As refined.
+    stop : StopRequest, optional
 
     Returns
     -------
     Outcome
+
+    Raises
+    ------
+    Stopped
+        On a request to stop while latents were mapped.
     """
     start = read_mixture(gmm.path / MIXTURE, settings.dec.n_clusters)
     posterior, mixture = soft_assignment(model), None
     refined = RowsArray(dec.path / LATENTS)
     if settings.dec.labels == "mixture":
-        before = RowsArray(gmm.path / LATENTS)
-        mixture = refitted(settings, before, refined, start)
+        pair = _drawn(settings, RowsArray(gmm.path / LATENTS), refined)
+        mixture = _refitted(settings, *pair, start)
         posterior = mixture.posterior
     before, after = _agreements(settings, gmm, refined, start, posterior)
     log.info(
@@ -114,36 +127,39 @@ def judge(settings: Settings, gmm: StageFolder, dec: StageFolder, model: DEC) ->
         )
         _take_over(gmm, dec)
         return Outcome(start.posterior, start, False, (before, before))
+    if mixture is not None and settings.gmm.stability is not None:
+        mixture = _calibrated(settings, mixture, *pair, stop)
+        posterior = mixture.posterior
     return Outcome(posterior, mixture, True, (before, after))
 
 
-def refitted(settings: Settings, before: RowsArray, refined: RowsArray, start: Mixture) -> Mixture:
-    """Mixture of refined latents, started from the clusters of the unrefined ones, and calibrated.
+def _drawn(
+    settings: Settings, before: RowsArray, refined: RowsArray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latents (n, D) that mixtures are fitted to: of the GMM stage, and refined."""
+    most = settings.gmm.fit_samples or len(refined)
+    drawn = usable_sample(usable_latents(refined) - 1, most, settings.run.seed)
+    return before.take(drawn).astype(np.float64), refined.take(drawn).astype(np.float64)
+
+
+def _refitted(
+    settings: Settings, before: np.ndarray, refined: np.ndarray, start: Mixture
+) -> Mixture:
+    """Mixture of refined latents, started from the clusters of the unrefined ones.
 
     Not from those of the soft assignment: a Student's t of one scale for all clusters hands over
     samples at their borders, which says nothing of the samples.
-
-    Parameters
-    ----------
-    settings : Settings
-    before, refined : RowsArray, (N, D)
-        Latents of the GMM stage, and those of the same samples after refinement.
-    start : Mixture
-        Of the unrefined latents.
     """
-    most = settings.gmm.fit_samples or len(refined)
-    drawn = usable_sample(usable_latents(refined) - 1, most, settings.run.seed)
-    unrefined = before.take(drawn).astype(np.float64)
-    known = refined.take(drawn).astype(np.float64)
-    labels = start.posterior(unrefined).argmax(1)
-    mixture = fit_mixture(known, labels, len(start.weights), settings.gmm.prior, STEPS)
-    if settings.gmm.stability is None:
-        return mixture
-    return _calibrated(settings, mixture, unrefined, known)
+    labels = start.posterior(before).argmax(1)
+    return fit_mixture(refined, labels, len(start.weights), settings.gmm.prior, STEPS)
 
 
 def _calibrated(
-    settings: Settings, mixture: Mixture, before: np.ndarray, refined: np.ndarray
+    settings: Settings,
+    mixture: Mixture,
+    before: np.ndarray,
+    refined: np.ndarray,
+    stop: StopRequest | None,
 ) -> Mixture:
     """The mixture at the temperature that half-samples of the unrefined latents call for.
 
@@ -152,7 +168,7 @@ def _calibrated(
     """
     gmm, seed = settings.gmm, settings.run.seed
     log.info(f"calibrating probabilities on {gmm.stability} half-samples")
-    again = resamples(before, gmm.stability, seed, gmm.start == "neighbours")
+    again = resamples(before, gmm.stability, seed, gmm.start == "neighbours", stop)
     labels = labellings(again, len(mixture.weights), gmm.n_init, seed, gmm.prior)
     if labels is None:
         return mixture

@@ -7,7 +7,7 @@ measure of a clustering that does not depend on the space in which it was made.
 Letters: N latents, D features, m of them on the map.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
+from ..errors import Stopped
 from ..machine import processors
 from ..progress import Progress
+from ..stopping import StopRequest
 
 MAPPED = 2500  # latents on a map at most
 STEPS = 1000  # of its gradient descent
@@ -86,7 +88,9 @@ def neighbour_map(
     return NeighbourMap(index, points.astype(np.float64), nearest_neighbours(known))
 
 
-def neighbour_maps(latents: np.ndarray, seed: int, number: int) -> list[NeighbourMap]:
+def neighbour_maps(
+    latents: np.ndarray, seed: int, number: int, stop: StopRequest | None = None
+) -> list[NeighbourMap]:
     """Several maps, each of other latents.
 
     Parameters
@@ -95,6 +99,8 @@ def neighbour_maps(latents: np.ndarray, seed: int, number: int) -> list[Neighbou
         Finite.
     seed : int
     number : int
+    stop : StopRequest, optional
+        See `draw_maps`.
 
     Returns
     -------
@@ -104,10 +110,12 @@ def neighbour_maps(latents: np.ndarray, seed: int, number: int) -> list[Neighbou
     """
     most = min(FURTHER_MAPPED, max(SMALLEST_MAP, int(SHARE * len(latents))))
     further = [(latents, seed * number + turn, most, FURTHER_STEPS) for turn in range(1, number)]
-    return draw_maps([(latents, seed, MAPPED, STEPS), *further], "Mapping latents")
+    return draw_maps([(latents, seed, MAPPED, STEPS), *further], "Mapping latents", stop)
 
 
-def draw_maps(asked: list[tuple[np.ndarray, int, int, int]], what: str) -> list[NeighbourMap]:
+def draw_maps(
+    asked: list[tuple[np.ndarray, int, int, int]], what: str, stop: StopRequest | None = None
+) -> list[NeighbourMap]:
     """Draw maps on all processors.
 
     Parameters
@@ -116,17 +124,29 @@ def draw_maps(asked: list[tuple[np.ndarray, int, int, int]], what: str) -> list[
         What `neighbour_map` takes, of each.
     what : str
         In a word or two, for whoever waits.
+    stop : StopRequest, optional
+        Looked at whenever a map is done.
+
+    Raises
+    ------
+    Stopped
+        On such a request; those maps are lost, which take seconds.
     """
     with (
         threadpool_limits(1),
         ThreadPoolExecutor(min(len(asked), processors())) as pool,
         Progress(what, len(asked), unit="maps") as progress,
     ):
-        found = []
-        for job in [pool.submit(neighbour_map, *arguments) for arguments in asked]:
-            found.append(job.result())
+        jobs = [pool.submit(neighbour_map, *arguments) for arguments in asked]
+        for _ in as_completed(jobs):
             progress.add(1)
-        return found
+            if stop is not None and stop.signal_number:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise Stopped(
+                    "stopped while latents were mapped: run the same command again to go on",
+                    stop.signal_number,
+                )
+        return [job.result() for job in jobs]
 
 
 def nearest_neighbours(latents: np.ndarray, n: int = NEIGHBOURS) -> np.ndarray:

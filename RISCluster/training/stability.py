@@ -19,6 +19,7 @@ from itertools import combinations
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
+from ..stopping import StopRequest
 from .gmm import Mixture, fit_kmeans, fit_mixture
 from .neighbours import FURTHER_STEPS, NeighbourMap, draw_maps
 from .starts import fit_from_maps
@@ -46,7 +47,9 @@ class Resamples:
     labelled: np.ndarray
 
 
-def resamples(latents: np.ndarray, number: int, seed: int, mapped: bool) -> Resamples:
+def resamples(
+    latents: np.ndarray, number: int, seed: int, mapped: bool, stop: StopRequest | None = None
+) -> Resamples:
     """Draw half-samples at random and map each.
 
     Parameters
@@ -58,6 +61,8 @@ def resamples(latents: np.ndarray, number: int, seed: int, mapped: bool) -> Resa
     seed : int
     mapped : bool
         Whether mixtures start from a map.
+    stop : StopRequest, optional
+        See `draw_maps`.
     """
     rng = np.random.default_rng([seed, number])
     size = min(len(latents) // 2, LARGEST)
@@ -65,7 +70,7 @@ def resamples(latents: np.ndarray, number: int, seed: int, mapped: bool) -> Resa
     maps: list[NeighbourMap | None] = [None] * number
     if mapped:
         asked = [(part, seed + turn, LARGEST, FURTHER_STEPS) for turn, part in enumerate(parts)]
-        maps = draw_maps(asked, "Mapping half-samples")
+        maps = draw_maps(asked, "Mapping half-samples", stop)
     index = np.sort(rng.choice(len(latents), min(len(latents), LABELLED), replace=False))
     return Resamples(list(zip(parts, maps, strict=True)), index, latents[index])
 

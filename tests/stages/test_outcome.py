@@ -51,6 +51,7 @@ def test_latents_that_are_all_equal_can_be_whitened():
 @pytest.mark.parametrize("labels", ["mixture", "student"])
 def test_refinement_that_parts_neighbours_is_not_kept(mixed, monkeypatch, capsys, tmp_path, labels):
     monkeypatch.setattr(outcome, "TOLERATED", -2.0)  # nothing is good enough
+    monkeypatch.setattr(outcome, "resamples", None)  # not called: nothing to calibrate
     settings = mixed(f"dec.labels={labels}")
     run_dec(settings)
     gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
