@@ -74,10 +74,12 @@ class Parts:
     Parameters
     ----------
     target : Path
+    fewer : str
+        How whoever runs out of memory can have fewer processes.
     """
 
-    def __init__(self, target: Path):
-        self.target = target
+    def __init__(self, target: Path, fewer: str = "with fewer --workers"):
+        self.target, self.fewer = target, fewer
         self.folder = target.with_name(target.name + ".parts")
         self._lock: Lock | None = None
 
@@ -132,8 +134,8 @@ class Parts:
         jobs : sequence of Job
         work : callable
             A function of a module: takes a job's inputs and the path where the part is to be
-            written, returns a JSON dict. What it lists under ``said`` goes to the log, in the
-            order of the jobs that end.
+            written, returns a JSON dict. What it lists under ``told`` and, as warnings, under
+            ``said`` goes to the log, in the order of the jobs that end.
         workers : int
             Processes, or `AUTO`; with 1 the work is done in this one.
         what, unit : str
@@ -155,8 +157,13 @@ class Parts:
             ) from None
         try:
             self._run(jobs, work, workers, what, unit)
-        except BaseException:
+        except BaseException as error:
             self._lock.release()
+            if isinstance(error, BrokenProcessPool):
+                raise RunError(
+                    "a worker process was killed, perhaps for want of memory; run the same "
+                    f"command again to go on, {self.fewer}"
+                ) from None
             raise
 
     def _run(
@@ -177,6 +184,8 @@ class Parts:
                 summary = plain(summary)
                 marker = {"identity": identity(job.depends), "summary": summary}
                 write_json(self._marker(job), marker | {"checksum": identity([summary, checksum])})
+                for line in summary.get("told", []):
+                    log.info(line)
                 for line in summary.get("said", []):
                     log.warning(line)
                 progress.add(job.size)
@@ -228,13 +237,7 @@ def _results(
                 return
             yield job, _work(work, job.inputs, path(job))
         return
-    try:
-        yield from _in_parallel(iter(jobs), work, path, min(workers, len(jobs)), stop)
-    except BrokenProcessPool:
-        raise RunError(
-            "a worker process was killed, perhaps for want of memory; run the same command again "
-            "to go on, with fewer --workers"
-        ) from None
+    yield from _in_parallel(iter(jobs), work, path, min(workers, len(jobs)), stop)
 
 
 def _in_parallel(

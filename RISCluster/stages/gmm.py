@@ -12,21 +12,19 @@ from ..data.cubes.cubefile import CubeFile
 from ..data.loading import StreamedSet, WholeFile
 from ..data.split import Split
 from ..data.transforms import Preparation
-from ..errors import DataError, SettingsError, Stopped
+from ..errors import DataError, SettingsError
 from ..files import read_npz, write_csv, write_npz
 from ..models.networks import AEC
-from ..progress import Progress, log
+from ..progress import log
 from ..results.labels import Labelling, label_file, usable_sample
-from ..results.metrics import agreement, clustering_summary, sampled_silhouettes, silhouettes
+from ..results.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..results.novelty import training_distribution
-from ..results.selection import HEADER, Criteria, as_rows, gap_statistic, select
+from ..results.selection import HEADER, Criteria, as_rows, select
 from ..run import StageFolder
-from ..training.calibration import temperature
 from ..training.encode import encode_to
-from ..training.gmm import Mixture, fit_kmeans, fit_mixture
-from ..training.neighbours import NeighbourMap, neighbour_maps
-from ..training.stability import Resamples, labellings, resamples, stability
-from ..training.starts import MAPS, fit_from_maps
+from ..training.gmm import Mixture
+from ..training.neighbours import NeighbourMap
+from .fits import Fits
 from .session import (
     LABELS,
     LATENTS,
@@ -45,7 +43,7 @@ from .session import (
 )
 
 SELECTION = "selection.csv"
-FITS = "fits.npz"
+FITS = "fits"
 
 
 def run_gmm(settings: Settings) -> None:
@@ -111,21 +109,19 @@ def _fit_and_label(
             f"mixtures are fitted to {len(drawn):,} of {np.count_nonzero(usable):,} latents, "
             "drawn at random (gmm.fit_samples)"
         )
-    maps_of_known = []
-    if settings.gmm.start == "neighbours":
-        log.info(f"mapping latents by their neighbours, {MAPS} times (t-SNE)")
-        maps_of_known = neighbour_maps(known, settings.run.seed, MAPS, session.stop)
-    mixtures, rows = _fit_all(session, stage, known, maps_of_known, numbers)
+    fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
+    mapped = fits.basis(known).maps
+    mixtures, rows = fits.of(numbers)
     drawn_map = None
-    if maps_of_known:  # for the figure, by place in the file
-        drawn_map = replace(maps_of_known[0], index=drawn[maps_of_known[0].index])
+    if mapped:  # for the figure, by place in the file
+        drawn_map = replace(mapped[0], index=drawn[mapped[0].index])
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
     mixture = mixtures[chosen]
     labelling = label_file(latents, mixture.posterior, chosen, session.file, stage.path)
     _, silhouette = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
     metrics = clustering_summary(labelling, silhouette) | {"temperature": mixture.temperature}
-    metrics["n_maps"] = len(maps_of_known)
+    metrics["n_maps"] = len(mapped)
     metrics |= agreement(labelling.labels, session.file.labels())
     say_clusters(metrics)
     write_csv(stage.path / SELECTION, HEADER, as_rows(rows))
@@ -139,7 +135,7 @@ def _fit_and_label(
         lambda: _figures(session, stage, rows, latents, labelling, mixture, drawn_map),
     )
     finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *maps(session)], metrics, session)
-    (stage.path / FITS).unlink(missing_ok=True)
+    fits.remove()
 
 
 def maps(session: Session) -> list[str]:
@@ -170,87 +166,6 @@ def _possible_numbers(wanted: tuple[int, ...], n: int, what: str) -> list[int]:
     if len(numbers) < len(wanted):
         log.warning(f"only {n} samples {what}: K is tried up to {numbers[-1]}")
     return numbers
-
-
-def _fit_all(
-    session: Session,
-    stage: StageFolder,
-    latents: np.ndarray,
-    maps_of_known: list[NeighbourMap],
-    numbers: list[int],
-) -> tuple[dict[int, Mixture], list[Criteria]]:
-    """Fit every K, each kept on disk as it is done, so that an interruption costs one K."""
-    settings = session.settings.gmm
-    done = read_npz(stage.path / FITS) if (stage.path / FITS).exists() else {}
-    again = None
-    if settings.stability and any(f"criteria_{k}" not in done for k in numbers):
-        log.info(f"drawing {settings.stability} half-samples for the stability of each K")
-        seed = session.settings.run.seed
-        again = resamples(latents, settings.stability, seed, bool(maps_of_known), session.stop)
-    with Progress("Fitting mixtures", len(numbers), unit="K") as progress:
-        for k in numbers:
-            if f"criteria_{k}" not in done:
-                mixture, criteria = _fit_one(session.settings, latents, maps_of_known, k)
-                mixture, steady = _resampled(session.settings, mixture, again)
-                criteria = np.append(criteria, steady)
-                _say_criteria(Criteria(k, *criteria.tolist()))
-                done |= mixture.arrays(f"_{k}") | {f"criteria_{k}": criteria}
-                write_npz(stage.path / FITS, **done)
-            progress.add(1)
-            if session.stop.signal_number:
-                raise Stopped(
-                    f"stopped after K = {k}; the fits are saved in {stage.path}: run the same "
-                    "command again to go on",
-                    session.stop.signal_number,
-                )
-    mixtures = {k: Mixture.from_arrays(done, f"_{k}") for k in numbers}
-    rows = [Criteria(k, *map(float, done[f"criteria_{k}"])) for k in numbers]
-    return mixtures, rows
-
-
-def _fit_one(
-    settings: Settings, latents: np.ndarray, maps_of_known: list[NeighbourMap], k: int
-) -> tuple[Mixture, np.ndarray]:
-    kmeans = fit_kmeans(latents, k, settings.gmm.n_init, settings.run.seed)
-    mixture, prior = None, settings.gmm.prior
-    if maps_of_known:
-        mixture = fit_from_maps(latents, maps_of_known, k, settings.run.seed, prior)
-    if mixture is None:
-        mixture = fit_mixture(latents, kmeans.labels_, k, prior)
-    _, scores = silhouettes(latents, mixture.posterior(latents).argmax(1), settings.run.seed)
-    gap, gap_std = gap_statistic(latents, k, kmeans.inertia_, settings.run.seed)
-    bic, aic = mixture.bic(latents, prior), mixture.aic(latents, prior)
-    return mixture, np.array([bic, aic, np.mean(scores), kmeans.inertia_, gap, gap_std])
-
-
-def _resampled(
-    settings: Settings, mixture: Mixture, again: Resamples | None
-) -> tuple[Mixture, tuple[float, float]]:
-    """What half-samples of its latents say of a mixture.
-
-    Returns
-    -------
-    Mixture
-        At the temperature at which its probabilities mean what they say.
-    float, float
-        Stability of its number of clusters, and the standard deviation; NaN where unknown.
-    """
-    labels, gmm = None, settings.gmm
-    if again is not None:
-        k = len(mixture.weights)
-        labels = labellings(again, k, gmm.n_init, settings.run.seed, gmm.prior)
-    if labels is None:
-        return mixture, (float("nan"), float("nan"))
-    found = temperature(mixture, again.labelled, labels)
-    return replace(mixture, temperature=found), stability(labels)
-
-
-def _say_criteria(row: Criteria) -> None:
-    stable = f", stability {row.stability:.3f}" if np.isfinite(row.stability) else ""
-    log.info(
-        f"K = {row.n_clusters}: bic {row.bic:.6g}, silhouette {row.silhouette:.3f}, "
-        f"gap {row.gap:.3f}{stable}"
-    )
 
 
 # ---- the mixtures as later stages read them -----------------------------------------------------

@@ -7,6 +7,7 @@ measure of a clustering that does not depend on the space in which it was made.
 Letters: N latents, D features, m of them on the map.
 """
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
@@ -48,6 +49,19 @@ class NeighbourMap:
     index: np.ndarray
     points: np.ndarray
     neighbours: np.ndarray
+
+    def arrays(self, suffix: str = "") -> dict[str, np.ndarray]:
+        """What it is made of, by name, for files."""
+        return {name + suffix: value for name, value in vars(self).items()}
+
+    @classmethod
+    def several(cls, arrays: Mapping[str, np.ndarray], prefix: str) -> list["NeighbourMap"]:
+        """Read what `arrays` gave of maps with a prefix and their numbers for suffixes."""
+        found, names = [], ("index", "points", "neighbours")
+        while f"index_{prefix}{len(found)}" in arrays:
+            suffix = f"_{prefix}{len(found)}"
+            found.append(cls(*(arrays[name + suffix] for name in names)))
+        return found
 
     def holds(self, n_clusters: int) -> bool:
         """Whether so many clusters can be looked for: there are points, and not all the same."""

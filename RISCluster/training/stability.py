@@ -13,6 +13,7 @@ Letters: N latents, D features, K clusters, n latents of a half-sample, m latent
 H half-samples.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -45,6 +46,24 @@ class Resamples:
     parts: list[tuple[np.ndarray, NeighbourMap | None]]
     index: np.ndarray
     labelled: np.ndarray
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Resamples":
+        """Read what `arrays` gave."""
+        number = sum(name.startswith("half") for name in arrays)
+        parts = [arrays[f"half{turn}"] for turn in range(number)]
+        maps = NeighbourMap.several(arrays, "half") or [None] * number
+        return cls(
+            list(zip(parts, maps, strict=True)), arrays["labelled_index"], arrays["labelled"]
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What they are made of, by name, for files."""
+        found = {"labelled_index": self.index, "labelled": self.labelled}
+        for turn, (latents, mapped) in enumerate(self.parts):
+            found[f"half{turn}"] = latents
+            found |= {} if mapped is None else mapped.arrays(f"_half{turn}")
+        return found
 
 
 def resamples(

@@ -8,7 +8,6 @@ Letters: N latents, D features, m of them on a map, K clusters, M maps.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +16,6 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import kneighbors_graph
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-from ..machine import processors
 from .gmm import Mixture, duplicates_allowed, fit_mixture, kmeans
 from .neighbours import NeighbourMap, neighbour_agreement
 
@@ -89,12 +87,8 @@ def _fit_agreed(
         labels = clusters(mapped.points, n_clusters, seed)
         return fit_mixture(latents[mapped.index], labels, n_clusters, prior, STEPS)
 
-    with (
-        duplicates_allowed(),
-        threadpool_limits(1),
-        ThreadPoolExecutor(min(len(maps), processors())) as pool,
-    ):
-        fits = list(pool.map(fit, maps))
+    with duplicates_allowed(), threadpool_limits(1):
+        fits = [fit(mapped) for mapped in maps]
     index = np.arange(len(latents))
     if len(index) > COMPARED:
         index = np.sort(np.random.default_rng(seed).choice(len(index), COMPARED, replace=False))

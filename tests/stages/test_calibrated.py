@@ -8,7 +8,7 @@ import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.results.finished.run import open_run
-from RISCluster.stages import gmm, outcome
+from RISCluster.stages import fits, outcome
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.dec import run_dec
 from RISCluster.stages.gmm import read_mixture, run_gmm
@@ -31,7 +31,7 @@ def of_stages(settings, *, refined=True):
 @pytest.fixture
 def heated(small_file, make_settings, monkeypatch):
     """A run whose temperature comes out high, however sure the half-samples are."""
-    for module in (gmm, outcome):
+    for module in (fits, outcome):
         monkeypatch.setattr(module, "temperature", lambda *_: HOT)
     return of_stages(make_settings(f"data.file={small_file}", "dec.keep=refined"))
 
@@ -97,7 +97,7 @@ def test_refined_ones_by_half_samples_of_the_unrefined(small_file, make_settings
 
 
 def test_left_out_with_the_half_samples(small_file, make_settings, monkeypatch):
-    for module in (gmm, outcome):
+    for module in (fits, outcome):
         monkeypatch.setattr(module, "resamples", None)  # not called
     folder = of_stages(make_settings(f"data.file={small_file}", "gmm.stability=none"))
     for stage in ("GMM", "DEC"):

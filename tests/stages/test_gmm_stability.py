@@ -3,7 +3,7 @@ import pytest
 
 from RISCluster.errors import SettingsError
 from RISCluster.results.selection import choose, read_rows
-from RISCluster.stages import gmm
+from RISCluster.stages import fits
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.gmm import run_gmm
 
@@ -19,7 +19,7 @@ def test_selected_by_stability(make_settings, small_file):
 
 
 def test_left_out(make_settings, small_file, monkeypatch):
-    monkeypatch.setattr(gmm, "resamples", None)  # not called
+    monkeypatch.setattr(fits, "resamples", None)  # not called
     settings = make_settings(f"data.file={small_file}", "gmm.stability=none")
     run_aec(settings)
     run_gmm(settings)
