@@ -39,7 +39,7 @@ def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
     if len(latents) < SMALLEST_MAP:
         return np.empty((0, 2))
     if method == "tsne":
-        return neighbour_map(latents, seed).points
+        return neighbour_map(latents, seed, len(latents)).points
     spread = float(latents.std())
     if spread == 0:
         return np.zeros((len(latents), 2))

@@ -281,7 +281,7 @@ def _embedding(study: Study) -> Picture:
         stage, seed = study.stage, study.run.settings.run.seed
         index = usable_sample(stage.table.labels, MAPPED, seed)
         points = mapped(stage.latents.take(index), method, seed)
-        index = index[: len(points)]
+        index = index if len(points) else index[:0]  # too few for a map
         title = f"{METHODS[stage.name]}: {len(index):,} of {int(stage.sizes.sum()):,} latents"
         return figures.embedding(
             points, stage.table.labels[index], stage.sizes.tolist(), title, study.names,
