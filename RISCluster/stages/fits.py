@@ -98,7 +98,7 @@ class Fits:
 
     def __init__(self, target: Path, settings: GmmSettings, seed: int, stop: StopRequest):
         self.settings, self.seed, self.stop = settings, seed, stop
-        self._parts = Parts(target, "on fewer processors")
+        self._parts = Parts(target, "on fewer processors (behind taskset -c 0)")
         self._basis = self._parts.folder / BASIS
 
     def basis(self, latents: np.ndarray) -> Basis:
