@@ -8,7 +8,7 @@ import torch
 
 from ..config import AecSettings, Settings
 from ..data.loading import mean_and_deviation
-from ..data.spectrograms import READ_ROWS
+from ..data.spectrograms import READ_ROWS, SpectrogramFile
 from ..data.split import draw_split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
@@ -132,15 +132,26 @@ class _Prepared:
 def _network(session: Session, settings: Settings, samples: _Prepared) -> AEC:
     """Network of one combination, with its initial weights."""
     size, aec = (session.file.n_frequencies, session.file.n_times), settings.aec
-    wanted = aec.n_components
-    if wanted == "auto":  # a modulation spectrum is one of changes in time
-        wanted = COMPONENTS if session.file.time_unit != "bin" else 0
+    wanted = _components(session.file, aec.n_components)
     views = ViewSizes.possible(wanted, *size, _n_fitted(session, samples))
     model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, views))
     initialise(model, settings.run.seed)
     if aec.initial_weights != "none":
         load_initial_weights(model, aec.initial_weights)
     return model
+
+
+def _components(file: SpectrogramFile, wanted: int | str) -> int:
+    """Principal components of each view; by default none where time is not known to be there."""
+    if wanted != "auto":
+        return wanted
+    if file.time_unit != "bin":  # a modulation spectrum is one of changes in time
+        return COMPONENTS
+    log.info(
+        f"{file.path} has no time axis: no principal components stand beside the latents; if its "
+        f"samples are spectrograms, aec.n_components = {COMPONENTS} adds them"
+    )
+    return 0
 
 
 def _train(session: Session, settings: Settings, stage: StageFolder, samples: _Prepared) -> None:

@@ -9,6 +9,7 @@ import pytest
 from RISCluster import jobs
 from RISCluster.config import load_settings
 from RISCluster.errors import Stopped
+from RISCluster.progress import start_log
 from RISCluster.stages import fits
 from RISCluster.stages.fits import BASIS, Basis, Fits
 from RISCluster.stopping import StopRequest
@@ -27,8 +28,8 @@ def made(folder, stop=None):
     return found
 
 
-def test_processes_change_nothing(tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO", logger="RISCluster")
+def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
+    start_log()
     monkeypatch.setattr(fits, "processors", lambda: 2)
     here = made(tmp_path / "here")
     mixtures, rows = here.of(NUMBERS)
@@ -42,7 +43,8 @@ def test_processes_change_nothing(tmp_path, monkeypatch, caplog):
     for k in NUMBERS:
         for name, values in mixtures[k].arrays().items():
             np.testing.assert_array_equal(values, others[k].arrays()[name])
-    assert sum(f"K = {k}: bic" in caplog.text for k in NUMBERS) == len(NUMBERS)
+    said = capsys.readouterr().out
+    assert [said.count(f"K = {k}: bic") for k in NUMBERS] == [2] * len(NUMBERS)
     there.remove()
     assert list((tmp_path / "there").iterdir()) == []
 
@@ -71,15 +73,15 @@ def test_a_basis_is_read_as_it_was_drawn(tmp_path, words):
             np.testing.assert_array_equal(value, other.arrays()[name])
 
 
-def test_a_damaged_basis_is_made_again(tmp_path, caplog):
-    caplog.set_level("INFO", logger="RISCluster")
+def test_a_damaged_basis_is_made_again(tmp_path, capsys):
+    start_log()
     latents = three_clouds(60)[0]
     path = tmp_path / "fits.parts" / BASIS
     found = made(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     found.basis(latents)
-    assert "it is made again" in caplog.text
+    assert "it is made again" in capsys.readouterr().out
     assert path.read_bytes() == whole
 
 

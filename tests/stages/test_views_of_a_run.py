@@ -38,14 +38,19 @@ def test_every_stage_and_new_data_have_the_same_views(small_file, make_settings,
     np.testing.assert_allclose(np.load(out.with_suffix(".latent.npy")), refined, atol=1e-4)
 
 
-def test_a_file_without_a_time_axis_has_no_views_unless_asked_for(small_file, make_settings):
+def test_a_file_without_a_time_axis_has_no_views_unless_asked_for(
+    small_file, make_settings, capsys
+):
+    said = "has no time axis: no principal components stand beside the latents"
     with h5py.File(small_file, "a") as file:
         del file["time"]
     settings = make_settings(f"data.file={small_file}", "aec.n_epochs=1")
     run_aec(settings)
     assert network(settings.run_folder)["views"] == {"smoothed": 0, "modulation": 0}
+    assert said in capsys.readouterr().out
     settings = make_settings(f"data.file={small_file}", "aec.n_epochs=1", "aec.n_components=4")
     run_aec(settings)
+    assert said not in capsys.readouterr().out
     assert network(settings.run_folder)["views"] == {"smoothed": 4, "modulation": 4}
 
 
