@@ -17,7 +17,7 @@ def test_methods_say_what_was_done(run_folder):
         "3 latent features",
         "10 principal components of the smoothed spectrograms and 10 of their modulation spectra",
         f"training ended after {epochs} epochs (Adam, batches of 16, initial learning rate 0.001)",
-        "started from the clusters on which 8 t-SNE maps of them agree, with 2 to 4 clusters",
+        "started from the clusters on which 12 t-SNE maps of them agree, with 2 to 4 clusters",
         f"criterion selected {chosen}",
         "Encoder and 3 clusters were then refined",
         "gamma = 1",
