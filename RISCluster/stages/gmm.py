@@ -14,6 +14,7 @@ from ..data.split import Split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..files import read_npz, write_csv, write_npz
+from ..jobs import Parts
 from ..models.networks import AEC
 from ..progress import log
 from ..results.labels import Labelling, label_file, usable_sample
@@ -66,6 +67,7 @@ def run_gmm(settings: Settings) -> None:
         stage = session.stage("GMM")
         depends = built_on_aec(session) | settings.affecting("gmm", "result")
         if session.is_done(stage, depends):
+            session.on_first(Parts(stage.path / FITS).clear)
             return
         model, preparation, _ = load_aec(aec.path / MODEL, session.file)
         model.to(session.ranks.device)
