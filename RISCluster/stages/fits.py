@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError, Stopped
-from ..files import read_npz, sha256, write_npz
+from ..files import read_npz, remove_quietly, sha256, write_npz
 from ..jobs import Job, Parts
 from ..machine import processors
 from ..progress import log
@@ -28,7 +28,6 @@ from ..training.neighbours import NeighbourMap, neighbour_maps
 from ..training.stability import Resamples, labellings, resamples, stability
 from ..training.starts import MAPS, fit_from_maps
 
-BASIS = "basis.npz"
 FEW = 1000  # latents: of fewer, mixtures are there before a process has started
 
 
@@ -90,7 +89,7 @@ class Fits:
     Parameters
     ----------
     target : Path
-        Name beside which the parts lie until `remove`.
+        Name beside which basis and mixtures lie until `remove`.
     settings : GmmSettings
     seed : int
     stop : StopRequest
@@ -99,7 +98,7 @@ class Fits:
     def __init__(self, target: Path, settings: GmmSettings, seed: int, stop: StopRequest):
         self.settings, self.seed, self.stop = settings, seed, stop
         self._parts = Parts(target, "on fewer processors (behind taskset -c 0)")
-        self._basis = self._parts.folder / BASIS
+        self._basis = target.with_name(f"{target.name}.npz")
 
     def basis(self, latents: np.ndarray) -> Basis:
         """What they are fitted to, drawn now or before an interruption."""
@@ -109,7 +108,6 @@ class Fits:
             except CheckpointError as error:
                 log.warning(f"{error}; it is made again")
         basis = Basis.draw(latents, self.settings, self.seed, self.stop)
-        self._basis.parent.mkdir(parents=True, exist_ok=True)
         basis.save(self._basis)
         return basis
 
@@ -129,8 +127,7 @@ class Fits:
         """
         if self.stop.signal_number:  # it came between maps and mixtures
             raise Stopped(
-                f"stopped; the maps are kept in {self._parts.folder}: run the same command again "
-                "to go on",
+                f"stopped; the maps are kept in {self._basis}: run the same command again to go on",
                 self.stop.signal_number,
             )
         checksum = sha256(self._basis)
@@ -144,8 +141,14 @@ class Fits:
         return {k: Mixture.from_arrays(found[k]) for k in numbers}, rows
 
     def remove(self) -> None:
-        """Remove the parts, once the stage has what it needs of them."""
+        """Remove what was kept, once the stage has what it needs of it."""
         self._parts.remove()
+        remove_quietly(self._basis)
+
+    def clear(self) -> None:
+        """Remove what a process has left that was killed when its stage was done."""
+        self._parts.clear()
+        remove_quietly(self._basis)
 
 
 @lru_cache(maxsize=1)

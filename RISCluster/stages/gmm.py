@@ -14,7 +14,6 @@ from ..data.split import Split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..files import read_npz, write_csv, write_npz
-from ..jobs import Parts
 from ..models.networks import AEC
 from ..progress import log
 from ..results.labels import Labelling, label_file, usable_sample
@@ -66,8 +65,9 @@ def run_gmm(settings: Settings) -> None:
         session.on_first(lambda: aec.require_match(session.data_key | session.network_key))
         stage = session.stage("GMM")
         depends = built_on_aec(session) | settings.affecting("gmm", "result")
+        fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
         if session.is_done(stage, depends):
-            session.on_first(Parts(stage.path / FITS).clear)
+            session.on_first(fits.clear)
             return
         model, preparation, _ = load_aec(aec.path / MODEL, session.file)
         model.to(session.ranks.device)
@@ -76,7 +76,7 @@ def run_gmm(settings: Settings) -> None:
         if not session.on_first((stage.path / LATENTS).exists):  # there after an interruption
             everything = whole_file(session, preparation)
             encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
-        session.on_first(lambda: _fit_and_label(session, stage, model, preparation))
+        session.on_first(lambda: _fit_and_label(session, stage, fits, model, preparation))
 
 
 def built_on_aec(session: Session) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def whole_file(session: Session, preparation: Preparation) -> WholeFile:
 
 
 def _fit_and_label(
-    session: Session, stage: StageFolder, model: AEC, preparation: Preparation
+    session: Session, stage: StageFolder, fits: Fits, model: AEC, preparation: Preparation
 ) -> None:
     settings = session.settings
     latents = RowsArray(stage.path / LATENTS)
@@ -111,7 +111,6 @@ def _fit_and_label(
             f"mixtures are fitted to {len(drawn):,} of {np.count_nonzero(usable):,} latents, "
             "drawn at random (gmm.fit_samples)"
         )
-    fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
     mapped = fits.basis(known).maps
     mixtures, rows = fits.of(numbers)
     drawn_map = None

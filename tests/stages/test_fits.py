@@ -11,7 +11,7 @@ from RISCluster.config import load_settings
 from RISCluster.errors import Stopped
 from RISCluster.progress import start_log
 from RISCluster.stages import fits
-from RISCluster.stages.fits import BASIS, Basis, Fits
+from RISCluster.stages.fits import Basis, Fits
 from RISCluster.stopping import StopRequest
 from tests.training.test_stability import three_clouds
 
@@ -23,6 +23,7 @@ def settings(*words):
 
 
 def made(folder, stop=None):
+    folder.mkdir(exist_ok=True)
     found = Fits(folder / "fits", settings(), 0, stop or StopRequest())
     found.basis(three_clouds(60)[0])
     return found
@@ -53,8 +54,8 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
 def test_a_basis_is_read_as_it_was_drawn(tmp_path, words):
     latents = three_clouds(60)[0]
     drawn = Basis.draw(latents, settings(*(f"gmm.{word}" for word in words)), 0, StopRequest())
-    drawn.save(tmp_path / BASIS)
-    read = Basis.load(tmp_path / BASIS)
+    drawn.save(tmp_path / "basis.npz")
+    read = Basis.load(tmp_path / "basis.npz")
     np.testing.assert_array_equal(read.latents, latents)
     assert len(read.maps) == (0 if "start=kmeans" in words else 12)
     assert (read.halves is None) == ("stability=none" in words)
@@ -76,7 +77,7 @@ def test_a_basis_is_read_as_it_was_drawn(tmp_path, words):
 def test_a_damaged_basis_is_made_again(tmp_path, capsys):
     start_log()
     latents = three_clouds(60)[0]
-    path = tmp_path / "fits.parts" / BASIS
+    path = tmp_path / "fits.npz"
     found = made(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])

@@ -367,11 +367,13 @@ def test_gmm_goes_on_after_the_last_k(small_file, make_settings, monkeypatch):
     for name in ("model.npz", "labels.csv", "selection.csv"):
         a, b = (s.run_folder / "GMM" / name for s in (settings, whole))
         assert a.read_bytes() == b.read_bytes()
-    parts = settings.run_folder / "GMM/fits.parts"
-    assert not parts.exists()
-    parts.mkdir()  # as of a process that was killed when the stage was done
+    folder = settings.run_folder / "GMM"
+    there = sorted(folder.iterdir())
+    assert not [path for path in there if "fits" in path.name]
+    (folder / "fits.parts").mkdir()  # as of a process that was killed when the stage was done
+    (folder / "fits.npz").write_bytes(b"")
     run_gmm(settings)
-    assert not parts.exists()
+    assert sorted(folder.iterdir()) == there
 
 
 def test_run_folder_that_cannot_be_written(small_file, make_settings, tmp_path):
