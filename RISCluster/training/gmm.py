@@ -4,8 +4,7 @@ Letters: N latents, D features, K clusters.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,24 +121,10 @@ def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> 
             f"[gmm] n_clusters: {n_clusters} clusters asked for and only {len(latents)} usable "
             "samples; lower it"
         )
-    with duplicates_allowed():
-        return kmeans(latents, n_clusters, n_init, seed)
-
-
-@contextmanager
-def duplicates_allowed() -> Iterator[None]:
-    """No warning of fewer distinct latents than clusters: the mixture's ridge takes care of it.
-
-    To be entered in the main thread, for filters of warnings are the whole process's.
-    """
     with warnings.catch_warnings():
+        # Fewer distinct latents than clusters: the mixture's ridge takes care of it.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
-
-
-def kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> KMeans:
-    """Best of `n_init` k-means fits, in any thread; see `fit_kmeans`."""
-    return KMeans(n_clusters, n_init=n_init, random_state=seed).fit(latents)
+        return KMeans(n_clusters, n_init=n_init, random_state=seed).fit(latents)
 
 
 def fit_mixture(

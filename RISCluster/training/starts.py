@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import kneighbors_graph
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-from .gmm import Mixture, duplicates_allowed, fit_mixture, kmeans
+from .gmm import Mixture, fit_kmeans, fit_mixture
 from .neighbours import NeighbourMap, neighbour_agreement
 
 MAPS = 12
@@ -87,7 +87,7 @@ def _fit_agreed(
         labels = clusters(mapped.points, n_clusters, seed)
         return fit_mixture(latents[mapped.index], labels, n_clusters, prior, STEPS)
 
-    with duplicates_allowed(), threadpool_limits(1):
+    with threadpool_limits(1):
         fits = [fit(mapped) for mapped in maps]
     index = np.arange(len(latents))
     if len(index) > COMPARED:
@@ -149,7 +149,7 @@ def in_order(labels: np.ndarray) -> np.ndarray:
 
 def clusters_by_area(points: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
     """Clusters of the points (m, 2) of a map: those of a mixture on it, (m,)."""
-    labels = kmeans(points, n_clusters, N_INIT_AREAS, seed).labels_
+    labels = fit_kmeans(points, n_clusters, N_INIT_AREAS, seed).labels_
     found = fit_mixture(points, labels, n_clusters).posterior(points).argmax(1)
     complete = len(np.unique(found)) == n_clusters
     return found if complete else labels
@@ -176,7 +176,7 @@ def clusters_by_border(points: np.ndarray, n_clusters: int, seed: int) -> np.nda
         Where points coincide, fewer clusters than asked for.
     """
     n_patches = min(PATCHES * n_clusters, max(MOST_PATCHES, n_clusters), len(points))
-    patches = kmeans(points, n_patches, N_INIT, seed).labels_
+    patches = fit_kmeans(points, n_patches, N_INIT, seed).labels_
     _, patches = np.unique(patches, return_inverse=True)  # points that coincide make fewer
     return _joined(points, patches, n_clusters)
 
