@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from ..errors import CheckpointError, Stopped
 from ..files import read_npz, remove_quietly, sha256, write_npz
@@ -157,8 +158,11 @@ def _read(path: Path, checksum: str) -> Basis:
     return Basis.load(path)
 
 
+@threadpool_limits.wrap(limits=1)  # sums of several threads differ in the last digits
 def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> dict[str, Any]:
     """Fit the mixture of one K and see what speaks for it: the work of a job.
+
+    One thread computes it, here as in a worker, so that it is the same on any number of processors.
 
     Parameters
     ----------
