@@ -8,7 +8,7 @@ import pytest
 
 from RISCluster import jobs
 from RISCluster.config import load_settings
-from RISCluster.errors import Stopped
+from RISCluster.errors import RunError, Stopped
 from RISCluster.progress import start_log
 from RISCluster.stages import fits
 from RISCluster.stages.fits import Basis, Fits
@@ -101,6 +101,27 @@ def test_stopped_between_mixtures(tmp_path, monkeypatch):
         found.of(NUMBERS)
     mixtures, _ = found.of(NUMBERS)
     assert done == NUMBERS  # none of them twice
+    assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS
+
+
+def die_at_three(inputs, path):
+    if inputs[-1] == 3:
+        os._exit(9)
+    return fits.fit_number(inputs, path)
+
+
+def test_killed_worker_of_the_mixtures(tmp_path, monkeypatch):
+    """It is said what to do, and what it was fitted to is kept."""
+    monkeypatch.setattr(fits, "processors", lambda: 2)
+    monkeypatch.setattr(fits, "FEW", 0)
+    found = made(tmp_path)
+    before = (tmp_path / "fits.npz").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(fits, "fit_number", die_at_three)
+        with pytest.raises(RunError, match="killed.*taskset -c 0"):
+            found.of(NUMBERS)
+    assert (tmp_path / "fits.npz").read_bytes() == before
+    mixtures, _ = found.of(NUMBERS)
     assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS
 
 
