@@ -21,7 +21,7 @@ from ..training.calibration import temperature
 from ..training.gmm import Mixture, fit_mixture
 from ..training.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
 from ..training.stability import labellings, resamples
-from ..training.starts import STEPS
+from ..training.starts import EM_STEPS
 from .gmm import read_mixture, usable_latents
 from .session import LATENTS, MIXTURE
 
@@ -151,7 +151,7 @@ def _refitted(
     samples at their borders, which says nothing of the samples.
     """
     labels = start.posterior(before).argmax(1)
-    return fit_mixture(refined, labels, len(start.weights), settings.gmm.prior, STEPS)
+    return fit_mixture(refined, labels, len(start.weights), settings.gmm.prior, EM_STEPS)
 
 
 def _calibrated(

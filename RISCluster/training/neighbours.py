@@ -97,7 +97,7 @@ def neighbour_map(
         return NeighbourMap(index, np.zeros((len(index), 2)), nearest_neighbours(known))
     perplexity = min(PERPLEXITY, (len(index) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", max_iter=steps, random_state=seed)
-    with threadpool_limits(1, "openmp"):  # sums of several threads differ from run to run
+    with threadpool_limits(1):  # sums of several threads differ in the last digits
         points = tsne.fit_transform(known / spread)
     return NeighbourMap(index, points.astype(np.float64), nearest_neighbours(known))
 

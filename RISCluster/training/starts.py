@@ -26,7 +26,7 @@ MOST_PATCHES = 400  # where there are not more clusters: joining takes their num
 LINKS = 15  # to the nearest points of the map
 N_INIT = 3
 N_INIT_AREAS = 10
-STEPS = 1  # of expectation and maximisation: clusters of neighbours, in the words of Gaussians
+EM_STEPS = 1  # of expectation and maximisation: clusters of neighbours, in the words of Gaussians
 BY_BORDERS = 0.5  # of the neighbours that areas part: borders that part fewer are believed
 ROUNDS = 10
 
@@ -85,7 +85,7 @@ def _fit_agreed(
 
     def fit(mapped: NeighbourMap) -> Mixture:
         labels = clusters(mapped.points, n_clusters, seed)
-        return fit_mixture(latents[mapped.index], labels, n_clusters, prior, STEPS)
+        return fit_mixture(latents[mapped.index], labels, n_clusters, prior, EM_STEPS)
 
     with threadpool_limits(1):
         fits = [fit(mapped) for mapped in maps]
@@ -94,7 +94,7 @@ def _fit_agreed(
         index = np.sort(np.random.default_rng(seed).choice(len(index), COMPARED, replace=False))
     labels = np.full(len(latents), -1)
     labels[index] = in_order(consensus([mixture.posterior(latents[index]) for mixture in fits]))
-    return fit_mixture(latents, labels, n_clusters, prior, STEPS)
+    return fit_mixture(latents, labels, n_clusters, prior, EM_STEPS)
 
 
 def consensus(posteriors: list[np.ndarray]) -> np.ndarray:
