@@ -1,5 +1,7 @@
+import hashlib
 import os
 import shutil
+from functools import wraps
 from pathlib import Path
 
 import h5py
@@ -8,6 +10,7 @@ import pytest
 
 import RISCluster  # noqa: F401  (sets up OpenMP before torch is loaded)
 from RISCluster.config import Settings, load_settings
+from RISCluster.training import neighbours
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("RISCLUSTER_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -79,6 +82,24 @@ def make_settings(tmp_path):
         return load_settings(tmp_path / "config.ini", (*quick, *overrides))
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def maps_are_drawn_once():
+    """A map is the same for a seed, and dozens of tests run the stages on the same latents."""
+    draw, drawn = neighbours.neighbour_map, {}
+
+    @wraps(draw)
+    def drawn_once(latents, *words):
+        content = hashlib.sha256(np.ascontiguousarray(latents)).hexdigest()
+        key = content, latents.shape, latents.dtype, words
+        if key not in drawn:
+            drawn[key] = draw(latents, *words)
+        return drawn[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "neighbour_map", drawn_once)
+        yield
 
 
 # ---- a finished run ----
