@@ -48,8 +48,15 @@ def test_histories(drawn):
     assert "0.4" in drawn(figures.aec_history(aec, 1.0)).axes[0].get_title()
     dec = {"epoch": epoch, "mse": epoch, "kl": epoch, "label_change": np.array([np.nan, 0.1, 0.0])}
     drawn(figures.dec_history(dec, 0.003))
-    one = {name: values[:1] for name, values in dec.items()}
-    drawn(figures.dec_history(one, 0.003))
+
+
+def test_a_single_epoch_is_a_whole_number():
+    one = {name: np.ones(1) for name in ("epoch", "train_mse", "validation_mse", "mse", "kl")}
+    one["label_change"] = np.zeros(1)
+    for figure in (figures.aec_history(one, 1.0), figures.dec_history(one, 0.003)):
+        axes = figure.axes[-1]
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -6,6 +6,7 @@ Letters: n samples, D latent features, F x T bins.
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .style import PALETTE, SpectrogramAxes, new, tidy
@@ -29,7 +30,8 @@ def aec_history(history: dict[str, np.ndarray], mse_of_mean: float) -> Figure:
     best = int(np.argmin(history["validation_mse"]))
     axes.plot(epoch[best], history["validation_mse"][best], "o", color=PALETTE[1], mfc="none")
     axes.axhline(mse_of_mean, color="0.4", ls=":", label="the mean spectrogram")
-    axes.set(xlabel="Epoch", ylabel="Mean squared error", yscale="log")
+    axes.set(ylabel="Mean squared error", yscale="log")
+    _count_epochs(axes)
     axes.set_title(f"Autoencoder: best validation loss {history['validation_mse'][best]:.4g}")
     tidy(axes)
     axes.legend(frameon=False)
@@ -52,10 +54,15 @@ def dec_history(history: dict[str, np.ndarray], tol: float) -> Figure:
     bottom.annotate(
         f"tol = {tol:g}", (0.99, tol), xycoords=("axes fraction", "data"), ha="right", va="bottom"
     )
-    bottom.set_xlabel("Epoch")
-    bottom.xaxis.get_major_locator().set_params(integer=True)
+    _count_epochs(bottom)
     top.set_title("Deep embedded clustering")
     return figure
+
+
+def _count_epochs(axes: Axes) -> None:
+    """Whole numbers along the axis of epochs, be it a single one."""
+    axes.set_xlabel("Epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def reconstructions(
