@@ -50,11 +50,11 @@ def test_histories(drawn):
     drawn(figures.dec_history(dec, 0.003))
 
 
-def test_a_single_epoch_is_a_whole_number():
+def test_a_single_epoch_is_a_whole_number(drawn):
     one = {name: np.ones(1) for name in ("epoch", "train_mse", "validation_mse", "mse", "kl")}
     one["label_change"] = np.zeros(1)
     for figure in (figures.aec_history(one, 1.0), figures.dec_history(one, 0.003)):
-        axes = figure.axes[-1]
+        axes = drawn(figure).axes[-1]
         low, high = axes.get_xlim()
         assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
 
