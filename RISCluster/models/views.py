@@ -2,9 +2,10 @@
 
 A few learnt latents keep what a decoder needs to draw a spectrogram, and that is not all by which
 an expert tells one kind of event from another. Two plain views of the same sample see other things:
-principal components of the smoothed spectrogram, in which noise has been averaged away, and of its
-modulation spectrum (how fast the amplitude at each frequency rises and falls), which does not
-change when the event comes earlier or later in its window. Noise confuses each in its own way.
+principal components of the smoothed spectrogram, in which noise has been averaged away and quiet
+frequencies count for more than their amplitudes would let them, and of its modulation spectrum (how
+fast the amplitude at each frequency rises and falls), which does not change when the event comes
+earlier or later in its window. Noise confuses each in its own way.
 
 Letters: N spectrograms, F frequency bins, T time bins, M modulation frequencies, P components.
 """
@@ -18,6 +19,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 SMOOTHING = 2 / 87, 4 / 100  # standard deviation along frequency and time, shares of the axis
+FAINTEST = 0.1  # of the mean amplitude: a background below it counts as this
 FASTEST = 4  # modulations of up to 1 / FASTEST cycles a time bin are kept
 FEWEST_MODULATIONS = 2  # bins at least: the mean over time, and whether there is more
 
@@ -77,7 +79,7 @@ class Views(nn.Module):
     Attributes
     ----------
     smoothed : Tensor, (P, F * T)
-        Principal axes, smoothed and scaled.
+        Principal axes, smoothed, weighted by frequency and scaled.
     modulation : Tensor, (P, F * M)
         Principal axes, scaled.
     centre : Tensor, (P,)
@@ -132,12 +134,14 @@ class Views(nn.Module):
         images = x[:, 0].float()
         f, t = (_smoothing(n, share) for n, share in zip(images.shape[1:], SMOOTHING, strict=True))
         smooth = f @ images.numpy() @ t.T
-        axes, _ = _principal_axes(smooth, len(self.smoothed), spread, seed)
+        amplitude = images * self.scale + self.mean
+        weight = _frequency_weights(smooth, _background(amplitude.numpy()))[:, None]
+        axes, _ = _principal_axes(weight * smooth, len(self.smoothed), spread, seed)
         # What an axis takes of a smoothed image, the axis times the same matrices takes of the
         # image itself.
-        axes = f.T @ axes.reshape(-1, *images.shape[1:]) @ t
+        axes = f.T @ (weight * axes.reshape(-1, *images.shape[1:])) @ t
         self.smoothed.copy_(torch.from_numpy(axes.reshape(len(axes), -1)))
-        spectra = modulation_spectrum(images * self.scale + self.mean).numpy()
+        spectra = modulation_spectrum(amplitude).numpy()
         axes, centre = _principal_axes(spectra, len(self.modulation), spread, seed)
         self.modulation.copy_(torch.from_numpy(axes))
         self.centre.copy_(torch.from_numpy(axes @ centre))
@@ -146,6 +150,24 @@ class Views(nn.Module):
 def _smoothing(n: int, share: float) -> np.ndarray:
     """Matrix (n, n) that smooths a column of n values by a Gaussian, edges repeated."""
     return gaussian_filter1d(np.eye(n, dtype=np.float32), share * n, axis=0, mode="nearest")
+
+
+def _background(amplitude: np.ndarray) -> np.ndarray:
+    """Median amplitude at each frequency, (F,), of (N, F, T); 1 everywhere where all are zero."""
+    median = np.array([np.median(amplitude[:, f]) for f in range(amplitude.shape[1])])
+    return np.maximum(median, FAINTEST * np.abs(amplitude).mean() or 1.0)
+
+
+def _frequency_weights(smooth: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Weight of each frequency, (F,), of smoothed spectrograms (N, F, T).
+
+    Components of the weighted spectrogram are those of two copies of it side by side, of equal
+    variance: one as it is, and one relative to the background. The first alone would leave it to
+    the loudest frequencies of the noise who is whose neighbour, the second to the emptiest.
+    """
+    variance = smooth.var(axis=0).sum(axis=1)
+    relative = variance.sum() / (variance / background**2).sum() if variance.any() else 1.0
+    return np.sqrt(1 + relative / background**2).astype(np.float32)
 
 
 def _principal_axes(

@@ -39,14 +39,51 @@ def fitted():
     return views, x, standard
 
 
-def test_the_first_view_is_of_the_smoothed_spectrogram(fitted):
-    views, _, standard = fitted
+def smoothed(x):
+    """Spectrograms (n, 1, f, t) smoothed by a Gaussian, (n, f, t)."""
+    widths = (0, SMOOTHING[0] * x.shape[2], SMOOTHING[1] * x.shape[3])
+    return gaussian_filter(x[:, 0].numpy(), widths, mode="nearest")
+
+
+def test_the_first_view_is_of_the_smoothed_spectrogram_and_of_it_over_the_background(fitted):
+    views, x, standard = fitted
     z = views(standard)[:, :3].numpy()
-    widths = (0, 0, SMOOTHING[0] * F, SMOOTHING[1] * T)
-    smooth = gaussian_filter(standard.numpy(), widths, mode="nearest").reshape(60, -1)
-    expected = PCA(3, svd_solver="full").fit_transform(smooth)
+    smooth = smoothed(standard)
+    background = np.median(x[:, 0].numpy().transpose(0, 2, 1).reshape(-1, F), axis=0)
+    copies = [
+        copy.reshape(60, -1) / np.sqrt(copy.var(axis=0).sum())
+        for copy in (smooth, smooth / background[:, None])
+    ]
+    expected = PCA(3, svd_solver="full").fit_transform(np.hstack(copies))
     correlation = np.abs(np.corrcoef(z.T, expected.T)[:3, 3:])
-    np.testing.assert_allclose(np.diag(correlation), 1, atol=1e-3)
+    np.testing.assert_allclose(np.diag(correlation), 1, atol=1e-4)
+
+
+def test_an_event_at_a_quiet_frequency_is_seen_beside_loud_noise():
+    rng = np.random.default_rng(0)
+    level = np.where(np.arange(F) < 4, 10.0, 0.5)[:, None]  # the noise's, by frequency
+    x = level * np.abs(rng.normal(0, 1, (200, 1, F, T)))
+    event = np.arange(200) % 2 == 0
+    x[event, :, 8:10, 10:30] += 1.0
+    x = torch.from_numpy(x.astype(np.float32))
+    mean = x.mean(0)[0]
+    views = Views(F, T, ViewSizes(1, 1))
+    views.fit(x - mean, mean, 1.0, spread=1.0, seed=0)
+    z = views(x - mean)[:, 0].numpy()
+    assert abs(np.corrcoef(z, event)[0, 1]) > 0.9
+    loudest = PCA(1).fit_transform(smoothed(x).reshape(200, -1))[:, 0]
+    assert abs(np.corrcoef(loudest, event)[0, 1]) < 0.3  # or there is nothing to see here
+
+
+def test_a_background_of_nothing_weighs_all_frequencies_alike():
+    x = torch.zeros(40, 1, F, T)
+    for i in range(40):  # strokes on an empty page
+        x[i, :, 3 + i % 5, i % 7 : i % 7 + 5] = 1.0
+    views = Views(F, T, ViewSizes(3, 1))
+    views.fit(x, None, 1.0, spread=1.0, seed=0)
+    expected = PCA(3, svd_solver="full").fit_transform(smoothed(x).reshape(40, -1))
+    correlation = np.abs(np.corrcoef(views(x)[:, :3].T.numpy(), expected.T)[:3, 3:])
+    np.testing.assert_allclose(np.diag(correlation), 1, atol=1e-4)
 
 
 def test_smoothing_of_the_axes_is_that_of_the_image_up_to_the_edges():
@@ -56,8 +93,7 @@ def test_smoothing_of_the_axes_is_that_of_the_image_up_to_the_edges():
     x[:, :, :, -2:] *= rng.uniform(5, 20, (30, 1, 1, 1))
     views = Views(90, 60, ViewSizes(3, 1))
     views.fit(torch.from_numpy(x), None, 1.0, spread=1.0, seed=0)
-    widths = (0, 0, SMOOTHING[0] * 90, SMOOTHING[1] * 60)
-    smooth = gaussian_filter(x, widths, mode="nearest").reshape(30, -1)
+    smooth = smoothed(torch.from_numpy(x)).reshape(30, -1)
     expected = np.abs(PCA(3, svd_solver="full").fit(smooth).components_ @ smooth.T).T
     z = np.abs(views(torch.from_numpy(x))[:, :3].numpy())
     np.testing.assert_allclose(

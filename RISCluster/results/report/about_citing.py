@@ -167,8 +167,10 @@ def _views(sizes: dict[str, int]) -> str:
         return ""
     return (
         f" Beside these features stand {sizes['smoothed']} principal components of the smoothed "
-        f"spectrograms and {sizes['modulation']} of their modulation spectra, the root of the "
-        "magnitude of the Fourier transform along time; in what follows, latents are all of them."
+        "spectrograms, taken once as they are and once relative to the background (the median "
+        f"amplitude at each frequency), and {sizes['modulation']} of their modulation spectra, the "
+        "root of the magnitude of the Fourier transform along time; in what follows, latents are "
+        "all of them."
     )
 
 
