@@ -15,7 +15,9 @@ def test_methods_say_what_was_done(run_folder):
         "We clustered 95 spectrograms of 16 x 20 bins (1 more was unusable and left out)",
         "Square roots of the amplitudes were taken, and each spectrogram was scaled to unit L2",
         "3 latent features",
-        "10 principal components of the smoothed spectrograms and 10 of their modulation spectra",
+        "10 principal components of the smoothed spectrograms, taken once as they are and once "
+        "relative to the background (the median amplitude at each frequency), and 10 of their "
+        "modulation spectra",
         f"training ended after {epochs} epochs (Adam, batches of 16, initial learning rate 0.001)",
         "started from the clusters on which 12 t-SNE maps of them agree, with 2 to 4 clusters",
         f"criterion selected {chosen}",
