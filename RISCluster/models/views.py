@@ -153,9 +153,10 @@ def _smoothing(n: int, share: float) -> np.ndarray:
 
 
 def _background(amplitude: np.ndarray) -> np.ndarray:
-    """Median amplitude at each frequency, (F,), of (N, F, T); 1 everywhere where all are zero."""
-    median = np.array([np.median(amplitude[:, f]) for f in range(amplitude.shape[1])])
-    return np.maximum(median, FAINTEST * np.abs(amplitude).mean() or 1.0)
+    """Median amplitude at each frequency, (F,), of (N, F, T), in units of the mean amplitude."""
+    mean = np.abs(amplitude).mean(dtype=np.float64)
+    median = np.array([np.median(amplitude[:, f]) for f in range(amplitude.shape[1])], np.float64)
+    return np.maximum(median / (mean or 1.0), FAINTEST)
 
 
 def _frequency_weights(smooth: np.ndarray, background: np.ndarray) -> np.ndarray:
