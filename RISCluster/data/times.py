@@ -1,8 +1,47 @@
-"""Times as files have them to ISO 8601 in UTC."""
+"""The one parser of times: whatever files have to nanoseconds since 1970 in UTC, and back to text.
 
+Times are int64 nanoseconds, which reach from 1677 to 2262. What lies beyond, and what is no time,
+is `NOT_A_TIME` in arrays and None for single values.
+"""
+
+import re
+from datetime import date
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
+SECOND = 10**9  # ns
+NOT_A_TIME = np.iinfo(np.int64).min  # what NumPy takes for NaT
+RATE_TOLERANCE = 1e-5  # relative: rounding to float32, or of an interval to microseconds
+
+_DATE = r"(?P<year>\d{1,4})(?:[-/](?P<month>\d{1,2})(?:[-/](?P<day>\d{1,2}))?|-(?P<yearday>\d{3}))?"
+_BASIC = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+_CLOCK = (
+    r"(?P<hour>\d{1,2})(?::?(?P<minute>\d{1,2})(?::?(?P<second>\d{1,2})(?:[.,](?P<rest>\d+))?)?)?"
+)
+_ZONE = r"(?P<zone>Z|UTC|GMT|(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d\d))?)?"
+_FORMS = [
+    re.compile(rf"{day}(?:[T ]\s*{_CLOCK}\s*{_ZONE})?(?(hour)|\s*Z?)", re.IGNORECASE)
+    for day in (_DATE, _BASIC)
+]
+# Numbers since 1970 tell their unit by their size: as the next larger unit they are after 5138.
+_EPOCH_UNITS = ((1e11, SECOND), (1e14, 10**6), (1e17, 10**3), (float("inf"), 1))
+
+# Names of UDUNITS, without a plural's s; ns each. Months and years have no fixed length.
+_UNITS = {
+    **dict.fromkeys(("ns", "nsec", "nanosec", "nanosecond"), 1),
+    **dict.fromkeys(("us", "usec", "µs", "μs", "microsec", "microsecond"), 10**3),
+    **dict.fromkeys(("ms", "msec", "millisec", "millisecond"), 10**6),
+    **dict.fromkeys(("s", "sec", "second"), SECOND),
+    **dict.fromkeys(("min", "minute"), 60 * SECOND),
+    **dict.fromkeys(("h", "hr", "hour"), 3600 * SECOND),
+    **dict.fromkeys(("d", "day"), 86400 * SECOND),
+    **dict.fromkeys(("week",), 7 * 86400 * SECOND),
+}
+_GREGORIAN = ("standard", "gregorian", "proleptic_gregorian", "")
+_REFORM = date(1582, 10, 15).toordinal()
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
 def to_text(value: Any) -> str:
@@ -10,25 +49,221 @@ def to_text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def to_iso(value: Any) -> str:
-    """Time as text or as seconds since 1970 to ISO 8601 in UTC with Z; empty if it is neither."""
+def same_rate(a: float, b: float) -> bool:
+    """Whether two sampling rates in Hz differ by no more than rounding; see `RATE_TOLERANCE`."""
+    return abs(a - b) <= RATE_TOLERANCE * max(abs(a), abs(b))
+
+
+# ---- text and numbers ---------------------------------------------------------------------------
+
+
+def parse_time(value: Any) -> int | None:
+    """One time as nanoseconds since 1970 in UTC.
+
+    Parameters
+    ----------
+    value : str, bytes, number or datetime64
+        ISO 8601 in any of its usual forms (also with a blank for the T, slashes, the day of the
+        year, or one digit where two are usual), in UTC where it names no zone; or seconds, milli-,
+        micro- or nanoseconds since 1970, told apart by size.
+
+    Returns
+    -------
+    int or None
+        None for anything else, and for what is before 1677 or after 2262.
+    """
+    if isinstance(value, (np.datetime64, bool, np.bool_)):
+        return _in_range(_exact(value)) if isinstance(value, np.datetime64) else None
+    if isinstance(value, (str, bytes)):
+        text = to_text(value).strip().strip("\0")
+        found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
+        if found and not (text.isdecimal() and len(text) != 8):
+            return _in_range(_from_match(found))
+        try:
+            value = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+        except ValueError:
+            return None
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
+        return None
+    return _in_range(_scaled(value, epoch_unit(value)))
+
+
+def parse_times(values: Any) -> np.ndarray:
+    """Many times, see `parse_time`: (n,) int64, `NOT_A_TIME` for what is none."""
+    values = np.asarray(values)
+    if values.dtype.kind in "US" and (stamps := _as_written_here(values)) is not None:
+        values = stamps
+    if values.dtype.kind == "M":
+        known = ~np.isnat(values)
+        years = values.astype("datetime64[Y]").astype(np.int64) + 1970
+        known &= (years > 1677) & (years < 2262)
+        return np.where(known, values, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
+    found: dict[Any, int] = {}  # times of catalogues repeat
+    for value in values.tolist():
+        if value not in found:
+            time = parse_time(value)
+            found[value] = NOT_A_TIME if time is None else time
+    return np.array([found[value] for value in values.tolist()], dtype=np.int64)
+
+
+def _as_written_here(values: np.ndarray) -> np.ndarray | None:
+    """Text as `nanoseconds_to_iso` writes it, to datetime64; None where one is of another form."""
+    texts = np.char.rstrip(values.astype("U"), "Z")
+    form = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?|")
+    if not all(map(form.fullmatch, texts.tolist())):
+        return None
     try:
-        if isinstance(value, (bytes, str)):
-            text = to_text(value).strip().replace(" ", "T")
-            for utc in ("Z", "+00:00", "+0000", "-00:00"):
-                text = text.removesuffix(utc)
-            if text[10:].count("+") or text[10:].count("-"):
-                return ""  # other zones than UTC are not guessed at
-            time = np.datetime64(text, "us")
-        else:
-            time = np.datetime64(round(float(value) * 1e6), "us")
-    except (TypeError, ValueError, OverflowError):
-        return ""
-    return "" if np.isnat(time) else f"{time}Z"
+        return texts.astype("M8[us]")
+    except ValueError:
+        return None
+
+
+def epoch_unit(value: float) -> int:
+    """Nanoseconds of the unit in which a number since 1970 is, by its size."""
+    return next(unit for below, unit in _EPOCH_UNITS if abs(value) < below)
+
+
+def _from_match(found: re.Match) -> int | None:
+    part = {name: int(text) for name, text in found.groupdict().items() if text and text.isdigit()}
+    try:
+        day = date(part["year"], part.get("month", 1), part.get("day", 1)).toordinal()
+    except ValueError:
+        return None
+    if "yearday" in part:
+        day += part["yearday"] - 1
+        if date.fromordinal(day).year != part["year"] or not part["yearday"]:
+            return None
+    hour, minute, second = (part.get(name, 0) for name in ("hour", "minute", "second"))
+    # 24:00:00 ends a day, and 23:59:60 is a leap second.
+    if hour > 24 or (hour == 24 and minute + second) or minute > 59 or second > 60:
+        return None
+    seconds = ((day - _EPOCH_DAY) * 24 + hour) * 3600 + minute * 60 + second
+    offset = part.get("hours", 0) * 3600 + part.get("minutes", 0) * 60
+    seconds -= -offset if found["sign"] == "-" else offset
+    return seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
+
+
+def _exact(value: np.datetime64) -> int | None:
+    if np.isnat(value):
+        return None
+    unit, step = np.datetime_data(value.dtype)
+    if unit in ("Y", "M"):
+        value, unit, step = value.astype("M8[D]"), "D", 1
+    nanoseconds = Fraction(int(np.timedelta64(1, unit) / np.timedelta64(1, "ns") * 1000), 1000)
+    return int(int(value.astype(np.int64)) * step * nanoseconds)
+
+
+def _scaled(value: float, unit: int) -> int:
+    if isinstance(value, (int, np.integer)):
+        return int(value) * unit
+    whole, rest = divmod(float(value), 1.0)  # apart, for a product loses digits
+    return int(whole) * unit + round(rest * unit)
+
+
+def _in_range(time: int | None) -> int | None:
+    return time if time is not None and abs(time) < 2**63 else None
+
+
+# ---- units of the CF conventions ----------------------------------------------------------------
+
+
+def unit_length(text: str) -> int:
+    """Nanoseconds of a unit of time, as ``s``, ``msec``, ``hours``.
+
+    Raises
+    ------
+    ValueError
+        It is none, or one without a fixed length; the message says so.
+    """
+    name = text.strip()
+    for form in (name, name.lower(), name.lower().removesuffix("s"), name.lower().rstrip(".")):
+        if form in _UNITS:
+            return _UNITS[form]
+    if name.lower().removesuffix("s") in ("month", "year", "mon", "yr"):
+        raise ValueError(f"unit '{name}' has no fixed length")
+    raise ValueError(f"unit '{name}' is not known; known are ns, us, ms, s, min, h, d, weeks")
+
+
+def parse_cf_units(text: str, calendar: str = "standard") -> tuple[int, int | None]:
+    """Units of a time coordinate by the CF conventions (section 4.4).
+
+    Parameters
+    ----------
+    text : str
+        As ``hours since 1800-1-1 00:00:00 -6:00``, or a unit alone.
+    calendar : str
+        Attribute ``calendar`` of the coordinate.
+
+    Returns
+    -------
+    int
+        Nanoseconds of the unit.
+    int or None
+        The time counted from, ns since 1970 in UTC, which may be beyond int64; None for a unit
+        alone.
+
+    Raises
+    ------
+    ValueError
+        Unit, reference or calendar can't be converted; the message says which and why.
+    """
+    name, since, reference = re.sub(r"\s+since\s+", "\0", text.strip(), count=1).partition("\0")
+    unit = unit_length(name)
+    if not since:
+        return unit, None
+    reference = re.sub(r"\s*\bLT\b.*", "", reference).strip()
+    reference = re.sub(r"(?<=\d)\s+(?=[+-]\d)", "", reference)
+    found = next((match for form in _FORMS if (match := form.fullmatch(reference))), None)
+    origin = None if found is None else _from_match(found)
+    if origin is None:
+        raise ValueError(f"reference '{reference}' is no date")
+    calendar = calendar.strip().lower()
+    day = origin // (86400 * SECOND) + _EPOCH_DAY
+    if calendar == "julian" or (calendar in ("standard", "gregorian", "") and day < _REFORM):
+        year = int(found["year"])  # days by which the Julian calendar was behind
+        year -= int(found["month"] or 1) <= 2
+        origin += (2 - year // 100 + year // 400) * -86400 * SECOND
+        if calendar == "julian":
+            calendar = "standard"
+    if calendar not in _GREGORIAN:
+        raise ValueError(f"calendar '{calendar}' has other dates than UTC")
+    return unit, origin
+
+
+def decode_cf(values: np.ndarray, unit: int, origin: int) -> np.ndarray:
+    """Numbers since a time, with what `parse_cf_units` gave, to (n,) int64 ns since 1970.
+
+    `NOT_A_TIME` where a number is not finite, or the time is before 1677 or after 2262.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind not in "iu":
+        values = values.astype(np.float64)
+    first, rest = divmod(origin, unit)  # whole units apart, for a product loses digits
+    with np.errstate(invalid="ignore"):
+        time = values.astype(np.float64) * unit + origin
+        known = np.isfinite(time) & (np.abs(time) < 2.0**63 - 2.0**40) & (abs(first) < 2**62)
+        whole = np.where(known, np.floor(values) if values.dtype.kind == "f" else values, 0)
+    fraction = np.round((np.where(known, values, 0) - whole) * unit).astype(np.int64)
+    found = (whole.astype(np.int64) + (first if abs(first) < 2**62 else 0)) * unit + rest + fraction
+    return np.where(known, found, NOT_A_TIME)
+
+
+# ---- to text ------------------------------------------------------------------------------------
+
+
+def to_iso(value: Any) -> str:
+    """Time as `parse_time` reads it, to ISO 8601 in UTC with Z; empty if it is none."""
+    time = parse_time(value)
+    return "" if time is None else nanoseconds_to_iso(np.array([time]))[0]
 
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
-    """Nanoseconds since 1970, (n,) int64, to ISO 8601 in UTC with microseconds and Z."""
-    rounded = (np.asarray(times, dtype=np.int64) + 500) // 1000
-    stamps = rounded.astype("datetime64[us]")
-    return [f"{stamp}Z" for stamp in np.datetime_as_string(stamps, unit="us")]
+    """Nanoseconds since 1970, (n,) int64, to ISO 8601 in UTC with microseconds and Z.
+
+    `NOT_A_TIME` is empty.
+    """
+    times = np.asarray(times, dtype=np.int64)
+    known = times != NOT_A_TIME
+    rounded = (np.where(known, times, 0) // 1000) + (np.where(known, times, 0) % 1000 >= 500)
+    stamps = np.datetime_as_string(rounded.astype("datetime64[us]"), unit="us")
+    return [f"{stamp}Z" if there else "" for stamp, there in zip(stamps, known, strict=True)]
