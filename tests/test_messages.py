@@ -1,9 +1,4 @@
-"""Every error message of the program, in one list and one style; and the exit codes.
-
-The list is tests/messages.txt. Renew it with
-
-    python tests/test_messages.py
-"""
+"""Every error message of the program in one style; and the exit codes."""
 
 import ast
 import re
@@ -15,8 +10,6 @@ from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LIST = Path(__file__).with_name("messages.txt")
-RENEW = "python tests/test_messages.py"
 FIELD = "{…}"
 
 # What a message begins with: a path or another thing that is named, a setting, the command line.
@@ -120,17 +113,6 @@ def messages() -> list[tuple[str, str, str]]:
     return sorted(found)
 
 
-def listed() -> str:
-    """The list as it is written: a message a line, under the module that it is in."""
-    lines, last = [], ""
-    for path, name, text in messages():
-        if path != last:
-            lines += ["", path]
-        lines.append(f"    {name}: {text}")
-        last = path
-    return "\n".join(lines[1:]) + "\n"
-
-
 # ---- the checks ----
 
 
@@ -169,13 +151,6 @@ def faults(text: str) -> list[str]:
         "is more than a line, or has spaces too many": bool(re.search(r"\n|  |^ | $", text)),
     }
     return [what for what, wrong in checks.items() if wrong]
-
-
-def test_list_is_that_of_the_program():
-    there = LIST.read_text(encoding="utf-8").splitlines()
-    now = listed().splitlines()
-    gone, new = sorted(set(there) - set(now)), sorted(set(now) - set(there))
-    assert there == now, f"no longer made: {gone}; new: {new}; renew the list with: {RENEW}"
 
 
 def test_every_message_is_in_the_style():
@@ -258,8 +233,3 @@ def test_scripts_end_as_documented():
         assert code == 1
         assert said.startswith("Traceback")
     assert "traceback" in says[1]
-
-
-if __name__ == "__main__":
-    LIST.write_text(listed(), encoding="utf-8")
-    print(f"{LIST}: {len(messages())} messages")
