@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Settings:
     ----------
     run, data, cube, aec, gmm, dec, build, records, report
         One object a section.
+    config : str or None
+        Settings file that was named on the command line.
     """
 
     run: RunSettings = RunSettings()
@@ -46,6 +48,7 @@ class Settings:
     build: BuildSettings = BuildSettings()
     records: RecordsSettings = RecordsSettings()
     report: ReportSettings = ReportSettings()
+    config: str | None = field(default=None, compare=False)
 
     @property
     def run_folder(self) -> Path:
@@ -91,9 +94,9 @@ class Settings:
     def as_ini(self) -> str:
         """The settings as the text of a config.ini that gives the same settings."""
         lines = []
-        for section in dataclasses.fields(self):
-            lines.append(f"[{section.name}]")
-            values = getattr(self, section.name)
+        for section in SECTIONS:
+            lines.append(f"[{section}]")
+            values = getattr(self, section)
             for key in dataclasses.fields(values):
                 lines.append(f"{key.name} = {_as_text(getattr(values, key.name))}")
             lines.append("")

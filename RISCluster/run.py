@@ -8,6 +8,7 @@ results. That file alone decides whether a stage is new, unfinished, done or out
 import hashlib
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -23,9 +24,50 @@ from .files import read_json, remove_partial_files, remove_quietly, sha256, writ
 from .locking import Lock, clear, take
 
 SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
+COMMANDS = {"AEC": "pretrain", "GMM": "cluster", "DEC": "refine"}  # of the command line
+DEFAULT_FOLDER = "Outputs"
 PROVENANCE = "provenance.json"
 LOCK = ".lock"
 GUARDED = ("depends", "results", "fingerprint")  # of the provenance: others decide nothing
+
+
+def stage_command(name: str, run_folder: Path, config: str | None = None) -> str:
+    """Command line that runs a stage of a run, in the form in which this process was started.
+
+    Parameters
+    ----------
+    name : {"AEC", "GMM", "DEC"}
+    run_folder : Path
+        ``<run.folder>/<run.name>``.
+    config : str or None
+        Settings file to name.
+
+    Returns
+    -------
+    str
+        As ``python GMM_centroids.py run.name=x`` or ``riscluster cluster run.name=x``.
+    """
+    words = [package_command(COMMANDS[name])]
+    program = Path(sys.argv[0] if sys.argv else "")
+    if program.name in SCRIPTS.values():
+        words = [f"python {shlex.quote(str(program.with_name(SCRIPTS[name])))}"]
+    elif not _is_of_package(program):  # called from Python
+        words = [f"python {SCRIPTS[name]}"]
+    words += [f"--config {shlex.quote(config)}"] if config else []
+    words += [f"run.name={shlex.quote(run_folder.name)}"]
+    if str(run_folder.parent) != DEFAULT_FOLDER:
+        words.append(f"run.folder={shlex.quote(str(run_folder.parent))}")
+    return " ".join(words)
+
+
+def package_command(name: str) -> str:
+    """``riscluster NAME`` or ``python -m RISCluster NAME``, as this process was started."""
+    installed = Path(sys.argv[0] if sys.argv else "").stem == "riscluster"
+    return f"riscluster {name}" if installed else f"python -m RISCluster {name}"
+
+
+def _is_of_package(program: Path) -> bool:
+    return program.stem == "riscluster" or program.parts[-2:] == ("RISCluster", "__main__.py")
 
 
 @dataclass(frozen=True)
@@ -55,9 +97,9 @@ class StageFolder:
         return self.run_folder / "figures"
 
     @property
-    def script(self) -> str:
-        """The script that makes this stage."""
-        return SCRIPTS[self.name]
+    def command(self) -> str:
+        """The command that makes this stage, as `stage_command`."""
+        return stage_command(self.name, self.run_folder)
 
     def provenance(self) -> dict[str, Any] | None:
         """What the stage was made from, or None where it never started.
@@ -213,16 +255,16 @@ class StageFolder:
         """
         provenance = self.provenance()
         if provenance is None:
-            raise RunError(f"{self.path}: there is no {self.name} stage; run {self.script} first")
+            raise RunError(f"{self.path}: there is no {self.name} stage; run {self.command} first")
         if provenance.get("status") != "complete":
             raise RunError(
-                f"{self.path}: the {self.name} stage is unfinished; run {self.script} again, it "
+                f"{self.path}: the {self.name} stage is unfinished; run {self.command} again, it "
                 "goes on where it stopped"
             )
         for name in self._damaged(provenance):
             path = self.path / name
             what = "has changed since it was written" if path.exists() else "is missing"
-            raise CheckpointError(f"{path}: {what}; run {self.script} again, it is made anew")
+            raise CheckpointError(f"{path}: {what}; run {self.command} again, it is made anew")
         return provenance
 
     def require_match(self, expected: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +281,7 @@ class StageFolder:
         if changes:
             raise RunError(
                 f"{self.path}: the {self.name} stage was made otherwise than now asked: "
-                f"{'; '.join(changes)}; run {self.script} again, or take the settings back"
+                f"{'; '.join(changes)}; run {self.command} again, or take the settings back"
             )
         return provenance
 

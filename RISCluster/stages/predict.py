@@ -140,7 +140,7 @@ def _finished(run_folder: Path, stage: str) -> StageFolder:
         others = [name for name in ("DEC", "GMM") if (run_folder / name / MODEL).exists()]
         raise RunError(
             f"{folder.path}: the {stage} stage of this run is "
-            f"{'not there' if provenance is None else 'not finished'}; run {folder.script} first, "
+            f"{'not there' if provenance is None else 'not finished'}; run {folder.command} first, "
             f"or name another run{' or --stage' if others else ''}"
         )
     return folder
@@ -174,7 +174,7 @@ def _require_same_autoencoder(run_folder: Path, folder: StageFolder) -> None:
     if checksum(run_folder / "AEC" / MODEL) != made_from:
         raise RunError(
             f"{folder.path}: was made from another autoencoder than {run_folder / 'AEC'} holds; "
-            f"run {folder.script} again"
+            f"run {folder.command} again"
         )
 
 

@@ -1,6 +1,7 @@
 """What every stage starts with: processes, data file, and what the run's results depend on."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from ..machine import keep_freed_memory
 from ..models.networks import AEC, NetworkShape
 from ..models.reference import load_weights
 from ..progress import log, start_log
-from ..run import StageFolder
+from ..run import COMMANDS, StageFolder, package_command, stage_command
 from ..stopping import StopRequest
 from ..training.engine import Context
 
@@ -264,6 +265,32 @@ def finish(
     """Write metrics.json and mark the stage as complete."""
     write_json(stage.path / METRICS, metrics)
     stage.complete([*results, METRICS], {"fingerprint": session.fingerprint})
+
+
+def next_command(settings: Settings, stage: str) -> str:
+    """Command to run after a stage, with all that it needs.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run.
+    stage : {"AEC", "GMM", "DEC"}
+        The stage that has ended.
+
+    Returns
+    -------
+    str
+        That of the next stage; after the last, of its report where none was made, or of labelling
+        new data.
+    """
+    folder = settings.run_folder
+    if stage != "DEC":
+        following = list(COMMANDS)[list(COMMANDS).index(stage) + 1]
+        return stage_command(following, folder, settings.config)
+    if not settings.run.figures:
+        return f"{package_command('report')} --run {shlex.quote(str(folder))}"
+    output = shlex.quote(f"{folder.name}_new_labels.csv")
+    return f"{package_command('predict')} NEW.h5 --run {shlex.quote(str(folder))} -o {output}"
 
 
 def checksum(path: Path) -> str:

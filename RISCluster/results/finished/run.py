@@ -18,7 +18,7 @@ from ...data.layouts import open_spectrograms
 from ...data.spectrograms import SpectrogramFile
 from ...errors import CheckpointError, DataError, RISClusterError, RunError
 from ...files import read_json, read_npz, sha256
-from ...run import SCRIPTS, StageFolder
+from ...run import SCRIPTS, StageFolder, stage_command
 from ...training.gmm import Mixture
 from ..labels import LabelTable, read_labels
 
@@ -152,7 +152,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     stages, notes = _read_stages(folder, overrides)
     if not stages:
         raise RunError(
-            f"{folder}: holds no complete stage of a run; run {SCRIPTS['AEC']} first, or name "
+            f"{folder}: holds no complete stage of a run; run {stage_command('AEC', folder)} first, or name "
             f"another folder{': ' + ' '.join(notes) if notes else ''}"
         )
     last = list(stages.values())[-1]
@@ -197,7 +197,7 @@ def _require_same_origin(folder: Path, provenance: dict[str, Any], stage: StageF
             if sha256(path)[: len(checksum)] != checksum:
                 raise RunError(
                     f"{stage.path}: was made from another {name} than is there now; run "
-                    f"{stage.script} again"
+                    f"{stage.command} again"
                 )
         elif name.endswith(("model.pt", "model.npz")):
             raise CheckpointError(
