@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from RISCluster.command_names import stage_command
 from RISCluster.errors import CheckpointError, RunError
-from RISCluster.run import StageFolder, stage_command
+from RISCluster.run import StageFolder
 
 
 @pytest.fixture

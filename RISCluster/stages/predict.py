@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ..arrays import new_rows
-from ..config import load_settings
 from ..data.cubes.cubefile import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
@@ -30,6 +29,7 @@ from ..results.labels import UNUSABLE, assign, new_labels
 from ..results.novelty import OUTLYING, TrainingDistribution, latents_and_errors
 from ..run import StageFolder
 from ..stopping import StopRequest
+from ..stored import load_stage_settings
 from .gmm import read_mixture
 from .outcome import soft_assignment
 from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable
@@ -104,7 +104,7 @@ def predict(
     start_log()
     keep_freed_memory()
     folder = _finished(run_folder, stage)
-    settings = load_settings(folder.path / "config.ini", ["data.layout=auto", *overrides])
+    settings = load_stage_settings(folder, ["data.layout=auto", *overrides])
     device = choose_device(settings.run.device)
     run = _load(run_folder, folder, device)
     data = settings.data
