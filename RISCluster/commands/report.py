@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import split_words
+from .arguments import add_settings, settings_of, split_words
 
 HELP = "write report.html of a finished run: figures, tables, and what to believe of them"
 
@@ -20,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", required=True, metavar="FOLDER", help="a finished run, as Outputs/rutford"
     )
-    parser.epilog = (
-        "Settings are in [report] of config.ini. Writes report.html in the run folder, and its "
+    add_settings(parser, "report")
+    parser.epilog += (
+        " All others are those of the run. Writes report.html in the run folder, and its "
         "figures in figures/ there."
     )
 
@@ -47,4 +48,5 @@ def run(arguments: argparse.Namespace) -> None:
             "--run; one run is reported at a time"
         )
     start_log()
+    overrides = [*settings_of(arguments.config, []).changed("report"), *overrides]
     print(write_report(Path(arguments.run).expanduser(), overrides))
