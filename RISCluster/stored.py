@@ -68,7 +68,7 @@ def _deciding(section: str, key: str, affects: str, stage: str) -> str:
     """Stage whose stored value counts; that of the latest where it is not there, or none is."""
     if section in OWNERS:
         return OWNERS[section]
-    if affects == "data" or key == "seed":  # all stages must agree with the first
+    if (section, key) == ("run", "seed"):  # on which all stages must agree with the first
         return "AEC"
     return stage if affects == "result" else ""
 

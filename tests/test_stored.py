@@ -66,10 +66,12 @@ def test_the_stage_that_a_key_belongs_to_decides(begin):
     assert of("AEC").data.file == "moved.h5"  # where it was last
     assert of("AEC").run.device == "cpu"
     assert of("DEC").dec.lr == (0.1, 0.2)
-    begin("AEC", "data.file=z.h5", "data.amplitude=log", "aec.lr=0.02", "dec.gamma=9")
+    begin("AEC", "data.file=z.h5", "data.amplitude=log", "aec.lr=0.02", "dec.gamma=9",
+          "run.seed=5")  # fmt: skip
     for stage in ("GMM", "DEC"):
         settings = of(stage)
         assert (settings.data.file, settings.data.amplitude) == ("z.h5", "log")
+        assert settings.run.seed == 5
         assert (settings.aec.lr, settings.gmm.n_init, settings.dec.gamma) == (0.02, 7, 0.5)
 
 
