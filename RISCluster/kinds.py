@@ -220,6 +220,8 @@ def parse_run_name(text: str) -> str:
     """Name of a folder."""
     if not text or text in (".", "..") or any(char in '/\\:*?"<>|' for char in text):
         raise ValueError
+    if not text.isprintable() or text.startswith(("-", "~")):  # words of commands, home folders
+        raise ValueError
     return text
 
 

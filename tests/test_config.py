@@ -97,6 +97,8 @@ def test_unknown_section_names_the_nearest(tmp_path):
         ("run.figures=maybe", "yes | no"),
         ("run.name=a/b", "a folder name"),
         ("run.name=..", "a folder name"),
+        ("run.name=a\tb", "a folder name"),
+        ("run.name=-o", "a folder name"),
         ("gmm.n_clusters=20-2", "numbers of clusters"),
         ("gmm.n_clusters=0-3", "numbers of clusters"),
         ("gmm.n_clusters=2-", "numbers of clusters"),
