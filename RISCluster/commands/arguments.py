@@ -9,6 +9,7 @@ from ..config import Settings, load_settings
 from ..errors import SettingsError
 
 DEFAULT_CONFIG = "config.ini"
+FIGURES = (".png", ".pdf", ".svg")
 
 
 def add_settings(parser: argparse.ArgumentParser, section: str) -> None:
@@ -78,3 +79,16 @@ def require_paths(paths: Sequence[str], what: str) -> None:
     """
     if not paths:
         raise SettingsError(f"command line: no {what} given; give files, folders or patterns")
+
+
+def require_suffix(option: str, path: str | None, allowed: Sequence[str]) -> None:
+    """Refuse an output whose name does not end with what can be written.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if path and Path(path).suffix.lower() not in allowed:
+        raise SettingsError(
+            f"command line: {option} {path}: allowed: a name that ends with {' or '.join(allowed)}"
+        )

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import FIGURES, require_suffix
+
 if TYPE_CHECKING:
     from ..results.evaluation.several import Comparison
     from ..results.finished.run import FinishedRun
@@ -65,13 +67,8 @@ def _require_possible(arguments: argparse.Namespace) -> None:
         raise SettingsError(
             f"command line: {' '.join(arguments.runs)}: give two or more different run folders"
         )
-    for name, allowed in (("output", (".csv",)), ("figure", (".png", ".pdf", ".svg"))):
-        path = getattr(arguments, name)
-        if path and Path(path).suffix.lower() not in allowed:
-            raise SettingsError(
-                f"command line: --{name} {path}: allowed: a name that ends with "
-                f"{' or '.join(allowed)}"
-            )
+    require_suffix("--output", arguments.output, (".csv",))
+    require_suffix("--figure", arguments.figure, FIGURES)
 
 
 def _refuse_figure(found: "Comparison") -> None:

@@ -38,7 +38,7 @@ def aec_figures(
     validation: SampleSet,
     preparation: Preparation,
     variance: float,
-    figure_format: str = "png",
+    figure_format: str,
 ) -> list[Path]:
     """Loss curves, and input, latent and reconstruction of validation samples."""
     history = read_history(stage.path / "history.csv")
@@ -195,9 +195,7 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     return dict(zip(header, table.T, strict=True))
 
 
-def save(
-    stage: StageFolder, drawn: list[tuple[str, Figure]], figure_format: str = "png"
-) -> list[Path]:
+def save(stage: StageFolder, drawn: list[tuple[str, Figure]], figure_format: str) -> list[Path]:
     """Write figures as ``figures/<stage>_<name>.<figure_format>``.
 
     Inside a sweep they go beside the combination.

@@ -270,5 +270,11 @@ def _figures(session: Session, model: AEC, samples: _Prepared, stage: StageFolde
     from ..results.stage_figures import aec_figures
 
     return aec_figures(
-        session.file, stage, model, samples.validation, samples.preparation, samples.variance
+        session.file,
+        stage,
+        model,
+        samples.validation,
+        samples.preparation,
+        samples.variance,
+        session.settings.run.figure_format,
     )

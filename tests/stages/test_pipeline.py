@@ -385,13 +385,14 @@ def test_run_folder_that_cannot_be_written(small_file, make_settings, tmp_path):
 def test_figures_of_every_stage_and_none_stops_a_run(
     small_file, make_settings, monkeypatch, capsys
 ):
-    settings = make_settings(f"data.file={small_file}", "run.figures=yes")
-    folder = run_all(settings)
+    words = ("run.figures=yes", "run.figure_format=svg")
+    folder = run_all(make_settings(f"data.file={small_file}", *words))
     drawn = {path.name for path in (folder / "figures").iterdir()}
     assert (folder / "report.html").exists()
+    assert {name.rpartition(".")[2] for name in drawn} == {"svg"}
     assert {name for name in drawn if not name.startswith("report_")} == {
-        "AEC_loss.png", "AEC_reconstructions.png", "GMM_selection.png", "GMM_gallery.png",
-        "GMM_embedding.png", "DEC_history.png", "DEC_gallery.png", "DEC_embedding.png",
+        "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
+        "GMM_embedding.svg", "DEC_history.svg", "DEC_gallery.svg", "DEC_embedding.svg",
     }  # fmt: skip
     from RISCluster.results import figures
 
