@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from .config import Settings, load_settings
 from .errors import RISClusterError
@@ -70,7 +71,10 @@ def guarded(work: Callable[[], object]) -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; what was saved before is intact", file=sys.stderr)
+        print(
+            f"Stopped: {_called()}: what was saved before is intact; run the same command to go on",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,6 +85,12 @@ def guarded(work: Callable[[], object]) -> int:
         print(f"MemoryError: {_out_of_memory(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _called() -> str:
+    """Script or command that was called, as a user types it."""
+    name = Path(sys.argv[0]).name
+    return next(iter(sys.argv[1:]), name) if name in ("__main__.py", "riscluster") else name
 
 
 def _is_first_process() -> bool:

@@ -19,7 +19,7 @@ from ..progress import log
 from ..results.labels import Labelling, label_file, usable_sample
 from ..results.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..results.novelty import training_distribution
-from ..results.selection import HEADER, Criteria, as_rows, select
+from ..results.selection import HEADER, Criteria, as_rows, contradictions, select
 from ..run import StageFolder
 from ..training.encode import encode_to
 from ..training.gmm import Mixture
@@ -118,6 +118,8 @@ def _fit_and_label(
         drawn_map = replace(mapped[0], index=drawn[mapped[0].index])
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
+    for text in contradictions(rows, chosen, settings.gmm.select):
+        log.warning(text)
     mixture = mixtures[chosen]
     labelling = label_file(latents, mixture.posterior, chosen, session.file, stage.path)
     _, silhouette = sampled_silhouettes(latents, labelling.labels, settings.run.seed)

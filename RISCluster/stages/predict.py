@@ -230,8 +230,8 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
             unusable.append(start + np.flatnonzero(labels < 0))
             if stop.signal_number:
                 raise Stopped(
-                    f"stopped; {output} is written when all is labelled: run the same command "
-                    "again",
+                    f"{output}: not written, for {file.n_samples - end:,} of {file.n_samples:,} "
+                    "samples have no label yet; run the same command to label them all",
                     stop.signal_number,
                 )
     report_unusable(np.concatenate(unusable), file.n_samples)

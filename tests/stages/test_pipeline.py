@@ -12,7 +12,7 @@ import torch
 from RISCluster.config import load_settings
 from RISCluster.data.split import draw_split
 from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunError
-from RISCluster.stages import fits
+from RISCluster.stages import fits, gmm
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.dec import run_dec
 from RISCluster.stages.gmm import run_gmm
@@ -397,8 +397,12 @@ def test_figures_of_every_stage_and_none_stops_a_run(
     from RISCluster.results import figures
 
     monkeypatch.setattr(figures, "gallery", lambda *_: 1 / 0)
+    monkeypatch.setattr(gmm, "contradictions", lambda rows, chosen, by: [f"K of {len(rows)}", by])
     run_gmm(make_settings(f"data.file={small_file}", "run.figures=yes", "gmm.n_init=2"))
-    assert "figures could not be drawn: ZeroDivisionError" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "figures could not be drawn: ZeroDivisionError" in said
+    assert "  K of 3\n" in said
+    assert "  bic\n" in said
 
 
 def test_relu_that_kills_features_is_said(small_file, make_settings, monkeypatch, capsys):
