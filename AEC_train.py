@@ -15,13 +15,7 @@ from RISCluster.cli import stage_main
 
 def main(words: Sequence[str] | None = None) -> int:
     """Command line of this stage; the exit code."""
-
-    def load():
-        from RISCluster.stages.aec import run_aec
-
-        return run_aec
-
-    return stage_main(__doc__, load, words)
+    return stage_main("AEC", __doc__, words)
 
 
 if __name__ == "__main__":

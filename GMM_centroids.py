@@ -15,13 +15,7 @@ from RISCluster.cli import stage_main
 
 def main(words: Sequence[str] | None = None) -> int:
     """Command line of this stage; the exit code."""
-
-    def load():
-        from RISCluster.stages.gmm import run_gmm
-
-        return run_gmm
-
-    return stage_main(__doc__, load, words)
+    return stage_main("GMM", __doc__, words)
 
 
 if __name__ == "__main__":

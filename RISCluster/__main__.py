@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from .cli import guarded
+from .cli import all_processes, stage_main
+from .command_names import COMMANDS as COMMANDS_OF_STAGES
+from .command_names import package_command
 from .commands import COMMANDS
 
 
@@ -23,18 +25,18 @@ def main(words: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         print(
             f"no command '{name}'{hint}; commands are {', '.join(COMMANDS)}; "
-            "python -m RISCluster COMMAND --help says more",
+            f"{package_command('COMMAND')} --help says more",
             file=sys.stderr,
         )
         return 2
     module = _module(name)
-    parser = argparse.ArgumentParser(
-        prog=f"python -m RISCluster {name}", description=_sentence(module)
-    )
+    if hasattr(module, "STAGE"):
+        return stage_main(module.STAGE, _of_stage(module), rest, package_command(name))
+    parser = argparse.ArgumentParser(prog=package_command(name), description=_sentence(module))
     module.add_arguments(parser)
     # Not a parser with sub-parsers: those do not take options and words in any order.
     arguments = parser.parse_intermixed_args(rest)
-    return guarded(lambda: module.run(arguments))
+    return all_processes(lambda: module.run(arguments))
 
 
 def _module(name: str) -> ModuleType:
@@ -45,10 +47,19 @@ def _sentence(module: ModuleType) -> str:
     return module.HELP[0].upper() + module.HELP[1:] + "."
 
 
+def _of_stage(module: ModuleType) -> str:
+    return f"""{_sentence(module)}
+
+    {package_command(COMMANDS_OF_STAGES[module.STAGE])} run.name=rutford data.file=x.h5
+
+A run that is there has its own settings for defaults. Interrupted, it goes on where it stopped
+when the same command is run again."""
+
+
 def _overview() -> str:
     lines = [f"  {name:10}{_module(name).HELP}" for name in COMMANDS]
     return "\n".join(
-        ["usage: python -m RISCluster COMMAND ...", "", *lines, "", "COMMAND --help says more."]
+        [f"usage: {package_command('COMMAND')} ...", "", *lines, "", "COMMAND --help says more."]
     )
 
 

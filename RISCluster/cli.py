@@ -6,28 +6,32 @@ modules are imported here, so that ``--help`` is quick.
 """
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .config import Settings, load_settings
+from .config import CONFIG, Settings
 from .errors import RISClusterError
+
+STAGES = {"AEC": "aec", "GMM": "gmm", "DEC": "dec"}  # module by stage
 
 
 def stage_main(
-    description: str, load: Callable[[], Callable[[Settings], None]], words: Sequence[str] | None
+    stage: str, description: str, words: Sequence[str] | None, program: str | None = None
 ) -> int:
     """Run one stage from the command line.
 
     Parameters
     ----------
+    stage : {"AEC", "GMM", "DEC"}
     description : str
         What ``--help`` says.
-    load : callable
-        Gives the stage's function; called after the settings were found to be good.
     words : sequence of str or None
         Arguments; None takes those of the process.
+    program : str or None
+        What ``--help`` calls this command, if not by the script's name.
 
     Returns
     -------
@@ -35,9 +39,11 @@ def stage_main(
         Exit code.
     """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", default="config.ini", metavar="FILE", help="settings file")
+    add_config(parser)
     parser.add_argument(
         "settings",
         nargs="*",
@@ -45,7 +51,31 @@ def stage_main(
         help="settings that replace those of the file, as run.name=rutford aec.lr=1e-4",
     )
     arguments = parser.parse_intermixed_args(words)
-    code = guarded(lambda: load()(load_settings(arguments.config, arguments.settings)))
+    return all_processes(lambda: run_stage(stage, arguments.config, arguments.settings))
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"settings file; without it {CONFIG} if it is there, or else the defaults",
+    )
+
+
+def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Settings:
+    """Run a stage with the settings of its run, of a file and of the command line; gives them."""
+    from .stored import load_run_settings
+
+    settings = load_run_settings(config, overrides, stage)
+    module = importlib.import_module(f".stages.{STAGES[stage]}", __package__)
+    getattr(module, f"run_{STAGES[stage]}")(settings)
+    return settings
+
+
+def all_processes(work: Callable[[], object]) -> int:
+    """`guarded`, of one process or of one of several."""
+    code = guarded(work)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         _leave(code)
     return code

@@ -4,8 +4,8 @@ import configparser
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from .sections import (
 )
 
 COMMAND_LINE = "command line"
+CONFIG = "config.ini"
+Names = tuple[str, str]  # section and key
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Settings:
     ----------
     run, data, cube, aec, gmm, dec, build, records, report
         One object a section.
+    config : str or None
+        Settings file that was named on the command line.
+    from_run : tuple of str
+        ``section.key = value`` of what the run's stored settings changed.
     """
 
     run: RunSettings = RunSettings()
@@ -46,6 +52,8 @@ class Settings:
     build: BuildSettings = BuildSettings()
     records: RecordsSettings = RecordsSettings()
     report: ReportSettings = ReportSettings()
+    config: str | None = field(default=None, compare=False)
+    from_run: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def run_folder(self) -> Path:
@@ -91,9 +99,9 @@ class Settings:
     def as_ini(self) -> str:
         """The settings as the text of a config.ini that gives the same settings."""
         lines = []
-        for section in dataclasses.fields(self):
-            lines.append(f"[{section.name}]")
-            values = getattr(self, section.name)
+        for section in SECTIONS:
+            lines.append(f"[{section}]")
+            values = getattr(self, section)
             for key in dataclasses.fields(values):
                 lines.append(f"{key.name} = {_as_text(getattr(values, key.name))}")
             lines.append("")
@@ -103,8 +111,16 @@ class Settings:
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def load_settings(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    stored: Callable[[Path], Mapping[Names, str]] | None = None,
+) -> Settings:
     """Read a config.ini and apply overrides.
+
+    A value is that of `overrides`, or else of the file where that differs from the default, or
+    else the stored one, or else the default. A recipe replaces what is then left at its default,
+    unless it is in `overrides`.
 
     Parameters
     ----------
@@ -113,6 +129,8 @@ def load_settings(path: str | Path | None, overrides: Sequence[str] = ()) -> Set
         default, as has everything where there is no file.
     overrides : sequence of str
         ``section.key=value`` words, taken in order.
+    stored : callable or None
+        Gives texts by section and key that stand in for the defaults, for the run folder.
 
     Returns
     -------
@@ -129,36 +147,82 @@ def load_settings(path: str | Path | None, overrides: Sequence[str] = ()) -> Set
     for word in overrides:
         section, key, value = _split_override(word)
         values[section, key] = (value, COMMAND_LINE)
+    from_run = []
+    if stored is not None:
+        from_run = _apply_stored(values, stored(_resolve(values).run_folder))
     _apply_recipe(values)
+    return dataclasses.replace(_resolve(values), from_run=tuple(from_run))
+
+
+def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:
+    """`load_settings` of the file that is named, or of config.ini if it is there."""
+    found = CONFIG if config is None and Path(CONFIG).exists() else config
+    return dataclasses.replace(load_settings(found, overrides, **others), config=config)
+
+
+def _resolve(values: Mapping[Names, tuple[str, str]]) -> Settings:
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for (section, key), (text, place) in values.items():
         sections[section][key] = _parse_value(section, key, text, place)
     return Settings(**{name: SECTIONS[name](**sections[name]) for name in SECTIONS})
 
 
-def _apply_recipe(values: dict[tuple[str, str], tuple[str, str]]) -> None:
+def _apply_stored(values: dict[Names, tuple[str, str]], stored: Mapping[Names, str]) -> list[str]:
+    """Replace what is left at its default by stored values, in place; what that changed."""
+    changed = []
+    for (section, key), text in stored.items():
+        if _is_left(values, section, key) and not _is_default(section, key, text):
+            values[section, key] = (text, "settings stored with the run")
+            changed.append(f"{section}.{key} = {text}")
+    return changed
+
+
+def _apply_recipe(values: dict[Names, tuple[str, str]]) -> None:
     """Replace what is left at its default by what ``run.recipe`` says, in place.
 
-    Words of the command line stay. The recipe itself is not kept: the keys have its values.
+    The recipe itself is not kept: the keys have its values.
     """
     text, place = values.pop(("run", "recipe"), ("none", ""))
     for (section, key), value in RECIPES[_parse_value("run", "recipe", text, place)].items():
-        default = SECTIONS[section].__dataclass_fields__[key].metadata["default"]
-        said, where = values.get((section, key), (default, ""))
-        if where != COMMAND_LINE and _same(section, key, said, default):
+        if _is_left(values, section, key):
             values[section, key] = (value, f"recipe {text}")
 
 
-def _same(section: str, key: str, said: str, default: str) -> bool:
+def _is_left(values: Mapping[Names, tuple[str, str]], section: str, key: str) -> bool:
+    """Whether a key has its default, and no word of the command line asked for that."""
+    if (section, key) not in values:
+        return True
+    text, place = values[section, key]
+    return place != COMMAND_LINE and _is_default(section, key, text)
+
+
+def _is_default(section: str, key: str, text: str) -> bool:
     """Whether a text says what the default does; what is not allowed is left for its error."""
-    parse = SECTIONS[section].__dataclass_fields__[key].metadata["kind"].parse
+    metadata = SECTIONS[section].__dataclass_fields__[key].metadata
     try:
-        return parse(said) == parse(default)
+        return metadata["kind"].parse(text) == metadata["kind"].parse(metadata["default"])
     except ValueError:
         return False
 
 
-def _read_ini(path: Path) -> dict[tuple[str, str], tuple[str, str]]:
+def read_stored(path: Path) -> dict[Names, str]:
+    """Texts by section and key of a file that a stage has written.
+
+    Keys that this version does not have are left out.
+
+    Raises
+    ------
+    SettingsError
+        The file can't be read.
+    """
+    return {
+        (section, key): text
+        for (section, key), (text, _) in _read_ini(path, check=False).items()
+        if section in SECTIONS and key in SECTIONS[section].__dataclass_fields__
+    }
+
+
+def _read_ini(path: Path, check: bool = True) -> dict[Names, tuple[str, str]]:
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
     try:
         with path.open(encoding="utf-8-sig") as file:  # Windows editors put a mark first
@@ -180,7 +244,8 @@ def _read_ini(path: Path) -> dict[tuple[str, str], tuple[str, str]]:
     values = {}
     for section in parser.sections():
         for key, text in parser.items(section):
-            _check_known(section, key, str(path))
+            if check:
+                _check_known(section, key, str(path))
             values[section, key] = (text.strip(), str(path))
     return values
 
@@ -190,10 +255,21 @@ def _split_override(word: str) -> tuple[str, str, str]:
     section, dot, key = name.strip().partition(".")
     if not equals or not dot:
         raise SettingsError(
-            f"command line: '{word}' is not a setting; write section.key=value, as aec.lr=1e-4"
+            f"command line: '{word}' is not a setting{_meant(word, name.strip().lower())}; write "
+            "section.key=value, as aec.lr=1e-4"
         )
     _check_known(section, key.lower(), COMMAND_LINE)
     return section, key.lower(), value.strip()
+
+
+def _meant(word: str, name: str) -> str:
+    """Hint for a key without its section, and for a file without its key."""
+    sections = [section for section, keys in SECTIONS.items() if name in keys.__dataclass_fields__]
+    if "=" in word and sections:
+        return f"; did you mean {sections[0]}.{word}?"
+    if "=" not in word and (Path(word).suffix or Path(word).exists()):
+        return f"; did you mean data.file={word}?"
+    return ""
 
 
 def _check_known(section: str, key: str, place: str) -> None:
@@ -212,7 +288,7 @@ def _check_known(section: str, key: str, place: str) -> None:
 
 
 def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

@@ -5,8 +5,10 @@ depends on (settings, data, the stage before it) and, once it is complete, the c
 results. That file alone decides whether a stage is new, unfinished, done or out of date.
 """
 
+import difflib
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -18,11 +20,11 @@ from typing import Any
 
 from . import __version__
 from .atomic import PARTIAL
+from .command_names import stage_command
 from .errors import CheckpointError, RunError
 from .files import read_json, remove_partial_files, remove_quietly, sha256, write_json, write_text
 from .locking import Lock, clear, take
 
-SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
 PROVENANCE = "provenance.json"
 LOCK = ".lock"
 GUARDED = ("depends", "results", "fingerprint")  # of the provenance: others decide nothing
@@ -55,9 +57,9 @@ class StageFolder:
         return self.run_folder / "figures"
 
     @property
-    def script(self) -> str:
-        """The script that makes this stage."""
-        return SCRIPTS[self.name]
+    def command(self) -> str:
+        """The command that makes this stage, as `stage_command`."""
+        return stage_command(self.name, self.run_folder)
 
     def provenance(self) -> dict[str, Any] | None:
         """What the stage was made from, or None where it never started.
@@ -115,7 +117,9 @@ class StageFolder:
 
     # ---- starting and ending ----
 
-    def begin(self, depends: dict[str, Any], settings_ini: str) -> str:
+    def begin(
+        self, depends: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
+    ) -> str:
         """Make the folder ready for a stage that depends on `depends`.
 
         A folder made from something else is kept under a dated name, with its figures.
@@ -126,6 +130,8 @@ class StageFolder:
             JSON values by name; two runs of the stage with equal ones give equal results.
         settings_ini : str
             The settings as resolved, kept beside the results.
+        words : dict or None
+            By name, what a checksum in `depends` is of, for people.
 
         Returns
         -------
@@ -135,7 +141,9 @@ class StageFolder:
         said = "new"
         before = self.provenance()
         if before is not None:
-            changes = differences(before.get("depends", {}), depends)
+            changes = differences(
+                before.get("depends", {}), depends, before.get("words", {}), words or {}
+            )
             if not changes:
                 return "done" if self.is_done(depends) else self._resume(settings_ini)
             kept = self._set_aside()
@@ -147,15 +155,15 @@ class StageFolder:
         except OSError as error:
             raise self._unusable(error) from None
         # Provenance first: without it, the folder would be taken for somebody else's.
-        self._write_provenance({"stage": self.name, "status": "unfinished"} | _now(depends))
+        began = {"stage": self.name, "status": "unfinished", "words": words or {}}
+        self._write_provenance(began | _now(depends))
         write_text(self.path / "config.ini", settings_ini)
         return said
 
     def _resume(self, settings_ini: str) -> str:
         """Make good what a kill may have left undone."""
         remove_partial_files(self.path)
-        if not (self.path / "config.ini").exists():
-            write_text(self.path / "config.ini", settings_ini)
+        write_text(self.path / "config.ini", settings_ini)  # of the file's new place, for example
         return "resume"
 
     def _write_provenance(self, provenance: dict[str, Any]) -> None:
@@ -174,7 +182,7 @@ class StageFolder:
         """Mark the stage as complete, with the checksums of `results` (names of files)."""
         provenance = self.provenance() or {}
         provenance["status"] = "complete"
-        provenance["ended"] = _timestamp()
+        provenance["ended"] = timestamp()
         provenance["results"] = {name: sha256(self.path / name) for name in results}
         self._write_provenance(provenance | notes)
 
@@ -201,6 +209,22 @@ class StageFolder:
 
     # ---- being read by a later stage ----
 
+    def require_begun(self) -> dict[str, Any]:
+        """Provenance of a stage, finished or not.
+
+        Raises
+        ------
+        RunError
+            There is no such stage.
+        """
+        provenance = self.provenance()
+        if provenance is None:
+            raise RunError(
+                f"{self.path}: there is no {self.name} stage{self._other_runs()}; run "
+                f"{self.command} first"
+            )
+        return provenance
+
     def require_complete(self) -> dict[str, Any]:
         """Provenance of a complete stage whose results are as they were written.
 
@@ -211,22 +235,37 @@ class StageFolder:
         CheckpointError
             A result is missing or was changed since.
         """
-        provenance = self.provenance()
-        if provenance is None:
-            raise RunError(f"{self.path}: there is no {self.name} stage; run {self.script} first")
+        provenance = self.require_begun()
         if provenance.get("status") != "complete":
             raise RunError(
-                f"{self.path}: the {self.name} stage is unfinished; run {self.script} again, it "
+                f"{self.path}: the {self.name} stage is unfinished; run {self.command} again, it "
                 "goes on where it stopped"
             )
         for name in self._damaged(provenance):
             path = self.path / name
             what = "has changed since it was written" if path.exists() else "is missing"
-            raise CheckpointError(f"{path}: {what}; run {self.script} again, it is made anew")
+            raise CheckpointError(f"{path}: {what}; run {self.command} again, it is made anew")
         return provenance
 
-    def require_match(self, expected: dict[str, Any]) -> dict[str, Any]:
+    def _other_runs(self) -> str:
+        """Hint for a name that was mistyped: the runs that are there, if this one is not."""
+        if self.run_folder.is_dir():
+            return ""
+        runs = self.run_folder.parent.glob("*/*/" + PROVENANCE)
+        names = sorted({path.parts[-3] for path in runs})
+        near = difflib.get_close_matches(self.run_folder.name, names, n=1) or names[:5]
+        return f" of a run '{self.run_folder.name}'; there is {', '.join(near)}" if near else ""
+
+    def require_match(
+        self, expected: dict[str, Any], words: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """`require_complete`, and made from `expected` (a part of what it depends on).
+
+        Parameters
+        ----------
+        expected : dict
+        words : dict or None
+            As in `begin`.
 
         Raises
         ------
@@ -235,22 +274,37 @@ class StageFolder:
         """
         provenance = self.require_complete()
         depends = {key: provenance["depends"].get(key) for key in expected}
-        changes = differences(depends, expected)
+        changes = differences(depends, expected, provenance.get("words", {}), words or {})
         if changes:
             raise RunError(
                 f"{self.path}: the {self.name} stage was made otherwise than now asked: "
-                f"{'; '.join(changes)}; run {self.script} again, or take the settings back"
+                f"{'; '.join(changes)}; run {self.command} again, give the settings that it was "
+                "made with, or take another run.name"
             )
         return provenance
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two sets of dependencies, a phrase each."""
+def differences(
+    before: dict[str, Any],
+    now: dict[str, Any],
+    words_before: dict[str, str] | None = None,
+    words_now: dict[str, str] | None = None,
+) -> list[str]:
+    """What differs between two sets of dependencies, a phrase each.
+
+    Checksums are told by the words for what they are of.
+    """
     phrases = []
     for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if old != new:
-            phrases.append(f"{key} was {_show(old)}, is {_show(new)}")
+        if before.get(key) == now.get(key):
+            continue
+        was, now_is = (words_before or {}).get(key), (words_now or {}).get(key)
+        if was is None and now_is is None:
+            phrases.append(f"{key} was {_show(before.get(key))}, is {_show(now.get(key))}")
+        elif was == now_is:
+            phrases.append(f"{key}: {now_is} has another content than it had")
+        else:
+            phrases.append(f"{key} was {was or 'another'}, is {now_is or 'not there'}")
     return phrases
 
 
@@ -285,15 +339,18 @@ def _checksum(provenance: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _timestamp() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(seconds: float | None = None) -> str:
+    """Now, or a time in seconds since 1970, as ISO 8601."""
+    time = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _now(depends: dict[str, Any]) -> dict[str, Any]:
     return {
         "depends": depends,
-        "started": _timestamp(),
+        "started": timestamp(),
         "command": sys.argv,
+        "directory": os.getcwd(),
         "git": _git_state(),
         "machine": {"platform": platform.platform(), "python": platform.python_version()},
         "versions": {"RISCluster": __version__} | _versions(),

@@ -42,7 +42,7 @@ WITHOUT_WAY_OUT = {
     f"{FIELD}: no stages and no sensitivity": "a warning tells it, and which days are left out",
     f"{FIELD}: is not the data that": "a note tells it, and that data.file=PATH names the data",
 }
-NAMES = ("HDF5", "StationXML", "CSV", "Zarr")  # that a message may begin with
+NAMES = ("HDF5", "StationXML", "CSV", "Zarr", "GMM")  # that a message may begin with
 
 
 # ---- finding them ----

@@ -1,7 +1,10 @@
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 
+from RISCluster.command_names import stage_command
 from RISCluster.errors import CheckpointError, RunError
 from RISCluster.run import StageFolder
 
@@ -62,7 +65,7 @@ def test_foreign_folder_is_kept(stage):
 
 
 def test_reading_a_stage_that_is_not_there_or_unfinished(stage):
-    with pytest.raises(RunError, match="run AEC_train.py first"):
+    with pytest.raises(RunError, match="run python AEC_train.py run.name=run run.folder=.* first"):
         stage.require_complete()
     stage.begin({}, "")
     with pytest.raises(RunError, match="unfinished"):
@@ -137,3 +140,25 @@ def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="can't be made or read"):
         StageFolder(tmp_path / "file" / "run", "AEC").begin({}, "")
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("AEC_train.py", "python GMM_centroids.py run.name=x"),
+        ("../code/AEC_train.py", "python ../code/GMM_centroids.py run.name=x"),
+        ("/usr/bin/riscluster", "riscluster cluster run.name=x"),
+        ("/a/RISCluster/__main__.py", "python -m RISCluster cluster run.name=x"),
+        ("/usr/bin/pytest", "python GMM_centroids.py run.name=x"),
+    ],
+)
+def test_command_of_a_stage_is_in_the_form_of_this_process(monkeypatch, program, command):
+    monkeypatch.setattr("sys.argv", [program])
+    assert stage_command("GMM", Path("Outputs/x")) == command
+
+
+def test_command_of_a_stage_has_all_that_it_needs():
+    words = stage_command("DEC", Path("/other runs/a b"), "my settings.ini")
+    assert words.startswith("python DEC_train.py ")
+    given = shlex.split(words)[2:]
+    assert given == ["--config", "my settings.ini", "run.name=a b", "run.folder=/other runs"]

@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config import Settings, load_settings
+from ..config import CONFIG, load_found_settings
 from ..errors import SettingsError
 
-DEFAULT_CONFIG = "config.ini"
 FIGURES = (".png", ".pdf", ".svg")
+
+settings_of = load_found_settings
 
 
 def add_settings(parser: argparse.ArgumentParser, section: str) -> None:
@@ -17,7 +18,7 @@ def add_settings(parser: argparse.ArgumentParser, section: str) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help=f"settings file; without it {DEFAULT_CONFIG} if it is there, or else the defaults",
+        help=f"settings file; without it {CONFIG} if it is there, or else the defaults",
     )
     parser.epilog = (
         f"Settings are in [{section}] of config.ini; section.key=value words replace single ones."
@@ -28,19 +29,6 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Paths and ``section.key=value`` settings, which come in any order."""
     settings = [word for word in words if re.match(r"[A-Za-z]+\.\w+=", word)]
     return [word for word in words if word not in settings], settings
-
-
-def settings_of(config: str | None, overrides: Sequence[str]) -> Settings:
-    """Settings of a command.
-
-    Raises
-    ------
-    SettingsError
-        As `load_settings`.
-    """
-    if config is None and not Path(DEFAULT_CONFIG).exists():
-        return load_settings(None, overrides)
-    return load_settings(config or DEFAULT_CONFIG, overrides)
 
 
 def number_of_workers(text: str) -> int:

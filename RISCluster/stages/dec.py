@@ -79,7 +79,7 @@ def run_dec(settings: Settings) -> None:
     RISClusterError
         A stage to build on is missing, unfinished or out of date, or a request to stop.
     """
-    with open_session(settings) as session:
+    with open_session(settings, "DEC") as session:
         _require_earlier_stages(session)
         stage = session.stage("DEC")
         depends = _depends(session)
@@ -116,11 +116,8 @@ def _report(run_folder: Path) -> None:
 
 
 def _require_earlier_stages(session: Session) -> None:
-    session.on_first(
-        lambda: session.stage("AEC").require_match(session.data_key | session.network_key)
-    )
-    below = built_on_aec(session)
-    session.on_first(lambda: session.stage("GMM").require_match(below))
+    session.require_match("AEC", session.data_key | session.network_key)
+    session.require_match("GMM", built_on_aec(session))
 
 
 def _depends(session: Session) -> dict[str, Any]:

@@ -60,9 +60,9 @@ def run_gmm(settings: Settings) -> None:
             "[gmm] select = stability, and stability = none leaves it out; set gmm.stability = 4, "
             "or select by another criterion"
         )
-    with open_session(settings) as session:
+    with open_session(settings, "GMM") as session:
         aec = session.stage("AEC")
-        session.on_first(lambda: aec.require_match(session.data_key | session.network_key))
+        session.require_match("AEC", session.data_key | session.network_key)
         stage = session.stage("GMM")
         depends = built_on_aec(session) | settings.affecting("gmm", "result")
         fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ..arrays import new_rows
-from ..config import load_settings
 from ..data.cubes.cubefile import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
@@ -30,6 +29,7 @@ from ..results.labels import UNUSABLE, assign, new_labels
 from ..results.novelty import OUTLYING, TrainingDistribution, latents_and_errors
 from ..run import StageFolder
 from ..stopping import StopRequest
+from ..stored import load_stage_settings
 from .gmm import read_mixture
 from .outcome import soft_assignment
 from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable
@@ -104,7 +104,7 @@ def predict(
     start_log()
     keep_freed_memory()
     folder = _finished(run_folder, stage)
-    settings = load_settings(folder.path / "config.ini", ["data.layout=auto", *overrides])
+    settings = load_stage_settings(folder, ["data.layout=auto", *overrides])
     device = choose_device(settings.run.device)
     run = _load(run_folder, folder, device)
     data = settings.data
@@ -141,7 +141,7 @@ def _finished(run_folder: Path, stage: str) -> StageFolder:
         others = [name for name in ("DEC", "GMM") if (run_folder / name / MODEL).exists()]
         raise RunError(
             f"{folder.path}: the {stage} stage of this run is "
-            f"{'not there' if provenance is None else 'not finished'}; run {folder.script} first, "
+            f"{'not there' if provenance is None else 'not finished'}; run {folder.command} first, "
             f"or name another run{' or --stage' if others else ''}"
         )
     return folder
@@ -175,7 +175,7 @@ def _require_same_autoencoder(run_folder: Path, folder: StageFolder) -> None:
     if checksum(run_folder / "AEC" / MODEL) != made_from:
         raise RunError(
             f"{folder.path}: was made from another autoencoder than {run_folder / 'AEC'} holds; "
-            f"run {folder.script} again"
+            f"run {folder.command} again"
         )
 
 

@@ -1,6 +1,7 @@
 """What every stage starts with: processes, data file, and what the run's results depend on."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..command_names import COMMANDS, package_command, stage_command
 from ..config import Settings
 from ..data.layouts import open_spectrograms
 from ..data.loading import SampleSet, load_set
@@ -24,7 +26,7 @@ from ..machine import keep_freed_memory
 from ..models.networks import AEC, NetworkShape
 from ..models.reference import load_weights
 from ..progress import log, start_log
-from ..run import StageFolder
+from ..run import StageFolder, timestamp
 from ..stopping import StopRequest
 from ..training.engine import Context
 
@@ -36,6 +38,7 @@ SPLIT = "split.npz"
 LATENTS = "latent.npy"
 NOVELTY = "novelty.npz"
 MAP = "labels.h5"
+SHOWN = 12  # settings in a line
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Session:
     def _begin(self, stage: StageFolder, depends: dict[str, Any], settings: Settings) -> str:
         if not stage.part:  # combinations of a sweep lie inside a stage that has begun
             self.held.callback(stage.lock().release)
-        return stage.begin(depends, settings.as_ini())
+        return stage.begin(depends, settings.as_ini(), self._words(depends))
 
     def is_done(self, stage: StageFolder, depends: dict[str, Any]) -> bool:
         """Whether a stage needs no work, which is then said; changes nothing."""
@@ -126,6 +129,27 @@ class Session:
         if done:
             log.info(f"{stage.path}: done already with these settings and data; nothing to do")
         return done
+
+    def require_match(self, name: str, expected: dict[str, Any]) -> None:
+        """Refuse an earlier stage that is not complete, or made otherwise than `expected`."""
+        stage = self.stage(name)
+        self.on_first(lambda: stage.require_match(expected, self._words(expected)))
+
+    def _words(self, depends: dict[str, Any]) -> dict[str, str]:
+        """What the checksums that a stage depends on are of, for people."""
+        file, weights = self.file, self.settings.aec.initial_weights
+        path = Path(file.path)
+        words = {
+            "data": f"{path} ({file.n_samples:,} samples of {file.n_frequencies} x "
+            f"{file.n_times}, written {timestamp(path.stat().st_mtime)})",
+            "labels, times and ids": f"those of {path}",
+            "aec.initial_weights": weights,
+        }
+        for name in depends:
+            if name.endswith((MODEL, MIXTURE)):
+                made = self.stage(name.partition("/")[0]).provenance() or {}
+                words[name] = f"of {made.get('ended', 'an unknown time')}"
+        return {name: text for name, text in words.items() if name in depends}
 
     def context(self, stage: StageFolder) -> Context:
         """What a trainer of a stage works with."""
@@ -147,15 +171,27 @@ class Session:
 
 
 @contextmanager
-def open_session(settings: Settings) -> Iterator[Session]:
-    """Start the processes, write the demo set if it is asked for and missing, open the data."""
+def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
+    """Start the processes, write the demo set if it is asked for and missing, open the data.
+
+    Parameters
+    ----------
+    settings : Settings
+    stage : {"AEC", "GMM", "DEC"}
+        The stage that begins. The demo set is written for the first alone, and before data are
+        opened for another, the one before it must be there.
+    """
     keep_freed_memory()
     run = settings.run
     with StopRequest() as stop, _deterministic(run.deterministic), start_ranks(run.device) as ranks:
         start_log(ranks.rank)
         if settings.data.workers != "auto":
             torch.set_num_threads(max(1, settings.data.workers))
-        if ranks.is_first:
+        _say_stored(settings)
+        # All processes look, and refuse the same.
+        for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:
+            StageFolder(settings.run_folder, earlier).require_begun()
+        if ranks.is_first and stage == "AEC":
             _ensure_demo(Path(settings.data.file))
         ranks.wait()
         data = settings.data
@@ -170,6 +206,18 @@ def open_session(settings: Settings) -> Iterator[Session]:
             columns = session.on_first(file.columns_fingerprint)
             with session.held:
                 yield replace(session, columns=columns)
+
+
+def _say_stored(settings: Settings) -> None:
+    """Say which settings are those of the run, and not the defaults."""
+    taken = settings.from_run
+    if taken:
+        more = f" and {len(taken) - SHOWN} more" if len(taken) > SHOWN else ""
+        log.info(
+            f"{settings.run_folder}: {len(taken)} settings are taken from this run, where they "
+            f"differ from the defaults: {'; '.join(taken[:SHOWN])}{more}; section.key=value "
+            "replaces one"
+        )
 
 
 @contextmanager
@@ -264,6 +312,32 @@ def finish(
     """Write metrics.json and mark the stage as complete."""
     write_json(stage.path / METRICS, metrics)
     stage.complete([*results, METRICS], {"fingerprint": session.fingerprint})
+
+
+def next_command(settings: Settings, stage: str) -> str:
+    """Command to run after a stage, with all that it needs.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run.
+    stage : {"AEC", "GMM", "DEC"}
+        The stage that has ended.
+
+    Returns
+    -------
+    str
+        That of the next stage; after the last, of its report where none was made, or of labelling
+        new data.
+    """
+    folder = settings.run_folder
+    if stage != "DEC":
+        following = list(COMMANDS)[list(COMMANDS).index(stage) + 1]
+        return stage_command(following, folder, settings.config)
+    if not settings.run.figures:
+        return f"{package_command('report')} --run {shlex.quote(str(folder))}"
+    output = shlex.quote(f"{folder.name}_new_labels.csv")
+    return f"{package_command('predict')} NEW.h5 --run {shlex.quote(str(folder))} -o {output}"
 
 
 def checksum(path: Path) -> str:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from ...arrays import RowsArray
+from ...command_names import SCRIPTS, stage_command
 from ...config import Settings, load_settings
 from ...data.layouts import open_spectrograms
 from ...data.spectrograms import SpectrogramFile
 from ...errors import CheckpointError, DataError, RISClusterError, RunError
 from ...files import read_json, read_npz, sha256
-from ...run import SCRIPTS, StageFolder
+from ...run import StageFolder
+from ...stored import load_stage_settings
 from ...training.gmm import Mixture
 from ..labels import LabelTable, read_labels
 
@@ -152,8 +154,8 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     stages, notes = _read_stages(folder, overrides)
     if not stages:
         raise RunError(
-            f"{folder}: holds no complete stage of a run; run {SCRIPTS['AEC']} first, or name "
-            f"another folder{': ' + ' '.join(notes) if notes else ''}"
+            f"{folder}: holds no complete stage of a run; run {stage_command('AEC', folder)} "
+            f"first, or name another folder{': ' + ' '.join(notes) if notes else ''}"
         )
     last = list(stages.values())[-1]
     with ExitStack() as files:
@@ -180,7 +182,7 @@ def _read_stages(
         try:
             provenance = stage.require_complete()
             _require_same_origin(folder, provenance, stage)
-            settings = load_settings(stage.path / "config.ini", overrides)
+            settings = load_stage_settings(stage, overrides)
             metrics = read_json(stage.path / "metrics.json")
         except RISClusterError as error:
             notes.append(f"{error}.")
@@ -197,7 +199,7 @@ def _require_same_origin(folder: Path, provenance: dict[str, Any], stage: StageF
             if sha256(path)[: len(checksum)] != checksum:
                 raise RunError(
                     f"{stage.path}: was made from another {name} than is there now; run "
-                    f"{stage.script} again"
+                    f"{stage.command} again"
                 )
         elif name.endswith(("model.pt", "model.npz")):
             raise CheckpointError(
