@@ -18,6 +18,7 @@ from ..models.networks import AEC, DEC, ClusteringLayer
 from ..models.reference import load_weights
 from ..progress import log
 from ..results.evaluation.data_space import deviations
+from ..results.evaluation.mapping import require_package
 from ..results.labels import Labelling, label_file
 from ..results.metrics import (
     agreement,
@@ -85,6 +86,8 @@ def run_dec(settings: Settings) -> None:
         depends = _depends(session)
         if session.is_done(stage, depends):
             return
+        if settings.run.figures:
+            require_package(settings.report.embedding)
         aec = session.stage("AEC").path
         _, preparation, _ = load_aec(aec / MODEL, session.file)
         split = Split.load(aec / SPLIT)
