@@ -91,6 +91,7 @@ def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str
         "n_unusable": len(labelling.labels) - labelling.n_usable,
         "n_clusters": labelling.n_clusters,
         "cluster_sizes": labelling.sizes.tolist(),
+        "mean_probability": labelling.overall_probability,
         "silhouette_latent": float(np.mean(silhouette)) if len(silhouette) else float("nan"),
     }
 

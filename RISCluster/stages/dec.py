@@ -33,12 +33,12 @@ from ..training.dec import DecTrainer
 from ..training.encode import encode_to
 from ..training.engine import HISTORY, STATE
 from ..training.gmm import Mixture
+from .closing import say_end
 from .gmm import (
     built_on_aec,
     maps,
     read_mixture,
     report_unusable_latents,
-    say_clusters,
     whole_file,
 )
 from .outcome import judge
@@ -85,6 +85,7 @@ def run_dec(settings: Settings) -> None:
         stage = session.stage("DEC")
         depends = _depends(session)
         if session.is_done(stage, depends):
+            say_end(session, stage)
             return
         if settings.run.figures:
             require_package(settings.report.embedding)
@@ -104,6 +105,7 @@ def run_dec(settings: Settings) -> None:
         )
     if settings.run.figures and session.ranks.is_first:
         _report(settings.run_folder)
+    say_end(session, stage)
 
 
 def _report(run_folder: Path) -> None:
@@ -231,7 +233,6 @@ def _label(
     metrics["label_change_from_gmm"] = _change_from_mixture(session, labelling)
     metrics |= agreement(labelling.labels, session.file.labels())
     metrics["calinski_harabasz_data"] = calinski_harabasz(samples, labelling.labels, n_clusters)
-    say_clusters(metrics)
     _warn_if_moved(metrics["label_change_from_gmm"])
     if not outcome.refined:
         aec, _, _ = load_aec(session.stage("AEC").path / MODEL, session.file)
@@ -292,12 +293,11 @@ def _write_performance(
     index, scores = scored
     labels, sizes = labelling.labels[index].astype(np.int64), labelling.sizes
     (space,) = deviations(file, preparation, index, [labels])
-    certainty = labelling.mean_probability
     columns = {
         "label": [*range(len(sizes)), "all"],
         "size": [*sizes.tolist(), labelling.n_usable],
         "share": np.r_[sizes / labelling.n_usable, 1],
-        "mean_probability": np.r_[certainty, np.nansum(sizes * certainty) / labelling.n_usable],
+        "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
         "silhouette_latent": measure(scores, labels, sizes).values,
         "mse_to_mean": measure(space.mse, labels, sizes).values,
         "inner_product_with_mean": measure(space.inner_product, labels, sizes).values,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -389,6 +390,12 @@ def test_figures_of_every_stage_and_none_stops_a_run(
     folder = run_all(make_settings(f"data.file={small_file}", *words))
     drawn = {path.name for path in (folder / "figures").iterdir()}
     assert (folder / "report.html").exists()
+    ends = re.findall(r"  made: (.*)\n\S+  sure: (.*)\n\S+  next: (.*)\n", capsys.readouterr().out)
+    assert [made.rpartition(f", in {folder}")[2] for made, _, _ in ends] == [
+        "/AEC", "/GMM/labels.csv", "/DEC/labels.csv"
+    ]  # fmt: skip
+    assert all("silhouette " in sure for _, sure, _ in ends[1:])
+    assert [after.split()[1] for _, _, after in ends] == ["GMM_centroids.py", "DEC_train.py", "-m"]
     assert {name.rpartition(".")[2] for name in drawn} == {"svg"}
     assert {name for name in drawn if not name.startswith("report_")} == {
         "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",

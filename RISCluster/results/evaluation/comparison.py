@@ -11,7 +11,7 @@ import numpy as np
 from ..finished.run import FinishedRun, FinishedStage
 from .overlap import Overlap, overlap
 
-CONFIDENT, DOUBTFUL = 0.9, 0.5  # probability from which, and below which, a label is called so
+CONFIDENT, DOUBTFUL = 0.9, 0.5  # posterior probability from and below which a label is so called
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 

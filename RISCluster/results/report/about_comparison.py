@@ -47,12 +47,12 @@ def _tiles(found: Refinement) -> Tiles:
             (
                 "confident labels",
                 f"{_percent(found.before.confident)} to {_percent(found.after.confident)}",
-                f"probability of {CONFIDENT:g} and more, before and after",
+                f"posterior probability of {CONFIDENT:g} and more, before and after",
             ),
             (
                 "doubtful labels",
                 f"{_percent(found.before.doubtful)} to {_percent(found.after.doubtful)}",
-                f"probability below {DOUBTFUL:g}, before and after",
+                f"posterior probability below {DOUBTFUL:g}, before and after",
             ),
         ]
     )

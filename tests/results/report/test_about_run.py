@@ -34,7 +34,7 @@ def test_tiles_are_those_of_the_final_labels(run_folder):
         assert found["Unusable"] == ("1", "1.04% of all, labelled -1")
         known = run.final.table.probability[run.final.table.labels >= 0]
         share = (known < 0.5).mean()
-        assert found["Doubtful"][0] == (f"{share:.1%}" if share else "0")
+        assert found["Doubtful labels"][0] == (f"{share:.1%}" if share else "0")
         assert found["Accuracy"] == ("0.988", "against the known classes")
         assert found["Refined"][0] == ("yes" if run.final.metrics["refined"] else "no")
 

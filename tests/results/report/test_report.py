@@ -7,6 +7,7 @@ import pytest
 from RISCluster.__main__ import main
 from RISCluster.config import load_settings
 from RISCluster.errors import MissingPackage, RunError, SettingsError
+from RISCluster.results.evaluation.comparison import DOUBTFUL
 from RISCluster.results.page.blocks import Section, Table, Text
 from RISCluster.results.page.page import made_from
 from RISCluster.results.report import report
@@ -42,6 +43,9 @@ def test_whole_report(run_folder):
     assert len(names) == len(set(names))
     assert "could not be drawn" not in html
     assert "Left out:" not in html
+    texts = " ".join(found.texts)
+    assert texts.count("oubtful") == texts.count("oubtful label") == 2, "one meaning"
+    assert f"posterior probability below {DOUBTFUL:g}" in texts
     saved = {path.name for path in (run_folder / "figures").iterdir()}
     assert {"report_aec_history.png", "report_reconstructions.png"} <= saved
     assert len(saved) == len(found.of("img"))
