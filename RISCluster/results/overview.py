@@ -253,9 +253,9 @@ def _values(found: Survey) -> Iterator[str]:
         return
     # A ratio says nothing of decibels, nor does a distance of power.
     name, column = ("largest-least", 2) if count else ("peak/median", 1)
-    yield _line(
-        "", "".join(f"{head:>10}" for head in ("least", "5 %", "median", "95 %", "largest"))
-    )
+    names = {0.0: "least", 0.5: "median", 1.0: "largest"}
+    heads = [names.get(at, f"{100 * at:g} %") for at in QUANTILES]
+    yield _line("", "".join(f"{head:>10}" for head in heads))
     for row, values in (("peak", found.measures[:, 0]), (name, found.measures[:, column])):
         quantiles = np.quantile(values, QUANTILES, method="inverted_cdf")
         yield f"{row:<14}" + "".join(f"{value:>10.3g}" for value in quantiles)

@@ -32,7 +32,7 @@ from ..stopping import StopRequest
 from ..stored import load_stage_settings
 from .gmm import read_mixture
 from .outcome import soft_assignment
-from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable
+from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable, use_threads
 
 COLUMNS = (
     "reconstruction_error",
@@ -106,6 +106,7 @@ def predict(
     folder = _finished(run_folder, stage)
     settings = load_stage_settings(folder, ["data.layout=auto", *overrides])
     device = choose_device(settings.run.device)
+    use_threads(settings)
     run = _load(run_folder, folder, device)
     data = settings.data
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:

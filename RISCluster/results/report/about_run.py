@@ -129,7 +129,7 @@ def _map(run: FinishedRun) -> list[Block]:
         "Labels over time and along the channels. Where there is more than a figure shows, a cell "
         f"has its most frequent label; {stage.name}/labels.h5 has them all."
     )
-    return [Picture("report_map", draw, caption)]
+    return [Picture("report_cluster_map", draw, caption)]
 
 
 # ---- data ---------------------------------------------------------------------------------------

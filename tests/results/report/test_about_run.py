@@ -121,4 +121,4 @@ def test_the_map_of_a_cube(run_folder, there):
         (run_folder / "DEC/labels.h5").write_bytes(b"damaged, which shows when it is drawn")
     with open_run(run_folder) as run:
         pictures = [block for block in section(run).blocks if isinstance(block, Picture)]
-        assert [picture.name for picture in pictures] == ["report_map"] * there
+        assert [picture.name for picture in pictures] == ["report_cluster_map"] * there
