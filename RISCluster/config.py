@@ -69,6 +69,15 @@ class Settings:
             if key.metadata["affects"] in affects
         }
 
+    def changed(self, section: str) -> list[str]:
+        """``section.key=value`` words for what differs from the defaults."""
+        values, defaults = getattr(self, section), SECTIONS[section]()
+        return [
+            f"{section}.{key.name}={_as_text(getattr(values, key.name))}"
+            for key in dataclasses.fields(values)
+            if getattr(values, key.name) != getattr(defaults, key.name)
+        ]
+
     def sweep(self, section: str) -> list[tuple[str, "Settings"]]:
         """Every combination of a section's lists.
 

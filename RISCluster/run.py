@@ -253,8 +253,9 @@ class StageFolder:
             return ""
         runs = self.run_folder.parent.glob("*/*/" + PROVENANCE)
         names = sorted({path.parts[-3] for path in runs})
-        near = difflib.get_close_matches(self.run_folder.name, names, n=1) or names[:5]
-        return f" of a run '{self.run_folder.name}'; there is {', '.join(near)}" if near else ""
+        near = difflib.get_close_matches(self.run_folder.name, names, n=1)
+        hint = f"; did you mean run.name={near[0]}?" if near else ""
+        return f", and no run '{self.run_folder.name}'{hint}"
 
     def require_match(
         self, expected: dict[str, Any], words: dict[str, str] | None = None
@@ -278,10 +279,20 @@ class StageFolder:
         if changes:
             raise RunError(
                 f"{self.path}: the {self.name} stage was made otherwise than now asked: "
-                f"{'; '.join(changes)}; run {self.command} again, give the settings that it was "
-                "made with, or take another run.name"
+                f"{'; '.join(changes)}; {_way_out(depends, expected, self.command)}"
             )
         return provenance
+
+
+def _way_out(depends: dict[str, Any], expected: dict[str, Any], command: str) -> str:
+    """What to do about a stage that was made otherwise."""
+    changed = [key for key in expected if depends[key] != expected[key]]
+    if all(key.endswith((".pt", ".npz")) for key in changed):  # a stage before it is newer
+        return f"run {command} again"
+    return (
+        f"run {command} again with what is asked now, give the settings that it was made with, or "
+        "take another run.name"
+    )
 
 
 def differences(
@@ -302,7 +313,7 @@ def differences(
         if was is None and now_is is None:
             phrases.append(f"{key} was {_show(before.get(key))}, is {_show(now.get(key))}")
         elif was == now_is:
-            phrases.append(f"{key}: {now_is} has another content than it had")
+            phrases.append(f"{key} ({now_is}) have changed")
         else:
             phrases.append(f"{key} was {was or 'another'}, is {now_is or 'not there'}")
     return phrases

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from RISCluster.command_names import stage_command
+from RISCluster.command_names import first_command, run_name, stage_command
 from RISCluster.errors import CheckpointError, RunError
 from RISCluster.run import StageFolder
 
@@ -162,3 +162,15 @@ def test_command_of_a_stage_has_all_that_it_needs():
     assert words.startswith("python DEC_train.py ")
     given = shlex.split(words)[2:]
     assert given == ["--config", "my settings.ini", "run.name=a b", "run.folder=/other runs"]
+
+
+def test_first_command_names_the_run_after_the_file(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["/usr/bin/riscluster"])
+    assert first_command("d/my set.h5") == (
+        "python AEC_train.py run.name=my_set 'data.file=d/my set.h5'"
+    )
+    monkeypatch.chdir(tmp_path)  # no checkout
+    assert first_command("fibre.zarr", "my.ini") == (
+        "riscluster pretrain --config my.ini run.name=fibre data.file=fibre.zarr"
+    )
+    assert [run_name(name) for name in ("..", "a:b*.h5", "2020.01.h5")] == ["run", "a_b", "2020.01"]

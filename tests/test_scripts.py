@@ -108,7 +108,7 @@ def test_bad_input_is_one_line_and_exit_code_two(folder, capsys, words, text):
 def test_stage_without_its_predecessor(folder, capsys, name):
     write_samples(folder / "s.h5", blobs(8)[0])
     assert script(name, "data.file=s.h5") == 2
-    assert "run AEC_train.py first" in capsys.readouterr().err
+    assert "run python AEC_train.py run.name=demo first" in capsys.readouterr().err
 
 
 def test_demo_command_and_its_errors(folder, capsys):
@@ -173,7 +173,7 @@ def test_error_of_several_processes_ends_all(tmp_path):
     write_samples(tmp_path / "s.h5", blobs(8)[0])
     for name, file, text in (
         ("AEC_train.py", "none.h5", "none.h5: no such file"),
-        ("GMM_centroids.py", "s.h5", "run AEC_train.py first"),
+        ("GMM_centroids.py", "s.h5", "AEC_train.py run.name=test first"),
     ):
         done = run(tmp_path, name, f"data.file={file}", *QUICK, processes=2)
         assert done.returncode != 0

@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..command_names import first_command
 from .arguments import add_settings, add_workers, require_paths, settings_of, split_words
 
 HELP = "make a data set of spectrograms out of waveforms"
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Build the data set."""
     from ..data.waveforms.building import build
-    from ..progress import start_log
+    from ..progress import log, start_log
 
     paths, overrides = split_words(arguments.words)
     require_paths(paths, "waveforms")
@@ -52,3 +53,4 @@ def run(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         overwrite=arguments.overwrite,
     )
+    log.info(f"next: {first_command(arguments.output, arguments.config)}")

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..command_names import first_command
 from .arguments import add_settings, add_workers, require_paths, settings_of, split_words
 
 HELP = "make a cube of (time, channel, frequency) out of fibre records or an array's waveforms"
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..data.cubes.output import require_cube_name
     from ..data.finding import find_files
     from ..errors import DataError
-    from ..progress import start_log
+    from ..progress import log, start_log
 
     start_log()
     words, overrides = split_words(arguments.words)
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
             "that it is to be made from"
         )
     make_cube(paths, target, settings, arguments.workers, arguments.overwrite)
+    log.info(f"next: {first_command(target, arguments.config)}")
 
 
 def _is_of(path: Path, target: Path) -> bool:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from ..command_names import first_command
+
 HELP = "write a synthetic data set of eight known classes of seismic spectrograms"
 
 
@@ -30,6 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.output, arguments.samples, arguments.snr, arguments.seed, arguments.imbalance
     )
     print(f"{path}: {arguments.samples:,} spectrograms of eight classes, {arguments.snr:g} dB")
+    print(f"next: {first_command(path)}")
 
 
 def _count(text: str) -> int:

@@ -3,10 +3,12 @@
 import argparse
 import math
 import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..command_names import package_command, run_name
 from ..errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -123,9 +125,9 @@ def _report(request: "Request", folder: Path, summary: "Summary") -> None:
             f"{folder}: not all of {request} came ({place}: {reason}); run the same command again "
             "to fetch what is missing"
         )
-    print(
-        f"next: python -m RISCluster build {folder} -o set.h5 build.inventory={folder / 'stations'}"
-    )
+    words = [str(folder), "-o", f"{run_name(folder)}.h5"]
+    words += [f"build.inventory={folder / 'stations'}"] if (folder / "stations").is_dir() else []
+    print(f"next: {package_command('build')} {shlex.join(words)}")
 
 
 def _refused(name: str, text: str, allowed: str) -> SettingsError:

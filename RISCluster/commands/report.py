@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import require_suffix, split_words
+from .arguments import add_settings, require_suffix, settings_of, split_words
 
 HELP = "write report.html of a finished run: figures, tables, and what to believe of them"
 
@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PAGE",
         help="write the page there, alone (default: report.html in the run folder)",
     )
-    parser.epilog = (
-        "Settings are in [report] of config.ini. Writes report.html in the run folder, and its "
+    add_settings(parser, "report")
+    parser.epilog += (
+        " All others are those of the run. Writes report.html in the run folder, and its "
         "figures in figures/ there. A page is not replaced by one made from fewer stages or "
         "without the data."
     )
@@ -58,4 +59,5 @@ def run(arguments: argparse.Namespace) -> None:
     require_suffix("--output", arguments.output, (".html",))
     output = Path(arguments.output).expanduser() if arguments.output else None
     start_log()
+    overrides = [*settings_of(arguments.config, []).changed("report"), *overrides]
     print(write_report(Path(arguments.run).expanduser(), overrides, output, True))

@@ -1,11 +1,9 @@
 """``python -m RISCluster run``: the three stages and the report, one after the other."""
 
 import argparse
-import re
-from pathlib import Path
 
 from ..cli import add_config, run_stage
-from ..command_names import COMMANDS
+from ..command_names import COMMANDS, run_name
 from ..errors import SettingsError
 from .arguments import split_words
 
@@ -43,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if files:
         words.append(f"data.file={files[0]}")
-    name = arguments.name or (name_of(files[0]) if files else None)
+    name = arguments.name or (run_name(files[0]) if files else None)
     if name and (arguments.name or not any(word.startswith("run.name=") for word in words)):
         words.append(f"run.name={name}")
     for stage in COMMANDS:
@@ -52,8 +50,3 @@ def run(arguments: argparse.Namespace) -> None:
         from ..results.report.report import write_report
 
         write_report(settings.run_folder)
-
-
-def name_of(file: str) -> str:
-    """Name of a run on a file: the file's, without what a folder's name can't have."""
-    return re.sub(r"[^\w.+-]+", "_", Path(file).stem).strip("._") or "run"

@@ -142,13 +142,13 @@ class Session:
         words = {
             "data": f"{path} ({file.n_samples:,} samples of {file.n_frequencies} x "
             f"{file.n_times}, written {timestamp(path.stat().st_mtime)})",
-            "labels, times and ids": f"those of {path}",
+            "labels, times and ids": str(path),
             "aec.initial_weights": weights,
         }
         for name in depends:
             if name.endswith((MODEL, MIXTURE)):
                 made = self.stage(name.partition("/")[0]).provenance() or {}
-                words[name] = f"of {made.get('ended', 'an unknown time')}"
+                words[name] = f"that of {made.get('ended', 'an unknown time')}"
         return {name: text for name, text in words.items() if name in depends}
 
     def context(self, stage: StageFolder) -> Context:

@@ -19,7 +19,7 @@ def test_build(source, tmp_path, capsys):
     assert len(rows(tmp_path / "set.csv")) == 3
     out = capsys.readouterr().out
     assert "3 windows of 87 x 100 from 1 traces" in out
-    assert "next: python AEC_train.py data.file=set.h5" in out
+    assert "next: python AEC_train.py run.name=set data.file=set.h5" in out
     assert main(words) == 0
     assert "done already" in capsys.readouterr().out
 

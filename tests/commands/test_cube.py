@@ -23,7 +23,7 @@ def test_words_in_any_order(records, tmp_path, capsys):
         assert file["data"].shape == (7, 4, 16)
     out = capsys.readouterr().out
     assert "7 time steps x 4 channels x 16 frequencies, 10 to 40 Hz" in out
-    assert "next: python AEC_train.py data.file=cube.h5 data.layout=cube" in out
+    assert "next: python AEC_train.py --config my.ini run.name=cube data.file=cube.h5" in out
     assert main([*words, "--config", "my.ini"]) == 0
     assert "done already" in capsys.readouterr().out
 

@@ -26,7 +26,7 @@ def test_summary_and_next_command(tmp_path, capsys):
         out = capsys.readouterr().out
         assert "2 new files (0.1 MB), 0 were there, 0 missing; 2 stations" in out
         assert (
-            f"next: python -m RISCluster build {tmp_path} -o set.h5 "
+            f"next: python -m RISCluster build {tmp_path} -o {tmp_path.name}.h5 "
             f"build.inventory={tmp_path / 'stations'}"
         ) in out
         assert "asking for 2 files of waveforms" in out

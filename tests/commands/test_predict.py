@@ -130,7 +130,9 @@ def test_other_shape_or_axes_are_refused_naming_both(trained, tmp_path, capsys, 
 def test_runs_that_cannot_label(trained, tmp_path, capsys):
     run, data = trained
     assert predict(data, tmp_path / "none", tmp_path / "l.csv") == 2
-    assert "is not there; run DEC_train.py first" in capsys.readouterr().err
+    assert (
+        "is not there; run python DEC_train.py run.name=none run.folder=" in capsys.readouterr().err
+    )
     assert predict(data, run, tmp_path / "l.txt") == 2
     assert "a name that ends with .csv" in capsys.readouterr().err
     assert predict(tmp_path / "no.h5", run, tmp_path / "l.csv") == 2

@@ -208,27 +208,30 @@ def refused(work, *arguments) -> str:
 
 def test_stages_in_the_wrong_order(small_file, make_settings):
     settings = make_settings(f"data.file={small_file}")
-    assert "run AEC_train.py first" in refused(run_gmm, settings)
-    assert "run AEC_train.py first" in refused(run_dec, settings)
+    first = f"run.name=test run.folder={settings.run.folder} first"
+    assert f"run python AEC_train.py {first}" in refused(run_gmm, settings)
+    assert f"run python AEC_train.py {first}" in refused(run_dec, settings)
     run_aec(settings)
-    assert "run GMM_centroids.py first" in refused(run_dec, settings)
+    assert f"run python GMM_centroids.py {first}" in refused(run_dec, settings)
 
 
 def test_other_data_or_network_or_an_older_stage_is_refused(finished, make_settings, tmp_path):
     settings, folder = finished
     before = content(folder)
     other = write_samples(tmp_path / "other.h5", blobs(96, seed=5)[0])
-    assert "data was " in refused(run_gmm, make_settings(f"data.file={other}"))
+    message = refused(run_gmm, make_settings(f"data.file={other}"))
+    shape = r"\(96 samples of 16 x 20, written 20..-.{14}Z\)"
+    assert re.search(rf"data was \S+/small.h5 {shape}, is \S+/other.h5 {shape}; ", message)
     same = f"data.file={settings.data.file}"
     message = refused(run_dec, make_settings(same, "aec.n_features=4"))
-    assert "aec.n_features was 3, is 4; run AEC_train.py again" in message
+    assert "aec.n_features was 3, is 4; run python AEC_train.py run.name=test" in message
     message = refused(run_gmm, make_settings(same, "data.amplitude=linear"))
     assert "data.amplitude was sqrt, is linear" in message
     assert content(folder) == before
     run_aec(make_settings(same, "aec.lr=0.01"))
     message = refused(run_dec, make_settings(same, "aec.lr=0.01"))
-    assert "AEC/model.pt was" in message
-    assert "run GMM_centroids.py again" in message
+    assert re.search("AEC/model.pt was that of 20..-.{14}Z, is that of 20..-.{14}Z; run", message)
+    assert re.search("run python GMM_centroids.py run.name=test run.folder=.* again$", message)
 
 
 def test_checkpoint_from_elsewhere_or_damaged_is_refused(finished, make_settings):
@@ -591,7 +594,9 @@ def test_changed_labels_are_scored_anew(finished, capsys):
         file["labels"][0] = 1
     run_aec(settings)
     assert "done already" in capsys.readouterr().out
-    assert "labels, times and ids was" in refused(run_dec, settings)
+    assert f"labels, times and ids ({settings.data.file}) have changed" in refused(
+        run_dec, settings
+    )
     run_gmm(settings)
     run_dec(settings)
     assert metrics(folder / "DEC")["accuracy"] < 0.9

@@ -328,4 +328,3 @@ def _report(target: Path, layout: CubeLayout, series: Series, missing: int, seco
         f"{size_on_disk(target) / 1e6:,.1f} MB in {seconds:.1f} s, "
         f"{steps * channels / seconds:,.3g} spectra/s"
     )
-    log.info(f"next: python AEC_train.py data.file={target} data.layout=cube")

@@ -310,4 +310,3 @@ def _report(target: Path, built: Built, content: Content, seconds: float) -> Non
         f"{_left_out_words(built.left_out)}"
     )
     log.info(f"{target} and its catalogue {catalogue_of(target)}")
-    log.info(f"next: python AEC_train.py data.file={target}")

@@ -95,7 +95,6 @@ def test_layout(tmp_path, ending, said):
     assert made_from(target) == attributes["made_from"]
     assert not (tmp_path / f"cube.{ending}.parts").exists()
     assert any("2020-09-13T12:26:40.125000Z to 2020-09-13T12:26:50.125000Z" in s for s in said)
-    assert any(f"python AEC_train.py data.file={target} data.layout=cube" in s for s in said)
 
 
 @pytest.mark.parametrize("ending", ["h5", "zarr"])

@@ -102,8 +102,7 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, said):
         pytest.approx(50, abs=3),
     )
     assert not (tmp_path / "set.h5.parts").exists()
-    assert said()[-1] == f"next: python AEC_train.py data.file={target}"
-    assert "6 windows of 87 x 100 from 2 traces" in said()[-3]
+    assert "6 windows of 87 x 100 from 2 traces" in said()[-2]
 
 
 def test_values_are_those_of_the_steps_by_hand(folder, tmp_path):
