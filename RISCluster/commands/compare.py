@@ -93,16 +93,15 @@ def _write(header: list[str], rows: list[list[object]], target: Path) -> None:
 
 def _draw(runs: list["FinishedRun"], found: "Comparison", target: Path) -> None:
     from ..files import new_file
-    from ..results.evaluation.comparison import cluster_title
     from ..results.figures.agreement import overlap_matrix
-    from ..results.finished.names import read_names
+    from ..results.finished.names import read_names, title_of
 
     first, second = (read_names(run) for run in runs)
     order, table = found.pair.order(), found.pair
     figure = overlap_matrix(
         table.counts[order],
-        [cluster_title(label, first) for label in order.tolist()],
-        [cluster_title(label, second) for label in range(table.counts.shape[1])],
+        [title_of(label, first) for label in order.tolist()],
+        [title_of(label, second) for label in range(table.counts.shape[1])],
         row_title=f"Cluster of {found.names[0]}",
         column_title=f"Cluster of {found.names[1]}",
         title=f"{table.n:,} samples, adjusted Rand index {table.ari:.3f}",

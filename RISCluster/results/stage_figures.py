@@ -19,7 +19,7 @@ from ..errors import CheckpointError
 from ..files import new_file
 from ..models.networks import AEC
 from ..run import StageFolder
-from ..training.neighbours import NeighbourMap, neighbour_map
+from ..training.neighbours import MAPPED, NeighbourMap, neighbour_map
 from . import figures
 from .cluster_map import read_cluster_map
 from .figures import SpectrogramAxes
@@ -27,7 +27,6 @@ from .labels import Labelling, usable_sample
 from .selection import Criteria
 
 GALLERY_COLUMNS = 8
-EMBEDDED = 3000  # latents at most
 SHOWN_RECONSTRUCTIONS = 6
 
 
@@ -168,8 +167,8 @@ def _images(file: SpectrogramFile, indices: Iterable[int], amplitude: Preparatio
 
 
 def embed(latents: RowsArray, labels: np.ndarray, seed: int) -> NeighbourMap:
-    """Map of at most `EMBEDDED` usable latents; its index is into the file."""
-    usable = usable_sample(labels, EMBEDDED, seed)
+    """Map of at most `MAPPED` usable latents; its index is into the file."""
+    usable = usable_sample(labels, MAPPED, seed)
     mapped = neighbour_map(latents.take(usable), seed)
     return replace(mapped, index=usable[mapped.index])
 

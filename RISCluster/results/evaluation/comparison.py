@@ -106,11 +106,6 @@ def certainty(stage: FinishedStage) -> Certainty:
     return Certainty(quantiles.astype(np.float64), float(confident), float(doubtful))
 
 
-def cluster_title(label: int, names: dict[int, str]) -> str:
-    """A cluster's label, and the name that was given to it, if any."""
-    return f"{label} {names[label]}" if label in names else str(label)
-
-
 METRICS = {
     "n_samples": "samples",
     "n_unusable": "unusable samples",

@@ -10,7 +10,6 @@ import numpy as np
 from ...extras import need
 from ...training.neighbours import PERPLEXITY, SMALLEST_MAP, neighbour_map
 
-MAPPED = 3000  # latents at most
 NEIGHBOURS = 15  # of UMAP, its default
 PACKAGES = {"opentsne": "openTSNE", "umap": "umap"}
 TITLES = {"tsne": "t-SNE", "opentsne": "openTSNE", "umap": "UMAP"}
