@@ -88,12 +88,7 @@ def write_report(
             require_package(run.settings.report.embedding)
         log.info(f"drawing the report of {run_folder}")
         names, notes = _names(run, writes=output is None)
-        with Progress("Report", len(TOPICS), "sections") as progress:
-            progress.interval = INTERVAL
-            sections = []
-            for topic in TOPICS:
-                sections += [section] if (section := _section(*topic, run)) else []
-                progress.add(1)
+        sections = _sections(run)
         sections[0].blocks[:0] = [Note(text) for text in notes]
         folder = run.folder / "figures" if output is None else None
         drawer = Drawer(folder, run.settings.run.figure_format)
@@ -156,6 +151,18 @@ def _names(run: FinishedRun, writes: bool) -> tuple[dict[int, str], list[str]]:
     except Exception as error:  # the page does without
         log.warning(f"report: names of clusters: {type(error).__name__}: {error}")
         return {}, [f"The names of clusters are left out: {error}"]
+
+
+def _sections(run: FinishedRun) -> list[Section]:
+    """Those of the topics that have something to say."""
+    found = []
+    with Progress("Report", len(TOPICS), "sections") as progress:
+        progress.interval = INTERVAL
+        for topic in TOPICS:
+            section = _section(*topic, run)
+            found += [] if section is None else [section]
+            progress.add(1)
+    return found
 
 
 def _section(title: str, topic: Topic, run: FinishedRun) -> Section | None:
