@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from .cli import all_processes, stage_main
+from .cli import all_processes, guarded, stage_main
 from .command_names import COMMANDS as COMMANDS_OF_STAGES
 from .command_names import package_command
 from .commands import COMMANDS
@@ -17,8 +17,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Command line of the package; the exit code."""
     words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if words else 2
+        return guarded(lambda: print(_overview(), flush=True)) or (0 if words else 2)
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)

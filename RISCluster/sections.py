@@ -109,7 +109,8 @@ class DataSettings:
     file: str = _key(
         "Data/demo.h5",
         any_text("path of an HDF5 file or a Zarr folder"),
-        "Spectrograms. Data/demo.h5 is a synthetic set, written if it is not there.",
+        "Spectrograms. Data/demo.h5 is a synthetic set, which the first stage writes if it is not "
+        "there.",
         affects="nothing",  # the fingerprint of its content counts, not its path
     )
     layout: str = _key(

@@ -114,6 +114,10 @@ def test_value_not_allowed_says_what_is(tmp_path, word, allowed):
 
 def test_word_that_is_no_setting(tmp_path):
     assert "write section.key=value" in error_of(write(tmp_path, ""), "fast")
+    path = write(tmp_path, "")
+    assert "'name=x' is not a setting; did you mean run.name=x?" in error_of(path, "name=x")
+    assert "'d/s.h5' is not a setting; did you mean data.file=d/s.h5?" in error_of(path, "d/s.h5")
+    assert "unknown section [AEC]; did you mean 'aec'?" in error_of(path, "AEC.lr=1")
 
 
 @pytest.mark.parametrize(

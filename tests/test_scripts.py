@@ -109,6 +109,9 @@ def test_stage_without_its_predecessor(folder, capsys, name):
     write_samples(folder / "s.h5", blobs(8)[0])
     assert script(name, "data.file=s.h5") == 2
     assert "run python AEC_train.py run.name=demo first" in capsys.readouterr().err
+    assert script(name, "run.name=x") == 2
+    assert "run python AEC_train.py run.name=x first" in capsys.readouterr().err
+    assert not (folder / "Data").exists()  # the demo set, which nobody asked for
 
 
 def test_demo_command_and_its_errors(folder, capsys):
@@ -131,6 +134,52 @@ def test_demo_set_is_written_when_it_is_the_input_and_missing(folder, monkeypatc
     assert script("AEC_train.py", "aec.n_epochs=1", "run.figures=no", "run.device=cpu") == 0
     assert (folder / "Data/demo.h5").exists()
     assert "writing the synthetic demo set" in capsys.readouterr().out
+
+
+FAST = ("gmm.start=kmeans", "gmm.stability=none")
+
+
+def test_a_run_needs_its_name_alone_after_the_first_stage(folder, capsys):
+    write_samples(folder / "s.h5", blobs(48)[0])
+    words = (*QUICK, *FAST, "data.file=s.h5", "aec.lr=0.001,0.003", "aec.n_epochs=2")
+    assert script("AEC_train.py", *words) == 0
+    assert "are taken from this run" not in capsys.readouterr().out
+    for name in SCRIPTS[1:]:
+        assert script(name, "run.name=test") == 0
+    assert "aec.lr = 0.001, 0.003; " in capsys.readouterr().out
+    for name in SCRIPTS:
+        assert script(name, "run.name=test") == 0
+    assert capsys.readouterr().out.count("done already") == 3
+    assert script("GMM_centroids.py", "run.name=test", "gmm.n_clusters=2-20") == 0
+    out = capsys.readouterr().out
+    assert "gmm.n_clusters was 3, is 2, 3" in out
+    assert "gmm.n_clusters = 3" not in out
+    assert script("GMM_centroids.py", "run.name=tests") == 2
+    assert "no run 'tests'; did you mean run.name=test?" in capsys.readouterr().err
+
+
+def test_three_stages_with_one_command(folder, capsys):
+    from RISCluster.__main__ import main
+
+    (folder / "config.ini").unlink()
+    write_samples(folder / "my set.h5", blobs(32)[0])
+    words = [*QUICK[1:], *FAST, "aec.n_epochs=1", "dec.n_epochs=1"]
+    assert main(["run", "my set.h5", *words]) == 0
+    stages = [folder / "Outputs/my_set" / stage for stage in ("AEC", "GMM", "DEC")]
+    assert all((stage / "metrics.json").exists() for stage in stages)
+    capsys.readouterr()
+    assert main(["run", "--name", "my_set"]) == 0
+    assert main(["pretrain", "run.name=my_set"]) == 0
+    assert capsys.readouterr().out.count("done already") == 4
+    assert main(["run", "a.h5", "b.h5"]) == 2
+    assert "one file is taken at a time" in capsys.readouterr().err
+
+
+def test_the_settings_file_comes_with_the_package(capsys):
+    from RISCluster.__main__ import main
+
+    assert main(["config"]) == 0
+    assert capsys.readouterr().out == (ROOT / "config.ini").read_text()
 
 
 def losses(folder: Path, stage: str, *names: str) -> np.ndarray:

@@ -228,5 +228,9 @@ def _data_of(stage: FinishedStage) -> Iterator[SpectrogramFile]:
         if (made_from is not None and file.fingerprint() != made_from) or (
             columns is not None and file.columns_fingerprint() != columns
         ):
-            raise DataError(f"{file.path}: is not the data that {stage.path} was made from")
+            was = stage.provenance.get("words", {}).get("data")
+            raise DataError(
+                f"{file.path}: is not the data that {stage.path} was made from"
+                f"{', which was ' + was if was else ''}"
+            )
         yield file
