@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from .config import CONFIG, Settings
 from .errors import RISClusterError
@@ -100,7 +101,10 @@ def guarded(work: Callable[[], object]) -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; what was saved before is intact", file=sys.stderr)
+        print(
+            f"Stopped: {_called()}: what was saved before is intact; run the same command to go on",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -111,6 +115,12 @@ def guarded(work: Callable[[], object]) -> int:
         print(f"MemoryError: {_out_of_memory(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _called() -> str:
+    """Script or command that was called, as a user types it."""
+    name = Path(sys.argv[0]).name
+    return next(iter(sys.argv[1:]), name) if name in ("__main__.py", "riscluster") else name
 
 
 def _is_first_process() -> bool:

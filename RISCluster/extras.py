@@ -5,9 +5,12 @@ from types import ModuleType
 
 from .errors import MissingPackage
 
+# Extra, name by which it is installed, and what it is for, by the name that is imported.
 EXTRAS = {
-    "obspy": ("waveforms", "waveforms are read with obspy"),
-    "zarr": ("cubes", "Zarr cubes are read and written with zarr"),
+    "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
+    "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
+    "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
+    "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
 }
 
 
@@ -16,7 +19,8 @@ def need(package: str) -> ModuleType:
 
     Parameters
     ----------
-    package : {"obspy", "zarr"}
+    package : str
+        One of `EXTRAS`.
 
     Raises
     ------
@@ -26,8 +30,8 @@ def need(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        extra, why = EXTRAS[package]
+        extra, name, why = EXTRAS[package]
         raise MissingPackage(
             f"{why}, which can't be imported here ({error}); install it with: pip install "
-            f"{package}, or conda install -c conda-forge {package} (it is the extra '{extra}')"
+            f"{name}, or conda install -c conda-forge {name.lower()} (it is the extra '{extra}')"
         ) from None

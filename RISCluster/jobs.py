@@ -190,9 +190,10 @@ class Parts:
                     log.warning(line)
                 progress.add(job.size)
             if stop.signal_number:
+                done = sum(self._state(job) == "done" for job in jobs)
                 raise Stopped(
-                    f"stopped; what is done is kept in {self.folder}: run the same command again "
-                    "to go on",
+                    f"{what[0].lower()}{what[1:]}: {done:,} of {len(jobs):,} parts are done and "
+                    f"kept in {self.folder}; run the same command to go on",
                     stop.signal_number,
                 )
 

@@ -39,7 +39,7 @@ from RISCluster.machine import keep_freed_memory
 from RISCluster.models.clustering import target_distribution
 from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.results import figures
-from RISCluster.results.metrics import silhouettes
+from RISCluster.results.metrics import MEASURED, silhouettes
 from RISCluster.results.stage_figures import embed, nearest
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.dec import run_dec
@@ -229,10 +229,10 @@ class Bench:
         return self.seconds(work), None, None
 
     def silhouette(self) -> Measured:
-        """Of a sample of at most 5,000."""
-        latents = self.latents()
-        labels = self.rng.integers(0, CLUSTERS, self.n)
-        return self.seconds(lambda: silhouettes(latents, labels, 0)), None, None
+        """Of as many samples as a stage measures."""
+        latents = self.latents()[:MEASURED]
+        labels = self.rng.integers(0, CLUSTERS, len(latents))
+        return self.seconds(lambda: silhouettes(latents, labels)), None, None
 
     def embedding(self) -> Measured:
         """t-SNE of at most 3,000 latents, and its figure."""

@@ -76,7 +76,8 @@ def test_a_part_made_from_something_else_or_missing_is_made_again(tmp_path):
 
 def test_a_signal_lets_the_job_end_and_keeps_what_is_done(tmp_path):
     parts = Parts(tmp_path / "out.h5")
-    with pytest.raises(Stopped, match="run the same command again") as caught:
+    said = "^working: 3 of 5 parts are done and kept in .*; run the same command to go on$"
+    with pytest.raises(Stopped, match=said) as caught:
         parts.run(jobs(), stop_at_two, 1, "Working", "parts")
     assert caught.value.exit_code == 128 + signal.SIGTERM
     assert done(parts) == list("012")

@@ -19,7 +19,8 @@ PLACES = (
     rf"(build|report)\.(\w+|{FIELD})( =|:) ",
     rf"provider {FIELD} ",
     r"(command line|comparison|encoder|quakeml|torchrun): ",
-    r"stopped",
+    r"GMM stage: ",
+    rf"{FIELD} stage: ",
 )
 # What names a way out: what is allowed, or what to do.
 WAYS_OUT = (
@@ -41,7 +42,7 @@ WITHOUT_WAY_OUT = {
     f"{FIELD}: no stages and no sensitivity": "a warning tells it, and which days are left out",
     f"{FIELD}: is not the data that": "a note tells it, and that data.file=PATH names the data",
 }
-NAMES = ("HDF5", "StationXML", "CSV", "Zarr")  # that a message may begin with
+NAMES = ("HDF5", "StationXML", "CSV", "Zarr", "GMM")  # that a message may begin with
 
 
 # ---- finding them ----
@@ -219,13 +220,14 @@ def test_scripts_end_as_documented():
     )
     assert "one line on stderr" in says[2]
     for number, name in ((signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")):
-        code, said = ended(f"raise errors.Stopped('stopped', {int(number)})")
-        assert (code, said) == (128 + number, "Stopped: stopped\n")
+        code, said = ended(f"raise errors.Stopped('AEC stage: saved', {int(number)})")
+        assert (code, said) == (128 + number, "Stopped: AEC stage: saved\n")
         assert name in says[code]
     # Where nothing waits for it; a shell's background jobs start with it ignored.
     heard = "signal.signal(signal.SIGINT, signal.default_int_handler); "
     code, said = ended(heard + "os.kill(os.getpid(), signal.SIGINT)")
     assert (code, said.count("\n")) == (130, 1)
+    assert said.endswith(": what was saved before is intact; run the same command to go on\n")
     code, said = ended("raise MemoryError")
     assert (code, said.count("\n")) == (2, 1)
     for fault in ("1 / 0", "raise RuntimeError('not of memory')"):

@@ -222,7 +222,7 @@ def stop_in_the_middle(folder: Path, stage: str, processes: int) -> None:
     words = ("faulty.py", str(ROOT / SCRIPTS[stage]), "stopped", str(step))
     code, out, err = end(start(folder, processes, *words, *SETTINGS))
     assert code != 0
-    said = f"stopped in epoch 3 after batch 3 of {STEPS[stage]}; the state is saved"
+    said = f"Stopped: {stage} stage: in epoch 3 after batch 3 of {STEPS[stage]}, saved in"
     assert err.count(said) == 1, out + err
     assert "PeerLost" not in err
     assert not (folder / "Outputs/r" / stage / "metrics.json").exists()

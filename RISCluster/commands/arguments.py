@@ -3,9 +3,12 @@
 import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..config import CONFIG, load_found_settings
 from ..errors import SettingsError
+
+FIGURES = (".png", ".pdf", ".svg")
 
 settings_of = load_found_settings
 
@@ -64,3 +67,16 @@ def require_paths(paths: Sequence[str], what: str) -> None:
     """
     if not paths:
         raise SettingsError(f"command line: no {what} given; give files, folders or patterns")
+
+
+def require_suffix(option: str, path: str | None, allowed: Sequence[str]) -> None:
+    """Refuse an output whose name does not end with what can be written.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if path and Path(path).suffix.lower() not in allowed:
+        raise SettingsError(
+            f"command line: {option} {path}: allowed: a name that ends with {' or '.join(allowed)}"
+        )

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import FIGURES, require_suffix
+
 if TYPE_CHECKING:
     from ..results.evaluation.several import Comparison
     from ..results.finished.run import FinishedRun
@@ -65,13 +67,8 @@ def _require_possible(arguments: argparse.Namespace) -> None:
         raise SettingsError(
             f"command line: {' '.join(arguments.runs)}: give two or more different run folders"
         )
-    for name, allowed in (("output", (".csv",)), ("figure", (".png", ".pdf", ".svg"))):
-        path = getattr(arguments, name)
-        if path and Path(path).suffix.lower() not in allowed:
-            raise SettingsError(
-                f"command line: --{name} {path}: allowed: a name that ends with "
-                f"{' or '.join(allowed)}"
-            )
+    require_suffix("--output", arguments.output, (".csv",))
+    require_suffix("--figure", arguments.figure, FIGURES)
 
 
 def _refuse_figure(found: "Comparison") -> None:
@@ -96,16 +93,15 @@ def _write(header: list[str], rows: list[list[object]], target: Path) -> None:
 
 def _draw(runs: list["FinishedRun"], found: "Comparison", target: Path) -> None:
     from ..files import new_file
-    from ..results.evaluation.comparison import cluster_title
     from ..results.figures.agreement import overlap_matrix
-    from ..results.finished.names import read_names
+    from ..results.finished.names import read_names, title_of
 
     first, second = (read_names(run) for run in runs)
     order, table = found.pair.order(), found.pair
     figure = overlap_matrix(
         table.counts[order],
-        [cluster_title(label, first) for label in order.tolist()],
-        [cluster_title(label, second) for label in range(table.counts.shape[1])],
+        [title_of(label, first) for label in order.tolist()],
+        [title_of(label, second) for label in range(table.counts.shape[1])],
         row_title=f"Cluster of {found.names[0]}",
         column_title=f"Cluster of {found.names[1]}",
         title=f"{table.n:,} samples, adjusted Rand index {table.ari:.3f}",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import SettingsError
-from .arguments import add_settings, settings_of, split_words
+from .arguments import FIGURES, add_settings, require_suffix, settings_of, split_words
 
 HELP = "say what is in a file of spectrograms, and picture some of them"
 
@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data.layout=cube cube.window=8",
     )
     parser.add_argument(
-        "--picture", metavar="PNG", help="where the picture goes (default: <FILE>_samples.png here)"
+        "--picture",
+        metavar="FILE",
+        help="where the picture goes, a .png, .pdf or .svg (default: <FILE>_samples here, in "
+        "run.figure_format)",
     )
     parser.add_argument("--no-picture", action="store_true", help="text alone")
     add_settings(parser, "data")
@@ -50,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise SettingsError(
             "command line: --picture and --no-picture are both given; allowed: one of them"
         )
+    require_suffix("--picture", arguments.picture, FIGURES)
     start_log()
     settings = settings_of(arguments.config, words)
     data = settings.data
@@ -58,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         for line in describe(file, survey(file), data.train_samples):
             print(line)
         if not arguments.no_picture:
-            target = arguments.picture or f"{Path(path).stem}_samples.png"
+            target = arguments.picture or f"{Path(path).stem}_samples.{settings.run.figure_format}"
             _draw(file, Path(target).expanduser())
 
 
@@ -68,5 +72,5 @@ def _draw(file: object, target: Path) -> None:
 
     figure = picture(file, choose(file))
     with new_file(target) as partial:
-        figure.savefig(partial, format="png")
+        figure.savefig(partial, format=target.suffix[1:].lower())
     print(f"picture: {target}")

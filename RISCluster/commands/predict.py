@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="label as the DEC stage does, or as the mixture does (default: dec)",
     )
     parser.epilog = (
-        "Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and .png."
+        "Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a "
+        "figure."
     )
 
 

@@ -56,6 +56,11 @@ class Preparation:
         """From the network's units back to those after the transform."""
         return x if self.mean is None else x * self.scale + self.mean.to(x.device)
 
+    @property
+    def plain(self) -> "Preparation":
+        """Amplitude and transform alone, without mean and scale of the training set."""
+        return Preparation(self.amplitude, self.transform)
+
     def as_plain(self) -> dict[str, Any]:
         """Values that a checkpoint may hold; `Preparation(**values)` takes them back."""
         return {

@@ -54,6 +54,13 @@ class Labelling:
         """Samples that have a label."""
         return int(self.sizes.sum())
 
+    @property
+    def overall_probability(self) -> float:
+        """Mean over all samples that have a label; NaN where none has."""
+        if not self.n_usable:
+            return float("nan")
+        return float(np.nansum(self.sizes * self.mean_probability) / self.n_usable)
+
 
 def assign(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Label and its probability of every sample.

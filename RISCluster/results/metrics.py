@@ -1,36 +1,22 @@
-"""Figures of merit: agreement with known classes, silhouette, clusters in data space.
+"""Figures of merit: agreement with known classes, silhouette, means over drawn samples.
 
-Letters: N samples, D latent features, K clusters, F x T bins.
+Letters: N samples, n of them drawn, m of them measured, D features or bins, K clusters.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
+from sklearn.metrics import silhouette_samples
 
 from ..arrays import RowsArray
 from ..data.loading import SampleSet
 from ..data.spectrograms import READ_ROWS
+from .evaluation.overlap import overlap
 from .labels import Labelling, usable_sample
 
-SILHOUETTE_SAMPLES = 5000  # beyond, silhouettes are those of a random sample of this size
-
-
-def accuracy(labels: np.ndarray, truth: np.ndarray) -> float:
-    """Share of samples that agree with the truth under the best one-to-one matching.
-
-    Parameters
-    ----------
-    labels, truth : ndarray, (N,)
-        Whole numbers; the two need not use the same ones.
-    """
-    _, row = np.unique(labels, return_inverse=True)
-    _, column = np.unique(truth, return_inverse=True)
-    table = np.zeros((row.max() + 1, column.max() + 1), dtype=np.int64)
-    np.add.at(table, (row, column), 1)
-    best = linear_sum_assignment(table, maximize=True)
-    return float(table[best].sum() / len(labels))
+MEASURED = 5000  # samples drawn at random that are measured; where there are no more, all are
 
 
 def agreement(labels: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
@@ -46,44 +32,34 @@ def agreement(labels: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
     both = (labels >= 0) & (truth >= 0)
     if not both.any():
         return {}
-    labels, truth = labels[both], truth[both]
-    return {
-        "accuracy": accuracy(labels, truth),
-        "nmi": float(normalized_mutual_info_score(truth, labels)),
-        "ari": float(adjusted_rand_score(truth, labels)),
-    }
+    _, classes = np.unique(truth[both], return_inverse=True)  # whatever their numbers are
+    table = overlap(labels[both], classes)
+    return {"accuracy": table.accuracy, "nmi": table.nmi, "ari": table.ari}
 
 
-def silhouettes(
-    latents: np.ndarray, labels: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Silhouette of every sample, or of a random sample of `SILHOUETTE_SAMPLES`.
+def silhouettes(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Silhouette of every sample (Rousseeuw 1987).
 
     Parameters
     ----------
-    latents : ndarray, (N, D)
-    labels : ndarray, (N,)
-    seed : int
+    x : ndarray, (n, D)
+    labels : ndarray, (n,)
 
     Returns
     -------
-    ndarray, ndarray
-        Positions that were scored, and their silhouettes; NaN where there is one cluster only, or
-        as many as samples.
+    ndarray, (n,)
+        0 for the only member of a cluster; NaN where there is one cluster only, or as many as
+        samples.
     """
-    chosen = np.arange(len(latents))
-    if len(chosen) > SILHOUETTE_SAMPLES:
-        rng = np.random.default_rng(seed)
-        chosen = np.sort(rng.choice(len(latents), SILHOUETTE_SAMPLES, replace=False))
-    if not 1 < len(np.unique(labels[chosen])) < len(chosen):
-        return chosen, np.full(len(chosen), np.nan)
-    return chosen, silhouette_samples(latents[chosen], labels[chosen])
+    if not 1 < len(np.unique(labels)) < len(x):
+        return np.full(len(x), np.nan)
+    return silhouette_samples(x, labels)
 
 
 def sampled_silhouettes(
     latents: RowsArray, labels: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Silhouettes of usable samples, of at most `SILHOUETTE_SAMPLES` of them at random.
+    """Silhouettes of usable samples, of at most `MEASURED` of them at random.
 
     Parameters
     ----------
@@ -97,8 +73,8 @@ def sampled_silhouettes(
     ndarray, ndarray
         Indices of the samples, and their silhouettes; NaN where they have no meaning.
     """
-    index = usable_sample(labels, SILHOUETTE_SAMPLES, seed)
-    return index, silhouettes(latents.take(index), labels[index], seed)[1]
+    index = usable_sample(labels, MEASURED, seed)
+    return index, silhouettes(latents.take(index), labels[index])
 
 
 def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str, Any]:
@@ -115,66 +91,95 @@ def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str
         "n_unusable": len(labelling.labels) - labelling.n_usable,
         "n_clusters": labelling.n_clusters,
         "cluster_sizes": labelling.sizes.tolist(),
+        "mean_probability": labelling.overall_probability,
         "silhouette_latent": float(np.mean(silhouette)) if len(silhouette) else float("nan"),
     }
 
 
-class DataSpace:
-    """Clusters in data space, over prepared samples: means, and how far members are from them.
+@dataclass(frozen=True)
+class Measure:
+    """Mean of a quantity over the members of each cluster, and last over all samples.
 
-    Two passes over the samples at constant memory.
+    Attributes
+    ----------
+    values : ndarray, (K + 1,)
+        NaN where nothing is known.
+    errors : ndarray, (K + 1,)
+        Standard errors: 0 where all members were measured, NaN where too few were.
+    n : int
+        Samples that were measured.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray
+    n: int
+
+
+def measure(values: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> Measure:
+    """Means of a random sample by cluster, with their standard errors.
+
+    Parameters
+    ----------
+    values : ndarray, (m,)
+        NaN for samples that are left out.
+    labels : ndarray, (m,)
+        0 or more.
+    sizes : ndarray, (K,)
+        Members of each cluster in the whole set. The error is sd / sqrt(n) with the correction
+        for a finite set, sqrt(1 - n / size): 0 where all were measured (Cochran 1977, eq. 2.20).
+    """
+    known = ~np.isnan(values)
+    values, labels = values[known], labels[known]
+    parts = [*(values[labels == label] for label in range(len(sizes))), values]
+    wholes = [*sizes.tolist(), int(sizes.sum())]
+    means = [part.mean() if len(part) else np.nan for part in parts]
+    errors = [_error(part, size) for part, size in zip(parts, wholes, strict=True)]
+    return Measure(np.array(means), np.array(errors), len(values))
+
+
+def _error(values: np.ndarray, size: int) -> float:
+    n = len(values)
+    if n and n >= size:
+        return 0.0
+    if n < 2:
+        return float("nan")
+    return float(values.std(ddof=1) / np.sqrt(n) * np.sqrt(1 - n / size))
+
+
+def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_clusters: int) -> float:
+    """Variance between clusters over variance within, each per degree of freedom.
+
+    In data space, in two passes over the samples at constant memory. Standardisation, which takes
+    the same mean from every sample and divides by one number, does not change it.
 
     Parameters
     ----------
     samples : SampleSet
     labels : ndarray, (N,)
-        Label of every sample of the file.
+        Label of every sample of the file; 0 or more for those of the set.
     n_clusters : int
 
-    Attributes
-    ----------
-    means : ndarray, (K, F, T)
-        Mean of each cluster's samples; NaN for an empty one.
-    mse : ndarray, (K,)
-        Mean squared difference of members from their cluster's mean, over samples and bins.
-    inner_product : ndarray, (K,)
-        Mean inner product of members with their cluster's mean, both scaled to unit norm.
-    calinski_harabasz : float
-        Variance between clusters over variance within, each per degree of freedom.
+    Returns
+    -------
+    float
+        NaN where it has no meaning: fewer than two clusters, or no variance within them.
     """
+    totals, counts, within = 0.0, np.zeros(n_clusters), 0.0
+    for member, x in _members(samples, labels):
+        one_hot = np.eye(n_clusters)[member]
+        totals = totals + one_hot.T @ x
+        counts += one_hot.sum(0)
+    means = totals / np.maximum(counts, 1)[:, None]
+    for member, x in _members(samples, labels):
+        within += float(np.square(x - means[member]).sum())
+    n, k = counts.sum(), np.count_nonzero(counts)
+    if k < 2 or n <= k or within == 0:
+        return float("nan")
+    between = float((counts * np.square(means - totals.sum(0) / n).sum(1)).sum())
+    return between / (k - 1) / (within / (n - k))
 
-    def __init__(self, samples: SampleSet, labels: np.ndarray, n_clusters: int):
-        self.n_clusters = n_clusters
-        totals, counts = 0.0, np.zeros(n_clusters)
-        for member, x in self._batches(samples, labels):
-            one_hot = np.eye(n_clusters)[member]
-            totals = totals + one_hot.T @ x
-            counts += one_hot.sum(0)
-        with np.errstate(invalid="ignore"):
-            flat = totals / counts[:, None]
-        squares, products, n_bins = np.zeros(n_clusters), np.zeros(n_clusters), flat.shape[1]
-        unit = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-300)
-        for member, x in self._batches(samples, labels):
-            np.add.at(squares, member, np.square(x - flat[member]).sum(1))
-            norm = np.maximum(np.linalg.norm(x, axis=1), 1e-300)
-            np.add.at(products, member, (x * unit[member]).sum(1) / norm)
-        with np.errstate(invalid="ignore"):
-            self.mse, self.inner_product = squares / counts / n_bins, products / counts
-        self.means, self.counts = flat.reshape(n_clusters, *self._shape), counts
-        self.calinski_harabasz = self._ratio(totals, counts, squares.sum())
 
-    def _batches(self, samples: SampleSet, labels: np.ndarray):
-        for positions, x in samples.in_order(0, len(samples), READ_ROWS):
-            self._shape = tuple(x.shape[2:])
-            member = labels[samples.index[positions.cpu().numpy()]]
-            yield member, x.flatten(1).double().cpu().numpy()
-
-    def _ratio(self, totals: np.ndarray, counts: np.ndarray, within: float) -> float:
-        there = counts > 0
-        n, k = counts.sum(), int(there.sum())
-        grand = totals.sum(0) / n
-        difference = totals[there] / counts[there, None] - grand
-        between = float((counts[there] * np.square(difference).sum(1)).sum())
-        if k < 2 or n <= k or within == 0:
-            return float("nan")
-        return between / (k - 1) / (within / (n - k))
+def _members(samples: SampleSet, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Labels (n,) and values (n, D) of some samples at a time, in double precision."""
+    for positions, x in samples.in_order(0, len(samples), READ_ROWS):
+        yield labels[samples.index[positions.cpu().numpy()]], x.flatten(1).double().cpu().numpy()

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from ..data.spectrograms import SpectrogramFile
 from ..progress import Progress
 from .figures import UNUSABLE_COLOUR, SpectrogramAxes
+from .figures.style import plain
 
 BLOCK = 8192  # samples whose indices, times and names are handled at a time
 MEASURED = 20_000  # samples at most, spread over the file, of which quantiles are taken
@@ -253,9 +254,9 @@ def _values(found: Survey) -> Iterator[str]:
         return
     # A ratio says nothing of decibels, nor does a distance of power.
     name, column = ("largest-least", 2) if count else ("peak/median", 1)
-    yield _line(
-        "", "".join(f"{head:>10}" for head in ("least", "5 %", "median", "95 %", "largest"))
-    )
+    names = {0.0: "least", 0.5: "median", 1.0: "largest"}
+    heads = [names.get(at, f"{100 * at:g} %") for at in QUANTILES]
+    yield _line("", "".join(f"{head:>10}" for head in heads))
     for row, values in (("peak", found.measures[:, 0]), (name, found.measures[:, column])):
         quantiles = np.quantile(values, QUANTILES, method="inverted_cdf")
         yield f"{row:<14}" + "".join(f"{value:>10.3g}" for value in quantiles)
@@ -340,7 +341,7 @@ def picture(file: SpectrogramFile, rows: list[tuple[str, list[int]]]) -> Figure:
             else:
                 drawn = axes_of.draw(axes, shown[index], **limits)
         if name:
-            axes_row[0].set_ylabel(name, fontsize=9)
+            axes_row[0].set_ylabel(plain(name), fontsize=9)
     grid[0, 0].set(xlim=_ends(file.time), ylim=_ends(file.frequency))
     figure.supxlabel(axes_of.time_label, fontsize=10)
     figure.supylabel(axes_of.frequency_label, fontsize=10)
@@ -354,7 +355,9 @@ def picture(file: SpectrogramFile, rows: list[tuple[str, list[int]]]) -> Figure:
         )  # fmt: skip
         bar.set_label(label, fontsize=9)
     kinds = "some of each class" if rows[0][0] else "spread over the file"
-    figure.suptitle(f"{file.path.name}: {len(indices)} of {file.n_samples:,} samples, {kinds}")
+    figure.suptitle(
+        f"{plain(file.path.name, 60)}: {len(indices)} of {file.n_samples:,} samples, {kinds}"
+    )
     return figure
 
 
@@ -381,7 +384,7 @@ def _limits(images: list[np.ndarray | None], signed: bool) -> dict[str, float]:
 def _title(file: SpectrogramFile, index: int) -> str:
     """Number, trace id and start time of a sample, on two lines."""
     times, traces = file.starttimes(index, index + 1), file.trace_ids(index, index + 1)
-    first = f"sample {index:,}" + (f"  {traces[0]}" if traces else "")
+    first = f"sample {index:,}" + (f"  {plain(traces[0])}" if traces else "")
     return f"{first}\n{_short_time(times[0])}" if times and times[0] else first
 
 

@@ -11,10 +11,18 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from ..errors import CheckpointError, DataError
-from ..progress import log
 
 GAP_REFERENCES = 10
 GAP_INIT = 3  # restarts of k-means on each reference set
+NEAR = 1  # two choices of K that differ by no more are said to agree
+TITLES = {
+    "bic": "BIC",
+    "aic": "AIC",
+    "silhouette": "silhouette",
+    "gap": "gap statistic",
+    "inertia": "knee of the inertia",
+    "stability": "stability",
+}
 AS_STABLE = 0.02  # of the adjusted Rand index: two K that differ by less are both taken as stable
 
 
@@ -148,32 +156,64 @@ def _first_within_one_error(rows: list[Criteria]) -> int | None:
 
 
 def select(rows: list[Criteria], criterion: str) -> int:
-    """Number of clusters of a run: as `choose`, and a warning where it is at the end of the range.
+    """Number of clusters of a run: as `choose`, and the largest one where the gap takes none.
 
     Raises
     ------
     DataError
         The criterion has no value for any K.
     """
-    best, last = choose(rows, criterion), rows[-1].n_clusters
+    best = choose(rows, criterion)
     if best is None and criterion == "gap":
-        log.warning(
-            f"the gap statistic still rises at K = {last}, the last one fitted; "
-            "fit larger ones (gmm.n_clusters) before you believe it"
-        )
-        return last
+        return rows[-1].n_clusters
     if best is None:
         raise DataError(
             f"[gmm] select = {criterion} has no value for K = "
             f"{', '.join(str(row.n_clusters) for row in rows)}; a silhouette and a stability need "
             "two clusters, and a stability also twice as many samples"
         )
-    if len(rows) > 2 and criterion in ("bic", "aic") and best == last:
-        log.warning(
-            f"{criterion} is still falling at K = {best}, the last one fitted: it takes every bump "
-            "of the latents for a cluster of its own; look at the other criteria too"
-        )
     return best
+
+
+def contradictions(rows: list[Criteria], chosen: int, criterion: str) -> list[str]:
+    """What speaks against the selected K, a sentence each.
+
+    That the K of BIC, of the silhouette, of stability and of the criterion that selected differ by
+    more than `NEAR`; that the selected K is the smallest (above 1) or the largest of three or more
+    that were fitted.
+
+    Parameters
+    ----------
+    rows : list of Criteria
+        Ascending in the number of clusters.
+    chosen : int
+        The selected one.
+    criterion : str
+        Which one selected it.
+    """
+    if len(rows) < 2:
+        return []
+    names = dict.fromkeys((criterion, "bic", "silhouette", "stability"))
+    taken = {name: k for name in names if (k := choose(rows, name)) is not None}
+    found = []
+    if max(taken.values(), default=0) - min(taken.values(), default=0) > NEAR:
+        each = ", ".join(f"{TITLES[name]} takes K = {k}" for name, k in taken.items())
+        found.append(
+            f"the criteria contradict each other: {each}; the data may have no clear number of "
+            "clusters: compare the galleries of these K (dec.n_clusters) before you settle on one"
+        )
+    first, last = rows[0].n_clusters, rows[-1].n_clusters
+    if len(rows) > 2 and chosen == last:
+        found.append(
+            f"K = {chosen}, selected by {TITLES[criterion]}, is the largest that was fitted: more "
+            f"clusters may be better; fit them too (gmm.n_clusters = {first}-{2 * last})"
+        )
+    if len(rows) > 2 and chosen == first > 1:
+        found.append(
+            f"K = {chosen}, selected by {TITLES[criterion]}, is the smallest that was fitted: "
+            f"fewer clusters may be better; fit them too (gmm.n_clusters = 1-{last})"
+        )
+    return found
 
 
 def as_rows(rows: list[Criteria]) -> list[tuple]:

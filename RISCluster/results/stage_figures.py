@@ -19,7 +19,7 @@ from ..errors import CheckpointError
 from ..files import new_file
 from ..models.networks import AEC
 from ..run import StageFolder
-from ..training.neighbours import NeighbourMap, neighbour_map
+from ..training.neighbours import MAPPED, NeighbourMap, neighbour_map
 from . import figures
 from .cluster_map import read_cluster_map
 from .figures import SpectrogramAxes
@@ -27,7 +27,6 @@ from .labels import Labelling, usable_sample
 from .selection import Criteria
 
 GALLERY_COLUMNS = 8
-EMBEDDED = 3000  # latents at most
 SHOWN_RECONSTRUCTIONS = 6
 
 
@@ -38,7 +37,7 @@ def aec_figures(
     validation: SampleSet,
     preparation: Preparation,
     variance: float,
-    figure_format: str = "png",
+    figure_format: str,
 ) -> list[Path]:
     """Loss curves, and input, latent and reconstruction of validation samples."""
     history = read_history(stage.path / "history.csv")
@@ -168,8 +167,8 @@ def _images(file: SpectrogramFile, indices: Iterable[int], amplitude: Preparatio
 
 
 def embed(latents: RowsArray, labels: np.ndarray, seed: int) -> NeighbourMap:
-    """Map of at most `EMBEDDED` usable latents; its index is into the file."""
-    usable = usable_sample(labels, EMBEDDED, seed)
+    """Map of at most `MAPPED` usable latents; its index is into the file."""
+    usable = usable_sample(labels, MAPPED, seed)
     mapped = neighbour_map(latents.take(usable), seed)
     return replace(mapped, index=usable[mapped.index])
 
@@ -195,9 +194,7 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     return dict(zip(header, table.T, strict=True))
 
 
-def save(
-    stage: StageFolder, drawn: list[tuple[str, Figure]], figure_format: str = "png"
-) -> list[Path]:
+def save(stage: StageFolder, drawn: list[tuple[str, Figure]], figure_format: str) -> list[Path]:
     """Write figures as ``figures/<stage>_<name>.<figure_format>``.
 
     Inside a sweep they go beside the combination.

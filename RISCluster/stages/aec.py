@@ -21,6 +21,7 @@ from ..run import StageFolder
 from ..training.aec import PLATEAU, AecTrainer
 from ..training.encode import encode, mean_squared_error
 from ..training.engine import HISTORY, STATE
+from .closing import say_end
 from .session import (
     MODEL,
     SPLIT,
@@ -59,6 +60,7 @@ def run_aec(settings: Settings) -> None:
         depends["run.precision"] = session.precision
         depends["aec.initial_weights"] = _identity(settings.aec)
         if session.is_done(stage, depends):
+            say_end(session, stage)
             return
         samples = _Prepared(session)
         for _, chosen in settings.sweep("aec"):
@@ -71,6 +73,7 @@ def run_aec(settings: Settings) -> None:
             lambda chosen, folder: _train(session, chosen, folder, samples),
             Sweep("aec", "validation_mse", RESULTS),
         )
+    say_end(session, stage)
 
 
 def _identity(aec: AecSettings) -> str:
@@ -270,5 +273,11 @@ def _figures(session: Session, model: AEC, samples: _Prepared, stage: StageFolde
     from ..results.stage_figures import aec_figures
 
     return aec_figures(
-        session.file, stage, model, samples.validation, samples.preparation, samples.variance
+        session.file,
+        stage,
+        model,
+        samples.validation,
+        samples.preparation,
+        samples.variance,
+        session.settings.run.figure_format,
     )

@@ -9,26 +9,36 @@ import torch
 from ..arrays import RowsArray
 from ..config import Settings
 from ..data.loading import SampleSet
+from ..data.spectrograms import SpectrogramFile
 from ..data.split import Split
+from ..data.transforms import Preparation
 from ..errors import DataError
 from ..files import save_checkpoint, write_csv
 from ..models.networks import AEC, DEC, ClusteringLayer
 from ..models.reference import load_weights
 from ..progress import log
+from ..results.evaluation.data_space import deviations
+from ..results.evaluation.mapping import require_package
 from ..results.labels import Labelling, label_file
-from ..results.metrics import DataSpace, agreement, clustering_summary, sampled_silhouettes
+from ..results.metrics import (
+    agreement,
+    calinski_harabasz,
+    clustering_summary,
+    measure,
+    sampled_silhouettes,
+)
 from ..results.novelty import mixture_of_clusters, training_distribution
 from ..run import StageFolder
 from ..training.dec import DecTrainer
 from ..training.encode import encode_to
 from ..training.engine import HISTORY, STATE
 from ..training.gmm import Mixture
+from .closing import say_end
 from .gmm import (
     built_on_aec,
     maps,
     read_mixture,
     report_unusable_latents,
-    say_clusters,
     whole_file,
 )
 from .outcome import judge
@@ -75,7 +85,10 @@ def run_dec(settings: Settings) -> None:
         stage = session.stage("DEC")
         depends = _depends(session)
         if session.is_done(stage, depends):
+            say_end(session, stage)
             return
+        if settings.run.figures:
+            require_package(settings.report.embedding)
         aec = session.stage("AEC").path
         _, preparation, _ = load_aec(aec / MODEL, session.file)
         split = Split.load(aec / SPLIT)
@@ -92,6 +105,7 @@ def run_dec(settings: Settings) -> None:
         )
     if settings.run.figures and session.ranks.is_first:
         _report(settings.run_folder)
+    say_end(session, stage)
 
 
 def _report(run_folder: Path) -> None:
@@ -214,20 +228,19 @@ def _label(
         latents, outcome.posterior, n_clusters, session.file, stage.path, soft=SOFT
     )
     scored = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
-    space = DataSpace(samples, labelling.labels, n_clusters)
     metrics = clustering_summary(labelling, scored[1])
     metrics |= outcome.metrics()
     metrics["label_change_from_gmm"] = _change_from_mixture(session, labelling)
     metrics |= agreement(labelling.labels, session.file.labels())
-    metrics["calinski_harabasz_data"] = space.calinski_harabasz
-    say_clusters(metrics)
+    metrics["calinski_harabasz_data"] = calinski_harabasz(samples, labelling.labels, n_clusters)
     _warn_if_moved(metrics["label_change_from_gmm"])
     if not outcome.refined:
         aec, _, _ = load_aec(session.stage("AEC").path / MODEL, session.file)
         content["state"] = _start(session, settings, aec).state_dict()
     content["labels"] = "student" if outcome.mixture is None else "mixture"
     save_checkpoint(stage.path / MODEL, "DEC model", content)
-    _write_performance(stage.path / PERFORMANCE, space, labelling, scored)
+    preparation = Preparation(**content["preparation"])
+    _write_performance(stage.path / PERFORMANCE, session.file, preparation, labelling, scored)
     mixture = outcome.mixture or mixture_of_clusters(latents, labelling)
     load_weights(model, content["state"], str(stage.path))
     training_distribution(model, mixture, samples).save(stage.path / NOVELTY)
@@ -268,34 +281,32 @@ def _warn_if_moved(change: float) -> None:
 
 def _write_performance(
     path: Path,
-    space: DataSpace,
+    file: SpectrogramFile,
+    preparation: Preparation,
     labelling: Labelling,
     scored: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """A row a cluster, and one of all: see the header."""
-    sizes, certainty = labelling.sizes, labelling.mean_probability
+    """A row a cluster, and one of all: see the header.
+
+    Measures in data space are those of the report, of the same samples; see `deviations`.
+    """
     index, scores = scored
-    labels = labelling.labels[index]
-    header = (
-        "label",
-        "size",
-        "share",
-        "mean_probability",
-        "silhouette_latent",
-        "mse_to_mean",
-        "inner_product_with_mean",
-    )
-    rows = []
-    for label, size in enumerate(sizes.tolist()):
-        row = [size / labelling.n_usable, certainty[label]]
-        row += [scores[labels == label].mean() if (labels == label).any() else np.nan]
-        row += [space.mse[label], space.inner_product[label]]
-        rows.append((label, size, *(f"{value:.6g}" for value in row)))
-    weights = space.counts / space.counts.sum()
-    total = [1.0, np.nansum(sizes * certainty) / labelling.n_usable, scores.mean()]
-    total += [np.nansum(weights * space.mse), np.nansum(weights * space.inner_product)]
-    rows.append(("all", labelling.n_usable, *(f"{value:.6g}" for value in total)))
-    write_csv(path, header, rows)
+    labels, sizes = labelling.labels[index].astype(np.int64), labelling.sizes
+    (space,) = deviations(file, preparation, index, [labels])
+    columns = {
+        "label": [*range(len(sizes)), "all"],
+        "size": [*sizes.tolist(), labelling.n_usable],
+        "share": np.r_[sizes / labelling.n_usable, 1],
+        "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
+        "silhouette_latent": measure(scores, labels, sizes).values,
+        "mse_to_mean": measure(space.mse, labels, sizes).values,
+        "inner_product_with_mean": measure(space.inner_product, labels, sizes).values,
+    }
+    rows = [
+        [label, size, *(f"{value:.6g}" for value in values)]
+        for label, size, *values in zip(*columns.values(), strict=True)
+    ]
+    write_csv(path, tuple(columns), rows)
 
 
 def _figures(

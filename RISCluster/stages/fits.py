@@ -19,7 +19,8 @@ from ..files import read_npz, remove_quietly, sha256, write_npz
 from ..jobs import Job, Parts
 from ..machine import processors
 from ..progress import log
-from ..results.metrics import silhouettes
+from ..results.labels import usable_sample
+from ..results.metrics import MEASURED, silhouettes
 from ..results.selection import Criteria, gap_statistic
 from ..sections import GmmSettings
 from ..stopping import StopRequest
@@ -128,7 +129,7 @@ class Fits:
         """
         if self.stop.signal_number:  # it came between maps and mixtures
             raise Stopped(
-                f"stopped; the maps are kept in {self._basis}: run the same command again to go on",
+                f"GMM stage: the maps are kept in {self._basis}; run the same command to go on",
                 self.stop.signal_number,
             )
         checksum = sha256(self._basis)
@@ -185,7 +186,9 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     if mixture is None:
         mixture = fit_mixture(basis.latents, kmeans.labels_, k, settings.prior)
     mixture, steady = _resampled(mixture, basis.halves, settings, seed)
-    _, scores = silhouettes(basis.latents, mixture.posterior(basis.latents).argmax(1), seed)
+    labels = mixture.posterior(basis.latents).argmax(1)
+    scored = usable_sample(labels, MEASURED, seed)
+    scores = silhouettes(basis.latents[scored], labels[scored])
     criteria = Criteria(
         k,
         mixture.bic(basis.latents, settings.prior),

@@ -19,11 +19,12 @@ from ..progress import log
 from ..results.labels import Labelling, label_file, usable_sample
 from ..results.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..results.novelty import training_distribution
-from ..results.selection import HEADER, Criteria, as_rows, select
+from ..results.selection import HEADER, Criteria, as_rows, contradictions, select
 from ..run import StageFolder
 from ..training.encode import encode_to
 from ..training.gmm import Mixture
 from ..training.neighbours import NeighbourMap
+from .closing import say_end
 from .fits import Fits
 from .session import (
     LABELS,
@@ -68,6 +69,7 @@ def run_gmm(settings: Settings) -> None:
         fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
         if session.is_done(stage, depends):
             session.on_first(fits.clear)
+            say_end(session, stage)
             return
         model, preparation, _ = load_aec(aec.path / MODEL, session.file)
         model.to(session.ranks.device)
@@ -77,6 +79,7 @@ def run_gmm(settings: Settings) -> None:
             everything = whole_file(session, preparation)
             encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
         session.on_first(lambda: _fit_and_label(session, stage, fits, model, preparation))
+    say_end(session, stage)
 
 
 def built_on_aec(session: Session) -> dict[str, Any]:
@@ -118,13 +121,15 @@ def _fit_and_label(
         drawn_map = replace(mapped[0], index=drawn[mapped[0].index])
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
+    for text in contradictions(rows, chosen, settings.gmm.select):
+        log.warning(text)
     mixture = mixtures[chosen]
     labelling = label_file(latents, mixture.posterior, chosen, session.file, stage.path)
     _, silhouette = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
     metrics = clustering_summary(labelling, silhouette) | {"temperature": mixture.temperature}
     metrics["n_maps"] = len(mapped)
+    metrics["stability"] = next(row.stability for row in rows if row.n_clusters == chosen)
     metrics |= agreement(labelling.labels, session.file.labels())
-    say_clusters(metrics)
     write_csv(stage.path / SELECTION, HEADER, as_rows(rows))
     write_mixtures(stage.path / MIXTURE, mixtures, chosen)
     training = StreamedSet(
@@ -198,18 +203,6 @@ def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
             f"{fitted}; or add it to gmm.n_clusters and run GMM_centroids.py again"
         )
     return Mixture.from_arrays(arrays, f"_{n_clusters}")
-
-
-def say_clusters(metrics: dict[str, Any]) -> None:
-    """Log sizes, silhouette and, where classes are known, the agreement with them."""
-    known = [
-        f"{name} {metrics[name]:.3f}" for name in ("accuracy", "nmi", "ari") if name in metrics
-    ]
-    log.info(
-        f"{metrics['n_clusters']} clusters of {min(metrics['cluster_sizes'])} to "
-        f"{max(metrics['cluster_sizes'])} samples; silhouette {metrics['silhouette_latent']:.3f}"
-        + (f"; against the known classes: {', '.join(known)}" if known else "")
-    )
 
 
 def _figures(

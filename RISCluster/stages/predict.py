@@ -20,7 +20,7 @@ from ..data.spectrograms import COLUMN_ROWS, SpectrogramFile
 from ..data.transforms import Preparation
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
-from ..files import load_checkpoint
+from ..files import load_checkpoint, new_file
 from ..machine import keep_freed_memory
 from ..models.networks import AEC, DEC, ClusteringLayer, NetworkShape
 from ..models.reference import load_weights
@@ -32,7 +32,7 @@ from ..stopping import StopRequest
 from ..stored import load_stage_settings
 from .gmm import read_mixture
 from .outcome import soft_assignment
-from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable
+from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable, use_threads
 
 COLUMNS = (
     "reconstruction_error",
@@ -106,23 +106,25 @@ def predict(
     folder = _finished(run_folder, stage)
     settings = load_stage_settings(folder, ["data.layout=auto", *overrides])
     device = choose_device(settings.run.device)
+    use_threads(settings)
     run = _load(run_folder, folder, device)
     data = settings.data
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
         check_axes(file, run.content, folder.path / MODEL)
-        _check_outputs(file, output, overwrite)
+        image = f".{settings.run.figure_format}"
+        _check_outputs(file, output, overwrite, image)
         log.info(
             f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
             f"labelled with {folder.path}; computing on {device}"
         )
         _label(file, run, output, device)
         if isinstance(file, CubeFile):
-            draw(settings.run.figures, lambda: _draw_map(output, run.n_clusters))
+            draw(settings.run.figures, lambda: _draw_map(output, run.n_clusters, image))
 
 
-def _check_outputs(file: SpectrogramFile, output: Path, overwrite: bool) -> None:
+def _check_outputs(file: SpectrogramFile, output: Path, overwrite: bool, image: str) -> None:
     """Refuse to write over the input, or over anything unless told to."""
-    suffixes = [".csv", ".latent.npy"] + ([".h5", ".png"] if isinstance(file, CubeFile) else [])
+    suffixes = [".csv", ".latent.npy"] + ([".h5", image] if isinstance(file, CubeFile) else [])
     for path in (output.with_suffix(suffix) for suffix in suffixes):
         if path.exists() and path.samefile(file.path):
             raise DataError(
@@ -229,8 +231,8 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
             unusable.append(start + np.flatnonzero(labels < 0))
             if stop.signal_number:
                 raise Stopped(
-                    f"stopped; {output} is written when all is labelled: run the same command "
-                    "again",
+                    f"{output}: not written, for {file.n_samples - end:,} of {file.n_samples:,} "
+                    "samples have no label yet; run the same command to label them all",
                     stop.signal_number,
                 )
     report_unusable(np.concatenate(unusable), file.n_samples)
@@ -289,12 +291,14 @@ def _assess(
     return labels, certainty, [*columns, flags], outlying
 
 
-def _draw_map(output: Path, n_clusters: int) -> list[Path]:
+def _draw_map(output: Path, n_clusters: int, suffix: str) -> list[Path]:
     from ..results import figures
     from ..results.cluster_map import read_cluster_map
 
     image = read_cluster_map(output.with_suffix(".h5"))
     sizes = np.bincount(image.labels[image.labels >= 0].ravel(), minlength=n_clusters)
-    path = output.with_suffix(".png")
-    figures.cluster_map(image, sizes.tolist(), output.stem).savefig(path, format="png")
+    path = output.with_suffix(suffix)
+    figure = figures.cluster_map(image, sizes.tolist(), output.stem)
+    with new_file(path) as partial:
+        figure.savefig(partial, format=suffix[1:])
     return [path]

@@ -185,8 +185,7 @@ def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
     run = settings.run
     with StopRequest() as stop, _deterministic(run.deterministic), start_ranks(run.device) as ranks:
         start_log(ranks.rank)
-        if settings.data.workers != "auto":
-            torch.set_num_threads(max(1, settings.data.workers))
+        use_threads(settings)
         _say_stored(settings)
         # All processes look, and refuse the same.
         for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:
@@ -206,6 +205,12 @@ def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
             columns = session.on_first(file.columns_fingerprint)
             with session.held:
                 yield replace(session, columns=columns)
+
+
+def use_threads(settings: Settings) -> None:
+    """Compute with as many CPU threads as ``data.workers`` says."""
+    if settings.data.workers != "auto":
+        torch.set_num_threads(max(1, settings.data.workers))
 
 
 def _say_stored(settings: Settings) -> None:

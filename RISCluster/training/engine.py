@@ -266,8 +266,8 @@ class Trainer:
         if self.ranks.any(bool(self.context.stop.signal_number)):
             self.save()
             raise Stopped(
-                f"stopped in epoch {self.epoch + 1} after batch {self.step} of {self.n_steps}; the "
-                f"state is saved in {self.context.folder / STATE}: run the same command again to "
+                f"{self.kind} stage: in epoch {self.epoch + 1} after batch {self.step} of "
+                f"{self.n_steps}, saved in {self.context.folder / STATE}; run the same command to "
                 "go on",
                 self.context.stop.signal_number or 15,
             )

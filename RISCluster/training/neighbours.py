@@ -157,7 +157,8 @@ def draw_maps(
             if stop is not None and stop.signal_number:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise Stopped(
-                    "stopped while latents were mapped: run the same command again to go on",
+                    f"{what[0].lower()}{what[1:]}: no map is kept, all before it is; run the same "
+                    "command to go on",
                     stop.signal_number,
                 )
         return [job.result() for job in jobs]

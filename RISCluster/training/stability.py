@@ -6,8 +6,8 @@ How surely a latent is of its cluster is read from the same labellings (`trainin
 Pairs of subsamples are Ben-Hur et al.'s (2002); that a fit labels samples it has not seen, so that
 all are compared, is Lange et al.'s (2004); the adjusted Rand index (Hubert and Arabie 1985) is 0
 for chance and 1 for the same clusters. One map for all half-samples would not do: whatever is cut
-out of it, right or wrong, is cut alike in each. Clusters of which a half-sample holds only a few
-latents can't be seen to be stable.
+out of it, right or wrong, is cut alike in each. Clusters of which a half-sample holds fewer
+than `FEWEST_SEEN` latents can't be seen to be stable.
 
 Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled,
 H half-samples.
@@ -27,6 +27,7 @@ from .starts import fit_from_maps
 
 LARGEST = 1000  # latents of a half-sample at most: of larger ones the map takes the time
 LABELLED = 5000  # latents that all fits label, at most
+FEWEST_SEEN = 10  # latents of a cluster in a half-sample, below which it can't be seen to be stable
 N_INIT = 10  # restarts of k-means at most
 
 

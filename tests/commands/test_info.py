@@ -18,6 +18,13 @@ def test_text_and_picture(small_file, tmp_path, capsys):
     assert (tmp_path / "small_samples.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_picture_is_what_its_name_says(small_file, tmp_path):
+    assert main(["info", str(small_file), "--picture", "x.svg"]) == 0
+    assert (tmp_path / "x.svg").read_text().startswith("<?xml")
+    assert main(["info", str(small_file), "run.figure_format=pdf"]) == 0
+    assert (tmp_path / "small_samples.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_picture_elsewhere_or_none(small_file, tmp_path, capsys):
     assert main(["info", str(small_file), "--picture", "new/x.png"]) == 0
     assert (tmp_path / "new/x.png").exists()
@@ -50,6 +57,7 @@ def test_settings_say_what_a_sample_is(tmp_path, capsys):
         (["small.h5", "data.layuot=cube"], "has no key 'layuot'; did you mean 'layout'?"),
         (["small.h5", "--picture", "small.h5/x.png"], "can't be written"),
         (["small.h5", "--picture", "x.png", "--no-picture"], "are both given"),
+        (["small.h5", "--picture", "x.gif"], "--picture x.gif: allowed: a name that ends with"),
         (["cut.h5"], "cut.h5: "),
     ],
 )

@@ -6,6 +6,7 @@ import re
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from RISCluster.__main__ import main
 from RISCluster.config import load_settings
@@ -62,6 +63,14 @@ def test_training_set_gets_the_labels_it_had(trained, tmp_path, stage):
     quantiles = np.array([float(row["error_quantile"]) for row in got])
     np.testing.assert_allclose(np.sort(quantiles), np.arange(240) / 240, atol=0.01)
     assert sum(int(row["outlier"]) for row in got) <= 4
+
+
+def test_threads_are_those_of_the_settings(trained, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    run, data = trained
+    assert predict(data, run, tmp_path / "l.csv", "data.workers=2") == 0
+    assert asked == [2]
 
 
 def test_new_data_of_the_same_classes(trained, tmp_path, capsys):

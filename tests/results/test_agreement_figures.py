@@ -45,6 +45,13 @@ def test_names_have_the_colours_of_their_clusters_and_are_cut(tmp_path):
     assert edge == to_rgba(cluster_colour(1))
 
 
+def test_a_dollar_sign_is_no_formula(tmp_path):
+    names = ["0 cost $x^$", "1 $y_$ both"]
+    figure = overlap_matrix(np.eye(2, dtype=int), names, names, **TITLES)
+    labels = draw(figure, tmp_path).get_yticklabels()
+    assert [label.get_text() for label in labels] == [name.replace("$", r"\$") for name in names]
+
+
 @pytest.mark.parametrize("k", [1, 30, 200])
 def test_any_size(tmp_path, k):
     names = [str(label) for label in range(k)]

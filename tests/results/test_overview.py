@@ -215,6 +215,14 @@ class TestPicture:
             "unusable",
         ]
 
+    def test_a_name_with_dollar_signs_is_no_formula(self, tmp_path):
+        x, classes = blobs(6)
+        path = write_samples(tmp_path / "a$b^$.h5", x, trace_id=[b"$x^$"] * 6, labels=classes)
+        with h5py.File(path, "r+") as file:
+            file["labels"].attrs["class_names"] = ["$q_$", "$r^$", "s"]
+        with open_spectrograms(path) as file:
+            picture(file, choose(file)).savefig(tmp_path / "x.png")
+
     def test_nothing_overlaps(self):
         """Titles stay within the columns of their panels, for long names and times."""
         with open_spectrograms(shared_data("rutford_icequakes.h5")) as file:

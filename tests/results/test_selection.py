@@ -8,6 +8,7 @@ from RISCluster.results.selection import (
     Criteria,
     as_rows,
     choose,
+    contradictions,
     gap_statistic,
     knee,
     read_rows,
@@ -84,7 +85,58 @@ def test_stability_takes_the_largest_of_the_most_stable():
         select([row(1), row(2)], "stability")
 
 
-def test_gap_that_rises_to_the_end_takes_none(caplog):
+def speaks_against(chosen, criterion="bic", **best):
+    """Sentences on K of 2 to 6, where each criterion takes the K that is given, or 4."""
+    best = {"bic": 4, "silhouette": 4, "stability": 4} | best
+    rows = [
+        row(
+            k,
+            bic=abs(k - best["bic"]),
+            silhouette=-abs(k - best["silhouette"]),
+            stability=-abs(k - best["stability"]),
+            gap=k,
+            gap_std=0.1,
+        )
+        for k in range(2, 7)
+    ]
+    return contradictions(rows, chosen, criterion)
+
+
+def test_criteria_that_contradict_each_other_are_said():
+    assert speaks_against(4) == []
+    assert speaks_against(4, silhouette=5) == [], "one apart is near"
+    (said,) = speaks_against(4, silhouette=6)
+    assert said.startswith(
+        "the criteria contradict each other: BIC takes K = 4, silhouette takes K = 6, stability "
+        "takes K = 4; "
+    )
+    (said,) = speaks_against(4, silhouette=5, stability=3)
+    assert "silhouette takes K = 5, stability takes K = 3" in said
+    (said, _) = speaks_against(2, "aic")  # AIC, the same for all, takes the smallest
+    assert "AIC takes K = 2, BIC takes K = 4" in said
+
+
+def test_the_end_of_the_range_is_said():
+    every = {"bic": 6, "silhouette": 6, "stability": 6}
+    assert speaks_against(6, **every) == [
+        "K = 6, selected by BIC, is the largest that was fitted: more clusters may be better; fit "
+        "them too (gmm.n_clusters = 2-12)"
+    ]
+    (said,) = speaks_against(2, **dict.fromkeys(every, 2))
+    assert said.startswith("K = 2, selected by BIC, is the smallest that was fitted")
+    assert "gmm.n_clusters = 1-6" in said
+    (said,) = speaks_against(6, "gap", **every)  # which rises to the end, and takes none
+    assert said.startswith("K = 6, selected by gap statistic, is the largest")
+
+
+def test_what_has_no_choice_has_no_contradiction():
+    assert contradictions([row(3)], 3, "bic") == []
+    assert contradictions([row(2), row(3, bic=-1, silhouette=1)], 3, "bic") == []
+    rows = [row(1, bic=0, silhouette=np.nan), row(2, bic=1), row(3, bic=2)]
+    assert contradictions(rows, 1, "bic") == [], "1 is no end, for there are no fewer clusters"
+
+
+def test_gap_that_rises_to_the_end_takes_none():
     rows = [row(k, gap=k, gap_std=0.1) for k in (2, 3, 4)]
     assert choose(rows, "gap") is None
     assert select(rows, "gap") == 4

@@ -89,10 +89,11 @@ def test_the_map_shows_the_classes_where_they_are(cube, make_settings, monkeypat
         assert (folder / f"figures/{stage}_map.png").stat().st_size > 5000
     assert rows[0]["starttime"] == "2020-09-13T12:26:40.000000Z"
     words = ["predict", str(cube), "--run", str(folder), "-o", str(tmp_path / "p.csv")]
-    assert main(words) == 0
+    assert main([*words, "run.figure_format=svg"]) == 0
     with h5py.File(tmp_path / "p.h5") as file:
         np.testing.assert_array_equal(file["label"][:], labels)
-    assert (tmp_path / "p.png").exists()
+    assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    assert not (tmp_path / "p.png").exists()
     copy = tmp_path / "same.h5"
     if cube.suffix == ".h5":
         copy.write_bytes(cube.read_bytes())

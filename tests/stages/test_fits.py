@@ -97,7 +97,8 @@ def test_stopped_between_mixtures(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fits, "fit_number", signalled)
     found = made(tmp_path)
-    with pytest.raises(Stopped, match=r"what is done is kept in .*fits\.parts"):
+    said = r"^fitting mixtures: 2 of \d parts are done and kept in .*fits\.parts"
+    with pytest.raises(Stopped, match=said):
         found.of(NUMBERS)
     mixtures, _ = found.of(NUMBERS)
     assert done == NUMBERS  # none of them twice
@@ -129,5 +130,5 @@ def test_stopped_between_maps_and_mixtures(tmp_path):
     stop = StopRequest()
     found = made(tmp_path, stop)
     stop.signal_number = signal.SIGTERM
-    with pytest.raises(Stopped, match="the maps are kept in"):
+    with pytest.raises(Stopped, match="^GMM stage: the maps are kept in"):
         found.of(NUMBERS)

@@ -41,7 +41,7 @@ def test_stops_soon_and_goes_on(number, what, most, make_settings, small_file, m
     monkeypatch.setattr(neighbours, "processors", lambda: 1)
     for module in (neighbours, stability):
         monkeypatch.setattr(module, "draw_maps", draw_or_stop)
-    with pytest.raises(Stopped, match="run the same command again to go on") as error:
+    with pytest.raises(Stopped, match="^mapping .*; run the same command to go on$") as error:
         STAGES[number](settings)
     assert error.value.exit_code == 128 + signal.SIGTERM
     assert 0 < len(done) < most  # one that was under way, and one that the thread took up

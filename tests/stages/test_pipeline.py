@@ -13,7 +13,7 @@ import torch
 from RISCluster.config import load_settings
 from RISCluster.data.split import draw_split
 from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunError
-from RISCluster.stages import fits
+from RISCluster.stages import fits, gmm
 from RISCluster.stages.aec import run_aec
 from RISCluster.stages.dec import run_dec
 from RISCluster.stages.gmm import run_gmm
@@ -389,19 +389,30 @@ def test_run_folder_that_cannot_be_written(small_file, make_settings, tmp_path):
 def test_figures_of_every_stage_and_none_stops_a_run(
     small_file, make_settings, monkeypatch, capsys
 ):
-    settings = make_settings(f"data.file={small_file}", "run.figures=yes")
-    folder = run_all(settings)
+    words = ("run.figures=yes", "run.figure_format=svg")
+    folder = run_all(make_settings(f"data.file={small_file}", *words))
     drawn = {path.name for path in (folder / "figures").iterdir()}
     assert (folder / "report.html").exists()
+    ends = re.findall(r"  made: (.*)\n\S+  sure: (.*)\n\S+  next: (.*)\n", capsys.readouterr().out)
+    assert [made.rpartition(f", in {folder}")[2] for made, _, _ in ends] == [
+        "/AEC", "/GMM/labels.csv", "/DEC/labels.csv"
+    ]  # fmt: skip
+    assert all("silhouette " in sure for _, sure, _ in ends[1:])
+    assert [after.split()[1] for _, _, after in ends] == ["GMM_centroids.py", "DEC_train.py", "-m"]
+    assert {name.rpartition(".")[2] for name in drawn} == {"svg"}
     assert {name for name in drawn if not name.startswith("report_")} == {
-        "AEC_loss.png", "AEC_reconstructions.png", "GMM_selection.png", "GMM_gallery.png",
-        "GMM_embedding.png", "DEC_history.png", "DEC_gallery.png", "DEC_embedding.png",
+        "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
+        "GMM_embedding.svg", "DEC_history.svg", "DEC_gallery.svg", "DEC_embedding.svg",
     }  # fmt: skip
     from RISCluster.results import figures
 
     monkeypatch.setattr(figures, "gallery", lambda *_: 1 / 0)
+    monkeypatch.setattr(gmm, "contradictions", lambda rows, chosen, by: [f"K of {len(rows)}", by])
     run_gmm(make_settings(f"data.file={small_file}", "run.figures=yes", "gmm.n_init=2"))
-    assert "figures could not be drawn: ZeroDivisionError" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "figures could not be drawn: ZeroDivisionError" in said
+    assert "  K of 3\n" in said
+    assert "  bic\n" in said
 
 
 def test_relu_that_kills_features_is_said(small_file, make_settings, monkeypatch, capsys):

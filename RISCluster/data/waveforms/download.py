@@ -165,8 +165,7 @@ def download(request: Request, folder: Path) -> Summary:
         }
         if stop.signal_number:
             raise Stopped(
-                f"stopped; {len(new):,} new files are kept in {folder}: run the same command "
-                "again to go on",
+                f"{folder}: {len(new):,} new files are kept; run the same command to go on",
                 stop.signal_number,
             )
     summary = _summary(archive, new, failures)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..selection import AS_STABLE, Criteria, choose
+from ..selection import AS_STABLE, NEAR, TITLES, Criteria, choose
 
 REPEATABLE = 0.75  # stability below which clusters are said to depend on the samples drawn
 PLAIN = (
     0.5  # mean silhouette from which clusters are compact and apart (Rousseeuw 1987, and others)
 )
-NEAR = 1  # two choices of K that differ by no more are said to agree
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,14 @@ def verdicts(rows: list[Criteria]) -> list[Verdict]:
         Ascending in the number of clusters.
     """
     found = []
-    for name, (title, words) in WORDS.items():
+    for name, words in WORDS.items():
         taken = choose(rows, name)
-        found.append(Verdict(name, title, taken, words(rows, taken)))
+        found.append(Verdict(name, TITLES[name], taken, words(rows, taken)))
     return found
 
 
 def summary(found: list[Verdict], chosen: int, criterion: str) -> str:
     """Which K was selected by what, which criteria agree, and what the others would take."""
-    title = next((verdict.title for verdict in found if verdict.name == criterion), criterion)
     others = [verdict for verdict in found if verdict.name != criterion]
     near = [
         verdict.title
@@ -67,14 +65,11 @@ def summary(found: list[Verdict], chosen: int, criterion: str) -> str:
         for verdict in others
         if verdict.n_clusters is not None and verdict.title not in near
     ]
-    text = f"K = {chosen} was selected by {title}. "
-    text += f"Within one of it: {', '.join(near)}. " if near else "No other criterion is near it. "
+    text = f"K = {chosen} was selected by {TITLES[criterion]}. "
+    text += (
+        f"Within {NEAR} of it: {', '.join(near)}. " if near else "No other criterion is near it. "
+    )
     text += f"Others would take: {', '.join(far)}. " if far else ""
-    if len(near) < len(far):
-        text += (
-            "Where criteria disagree this much, the data have no clear number of groups: compare "
-            "the galleries for several K before settling on one."
-        )
     return text.rstrip()
 
 
@@ -147,11 +142,11 @@ def _stability(rows: list[Criteria], taken: int | None) -> str:
     )
 
 
-WORDS: dict[str, tuple[str, Callable[[list[Criteria], int | None], str]]] = {
-    "bic": ("BIC", _information("BIC", "one more Gaussian is not worth its parameters")),
-    "aic": ("AIC", _information("AIC", "it asks less of a cluster than BIC, and takes more")),
-    "silhouette": ("silhouette", _silhouette),
-    "gap": ("gap statistic", _gap),
-    "inertia": ("knee of the inertia", _knee),
-    "stability": ("stability", _stability),
+WORDS: dict[str, Callable[[list[Criteria], int | None], str]] = {
+    "bic": _information("BIC", "one more Gaussian is not worth its parameters"),
+    "aic": _information("AIC", "it asks less of a cluster than BIC, and takes more"),
+    "silhouette": _silhouette,
+    "gap": _gap,
+    "inertia": _knee,
+    "stability": _stability,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from ..finished.run import FinishedRun, FinishedStage
 from .overlap import Overlap, overlap
 
-CONFIDENT, DOUBTFUL = 0.9, 0.5  # probability from which, and below which, a label is called so
+CONFIDENT, DOUBTFUL = 0.9, 0.5  # posterior probability from and below which a label is so called
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -104,11 +104,6 @@ def certainty(stage: FinishedStage) -> Certainty:
     confident, doubtful = (known >= CONFIDENT).mean(), (known < DOUBTFUL).mean()
     quantiles = np.quantile(known, QUANTILES, overwrite_input=True)
     return Certainty(quantiles.astype(np.float64), float(confident), float(doubtful))
-
-
-def cluster_title(label: int, names: dict[int, str]) -> str:
-    """A cluster's label, and the name that was given to it, if any."""
-    return f"{label} {names[label]}" if label in names else str(label)
 
 
 METRICS = {

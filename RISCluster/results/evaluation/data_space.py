@@ -1,7 +1,14 @@
 """Clusters among the samples themselves: means, deviations from them, silhouettes.
 
-Data space is that of the samples after `data.amplitude` and `data.transform`, before the mean of
-the training set is removed, so that numbers can be compared between runs.
+Data space is that of the samples after `data.amplitude` and `data.transform`, without
+standardisation, as in the reference implementation (Jenkins et al. 2021), so that numbers can be
+compared between runs. With the mean c of a cluster's members x, each of B bins:
+
+    MSE to the mean            sum((x - c)^2) / B
+    MAE to the mean            sum(|x - c|) / B
+    inner product with it      sum(x c) / (|x| |c|), 1 for the same shape
+
+A cluster has the mean of these over its members.
 
 Letters: m samples that are measured, h of them held in memory, K clusters, F x T bins.
 """
@@ -15,7 +22,7 @@ import torch
 from ...data.reading import Reader
 from ...data.spectrograms import SpectrogramFile
 from ...data.transforms import Preparation
-from .silhouette import silhouettes_of
+from ..metrics import silhouettes
 
 HELD = 100e6  # bytes of samples held for silhouettes; their arithmetic takes half as much again
 
@@ -32,7 +39,7 @@ class Deviations:
         Mean squared and mean absolute difference of each sample from its cluster's mean, over
         bins; NaN for a sample that can't be used.
     inner_product : ndarray, (m,)
-        Of each sample with its cluster's mean, both scaled to unit norm (Jenkins et al. 2021).
+        Of each sample with its cluster's mean, both scaled to unit norm.
     held : ndarray, (h,)
         Which of the samples have a silhouette.
     silhouettes : ndarray, (h,)
@@ -51,7 +58,7 @@ def deviations(
     preparation: Preparation,
     index: np.ndarray,
     labellings: Sequence[np.ndarray],
-    seed: int,
+    seed: int | None = None,
 ) -> list[Deviations]:
     """Measure samples under several labellings, in two passes over them.
 
@@ -59,22 +66,25 @@ def deviations(
     ----------
     file : SpectrogramFile
     preparation : Preparation
-        Without a mean.
+        Amplitude and transform are taken of it.
     index : ndarray, (m,), ascending
     labellings : sequence of ndarray, (m,), int64
         0 or more.
-    seed : int
-        By which the samples of the silhouettes are drawn, where not all can be held.
+    seed : int, optional
+        By which the samples of the silhouettes are drawn, where not all can be held; without it no
+        sample has one.
     """
     shape = (file.n_frequencies, file.n_times)
-    reader = Reader(file, preparation, torch.device("cpu"))
+    reader = Reader(file, preparation.plain, torch.device("cpu"))
     reader.skip_negative = True
-    held = _drawn(len(index), int(HELD / (4 * shape[0] * shape[1])), seed)
+    held = np.empty(0, dtype=np.int64)
+    if seed is not None:
+        held = _drawn(len(index), int(HELD / (4 * shape[0] * shape[1])), seed)
     means, x, known = _first_pass(reader, index, labellings, held)
     values = _second_pass(reader, index, labellings, means)
     if not known.all():
         held, x = held[known], x[known]
-    scores = silhouettes_of(x, [labels[held] for labels in labellings])
+    scores = [silhouettes(x, labels[held]) for labels in labellings]
     return [
         Deviations(flat.reshape(-1, *shape), *parts, held, found)
         for flat, parts, found in zip(means, values, scores, strict=True)

@@ -10,8 +10,8 @@ import numpy as np
 from ...extras import need
 from ...training.neighbours import PERPLEXITY, SMALLEST_MAP, neighbour_map
 
-MAPPED = 3000  # latents at most
 NEIGHBOURS = 15  # of UMAP, its default
+PACKAGES = {"opentsne": "openTSNE", "umap": "umap"}
 TITLES = {"tsne": "t-SNE", "opentsne": "openTSNE", "umap": "UMAP"}
 
 
@@ -46,9 +46,22 @@ def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
     return np.asarray(METHODS[method](latents / spread, seed), dtype=np.float64)
 
 
+def require_package(method: str) -> None:
+    """Refuse a method whose package is not installed, before anything is done for it.
+
+    Raises
+    ------
+    MissingPackage
+    """
+    if method in PACKAGES:
+        need(PACKAGES[method])
+
+
 def _opentsne(latents: np.ndarray, seed: int) -> np.ndarray:
     perplexity = min(PERPLEXITY, (len(latents) - 1) / 3)
-    tsne = need("openTSNE").TSNE(perplexity=perplexity, initialization="pca", random_state=seed)
+    tsne = need(PACKAGES["opentsne"]).TSNE(
+        perplexity=perplexity, initialization="pca", random_state=seed
+    )
     return np.asarray(tsne.fit(latents))
 
 
@@ -56,7 +69,7 @@ def _umap(latents: np.ndarray, seed: int) -> np.ndarray:
     neighbours = min(NEIGHBOURS, len(latents) - 1)
     # One job is what a seed needs to give the same map again; few latents have no spectrum.
     start = "spectral" if len(latents) > 4 * NEIGHBOURS else "random"
-    package = need("umap")
+    package = need(PACKAGES["umap"])
     return package.UMAP(
         n_neighbors=neighbours, random_state=seed, n_jobs=1, init=start
     ).fit_transform(latents)

@@ -88,7 +88,7 @@ class Overlap:
         if entropy == 0:
             return 1.0
         shared = mutual_info_score(None, None, contingency=self.counts.astype(np.float64))
-        return float(max(shared, 0.0) / entropy)
+        return float(np.clip(shared / entropy, 0, 1))  # rounding can lead out of the range
 
     def order(self) -> np.ndarray:
         """Order of the rows in which the table is as diagonal as it can be, (R,).

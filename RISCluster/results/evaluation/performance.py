@@ -12,11 +12,10 @@ from ..finished.models import model_of
 from ..finished.names import title_of
 from ..finished.run import FinishedRun, FinishedStage
 from ..labels import usable_sample
+from ..metrics import MEASURED, Measure, measure, silhouettes
 from ..page.blocks import Table
 from .data_space import Deviations, deviations
-from .silhouette import silhouettes_of
 
-MEASURED = 5000  # samples at most; where there are no more usable ones, measures are exact
 TITLES = {
     "probability": "Mean probability",
     "inner_product": "Inner product with mean",
@@ -26,25 +25,6 @@ TITLES = {
     "silhouette_data": "Silhouette, data space",
 }
 BLOCK = 2**20  # rows of a table handled at a time
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Mean of a quantity over the members of each cluster, and last over all samples.
-
-    Attributes
-    ----------
-    values : ndarray, (K + 1,)
-        NaN where nothing is known.
-    errors : ndarray, (K + 1,)
-        Standard errors: 0 where all members were measured, NaN where too few were.
-    n : int
-        Samples that were measured.
-    """
-
-    values: np.ndarray
-    errors: np.ndarray
-    n: int
 
 
 @dataclass(frozen=True)
@@ -72,37 +52,6 @@ class Performance:
     means: np.ndarray | None = None
 
 
-def measure(values: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> Measure:
-    """Means of a random sample by cluster, with their standard errors.
-
-    Parameters
-    ----------
-    values : ndarray, (m,)
-        NaN for samples that are left out.
-    labels : ndarray, (m,)
-        0 or more.
-    sizes : ndarray, (K,)
-        Members of each cluster in the whole set. The error is sd / sqrt(n) with the correction
-        for a finite set, sqrt(1 - n / size): 0 where all were measured (Cochran 1977, eq. 2.20).
-    """
-    known = ~np.isnan(values)
-    values, labels = values[known], labels[known]
-    parts = [*(values[labels == label] for label in range(len(sizes))), values]
-    wholes = [*sizes.tolist(), int(sizes.sum())]
-    means = [part.mean() if len(part) else np.nan for part in parts]
-    errors = [_error(part, size) for part, size in zip(parts, wholes, strict=True)]
-    return Measure(np.array(means), np.array(errors), len(values))
-
-
-def _error(values: np.ndarray, size: int) -> float:
-    n = len(values)
-    if n and n >= size:
-        return 0.0
-    if n < 2:
-        return float("nan")
-    return float(values.std(ddof=1) / np.sqrt(n) * np.sqrt(1 - n / size))
-
-
 def performance_of(run: FinishedRun) -> list[Performance]:
     """Measures of every stage that labels, mixture first; without data those of the latents.
 
@@ -117,7 +66,7 @@ def performance_of(run: FinishedRun) -> list[Performance]:
     found = [_of_latents(stage, index, mine) for stage, mine in zip(stages, labels, strict=True)]
     if run.file is None or not len(index):
         return found
-    preparation = model_of(run, stages[-1]).plain_preparation
+    preparation = model_of(run, stages[-1]).preparation
     spaces = deviations(run.file, preparation, index, labels, run.settings.run.seed)
     return [
         _with_data(known, space, stage.sizes, mine)
@@ -126,7 +75,7 @@ def performance_of(run: FinishedRun) -> list[Performance]:
 
 
 def _of_latents(stage: FinishedStage, index: np.ndarray, labels: np.ndarray) -> Performance:
-    scores = silhouettes_of(stage.latents.take(index).astype(np.float64), [labels])[0]
+    scores = silhouettes(stage.latents.take(index), labels)
     measures = {
         "probability": mean_probability(stage),
         "silhouette_latent": measure(scores, labels, stage.sizes),

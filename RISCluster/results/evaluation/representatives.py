@@ -1,4 +1,4 @@
-"""Which samples a person should look at: typical, doubtful and outlying ones.
+"""Which samples a person should look at: typical, borderline and outlying ones.
 
 One pass over the latents at constant memory, in which the few candidates of each kind are kept.
 
@@ -19,7 +19,7 @@ from ..novelty import TrainingDistribution
 
 TYPICAL = 12  # samples of a cluster, of which the first are the most telling
 CANDIDATES = 400  # members of a cluster, drawn at random, that typical ones are chosen from
-DOUBTFUL = 6  # samples of a cluster
+BORDERLINE = 6  # samples of a cluster
 OUTLYING = 24  # samples in all
 SPARE = 4  # times as many are kept, for some may be duplicates
 NEIGHBOURS = 10  # by whose distance the density at a candidate is measured
@@ -68,14 +68,14 @@ class Representatives:
     ----------
     typical : list of Chosen
         Of each cluster: spread over it, the most central first.
-    doubtful : list of Chosen
-        Of each cluster: as probable in a second one as they can be, the most doubtful first.
+    borderline : list of Chosen
+        Of each cluster: as probable in a second one as they can be, the most so first.
     outlying : Chosen
         Least likely of all, the least likely first.
     """
 
     typical: list[Chosen]
-    doubtful: list[Chosen]
+    borderline: list[Chosen]
     outlying: Chosen
 
 
@@ -89,9 +89,9 @@ def representatives_of(run: FinishedRun, stage: FinishedStage) -> Representative
     """
     soft, k = soft_of(stage), stage.n_clusters
     members = drawn_members(stage.table.labels, k, CANDIDATES, run.settings.run.seed)
-    doubtful, outlying = extremes(stage, soft)
+    borderline, outlying = extremes(stage, soft)
     typical = [_typical(stage, mine) for mine in members]
-    chosen = [*typical, *(_distinct(stage.latents, mine)[:DOUBTFUL] for mine in doubtful)]
+    chosen = [*typical, *(_distinct(stage.latents, mine)[:BORDERLINE] for mine in borderline)]
     chosen.append(_distinct(stage.latents, outlying)[:OUTLYING])
     ends = np.cumsum([len(part) for part in chosen])
     every = _described(stage, soft, np.concatenate(chosen).astype(np.int64))
@@ -217,11 +217,11 @@ def _density(distances: np.ndarray) -> np.ndarray:
     )
 
 
-# ---- doubtful and outlying ones -----------------------------------------------------------------
+# ---- borderline and outlying ones ---------------------------------------------------------------
 
 
 def extremes(stage: FinishedStage, soft: Posterior) -> tuple[list[np.ndarray], np.ndarray]:
-    """Most doubtful samples of each cluster and least likely ones of all, most so first.
+    """Most borderline samples of each cluster and least likely ones of all, most so first.
 
     Returns
     -------
@@ -236,7 +236,7 @@ def extremes(stage: FinishedStage, soft: Posterior) -> tuple[list[np.ndarray], n
         for mine in np.unique(label) if k > 1 else ():
             members = label == mine
             index[mine], keys[mine] = _smallest(
-                index[mine], keys[mine], at[members], margin[members], SPARE * DOUBTFUL
+                index[mine], keys[mine], at[members], margin[members], SPARE * BORDERLINE
             )
         index[k], keys[k] = _smallest(index[k], keys[k], at, likelihood, SPARE * OUTLYING)
     return index[:k], index[k]

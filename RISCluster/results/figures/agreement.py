@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import COLOUR_MAP, PALETTE, cluster_colour, new, tidy
+from .style import COLOUR_MAP, PALETTE, cluster_colour, new, plain, tidy
 
 NUMBERED = 24  # rows or columns up to which every cell has its number
 TICKED = 60  # rows or columns up to which each has its name
@@ -97,9 +97,7 @@ def compact(count: int) -> str:
 
 
 def _short(name: str) -> str:
-    return (
-        name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    )
+    return plain(name, LONGEST_NAME)
 
 
 def _name_axis(

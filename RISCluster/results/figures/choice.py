@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ..selection import Criteria, choose
+from ..selection import TITLES, Criteria, choose
 from .style import PALETTE, new, tidy
 
 PANELS = (
@@ -48,7 +48,7 @@ def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> F
     for axes in grid[1]:
         axes.set_xlabel("Number of clusters K", fontsize=9)
     figure.suptitle(
-        f"K = {chosen} is selected, by {_title(criterion)} (dotted line); "
+        f"K = {chosen} is selected, by {TITLES[criterion]} (dotted line); "
         "rings are each criterion's own choice",
         fontsize=10,
     )
@@ -78,7 +78,3 @@ def _curve(axes: Axes, rows: list[Criteria], name: str) -> int | None:
         at = values[k == own][0]
         axes.plot(own, at, "o", ms=10, mfc="none", mew=1.6, color=PALETTE[3])
     return own
-
-
-def _title(criterion: str) -> str:
-    return next((title for name, title, _ in PANELS if name == criterion), criterion)

@@ -19,7 +19,7 @@ FURTHER = (
     "#0F00FF", "#2D1E00", "#E100FF", "#F0C3A5", "#D2004B", "#785A00", "#0F00A5", "#69F05A",
     "#4B6969", "#005AD2", "#A5E1D2", "#96B45A", "#1E4B00", "#001E4B", "#782D3C", "#E11EB4",
 )  # fmt: skip
-LONGEST_NAME = 26  # letters of a cluster's name in a figure
+LONGEST_NAME = 26  # letters of a name in a figure
 MARKERS = "os^Dv<>pPX*hd"
 
 
@@ -78,17 +78,15 @@ def cluster_colour(label: int) -> Any:
 
 
 def cluster_title(label: int, names: Mapping[int, str] | None = None) -> str:
-    """Number of a cluster and the name it was given, as a figure has room for.
-
-    A dollar sign stays one, and does not begin a formula.
-    """
+    """Number of a cluster and the name it was given, as a figure has room for."""
     name = (names or {}).get(label, "")
-    if not name:
-        return str(label)
-    cut = (
-        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
-    )
-    return f"{label} {cut}".replace("$", r"\$")
+    return f"{label} {plain(name)}" if name else str(label)
+
+
+def plain(text: str, longest: int = LONGEST_NAME) -> str:
+    """A text from outside as a figure can have it: cut, and with no dollar sign as a formula."""
+    short = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return short.replace("$", r"\$")
 
 
 def new(width: float, height: float) -> Figure:

@@ -3,7 +3,7 @@
 Letters: n samples, D latent features, K clusters, F x T bins.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,6 @@ class StageModel:
     decoder: torch.nn.Module
     preparation: Preparation
     centroids: np.ndarray
-
-    @property
-    def plain_preparation(self) -> Preparation:
-        """Amplitude and transform alone, without mean and scale of the training set."""
-        return replace(self.preparation, mean=None, scale=1.0)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Spectrograms of latents, (n, D) to (n, F, T), float32, after amplitude and transform.

@@ -122,13 +122,24 @@ class FinishedRun:
 
     @cached_property
     def truth(self) -> np.ndarray | None:
-        """Known class of every sample, (N,), int64, below 0 where unknown; or None."""
-        return None if self.file is None else self.file.labels()
+        """Known class of every sample, (N,), int64: which of `class_names`, or -1; or None."""
+        return self._classes[0]
 
     @cached_property
     def class_names(self) -> list[str]:
-        """Names of the known classes."""
-        return [] if self.file is None else self.file.class_names()
+        """Names of the known classes, of those that the file names and of those that occur."""
+        return self._classes[1]
+
+    @cached_property
+    def _classes(self) -> tuple[np.ndarray | None, list[str]]:
+        """`truth` and `class_names`; the numbers of classes in a file can be any."""
+        labels = None if self.file is None else self.file.labels()
+        if labels is None:
+            return None, []
+        names = dict(enumerate(self.file.class_names()))
+        numbers = np.union1d(np.array(list(names), dtype=np.int64), labels[labels >= 0])
+        truth = np.where(labels >= 0, np.searchsorted(numbers, labels), -1)
+        return truth, [names.get(number, f"class {number}") for number in numbers.tolist()]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files as package_files
+from pathlib import Path
 from typing import Any
 
 from matplotlib.colors import to_hex
@@ -22,6 +23,8 @@ from .pictures import Image
 from .tables import table_html
 
 Draw = Callable[[Picture], Image | str]
+MADE_FROM = "riscluster-made-from"
+HEAD = 4096  # characters, among the first of which a page says so
 DOI = re.compile(r"\b10\.\d{4,9}/[\w./()-]*\w")
 
 
@@ -39,6 +42,8 @@ class Page:
     names : mapping of int to str
         Names that were given to clusters.
     footer : str
+    made_from : sequence of str
+        What the page shows, in a word each, which `made_from` reads again.
     """
 
     title: str
@@ -47,6 +52,7 @@ class Page:
     draw: Draw
     names: Mapping[int, str] = field(default_factory=dict)
     footer: str = ""
+    made_from: Sequence[str] = ()
 
     def html(self) -> str:
         """The whole document."""
@@ -59,6 +65,7 @@ class Page:
                 '<html lang="en">',
                 "<head>",
                 '<meta charset="utf-8">',
+                f'<meta name="{MADE_FROM}" content="{escape(" ".join(self.made_from))}">',
                 f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">',
                 '<meta name="viewport" content="width=device-width, initial-scale=1">',
                 f"<title>{escape(self.title)}</title>",
@@ -179,6 +186,21 @@ _VIEWER = (
     '<button type="button" id="close">Close</button></div>'
     '<div class="paper" id="stand"></div><p id="what"></p></dialog>'
 )
+
+
+def made_from(path: Path) -> set[str] | None:
+    """What a page says that it was made from; None where it is not there or does not say so.
+
+    Raises
+    ------
+    OSError
+        It can't be read.
+    """
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        found = re.search(rf'<meta name="{MADE_FROM}" content="([^"]*)">', file.read(HEAD))
+    return None if found is None else set(found[1].split())
 
 
 def clusters_of(blocks: Sequence[Any]) -> Iterator[int]:

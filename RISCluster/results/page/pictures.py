@@ -38,16 +38,19 @@ class Drawer:
 
     Attributes
     ----------
-    folder : Path
-        Where they are saved.
+    folder : Path or None
+        Where they are saved; None for those that are in the page alone.
     file_format : {"png", "pdf", "svg"}
     paths : list of Path
         What was saved.
+    drawn : int
+        Pictures that did not fail.
     """
 
-    folder: Path
+    folder: Path | None
     file_format: str = "png"
     paths: list[Path] = field(default_factory=list)
+    drawn: int = 0
 
     def __call__(self, picture: Picture) -> Image | str:
         """The picture, or what went wrong."""
@@ -55,6 +58,7 @@ class Drawer:
             figure = picture.draw()
             image = self._save(picture, figure)
             figure.clear()
+            self.drawn += 1
         except Exception as error:  # one picture of many: the page has a note in its place
             fault = f"{type(error).__name__}: {error}"
             log.warning(f"report: {picture.name} could not be drawn: {fault}")
@@ -64,6 +68,11 @@ class Drawer:
     def _save(self, picture: Picture, figure: Figure) -> Image:
         content = BytesIO()
         figure.savefig(content, format="png", dpi=DPI)
+        if self.folder is not None:
+            self._save_file(picture, figure, content)
+        return embedded(content.getvalue())
+
+    def _save_file(self, picture: Picture, figure: Figure, content: BytesIO) -> None:
         path = self._path(picture.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.file_format == "png":
@@ -72,7 +81,6 @@ class Drawer:
             with new_file(path) as partial:
                 figure.savefig(partial, format=self.file_format)
         self.paths.append(path)
-        return embedded(content.getvalue())
 
     def _path(self, name: str) -> Path:
         """Of a picture's file; no two have the same."""

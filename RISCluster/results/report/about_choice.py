@@ -1,17 +1,18 @@
 """Section of the report: why this number of clusters."""
 
+from ...training.stability import FEWEST_SEEN, LARGEST
 from ..evaluation.choice import Verdict, summary, verdicts
 from ..figures.choice import selection_curves
 from ..finished.run import FinishedRun
 from ..page.blocks import Block, Note, Picture, Section, Table, Text
-from ..selection import Criteria, read_rows
+from ..selection import Criteria, contradictions, read_rows
 
 SOURCES = (
     "BIC: Schwarz (1978); AIC: Akaike (1974); silhouette: Rousseeuw (1987); gap statistic: "
     "Tibshirani et al. (2001); knee: Satopaa et al. (2011); stability: adjusted Rand index (Hubert "
     "and Arabie 1985) between mixtures of half-samples, after Ben-Hur et al. (2002) and Lange et "
-    "al. (2004), which hold 500 latents at most: a cluster of less than one sample in fifty is not "
-    "seen by it. None of these has seen a known class."
+    f"al. (2004), which hold {LARGEST:,} latents at most: a cluster of fewer than {FEWEST_SEEN} of "
+    "them is not seen by it. None of these has seen a known class."
 )
 
 
@@ -27,6 +28,8 @@ def section(run: FinishedRun) -> Section | None:
         return Section("Why this number of clusters", "choice", [Text(text)])
     found = verdicts(rows)
     blocks: list[Block] = [Text(summary(found, chosen, criterion))]
+    for text in contradictions(rows, chosen, criterion):
+        blocks.append(Note(f"{text[0].upper()}{text[1:]}."))
     blocks += _of_refinement(run, chosen)
     blocks += [
         Picture(

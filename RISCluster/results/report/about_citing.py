@@ -3,6 +3,7 @@
 from typing import Any
 
 from ... import __version__
+from ...data.transforms import LOG_DECADES
 from ...sections import AecSettings
 from ..finished.run import FinishedRun
 from ..page.asides import Listing
@@ -60,7 +61,8 @@ BIBTEX = """\
 AMPLITUDE = {
     "linear": "Amplitudes were taken as stored",
     "sqrt": "Square roots of the amplitudes were taken",
-    "log": "Logarithms of the amplitudes were taken, over four decades below each maximum",
+    "log": f"Logarithms of the amplitudes were taken, over {LOG_DECADES:g} decades below each "
+    "maximum",
 }
 TRANSFORM = {
     "none": "",

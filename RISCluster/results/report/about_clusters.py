@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 from matplotlib.figure import Figure
 
+from ...training.neighbours import MAPPED
 from .. import figures
-from ..evaluation.mapping import MAPPED, TITLES, mapped
+from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.performance import (
     MEASURED,
     Performance,

@@ -9,12 +9,11 @@ from ..evaluation.comparison import (
     DOUBTFUL,
     QUANTILES,
     Refinement,
-    cluster_title,
     refinement,
     side_by_side,
 )
 from ..figures.agreement import overlap_matrix
-from ..finished.names import read_names
+from ..finished.names import read_names, title_of
 from ..finished.run import FinishedRun
 from ..page.blocks import Block, Note, Picture, Section, Table, Text, Tiles
 
@@ -47,12 +46,12 @@ def _tiles(found: Refinement) -> Tiles:
             (
                 "confident labels",
                 f"{_percent(found.before.confident)} to {_percent(found.after.confident)}",
-                f"probability of {CONFIDENT:g} and more, before and after",
+                f"posterior probability of {CONFIDENT:g} and more, before and after",
             ),
             (
                 "doubtful labels",
                 f"{_percent(found.before.doubtful)} to {_percent(found.after.doubtful)}",
-                f"probability below {DOUBTFUL:g}, before and after",
+                f"posterior probability below {DOUBTFUL:g}, before and after",
             ),
         ]
     )
@@ -134,7 +133,7 @@ def _clusters(run: FinishedRun, found: Refinement) -> Table:
         gone = ", ".join(f"{n:,} to {to}" for to, n in found.destinations(label))
         size = int(became[match]) if match >= 0 else None
         rows.append(
-            [label, int(sizes[label]), None if match < 0 else cluster_title(match, names), size]
+            [label, int(sizes[label]), None if match < 0 else title_of(match, names), size]
             + [float(found.moved[label]), gone]
         )
         clusters.append(match if match >= 0 else None)
@@ -153,7 +152,7 @@ def _picture(run: FinishedRun, found: Refinement) -> Picture:
         lambda: overlap_matrix(
             counts[order],
             [str(label) for label in order],
-            [cluster_title(label, names) for label in range(counts.shape[1])],
+            [title_of(label, names) for label in range(counts.shape[1])],
             row_title="Cluster of the mixture (GMM)",
             column_title="Cluster after refinement (DEC)",
             title=f"{_percent(found.share_moved)} of {found.table.n:,} samples moved",

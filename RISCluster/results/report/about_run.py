@@ -15,7 +15,7 @@ from ...config import Settings
 from ...data.spectrograms import SpectrogramFile
 from .. import figures
 from ..cluster_map import read_cluster_map
-from ..evaluation.comparison import DOUBTFUL
+from ..evaluation.comparison import DOUBTFUL, certainty
 from ..finished.run import FinishedRun, FinishedStage
 from ..page.asides import Folded, Listing
 from ..page.blocks import Block, Note, Picture, Section, Table, Text, Tiles
@@ -95,12 +95,9 @@ def _unusable(metrics: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _doubtful(stage: FinishedStage) -> tuple[str, str, str]:
-    known = stage.table.probability[stage.table.labels >= 0]
-    words = f"label has a probability below {DOUBTFUL:g}"
-    if not len(known):
-        return "Doubtful", MISSING, words
-    n = np.count_nonzero(known < DOUBTFUL)
-    return "Doubtful", f"{n / len(known):.1%}" if n else "0", words
+    share = certainty(stage).doubtful
+    value = MISSING if np.isnan(share) else f"{share:.1%}" if share else "0"
+    return "Doubtful labels", value, f"posterior probability below {DOUBTFUL:g}"
 
 
 def _refinement(run: FinishedRun) -> list[tuple[str, str, str]]:
@@ -132,7 +129,7 @@ def _map(run: FinishedRun) -> list[Block]:
         "Labels over time and along the channels. Where there is more than a figure shows, a cell "
         f"has its most frequent label; {stage.name}/labels.h5 has them all."
     )
-    return [Picture("report_map", draw, caption)]
+    return [Picture("report_cluster_map", draw, caption)]
 
 
 # ---- data ---------------------------------------------------------------------------------------

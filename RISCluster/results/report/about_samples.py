@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import figures
-from ..evaluation.representatives import Chosen
+from ..evaluation.representatives import BORDERLINE, Chosen
 from ..figures import members
 from ..finished.names import names_path, title_of
 from ..finished.run import FinishedRun
@@ -17,18 +17,18 @@ from .samples_of import place_of, shown, time_of, trace_of, waveforms_of
 
 LOOKED_AT = 6  # samples of a cluster in the table
 WITH_TRACES = 4  # samples of a cluster that are drawn with their waveforms
-DOUBT = 0.05  # of probability in a second cluster, from which on a sample is doubtful
-DRAWN = 24  # doubtful or outlying samples in a gallery
+SECOND = 0.05  # of probability in a second cluster, from which on a sample is borderline
+DRAWN = 24  # borderline or outlying samples in a gallery
 
 
 def section(run: FinishedRun) -> Section | None:
-    """What to look at in each cluster, doubtful and outlying samples; None without labels."""
+    """What to look at in each cluster, borderline and outlying samples; None without labels."""
     if run.final is None:
         return None
     study = Study(run, run.final)
     blocks: list[Block] = [Text(_how_to_name(study)), _typical_table(study)]
     blocks += _with_traces(study)
-    blocks += _doubtful(study)
+    blocks += _borderline(study)
     blocks += _outlying(study)
     return Section("Samples to look at", "samples", blocks)
 
@@ -94,17 +94,17 @@ def _table(study: Study, chosen: Chosen, title: str, note: str, columns: slice) 
     )  # fmt: skip
 
 
-# ---- doubtful and outlying samples --------------------------------------------------------------
+# ---- borderline and outlying samples ------------------------------------------------------------
 
 
-def _doubtful(study: Study) -> list[Block]:
-    chosen = doubtful(study)
+def _borderline(study: Study) -> list[Block]:
+    chosen = borderline(study)
     if not len(chosen):
-        return [Text(f"No sample has a probability of {DOUBT:g} or more in a second cluster.")]
+        return [Text(f"No sample has a probability of {SECOND:g} or more in a second cluster.")]
     table = _table(
-        study, chosen, "Doubtful samples", "The most doubtful of each cluster, up to six, with a "
-        f"probability of {DOUBT:g} or more in a second one. Many between the same two clusters: "
-        "the two may be one.", slice(5, 7),
+        study, chosen, "Borderline samples", "Those of each cluster whose two largest "
+        f"probabilities are nearest to one another, up to {BORDERLINE}, with {SECOND:g} or more in "
+        "a second cluster. Many between the same two clusters: the two may be one.", slice(5, 7),
     )  # fmt: skip
     first = chosen.part(slice(DRAWN))
 
@@ -113,21 +113,19 @@ def _doubtful(study: Study) -> list[Block]:
         own, other = first.probability[place], first.second_probability[place]
         return f"{where}\n{first.label[place]}: {own:.2f}, {first.second[place]}: {other:.2f}"
 
-    return [table, *_picture(study, "doubtful", first, title, _DOUBTFUL)]
+    caption = (
+        "Between two clusters: frames have the colour of the label, and below the time are the "
+        "probabilities of both clusters."
+    )
+    return [table, *_picture(study, "borderline", first, title, caption)]
 
 
-def doubtful(study: Study) -> Chosen:
-    """Those of all clusters that are doubtful at all, the most doubtful first."""
-    chosen = _joined(study.representatives.doubtful)
-    chosen = chosen.part(chosen.second_probability >= DOUBT)
+def borderline(study: Study) -> Chosen:
+    """Those of all clusters that have a second one, the most evenly shared first."""
+    chosen = _joined(study.representatives.borderline)
+    chosen = chosen.part(chosen.second_probability >= SECOND)
     lead = chosen.probability - chosen.second_probability
     return chosen.part(np.argsort(lead, kind="stable"))
-
-
-_DOUBTFUL = (
-    "Between two clusters: frames have the colour of the label, and below the time are the "
-    "probabilities of both clusters."
-)
 
 
 def _joined(parts: list[Chosen]) -> Chosen:

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from ..evaluation.comparison import cluster_title
 from ..evaluation.overlap import Overlap
 from ..evaluation.truth import Reliability, against_truth, class_names, class_scores, reliability
 from ..figures.agreement import overlap_matrix, reliability_curve
-from ..finished.names import read_names
+from ..finished.names import read_names, title_of
 from ..finished.run import FinishedRun, FinishedStage
 from ..page.blocks import Block, Note, Picture, Section, Table, Text, Tiles
 
@@ -99,7 +98,7 @@ def _classes(run: FinishedRun, table: Overlap) -> Table:
         [
             score.name,
             score.size,
-            None if score.cluster < 0 else cluster_title(score.cluster, names),
+            None if score.cluster < 0 else title_of(score.cluster, names),
             score.recall,
             score.precision,
         ]
@@ -125,7 +124,7 @@ def _confusion(run: FinishedRun, stage: FinishedStage, table: Overlap) -> Pictur
         f"report_confusion_{stage.name.lower()}",
         lambda: overlap_matrix(
             table.counts[order][:, present],
-            [cluster_title(label, names) for label in order.tolist()],
+            [title_of(label, names) for label in order.tolist()],
             [class_names(run)[column] for column in present],
             row_title="Cluster",
             column_title="Known class",

@@ -79,8 +79,8 @@ def _reading(unit: str) -> str:
         f"with a probability of {CONFIDENCE:.0%}, approximately: with the effective number of "
         "pairs of autocorrelated series (Pyper and Peterman 1998), and, for the best lag, raised "
         "for having searched over all lags. It is not raised for having looked at several clusters "
-        "and series: of twenty pairs, about one passes by chance. Seasons and trends that both "
-        "share correlate without one causing the other."
+        f"and series: of {1 / (1 - CONFIDENCE):.0f} pairs, about one passes by chance. Seasons and "
+        "trends that both share correlate without one causing the other."
     )
 
 

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ... import __version__
-from ...errors import MissingPackage
+from ...errors import MissingPackage, RunError
 from ...files import write_text
 from ...progress import Progress, log
+from ..evaluation.mapping import require_package
 from ..finished.names import names_notes, read_names, write_names
-from ..finished.run import FinishedRun, open_run
+from ..finished.run import STAGES, FinishedRun, open_run
 from ..page.blocks import Note, Picture, Section
-from ..page.page import Page, pictures_of
+from ..page.page import Page, made_from, pictures_of
 from ..page.pictures import Drawer, Image
 from . import (
     about_choice,
@@ -26,6 +27,7 @@ from . import (
 )
 
 REPORT = "report.html"
+INTERVAL = 5.0  # s between two lines on how far it is
 LARGE = 15e6  # bytes of a page, from which on it is said how to do with less
 
 Topic = Callable[[FinishedRun], Section | None]
@@ -44,8 +46,15 @@ TOPICS: tuple[tuple[str, Topic], ...] = (
 )
 
 
-def write_report(run_folder: Path, overrides: Sequence[str] = ()) -> Path:
+def write_report(
+    run_folder: Path,
+    overrides: Sequence[str] = (),
+    output: Path | None = None,
+    complete: bool = False,
+) -> Path:
     """Write ``report.html`` of a run, its figures, and the table in which clusters are named.
+
+    A page is never replaced by one that shows less of the run.
 
     Parameters
     ----------
@@ -53,6 +62,10 @@ def write_report(run_folder: Path, overrides: Sequence[str] = ()) -> Path:
         ``<run.folder>/<run.name>``.
     overrides : sequence of str
         ``section.key=value`` words, as ``report.stations=stations.xml``.
+    output : Path, optional
+        Where the page goes instead, alone: figures and the table of names are left as they are.
+    complete : bool
+        Whether a missing package that a figure needs is an error, and not a line in the page.
 
     Returns
     -------
@@ -62,17 +75,26 @@ def write_report(run_folder: Path, overrides: Sequence[str] = ()) -> Path:
     Raises
     ------
     RunError
-        There is no run, or the page can't be written.
+        There is no run, the page can't be written, or the one that is there was made from more.
     SettingsError
         A word is not a setting.
+    MissingPackage
+        ``report.embedding`` needs a package that is not installed, and the page is to be complete.
     """
+    path = output or run_folder / REPORT
     with open_run(run_folder, overrides) as run:
-        names, notes = _names(run)
-        sections = [section for topic in TOPICS if (section := _section(*topic, run))]
+        _refuse_less(path, run)
+        if complete:
+            require_package(run.settings.report.embedding)
+        log.info(f"drawing the report of {run_folder}")
+        names, notes = _names(run, writes=output is None)
+        sections = _sections(run)
         sections[0].blocks[:0] = [Note(text) for text in notes]
-        drawer = Drawer(run.folder / "figures", run.settings.run.figure_format)
+        folder = run.folder / "figures" if output is None else None
+        drawer = Drawer(folder, run.settings.run.figure_format)
         pictures = sum(1 for section in sections for _ in pictures_of(section.blocks))
-        with Progress("Drawing", pictures, "figures") as progress:
+        with Progress("Report", pictures, "figures") as progress:
+            progress.interval = INTERVAL
 
             def draw(picture: Picture) -> Image | str:
                 image = drawer(picture)
@@ -80,23 +102,67 @@ def write_report(run_folder: Path, overrides: Sequence[str] = ()) -> Path:
                 return image
 
             text = _page(run, sections, draw, names).html()
-    path = run_folder / REPORT
     write_text(path, text)
-    _say_size(path, len(drawer.paths), pictures)
+    _say_size(path, drawer.drawn, pictures)
     return path
 
 
-def _names(run: FinishedRun) -> tuple[dict[int, str], list[str]]:
+def _shows(run: FinishedRun) -> list[str]:
+    """What a page of a run is made from: its complete stages, and the data."""
+    return [*run.stages, *(["data"] if run.file is not None else [])]
+
+
+def _refuse_less(path: Path, run: FinishedRun) -> None:
+    """Refuse to replace a page by one made from less; what does not say so was made from all.
+
+    Raises
+    ------
+    RunError
+    """
+    if not path.is_file():
+        return
+    try:
+        before = made_from(path)
+    except OSError as error:
+        raise RunError(
+            f"{path}: can't be read: {error}; move it away, or name another page: -o"
+        ) from None
+    parts = (*STAGES, "data")
+    shown = [part for part in parts if before is None or part in before]
+    lacking = [part for part in shown if part not in _shows(run)]
+    if lacking:
+        why = "; ".join(note.rstrip(".") for note in run.notes)
+        raise RunError(
+            f"{path}: is made from {', '.join(shown)}, and is not replaced by a page without "
+            f"{' and '.join(lacking)} ({why}); make them complete, or write another page with "
+            "-o other.html"
+        )
+
+
+def _names(run: FinishedRun, writes: bool) -> tuple[dict[int, str], list[str]]:
     """Names of clusters, and what is to be said of their table."""
     if run.final is None:
         return {}, []
     try:
         notes = names_notes(run)  # before the table is made anew
-        write_names(run)
+        if writes:
+            write_names(run)
         return read_names(run), notes
     except Exception as error:  # the page does without
         log.warning(f"report: names of clusters: {type(error).__name__}: {error}")
         return {}, [f"The names of clusters are left out: {error}"]
+
+
+def _sections(run: FinishedRun) -> list[Section]:
+    """Those of the topics that have something to say."""
+    found = []
+    with Progress("Report", len(TOPICS), "sections") as progress:
+        progress.interval = INTERVAL
+        for topic in TOPICS:
+            section = _section(*topic, run)
+            found += [] if section is None else [section]
+            progress.add(1)
+    return found
 
 
 def _section(title: str, topic: Topic, run: FinishedRun) -> Section | None:
@@ -124,6 +190,7 @@ def _page(
         sections=sections,
         draw=draw,
         names=names,
+        made_from=_shows(run),
         footer=f"Made on {made} by RISCluster {__version__} from {run.folder.resolve()}",
     )
 

@@ -9,10 +9,9 @@ import numpy as np
 
 from ..catalogue.catalogue import Catalogue
 from ..catalogue.occurrence import Bins
+from ..figures.style import plain
 from ..finished.names import title_of
 from ..finished.run import FinishedRun
-
-LONGEST = 26  # characters of a name in a figure
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,6 @@ class Shown:
         if len(self.drawn) == self.catalogue.n_clusters:
             return ""
         return f" The {len(self.drawn)} largest of {self.catalogue.n_clusters} clusters are drawn."
-
-
-def plain(text: str) -> str:
-    """A text from outside as a figure may have it: short, and no formula."""
-    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
-    return short.replace("$", r"\$")
 
 
 def kind_of(run: FinishedRun) -> str:

@@ -4,7 +4,6 @@ import pytest
 from RISCluster.results.evaluation.comparison import (
     Certainty,
     certainty,
-    cluster_title,
     refinement,
     side_by_side,
 )
@@ -68,7 +67,3 @@ def test_metrics_side_by_side():
         ("neighbour agreement", 0.9, 0.8),
         ("refinement kept", None, True),
     ]
-
-
-def test_title():
-    assert [cluster_title(label, {1: "tremor"}) for label in (0, 1)] == ["0", "1 tremor"]

@@ -1,5 +1,8 @@
+import csv
+
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import silhouette_samples
 
 from RISCluster.data.layouts import open_spectrograms
@@ -8,12 +11,11 @@ from RISCluster.results.evaluation import data_space, performance
 from RISCluster.results.evaluation.data_space import deviations
 from RISCluster.results.evaluation.performance import (
     compare_stages,
-    measure,
     performance_of,
     performance_table,
 )
-from RISCluster.results.evaluation.silhouette import silhouettes_of
 from RISCluster.results.finished.run import open_run
+from RISCluster.results.metrics import measure
 from tests.conftest import write_samples
 
 
@@ -42,19 +44,6 @@ def test_measure_of_all_has_no_error():
     assert found.values.tolist() == [0.5, 2.5, 1.5]
 
 
-def test_silhouettes_of_several_labellings():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((60, 3))
-    labellings = [rng.integers(0, 3, 60), np.r_[0, np.full(59, 2)], np.zeros(60, int)]
-    first, second, third = silhouettes_of(x, labellings)
-    np.testing.assert_allclose(first, silhouette_samples(x, labellings[0]), atol=1e-12)
-    np.testing.assert_allclose(second, silhouette_samples(x, labellings[1]), atol=1e-12)
-    assert np.isnan(third).all()
-    assert np.isnan(silhouettes_of(x[:1], [np.zeros(1, int)])[0]).all()
-    assert np.isnan(silhouettes_of(x[:2], [np.arange(2)])[0]).all()
-    assert silhouettes_of(np.zeros((3, 2)), [np.array([0, 0, 1])])[0].tolist() == [0, 0, 0]
-
-
 def test_deviations_by_hand(tmp_path):
     flat = np.zeros((4, 16), np.float32)
     flat[0, 0], flat[1, 1], flat[2, 2], flat[3, 2] = 1, 1, 2, 4
@@ -73,6 +62,36 @@ def test_deviations_by_hand(tmp_path):
     np.testing.assert_allclose(
         first.silhouettes, silhouette_samples(flat.astype(float), labels), atol=1e-6
     )
+
+
+def test_standardisation_is_left_out(tmp_path):
+    spectrogram = np.random.default_rng(0).random((6, 4, 4)).astype(np.float32)
+    path = write_samples(tmp_path / "s.h5", spectrogram)
+    labels = [np.array([0, 0, 0, 1, 1, 1])]
+    plain = Preparation("sqrt", "vec_norm")
+    standardised = Preparation("sqrt", "vec_norm", torch.ones(4, 4), 0.1)
+    with open_spectrograms(path, "auto", "auto") as file:
+        (one,), (other,) = (
+            deviations(file, p, np.arange(6), labels) for p in (plain, standardised)
+        )
+    np.testing.assert_array_equal(one.mse, other.mse)
+    np.testing.assert_array_equal(one.inner_product, other.inner_product)
+    assert len(one.silhouettes) == 0
+
+
+def test_the_table_of_the_stage_has_the_numbers_of_the_report(run):
+    with (run.final.path / "cluster_performance.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    measures = performance_of(run)[-1].measures
+    assert [row["label"] for row in rows] == ["0", "1", "2", "all"]
+    for column, name in (
+        ("mse_to_mean", "mse"),
+        ("inner_product_with_mean", "inner_product"),
+        ("silhouette_latent", "silhouette_latent"),
+        ("mean_probability", "probability"),
+    ):
+        values = [float(row[column]) for row in rows]
+        np.testing.assert_allclose(values, measures[name].values, rtol=1e-5, err_msg=column)
 
 
 def test_few_samples_are_held(tmp_path, monkeypatch):

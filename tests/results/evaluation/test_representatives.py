@@ -69,22 +69,22 @@ def test_drawn_members():
 def test_extremes_by_hand(tmp_path, monkeypatch, rows):
     monkeypatch.setattr("RISCluster.arrays.BLOCK_ROWS", rows)
     monkeypatch.setattr(representatives, "SPARE", 1)
-    monkeypatch.setattr(representatives, "DOUBTFUL", 2)
+    monkeypatch.setattr(representatives, "BORDERLINE", 2)
     monkeypatch.setattr(representatives, "OUTLYING", 3)
     latents = np.array([0, 1, 2, np.nan, 9, -5, 3, 0.5])[:, None]
     labels = np.array([0, 0, 0, -1, 1, 1, 0, 1])
     first = np.array([0.9, 0.51, 0.6, np.nan, 0.1, 0.45, 0.55, 0.0])
     stage = Stage(tmp_path, latents, labels, np.stack([first, 1 - first], 1))
-    doubtful, outlying = extremes(stage, soft_of(stage))
-    assert [part.tolist() for part in doubtful] == [[1, 6], [5, 4]]
+    borderline, outlying = extremes(stage, soft_of(stage))
+    assert [part.tolist() for part in borderline] == [[1, 6], [5, 4]]
     assert outlying.tolist() == [4, 5, 6]
 
 
-def test_one_cluster_has_nothing_doubtful(tmp_path):
+def test_one_cluster_has_nothing_borderline(tmp_path):
     latents = np.arange(4.0)[:, None]
     stage = Stage(tmp_path, latents, np.zeros(4, int), np.ones((4, 1)))
-    doubtful, outlying = extremes(stage, soft_of(stage))
-    assert [len(part) for part in doubtful] == [0]
+    borderline, outlying = extremes(stage, soft_of(stage))
+    assert [len(part) for part in borderline] == [0]
     assert outlying[0] == 3
 
 
@@ -94,15 +94,15 @@ def test_of_a_run(run_folder):
         found = representatives_of(run, stage)
         table, soft = stage.table, np.load(run_folder / "DEC/soft_assignments.npy")
         for label in range(3):
-            typical, doubtful = found.typical[label], found.doubtful[label]
+            typical, borderline = found.typical[label], found.borderline[label]
             assert len(typical) == min(12, stage.sizes[label])
             assert (table.labels[typical.index] == label).all()
             assert (typical.label == label).all()
             lead = np.sort(soft[table.labels == label], axis=1)
             lead = lead[:, -1] - lead[:, -2]
-            mine = doubtful.probability - doubtful.second_probability
-            np.testing.assert_allclose(mine, np.sort(lead)[: len(doubtful)], atol=1e-6)
-            assert (doubtful.second != label).all()
+            mine = borderline.probability - borderline.second_probability
+            np.testing.assert_allclose(mine, np.sort(lead)[: len(borderline)], atol=1e-6)
+            assert (borderline.second != label).all()
         likelihood = stage.mixture.log_likelihood(np.delete(np.load(stage.latents.path), 5, 0))
         np.testing.assert_allclose(found.outlying.log_likelihood, np.sort(likelihood)[:24])
         assert found.outlying.less_likely[0] < 0.05

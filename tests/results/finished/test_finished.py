@@ -1,10 +1,25 @@
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from RISCluster.errors import RunError, SettingsError
-from RISCluster.results.finished.run import open_run
+from RISCluster.results.evaluation.truth import against_truth
+from RISCluster.results.finished.run import FinishedRun, open_run
+from tests.results.made import stage
+
+
+def test_classes_can_have_any_numbers():
+    numbers = np.where(np.arange(96) % 3 == 1, 10**12, np.arange(96) % 3 - 1)
+    names = ["ice", "sea", "none"]
+    file = SimpleNamespace(labels=lambda: numbers, class_names=lambda: names)
+    gmm = stage("GMM", np.arange(96) % 3)
+    run = FinishedRun(Path("nowhere"), gmm.settings, {"GMM": gmm}, file)
+    assert run.class_names == [*names, "class 1000000000000"]
+    assert run.truth[:6].tolist() == [-1, 3, 1, -1, 3, 1]
+    assert against_truth(run, gmm).counts.tolist() == [[0] * 4, [0, 0, 0, 32], [0, 32, 0, 0]]
 
 
 def test_all_that_there_is(run_folder):

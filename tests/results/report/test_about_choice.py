@@ -4,6 +4,8 @@ from RISCluster.errors import CheckpointError
 from RISCluster.results.finished.run import open_run
 from RISCluster.results.page.blocks import Note, Picture, Table, Text
 from RISCluster.results.report.about_choice import section
+from RISCluster.results.selection import contradictions, read_rows
+from RISCluster.training.stability import LARGEST
 from tests.results import made
 
 
@@ -24,6 +26,18 @@ def test_of_a_run(made_run):
     assert values.header[-2:] == ["stability", "stability s.d."]
     assert [row[0] for row in values.rows] == [2, 3, 4]
     assert f"K = {chosen} is selected" in of(found, Picture)[0].draw().get_suptitle()
+
+
+def test_what_speaks_against_it_is_noted(tmp_path):
+    lines = ["n_clusters,bic,aic,silhouette,inertia,gap,gap_std", "2,1,1,0.1,9,1,1"]
+    lines += ["3,0,1,0.2,3,1,1", "4,2,1,0.3,2,1,1", "5,3,1,0.4,1,1,1"]
+    write(tmp_path, "\n".join(lines) + "\n")
+    found = section(made.run(in_folder(tmp_path, made.stage("GMM", [0, 1, 2]))))
+    rows = read_rows(tmp_path / "GMM/selection.csv")
+    (said,) = contradictions(rows, 3, "bic")
+    (note,) = of(found, Note)
+    assert note.text == f"The {said[4:]}."
+    assert f"hold {LARGEST:,} latents at most" in of(found, Table)[0].note
 
 
 def test_an_old_run_without_stability(made_run, tmp_path):

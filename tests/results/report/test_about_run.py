@@ -34,7 +34,7 @@ def test_tiles_are_those_of_the_final_labels(run_folder):
         assert found["Unusable"] == ("1", "1.04% of all, labelled -1")
         known = run.final.table.probability[run.final.table.labels >= 0]
         share = (known < 0.5).mean()
-        assert found["Doubtful"][0] == (f"{share:.1%}" if share else "0")
+        assert found["Doubtful labels"][0] == (f"{share:.1%}" if share else "0")
         assert found["Accuracy"] == ("0.988", "against the known classes")
         assert found["Refined"][0] == ("yes" if run.final.metrics["refined"] else "no")
 
@@ -121,4 +121,4 @@ def test_the_map_of_a_cube(run_folder, there):
         (run_folder / "DEC/labels.h5").write_bytes(b"damaged, which shows when it is drawn")
     with open_run(run_folder) as run:
         pictures = [block for block in section(run).blocks if isinstance(block, Picture)]
-        assert [picture.name for picture in pictures] == ["report_map"] * there
+        assert [picture.name for picture in pictures] == ["report_cluster_map"] * there

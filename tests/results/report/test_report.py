@@ -1,13 +1,18 @@
 import re
 import shutil
+import sys
 
 import pytest
 
+from RISCluster.__main__ import main
 from RISCluster.config import load_settings
-from RISCluster.errors import RunError, SettingsError
+from RISCluster.errors import MissingPackage, RunError, SettingsError
+from RISCluster.results.evaluation.comparison import DOUBTFUL
 from RISCluster.results.page.blocks import Section, Table, Text
+from RISCluster.results.page.page import made_from
 from RISCluster.results.report import report
 from RISCluster.results.report.report import write_report
+from RISCluster.run import StageFolder
 from RISCluster.stages.dec import run_dec
 from tests.results.page.test_page import Elements
 
@@ -38,6 +43,9 @@ def test_whole_report(run_folder):
     assert len(names) == len(set(names))
     assert "could not be drawn" not in html
     assert "Left out:" not in html
+    texts = " ".join(found.texts)
+    assert texts.count("oubtful") == texts.count("oubtful label") == 2, "one meaning"
+    assert f"posterior probability below {DOUBTFUL:g}" in texts
     saved = {path.name for path in (run_folder / "figures").iterdir()}
     assert {"report_aec_history.png", "report_reconstructions.png"} <= saved
     assert len(saved) == len(found.of("img"))
@@ -89,6 +97,94 @@ def test_data_gone(run_folder):
     assert "could not be drawn" not in text
 
 
+# ---- never one made from less ----
+
+
+@pytest.fixture
+def reported(run_folder, two_topics):
+    """A run with its page, in which a cluster has a name; and what is not to change."""
+    write_report(run_folder)
+    table = run_folder / "names.csv"
+    header, first, *rest = table.read_text().splitlines()
+    table.write_text("\n".join([header, f"{first}ice", *rest]))
+
+    def content():
+        paths = [
+            run_folder / "report.html",
+            *run_folder.glob("names*"),
+            *run_folder.glob("figures/*"),
+        ]
+        return {path: path.read_bytes() for path in paths}
+
+    return run_folder, content
+
+
+def begin_anew(run_folder, stage):
+    StageFolder(run_folder, stage).begin({"something": "else"}, "[run]\n")
+
+
+@pytest.mark.parametrize("stage", ["AEC", "GMM", "DEC"])
+def test_a_page_of_more_is_not_replaced(reported, tmp_path, capsys, stage):
+    run_folder, content = reported
+    begin_anew(run_folder, stage)
+    before = content()
+    if stage == "AEC":  # nothing is left to report
+        with pytest.raises(RunError, match="holds no complete stage of a run"):
+            write_report(run_folder)
+        return
+    assert main(["report", "--run", str(run_folder)]) == 2
+    said = capsys.readouterr().err
+    lacking = "DEC" if stage == "DEC" else "GMM and DEC"
+    assert (
+        f"is made from AEC, GMM, DEC, data, and is not replaced by a page without {lacking}" in said
+    )
+    assert f"the {stage} stage is unfinished; run " in said
+    assert "with -o other.html" in said
+    assert content() == before
+    other = tmp_path / "other.html"
+    assert main(["report", "--run", str(run_folder), "-o", str(other)]) == 0
+    assert anchors(other.read_text(encoding="utf-8")) == ["run"]
+    assert content() == before
+    assert f"drawing the report of {run_folder}" in capsys.readouterr().out
+
+
+def test_a_page_is_not_replaced_by_one_without_the_data(reported):
+    run_folder, content = reported
+    before = content()
+    with pytest.raises(RunError, match=r"without data \(the data can't be read.*nowhere\.h5"):
+        write_report(run_folder, ["data.file=nowhere.h5"])
+    assert content() == before
+
+
+def test_a_page_that_does_not_say_what_it_shows_counts_as_whole(reported):
+    run_folder, _ = reported
+    page = run_folder / "report.html"
+    page.write_text("<html></html>")
+    write_report(run_folder)
+    assert "<h1>" in page.read_text(encoding="utf-8")
+    begin_anew(run_folder, "DEC")
+    page.write_text("<html></html>")
+    with pytest.raises(RunError, match="is not replaced by a page without DEC"):
+        write_report(run_folder)
+
+
+def test_a_page_of_less_is_replaced(run_folder, two_topics):
+    (run_folder / "DEC").rename(run_folder / "away")
+    page = write_report(run_folder)
+    assert made_from(page) == {"AEC", "GMM", "data"}
+    (run_folder / "away").rename(run_folder / "DEC")
+    write_report(run_folder)
+    assert made_from(page) == {"AEC", "GMM", "DEC", "data"}
+
+
+def test_a_package_that_the_map_needs_is_asked_for_first(run_folder, two_topics, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    words = ["report", "--run", str(run_folder), "report.embedding=umap"]
+    assert main(words) == 2
+    assert not (run_folder / "report.html").exists()
+    assert write_report(run_folder, words[-1:]).exists()  # at the end of a stage: the page without
+
+
 def test_other_formats_of_figures(run_folder):
     write_report(run_folder, ["run.figure_format=svg"])
     figures = list((run_folder / "figures").iterdir())
@@ -135,6 +231,13 @@ def test_a_sweep_makes_it_once(run_folder, settings_of_run, two_topics, monkeypa
     monkeypatch.setattr(report, "write_report", made.append)
     refine(run_folder, settings_of_run, "run.figures=yes", "dec.lr=0.001,0.01")
     assert made == [run_folder]
+
+
+def test_the_stage_asks_for_a_package_before_it_begins(run_folder, settings_of_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    with pytest.raises(MissingPackage, match="pip install openTSNE, .*the extra 'embedding'"):
+        refine(run_folder, settings_of_run, "run.figures=yes", "report.embedding=opentsne")
+    assert not (run_folder / "DEC").exists()
 
 
 def test_what_goes_wrong_spoils_no_run(run_folder, settings_of_run, monkeypatch, capsys):
