@@ -4,8 +4,7 @@ Letters: N samples, F frequency bins, T time bins.
 """
 
 import json
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +59,7 @@ class RowsFile(SpectrogramFile):
 
     def __init__(self, path: Path, file: h5py.File, dataset: str):
         self.path, self.dataset, self._file = path, dataset, file
+        self._decoded: dict[tuple[str, ...], np.ndarray | None] = {}  # times by column
         self._spectrograms = self._stored(self._find_spectrograms(dataset))
         self.dtype = self._spectrograms.dtype
         self.n_samples = self._spectrograms.shape[0]
@@ -92,43 +92,11 @@ class RowsFile(SpectrogramFile):
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.starttimes`."""
-        times = self._times
-        return None if times is None else nanoseconds_to_iso(times[start:stop])
-
-    @cached_property
-    def _times(self) -> np.ndarray | None:
-        """Start of every sample, (N,) int64, ns since 1970; None where the file has no times."""
-        for name in self.time_columns:
-            found = self._item(name)
-            if isinstance(found, h5py.Dataset) and found.shape == (self.n_samples,):
-                units, calendar = (text_attribute(found, key) for key in ("units", "calendar"))
-                return self._decode_times(found.name, self._values(found), units, calendar)
-        return None
-
-    def _decode_times(
-        self, name: str, values: np.ndarray, units: str = "", calendar: str = ""
-    ) -> np.ndarray | None:
-        """Times of a column; what can't be read is said once."""
-        try:
-            times = decode_times(values, units, calendar)
-        except ValueError as error:
-            log.warning(
-                f"{self.path}: {name}: {error}: its times are not used; change its attributes "
-                "units and calendar"
-            )
-            return None
-        said = count_unreadable(values, times)
-        if said:
-            log.warning(f"{self.path}: {name}: {said}; these have no start time")
-        return times
+        return self._times(self.time_columns, start, stop)
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""
-        for name in ("trace_id", "station"):
-            found = self._item(name)
-            if isinstance(found, h5py.Dataset) and found.shape == (self.n_samples,):
-                return [to_text(value) for value in self._values(found, start, stop)]
-        return None
+        return self._column(("trace_id", "station"), to_text, start, stop)
 
     # ---- what they share ----
 
@@ -218,6 +186,55 @@ class RowsFile(SpectrogramFile):
                 f"{self.n_samples} samples; it needs one value a sample"
             )
         return found
+
+    def _column(
+        self, names: Sequence[str], convert: Any, start: int, stop: int | None
+    ) -> list[str] | None:
+        found = self._first_of(names)
+        if found is None:
+            return None
+        return [convert(value) for value in self._values(found, start, stop)]
+
+    def _first_of(self, names: Sequence[str]) -> h5py.Dataset | None:
+        """The first of these columns that the file has with one value a sample."""
+        for name in names:
+            found = self._item(name)
+            if isinstance(found, h5py.Dataset) and found.shape == (self.n_samples,):
+                return found
+        return None
+
+    def _times(self, names: tuple[str, ...], start: int, stop: int | None) -> list[str] | None:
+        """Times of the first of these columns, in UTC, ISO 8601 with Z; empty for what is none."""
+        if names not in self._decoded:
+            self._decoded[names] = self._decode_times(names)
+        times = self._decoded[names]
+        return None if times is None else nanoseconds_to_iso(times[start:stop])
+
+    def _decode_times(self, names: tuple[str, ...]) -> np.ndarray | None:
+        """Times of a column, (N,) int64, ns since 1970; what can't be read is said."""
+        name, values, units, calendar = self._time_values(names)
+        if values is None:
+            return None
+        try:
+            times = decode_times(values, units, calendar)
+        except ValueError as error:
+            log.warning(
+                f"{self.path}: {name}: {error}: its times are not used; change its attributes "
+                "units and calendar"
+            )
+            return None
+        said = count_unreadable(values, times)
+        if said:
+            log.warning(f"{self.path}: {name}: {said}; these have no time")
+        return times
+
+    def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
+        """Name, values, units and calendar of a column of times."""
+        found = self._first_of(names)
+        if found is None:
+            return "", None, "", ""
+        units, calendar = (text_attribute(found, key) for key in ("units", "calendar"))
+        return found.name, self._values(found), units, calendar
 
     def _find_spectrograms(self, dataset: str) -> h5py.Dataset:
         found = self._file.get(dataset)
@@ -327,18 +344,21 @@ class RisFile(RowsFile):
     def _crop(self, rows: np.ndarray) -> np.ndarray:
         return rows[:, :-1, 1:]
 
-    @cached_property
-    def _times(self) -> np.ndarray | None:
-        rows = self._catalogue(0, 1)
+    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """Onset of samples in UTC, ISO 8601 with Z, or None where the file has no times."""
+        first = self._catalogue(0, 1)
+        if first is None:
+            return super().starttimes(start, stop)
+        key = next((key for key in TIME_KEYS if key in first[0]), None)
+        return None if key is None else self._times((key,), start, stop)
+
+    def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
+        rows = self._catalogue(0, None)
         if rows is None:
-            return super()._times
-        key = next((key for key in TIME_KEYS if key in rows[0]), None)
-        if key is None:
-            return None
-        found = [row.get(key) for row in self._catalogue(0, None)]
-        values = np.array([x if isinstance(x, (str, int, float)) else str(x or "") for x in found],
-                          dtype=object)  # fmt: skip
-        return self._decode_times(f"{key} of the catalogue", values)
+            return super()._time_values(names)
+        found = [row.get(names[0]) for row in rows]
+        texts = [x if isinstance(x, (str, int, float)) else str(x or "") for x in found]
+        return f"{names[0]} of the catalogue", np.array(texts, dtype=object), "", ""
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""

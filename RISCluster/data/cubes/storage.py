@@ -23,7 +23,7 @@ NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
 
 _BUILD = "spectrograms are cut out of waveforms by: python -m RISCluster build"
-_TABLE = "a data set is HDF5 or Zarr: write the spectrograms with h5py or xarray"
+_TABLE = "write the spectrograms with h5py or xarray"
 # By the first bytes of a file: what it is, and what to do.
 KINDS = (
     (rb"\d{6}[DRQM][ \0]|MS\x03", f"miniSEED; {_BUILD}"),
@@ -112,6 +112,7 @@ def _names(group: Any, prefix: str) -> list[str]:
     try:
         return list(group)
     except Exception as error:  # zarr raises many kinds for damaged metadata
+        _raise_missing_codec(place_of(group), f"/{prefix}", error)
         raise DataError(
             f"{place_of(group)}: what is in /{prefix} can't be listed ({reason_of(error)}); "
             "copy or make it again"
@@ -219,7 +220,9 @@ def _raise_missing_codec(place: Any, name: str, error: Exception) -> None:
     text = reason_of(error)
     if isinstance(error, KeyError) and "codec" not in text.lower():
         return
-    if "UnknownCodec" in type(error).__name__ or re.search("codec.*not (available|found)", text):
+    if "UnknownCodec" in type(error).__name__ or re.search(
+        "codec.*not (available|found)|Unknown codec", text
+    ):
         raise DataError(
             f"{place}: {name} is compressed with a codec of Zarr that is missing here ({text}); "
             "install it with: pip install numcodecs, or the package that has this codec"
@@ -357,23 +360,31 @@ def _missing_of_source(dataset: h5py.Dataset, source: Any, box: Box) -> list[tup
     if source.file_name == ".":
         there = dataset.file.get(source.dset_name)
         return [] if isinstance(there, h5py.Dataset) else [(name, box)]
-    folder = Path(dataset.file.filename).parent
-    given = Path(source.file_name)
+    folder, given = Path(dataset.file.filename).parent, Path(source.file_name)
     for path in (folder / given, folder / given.name, given):  # where HDF5 looks
         try:
             with h5py.File(path, "r") as file:
-                inner = file[source.dset_name]
-                first, last = source.src_space.get_select_bounds()
-                if any(end >= n for end, n in zip(last, inner.shape, strict=True)):
-                    return [(f"{name} (shorter than it was)", box)]
-                return [
-                    (cause, _shifted(gap, first, last, box) if gap else box)
-                    for cause, gap in missing_boxes(inner)
-                    if gap or inner.id.get_num_chunks() == 0
-                ]
+                return _missing_in(file[source.dset_name], source, name, box)
         except (OSError, KeyError, RuntimeError, ValueError, AttributeError):
             continue
     return [(name, box)]
+
+
+def _missing_in(inner: h5py.Dataset, source: Any, name: str, box: Box) -> list[tuple[str, Box]]:
+    """Parts that a source which is there misses itself, as parts of what it is mapped to."""
+    try:
+        first, last = source.src_space.get_select_bounds()
+    except ValueError:  # all of it
+        first = (0,) * inner.ndim
+        sizes = inner.shape if inner.ndim != len(box) else [b - a for a, b in box]
+        last = tuple(size - 1 for size in sizes)
+    if any(end >= n for end, n in zip(last, inner.shape, strict=True)):
+        return [(f"{name} (shorter than expected)", box)]
+    found = []
+    for cause, gap in missing_boxes(inner):
+        gaps = [gap] if gap else unwritten_chunks(inner, tuple((0, n) for n in inner.shape))
+        found += [(f"{name}: {cause}", _shifted(part, first, last, box)) for part in gaps]
+    return [(cause, gap) for cause, gap in found if all(a < b for a, b in gap)]
 
 
 def _shifted(gap: Box, first: tuple, last: tuple, box: Box) -> Box:

@@ -158,7 +158,6 @@ def read_all(array: Any) -> np.ndarray:
     DataError
         It is damaged, or what it is read from is missing.
     """
-    place = f"{place_of(array)}: {array.name}"
     require_filters(array)
     try:
         with warnings.catch_warnings():
@@ -167,8 +166,12 @@ def read_all(array: Any) -> np.ndarray:
             values = np.asarray(array[()] if array.ndim == 0 else array[:])
     except Exception as error:  # zarr and its codecs raise many kinds
         raise DataError(
-            f"{place} can't be read ({reason_of(error)}); copy or make it again"
+            f"{place_of(array)}: {array.name} can't be read ({reason_of(error)}); "
+            "copy or make it again"
         ) from None
     if causes:
-        raise DataError(f"{place} is read from {causes[0][0]}, which is missing; copy it here too")
+        raise DataError(
+            f"{place_of(array)}: {array.name} is read from {causes[0][0]}, which is "
+            "missing; copy it here too"
+        )
     return packing_of(array).unpack(values)
