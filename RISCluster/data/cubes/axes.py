@@ -92,6 +92,8 @@ def axis_order(
         for order in orders
         if all(array.shape[order[wanted.index(role)]] == n for role, n in lengths.items())
     ]
+    if wanted is SAMPLES and not named:  # samples come first, unless names say otherwise
+        fitting = [order for order in fitting if order[0] == 0] or fitting
     found = fitting or orders  # where no order fits, the coordinate is refused later on
     if stored in found or (not fitting and len(orders) > 1):
         return stored if stored in found else found[0]

@@ -3,6 +3,7 @@
 Letters: M time steps, C channels, F frequency bins.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,7 @@ def _decode(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Absolute times, or seconds from the first step where only those are known; or neither."""
     units = text_attribute(array, "units")
-    if values.dtype.kind not in "iuf" or " since " in units:
+    if values.dtype.kind not in "iuf" or re.search(r" since |\[", units):
         if values.dtype.kind == "m":
             seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
             return None, seconds - seconds[0]

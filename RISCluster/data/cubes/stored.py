@@ -105,8 +105,7 @@ class StoredArray:
             n = self.shape[axis]
             box[self.order[axis]] = (n - stop, n - start) if self.flipped[axis] else (start, stop)
         try:
-            stored = np.asarray(self.array[tuple(slice(*pair) for pair in box)])
-            values = self._with_gaps(self.packing.unpack(stored), tuple(box))
+            values = self._with_gaps(self._read_box(tuple(box)), tuple(box))
         except Exception as error:  # h5py, zarr and its codecs raise many kinds for damaged bytes
             raise DataError(
                 f"{self.path}: {what} of {self.name.lstrip('/')} can't be read "
@@ -115,6 +114,24 @@ class StoredArray:
             ) from None
         steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
         return values.transpose(self.order)[steps]
+
+    def _read_box(self, box: Box) -> np.ndarray:
+        """Values of a box in the order of the file; HDF5 fails where a source is damaged."""
+        try:
+            return self.packing.unpack(np.asarray(self.array[tuple(slice(*p) for p in box)]))
+        except Exception:
+            gap = next((gap for gap in self._gaps if _overlap(gap, box)), None)
+            if gap is None:
+                raise
+        for axis, ((start, stop), ends) in enumerate(zip(box, gap, strict=True)):
+            for cut in ends:
+                if start < cut < stop:  # what lies outside of the gap is read alone
+                    halves = [
+                        self._read_box((*box[:axis], part, *box[axis + 1 :]))
+                        for part in ((start, cut), (cut, stop))
+                    ]
+                    return np.concatenate(halves, axis)
+        return np.full([stop - start for start, stop in box], np.nan)
 
     def _with_gaps(self, values: np.ndarray, box: Box) -> np.ndarray:
         """Values of a box, in the order of the file, with NaN for parts that are missing."""
