@@ -165,6 +165,52 @@ def _in_range(time: int | None) -> int | None:
     return time if time is not None and abs(time) < 2**63 else None
 
 
+def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np.ndarray:
+    """Times of a column with the attributes `units` and `calendar`.
+
+    Parameters
+    ----------
+    values : array_like, (n,)
+        As `parse_times` takes them.
+    units : str
+        For numbers alone: as `parse_cf_units` takes them, and since 1970 where they say no more;
+        ``datetime64[ns]`` too.
+
+    Returns
+    -------
+    ndarray, (n,), int64
+        ns since 1970 in UTC; `NOT_A_TIME` for what is none.
+
+    Raises
+    ------
+    ValueError
+        Units or calendar can't be converted.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind not in "iuf" or not units:
+        return parse_times(values)
+    units = re.sub(r"(datetime64|M8)\[(\w+)\]", r"\2", units.strip())
+    units = re.sub(r"since\s+(the\s+)?(unix\s+)?epoch$", "since 1970-01-01", units, flags=re.I)
+    unit, origin = parse_cf_units(units, calendar)
+    return decode_cf(values, unit, origin or 0)
+
+
+def count_unreadable(values: Any, times: np.ndarray) -> str:
+    """How many values are no times, and the first of them; empty where all are, or are missing."""
+    missing = ("", "nan", "nat", "none")
+    bad = [
+        text
+        for value in np.asarray(values)[times == NOT_A_TIME].tolist()
+        if (text := to_text(value).strip().strip("\0")).lower() not in missing
+    ]
+    if not bad:
+        return "" if (times != NOT_A_TIME).all() else "some are missing"
+    what = "is no time, or is" if len(bad) == 1 else "are no times, or are"
+    return (
+        f"{len(bad):,} of {len(times):,} {what} before 1677 or after 2262 (first: {bad[0][:40]!r})"
+    )
+
+
 # ---- units of the CF conventions ----------------------------------------------------------------
 
 
@@ -247,52 +293,6 @@ def decode_cf(values: np.ndarray, unit: int, origin: int) -> np.ndarray:
     fraction = np.round((np.where(known, values, 0) - whole) * unit).astype(np.int64)
     found = (whole.astype(np.int64) + (first if abs(first) < 2**62 else 0)) * unit + rest + fraction
     return np.where(known, found, NOT_A_TIME)
-
-
-def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np.ndarray:
-    """Times of a column with the attributes `units` and `calendar`.
-
-    Parameters
-    ----------
-    values : array_like, (n,)
-        As `parse_times` takes them.
-    units : str
-        For numbers alone: as `parse_cf_units` takes them, and since 1970 where they say no more;
-        ``datetime64[ns]`` too.
-
-    Returns
-    -------
-    ndarray, (n,), int64
-        ns since 1970 in UTC; `NOT_A_TIME` for what is none.
-
-    Raises
-    ------
-    ValueError
-        Units or calendar can't be converted.
-    """
-    values = np.asarray(values)
-    if values.dtype.kind not in "iuf" or not units:
-        return parse_times(values)
-    units = re.sub(r"(datetime64|M8)\[(\w+)\]", r"\2", units.strip())
-    units = re.sub(r"since\s+(the\s+)?(unix\s+)?epoch$", "since 1970-01-01", units, flags=re.I)
-    unit, origin = parse_cf_units(units, calendar)
-    return decode_cf(values, unit, origin or 0)
-
-
-def count_unreadable(values: Any, times: np.ndarray) -> str:
-    """How many values are no times, and the first of them; empty where all are, or are missing."""
-    missing = ("", "nan", "nat", "none")
-    bad = [
-        text
-        for value in np.asarray(values)[times == NOT_A_TIME].tolist()
-        if (text := to_text(value).strip().strip("\0")).lower() not in missing
-    ]
-    if not bad:
-        return "" if (times != NOT_A_TIME).all() else "some are missing"
-    what = "is no time, or is" if len(bad) == 1 else "are no times, or are"
-    return (
-        f"{len(bad):,} of {len(times):,} {what} before 1677 or after 2262 (first: {bad[0][:40]!r})"
-    )
 
 
 # ---- to text ------------------------------------------------------------------------------------

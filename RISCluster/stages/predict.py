@@ -190,11 +190,17 @@ def check_axes(file: SpectrogramFile, content: dict[str, Any], trained: Path) ->
         ("frequency", "time"), content["units"], (file.frequency_unit, file.time_unit), strict=True
     ):
         axis, own = content[name].numpy(), getattr(file, name)
-        if "bin" in (unit, own_unit) and len(axis) == len(own):
-            continue  # one of them does not know its axis
+        unknown = [known in ("bin", "step") for known in (unit, own_unit)]
+        if len(axis) == len(own) and (any(unknown) and unit != own_unit):
+            log.info(
+                f"{file.path if unknown[1] else trained}: its {name} axis has no unit, and is "
+                "taken as that of the other"
+            )
+            continue
         spacing = float(np.diff(axis).mean()) if len(axis) > 1 else 1.0
+        rounding = 1e-6 * float(np.abs(axis).max())  # of an axis in float32
         same = len(axis) == len(own) and unit == own_unit
-        if not same or np.abs(axis - own).max() > 0.01 * spacing:
+        if not same or np.abs(axis - own).max() > 0.01 * spacing + rounding:
             raise DataError(
                 f"{file.path}: its samples have {_describe(name, own, own_unit)}, and those that "
                 f"{trained} was trained on {_describe(name, axis, unit)}; make the file with the "

@@ -161,3 +161,26 @@ def test_decibels_get_no_label_and_that_is_said(trained, tmp_path, capsys):
     file = write_samples(tmp_path / "n.h5", -1 - blobs(9)[0])
     assert predict(file, run, tmp_path / "l.csv") == 0
     assert "no sample has a label: see data.amplitude" in capsys.readouterr().out
+
+
+def test_axes_of_another_unit_or_order_are_those_of_the_training_set(trained, tmp_path, capsys):
+    run, data = trained
+    assert predict(data, run, tmp_path / "a.csv") == 0
+    with h5py.File(data) as file, h5py.File(tmp_path / "k.h5", "w") as out:
+        out["spectrogram"] = np.flip(file["spectrogram"][:], 1).transpose(0, 2, 1)
+        out["spectrogram"].attrs["_ARRAY_DIMENSIONS"] = ["sample", "time", "frequency"]
+        out["frequency"] = (file["frequency"][:][::-1] / 1000).astype("f4")
+        out["frequency"].attrs["units"] = "kHz"
+        out["time"] = (file["time"][:] * 1000).astype("f4")
+        out["time"].attrs["units"] = "ms"
+    assert predict(tmp_path / "k.h5", run, tmp_path / "b.csv") == 0
+    a, b = rows_of(tmp_path / "a.csv"), rows_of(tmp_path / "b.csv")
+    assert [row["label"] for row in a] == [row["label"] for row in b]
+
+
+def test_an_axis_without_a_unit_is_taken_as_that_of_training_in_a_line(trained, tmp_path, capsys):
+    run, _ = trained
+    with h5py.File(write_samples(tmp_path / "n.h5", blobs(9)[0]), "a") as file:
+        del file["frequency"]
+    assert predict(tmp_path / "n.h5", run, tmp_path / "l.csv") == 0
+    assert "n.h5: its frequency axis has no unit, and is taken as that" in capsys.readouterr().out
