@@ -483,7 +483,8 @@ def _usual_layout(storage: Storage, dataset: str) -> str:
         )
     raise DataError(
         f"{path}: neither 'spectrogram' (layout samples) nor '4.0/Spectrogram' (layout ris) nor "
-        f"'data' (layout cube) is in this file; it has {list_arrays(file)}; set data.dataset"
+        f"'data' (layout cube) is in this file; it has {list_arrays(file)}; set data.dataset, "
+        "or make spectrograms with python -m RISCluster build, of a fibre record with cube"
     )
 
 

@@ -15,7 +15,7 @@ from ...progress import log
 from ..times import NOT_A_TIME, count_unreadable, decode_times, epoch_unit, to_text
 from ..units import frequency_factor, seconds_factor, to_metres
 from .axes import CUBE, axis_order, dimension_of, is_descending
-from .storage import Storage, is_variable, text_attribute
+from .storage import Storage, dimension_names, is_variable, text_attribute
 from .stored import read_all
 
 # Names beside the cube: CryoCube's first, then those that xarray users give.
@@ -62,7 +62,19 @@ class Coordinates:
     flipped: tuple[bool, bool, bool] = (False, False, False)
 
 
-Found = tuple[str, Any]
+@dataclass(frozen=True)
+class Found:
+    """A coordinate as it is in the file: (n,) values, and attributes."""
+
+    name: str
+    values: np.ndarray
+    units: str
+    calendar: str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds names or dates rather than numbers."""
+        return self.values.dtype.kind in "SUOT"
 
 
 def read_coordinates(path: Path, storage: Storage, dataset: str, cube: Any) -> Coordinates:
@@ -83,12 +95,13 @@ def read_coordinates(path: Path, storage: Storage, dataset: str, cube: Any) -> C
     DataError
         One does not match the shape, or holds what can't be one.
     """
-    found = {axis: _find(storage, dataset, cube, axis) for axis in CUBE}
-    lengths = {axis: pair[1].shape[0] for axis, pair in found.items() if pair and _is_row(pair[1])}
+    found = {axis: _find(path, storage, dataset, cube, axis) for axis in CUBE}
+    lengths = {axis: len(one.values) for axis, one in found.items() if one}
     order = axis_order(path, cube, CUBE, lengths)
     shape = dict(zip(CUBE, (cube.shape[axis] for axis in order), strict=True))
-    for axis, pair in found.items():
-        _require_length(path, dataset, pair, axis, shape[axis])
+    for axis, one in found.items():
+        if one:
+            _require_length(path, dataset, one.name, one.values.shape, axis, shape[axis])
     times, seconds, backwards = _times(path, found["time"])
     distance, unit = _distance(path, found["channel"])
     names = _channel_names(path, storage, dataset, found["channel"], shape["channel"])
@@ -97,55 +110,77 @@ def read_coordinates(path: Path, storage: Storage, dataset: str, cube: Any) -> C
     return Coordinates(times, seconds, distance, unit, names, frequency, order, flipped)
 
 
-def _is_row(array: Any) -> bool:
-    return len(array.shape or ()) == 1  # none at all where it is declared as empty
-
-
 def _full(dataset: str, name: str) -> str:
     group = dataset.rpartition("/")[0]
     return f"{group}/{name}" if group else name
 
 
-def _find(storage: Storage, dataset: str, cube: Any, axis: str) -> Found | None:
+def _find(path: Path, storage: Storage, dataset: str, cube: Any, axis: str) -> Found | None:
     """The coordinate of an axis: that of its dimension, or else one of the usual names."""
     own, scale = dimension_of(cube, axis)
     if scale is not None and axis != "channel":
-        return scale.name.lstrip("/"), scale
+        return _read(path, dataset, cube, axis, scale.name.lstrip("/"), scale)
+    tied = own and _interpolate(storage, dataset, cube, own)
+    if tied:
+        return tied
     names = [own, *NAMES[axis]] if axis != "channel" else [*NAMES[axis], own]
     for name in filter(None, names):
         array = storage.get(_full(dataset, name))
         if array is not None and is_variable(array):
-            return _full(dataset, name), array
+            return _read(path, dataset, cube, axis, _full(dataset, name), array)
     return None
 
 
-def _require_length(path: Path, dataset: str, found: Found | None, axis: str, n: int) -> None:
-    shape = (n,) if found is None else tuple(found[1].shape or ())
+def _read(path: Path, dataset: str, cube: Any, axis: str, name: str, array: Any) -> Found:
+    shape = tuple(array.shape or ())  # none at all where it is declared as empty
+    if len(shape) != 1 or shape[0] not in cube.shape:  # and is not read: it may be of any size
+        _require_length(path, dataset, name, shape, axis, cube.shape[CUBE.index(axis)])
+    units, calendar = (text_attribute(array, key) for key in ("units", "calendar"))
+    return Found(name, read_all(array), units, calendar)
+
+
+def _interpolate(storage: Storage, dataset: str, cube: Any, own: str) -> Found | None:
+    """A coordinate that is kept as tie points, as xdas does by the CF conventions (section 8.3)."""
+    indices, values = (
+        storage.get(_full(dataset, f"{own}_{part}")) for part in ("indices", "values")
+    )
+    if indices is None or values is None or len(indices.shape) != 1 or not indices.shape[0]:
+        return None
+    n = cube.shape[dimension_names(cube).index(own)]
+    ties, known = read_all(indices), read_all(values)
+    if known.shape != ties.shape or known.dtype.kind not in "iuf":
+        return None
+    dense = np.interp(np.arange(n), ties, (known - known[0]).astype(np.float64))
+    if known.dtype.kind in "iu":
+        dense = np.rint(dense).astype(np.int64)
+    units, calendar = (text_attribute(values, key) for key in ("units", "calendar"))
+    return Found(_full(dataset, f"{own}_values"), known[0] + dense, units, calendar)
+
+
+def _require_length(path: Path, dataset: str, name: str, shape: tuple, axis: str, n: int) -> None:
     if shape != (n,):
         raise DataError(
-            f"{path}: {found[0]} has shape {shape}, but {dataset} has {n} {axis} steps along that "
+            f"{path}: {name} has shape {shape}, but {dataset} has {n} {axis} steps along that "
             "axis; a coordinate needs one value a step"
         )
 
 
-def _numbers(path: Path, name: str, array: Any) -> np.ndarray:
-    values = read_all(array)
+def _numbers(path: Path, found: Found) -> np.ndarray:
+    values = found.values
     if values.dtype.kind not in "iufb":
-        raise DataError(f"{path}: {name} must hold numbers, not {values.dtype}")
+        raise DataError(f"{path}: {found.name} must hold numbers, not {values.dtype}")
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise DataError(f"{path}: {name} must hold finite numbers")
+        raise DataError(f"{path}: {found.name} must hold finite numbers")
     return values
 
 
 def _frequency(path: Path, found: Found | None) -> tuple[np.ndarray | None, bool]:
     """Ascending frequencies in Hz, and whether they are stored in descending order."""
-    if found is None:
-        return None, False
-    factor = frequency_factor(f"{path}: {found[0]}", text_attribute(found[1], "units"))
+    factor = found and frequency_factor(f"{path}: {found.name}", found.units)
     if factor is None:
         return None, False
-    values = _numbers(path, *found)
+    values = _numbers(path, found)
     values = values if factor == 1 else values * factor
     descends = is_descending(values)
     return (values[::-1] if descends else values), descends
@@ -153,12 +188,10 @@ def _frequency(path: Path, found: Found | None) -> tuple[np.ndarray | None, bool
 
 def _distance(path: Path, found: Found | None) -> tuple[np.ndarray | None, str]:
     """Distances in metres, or in another unit that is no length."""
-    if found is None or found[1].dtype.kind in "SUOT":
+    if found is None or found.is_text:
         return None, ""
-    name, array = found
-    metres = name.endswith(("loc_coords", "distance"))
-    unit = text_attribute(array, "units") or ("m" if metres else "")
-    return to_metres(_numbers(path, name, array), unit)
+    metres = found.name.endswith(("loc_coords", "distance", "distance_values"))
+    return to_metres(_numbers(path, found), found.units or ("m" if metres else ""))
 
 
 def _channel_names(
@@ -168,10 +201,11 @@ def _channel_names(
     for name in CHANNEL_NAMES:
         array = storage.get(_full(dataset, name))
         if array is not None and (name in CHANNEL_NAMES[:3] or array.dtype.kind in "SUOT"):
-            _require_length(path, dataset, (_full(dataset, name), array), "channel", n)
+            shape = tuple(array.shape or ())
+            _require_length(path, dataset, _full(dataset, name), shape, "channel", n)
             return [to_text(value) for value in read_all(array)]
-    if channel is not None and channel[1].dtype.kind in "SUOT":
-        return [to_text(value) for value in read_all(channel[1])]
+    if channel is not None and channel.is_text:
+        return [to_text(value) for value in channel.values]
     return None
 
 
@@ -179,59 +213,52 @@ def _times(path: Path, found: Found | None) -> tuple[np.ndarray | None, np.ndarr
     """Ascending absolute times, seconds from the first, and whether they are stored descending."""
     if found is None:
         return None, None, False
-    name, array = found
-    values = read_all(array)
+    times, seconds, why = None, None, ""
     try:
-        times, seconds = _decode(path, name, array, values)
+        times, seconds = _decode(path, found)
+        if times is not None and (times == NOT_A_TIME).any():
+            why = count_unreadable(found.values, times)
     except DataError:
         raise
     except ValueError as error:
-        log.warning(
-            f"{path}: {name}: {error}: its times are not used, and time steps are counted; change "
-            "its attributes units and calendar"
-        )
-        return None, None, False
-    if times is not None and (times == NOT_A_TIME).any():
-        log.warning(
-            f"{path}: {name}: {count_unreadable(values, times)}: its times are not used, and time "
-            "steps are counted"
-        )
-        return None, None, False
-    if times is not None:
+        why = f"{error}; change its attributes units and calendar"
+    if times is not None and not why:
         seconds = (times - times[0]) / 1e9
-    if seconds is None:
+    if why or seconds is None:
+        if why:
+            log.warning(
+                f"{path}: {found.name}: {why}: its times are not used, and time steps are counted"
+            )
         return None, None, False
     if is_descending(seconds):
         seconds = (seconds - seconds[-1])[::-1]
         return None if times is None else times[::-1], seconds, True
     if len(seconds) > 1 and not (np.diff(seconds) > 0).all():
         log.warning(
-            f"{path}: {name} does not ascend from step to step, as where only days were kept: "
-            "time steps are counted instead"
+            f"{path}: {found.name} does not ascend from step to step, as where only days were "
+            "kept: time steps are counted instead"
         )
         return None, None, False
     return times, seconds, False
 
 
-def _decode(
-    path: Path, name: str, array: Any, values: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _decode(path: Path, found: Found) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Absolute times, or seconds from the first step where only those are known; or neither."""
-    units = text_attribute(array, "units")
+    values, units = found.values, found.units
+    if values.dtype.kind == "m":
+        seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
+        return None, seconds - seconds[0]
     if values.dtype.kind not in "iuf" or re.search(r" since |\[", units):
-        if values.dtype.kind == "m":
-            seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
-            return None, seconds - seconds[0]
-        return decode_times(values, units, text_attribute(array, "calendar")), None
-    numbers = _numbers(path, name, array)
+        return decode_times(values, units, found.calendar), None
+    numbers = _numbers(path, found)
     factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
     if factor is None:
         return None, None
     if EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
         unit = {1.0: "s", 1e-3: "ms", 1e-6: "us", 1e-9: "ns"}.get(factor, units)
         log.info(
-            f"{path}: {name} is taken as {unit} since 1970 in UTC, by the size of its numbers; its "
-            f"attribute units changes this, as '{unit} since 2020-01-01'"
+            f"{path}: {found.name} is taken as {unit} since 1970 in UTC, by the size of its "
+            f"numbers; its attribute units changes this, as '{unit} since 2020-01-01'"
         )
         return decode_times(values, f"{unit} since 1970-01-01"), None
     return None, (numbers - numbers[0]) * (factor if units else 1.0)

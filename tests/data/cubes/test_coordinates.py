@@ -137,3 +137,25 @@ def test_times_as_zarr_has_them(tmp_path):
             times = file.starttimes()
             assert file.time.tolist() == [0, 1, 2, 3]
         assert times is None if kind[0] == "m" else times[-1] == "2020-01-01T00:00:04.000000Z"
+
+
+def test_coordinates_as_tie_points(tmp_path):
+    """As xdas writes them: two points, and what lies between is interpolated."""
+    ties = {
+        "time": ([0, 7], [0, 14_000], {"units": "milliseconds since 2023-01-01"}),
+        "distance": ([0, 5], [0.0, 50.0], {}),
+        "frequency": ([0, 2, 4], [0.0, 1.0, 4.0], {"units": "Hz"}),
+    }
+    with h5py.File(tmp_path / "x.nc", "w") as file:
+        data = file.create_dataset("__values__", data=CUBE)
+        for axis, (name, (indices, points, attributes)) in enumerate(ties.items()):
+            size = file.create_dataset(name, (CUBE.shape[axis],), "f4")
+            size.make_scale("This is a netCDF dimension but not a netCDF variable.         8")
+            data.dims[axis].attach_scale(size)
+            file[f"{name}_indices"], file[f"{name}_values"] = indices, points
+            file[f"{name}_values"].attrs.update(attributes)
+    with open_spectrograms(tmp_path / "x.nc") as file:
+        assert file.starttimes(6, 7) == ["2023-01-01T00:00:08.000000Z"]
+        assert file.time.tolist() == [0, 2, 4, 6]
+        assert file.distance.tolist() == [0, 10, 20, 30, 40, 50]
+        assert file.frequency.tolist() == [0, 0.5, 1, 2.5, 4]
