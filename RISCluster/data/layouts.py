@@ -171,7 +171,7 @@ class RowsFile(SpectrogramFile):
         """A part of a column, unpacked, with NaN for missing values."""
         require_filters(found)
         try:
-            return packing_of(found).unpack(found[start:stop])
+            return packing_of(found).unpack(found[start:stop].reshape(-1))
         except DAMAGED as error:
             raise DataError(f"{self.path}: {found.name}: {_damage(error)}") from None
 
@@ -199,7 +199,10 @@ class RowsFile(SpectrogramFile):
         """The first of these columns that the file has with one value a sample."""
         for name in names:
             found = self._item(name)
-            if isinstance(found, h5py.Dataset) and found.shape == (self.n_samples,):
+            if isinstance(found, h5py.Dataset) and found.shape in (
+                (self.n_samples,),
+                (self.n_samples, 1),
+            ):
                 return found
         return None
 
