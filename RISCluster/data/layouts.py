@@ -20,10 +20,12 @@ from .cubes.packing import packing_of
 from .cubes.storage import (
     Storage,
     is_variable,
+    joined,
     list_arrays,
     notes_of,
     open_storage,
     require_filters,
+    shape_of,
     text_attribute,
 )
 from .cubes.stored import StoredArray, read_all
@@ -171,7 +173,7 @@ class RowsFile(SpectrogramFile):
         """A part of a column, unpacked, with NaN for missing values."""
         require_filters(found)
         try:
-            return packing_of(found).unpack(found[start:stop].reshape(-1))
+            return packing_of(found).unpack(joined(found[start:stop]).reshape(-1))
         except DAMAGED as error:
             raise DataError(f"{self.path}: {found.name}: {_damage(error)}") from None
 
@@ -197,12 +199,10 @@ class RowsFile(SpectrogramFile):
 
     def _first_of(self, names: Sequence[str]) -> h5py.Dataset | None:
         """The first of these columns that the file has with one value a sample."""
+        shapes = (self.n_samples,), (self.n_samples, 1)
         for name in names:
             found = self._item(name)
-            if isinstance(found, h5py.Dataset) and found.shape in (
-                (self.n_samples,),
-                (self.n_samples, 1),
-            ):
+            if isinstance(found, h5py.Dataset) and shape_of(found) in shapes:
                 return found
         return None
 

@@ -242,7 +242,10 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
     report_unusable(np.concatenate(unusable), file.n_samples)
     usable = int(sizes.sum())
     if not usable:
-        log.warning("no sample has a label: see data.amplitude, which takes decibels as linear")
+        missing = f"; missing: {', '.join(file.missing[:3])}" if file.missing else ""
+        log.warning(
+            f"no sample has a label: see data.amplitude, which takes decibels as linear{missing}"
+        )
         return
     log.info(f"{run.n_clusters} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
     say = log.warning if outliers > 10 * OUTLYING * usable else log.info

@@ -184,3 +184,12 @@ def test_an_axis_without_a_unit_is_taken_as_that_of_training_in_a_line(trained, 
         del file["frequency"]
     assert predict(tmp_path / "n.h5", run, tmp_path / "l.csv") == 0
     assert "n.h5: its frequency axis has no unit, and is taken as that" in capsys.readouterr().out
+
+
+def test_a_file_of_missing_values_alone_names_the_cause(trained, tmp_path, capsys):
+    run, _ = trained
+    path = write_samples(tmp_path / "n.h5", np.full((9, 16, 20), -1, np.int16))
+    with h5py.File(path, "a") as file:
+        file["spectrogram"].attrs["_FillValue"] = np.int16(-1)
+    assert predict(path, run, tmp_path / "l.csv") == 0
+    assert re.search("no sample has a label.*missing: the fill value -1", capsys.readouterr().out)

@@ -348,3 +348,17 @@ def test_labels_as_floats_with_missing_ones(tmp_path):
     path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=np.array([0.0, np.nan, 2.0]))
     with open_spectrograms(path) as file:
         assert file.labels().tolist() == [0, -1, 2]
+
+
+def test_texts_of_single_characters(tmp_path):
+    """As netCDF's classic model has them."""
+    path = write_samples(tmp_path / "a.h5", blobs(2)[0])
+    with h5py.File(path, "a") as file:
+        for name, texts in (
+            ("trace_id", ["XX.A..HHZ", "XX.BCD..HHZ"]),
+            ("starttime", ["2020-01-01T01:00:00+01:00", "2020-01-01T00:00:01Z"]),
+        ):
+            file[name] = np.array(texts, "S30").view("S1").reshape(2, 30)
+    with open_spectrograms(path) as file:
+        assert file.trace_ids() == ["XX.A..HHZ", "XX.BCD..HHZ"]
+        assert file.starttimes() == ["2020-01-01T00:00:00.000000Z", "2020-01-01T00:00:01.000000Z"]

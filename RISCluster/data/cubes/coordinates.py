@@ -15,7 +15,7 @@ from ...progress import log
 from ..times import NOT_A_TIME, count_unreadable, decode_times, epoch_unit, to_text
 from ..units import frequency_factor, seconds_factor, to_metres
 from .axes import CUBE, axis_order, dimension_of, is_descending
-from .storage import Storage, dimension_names, is_variable, text_attribute
+from .storage import Storage, dimension_names, is_variable, shape_of, text_attribute
 from .stored import read_all
 
 # Names beside the cube: CryoCube's first, then those that xarray users give.
@@ -132,7 +132,7 @@ def _find(path: Path, storage: Storage, dataset: str, cube: Any, axis: str) -> F
 
 
 def _read(path: Path, dataset: str, cube: Any, axis: str, name: str, array: Any) -> Found:
-    shape = tuple(array.shape or ())  # none at all where it is declared as empty
+    shape = shape_of(array)
     if len(shape) != 1 or shape[0] not in cube.shape:  # and is not read: it may be of any size
         _require_length(path, dataset, name, shape, axis, cube.shape[CUBE.index(axis)])
     units, calendar = (text_attribute(array, key) for key in ("units", "calendar"))
@@ -200,9 +200,11 @@ def _channel_names(
     """Names of the channels: of an array of names, or of a coordinate of texts."""
     for name in CHANNEL_NAMES:
         array = storage.get(_full(dataset, name))
-        if array is not None and (name in CHANNEL_NAMES[:3] or array.dtype.kind in "SUOT"):
-            shape = tuple(array.shape or ())
-            _require_length(path, dataset, _full(dataset, name), shape, "channel", n)
+        if array is None:
+            continue
+        if name in CHANNEL_NAMES[:3]:
+            _require_length(path, dataset, _full(dataset, name), shape_of(array), "channel", n)
+        if name in CHANNEL_NAMES[:3] or (array.dtype.kind in "SUOT" and shape_of(array) == (n,)):
             return [to_text(value) for value in read_all(array)]
     if channel is not None and channel.is_text:
         return [to_text(value) for value in channel.values]

@@ -93,6 +93,10 @@ def packing_of(array: Any) -> Packing:
     limits = found.get("valid_range", [])
     low, high = limits if len(limits) == 2 else (-np.inf, np.inf)
     low, high = (found.get("valid_min") or [low])[0], (found.get("valid_max") or [high])[0]
+    unpacked = dtype.kind in "iu" and ("scale_factor" in found or "add_offset" in found)
+    if unpacked and any(isinstance(end, float) and np.isfinite(end) for end in (low, high)):
+        ends = [(end - offset[0]) / scale[0] for end in (low, high)]  # given as values
+        low, high = min(ends), max(ends)
     marks = (*found.get("_FillValue", ()), *found.get("missing_value", ()))
     missing = tuple(dict.fromkeys(mark for mark in marks if mark == mark))  # NaN is NaN already
     return Packing(float(scale[0]), float(offset[0]), missing, low, high, unsigned)
@@ -100,7 +104,7 @@ def packing_of(array: Any) -> Packing:
 
 def _numbers(array: Any, name: str, value: Any) -> list:
     if isinstance(value, (str, bytes)) and name in ("_FillValue", "missing_value"):
-        value = _from_text(to_text(value))
+        value = _from_text(to_text(value))  # of another text no number is missing
     try:
         numbers = np.ravel(value)
         if numbers.dtype.kind not in "iuf":
@@ -113,16 +117,16 @@ def _numbers(array: Any, name: str, value: Any) -> list:
         ) from None
 
 
-def _from_text(text: str) -> Any:
+def _from_text(text: str) -> list[float]:
     """A number as text, or as xarray writes one of Zarr: base64 of a float64."""
     try:
-        return float(text)
+        return [float(text)]
     except ValueError:
         pass
     try:
-        return struct.unpack("<d", base64.b64decode(text, validate=True))[0]
+        return list(struct.unpack("<d", base64.b64decode(text)))
     except (binascii.Error, struct.error):
-        return text
+        return []
 
 
 def _fill_of_zarr(array: Any, attributes: dict[str, Any]) -> Any:

@@ -271,6 +271,19 @@ def is_variable(array: Any) -> bool:
     return not (isinstance(name, bytes) and name.startswith(NO_VARIABLE))
 
 
+def shape_of(array: Any) -> tuple[int, ...]:
+    """Shape of an array; of texts kept as single characters, as netCDF may, that of the texts."""
+    shape = tuple(array.shape or ())  # none at all where it is declared as empty
+    return shape[:-1] if array.dtype == "S1" and len(shape) > 1 else shape
+
+
+def joined(values: np.ndarray) -> np.ndarray:
+    """Texts of single characters, (n, length), to (n,); other values unchanged."""
+    if values.dtype != "S1" or values.ndim < 2 or not values.size:
+        return values
+    return np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
+
+
 def dimension_names(array: Any) -> list[str]:
     """Names of the axes of an array, empty where the file gives none.
 

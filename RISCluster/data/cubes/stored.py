@@ -15,7 +15,15 @@ import numpy as np
 from ...errors import DataError
 from ...progress import log
 from .packing import packing_of
-from .storage import Box, missing_boxes, place_of, reason_of, require_filters, unwritten_chunks
+from .storage import (
+    Box,
+    joined,
+    missing_boxes,
+    place_of,
+    reason_of,
+    require_filters,
+    unwritten_chunks,
+)
 
 
 class StoredArray:
@@ -191,4 +199,4 @@ def read_all(array: Any) -> np.ndarray:
             f"{place_of(array)}: {array.name} is read from {causes[0][0]}, which is "
             "missing; copy it here too"
         )
-    return packing_of(array).unpack(values)
+    return packing_of(array).unpack(joined(values))

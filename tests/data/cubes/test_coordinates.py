@@ -120,9 +120,11 @@ def test_distances(tmp_path, units, last, shown):
 
 def test_names_of_channels_beside_their_distances(tmp_path):
     names = [f"XX.S{k}..HHZ" for k in range(6)]
-    with opened(tmp_path / "c.h5", station=(names, {}), distance=(np.arange(6.0), {})) as file:
-        assert file.channel_names() == names
-        assert file.distance[5] == 5
+    characters = np.array(names, "S20").view("S1").reshape(6, 20)
+    for texts in (names, characters):
+        with opened(tmp_path / "c.h5", station=(texts, {}), distance=(np.arange(6.0), {})) as file:
+            assert file.channel_names() == names
+            assert file.distance[5] == 5
 
 
 def test_times_as_zarr_has_them(tmp_path):
