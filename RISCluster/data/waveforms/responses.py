@@ -126,6 +126,7 @@ class Remover:
                 water_level=self.settings.water_level,
                 zero_mean=False,
                 taper=False,
+                hide_sensitivity_mismatch_warning=True,
             )
         data = trace.data if self.scale == 1 else trace.data * self.scale
         if not np.isfinite(data).all():
@@ -196,24 +197,45 @@ def try_out(remover: Remover, frequency: float) -> list[str]:
     DataError
         It has no value there.
     """
+    said = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             if remover.is_polynomial:
                 remover(Wave(0, 1.0, np.zeros(4)))
             elif not remover.is_flat:
-                value = remover.response.get_evalresp_response_for_frequencies(
-                    [frequency], output=remover.output
-                )[0]
-                if not 0 < abs(value) < float("inf"):
-                    raise DataError(f"its response is {abs(value):g} at {frequency:g} Hz")
+                value = _gain(remover.response, frequency, remover.output)
+                if not 0 < value < float("inf"):
+                    raise DataError(f"its response is {value:g} at {frequency:g} Hz")
+                said = _contradictions(remover.response)
         except DataError:
             raise
         except Exception as error:  # obspy and evalresp raise many kinds
             text = " ".join(str(error).split())[:200]
             raise DataError(f"its response can't be evaluated ({text})") from None
     # With DEF a unit that obspy does not know makes no difference.
-    return [text for text in warned_of(caught) if "is not known to ObsPy" not in text]
+    return said + [text for text in warned_of(caught) if "is not known to ObsPy" not in text]
+
+
+def _gain(response: Any, frequency: float, output: str) -> float:
+    found = response.get_evalresp_response_for_frequencies(
+        [frequency], output=output, hide_sensitivity_mismatch_warning=True
+    )
+    return float(abs(found[0]))
+
+
+def _contradictions(response: Any) -> list[str]:
+    """A line where stages and sensitivity differ by more than evalresp's 5 percent."""
+    sensitivity = response.instrument_sensitivity
+    if sensitivity is None or not sensitivity.frequency or not sensitivity.value:
+        return []
+    value = _gain(response, sensitivity.frequency, "DEF")
+    if abs(value - abs(sensitivity.value)) <= 0.05 * abs(sensitivity.value):
+        return []
+    return [
+        f"its stages give {value:.4g} at {sensitivity.frequency:g} Hz, and it has a sensitivity of "
+        f"{sensitivity.value:.4g}; the stages are used"
+    ]
 
 
 # ---- epochs -------------------------------------------------------------------------------------

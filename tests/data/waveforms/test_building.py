@@ -149,8 +149,7 @@ def test_slide(folder, tmp_path):
     assert built.n_samples == 2 * 223
     assert found[0]["starttime"] == "2016-01-01T12:00:02.500000Z"
     assert found[222]["starttime"] == "2016-01-01T12:01:53.500000Z"
-    assert found[0]["onset"] == found[0]["starttime"]
-    assert found[0]["end"] == "2016-01-01T12:00:06.500000Z"
+    assert found[0]["onset"] == found[0]["end"] == ""  # nothing was detected
     assert found[52]["peak_time"] == "2016-01-01T12:00:30.000000Z"
 
 
@@ -176,7 +175,8 @@ def test_midnight_leaves_no_seam(tmp_path):
         shift = np.timedelta64(start - NOON, "ns")
         for name in ("starttime", "onset", "end", "peak_time"):
             times = [np.datetime64(row[name][:-1]) for row in found]
-            assert times == [np.datetime64(row[name][:-1]) + shift for row in expected]
+            moved = np.array([row[name][:-1] for row in expected], "M8[ns]") + shift
+            np.testing.assert_array_equal(np.array(times, "M8[ns]"), moved)
         one, other = contents(tmp_path / "seams.h5"), contents(tmp_path / "whole.h5")
         peak = other["spectrogram"].max(axis=(1, 2), keepdims=True)
         assert (np.abs(one["spectrogram"] - other["spectrogram"]) < 1e-4 * peak).all()
@@ -387,7 +387,7 @@ building.build([sys.argv[1]], sys.argv[2], settings(*sys.argv[3:]))
     building.put_together = lambda *a: (
         seen.append((parts / "XX.AAA..HHZ.2016-01-01.h5").stat().st_mtime_ns),
         original(*a),
-    )
+    )[1]
     try:
         run(folder, target, *words)
     finally:
