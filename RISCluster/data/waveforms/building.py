@@ -136,21 +136,28 @@ def build(
         grid, unit, settings.build.traces, settings.build.method == "detect",
         _attributes(settings, built, made_from),
     )  # fmt: skip
-    done = [
-        Part(parts.path(job), job.inputs.station_day.trace_id, parts.summary(job)["n_samples"])
-        for job in jobs
-    ]
-    tally = put_together(target, done, content, None if catalogue_only else layout)
+    tally = put_together(target, _done(parts, jobs), content, None if catalogue_only else layout)
     parts.remove()
     _report(built, content, time.monotonic() - begin)
     for line in _advice(tally, built.n_samples, settings.build):
         log.warning(line)
+    _next(target, catalogue_only)
+    return built
+
+
+def _done(parts: Parts, jobs: Sequence[Job]) -> list[Part]:
+    return [
+        Part(parts.path(job), job.inputs.station_day.trace_id, parts.summary(job)["n_samples"])
+        for job in jobs
+    ]
+
+
+def _next(target: Path, catalogue_only: bool) -> None:
     if catalogue_only:
         log.info(f"{catalogue_of(target)}: the catalogue alone")
-    else:
-        log.info(f"{target} and its catalogue {catalogue_of(target)}")
-        log.info(f"next: python AEC_train.py data.file={target}")
-    return built
+        return
+    log.info(f"{target} and its catalogue {catalogue_of(target)}")
+    log.info(f"next: python AEC_train.py data.file={target}")
 
 
 # ---- target and identity ------------------------------------------------------------------------
@@ -249,8 +256,8 @@ def _plan(
         log.warning(line)
     if not stretches:
         raise DataError(
-            f"{paths[0]}{' ...' if len(paths) > 1 else ''}: no waveforms in {len(paths):,} files; "
-            "allowed: anything that obspy reads"
+            f"{paths[0]}{' ...' if len(paths) > 1 else ''}: no waveforms in "
+            f"{count(len(paths), 'file')}; allowed: anything that obspy reads"
         )
     days, lines = station_days(matching(stretches, settings.trace_ids), settings)
     unit = "counts"

@@ -22,6 +22,7 @@ from .sources import COMPRESSED, SECOND, obspy_for_reading, warned_of
 OUTPUTS = {"acceleration": "ACC", "velocity": "VEL", "displacement": "DISP"}
 UNITS = {"acceleration": "m/s^2", "velocity": "m/s", "displacement": "m"}
 SUFFIXES = (".xml", ".stationxml", ".staxml", ".dataless", ".dless", ".seed", ".resp")
+OTHERS = "the others are used"
 ALWAYS = 2**63  # ns, beyond all times
 SAME_EPOCH = SECOND  # epochs are often written to end a second before the next begins
 
@@ -130,7 +131,7 @@ class Remover:
             )
         data = trace.data if self.scale == 1 else trace.data * self.scale
         if not np.isfinite(data).all():
-            raise DataError("its response gives values that are not finite")
+            raise ValueError("its response gives values that are not finite")
         return replace(wave, data=data)
 
 
@@ -147,7 +148,7 @@ def remover_of(response: Any, settings: BuildSettings) -> Remover:
 
     Raises
     ------
-    DataError
+    ValueError
         It can't be used; the message says why.
     """
     sensitivity = response.instrument_sensitivity
@@ -156,7 +157,7 @@ def remover_of(response: Any, settings: BuildSettings) -> Remover:
     sources += [sensitivity, response.instrument_polynomial]
     written = next((item.input_units for item in sources if item and item.input_units), None)
     if not written:
-        raise DataError("its response says no unit of what is recorded")
+        raise ValueError("its response says no unit of what is recorded")
     unit, scale = parse_unit(written)
     output, is_motion = "DEF", unit in UNITS.values()
     wanted = UNITS[settings.output]
@@ -164,13 +165,13 @@ def remover_of(response: Any, settings: BuildSettings) -> Remover:
     if is_motion and whole:
         response, output, unit = _spelled(response, unit), OUTPUTS[settings.output], wanted
     elif is_motion and unit != wanted:
-        raise DataError(
+        raise ValueError(
             f"its response has no stages but only the sensitivity to {unit}, which can't give "
             f"{settings.output}: set build.output, or get level 'response'"
         )
     remover = Remover(response, settings, unit, scale, output)
     if remover.is_flat and not (sensitivity.value and np.isfinite(sensitivity.value)):
-        raise DataError(f"its response has no stages, and a sensitivity of {sensitivity.value}")
+        raise ValueError(f"its response has no stages, and a sensitivity of {sensitivity.value}")
     return remover
 
 
@@ -194,10 +195,10 @@ def try_out(remover: Remover, frequency: float) -> list[str]:
 
     Raises
     ------
-    DataError
+    ValueError
         It has no value there.
     """
-    said = []
+    value, said = 1.0, []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -205,14 +206,12 @@ def try_out(remover: Remover, frequency: float) -> list[str]:
                 remover(Wave(0, 1.0, np.zeros(4)))
             elif not remover.is_flat:
                 value = _gain(remover.response, frequency, remover.output)
-                if not 0 < value < float("inf"):
-                    raise DataError(f"its response is {value:g} at {frequency:g} Hz")
                 said = _contradictions(remover.response)
-        except DataError:
-            raise
         except Exception as error:  # obspy and evalresp raise many kinds
             text = " ".join(str(error).split())[:200]
-            raise DataError(f"its response can't be evaluated ({text})") from None
+            raise ValueError(f"its response can't be evaluated ({text})") from None
+    if not 0 < value < float("inf"):
+        raise ValueError(f"its response is {value:g} at {frequency:g} Hz")
     # With DEF a unit that obspy does not know makes no difference.
     return said + [text for text in warned_of(caught) if "is not known to ObsPy" not in text]
 
@@ -340,7 +339,7 @@ class Inventory:
         try:
             remover = remover_of(response, settings)
             said = try_out(remover, (band.low + band.high) / 2 if band else 1.0)
-        except DataError as error:
+        except ValueError as error:
             return None, f"{trace_id}: {error} ({self.place})"
         lines += [f"{trace_id}: its response in {self.place}: {text}" for text in said]
         return remover, ""
@@ -444,13 +443,13 @@ def read_inventory(place: str, setting: str = "build.inventory") -> Inventory:
         try:
             found, said = read_station_file(path)
         except DataError as error:
-            unread.append(f"{setting}: {error}")
+            unread.append(str(error))
             continue
         content += found
         lines += [f"{path}: {text}" for text in said]
     if len(unread) == len(files):
-        raise DataError(f"{unread[0]}; copy it again, or leave it out")
-    return Inventory(place, content, [*(f"{text}; left out" for text in unread), *lines])
+        raise DataError(f"{setting}: {unread[0]}, or give another file")
+    return Inventory(place, content, [*(f"{text}; {OTHERS}" for text in unread), *lines])
 
 
 def read_station_file(path: Path) -> tuple[Any, list[str]]:
@@ -468,7 +467,9 @@ def read_station_file(path: Path) -> tuple[Any, list[str]]:
             found = obspy.read_inventory(glob.escape(str(path)))
         except Exception as error:  # each of obspy's readers has its own
             text = " ".join(str(error).split())[:200]
-            raise DataError(f"{path}: can't be read as StationXML ({text})") from None
+            raise DataError(
+                f"{path}: can't be read as StationXML ({text}); copy it again, or leave it out"
+            ) from None
     return found, warned_of(caught)
 
 
@@ -477,7 +478,7 @@ def is_station_file(path: Path) -> bool:
     name = path.name.lower()
     for suffix in COMPRESSED:
         name = name.removesuffix(suffix)
-    return name.endswith(SUFFIXES) or name.startswith("resp.")
+    return name.endswith(SUFFIXES) or name.startswith(("resp.", "dataless."))
 
 
 def inventory_files(place: str, setting: str = "build.inventory") -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.waveforms.responses import is_station_file, read_inventory
+from ...data.waveforms.responses import OTHERS, is_station_file, read_inventory
 from ...errors import DataError
 
 COLUMNS = {
@@ -103,8 +103,9 @@ def _read_xml(path: Path) -> StationTable:
         for code, epochs in found.items()
         if len(epochs) > 1
     ]
+    bad = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
     places = {code: max(epochs, key=epochs.get) for code, epochs in found.items()}
-    return StationTable(path, places, [f"{line}." for line in inventory.lines] + notes)
+    return StationTable(path, places, bad + notes)
 
 
 def _read_csv(path: Path) -> StationTable:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ... import __version__
+from ...progress import count
 from ...sections import AecSettings
 from ..finished.run import FinishedRun
 from ..page.asides import Listing
@@ -187,7 +188,7 @@ def _batches(aec: AecSettings) -> str:
 
 
 def _epochs(n: int | None) -> str:
-    return "some epochs" if n is None else f"{n} epoch{'s' if n != 1 else ''}"
+    return "some epochs" if n is None else count(n, "epoch")
 
 
 def _one(value: Any) -> Any:

@@ -362,7 +362,7 @@ def test_nothing_found(folder, tmp_path):
     with pytest.raises(DataError, match="no such file, no file in this folder"):
         run(tmp_path / "nowhere", tmp_path / "set.h5")
     (tmp_path / "hello.dat").write_text("hello\n")
-    with pytest.raises(DataError, match="no waveforms in 1 files"):
+    with pytest.raises(DataError, match="no waveforms in 1 file;"):
         run(tmp_path / "hello.dat", tmp_path / "set.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hello.dat", "in"]
 

@@ -379,7 +379,7 @@ def test_a_bad_file_of_a_folder_costs_itself(tmp_path):
     (folder / "notes.txt").write_text("x")
     found = read_inventory(str(folder))
     assert len(found.epochs(ID, settings().build)[0]) == 1
-    assert [line.split(": ")[1].rpartition("/")[2] for line in found.lines] == [
+    assert [line.split(": ")[0].rpartition("/")[2] for line in found.lines] == [
         "cut.xml", "other.xml",
     ]  # fmt: skip
     assert all("can't be read as StationXML" in line for line in found.lines)
@@ -392,7 +392,7 @@ def test_a_bad_file_of_a_folder_costs_itself(tmp_path):
 def test_names_of_station_files():
     names = {
         "a.xml": True, "A.XML": True, "a.xml.gz": True, "RESP.XX.AAA..HHZ": True, 
-        "x.dataless": True, "a.mseed": False, "readme": False,
+        "x.dataless": True, "dataless.seed.BW": True, "a.mseed": False, "readme": False,
     }  # fmt: skip
     for name, is_one in names.items():
         assert responses.is_station_file(SimpleNamespace(name=name)) is is_one
