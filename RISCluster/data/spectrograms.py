@@ -156,7 +156,8 @@ class SpectrogramFile:
         digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
         digest.update("\n".join(self.class_names()).encode())
         columns = [self.starttimes, self.trace_ids]
-        if self.detection("onset", 0, 1) is not None:
+        # Catalogues of `ris` had onsets before results named them.
+        if self.layout != "ris" and self.detection("onset", 0, 1) is not None:
             columns.append(partial(self.detection, "onset"))
         for column in columns:
             digest.update(b"\0")

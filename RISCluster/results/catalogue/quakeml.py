@@ -91,14 +91,15 @@ def _write_events(export: Export, write: Callable[[bytes], Any], progress: Progr
 
     place = f"smi:local/RISCluster/{_plain(export.run_name)}/{export.stage_name}"
     ids = export.catalogue.table.trace_ids
-    codes = dict(zip(ids, _codes(ids), strict=True))
+    codes, method = dict(zip(ids, _codes(ids), strict=True)), _method(export)
     written, picked, tail = 0, 0, b""
     for index in export.blocks():
         for start in range(0, len(index), PART):
             columns = export.columns(index[start : start + PART])
             rows = zip(*(columns[name] for name in FIELDS), strict=True)
             events = [
-                _event(dict(zip(FIELDS, row, strict=True)), place, export, codes) for row in rows
+                _event(dict(zip(FIELDS, row, strict=True)), place, export, codes, method)
+                for row in rows
             ]
             text = _xml(Pickler, Catalog(events, resource_id=ResourceIdentifier(place)))
             first = text.index(b"<event ")
@@ -126,7 +127,11 @@ def _xml(pickler: Any, catalogue: Any) -> bytes:
 
 
 def _event(
-    row: dict[str, Any], place: str, export: Export, codes: dict[str, dict[str, str]]
+    row: dict[str, Any],
+    place: str,
+    export: Export,
+    codes: dict[str, dict[str, str]],
+    method: str,
 ) -> Any:
     """One sample as an event of obspy."""
     from obspy.core.event import Comment, Event, EventDescription, ResourceIdentifier
@@ -148,7 +153,7 @@ def _event(
         comments=[comment],
     )
     if row["onset"]:
-        _add_detection(event, row, here, codes[row["trace_id"]], _method(export))
+        _add_detection(event, row, here, codes[row["trace_id"]], method)
     return event
 
 
