@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     RunError
         The run or the stage is not there, or the file can't be written.
     """
-    from ..progress import log, start_log
+    from ..progress import count, log, start_log
 
     paths, overrides = split_words(arguments.words)
     if paths:
@@ -86,8 +86,8 @@ def run(arguments: argparse.Namespace) -> None:
         export = export_of(finished, stage, Choice(clusters, probability))
         write = {"csv": write_csv, "hdf5": write_hdf5, "quakeml": write_quakeml}
         written = write[arguments.format](export, output)
-    what = "events" if arguments.format == "quakeml" else "samples"
-    print(f"{output}: {written:,} {what} of {arguments.run}, stage {export.stage_name}")
+    what = "event" if arguments.format == "quakeml" else "sample"
+    print(f"{output}: {count(written, what)} of {arguments.run}, stage {export.stage_name}")
 
 
 def _clusters(text: str | None) -> tuple[int, ...] | None:

@@ -59,7 +59,7 @@ def write_quakeml(export: Export, path: Path) -> int:
             "hdf5"
         )
     if untimed:
-        log.warning(f"{untimed:,} samples without a start time are left out")
+        log.warning(f"{count(untimed, 'sample')} without a start time left out")
     obspy_for_reading()
     with (
         new_file(path) as partial,

@@ -3,7 +3,6 @@
 from typing import Any
 
 from ... import __version__
-from ...progress import count
 from ...sections import AecSettings
 from ..finished.run import FinishedRun
 from ..page.asides import Listing
@@ -188,7 +187,7 @@ def _batches(aec: AecSettings) -> str:
 
 
 def _epochs(n: int | None) -> str:
-    return "some epochs" if n is None else count(n, "epoch")
+    return "some epochs" if n is None else f"{n} epoch{'s' if n != 1 else ''}"
 
 
 def _one(value: Any) -> Any:

@@ -13,7 +13,6 @@ import numpy as np
 
 from ...config import Settings
 from ...data.spectrograms import SpectrogramFile
-from ...progress import count
 from .. import figures
 from ..cluster_map import read_cluster_map
 from ..evaluation.comparison import DOUBTFUL
@@ -183,7 +182,7 @@ def _catalogue_rows(run: FinishedRun) -> list[tuple[str, Any]]:
     if table.trace_ids:
         known = [name for name in table.trace_ids if name]
         stations = {".".join(name.split(".")[:2]) for name in known}
-        traces = count(len(known), "trace")
+        traces = f"{len(known):,} trace{'s' if len(known) != 1 else ''}"
         dotted = sum(name.count(".") == 3 for name in known) == len(known)
         rows.append(("Stations", f"{len(stations):,}, {traces}") if dotted else ("Traces", traces))
     if run.truth is not None:
