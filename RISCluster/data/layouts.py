@@ -29,12 +29,13 @@ from .cubes.storage import (
     text_attribute,
 )
 from .cubes.stored import StoredArray, read_all
-from .spectrograms import READ_ROWS, SpectrogramFile
+from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
 from .times import count_unreadable, decode_times, nanoseconds_to_iso, to_text
 from .units import frequency_factor, seconds_factor
 
 # What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
 DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
+DETECTION_KEYS = dict(zip(DETECTION, ("dt_on", "dt_off", "dt_peak", "peak"), strict=True))
 TIME_KEYS = ("starttime", "dt_start", "dt_on", "dt_peak")  # of a catalogue's rows
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
 
@@ -99,6 +100,18 @@ class RowsFile(SpectrogramFile):
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""
         return self._column(("trace_id", "station"), to_text, start, stop)
+
+    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.detection`."""
+        if name == "peak_amplitude":
+            return self._column((name,), to_number, start, stop)
+        return self._times((name,), start, stop)
+
+    @property
+    def waveform_unit(self) -> str:
+        """See `SpectrogramFile.waveform_unit`."""
+        found = self._item("peak_amplitude")
+        return "" if found is None else text_attribute(found, "units")
 
     # ---- what they share ----
 
@@ -374,6 +387,24 @@ class RisFile(RowsFile):
         rows = self._catalogue(start, stop)
         return [".".join(str(row.get(key) or "") for key in keys) for row in rows]
 
+    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.detection`."""
+        first, key = self._catalogue(0, 1), DETECTION_KEYS[name]
+        if first is None:
+            return super().detection(name, start, stop)
+        slid = to_text(self.attributes.get("build.method", "")) == "slide"
+        if key not in first[0] or (slid and key in ("dt_on", "dt_off")):
+            return None
+        if name != "peak_amplitude":
+            return self._times((key,), start, stop)
+        return [to_number(row.get(key)) for row in self._catalogue(start, stop)]
+
+    @property
+    def waveform_unit(self) -> str:
+        """See `SpectrogramFile.waveform_unit`."""
+        first = self._catalogue(0, 1)
+        return super().waveform_unit if first is None else str(first[0].get("unit") or "")
+
     def _catalogue(self, start: int, stop: int | None) -> list[dict[str, Any]] | None:
         """Rows of the JSON catalogue beside the spectrograms, with keys in lower case."""
         name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
@@ -506,6 +537,15 @@ def _ris_dataset(file: h5py.File) -> str | None:
 def _damage(error: BaseException) -> str:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return f"can't be read ({reason}); it may be damaged, or a link to nowhere: copy it again"
+
+
+def to_number(value: Any) -> str:
+    """A finite number as text; empty if it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return ""
+    return f"{number:.7g}" if np.isfinite(number) else ""
 
 
 def _segments(index: np.ndarray, rows: int, gap: int) -> Iterator[np.ndarray]:

@@ -196,7 +196,10 @@ def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np
 
 
 def count_unreadable(values: Any, times: np.ndarray) -> str:
-    """How many values are no times, and the first of them; empty where all are, or are missing."""
+    """How many values are no times, and the first of them; empty where there are none.
+
+    What is empty, NaN or NaT is missing, and does not count.
+    """
     missing = ("", "nan", "nat", "none")
     bad = [
         text
@@ -204,7 +207,7 @@ def count_unreadable(values: Any, times: np.ndarray) -> str:
         if (text := to_text(value).strip().strip("\0")).lower() not in missing
     ]
     if not bad:
-        return "" if (times != NOT_A_TIME).all() else "some are missing"
+        return ""
     what = "is no time, or is" if len(bad) == 1 else "are no times, or are"
     return (
         f"{len(bad):,} of {len(times):,} {what} before 1677 or after 2262 (first: {bad[0][:40]!r})"

@@ -219,7 +219,7 @@ def _times(path: Path, found: Found | None) -> tuple[np.ndarray | None, np.ndarr
     try:
         times, seconds = _decode(path, found)
         if times is not None and (times == NOT_A_TIME).any():
-            why = count_unreadable(found.values, times)
+            why = count_unreadable(found.values, times) or "some times are missing"
     except DataError:
         raise
     except ValueError as error:

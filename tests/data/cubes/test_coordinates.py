@@ -70,6 +70,7 @@ def test_times(tmp_path, values, units, first, second):
         (STEPS, {"units": "days since soon"}, "reference 'soon' is no date"),
         (STEPS, {"units": "fortnights"}, "unit 'fortnights' is not known"),
         (STEPS * 1e6, {"units": "days since 2020-01-01"}, "7 of 8 are no times, or are before"),
+        (np.r_[np.nan, 1:8], {"units": "s since 2020-01-01"}, "some times are missing"),
         (["2020-01-01", "soon", *["2020-01-02"] * 6], {}, "1 of 8 is no time, .*first: 'soon'"),
     ],
 )
