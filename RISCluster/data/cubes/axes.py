@@ -82,18 +82,7 @@ def axis_order(
         )
     stored = tuple(range(3))
     named = {role: axis for axis, role in enumerate(roles) if role}
-    orders = [
-        order
-        for order in permutations(stored)
-        if all(order[wanted.index(role)] == axis for role, axis in named.items())
-    ]
-    fitting = [
-        order
-        for order in orders
-        if all(array.shape[order[wanted.index(role)]] == n for role, n in lengths.items())
-    ]
-    if wanted is SAMPLES and not named:  # samples come first, unless names say otherwise
-        fitting = [order for order in fitting if order[0] == 0] or fitting
+    orders, fitting = _orders(array.shape, wanted, named, lengths)
     found = fitting or orders  # where no order fits, the coordinate is refused later on
     if stored in found or (not fitting and len(orders) > 1):
         return stored if stored in found else found[0]
@@ -109,6 +98,25 @@ def axis_order(
         f"{'dimension names' if named else 'coordinates'}; read as {needed}"
     )
     return found[0]
+
+
+def _orders(
+    shape: tuple[int, ...], wanted: tuple[str, ...], named: dict[str, int], lengths: dict[str, int]
+) -> tuple[list, list]:
+    """Orders that the names of dimensions allow, and those of them that fit the coordinates."""
+    orders = [
+        order
+        for order in permutations(range(3))
+        if all(order[wanted.index(role)] == axis for role, axis in named.items())
+    ]
+    fitting = [
+        order
+        for order in orders
+        if all(shape[order[wanted.index(role)]] == n for role, n in lengths.items())
+    ]
+    if wanted is SAMPLES and not named:  # samples come first, unless names say otherwise
+        fitting = [order for order in fitting if order[0] == 0] or fitting
+    return orders, fitting
 
 
 def dimension_of(array: Any, role: str) -> tuple[str, Any]:
