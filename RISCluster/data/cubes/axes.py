@@ -17,10 +17,10 @@ ROLES = {
     "frequency": ("frequency", "frequencies", "freq", "freqs", "f", "frequency_bin"),
     "channel": (
         "channel", "channels", "distance", "distances", "location", "loc", "station", "stations",
-        "trace", "trace_id", "receiver", "receivers", "sensor", "node", "fibre", "fiber", "locus",
+        "receiver", "receivers", "sensor", "node", "fibre", "fiber", "locus",
         "depth", "offset", "position", "x", "space",
     ),
-    "sample": ("sample", "samples", "event", "events", "detection", "example", "batch", "window"),
+    "sample": ("sample", "samples", "event", "events", "detection", "detections", "example"),
 }  # fmt: skip
 CUBE = ("time", "channel", "frequency")
 SAMPLES = ("sample", "frequency", "time")
