@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a file that was made otherwise"
     )
+    parser.add_argument(
+        "--catalogue-only",
+        action="store_true",
+        help="write the catalogue alone, .csv, without making spectrograms",
+    )
     add_settings(parser, "build")
 
 
@@ -52,5 +57,6 @@ def run(arguments: argparse.Namespace) -> None:
         layout=arguments.layout,
         workers=arguments.workers,
         overwrite=arguments.overwrite,
+        catalogue_only=arguments.catalogue_only,
     )
     log.info(f"next: {first_command(arguments.output, arguments.config)}")

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ..errors import SettingsError
+from ..config import Settings
+from ..errors import DataError, SettingsError
 from .arguments import FIGURES, add_settings, require_suffix, settings_of, split_words
 
 HELP = "say what is in a file of spectrograms, and picture some of them"
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="FILE",
-        help="HDF5 file or Zarr folder (default: data.file of the settings), and settings as "
+        help="HDF5 files or Zarr folders (default: data.file of the settings), and settings as "
         "data.layout=cube cube.window=8",
     )
     parser.add_argument(
@@ -30,40 +31,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print and draw.
+    """Print and draw, one file after the other; one that can't be read costs itself alone.
 
     Raises
     ------
     SettingsError
-        Several files, or a setting that is not allowed.
+        A setting or argument that is not allowed.
     DataError
-        As `open_spectrograms`, or bytes that can't be read.
+        As `open_spectrograms`, or bytes that can't be read; of several files, where all are bad.
     """
-    from ..data.layouts import open_spectrograms
-    from ..progress import start_log
-    from ..results.overview import describe, survey
+    from ..progress import log, start_log
 
     paths, words = split_words(arguments.words)
-    if len(paths) > 1:
-        raise SettingsError(
-            f"command line: {' '.join(paths)}: one file at a time; give one, and settings as "
-            "section.key=value"
-        )
     if arguments.picture and arguments.no_picture:
         raise SettingsError(
             "command line: --picture and --no-picture are both given; allowed: one of them"
         )
     require_suffix("--picture", arguments.picture, FIGURES)
+    if arguments.picture and len(paths) > 1:
+        raise SettingsError(
+            "command line: --picture names one picture, and there are several files; give one "
+            "file, or leave it out"
+        )
     start_log()
     settings = settings_of(arguments.config, words)
+    paths, bad = paths or [settings.data.file], 0
+    for path, target in zip(
+        paths, _targets(paths, arguments.picture, settings.run.figure_format), strict=True
+    ):
+        try:
+            _tell(path, settings, None if arguments.no_picture else target)
+        except DataError as error:
+            if len(paths) == 1:
+                raise
+            log.warning(f"{error}")
+            bad += 1
+    if bad == len(paths):
+        raise DataError(f"command line: none of {bad} files can be read; give others")
+
+
+def _targets(paths: list[str], picture: str | None, suffix: str) -> list[Path]:
+    """Where pictures go; files of one name in several folders have the folder's name too."""
+    if picture:
+        return [Path(picture).expanduser()]
+    stems = [Path(path).stem for path in paths]
+    return [
+        Path(
+            f"{Path(path).resolve().parent.name}_" * (stems.count(stem) > 1)
+            + f"{stem}_samples.{suffix}"
+        )
+        for path, stem in zip(paths, stems, strict=True)
+    ]
+
+
+def _tell(path: str, settings: Settings, target: Path | None) -> None:
+    from ..data.layouts import open_spectrograms
+    from ..results.overview import describe, survey
+
     data = settings.data
-    path = paths[0] if paths else data.file
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
         for line in describe(file, survey(file), data.train_samples):
             print(line)
-        if not arguments.no_picture:
-            target = arguments.picture or f"{Path(path).stem}_samples.{settings.run.figure_format}"
-            _draw(file, Path(target).expanduser())
+        if target:
+            _draw(file, target)
 
 
 def _draw(file: object, target: Path) -> None:

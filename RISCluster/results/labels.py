@@ -4,6 +4,7 @@ Letters: N samples, D latent features, K clusters, n samples of a block.
 """
 
 import csv
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -145,7 +146,12 @@ def label_file(
 
 
 @contextmanager
-def new_labels(path: Path, file: SpectrogramFile, more: Sequence[str] = ()) -> Iterator[Any]:
+def new_labels(
+    path: Path,
+    file: SpectrogramFile,
+    more: Sequence[str] = (),
+    detection: Sequence[str] = ("onset",),
+) -> Iterator[Any]:
     """Write a table of labels block by block; for a cube also the map of them beside it.
 
     Parameters
@@ -153,9 +159,11 @@ def new_labels(path: Path, file: SpectrogramFile, more: Sequence[str] = ()) -> I
     path : Path
         The table; the map has its name with ``.h5``.
     file : SpectrogramFile
-        Whose samples are labelled; start times and trace ids are taken from it.
+        Whose samples are labelled; start times, trace ids and detections are taken from it.
     more : sequence of str
         Names of further columns.
+    detection : sequence of str
+        Columns of detections, of `DETECTION`, that are written where the file has them.
 
     Yields
     ------
@@ -169,11 +177,9 @@ def new_labels(path: Path, file: SpectrogramFile, more: Sequence[str] = ()) -> I
         image = None
         if isinstance(file, CubeFile):
             image = open_files.enter_context(new_cluster_map(path.with_suffix(".h5"), file))
-        known = [
-            (name, read)
-            for name, read in (("starttime", file.starttimes), ("trace_id", file.trace_ids))
-            if read(0, 1) is not None
-        ]
+        columns = [("starttime", file.starttimes), ("trace_id", file.trace_ids)]
+        columns += [(name, functools.partial(file.detection, name)) for name in detection]
+        known = [(name, read) for name, read in columns if read(0, 1) is not None]
         writer.writerow((*HEADER, *(name for name, _ in known), *more))
 
         def write(
@@ -206,6 +212,8 @@ class LabelTable:
         Which of `trace_ids`; None where the table has no such column.
     trace_ids : list of str
         In the order in which they come.
+    onset : ndarray, (N,), datetime64[us], or None
+        Of detections, as `starttime`.
     """
 
     labels: np.ndarray
@@ -213,6 +221,7 @@ class LabelTable:
     starttime: np.ndarray | None
     trace: np.ndarray | None
     trace_ids: list[str]
+    onset: np.ndarray | None = None
 
 
 def read_labels(path: Path) -> LabelTable:
@@ -229,7 +238,7 @@ def read_labels(path: Path) -> LabelTable:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.reader(file)
             column = {name: place for place, name in enumerate(next(rows))}
-            parts |= {name: [] for name in ("starttime", "trace_id") if name in column}
+            parts |= {name: [] for name in ("starttime", "trace_id", "onset") if name in column}
             while block := list(islice(rows, READ_ROWS)):
                 columns = list(zip(*block, strict=True))
                 for name, found in parts.items():
@@ -248,12 +257,13 @@ def read_labels(path: Path) -> LabelTable:
         joined.get("starttime"),
         joined.get("trace_id"),
         list(number),
+        joined.get("onset"),
     )
 
 
 def _column(name: str, values: Sequence[str], number: dict[str, int]) -> np.ndarray:
     """Texts of one column as an array; trace ids are numbered as they come."""
-    if name == "starttime":
+    if name in ("starttime", "onset"):
         return np.array([text.removesuffix("Z") or "NaT" for text in values], "datetime64[us]")
     if name == "trace_id":
         return np.array([number.setdefault(text, len(number)) for text in values], np.int32)

@@ -16,7 +16,7 @@ from ..arrays import new_rows
 from ..data.cubes.cubefile import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
-from ..data.spectrograms import COLUMN_ROWS, SpectrogramFile
+from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..data.transforms import Preparation
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
@@ -85,9 +85,9 @@ def predict(
     run_folder : Path
         ``<run.folder>/<run.name>``.
     output : Path
-        A ``.csv``: index, label, probability, start time and trace id where known, and how unlike
-        the training set each sample is. Latents lie beside it as ``.latent.npy``, NaN for unusable
-        samples.
+        A ``.csv``: index, label, probability, start time, trace id and detection where known, and
+        how unlike the training set each sample is. Latents lie beside it as ``.latent.npy``, NaN
+        for unusable samples.
     stage : {"DEC", "GMM"}
         Whose labels.
     overrides : sequence of str
@@ -192,11 +192,17 @@ def check_axes(file: SpectrogramFile, content: dict[str, Any], trained: Path) ->
         ("frequency", "time"), content["units"], (file.frequency_unit, file.time_unit), strict=True
     ):
         axis, own = content[name].numpy(), getattr(file, name)
-        if "bin" in (unit, own_unit) and len(axis) == len(own):
-            continue  # one of them does not know its axis
+        unknown = [known in ("bin", "step") for known in (unit, own_unit)]
+        if len(axis) == len(own) and (any(unknown) and unit != own_unit):
+            log.info(
+                f"{file.path if unknown[1] else trained}: its {name} axis has no unit, and is "
+                "taken as that of the other"
+            )
+            continue
         spacing = float(np.diff(axis).mean()) if len(axis) > 1 else 1.0
+        rounding = 1e-6 * float(np.abs(axis).max())  # of an axis in float32
         same = len(axis) == len(own) and unit == own_unit
-        if not same or np.abs(axis - own).max() > 0.01 * spacing:
+        if not same or np.abs(axis - own).max() > 0.01 * spacing + rounding:
             raise DataError(
                 f"{file.path}: its samples have {_describe(name, own, own_unit)}, and those that "
                 f"{trained} was trained on {_describe(name, axis, unit)}; make the file with the "
@@ -217,7 +223,7 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
     outliers, unusable = 0, []
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        write = stack.enter_context(new_labels(output, file, COLUMNS))
+        write = stack.enter_context(new_labels(output, file, COLUMNS, DETECTION))
         rows = stack.enter_context(new_rows(latents_path, (file.n_samples, n_features)))
         progress = stack.enter_context(Progress("Labelling", file.n_samples))
         for start in range(0, file.n_samples, COLUMN_ROWS):
@@ -238,7 +244,10 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
     report_unusable(np.concatenate(unusable), file.n_samples)
     usable = int(sizes.sum())
     if not usable:
-        log.warning("no sample has a label: see data.amplitude, which takes decibels as linear")
+        missing = f"; missing: {', '.join(file.missing[:3])}" if file.missing else ""
+        log.warning(
+            f"no sample has a label: see data.amplitude, which takes decibels as linear{missing}"
+        )
         return
     log.info(f"{run.n_clusters} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
     say = log.warning if outliers > 10 * OUTLYING * usable else log.info

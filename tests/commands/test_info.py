@@ -53,7 +53,7 @@ def test_settings_say_what_a_sample_is(tmp_path, capsys):
         (["missing.h5"], "DataError: missing.h5: no such file"),
         (["text.h5"], "DataError: text.h5: can't be opened as HDF5"),
         (["small.h5", "data.dataset=nothing"], "no data set 'nothing' in this file"),
-        (["small.h5", "other.h5"], "small.h5 other.h5: one file at a time"),
+        (["small.h5", "x.h5", "--picture", "x.png"], "one picture, and there are several files"),
         (["small.h5", "data.layuot=cube"], "has no key 'layuot'; did you mean 'layout'?"),
         (["small.h5", "--picture", "small.h5/x.png"], "can't be written"),
         (["small.h5", "--picture", "x.png", "--no-picture"], "are both given"),
@@ -83,3 +83,40 @@ def test_damaged_bytes_are_one_line(tmp_path, capsys):
     text = capsys.readouterr().err
     assert "samples 0 to 63 of spectrogram can't be read" in text
     assert text.count("\n") == 1
+
+
+def test_a_bad_file_among_several_costs_itself_alone(small_file, tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/small.h5").write_bytes(small_file.read_bytes())
+    (tmp_path / "bad.h5").write_text("no HDF5")
+    assert main(["info", "small.h5", "bad.h5", "a/small.h5"]) == 0
+    said = capsys.readouterr()
+    assert said.out.count("96 of 16 x 20") == 2
+    assert "bad.h5: can't be opened as HDF5" in said.out + said.err
+    assert len({path.name for path in tmp_path.glob("*_small_samples.png")}) == 2
+    assert main(["info", "bad.h5", "missing.h5", "--no-picture"]) == 2
+    assert "none of 2 files can be read" in capsys.readouterr().err
+
+
+def test_packed_values_and_names_of_axes_are_shown_as_they_are(tmp_path, capsys):
+    with h5py.File("p.nc", "w") as file:
+        stored = np.full((40, 6, 8), 1000, np.int16)
+        stored[3, 2], stored[:, :, 4] = -32767, 3000
+        data = file.create_dataset("data", data=stored)
+        data.attrs.update(
+            {"scale_factor": 0.001, "add_offset": 5.0, "_FillValue": np.int16(-32767)}
+        )
+        for axis, name in enumerate(("time", "channel", "frequency")):
+            scale = file.create_dataset(name, data=np.arange(stored.shape[axis]))
+            scale.make_scale(name)
+            data.dims[axis].attach_scale(scale)
+        file["frequency"].attrs["units"] = "kHz"
+        file["time"].attrs["units"] = "hours since 2020-01-01 00:00:00 -6:00"
+    assert main(["info", "p.nc", "--no-picture"]) == 0
+    out = capsys.readouterr().out
+    assert "peak                   8         8         8         8         8" in out
+    assert "1 not finite (first: sample 2)" in out
+    assert "frequency     0 to 7000 Hz, step 1000 Hz" in out
+    assert "2020-01-01T06:00:00.000000Z to 2020-01-02T18:00:00.000000Z" in out
+    assert "scale_factor = 0.001" in out
+    assert "DIMENSION_LIST" not in out

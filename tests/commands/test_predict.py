@@ -33,7 +33,11 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     spectrogram, classes = blobs(240)
     times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}Z".encode() for i in range(240)]
-    data = write_samples(folder / "train.h5", spectrogram, labels=classes, starttime=times)
+    onsets = [time.replace(b"Z", b".5Z") for time in times]
+    data = write_samples(
+        folder / "train.h5", spectrogram, labels=classes, starttime=times, onset=onsets,
+        peak_amplitude=np.arange(240.0),
+    )  # fmt: skip
     settings = load_settings(None, (*QUICK, f"data.file={data}", f"run.folder={folder / 'Out'}"))
     for stage in (run_aec, run_gmm, run_dec):
         stage(settings)
@@ -49,7 +53,10 @@ def test_training_set_gets_the_labels_it_had(trained, tmp_path, stage):
     run, data = trained
     assert predict(data, run, tmp_path / "l.csv", "--stage", stage) == 0
     got, had = rows_of(tmp_path / "l.csv"), rows_of(run / stage.upper() / "labels.csv")
-    for name in ("index", "label", "starttime"):
+    assert got[7]["onset"] == "2016-01-01T00:00:07.500000Z"
+    assert got[7]["peak_amplitude"] == "7"
+    assert "end" not in got[7]
+    for name in ("index", "label", "starttime", "onset"):
         assert [row[name] for row in got] == [row[name] for row in had]
     np.testing.assert_allclose(
         [float(row["probability"]) for row in got],
@@ -172,3 +179,35 @@ def test_decibels_get_no_label_and_that_is_said(trained, tmp_path, capsys):
     file = write_samples(tmp_path / "n.h5", -1 - blobs(9)[0])
     assert predict(file, run, tmp_path / "l.csv") == 0
     assert "no sample has a label: see data.amplitude" in capsys.readouterr().out
+
+
+def test_axes_of_another_unit_or_order_are_those_of_the_training_set(trained, tmp_path, capsys):
+    run, data = trained
+    assert predict(data, run, tmp_path / "a.csv") == 0
+    with h5py.File(data) as file, h5py.File(tmp_path / "k.h5", "w") as out:
+        out["spectrogram"] = np.flip(file["spectrogram"][:], 1).transpose(0, 2, 1)
+        out["spectrogram"].attrs["_ARRAY_DIMENSIONS"] = ["sample", "time", "frequency"]
+        out["frequency"] = (file["frequency"][:][::-1] / 1000).astype("f4")
+        out["frequency"].attrs["units"] = "kHz"
+        out["time"] = (file["time"][:] * 1000).astype("f4")
+        out["time"].attrs["units"] = "ms"
+    assert predict(tmp_path / "k.h5", run, tmp_path / "b.csv") == 0
+    a, b = rows_of(tmp_path / "a.csv"), rows_of(tmp_path / "b.csv")
+    assert [row["label"] for row in a] == [row["label"] for row in b]
+
+
+def test_an_axis_without_a_unit_is_taken_as_that_of_training_in_a_line(trained, tmp_path, capsys):
+    run, _ = trained
+    with h5py.File(write_samples(tmp_path / "n.h5", blobs(9)[0]), "a") as file:
+        del file["frequency"]
+    assert predict(tmp_path / "n.h5", run, tmp_path / "l.csv") == 0
+    assert "n.h5: its frequency axis has no unit, and is taken as that" in capsys.readouterr().out
+
+
+def test_a_file_of_missing_values_alone_names_the_cause(trained, tmp_path, capsys):
+    run, _ = trained
+    path = write_samples(tmp_path / "n.h5", np.full((9, 16, 20), -1, np.int16))
+    with h5py.File(path, "a") as file:
+        file["spectrogram"].attrs["_FillValue"] = np.int16(-1)
+    assert predict(path, run, tmp_path / "l.csv") == 0
+    assert re.search("no sample has a label.*missing: the fill value -1", capsys.readouterr().out)

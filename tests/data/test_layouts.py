@@ -156,7 +156,7 @@ def test_labels_that_do_not_fit(tmp_path):
         file.labels()
 
 
-def test_times_in_seconds_and_nonsense(tmp_path):
+def test_times_in_seconds_and_nonsense(tmp_path, caplog):
     path = write_samples(tmp_path / "a.h5", blobs(3)[0], starttime=[0.0, 1.5, np.nan])
     with open_spectrograms(path) as file:
         assert file.starttimes() == [
@@ -164,6 +164,7 @@ def test_times_in_seconds_and_nonsense(tmp_path):
             "1970-01-01T00:00:01.500000Z",
             "",
         ]
+    assert not caplog.messages  # what is missing is no fault
 
 
 def test_fingerprint_is_of_the_content(tmp_path):
@@ -246,3 +247,119 @@ def test_a_coordinate_or_data_declared_as_empty_is_refused(tmp_path):
 def opened(path):
     with open_spectrograms(path) as file:
         return file.attributes
+
+
+@pytest.mark.parametrize(
+    ("values", "attributes"),
+    [
+        (["2020-01-01T02:00:00+02:00", "2019-12-31T19:00:01-05:00"], {}),
+        ([b"2020-01-01T00:00:00Z", b"2020-01-01 00:00:01"], {}),
+        (np.array([b"2020-01-01T00:00:00+00", b"2020-01-01T00:00:01Z"], "S40"), {}),
+        (["2020-001T00:00:00", "2020/01/01 00:00:01"], {}),
+        (1_577_836_800 * 10**9 + np.arange(2) * 10**9, {}),
+        (1_577_836_800 * 10**9 + np.arange(2) * 10**9, {"units": "ns"}),
+        (np.arange(2), {"units": "seconds since 2020-01-01T05:30:00+05:30"}),
+        (np.arange(2) * 1000, {"units": "milliseconds since 2020-01-01"}),
+        (np.arange(2), {"units": "s since 2019-12-19", "calendar": "julian"}),
+    ],
+)
+def test_times_of_any_form_are_converted(tmp_path, values, attributes, caplog):
+    path = write_samples(tmp_path / "a.h5", blobs(2)[0])
+    with h5py.File(path, "a") as file:
+        file["starttime"] = values
+        file["starttime"].attrs.update(attributes)
+    with open_spectrograms(path) as file:
+        assert file.starttimes() == ["2020-01-01T00:00:00.000000Z", "2020-01-01T00:00:01.000000Z"]
+        assert file.starttimes(1, 2) == ["2020-01-01T00:00:01.000000Z"]
+    assert not caplog.messages
+
+
+def test_times_that_cannot_be_read_are_said_once_with_the_first(tmp_path, caplog):
+    texts = [b"2020-01-01T00:00:00Z", b"yesterday", b"2399-01-01T00:00:00Z", b""]
+    path = write_samples(tmp_path / "a.h5", blobs(4)[0], starttime=texts)
+    with open_spectrograms(path) as file:
+        for start in range(4):
+            file.starttimes(start, start + 1)
+        assert file.starttimes() == ["2020-01-01T00:00:00.000000Z", "", "", ""]
+    assert len(caplog.messages) == 1
+    assert "/starttime: 2 of 4 are no times" in caplog.text
+    assert "(first: 'yesterday')" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"units": "fortnights since 2020-01-01"}, "unit 'fortnights' is not known"),
+        ({"units": "days since 2020-01-01", "calendar": "noleap"}, "calendar 'noleap'"),
+    ],
+)
+def test_units_of_times_that_are_not_known(tmp_path, caplog, attributes, said):
+    path = write_samples(tmp_path / "a.h5", blobs(2)[0])
+    with h5py.File(path, "a") as file:
+        file["starttime"] = [1, 2]
+        file["starttime"].attrs.update(attributes)
+    with open_spectrograms(path) as file:
+        assert file.starttimes() is None
+    assert said in caplog.text
+    assert "its times are not used" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["starttime", "dt_start", "dt_on", "dt_peak", "DT_ON"])
+def test_times_of_a_catalogue_with_an_offset(tmp_path, key, caplog):
+    rows = [{key: when} for when in ("2020-01-01T02:00:00+02:00", 1_577_836_801_000, "soon")]
+    with open_spectrograms(write_ris(tmp_path / "r.h5", blobs(3)[0], rows)) as file:
+        assert file.starttimes() == [
+            "2020-01-01T00:00:00.000000Z", "2020-01-01T00:00:01.000000Z", "",
+        ]  # fmt: skip
+    assert "of the catalogue: 1 of 3 is no time" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "factor"),
+    [
+        ("frequency", "kHz", 1e3),
+        ("frequency", "mHz", 1e-3),
+        ("time", "ms", 1e-3),
+        ("time", "h", 3600),
+    ],
+)
+def test_axes_in_other_units_are_converted(tmp_path, name, unit, factor):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0])
+    with h5py.File(path, "a") as file:
+        before = file[name][:]
+        file[name].attrs["units"] = unit
+    with open_spectrograms(path) as file:
+        np.testing.assert_allclose(getattr(file, name), before * factor)
+        assert getattr(file, f"{name}_unit") == {"frequency": "Hz", "time": "s"}[name]
+
+
+def test_axes_of_unknown_units(tmp_path, caplog):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0])
+    with h5py.File(path, "a") as file:
+        file["time"].attrs["units"] = "furlongs"
+    with open_spectrograms(path) as file:
+        assert (file.time[1], file.time_unit) == (1, "bin")
+    assert "unit 'furlongs' is not known" in caplog.text
+    with h5py.File(path, "a") as file:
+        file["frequency"].attrs["units"] = "furlongs"
+    assert "frequency axis is in 'furlongs', which is no known unit" in error_of(path)
+
+
+def test_labels_as_floats_with_missing_ones(tmp_path):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=np.array([0.0, np.nan, 2.0]))
+    with open_spectrograms(path) as file:
+        assert file.labels().tolist() == [0, -1, 2]
+
+
+def test_texts_of_single_characters(tmp_path):
+    """As netCDF's classic model has them."""
+    path = write_samples(tmp_path / "a.h5", blobs(2)[0])
+    with h5py.File(path, "a") as file:
+        for name, texts in (
+            ("trace_id", ["XX.A..HHZ", "XX.BCD..HHZ"]),
+            ("starttime", ["2020-01-01T01:00:00+01:00", "2020-01-01T00:00:01Z"]),
+        ):
+            file[name] = np.array(texts, "S30").view("S1").reshape(2, 30)
+    with open_spectrograms(path) as file:
+        assert file.trace_ids() == ["XX.A..HHZ", "XX.BCD..HHZ"]
+        assert file.starttimes() == ["2020-01-01T00:00:00.000000Z", "2020-01-01T00:00:01.000000Z"]

@@ -4,15 +4,13 @@ Letters: S stations.
 """
 
 import csv
-import glob
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ...data.waveforms.sources import obspy_for_reading
+from ...data.waveforms.responses import OTHERS, is_station_file, read_inventory
 from ...errors import DataError
 
 COLUMNS = {
@@ -76,17 +74,13 @@ def read_stations(place: str | Path) -> StationTable:
         It is StationXML, and obspy is not installed.
     """
     path = Path(place).expanduser()
-    if path.is_dir():
-        files = sorted(path.rglob("*.xml"))
-        if not files:
-            raise DataError(
-                f"report.stations: {path}: no .xml file in this folder; give one with StationXML"
-            )
-    elif not path.is_file():
+    if path.is_dir() and not any(map(is_station_file, path.rglob("*"))):
+        raise DataError(
+            f"report.stations: {path}: no .xml file in this folder; give one with StationXML"
+        )
+    if not path.exists():
         raise DataError(f"report.stations: {path}: no such file or folder; give another, or none")
-    else:
-        files = [path]
-    table = _read_xml(path, files) if files[0].suffix.lower() == ".xml" else _read_csv(path)
+    table = _read_xml(path) if path.is_dir() or is_station_file(path) else _read_csv(path)
     if not table.places:
         raise DataError(
             f"report.stations: {path}: holds no station with coordinates; it needs one or more"
@@ -94,25 +88,24 @@ def read_stations(place: str | Path) -> StationTable:
     return table
 
 
-def _read_xml(path: Path, files: Sequence[Path]) -> StationTable:
-    obspy = obspy_for_reading()
-    places = {}
-    for file in files:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on units and codes that obspy finds odd
-            try:
-                inventory = obspy.read_inventory(glob.escape(str(file)))
-            except Exception as error:  # each of obspy's readers has its own
-                text = " ".join(str(error).split())[:200]
-                raise DataError(
-                    f"report.stations: {file}: can't be read as StationXML ({text}); copy it "
-                    "again, or leave it out"
-                ) from None
-        for network in inventory:
-            for station in network:
-                code = f"{network.code}.{station.code}"
-                places[code] = _place(float(station.latitude), float(station.longitude))
-    return StationTable(path, places)
+def _read_xml(path: Path) -> StationTable:
+    """Places of the last epoch of each station."""
+    inventory = read_inventory(str(path), "report.stations")
+    found: dict[str, dict[tuple[float, float], float]] = {}
+    for network in inventory.content:
+        for station in network:
+            place = _place(float(station.latitude), float(station.longitude))
+            start = 0.0 if station.start_date is None else station.start_date.timestamp
+            epochs = found.setdefault(f"{network.code}.{station.code}", {})
+            epochs[place] = max(start, epochs.get(place, start))
+    notes = [
+        f"{code} has {len(epochs)} places in {path}: that since the latest date is taken."
+        for code, epochs in found.items()
+        if len(epochs) > 1
+    ]
+    bad = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
+    places = {code: max(epochs, key=epochs.get) for code, epochs in found.items()}
+    return StationTable(path, places, bad + notes)
 
 
 def _read_csv(path: Path) -> StationTable:
