@@ -22,6 +22,19 @@ def test_page_is_written_and_its_path_printed(run_folder, words_only, capsys):
     assert "stations here.csv" in path.read_text(encoding="utf-8")
 
 
+def test_report_settings_of_a_file(run_folder, words_only, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.ini").write_text("[report]\nstations = mine.csv\n[data]\nfile = no.h5\n")
+    (tmp_path / "my.ini").write_text("[report]\nstations = other.csv\n")
+    for words, stations in (
+        ([], "mine.csv"),
+        (["--config", "my.ini"], "other.csv"),
+        (["report.stations=here.csv"], "here.csv"),
+    ):
+        assert main(["report", "--run", str(run_folder), *words]) == 0
+        assert f"stations {stations}" in (run_folder / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
