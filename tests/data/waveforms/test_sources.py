@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from RISCluster.data.waveforms import sources
-from RISCluster.data.waveforms.sources import Stretch, matching, read_stretch, scan
+from RISCluster.data.waveforms.sources import Stretch, matching, read_traces, scan
 from RISCluster.errors import DataError, MissingPackage
 
 from .waves import MIDNIGHT, SECOND, noise, write
@@ -18,9 +18,9 @@ def test_headers_sorted_with_exact_times(tmp_path):
     a = write(tmp_path / "z.mseed", late, (ID, MIDNIGHT, 50.0, noise(20, 50)))
     stretches, lines = scan([b, a], 1)
     assert stretches == [
-        Stretch(a, ID, MIDNIGHT, 1000, 50.0),
-        Stretch(a, ID, MIDNIGHT + 60 * SECOND, 500, 50.0),
-        Stretch(b, OTHER, MIDNIGHT + 123_456_000, 1000, 100.0),
+        Stretch(a, ID, MIDNIGHT, 1000, 50.0, ID),
+        Stretch(a, ID, MIDNIGHT + 60 * SECOND, 500, 50.0, ID),
+        Stretch(b, OTHER, MIDNIGHT + 123_456_000, 1000, 100.0, OTHER),
     ]
     assert stretches[0].end == MIDNIGHT + 20 * SECOND
     assert lines == []
@@ -87,13 +87,17 @@ def test_a_slice_of_one_trace(tmp_path):
     data = noise(60, 100)
     pieces = (ID, MIDNIGHT, 100.0, data), (OTHER, MIDNIGHT, 100.0, data)
     path = write(tmp_path / "with [brackets]*.mseed", *pieces)
-    stream = read_stretch(path, OTHER, MIDNIGHT + 10 * SECOND, MIDNIGHT + 20 * SECOND)
-    assert [trace.id for trace in stream] == [OTHER]
+    span = MIDNIGHT + 10 * SECOND, MIDNIGHT + 20 * SECOND
+    assert list(read_traces(path, *span)) == [ID, OTHER]
+    found = read_traces(path, *span, OTHER)
+    assert list(found) == [OTHER]
+    stream = found[OTHER]
+    assert len(stream) == 1
     assert stream[0].stats.starttime.ns == MIDNIGHT + 10 * SECOND
     np.testing.assert_array_equal(stream[0].data, data[1000:2001])
-    assert len(read_stretch(path, ID, MIDNIGHT - 9 * SECOND, MIDNIGHT - 8 * SECOND)) == 0
+    assert read_traces(path, MIDNIGHT - 9 * SECOND, MIDNIGHT - 8 * SECOND) == {}
     with pytest.raises(DataError, match=r"none.mseed: can't be read as waveforms"):
-        read_stretch(tmp_path / "none.mseed", ID, 0, 1)
+        read_traces(tmp_path / "none.mseed", 0, 1)
 
 
 class Trap:
@@ -114,7 +118,7 @@ def test_a_pickle_is_not_executed(tmp_path):
 
 
 def test_traces_by_pattern():
-    stretches = [Stretch("a", ID, 0, 1, 1.0), Stretch("b", OTHER, 0, 1, 1.0)]
+    stretches = [Stretch("a", ID, 0, 1, 1.0, ID), Stretch("b", OTHER, 0, 1, 1.0, OTHER)]
     assert matching(stretches, "*") == stretches
     assert matching(stretches, "*.BBB.*, XX.C??..HHZ") == stretches[1:]
     with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits no trace; there are XX.A"):
