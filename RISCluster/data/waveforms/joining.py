@@ -168,10 +168,10 @@ def constant_runs(
     A run is one if it has `seconds` and 32 samples, or 8 samples of -12345, which SAC has for what
     is not known; and if all of this holds:
 
-    - the data before or after it change from sample to sample; else they are those of a quiet
-      instrument with few counts, or values that are held;
+    - the data on each side, for as long or up to the next such run, change from sample to sample;
+      else they are those of a quiet instrument with few counts, or values that are held;
     - where the steps to and from it are the smallest of all, as of a quiet instrument, it has ten
-      times as many samples;
+      times as many samples, and the data change for so long on both sides;
     - no other such run touches it, as in square pulses;
     - it is not the largest or smallest value and reached by steps as its neighbours have, as
       where an instrument clips.
@@ -200,42 +200,52 @@ def constant_runs(
     runs = _runs(same) + [0, 1]
     length, value = runs[:, 1] - runs[:, 0], data[runs[:, 0]]
     runs = runs[(length >= least) | ((value == MARK) & (length >= FEWEST_MARKED))]
+    if not len(runs):
+        return []
+    n = len(data)
     known = data[np.isfinite(data)]
     steps = np.abs(np.diff(known))
-    limits = known.min(), known.max()
+    limits = {known.min(), known.max()}
     quantum = steps.min(where=steps > 0, initial=np.inf)
-    touched = set(runs[:, 0]) & set(runs[:, 1])
-    return [
-        (start, stop)
-        for start, stop in runs.tolist()
-        if stop - start < len(data)
-        and not {start, stop} & touched
-        and _is_filled(data, (start, stop), least, limits, quantum)
-    ]
+    found = []
+    before, after = [0, *runs[:-1, 1]], [*runs[1:, 0], n]  # of each, the next runs' edges
+    for first, (start, stop), last in zip(before, runs.tolist(), after, strict=True):
+        touches = (first == start > 0) or (last == stop < n)
+        if touches or stop - start == n:
+            continue
+        sides = [data[max(first, start - 10 * least) : start][::-1]]
+        sides += [data[stop : min(last, stop + 10 * least)]]
+        if _is_filled(data[start], stop - start, sides, least, quantum, limits):
+            found.append((start, stop))
+    return found
 
 
 def _is_filled(
-    data: np.ndarray,
-    run: tuple[int, int],
+    value: float,
+    n: int,
+    sides: Sequence[np.ndarray],
     least: int,
-    limits: tuple[float, float],
     quantum: float,
+    limits: set[float],
 ) -> bool:
-    """Whether what is before and after a run of one value shows that it was not measured."""
-    start, stop = run
-    sides = data[max(0, start - least) : start][::-1], data[stop : stop + least]
+    """Whether data on both sides, each from the run on, show that one value was not measured."""
     sides = [side[np.isfinite(side)] for side in sides]
     sides = [side for side in sides if len(side)]
     if not sides:
         return True
-    if min(np.mean(np.diff(side) == 0) if len(side) > 1 else 1 for side in sides) > QUIET:
+    if not all(_is_lively(side[:least]) for side in sides):
         return False
-    jumps = [abs(side[0] - data[start]) for side in sides]
-    if max(jumps) <= 2 * quantum and stop - start < 10 * least:
-        return False
+    jumps = [abs(side[0] - value) for side in sides]
+    if max(jumps) <= 2 * quantum:
+        return n >= 10 * least and len(sides) == 2 and all(map(_is_lively, sides))
     steps = [np.abs(np.diff(side[:10])).max(initial=0) for side in sides]
     reached = all(jump <= step for jump, step in zip(jumps, steps, strict=True))
-    return not (reached and data[start] in limits)
+    return not (reached and value in limits)
+
+
+def _is_lively(data: np.ndarray) -> bool:
+    """Whether most samples differ from the one before."""
+    return len(data) > 1 and np.mean(data[1:] == data[:-1]) <= QUIET
 
 
 def _runs(there: np.ndarray) -> np.ndarray:

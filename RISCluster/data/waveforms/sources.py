@@ -171,7 +171,9 @@ def _stretch(path: Path, number: int, trace: Any) -> Stretch | str:
         why += "; times from 1678 to 2261 can be stored"
     if why:
         return f"a trace of {trace.id} left out: {why}"
-    return Stretch(path, trace.id, start, int(stats.npts), rate, number)
+    codes = (stats.network, stats.station, stats.location, stats.channel)
+    trace_id = ".".join(code.strip().replace(".", "_") for code in codes)
+    return Stretch(path, trace_id, start, int(stats.npts), rate, number)
 
 
 def _is_cut_short(path: Path, stream: Any) -> bool:
