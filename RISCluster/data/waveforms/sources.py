@@ -26,7 +26,7 @@ from ..times import nanoseconds_to_iso
 
 SECOND = 10**9  # ns
 DAY = 86_400 * SECOND
-LATEST = 2**63 - 400 * DAY  # ns; beyond, and before its negative, margins would leave int64
+LATEST = 2**63 - 100 * DAY  # ns; beyond, and before its negative, margins would leave int64
 RATES = (1e-5, 1e8)  # Hz; beyond, a header is wrong: samples of hours, or steps of a few ns
 MANY = 400  # files, from which starting processes takes less time than it saves
 COMPRESSED = (".gz", ".bz2", ".zip", ".tar", ".tgz", ".tbz2")
@@ -142,7 +142,8 @@ def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
         if not said and _is_cut_short(path, stream):  # obspy is silent about some
             said = ["its last record is cut short"]
         found = [_stretch(path, number, trace) for number, trace in enumerate(stream)]
-        numbered, lines = _numbered([item for item in found if isinstance(item, Stretch)])
+        usable = [item for item in found if isinstance(item, Stretch)]
+        numbered, lines = _numbered(usable, [trace.id for trace in stream])
     except Exception as error:  # each of obspy's readers has its own
         return [], [f"{path}: left out: {_reason(error)}"]
     if said:
@@ -166,8 +167,8 @@ def _stretch(path: Path, number: int, trace: Any) -> Stretch | str:
     elif getattr(stats.get("mseed"), "encoding", "") == "ASCII":
         why = "text, no samples"
     elif not -LATEST < start < LATEST - duration(int(stats.npts), rate):
-        year = 1970 + start / (365.2425 * DAY)
-        why = f"it starts in the year {year:.0f} and has {stats.npts} samples at {rate:g} Hz"
+        year = int(1970 + start // (365.2425 * DAY))
+        why = f"it starts in the year {year}, with {stats.npts} samples at {rate:g} Hz"
         why += "; times from 1678 to 2261 can be stored"
     if why:
         return f"a trace of {trace.id} left out: {why}"
@@ -193,7 +194,7 @@ def is_unset(trace_id: str) -> bool:
     return not station or not channel
 
 
-def _numbered(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
+def _numbered(stretches: Sequence[Stretch], ids: Sequence[str]) -> tuple[list[Stretch], list[str]]:
     """Traces of one file, whose `within` is their place in it, with ids that tell them apart.
 
     Traces of one id that follow each other are one trace. At the same time they are channels of
@@ -207,7 +208,8 @@ def _numbered(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
         same = _at_once(items) if is_unset(trace_id) else _are_channels(items)
         for item in items:
             name = _marked(trace_id, f"{item.within + 1:05d}") if same else trace_id
-            found.append(replace(item, trace_id=name, within=item.within if same else trace_id))
+            within = item.within if same else ids[item.within]
+            found.append(replace(item, trace_id=name, within=within))
         if same:
             lines.append(
                 f"{items[0].path}: {len(items):,} traces at the same time have the id {trace_id}: "
@@ -234,7 +236,7 @@ def _are_channels(items: Sequence[Stretch]) -> bool:
         return False
     stream = dict(enumerate(_read(items[0].path)[0]))
     same = [stream.get(item.within) for item in items if (item.start, item.n_samples) == span]
-    if not all(trace and trace.id == items[0].trace_id for trace in same):
+    if any(trace is None or trace.stats.npts != span[1] for trace in same):
         return False
     return any(not np.array_equal(same[0].data, other.data) for other in same[1:])
 
