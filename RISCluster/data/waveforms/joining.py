@@ -9,6 +9,7 @@ import numpy as np
 from .sources import SECOND, duration
 
 DISAGREE, NOT_FINITE = "of overlaps that disagree", "that are not finite or marked as missing"
+LITTLE = 0.1  # of a sample: what start times differ by from the rate is their rounding
 CONSTANT = "that are all"  # before the value
 FEWEST = 32  # samples of one value, which noise of a count or more does not give by itself
 MARK, FEWEST_MARKED = -12345.0, 8  # SAC's value of what is not known
@@ -108,11 +109,13 @@ def _lay_out(
         data, bad, last = _overlaid(chain)
         good = ~bad & np.isfinite(data)
         taken_out[DISAGREE] += int(bad.sum())
-        drift = (last - first.start) / duration(len(data), first.sampling_rate) - 1
+        time = duration(len(data), first.sampling_rate)
+        drift = (last - first.start) / time - 1
     taken_out[NOT_FINITE] += int((~np.isfinite(data)).sum())
     for start, stop in constant_runs(data, first.sampling_rate, constant):
         taken_out[f"{CONSTANT} {data[start]:g}"] += stop - start
         good[start:stop] = False
+    drift = drift if abs(drift) * len(data) >= LITTLE else 0.0
     whole = Wave(first.start, first.sampling_rate, data, drift=drift)
     if good.all():
         return [whole]

@@ -167,7 +167,7 @@ def _stretch(path: Path, number: int, trace: Any) -> Stretch | str:
     elif getattr(stats.get("mseed"), "encoding", "") == "ASCII":
         why = "text, no samples"
     elif not -LATEST < start < LATEST - duration(int(stats.npts), rate):
-        year = int(1970 + start // (365.2425 * DAY))
+        year = np.datetime64(start // SECOND, "s").astype("M8[Y]")
         why = f"it starts in the year {year}, with {stats.npts} samples at {rate:g} Hz"
         why += "; times from 1678 to 2261 can be stored"
     if why:
