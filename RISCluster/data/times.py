@@ -293,16 +293,17 @@ def leave_out_far_pieces(spans: Sequence[tuple[int, int, str]]) -> tuple[list[in
         for start, stop, name in (spans[at] for at in group):
             away = _long_time(begin - stop if start < begin else start - end)
             first, since = (nanoseconds_to_iso([time])[0] for time in (start, begin))
-            lines.setdefault(name, f"{name}: starts {first}, {away} away from the data of {since}")
+            lines.setdefault(name, f"starts {first}, {away} away from the data of {since}")
     if sum(amounts) - amounts[main] >= FEW * sum(amounts):
+        name, line = next(iter(lines.items()))
         raise DataError(
-            f"{next(iter(lines.values()))} in {spans[groups[main][0]][2]}, more than {FAR_TIMES} "
+            f"{name}: {line} in {spans[groups[main][0]][2]}, more than {FAR_TIMES} "
             "times as long as all the data; correct the clock that is wrong, or give only the "
             "files of one time"
         )
     return sorted(groups[main]), [
-        f"{line}: left out; correct its time, or give only files of that time to have it"
-        for line in lines.values()
+        f"{name}: {line}: left out; correct its time, or give only files of that time to have it"
+        for name, line in lines.items()
     ]
 
 
