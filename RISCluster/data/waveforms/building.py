@@ -18,9 +18,9 @@ from ...progress import count, log
 from ..finding import find_files, stamp
 from .cutting import check_settings
 from .output import Content, Part, Tally, catalogue_of, put_together
-from .planning import StationDay, output_rate, station_days, weakened, with_response
+from .planning import StationDay, output_rate, station_days, together, weakened, with_response
 from .responses import inventory_checksum, read_inventory
-from .sources import matching, obspy_for_reading, scan
+from .sources import forget_traces, matching, obspy_for_reading, scan
 from .spectra import make_grid
 from .stationday import DEAD, FAILED, NO_RESPONSE, TOO_SHORT, Task, work
 
@@ -124,10 +124,15 @@ def build(
     depends |= {"unit": unit, "catalogue_only": catalogue_only}
     jobs = [
         _job(day, depends, Task(day, settings.build, grid, unit, not catalogue_only))
-        for day in days
+        for day in together(days)
     ]
     parts = Parts(target)
-    parts.run(jobs, work, workers, "building", "station-days")
+    try:
+        parts.run(jobs, work, workers, "building", "station-days")
+    finally:
+        forget_traces()
+    order = {(day.trace_id, day.day): number for number, day in enumerate(days)}
+    jobs.sort(key=lambda job: order[job.inputs.station_day.trace_id, job.inputs.station_day.day])
     built = _count(parts, jobs)
     if not built.n_samples:
         parts.remove()
