@@ -336,6 +336,11 @@ class BuildSettings:
         auto_or(real(0, above=True)),
         "Hz, to which waveforms are resampled; auto leaves them as recorded.",
     )
+    constant_gap: Any = _key(
+        "1",
+        none_or(real(0, above=True)),
+        "Seconds of one value, between data that vary, that are taken for a gap; none takes none.",
+    )
     detrend: str = _key(
         "linear", one_of("none", "demean", "linear"), "Removed from every unbroken stretch of data."
     )

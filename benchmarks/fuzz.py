@@ -44,7 +44,7 @@ from RISCluster.arrays import RowsArray, new_rows  # noqa: E402
 from RISCluster.config import load_settings  # noqa: E402
 from RISCluster.data.cubes.joining import open_series  # noqa: E402
 from RISCluster.data.layouts import open_spectrograms  # noqa: E402
-from RISCluster.data.waveforms.sources import read_stretch, scan  # noqa: E402
+from RISCluster.data.waveforms.sources import read_traces, scan  # noqa: E402
 from RISCluster.errors import RISClusterError  # noqa: E402
 from RISCluster.files import HistoryFile, read_json, read_npz, read_torch, write_npz  # noqa: E402
 from RISCluster.results.catalogue.environment import read_environment  # noqa: E402
@@ -324,7 +324,7 @@ def read_waveforms(folder: Path) -> None:
     """Headers, then the first two seconds of each trace."""
     path = folder / "a.mseed"
     for item in scan([path], 1)[0][:4]:
-        read_stretch(path, item.trace_id, item.start, item.start + 2 * 10**9)
+        read_traces(path, item.start, item.start + 2 * 10**9, item.trace_id)
 
 
 def read_names_of(folder: Path) -> None:

@@ -9,6 +9,7 @@ process of its own; the ratio is the median of those turn by turn.
     python benchmarks/waveforms.py                         two stations, a day each, synthetic
     python benchmarks/waveforms.py FOLDER --rutford        the settings for icequakes at 1000 Hz
     python benchmarks/waveforms.py FOLDER build.on=10 ...  other settings
+    python benchmarks/waveforms.py --traces                100 to 3,200 traces of 30 s in one file
 """
 
 import argparse
@@ -175,17 +176,44 @@ def compare(folder: Path, words: list[str], turns: int) -> None:
     print(", ".join(f"{key} {100 * s / alone['seconds']:.0f} %" for key, s in shares.items()))
 
 
+def many_traces(workers: int) -> None:
+    """Print the time that files with ever more traces take, which is to be as their number."""
+    import numpy as np
+    import obspy
+
+    rng = np.random.default_rng(0)
+    words = ["method=slide", "step=2", "length=2", "segment=0.4", "taper=0"]
+    with tempfile.TemporaryDirectory() as place:
+        print("| traces | s | ms/trace |\n|---|---|---|")
+        for n in (100, 400, 1600, 3200):
+            path, target = Path(place) / f"{n}.mseed", Path(place) / f"{n}.h5"
+            header = {"network": "XX", "channel": "HHZ", "sampling_rate": RATE}
+            header["starttime"] = obspy.UTCDateTime("2020-01-01")
+            obspy.Stream(
+                obspy.Trace(rng.integers(-999, 999, 3000, np.int32), header | {"station": f"{k}"})
+                for k in range(n)
+            ).write(str(path), format="MSEED")
+            begin = time.perf_counter()
+            built([path], target, [f"build.{word}" for word in words], workers)
+            seconds = time.perf_counter() - begin
+            print(f"| {n:,} | {seconds:.1f} | {1000 * seconds / n:.1f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="a folder of waveforms; build.key=value settings")
     parser.add_argument("--rutford", action="store_true")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--stations", type=int, default=2, help="synthetic ones")
+    parser.add_argument("--traces", action="store_true", help="many traces in one file")
     parser.add_argument("--turn", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.turn:
         folder, target, *words = arguments.words
         turn(arguments.turn, Path(folder), Path(target), words)
+        return
+    if arguments.traces:
+        many_traces(workers=1)
         return
     settings = [word for word in arguments.words if "=" in word]
     folders = [word for word in arguments.words if "=" not in word]

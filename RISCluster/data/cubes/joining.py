@@ -1,7 +1,7 @@
 """Files to one series: headers are read, checked against each other and put on one axis of time."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import h5py
 from ...errors import DataError, SettingsError
 from ...progress import Progress, log
 from ...sections import RecordsSettings
-from ..times import nanoseconds_to_iso
+from ..times import leave_out_far_pieces, nanoseconds_to_iso
+from ..waveforms.planning import natural_order, of_few_rates
 from ..waveforms.sources import Stretch, scan
 from .records import BadRecord, RecordHeader, nanoseconds, read_header
 from .series import SECOND, ArraySeries, FibreSeries, Piece, Series, require_one_rate
@@ -240,17 +241,23 @@ def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
             f"{' '.join(map(str, paths[:3]))}{' ...' if len(paths) > 3 else ''}: none of "
             f"{len(paths):,} files is usable; {reason}; allowed: anything that obspy reads"
         )
+    stretches = of_few_rates(stretches)
     rate = require_one_rate([(item.trace_id, item.sampling_rate) for item in stretches])
-    names = tuple(sorted({item.trace_id for item in stretches}))
+    spans = [(item.start, item.end, str(item.path)) for item in stretches]
+    near, lines = leave_out_far_pieces(spans)
+    for line in lines:
+        log.warning(line)
+    stretches = [stretches[at] for at in near]
+    names = tuple(sorted({item.trace_id for item in stretches}, key=natural_order))
     numbers = {name: number for number, name in enumerate(names)}
     origin = min(item.start for item in stretches)
     pieces = tuple(
         sorted(
-            (_trace_piece(item, origin, rate, numbers[item.trace_id]) for item in stretches),
+            _trace_pieces(stretches, origin, rate, numbers),
             key=lambda piece: (piece.first, str(piece.path), piece.channel),
         )
     )
-    _say_overlaps(pieces)
+    _say_overlaps(pieces, names)
     return ArraySeries(
         pieces=pieces,
         start=origin,
@@ -262,20 +269,33 @@ def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
     )
 
 
-def _trace_piece(item: Stretch, origin: int, rate: float, channel: int) -> Piece:
-    first = round((item.start - origin) * rate / SECOND)
-    return Piece(item.path, item.trace_id, first, item.n_samples, channel=channel)
+def _trace_pieces(
+    stretches: Sequence[Stretch], origin: int, rate: float, numbers: dict[str, int]
+) -> Iterator[Piece]:
+    """By their start times; one that continues another has no seam with it for rounding."""
+    last: dict[str, tuple[int, int]] = {}
+    for item in sorted(stretches, key=lambda item: item.start):
+        true = (item.start - origin) * rate / SECOND
+        first = round(true)
+        stop, end = last.get(item.trace_id, (first, item.start))
+        if abs(item.start - end) * rate < SECOND / 2 and abs(stop - true) < 1:
+            first = stop
+        last[item.trace_id] = max((first + item.n_samples, item.end), (stop, end))
+        channel = numbers[item.trace_id]
+        yield Piece(
+            item.path, item.within, first, item.n_samples, channel=channel, start=item.start
+        )
 
 
-def _say_overlaps(pieces: Sequence[Piece]) -> None:
+def _say_overlaps(pieces: Sequence[Piece], names: Sequence[str]) -> None:
     stop: dict[int, Piece] = {}
     for piece in pieces:
         before = stop.get(piece.channel)
         if before is not None and piece.first < before.stop:
             overlap = min(before.stop, piece.stop) - piece.first
             log.warning(
-                f"{piece.path}: {piece.name} overlaps {before.path} by {overlap:,} samples, which "
-                "are taken from the latter"
+                f"{piece.path}: {names[piece.channel]} overlaps {before.path} by {overlap:,} "
+                "samples, which are taken from the latter"
             )
         if before is None or piece.stop > before.stop:
             stop[piece.channel] = piece

@@ -3,11 +3,10 @@
 Letters: n samples, C channels.
 """
 
-import glob
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,13 @@ import h5py
 import numpy as np
 
 from ...errors import DataError
-from ..waveforms.sources import obspy_for_reading
+from ..times import same_rate
+from ..waveforms.joining import FEWEST, constant_runs, without_marks
+from ..waveforms.sources import read_traces
 
 SECOND = 10**9  # ns
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
+CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
 SLAB_VALUES = 2**20  # read at a time where the type of numbers changes
 
 
@@ -29,8 +31,8 @@ class Piece:
     Attributes
     ----------
     path : Path
-    name : str
-        Data set, or trace id, inside the file.
+    name : str or int
+        Data set in the file, or `Stretch.within` of a trace.
     first : int
         Sample of the series at which it begins.
     n_samples : int
@@ -38,14 +40,17 @@ class Piece:
         Samples of the data set before it.
     channel : int
         Of a trace; a data set has all.
+    start : int
+        Time of the first sample of a trace, ns since 1970 UTC.
     """
 
     path: Path
-    name: str
+    name: str | int
     first: int
     n_samples: int
     skip: int = 0
     channel: int = 0
+    start: int = 0
 
     @property
     def stop(self) -> int:
@@ -212,53 +217,70 @@ class ArraySeries(Series):
     def read(
         self, start: int, stop: int, first_channel: int, last_channel: int
     ) -> tuple[np.ndarray, list[str]]:
-        """See `Series.read`; where files overlap, the one that begins first counts."""
-        stored = np.full((last_channel - first_channel, stop - start), np.nan, dtype=np.float32)
-        lost: dict[Path, str] = {}
-        streams: dict[Path, Sequence[Any]] = {}
-        level = Level(last_channel - first_channel)
-        for piece in self.touching(start, stop):
-            if not first_channel <= piece.channel < last_channel:
-                continue
-            if piece.path not in streams:
-                streams[piece.path] = self._read_file(piece.path, start, stop, lost)
-            number = piece.channel - first_channel
-            row = stored[number]
-            for trace in streams[piece.path]:
-                if trace.id == piece.name:
-                    self._place(trace, piece, row, start, level, number)
-        return stored.T, list(lost.values())
+        """See `Series.read`; where files overlap, the one that begins first counts.
 
-    def _read_file(self, path: Path, start: int, stop: int, lost: dict[Path, str]) -> Sequence[Any]:
-        obspy = obspy_for_reading()
-        edges = [
-            obspy.UTCDateTime(ns=int(self.start + round(sample * SECOND / self.sampling_rate)))
-            for sample in (start - 0.5, stop - 0.5)
-        ]
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # said when the headers were read
-                # Brackets in a name are no pattern here.
-                return obspy.read(glob.escape(str(path)), starttime=edges[0], endtime=edges[1])
-        except Exception as error:  # each of obspy's readers has its own
-            reason = " ".join(str(error).split())[:200]
-            lost[path] = f"{path}: samples can't be read, they count as missing: {reason}"
-            return []
+        Gaps that were filled with a constant value, or with marks, are missing.
+        """
+        stored = np.full((last_channel - first_channel, stop - start), np.nan, dtype=np.float32)
+        said: dict[str, None] = {}
+        level = Level(last_channel - first_channel)
+        by_file: dict[tuple[Path, bool], list[Piece]] = {}
+        for piece in self.touching(start, stop):
+            if first_channel <= piece.channel < last_channel:
+                key = piece.path, isinstance(piece.name, int)
+                by_file.setdefault(key, []).append(piece)
+        for (path, numbered), pieces in by_file.items():
+            ids = [piece.name for piece in pieces]
+            ids = "" if numbered else commonprefix(ids)
+            try:
+                traces = read_traces(path, *self._edges(start, stop), ids, numbered)
+            except DataError as error:
+                said[f"{error}; its samples count as missing"] = None
+                continue
+            for piece in pieces:
+                number = piece.channel - first_channel
+                for trace in traces.get(piece.name, []):
+                    if self._place(trace, piece, stored[number], start, level, number):
+                        said[_filled_line(piece)] = None
+        return stored.T, list(said)
+
+    def _edges(self, start: int, stop: int) -> list[int]:
+        """Times to read, ns: some more on each side, where constant values may begin."""
+        more = 2 * max(FEWEST, CONSTANT_GAP * self.sampling_rate)
+        samples = (start - more, stop + more)
+        return [self.start + round(sample * SECOND / self.sampling_rate) for sample in samples]
 
     def _place(
         self, trace: Any, piece: Piece, row: np.ndarray, start: int, level: Level, number: int
-    ) -> None:
-        """Samples of a trace that are of this piece, where there are none yet."""
-        offset = trace.stats.starttime.ns - self.start
-        first = round(offset * self.sampling_rate / SECOND)
+    ) -> bool:
+        """Samples of a trace that are of this piece, where there are none yet.
+
+        Returns
+        -------
+        bool
+            Whether some were constant and are missing.
+        """
+        offset = (trace.stats.starttime.ns - piece.start) * trace.stats.sampling_rate / SECOND
+        first = piece.first + round(offset)
         low = max(first, piece.first, start)
         high = min(first + len(trace.data), piece.stop, start + len(row))
         if low >= high:
-            return
-        values = np.ma.filled(np.ma.asarray(trace.data[low - first : high - first], float), np.nan)
-        values = level.remove(values[:, None], slice(number, number + 1))[:, 0]
+            return False
+        data = without_marks(trace.data).astype(np.float64)
+        runs = constant_runs(data, self.sampling_rate, CONSTANT_GAP)
+        for begin, end in runs:
+            data[begin:end] = np.nan
+        values = level.remove(data[low - first : high - first, None], slice(number, number + 1))
         out = row[low - start : high - start]
-        np.copyto(out, values, where=np.isnan(out), casting="same_kind")
+        np.copyto(out, values[:, 0], where=np.isnan(out), casting="same_kind")
+        return bool(runs)
+
+
+def _filled_line(piece: Piece) -> str:
+    return (
+        f"{piece.path}: trace {piece.name} has runs of {CONSTANT_GAP:g} s and more of one value, "
+        "which are taken for a gap"
+    )
 
 
 def require_one_rate(rates: Sequence[tuple[str, float]]) -> float:
@@ -276,7 +298,7 @@ def require_one_rate(rates: Sequence[tuple[str, float]]) -> float:
     """
     name, rate = rates[0]
     for other, value in rates[1:]:
-        if abs(value - rate) > 1e-6 * rate:
+        if not same_rate(value, rate):
             raise DataError(
                 f"{other}: sampled at {value:g} Hz, but {name} at {rate:g} Hz; a cube needs one "
                 "sampling rate: make one for each"

@@ -18,9 +18,9 @@ from ...progress import count, log
 from ..finding import find_files, stamp
 from .cutting import check_settings
 from .output import Content, Part, Tally, catalogue_of, put_together
-from .planning import StationDay, output_rate, station_days, weakened, with_response
+from .planning import StationDay, output_rate, station_days, together, weakened, with_response
 from .responses import inventory_checksum, read_inventory
-from .sources import matching, obspy_for_reading, scan
+from .sources import forget_traces, matching, obspy_for_reading, scan
 from .spectra import make_grid
 from .stationday import DEAD, FAILED, NO_RESPONSE, TOO_SHORT, Task, work
 
@@ -94,14 +94,9 @@ def build(
     SettingsError
         Settings contradict each other or the data.
     DataError
-        There are no waveforms, they do not go together, no window is found, or the target is
-        there and was made otherwise.
-    RunError
-        Something can't be written.
-    Stopped
-        SIGINT or SIGTERM came; what is done is kept.
-    MissingPackage
-        Obspy is not installed.
+        Waveforms do not go together, no window is found, or the target was made otherwise.
+    RISClusterError
+        Something can't be written, a request to stop came, or obspy is not installed.
     """
     obspy_for_reading()
     begin = time.monotonic()
@@ -113,29 +108,21 @@ def build(
     made_from = identity([depends, layout, [stamp(path) for path in paths]])
     if catalogue_only:
         settings = replace(settings, build=replace(settings.build, traces=False))
-        if not overwrite:
-            _require_no(catalogue_of(target))
-    elif not overwrite and _is_there(target, made_from):
-        log.info(f"{target}: done already, from the same files with the same settings")
-        Parts(target).clear()
+        depends["catalogue_only"] = True
+    if not overwrite and _is_done(target, made_from, catalogue_only):
         return None
-    days, rate, unit = _plan(paths, settings.build, workers)
-    grid = make_grid(settings.build, rate)
-    depends |= {"unit": unit, "catalogue_only": catalogue_only}
-    jobs = [
-        _job(day, depends, Task(day, settings.build, grid, unit, not catalogue_only))
-        for day in days
-    ]
+    days, rate, depends["unit"] = _plan(paths, settings.build, workers)
+    grid, unit = make_grid(settings.build, rate), depends["unit"]
+    tasks = [Task(day, settings.build, grid, unit, not catalogue_only) for day in together(days)]
     parts = Parts(target)
-    parts.run(jobs, work, workers, "building", "station-days")
+    jobs = _run(parts, [_job(task.station_day, depends, task) for task in tasks], days, workers)
     built = _count(parts, jobs)
     if not built.n_samples:
         parts.remove()
         raise DataError(_nothing(built, settings.build))
-    content = Content(
-        grid, unit, settings.build.traces, settings.build.method == "detect",
-        _attributes(settings, built, made_from),
-    )  # fmt: skip
+    detected = settings.build.method == "detect"
+    attributes = _attributes(settings, built, made_from)
+    content = Content(grid, unit, settings.build.traces, detected, attributes)
     tally = put_together(target, _done(parts, jobs), content, None if catalogue_only else layout)
     parts.remove()
     _report(built, content, time.monotonic() - begin)
@@ -143,6 +130,29 @@ def build(
         log.warning(line)
     _next(target, catalogue_only)
     return built
+
+
+def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
+    if catalogue_only:
+        _require_no(catalogue_of(target))
+        return False
+    if _is_there(target, made_from):
+        log.info(f"{target}: done already, from the same files with the same settings")
+        Parts(target).clear()
+        return True
+    return False
+
+
+def _run(parts: Parts, jobs: list[Job], days: Sequence[StationDay], workers: int) -> list[Job]:
+    """Do the jobs; they come back in the order of the days."""
+    try:
+        parts.run(jobs, work, workers, "building", "station-days")
+    finally:
+        forget_traces()
+    order = {(day.trace_id, day.day): number for number, day in enumerate(days)}
+    return sorted(
+        jobs, key=lambda job: order[job.inputs.station_day.trace_id, job.inputs.station_day.day]
+    )
 
 
 def _done(parts: Parts, jobs: Sequence[Job]) -> list[Part]:

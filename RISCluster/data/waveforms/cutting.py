@@ -125,7 +125,8 @@ def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray
     first = max(0, int((wave.start - day) / step) - 1)
     last = min(int(np.ceil(DAY / step)) - 1, int((wave.end - day) / step) + 1)
     after_midnight = np.rint(np.arange(first, last + 1) * step).astype(np.int64)
-    since_start = (after_midnight + (day - wave.start)) * (wave.sampling_rate / SECOND)
+    true_rate = wave.sampling_rate / SECOND / (1 + wave.drift)
+    since_start = (after_midnight + (day - wave.start)) * true_rate
     starts = np.rint(since_start).astype(np.int64)
     return starts[(starts >= 0) & (starts < len(wave.data))]
 

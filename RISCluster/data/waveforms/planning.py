@@ -1,8 +1,10 @@
 """From headers and settings to the jobs of a build: one a station-day."""
 
+import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,14 @@ import numpy as np
 from ...errors import DataError, SettingsError
 from ...progress import count
 from ...sections import BuildSettings
+from ..times import same_rate
 from .cutting import DAY, margin
 from .processing import PASS
 from .responses import UNITS, Inventory, Remover
-from .sources import Stretch
+from .sources import SECOND, Stretch
 
-SAME_RATE = 6  # decimals, Hz
+_DIGITS = re.compile(r"(\d+)")
+TOGETHER = 2**27  # bytes of traces that are read at once from files with many
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,21 @@ class StationDay:
         As recorded, Hz.
     paths : tuple of Path
         Files with data of that day, or close enough to it to matter.
+    within : str or int
+        See `Stretch`.
+    n_bytes : int
+        Of its samples, as double precision.
+    together : str or None
+        What ids begin with that are read together with this one; None where it is alone.
     """
 
     trace_id: str
     day: int
     sampling_rate: float
     paths: tuple[Path, ...]
+    within: str | int
+    n_bytes: int = 0
+    together: str | None = None
 
     @property
     def date(self) -> str:
@@ -64,7 +77,7 @@ def station_days(
         A line for each trace and rate of which something is left out.
     """
     by_trace: dict[str, list[Stretch]] = defaultdict(list)
-    for stretch in stretches:
+    for stretch in of_few_rates(stretches):
         by_trace[stretch.trace_id].append(stretch)
     found, dropped = [], Counter()
     around = margin(settings)
@@ -74,11 +87,15 @@ def station_days(
             if not today:
                 continue
             rate = _main_rate(today, day)
-            dropped.update(
-                (trace_id, other, rate) for other in {_rate(item) for item in today} - {rate}
+            others = {item.sampling_rate for item in today} - {rate}
+            dropped.update((trace_id, other, rate) for other in others)
+            here = [item for item in here if item.sampling_rate == rate]
+            paths = tuple(sorted({item.path for item in here}))
+            time = sum(
+                min(item.end, day + DAY + around) - max(item.start, day - around) for item in here
             )
-            paths = sorted({item.path for item in here if _rate(item) == rate})
-            found.append(StationDay(trace_id, day, rate, tuple(paths)))
+            n_bytes = round(time / SECOND * rate) * 8
+            found.append(StationDay(trace_id, day, rate, paths, today[0].within, n_bytes))
     lines = [
         f"{trace_id}: data at {other:g} Hz left out on {n} of its days, where most is at "
         f"{rate:g} Hz"
@@ -87,8 +104,53 @@ def station_days(
     return found, lines
 
 
-def _rate(stretch: Stretch) -> float:
-    return round(stretch.sampling_rate, SAME_RATE)
+def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """The same with one rate where rates differ by rounding: that with the shortest decimal."""
+    rates = sorted({item.sampling_rate for item in stretches})
+    alike: list[list[float]] = []
+    for rate in rates:
+        if not alike or not same_rate(alike[-1][0], rate):
+            alike.append([])
+        alike[-1].append(rate)
+    one = {rate: min(group, key=lambda r: (len(repr(r)), r)) for group in alike for rate in group}
+    return [replace(item, sampling_rate=one[item.sampling_rate]) for item in stretches]
+
+
+def natural_order(text: str) -> list[tuple[int, str]]:
+    """Key that sorts S2 before S10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(text)]
+
+
+def together(days: Sequence[StationDay]) -> list[StationDay]:
+    """Station-days in an order in which files with many traces are read once for many of them.
+
+    Those of one day and the same files are read together, so many as fit in memory.
+    """
+    groups: dict[tuple, list[StationDay]] = defaultdict(list)
+    for day in days:
+        groups[day.paths, day.day, isinstance(day.within, int)].append(day)
+    found = []
+    for key in sorted(groups):
+        group = groups[key]
+        if len(group) > 1:
+            group = [replace(day, together=start) for start, day in _by_start(group, key[2])]
+        found += group
+    return found
+
+
+def _by_start(group: Sequence[StationDay], numbered: bool) -> list[tuple[str | None, StationDay]]:
+    """Station-days with what the ids begin with of those that fit in memory together."""
+    if numbered:  # by their place in a file, of which all is read
+        return [("", day) for day in group]
+    if len(group) == 1:
+        return [(None, group[0])]
+    start = os.path.commonprefix([day.within for day in group])
+    if sum(day.n_bytes for day in group) <= TOGETHER:
+        return [(start, day) for day in group]
+    parts: dict[str, list[StationDay]] = defaultdict(list)
+    for day in group:
+        parts[day.within[: len(start) + 1]].append(day)
+    return [pair for part in parts.values() for pair in _by_start(part, numbered)]
 
 
 def _by_day(stretches: Sequence[Stretch], around: int) -> dict[int, list[Stretch]]:
@@ -104,7 +166,7 @@ def _by_day(stretches: Sequence[Stretch], around: int) -> dict[int, list[Stretch
 def _main_rate(stretches: Sequence[Stretch], day: int) -> float:
     time: Counter = Counter()
     for item in stretches:
-        time[_rate(item)] += min(item.end, day + DAY) - max(item.start, day)
+        time[item.sampling_rate] += min(item.end, day + DAY) - max(item.start, day)
     return max(time, key=lambda rate: (time[rate], rate))
 
 
@@ -145,7 +207,7 @@ def output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
 
 def weakened(days: Sequence[StationDay], rate: float, settings: BuildSettings) -> list[str]:
     """A line where frequencies are asked for that resampling weakens."""
-    resampled = [day.sampling_rate for day in days if day.sampling_rate != rate]
+    resampled = [day.sampling_rate for day in days if not same_rate(day.sampling_rate, rate)]
     band = settings.frequencies or settings.bandpass
     if not resampled or band is None:
         return []

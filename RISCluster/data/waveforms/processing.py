@@ -8,6 +8,7 @@ import numpy as np
 from scipy import signal
 
 from ...sections import BuildSettings
+from ..times import same_rate
 from .joining import Wave
 from .responses import Remover
 from .sources import obspy_for_reading
@@ -105,17 +106,21 @@ def resample(wave: Wave, sampling_rate: float) -> Wave:
         Hz.
     """
     ratio = Fraction(sampling_rate / wave.sampling_rate).limit_denominator(LARGEST_FACTOR)
-    if ratio == 1 and sampling_rate == wave.sampling_rate:
-        return wave
-    exact = abs(ratio * wave.sampling_rate - sampling_rate) <= 1e-12 * sampling_rate
-    if exact and ratio.numerator <= LARGEST_FACTOR:
+    if ratio.numerator <= LARGEST_FACTOR and same_rate(
+        float(ratio) * wave.sampling_rate, sampling_rate
+    ):
+        # Rates that differ by rounding are one, and times stay those of the samples.
+        drift = (1 + wave.drift) * sampling_rate / (float(ratio) * wave.sampling_rate) - 1
+        wave = replace(wave, sampling_rate=sampling_rate, drift=drift)
+        if ratio == 1:
+            return wave
         filtered = signal.resample_poly(
             wave.data,
             ratio.numerator,
             ratio.denominator,
             window=low_pass(max(ratio.numerator, ratio.denominator)),
         )
-        return replace(wave, data=filtered, sampling_rate=sampling_rate)
+        return replace(wave, data=filtered)
     return _interpolate(wave, sampling_rate)
 
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from ...errors import DataError, RunError
 from ...sections import BuildSettings
-from ..times import NOT_A_TIME, nanoseconds_to_iso
+from ..times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from .cutting import DAY, Neighbours, Windows, cut, margin, shortest
-from .joining import Wave, join
+from .joining import CONSTANT, Wave, join, without_marks
 from .parts import Block, append_block, block_samples, writing
-from .planning import SAME_RATE, StationDay
+from .planning import StationDay
 from .processing import process
 from .responses import Epoch, Inventory, cut_at_epochs, read_inventory
-from .sources import read_stretch
+from .sources import read_traces, read_traces_once
 from .spectra import Grid, spectrograms
 
 TOO_SHORT, DEAD, FAILED = "stretch_too_short", "stretch_constant", "station_day_failed"
@@ -188,13 +188,13 @@ def _waves(task: Task, account: Account) -> Iterator[tuple[Wave, Neighbours]]:
     day, settings = task.station_day.day, task.settings
     with account.timed("read"):
         taken_out: Counter = Counter()
-        waves = join(_pieces(task, account), taken_out)
+        waves = join(_pieces(task, account), taken_out, settings.constant_gap)
     here = task.station_day
     for why, n in taken_out.items():
         if n:
             account.said.append(
                 f"{here.trace_id} {here.date}: {n / here.sampling_rate:g} s of samples {why} are "
-                "taken for a gap"
+                f"taken for a gap{'; see build.constant_gap' if why.startswith(CONSTANT) else ''}"
             )
     parts = _with_epochs(waves, task, account)
     for number in range(len(parts)):
@@ -271,23 +271,21 @@ def _is_left_out(wave: Wave, task: Task, account: Account) -> bool:
 def _pieces(task: Task, account: Account) -> list[Wave]:
     """What the files hold of the day and the margin about it."""
     here, around = task.station_day, margin(task.settings)
+    numbered, alone = isinstance(here.within, int), here.together is None
+    read = read_traces if alone else read_traces_once
+    ids = "" if numbered else here.within if alone else here.together
     pieces = []
     for path in here.paths:
         try:
-            stream = read_stretch(path, here.trace_id, here.day - around, here.day + DAY + around)
+            span = here.day - around, here.day + DAY + around
+            traces = read(path, *span, ids, numbered)
         except DataError as error:
             account.said.append(f"{here.trace_id} {here.date}: {error}; left out on this day")
             continue
-        pieces += [
-            Wave(trace.stats.starttime.ns, float(trace.stats.sampling_rate), _plain(trace.data))
-            for trace in stream
-            if round(float(trace.stats.sampling_rate), SAME_RATE) == here.sampling_rate
-        ]
+        for trace in traces.get(here.within, []):
+            rate = float(trace.stats.sampling_rate)
+            if same_rate(rate, here.sampling_rate):
+                start, drift = trace.stats.starttime.ns, here.sampling_rate / rate - 1
+                data = without_marks(trace.data)
+                pieces.append(Wave(start, here.sampling_rate, data, drift=drift))
     return pieces
-
-
-def _plain(data: np.ndarray) -> np.ndarray:
-    """Samples as numbers; what a reader has masked is not finite."""
-    if np.ma.isMaskedArray(data):
-        return data.astype(np.float64).filled(np.nan)
-    return data

@@ -7,6 +7,8 @@ import pytest
 from RISCluster.config import load_settings
 from RISCluster.data.cubes import joining
 from RISCluster.data.cubes.joining import open_series
+from RISCluster.data.waveforms import sources
+from RISCluster.data.waveforms.sources import obspy_for_reading
 from RISCluster.errors import DataError, SettingsError
 
 from .fibre import RATE, START, noise, record, records_settings, waveforms
@@ -213,7 +215,78 @@ def test_a_file_that_vanished_is_missing(tmp_path):
     path.write_bytes(b"gone")
     values, lost = series.read(0, 100, 0, 1)
     assert np.isnan(values).all()
-    assert "1.mseed: samples can't be read" in lost[0]
+    assert lost[0].startswith(f"{path}: of no format")
+    assert lost[0].endswith("; its samples count as missing")
+
+
+def test_array_channels_are_in_the_order_of_their_numbers(tmp_path):
+    names = ["XX.S10..HHZ", "XX.S2..HHZ", "XX.S1..HHZ"]
+    waveforms(tmp_path / "1.mseed", *((name, 0, np.arange(9), RATE) for name in names))
+    series = open_series([tmp_path / "1.mseed"], AUTO)
+    assert series.channel_names == ("XX.S1..HHZ", "XX.S2..HHZ", "XX.S10..HHZ")
+
+
+def test_array_of_a_gather(tmp_path, said):
+    from tests.data.waveforms.test_sources import gather
+
+    data = gather(tmp_path / "g.sgy", START * SECOND)
+    series = open_series([tmp_path / "g.sgy"], AUTO)
+    assert (series.n_samples, series.n_channels) == (1000, 12)
+    np.testing.assert_array_equal(series.read(300, 900, 4, 9)[0], data[4:9, 300:900].T)
+
+
+def test_array_is_read_once_for_all_its_channels(tmp_path, monkeypatch):
+    traces = [(f"XX.S{k}..HHZ", 0, k + np.arange(300), RATE) for k in range(20)]
+    series = open_series([waveforms(tmp_path / "1.mseed", *traces)], AUTO)
+    reads, read = [], sources._read
+    monkeypatch.setattr(sources, "_read", lambda *a, **b: reads.append(a) or read(*a, **b))
+    values, _ = series.read(100, 200, 0, 20)
+    np.testing.assert_array_equal(values[0], 100 + np.arange(20))
+    assert len(reads) == 1
+
+
+def test_array_rates_that_are_rounded_leave_no_seam(tmp_path):
+    """Half a sample off the grid, where rounding to even would part every other file."""
+    waveforms(tmp_path / "0.mseed", ("XX.A..HHZ", 0, np.arange(1000), RATE))
+    for k in range(5):
+        start = 0.005 + 0.99 * k  # an odd number of samples
+        rate = (99.999992, 100, 100.000008)[k % 3]
+        piece = ("XX.B..HHZ", start, np.arange(99) + 99 * k, rate)
+        waveforms(tmp_path / f"{k + 1}.mseed", piece)
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert series.sampling_rate == 100
+    values = series.read(0, 495, 1, 2)[0][:, 0]
+    np.testing.assert_array_equal(values, np.arange(495))
+    np.testing.assert_array_equal(series.read(150, 210, 1, 2)[0][:, 0], np.arange(150, 210))
+
+
+def test_array_without_what_a_wrong_clock_has(tmp_path, said):
+    good = waveforms(tmp_path / "a.mseed", ("XX.A..HHZ", 0, np.arange(6000), RATE))
+    bad = waveforms(tmp_path / "b.mseed", ("XX.A..HHZ", -1_284_000_000, np.arange(50), RATE))
+    series = open_series([good, bad], AUTO)
+    assert (series.start, series.n_samples) == (START * SECOND, 6000)
+    assert len(said) == 1
+    assert said[0].startswith(f"{bad}: starts 1980-01-06T")
+    assert "41 years away from the data of 2020-09-13" in said[0]
+    bad = waveforms(tmp_path / "b.mseed", ("XX.A..HHZ", -1_284_000_000, np.arange(5000), RATE))
+    with pytest.raises(DataError, match="b.mseed: starts 1980-01-06.* 41 years away"):
+        open_series([good, bad], AUTO)
+
+
+def test_array_gaps_that_were_filled_are_missing(tmp_path):
+    data = 5000 + np.rint(100 * np.random.default_rng(0).standard_normal(3000))
+    data[1000:1500], data[2000:2005] = 0, -(2**31)
+    path = waveforms(tmp_path / "1.mseed", ("XX.A..HHZ", 0, np.zeros(2), RATE))
+    trace = obspy_for_reading().read(str(path))[0]
+    trace.data = data.astype(np.int32)
+    trace.write(str(path), format="MSEED", encoding="INT32")
+    series = open_series([path], AUTO)
+    values, lines = series.read(0, 3000, 0, 1)
+    data[1000:1500] = data[2000:2005] = np.nan
+    np.testing.assert_array_equal(values[:, 0], data.astype(np.float32))
+    assert "XX.A..HHZ has runs of 1 s and more of one value" in lines[0]
+    # A block that begins within the run has samples from before it.
+    np.testing.assert_array_equal(series.read(1450, 1600, 0, 1)[0][:, 0], data[1450:1600])
 
 
 def test_both_kinds_are_refused(tmp_path):

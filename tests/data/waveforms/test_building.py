@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.waveforms import building, stationday
+from RISCluster.data.waveforms import building, planning, sources, stationday
 from RISCluster.data.waveforms.building import build
 from RISCluster.data.waveforms.joining import Wave
 from RISCluster.data.waveforms.output import Tally
@@ -252,6 +252,130 @@ def test_midnight_leaves_no_seam(tmp_path):
     assert len(found) > 100
 
 
+# ---- rates, gaps, clocks ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", ["auto", "100", "50"])
+def test_rates_that_differ_by_rounding_are_one(tmp_path, said, rate):
+    data, place = noise(180, 100), tmp_path / "in"
+    place.mkdir()
+    for k, own in enumerate((99.999992, 100.0, 100.000008)):
+        part = data[6000 * k : 6000 * (k + 1)]
+        write(place / f"{k}.mseed", (ID, NOON + 60 * k * SECOND, own, part))
+    write(place / "next.mseed", (ID, NOON + DAY, 99.999992, data))
+    words = ("build.method=slide", "build.taper=0", f"build.sampling_rate={rate}")
+    built = run(place, tmp_path / "set.h5", *words)
+    assert built.n_samples == 2 * 175
+    assert not [line for line in said() if "Hz left out" in line]
+    assert rows(tmp_path / "set.csv")[100]["starttime"] == "2016-01-01T12:01:41.000000Z"
+
+
+def test_gaps_that_were_filled_make_no_events(tmp_path, said):
+    rate, place = 100.0, tmp_path / "in"
+    place.mkdir()
+    for name, fill in (("CLEAN", None), ("ZERO", 0), ("WINS", -(2**31)), ("SAC", -12345)):
+        data = 5000 + noise(300, rate, seed=3)
+        if fill is not None:
+            data[10_000:13_000] = fill
+        stream = obspy_for_reading().Stream()
+        trace = obspy_for_reading().Trace(data, {"sampling_rate": rate, "starttime": NOON / SECOND})
+        trace.id = f"XX.{name}..HHZ"
+        stream.append(trace)
+        stream.write(str(place / f"{name}.mseed"), format="MSEED", encoding="INT32")
+    with pytest.raises(DataError, match="no window in 4 station-days: 0 detections"):
+        run(place, tmp_path / "set.h5")
+    lines = [line.split(": ")[1] for line in said() if "taken for a gap" in line]
+    assert lines == [
+        "30 s of samples that are all -12345 are taken for a gap; see build.constant_gap",
+        "30 s of samples that are not finite or marked as missing are taken for a gap",
+        "30 s of samples that are all 0 are taken for a gap; see build.constant_gap",
+    ]
+    built = run(place, tmp_path / "set.h5", "build.constant_gap=none")
+    assert built.n_traces == 2
+
+
+def test_odd_files_cost_themselves(folder, tmp_path, said):
+    """Files without record length, without a time, and of the year 2399."""
+    obspy = obspy_for_reading()
+    run(folder, tmp_path / "good.h5")
+    trace = obspy.Trace(eventful(seed=2), {"sampling_rate": RATE, "starttime": NOON / SECOND})
+    trace.id, trace.stats.mseed = "XX.CCC..HHZ", {"dataquality": "D"}
+    trace.write(str(folder / "c.slist"), format="SLIST")
+    for name, time in (("later", "2399-01-01"), ("never", "1970-01-01")):
+        trace.stats.station, trace.stats.starttime = name.upper(), obspy.UTCDateTime(time)
+        trace.write(str(folder / f"{name}.slist"), format="SLIST")
+    built = run(folder, tmp_path / "set.h5")
+    assert built.n_traces == 3
+    images = contents(tmp_path / "set.h5")["spectrogram"]
+    np.testing.assert_array_equal(images[:6], contents(tmp_path / "good.h5")["spectrogram"])
+    assert [line for line in said() if "later.slist" in line and "in the year 2399" in line]
+    assert [line for line in said() if "never.slist" in line and "left out" in line]
+
+
+def test_a_copy_of_a_file_and_files_that_overlap_give_no_window_twice(folder, tmp_path):
+    run(folder, tmp_path / "one.h5")
+    data = eventful()
+    (folder / "copy.mseed").write_bytes((folder / "a.mseed").read_bytes())
+    write(folder / "part.mseed", (ID, NOON + 60 * SECOND, RATE, data[3000:]))
+    run(folder, tmp_path / "two.h5")
+    assert peaks(tmp_path / "two.h5") == peaks(tmp_path / "one.h5")
+
+
+# ---- many traces in a file ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Paths of the files that are read, headers apart."""
+    found, read = [], sources._read
+
+    def counting(path, **options):
+        if not options.get("headonly"):
+            found.append(path)
+        return read(path, **options)
+
+    monkeypatch.setattr(sources, "_read", counting)
+    return found
+
+
+def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, reads, monkeypatch):
+    one, many = tmp_path / "one", tmp_path / "many"
+    one.mkdir()
+    many.mkdir()
+    start = MIDNIGHT + DAY - 30 * SECOND
+    pieces = [(f"XX.S{k:02d}..HHZ", start, RATE, noise(60, RATE, seed=k)) for k in range(12)]
+    write(one / "all.mseed", *pieces)
+    for number, item in enumerate(pieces):
+        write(many / f"{number}.mseed", item)
+    words = ("build.method=slide", "build.step=4")
+    run(one, tmp_path / "one.h5", *words)
+    assert len(reads) == 2  # days
+    run(many, tmp_path / "many.h5", *words)
+    first, second = contents(tmp_path / "one.h5"), contents(tmp_path / "many.h5")
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+    # Where they do not fit in memory together, by what their ids begin with.
+    reads.clear()
+    monkeypatch.setattr(planning, "TOGETHER", 12 * 35 * 50 * 8)
+    run(one, tmp_path / "few.h5", *words)
+    assert len(reads) == 2 * 2
+    np.testing.assert_array_equal(
+        contents(tmp_path / "few.h5")["spectrogram"], first["spectrogram"]
+    )
+
+
+def test_a_gather_is_read_once(tmp_path, reads):
+    from .test_sources import gather
+
+    gather(tmp_path / "g.sgy", NOON, n=12)
+    words = ("build.method=slide", "build.step=0.5", "build.length=1", "build.taper=0")
+    built = run(
+        tmp_path / "g.sgy", tmp_path / "set.h5", *words, "build.traces=yes", "build.nfft=512"
+    )
+    assert (len(reads), built.n_traces) == (1, 12)
+    assert len(np.unique(contents(tmp_path / "set.h5")["trace"][:, 0])) == built.n_samples == 12
+
+
 # ---- data with faults ---------------------------------------------------------------------------
 
 
@@ -432,7 +556,7 @@ def test_workers_and_interruption_change_nothing(folder, tmp_path):
     run(folder, tmp_path / "two.h5", *words, workers=2)
     code = """
 import os, signal, sys
-from RISCluster.data.waveforms import building, stationday
+from RISCluster.data.waveforms import building, planning, sources, stationday
 from tests.data.waveforms.waves import settings
 blocks, count = stationday._blocks, 0
 def killed(*arguments):

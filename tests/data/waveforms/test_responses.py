@@ -8,6 +8,7 @@ import pytest
 from RISCluster.data.waveforms import responses
 from RISCluster.data.waveforms.building import build
 from RISCluster.data.waveforms.joining import Wave
+from RISCluster.data.waveforms.processing import process
 from RISCluster.data.waveforms.responses import (
     cut_at_epochs,
     parse_unit,
@@ -219,10 +220,9 @@ def test_a_polynomial_takes_counts_with_their_mean(tmp_path):
     assert responses.try_out(remover, 1.0) == []
     wave = remover(Wave(0, 1.0, np.array([0.0, 1000.0])))
     assert wave.data.tolist() == [5.0, 15.0]
-    words = settings("build.detrend=none", "build.taper=0", "build.bandpass=none").build
-    from RISCluster.data.waveforms.processing import process
-
-    assert process(Wave(0, 1.0, np.array([0.0, 1000.0])), words, remover).data.tolist() == [5, 15]
+    words = settings("build.detrend=demean", "build.taper=0", "build.bandpass=none").build
+    processed = process(Wave(0, 1.0, np.array([0.0, 1000.0])), words, remover)
+    assert processed.data.tolist() == [-5, 5]  # of 5 and 15, and not of -500 and 500 counts
 
 
 def test_stages_and_sensitivity_contradict(tmp_path, capfd):
