@@ -59,4 +59,5 @@ def run(arguments: argparse.Namespace) -> None:
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,
     )
-    log.info(f"next: {first_command(arguments.output, arguments.config)}")
+    if not arguments.catalogue_only:
+        log.info(f"next: {first_command(arguments.output, arguments.config)}")

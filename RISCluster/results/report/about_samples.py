@@ -114,7 +114,8 @@ def _borderline(study: Study) -> list[Block]:
     table = _table(
         study, chosen, "Borderline samples", "Those of each cluster whose two largest "
         f"probabilities are nearest to one another, up to {BORDERLINE}, with {SECOND:g} or more in "
-        "a second cluster. Many between the same two clusters: the two may be one.", ("Second cluster", "Its probability"),
+        "a second cluster. Many between the same two clusters: the two may be one.",
+        ("Second cluster", "Its probability"),
     )  # fmt: skip
     first = chosen.part(slice(DRAWN))
 
