@@ -5,15 +5,22 @@ is `NOT_A_TIME` in arrays and None for single values.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from ..errors import DataError
+
 SECOND = 10**9  # ns
 NOT_A_TIME = np.iinfo(np.int64).min  # what NumPy takes for NaT
 RATE_TOLERANCE = 1e-5  # relative: rounding to float32, or of an interval to microseconds
+
+DAY = 86_400 * SECOND  # ns
+FAR_DAYS, FAR_TIMES = 30, 10  # a far gap is longer than both: days, and times all the data
+FEW = 0.25  # of the data: less than this beyond a far gap is left out
 
 _DATE = r"(?P<year>\d{1,4})(?:[-/](?P<month>\d{1,2})(?:[-/](?P<day>\d{1,2}))?|-(?P<yearday>\d{3}))?"
 _BASIC = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
@@ -246,6 +253,79 @@ def decode_cf(values: np.ndarray, unit: int, origin: int) -> np.ndarray:
     fraction = np.round((np.where(known, values, 0) - whole) * unit).astype(np.int64)
     found = (whole.astype(np.int64) + (first if abs(first) < 2**62 else 0)) * unit + rest + fraction
     return np.where(known, found, NOT_A_TIME)
+
+
+# ---- clocks that are wrong -----------------------------------------------------------------------
+
+
+def leave_out_far_pieces(spans: Sequence[tuple[int, int, str]]) -> tuple[list[int], list[str]]:
+    """Pieces of data that can share one axis of time, without those of a clock that is wrong.
+
+    A recorder without GPS has years as 1970 or 1980, and an axis over the time between is all
+    gap. A gap is far where it is longer than 30 days and than 10 times all the data. What lies
+    beyond is left out if it is less than a quarter of the data; else nothing tells which is wrong.
+
+    Parameters
+    ----------
+    spans : sequence of (int, int, str)
+        Start and end, ns since 1970, and the name of a piece of data.
+
+    Returns
+    -------
+    list of int
+        Positions of the pieces to keep, ascending.
+    list of str
+        A line for each name of which something is left out.
+
+    Raises
+    ------
+    DataError
+        Neither side of a far gap is small; the message names a piece of each.
+    """
+    groups = _far_groups(spans)
+    if len(groups) < 2:
+        return list(range(len(spans))), []
+    amounts = [sum(spans[at][1] - spans[at][0] for at in group) for group in groups]
+    main = max(range(len(groups)), key=lambda number: (amounts[number], number))
+    begin, end = spans[groups[main][0]][0], max(spans[at][1] for at in groups[main])
+    lines: dict[str, str] = {}
+    for group in groups[:main] + groups[main + 1 :]:
+        for start, stop, name in (spans[at] for at in group):
+            away = _long_time(begin - stop if start < begin else start - end)
+            first, since = (nanoseconds_to_iso([time])[0] for time in (start, begin))
+            lines.setdefault(name, f"{name}: starts {first}, {away} away from the data of {since}")
+    if sum(amounts) - amounts[main] >= FEW * sum(amounts):
+        raise DataError(
+            f"{next(iter(lines.values()))} in {spans[groups[main][0]][2]}, more than {FAR_TIMES} "
+            "times as long as all the data; correct the clock that is wrong, or give only the "
+            "files of one time"
+        )
+    return sorted(groups[main]), [
+        f"{line}: left out; correct its time, or give only files of that time to have it"
+        for line in lines.values()
+    ]
+
+
+def _far_groups(spans: Sequence[tuple[int, int, str]]) -> list[list[int]]:
+    """Positions by start, parted at far gaps."""
+    order = sorted(range(len(spans)), key=lambda at: spans[at][:2])
+    covered, end, gaps = 0, None, []
+    for at in order:
+        start, stop = spans[at][:2]
+        gaps.append(0 if end is None else start - end)
+        covered += max(0, stop - max(start, start if end is None else end))
+        end = stop if end is None else max(end, stop)
+    groups: list[list[int]] = []
+    for at, gap in zip(order, gaps, strict=True):
+        if not groups or gap > max(FAR_DAYS * DAY, FAR_TIMES * covered):
+            groups.append([])
+        groups[-1].append(at)
+    return groups
+
+
+def _long_time(duration: int) -> str:
+    days = duration / DAY
+    return f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
 
 
 # ---- to text ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 from RISCluster.data.times import (
     NOT_A_TIME,
     decode_cf,
+    leave_out_far_pieces,
     nanoseconds_to_iso,
     parse_cf_units,
     parse_time,
@@ -14,6 +15,7 @@ from RISCluster.data.times import (
     to_iso,
     unit_length,
 )
+from RISCluster.errors import DataError
 
 DAY = 86400 * 10**9
 T2020 = 18262 * DAY  # 2020-01-01
@@ -140,3 +142,33 @@ def test_rates_are_the_same_up_to_rounding():
     assert same_rate(100, float(np.float32(1 / np.float32(0.01))))
     assert not same_rate(100, 100.01)
     assert not same_rate(1e-3, 1.1e-3)
+
+
+def span(start, seconds, name):
+    return start, start + round(seconds * 1e9), name
+
+
+def test_a_few_data_beyond_a_far_gap_are_left_out_with_a_line():
+    good = [span(T2020 + k * DAY, 600, f"g{k}") for k in range(20)]  # short files, a day apart
+    bad = span(315964800 * 10**9, 5, "b.mseed"), span(13 * T2020 // 10, 3, "c.mseed")
+    kept, lines = leave_out_far_pieces([bad[0], *good, *bad])
+    assert kept == list(range(1, 21))
+    assert lines[0].startswith("b.mseed: starts 1980-01-06T00:00:00.000000Z, 40 years away from")
+    assert "2020-01-01" in lines[0]
+    assert lines[1].startswith("c.mseed: starts 2034-12-31T")
+    assert "15 years away" in lines[1]
+    assert len(lines) == 2
+
+
+def test_a_far_gap_between_equals_is_refused():
+    said = "b: starts 1970-01-01T00:00:10.000000Z, 50 years away from the data of 2020.* in a, "
+    with pytest.raises(DataError, match=said):
+        leave_out_far_pieces([span(T2020, 10, "a"), span(10**10, 10, "b")])
+
+
+def test_gaps_that_the_data_are_worth_stay():
+    many = [span(T2020 + k * 300 * DAY, 31 * 86400, str(k)) for k in range(3)]
+    assert leave_out_far_pieces(many) == ([0, 1, 2], [])
+    month = [span(T2020 + k * 29 * DAY, 60, str(k)) for k in range(3)]
+    assert leave_out_far_pieces(month) == ([0, 1, 2], [])
+    assert leave_out_far_pieces([]) == ([], [])
