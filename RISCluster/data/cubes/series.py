@@ -15,7 +15,9 @@ import h5py
 import numpy as np
 
 from ...errors import DataError
+from ...extras import load_hdf5_filters
 from ..waveforms.sources import obspy_for_reading
+from .holes import find_holes, packing_of
 
 SECOND = 10**9  # ns
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
@@ -69,8 +71,8 @@ class Series:
     unit : str
         Of the samples; empty where unknown.
     channel_names : tuple of str or None
-    spacing : float or None
-        Metres from channel to channel.
+    distance : ndarray, (C,), float64, or None
+        Metres along the fibre; None where unknown.
     """
 
     pieces: tuple[Piece, ...]
@@ -80,12 +82,7 @@ class Series:
     n_channels: int
     unit: str = ""
     channel_names: tuple[str, ...] | None = None
-    spacing: float | None = None
-
-    @property
-    def distance(self) -> np.ndarray | None:
-        """Metres along the fibre, (C,), float64; None where unknown."""
-        return None if self.spacing is None else self.spacing * np.arange(self.n_channels)
+    distance: np.ndarray | None = None
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +120,7 @@ class Series:
 
 
 class Level:
-    """A level of each channel: its first value in a read, which is taken off in full precision."""
+    """A level of each channel: its first value in a read, taken off in full precision."""
 
     def __init__(self, n_channels: int):
         self._level = np.full(n_channels, np.nan)
@@ -135,7 +132,9 @@ class Level:
         level = self._level[channels]
         unknown = np.isnan(level)
         if unknown.any():
-            level[unknown] = values[0, unknown]  # NaN there: the next read of this block decides
+            # NaN where all are missing: the next values of this read decide.
+            first = np.isfinite(values[:, unknown]).argmax(axis=0)
+            level[unknown] = values[first, unknown]
         large = np.abs(level) > EXACT  # not where a level is NaN
         return values - np.where(large, level, 0.0) if large.any() else values
 
@@ -164,14 +163,18 @@ class FibreSeries(Series):
             low, high = max(start, piece.first), min(stop, piece.stop)
             times = (low - piece.first + piece.skip, high - piece.first + piece.skip)
             out = values[low - start : high - start]
+            channels = (first_channel, last_channel)
             try:
                 with h5py.File(piece.path, "r") as file:
-                    channels = (first_channel, last_channel)
-                    _read_into(out, file[piece.name], self.time_axis, times, channels, level)
+                    dataset = file[piece.name]
+                    lines = _read_into(out, dataset, self.time_axis, times, channels, level)
             except (OSError, RuntimeError, KeyError, ValueError) as error:
                 out[:] = np.nan
-                reason = " ".join(str(error).split())
-                lost.append(f"{piece.path}: samples can't be read, they count as missing: {reason}")
+                lines = [" ".join(str(error).split())]
+            lost += [
+                f"{piece.path}: samples can't be read, they count as missing: {line}"
+                for line in lines
+            ]
         return values, lost
 
 
@@ -182,14 +185,24 @@ def _read_into(
     times: tuple[int, int],
     channels: tuple[int, int],
     level: Level,
-) -> None:
-    """Rows of `out` (n, C) from a data set of either order."""
-    if dataset.dtype == np.float32 and out.size:  # straight to its place, no copy
+) -> list[str]:
+    """Rows of `out` (n, C) from a data set of either order; why samples are missing."""
+    load_hdf5_filters()
+    packing = packing_of(dataset)
+    holes, lines = find_holes(dataset, (times, channels) if time_axis == 0 else (channels, times))
+    if holes is not None and time_axis == 1:
+        holes = holes.T
+    if holes is not None and holes.all():
+        out[:] = np.nan
+        return lines
+    if dataset.dtype == np.float32 and out.size and packing is None:  # to its place, no copy
         stored = out if time_axis == 0 else out.T
         box = (slice(*times), slice(*channels))
         if stored.flags.c_contiguous:
             dataset.read_direct(stored, box if time_axis == 0 else box[::-1])
-            return
+            if holes is not None:
+                out[holes] = np.nan
+            return lines
     step = max(1, SLAB_VALUES // max(1, out.shape[1]))
     if dataset.chunks:  # whole chunks, lest each be unpacked twice
         step = -(-step // dataset.chunks[time_axis]) * dataset.chunks[time_axis]
@@ -201,8 +214,13 @@ def _read_into(
             values = dataset[at:end, slice(*channels)]
         else:
             values = dataset[slice(*channels), at:end].T
+        if packing is not None:
+            values = packing.unpack(values)
+        if holes is not None:
+            values = np.where(holes[rows], np.nan, values)
         out[rows] = level.remove(values, slice(None))
         at = end
+    return lines
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from RISCluster.data.cubes.records import BadRecord, nanoseconds, read_header
+from RISCluster.data.cubes.records import BadRecord, read_header
 from RISCluster.errors import DataError
 
 from .fibre import noise, record, records_settings
@@ -61,28 +61,6 @@ def test_no_rate_is_an_error_that_names_what_is_there(tmp_path):
         read_header(path, AUTO)
     settings = records_settings("sampling_rate=40").records
     assert read_header(path, settings).sampling_rate == 40.0
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("2020-09-13T12:26:40", 1_600_000_000 * 10**9),
-        (b"2020-09-13T12:26:40.123456789Z", 1_600_000_000 * 10**9 + 123_456_789),
-        ("2020-09-13 14:26:40+02:00", 1_600_000_000 * 10**9),
-        ("2020-09-13T12:26:40.5 UTC", 1_600_000_000 * 10**9 + 5 * 10**8),
-        (1_600_000_000.25, 1_600_000_000 * 10**9 + 25 * 10**7),
-        (1_600_000_000_250, 1_600_000_000 * 10**9 + 25 * 10**7),
-        (np.int64(1_600_000_000_250_000), 1_600_000_000 * 10**9 + 25 * 10**7),
-        (np.uint64(1_600_000_000_000_000_001), 1_600_000_000 * 10**9 + 1),
-        ("1600000000", 1_600_000_000 * 10**9),
-        ("yesterday", None),
-        ("2020-13-40T00:00:00", None),
-        (float("nan"), None),
-        (np.array([1, 2]), None),
-    ],
-)
-def test_times(value, expected):
-    assert nanoseconds(value) == expected
 
 
 def test_a_start_that_is_no_time(tmp_path):
