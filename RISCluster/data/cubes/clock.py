@@ -1,6 +1,5 @@
 """Time of every sample, where a fibre record has it: sampling rate, start, and gaps inside."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -272,40 +271,38 @@ def _clock(
 
 def tie_values(dataset: h5py.Dataset, axis: str) -> tuple[np.ndarray, h5py.Dataset] | None:
     """Samples at which xdas has values of an axis, between which they are interpolated."""
-    found = re.search(
-        rf"\b{axis}: (\w+) (\w+)", to_text(dataset.attrs.get("coordinate_interpolation", ""))
-    )
-    if not found or not {found[1], found[2]} <= set(dataset.parent):
+    found = [dataset.parent.get(f"{axis}_{end}") for end in ("indices", "values")]
+    if not all(isinstance(item, h5py.Dataset) and item.ndim == 1 for item in found):
         return None
-    index, values = dataset.parent[found[1]], dataset.parent[found[2]]
-    return (index[()], values) if index.shape == values.shape and index.ndim == 1 else None
+    index, values = found
+    return (index[()], values) if 1 < index.size == values.size else None
 
 
 def tie_clock(dataset: h5py.Dataset, axis: str, n_samples: int) -> Clock | None:
     """Times of xdas: those of `tie_values`, or starts and lengths of stretches of one interval."""
     ties = tie_values(dataset, axis)
+    if ties is not None:
+        return _of_ties(ties[1], ties[0], ties[1][()], n_samples)
+    group = dataset.parent
     try:
-        if ties is not None:
-            return _of_ties(ties[1], ties[0], ties[1][()], n_samples)
-        found = re.search(
-            rf"\b{axis}: (\w+)", to_text(dataset.attrs.get("coordinate_sampling", ""))
-        )
-        if not found:
-            return None
-        group = dataset.parent
         step, starts, lengths = (
-            group[name] for name in (found[1], f"{axis}_values", f"{axis}_lengths")
+            group[f"{axis}_{end}"] for end in ("sampling", "values", "lengths")
         )
         lengths, first = lengths[()], starts[()]
-        units = [to_text(item.attrs.get("units", "s")) for item in (step, starts)]
-        scale = parse_cf_units(units[0])[0] / parse_cf_units(units[1])[0]
-        lasts = np.round((lengths - 1) * float(np.ravel(step[()])[0]) * scale, 9)
-        last = first + lasts.astype(first.dtype)
+        interval = float(np.ravel(step.attrs.get("sampling_interval", step[()]))[0])
+        units = step.attrs.get("sampling_interval_units", step.attrs.get("units", "s"))
+        interval *= parse_cf_units(to_text(units))[0]
+        unit, origin = parse_cf_units(to_text(starts.attrs.get("units", "s")))
     except (KeyError, TypeError, ValueError, OSError, RuntimeError):
         return None
+    first = decode_cf(first, unit, origin or 0)
+    last = first + np.round((lengths - 1) * interval).astype(np.int64)
     stop = np.cumsum(lengths)
     index = np.column_stack([stop - lengths, stop - 1]).reshape(-1)
-    return _of_ties(starts, index, np.column_stack([first, last]).reshape(-1), n_samples)
+    times = np.column_stack([first, last]).reshape(-1) - first[0]
+    origin = None if origin is None else int(first[0])
+    name = starts.name.lstrip("/")
+    return _clock(name, index, times.astype(float), origin, 1, n_samples, True)
 
 
 def _of_ties(

@@ -234,7 +234,9 @@ def _find_dataset(path: Path, file: h5py.File, name: str) -> tuple[str, h5py.Dat
     arrays = list(Storage(path, file, False).arrays())
     real = [item for item in arrays if item[1].dtype.kind in "iuf" and item[1].size]
     found = [item for item in real if item[1].ndim == 2 and min(item[1].shape) > 1]
-    found = found or [item for item in real if item[1].ndim == 2]
+    if not found:  # one channel
+        largest = max((item.size for _, item in real), default=0)
+        found = [item for item in real if item[1].ndim == 2 and item[1].size == largest]
     found.sort(key=lambda item: (-item[1].size, item[0]))
     listed = ", ".join(f"{name} {item.shape}" for name, item in found[:10])
     if name != "auto":
@@ -274,6 +276,7 @@ class _Reader:
         self.shape = dataset.shape
         self.places = places_of(dataset, file)
         self.scales, self.labels = _dimensions(dataset)
+        self.unit = next((text for text, _ in look_up(self.places[:-1], UNITS, as_text)), "")
         self.notes: list[str] = []
 
     def header(self) -> RecordHeader:
@@ -295,7 +298,6 @@ class _Reader:
             segments = self._without_unwritten(clock, segments, axis)
         if start is not None or clock is not None:
             self._check_end(segments, rate)
-        unit = next((text for text, _ in look_up(self.places, UNITS, as_text)), "")
         return RecordHeader(
             self.path,
             self.name,
@@ -305,7 +307,7 @@ class _Reader:
             estimated,
             tuple(segments),
             self._distance(1 - axis),
-            unit,
+            self.unit,
             of_all and (clock is None or clock.origin is None),
             tuple(self.notes),
         )
