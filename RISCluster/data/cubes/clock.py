@@ -8,7 +8,7 @@ import numpy as np
 import scipy.ndimage
 
 from ..times import NOT_A_TIME, decode_cf, epoch_unit, parse_cf_units, parse_times, to_text
-from .facts import facts_of, normal
+from .facts import dataset_in, facts_of, normal
 
 SECOND = 10**9  # ns
 SINCE_1980 = 10 * 365 * 86400  # s; smaller numbers count from a start, not from 1970
@@ -167,8 +167,9 @@ def find_clocks(dataset: h5py.Dataset, scales: Sequence[h5py.Dataset]) -> list[h
     for far, group in enumerate(groups):
         for name in group:
             rank = _rank(name)
-            if rank is not None and group.get(name, getclass=True) is h5py.Dataset:
-                found.append((far, rank, group[name]))
+            item = None if rank is None else dataset_in(group, name)
+            if item is not None:
+                found.append((far, rank, item))
     found.sort(key=lambda item: item[:2])
     arrays = [item for item in scales if _rank(item.name.rpartition("/")[2]) is not None]
     arrays += [item for _, _, item in found]
@@ -230,9 +231,10 @@ def make_clock(
             if " since " in units:
                 return None
         known = np.isfinite(values) & (values != 0)
-        usual = float(np.median(np.abs(values[known].astype(float)))) if known.any() else 0.0
-        if origin is None and usual * (unit or SECOND) / SECOND > SINCE_1980:
-            unit, origin = unit or epoch_unit(usual), 0
+        # Numbers since 1970 hardly differ; those from the start of the record do.
+        low, high = np.quantile(values[known], (0.1, 0.9)) if known.any() else (0.0, 0.0)
+        if origin is None and low * (unit or SECOND) / SECOND > SINCE_1980 and 2 * low > high:
+            unit, origin = unit or epoch_unit(float(low)), 0
         if origin is None:
             times = values.astype(np.float64)
             known = np.isfinite(times)
@@ -271,8 +273,8 @@ def _clock(
 
 def tie_values(dataset: h5py.Dataset, axis: str) -> tuple[np.ndarray, h5py.Dataset] | None:
     """Samples at which xdas has values of an axis, between which they are interpolated."""
-    found = [dataset.parent.get(f"{axis}_{end}") for end in ("indices", "values")]
-    if not all(isinstance(item, h5py.Dataset) and item.ndim == 1 for item in found):
+    found = [dataset_in(dataset.parent, f"{axis}_{end}") for end in ("indices", "values")]
+    if not all(item is not None and item.ndim == 1 for item in found):
         return None
     index, values = found
     return (index[()], values) if 1 < index.size == values.size else None

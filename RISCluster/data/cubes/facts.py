@@ -95,8 +95,8 @@ def facts_of(item: h5py.Dataset | h5py.Group) -> Place:
     values: dict[str, tuple[Any, str]] = {}
     if isinstance(item, h5py.Group):
         for name in item:
-            child = item.get(name, getclass=True) is h5py.Dataset and item[name]
-            if isinstance(child, h5py.Dataset) and _is_small(child):
+            child = dataset_in(item, name)
+            if child is not None and _is_small(child):
                 values[name] = _value(lambda child=child: child[()]), _unit_on(child)
     for name in item.attrs:
         values[name] = _value(lambda name=name: item.attrs[name]), ""
@@ -105,6 +105,15 @@ def facts_of(item: h5py.Dataset | h5py.Group) -> Place:
         if value is not None:
             found.setdefault(normal(name), Fact(name, value, unit or _unit_of(name, values)))
     return found
+
+
+def dataset_in(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """A data set by its name; None for a group, and for a link to nowhere."""
+    try:
+        item = group[name]
+    except (KeyError, OSError, RuntimeError):
+        return None
+    return item if isinstance(item, h5py.Dataset) else None
 
 
 def _is_small(dataset: h5py.Dataset) -> bool:

@@ -37,6 +37,7 @@ from .facts import (
     as_rate,
     as_spacing,
     as_text,
+    dataset_in,
     facts_of,
     look_up,
     normal,
@@ -512,14 +513,15 @@ class _Reader:
         arrays = [item for items in self.scales for item in items]
         for group in places:
             arrays += [
-                group[name]
+                dataset_in(group, name)
                 for name in (group if isinstance(group, h5py.Group) else ())
-                if normal(name) in POSITIONS and isinstance(group.get(name), h5py.Dataset)
+                if normal(name) in POSITIONS
             ]
         return [
             item
             for item in arrays
-            if normal(item.name.rpartition("/")[2]) in POSITIONS
+            if item is not None
+            and normal(item.name.rpartition("/")[2]) in POSITIONS
             and item.ndim == 1
             and item.dtype.kind in "iuf"
             and item.size in self.shape
