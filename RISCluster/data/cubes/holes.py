@@ -14,7 +14,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ...errors import DataError
+from ..finding import stamp
 from .facts import as_plain, facts_of
+from .storage import Storage
 
 Box = tuple[tuple[int, int], tuple[int, int]]
 
@@ -187,7 +190,7 @@ def _selection(space: Any, axis: int) -> tuple[int, int, int, int]:
         start, stride, count, block = (part[axis] for part in space.get_regular_hyperslab())
         return int(start), max(1, int(stride)), min(int(count), 2**48), min(int(block), 2**48)
     if space.get_select_type() == h5py.h5s.SEL_ALL:
-        return 0, 1, 1, int(space.shape[axis])
+        return 0, 1, 1, 2**48  # a source's space has no extent then
     low, high = space.get_select_bounds()
     return int(low[axis]), 1, 1, int(high[axis] - low[axis] + 1)
 
@@ -218,10 +221,12 @@ def _holes_of(
     if not isinstance(inner, h5py.Dataset):
         line = f"its source {source.file_name} has no data set {source.dset_name}"
         return np.ones(shape, dtype=bool), [line]
-    if inner.ndim != 2 or source.src_space.get_simple_extent_ndims() != 2:
+    space = source.src_space
+    is_whole = space.get_select_type() == h5py.h5s.SEL_ALL
+    if inner.ndim != 2 or not (is_whole or space.get_simple_extent_ndims() == 2):
         return None, []
     at = [
-        _coordinates(source.src_space, axis, number, inner.shape[axis])
+        _coordinates(space, axis, number, inner.shape[axis])
         for axis, number in enumerate(numbers)
     ]
     reach = [int(np.count_nonzero(one < side)) for one, side in zip(at, inner.shape, strict=True)]
@@ -259,3 +264,36 @@ def _candidates(dataset: h5py.Dataset, name: str) -> Iterator[Path]:
     if prefix:
         yield Path(prefix.replace("${ORIGIN}", str(folder.parent))) / path
     yield from (folder.parent / path, path, folder.resolve().parent / path)
+
+
+def other_files(path: Path, known: frozenset[Path] = frozenset()) -> list[str]:
+    """Files in which virtual and external data sets have their samples, with size and time.
+
+    Their sources count as well; a file that is gone has neither.
+    """
+    found: dict[str, None] = {}
+    if path in known or not h5py.is_hdf5(path):
+        return []
+    try:
+        with h5py.File(path, "r") as file:
+            for _, dataset in Storage(path, file, False).arrays():
+                for name in _names_of_files(dataset):
+                    place = next((p for p in _candidates(dataset, name) if p.exists()), None)
+                    found[f"{name} gone" if place is None else stamp_text(place)] = None
+                    if place is not None:
+                        found.update(dict.fromkeys(other_files(place, known | {path})))
+    except (OSError, RuntimeError, DataError):  # said where it is read
+        return list(found)
+    return list(found)
+
+
+def _names_of_files(dataset: h5py.Dataset) -> list[str]:
+    names = [os.fsdecode(name) for name, _, _ in dataset.external or ()]
+    if dataset.is_virtual:
+        names += [source.file_name for source in dataset.virtual_sources()]
+    return [name for name in dict.fromkeys(names) if name != "." and "%b" not in name]
+
+
+def stamp_text(path: Path) -> str:
+    """Name, size and time of a file as one text."""
+    return " ".join(map(str, stamp(path)))

@@ -19,6 +19,7 @@ from ...jobs import Job, Parts, identity
 from ...progress import Progress, log
 from ..finding import stamp
 from ..times import nanoseconds_to_iso
+from .holes import other_files
 from .joining import open_series
 from .output import AXES, CubeLayout, Place, made_from, size_on_disk, write_cube
 from .series import SECOND, Series
@@ -132,8 +133,11 @@ def _warn_of(lines: Sequence[str]) -> None:
 
 
 def origin_of(paths: Sequence[Path], settings: Settings) -> str:
-    """Identity of what goes into a cube: settings, and name, size and time of every file."""
-    files = [stamp(path) for path in paths]
+    """Identity of what goes into a cube: settings, and name, size and time of every file.
+
+    Of files that have their samples in other files, those as well.
+    """
+    files = [[stamp(path), *other_files(path)] for path in paths]
     return identity({"settings": settings.affecting("records", "result"), "files": files})
 
 

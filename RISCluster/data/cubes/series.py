@@ -4,8 +4,9 @@ Letters: n samples, C channels.
 """
 
 import glob
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from ...errors import DataError
 from ...extras import load_hdf5_filters
 from ..waveforms.sources import obspy_for_reading
-from .holes import find_holes, packing_of
+from .holes import Packing, find_holes, packing_of
 
 SECOND = 10**9  # ns
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
@@ -190,19 +191,48 @@ def _read_into(
     load_hdf5_filters()
     packing = packing_of(dataset)
     holes, lines = find_holes(dataset, (times, channels) if time_axis == 0 else (channels, times))
-    if holes is not None and time_axis == 1:
-        holes = holes.T
-    if holes is not None and holes.all():
-        out[:] = np.nan
+    if holes is None:
+        _read_box(out, dataset, time_axis, times, channels, level, slice(None), packing)
         return lines
+    for rows, columns in _solid(holes if time_axis == 0 else holes.T):
+        _read_box(
+            out[rows, columns],
+            dataset,
+            time_axis,
+            (times[0] + rows.start, times[0] + rows.stop),
+            (channels[0] + columns.start, channels[0] + columns.stop),
+            level,
+            columns,
+            packing,
+        )
+    return lines
+
+
+def _solid(holes: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Parts without a hole, by rows and columns."""
+    changes = np.flatnonzero((holes[1:] != holes[:-1]).any(axis=1)) + 1
+    for low, high in itertools.pairwise([0, *changes.tolist(), len(holes)]):
+        edges = np.flatnonzero(np.diff(holes[low], prepend=True, append=True)).tolist()
+        for left, right in zip(edges[::2], edges[1::2], strict=True):
+            yield slice(low, high), slice(left, right)
+
+
+def _read_box(
+    out: np.ndarray,
+    dataset: h5py.Dataset,
+    time_axis: int,
+    times: tuple[int, int],
+    channels: tuple[int, int],
+    level: Level,
+    columns: slice,
+    packing: Packing | None,
+) -> None:
     if dataset.dtype == np.float32 and out.size and packing is None:  # to its place, no copy
         stored = out if time_axis == 0 else out.T
         box = (slice(*times), slice(*channels))
         if stored.flags.c_contiguous:
             dataset.read_direct(stored, box if time_axis == 0 else box[::-1])
-            if holes is not None:
-                out[holes] = np.nan
-            return lines
+            return
     step = max(1, SLAB_VALUES // max(1, out.shape[1]))
     if dataset.chunks:  # whole chunks, lest each be unpacked twice
         step = -(-step // dataset.chunks[time_axis]) * dataset.chunks[time_axis]
@@ -216,11 +246,8 @@ def _read_into(
             values = dataset[slice(*channels), at:end].T
         if packing is not None:
             values = packing.unpack(values)
-        if holes is not None:
-            values = np.where(holes[rows], np.nan, values)
-        out[rows] = level.remove(values, slice(None))
+        out[rows] = level.remove(values, columns)
         at = end
-    return lines
 
 
 @dataclass(frozen=True)
