@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from ...errors import DataError
+from ...extras import explain_missing_filter
 from ..finding import stamp
 from .facts import as_plain, facts_of
 from .storage import Storage
@@ -221,6 +222,9 @@ def _holes_of(
     if not isinstance(inner, h5py.Dataset):
         line = f"its source {source.file_name} has no data set {source.dset_name}"
         return np.ones(shape, dtype=bool), [line]
+    reason = explain_missing_filter(inner)
+    if reason:
+        return np.ones(shape, dtype=bool), [f"its source {source.file_name}: {reason}"]
     space = source.src_space
     is_whole = space.get_select_type() == h5py.h5s.SEL_ALL
     if inner.ndim != 2 or not (is_whole or space.get_simple_extent_ndims() == 2):
