@@ -12,14 +12,28 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, RISClusterError
+from ..progress import log
 from ..sections import CubeSettings
+from .cubes.axes import SAMPLES, axis_order, dimension_of, is_descending, named_layout
 from .cubes.cubefile import CubeFile
-from .cubes.storage import Storage, list_arrays, open_storage
+from .cubes.packing import packing_of
+from .cubes.storage import (
+    Storage,
+    is_variable,
+    list_arrays,
+    notes_of,
+    open_storage,
+    require_filters,
+    text_attribute,
+)
+from .cubes.stored import StoredArray, read_all
 from .spectrograms import READ_ROWS, SpectrogramFile
-from .times import to_iso, to_text
+from .times import count_unreadable, decode_times, nanoseconds_to_iso, to_text
+from .units import frequency_factor, seconds_factor
 
 # What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
 DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
+TIME_KEYS = ("starttime", "dt_start", "dt_on", "dt_peak")  # of a catalogue's rows
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
 
 
@@ -41,10 +55,12 @@ class RowsFile(SpectrogramFile):
     """
 
     default_dataset = ""
+    time_columns = ("starttime", "time")
 
     def __init__(self, path: Path, file: h5py.File, dataset: str):
         self.path, self.dataset, self._file = path, dataset, file
-        self._spectrograms = self._find_spectrograms(dataset)
+        self._decoded: dict[tuple[str, ...], np.ndarray | None] = {}  # times by column
+        self._spectrograms = self._stored(self._find_spectrograms(dataset))
         self.dtype = self._spectrograms.dtype
         self.n_samples = self._spectrograms.shape[0]
         self.n_frequencies, self.n_times = self._image_shape()
@@ -67,13 +83,16 @@ class RowsFile(SpectrogramFile):
     def _time_axis(self) -> tuple[np.ndarray, str]:
         raise NotImplementedError
 
+    def _stored(self, dataset: h5py.Dataset) -> StoredArray:
+        return StoredArray(self.path, dataset)
+
     def _crop(self, rows: np.ndarray) -> np.ndarray:
         """Spectrograms out of rows of the data set: to (n, F, T)."""
         return rows
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.starttimes`."""
-        return self._column(("starttime", "time"), to_iso, start, stop)
+        return self._times(self.time_columns, start, stop)
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""
@@ -91,21 +110,20 @@ class RowsFile(SpectrogramFile):
             yield part, rows if len(rows) == len(part) else rows[part - first]
 
     def _read_rows(self, start: int, stop: int) -> np.ndarray:
-        try:
-            rows = self._spectrograms[start:stop]
-        except DAMAGED as error:
-            raise DataError(
-                f"{self.path}: samples {start} to {stop - 1} of {self.dataset} can't be read "
-                f"({error}); the file may have been cut short or damaged: copy it again"
-            ) from None
+        rows = self._spectrograms.read(f"samples {start} to {stop - 1}", (start, stop))
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
             return np.ascontiguousarray(self._crop(rows), dtype=np.float32)
 
     @property
+    def missing(self) -> list[str]:
+        """See `SpectrogramFile.missing`."""
+        return self._spectrograms.causes
+
+    @property
     def amplitude_unit(self) -> str:
         """Unit of the stored values, empty where the file does not say."""
-        attributes = self._attributes(self._spectrograms)
-        return to_text(attributes.get("units", attributes.get("AmplUnits", "")))
+        array = self._spectrograms.array
+        return text_attribute(array, "units") or text_attribute(array, "AmplUnits")
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
@@ -115,13 +133,7 @@ class RowsFile(SpectrogramFile):
     @property
     def attributes(self) -> dict[str, Any]:
         """What the file and the data set say about the spectrograms."""
-        return self._attributes(self._file) | self._attributes(self._spectrograms)
-
-    def _attributes(self, place: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-        try:
-            return dict(place.attrs)
-        except DAMAGED as error:
-            raise DataError(f"{self.path}: attributes of {place.name}: {_damage(error)}") from None
+        return notes_of(self._file) | notes_of(self._spectrograms.array)
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64, or None. For scoring only.
@@ -131,10 +143,11 @@ class RowsFile(SpectrogramFile):
         found = self._beside("labels")
         if found is None or len(self.class_names()) == 1:
             return None
-        values = self._values(found, 0, None)
-        if not np.issubdtype(values.dtype, np.integer):
+        values = self._values(found)
+        unknown = np.isnan(values) if values.dtype.kind == "f" else np.False_
+        if values.dtype.kind not in "iuf" or not (unknown | (values == np.round(values))).all():
             raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
-        return values.astype(np.int64)
+        return np.where(unknown, -1, values).astype(np.int64)
 
     def class_names(self) -> list[str]:
         """Names of the known classes, empty where the file has none."""
@@ -154,9 +167,11 @@ class RowsFile(SpectrogramFile):
         except DAMAGED as error:
             raise DataError(f"{self.path}: /{name}: {_damage(error)}") from None
 
-    def _values(self, found: h5py.Dataset, start: int, stop: int | None) -> np.ndarray:
+    def _values(self, found: h5py.Dataset, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """A part of a column, unpacked, with NaN for missing values."""
+        require_filters(found)
         try:
-            return found[start:stop]
+            return packing_of(found).unpack(found[start:stop])
         except DAMAGED as error:
             raise DataError(f"{self.path}: {found.name}: {_damage(error)}") from None
 
@@ -175,11 +190,51 @@ class RowsFile(SpectrogramFile):
     def _column(
         self, names: Sequence[str], convert: Any, start: int, stop: int | None
     ) -> list[str] | None:
+        found = self._first_of(names)
+        if found is None:
+            return None
+        return [convert(value) for value in self._values(found, start, stop)]
+
+    def _first_of(self, names: Sequence[str]) -> h5py.Dataset | None:
+        """The first of these columns that the file has with one value a sample."""
         for name in names:
             found = self._item(name)
             if isinstance(found, h5py.Dataset) and found.shape == (self.n_samples,):
-                return [convert(value) for value in self._values(found, start, stop)]
+                return found
         return None
+
+    def _times(self, names: tuple[str, ...], start: int, stop: int | None) -> list[str] | None:
+        """Times of the first of these columns, in UTC, ISO 8601 with Z; empty for what is none."""
+        if names not in self._decoded:
+            self._decoded[names] = self._decode_times(names)
+        times = self._decoded[names]
+        return None if times is None else nanoseconds_to_iso(times[start:stop])
+
+    def _decode_times(self, names: tuple[str, ...]) -> np.ndarray | None:
+        """Times of a column, (N,) int64, ns since 1970; what can't be read is said."""
+        name, values, units, calendar = self._time_values(names)
+        if values is None:
+            return None
+        try:
+            times = decode_times(values, units, calendar)
+        except ValueError as error:
+            log.warning(
+                f"{self.path}: {name}: {error}: its times are not used; change its attributes "
+                "units and calendar"
+            )
+            return None
+        said = count_unreadable(values, times)
+        if said:
+            log.warning(f"{self.path}: {name}: {said}; these have no time")
+        return times
+
+    def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
+        """Name, values, units and calendar of a column of times."""
+        found = self._first_of(names)
+        if found is None:
+            return "", None, "", ""
+        units, calendar = (text_attribute(found, key) for key in ("units", "calendar"))
+        return found.name, self._values(found), units, calendar
 
     def _find_spectrograms(self, dataset: str) -> h5py.Dataset:
         found = self._file.get(dataset)
@@ -197,24 +252,67 @@ class SamplesFile(RowsFile):
     layout = "samples"
     default_dataset = "spectrogram"
 
+    time_columns = ("starttime",)
+
+    def _stored(self, dataset: h5py.Dataset) -> StoredArray:
+        self._axes = {name: self._find_axis(dataset, name) for name in ("frequency", "time")}
+        lengths = {
+            name: found.shape[0]
+            for name, found in self._axes.items()
+            if found is not None and len(found.shape or ()) == 1
+        }
+        order = axis_order(self.path, dataset, SAMPLES, lengths)
+        flipped = [False, *(self._descends(name, dataset.shape[order[axis]])
+                            for axis, name in ((1, "frequency"), (2, "time")))]  # fmt: skip
+        return StoredArray(self.path, dataset, order, flipped)
+
+    def _find_axis(self, dataset: h5py.Dataset, name: str) -> h5py.Dataset | None:
+        _, scale = dimension_of(dataset, name)
+        found = scale if scale is not None else self._item(name)
+        if isinstance(found, h5py.Dataset) and not is_variable(found):
+            return None
+        linked = found is not None or self._file.get(name, getlink=True) is not None
+        if linked and not isinstance(found, h5py.Dataset):
+            raise DataError(f"{self.path}: the {name} axis must be a data set of numbers")
+        return found
+
+    def _descends(self, name: str, n: int) -> bool:
+        found = self._axes[name]
+        if found is None or found.shape != (n,) or found.dtype.kind not in "iuf":
+            return False
+        return is_descending(read_all(found))
+
     def _frequency_axis(self) -> tuple[np.ndarray, str]:
-        return self._axis("frequency", self.n_frequencies, "Hz")
+        found = self._axes["frequency"]
+        unit = "" if found is None else text_attribute(found, "units")
+        factor = frequency_factor(f"{self.path}: the frequency axis", unit)
+        return self._axis("frequency", 1, factor, "Hz")
 
     def _time_axis(self) -> tuple[np.ndarray, str]:
-        return self._axis("time", self.n_times, "s")
+        found = self._axes["time"]
+        try:
+            factor = None if found is None else seconds_factor(text_attribute(found, "units"))
+        except ValueError as error:
+            factor = None
+            log.warning(
+                f"{self.path}: the time axis: {error}: time bins are counted; change its "
+                "attribute units"
+            )
+        return self._axis("time", 2, factor, "s")
 
-    def _axis(self, name: str, n: int, unit: str) -> tuple[np.ndarray, str]:
-        if name not in self._file:
+    def _axis(
+        self, name: str, axis: int, factor: float | None, unit: str
+    ) -> tuple[np.ndarray, str]:
+        n, found = self._spectrograms.shape[axis], self._axes[name]
+        if found is None or factor is None:
             return np.arange(n, dtype=np.float64), "bin"
-        found = self._file[name]
-        shape = (isinstance(found, h5py.Dataset) and found.shape) or (0,)
         # Of another shape it is refused, and not read: it may be of any size.
-        values = found[()] if shape == (n,) else np.broadcast_to(0.0, shape)
-        return self._check_axis(values, n, name), unit
-
-    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.starttimes`."""
-        return self._column(("starttime",), to_iso, start, stop)
+        shape = found.shape or (0,)
+        values = read_all(found) if shape == (n,) else np.broadcast_to(0.0, shape)
+        if self._spectrograms.flipped[axis]:
+            values = values[::-1]
+        values = self._check_axis(values, n, name)
+        return (values if factor == 1 else values * factor), unit
 
 
 class RisFile(RowsFile):
@@ -230,12 +328,18 @@ class RisFile(RowsFile):
         return self._spectrograms.shape[1] - 1, self._spectrograms.shape[2] - 1
 
     def _frequency_axis(self) -> tuple[np.ndarray, str]:
-        axis = self._spectrograms[0, : self.n_frequencies, 0]
+        axis = self._first_row()[: self.n_frequencies, 0]
         return self._check_axis(axis, self.n_frequencies, "frequency"), "Hz"
 
     def _time_axis(self) -> tuple[np.ndarray, str]:
-        axis = self._spectrograms[0, self.n_frequencies, 1:]
+        axis = self._first_row()[self.n_frequencies, 1:]
         return self._check_axis(axis, self.n_times, "time"), "s"
+
+    def _first_row(self) -> np.ndarray:
+        return self._spectrograms.read("sample 0", (0, 1))[0]
+
+    def _stored(self, dataset: h5py.Dataset) -> StoredArray:
+        return StoredArray(self.path, dataset)
 
     def _crop(self, rows: np.ndarray) -> np.ndarray:
         return rows[:, :-1, 1:]
@@ -245,10 +349,16 @@ class RisFile(RowsFile):
         first = self._catalogue(0, 1)
         if first is None:
             return super().starttimes(start, stop)
-        for key in ("starttime", "dt_start", "dt_on", "dt_peak"):
-            if key in first[0]:
-                return [to_iso(row.get(key)) for row in self._catalogue(start, stop)]
-        return None
+        key = next((key for key in TIME_KEYS if key in first[0]), None)
+        return None if key is None else self._times((key,), start, stop)
+
+    def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
+        rows = self._catalogue(0, None)
+        if rows is None:
+            return super()._time_values(names)
+        found = [row.get(names[0]) for row in rows]
+        texts = [x if isinstance(x, (str, int, float)) else str(x or "") for x in found]
+        return f"{names[0]} of the catalogue", np.array(texts, dtype=object), "", ""
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""
@@ -310,7 +420,7 @@ def open_spectrograms(
     storage = open_storage(path, "data.file")
     try:
         if layout == "auto":
-            layout = _guess_layout(path, storage, dataset)
+            layout, dataset = _guess_layout(storage, dataset)
         if layout == "cube":
             return CubeFile(path, storage, dataset, cube or CubeSettings())
         return _open_rows(path, storage, layout, dataset)
@@ -339,7 +449,23 @@ def _open_rows(path: Path, storage: Storage, layout: str, dataset: str) -> RowsF
     return kind(path, file, dataset)
 
 
-def _guess_layout(path: Path, storage: Storage, dataset: str) -> str:
+def _guess_layout(storage: Storage, dataset: str) -> tuple[str, str]:
+    """Layout and data set: by the names of dimensions, or else by those of data sets."""
+    if dataset != "auto":
+        found = storage.get(dataset)
+        named = {dataset: named_layout(found)} if found is not None else {}
+    else:
+        named = {name: named_layout(array) for name, array in storage.arrays()}
+        named = {name: layout for name, layout in named.items() if layout}
+        usual = [name for name in ("spectrogram", "data") if name in named]
+        named = {name: named[name] for name in usual[:1]} or named
+    if len(named) == 1 and (layout := next(iter(named.values()))):
+        return layout, next(iter(named))
+    return _usual_layout(storage, dataset), dataset
+
+
+def _usual_layout(storage: Storage, dataset: str) -> str:
+    path = storage.path
     if storage.is_zarr or storage.is_cube:
         return "cube"
     file = storage.root
@@ -352,7 +478,8 @@ def _guess_layout(path: Path, storage: Storage, dataset: str) -> str:
         shape = data.shape or ()  # none at all where it is declared as empty
         raise DataError(
             f"{path}: 'data' has {len(shape)} dimensions, {tuple(shape)}; a cube has "
-            "three: time, channel, frequency; set data.dataset if it is another data set"
+            "three: time, channel, frequency; set data.dataset if it is another data set, or "
+            "make a cube of a fibre record with: python -m RISCluster cube"
         )
     raise DataError(
         f"{path}: neither 'spectrogram' (layout samples) nor '4.0/Spectrogram' (layout ris) nor "

@@ -315,9 +315,13 @@ def load_set(
     if not len(samples):
         raise DataError(
             f"{reader.file.path}: all {len(index):,} samples are unusable: not finite, or all "
-            "zero; allowed: finite numbers that are not all zero"
+            f"zero{_causes(reader.file.missing)}; allowed: finite numbers that are not all zero"
         )
     return samples, np.setdiff1d(index, samples.index)
+
+
+def _causes(missing: list[str]) -> str:
+    return f" (missing: {', '.join(missing[:3])})" if missing else ""
 
 
 def _keep(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleSet:

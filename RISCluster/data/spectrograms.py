@@ -96,6 +96,11 @@ class SpectrogramFile:
         """What the file says about the spectrograms."""
         return {}
 
+    @property
+    def missing(self) -> list[str]:
+        """Why values may be missing: fill values, sources and chunks that are not there."""
+        return []
+
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64, or None. For scoring only."""
         return None

@@ -106,11 +106,12 @@ def parse_times(values: Any) -> np.ndarray:
         known &= (years > 1677) & (years < 2262)
         return np.where(known, values, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
     found: dict[Any, int] = {}  # times of catalogues repeat
-    for value in values.tolist():
+    listed = values.tolist()  # once: a NaN is found again by identity alone
+    for value in listed:
         if value not in found:
             time = parse_time(value)
             found[value] = NOT_A_TIME if time is None else time
-    return np.array([found[value] for value in values.tolist()], dtype=np.int64)
+    return np.array([found[value] for value in listed], dtype=np.int64)
 
 
 def _as_written_here(values: np.ndarray) -> np.ndarray | None:
@@ -326,6 +327,52 @@ def _far_groups(spans: Sequence[tuple[int, int, str]]) -> list[list[int]]:
 def _long_time(duration: int) -> str:
     days = duration / DAY
     return f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
+
+
+def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np.ndarray:
+    """Times of a column with the attributes `units` and `calendar`.
+
+    Parameters
+    ----------
+    values : array_like, (n,)
+        As `parse_times` takes them.
+    units : str
+        For numbers alone: as `parse_cf_units` takes them, and since 1970 where they say no more;
+        ``datetime64[ns]`` too.
+
+    Returns
+    -------
+    ndarray, (n,), int64
+        ns since 1970 in UTC; `NOT_A_TIME` for what is none.
+
+    Raises
+    ------
+    ValueError
+        Units or calendar can't be converted.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind not in "iuf" or not units:
+        return parse_times(values)
+    units = re.sub(r"(datetime64|M8)\[(\w+)\]", r"\2", units.strip())
+    units = re.sub(r"since\s+(the\s+)?(unix\s+)?epoch$", "since 1970-01-01", units, flags=re.I)
+    unit, origin = parse_cf_units(units, calendar)
+    return decode_cf(values, unit, origin or 0)
+
+
+def count_unreadable(values: Any, times: np.ndarray) -> str:
+    """How many values are no times, and the first of them; empty where all are, or are missing."""
+    missing = ("", "nan", "nat", "none")
+    bad = [
+        text
+        for value in np.asarray(values)[times == NOT_A_TIME].tolist()
+        if (text := to_text(value).strip().strip("\0")).lower() not in missing
+    ]
+    if not bad:
+        return "" if (times != NOT_A_TIME).all() else "some are missing"
+    what = "is no time, or is" if len(bad) == 1 else "are no times, or are"
+    return (
+        f"{len(bad):,} of {len(times):,} {what} before 1677 or after 2262 (first: {bad[0][:40]!r})"
+    )
 
 
 # ---- to text ------------------------------------------------------------------------------------

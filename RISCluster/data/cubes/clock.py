@@ -1,6 +1,6 @@
 """Time of every sample, where a fibre record has it: sampling rate, start, and gaps inside."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import h5py
@@ -77,18 +77,21 @@ class Clock:
     exact: bool = False
     blocks: bool = False
 
-    def _slopes(self) -> list[float]:
+    def _slopes(self) -> Iterator[float]:
         """Median time from sample to sample, of stamps at several distances."""
-        far = (1,) if self.exact or self.blocks else (1, 10, 100, len(self.index) // 8)
-        found = []
-        for lag in far:
-            if 0 < lag < len(self.index):
-                steps = self.index[lag:] - self.index[:-lag]
-                slopes = (self.times[lag:] - self.times[:-lag]) / steps
+        for lag in (1,) if self.exact or self.blocks else (1, 10, 100, len(self.index) // 8):
+            if not 0 < lag < len(self.index):
+                continue
+            steps = self.index[lag:] - self.index[:-lag]
+            slopes = (self.times[lag:] - self.times[:-lag]) / steps
+            if steps.min() == steps.max():
+                slope = float(np.median(slopes))
+            else:
                 order = np.argsort(slopes)
                 weight = np.cumsum(steps[order])
-                found.append(float(slopes[order][np.searchsorted(weight, weight[-1] / 2)]))
-        return [slope for slope in found if slope > 0]
+                slope = float(slopes[order][np.searchsorted(weight, weight[-1] / 2)])
+            if slope > 0:
+                yield slope
 
     def agrees(self, rate: float) -> bool:
         """Whether a rate in `unit` fits the stamps at any distance of samples."""
@@ -96,15 +99,15 @@ class Clock:
 
     def rate(self) -> float | None:
         """Hz, of times in seconds, along the longest part without a gap."""
-        slopes = self._slopes()
-        if not slopes:
+        slope = next(self._slopes(), None)
+        if slope is None:
             return None
-        parts = self.segments(1 / slopes[0], None)
+        parts = self.segments(1 / slope, None)
         longest = max(parts, key=lambda part: part.n_samples)
         inside = (self.index >= longest.first) & (self.index < longest.first + longest.n_samples)
         index, times = self.index[inside], self.times[inside]
         if len(index) < 2 or times[-1] <= times[0]:
-            return 1 / slopes[0]
+            return 1 / slope
         rate = float((index[-1] - index[0]) / (times[-1] - times[0]))
         # A round number, where that makes no sample of difference over the part
         for round_rate in (round(rate), round(rate, 2), 1 / round(1 / rate, 6)):

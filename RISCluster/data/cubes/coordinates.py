@@ -12,8 +12,11 @@ import numpy as np
 
 from ...errors import DataError
 from ...progress import log
-from ..times import to_text
-from .storage import Storage, attributes_of, read_all
+from ..times import NOT_A_TIME, count_unreadable, decode_times, epoch_unit, to_text
+from ..units import frequency_factor, seconds_factor, to_metres
+from .axes import CUBE, axis_order, dimension_of, is_descending
+from .storage import Storage, is_variable, text_attribute
+from .stored import read_all
 
 # Names beside the cube: CryoCube's first, then those that xarray users give.
 NAMES = {
@@ -23,11 +26,7 @@ NAMES = {
     ),
     "frequency": ("metadata/freq_coords", "frequency", "frequencies", "freq", "metadata/frequency"),
 }  # fmt: skip
-CHANNEL_NAMES = ("metadata/channel_names", "channel_names", "trace_id")
-UNITS = {"s": 1.0, "second": 1.0, "ms": 1e-3, "millisecond": 1e-3, "us": 1e-6, "microsecond": 1e-6,
-         "ns": 1e-9, "nanosecond": 1e-9, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0,
-         "d": 86400.0, "day": 86400.0}  # fmt: skip
-
+CHANNEL_NAMES = ("metadata/channel_names", "channel_names", "trace_id", "station", "channel")
 EPOCH = (1e8, 1e10)  # s since 1970: from 1973 on
 
 
@@ -47,6 +46,10 @@ class Coordinates:
         Of the channels.
     frequency : ndarray, (F,), float64, or None
         Hz.
+    order : tuple of int
+        Axis of the file that is time, channel and frequency.
+    flipped : tuple of bool
+        Which of these are stored in descending order; the coordinates here all ascend.
     """
 
     times: np.ndarray | None
@@ -55,9 +58,14 @@ class Coordinates:
     distance_unit: str
     names: list[str] | None
     frequency: np.ndarray | None
+    order: tuple[int, ...] = (0, 1, 2)
+    flipped: tuple[bool, bool, bool] = (False, False, False)
 
 
-def read_coordinates(path: Path, storage: Storage, dataset: str, shape: tuple) -> Coordinates:
+Found = tuple[str, Any]
+
+
+def read_coordinates(path: Path, storage: Storage, dataset: str, cube: Any) -> Coordinates:
     """Coordinates that lie beside a cube.
 
     Parameters
@@ -67,52 +75,62 @@ def read_coordinates(path: Path, storage: Storage, dataset: str, shape: tuple) -
     storage : Storage
     dataset : str
         The cube's path inside.
-    shape : (M, C, F)
+    cube : h5py.Dataset or zarr.Array
+        Of three dimensions.
 
     Raises
     ------
     DataError
         One does not match the shape, or holds what can't be one.
     """
-    found = {
-        axis: _find(path, storage, dataset, NAMES[axis], axis, n)
-        for axis, n in zip(("time", "channel", "frequency"), shape, strict=True)
-    }
-    times, seconds = _times(path, found["time"])
-    distance, unit, names = _channels(path, found["channel"])
-    named = _find(path, storage, dataset, CHANNEL_NAMES, "channel", shape[1])
-    if named is not None:
-        names = [to_text(value) for value in read_all(named[1])]
-    frequency = None
-    if found["frequency"] is not None:
-        frequency = _numbers(path, *found["frequency"])
-    return Coordinates(times, seconds, distance, unit, names, frequency)
+    found = {axis: _find(storage, dataset, cube, axis) for axis in CUBE}
+    lengths = {axis: pair[1].shape[0] for axis, pair in found.items() if pair and _is_row(pair[1])}
+    order = axis_order(path, cube, CUBE, lengths)
+    shape = dict(zip(CUBE, (cube.shape[axis] for axis in order), strict=True))
+    for axis, pair in found.items():
+        _require_length(path, dataset, pair, axis, shape[axis])
+    times, seconds, backwards = _times(path, found["time"])
+    distance, unit = _distance(path, found["channel"])
+    names = _channel_names(path, storage, dataset, found["channel"], shape["channel"])
+    frequency, descends = _frequency(path, found["frequency"])
+    flipped = (backwards, False, descends)
+    return Coordinates(times, seconds, distance, unit, names, frequency, order, flipped)
 
 
-def _find(
-    path: Path, storage: Storage, dataset: str, names: tuple, axis: str, n: int
-) -> tuple[str, Any] | None:
+def _is_row(array: Any) -> bool:
+    return len(array.shape or ()) == 1  # none at all where it is declared as empty
+
+
+def _full(dataset: str, name: str) -> str:
     group = dataset.rpartition("/")[0]
-    for name in names:
-        full = f"{group}/{name}" if group else name
-        array = storage.get(full)
-        if array is None:
-            continue
-        shape = tuple(array.shape or ())  # none at all where it is declared as empty
-        if shape != (n,):
-            raise DataError(
-                f"{path}: {full} has shape {shape}, but {dataset} has {n} "
-                f"{axis} steps along that axis; a coordinate needs one value a step"
-            )
-        return full, array
+    return f"{group}/{name}" if group else name
+
+
+def _find(storage: Storage, dataset: str, cube: Any, axis: str) -> Found | None:
+    """The coordinate of an axis: that of its dimension, or else one of the usual names."""
+    own, scale = dimension_of(cube, axis)
+    if scale is not None and axis != "channel":
+        return scale.name.lstrip("/"), scale
+    names = [own, *NAMES[axis]] if axis != "channel" else [*NAMES[axis], own]
+    for name in filter(None, names):
+        array = storage.get(_full(dataset, name))
+        if array is not None and is_variable(array):
+            return _full(dataset, name), array
     return None
+
+
+def _require_length(path: Path, dataset: str, found: Found | None, axis: str, n: int) -> None:
+    shape = (n,) if found is None else tuple(found[1].shape or ())
+    if shape != (n,):
+        raise DataError(
+            f"{path}: {found[0]} has shape {shape}, but {dataset} has {n} {axis} steps along that "
+            "axis; a coordinate needs one value a step"
+        )
 
 
 def _numbers(path: Path, name: str, array: Any) -> np.ndarray:
     values = read_all(array)
-    if not np.issubdtype(values.dtype, np.number) or np.issubdtype(
-        values.dtype, np.complexfloating
-    ):
+    if values.dtype.kind not in "iufb":
         raise DataError(f"{path}: {name} must hold numbers, not {values.dtype}")
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
@@ -120,76 +138,100 @@ def _numbers(path: Path, name: str, array: Any) -> np.ndarray:
     return values
 
 
-def _channels(
-    path: Path, found: tuple[str, Any] | None
-) -> tuple[np.ndarray | None, str, list[str] | None]:
+def _frequency(path: Path, found: Found | None) -> tuple[np.ndarray | None, bool]:
+    """Ascending frequencies in Hz, and whether they are stored in descending order."""
     if found is None:
-        return None, "", None
+        return None, False
+    factor = frequency_factor(f"{path}: {found[0]}", text_attribute(found[1], "units"))
+    if factor is None:
+        return None, False
+    values = _numbers(path, *found)
+    values = values if factor == 1 else values * factor
+    descends = is_descending(values)
+    return (values[::-1] if descends else values), descends
+
+
+def _distance(path: Path, found: Found | None) -> tuple[np.ndarray | None, str]:
+    """Distances in metres, or in another unit that is no length."""
+    if found is None or found[1].dtype.kind in "SUOT":
+        return None, ""
     name, array = found
-    if array.dtype.kind in "SUOT":
-        return None, "", [to_text(value) for value in read_all(array)]
     metres = name.endswith(("loc_coords", "distance"))
-    unit = to_text(attributes_of(array).get("units", "m" if metres else ""))
-    return _numbers(path, name, array), unit, None
+    unit = text_attribute(array, "units") or ("m" if metres else "")
+    return to_metres(_numbers(path, name, array), unit)
 
 
-def _times(
-    path: Path, found: tuple[str, Any] | None
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Absolute times and seconds from the first, where they are known and ascend."""
+def _channel_names(
+    path: Path, storage: Storage, dataset: str, channel: Found | None, n: int
+) -> list[str] | None:
+    """Names of the channels: of an array of names, or of a coordinate of texts."""
+    for name in CHANNEL_NAMES:
+        array = storage.get(_full(dataset, name))
+        if array is not None and (name in CHANNEL_NAMES[:3] or array.dtype.kind in "SUOT"):
+            _require_length(path, dataset, (_full(dataset, name), array), "channel", n)
+            return [to_text(value) for value in read_all(array)]
+    if channel is not None and channel[1].dtype.kind in "SUOT":
+        return [to_text(value) for value in read_all(channel[1])]
+    return None
+
+
+def _times(path: Path, found: Found | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """Ascending absolute times, seconds from the first, and whether they are stored descending."""
     if found is None:
-        return None, None
+        return None, None, False
     name, array = found
-    times, seconds = None, None
     values = read_all(array)
-    if values.dtype.kind in "SUOT":
-        times = _from_text(path, name, values)
-    elif values.dtype.kind == "M":
-        times = values.astype("datetime64[ns]").astype(np.int64)
-    else:
-        attributes = attributes_of(array)
-        factor, origin = _unit(to_text(attributes.get("units", "")))
-        numbers = _numbers(path, name, array) * factor
-        if (
-            origin is None
-            and "units" not in attributes
-            and EPOCH[0] <= numbers.min() <= numbers.max() < EPOCH[1]
-        ):
-            origin = 0  # nothing else than a date has such numbers
-        if origin is not None:
-            whole = np.floor(numbers)  # apart, for nanoseconds do not fit a float64
-            times = origin + whole.astype(np.int64) * 10**9
-            times += np.round((numbers - whole) * 1e9).astype(np.int64)
-        else:
-            seconds = numbers - numbers[0]
+    try:
+        times, seconds = _decode(path, name, array, values)
+    except DataError:
+        raise
+    except ValueError as error:
+        log.warning(
+            f"{path}: {name}: {error}: its times are not used, and time steps are counted; change "
+            "its attributes units and calendar"
+        )
+        return None, None, False
+    if times is not None and (times == NOT_A_TIME).any():
+        log.warning(
+            f"{path}: {name}: {count_unreadable(values, times)}: its times are not used, and time "
+            "steps are counted"
+        )
+        return None, None, False
     if times is not None:
         seconds = (times - times[0]) / 1e9
+    if seconds is None:
+        return None, None, False
+    if is_descending(seconds):
+        seconds = (seconds - seconds[-1])[::-1]
+        return None if times is None else times[::-1], seconds, True
     if len(seconds) > 1 and not (np.diff(seconds) > 0).all():
         log.warning(
             f"{path}: {name} does not ascend from step to step, as where only days were kept: "
             "time steps are counted instead"
         )
+        return None, None, False
+    return times, seconds, False
+
+
+def _decode(
+    path: Path, name: str, array: Any, values: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Absolute times, or seconds from the first step where only those are known; or neither."""
+    units = text_attribute(array, "units")
+    if values.dtype.kind not in "iuf" or re.search(r" since |\[", units):
+        if values.dtype.kind == "m":
+            seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
+            return None, seconds - seconds[0]
+        return decode_times(values, units, text_attribute(array, "calendar")), None
+    numbers = _numbers(path, name, array)
+    factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
+    if factor is None:
         return None, None
-    return times, seconds
-
-
-def _from_text(path: Path, name: str, values: np.ndarray) -> np.ndarray:
-    try:
-        texts = [to_text(value).strip().removesuffix("Z").replace(" ", "T") for value in values]
-        return np.array(texts, dtype="datetime64[ns]").astype(np.int64)
-    except ValueError:
-        raise DataError(f"{path}: {name} must hold times as 2020-07-24T00:00:00, in UTC") from None
-
-
-def _unit(text: str) -> tuple[float, int | None]:
-    """Seconds of a unit such as ``seconds since 1970-01-01``, and its origin, ns since 1970."""
-    match = re.match(r"\s*([A-Za-z]+)\s+since\s+(.+)", text)
-    name = (match.group(1) if match else text.strip()).lower()
-    factor = UNITS.get(name, UNITS.get(name.removesuffix("s"), 1.0))
-    if not match:
-        return factor, None
-    origin = match.group(2).strip().removesuffix("Z").removesuffix("+00:00").replace(" ", "T")
-    try:
-        return factor, int(np.datetime64(origin, "ns").astype(np.int64))
-    except ValueError:
-        return factor, None
+    if EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
+        unit = {1.0: "s", 1e-3: "ms", 1e-6: "us", 1e-9: "ns"}.get(factor, units)
+        log.info(
+            f"{path}: {name} is taken as {unit} since 1970 in UTC, by the size of its numbers; its "
+            f"attribute units changes this, as '{unit} since 2020-01-01'"
+        )
+        return decode_times(values, f"{unit} since 1970-01-01"), None
+    return None, (numbers - numbers[0]) * (factor if units else 1.0)

@@ -21,9 +21,11 @@ from ...errors import DataError
 from ...kinds import AxisSlice
 from ...sections import CubeSettings
 from ..spectrograms import SpectrogramFile
-from ..times import nanoseconds_to_iso, to_text
+from ..times import nanoseconds_to_iso
+from .axes import named_layout
 from .coordinates import read_coordinates
-from .storage import Storage, attributes_of
+from .storage import Storage, notes_of, text_attribute
+from .stored import StoredArray
 
 TILE_BYTES = 32 * 2**20  # read at a time, about; at least one stored chunk
 BLOCK_BYTES = 4 * 2**20  # of samples handed on at a time: few enough to stay in cache
@@ -64,10 +66,10 @@ class CubeFile(SpectrogramFile):
 
     def __init__(self, path: Path, storage: Storage, dataset: str, settings: CubeSettings):
         self.path, self._storage, self.settings = path, storage, settings
-        self.dataset, self._cube = _find_cube(path, storage, dataset)
-        shape = tuple(self._cube.shape)
-        self.dtype = np.dtype(self._cube.dtype)
-        self.coordinates = read_coordinates(path, storage, self.dataset, shape)
+        self.dataset, cube = _find_cube(path, storage, dataset)
+        self.coordinates = known = read_coordinates(path, storage, self.dataset, cube)
+        self._cube = StoredArray(path, cube, known.order, known.flipped)
+        shape, self.dtype = self._cube.shape, self._cube.dtype
         steps = _chosen(path, "times", settings.times, shape[0])
         self.channels = _chosen(path, "channels", settings.channels, shape[1])
         self.n_frequencies, self.n_times = shape[2], settings.window
@@ -172,14 +174,8 @@ class CubeFile(SpectrogramFile):
         return key, start, stop, values
 
     def _read_box(self, start: int, stop: int, first: int, last: int) -> np.ndarray:
-        try:
-            return np.asarray(self._cube[start:stop, first:last])
-        except Exception as error:  # h5py, zarr and its codecs raise many kinds for damaged bytes
-            raise DataError(
-                f"{self.path}: time steps {start} to {stop - 1}, channels {first} to {last - 1} of "
-                f"{self.dataset} can't be read ({' '.join(str(error).split())}); the file may have "
-                "been cut short or damaged: copy or make it again"
-            ) from None
+        what = f"time steps {start} to {stop - 1}, channels {first} to {last - 1}"
+        return self._cube.read(what, (start, stop), (first, last))
 
     def _cut(
         self, index: np.ndarray, window: np.ndarray, channel: np.ndarray, held: tuple
@@ -259,18 +255,22 @@ class CubeFile(SpectrogramFile):
     @property
     def amplitude_unit(self) -> str:
         """See `SpectrogramFile.amplitude_unit`."""
-        return to_text(self.attributes.get("units", ""))
+        return text_attribute(self._cube.array, "units")
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
         """See `SpectrogramFile.chunks`."""
-        chunks = getattr(self._cube, "chunks", None)
-        return None if chunks is None else tuple(chunks)
+        return self._cube.chunks
 
     @property
     def attributes(self) -> dict[str, Any]:
         """See `SpectrogramFile.attributes`."""
-        return attributes_of(self._cube)
+        return notes_of(self._cube.array)
+
+    @property
+    def missing(self) -> list[str]:
+        """See `SpectrogramFile.missing`."""
+        return self._cube.causes
 
 
 def _float32(views: np.ndarray) -> np.ndarray:
@@ -293,6 +293,8 @@ def _find_cube(path: Path, storage: Storage, dataset: str) -> tuple[str, Any]:
     if dataset == "auto":
         three = [(name, array) for name, array in storage.arrays() if array.ndim == 3]
         named = [pair for pair in three if pair[0] == "data"]
+        if len(named or three) != 1:
+            named = [pair for pair in three if named_layout(pair[1]) == "cube"]
         if len(named or three) != 1:
             found = ", ".join(name for name, _ in three) or "none"
             raise DataError(

@@ -8,23 +8,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ...errors import DataError
 from ..times import to_text, unit_length
+from ..units import frequency_factor, to_metres
 
 MOST_GROUPS = 200  # that are looked into
 MOST_WORDS = 8  # of an array of text, as names of dimensions
-FREQUENCIES = {
-    **dict.fromkeys(("", "hz", "hertz", "1/s", "s-1", "s^-1", "s/s", "sps", "samples/s"), 1.0),
-    **dict.fromkeys(("khz", "kilohertz", "ks/s"), 1e3),
-    **dict.fromkeys(("megahertz", "ms/s"), 1e6),
-}
-LENGTHS = {
-    **dict.fromkeys(("", "m", "meter", "meters", "metre", "metres"), 1.0),
-    **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1e3),
-    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 1e-2),
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1e-3),
-    **dict.fromkeys(("ft", "foot", "feet", "'"), 0.3048),
-    **dict.fromkeys(("in", "inch", "inches"), 0.0254),
-}
+SAMPLES_PER_SECOND = re.compile(r"(s|samples?|sa)/s(ec|econd)?|sps", re.IGNORECASE)
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ'%][^\d:]*?)?\s*")
 IN_BRACKETS = re.compile(r"\[(.*?)\]|\((.*?)\)")
 
@@ -175,7 +165,10 @@ def as_rate(fact: Fact) -> float | None:
     if number is None:
         return None
     value, unit = number
-    scale = {"MHz": 1e6, "mHz": 1e-3}.get(unit) or FREQUENCIES.get(unit.lower())
+    try:
+        scale = 1.0 if SAMPLES_PER_SECOND.fullmatch(unit) else frequency_factor("", unit)
+    except DataError:
+        return None
     return _positive(None if scale is None else value * scale)
 
 
@@ -194,8 +187,13 @@ def as_interval(fact: Fact) -> float | None:
 def as_length(fact: Fact) -> float | None:
     """Metres of a length, of either sign."""
     number = fact.number()
-    scale = None if number is None else LENGTHS.get(number[1].lower().rstrip("."))
-    return None if scale is None or not np.isfinite(number[0]) else number[0] * scale
+    return None if number is None else metres(np.float64(number[0]), number[1])
+
+
+def metres(values: np.ndarray, unit: str) -> Any:
+    """Numbers in a unit of length, metres where none is given; None for another or not finite."""
+    found, unit = to_metres(values, unit or "m")
+    return found if unit == "m" and np.isfinite(found).all() else None
 
 
 def as_spacing(fact: Fact) -> float | None:

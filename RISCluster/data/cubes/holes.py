@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 from ...errors import DataError
 from ...extras import explain_missing_filter
 from ..finding import stamp
-from .facts import as_plain, facts_of
+from .facts import as_plain, facts_of, look_up
+from .packing import Packing, packing_of
 from .storage import Storage
 
 Box = tuple[tuple[int, int], tuple[int, int]]
@@ -26,70 +27,26 @@ Box = tuple[tuple[int, int], tuple[int, int]]
 # ---- values that stand for none, and packing ----------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Packing:
-    """How samples are stored: value times `scale` plus `offset`; `fills` stand for none."""
+def sample_packing(dataset: h5py.Dataset) -> Packing:
+    """Packing of samples: also by ``dataScale`` in a group ``header``, and with other marks.
 
-    scale: float
-    offset: float
-    fills: tuple[float, ...]
-
-    def unpack(self, values: np.ndarray) -> np.ndarray:
-        """Values in float32 where it has all digits, else float64; NaN where there is none."""
-        missing = np.zeros(values.shape, dtype=bool)
-        for fill in self.fills:
-            missing |= values == np.asarray(fill).astype(values.dtype)
-        wide = values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2) or self.offset != 0
-        found = values.astype(np.float64 if wide else np.float32)
-        if self.scale != 1.0 or self.offset != 0.0:
-            found = found * found.dtype.type(self.scale) + found.dtype.type(self.offset)
-        found[missing] = np.nan
-        return found
-
-
-def packing_of(dataset: h5py.Dataset) -> Packing | None:
-    """By the conventions of netCDF, a fill value of HDF5, the least integer; None for plain values.
-
-    Names are ``scale_factor``, ``add_offset``, ``_FillValue`` and ``missing_value`` on the data
-    set; ``dataScale`` in a group ``header``.
+    These are a fill value that was declared to HDF5, and the least integer.
     """
-    facts = facts_of(dataset)
+    packing = packing_of(dataset)
     header = dataset.file.get("header")
-    if isinstance(header, h5py.Group) and "scalefactor" not in facts:
-        facts = facts_of(header) | facts
-    numbers = {
-        name: as_plain(facts[key])
-        for name, key in (("scale", "scalefactor"), ("offset", "addoffset"), ("data", "datascale"))
-        if key in facts
-    }
-    scale = numbers.get("scale") or numbers.get("data") or 1.0
-    offset = numbers.get("offset") or 0.0
-    fills = {value for value in _fills(dataset, facts) if _is_of(value, dataset.dtype)}
-    if scale == 1.0 and offset == 0.0 and not fills:
-        return None
-    return Packing(scale, offset, tuple(sorted(fills)))
-
-
-def _fills(dataset: h5py.Dataset, facts: dict[str, Any]) -> Iterator[Any]:
-    for name in ("fillvalue", "missingvalue"):
-        if name in facts:
-            yield from np.ravel(facts[name].value).tolist()
+    if packing.scale == 1.0 and isinstance(header, h5py.Group):
+        scale = next(
+            (value for value, _ in look_up([facts_of(header)], ["datascale"], as_plain)), 1
+        )
+        packing = replace(packing, scale=scale or 1.0)
+    fills = []
     properties = dataset.id.get_create_plist()
     declared = properties.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
-    if declared and dataset.fillvalue != 0:  # 0 is a usual value of samples
-        yield dataset.fillvalue.item()
-    if dataset.dtype.kind == "i" and dataset.dtype.itemsize > 1:
-        yield int(np.iinfo(dataset.dtype).min)
-
-
-def _is_of(value: Any, dtype: np.dtype) -> bool:
-    """Whether samples of a type can be equal to a value."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        return False
-    if dtype.kind == "f":
-        return True
-    limits = np.iinfo(dtype)
-    return float(value).is_integer() and limits.min <= value <= limits.max
+    if declared and np.isfinite(dataset.fillvalue) and dataset.fillvalue != 0:  # 0 may be a sample
+        fills.append(dataset.fillvalue.item())
+    if dataset.dtype.kind == "i" and dataset.dtype.itemsize > 1 and not packing.unsigned:
+        fills.append(int(np.iinfo(dataset.dtype).min))
+    return replace(packing, missing=tuple(dict.fromkeys((*packing.missing, *fills))))
 
 
 # ---- parts that are missing ---------------------------------------------------------------------
@@ -230,8 +187,7 @@ def _holes_of(
     if inner.ndim != 2 or not (is_whole or space.get_simple_extent_ndims() == 2):
         return None, []
     at = [
-        _coordinates(space, axis, number, inner.shape[axis])
-        for axis, number in enumerate(numbers)
+        _coordinates(space, axis, number, inner.shape[axis]) for axis, number in enumerate(numbers)
     ]
     reach = [int(np.count_nonzero(one < side)) for one, side in zip(at, inner.shape, strict=True)]
     holes = np.ones(shape, dtype=bool)

@@ -29,7 +29,6 @@ from .clock import (
     tie_values,
 )
 from .facts import (
-    LENGTHS,
     Fact,
     as_interval,
     as_length,
@@ -40,6 +39,7 @@ from .facts import (
     dataset_in,
     facts_of,
     look_up,
+    metres,
     normal,
     places_of,
 )
@@ -558,15 +558,16 @@ class _Reader:
         n_channels = self.shape[axis]
         ties = tie_values(self.dataset, self.labels[axis]) if self.labels else None
         if ties is not None:
-            scale = LENGTHS.get(_unit_of(ties[1]).lower())
             values = np.interp(np.arange(n_channels), ties[0], ties[1][()].astype(float))
-            return None if scale is None else scale * values
+            return metres(values, _unit_of(ties[1]))
         for item in self._position_arrays():
-            is_number = normal(item.name.rpartition("/")[2]) == "channels"
-            scale = spacing if is_number else LENGTHS.get(_unit_of(item).lower())
             values = item[()].astype(np.float64)
-            if item.size == n_channels and scale and np.all(np.diff(values) > 0):
-                return scale * values
+            if normal(item.name.rpartition("/")[2]) == "channels":  # their numbers
+                values = None if spacing is None else values * spacing
+            else:
+                values = metres(values, _unit_of(item))
+            if item.size == n_channels and values is not None and np.all(np.diff(values) > 0):
+                return values
         return None
 
 

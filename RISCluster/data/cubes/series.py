@@ -18,7 +18,8 @@ import numpy as np
 from ...errors import DataError
 from ...extras import load_hdf5_filters
 from ..waveforms.sources import obspy_for_reading
-from .holes import Packing, find_holes, packing_of
+from .holes import find_holes, sample_packing
+from .packing import Packing
 
 SECOND = 10**9  # ns
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
@@ -189,7 +190,7 @@ def _read_into(
 ) -> list[str]:
     """Rows of `out` (n, C) from a data set of either order; why samples are missing."""
     load_hdf5_filters()
-    packing = packing_of(dataset)
+    packing = sample_packing(dataset)
     holes, lines = find_holes(dataset, (times, channels) if time_axis == 0 else (channels, times))
     if holes is None:
         _read_box(out, dataset, time_axis, times, channels, level, slice(None), packing)
@@ -225,9 +226,9 @@ def _read_box(
     channels: tuple[int, int],
     level: Level,
     columns: slice,
-    packing: Packing | None,
+    packing: Packing,
 ) -> None:
-    if dataset.dtype == np.float32 and out.size and packing is None:  # to its place, no copy
+    if dataset.dtype == np.float32 and out.size and packing == Packing():  # to its place, no copy
         stored = out if time_axis == 0 else out.T
         box = (slice(*times), slice(*channels))
         if stored.flags.c_contiguous:
@@ -244,9 +245,7 @@ def _read_box(
             values = dataset[at:end, slice(*channels)]
         else:
             values = dataset[slice(*channels), at:end].T
-        if packing is not None:
-            values = packing.unpack(values)
-        out[rows] = level.remove(values, columns)
+        out[rows] = level.remove(packing.unpack(values), columns)
         at = end
 
 

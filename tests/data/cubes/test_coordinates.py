@@ -1,0 +1,139 @@
+"""Times, frequencies and distances of cubes in the units that they name."""
+
+import re
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.errors import DataError
+
+CUBE = np.random.default_rng(0).random((8, 6, 5)).astype(np.float32)
+
+
+def opened(path, **coordinates):
+    """Opens a cube with coordinates as (values, attributes); Python's warnings are errors."""
+    with h5py.File(path, "w") as file:
+        file["data"] = CUBE
+        for name, (values, attributes) in coordinates.items():
+            file[name] = values
+            file[name].attrs.update(attributes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return open_spectrograms(path)
+
+
+def starts(file):
+    with file:
+        times = file.starttimes()
+        return times and (times[0], times[-1])
+
+
+STEPS = np.arange(8)
+NS_2020 = 1_577_836_800_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("values", "units", "first", "second"),
+    [
+        (STEPS, "seconds since 2020-01-01 00:00:00 UTC", "2020-01-01T00:00:00", "00:00:04"),
+        (STEPS, "hours since 2020-01-01 00:00:00 -6:00", "2020-01-01T06:00:00", "10:00:00"),
+        (1928472 + STEPS, "hours since 1800-1-1", "2020-01-01T00:00:00", "04:00:00"),
+        (1000 * STEPS, "msec since 2020-01-01", "2020-01-01T00:00:00", "00:00:04"),
+        (STEPS / 24, "days since 2020-01-01", "2020-01-01T00:00:00", "04:00:00"),
+        (NS_2020 + STEPS * 10**9, "nanoseconds since 1970-01-01", "2020-01-01T00:00:00", "00:04"),
+        (NS_2020 + STEPS * 10**9, "ns", "2020-01-01T00:00:00", "00:04"),
+        (NS_2020 + STEPS * 10**9, "datetime64[ns]", "2020-01-01T00:00:00", "00:04"),
+        (NS_2020 // 1000 + STEPS * 10**6, "", "2020-01-01T00:00:00", "00:04"),
+        (NS_2020 / 1e9 + STEPS, "", "2020-01-01T00:00:00", "00:04"),
+        (NS_2020 / 1e9 + STEPS, "seconds since the epoch", "2020-01-01T00:00:00", "00:04"),
+        ([f"2020-01-01T0{k}:00:00+02:00" for k in STEPS], "", "2019-12-31T22:00:00", "02:00:00"),
+        ([f"2020-01-01 0{k}:00:00Z" for k in STEPS], "", "2020-01-01T00:00:00", "04:00:00"),
+    ],
+)  # fmt: skip
+def test_times(tmp_path, values, units, first, second):
+    attributes = {"units": units} if units else {}
+    found = starts(opened(tmp_path / "c.h5", time=(values, attributes)))
+    assert found[0].startswith(first)
+    assert found[1].endswith(f"{second}.000000Z")
+
+
+@pytest.mark.parametrize(
+    ("values", "attributes", "said"),
+    [
+        (STEPS, {"units": "fortnights since 2020-01-01"}, "unit 'fortnights' is not known"),
+        (STEPS, {"units": "months since 2020-01-01"}, "has no fixed length"),
+        (STEPS, {"units": "days since 2020-01-01", "calendar": "360_day"}, "calendar '360_day'"),
+        (STEPS, {"units": "days since soon"}, "reference 'soon' is no date"),
+        (STEPS, {"units": "fortnights"}, "unit 'fortnights' is not known"),
+        (STEPS * 1e6, {"units": "days since 2020-01-01"}, "7 of 8 are no times, or are before"),
+        (["2020-01-01", "soon", *["2020-01-02"] * 6], {}, "1 of 8 is no time, .*first: 'soon'"),
+    ],
+)
+def test_times_that_cannot_be_converted_are_not_used_and_that_is_said(
+    tmp_path, caplog, values, attributes, said
+):
+    with opened(tmp_path / "c.h5", time=(values, attributes)) as file:
+        assert file.starttimes() is None
+        assert (file.time_unit, file.time[1]) == ("step", 1)
+    assert len(caplog.messages) == 1
+    assert re.search(said, caplog.text)
+
+
+@pytest.mark.parametrize(("units", "step"), [("ms", 0.002), ("min", 120), ("ns", 2e-9), ("", 2)])
+def test_durations(tmp_path, units, step):
+    with opened(tmp_path / "c.h5", time=(STEPS * 2, {"units": units} if units else {})) as file:
+        assert file.starttimes() is None
+        assert (file.time[1], file.time_unit) == (pytest.approx(step), "s")
+
+
+def test_a_guess_is_one_line(tmp_path, caplog):
+    caplog.set_level("INFO", "RISCluster")
+    opened(tmp_path / "c.h5", time=(NS_2020 + STEPS * 10**9, {})).close()
+    assert "is taken as ns since 1970 in UTC, by the size of its numbers" in caplog.text
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("units", "last"), [("Hz", 4), ("kHz", 4000), ("mHz", 0.004), ("rad/s", 4 / 2 / np.pi)]
+)
+def test_frequencies_are_converted(tmp_path, units, last):
+    with opened(tmp_path / "c.h5", frequency=(np.arange(5.0), {"units": units})) as file:
+        assert (file.frequency[-1], file.frequency_unit) == (pytest.approx(last), "Hz")
+
+
+def test_frequencies_of_another_unit_are_refused(tmp_path):
+    with pytest.raises(DataError, match="frequency is in 's', which is no known unit of freq"):
+        opened(tmp_path / "c.h5", frequency=(np.arange(5.0), {"units": "s"}))
+
+
+@pytest.mark.parametrize(
+    ("units", "last", "shown"), [("km", 5000, "m"), ("ft", 1.524, "m"), ("degrees", 5, "degrees")]
+)
+def test_distances(tmp_path, units, last, shown):
+    with opened(tmp_path / "c.h5", distance=(np.arange(6.0), {"units": units})) as file:
+        assert (file.distance[-1], file.distance_unit) == (pytest.approx(last), shown)
+
+
+def test_names_of_channels_beside_their_distances(tmp_path):
+    names = [f"XX.S{k}..HHZ" for k in range(6)]
+    with opened(tmp_path / "c.h5", station=(names, {}), distance=(np.arange(6.0), {})) as file:
+        assert file.channel_names() == names
+        assert file.distance[5] == 5
+
+
+def test_times_as_zarr_has_them(tmp_path):
+    for kind, unit in (("M8[ns]", 10**9), ("M8[us]", 10**6), ("m8[s]", 1)):
+        group = zarr.open_group(str(tmp_path / kind), mode="w", zarr_format=3)
+        group.create_array("data", data=CUBE)
+        since = 0 if kind[0] == "m" else 1_577_836_800 * unit
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            group.create_array("time", data=(since + STEPS * unit).astype(kind))
+        with open_spectrograms(tmp_path / kind) as file:
+            times = file.starttimes()
+            assert file.time.tolist() == [0, 1, 2, 3]
+        assert times is None if kind[0] == "m" else times[-1] == "2020-01-01T00:00:04.000000Z"

@@ -1,0 +1,103 @@
+"""Files that can't be opened as a data set: named as what they are, with what to do."""
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.errors import DataError
+
+WRITER = """
+import sys, time, h5py
+with h5py.File(sys.argv[1], "w", libver="latest") as file:
+    file["spectrogram"] = [[[1.0]]]
+    if sys.argv[2] == "swmr":
+        file.swmr_mode = True
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def error_of(path) -> str:
+    with pytest.raises(DataError) as caught:
+        open_spectrograms(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "damaged" not in text
+    return text
+
+
+@pytest.mark.parametrize("mode", ["lock", "swmr"])
+def test_a_file_that_is_being_written(tmp_path, mode):
+    path = tmp_path / "w.h5"
+    environment = os.environ | {"HDF5_USE_FILE_LOCKING": "TRUE"}
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), mode], stdout=subprocess.PIPE, env=environment
+    ) as writer:
+        try:
+            assert writer.stdout.readline() == b"ready\n"
+            text = error_of(path)
+        finally:
+            writer.kill()
+    assert "copy it again" not in text
+    assert "close" in text
+    assert "wait for its end" in text
+
+
+def reason_of_open(monkeypatch, path, error) -> str:
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    return error_of(path)
+
+
+def test_what_the_system_refuses(tmp_path, monkeypatch):
+    (tmp_path / "x.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    denied = PermissionError(13, "unable to open file: errno = 13, 'Permission denied'")
+    assert "denied; change its permissions" in reason_of_open(
+        monkeypatch, tmp_path / "x.h5", denied
+    )
+    unlocked = OSError(37, "unable to lock file, errno = 37, error message = 'No locks available'")
+    text = reason_of_open(monkeypatch, tmp_path / "x.h5", unlocked)
+    assert "set the environment variable HDF5_USE_FILE_LOCKING=FALSE" in text
+    assert "writes" not in text
+
+
+FILES = {
+    b"": "is empty (0 bytes)",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n": "run: git lfs pull",
+    b"000001D XX    ABCDE": "is miniSEED; spectrograms are cut out of waveforms by: python -m",
+    b"MS\x03\x00": "is miniSEED;",
+    b"\0" * 304 + b"\x06\0\0\0" + b"\0" * 400: "is SAC;",
+    b"\0" * 304 + b"\0\0\0\x06" + b"\0" * 400: "is SAC;",
+    b"WID2 2005/10/09": "is GSE or IMS;",
+    b"TIMESERIES XX_TEST": "is ASCII waveforms (SLIST, TSPAIR);",
+    b"\xc3\x40\xf1\x40" * 100: "is SEG-Y;",
+    b"CDF\x01\0\0": "is classic netCDF; make netCDF-4 of it",
+    b"a,b\n1,2\n": "is text, as CSV is;",
+    b"<!DOCTYPE html>": "is XML or HTML",
+    b"\x1f\x8b\x08": "is packed by gzip",
+}
+
+
+@pytest.mark.parametrize("content", FILES, ids=range(len(FILES)))
+def test_other_kinds_of_files(tmp_path, content):
+    (tmp_path / "x.h5").write_bytes(content)
+    assert FILES[content] in error_of(tmp_path / "x.h5")
+
+
+def test_arrays_of_numpy_and_folders(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones(3))
+    assert "is NumPy's npy" in error_of(tmp_path / "a.npy")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x", "y")
+    assert "is a zip archive" in error_of(tmp_path / "a.zip")
+    assert "python -m RISCluster build" in error_of(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert "is no file" in error_of(tmp_path / "pipe")
