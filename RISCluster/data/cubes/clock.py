@@ -28,7 +28,7 @@ TIME_ARRAYS = (
 )
 TIME_ENDS = ("time", "times", "timestamp", "timestamps", "timearray")
 PHANTOM = "This is a netCDF dimension but not a netCDF variable"
-AGREE = 5e-3  # relative: stamps and a stated rate, for clocks of computers drift
+AGREE = 2e-3  # relative: stamps and a stated rate, for stamps jitter
 SAME_STAMP = 0.1  # share of samples with the time of the one before: stamps of whole blocks
 LEAST_JUMP = 0.75  # samples
 SMOOTHED = 15  # samples over which jitter of time stamps is averaged out
@@ -56,9 +56,9 @@ class Clock:
     index : ndarray, (k,), int64
         Samples that have a time, ascending.
     times : ndarray, (k,), float64
-        Their times in `unit` after the first of them.
+        Their times in `unit` after `origin`, or after the first of them.
     origin : int or None
-        Time of the first, ns since 1970; None where times count from the start of the record.
+        ns since 1970; None where times count from the start of the record.
     unit : int or None
         Nanoseconds; None where the file does not say.
     n_samples : int
@@ -150,7 +150,7 @@ class Clock:
         if not np.any(np.abs(np.diff(late)) >= LEAST_JUMP):
             return []
         if not self.exact:
-            late = scipy.ndimage.median_filter(late, min(SMOOTHED, len(late)), mode="nearest")
+            late = scipy.ndimage.median_filter(late, min(SMOOTHED, len(late)))
         least = np.maximum(LEAST_JUMP, 0.05 * steps if self.blocks else 0.0)
         jumps = np.abs(np.diff(late)) >= least
         if self.exact:
@@ -200,7 +200,7 @@ def is_phantom(item: h5py.Dataset) -> bool:
 
 
 def read_clock(item: h5py.Dataset) -> Clock | None:
-    """Stamps of an array; None where they are none, or in units that can't be converted."""
+    """Stamps of an array; None where they are none. Raises as `make_clock`."""
     try:
         values = item[()].reshape(-1)
     except (OSError, RuntimeError, TypeError):
@@ -222,7 +222,13 @@ def make_clock(
     n_samples: int,
     exact: bool = False,
 ) -> Clock | None:
-    """A clock of numbers in some unit, or of text."""
+    """A clock of numbers in some unit, or of text; None where they are no times.
+
+    Raises
+    ------
+    ValueError
+        Their unit, reference or calendar can't be converted.
+    """
     unit, origin = None, None
     if values.dtype.kind in "SO":
         times = parse_times(np.array([to_text(value) for value in values]))
@@ -232,7 +238,7 @@ def make_clock(
             unit, origin = parse_cf_units(units, calendar)
         except ValueError:
             if " since " in units:
-                return None
+                raise
         known = np.isfinite(values) & (values != 0)
         # Numbers since 1970 hardly differ; those from the start of the record do.
         low, high = np.quantile(values[known], (0.1, 0.9)) if known.any() else (0.0, 0.0)
@@ -248,9 +254,9 @@ def make_clock(
     known = times != NOT_A_TIME
     if not known.any():
         return None
-    first = int(times[known][0])
-    times = np.where(known, times - first, 0).astype(np.float64)
-    return _clock(name, index[known], times[known], first, 1, n_samples, exact)
+    middle = int(np.sort(times[known])[known.sum() // 2])  # no single bad one decides
+    times = np.where(known, times - middle, 0).astype(np.float64)
+    return _clock(name, index[known], times[known], middle, 1, n_samples, exact)
 
 
 def _clock(
@@ -269,9 +275,9 @@ def _clock(
         index, times = index[firsts], times[firsts]
     if len(index) < 2 or not np.any(np.diff(times)):
         return None
-    if origin is not None:
-        origin += round(times[0]) * (unit or 1)
-    return Clock(name, index, times - times[0], origin, unit, n_samples, exact, bool(blocks))
+    if origin is None:
+        times = times - times[0]
+    return Clock(name, index, times, origin, unit, n_samples, exact, bool(blocks))
 
 
 def tie_values(dataset: h5py.Dataset, axis: str) -> tuple[np.ndarray, h5py.Dataset] | None:
@@ -288,18 +294,17 @@ def tie_clock(dataset: h5py.Dataset, axis: str, n_samples: int) -> Clock | None:
     ties = tie_values(dataset, axis)
     if ties is not None:
         return _of_ties(ties[1], ties[0], ties[1][()], n_samples)
-    group = dataset.parent
-    try:
-        step, starts, lengths = (
-            group[f"{axis}_{end}"] for end in ("sampling", "values", "lengths")
-        )
-        lengths, first = lengths[()], starts[()]
-        interval = float(np.ravel(step.attrs.get("sampling_interval", step[()]))[0])
-        units = step.attrs.get("sampling_interval_units", step.attrs.get("units", "s"))
-        interval *= parse_cf_units(to_text(units))[0]
-        unit, origin = parse_cf_units(to_text(starts.attrs.get("units", "s")))
-    except (KeyError, TypeError, ValueError, OSError, RuntimeError):
+    parts = [
+        dataset_in(dataset.parent, f"{axis}_{end}") for end in ("sampling", "values", "lengths")
+    ]
+    if not all(item is not None for item in parts):
         return None
+    step, starts, lengths = parts
+    lengths, first = lengths[()], starts[()]
+    interval = float(np.ravel(step.attrs.get("sampling_interval", step[()]))[0])
+    units = step.attrs.get("sampling_interval_units", step.attrs.get("units", "s"))
+    interval *= parse_cf_units(to_text(units))[0]
+    unit, origin = parse_cf_units(to_text(starts.attrs.get("units", "s")))
     first = decode_cf(first, unit, origin or 0)
     last = first + np.round((lengths - 1) * interval).astype(np.int64)
     stop = np.cumsum(lengths)

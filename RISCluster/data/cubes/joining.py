@@ -152,10 +152,12 @@ def _fitting(headers: Sequence[RecordHeader]) -> list[RecordHeader]:
         for header in kept:
             if key(header) == value:
                 continue
-            line = f"{header.path}: {describe(header)}, but {like.path} {describe(like)}"
+            line = f"{describe(header)}, but {like.path} {describe(like)}"
             if 2 * n_files <= len(kept):
-                raise DataError(f"{line}; give only files that are alike: a cube of each kind")
-            log.warning(f"{line}, as most other files; the file is left out")
+                raise DataError(
+                    f"{header.path}: {line}; give only files that are alike: a cube of each kind"
+                )
+            log.warning(f"{header.path}: {line}, as most other files; the file is left out")
         kept = [header for header in kept if key(header) == value]
     return kept
 

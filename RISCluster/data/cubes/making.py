@@ -116,7 +116,7 @@ def make_cube(
         parts.remove()  # what is missing may be there the next time
         reason = lost[0] if lost else "every window touches a gap, or has no power"
         raise DataError(
-            f"{target} would have no value, and is not written: {reason}; mend that, or take a "
+            f"{target}: would have no value, and is not written ({reason}); mend that, or take a "
             "shorter records.window"
         )
     _warn_of(lost)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -125,7 +126,7 @@ POSITIONS = ("distance", "distances", "coorddistance", "position", "positions", 
 CHANNEL_WORDS = re.compile(r"(dist|chan|loc[iu]|space|spatial|fib|pos|offset|depth|x$|trace)")
 TIME_WORDS = re.compile(r"(time|t$|sample)")
 FEW_SAMPLES = 24  # at most as many channels, not samples, where nothing says which they are
-SAME = 5e-3  # relative; two rates of one file
+SAME = 2e-3  # relative; two rates of one file
 COMPARABLE = 0.1  # of the largest data set: another of this size may as well be the one meant
 
 
@@ -284,13 +285,15 @@ class _Reader:
         arrays = find_clocks(self.dataset, [item for items in self.scales for item in items])
         axis = self._time_axis(arrays)
         n_samples = self.shape[axis]
-        clocks = [tie_clock(self.dataset, self.labels[axis], n_samples)] if self.labels else []
-        clocks += [read_clock(item) for item in arrays if item.size == n_samples]
-        clock = next((item for item in clocks if item is not None), None)
+        clock = self._clock(arrays, axis)
         if clock is not None:  # what is written on the times of the samples is near as well
             place = self.dataset.file.get(clock.name)
             self.places.insert(1, facts_of(place) if place is not None else {})
-        start, of_all = self._start(clock)
+        start, whole = self._start(clock)
+        if clock is not None and clock.origin is not None:
+            whole = None
+        if whole is not None and self.settings.starttime == "auto":
+            self.notes.append(f"no start of the file itself, {whole} is taken")
         rate, clock, estimated = self._rate(clock, axis, start)
         if clock is None:
             segments = [Segment(start, 0, n_samples)]
@@ -309,9 +312,25 @@ class _Reader:
             tuple(segments),
             self._distance(1 - axis),
             self.unit,
-            of_all and (clock is None or clock.origin is None),
+            whole is not None,
             tuple(self.notes),
         )
+
+    def _clock(self, arrays: Sequence[h5py.Dataset], axis: int) -> Clock | None:
+        """The best time stamps of the samples."""
+        n_samples = self.shape[axis]
+        readers = [partial(read_clock, item) for item in arrays if item.size == n_samples]
+        if self.labels:
+            readers.insert(0, partial(tie_clock, self.dataset, self.labels[axis], n_samples))
+        for read in readers:
+            try:
+                clock = read()
+            except ValueError as error:
+                self.notes.append(f"its time stamps are not used: {error}")
+                continue
+            if clock is not None:
+                return clock
+        return None
 
     # -- axes
 
@@ -367,7 +386,8 @@ class _Reader:
                 found += [(round(n), False), (round(n) + 1, False)]
         rates = [rate for rate, _ in self._stated_rates()]
         spans = [1 / rate for rate, _ in look_up(self.places, DURATIONS, as_interval)]
-        start, end = self._start(None)[0], self._end()
+        start = next((time for time, _ in look_up(self.places, STARTS, _as_time)), None)
+        end = self._end()
         if start is not None and end is not None and end > start:
             spans.append((end - start) / SECOND)
         for rate in rates:
@@ -405,7 +425,7 @@ class _Reader:
         if stated:
             rate, fact = stated[0]
             others = [other for other in stated[1:] if abs(other[0] - rate) > SAME * rate]
-            if others and others[0][1].name in {fact.name for fact in self.places[0].values()}:
+            if others:
                 self._say_other_rate(fact.name, rate, others[0])
             return rate, None, False
         end = self._end()
@@ -457,19 +477,16 @@ class _Reader:
             f"there are {listed}; set records.sampling_rate"
         )
 
-    def _start(self, clock: Clock | None) -> tuple[int | None, bool]:
-        """Time of the first sample, and whether it may be that of a measurement of many files."""
-        for names in (STARTS, STARTS_OF_ALL):
-            for start, fact in look_up(self.places, names, _as_time):
-                of_all = names is STARTS_OF_ALL
-                if of_all and clock is None and self.settings.starttime == "auto":
-                    note = f"no start of the file itself, {fact.name} is taken"
-                    self.notes += [note] if note not in self.notes else []
-                return start, of_all
+    def _start(self, clock: Clock | None) -> tuple[int | None, str | None]:
+        """Time of the first sample; its name where it may be that of many files together."""
+        for start, _ in look_up(self.places, STARTS, _as_time):
+            return start, None
+        for start, fact in look_up(self.places, STARTS_OF_ALL, _as_time):
+            return start, fact.name
         bad = next((text for text, _ in look_up(self.places, STARTS, _as_bad_time)), None)
         known = clock is not None and clock.origin is not None
         if bad is None or known or self.settings.starttime != "auto":
-            return None, False
+            return None, None
         raise BadRecord(
             f"{self.path}: its start '{bad}' is neither ISO 8601 nor a number since 1970 that is "
             "a date from 1677 to 2262; correct it, or set records.starttime"

@@ -246,7 +246,7 @@ def test_the_start_is_read_under_its_many_names(tmp_path):
         assert not header.start_of_all
     whole = header_of(tmp_path / "a.h5", fs=100.0, MeasurementStartTime="2023-09-22T00:00:00Z")
     assert whole.start_of_all
-    assert "MeasurementStartTime is taken" in whole.notes[0]
+    assert any("MeasurementStartTime is taken" in note for note in whole.notes)
 
 
 @pytest.mark.parametrize("start", ["51976-01-01T00:00:00", "2399-01-01T00:00:00Z", 5e10])
@@ -431,6 +431,27 @@ def test_times_of_netcdf(tmp_path):
     header = read_header(path, AUTO)
     assert (header.sampling_rate, header.start) == (50.0, 1_600_000_000 * 10**9)
     assert header.time_axis == 0
+
+
+def test_stamps_that_can_not_be_converted_are_said(tmp_path):
+    path = file_of(
+        tmp_path / "a.h5", noise(300, 4), {"g/data": {"fs": 50.0}}, g__time=np.arange(300)
+    )
+    with h5py.File(path, "a") as file:
+        file["g/time"].attrs.update({"units": "s since 2020-01-01", "calendar": "360_day"})
+    header = read_header(path, AUTO)
+    assert (header.sampling_rate, header.start) == (50.0, None)
+    assert any("not used: calendar '360_day' has" in note for note in header.notes)
+
+
+def test_a_bad_stamp_costs_nothing(tmp_path):
+    for number in (0, 7, 299):
+        for bad in (0.0, 315_964_800.0, 1_599_999_990.0, 9e9):
+            times = seconds(300)
+            times[number] = bad
+            header = stamped(tmp_path / "a.h5", times)
+            assert header.start == 1_600_000_000 * 10**9
+            assert [part.n_samples for part in header.segments] == [300]
 
 
 def test_tie_points_of_xdas(tmp_path):
