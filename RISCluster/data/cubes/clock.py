@@ -26,7 +26,7 @@ TIME_ARRAYS = (
     "t",
     "posixtime",
 )
-TIME_ENDS = ("time", "times", "timestamp", "timestamps", "timearray")
+TIME_ENDS = ("time", "times", "stamp", "stamps", "timearray", "stampsunix")
 PHANTOM = "This is a netCDF dimension but not a netCDF variable"
 AGREE = 2e-3  # relative: stamps and a stated rate, for stamps jitter
 SAME_STAMP = 0.1  # share of samples with the time of the one before: stamps of whole blocks

@@ -1,6 +1,7 @@
 """Files to one series: headers are read, checked against each other and put on one axis of time."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from ...progress import Progress, log
 from ...sections import RecordsSettings
 from ..times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..waveforms.sources import Stretch, scan
-from .clock import AGREE
+from .clock import AGREE, SINCE_1980
 from .records import BadRecord, RecordHeader, read_header
 from .series import SECOND, ArraySeries, FibreSeries, Piece, Series, require_one_rate
 
@@ -262,6 +263,10 @@ def _join_by_time(
             f"{drift / rate:g} s"
         )
     _say_gaps(pieces, rate)
+    if start is None and not SINCE_1980 < origin / SECOND < time.time() + 86400:
+        log.warning(
+            f"{pieces[0].path}: starts {_iso(origin)}: the clock was not set; set records.starttime"
+        )
     start = origin if start is None else start
     return replace(series, pieces=tuple(pieces), start=start, n_samples=grid)
 

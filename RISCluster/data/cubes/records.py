@@ -46,83 +46,46 @@ from .facts import (
 )
 from .storage import Storage
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # Names without case, blanks, signs and units in brackets; of one place the first counts.
-RATES = (
-    "outputdatarate",
-    "datarate",
-    "fs",
-    "samplingrate",
-    "samplerate",
-    "samplingfrequency",
-    "samplingfreq",
-    "acquisitionsamplerate",
-    "acquisitionsamplingrate",
-)
-INTERVALS = (
-    "dt",
-    "delta",
-    "dts",
-    "samplinginterval",
-    "sampleinterval",
-    "timesamplinginterval",
-    "samplingperiod",
-    "timestep",
-    "deltat",
-)
-PULSES = ("pulserate", "interrogationrate", "pingrate", "pulserepetitionfrequency")
+RATES = _words("""
+    outputdatarate datarate fs samplingrate samplerate samplingfrequency samplingfreq
+    acquisitionsamplerate acquisitionsamplingrate
+""")
+INTERVALS = _words("""
+    dt delta dts samplinginterval sampleinterval timesamplinginterval samplingperiod timestep
+    deltat
+""")
+PULSES = _words("pulserate interrogationrate pingrate pulserepetitionfrequency")
 MOST_HZ = 1e6  # light takes longer through 100 m of fibre; digitisers are faster
-STARTS = (
-    "partstarttime",
-    "start",
-    "starttime",
-    "t0",
-    "filestartgpstime",
-    "iso8601timestamp",
-    "gpstimestamp",
-    "begintime",
-    "startdatetime",
-    "recordingstarttime",
-    "timestamp",
-    "time",
-    "filestartcomputertime",
-    "cputimestamp",
-    "rawdatatime",
-)
-STARTS_OF_ALL = (
-    "acquisitionstarttime",
-    "measurementstarttime",
-    "savingstartgpstime",
-    "acquisitionstart",
-)
-ENDS = ("partendtime", "end", "endtime", "stoptime", "fileendgpstime", "acquisitionendtime")
-SPACINGS = (
-    "dxm",
-    "dx",
-    "spatialsamplinginterval",
-    "spatialsampling",
-    "channelspacing",
-    "spatialinterval",
-    "deltax",
-    "spatialresolution",
-)
-FIBRE_STARTS = ("sensingrangestart", "startdistance", "positionstart", "startposition")
-FIBRE_STOPS = ("sensingrangeend", "stopdistance", "positionend", "stopposition")
-FIBRE_LENGTHS = ("measurelength", "measurementlength", "measuredlength", "fiberlength")
-N_CHANNELS = (
-    "numberofloci",
-    "nx",
-    "nchannels",
-    "numchannels",
-    "numberofchannels",
-    "channelcount",
-    "spatialpoints",
-    "nloci",
-)
-N_SAMPLES = ("nt", "tracecount", "nsamples", "numberofsamples", "numsamples", "npts")
-DURATIONS = ("streamtime", "duration", "filelength", "recordlength")
-UNITS = ("unit", "units", "rawdataunit", "dataphysicalunit", "dataproductunits", "attrsdataunits")
-DIMENSIONS = ("dims", "dimensions", "dimensionnames", "dasdimensions", "arraydimensions")
-POSITIONS = ("distance", "distances", "coorddistance", "position", "positions", "channels")
+STARTS = _words("""
+    partstarttime start starttime t0 filestartgpstime iso8601timestamp gpstimestamp begintime
+    startdatetime recordingstarttime timestamp time filestartcomputertime cputimestamp
+    rawdatatime
+""")
+STARTS_OF_ALL = _words("""
+    acquisitionstarttime measurementstarttime savingstartgpstime acquisitionstart
+""")
+ENDS = _words("partendtime end endtime stoptime fileendgpstime acquisitionendtime")
+SPACINGS = _words("""
+    dxm dx spatialsamplinginterval spatialsampling channelspacing spatialinterval deltax
+    spatialresolution
+""")
+FIBRE_STARTS = _words("sensingrangestart startdistance positionstart startposition")
+FIBRE_STOPS = _words("sensingrangeend stopdistance positionend stopposition")
+FIBRE_LENGTHS = _words("measurelength measurementlength measuredlength fiberlength")
+N_CHANNELS = _words("""
+    numberofloci nx nchannels numchannels numberofchannels channelcount spatialpoints nloci
+""")
+N_SAMPLES = _words("nt tracecount nsamples numberofsamples numsamples npts")
+DURATIONS = _words("streamtime duration filelength recordlength")
+UNITS = _words("unit units rawdataunit dataphysicalunit dataproductunits attrsdataunits")
+DIMENSIONS = _words("dims dimensions dimensionnames dasdimensions arraydimensions")
+POSITIONS = _words("distance distances coorddistance position positions depth channels")
 CHANNEL_WORDS = re.compile(r"(dist|chan|loc[iu]|space|spatial|fib|pos|offset|depth|x$|trace)")
 TIME_WORDS = re.compile(r"(time|t$|sample)")
 FEW_SAMPLES = 24  # at most as many channels, not samples, where nothing says which they are
@@ -218,7 +181,8 @@ def _require_readable(path: Path, dataset: h5py.Dataset) -> None:
     """Refuse a codec or an external file that is missing."""
     reason = explain_missing_filter(dataset)
     if reason:
-        raise BadRecord(f"{path}: {dataset.name.lstrip('/')} can't be read: {reason}")
+        name = dataset.name.lstrip("/")
+        raise BadRecord(f"{path}: {name} can't be read, install the codec: {reason}")
     for name, offset, size in dataset.external or ():
         place = Path(os.fsdecode(name))
         least = offset + (size if size < 2**62 else 0)
@@ -300,8 +264,7 @@ class _Reader:
         else:
             segments = clock.segments(rate, start)
             segments = self._without_unwritten(clock, segments, axis)
-        if start is not None or clock is not None:
-            self._check_end(segments, rate)
+        self._check_end(segments, rate)
         return RecordHeader(
             self.path,
             self.name,
@@ -386,7 +349,7 @@ class _Reader:
                 found += [(round(n), False), (round(n) + 1, False)]
         rates = [rate for rate, _ in self._stated_rates()]
         spans = [1 / rate for rate, _ in look_up(self.places, DURATIONS, as_interval)]
-        start = next((time for time, _ in look_up(self.places, STARTS, _as_time)), None)
+        start = next((start for start, _ in look_up(self.places, STARTS, _as_time)), None)
         end = self._end()
         if start is not None and end is not None and end > start:
             spans.append((end - start) / SECOND)
@@ -496,9 +459,12 @@ class _Reader:
         return next((end for end, _ in look_up(self.places, ENDS, _as_time)), None)
 
     def _check_end(self, segments: Sequence[Segment], rate: float) -> None:
+        """Say an end that contradicts start and length."""
+        if segments[0].start is None:
+            return
         found = next(look_up(self.places, ENDS, _as_time), None)
         last = segments[-1]
-        if found is None or last.start is None:
+        if found is None:
             return
         stop = last.start + round(last.n_samples * SECOND / rate)
         away = (found[0] - stop) / SECOND
@@ -633,10 +599,10 @@ def _as_time(fact: Fact) -> int | None:
         length, origin = parse_cf_units(unit)
     except ValueError:
         exact = fact.value if isinstance(fact.value, (int, np.integer)) else value
-        time = parse_time(exact)
+        found = parse_time(exact)
     else:
-        time = round(value) * length + round((value - round(value)) * length) + (origin or 0)
-    return time if time is not None and SINCE_1980 * SECOND < time < 2**63 else None
+        found = round(value) * length + round((value - round(value)) * length) + (origin or 0)
+    return found if found is not None and SINCE_1980 * SECOND < found < 2**63 else None
 
 
 def _year_first(text: str) -> str:

@@ -450,7 +450,7 @@ def test_a_bad_stamp_costs_nothing(tmp_path):
             times = seconds(300)
             times[number] = bad
             header = stamped(tmp_path / "a.h5", times)
-            assert header.start == 1_600_000_000 * 10**9
+            assert abs(header.start - 1_600_000_000 * 10**9) < 1000  # ns
             assert [part.n_samples for part in header.segments] == [300]
 
 

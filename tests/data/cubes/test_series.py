@@ -219,6 +219,12 @@ def test_a_gap_inside_a_file(tmp_path, said):
     assert any("1 gaps inside files, 0.5 s in all" in line for line in said)
 
 
+@pytest.mark.parametrize("start", ["1970-01-01T00:00:00+00:00", "2250-01-01"])
+def test_a_start_that_can_not_be_is_said(tmp_path, said, start):
+    open_series([record(tmp_path / "a.h5", noise(300), start)], AUTO)
+    assert any(f"starts {start[:10]}T00:00:00" in line for line in said)
+
+
 def test_clocks_without_lock_do_not_decide_the_length(tmp_path):
     record(tmp_path / "a.h5", noise(100))
     record(tmp_path / "b.h5", noise(100), "1980-01-06")
