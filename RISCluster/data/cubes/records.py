@@ -182,7 +182,7 @@ def _require_readable(path: Path, dataset: h5py.Dataset) -> None:
     reason = explain_missing_filter(dataset)
     if reason:
         name = dataset.name.lstrip("/")
-        raise BadRecord(f"{path}: {name} can't be read, install the codec: {reason}")
+        raise BadRecord(f"{path}: {name} needs another package: {reason}")
     for name, offset, size in dataset.external or ():
         place = Path(os.fsdecode(name))
         least = offset + (size if size < 2**62 else 0)
