@@ -297,6 +297,9 @@ def test_no_order_is_an_error_that_names_both_lengths(tmp_path):
     with pytest.raises(BadRecord, match=r"g/data is 100 x 384, and nothing .*records.order"):
         read_header(path, AUTO)
     assert read_header(path, records_settings("order=time,channel").records).time_axis == 0
+    path = file_of(tmp_path / "b.h5", noise(30, 4000), {"g/data": {"fs": 100.0}})
+    with pytest.raises(BadRecord, match="g/data is 30 x 4,000"):
+        read_header(path, AUTO)
 
 
 def test_no_file_has_a_handful_of_samples(tmp_path):
