@@ -412,18 +412,22 @@ class RecordsSettings:
     order: str = _key(
         "auto",
         one_of("auto", "time,channel", "channel,time"),
-        "Its dimensions; auto believes an attribute of the file, or else the longer is time.",
+        "Its dimensions; auto finds them by names, lengths and time stamps in the file.",
     )
     sampling_rate: Any = _key(
-        "auto", auto_or(real(0, above=True)), "Hz; auto looks for an attribute of the file."
+        "auto",
+        auto_or(real(0, above=True)),
+        "Hz; auto takes what the file says nearest to the samples, or its time stamps.",
     )
     starttime: str = _key(
         "auto",
         any_text("auto, or a time as 2020-07-24T00:00:00"),
-        "UTC start of the first file; auto looks for an attribute in each.",
+        "UTC start of the first file; auto looks for time stamps or a start in each.",
     )
     channel_spacing: Any = _key(
-        "auto", auto_or(real(0, above=True)), "Metres; auto looks for an attribute of the file."
+        "auto",
+        auto_or(real(0, above=True)),
+        "Metres; auto looks for positions, or for their spacing and start, in the file.",
     )
     window: float = _key("1", real(0, above=True), "Seconds of a time step's spectrum.")
     step: float = _key("0.5", real(0, above=True), "Seconds from one time step to the next.")

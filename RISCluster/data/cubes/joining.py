@@ -1,22 +1,28 @@
 """Files to one series: headers are read, checked against each other and put on one axis of time."""
 
+import re
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
 from ...errors import DataError, SettingsError
 from ...progress import Progress, log
 from ...sections import RecordsSettings
-from ..times import leave_out_far_pieces, nanoseconds_to_iso
+from ..times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..waveforms.planning import natural_order, of_few_rates
 from ..waveforms.sources import Stretch, scan
-from .records import BadRecord, RecordHeader, nanoseconds, read_header
+from .clock import AGREE, SINCE_1980
+from .records import BadRecord, RecordHeader, read_header
 from .series import SECOND, ArraySeries, FibreSeries, Piece, Series, require_one_rate
 
-HDF5_NAMES = (".h5", ".hdf5", ".hdf")
+HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
+ORDERS = ("(time, channel)", "(channel, time)")
 
 
 def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int = 1) -> Series:
@@ -59,44 +65,42 @@ def join_records(paths: Sequence[Path], settings: RecordsSettings) -> FibreSerie
     Raises
     ------
     DataError
-        No file is usable, or they differ in rate, channels, or in whether they know their time.
+        No file is usable, or no more than half of them agree in rate, channels, order, or in
+        whether they know their time.
     """
     headers, bad = _read_headers(paths, settings)
-    time_axis = _time_axis(headers)
+    headers = _fitting(headers)
+    _say_notes(headers)
     first = headers[0]
-    require_one_rate([(str(header.path), header.sampling_rate) for header in headers])
-    for header in headers[1:]:
-        if header.shape[1 - time_axis] != first.shape[1 - time_axis]:
-            raise DataError(
-                f"{header.path}: {header.shape[1 - time_axis]} channels, but {first.path} has "
-                f"{first.shape[1 - time_axis]}; all records must have the same: "
-                "leave those out that have not"
-            )
     series = FibreSeries(
         pieces=(),
         start=None,
-        sampling_rate=first.sampling_rate,
+        sampling_rate=float(np.median([header.sampling_rate for header in headers])),
         n_samples=0,
-        n_channels=first.shape[1 - time_axis],
+        n_channels=first.n_channels,
         unit=first.unit,
-        spacing=first.spacing,
-        time_axis=time_axis,
+        distance=first.distance,
+        time_axis=first.time_axis,
     )
-    files = [_File(header, header.shape[time_axis]) for header in headers]
     start = _given_start(settings.starttime)
     if all(header.start is None for header in headers):
-        return _join_by_name(series, files, bad, start)
-    return _join_by_time(series, files, start)
+        log.info(
+            "no start time in the files: joined in the order of their names, "
+            + ("times count from 0" if start is None else f"from {_iso(start)}")
+        )
+        return _join_by_name(series, headers, bad, start)
+    known = {header.start for header in headers}
+    if len(headers) > 1 and len(known) == 1 and all(header.start_of_all for header in headers):
+        log.info(
+            f"all files name {_iso(first.start)}, the start of the measurement: joined in the "
+            "order of their names from it; set records.starttime if they begin later"
+        )
+        return _join_by_name(series, headers, bad, first.start if start is None else start)
+    return _join_by_time(series, headers, start)
 
 
-@dataclass(frozen=True)
-class _File:
-    header: RecordHeader
-    n_samples: int
-
-    def piece(self, first: int, skip: int = 0) -> Piece:
-        n = self.n_samples - skip
-        return Piece(self.header.path, self.header.dataset, first, n, skip)
+def _iso(time: int) -> str:
+    return nanoseconds_to_iso(np.array([time]))[0]
 
 
 def _read_headers(
@@ -117,10 +121,73 @@ def _read_headers(
     return headers, list(errors)
 
 
+def _fitting(headers: Sequence[RecordHeader]) -> list[RecordHeader]:
+    """Those that fit together, without the few that differ from more than half."""
+    rates = [header.sampling_rate for header in headers]
+    usual = {rate: rate for rate in rates}
+    for rate in sorted(usual):  # rates that differ by rounding, or of unsteady clocks, are one
+        near = [
+            other
+            for other in usual.values()
+            if same_rate(rate, other) or _estimated_alike(headers, rate, other)
+        ]
+        usual[rate] = near[0]
+    checks: list[tuple[Callable[[RecordHeader], Any], Callable[[RecordHeader], str]]] = [
+        (
+            lambda header: header.time_axis,
+            lambda header: f"is {ORDERS[header.time_axis]}",
+        ),
+        (lambda header: header.n_channels, lambda header: f"has {header.n_channels:,} channels"),
+        (
+            lambda header: usual[header.sampling_rate],
+            lambda header: f"is sampled at {header.sampling_rate:g} Hz",
+        ),
+        (
+            lambda header: header.start is None,
+            lambda header: "has no start time" if header.start is None else "has a start time",
+        ),
+    ]
+    kept = list(headers)
+    for key, describe in checks:
+        (value, n_files), *_ = Counter(map(key, kept)).most_common(1)
+        like = next(header for header in kept if key(header) == value)
+        for header in kept:
+            if key(header) == value:
+                continue
+            line = f"{describe(header)}, but {like.path} {describe(like)}"
+            if 2 * n_files <= len(kept):
+                raise DataError(
+                    f"{header.path}: {line}; give only files that are alike: a cube of each kind"
+                )
+            log.warning(f"{header.path}: {line}, as most other files; the file is left out")
+        kept = [header for header in kept if key(header) == value]
+    return kept
+
+
+def _estimated_alike(headers: Sequence[RecordHeader], a: float, b: float) -> bool:
+    """Whether rates that come from time stamps alone differ by no more than clocks do."""
+    estimated = {header.sampling_rate for header in headers if header.estimated}
+    return bool({a, b} & estimated) and abs(a - b) <= AGREE * max(a, b)
+
+
+def _say_notes(headers: Sequence[RecordHeader]) -> None:
+    """Notes on files, each kind once."""
+    files: dict[str, list[tuple[Path, str]]] = {}
+    for header in headers:
+        for note in header.notes:
+            files.setdefault(re.sub(r"[\d.:,T-]*\d[\d.:,TZ-]*", "#", note), []).append(
+                (header.path, note)
+            )
+    for found in files.values():
+        path, note = found[0]
+        more = f" (and so in {len(found) - 1:,} more files)" if len(found) > 1 else ""
+        log.warning(f"{path}: {note}{more}")
+
+
 def _given_start(text: str) -> int | None:
     if text == "auto":
         return None
-    start = nanoseconds(text)
+    start = parse_time(text)
     if start is None:
         raise SettingsError(
             f"[records] starttime = {text} is not allowed; allowed: auto, or a time as "
@@ -129,80 +196,78 @@ def _given_start(text: str) -> int | None:
     return start
 
 
-def _time_axis(headers: Sequence[RecordHeader]) -> int:
-    """What the files say; else by the longer side of the largest, for the last may be short."""
-    told = {header.time_axis: header for header in headers if header.time_axis is not None}
-    if len(told) > 1:
-        raise DataError(
-            f"{told[0].path} is (time, channel) and {told[1].path} is (channel, time); set "
-            "records.order if one is wrong, or make a cube of each"
-        )
-    if told:
-        return next(iter(told))
-    largest = max(headers, key=lambda header: header.shape[0] * header.shape[1])
-    axis = 0 if largest.shape[0] >= largest.shape[1] else 1
-    log.info(
-        f"{largest.path}: shape {largest.shape}, and nothing says which is time: the longer is "
-        f"taken, {('time,channel', 'channel,time')[axis]}; set records.order if it is wrong"
-    )
-    return axis
+def _by_number(path: Path) -> list[Any]:
+    """To sort by: numbers in a name by their value."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _join_by_name(
-    series: FibreSeries, files: Sequence[_File], bad: Sequence[Path], start: int | None
+    series: FibreSeries, headers: Sequence[RecordHeader], bad: Sequence[Path], start: int | None
 ) -> FibreSeries:
     """Files without times, one after the other; a bad one is as long as most of the others."""
-    since = "times count from 0" if start is None else f"from {nanoseconds_to_iso([start])[0]}"
-    log.info(f"no start time in the files: joined in the order of their names, {since}")
-    usual = Counter(file.n_samples for file in files).most_common(1)[0][0]
-    known = {file.header.path: file for file in files}
+    lengths = {header.path: header.shape[header.time_axis] for header in headers}
+    usual = Counter(lengths.values()).most_common(1)[0][0]
+    names = {header.path: header.dataset for header in headers}
     pieces, first = [], 0
-    for path in sorted([*known, *bad]):
-        if path in known:
-            pieces.append(known[path].piece(first))
-            first += known[path].n_samples
+    for path in sorted([*names, *bad], key=_by_number):
+        if path in names:
+            pieces.append(Piece(path, names[path], first, lengths[path]))
         else:
             log.warning(f"{path}: {usual:,} missing samples stand for it, as in most other files")
-            first += usual
+        first += lengths.get(path, usual)
     return replace(series, pieces=tuple(pieces), start=start, n_samples=first)
 
 
-def _join_by_time(series: FibreSeries, files: Sequence[_File], start: int | None) -> FibreSeries:
+def _join_by_time(
+    series: FibreSeries, headers: Sequence[RecordHeader], start: int | None
+) -> FibreSeries:
     """Files by their times; what overlaps the file before is dropped, what lacks is a gap."""
-    for file in files:
-        if file.header.start is None:
-            raise DataError(
-                f"{file.header.path}: no start time, but other files have one; set it in the file, "
-                "or leave the file out"
-            )
-    files = sorted(files, key=lambda file: (file.header.start, file.header.path))
-    rate, origin = series.sampling_rate, files[0].header.start
+    rate = series.sampling_rate
+    parts = sorted(
+        ((part, header) for header in headers for part in header.segments),
+        key=lambda item: (item[0].start, item[1].path, item[0].first),
+    )
+    kept, lines = leave_out_far_pieces(
+        [
+            (part.start, part.start + round(part.n_samples * SECOND / rate), str(header.path))
+            for part, header in parts
+        ]
+    )
+    for line in lines:
+        log.warning(line)
+    parts = [parts[number] for number in kept]
+    origin = parts[0][0].start
     pieces: list[Piece] = []
     grid, end, drift = 0, origin, 0  # samples; ns after the last sample; samples
-    for file in files:
-        away = round((file.header.start - end) * rate / SECOND)  # samples; half of one is none
-        true = round((file.header.start - origin) * rate / SECOND)
+    for part, header in parts:
+        away = round((part.start - end) * rate / SECOND)  # samples; half of one is none
+        true = round((part.start - origin) * rate / SECOND)
         if away > 0:
             grid = max(true, grid + 1)
-        skip = max(0, -away)
+        skip = min(max(0, -away), part.n_samples)
         if skip:
-            dropped = min(skip, file.n_samples)
             log.warning(
-                f"{file.header.path}: begins {-away / rate:g} s before {pieces[-1].path} ends; its "
-                f"first {dropped:,} samples of {file.n_samples:,} are dropped"
+                f"{header.path}: begins {-away / rate:g} s before {pieces[-1].path} ends; its "
+                f"first {skip:,} samples of {part.n_samples:,} are dropped"
             )
-        if skip >= file.n_samples:
+        if skip >= part.n_samples:
             continue
-        pieces.append(file.piece(grid, skip))
+        n_samples = part.n_samples - skip
+        pieces.append(Piece(header.path, header.dataset, grid, n_samples, part.first + skip))
         drift = max(drift, abs(grid - skip - true))
         grid = pieces[-1].stop
-        end = max(end, file.header.start + round(file.n_samples * SECOND / rate))
+        end = max(end, part.start + round(part.n_samples * SECOND / rate))
     if drift > 1:
         log.warning(
             "start times in the files and the sampling rate drift apart by up to "
             f"{drift / rate:g} s"
         )
     _say_gaps(pieces, rate)
+    if start is None and not SINCE_1980 < origin / SECOND < time.time() + 86400:
+        log.warning(
+            f"{pieces[0].path}: starts {_iso(origin)}: the clock was not set; set records.starttime"
+        )
     start = origin if start is None else start
     return replace(series, pieces=tuple(pieces), start=start, n_samples=grid)
 
@@ -215,8 +280,11 @@ def _say_gaps(pieces: Sequence[Piece], rate: float) -> None:
     ]
     if gaps:
         missing = sum(after.first - before.stop for before, after in gaps)
+        within = sum(before.path == after.path for before, after in gaps)
+        where = "inside files" if within == len(gaps) else "between files"
         log.warning(
-            f"{len(gaps):,} gaps between files, {missing / rate:g} s in all, the first after "
+            f"{len(gaps):,} gaps {where}, {missing / rate:g} s in all, the first "
+            f"{'in' if gaps[0][0].path == gaps[0][1].path else 'after'} "
             f"{gaps[0][0].path}: windows that touch them are NaN in the cube"
         )
 

@@ -19,6 +19,7 @@ from ...jobs import Job, Parts, identity
 from ...progress import Progress, log
 from ..finding import stamp
 from ..times import nanoseconds_to_iso
+from .holes import other_files
 from .joining import open_series
 from .output import AXES, CubeLayout, Place, made_from, size_on_disk, write_cube
 from .series import SECOND, Series
@@ -30,6 +31,7 @@ CHUNK_STEPS = 16  # of one chunk, where there are so many
 PART_VALUES = 2**23  # the result of a job, 32 MB
 BLOCK_VALUES = 2**24  # samples read at a time, 64 MB
 JOB_VALUES = 2**26  # samples read by a job
+MOST_LINES = 20  # of files that can't be read
 
 
 @dataclass(frozen=True)
@@ -108,17 +110,34 @@ def make_cube(
     parts = Parts(target)
     parts.run(jobs, calculate_part, workers, "calculating", "spectra")
     summaries = [parts.summary(job) for job in jobs]
-    for line in sorted({line for summary in summaries for line in summary["lost"]}):
-        log.warning(line)
+    lost = sorted({line for summary in summaries for line in summary["lost"]})
+    missing = sum(summary["missing"] for summary in summaries)
+    if missing == sum(job.size for job in jobs):
+        parts.remove()  # what is missing may be there the next time
+        reason = lost[0] if lost else "every window touches a gap, or has no power"
+        raise DataError(
+            f"{target}: would have no value, and is not written ({reason}); mend that, or take a "
+            "shorter records.window"
+        )
+    _warn_of(lost)
     write_cube(target, layout, _in_order(parts, jobs))
     parts.remove()
-    missing = sum(summary["missing"] for summary in summaries)
     _report(target, layout, series, missing, time.monotonic() - began)
 
 
+def _warn_of(lines: Sequence[str]) -> None:
+    for line in lines[:MOST_LINES]:
+        log.warning(line)
+    if len(lines) > MOST_LINES:
+        log.warning(f"{len(lines) - MOST_LINES:,} more lines as these")
+
+
 def origin_of(paths: Sequence[Path], settings: Settings) -> str:
-    """Identity of what goes into a cube: settings, and name, size and time of every file."""
-    files = [stamp(path) for path in paths]
+    """Identity of what goes into a cube: settings, and name, size and time of every file.
+
+    Of files that have their samples in other files, those as well.
+    """
+    files = [[stamp(path), *other_files(path)] for path in paths]
     return identity({"settings": settings.affecting("records", "result"), "files": files})
 
 

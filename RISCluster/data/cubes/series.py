@@ -3,7 +3,8 @@
 Letters: n samples, C channels.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import commonprefix
@@ -14,9 +15,12 @@ import h5py
 import numpy as np
 
 from ...errors import DataError
+from ...extras import load_hdf5_filters
 from ..times import same_rate
 from ..waveforms.joining import FEWEST, constant_runs, without_marks
 from ..waveforms.sources import read_traces
+from .holes import find_holes, sample_packing
+from .packing import Packing
 
 SECOND = 10**9  # ns
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
@@ -74,8 +78,8 @@ class Series:
     unit : str
         Of the samples; empty where unknown.
     channel_names : tuple of str or None
-    spacing : float or None
-        Metres from channel to channel.
+    distance : ndarray, (C,), float64, or None
+        Metres along the fibre; None where unknown.
     """
 
     pieces: tuple[Piece, ...]
@@ -85,12 +89,7 @@ class Series:
     n_channels: int
     unit: str = ""
     channel_names: tuple[str, ...] | None = None
-    spacing: float | None = None
-
-    @property
-    def distance(self) -> np.ndarray | None:
-        """Metres along the fibre, (C,), float64; None where unknown."""
-        return None if self.spacing is None else self.spacing * np.arange(self.n_channels)
+    distance: np.ndarray | None = None
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +127,7 @@ class Series:
 
 
 class Level:
-    """A level of each channel: its first value in a read, which is taken off in full precision."""
+    """A level of each channel: its first value in a read, taken off in full precision."""
 
     def __init__(self, n_channels: int):
         self._level = np.full(n_channels, np.nan)
@@ -140,7 +139,9 @@ class Level:
         level = self._level[channels]
         unknown = np.isnan(level)
         if unknown.any():
-            level[unknown] = values[0, unknown]  # NaN there: the next read of this block decides
+            # NaN where all are missing: the next values of this read decide.
+            first = np.isfinite(values[:, unknown]).argmax(axis=0)
+            level[unknown] = values[first, unknown]
         large = np.abs(level) > EXACT  # not where a level is NaN
         return values - np.where(large, level, 0.0) if large.any() else values
 
@@ -169,14 +170,18 @@ class FibreSeries(Series):
             low, high = max(start, piece.first), min(stop, piece.stop)
             times = (low - piece.first + piece.skip, high - piece.first + piece.skip)
             out = values[low - start : high - start]
+            channels = (first_channel, last_channel)
             try:
                 with h5py.File(piece.path, "r") as file:
-                    channels = (first_channel, last_channel)
-                    _read_into(out, file[piece.name], self.time_axis, times, channels, level)
+                    dataset = file[piece.name]
+                    lines = _read_into(out, dataset, self.time_axis, times, channels, level)
             except (OSError, RuntimeError, KeyError, ValueError) as error:
                 out[:] = np.nan
-                reason = " ".join(str(error).split())
-                lost.append(f"{piece.path}: samples can't be read, they count as missing: {reason}")
+                lines = [" ".join(str(error).split())]
+            lost += [
+                f"{piece.path}: samples can't be read, they count as missing: {line}"
+                for line in lines
+            ]
         return values, lost
 
 
@@ -187,9 +192,48 @@ def _read_into(
     times: tuple[int, int],
     channels: tuple[int, int],
     level: Level,
+) -> list[str]:
+    """Rows of `out` (n, C) from a data set of either order; why samples are missing."""
+    load_hdf5_filters()
+    packing = sample_packing(dataset)
+    holes, lines = find_holes(dataset, (times, channels) if time_axis == 0 else (channels, times))
+    if holes is None:
+        _read_box(out, dataset, time_axis, times, channels, level, slice(None), packing)
+        return lines
+    for rows, columns in _solid(holes if time_axis == 0 else holes.T):
+        _read_box(
+            out[rows, columns],
+            dataset,
+            time_axis,
+            (times[0] + rows.start, times[0] + rows.stop),
+            (channels[0] + columns.start, channels[0] + columns.stop),
+            level,
+            columns,
+            packing,
+        )
+    return lines
+
+
+def _solid(holes: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Parts without a hole, by rows and columns."""
+    changes = np.flatnonzero((holes[1:] != holes[:-1]).any(axis=1)) + 1
+    for low, high in itertools.pairwise([0, *changes.tolist(), len(holes)]):
+        edges = np.flatnonzero(np.diff(holes[low], prepend=True, append=True)).tolist()
+        for left, right in zip(edges[::2], edges[1::2], strict=True):
+            yield slice(low, high), slice(left, right)
+
+
+def _read_box(
+    out: np.ndarray,
+    dataset: h5py.Dataset,
+    time_axis: int,
+    times: tuple[int, int],
+    channels: tuple[int, int],
+    level: Level,
+    columns: slice,
+    packing: Packing,
 ) -> None:
-    """Rows of `out` (n, C) from a data set of either order."""
-    if dataset.dtype == np.float32 and out.size:  # straight to its place, no copy
+    if dataset.dtype == np.float32 and out.size and packing == Packing():  # to its place, no copy
         stored = out if time_axis == 0 else out.T
         box = (slice(*times), slice(*channels))
         if stored.flags.c_contiguous:
@@ -206,7 +250,7 @@ def _read_into(
             values = dataset[at:end, slice(*channels)]
         else:
             values = dataset[slice(*channels), at:end].T
-        out[rows] = level.remove(values, slice(None))
+        out[rows] = level.remove(packing.unpack(values), columns)
         at = end
 
 

@@ -314,6 +314,52 @@ def test_window_longer_than_the_record(tmp_path):
         make_cube([path], tmp_path / "cube.h5", settings)
 
 
+@pytest.mark.parametrize("cause", ["window", "source", "zeros"])
+def test_a_cube_without_a_value_is_no_result(tmp_path, cause):
+    path, target = record(tmp_path / "a.h5", noise(1000)), tmp_path / "cube.h5"
+    words = ["window=0.2", "step=0.1"]
+    if cause == "window":
+        samples = noise(1000)
+        samples[::10] = np.nan
+        record(path, samples)
+    if cause == "zeros":
+        record(path, np.zeros((1000, 3), "f4"))
+        words.append("power=log")
+    if cause == "source":
+        layout = h5py.VirtualLayout((1000, 3), "f4")
+        layout[:] = h5py.VirtualSource("gone.h5", "data", shape=(1000, 3))
+        with h5py.File(path, "w") as file:
+            data = file.create_virtual_dataset("data", layout)
+            data.attrs.update({"fs": RATE, "dims": "time,channel"})
+    reason = "source gone.h5 is gone" if cause == "source" else "every window touches a gap"
+    with pytest.raises(DataError, match=f"would have no value, and is not written .*{reason}"):
+        make_cube([path], target, records_settings(*words))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_source_that_came_back_is_read(tmp_path, said):
+    samples, target = noise(1000), tmp_path / "cube.h5"
+    layout = h5py.VirtualLayout((1000, 3), "f4")
+    for number in (0, 1):
+        part = slice(500 * number, 500 * (number + 1))
+        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
+            file["d"] = samples[part]
+        layout[part] = h5py.VirtualSource(f"s{number}.h5", "d", shape=(500, 3))
+    path = tmp_path / "v.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_virtual_dataset("data", layout)
+        data.attrs.update({"fs": RATE, "dims": "time,channel"})
+    (tmp_path / "s1.h5").rename(tmp_path / "away")
+    make_cube([path], target, SETTINGS)
+    assert np.isnan(content(target)["data"][50:]).all()
+    assert any("its source s1.h5 is gone" in line for line in said)
+    (tmp_path / "away").rename(tmp_path / "s1.h5")
+    with pytest.raises(DataError, match="made from other files"):
+        make_cube([path], target, SETTINGS)
+    make_cube([path], target, SETTINGS, overwrite=True)
+    assert np.isfinite(content(target)["data"]).all()
+
+
 # ---- memory -------------------------------------------------------------------------------------
 
 

@@ -95,13 +95,12 @@ def test_either_order_and_any_number_type(tmp_path, dtype, chunks, monkeypatch):
         np.testing.assert_array_equal(values, samples[33:177, 1:5].astype(np.float32))
 
 
-def test_the_longer_axis_of_the_largest_file_is_time(tmp_path, said):
-    """The last file is shorter than the fibre has channels."""
-    record(tmp_path / "a.h5", noise(200, 30), dims="")
-    record(tmp_path / "b.h5", noise(20, 30), START + 2, dims="")
+def test_files_that_do_not_say_their_order_are_left_out(tmp_path, said):
+    record(tmp_path / "a.h5", noise(200, 30))
+    record(tmp_path / "b.h5", noise(200, 30), START + 2, dims="")
     series = open_series(sorted(tmp_path.iterdir()), AUTO)
-    assert (series.n_samples, series.n_channels) == (220, 30)
-    assert any("the longer is taken, time,channel" in line for line in said)
+    assert (series.n_samples, series.n_channels) == (200, 30)
+    assert any("b.h5: data is 200 x 30, and nothing" in line for line in said)
 
 
 def test_files_without_times_follow_by_name(tmp_path, said):
@@ -134,10 +133,14 @@ def test_a_given_start_moves_all_files(tmp_path):
 @pytest.mark.parametrize(
     ("samples", "attributes", "line"),
     [
-        (noise(100), {"fs": 50.0}, "b.h5: sampled at 50 Hz, but .*a.h5 at 100 Hz"),
-        (noise(100, 4), {}, "b.h5: 4 channels, but .*a.h5 has 3"),
-        (noise(100), {"start": None}, "b.h5: no start time, but other files have one"),
-        (noise(100), {"dims": "channel,time"}, "a.h5 is .time, channel. and .*b.h5 is .channel"),
+        (noise(100), {"fs": 50.0}, "b.h5: is sampled at 50 Hz, but .*a.h5 is sampled at 100 Hz"),
+        (noise(100, 4), {}, "b.h5: has 4 channels, but .*a.h5 has 3 channels"),
+        (noise(100), {"start": None}, "b.h5: has no start time, but .*a.h5 has a start time"),
+        (
+            noise(100),
+            {"dims": "channel,time"},
+            "b.h5: is .channel, time., but .*a.h5 is .time, channel.",
+        ),
     ],
 )
 def test_files_that_do_not_fit(tmp_path, samples, attributes, line):
@@ -145,6 +148,249 @@ def test_files_that_do_not_fit(tmp_path, samples, attributes, line):
     record(tmp_path / "b.h5", samples, **({"start": START + 1} | attributes))
     with pytest.raises(DataError, match=line):
         open_series(sorted(tmp_path.iterdir()), AUTO)
+
+
+@pytest.mark.parametrize(
+    ("samples", "attributes", "line"),
+    [
+        (noise(100), {"fs": 50.0}, "odd.h5: is sampled at 50 Hz"),
+        (noise(100, 4), {}, "odd.h5: has 4 channels, but"),
+        (noise(100), {"start": None}, "odd.h5: has no start time"),
+        (noise(100), {"dims": "channel,time"}, "odd.h5: is (channel, time)"),
+        (noise(100), {"fs": "fast"}, "odd.h5: no attribute of data"),
+        (noise(100), {"start": "noon"}, "odd.h5: its start 'noon'"),
+        (noise(100), {"start": "1970-01-01T00:00:10Z"}, "odd.h5: starts 1970-01-01T00:00:10"),
+        (noise(100), {"start": "2199-01-01"}, "odd.h5: starts 2199-01-01"),
+        (np.full((100, 3), b"x"), {}, "odd.h5: no numeric data set"),
+        (np.zeros((100, 3, 2)), {}, "odd.h5: no numeric data set"),
+    ],
+)
+def test_one_odd_file_costs_itself_alone(tmp_path, said, samples, attributes, line):
+    whole = noise(500)
+    for number in range(5):
+        part = whole[100 * number : 100 * (number + 1)]
+        record(tmp_path / f"{number}.h5", part, START + number)
+    record(tmp_path / "odd.h5", samples, **({"start": START + 5} | attributes))
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert (series.n_samples, series.start) == (500, START * SECOND)
+    np.testing.assert_array_equal(series.read(0, 500, 0, 3)[0], whole)
+    assert sum(line in text for text in said) == 1
+
+
+def test_a_note_on_many_files_is_one_line(tmp_path, said):
+    for number in range(5):
+        end = f"2020-09-13T12:27:{10 + number}Z"
+        record(tmp_path / f"{number}.h5", noise(100), START + number, PartEndTime=end)
+    open_series(sorted(tmp_path.iterdir()), AUTO)
+    lines = [line for line in said if "PartEndTime" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("(and so in 4 more files)")
+
+
+def test_numbers_in_names_are_in_their_order(tmp_path):
+    samples = noise(300)
+    for number, name in enumerate(("r_9.h5", "r_10.h5", "r_100.h5")):
+        record(tmp_path / name, samples[100 * number : 100 * (number + 1)], None)
+    series = open_series(list(tmp_path.iterdir()), AUTO)
+    np.testing.assert_array_equal(series.read(0, 300, 0, 3)[0], samples)
+
+
+def test_files_that_all_name_the_start_of_the_measurement(tmp_path, said):
+    samples = noise(300)
+    for number in range(3):
+        part = samples[100 * number : 100 * (number + 1)]
+        whole = {"MeasurementStartTime": "2020-09-13T12:26:40Z"}
+        record(tmp_path / f"{number}.h5", part, None, **whole)
+    series = open_series(sorted(tmp_path.iterdir()), AUTO)
+    np.testing.assert_array_equal(series.read(0, 300, 0, 3)[0], samples)
+    assert series.start == START * SECOND
+    assert any("all files name 2020-09-13T12:26:40" in line for line in said)
+
+
+def test_a_gap_inside_a_file(tmp_path, said):
+    samples = noise(200)
+    path = record(tmp_path / "a.h5", samples)
+    times = START + np.arange(200) / RATE
+    times[100:] += 0.5
+    with h5py.File(path, "a") as file:
+        file["RawDataTime"] = times
+    series = open_series([path], AUTO)
+    values, _ = series.read(0, series.n_samples, 0, 3)
+    np.testing.assert_array_equal(np.isnan(values).all(axis=1), np.arange(250) // 50 == 2)
+    np.testing.assert_array_equal(values[150:], samples[100:])
+    assert any("1 gaps inside files, 0.5 s in all" in line for line in said)
+
+
+@pytest.mark.parametrize("start", ["1970-01-01T00:00:00+00:00", "2250-01-01"])
+def test_a_start_that_can_not_be_is_said(tmp_path, said, start):
+    open_series([record(tmp_path / "a.h5", noise(300), start)], AUTO)
+    assert any(f"starts {start[:10]}T00:00:00" in line for line in said)
+
+
+def test_clocks_without_lock_do_not_decide_the_length(tmp_path):
+    record(tmp_path / "a.h5", noise(100))
+    record(tmp_path / "b.h5", noise(100), "1980-01-06")
+    with pytest.raises(DataError, match=r"(a|b).h5: starts .*away from"):
+        open_series(sorted(tmp_path.iterdir()), AUTO)
+
+
+# ---- samples that are not there -----------------------------------------------------------------
+
+
+def virtual(tmp_path, order="time,channel", nested=False):
+    """Four sources of 50 samples each, one of them gone; another part has none at all."""
+    samples = noise(250, 4)
+    along = order == "time,channel"
+    layout = h5py.VirtualLayout((250, 4) if along else (4, 250), "f4")
+    for number in range(4):
+        part = samples[50 * number : 50 * (number + 1)]
+        name = f"s{number}.h5"
+        with h5py.File(tmp_path / name, "w") as file:
+            file["d"] = part if along else part.T
+        if nested:
+            inner = h5py.VirtualLayout((50, 4) if along else (4, 50), "f4")
+            inner[:] = h5py.VirtualSource(name, "d", shape=inner.shape)
+            name = f"n{number}.h5"
+            with h5py.File(tmp_path / name, "w") as file:
+                file.create_virtual_dataset("d", inner)
+        source = h5py.VirtualSource(name, "d", shape=(50, 4) if along else (4, 50))
+        place = slice(50 * number, 50 * (number + 1))
+        layout[(place, slice(None)) if along else (slice(None), place)] = source
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        data = file.create_virtual_dataset("data", layout)
+        data.attrs.update({"fs": RATE, "dims": order})
+    return tmp_path / "v.h5", samples
+
+
+@pytest.mark.parametrize("order", ["time,channel", "channel,time"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_virtual_sources_that_are_gone_are_missing(tmp_path, order, nested):
+    path, samples = virtual(tmp_path, order, nested)
+    (tmp_path / "s1.h5").rename(tmp_path / "moved.h5")
+    (tmp_path / "s2.h5").write_bytes(b"damaged")
+    series = open_series([path], AUTO)
+    values, lost = series.read(30, 250, 1, 4)
+    here = np.arange(30, 250)
+    missing = (here // 50 == 1) | (here // 50 == 2) | (here >= 200)
+    np.testing.assert_array_equal(np.isnan(values), np.repeat(missing[:, None], 3, axis=1))
+    np.testing.assert_array_equal(values[~missing], samples[30:250, 1:4][~missing])
+    assert len(lost) == 2
+    assert "v.h5: samples can't be read, they count as missing: its source s1.h5" in lost[0]
+    assert series.read(0, 50, 0, 4)[1] == []
+
+
+def test_a_virtual_part_without_a_source_and_one_that_got_shorter(tmp_path):
+    path, samples = virtual(tmp_path)
+    with h5py.File(tmp_path / "s0.h5", "w") as file:
+        file["d"] = samples[:20]
+    with h5py.File(tmp_path / "s1.h5", "w") as file:
+        file["other"] = samples[:20]
+    values, lost = open_series([path], AUTO).read(0, 250, 0, 4)
+    here = np.arange(250)
+    missing = (here >= 20) & (here < 100) | (here >= 200)
+    np.testing.assert_array_equal(np.isnan(values).all(axis=1), missing)
+    np.testing.assert_array_equal(values[~missing], samples[~missing])
+    assert any("s0.h5 is shorter" in line for line in lost)
+    assert any("s1.h5 has no data set d" in line for line in lost)
+
+
+def test_a_virtual_data_set_of_every_other_channel(tmp_path):
+    samples = noise(100, 4)
+    layout = h5py.VirtualLayout((100, 4), "f4")
+    for number in (0, 1):
+        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
+            file["d"] = samples[:, number::2]
+        layout[:, number::2] = h5py.VirtualSource(f"s{number}.h5", "d", shape=(100, 2))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        data = file.create_virtual_dataset("data", layout)
+        data.attrs.update({"fs": RATE, "dims": "time,channel"})
+    series = open_series([tmp_path / "v.h5"], AUTO)
+    np.testing.assert_array_equal(series.read(10, 90, 0, 4)[0], samples[10:90])
+    (tmp_path / "s1.h5").unlink()
+    values, _ = series.read(10, 90, 1, 4)
+    np.testing.assert_array_equal(np.isnan(values).all(axis=0), [True, False, True])
+    np.testing.assert_array_equal(values[:, 1], samples[10:90, 2])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i4"])
+@pytest.mark.parametrize("order", ["time,channel", "channel,time"])
+def test_chunks_that_were_never_written_are_missing(tmp_path, dtype, order):
+    samples = (100 * noise(100, 6)).astype(dtype) + 1
+    along = order == "time,channel"
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        shape, chunks = ((100, 6), (30, 4)) if along else ((6, 100), (4, 30))
+        data = file.create_dataset("data", shape, dtype, chunks=chunks)
+        data.attrs.update({"fs": RATE, "dims": order})
+        turned = data if along else None
+        for low, high in ((0, 30), (60, 100)):
+            if along:
+                turned[low:high] = samples[low:high]
+            else:
+                data[:, low:high] = samples[low:high].T
+    series = open_series([tmp_path / "a.h5"], AUTO)
+    values, lost = series.read(20, 100, 1, 6)
+    missing = (np.arange(20, 100) >= 30) & (np.arange(20, 100) < 60)
+    np.testing.assert_array_equal(np.isnan(values).all(axis=1), missing)
+    np.testing.assert_array_equal(values[~missing], samples[20:, 1:][~missing])
+    assert lost == [
+        f"{tmp_path / 'a.h5'}: samples can't be read, they count as missing: chunks of data were "
+        "never written"
+    ]
+    assert series.read(60, 100, 0, 6)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mark", "attributes", "fillvalue"),
+    [
+        ("i2", -32768, {}, None),
+        ("i4", -(2**31), {}, None),
+        ("i4", -9999, {"_FillValue": np.int32(-9999)}, None),
+        ("f4", 1e20, {"missing_value": np.float32(1e20)}, None),
+        ("f4", -12345, {}, -12345.0),
+        ("i2", 77, {}, 77),
+        ("u1", 255, {"_FillValue": np.array([255], "u1")}, None),
+    ],
+)
+def test_values_that_stand_for_none_are_missing(tmp_path, dtype, mark, attributes, fillvalue):
+    samples = (10 * noise(100, 3)).clip(-40, 40).astype("f4" if dtype == "f4" else "i2")
+    samples = np.abs(samples).astype(dtype)
+    samples[30:50, 1] = mark
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", data=samples, fillvalue=fillvalue)
+        file["data"].attrs.update({"fs": RATE, "dims": "time,channel"} | attributes)
+    values, lost = open_series([tmp_path / "a.h5"], AUTO).read(0, 100, 0, 3)
+    missing = np.zeros((100, 3), bool)
+    missing[30:50, 1] = True
+    np.testing.assert_array_equal(np.isnan(values), missing)
+    np.testing.assert_array_equal(values[~missing], samples[~missing].astype("f4"))
+    assert lost == []
+
+
+def test_packed_samples_are_unpacked(tmp_path):
+    packed = (100 * noise(100, 3)).astype("i2")
+    packed[5, 1] = -1
+    marks = {"scale_factor": 0.01, "add_offset": 5.0, "_FillValue": np.int16(-1)}
+    path = record(tmp_path / "a.h5", packed, **marks)
+    values, _ = open_series([path], AUTO).read(0, 100, 0, 3)
+    expected = np.where(packed == -1, np.nan, packed * 0.01 + 5)
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+    with h5py.File(record(tmp_path / "b.h5", packed), "a") as file:
+        file["header/dataScale"] = 0.5
+    values, _ = open_series([tmp_path / "b.h5"], AUTO).read(0, 100, 0, 3)
+    np.testing.assert_array_equal(values, packed * np.float32(0.5))
+
+
+def test_an_offset_behind_missing_values_costs_no_digits(tmp_path):
+    moving = np.random.default_rng(0).integers(-300, 300, (400, 2)).astype(np.int32)
+    stored = moving + 2 * 10**9
+    stored[:60, 0] = np.iinfo(np.int32).min
+    path = record(tmp_path / "a.h5", stored)
+    values, _ = open_series([path], AUTO).read(50, 350, 0, 2)
+    assert np.isnan(values[:10, 0]).all()
+    for channel, first in ((0, 10), (1, 0)):
+        expected = moving[50 + first : 350, channel].astype(float)
+        found = values[first:, channel].astype(float)
+        np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), atol=1e-3)
 
 
 def test_a_file_damaged_after_its_header_is_missing(tmp_path):
