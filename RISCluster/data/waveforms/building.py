@@ -119,8 +119,7 @@ def build(
         parts.run(jobs, work, workers, "building", "station-days")
     finally:
         forget_traces()
-    order = {(day.trace_id, day.day): number for number, day in enumerate(days)}
-    jobs.sort(key=lambda job: order[job.inputs.station_day.trace_id, job.inputs.station_day.day])
+    jobs.sort(key=lambda job: (job.inputs.station_day.trace_id, job.inputs.station_day.day))
     built = _count(parts, jobs)
     if not built.n_samples:
         parts.remove()
