@@ -393,6 +393,8 @@ def read_traces(
         options["sourcename"] = f"{ids}*"
     try:
         stream, _ = _read(path, **options)
+        if not stream and options.pop("sourcename", None):  # codes that are not as in the header
+            stream, _ = _read(path, **options)
     except Exception as error:
         raise DataError(f"{path}: {_reason(error)}; copy it again, or leave it out") from None
     found: dict[str | int, list[Any]] = defaultdict(list)

@@ -279,6 +279,15 @@ def test_an_id_that_is_set_stays_one_trace(tmp_path):
     assert "2 traces at the same time have the id XX.AAA..HHZ" in lines[0]
 
 
+def test_codes_that_the_reader_changes_are_still_found(tmp_path):
+    path = write(tmp_path / "a.mseed", (".mart.10.cp", MIDNIGHT, 100.0, noise(10, 100)))
+    raw = bytearray(path.read_bytes())
+    raw[13:15] = b"\xe4A"  # location
+    path.write_bytes(raw)
+    (stretch,), _ = scan([path], 1)
+    assert len(read_traces(path, 0, MIDNIGHT * 2, stretch.within)[stretch.within]) == 1
+
+
 def test_dots_in_codes_part_nothing(monkeypatch):
     stretches, _ = scan_of(monkeypatch, header(station="A.B", location=" "))
     assert stretches[0].trace_id == ".A_B..HHZ"
