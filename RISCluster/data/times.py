@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 SECOND = 10**9  # ns
+YEAR = 365 * 86400  # s
+FAR_SPANS = 2  # a far time is farther from the others than so many times their span, and a year
 NOT_A_TIME = np.iinfo(np.int64).min  # what NumPy takes for NaT
 RATE_TOLERANCE = 1e-5  # relative: rounding to float32, or of an interval to microseconds
 
@@ -246,6 +248,49 @@ def decode_cf(values: np.ndarray, unit: int, origin: int) -> np.ndarray:
     fraction = np.round((np.where(known, values, 0) - whole) * unit).astype(np.int64)
     found = (whole.astype(np.int64) + (first if abs(first) < 2**62 else 0)) * unit + rest + fraction
     return np.where(known, found, NOT_A_TIME)
+
+
+# ---- times of a wrong clock ---------------------------------------------------------------------
+
+
+def far_times(times: np.ndarray) -> np.ndarray:
+    """Single times so far from the others that they would decide an axis of time.
+
+    A clock that is wrong gives years as 1970 or 2262 to some samples. Times are taken in groups
+    that no gap of a year parts; far are groups of one time, or of 1 % at most, that are before or
+    after all larger ones, by more than a year and than twice the span of those. If they are more
+    than a tenth together, there are no others to be far from, and none is.
+
+    Parameters
+    ----------
+    times : ndarray, (n,), datetime64 or int64
+        Nanoseconds since 1970 if they are numbers; NaT and `NOT_A_TIME` are not counted.
+
+    Returns
+    -------
+    ndarray, (n,), bool
+    """
+    stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
+    known = np.flatnonzero(~np.isnat(stamps))
+    seconds = stamps[known].astype("M8[s]").astype(np.int64)
+    order = np.argsort(seconds, kind="stable")
+    seconds, known = seconds[order], known[order]
+    group = np.cumsum(np.diff(seconds, prepend=seconds[:1]) > YEAR)
+    large = np.bincount(group)[group] > max(1, len(group) // 100)
+    far = np.zeros(len(times), dtype=bool)
+    if not large.any():
+        return far
+    first, last = seconds[large][[0, -1]]
+    for at in np.flatnonzero(~large)[::-1].tolist():  # the nearer ones first, on either side
+        if 0 < first - seconds[at] <= max(YEAR, FAR_SPANS * (last - first)):
+            first = seconds[at]
+    for at in np.flatnonzero(~large).tolist():
+        if 0 < seconds[at] - last <= max(YEAR, FAR_SPANS * (last - first)):
+            last = seconds[at]
+    out = (seconds < first) | (seconds > last)
+    if out.sum() <= max(1, len(out) // 10):
+        far[known[out]] = True
+    return far
 
 
 # ---- to text ------------------------------------------------------------------------------------

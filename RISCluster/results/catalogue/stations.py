@@ -3,15 +3,15 @@
 Letters: S stations.
 """
 
-import csv
 import glob
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from ...data.tables import counted, read_table
 from ...data.waveforms.sources import obspy_for_reading
 from ...errors import DataError
 
@@ -77,7 +77,7 @@ def read_stations(place: str | Path) -> StationTable:
     """
     path = Path(place).expanduser()
     if path.is_dir():
-        files = sorted(path.rglob("*.xml"))
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".xml")
         if not files:
             raise DataError(
                 f"report.stations: {path}: no .xml file in this folder; give one with StationXML"
@@ -86,17 +86,23 @@ def read_stations(place: str | Path) -> StationTable:
         raise DataError(f"report.stations: {path}: no such file or folder; give another, or none")
     else:
         files = [path]
-    table = _read_xml(path, files) if files[0].suffix.lower() == ".xml" else _read_csv(path)
+    table = _read_xml(path, files) if path.is_dir() or _is_xml(path) else _read_csv(path)
     if not table.places:
+        why = f" ({table.notes[0].rstrip('.')})" if table.notes else ""
         raise DataError(
-            f"report.stations: {path}: holds no station with coordinates; it needs one or more"
+            f"report.stations: {path}: holds no station with coordinates{why}; it needs one or more"
         )
     return table
 
 
+def _is_xml(path: Path) -> bool:
+    with path.open("rb") as file:
+        return path.suffix.lower() == ".xml" or b"<" in file.read(8)
+
+
 def _read_xml(path: Path, files: Sequence[Path]) -> StationTable:
     obspy = obspy_for_reading()
-    places = {}
+    places, notes, unknown = {}, [], []
     for file in files:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on units and codes that obspy finds odd
@@ -104,85 +110,61 @@ def _read_xml(path: Path, files: Sequence[Path]) -> StationTable:
                 inventory = obspy.read_inventory(glob.escape(str(file)))
             except Exception as error:  # each of obspy's readers has its own
                 text = " ".join(str(error).split())[:200]
-                raise DataError(
-                    f"report.stations: {file}: can't be read as StationXML ({text}); copy it "
-                    "again, or leave it out"
-                ) from None
+                if file == path:
+                    raise DataError(
+                        f"report.stations: {file}: can't be read as StationXML ({text}); copy it "
+                        "again, or leave it out"
+                    ) from None
+                notes.append(f"{file}: left out, for it can't be read as StationXML ({text}).")
+                continue
         for network in inventory:
             for station in network:
-                code = f"{network.code}.{station.code}"
-                places[code] = _place(float(station.latitude), float(station.longitude))
-    return StationTable(path, places)
-
-
-def _read_csv(path: Path) -> StationTable:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"report.stations: {path}: can't be read as CSV: {error}; allowed: text in UTF-8"
-        ) from None
-    start = next((n for n, line in enumerate(lines) if line.strip(" ,;\t\r\n")), len(lines))
-    header = lines[start] if start < len(lines) else ""
-    delimiter = max(",;\t|", key=header.count)
-    names = [name.strip(" #\t").lower() for name in header.strip("\r\n").split(delimiter)]
-    column = _columns(path, names)
-    places, bad = {}, []
-    rows = csv.reader(lines[start + 1 :], delimiter=delimiter)
-    for row in _whole_rows(path, rows):
-        if not any(map(str.strip, row)):
-            continue
-        try:
-            code, place = _row(row, column)
-        except (ValueError, IndexError):
-            bad.append(start + 1 + rows.line_num)
-            continue
-        places[code] = place
-    notes = []
-    if bad:
+                code, place = (
+                    f"{network.code}.{station.code}",
+                    (station.latitude, station.longitude),
+                )
+                if None in place or not _on_earth(*place):
+                    unknown.append(code)
+                else:
+                    places[code] = _place(*place)
+    if unknown:
         notes.append(
-            f"{len(bad):,} rows of {path} are left out, the first in line {bad[0]}: a row needs a "
-            "station, a latitude from -90 to 90 and a longitude from -180 to 360."
+            f"{path}: {counted(len(unknown), 'station')} without coordinates left out, the first "
+            f"is {unknown[0]}."
         )
     return StationTable(path, places, notes)
 
 
-def _whole_rows(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+def _read_csv(path: Path) -> StationTable:
     try:
-        yield from rows
-    except csv.Error as error:
+        table = read_table(path)
+        column = table.require({key: words for key, words in COLUMNS.items() if key != "network"})
+        numbers = [table.numbers(column[axis])[0] for axis in ("latitude", "longitude")]
+    except (OSError, ValueError) as error:
         raise DataError(
-            f"report.stations: {path}: can't be read as CSV: {error}; allowed: text in UTF-8"
+            f"report.stations: {path}: can't be read as a table: {error}; allowed: CSV with "
+            "network, station, latitude and longitude, or StationXML"
         ) from None
-
-
-def _columns(path: Path, names: Sequence[str]) -> dict[str, int]:
-    """Where each column is; the network's may be missing."""
-    found = {
-        column: names.index(next(word for word in words if word in names))
-        for column, words in COLUMNS.items()
-        if any(word in names for word in words)
-    }
-    lacking = [column for column in COLUMNS if column not in found and column != "network"]
-    if lacking:
-        raise DataError(
-            f"report.stations: {path}: no column {' and no column '.join(lacking)}; the header has "
-            f"{', '.join(name for name in names[:10] if name) or 'nothing'}; allowed: network, "
-            "station, latitude, longitude, or a StationXML file with a name that ends with .xml"
+    codes = zip(
+        table.text(table.find(*COLUMNS["network"])), table.text(column["station"]), strict=True
+    )
+    places, bad = {}, []
+    for line, (network, station), *place in zip(table.lines, codes, *numbers, strict=True):
+        if station and _on_earth(*place):
+            places[f"{network}.{station}" if network else station] = _place(*place)
+        else:
+            bad.append(line)
+    if bad:
+        table.notes.append(
+            f"{counted(len(bad), 'row')} left out, the first in line {bad[0]}; a row needs a "
+            "station, a latitude from -90 to 90 and a longitude from -180 to 360."
         )
-    return found
+    return StationTable(path, places, [f"{path}: {note}" for note in table.notes])
 
 
-def _row(row: Sequence[str], column: dict[str, int]) -> tuple[str, tuple[float, float]]:
-    """Code and place of one row; ValueError or IndexError where it has none."""
-    network = row[column["network"]].strip() if "network" in column else ""
-    station = row[column["station"]].strip()
-    latitude, longitude = float(row[column["latitude"]]), float(row[column["longitude"]])
-    if not (station and abs(latitude) <= 90 and -180 <= longitude <= 360):
-        raise ValueError
-    return (f"{network}.{station}" if network else station), _place(latitude, longitude)
+def _on_earth(latitude: float, longitude: float) -> bool:
+    return abs(latitude) <= 90 and -180 <= longitude <= 360
 
 
 def _place(latitude: float, longitude: float) -> tuple[float, float]:
-    return latitude, (longitude + 180) % 360 - 180
+    return float(latitude), float((longitude + 180) % 360 - 180)
