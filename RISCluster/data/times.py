@@ -271,13 +271,14 @@ def far_times(times: np.ndarray) -> np.ndarray:
     ndarray, (n,), bool
     """
     stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
-    known = np.flatnonzero(~np.isnat(stamps))
+    known, far = np.flatnonzero(~np.isnat(stamps)), np.zeros(len(times), dtype=bool)
     seconds = stamps[known].astype("M8[s]").astype(np.int64)
+    if not len(seconds) or np.ptp(seconds) <= YEAR:
+        return far
     order = np.argsort(seconds, kind="stable")
     seconds, known = seconds[order], known[order]
     group = np.cumsum(np.diff(seconds, prepend=seconds[:1]) > YEAR)
     large = np.bincount(group)[group] > max(1, len(group) // 100)
-    far = np.zeros(len(times), dtype=bool)
     if not large.any():
         return far
     first, last = seconds[large][[0, -1]]

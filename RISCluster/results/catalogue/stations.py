@@ -167,4 +167,4 @@ def _on_earth(latitude: float, longitude: float) -> bool:
 
 
 def _place(latitude: float, longitude: float) -> tuple[float, float]:
-    return float(latitude), float((longitude + 180) % 360 - 180)
+    return float(latitude), float(longitude - 360 if longitude >= 180 else longitude)

@@ -1,6 +1,6 @@
 """What all figures share: axes of spectrograms, colours of clusters, an empty figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,15 @@ def cluster_title(label: int, names: Mapping[int, str] | None = None) -> str:
         name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
     )
     return f"{label} {cut}".replace("$", r"\$")
+
+
+def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
+    """A legend of some columns under all panels, in order along its rows."""
+    columns = min(6, len(handles))
+    along_rows = [handle for column in range(columns) for handle in handles[column::columns]]
+    figure.legend(
+        handles=along_rows, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
 
 
 def new(width: float, height: float) -> Figure:

@@ -68,8 +68,8 @@ def test_all_of_a_run(opened, tmp_path):
         table, names = run.final.table, pictures(found)
         assert found.anchor == "where-and-when"
         assert list(names) == [
-            "report_stations", "report_map", "report_occurrence", "report_station_occurrence",
-            "report_profiles",
+            "report_stations", "report_station_map", "report_occurrence",
+            "report_station_occurrence", "report_profiles",
         ]  # fmt: skip
         stations = table_of(found, "each station")
         assert stations.header == ("station", "all", "0", "1", "2")
@@ -85,7 +85,7 @@ def test_all_of_a_run(opened, tmp_path):
         assert frequency.header[-1] == "upper quartile"  # all were read
         said = notes(found)
         assert any("1 of 4 have no coordinates" in text and "XH.DR03" in text for text in said)
-        assert any("1 rows of" in text and "line 5" in text for text in said)
+        assert any("st.csv: 1 row left out, the first in line 5" in text for text in said)
         for picture in names.values():
             picture.draw().savefig(tmp_path / "x.png")
 
@@ -106,7 +106,7 @@ def test_missing_times_traces_or_both(opened):
         times = table.starttime.copy()
         times[[7, 8]] = np.datetime64("NaT")
         found = section(with_table(run, replace(table, starttime=times)))
-        assert "2 samples without a start time are left out here." in notes(found)
+        assert "2 samples without a start time left out here." in notes(found)
 
 
 def test_no_stage_no_data_no_table(opened, run_folder):

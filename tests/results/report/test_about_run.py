@@ -64,7 +64,7 @@ def test_times_that_are_not_known(run_folder):
     with open_run(run_folder) as run:
         run.final.table.starttime[:95] = np.datetime64("NaT")
         span = by_name(data_table(run).rows)["Time span"]
-        assert span.endswith("(under 1 s); 95 samples have no time")
+        assert span.endswith("(under 1 s); 95 samples without a time")
         run.final.table.starttime[:] = np.datetime64("NaT")
         assert by_name(data_table(run).rows)["Time span"] == "no sample has a time"
 
@@ -121,4 +121,4 @@ def test_the_map_of_a_cube(run_folder, there):
         (run_folder / "DEC/labels.h5").write_bytes(b"damaged, which shows when it is drawn")
     with open_run(run_folder) as run:
         pictures = [block for block in section(run).blocks if isinstance(block, Picture)]
-        assert [picture.name for picture in pictures] == ["report_map"] * there
+        assert [picture.name for picture in pictures] == ["report_cluster_map"] * there
