@@ -54,7 +54,7 @@ def natural_key(text: str) -> list[tuple[float, str]]:
 
     A point is a decimal one only where it can't part the codes of a trace id.
     """
-    parts = re.split(r"((?<![\w.])\d+\.\d+(?= |$)|\d+)", text)
+    parts = re.split(r"((?<= )\d+\.\d+(?= |$)|\A\d+\.\d+(?= )|\d+)", text)
     keys = [(float(part), "") if at % 2 else (0.0, part) for at, part in enumerate(parts)]
     return [*keys, (0.0, text)]  # 01 and 1 are two names
 
@@ -262,7 +262,7 @@ def read_table(path: Path) -> Table:
     lines = _decoded(path.read_bytes()).split("\n")
     place, delimiter = _header(lines)
     records, masked, numbers = _records(lines[place:], delimiter, place + 1)
-    names = [" ".join(name.split()) for name in _split(records[0], delimiter)]
+    names = _without_end([" ".join(name.split()) for name in _split(records[:1], delimiter)[0]])
     names[0] = names[0].lstrip("# ")
     rows, notes = _whole_rows(records, masked, numbers, len(names), delimiter)
     body = [records[row] for row in rows.tolist()]
@@ -346,34 +346,41 @@ def _header(lines: Sequence[str]) -> tuple[int, str]:
     else:
         raise ValueError("it is empty; a header and rows are needed")
     delimiter = said or _delimiter(lines[place : place + SAMPLE])
-    first = _split(lines[place], delimiter)
+    first = _without_end(_split([lines[place]], delimiter)[0])
     if any(re.fullmatch(r"[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in first):  # a row of data
         for comment in reversed(comments):
-            if len(first) == len(_split(lines[comment], delimiter)) > 1:
+            if len(first) == len(_without_end(_split([lines[comment]], delimiter)[0])) > 1:
                 return comment, delimiter
     return place, delimiter
 
 
-def _split(line: str, delimiter: str) -> list[str]:
-    """Cells of a line, without empty ones at its end."""
+def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    """Rows of cells of lines that are not empty."""
     try:
-        [cells] = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+        rows = csv.reader(
+            [f"{line}\n" for line in lines], delimiter=delimiter, skipinitialspace=True
+        )
+        return [[cell.strip() for cell in row] for row in rows if row]
     except csv.Error:  # a cell too long for this reader
-        return [line]
-    cells = [cell.strip() for cell in cells]
-    while len(cells) > 1 and not cells[-1]:
-        cells.pop()
-    return cells
+        return [[line] for line in lines if line]
+
+
+def _without_end(cells: list[str]) -> list[str]:
+    """Cells without empty ones at the end."""
+    n = next((n for n in range(len(cells), 1, -1) if cells[n - 1]), 1)
+    return cells[:n]
 
 
 def _delimiter(lines: Sequence[str]) -> str:
     """The one that parts most lines as it parts the header, into most cells."""
     best, parts = ",", (False, 1)
     for delimiter in DELIMITERS:
-        counts = [len(_split(line, delimiter)) for line in lines if line.strip()]
-        alike = sum(count == counts[0] for count in counts) >= len(counts) / 2
-        if counts[0] > 1 and (alike, counts[0]) > parts:
-            best, parts = delimiter, (alike, counts[0])
+        header, *rows = _split(lines, delimiter)
+        n = len(_without_end(header))
+        alike = [len(_without_end(row)) <= n <= len(row) for row in rows]
+        found = (sum(alike) >= len(rows) / 2, n)
+        if n > 1 and found > parts:
+            best, parts = delimiter, found
     return best
 
 
@@ -427,7 +434,7 @@ def _whole_rows(
     again = records.count(records[0]) > 1  # tables that were put one after the other
     good[[at for at, record in enumerate(records) if record == records[0]] if again else 0] = False
     odd: dict[str, list[int]] = {"more": [], "fewer": []}
-    for row in np.flatnonzero(counts != n).tolist():
+    for row in (1 + np.flatnonzero(counts[1:] != n)).tolist():
         record = masked[row].rstrip(f"{delimiter} ")
         if not record.strip(blank) or record.startswith("#"):
             continue
