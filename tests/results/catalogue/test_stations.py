@@ -90,6 +90,29 @@ def test_stationxml_and_a_folder_of_it(tmp_path):
     assert found.places == {"XH.DR01": (-78.5, 179.5), "YY.B": (10, -20)}
 
 
+def test_a_damaged_file_and_stations_without_a_place_cost_themselves_alone(tmp_path):
+    pytest.importorskip("obspy")
+    xml(tmp_path / "a.XML", "XH", "DR01", -78.5, 179.5)
+    bare = (tmp_path / "a.XML").read_text()
+    begin, end = bare.index("<Station "), bare.index("</Network>")
+    other = bare[begin:end].replace("DR01", "DR02").replace("<Latitude>-78.5</Latitude>", "")
+    (tmp_path / "b.xml").write_text(bare[:end] + other + bare[end:])
+    xml(tmp_path / "c.xml", "XH", "DR03", 95, 0)
+    (tmp_path / "d.xml").write_text(bare[: len(bare) // 2])
+    found = read_stations(tmp_path)
+    assert found.places == {"XH.DR01": (-78.5, 179.5)}
+    said = " ".join(found.notes)
+    assert f"{tmp_path / 'd.xml'}: left out, for it can't be read as StationXML" in said
+    assert "DR02" in said or "b.xml" in said
+    assert "DR03" in said or "c.xml" in said
+
+
+def test_stationxml_by_its_content(tmp_path):
+    pytest.importorskip("obspy")
+    found = read_stations(xml(tmp_path / "stations.txt", "XH", "A", 1, 2))
+    assert found.places == {"XH.A": (1, 2)}
+
+
 def test_no_stationxml(tmp_path):
     pytest.importorskip("obspy")
     (tmp_path / "x.xml").write_text("<nothing/>")

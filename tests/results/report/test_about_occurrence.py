@@ -109,6 +109,21 @@ def test_missing_times_traces_or_both(opened):
         assert "2 samples without a start time left out here." in notes(found)
 
 
+def test_a_wrong_clock_is_said_and_draws_nothing(opened, tmp_path):
+    with opened("report.interval=hour") as run:
+        table = run.final.table
+        times = table.starttime.copy()
+        times[11] = np.datetime64("1970-01-01T00:00:07")
+        found = section(with_table(run, replace(table, starttime=times)))
+        assert (
+            "1 sample years away from all others left out here, as the clock may have been wrong: "
+            f"the first is sample 11 of {table.trace_ids[table.trace[11]]}, 1970-01-01T00:00:07Z."
+        ) in notes(found)
+        assert any("Samples from 2016-01-01T" in block.text for block in of(Text, found))
+        figure = pictures(found)["report_occurrence"].draw()
+        assert figure.axes[-1].get_xlim()[0] > np.datetime64("2015-01-01").astype(int)
+
+
 def test_no_stage_no_data_no_table(opened, run_folder):
     with opened("data.file=nowhere.h5") as run:
         assert "The data can't be read" in notes(section(run))[-1]
