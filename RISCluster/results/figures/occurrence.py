@@ -46,7 +46,7 @@ def occurrence_series(
         Name, and mean in each bin, (B,), NaN for none.
     """
     n = len(labels) + len(environment)
-    figure = new(10, 0.85 * n + 1.1)
+    figure = new(10, max(2.4, 0.85 * n + 1.1))
     panels = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
     dates = date2num(edges)
     for axes, series, label, name in zip(panels, counts.T, labels, names, strict=False):
@@ -135,7 +135,7 @@ def profiles(
     everything : (ndarray (24,), ndarray (12,))
         Samples of all clusters, drawn as a line; hatched where there is none.
     """
-    figure = new(10, 0.85 * len(labels) + 1.6)
+    figure = new(10, max(3.3, 0.85 * len(labels) + 1.6))  # room for the label of the axis
     grid = figure.subplots(len(labels), 2, sharex="col", squeeze=False, width_ratios=(3, 2))
     for row, (label, name) in enumerate(zip(labels, names, strict=True)):
         for axes, counts, total in zip(grid[row], (hours, months), everything, strict=True):
