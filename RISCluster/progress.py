@@ -81,3 +81,8 @@ class Progress:
                 f"{self.what}: {self.count:,} of {self.total:,} {self.unit}, {rate:,.3g}/s, "
                 f"{left:.0f} s left{shown}"
             )
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 trace``, ``1,200 traces``."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"

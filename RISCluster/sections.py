@@ -344,12 +344,13 @@ class BuildSettings:
     inventory: Any = _key(
         "none",
         none_or(any_text("path of a StationXML file, or of a folder of them")),
-        "Responses of the instruments; none leaves counts.",
+        "Responses of the instruments, each for the time of the data; none leaves counts.",
     )
     output: str = _key(
         "velocity",
         one_of("acceleration", "velocity", "displacement"),
-        "Ground motion that is made of counts where there is an inventory.",
+        "Ground motion that is made of counts where there is an inventory; what records none, as "
+        "pressure, keeps its unit.",
     )
     pre_filter: Any = _key(
         "none", none_or(corners()), "Cosine taper in frequency before a response is removed, Hz."

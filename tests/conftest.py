@@ -127,13 +127,23 @@ def made_run(tmp_path_factory) -> Path:
     spectrogram[5] = 0  # unusable
     times = [f"2016-{1 + i % 12:02d}-01T{i % 24:02d}:00:{i % 60:02d}.000000Z" for i in range(96)]
     ids = [f"XH.DR{i % 4:02d}..HHZ" for i in range(96)]
+    # Detections of all but the last three: 0.25 s after the start of the window, 0.5 s long.
+    found = {
+        name: [time.replace(".000000Z", f".{rest}Z").encode() for time in times[:93]] + [b""] * 3
+        for name, rest in (("onset", "250000"), ("end", "750000"), ("peak_time", "500000"))
+    }
     path = write_samples(
         folder / "small.h5",
         spectrogram,
         labels=classes,
         starttime=[time.encode() for time in times],
         trace_id=[name.encode() for name in ids],
+        peak_amplitude=np.arange(96, dtype=np.float32) / 1000,
+        **found,
     )
+    with h5py.File(path, "a") as file:
+        file["peak_amplitude"].attrs["units"] = "m/s"
+        file.attrs["build.method"], file.attrs["build.trigger"] = "detect", "recursive"
     (folder / "config.ini").write_text("[run]\n")
     words = (*QUICK, f"run.folder={folder / 'Outputs'}", f"data.file={path}")
     from RISCluster.stages.aec import run_aec  # heavy: only where a run is wanted

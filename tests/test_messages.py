@@ -14,7 +14,7 @@ FIELD = "{…}"
 
 # What a message begins with: a path or another thing that is named, a setting, the command line.
 PLACES = (
-    rf"({FIELD})+(:|,| is| has| holds) ",
+    rf"({FIELD})+(:|,| =| is| has| holds) ",
     rf"\[(\w+|{FIELD})\] ",
     rf"(build|report)\.(\w+|{FIELD})( =|:) ",
     rf"provider {FIELD} ",
@@ -37,8 +37,6 @@ WITHOUT_PLACE = {
 }
 WITHOUT_WAY_OUT = {
     f"no window in {FIELD}": "the last field is one of four ways out",
-    f"{FIELD}: no response in": "a warning tells it, and which days are left out",
-    f"{FIELD}: no stages and no sensitivity": "a warning tells it, and which days are left out",
     f"{FIELD}: is not the data that": "a note tells it, and that data.file=PATH names the data",
 }
 NAMES = ("HDF5", "StationXML", "CSV", "Zarr")  # that a message may begin with

@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a file that was made otherwise"
     )
+    parser.add_argument(
+        "--catalogue-only",
+        action="store_true",
+        help="write the catalogue alone, .csv, without making spectrograms",
+    )
     add_settings(parser, "build")
 
 
@@ -51,4 +56,5 @@ def run(arguments: argparse.Namespace) -> None:
         layout=arguments.layout,
         workers=arguments.workers,
         overwrite=arguments.overwrite,
+        catalogue_only=arguments.catalogue_only,
     )

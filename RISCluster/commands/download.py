@@ -102,20 +102,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _report(request: "Request", folder: Path, summary: "Summary") -> None:
     """What came, what is missing, and how to go on."""
-    from ..progress import log
+    from ..progress import count, log
 
     for codes, (lacking, wanted, why) in list(summary.missing.items())[:LISTED]:
-        log.warning(f"missing: {codes}: {lacking:,} of {wanted:,} files: {why}")
+        log.warning(f"missing: {codes}: {lacking:,} of {count(wanted, 'file')}: {why}")
     if len(summary.missing) > LISTED:
-        log.warning(f"missing: files of {len(summary.missing) - LISTED:,} more channels")
+        more = count(len(summary.missing) - LISTED, "more channel")
+        log.warning(f"missing: files of {more}")
     if summary.without_response:
         names = ", ".join(summary.without_response[:LISTED])
-        log.warning(f"no StationXML for {len(summary.without_response):,} stations: {names}")
+        log.warning(f"no StationXML for {count(len(summary.without_response), 'station')}: {names}")
     print(
-        f"{folder}: {summary.new:,} new files ({summary.new_bytes / 1e6:.1f} MB), "
+        f"{folder}: {count(summary.new, 'new file')} ({summary.new_bytes / 1e6:.1f} MB), "
         f"{summary.existing:,} were there, "
         f"{summary.wanted - summary.new - summary.existing:,} missing; "
-        f"{len(summary.stations):,} stations"
+        f"{count(len(summary.stations), 'station')}"
     )
     if summary.failures:
         place, reason = next(iter(summary.failures.items()))

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         choices=("csv", "quakeml", "hdf5"),
         help="csv: a row a sample; hdf5: the same in data sets; quakeml: an event a sample, with a "
-        "pick at its start (needs obspy)",
+        "pick at the onset where there was a detection (needs obspy)",
     )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only samples whose label has this probability or more, 0 to 1 (default: 0)",
     )
     parser.epilog = (
-        "Columns: index, label, name, probability, starttime, trace_id, station, season; what the "
-        "data do not have is empty."
+        "Columns: index, label, name, probability, starttime, trace_id, station, season, onset, "
+        "end, peak_time, peak_amplitude, unit; what the data do not have is empty."
     )
 
 
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     RunError
         The run or the stage is not there, or the file can't be written.
     """
-    from ..progress import log, start_log
+    from ..progress import count, log, start_log
 
     paths, overrides = split_words(arguments.words)
     if paths:
@@ -86,8 +86,8 @@ def run(arguments: argparse.Namespace) -> None:
         export = export_of(finished, stage, Choice(clusters, probability))
         write = {"csv": write_csv, "hdf5": write_hdf5, "quakeml": write_quakeml}
         written = write[arguments.format](export, output)
-    what = "events" if arguments.format == "quakeml" else "samples"
-    print(f"{output}: {written:,} {what} of {arguments.run}, stage {export.stage_name}")
+    what = "event" if arguments.format == "quakeml" else "sample"
+    print(f"{output}: {count(written, what)} of {arguments.run}, stage {export.stage_name}")
 
 
 def _clusters(text: str | None) -> tuple[int, ...] | None:

@@ -15,11 +15,12 @@ from ..errors import DataError, RISClusterError
 from ..sections import CubeSettings
 from .cubes.cubefile import CubeFile
 from .cubes.storage import Storage, list_arrays, open_storage
-from .spectrograms import READ_ROWS, SpectrogramFile
+from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
 from .times import to_iso, to_text
 
 # What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
 DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
+DETECTION_KEYS = dict(zip(DETECTION, ("dt_on", "dt_off", "dt_peak", "peak"), strict=True))
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
 
 
@@ -78,6 +79,17 @@ class RowsFile(SpectrogramFile):
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""
         return self._column(("trace_id", "station"), to_text, start, stop)
+
+    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.detection`."""
+        convert = to_number if name == "peak_amplitude" else to_iso
+        return self._column((name,), convert, start, stop)
+
+    @property
+    def waveform_unit(self) -> str:
+        """See `SpectrogramFile.waveform_unit`."""
+        found = self._item("peak_amplitude")
+        return "" if found is None else to_text(self._attributes(found).get("units", ""))
 
     # ---- what they share ----
 
@@ -261,6 +273,23 @@ class RisFile(RowsFile):
         rows = self._catalogue(start, stop)
         return [".".join(str(row.get(key) or "") for key in keys) for row in rows]
 
+    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.detection`."""
+        first, key = self._catalogue(0, 1), DETECTION_KEYS[name]
+        if first is None:
+            return super().detection(name, start, stop)
+        slid = to_text(self.attributes.get("build.method", "")) == "slide"
+        if key not in first[0] or (slid and key in ("dt_on", "dt_off")):
+            return None
+        convert = to_number if name == "peak_amplitude" else to_iso
+        return [convert(row.get(key)) for row in self._catalogue(start, stop)]
+
+    @property
+    def waveform_unit(self) -> str:
+        """See `SpectrogramFile.waveform_unit`."""
+        first = self._catalogue(0, 1)
+        return super().waveform_unit if first is None else str(first[0].get("unit") or "")
+
     def _catalogue(self, start: int, stop: int | None) -> list[dict[str, Any]] | None:
         """Rows of the JSON catalogue beside the spectrograms, with keys in lower case."""
         name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
@@ -375,6 +404,15 @@ def _ris_dataset(file: h5py.File) -> str | None:
 def _damage(error: BaseException) -> str:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return f"can't be read ({reason}); it may be damaged, or a link to nowhere: copy it again"
+
+
+def to_number(value: Any) -> str:
+    """A finite number as text; empty if it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return ""
+    return f"{number:.7g}" if np.isfinite(number) else ""
 
 
 def _segments(index: np.ndarray, rows: int, gap: int) -> Iterator[np.ndarray]:

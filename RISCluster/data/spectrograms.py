@@ -5,6 +5,7 @@ Letters: N samples, F frequency bins, T time bins, n samples of a block.
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ SMALLEST = 4  # bins an axis, what the network takes
 FINGERPRINT_SAMPLES = 64
 READ_ROWS = 128  # samples read and prepared at a time, about: few enough to stay in cache
 COLUMN_ROWS = 65536  # values of a column handled at a time
+DETECTION = ("onset", "end", "peak_time", "peak_amplitude")  # columns of a detection
 
 
 class SpectrogramFile:
@@ -81,6 +83,18 @@ class SpectrogramFile:
         """``NET.STA.LOC.CHA`` of samples (what the file has of it), or None."""
         raise NotImplementedError
 
+    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """One of `DETECTION` of what samples are cut about, or None where the file has none.
+
+        Times are in UTC, ISO 8601 with Z; what is not known is empty.
+        """
+        return None
+
+    @property
+    def waveform_unit(self) -> str:
+        """Unit of peak amplitudes, empty where the file does not say."""
+        return ""
+
     @property
     def amplitude_unit(self) -> str:
         """Unit of the stored values, empty where the file does not say."""
@@ -131,7 +145,7 @@ class SpectrogramFile:
         return digest.hexdigest()[:32]
 
     def columns_fingerprint(self) -> str:
-        """Identity of labels, start times and trace ids, which the results name.
+        """Identity of labels, start times, trace ids and onsets, which the results name.
 
         Raises
         ------
@@ -141,7 +155,11 @@ class SpectrogramFile:
         labels = self.labels()
         digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
         digest.update("\n".join(self.class_names()).encode())
-        for column in (self.starttimes, self.trace_ids):
+        columns = [self.starttimes, self.trace_ids]
+        # Catalogues of `ris` had onsets before results named them.
+        if self.layout != "ris" and self.detection("onset", 0, 1) is not None:
+            columns.append(partial(self.detection, "onset"))
+        for column in columns:
             digest.update(b"\0")
             for start in range(0, self.n_samples, COLUMN_ROWS):
                 values = column(start, min(start + COLUMN_ROWS, self.n_samples))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..progress import count
 from .times import NOT_A_TIME, decode_cf, parse_cf_units, parse_times
 
 DELIMITERS = ";\t|,"  # of equals the first: a comma may be a part of numbers and texts
@@ -42,11 +43,6 @@ _CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d*)?)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\
 _ZONED = re.compile(r"(Z|UTC|GMT|[T :]\d[\d:.,]*\s*(?P<offset>[+-]\d{1,2}(:?\d\d)?))\s*$", re.I)
 _OFFSET = re.compile(r"(?:UTC|GMT)?\s*([+-]\d{1,2}(?::?\d\d)?)", re.I)
 _LOCAL = re.compile(r"(?i:local.*)|LT|(?!GMT)[A-Z]{1,3}[SD]?T")
-
-
-def counted(n: int, noun: str) -> str:
-    """``1 row``, ``2,000 rows``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def natural_key(text: str) -> list[tuple[float, str]]:
@@ -175,7 +171,7 @@ class Table:
         ]
         if odd:
             self.notes.append(
-                f"{counted(len(odd), 'number')} of column '{self.names[column]}' with a decimal "
+                f"{count(len(odd), 'number')} of column '{self.names[column]}' with a decimal "
                 f"comma, or with thousands apart: the first, in line {self.lines[odd[0]]}, is "
                 f"'{cells[odd[0]]}' and was read as {values[odd[0]]:.12g}."
             )
@@ -447,12 +443,12 @@ def _whole_rows(
     bad = sorted(odd["more"] + odd["fewer"])
     if bad and not good.any():
         raise ValueError(
-            f"line {lines[bad[0]]} has {counted(int(counts[bad[0]]), 'cell')}, and the header {n}; "
+            f"line {lines[bad[0]]} has {count(int(counts[bad[0]]), 'cell')}, and the header {n}; "
             "every row needs as many"
             + (", and numbers a decimal point, or another delimiter" if delimiter == "," else "")
         )
     return np.flatnonzero(good), [
-        f"{counted(len(which), 'row')} with {what} cells than the header left out, the first in "
+        f"{count(len(which), 'row')} with {what} cells than the header left out, the first in "
         f"line {lines[which[0]]}."
         for what, which in odd.items()
         if which

@@ -4,6 +4,7 @@ Letters: N samples, D latent features, K clusters, n samples of a block.
 """
 
 import csv
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -138,7 +139,12 @@ def label_file(
 
 
 @contextmanager
-def new_labels(path: Path, file: SpectrogramFile, more: Sequence[str] = ()) -> Iterator[Any]:
+def new_labels(
+    path: Path,
+    file: SpectrogramFile,
+    more: Sequence[str] = (),
+    detection: Sequence[str] = ("onset",),
+) -> Iterator[Any]:
     """Write a table of labels block by block; for a cube also the map of them beside it.
 
     Parameters
@@ -146,9 +152,11 @@ def new_labels(path: Path, file: SpectrogramFile, more: Sequence[str] = ()) -> I
     path : Path
         The table; the map has its name with ``.h5``.
     file : SpectrogramFile
-        Whose samples are labelled; start times and trace ids are taken from it.
+        Whose samples are labelled; start times, trace ids and detections are taken from it.
     more : sequence of str
         Names of further columns.
+    detection : sequence of str
+        Columns of detections, of `DETECTION`, that are written where the file has them.
 
     Yields
     ------
@@ -162,11 +170,9 @@ def new_labels(path: Path, file: SpectrogramFile, more: Sequence[str] = ()) -> I
         image = None
         if isinstance(file, CubeFile):
             image = open_files.enter_context(new_cluster_map(path.with_suffix(".h5"), file))
-        known = [
-            (name, read)
-            for name, read in (("starttime", file.starttimes), ("trace_id", file.trace_ids))
-            if read(0, 1) is not None
-        ]
+        columns = [("starttime", file.starttimes), ("trace_id", file.trace_ids)]
+        columns += [(name, functools.partial(file.detection, name)) for name in detection]
+        known = [(name, read) for name, read in columns if read(0, 1) is not None]
         writer.writerow((*HEADER, *(name for name, _ in known), *more))
 
         def write(
@@ -199,6 +205,8 @@ class LabelTable:
         Which of `trace_ids`; None where the table has no such column.
     trace_ids : list of str
         In the order in which they come.
+    onset : ndarray, (N,), datetime64[us], or None
+        Of detections, as `starttime`.
     """
 
     labels: np.ndarray
@@ -206,6 +214,7 @@ class LabelTable:
     starttime: np.ndarray | None
     trace: np.ndarray | None
     trace_ids: list[str]
+    onset: np.ndarray | None = None
 
 
 def read_labels(path: Path) -> LabelTable:
@@ -218,16 +227,17 @@ def read_labels(path: Path) -> LabelTable:
     """
     import pandas
 
-    kinds = {"label": "i2", "probability": "f4", "starttime": object, "trace_id": object}
+    kinds = {"label": "i2", "probability": "f4"}
+    kinds |= dict.fromkeys(("starttime", "trace_id", "onset"), object)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
     number: dict[str, int] = {}
     try:
         for block in read_blocks(path, kinds):
             for name in ("label", "probability"):
                 parts[name].append(block[name])
-            if "starttime" in block:
-                times = parse_times(block["starttime"].astype(str))
-                parts["starttime"].append(times.view("M8[ns]").astype("M8[us]"))
+            for name in {"starttime", "onset"} & set(block):
+                times = parse_times(block[name].astype(str))
+                parts[name].append(times.view("M8[ns]").astype("M8[us]"))
             if "trace_id" in block:
                 code, names = pandas.factorize(block["trace_id"])
                 new = [number.setdefault(name, len(number)) for name in names.tolist()]
@@ -248,6 +258,7 @@ def read_labels(path: Path) -> LabelTable:
         joined.get("starttime"),
         joined.get("trace_id"),
         list(number),
+        joined.get("onset"),
     )
 
 

@@ -17,7 +17,7 @@ from ..config import load_settings
 from ..data.cubes.cubefile import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
-from ..data.spectrograms import COLUMN_ROWS, SpectrogramFile
+from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..data.transforms import Preparation
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
@@ -85,9 +85,9 @@ def predict(
     run_folder : Path
         ``<run.folder>/<run.name>``.
     output : Path
-        A ``.csv``: index, label, probability, start time and trace id where known, and how unlike
-        the training set each sample is. Latents lie beside it as ``.latent.npy``, NaN for unusable
-        samples.
+        A ``.csv``: index, label, probability, start time, trace id and detection where known, and
+        how unlike the training set each sample is. Latents lie beside it as ``.latent.npy``, NaN
+        for unusable samples.
     stage : {"DEC", "GMM"}
         Whose labels.
     overrides : sequence of str
@@ -215,7 +215,7 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
     outliers, unusable = 0, []
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        write = stack.enter_context(new_labels(output, file, COLUMNS))
+        write = stack.enter_context(new_labels(output, file, COLUMNS, DETECTION))
         rows = stack.enter_context(new_rows(latents_path, (file.n_samples, n_features)))
         progress = stack.enter_context(Progress("Labelling", file.n_samples))
         for start in range(0, file.n_samples, COLUMN_ROWS):

@@ -18,7 +18,7 @@ def test_build(source, tmp_path, capsys):
     assert main(words) == 0
     assert len(rows(tmp_path / "set.csv")) == 3
     out = capsys.readouterr().out
-    assert "3 windows of 87 x 100 from 1 traces" in out
+    assert "3 windows of 87 x 100 from 1 trace in" in out
     assert "next: python AEC_train.py data.file=set.h5" in out
     assert main(words) == 0
     assert "done already" in capsys.readouterr().out
@@ -48,7 +48,7 @@ def test_settings_come_from_a_file(source, tmp_path):
             ["a.mseed", "build.inventory=x.xml"],
             "SettingsError: build.inventory = x.xml: no such file",
         ),
-        (["a.mseed", "build.on=1e6"], "DataError: no window in 1 station-days: 0 detections"),
+        (["a.mseed", "build.on=1e6"], "DataError: no window in 1 station-day: 0 detections"),
     ],
 )
 def test_faults_are_one_line(source, words, line, capsys):
@@ -56,3 +56,25 @@ def test_faults_are_one_line(source, words, line, capsys):
     error = capsys.readouterr().err
     assert error.startswith(line)
     assert error.count("\n") == 1
+
+
+def test_the_catalogue_alone(source, tmp_path, capsys):
+    words = ["build", str(source), *QUICK, "-o"]
+    assert main([*words, "set.h5", "--workers", "1"]) == 0
+    capsys.readouterr()
+    assert main([*words, "only.csv", "--workers", "1", "--catalogue-only"]) == 0
+    out = capsys.readouterr().out
+    assert "only.csv: the catalogue alone" in out
+    assert "next:" not in out
+    assert (tmp_path / "only.csv").read_text() == (tmp_path / "set.csv").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "a.mseed",
+        "set.h5",
+        "set.csv",
+        "only.csv",
+    }
+    assert main([*words, "only.csv", "--catalogue-only"]) == 2
+    assert "only.csv: is there; give another name with -o" in capsys.readouterr().err
+    assert main([*words, "only.h5", "--catalogue-only", "--overwrite"]) == 0
+    assert not (tmp_path / "only.h5").exists()
+    assert main([*words, "set.csv"]) == 2

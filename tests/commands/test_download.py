@@ -41,8 +41,8 @@ def test_a_failure_is_one_line_and_an_exit_code(tmp_path, capsys):
         centre.faults["BBB"] = "500"
         assert main(words(tmp_path, centre.url)) == 2
         text = capsys.readouterr()
-        assert "missing: XX.BBB..HHZ: 1 of 1 files: Service responds: Internal server" in text.out
-        assert "1 new files" in text.out
+        assert "missing: XX.BBB..HHZ: 1 of 1 file: Service responds: Internal server" in text.out
+        assert "1 new file" in text.out
         assert "next:" not in text.out
         assert text.err.count("\n") == 1
         assert "(XX.BBB: Service responds: Internal server error); run the same" in text.err

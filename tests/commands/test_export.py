@@ -2,6 +2,7 @@ import h5py
 import pytest
 
 from RISCluster.__main__ import main
+from RISCluster.results.catalogue.export import FIELDS
 from RISCluster.results.finished.run import open_run
 
 
@@ -15,7 +16,7 @@ def test_csv(export, tmp_path, capsys):
     assert export("--format", "csv", "-o", "out.csv") == 0
     assert "out.csv: 96 samples of" in capsys.readouterr().out
     lines = (tmp_path / "out.csv").read_text().splitlines()
-    assert lines[0] == "index,label,name,probability,starttime,trace_id,station,season"
+    assert lines[0] == ",".join(FIELDS)
     assert len(lines) == 97
 
 

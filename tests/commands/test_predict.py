@@ -32,7 +32,11 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     spectrogram, classes = blobs(240)
     times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}Z".encode() for i in range(240)]
-    data = write_samples(folder / "train.h5", spectrogram, labels=classes, starttime=times)
+    onsets = [time.replace(b"Z", b".5Z") for time in times]
+    data = write_samples(
+        folder / "train.h5", spectrogram, labels=classes, starttime=times, onset=onsets,
+        peak_amplitude=np.arange(240.0),
+    )  # fmt: skip
     settings = load_settings(None, (*QUICK, f"data.file={data}", f"run.folder={folder / 'Out'}"))
     for stage in (run_aec, run_gmm, run_dec):
         stage(settings)
@@ -48,7 +52,10 @@ def test_training_set_gets_the_labels_it_had(trained, tmp_path, stage):
     run, data = trained
     assert predict(data, run, tmp_path / "l.csv", "--stage", stage) == 0
     got, had = rows_of(tmp_path / "l.csv"), rows_of(run / stage.upper() / "labels.csv")
-    for name in ("index", "label", "starttime"):
+    assert got[7]["onset"] == "2016-01-01T00:00:07.500000Z"
+    assert got[7]["peak_amplitude"] == "7"
+    assert "end" not in got[7]
+    for name in ("index", "label", "starttime", "onset"):
         assert [row[name] for row in got] == [row[name] for row in had]
     np.testing.assert_allclose(
         [float(row["probability"]) for row in got],

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from RISCluster.data.tables import (
-    counted,
     natural_key,
     read_blocks,
     read_numbers,
@@ -252,7 +251,3 @@ def test_numbers_in_names_are_sorted_as_numbers():
     ]  # fmt: skip
     assert sorted(["10.9", "10.101"], key=natural_key) == ["10.9", "10.101"]  # NET.STA
     assert sorted(["5 m", "", "12 m"], key=natural_key) == ["", "5 m", "12 m"]
-
-
-def test_counted():
-    assert [counted(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]

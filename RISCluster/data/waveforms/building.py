@@ -3,8 +3,8 @@
 import configparser
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,24 @@ from ... import __version__
 from ...config import BuildSettings, Settings
 from ...errors import DataError, SettingsError
 from ...jobs import Job, Parts, identity
-from ...progress import log
+from ...progress import count, log
 from ..finding import find_files, stamp
 from .cutting import check_settings
-from .output import Content, Part, catalogue_of, put_together
+from .output import Content, Part, Tally, catalogue_of, put_together
 from .planning import StationDay, output_rate, station_days, weakened, with_response
-from .responses import inventory_checksum, read_inventory, unit_of
+from .responses import inventory_checksum, read_inventory
 from .sources import matching, obspy_for_reading, scan
 from .spectra import make_grid
-from .stationday import DEAD, FAILED, TOO_SHORT, Task, work
+from .stationday import DEAD, FAILED, NO_RESPONSE, TOO_SHORT, Task, work
 
 REASONS = {
-    "gap": "windows at gaps",
-    "end_of_data": "at ends of the data",
-    "taper": "at tapered ends",
-    TOO_SHORT: "stretches too short",
-    DEAD: "stretches constant",
-    FAILED: "station-days failed",
+    "gap": ("window at a gap", "windows at gaps"),
+    "end_of_data": ("at an end of the data", "at ends of the data"),
+    "taper": ("at a tapered end", "at tapered ends"),
+    TOO_SHORT: ("stretch too short", "stretches too short"),
+    DEAD: ("stretch constant", "stretches constant"),
+    NO_RESPONSE: ("stretch without a response", "stretches without a response"),
+    FAILED: ("station-day failed", "station-days failed"),
 }
 
 
@@ -63,6 +64,7 @@ def build(
     layout: str = "samples",
     workers: int = 1,
     overwrite: bool = False,
+    catalogue_only: bool = False,
 ) -> Built | None:
     """Make a data set out of waveforms.
 
@@ -79,6 +81,8 @@ def build(
         Processes; the result is the same.
     overwrite : bool
         Replace a target that was made otherwise.
+    catalogue_only : bool
+        Write the catalogue alone, which is that of the data set, without making spectrograms.
 
     Returns
     -------
@@ -102,47 +106,79 @@ def build(
     obspy_for_reading()
     begin = time.monotonic()
     target = Path(target).expanduser()
-    _check_target(target)
+    _check_target(target, catalogue_only)
     check_settings(settings.build)
     paths = _inputs(words, target)
     depends = _depends(settings)
     made_from = identity([depends, layout, [stamp(path) for path in paths]])
-    if not overwrite and _is_there(target, made_from):
+    if catalogue_only:
+        settings = replace(settings, build=replace(settings.build, traces=False))
+        if not overwrite:
+            _require_no(catalogue_of(target))
+    elif not overwrite and _is_there(target, made_from):
         log.info(f"{target}: done already, from the same files with the same settings")
         Parts(target).clear()
         return None
-    days, rate = _plan(paths, settings.build, workers)
+    days, rate, unit = _plan(paths, settings.build, workers)
     grid = make_grid(settings.build, rate)
-    jobs = [_job(day, depends, Task(day, settings.build, grid)) for day in days]
+    depends |= {"unit": unit, "catalogue_only": catalogue_only}
+    jobs = [
+        _job(day, depends, Task(day, settings.build, grid, unit, not catalogue_only))
+        for day in days
+    ]
     parts = Parts(target)
     parts.run(jobs, work, workers, "building", "station-days")
     built = _count(parts, jobs)
     if not built.n_samples:
         parts.remove()
         raise DataError(_nothing(built, settings.build))
-    attributes = _attributes(settings, built, made_from)
-    content = Content(grid, unit_of(settings.build), settings.build.traces, attributes)
-    done = [
+    content = Content(
+        grid, unit, settings.build.traces, settings.build.method == "detect",
+        _attributes(settings, built, made_from),
+    )  # fmt: skip
+    tally = put_together(target, _done(parts, jobs), content, None if catalogue_only else layout)
+    parts.remove()
+    _report(built, content, time.monotonic() - begin)
+    for line in _advice(tally, built.n_samples, settings.build):
+        log.warning(line)
+    _next(target, catalogue_only)
+    return built
+
+
+def _done(parts: Parts, jobs: Sequence[Job]) -> list[Part]:
+    return [
         Part(parts.path(job), job.inputs.station_day.trace_id, parts.summary(job)["n_samples"])
         for job in jobs
     ]
-    put_together(target, done, content, layout)
-    parts.remove()
-    _report(target, built, content, time.monotonic() - begin)
-    return built
+
+
+def _next(target: Path, catalogue_only: bool) -> None:
+    if catalogue_only:
+        log.info(f"{catalogue_of(target)}: the catalogue alone")
+        return
+    log.info(f"{target} and its catalogue {catalogue_of(target)}")
+    log.info(f"next: python AEC_train.py data.file={target}")
 
 
 # ---- target and identity ------------------------------------------------------------------------
 
 
-def _check_target(target: Path) -> None:
-    if target.suffix.lower() not in (".h5", ".hdf5"):
+def _check_target(target: Path, catalogue_only: bool) -> None:
+    allowed = (".h5", ".hdf5", ".csv") if catalogue_only else (".h5", ".hdf5")
+    if target.suffix.lower() not in allowed:
         raise SettingsError(
             f"command line: -o {target} is not allowed; allowed: a file ending in .h5 or .hdf5 "
             "(the catalogue is written beside it as .csv)"
         )
     if target.is_dir():
         raise DataError(f"{target}: is a folder; give the name of a file with -o")
+
+
+def _require_no(catalogue: Path) -> None:
+    if catalogue.exists():
+        raise DataError(
+            f"{catalogue}: is there; give another name with -o, or --overwrite to replace it"
+        )
 
 
 def _is_there(target: Path, made_from: str) -> bool:
@@ -212,20 +248,21 @@ def _job(day: StationDay, settings: dict[str, Any], task: Task) -> Job:
 
 def _plan(
     paths: Sequence[Path], settings: BuildSettings, workers: int
-) -> tuple[list[StationDay], float]:
-    """Station-days to do, and the sampling rate of all after processing."""
+) -> tuple[list[StationDay], float, str]:
+    """Station-days to do, and the sampling rate and unit of all after processing."""
     inventory = None if settings.inventory is None else read_inventory(settings.inventory)
     stretches, lines = scan(paths, workers)
     for line in lines:
         log.warning(line)
     if not stretches:
         raise DataError(
-            f"{paths[0]}{' ...' if len(paths) > 1 else ''}: no waveforms in {len(paths):,} files; "
-            "allowed: anything that obspy reads"
+            f"{paths[0]}{' ...' if len(paths) > 1 else ''}: no waveforms in "
+            f"{count(len(paths), 'file')}; allowed: anything that obspy reads"
         )
     days, lines = station_days(matching(stretches, settings.trace_ids), settings)
+    unit = "counts"
     if inventory is not None:
-        days, more = with_response(days, inventory, settings)
+        days, unit, more = with_response(days, inventory, settings)
         lines += more
     for line in lines:
         log.warning(line)
@@ -235,13 +272,13 @@ def _plan(
             "one that has, or to none"
         )
     log.info(
-        f"{len({day.trace_id for day in days}):,} traces, {len(days):,} station-days in "
-        f"{len(paths):,} files"
+        f"{count(len({day.trace_id for day in days}), 'trace')}, "
+        f"{count(len(days), 'station-day')} in {count(len(paths), 'file')}"
     )
     rate = output_rate(days, settings)
     for line in weakened(days, rate, settings):
         log.warning(line)
-    return days, rate
+    return days, rate, unit
 
 
 # ---- account ------------------------------------------------------------------------------------
@@ -269,7 +306,7 @@ def _count(parts: Parts, jobs: Sequence[Job]) -> Built:
 
 
 def _left_out_words(left_out: Counter) -> str:
-    words = [f"{left_out[key]:,} {words}" for key, words in REASONS.items() if left_out[key]]
+    words = [count(left_out[key], *words) for key, words in REASONS.items() if left_out[key]]
     return ", ".join(words) or "none"
 
 
@@ -284,8 +321,8 @@ def _nothing(built: Built, settings: BuildSettings) -> str:
     else:
         change = "see whether the files hold what they should"
     return (
-        f"no window in {built.n_station_days:,} station-days: {built.n_candidates:,} {what}; left "
-        f"out: {_left_out_words(built.left_out)}; {change}"
+        f"no window in {count(built.n_station_days, 'station-day')}: {built.n_candidates:,} "
+        f"{what}; left out: {_left_out_words(built.left_out)}; {change}"
     )
 
 
@@ -302,12 +339,27 @@ def _attributes(settings: Settings, built: Built, made_from: str) -> dict[str, A
     }
 
 
-def _report(target: Path, built: Built, content: Content, seconds: float) -> None:
+def _report(built: Built, content: Content, seconds: float) -> None:
     grid = content.grid
     log.info(
-        f"{built.n_samples:,} windows of {grid.n_rows} x {grid.n_columns} from {built.n_traces:,} "
-        f"traces in {seconds:.1f} s, {built.n_samples / seconds:,.0f} samples/s; left out: "
-        f"{_left_out_words(built.left_out)}"
+        f"{count(built.n_samples, 'window')} of {grid.n_rows} x {grid.n_columns} from "
+        f"{count(built.n_traces, 'trace')} in {seconds:.1f} s, "
+        f"{built.n_samples / seconds:,.0f} samples/s; left out: {_left_out_words(built.left_out)}"
     )
-    log.info(f"{target} and its catalogue {catalogue_of(target)}")
-    log.info(f"next: python AEC_train.py data.file={target}")
+
+
+def _advice(tally: Tally, n: int, settings: BuildSettings) -> Iterator[str]:
+    """Lines on windows that overlap, and on those that begin too late."""
+    if tally.overlapping:
+        yield (
+            f"{tally.overlapping:,} of {count(n, 'window')} overlap the one before on the same "
+            "trace, so that one event may be in the data set twice: set build.dead_time "
+            f"({settings.dead_time:g} s) to build.length ({settings.length:g} s) or more, or "
+            "build.length shorter"
+        )
+    if tally.late:
+        yield (
+            f"{tally.late:,} of {count(n, 'window')} begin after the onset of their detection, "
+            f"which is up to {tally.longest_rise:.3g} s before its peak, in the middle: set "
+            f"build.length ({settings.length:g} s) longer"
+        )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...progress import Progress, log
+from ...progress import count as counted
 from ...stopping import StopRequest
 from .archive import Archive, is_whole
 from .observatory import Client, fdsn, read_stations
@@ -65,7 +66,10 @@ class ArchiveClient(Client):
             raise
         stations = [station for network in found for station in network]
         channels = sum(len(station.channels) for station in stations)
-        log.info(f"{self.base_url}: {len(stations):,} stations, {channels:,} epochs of channels")
+        log.info(
+            f"{self.base_url}: {counted(len(stations), 'station')}, "
+            f"{counted(channels, 'epoch of a channel', 'epochs of channels')}"
+        )
         return found
 
     def get_stations_bulk(self, bulk: Sequence, filename: str, **keywords: Any) -> None:
@@ -168,7 +172,7 @@ class ArchiveClient(Client):
             if self._progress is None:
                 wanted = sum(map(len, self.archive.wanted.values()))
                 left = wanted - len(self.archive.existing)
-                log.info(f"{self.base_url}: asking for {left:,} files of waveforms")
+                log.info(f"{self.base_url}: asking for {counted(left, 'file')} of waveforms")
                 self._progress = Progress("Downloading", left, "files")
             if count:
                 rate = self._bytes / 1e6 / max(time.monotonic() - self._begin, 1e-3)

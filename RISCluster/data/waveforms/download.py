@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, SettingsError, Stopped
-from ...progress import log
+from ...progress import count, log
 from ...stopping import StopRequest
 from .archive import Archive
 from .centre import ERRORS, ArchiveClient, reason_of
@@ -154,7 +154,7 @@ def download(request: Request, folder: Path) -> Summary:
     archive = Archive(folder)
     taken_over = archive.recover()
     if taken_over:
-        log.info(f"{folder}: took over {taken_over:,} files of a download that was cut off")
+        log.info(f"{folder}: took over {count(taken_over, 'file')} of a download that was cut off")
     with StopRequest() as stop:
         clients, unreachable = _connect(request.providers, archive, stop)
         with _quiet_obspy():
@@ -310,7 +310,7 @@ def _nothing(request: Request, summary: Summary) -> str:
         )
     if summary.wanted:
         return (
-            f"no waveforms of {request}, where {len(summary.missing):,} channels are listed; take "
-            "another time span"
+            f"no waveforms of {request}, where {count(len(summary.missing), 'channel')} should be; "
+            "take another time span"
         )
     return f"no station matches {request}; take other codes, times or places"

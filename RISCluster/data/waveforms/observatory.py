@@ -3,12 +3,14 @@
 import warnings
 from pathlib import Path
 
+from ...errors import DataError
 from ...extras import need
+from .responses import read_station_file
 
 with warnings.catch_warnings():  # what obspy's own imports say of Python and of other packages
     warnings.simplefilter("ignore")
     need("obspy")
-    from obspy import Inventory, UTCDateTime, read, read_inventory
+    from obspy import Inventory, UTCDateTime, read
     from obspy.clients.fdsn import Client
     from obspy.clients.fdsn import header as fdsn
     from obspy.clients.fdsn.mass_downloader import (
@@ -49,9 +51,7 @@ def read_headers(path: Path) -> list[AttribDict] | None:
 
 def read_stations(path: Path) -> Inventory | None:
     """Inventory of a StationXML file, or None where it can't be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on units and codes that obspy finds odd
-        try:
-            return read_inventory(str(path), format="STATIONXML")
-        except Exception:  # obspy and lxml raise many kinds
-            return None
+    try:
+        return read_station_file(path)[0]
+    except DataError:
+        return None

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from ...files import new_file, require_room
 from .parts import TIMES, Block, chunk_samples, iso, read_blocks, writing
+from .sources import SECOND, duration
 from .spectra import Grid
 
 CACHE = 64 * 2**20  # bytes of chunks that are being filled
@@ -54,6 +56,8 @@ class Content:
     unit : str
         Of the waveforms.
     with_traces : bool
+    has_detections : bool
+        Windows are about detections, with onset and end.
     attributes : dict
         Of the file.
     """
@@ -61,6 +65,7 @@ class Content:
     grid: Grid
     unit: str
     with_traces: bool
+    has_detections: bool
     attributes: dict[str, Any]
 
     @property
@@ -75,7 +80,41 @@ def catalogue_of(target: Path) -> Path:
     return target.with_suffix(".csv")
 
 
-def put_together(target: Path, parts: Sequence[Part], content: Content, layout: str) -> None:
+@dataclass
+class Tally:
+    """How windows lie to each other and to their detections.
+
+    Attributes
+    ----------
+    overlapping : int
+        Windows that begin before the one before on the same trace ends.
+    late : int
+        Windows that begin after the onset of their detection.
+    longest_rise : float
+        Largest time from onset to peak, s.
+    """
+
+    overlapping: int = 0
+    late: int = 0
+    longest_rise: float = 0.0
+    _last: tuple[str, int] = ("", 0)
+
+    def add(self, trace_id: str, block: Block, length: int) -> None:
+        """Count windows of `length` ns that follow those before in time."""
+        start, onset = block.times["start"], block.times["onset"]
+        before = np.concatenate(([self._last[1]], start[:-1]))
+        overlapping = start < before + length
+        overlapping[0] &= self._last[0] == trace_id
+        self.overlapping += int(overlapping.sum())
+        self.late += int((onset < start).sum())
+        rise = int((block.times["peak"] - onset).max()) / SECOND
+        self.longest_rise = max(self.longest_rise, rise)
+        self._last = trace_id, int(start[-1])
+
+
+def put_together(
+    target: Path, parts: Sequence[Part], content: Content, layout: str | None
+) -> Tally:
     """Write the file and its catalogue; each is whole or not there.
 
     Parameters
@@ -84,7 +123,8 @@ def put_together(target: Path, parts: Sequence[Part], content: Content, layout: 
     parts : sequence of Part
         In the order of the rows.
     content : Content
-    layout : {"samples", "ris"}
+    layout : {"samples", "ris"} or None
+        None for the catalogue alone.
 
     Raises
     ------
@@ -92,24 +132,28 @@ def put_together(target: Path, parts: Sequence[Part], content: Content, layout: 
         They can't be written.
     """
     n = sum(part.n_samples for part in parts)
-    grid = content.grid
-    numbers = (grid.n_rows + 1) * (grid.n_columns + 1) + grid.n_samples * content.with_traces
-    require_room(target, 4 * n * numbers)
-    with (
-        new_file(catalogue_of(target)) as table_path,
-        new_file(target) as path,
-        writing(target),
-        table_path.open("w", newline="", encoding="utf-8") as table,
-        h5py.File(path, "w", rdcc_nbytes=CACHE) as file,
-    ):
+    grid, writer, tally = content.grid, None, Tally()
+    with ExitStack() as stack:
+        table_path = stack.enter_context(new_file(catalogue_of(target)))
+        if layout:
+            numbers = (grid.n_rows + 1) * (grid.n_columns + 1)
+            require_room(target, 4 * n * (numbers + grid.n_samples * content.with_traces))
+            path = stack.enter_context(new_file(target))
+        stack.enter_context(writing(target))
+        table = stack.enter_context(table_path.open("w", newline="", encoding="utf-8"))
         catalogue = csv.writer(table, lineterminator="\n")
         catalogue.writerow(CATALOGUE)
-        file.attrs.update(content.attributes)
-        writer = LAYOUTS[layout](file, n, content)
+        if layout:
+            file = stack.enter_context(h5py.File(path, "w", rdcc_nbytes=CACHE))
+            file.attrs.update(content.attributes)
+            writer = LAYOUTS[layout](file, n, content)
         for start, trace_id, block in _blocks(parts, content):
-            rows = slice(start, start + len(block.amplitude))
-            writer.write(rows, trace_id, block)
+            if writer:
+                writer.write(slice(start, start + len(block.amplitude)), trace_id, block)
             catalogue.writerows(_rows(start, trace_id, block, content.unit))
+            if content.has_detections:
+                tally.add(trace_id, block, duration(grid.n_samples, grid.sampling_rate))
+    return tally
 
 
 def _blocks(parts: Sequence[Part], content: Content) -> Iterator[tuple[int, str, Block]]:
@@ -140,14 +184,20 @@ class SamplesWriter:
             "spectrogram": file.create_dataset(
                 "spectrogram", (n, *shape), np.float32, chunks=(chunk, *shape)
             ),
-            "starttime": file.create_dataset("starttime", (n,), "S27"),
             "trace_id": file.create_dataset("trace_id", (n,), h5py.string_dtype()),
+            "peak_amplitude": file.create_dataset("peak_amplitude", (n,), np.float32),
         }
+        self._times = {"starttime": "start", "peak_time": "peak"}
+        if content.has_detections:
+            self._times |= {"onset": "onset", "end": "end"}
+        for name in self._times:
+            column = self._columns[name] = file.create_dataset(name, (n,), "S27")
+            column.attrs["units"] = "UTC, ISO 8601"
+        self._columns["peak_amplitude"].attrs["units"] = content.unit
         attributes = self._columns["spectrogram"].attrs
         attributes["units"], attributes["sampling_rate"] = content.power_unit, grid.sampling_rate
         attributes["window_s"] = grid.segment / grid.sampling_rate
         attributes["hop_s"], attributes["nfft"] = grid.hop / grid.sampling_rate, grid.nfft
-        self._columns["starttime"].attrs["units"] = "UTC, ISO 8601"
         file.create_dataset("frequency", data=grid.frequency).attrs["units"] = "Hz"
         file.create_dataset("time", data=grid.time).attrs["units"] = "s"
         if content.with_traces:
@@ -158,7 +208,9 @@ class SamplesWriter:
     def write(self, rows: slice, trace_id: str, block: Block) -> None:
         """Write the rows of a block."""
         self._columns["spectrogram"][rows] = block.spectrogram
-        self._columns["starttime"][rows] = iso(block.times["start"])
+        self._columns["peak_amplitude"][rows] = block.amplitude
+        for name, kind in self._times.items():
+            self._columns[name][rows] = iso(block.times[kind])
         self._columns["trace_id"][rows] = trace_id
         if block.trace is not None:
             self._columns["trace"][rows] = block.trace
@@ -207,8 +259,7 @@ class RisWriter:
                 "location": location,
                 "channel": channel,
                 "starttime": start,
-                "dt_on": onset,
-                "dt_off": end,
+                **({"dt_on": onset, "dt_off": end} if self._content.has_detections else {}),
                 "dt_peak": peak,
                 "peak": float(amplitude),
                 "unit": self._content.unit,

@@ -25,10 +25,12 @@ class Block:
     Attributes
     ----------
     times : dict
-        ``start``, ``onset``, ``end``, ``peak``, each (k,), int64, ns since 1970-01-01 UTC.
+        ``start``, ``onset``, ``end``, ``peak``, each (k,), int64, ns since 1970-01-01 UTC;
+        `NOT_A_TIME` for onset and end of sliding windows.
     amplitude : ndarray, (k,), float32
         Largest, of each window.
     spectrogram : ndarray, (k, F, T), float32
+        (k, 0, 0) for a catalogue alone.
     trace : ndarray, (k, n), float32, or None
     """
 

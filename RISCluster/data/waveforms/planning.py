@@ -1,17 +1,18 @@
 """From headers and settings to the jobs of a build: one a station-day."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import DataError, SettingsError
+from ...progress import count
 from ...sections import BuildSettings
 from .cutting import DAY, margin
 from .processing import PASS
-from .responses import Inventory
+from .responses import UNITS, Inventory, Remover
 from .sources import Stretch
 
 SAME_RATE = 6  # decimals, Hz
@@ -79,9 +80,9 @@ def station_days(
             paths = sorted({item.path for item in here if _rate(item) == rate})
             found.append(StationDay(trace_id, day, rate, tuple(paths)))
     lines = [
-        f"{trace_id}: data at {other:g} Hz left out on {count} of its days, where most is at "
+        f"{trace_id}: data at {other:g} Hz left out on {n} of its days, where most is at "
         f"{rate:g} Hz"
-        for (trace_id, other, rate), count in sorted(dropped.items())
+        for (trace_id, other, rate), n in sorted(dropped.items())
     ]
     return found, lines
 
@@ -186,8 +187,11 @@ def _check_band(settings: BuildSettings, rate: float, of: str) -> None:
 
 def with_response(
     days: Sequence[StationDay], inventory: Inventory, settings: BuildSettings
-) -> tuple[list[StationDay], list[str]]:
-    """Station-days whose response is known.
+) -> tuple[list[StationDay], str, list[str]]:
+    """Station-days during which a response is valid, all to one unit.
+
+    That is ``build.output`` where any instrument records ground motion, and else the unit of most
+    station-days.
 
     Parameters
     ----------
@@ -198,29 +202,76 @@ def with_response(
     Returns
     -------
     list of StationDay
+    str
+        The unit.
     list of str
-        A line for each trace of which days are left out, or that has a sensitivity alone.
+        A line for each trace of which days are left out, and for what was assumed.
     """
-    kept, missing, flat = [], defaultdict(list), set()
+    found: list[tuple[StationDay, list[Remover]]] = []
+    missing, lines = defaultdict(list), list(inventory.lines)
     for day in days:
-        try:
-            remover = inventory.remover(day.trace_id, day.day, settings)
-        except DataError as error:
-            missing[str(error)].append(day.date)
-            continue
-        if remover.is_flat:
-            flat.add(day.trace_id)
-        kept.append(day)
-    lines = [
-        f"{why}; left out on {len(dates)} days, {dates[0]} to {dates[-1]}"
-        if len(dates) > 1
-        else f"{why}; left out on {dates[0]}"
-        for why, dates in missing.items()
-    ]
-    if flat:
+        epochs, said = inventory.epochs(day.trace_id, settings)
+        lines += [line for line in said if line not in lines]
+        here = [epoch for epoch in epochs if epoch.start < day.day + DAY and epoch.end > day.day]
+        removers = [epoch.remover for epoch in here if epoch.remover]
+        if removers:
+            found.append((day, removers))
+        else:
+            why = here[0].why_not if here else inventory.why_none(day.trace_id)
+            missing[why].append(day.date)
+    lines += [f"{why}; left out on {_dates(dates)}" for why, dates in missing.items()]
+    if not found:
+        return [], "", lines
+    units = Counter(unit for _, removers in found for unit in {one.unit for one in removers})
+    wanted = UNITS[settings.output]
+    unit = wanted if wanted in units else units.most_common(1)[0][0]
+    if unit != wanted:
         lines.append(
-            f"{settings.inventory}: has sensitivities alone, no stages, for "
-            f"{', '.join(sorted(flat)[:8])}{' ...' if len(flat) > 8 else ''}: counts are divided "
-            "by them, which holds where the response is flat"
+            f"{settings.inventory}: has responses to {unit}, which is not {settings.output}: "
+            f"build.output does not apply, and the data set is in {unit}"
         )
-    return kept, lines
+    kept = [day for day, removers in found if any(one.unit == unit for one in removers)]
+    lines += _other_units(found, unit) + _flat(found, unit, settings)
+    return kept, unit, lines
+
+
+def _dates(dates: Sequence[str]) -> str:
+    return f"{count(len(dates), 'day')}, {dates[0]} to {dates[-1]}" if len(dates) > 1 else dates[0]
+
+
+def _other_units(found: Sequence[tuple[StationDay, list[Remover]]], unit: str) -> list[str]:
+    """A line for each other unit."""
+    others: dict[str, dict[str, None]] = defaultdict(dict)
+    for day, removers in found:
+        for one in removers:
+            if one.unit != unit:
+                others[one.unit][day.trace_id] = None
+    return [
+        f"{_some(traces)}: left out where the response is to {other}, for this data set is in "
+        f"{unit}; build.trace_ids makes one of these traces alone"
+        for other, traces in others.items()
+    ]
+
+
+def _flat(
+    found: Sequence[tuple[StationDay, list[Remover]]], unit: str, settings: BuildSettings
+) -> list[str]:
+    """A line where sensitivities alone are known."""
+    flat, at = {}, set()
+    for day, removers in found:
+        for one in removers:
+            if one.is_flat and one.unit == unit:
+                flat[day.trace_id] = None
+                at.add(one.response.instrument_sensitivity.frequency)
+    if not flat:
+        return []
+    given = ", ".join(f"{frequency:g}" for frequency in sorted(at - {None})[:4])
+    return [
+        f"{settings.inventory}: has sensitivities alone, no stages, for {_some(flat)}: counts are "
+        f"divided by them, which holds where the response is flat{given and f' as at {given} Hz'}"
+    ]
+
+
+def _some(trace_ids: Iterable[str]) -> str:
+    names = sorted(trace_ids)
+    return f"{', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"

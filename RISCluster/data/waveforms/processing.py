@@ -1,6 +1,5 @@
 """Unbroken waves to ground motion in the band of interest, at one sampling rate."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -10,6 +9,7 @@ from scipy import signal
 
 from ...sections import BuildSettings
 from .joining import Wave
+from .responses import Remover
 from .sources import obspy_for_reading
 
 PASS, STOP = 0.8, 1.0  # of the lower Nyquist frequency: edges of the filter against aliasing
@@ -19,9 +19,7 @@ BLOCK = 2**20  # samples, so that no copy of a day is made
 LANCZOS_WIDTH = 20  # samples to each side
 
 
-def process(
-    wave: Wave, settings: BuildSettings, remove_response: Callable[[Wave], Wave] | None
-) -> Wave:
+def process(wave: Wave, settings: BuildSettings, remove_response: Remover | None) -> Wave:
     """Detrend, taper, remove the response, resample and filter.
 
     Parameters
@@ -29,14 +27,16 @@ def process(
     wave : Wave
         Counts, float64; they are overwritten.
     settings : BuildSettings
-    remove_response : callable or None
-        What `Inventory.remover` gave.
+    remove_response : Remover or None
+        One that is a polynomial takes counts as they are, before anything else.
 
     Returns
     -------
     Wave
         Its `edge` counts the tapered samples; its first sample is at the time of the first before.
     """
+    if remove_response is not None and remove_response.is_polynomial:
+        wave, remove_response = remove_response(wave), None
     detrend(wave.data, settings.detrend)
     taper(wave.data, samples_of(settings.taper, wave.sampling_rate))
     if remove_response is not None:

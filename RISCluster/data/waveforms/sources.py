@@ -165,8 +165,13 @@ def _read(path: Path, **options: Any) -> tuple[Any, list[str]]:
         warnings.simplefilter("always")
         # Brackets in a name are no pattern here.
         stream = obspy.read(glob.escape(str(path)), **options)
+    return stream, warned_of(caught)
+
+
+def warned_of(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """What warnings say about data, each once, on one line."""
     said = [" ".join(str(item.message).split()) for item in caught if _is_about_data(item)]
-    return stream, list(dict.fromkeys(said))
+    return list(dict.fromkeys(said))
 
 
 def _is_about_data(caught: warnings.WarningMessage) -> bool:

@@ -12,16 +12,18 @@ import numpy as np
 
 from ...errors import DataError, RunError
 from ...sections import BuildSettings
+from ..times import NOT_A_TIME, nanoseconds_to_iso
 from .cutting import DAY, Neighbours, Windows, cut, margin, shortest
 from .joining import Wave, join
 from .parts import Block, append_block, block_samples, writing
 from .planning import SAME_RATE, StationDay
 from .processing import process
-from .responses import Remover, read_inventory
+from .responses import Epoch, Inventory, cut_at_epochs, read_inventory
 from .sources import read_stretch
 from .spectra import Grid, spectrograms
 
 TOO_SHORT, DEAD, FAILED = "stretch_too_short", "stretch_constant", "station_day_failed"
+NO_RESPONSE = "stretch_without_response"
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,17 @@ class Task:
     station_day : StationDay
     settings : BuildSettings
     grid : Grid
+    unit : str
+        Of the data set.
+    with_spectrograms : bool
+        False for a catalogue alone.
     """
 
     station_day: StationDay
     settings: BuildSettings
     grid: Grid
+    unit: str
+    with_spectrograms: bool = True
 
 
 @dataclass
@@ -138,7 +146,9 @@ def _blocks(wave: Wave, windows: Windows, task: Task, account: Account) -> Itera
     for first in range(0, len(windows.start), n):
         rows = slice(first, first + n)
         with account.timed("spectrograms"):
-            spectrogram = spectrograms(task.grid, wave.data, windows.start[rows])
+            spectrogram = np.empty((len(windows.start[rows]), 0, 0), np.float32)
+            if task.with_spectrograms:
+                spectrogram = spectrograms(task.grid, wave.data, windows.start[rows])
         with account.timed("cut"):
             block = _describe(wave, windows, rows, spectrogram, task)
         yield block
@@ -155,8 +165,11 @@ def _describe(
         peak = start + np.abs(trace).argmax(axis=1)
     samples = {"start": start, "onset": windows.onset[rows], "end": windows.end[rows]}
     samples["peak"] = peak
+    times = {name: _times(wave, values) for name, values in samples.items()}
+    if task.settings.method == "slide":  # nothing was detected
+        times["onset"][:] = times["end"][:] = NOT_A_TIME
     return Block(
-        {name: _times(wave, values) for name, values in samples.items()},
+        times,
         np.abs(wave.data[peak]).astype(np.float32),
         spectrogram,
         trace.astype(np.float32) if task.settings.traces else None,
@@ -183,36 +196,76 @@ def _waves(task: Task, account: Account) -> Iterator[tuple[Wave, Neighbours]]:
                 f"{here.trace_id} {here.date}: {n / here.sampling_rate:g} s of samples {why} are "
                 "taken for a gap"
             )
-    remover = _remover(task)
-    for number in range(len(waves)):
-        wave, neighbours = waves[number], Neighbours(number > 0, number < len(waves) - 1)
-        waves[number] = None  # its memory is needed
+    parts = _with_epochs(waves, task, account)
+    for number in range(len(parts)):
+        (wave, epoch), neighbours = parts[number], Neighbours(number > 0, number < len(parts) - 1)
+        parts[number] = None  # its memory is needed
         if wave.end <= day or wave.start >= day + DAY:
             continue
-        if wave.data.min() == wave.data.max():
-            account.left_out[DEAD] += 1
-            account.said.append(
-                f"{task.station_day.trace_id} {task.station_day.date}: a stretch of "
-                f"{len(wave.data) / wave.sampling_rate:.0f} s left out: all its samples are "
-                f"{wave.data[0]:g}"
-            )
-            continue
-        if (
-            len(wave.data) / wave.sampling_rate
-            < shortest(settings, task.grid) / task.grid.sampling_rate
-        ):
-            account.left_out[TOO_SHORT] += 1
+        if _is_left_out(wave, task, account):
             continue
         with account.timed("process"):
-            wave = process(wave, settings, remover)
+            wave = process(wave, settings, epoch and epoch.remover)
         yield wave, neighbours
 
 
-def _remover(task: Task) -> Remover | None:
+def _with_epochs(
+    waves: list[Wave], task: Task, account: Account
+) -> list[tuple[Wave, Epoch | None]]:
+    """Waves cut where their response changes; what has none of the set's unit is left out."""
     if task.settings.inventory is None:
-        return None
+        return [(wave, None) for wave in waves]
+    here, day = task.station_day, task.station_day.day
     inventory = read_inventory(task.settings.inventory)
-    return inventory.remover(task.station_day.trace_id, task.station_day.day, task.settings)
+    epochs, _ = inventory.epochs(here.trace_id, task.settings)
+    parts, before = [], None
+    while waves:
+        for wave, epoch in cut_at_epochs(waves.pop(0), epochs):
+            today = wave.start < day + DAY and wave.end > day
+            usable = epoch is not None and epoch.remover and epoch.remover.unit == task.unit
+            if usable:
+                parts.append((wave, epoch))
+                if day <= wave.start < day + DAY and before is not None and before != epoch:
+                    account.said.append(
+                        f"{here.trace_id} {here.date}: the response changes at "
+                        f"{_moment(epoch.start)}; the data are cut there, and no window reaches "
+                        "across"
+                    )
+            elif today:
+                account.left_out[NO_RESPONSE] += 1
+                account.said.append(_without_response(wave, epoch, inventory, task))
+            before = epoch if usable else None
+    return parts
+
+
+def _without_response(wave: Wave, epoch: Epoch | None, inventory: Inventory, task: Task) -> str:
+    here = task.station_day
+    if epoch is None:
+        why = inventory.why_none(here.trace_id)
+    else:
+        why = epoch.why_not or f"{here.trace_id}: its response is to {epoch.remover.unit}"
+    start, end = max(wave.start, here.day), min(wave.end, here.day + DAY)
+    return f"{why}; left out from {_moment(start)} to {_moment(end)}"
+
+
+def _moment(time: int) -> str:
+    return nanoseconds_to_iso(np.array([time]))[0]
+
+
+def _is_left_out(wave: Wave, task: Task, account: Account) -> bool:
+    """Whether a wave is constant or too short for a window."""
+    seconds = len(wave.data) / wave.sampling_rate
+    if wave.data.min() == wave.data.max():
+        account.left_out[DEAD] += 1
+        account.said.append(
+            f"{task.station_day.trace_id} {task.station_day.date}: a stretch of {seconds:.0f} s "
+            f"left out: all its samples are {wave.data[0]:g}"
+        )
+        return True
+    if seconds < shortest(task.settings, task.grid) / task.grid.sampling_rate:
+        account.left_out[TOO_SHORT] += 1
+        return True
+    return False
 
 
 def _pieces(task: Task, account: Account) -> list[Wave]:

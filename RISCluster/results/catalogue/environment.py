@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.tables import SHOWN, Table, counted, read_table, read_times
+from ...data.tables import SHOWN, Table, read_table, read_times
 from ...data.times import NOT_A_TIME, far_times, to_iso
 from ...errors import DataError
+from ...progress import count
 from .occurrence import Bins
 
 MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # that files often have for gaps
@@ -90,7 +91,7 @@ def _environment(path: Path, table: Table, times: np.ndarray, used: set[int]) ->
     far = far_times(times)
     if far.any():
         table.notes.append(
-            f"{counted(int(far.sum()), 'time')} years away from all others left out, the first in "
+            f"{count(int(far.sum()), 'time')} years away from all others left out, the first in "
             f"line {table.lines[far.argmax()]}: {to_iso(times[far].view('M8[ns]')[0])}."
         )
     rows = np.flatnonzero((times != NOT_A_TIME) & ~far)
@@ -101,7 +102,7 @@ def _environment(path: Path, table: Table, times: np.ndarray, used: set[int]) ->
     repeated = int((np.diff(stamps) == np.timedelta64(0)).sum())
     if repeated:
         table.notes.append(
-            f"{counted(repeated, 'row')} with a time that came before; values are averaged."
+            f"{count(repeated, 'row')} with a time that came before; values are averaged."
         )
     columns = [column for column in range(len(table.names)) if column not in used]
     series = {column: _series(table, column, rows) for column in columns}
@@ -122,14 +123,14 @@ def _series(table: Table, column: int, rows: np.ndarray) -> np.ndarray | None:
     if wrong.any():
         first = int(wrong.argmax())
         table.notes.append(
-            f"'{name}': {counted(int(wrong.sum()), 'cell')} without a finite number left out, the "
+            f"'{name}': {count(int(wrong.sum()), 'cell')} without a finite number left out, the "
             f"first in line {table.lines[first]}: '{table.cells[column][first].strip()[:SHOWN]}'."
         )
     for mark in MARKS:
-        count = int((values[rows] == mark).sum())
-        if count:
+        marked = int((values[rows] == mark).sum())
+        if marked:
             table.notes.append(
-                f"'{name}' is {mark:g} in {counted(count, 'row')}, and taken as it is; if that "
+                f"'{name}' is {mark:g} in {count(marked, 'row')}, and taken as it is; if that "
                 "marks a gap, empty these cells."
             )
     return values[rows]

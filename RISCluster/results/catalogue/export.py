@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from ... import __version__
+from ...data.spectrograms import DETECTION, SpectrogramFile
 from ...errors import RunError, SettingsError
 from ...files import new_file, require_room
 from ..finished.names import read_names
@@ -23,6 +24,7 @@ BLOCK = 65536
 CHUNK = 16384
 FIELDS = (
     "index", "label", "name", "probability", "starttime", "trace_id", "station", "season",
+    *DETECTION, "unit",
 )  # fmt: skip
 MEANING = {
     "index": "number of the sample in the data file, from 0",
@@ -33,6 +35,11 @@ MEANING = {
     "trace_id": "NET.STA.LOC.CHA",
     "station": "NET.STA",
     "season": "by report.seasons; empty for none",
+    "onset": "of the detection, UTC, ISO 8601; empty where there was none",
+    "end": "of the detection, as onset",
+    "peak_time": "of the largest amplitude, as onset",
+    "peak_amplitude": "largest amplitude, in the unit of the waveforms",
+    "unit": "of the waveforms",
 }
 
 
@@ -66,6 +73,8 @@ class Export:
     season_of_month : ndarray, (13,)
         -1 for none; month 0 is that of no time.
     choice : Choice
+    file : SpectrogramFile or None
+        The data, where they are there; detections are read from them.
     """
 
     run_name: str
@@ -75,6 +84,7 @@ class Export:
     seasons: list[str]
     season_of_month: np.ndarray
     choice: Choice
+    file: SpectrogramFile | None = None
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Indices of the samples that are taken, (n,), ascending, those of `BLOCK` at a time."""
@@ -97,8 +107,7 @@ class Export:
         columns |= {name: [""] * n for name in ("starttime", "trace_id", "station", "season")}
         if table.starttime is not None:
             times = table.starttime[index]
-            stamps = np.datetime_as_string(times, unit="us").tolist()
-            columns["starttime"] = ["" if text == "NaT" else f"{text}Z" for text in stamps]
+            columns["starttime"] = _stamps(times)
             season = self.season_of_month[month_of(times)].tolist()
             columns["season"] = [self.seasons[one] if one >= 0 else "" for one in season]
         if self.catalogue.has_stations:
@@ -106,11 +115,32 @@ class Export:
             columns["trace_id"] = [table.trace_ids[one] for one in trace.tolist()]
             station = self.catalogue.station_of_trace[trace].tolist()
             columns["station"] = [self.catalogue.stations[one] for one in station]
-        return columns
+        return columns | self._detections(index)
+
+    def _detections(self, index: np.ndarray) -> dict[str, list[str]]:
+        """What the data have of detections; without them the onsets of the table."""
+        n = len(index)
+        found = {name: [""] * n for name in DETECTION}
+        if self.catalogue.table.onset is not None:
+            found["onset"] = _stamps(self.catalogue.table.onset[index])
+        if self.file is None or not n:
+            return found | {"unit": [""] * n}
+        first = int(index[0])
+        for name in DETECTION:
+            values = self.file.detection(name, first, int(index[-1]) + 1)
+            if values is not None:
+                found[name] = [values[one - first] for one in index.tolist()]
+        return found | {"unit": [self.file.waveform_unit] * n}
 
     def count(self) -> int:
         """Samples that are taken."""
         return sum(map(len, self.blocks()))
+
+
+def _stamps(times: np.ndarray) -> list[str]:
+    """datetime64[us] as text in UTC; NaT is empty."""
+    stamps = np.datetime_as_string(times, unit="us").tolist()
+    return ["" if text == "NaT" else f"{text}Z" for text in stamps]
 
 
 def export_of(run: FinishedRun, stage: str | None = None, choice: Choice | None = None) -> Export:
@@ -150,6 +180,7 @@ def export_of(run: FinishedRun, stage: str | None = None, choice: Choice | None 
         season_names(seasons),
         months,
         choice,
+        run.file,
     )
 
 
@@ -208,8 +239,14 @@ def write_hdf5(export: Export, path: Path) -> int:
         "trace_id": table.trace_ids,
         "station": export.catalogue.stations,
         "season": export.seasons,
+        **dict.fromkeys(("onset", "end", "peak_time"), ("2016-01-01T00:00:00.000000Z",)),
+        "unit": [export.file.waveform_unit if export.file else ""],
     }
-    kinds: dict[str, Any] = {"index": "i8", "label": "i2", "probability": "f4"} | {
+    kinds: dict[str, Any] = dict.fromkeys(("probability", "peak_amplitude"), "f4") | {
+        "index": "i8",
+        "label": "i2",
+    }
+    kinds |= {
         name: h5py.string_dtype("utf-8", max([1, *(len(text.encode()) for text in texts)]))
         for name, texts in longest.items()
     }
@@ -235,6 +272,8 @@ def write_hdf5(export: Export, path: Path) -> int:
 
 
 def _fixed(values: list, kind: Any) -> np.ndarray:
+    if kind == "f4":
+        values = [np.nan if value == "" else float(value) for value in values]
     if isinstance(values[0], str):
         return np.array([text.encode() for text in values], dtype=kind)
     return np.array(values, dtype=kind)

@@ -3,17 +3,16 @@
 Letters: S stations.
 """
 
-import glob
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ...data.tables import counted, read_table
-from ...data.waveforms.sources import obspy_for_reading
+from ...data.tables import read_table
+from ...data.waveforms.responses import OTHERS, is_station_file, read_inventory
 from ...errors import DataError
+from ...progress import count
 
 COLUMNS = {
     "network": ("network", "net", "network_code"),
@@ -76,17 +75,14 @@ def read_stations(place: str | Path) -> StationTable:
         It is StationXML, and obspy is not installed.
     """
     path = Path(place).expanduser()
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".xml")
-        if not files:
-            raise DataError(
-                f"report.stations: {path}: no .xml file in this folder; give one with StationXML"
-            )
-    elif not path.is_file():
+    if path.is_dir() and not any(map(is_station_file, path.rglob("*"))):
+        raise DataError(
+            f"report.stations: {path}: no .xml file in this folder; give one with StationXML"
+        )
+    if not path.exists():
         raise DataError(f"report.stations: {path}: no such file or folder; give another, or none")
-    else:
-        files = [path]
-    table = _read_xml(path, files) if path.is_dir() or _is_xml(path) else _read_csv(path)
+    is_xml = path.is_dir() or is_station_file(path) or _begins_as_xml(path)
+    table = _read_xml(path) if is_xml else _read_csv(path)
     if not table.places:
         why = f" ({table.notes[0].rstrip('.')})" if table.notes else ""
         raise DataError(
@@ -95,44 +91,41 @@ def read_stations(place: str | Path) -> StationTable:
     return table
 
 
-def _is_xml(path: Path) -> bool:
-    with path.open("rb") as file:
-        return path.suffix.lower() == ".xml" or b"<" in file.read(8)
+def _begins_as_xml(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"<" in file.read(8)
+    except OSError:
+        return False  # said by the reader of tables
 
 
-def _read_xml(path: Path, files: Sequence[Path]) -> StationTable:
-    obspy = obspy_for_reading()
-    places, notes, unknown = {}, [], []
-    for file in files:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on units and codes that obspy finds odd
-            try:
-                inventory = obspy.read_inventory(glob.escape(str(file)))
-            except Exception as error:  # each of obspy's readers has its own
-                text = " ".join(str(error).split())[:200]
-                if file == path:
-                    raise DataError(
-                        f"report.stations: {file}: can't be read as StationXML ({text}); copy it "
-                        "again, or leave it out"
-                    ) from None
-                notes.append(f"{file}: left out, for it can't be read as StationXML ({text}).")
+def _read_xml(path: Path) -> StationTable:
+    """Places of the last epoch of each station."""
+    inventory = read_inventory(str(path), "report.stations")
+    found: dict[str, dict[tuple[float, float], float]] = {}
+    unknown = []
+    for network in inventory.content:
+        for station in network:
+            code, place = f"{network.code}.{station.code}", (station.latitude, station.longitude)
+            if None in place or not _on_earth(*place):
+                unknown.append(code)
                 continue
-        for network in inventory:
-            for station in network:
-                code, place = (
-                    f"{network.code}.{station.code}",
-                    (station.latitude, station.longitude),
-                )
-                if None in place or not _on_earth(*place):
-                    unknown.append(code)
-                else:
-                    places[code] = _place(*place)
+            start = 0.0 if station.start_date is None else station.start_date.timestamp
+            epochs = found.setdefault(code, {})
+            epochs[_place(*place)] = max(start, epochs.get(_place(*place), start))
+    notes = [
+        f"{code} has {len(epochs)} places in {path}: that since the latest date is taken."
+        for code, epochs in found.items()
+        if len(epochs) > 1
+    ]
     if unknown:
         notes.append(
-            f"{path}: {counted(len(unknown), 'station')} without coordinates left out, the first "
-            f"is {unknown[0]}."
+            f"{path}: {count(len(unknown), 'station')} without coordinates left out, the first is "
+            f"{unknown[0]}."
         )
-    return StationTable(path, places, notes)
+    bad = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
+    places = {code: max(epochs, key=epochs.get) for code, epochs in found.items()}
+    return StationTable(path, places, bad + notes)
 
 
 def _read_csv(path: Path) -> StationTable:
@@ -156,7 +149,7 @@ def _read_csv(path: Path) -> StationTable:
             bad.append(line)
     if bad:
         table.notes.append(
-            f"{counted(len(bad), 'row')} left out, the first in line {bad[0]}; a row needs a "
+            f"{count(len(bad), 'row')} left out, the first in line {bad[0]}; a row needs a "
             "station, a latitude from -90 to 90 and a longitude from -180 to 360."
         )
     return StationTable(path, places, [f"{path}: {note}" for note in table.notes])

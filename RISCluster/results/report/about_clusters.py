@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from matplotlib.figure import Figure
 
+from ...progress import count
 from .. import figures
 from ..evaluation.mapping import MAPPED, TITLES, mapped
 from ..evaluation.performance import (
@@ -165,7 +166,7 @@ def _gallery(study: Study, label: int) -> Figure:
     sizes = study.stage.sizes
     heading = (
         f"Cluster {figures.cluster_title(label, study.names)}: {len(chosen)} of "
-        f"{sizes[label]:,} samples ({sizes[label] / sizes.sum():.1%} of all)"
+        f"{count(int(sizes[label]), 'sample')} ({sizes[label] / sizes.sum():.1%} of all)"
     )
     samples = shown(study.run, chosen, lambda place: typical_title(study.stage, chosen, place))
     return members.sample_gallery(study.axes, samples, heading)

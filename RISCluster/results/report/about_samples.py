@@ -1,6 +1,6 @@
 """Section of the report: which samples to look at, and how to name the clusters by them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,21 +53,30 @@ def _typical_table(study: Study) -> Table:
     rows, clusters = [], []
     for label, chosen in enumerate(study.representatives.typical):
         for place in range(min(LOOKED_AT, len(chosen))):
-            rows.append(_row(study, chosen, place)[:5])
+            rows.append(_row(study, chosen, place))
             clusters.append(label)
+    keep = _columns(study)
     return Table(
-        "Samples by which to name each cluster", _header(study)[:5], rows, clusters,
+        "Samples by which to name each cluster", [_header()[i] for i in keep],
+        [[row[i] for i in keep] for row in rows], clusters,
         note="Typical of their cluster and spread over it, the most central first; sample is the "
         "number in the file, from 0.",
         digits=3,
     )  # fmt: skip
 
 
-def _header(study: Study) -> list[str]:
+def _header() -> list[str]:
     return [
-        "Cluster", "Sample", "Start time (UTC)", "Trace", "Probability", "Second cluster",
-        "Its probability", "Log-likelihood", "Training samples less likely",
+        "Cluster", "Sample", "Start time (UTC)", "Onset (UTC)", "Trace", "Probability",
+        "Second cluster", "Its probability", "Log-likelihood", "Training samples less likely",
     ]  # fmt: skip
+
+
+def _columns(study: Study, more: Sequence[str] = ()) -> list[int]:
+    """Columns of a table: those of all, onsets where they are known, and more by name."""
+    left_out = 3 if study.stage.table.onset is None else -1
+    here = [column for column in range(6) if column != left_out]
+    return here + [_header().index(name) for name in more]
 
 
 def _row(study: Study, chosen: Chosen, place: int) -> list[Any]:
@@ -75,7 +84,8 @@ def _row(study: Study, chosen: Chosen, place: int) -> list[Any]:
     return [
         title_of(int(chosen.label[place]), study.names),
         str(index),  # a name: no separators
-        time_of(table, index) or None,
+        time_of(table.starttime, index) or None,
+        time_of(table.onset, index, "ms") or None,
         trace_of(table, index) or None,
         float(chosen.probability[place]),
         title_of(second, study.names) if second >= 0 else None,
@@ -85,11 +95,11 @@ def _row(study: Study, chosen: Chosen, place: int) -> list[Any]:
     ]
 
 
-def _table(study: Study, chosen: Chosen, title: str, note: str, columns: slice) -> Table:
+def _table(study: Study, chosen: Chosen, title: str, note: str, more: Sequence[str]) -> Table:
     rows = [_row(study, chosen, place) for place in range(len(chosen))]
-    keep = [*range(5), *range(9)[columns]]
+    keep = _columns(study, more)
     return Table(
-        title, [_header(study)[i] for i in keep], [[row[i] for i in keep] for row in rows],
+        title, [_header()[i] for i in keep], [[row[i] for i in keep] for row in rows],
         chosen.label.tolist(), note=note, digits=3,
     )  # fmt: skip
 
@@ -104,7 +114,7 @@ def _doubtful(study: Study) -> list[Block]:
     table = _table(
         study, chosen, "Doubtful samples", "The most doubtful of each cluster, up to six, with a "
         f"probability of {DOUBT:g} or more in a second one. Many between the same two clusters: "
-        "the two may be one.", slice(5, 7),
+        "the two may be one.", ("Second cluster", "Its probability"),
     )  # fmt: skip
     first = chosen.part(slice(DRAWN))
 
@@ -139,7 +149,8 @@ def _outlying(study: Study) -> list[Block]:
     chosen = study.representatives.outlying
     table = _table(
         study, chosen, "Outlying samples", "The least likely of all under the mixture of latents: "
-        "events like no other, or faults of an instrument.", slice(7, 9),
+        "events like no other, or faults of an instrument.",
+        ("Log-likelihood", "Training samples less likely"),
     )  # fmt: skip
     first = chosen.part(slice(DRAWN))
 

@@ -110,11 +110,11 @@ def shown(
     ]
 
 
-def time_of(table: LabelTable, index: int) -> str:
-    """Start time to the second in UTC; empty where it is not known."""
-    if table.starttime is None or np.isnat(table.starttime[index]):
+def time_of(times: np.ndarray | None, index: int, unit: str = "s") -> str:
+    """One of a column of times in UTC, to a unit of time; empty where it is not known."""
+    if times is None or np.isnat(times[index]):
         return ""
-    return str(table.starttime[index].astype("datetime64[s]")).replace("T", " ")
+    return str(times[index].astype(f"datetime64[{unit}]")).replace("T", " ")
 
 
 def trace_of(table: LabelTable, index: int) -> str:
@@ -124,5 +124,5 @@ def trace_of(table: LabelTable, index: int) -> str:
 
 def place_of(table: LabelTable, index: int) -> str:
     """Time and trace on two lines, or the sample's number where neither is known."""
-    known = [text for text in (time_of(table, index), trace_of(table, index)) if text]
+    known = [text for text in (time_of(table.starttime, index), trace_of(table, index)) if text]
     return "\n".join(known).replace("$", r"\$") if known else f"sample {index:,}"

@@ -6,7 +6,7 @@ Letters: K clusters, B bins, V environmental series.
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...data.tables import counted
+from ...progress import count
 from ..catalogue.catalogue import largest, season_names
 from ..catalogue.environment import Environment
 from ..catalogue.occurrence import (
@@ -38,7 +38,7 @@ def when_blocks(shown: Shown) -> list[Block]:
         blocks.append(Note(said))
     untimed = catalogue.without_time()
     if untimed:
-        blocks.append(Note(f"{counted(untimed, 'sample')} without a start time left out here."))
+        blocks.append(Note(f"{count(untimed, 'sample')} without a start time left out here."))
     if len(catalogue.far):
         blocks.append(Note(_far_samples(shown)))
     environment, averages, notes = read_series(shown, bins)
@@ -60,7 +60,7 @@ def _far_samples(shown: Shown) -> str:
     first = far[np.argmin(table.starttime[far])]
     trace = trace_of(table, first)
     return (
-        f"{counted(len(far), 'sample')} years away from all others left out here, as the clock "
+        f"{count(len(far), 'sample')} years away from all others left out here, as the clock "
         f"may have been wrong: the first is sample {first}{f' of {trace}' * bool(trace)}, "
         f"{str(table.starttime[first])[:19]}Z."
     )
@@ -71,7 +71,7 @@ def _introduction(shown: Shown, occurrence: Occurrence) -> Text:
     bins, empty = occurrence.bins, int((~occurrence.has_data).sum())
     text = (
         f"Samples from {first}Z to {last}Z, counted in "
-        f"{counted(bins.n, 'bin' if bins.interval == '10 minutes' else bins.interval)}"
+        f"{count(bins.n, 'bin' if bins.interval == '10 minutes' else bins.interval)}"
         f"{' of 10 minutes' if bins.interval == '10 minutes' else ''}"
     )
     of_empty = f"; in {empty:,} of them no station has data (hatched)" if empty else ""

@@ -12,11 +12,13 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.waveforms import building, stationday
 from RISCluster.data.waveforms.building import build
 from RISCluster.data.waveforms.joining import Wave
+from RISCluster.data.waveforms.output import Tally
+from RISCluster.data.waveforms.parts import Block
 from RISCluster.data.waveforms.processing import process
 from RISCluster.data.waveforms.sources import obspy_for_reading
 from RISCluster.data.waveforms.spectra import make_grid, spectrograms
 from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
-from tests.conftest import ROOT, shared_data
+from tests.conftest import ROOT, blobs, shared_data, write_samples
 
 from .waves import DAY, MIDNIGHT, SECOND, contents, noise, rows, settings, with_events, write
 
@@ -142,6 +144,74 @@ def test_layout_ris(folder, tmp_path):
     assert (entry["network"], entry["station"], entry["location"]) == ("XX", "AAA", "")
 
 
+@pytest.mark.parametrize("layout", ["samples", "ris"])
+def test_detections_are_in_the_file(folder, tmp_path, layout):
+    run(folder, tmp_path / "set.h5", layout=layout)
+    found = rows(tmp_path / "set.csv")
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        assert file.waveform_unit == "counts"
+        for name in ("onset", "end", "peak_time"):
+            assert file.detection(name) == [row[name] for row in found]
+            assert file.detection(name, 2, 4) == [row[name] for row in found[2:4]]
+        numbers = [float(value) for value in file.detection("peak_amplitude")]
+        np.testing.assert_allclose(numbers, [float(row["peak_amplitude"]) for row in found])
+    run(folder, tmp_path / "slid.h5", "build.method=slide", "build.step=20", layout=layout)
+    with open_spectrograms(tmp_path / "slid.h5") as file:
+        assert file.detection("onset") is file.detection("end") is None
+        assert len(file.detection("peak_time")) == file.n_samples
+
+
+def test_an_onset_is_a_part_of_what_the_file_is(tmp_path):
+    marks = []
+    for rest in ("", "5", "6"):
+        onset = {"onset": [f"2016-01-01T00:00:0{rest}Z".encode()] * 12} if rest else {}
+        path = write_samples(tmp_path / f"{rest}.h5", blobs(12)[0], **onset)
+        with open_spectrograms(path) as file:
+            marks.append(file.columns_fingerprint())
+    assert len(set(marks)) == 3
+
+
+def test_overlapping_and_late_windows_are_said():
+    """Windows of 4 s about peaks at 10, 13, 20 s; at 21 s of another trace; and at 24.5 s."""
+    tally = Tally()
+    for trace_id, peak, onset in (
+        ("A", [10, 13], [9, 10.5]),
+        ("A", [20], [19.5]),
+        ("B", [21, 24.5], [21, 24]),
+    ):
+        peak, onset = (np.array(times) * SECOND // 1 for times in (peak, onset))
+        peak, onset = peak.astype(np.int64), onset.astype(np.int64)
+        times = {"start": peak - 2 * SECOND, "onset": onset, "end": peak, "peak": peak}
+        block = Block(times, peak.astype("f4"), np.empty((len(peak), 0, 0)), None)
+        tally.add(trace_id, block, 4 * SECOND)
+    assert (tally.overlapping, tally.late, tally.longest_rise) == (2, 1, 2.5)
+    assert list(building._advice(tally, 5, settings("build.dead_time=0.2").build)) == [
+        "2 of 5 windows overlap the one before on the same trace, so that one event may be in the "
+        "data set twice: set build.dead_time (0.2 s) to build.length (4 s) or more, or "
+        "build.length shorter",
+        "1 of 5 windows begin after the onset of their detection, which is up to 2.5 s before its "
+        "peak, in the middle: set build.length (4 s) longer",
+    ]
+    assert list(building._advice(Tally(), 5, settings().build)) == []
+
+
+def test_windows_that_overlap_in_a_build(tmp_path, said):
+    data = with_events(noise(120, RATE), RATE, (30, 32, 60))
+    write(tmp_path / "a.mseed", (ID, NOON, RATE, data))
+    words = (
+        "build.dead_time=0.2",
+        "build.lta=60",
+        "build.sta=0.1",
+        "build.trigger=z",
+        "build.on=3",
+    )
+    built = run(tmp_path / "a.mseed", tmp_path / "set.h5", *words)
+    times = np.array([row["starttime"][:-1] for row in rows(tmp_path / "set.csv")], "M8[us]")
+    overlapping = (np.diff(times) < np.timedelta64(4, "s")).sum()
+    assert overlapping
+    assert f"{overlapping} of {built.n_samples} windows overlap" in "".join(said())
+
+
 def test_slide(folder, tmp_path):
     built = run(folder, tmp_path / "set.h5", "build.method=slide", "build.step=0.5")
     found = rows(tmp_path / "set.csv")
@@ -149,8 +219,7 @@ def test_slide(folder, tmp_path):
     assert built.n_samples == 2 * 223
     assert found[0]["starttime"] == "2016-01-01T12:00:02.500000Z"
     assert found[222]["starttime"] == "2016-01-01T12:01:53.500000Z"
-    assert found[0]["onset"] == found[0]["starttime"]
-    assert found[0]["end"] == "2016-01-01T12:00:06.500000Z"
+    assert found[0]["onset"] == found[0]["end"] == ""  # nothing was detected
     assert found[52]["peak_time"] == "2016-01-01T12:00:30.000000Z"
 
 
@@ -176,7 +245,8 @@ def test_midnight_leaves_no_seam(tmp_path):
         shift = np.timedelta64(start - NOON, "ns")
         for name in ("starttime", "onset", "end", "peak_time"):
             times = [np.datetime64(row[name][:-1]) for row in found]
-            assert times == [np.datetime64(row[name][:-1]) + shift for row in expected]
+            moved = np.array([row[name][:-1] for row in expected], "M8[ns]") + shift
+            np.testing.assert_array_equal(np.array(times, "M8[ns]"), moved)
         one, other = contents(tmp_path / "seams.h5"), contents(tmp_path / "whole.h5")
         peak = other["spectrogram"].max(axis=(1, 2), keepdims=True)
         assert (np.abs(one["spectrogram"] - other["spectrogram"]) < 1e-4 * peak).all()
@@ -292,7 +362,7 @@ def test_nothing_found(folder, tmp_path):
     with pytest.raises(DataError, match="no such file, no file in this folder"):
         run(tmp_path / "nowhere", tmp_path / "set.h5")
     (tmp_path / "hello.dat").write_text("hello\n")
-    with pytest.raises(DataError, match="no waveforms in 1 files"):
+    with pytest.raises(DataError, match="no waveforms in 1 file;"):
         run(tmp_path / "hello.dat", tmp_path / "set.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hello.dat", "in"]
 
@@ -387,7 +457,7 @@ building.build([sys.argv[1]], sys.argv[2], settings(*sys.argv[3:]))
     building.put_together = lambda *a: (
         seen.append((parts / "XX.AAA..HHZ.2016-01-01.h5").stat().st_mtime_ns),
         original(*a),
-    )
+    )[1]
     try:
         run(folder, target, *words)
     finally:

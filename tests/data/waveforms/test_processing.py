@@ -4,7 +4,7 @@ from scipy import signal
 
 from RISCluster.data.waveforms.joining import Wave
 from RISCluster.data.waveforms.processing import band_pass, detrend, process, resample, taper
-from RISCluster.data.waveforms.responses import Remover, read_inventory
+from RISCluster.data.waveforms.responses import read_inventory, remover_of
 from RISCluster.data.waveforms.sources import obspy_for_reading
 from RISCluster.errors import DataError, SettingsError
 from tests.conftest import shared_data
@@ -125,7 +125,9 @@ def test_ground_motion_is_what_obspys_steps_give(trace_id, tmp_path):
     trace.data = trace.data.astype(np.float64)
     words = settings("build.sampling_rate=50", "build.taper=5", f"build.inventory={place}").build
     inventory = read_inventory(str(place))
-    remover = inventory.remover(trace_id, trace.stats.starttime.ns, words)
+    epochs, _ = inventory.epochs(trace_id, words)
+    start = trace.stats.starttime.ns
+    (remover,) = (item.remover for item in epochs if item.start <= start < item.end)
     assert remover.is_flat == (trace_id == PRA)
     wave = process(Wave(trace.stats.starttime.ns, 100.0, trace.data.copy()), words, remover)
 
@@ -156,7 +158,7 @@ def test_velocity_of_a_known_sine():
     counts.data[:] *= 1e-3 * gain
     speed = 2 * np.pi * 5
     for output, factor in (("velocity", 1), ("acceleration", speed), ("displacement", 1 / speed)):
-        remover = Remover(response, settings(f"build.output={output}").build)
+        remover = remover_of(response, settings(f"build.output={output}").build)
         motion = remover(counts).data[1000:-1000]
         assert np.sqrt(2) * motion.std() == pytest.approx(1e-3 * factor, rel=1e-3)
 
@@ -168,8 +170,7 @@ def test_an_inventory_that_is_not_there_or_does_not_fit(tmp_path):
     with pytest.raises(DataError, match=r"bad.xml: can't be read as StationXML"):
         read_inventory(str(tmp_path / "bad.xml"))
     inventory = read_inventory(str(shared_data("mesetas") / "stations.xml"))
-    day = 1_577_145_600 * SECOND
-    with pytest.raises(DataError, match=r"XX.NONE..HHZ: no response in"):
-        inventory.remover("XX.NONE..HHZ", day, settings().build)
-    with pytest.raises(DataError, match="only the sensitivity to M/S, which can't give accel"):
-        inventory.remover(PRA, day, settings("build.output=acceleration").build)
+    assert inventory.epochs("XX.NONE..HHZ", settings().build) == ([], [])
+    assert inventory.why_none("XX.NONE..HHZ").startswith("XX.NONE..HHZ: no response in")
+    epochs, _ = inventory.epochs(PRA, settings("build.output=acceleration").build)
+    assert "only the sensitivity to m/s, which can't give accel" in epochs[-1].why_not

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from RISCluster.data.spectrograms import DETECTION
 from RISCluster.errors import RunError, SettingsError
 from RISCluster.results.catalogue import export as module
 from RISCluster.results.catalogue.export import Choice, export_of, write_csv, write_hdf5
@@ -68,7 +69,8 @@ def test_hdf5_is_the_same(run, tmp_path):
     rows = rows_of(tmp_path / "x.csv")
     with h5py.File(tmp_path / "x.h5") as file:
         assert sorted(file) == sorted(module.FIELDS)
-        for name in ("name", "starttime", "trace_id", "station", "season"):
+        assert file["peak_amplitude"][5] == np.float32(0.005)
+        for name in set(module.FIELDS) - {"index", "label", "probability", "peak_amplitude"}:
             assert file[name].asstr()[:].tolist() == [row[name] for row in rows]
         assert file["label"][:].tolist() == run.final.table.labels.tolist()
         assert file["index"][:].tolist() == list(range(96))
@@ -77,6 +79,21 @@ def test_hdf5_is_the_same(run, tmp_path):
         assert "UTC" in file["starttime"].attrs["what"]
         assert file.attrs["stage"] == "DEC"
         assert file.attrs["n_clusters"] == 3
+
+
+def test_detections(run, tmp_path):
+    write_csv(export_of(run), tmp_path / "x.csv")
+    row, last = rows_of(tmp_path / "x.csv")[7], rows_of(tmp_path / "x.csv")[95]
+    shown = {name: row[name] for name in (*DETECTION, "unit")}
+    assert shown == {
+        "onset": "2016-08-01T07:00:07.250000Z", "end": "2016-08-01T07:00:07.750000Z",
+        "peak_time": "2016-08-01T07:00:07.500000Z", "peak_amplitude": "0.007", "unit": "m/s",
+    }  # fmt: skip
+    assert last["onset"] == last["end"] == ""
+    write_csv(replace(export_of(run), file=None), tmp_path / "x.csv")  # the data are gone
+    gone = rows_of(tmp_path / "x.csv")[7]
+    assert gone["onset"] == row["onset"]
+    assert gone["peak_time"] == gone["unit"] == ""
 
 
 def test_nothing_chosen(run, tmp_path):
@@ -94,7 +111,7 @@ def test_without_times_and_traces(run, tmp_path):
     run.final.__dict__["table"] = table
     write_csv(export_of(run), tmp_path / "x.csv")
     row = rows_of(tmp_path / "x.csv")[0]
-    assert [row[name] for name in module.FIELDS[4:]] == [""] * 4
+    assert [row[name] for name in module.FIELDS[4:8]] == [""] * 4
     write_hdf5(export_of(run), tmp_path / "x.h5")
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["starttime"].asstr()[0] == ""

@@ -26,25 +26,87 @@ def read(path):
         return obspy.read_events(str(path), format="QUAKEML")
 
 
+def valid(path):
+    from obspy.io.quakeml.core import _validate
+
+    return _validate(str(path), verbose=True)
+
+
 @pytest.mark.parametrize("part", [10, 1000])
 def test_events_and_picks(run, tmp_path, monkeypatch, part):
     monkeypatch.setattr(module, "PART", part)
     export = replace(export_of(run), names={1: "stick <slip> & more"})
     assert write_quakeml(export, tmp_path / "x.xml") == 95
+    assert valid(tmp_path / "x.xml")
     events, table = read(tmp_path / "x.xml"), run.final.table
     usable = np.flatnonzero(table.labels >= 0)
     assert len(events) == 95
     for event, index in zip(events, usable.tolist(), strict=True):
-        pick, label = event.picks[0], int(table.labels[index])
-        assert str(pick.time) == f"{table.starttime[index]}Z"
-        assert pick.waveform_id.get_seed_string() == table.trace_ids[table.trace[index]]
+        label, start = int(table.labels[index]), obspy.UTCDateTime(str(table.starttime[index]))
         assert event.resource_id.id == f"smi:local/RISCluster/run/DEC/{index}"
         assert event.event_type == ("other event" if label == 1 else "not reported")
         called = f"cluster {label}" + (" (stick <slip> & more)" if label == 1 else "")
         assert event.event_descriptions[0].text == called
-        assert event.comments[0].text.startswith(
-            f"{called}, probability {table.probability[index]:.6f}, sample {index} of run"
+        trace_id = table.trace_ids[table.trace[index]]
+        assert event.comments[0].text == (
+            f"{called}, probability {table.probability[index]:.6f}, sample {index} of run run, "
+            f"stage DEC, window from {start} of trace {trace_id}"
         )
+        if index >= 93:
+            assert event.picks == event.amplitudes == []
+            continue
+        (pick,), (amplitude,) = event.picks, event.amplitudes
+        assert pick.time == start + 0.25
+        assert pick.waveform_id.get_seed_string() == trace_id
+        assert pick.method_id.id == "smi:local/RISCluster/detector/recursive"
+        assert amplitude.generic_amplitude == pytest.approx(index / 1000)
+        assert (amplitude.unit, amplitude.pick_id) == ("m/s", pick.resource_id)
+        window = amplitude.time_window
+        assert (window.reference, window.begin, window.end) == (start + 0.5, 0.25, 0.25)
+
+
+def test_without_detections_there_are_no_picks(run, tmp_path, caplog):
+    caplog.set_level("INFO", logger="RISCluster")
+    table = replace(run.final.table, onset=None)
+    run.final.__dict__["table"] = table
+    export = replace(export_of(run), file=None)
+    assert write_quakeml(export, tmp_path / "x.xml") == 95
+    assert valid(tmp_path / "x.xml")
+    assert all(event.picks == [] for event in read(tmp_path / "x.xml"))
+
+
+def test_names_that_the_schema_does_not_allow(run, tmp_path):
+    names = ["channel 0", "channel 123456", "a fibre\x01 of fourteen", "NETWORK12.STA..HHZ", ""]
+    table = run.final.table
+    table = replace(table, trace_ids=names, trace=np.arange(96) % 5)
+    run.final.__dict__["table"] = table
+    few = replace(
+        export_of(run), run_name="Lauf 1: K\u00e4lte & Eis", names={0: "slip\x00\x1f\ud800"}
+    )
+    write_quakeml(few, tmp_path / "x.xml")
+    assert valid(tmp_path / "x.xml")
+    events = read(tmp_path / "x.xml")
+    other = replace(few, run_name="Lauf 1: K\u00f6lte & Eis")
+    write_quakeml(other, tmp_path / "y.xml")
+    first = [read(tmp_path / name)[0].resource_id.id for name in ("x.xml", "y.xml")]
+    assert first[0] != first[1]
+    codes = {
+        event.comments[0].text.rpartition("trace ")[2]: event.picks[0].waveform_id.station_code
+        for event in events
+        if event.picks
+    }
+    assert codes["channel 0"] == "0"
+    assert codes["channel 123456"] == "123456"
+    assert codes["NETWORK12.STA..HHZ"] == "T3"
+    assert len(set(codes.values())) == 5
+    assert "slip" in "".join(event.event_descriptions[0].text for event in events)
+
+
+def test_codes_stay_different():
+    ids = ["12", "channel 12", "channel 3", "XX.LONGERTHAN8..HHZ", "XX.LONGERTHAN9..HHZ"]
+    found = [tuple(codes.values()) for codes in module._codes(ids)]
+    assert len(set(found)) == 5
+    assert found[0] == ("", "12")
 
 
 def test_the_same_whatever_the_parts(run, tmp_path, monkeypatch):
@@ -90,8 +152,9 @@ def test_ids_of_another_kind(run, tmp_path):
         run.final.table, trace_ids=["channel 1", "A", "XH.B.10.HHZ", ".C..HHZ"]
     )
     write_quakeml(export_of(run), tmp_path / "x.xml")
-    found = {event.picks[0].waveform_id.station_code for event in read(tmp_path / "x.xml")}
-    assert found == {"channel 1", "A", "B", "C"}
+    events = read(tmp_path / "x.xml")
+    found = {event.picks[0].waveform_id.station_code for event in events if event.picks}
+    assert found == {"1", "A", "B", "C"}
 
 
 def test_without_obspy(run, tmp_path, monkeypatch):

@@ -102,7 +102,8 @@ def test_a_damaged_file_and_stations_without_a_place_cost_themselves_alone(tmp_p
     found = read_stations(tmp_path)
     assert found.places == {"XH.DR01": (-78.5, 179.5)}
     said = " ".join(found.notes)
-    assert f"{tmp_path / 'd.xml'}: left out, for it can't be read as StationXML" in said
+    assert f"{tmp_path / 'd.xml'}: can't be read as StationXML" in said
+    assert "the others are used." in said
     assert "DR02" in said or "b.xml" in said
     assert "DR03" in said or "c.xml" in said
 
@@ -140,3 +141,18 @@ def test_real_stationxml():
     found = read_stations(shared_data("mesetas/stations.xml"))
     places = found.locate(["CM.PRA", "CM.CHI"])
     assert (np.abs(places - [4, -74]) < 2).all()
+
+
+def test_a_station_that_moved_and_a_file_that_is_damaged(tmp_path):
+    pytest.importorskip("obspy")
+    early = xml(tmp_path / "b.xml", "XH", "DR01", -78, 10)
+    late = xml(tmp_path / "a.xml", "XH", "DR01", -77, 11)
+    for path, year in ((early, 2001), (late, 2015)):
+        text = path.read_text()
+        path.write_text(text.replace('"DR01"', f'"DR01" startDate="{year}-01-01T00:00:00"'))
+    (tmp_path / "c.xml").write_text("<nothing/>")
+    found = read_stations(tmp_path)
+    assert found.places == {"XH.DR01": (-77, 11)}
+    assert len(found.notes) == 2
+    assert "c.xml: can't be read as StationXML" in found.notes[0]
+    assert found.notes[1].startswith("XH.DR01 has 2 places in ")
