@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..progress import count
 from .times import NOT_A_TIME, decode_cf, parse_cf_units, parse_times
 
 DELIMITERS = ";\t|,"  # of equals the first: a comma may be a part of numbers and texts
-SAMPLE = 50  # lines in which the delimiter is looked for
+SAMPLE, LONGEST = 50, 2000  # lines, and characters of each, in which the delimiter is looked for
 ENCODINGS = ("utf-8-sig", "cp1252", "latin-1")  # the last one takes any bytes
 MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 GAPS = frozenset(
@@ -255,14 +254,40 @@ def read_table(path: Path) -> Table:
     ValueError
         It is no table; the message says why.
     """
-    lines = _decoded(path.read_bytes()).split("\n")
+    lines = [f"{line}\n" for line in _decoded(path.read_bytes()).split("\n")]
     place, delimiter = _header(lines)
-    records, masked, numbers = _records(lines[place:], delimiter, place + 1)
-    names = _without_end([" ".join(name.split()) for name in _split(records[:1], delimiter)[0]])
+    records = _records(lines[place:], delimiter, place + 1)
+    _, header = next(records)
+    names = _without_end([" ".join(name.split()) for name in header])
     names[0] = names[0].lstrip("# ")
-    rows, notes = _whole_rows(records, masked, numbers, len(names), delimiter)
-    body = [records[row] for row in rows.tolist()]
-    return Table(names, _cells(body, len(names), delimiter), numbers[rows], notes)
+    n, good, odd = len(names), [], {"more": [], "fewer": []}
+    for line, row in records:
+        if row == header or not any(map(str.strip, row)):  # or tables one after the other
+            continue
+        if len(row) == n or len(_without_end(row)) <= n < len(row):
+            good.append((line, *row[:n]))
+        elif not row[0].startswith("#"):
+            odd["more" if len(row) > n else "fewer"].append((line, len(row)))
+    bad = sorted(odd["more"] + odd["fewer"])
+    if bad and not good:
+        raise ValueError(
+            f"line {bad[0][0]} has {count(bad[0][1], 'cell')}, and the header {n}; every row needs "
+            "as many"
+            + (", and numbers a decimal point, or another delimiter" if delimiter == "," else "")
+        )
+    notes = [
+        f"{count(len(which), 'row')} with {what} cells than the header left out, the first in "
+        f"line {which[0][0]}."
+        for what, which in odd.items()
+        if which
+    ]
+    numbers, *cells = zip(*good, strict=True) if good else [()] * (1 + n)
+    return Table(
+        names,
+        [np.array(column, dtype=object) for column in cells],
+        np.array(numbers, dtype=np.int64),
+        notes,
+    )
 
 
 def read_numbers(path: Path) -> dict[str, np.ndarray]:
@@ -332,38 +357,44 @@ def _header(lines: Sequence[str]) -> tuple[int, str]:
     """Number of the header's line, from 0, and the delimiter."""
     said, comments = "", []
     for place, line in enumerate(lines):
-        found = re.fullmatch(r'\s*"?sep=([;,|\t])"?[;,|\t ]*', line, re.I)
+        found = re.fullmatch(r'\s*"?sep=([;,|\t])"?[;,|\t ]*\n', line, re.I)
         if found:
             said = found[1]
         elif line.lstrip(' "').startswith("#"):
             comments.append(place)
-        elif line.strip(DELIMITERS + '" '):
+        elif line.strip(DELIMITERS + '" \n'):
             break
     else:
         raise ValueError("it is empty; a header and rows are needed")
-    delimiter = said or _delimiter(lines[place : place + SAMPLE])
-    first = _without_end(_split([lines[place]], delimiter)[0])
-    if any(re.fullmatch(r"[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in first):  # a row of data
+    delimiter = said or _delimiter([line[:LONGEST] for line in lines[place : place + SAMPLE]])
+    _, first = next(_records(lines[place:], delimiter, 1, strict=False))
+    if any(re.fullmatch(r"\s*[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in first):  # a row of data
         for comment in reversed(comments):
-            if len(first) == len(_without_end(_split([lines[comment]], delimiter)[0])) > 1:
+            cells = next(csv.reader([lines[comment]], delimiter=delimiter))
+            if len(_without_end(first)) == len(_without_end(cells)) > 1:
                 return comment, delimiter
     return place, delimiter
 
 
-def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    """Rows of cells of lines that are not empty."""
+def _records(
+    lines: Sequence[str], delimiter: str, first: int, strict: bool = True
+) -> Iterator[tuple[int, list[str]]]:
+    """Line and cells of each record, which quotes can stretch over lines; empty ones left out."""
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
+    line = first
     try:
-        rows = csv.reader(
-            [f"{line}\n" for line in lines], delimiter=delimiter, skipinitialspace=True
-        )
-        return [[cell.strip() for cell in row] for row in rows if row]
-    except csv.Error:  # a cell too long for this reader
-        return [[line] for line in lines if line]
+        for row in reader:
+            if row:
+                yield line, row
+            line = first + reader.line_num
+    except csv.Error as error:
+        why = "a quote that is not closed" if "unexpected end" in str(error) else str(error)
+        raise ValueError(f"line {line}: {why}") from None
 
 
 def _without_end(cells: list[str]) -> list[str]:
     """Cells without empty ones at the end."""
-    n = next((n for n in range(len(cells), 1, -1) if cells[n - 1]), 1)
+    n = next((n for n in range(len(cells), 1, -1) if cells[n - 1].strip()), 1)
     return cells[:n]
 
 
@@ -371,103 +402,13 @@ def _delimiter(lines: Sequence[str]) -> str:
     """The one that parts most lines as it parts the header, into most cells."""
     best, parts = ",", (False, 1)
     for delimiter in DELIMITERS:
-        header, *rows = _split(lines, delimiter)
+        header, *rows = (row for _, row in _records(lines, delimiter, 1, strict=False))
         n = len(_without_end(header))
         alike = [len(_without_end(row)) <= n <= len(row) for row in rows]
         found = (sum(alike) >= len(rows) / 2, n)
         if n > 1 and found > parts:
             best, parts = delimiter, found
     return best
-
-
-def _records(
-    lines: list[str], delimiter: str, first: int
-) -> tuple[list[str], list[str], np.ndarray]:
-    """Header and rows, which quoted cells can stretch over lines.
-
-    Returns
-    -------
-    list of str
-    list of str
-        The same, with other letters in place of what is quoted.
-    ndarray, int64
-        Line of each.
-    """
-    text = "\n".join(lines)
-    if '"' not in text:
-        return lines, lines, first + np.arange(len(lines))
-    start = rf'(?:\A|(?<=[\n{re.escape(delimiter)}])) *"'
-    masked = re.sub(rf'{start}[^"]*(?:""[^"]*)*"', _mask, text)
-    opened = re.search(start, masked)
-    if opened:
-        line = first + text.count("\n", 0, opened.end())
-        raise ValueError(f"line {line}: a cell begins with a quote that is not closed")
-    parts = masked.split("\n")
-    ends = np.cumsum([len(part) + 1 for part in parts])
-    begins = np.r_[0, ends[:-1]]
-    records = [text[a : b - 1] for a, b in zip(begins.tolist(), ends.tolist(), strict=True)]
-    before = np.cumsum([1 + part.count("\2") for part in parts])
-    return records, parts, first + np.r_[0, before[:-1]]
-
-
-def _mask(quoted: re.Match) -> str:
-    """A quoted cell as blanks where it is empty, and without delimiters and line feeds."""
-    if quoted[0].strip() == '""':
-        return " " * len(quoted[0])
-    return "".join("\2" if letter == "\n" else "\1" for letter in quoted[0])
-
-
-def _whole_rows(
-    records: list[str], masked: list[str], lines: np.ndarray, n: int, delimiter: str
-) -> tuple[np.ndarray, list[str]]:
-    """Which records after the header have `n` cells, and notes on others.
-
-    Of those that have more, and empty ones at the end, these are cut off.
-    """
-    blank = f"{delimiter} \t"
-    counts = np.array([record.count(delimiter) + 1 for record in masked])
-    good = (counts == n) & np.array([bool(record.strip(blank)) for record in masked])
-    again = records.count(records[0]) > 1  # tables that were put one after the other
-    good[[at for at, record in enumerate(records) if record == records[0]] if again else 0] = False
-    odd: dict[str, list[int]] = {"more": [], "fewer": []}
-    for row in (1 + np.flatnonzero(counts[1:] != n)).tolist():
-        record = masked[row].rstrip(f"{delimiter} ")
-        if not record.strip(blank) or record.startswith("#"):
-            continue
-        full = record.count(delimiter) + 1
-        if full <= n < counts[row]:
-            records[row] = records[row][: len(record)] + delimiter * (n - full)
-            good[row] = True
-        else:
-            odd["more" if full > n else "fewer"].append(row)
-    bad = sorted(odd["more"] + odd["fewer"])
-    if bad and not good.any():
-        raise ValueError(
-            f"line {lines[bad[0]]} has {count(int(counts[bad[0]]), 'cell')}, and the header {n}; "
-            "every row needs as many"
-            + (", and numbers a decimal point, or another delimiter" if delimiter == "," else "")
-        )
-    return np.flatnonzero(good), [
-        f"{count(len(which), 'row')} with {what} cells than the header left out, the first in "
-        f"line {lines[which[0]]}."
-        for what, which in odd.items()
-        if which
-    ]
-
-
-def _cells(body: list[str], n: int, delimiter: str) -> list[np.ndarray]:
-    """Columns of rows that have `n` cells each."""
-    if not body:
-        return [np.empty(0, dtype=object) for _ in range(n)]
-    import pandas
-
-    frame = pandas.read_csv(
-        StringIO("\n".join(body)), sep=delimiter, header=None, names=range(n), dtype=object,
-        na_filter=False, skipinitialspace=True, skip_blank_lines=False, index_col=False,
-    )  # fmt: skip
-    if len(frame) != len(body):
-        raise ValueError("its quotes do not match")
-    return [frame[column].to_numpy() for column in range(n)]
 
 
 # ---- times --------------------------------------------------------------------------------------
