@@ -5,7 +5,7 @@ Letters: n rows, C columns.
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,7 @@ _EPOCH = re.compile(r"([3-9]\d{8}|1[0-8]\d{8})(\d{3}){0,3}(\.\d+)?")
 _CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d*)?)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)?", re.I)
 _ZONED = re.compile(r"(Z|UTC|GMT|[T :]\d[\d:.,]*\s*(?P<offset>[+-]\d{1,2}(:?\d\d)?))\s*$", re.I)
 _OFFSET = re.compile(r"(?:UTC|GMT)?\s*([+-]\d{1,2}(?::?\d\d)?)", re.I)
+_UTC = re.compile(r"(?<![a-z])(UTC|GMT|Z)(?![a-z])", re.I)
 _LOCAL = re.compile(r"(?i:local.*)|LT|(?!GMT)[A-Z]{1,3}[SD]?T")
 
 
@@ -447,38 +448,25 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
             f"the times of column '{name}' are of a zone without a fixed offset; allowed: UTC, or "
             "an offset, as UTC+12:00"
         )
-    zones = [_ZONED.search(text) for text in texts]
-    zoned, plain, epoch, gap, shifted = np.array(
-        [
-            (
-                bool(zone),
-                bool(_NUMBER.fullmatch(text)) and len(text) != 8,
-                bool(_EPOCH.fullmatch(text)),
-                text.lower() in GAPS,
-                bool(zone and (zone["offset"] or "").strip("+-0:")),
-            )
-            for text, zone in zip(texts, zones, strict=True)
-        ],
-        dtype=bool,
-    ).reshape(-1, 5).T  # fmt: skip
     times = parse_times(np.array(texts, dtype=str))
-    times[plain & ~epoch] = NOT_A_TIME
+    is_number = _each(texts, lambda text: len(text) != 8 and _NUMBER.fullmatch(text))
+    times[is_number & ~_each(texts, _EPOCH.fullmatch)] = NOT_A_TIME
+    zones = [_ZONED.search(text) for text in texts]
     known = times != NOT_A_TIME
-    bare = known & ~zoned & ~plain
+    bare = known & ~is_number & ~_each(zones, bool)
+    shifted = _each(zones, lambda zone: zone and (zone["offset"] or "").strip("+-0:"))
     if offset:
-        away = parse_times([f"1970-01-01T00:00{offset[1]}"])[0]
-        times[bare] += away
-    bad = ~known & ~gap
+        times[bare] += parse_times([f"1970-01-01T00:00{offset[1]}"])[0]
+        bare, shifted = bare & False, bare | shifted
+    bad = ~known & ~_each(texts, lambda text: text.lower() in GAPS)
     if not known.any():
-        first = "".join(
-            f"; line {table.lines[row]} has '{texts[row]}'" for row in np.flatnonzero(bad)[:1]
-        )
-        raise ValueError(f"no time can be read in column '{name}'{first}; allowed: {ISO}")
+        first = [f"; line {table.lines[row]} has '{texts[row]}'" for row in np.flatnonzero(bad)[:1]]
+        raise ValueError(f"no time can be read in column '{name}'{''.join(first)}; allowed: {ISO}")
     for which, said, rest in (
         (bad, "row{} without a readable time left out", f"; allowed: {ISO}"),
-        (bare & (not unit), "time{} without an offset taken for UTC", ""),
-        ((bare & bool(offset)) | (known & shifted), "time{} with an offset converted to UTC", ""),
-        (known & plain, "number{} taken for seconds or smaller units since 1970", ""),
+        (bare & (not _UTC.search(name)), "time{} without an offset taken for UTC", ""),
+        (known & shifted, "time{} with an offset converted to UTC", ""),
+        (known & is_number, "number{} taken for seconds or smaller units since 1970", ""),
     ):
         if which.any():
             n, row = int(which.sum()), int(which.argmax())
@@ -487,6 +475,10 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
                 f"'{texts[row]}'{rest}."
             )
     return times, set(used)
+
+
+def _each(items: Sequence[Any], test: Callable[[Any], Any]) -> np.ndarray:
+    return np.array([bool(test(item)) for item in items], dtype=bool)
 
 
 def _time_texts(table: Table) -> tuple[list[str], list[int]]:
