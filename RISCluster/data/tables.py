@@ -371,7 +371,7 @@ def _header(lines: Sequence[str]) -> tuple[int, str]:
     _, first = next(_records(lines[place:], delimiter, 1, strict=False))
     if any(re.fullmatch(r"\s*[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in first):  # a row of data
         for comment in reversed(comments):
-            cells = next(csv.reader([lines[comment]], delimiter=delimiter))
+            _, cells = next(_records([lines[comment]], delimiter, comment + 1, strict=False))
             if len(_without_end(first)) == len(_without_end(cells)) > 1:
                 return comment, delimiter
     return place, delimiter

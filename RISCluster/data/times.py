@@ -85,7 +85,7 @@ def parse_time(value: Any) -> int | None:
             value = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
         except ValueError:
             return None
-    if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not abs(value) < 2**63:
         return None
     return _in_range(_scaled(value, epoch_unit(value)))
 

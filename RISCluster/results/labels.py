@@ -242,7 +242,7 @@ def read_labels(path: Path) -> LabelTable:
                 code, names = pandas.factorize(block["trace_id"])
                 new = [number.setdefault(name, len(number)) for name in names.tolist()]
                 parts["trace_id"].append(np.array(new, dtype=np.int32)[code])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         text = " ".join(str(error).split())
         raise CheckpointError(
             f"{path}: can't be read as a table of labels: {text}; run its stage again"

@@ -143,6 +143,11 @@ def test_rates_are_the_same_up_to_rounding():
     assert not same_rate(1e-3, 1.1e-3)
 
 
+def test_numbers_beyond_all_times():
+    assert parse_times(["9" * 40, "1e400", "nan", "-inf"]).tolist() == [NOT_A_TIME] * 4
+    assert parse_time(10**30) is None
+
+
 def days(first, n, step=1):
     return np.datetime64(first, "us") + np.arange(n) * np.timedelta64(step, "D")
 
