@@ -24,8 +24,8 @@ GAPS = frozenset(
     ("", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "missing", "-", "--", "---")
 )
 TIME_NAMES = ("time", "datetime", "date_time", "timestamp", "date", "starttime", "time_utc", "utc")
-PARTS = (("year", "yr"), ("month", "mon"), ("day",), ("hour", "hr"), ("minute", "min"),
-         ("second", "sec"))  # fmt: skip
+PARTS = (("year", "yr"), ("month", "mon"), ("day",), ("hour", "hours", "hr"),
+         ("minute", "minutes", "min"), ("second", "seconds", "sec"))  # fmt: skip
 ISO = "ISO 8601, as 2016-01-31T12:00:00Z"
 READ_ROWS = 2**18
 SHOWN = 40  # characters of a cell in a message
@@ -372,7 +372,7 @@ def _header(lines: Sequence[str]) -> tuple[int, str]:
     if any(re.fullmatch(r"\s*[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in first):  # a row of data
         for comment in reversed(comments):
             _, cells = next(_records([lines[comment]], delimiter, comment + 1, strict=False))
-            if len(_without_end(first)) == len(_without_end(cells)) > 1:
+            if len(_without_end(first)) <= len(_without_end(cells)) <= len(first) > 1:
                 return comment, delimiter
     return place, delimiter
 
@@ -512,9 +512,11 @@ def _time_texts(table: Table) -> tuple[list[str], list[int]]:
 
 
 def _padded(table: Table, columns: Sequence[int], between: str) -> list[str]:
-    """Whole numbers of some columns as one text a row; empty where one is none."""
+    """Numbers of some columns as one text a row; empty where one is none."""
     values = np.stack([table.numbers(column)[0] for column in columns], axis=1)
     return [
-        between.join(f"{value:02.0f}" for value in row) if np.isfinite(row).all() else ""
+        between.join(f"{x:02.0f}" if x.is_integer() else f"{x:09.6f}" for x in row)
+        if np.isfinite(row).all()
+        else ""
         for row in values.tolist()
     ]
