@@ -185,7 +185,11 @@ def test_history_of_an_unfinished_stage(tmp_path):
     assert path.read_text().splitlines()[1:] == ["9,1,1,1,1,1"]
 
 
-@pytest.mark.parametrize("text", ["", "epoch,a\n1\n", "epoch,a\n1,x\n", "\xff", "a" * 140_000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "epoch,a\n1\n", "epoch,a\n1,x\n", "\xff", "a" * 140_000, f"#{'a' * 140_000}\n1,2\n",
+     f"label,probability\n{'9' * 30},1\n"],
+)  # fmt: skip
 def test_tables_that_are_none(tmp_path, text):
     (tmp_path / "t.csv").write_bytes(text.encode("latin-1"))
     for read in (read_history, read_labels, read_stations):

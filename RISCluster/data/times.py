@@ -15,6 +15,8 @@ import numpy as np
 from ..errors import DataError
 
 SECOND = 10**9  # ns
+YEAR = 365 * 86400  # s
+FAR_SPANS = 2  # a far time is farther from the others than so many times their span, and a year
 NOT_A_TIME = np.iinfo(np.int64).min  # what NumPy takes for NaT
 RATE_TOLERANCE = 1e-5  # relative: rounding to float32, or of an interval to microseconds
 
@@ -90,7 +92,7 @@ def parse_time(value: Any) -> int | None:
             value = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
         except ValueError:
             return None
-    if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not abs(value) < 2**63:
         return None
     return _in_range(_scaled(value, epoch_unit(value)))
 
@@ -377,6 +379,47 @@ def _far_groups(spans: Sequence[tuple[int, int, str]]) -> list[list[int]]:
 def _long_time(duration: int) -> str:
     days = duration / DAY
     return f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
+
+
+def far_times(times: np.ndarray) -> np.ndarray:
+    """Single times so far from the others that they would decide an axis of time.
+
+    A clock that is wrong gives years as 1970 or 2262 to some samples. Times are taken in groups
+    that no gap of a year parts; far are groups of one time, or of 1 % at most, that are before or
+    after all larger ones, by more than a year and than twice the span of those. If they are more
+    than a tenth together, there are no others to be far from, and none is.
+
+    Parameters
+    ----------
+    times : ndarray, (n,), datetime64 or int64
+        Nanoseconds since 1970 if they are numbers; NaT and `NOT_A_TIME` are not counted.
+
+    Returns
+    -------
+    ndarray, (n,), bool
+    """
+    stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
+    known, far = np.flatnonzero(~np.isnat(stamps)), np.zeros(len(times), dtype=bool)
+    seconds = stamps[known].astype("M8[s]").astype(np.int64)
+    if not len(seconds) or np.ptp(seconds) <= YEAR:
+        return far
+    order = np.argsort(seconds, kind="stable")
+    seconds, known = seconds[order], known[order]
+    group = np.cumsum(np.diff(seconds, prepend=seconds[:1]) > YEAR)
+    large = np.bincount(group)[group] > max(1, len(group) // 100)
+    if not large.any():
+        return far
+    first, last = seconds[large][[0, -1]]
+    for at in np.flatnonzero(~large)[::-1].tolist():  # the nearer ones first, on either side
+        if 0 < first - seconds[at] <= max(YEAR, FAR_SPANS * (last - first)):
+            first = seconds[at]
+    for at in np.flatnonzero(~large).tolist():
+        if 0 < seconds[at] - last <= max(YEAR, FAR_SPANS * (last - first)):
+            last = seconds[at]
+    out = (seconds < first) | (seconds > last)
+    if out.sum() <= max(1, len(out) // 10):
+        far[known[out]] = True
+    return far
 
 
 # ---- to text ------------------------------------------------------------------------------------

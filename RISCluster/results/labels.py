@@ -8,7 +8,6 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ import numpy as np
 from ..arrays import RowsArray, new_rows
 from ..data.cubes.cubefile import CubeFile
 from ..data.spectrograms import SpectrogramFile
+from ..data.tables import read_blocks
+from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..files import new_file
 from .cluster_map import new_cluster_map
 
 UNUSABLE = -1
 HEADER = ("index", "label", "probability")
-READ_ROWS = 65536
 
 Write = Callable[[int, np.ndarray, np.ndarray], None]
 
@@ -232,24 +232,32 @@ def read_labels(path: Path) -> LabelTable:
     CheckpointError
         The table is missing or damaged.
     """
-    parts: dict[str, list[np.ndarray]] = {"label": [], "probability": []}
+    import pandas
+
+    kinds = {"label": "i2", "probability": "f4"}
+    kinds |= dict.fromkeys(("starttime", "trace_id", "onset"), object)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
     number: dict[str, int] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(file)
-            column = {name: place for place, name in enumerate(next(rows))}
-            parts |= {name: [] for name in ("starttime", "trace_id", "onset") if name in column}
-            while block := list(islice(rows, READ_ROWS)):
-                columns = list(zip(*block, strict=True))
-                for name, found in parts.items():
-                    found.append(_column(name, columns[column[name]], number))
-    except (OSError, ValueError, KeyError, IndexError, StopIteration, csv.Error) as error:
+        for block in read_blocks(path, kinds):
+            for name in ("label", "probability"):
+                parts[name].append(block[name])
+            for name in {"starttime", "onset"} & set(block):
+                times = parse_times(block[name].astype(str))
+                parts[name].append(times.view("M8[ns]").astype("M8[us]"))
+            if "trace_id" in block:
+                code, names = pandas.factorize(block["trace_id"])
+                new = [number.setdefault(name, len(number)) for name in names.tolist()]
+                parts["trace_id"].append(np.array(new, dtype=np.int32)[code])
+    except (OSError, ValueError, OverflowError) as error:
+        text = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path}: can't be read as a table of labels: {error or 'it is empty'}; run its stage "
-            "again"
+            f"{path}: can't be read as a table of labels: {text}; run its stage again"
         ) from None
+    except KeyError as error:
+        raise CheckpointError(f"{path}: has no column {error}; run its stage again") from None
     joined = {name: np.concatenate(found) for name, found in parts.items() if found}
-    if not joined:
+    if not len(joined.get("label", ())):
         raise CheckpointError(f"{path}: holds no labels; run its stage again")
     return LabelTable(
         joined["label"],
@@ -259,15 +267,6 @@ def read_labels(path: Path) -> LabelTable:
         list(number),
         joined.get("onset"),
     )
-
-
-def _column(name: str, values: Sequence[str], number: dict[str, int]) -> np.ndarray:
-    """Texts of one column as an array; trace ids are numbered as they come."""
-    if name in ("starttime", "onset"):
-        return np.array([text.removesuffix("Z") or "NaT" for text in values], "datetime64[us]")
-    if name == "trace_id":
-        return np.array([number.setdefault(text, len(number)) for text in values], np.int32)
-    return np.array(values, dtype=np.float64).astype("i2" if name == "label" else "f4")
 
 
 def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -3,13 +3,13 @@
 Letters: N latents, D features, K clusters.
 """
 
-import csv
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from sklearn.cluster import KMeans
 
+from ..data.tables import read_numbers
 from ..errors import CheckpointError, DataError
 
 GAP_REFERENCES = 10
@@ -233,19 +233,16 @@ def read_rows(path: Path) -> list[Criteria]:
         It is missing or damaged.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            table = list(csv.DictReader(file))
-        rows = [
-            Criteria(
-                int(row["n_clusters"]),
-                *(float(row[name]) for name in HEADER[1:] if name in row),
-            )
-            for row in table
-        ]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        columns = read_numbers(path)
+        lacking = [name for name in HEADER[:-2] if name not in columns]
+        if lacking:
+            raise ValueError(f"no column {lacking[0]}")
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path}: can't be read as a table of criteria: {error}; run GMM_centroids.py again"
         ) from None
+    table = zip(*(columns[name].tolist() for name in HEADER if name in columns), strict=True)
+    rows = [Criteria(int(k), *values) for k, *values in table]
     if not rows:
         raise CheckpointError(f"{path}: holds no K; run GMM_centroids.py again")
     return rows

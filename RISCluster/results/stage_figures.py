@@ -1,6 +1,5 @@
 """Which figures each stage draws, from what it has at hand, and where they go."""
 
-import csv
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..config import Settings
 from ..data.cubes.cubefile import CubeFile
 from ..data.loading import SampleSet
 from ..data.spectrograms import SpectrogramFile
+from ..data.tables import read_numbers
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
 from ..files import new_file
@@ -182,16 +182,14 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
         It is missing or damaged.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-        if any(len(row) != len(header) for row in rows):
-            raise ValueError("its rows have other columns than its header")
-        table = np.array(rows, dtype=float).reshape(len(rows), len(header))
-    except (OSError, ValueError, csv.Error) as error:
+        columns = read_numbers(path)
+        if "epoch" not in columns:
+            raise ValueError("no column epoch")
+        return columns
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path}: damaged, can't be read: {error}; run its stage again"
         ) from None
-    return dict(zip(header, table.T, strict=True))
 
 
 def save(stage: StageFolder, drawn: list[tuple[str, Figure]], figure_format: str) -> list[Path]:

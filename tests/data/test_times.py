@@ -6,6 +6,7 @@ import pytest
 from RISCluster.data.times import (
     NOT_A_TIME,
     decode_cf,
+    far_times,
     leave_out_far_pieces,
     nanoseconds_to_iso,
     parse_cf_units,
@@ -172,3 +173,39 @@ def test_gaps_that_the_data_are_worth_stay():
     month = [span(T2020 + k * 29 * DAY, 60, str(k)) for k in range(3)]
     assert leave_out_far_pieces(month) == ([0, 1, 2], [])
     assert leave_out_far_pieces([]) == ([], [])
+
+
+def test_numbers_beyond_all_times():
+    assert parse_times(["9" * 40, "1e400", "nan", "-inf"]).tolist() == [NOT_A_TIME] * 4
+    assert parse_time(10**30) is None
+
+
+def days(first, n, step=1):
+    return np.datetime64(first, "us") + np.arange(n) * np.timedelta64(step, "D")
+
+
+def far_of(*parts):
+    times = np.concatenate([np.asarray(part, dtype="M8[us]") for part in parts])
+    return [str(time)[:10] for time in times[far_times(times)]]
+
+
+def test_times_of_a_wrong_clock_are_far():
+    assert far_of(days("2016-01-01", 100), ["1970-01-01"]) == ["1970-01-01"]
+    several = ["2262-01-01", "1900-01-01", "NaT", "1970-01-01"]
+    assert far_of(several, days("2016-01-01", 100)) == ["2262-01-01", "1900-01-01", "1970-01-01"]
+    assert far_of(days("2010-01-01", 3652), ["1970-01-01"]) == ["1970-01-01"]
+    assert len(far_of(days("2016-01-01", 1000), days("1970-01-01", 9))) == 9
+    assert far_of(["2016-01-01", "1970-01-01", "2016-01-02"]) == ["1970-01-01"]
+    nanoseconds = np.array([T2020, 0, T2020 + DAY, NOT_A_TIME])
+    assert far_times(nanoseconds).tolist() == [False, True, False, False]
+
+
+def test_times_that_are_worth_their_axis_are_not_far():
+    assert far_of(days("2016-01-01", 100), days("2019-01-01", 80)) == []  # two deployments
+    assert far_of(days("2016-01-01", 1000), days("2021-01-01", 50)) == []
+    assert far_of(days("2016-01-01", 100), ["2016-12-01"]) == []  # within a year
+    assert far_of(days("1990-01-01", 10000), ["1970-01-01"]) == []  # an axis less than doubled
+    assert far_of(days("1900-01-01", 50, 800)) == []  # a rare thing
+    assert far_of(days("2016-01-01", 100), days("1950-01-01", 30, 500)) == []  # more than a tenth
+    assert far_of(days("2016-01-01", 5), ["2019-01-01"], days("2020-01-01", 5)) == []  # between
+    assert far_of(["2016-01-01", "1970-01-01"]) == far_of([]) == far_of(["NaT"]) == []

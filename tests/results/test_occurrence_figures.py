@@ -114,7 +114,6 @@ def test_station_counts(drawn):
     [
         [[-80.0, 179.0], [-81.0, -179.0], [-80.5, 178.0]],
         [[10.0, 20.0]] * 3,  # one place
-        [[-90.0, 0.0]] * 3,  # the pole
         [[0.0, 10.0], [0.0, 10.001], [0.0, 40.0]],  # a line
     ],
 )
@@ -126,6 +125,100 @@ def test_map_anywhere(drawn, places):
     assert axes.get_aspect() == pytest.approx(1 / max(0.01, np.cos(np.deg2rad(middle))))
     assert len(figure.legends) == 2
     assert figure.get_size_inches().max() < 10
+
+
+def great_circle(a, b):
+    """Kilometres between two places (latitude, longitude)."""
+    (north, east), (other_north, other_east) = np.deg2rad([a, b])
+    half = np.sin((other_north - north) / 2) ** 2
+    half += np.cos(north) * np.cos(other_north) * np.sin((other_east - east) / 2) ** 2
+    return 2 * 6371 * np.arcsin(np.sqrt(half))
+
+
+def drawn_bar(figure):
+    """Pixels of the scale bar, and its text."""
+    axes = figure.axes[0]
+    [bar] = [line for line in axes.lines if line.get_transform() == axes.transAxes]
+    [text] = [one.get_text() for one in axes.texts if one.get_transform() == axes.transAxes]
+    return np.ptp(axes.transAxes.transform(np.column_stack(bar.get_data()))[:, 0]), text
+
+
+def pixels_between(figure):
+    """Between the first two pies."""
+    axes = figure.axes[0]
+    places = np.array(
+        [one.get_offsets()[0] for one in axes.collections if one.get_facecolor().size]
+    )
+    return np.hypot(*np.diff(axes.transData.transform(places[[0, -1]]), axis=0)[0])
+
+
+@pytest.mark.parametrize(
+    ("places", "text"),
+    [
+        ([[-78.5, 179.6], [-78.5, -179.6]], "5 km"),  # over the date line
+        ([[-78.5, 10.0], [-78.4, 10.0]], "1 km"),
+        ([[-80.25, 170.0], [-80.25, -170.0]], "100 km at 80.2°S"),
+        ([[0.0, 10.0], [0.0, 10.5]], "20 km"),
+        ([[-89.9, 0.0], [-89.9, 180.0]], "5 km"),  # over the pole
+        ([[89.99, 90.0], [89.99, 0.0]], "500 m"),
+    ],
+)
+def test_the_scale_bar_is_as_long_as_on_the_ground(drawn, places, text):
+    counts = np.array([[5], [2]])
+    figure = drawn(station_map(["A", "B"], np.array(places), counts, [0], NAMES[:1]))
+    length, said = drawn_bar(figure)
+    assert said == text
+    number, unit = said.split()[:2]
+    km = float(number) / (1000 if unit == "m" else 1)
+    assert length / pixels_between(figure) == pytest.approx(km / great_circle(*places), rel=0.01)
+
+
+@pytest.mark.parametrize("dpi", [50, 120])
+@pytest.mark.parametrize(
+    "places",
+    [
+        [[-78.5, 170.0], [-78.5, -170.0], [-82.0, 180.0]],
+        [[10.0, 20.0], [10.1, 20.1], [10.5, 20.3]],
+        [[-78.5, 170.0], [-76.4, 170.0], [-77.4, 170.1]],
+        [[-89.99, 0.0], [-89.99, 120.0], [-89.99, -120.0]],
+        [[-90.0, 0.0]] * 3,
+    ],
+)
+def test_no_label_of_the_map_is_cut_off(tmp_path, places, dpi):
+    counts = np.array([[5], [2], [1]])
+    figure = station_map(["A", "B", "C"], np.array(places), counts, [0], NAMES[:1])
+    figure.savefig(tmp_path / "f.png", dpi=dpi)
+    figure.set_dpi(dpi)
+    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+        box = axis.label.get_window_extent()
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+
+
+@pytest.mark.parametrize("interval", ["day", "10 minutes"])
+def test_the_label_of_few_panels_is_not_cut_off(drawn, interval):
+    hours, months = np.ones((24, 1), int), np.ones((12, 1), int)
+    seasons = [("Dec-Feb", [12, 1, 2]), ("Mar-Nov", list(range(3, 12)))]
+    for figure in (
+        profiles(hours, months, [0], NAMES[:1], seasons, (hours[:, 0], months[:, 0])),
+        occurrence_series(EDGES, COUNTS[:, :1], HAS_DATA, [0], NAMES[:1], interval),
+        station_series(EDGES, ["A"], [COUNTS], [HAS_DATA], [0, 1], NAMES, interval),
+    ):
+        box = drawn(figure)._supylabel.get_window_extent()
+        assert box.y0 > 5  # of 294 pixels or more
+        assert box.y1 < figure.bbox.y1 - 1
+
+
+def test_a_legend_is_in_order_along_its_rows(tmp_path):
+    figure = station_counts(
+        ["A"], np.ones((1, 8), int), range(8), [f"cluster {k}" for k in range(8)]
+    )
+    figure.savefig(tmp_path / "f.png")
+    texts = figure.legends[0].get_texts()
+    places = {one.get_text(): one.get_window_extent() for one in texts}
+    rows = sorted(places, key=lambda name: (-round(places[name].y0), places[name].x0))
+    assert rows == [f"cluster {k}" for k in range(8)]
 
 
 def test_over_the_date_line():
@@ -142,7 +235,7 @@ def test_limits_are_as_long_on_the_ground():
     west_east, south_north, narrowing = map_limits(np.array([-80.0, -80.0]), np.array([10.0, 30.0]))
     assert narrowing == pytest.approx(0.17365, abs=1e-5)
     assert np.diff(west_east)[0] == pytest.approx(24)
-    assert np.diff(south_north)[0] == pytest.approx(24 * narrowing / 4)
+    assert np.diff(south_north)[0] == pytest.approx(9 * narrowing)
 
 
 def test_sizes_of_pies():

@@ -159,11 +159,11 @@ def test_rows_of_a_file(tmp_path):
     ("text", "message"),
     [
         (None, "No such file"),
-        ("", "holds no K"),
-        ("n_clusters,bic\n", "holds no K"),
-        ("n_clusters,bic\n2,much\n", "could not convert"),
-        ("n_clusters,bic\n2,1.0\n", "missing"),
-        ("k,bic\n2,1.0\n", "'n_clusters'"),
+        ("", "it is empty"),
+        (",".join(HEADER) + "\n", "holds no K"),
+        ("n_clusters,bic\n2,much\n", "line 2: 'much' in column 'bic' is no number"),
+        ("n_clusters,bic\n2,1.0\n", "no column aic"),
+        ("k,bic\n2,1.0\n", "no column n_clusters"),
     ],
 )
 def test_damaged_rows(tmp_path, text, message):

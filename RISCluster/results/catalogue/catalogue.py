@@ -9,6 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ...data.tables import natural_key
+from ...data.times import far_times
 from ...kinds import Months
 from ..finished.run import FinishedStage
 from ..labels import LabelTable
@@ -20,15 +22,15 @@ NO_TIME = np.datetime64("NaT", "us")
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Labels with start times and stations; arrays of N are those of the table, never copied.
+    """Labels with start times and stations; arrays of N are those of the table.
 
     Attributes
     ----------
     table : LabelTable
     n_clusters : int
     stations : list of str
-        ``NET.STA`` in alphabetical order, or what the trace ids have of it; empty where the table
-        has no trace ids.
+        ``NET.STA`` sorted, numbers as numbers, or what the trace ids have of it; empty where the
+        table has no trace ids.
     station_of_trace : ndarray, int64
         Which of `stations` each of ``table.trace_ids`` is of.
     """
@@ -49,6 +51,26 @@ class Catalogue:
         return bool(self.stations)
 
     @cached_property
+    def far(self) -> np.ndarray:
+        """Labelled samples whose time is years from all others, see `far_times`: indices.
+
+        Nothing here counts their times, so that no clock that was wrong decides an axis.
+        """
+        if self.table.starttime is None:
+            return np.empty(0, dtype=np.int64)
+        labelled = np.where(self.table.labels >= 0, self.table.starttime, NO_TIME)
+        return np.flatnonzero(far_times(labelled))
+
+    @cached_property
+    def starttime(self) -> np.ndarray | None:
+        """Start times, (N,); NaT also for those of `far`."""
+        if not len(self.far):
+            return self.table.starttime
+        times = self.table.starttime.copy()
+        times[self.far] = NO_TIME
+        return times
+
+    @cached_property
     def spans(self) -> np.ndarray:
         """First and last start time of each station's labelled samples, (S, 2), datetime64[us].
 
@@ -57,8 +79,8 @@ class Catalogue:
         number = np.iinfo(np.int64)
         ends = np.empty((max(1, len(self.stations)), 2), dtype=np.int64)
         ends[:] = number.max, number.min
-        for part in self.blocks() if self.table.starttime is not None else ():
-            times = self.table.starttime[part]
+        for part in self.blocks() if self.starttime is not None else ():
+            times = self.starttime[part]
             known = (self.table.labels[part] >= 0) & ~np.isnat(times)
             station = self.station(part)[known] if self.has_stations else np.zeros(known.sum(), int)
             np.minimum.at(ends[:, 0], station, times[known].astype(np.int64))
@@ -106,28 +128,16 @@ class Catalogue:
 
     def by_month(self) -> np.ndarray:
         """(12, K), January first."""
-        return self.count(lambda part: month_of(self.table.starttime[part]) - 1, 12)
+        return self.count(lambda part: month_of(self.starttime[part]) - 1, 12)
 
     def by_hour(self) -> np.ndarray:
         """(24, K), hours of the day in UTC."""
-        return self.count(lambda part: hour_of(self.table.starttime[part]), 24)
-
-    def by_day(self) -> tuple[np.ndarray, np.ndarray]:
-        """Days from the first to the last, (G,) datetime64[D], and counts, (G, K)."""
-        first, last = (time.astype("datetime64[D]") for time in self.span)
-        days = np.arange(first, last + 1)
-
-        def day(part: slice) -> np.ndarray:
-            times = self.table.starttime[part]
-            number = (times.astype("datetime64[D]") - first).astype(np.int64)
-            return np.where(np.isnat(times), -1, number)
-
-        return days, self.count(day, len(days))
+        return self.count(lambda part: hour_of(self.starttime[part]), 24)
 
     def by_season(self, seasons: Sequence[Months]) -> np.ndarray:
         """(seasons, K); months of no season are left out."""
         season = np.array([season_of(month, seasons) for month in range(13)])  # of no time: -1
-        return self.count(lambda part: season[month_of(self.table.starttime[part])], len(seasons))
+        return self.count(lambda part: season[month_of(self.starttime[part])], len(seasons))
 
     def without_time(self) -> int:
         """Labelled samples whose start time is not known."""
@@ -151,7 +161,7 @@ def catalogue_of(stage: FinishedStage) -> Catalogue:
     table = stage.table
     named = table.trace is not None and any(table.trace_ids)
     places = [station_of(name) for name in table.trace_ids] if named else []
-    stations = sorted(set(places))
+    stations = sorted(set(places), key=natural_key)
     number = {name: place for place, name in enumerate(stations)}
     lookup = np.array([number[place] for place in places], dtype=np.int64)
     return Catalogue(table, stage.n_clusters, stations, lookup)

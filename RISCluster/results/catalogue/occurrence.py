@@ -160,7 +160,7 @@ def bins_to_draw(bins: Bins, span: tuple[np.datetime64, np.datetime64]) -> Bins:
 
 def count_occurrences(catalogue: Catalogue, bins: Bins) -> Occurrence:
     """Occurrences at all stations together."""
-    counts = catalogue.count(lambda part: bins.index(catalogue.table.starttime[part]), bins.n)
+    counts = catalogue.count(lambda part: bins.index(catalogue.starttime[part]), bins.n)
     return Occurrence(bins, counts, _recording(catalogue.spans, bins))
 
 
@@ -179,7 +179,7 @@ def count_at_stations(catalogue: Catalogue, bins: Bins, stations: np.ndarray) ->
     place[stations] = np.arange(len(stations))
 
     def cell(part: slice) -> np.ndarray:
-        index, station = bins.index(catalogue.table.starttime[part]), place[catalogue.station(part)]
+        index, station = bins.index(catalogue.starttime[part]), place[catalogue.station(part)]
         return np.where((index < 0) | (station < 0), -1, station * bins.n + index)
 
     counts = catalogue.count(cell, len(stations) * bins.n).reshape(len(stations), bins.n, -1)

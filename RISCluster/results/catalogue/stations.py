@@ -3,15 +3,16 @@
 Letters: S stations.
 """
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from ...data.tables import read_table
 from ...data.waveforms.responses import OTHERS, is_station_file, read_inventory
 from ...errors import DataError
+from ...progress import count
 
 COLUMNS = {
     "network": ("network", "net", "network_code"),
@@ -80,29 +81,48 @@ def read_stations(place: str | Path) -> StationTable:
         )
     if not path.exists():
         raise DataError(f"report.stations: {path}: no such file or folder; give another, or none")
-    table = _read_xml(path) if path.is_dir() or is_station_file(path) else _read_csv(path)
+    is_xml = path.is_dir() or is_station_file(path) or _begins_as_xml(path)
+    table = _read_xml(path) if is_xml else _read_csv(path)
     if not table.places:
+        why = f" ({table.notes[0].rstrip('.')})" if table.notes else ""
         raise DataError(
-            f"report.stations: {path}: holds no station with coordinates; it needs one or more"
+            f"report.stations: {path}: holds no station with coordinates{why}; it needs one or more"
         )
     return table
+
+
+def _begins_as_xml(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"<" in file.read(8)
+    except OSError:
+        return False  # said by the reader of tables
 
 
 def _read_xml(path: Path) -> StationTable:
     """Places of the last epoch of each station."""
     inventory = read_inventory(str(path), "report.stations")
     found: dict[str, dict[tuple[float, float], float]] = {}
+    unknown = []
     for network in inventory.content:
         for station in network:
-            place = _place(float(station.latitude), float(station.longitude))
+            code, place = f"{network.code}.{station.code}", (station.latitude, station.longitude)
+            if None in place or not _on_earth(*place):
+                unknown.append(code)
+                continue
             start = 0.0 if station.start_date is None else station.start_date.timestamp
-            epochs = found.setdefault(f"{network.code}.{station.code}", {})
-            epochs[place] = max(start, epochs.get(place, start))
+            epochs = found.setdefault(code, {})
+            epochs[_place(*place)] = max(start, epochs.get(_place(*place), start))
     notes = [
         f"{code} has {len(epochs)} places in {path}: that since the latest date is taken."
         for code, epochs in found.items()
         if len(epochs) > 1
     ]
+    if unknown:
+        notes.append(
+            f"{path}: {count(len(unknown), 'station')} without coordinates left out, the first is "
+            f"{unknown[0]}."
+        )
     bad = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
     places = {code: max(epochs, key=epochs.get) for code, epochs in found.items()}
     return StationTable(path, places, bad + notes)
@@ -110,72 +130,34 @@ def _read_xml(path: Path) -> StationTable:
 
 def _read_csv(path: Path) -> StationTable:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(file)
-    except (OSError, UnicodeDecodeError) as error:
+        table = read_table(path)
+        column = table.require({key: words for key, words in COLUMNS.items() if key != "network"})
+        numbers = [table.numbers(column[axis])[0] for axis in ("latitude", "longitude")]
+    except (OSError, ValueError) as error:
         raise DataError(
-            f"report.stations: {path}: can't be read as CSV: {error}; allowed: text in UTF-8"
+            f"report.stations: {path}: can't be read as a table: {error}; allowed: CSV with "
+            "network, station, latitude and longitude, or StationXML"
         ) from None
-    start = next((n for n, line in enumerate(lines) if line.strip(" ,;\t\r\n")), len(lines))
-    header = lines[start] if start < len(lines) else ""
-    delimiter = max(",;\t|", key=header.count)
-    names = [name.strip(" #\t").lower() for name in header.strip("\r\n").split(delimiter)]
-    column = _columns(path, names)
+    codes = zip(
+        table.text(table.find(*COLUMNS["network"])), table.text(column["station"]), strict=True
+    )
     places, bad = {}, []
-    rows = csv.reader(lines[start + 1 :], delimiter=delimiter)
-    for row in _whole_rows(path, rows):
-        if not any(map(str.strip, row)):
-            continue
-        try:
-            code, place = _row(row, column)
-        except (ValueError, IndexError):
-            bad.append(start + 1 + rows.line_num)
-            continue
-        places[code] = place
-    notes = []
+    for line, (network, station), *place in zip(table.lines, codes, *numbers, strict=True):
+        if station and _on_earth(*place):
+            places[f"{network}.{station}" if network else station] = _place(*place)
+        else:
+            bad.append(line)
     if bad:
-        notes.append(
-            f"{len(bad):,} rows of {path} are left out, the first in line {bad[0]}: a row needs a "
+        table.notes.append(
+            f"{count(len(bad), 'row')} left out, the first in line {bad[0]}; a row needs a "
             "station, a latitude from -90 to 90 and a longitude from -180 to 360."
         )
-    return StationTable(path, places, notes)
+    return StationTable(path, places, [f"{path}: {note}" for note in table.notes])
 
 
-def _whole_rows(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    try:
-        yield from rows
-    except csv.Error as error:
-        raise DataError(
-            f"report.stations: {path}: can't be read as CSV: {error}; allowed: text in UTF-8"
-        ) from None
-
-
-def _columns(path: Path, names: Sequence[str]) -> dict[str, int]:
-    """Where each column is; the network's may be missing."""
-    found = {
-        column: names.index(next(word for word in words if word in names))
-        for column, words in COLUMNS.items()
-        if any(word in names for word in words)
-    }
-    lacking = [column for column in COLUMNS if column not in found and column != "network"]
-    if lacking:
-        raise DataError(
-            f"report.stations: {path}: no column {' and no column '.join(lacking)}; the header has "
-            f"{', '.join(name for name in names[:10] if name) or 'nothing'}; allowed: network, "
-            "station, latitude, longitude, or a StationXML file with a name that ends with .xml"
-        )
-    return found
-
-
-def _row(row: Sequence[str], column: dict[str, int]) -> tuple[str, tuple[float, float]]:
-    """Code and place of one row; ValueError or IndexError where it has none."""
-    network = row[column["network"]].strip() if "network" in column else ""
-    station = row[column["station"]].strip()
-    latitude, longitude = float(row[column["latitude"]]), float(row[column["longitude"]])
-    if not (station and abs(latitude) <= 90 and -180 <= longitude <= 360):
-        raise ValueError
-    return (f"{network}.{station}" if network else station), _place(latitude, longitude)
+def _on_earth(latitude: float, longitude: float) -> bool:
+    return abs(latitude) <= 90 and -180 <= longitude <= 360
 
 
 def _place(latitude: float, longitude: float) -> tuple[float, float]:
-    return latitude, (longitude + 180) % 360 - 180
+    return float(latitude), float(longitude - 360 if longitude >= 180 else longitude)

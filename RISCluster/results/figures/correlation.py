@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .occurrence import legend_below
-from .style import cluster_colour, new, tidy
+from .style import cluster_colour, legend_below, new, tidy
 
 
 def lag_correlations(

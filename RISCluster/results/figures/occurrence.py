@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from .style import cluster_colour, new, tidy
+from .stations import cluster_patches
+from .style import cluster_colour, legend_below, new, tidy
 
 NO_DATA = {"facecolor": "0.9", "edgecolor": "0.7", "hatch": "///", "linewidth": 0}
 INITIALS = "JFMAMJJASOND"
@@ -45,7 +46,7 @@ def occurrence_series(
         Name, and mean in each bin, (B,), NaN for none.
     """
     n = len(labels) + len(environment)
-    figure = new(10, 0.85 * n + 1.1)
+    figure = new(10, max(2.4, 0.85 * n + 1.1))
     panels = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
     dates = date2num(edges)
     for axes, series, label, name in zip(panels, counts.T, labels, names, strict=False):
@@ -107,10 +108,7 @@ def station_series(
     _dated(panels[-1], dates)
     what = f"Samples per {interval}" if interval != "10 minutes" else "Samples in 10 minutes"
     figure.supylabel(what, fontsize=10)
-    handles = [
-        Patch(color=cluster_colour(label), label=name)
-        for label, name in zip(labels, names, strict=True)
-    ]
+    handles = cluster_patches(labels, names)
     if not np.all(has_data):
         handles.append(Patch(label="no data", **NO_DATA))
     legend_below(figure, handles)
@@ -137,7 +135,7 @@ def profiles(
     everything : (ndarray (24,), ndarray (12,))
         Samples of all clusters, drawn as a line; hatched where there is none.
     """
-    figure = new(10, 0.85 * len(labels) + 1.6)
+    figure = new(10, max(3.3, 0.85 * len(labels) + 1.6))  # room for the label of the axis
     grid = figure.subplots(len(labels), 2, sharex="col", squeeze=False, width_ratios=(3, 2))
     for row, (label, name) in enumerate(zip(labels, names, strict=True)):
         for axes, counts, total in zip(grid[row], (hours, months), everything, strict=True):
@@ -208,11 +206,3 @@ def _dated(axes: Axes, dates: np.ndarray) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_xlim(dates[0], dates[-1])
     axes.set_xlabel("Time (UTC)")
-
-
-def legend_below(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
-    """A legend of some columns under all panels."""
-    figure.legend(
-        handles=list(handles), loc="outside lower center", ncols=min(6, len(handles)),
-        frameon=False, fontsize=9,
-    )  # fmt: skip

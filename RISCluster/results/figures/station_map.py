@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .stations import cluster_legend
+from .stations import cluster_patches
 from .style import cluster_colour, new
 
 LARGEST_PIE = 26.0  # points across, of few stations
@@ -19,6 +19,8 @@ SMALLEST_PIE = 8.0
 FEW = 16  # stations; pies of more are smaller
 LETTER, LINE = 5.0, 9.0  # points that names take
 KM_PER_DEGREE = 111.195
+POLAR = 85.0  # degrees of latitude from which on a map is in kilometres
+UNEVEN = 0.03  # relative: lengths of a degree of longitude by which the bar's latitude is said
 ARC = 48  # corners of a full circle
 
 
@@ -32,7 +34,8 @@ def station_map(
     """Stations by latitude and longitude, each a pie of its clusters, its area by its samples.
 
     A degree of longitude is drawn cos(latitude) as long as one of latitude, as it is in the middle
-    of the map; longitudes go on over the date line.
+    of the map; longitudes go on over the date line. Near a pole the axes are kilometres to the east
+    and to the north of the stations' middle.
 
     Parameters
     ----------
@@ -42,23 +45,40 @@ def station_map(
     counts : ndarray, (S, k)
     labels, names : sequences, (k,)
     """
-    latitude, longitude = places[:, 0], unwrapped(places[:, 1])
-    west_east, south_north, narrowing = map_limits(latitude, longitude)
+    is_polar = np.abs(places[:, 0]).max() > POLAR
+    if is_polar:
+        y, x, middle = around_middle(places)
+        west_east, south_north, narrowing = map_limits(y, x, 1.0)
+    else:
+        y, x = places[:, 0], unwrapped(places[:, 1])
+        west_east, south_north, narrowing = map_limits(y, x)
     shape = (south_north[1] - south_north[0]) / ((west_east[1] - west_east[0]) * narrowing)
     width = 6.5 if shape < 1 else max(3.0, 6.5 / shape)
-    figure = new(width + 2.6, min(6.5, width * shape) + 1.6)
+    figure = new(width + 2.9, min(6.5, width * shape) + 1.6)
     axes = figure.subplots()
-    axes.set_aspect(1 / narrowing)
+    axes.set_aspect(1 / narrowing, anchor="SW")  # else margins are taken for room to the left
     axes.set(xlim=west_east, ylim=south_north)
+    axes.grid(alpha=0.25)
+    axes.xaxis.set_major_locator(MaxNLocator(4 if width > 5 else 2))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if is_polar:
+        axes.set(xlabel=f"East of {middle} (km)", ylabel="North (km)")
+        _scale_bar(axes, west_east, 1.0, "")
+    else:
+        _degrees(axes)
+        at = degrees(round(sum(south_north) / 2, 1), 0, "N", "S")
+        uneven = np.ptp(np.cos(np.deg2rad(south_north))) > UNEVEN * narrowing
+        _scale_bar(axes, west_east, narrowing * KM_PER_DEGREE, f" at {at}" if uneven else "")
     totals = counts.sum(axis=1)
     most = max(1, int(totals.max()))
     across = pie_diameter(totals, most, len(stations))
     for row in np.argsort(-totals, kind="stable"):
-        _pie(axes, longitude[row], latitude[row], counts[row], labels, across[row])
-    _degrees(axes)
-    _scale_bar(axes, west_east, south_north, narrowing)
-    _name(figure, axes, stations, np.column_stack([longitude, latitude]), across)
-    cluster_legend(figure, labels, names, "outside right upper", 1 + (len(labels) - 1) // 20)
+        _pie(axes, x[row], y[row], counts[row], labels, across[row])
+    _name(figure, axes, stations, np.column_stack([x, y]), across)
+    figure.legend(
+        handles=cluster_patches(labels, names), ncols=1 + (len(labels) - 1) // 20,
+        loc="outside right upper", frameon=False, fontsize=9,
+    )  # fmt: skip
     figure.legend(
         handles=_sizes(most, len(stations)), title="Samples", loc="outside right lower",
         frameon=False, fontsize=9, labelspacing=1.9, borderpad=1.4, handletextpad=1.2,
@@ -105,18 +125,47 @@ def unwrapped(longitude: np.ndarray) -> np.ndarray:
     return (longitude - middle + 180) % 360 - 180 + middle
 
 
+def around_middle(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Kilometres to the north and to the east of the stations' middle, and where that is.
+
+    Azimuthal equidistant, so that a kilometre is as long on either axis, at a pole too.
+
+    Parameters
+    ----------
+    places : ndarray, (S, 2)
+        Latitude and longitude, degrees.
+    """
+    latitude, longitude = np.deg2rad(places).T
+    across = np.cos(latitude)
+    points = np.stack([across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)])
+    x, y, z = points.mean(axis=1)
+    lon, lat = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
+    turned = longitude - lon
+    east = across * np.sin(turned)
+    north = np.cos(lat) * np.sin(latitude) - np.sin(lat) * across * np.cos(turned)
+    up = np.sin(lat) * np.sin(latitude) + np.cos(lat) * across * np.cos(turned)
+    away = KM_PER_DEGREE * np.rad2deg(np.arctan2(np.hypot(east, north), up))
+    bearing = np.arctan2(east, north)
+    lat, lon = np.rad2deg([lat, lon]).round(4).tolist()
+    said = f"{degrees(lat, 0, 'N', 'S')}, {degrees(lon, 360, 'E', 'W')}"
+    return away * np.cos(bearing), away * np.sin(bearing), said
+
+
 def map_limits(
-    latitude: np.ndarray, longitude: np.ndarray
+    latitude: np.ndarray, longitude: np.ndarray, narrowing: float | None = None
 ) -> tuple[tuple[float, float], tuple[float, float], float]:
     """Limits of longitude and latitude with a margin, and the length of a degree of longitude.
 
-    The last in degrees of latitude. A map is at most four times as long as wide.
+    The last in degrees of latitude: by default that in the middle of the map, which is at most
+    three times as long as wide.
     """
     middle = (latitude.min() + latitude.max()) / 2
-    narrowing = max(0.01, float(np.cos(np.deg2rad(middle))))
+    least = 1e-4 if narrowing is None else 1e-4 * KM_PER_DEGREE
+    if narrowing is None:
+        narrowing = max(0.01, float(np.cos(np.deg2rad(middle))))
     height, width = np.ptp(latitude), np.ptp(longitude) * narrowing
-    longest = max(height, width, 1e-4)
-    half_height, half_width = (0.6 * max(side, longest / 4) for side in (height, width))
+    longest = max(height, width, least)
+    half_height, half_width = (0.5 * max(x, longest / 4) + 0.1 * longest for x in (height, width))
     centre = (longitude.min() + longitude.max()) / 2
     west_east = (centre - half_width / narrowing, centre + half_width / narrowing)
     return west_east, (middle - half_height, middle + half_height), narrowing
@@ -175,12 +224,10 @@ def _degrees(axes: Axes) -> None:
         (axes.xaxis, "E", "W", 360),
         (axes.yaxis, "N", "S", 0),
     ):
-        axis.set_major_locator(MaxNLocator(4 if turn else 5))
         axis.set_major_formatter(
             FuncFormatter(lambda value, _, t=turn, n=north, s=south: degrees(value, t, n, s))
         )
     axes.set(xlabel="Longitude", ylabel="Latitude")
-    axes.grid(alpha=0.25)
 
 
 def degrees(value: float, turn: int, positive: str, negative: str) -> str:
@@ -192,17 +239,23 @@ def degrees(value: float, turn: int, positive: str, negative: str) -> str:
     return f"{abs(value):.8g}°{side}"
 
 
-def _scale_bar(
-    axes: Axes,
-    west_east: tuple[float, float],
-    south_north: tuple[float, float],
-    narrowing: float,
-) -> None:
-    """A bar of a round number of kilometres or metres, above on the left."""
-    km_per_width = (west_east[1] - west_east[0]) * narrowing * KM_PER_DEGREE
+def _scale_bar(axes: Axes, west_east: tuple[float, float], km: float, at: str) -> None:
+    """A bar of a round number of kilometres or metres, above on the left.
+
+    Parameters
+    ----------
+    axes : Axes
+    west_east : (float, float)
+        Limits of the map.
+    km : float
+        Kilometres of one of their units in the middle of the map.
+    at : str
+        Where it is right, if not everywhere.
+    """
+    km_per_width = (west_east[1] - west_east[0]) * km
     metres = round_down(300 * km_per_width)
     length = metres / 1000 / km_per_width
     text = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
-    at = {"transform": axes.transAxes, "color": "0.2", "clip_on": False}
-    axes.plot([0, length], [1.025, 1.025], lw=2.5, solid_capstyle="butt", **at)
-    axes.text(length + 0.02, 1.025, text, fontsize=8, va="center", **at)
+    style = {"transform": axes.transAxes, "color": "0.2", "clip_on": False}
+    axes.plot([0, length], [1.025, 1.025], lw=2.5, solid_capstyle="butt", **style)
+    axes.text(length + 0.02, 1.025, text + at, fontsize=8, va="center", **style)

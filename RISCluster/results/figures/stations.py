@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .style import cluster_colour, new, tidy
+from .style import cluster_colour, legend_below, new, tidy
 
 
 def station_counts(
@@ -42,22 +42,13 @@ def station_counts(
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     left.set_xlabel("Samples")
     right.set(xlabel="Share of the station's samples (%)", xlim=(0, 100))
-    cluster_legend(figure, labels, names)
+    legend_below(figure, cluster_patches(labels, names))
     return figure
 
 
-def cluster_legend(
-    figure: Figure,
-    labels: Sequence[int],
-    names: Sequence[str],
-    place: str = "outside lower center",
-    columns: int | None = None,
-) -> None:
-    """Colours of clusters."""
-    handles = [
+def cluster_patches(labels: Sequence[int], names: Sequence[str]) -> list[Patch]:
+    """Colours of clusters, for a legend."""
+    return [
         Patch(color=cluster_colour(label), label=name)
         for label, name in zip(labels, names, strict=True)
     ]
-    figure.legend(
-        handles=handles, loc=place, ncols=columns or min(6, len(handles)), frameon=False, fontsize=9
-    )

@@ -1,6 +1,6 @@
 """What all figures share: axes of spectrograms, colours of clusters, an empty figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,15 @@ def plain(text: str, longest: int = LONGEST_NAME) -> str:
     """A text from outside as a figure can have it: cut, and with no dollar sign as a formula."""
     short = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
     return short.replace("$", r"\$")
+
+
+def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
+    """A legend of some columns under all panels, in order along its rows."""
+    columns = min(6, len(handles))
+    along_rows = [handle for column in range(columns) for handle in handles[column::columns]]
+    figure.legend(
+        handles=along_rows, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
 
 
 def new(width: float, height: float) -> Figure:

@@ -4,20 +4,20 @@ A table with the columns stage, label, size, name. Sizes say which clusters the 
 the clusters are made anew, names are put aside and not handed on to others.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
+from ...data.tables import read_table
 from ...errors import RunError
 from ...files import write_text
 from .run import FinishedRun, FinishedStage
 
 FILE = "names.csv"
 HEADER = ("stage", "label", "size", "name")
-ENCODINGS = ("utf-8-sig", "cp1252", "latin-1")  # the last one takes any bytes
-DELIMITERS = ",;\t"
 LARGEST_FILE = 2**22  # bytes
 
 
@@ -106,8 +106,8 @@ def read(run: FinishedRun) -> Reading:
     if stage is None or not path.exists():
         return Reading()
     try:
-        rows = _rows(path)
-    except (OSError, ValueError, csv.Error) as error:
+        rows, more = _rows(path)
+    except (OSError, ValueError) as error:
         return Reading(notes=[f"{path}: no names are read: {error}."])
     other = _of_other_clusters(rows, stage)
     if other:
@@ -120,66 +120,36 @@ def read(run: FinishedRun) -> Reading:
             ]
         )
     names, notes = _names(path, rows, stage)
-    return Reading(names, notes, fits=True)
+    return Reading(names, [*(f"{path}: {note}" for note in more), *notes], fits=True)
 
 
-# ---- the table as spreadsheets write it ---------------------------------------------------------
-
-
-def _rows(path: Path) -> list[Row]:
-    """Rows in any order of columns, delimiter and encoding.
+def _rows(path: Path) -> tuple[list[Row], list[str]]:
+    """Rows of the table, and notes on it.
 
     Raises
     ------
-    ValueError
+    OSError, ValueError
         It is no table with the columns label and name.
     """
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"it is larger than {LARGEST_FILE // 2**20} MB")
-    lines = _decoded(path.read_bytes()).splitlines()
-    while lines and not lines[0].strip(f"{DELIMITERS} "):
-        lines.pop(0)
-    if lines and lines[0].lower().startswith("sep="):  # as some spreadsheets have it
-        lines.pop(0)
-    if not lines:
-        raise ValueError("it is empty")
-    delimiter = max(DELIMITERS, key=lines[0].count)
-    header, *table = csv.reader(lines, delimiter=delimiter)
-    columns = {name.strip().lower(): place for place, name in reversed(list(enumerate(header)))}
-    missing = [name for name in ("label", "name") if name not in columns]
-    if missing:
-        raise ValueError(
-            f"no column {' and '.join(missing)} in its first line; it needs {', '.join(HEADER)}"
-        )
-    return [_row(line, cells, columns) for line, cells in enumerate(table, 2) if any(cells)]
-
-
-def _decoded(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", "replace")
-    for encoding in ENCODINGS:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return ""
-
-
-def _row(line: int, cells: Sequence[str], columns: Mapping[str, int]) -> Row:
-    stage, label, size, name = (
-        " ".join(cells[columns[key]].split()) if columns.get(key, len(cells)) < len(cells) else ""
-        for key in HEADER
+    table = read_table(path)
+    columns = {key: table.find(key) for key in HEADER} | table.require(
+        {key: [key] for key in ("label", "name")}
     )
-    return Row(line, stage, _whole(label), _whole(size), name, label)
+    stages, labels, sizes, names = (table.text(columns[key]) for key in HEADER)
+    numbers = (
+        [_whole(value) for value in table.numbers(columns[key], counts=True)[0]]
+        if columns[key] is not None
+        else [None] * len(names)
+        for key in ("label", "size")
+    )
+    rows = zip(table.lines.tolist(), stages, *numbers, names, labels, strict=True)
+    return [Row(*row) for row in rows], table.notes
 
 
-def _whole(text: str) -> int | None:
-    """A whole number, also as 3.0 or 1,234."""
-    try:
-        value = float(text.replace(",", "").replace("\N{NO-BREAK SPACE}", "").replace(" ", ""))
-    except ValueError:
-        return None
-    return int(value) if value.is_integer() else None
+def _whole(value: float) -> int | None:
+    return int(value) if np.isfinite(value) and value == int(value) else None
 
 
 # ---- do the names fit the clusters --------------------------------------------------------------

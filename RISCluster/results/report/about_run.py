@@ -13,6 +13,8 @@ import numpy as np
 
 from ...config import Settings
 from ...data.spectrograms import SpectrogramFile
+from ...data.times import far_times
+from ...progress import count
 from .. import figures
 from ..cluster_map import read_cluster_map
 from ..evaluation.comparison import DOUBTFUL, certainty
@@ -179,7 +181,7 @@ def _catalogue_rows(run: FinishedRun) -> list[tuple[str, Any]]:
     if table.trace_ids:
         known = [name for name in table.trace_ids if name]
         stations = {".".join(name.split(".")[:2]) for name in known}
-        traces = f"{len(known):,} trace{'s' if len(known) != 1 else ''}"
+        traces = count(len(known), "trace")
         dotted = sum(name.count(".") == 3 for name in known) == len(known)
         rows.append(("Stations", f"{len(stations):,}, {traces}") if dotted else ("Traces", traces))
     if run.truth is not None:
@@ -191,10 +193,14 @@ def _span(times: np.ndarray) -> str:
     known = times[~np.isnat(times)]
     if not len(known):
         return "no sample has a time"
-    lacking = len(times) - len(known)
-    first, last = known.min(), known.max()
+    lacking, far = len(times) - len(known), far_times(known)
+    first, last = known[~far].min(), known[~far].max()
     length = duration_text((last - first) / np.timedelta64(1, "s"))
-    without = f"; {lacking:,} samples have no time" if lacking else ""
+    without = f"; {count(lacking, 'sample')} without a time" if lacking else ""
+    if far.any():
+        without += (
+            f"; {count(int(far.sum()), 'sample')} years away, as of {time_text(known[far][0])}"
+        )
     return f"{time_text(first)} to {time_text(last)} UTC ({length}){without}"
 
 

@@ -3,7 +3,6 @@
 Letters: n samples, D latent features, F x T bins.
 """
 
-import csv
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ...data.split import Split
+from ...data.tables import read_table
 from ...data.transforms import Preparation
 from ...files import load_checkpoint
 from ...models.networks import AEC, NetworkShape
@@ -94,11 +94,10 @@ def _sweep(stage: FinishedStage) -> list[Block]:
     path = stage.path / "sweep.csv"
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    best = stage.metrics.get("sweep_best")
-    values = [(name, float(value), "taken" if name == best else "") for name, value in rows]
-    return [Table(f"Sweep of {stage.name}", (*header, ""), values)]
+    table, best = read_table(path), stage.metrics.get("sweep_best")
+    scores = zip(table.text(0), table.numbers(1)[0].tolist(), strict=True)
+    values = [(name, value, "taken" if name == best else "") for name, value in scores]
+    return [Table(f"Sweep of {stage.name}", (*table.names, ""), values)]
 
 
 def _reconstructions(run: FinishedRun, stage: FinishedStage) -> Picture:

@@ -6,6 +6,7 @@ Letters: K clusters, B bins, V environmental series.
 import numpy as np
 from matplotlib.figure import Figure
 
+from ...progress import count
 from ..catalogue.catalogue import largest, season_names
 from ..catalogue.environment import Environment
 from ..catalogue.occurrence import (
@@ -19,6 +20,7 @@ from ..catalogue.occurrence import (
 from ..figures.occurrence import occurrence_series, profiles, station_series
 from ..page.blocks import Block, Note, Picture, Table, Text
 from .environment_blocks import SERIES_PANELS, correlation_blocks, read_series
+from .samples_of import trace_of
 from .shown import Shown, bin_word, kind_of, plain
 
 STATION_PANELS = 8
@@ -36,7 +38,9 @@ def when_blocks(shown: Shown) -> list[Block]:
         blocks.append(Note(said))
     untimed = catalogue.without_time()
     if untimed:
-        blocks.append(Note(f"{untimed:,} samples without a start time are left out here."))
+        blocks.append(Note(f"{count(untimed, 'sample')} without a start time left out here."))
+    if len(catalogue.far):
+        blocks.append(Note(_far_samples(shown)))
     environment, averages, notes = read_series(shown, bins)
     drawn = bins_to_draw(bins, catalogue.span)
     blocks.extend([_series(shown, drawn, environment), *notes, *_at_stations(shown, drawn)])
@@ -50,12 +54,25 @@ def when_blocks(shown: Shown) -> list[Block]:
     return blocks
 
 
+def _far_samples(shown: Shown) -> str:
+    """Samples whose time is years from all others: how many, and the first."""
+    far, table = shown.catalogue.far, shown.catalogue.table
+    first = far[np.argmin(table.starttime[far])]
+    trace = trace_of(table, first)
+    return (
+        f"{count(len(far), 'sample')} years away from all others left out here, as the clock "
+        f"may have been wrong: the first is sample {first}{f' of {trace}' * bool(trace)}, "
+        f"{str(table.starttime[first])[:19]}Z."
+    )
+
+
 def _introduction(shown: Shown, occurrence: Occurrence) -> Text:
     first, last = (str(time)[:19] for time in shown.catalogue.span)
     bins, empty = occurrence.bins, int((~occurrence.has_data).sum())
     text = (
-        f"Samples from {first}Z to {last}Z, counted in {bins.n:,} "
-        f"{'spans of 10 minutes' if bins.interval == '10 minutes' else bins.interval + 's'}"
+        f"Samples from {first}Z to {last}Z, counted in "
+        f"{count(bins.n, 'bin' if bins.interval == '10 minutes' else bins.interval)}"
+        f"{' of 10 minutes' if bins.interval == '10 minutes' else ''}"
     )
     of_empty = f"; in {empty:,} of them no station has data (hatched)" if empty else ""
     return Text(

@@ -77,7 +77,7 @@ def _map(shown: Shown, counts: np.ndarray) -> list[Block]:
         return notes
     named = [plain(name) for name, there in zip(stations, known, strict=True) if there]
     picture = Picture(
-        "report_map",
+        "report_station_map",
         lambda: station_map(named, places[known], *shown.with_others(counts[known])),
         "Where clusters occur: each pie is a station, its area the number of samples there (small "
         "ones are drawn larger), its sectors the clusters. Where names would cover "

@@ -62,19 +62,34 @@ def test_counts_by_hand():
     assert found.without_time() == 1
 
 
-def test_days_and_spans():
+def test_spans():
     found = made()
-    days, counts = found.by_day()
-    assert [str(days[0]), str(days[-1]), len(days)] == ["2015-12-31", "2016-07-01", 184]
-    assert counts[0].tolist() == [1, 0, 0, 0]
-    assert counts[1].tolist() == [0, 1, 0, 0]
-    assert counts[60].tolist() == [0, 1, 0, 0]  # 29 February
-    assert counts.sum() == 4
     assert [str(time) for time in found.spans[0]] == [
         "2016-01-01T00:00:00.000000", "2016-07-01T12:00:00.000000",
     ]  # fmt: skip
     assert found.spans[1, 0] == found.spans[1, 1] == np.datetime64("2015-12-31T23:59:59.999999")
     assert found.span[1] == np.datetime64("2016-07-01T12:00:00")
+
+
+def test_a_wrong_clock_decides_no_span():
+    days = [f"2016-01-{day:02d}" for day in range(1, 21)]
+    times = ["1970-01-01", *days, "2262-01-01"]
+    found = made(labels=[0] * 22, times=times, trace=[0] * 22, k=1)
+    assert found.far.tolist() == [0, 21]
+    assert [str(time)[:10] for time in found.span] == ["2016-01-01", "2016-01-20"]
+    assert [str(time)[:10] for time in found.spans[1]] == ["2016-01-01", "2016-01-20"]
+    assert found.by_month()[0, 0] == found.by_hour().sum() == 20
+    assert found.by_season(SEASONS)[0, 0] == 20
+    assert found.by_station().sum() == 22
+    assert found.without_time() == 0
+    assert str(found.table.starttime[0])[:4] == "1970"  # what is exported stays
+
+
+def test_stations_are_sorted_as_numbers():
+    ids = ["channel 10", "channel 2", "channel 1"]
+    found = made(labels=[0, 0, 1], times=None, trace=[0, 1, 2], ids=ids, k=2)
+    assert found.stations == ["channel 1", "channel 2", "channel 10"]
+    assert found.by_station().tolist() == [[0, 1], [1, 0], [1, 0]]
 
 
 def test_without_times_or_traces():

@@ -105,3 +105,11 @@ def test_without_traces_all_is_one_station():
     found = made(labels=[0, 0], times=["2016-01-01", "2016-01-03"], trace=None, k=1)
     days = count_occurrences(found, Bins.over(*span("2016-01-01", "2016-01-03"), "day"))
     assert days.recording.tolist() == [1, 1, 1]
+
+
+def test_bins_of_a_catalogue_with_a_wrong_clock():
+    times = [*(f"2016-01-01T{hour:02d}:00" for hour in range(20)), "1900-01-01", "2262-01-01"]
+    found = made(labels=[0] * 22, times=times, trace=None, k=1)
+    bins, said = choose_bins(found.span, "auto")
+    assert (bins.interval, bins.n, said) == ("10 minutes", 115, None)
+    assert count_occurrences(found, bins).counts.sum() == 20

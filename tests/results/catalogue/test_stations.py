@@ -31,6 +31,9 @@ def table(tmp_path, text):
         "network,station,latitude,longitude\nXH,DR01,-78.5,-179.5\n",
         "\nLON;Sta;NET;Lat;extra\n180.5;DR01;XH;-78.5;x\n",
         "#Network | Station | Latitude | Longitude\nXH|DR01|-78.5|-179.5\n",
+        '"network","station","latitude","longitude"\n"XH","DR01","-78.5","-179.5"\n',
+        "# mine\n\nnetwork,station,latitude,longitude\nXH,DR01,-78.5,-179.5\n",
+        "sep=;\nStation Code;Network;Latitude (deg);Longitude [deg]\nDR01;XH;-78.5;180.5;\n",
     ],
 )
 def test_tables(tmp_path, text):
@@ -45,8 +48,8 @@ def test_rows_that_can_not_be_taken(tmp_path):
     )
     found = read_stations(table(tmp_path, text))
     assert found.places == {"XH.F": (1, 2)}
-    assert "6 rows of" in found.notes[0]
-    assert "the first in line 2" in found.notes[0]
+    assert "st.csv: 1 row with fewer cells than the header left out" in found.notes[0]
+    assert "st.csv: 5 rows left out, the first in line 2; a row needs" in found.notes[1]
 
 
 def test_codes_without_a_network(tmp_path):
@@ -63,8 +66,11 @@ def test_codes_without_a_network(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no column station and no column latitude"),
-        ("net,sta,x,lon\n", "no column latitude; the header has net, sta, x, lon; allowed"),
+        ("", "can't be read as a table: it is empty"),
+        ("net,sta,x,lon\n", "no column latitude; it has net, sta, x, lon; allowed"),
+        ("net,sta,lat,lon\nXH,A,-78,5,179,9\n", "line 2 has 6 cells, and the header 4; every row"),
+        ("net;sta;lat;lon\nXH;A;-78,512;179,913\n", "line 2: '-78,512' in column 'lat' is one or"),
+        ("net,sta,lat,lon\nXH,A,-91,0\n", r"coordinates \(.*1 row left out, the first in line 2"),
         ("net,sta,lat,lon\n", "holds no station with coordinates"),
     ],
 )
@@ -82,6 +88,30 @@ def test_stationxml_and_a_folder_of_it(tmp_path):
     assert read_stations(one).places == {"XH.DR01": (-78.5, 179.5)}
     found = read_stations(tmp_path / "stations")
     assert found.places == {"XH.DR01": (-78.5, 179.5), "YY.B": (10, -20)}
+
+
+def test_a_damaged_file_and_stations_without_a_place_cost_themselves_alone(tmp_path):
+    pytest.importorskip("obspy")
+    xml(tmp_path / "a.XML", "XH", "DR01", -78.5, 179.5)
+    bare = (tmp_path / "a.XML").read_text()
+    begin, end = bare.index("<Station "), bare.index("</Network>")
+    other = bare[begin:end].replace("DR01", "DR02").replace("<Latitude>-78.5</Latitude>", "")
+    (tmp_path / "b.xml").write_text(bare[:end] + other + bare[end:])
+    xml(tmp_path / "c.xml", "XH", "DR03", 95, 0)
+    (tmp_path / "d.xml").write_text(bare[: len(bare) // 2])
+    found = read_stations(tmp_path)
+    assert found.places == {"XH.DR01": (-78.5, 179.5)}
+    said = " ".join(found.notes)
+    assert f"{tmp_path / 'd.xml'}: can't be read as StationXML" in said
+    assert "the others are used." in said
+    assert "DR02" in said or "b.xml" in said
+    assert "DR03" in said or "c.xml" in said
+
+
+def test_stationxml_by_its_content(tmp_path):
+    pytest.importorskip("obspy")
+    found = read_stations(xml(tmp_path / "stations.txt", "XH", "A", 1, 2))
+    assert found.places == {"XH.A": (1, 2)}
 
 
 def test_no_stationxml(tmp_path):

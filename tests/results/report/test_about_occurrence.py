@@ -68,8 +68,8 @@ def test_all_of_a_run(opened, tmp_path):
         table, names = run.final.table, pictures(found)
         assert found.anchor == "where-and-when"
         assert list(names) == [
-            "report_stations", "report_map", "report_occurrence", "report_station_occurrence",
-            "report_profiles",
+            "report_stations", "report_station_map", "report_occurrence",
+            "report_station_occurrence", "report_profiles",
         ]  # fmt: skip
         stations = table_of(found, "each station")
         assert stations.header == ("station", "all", "0", "1", "2")
@@ -85,7 +85,7 @@ def test_all_of_a_run(opened, tmp_path):
         assert frequency.header[-1] == "upper quartile"  # all were read
         said = notes(found)
         assert any("1 of 4 have no coordinates" in text and "XH.DR03" in text for text in said)
-        assert any("1 rows of" in text and "line 5" in text for text in said)
+        assert any("st.csv: 1 row left out, the first in line 5" in text for text in said)
         for picture in names.values():
             picture.draw().savefig(tmp_path / "x.png")
 
@@ -106,7 +106,22 @@ def test_missing_times_traces_or_both(opened):
         times = table.starttime.copy()
         times[[7, 8]] = np.datetime64("NaT")
         found = section(with_table(run, replace(table, starttime=times)))
-        assert "2 samples without a start time are left out here." in notes(found)
+        assert "2 samples without a start time left out here." in notes(found)
+
+
+def test_a_wrong_clock_is_said_and_draws_nothing(opened, tmp_path):
+    with opened("report.interval=hour") as run:
+        table = run.final.table
+        times = table.starttime.copy()
+        times[11] = np.datetime64("1970-01-01T00:00:07")
+        found = section(with_table(run, replace(table, starttime=times)))
+        assert (
+            "1 sample years away from all others left out here, as the clock may have been wrong: "
+            f"the first is sample 11 of {table.trace_ids[table.trace[11]]}, 1970-01-01T00:00:07Z."
+        ) in notes(found)
+        assert any("Samples from 2016-01-01T" in block.text for block in of(Text, found))
+        figure = pictures(found)["report_occurrence"].draw()
+        assert figure.axes[-1].get_xlim()[0] > np.datetime64("2015-01-01").astype(int)
 
 
 def test_no_stage_no_data_no_table(opened, run_folder):

@@ -64,9 +64,17 @@ def test_times_that_are_not_known(run_folder):
     with open_run(run_folder) as run:
         run.final.table.starttime[:95] = np.datetime64("NaT")
         span = by_name(data_table(run).rows)["Time span"]
-        assert span.endswith("(under 1 s); 95 samples have no time")
+        assert span.endswith("(under 1 s); 95 samples without a time")
         run.final.table.starttime[:] = np.datetime64("NaT")
         assert by_name(data_table(run).rows)["Time span"] == "no sample has a time"
+
+
+def test_a_time_of_a_wrong_clock_is_not_in_the_span(run_folder):
+    with open_run(run_folder) as run:
+        run.final.table.starttime[3] = np.datetime64("2262-01-01")
+        span = by_name(data_table(run).rows)["Time span"]
+        assert span.startswith("2016-01-01 00:00:00 to 2016-12-01")
+        assert span.endswith("; 1 sample years away, as of 2262-01-01 00:00:00")
 
 
 def test_notes_come_first_and_what_is_there_follows(run_folder):

@@ -8,12 +8,14 @@ from RISCluster.__main__ import main
 from RISCluster.config import load_settings
 from RISCluster.errors import MissingPackage, RunError, SettingsError
 from RISCluster.results.evaluation.comparison import DOUBTFUL
+from RISCluster.results.finished.run import open_run
 from RISCluster.results.page.blocks import Section, Table, Text
-from RISCluster.results.page.page import made_from
+from RISCluster.results.page.page import made_from, pictures_of
 from RISCluster.results.report import report
 from RISCluster.results.report.report import write_report
 from RISCluster.run import StageFolder
 from RISCluster.stages.dec import run_dec
+from tests.conftest import ROOT
 from tests.results.page.test_page import Elements
 
 
@@ -50,6 +52,26 @@ def test_whole_report(run_folder):
     assert {"report_aec_history.png", "report_reconstructions.png"} <= saved
     assert len(saved) == len(found.of("img"))
     assert [a for a in found.of("button") if a.get("class") == "chip"]
+
+
+def test_every_figure_has_a_name_of_its_own(run_folder, tmp_path):
+    (tmp_path / "st.csv").write_text("net,sta,lat,lon\nXH,DR00,-80,179\nXH,DR01,-80,178\n")
+    days = "\n".join(f"2016-{month:02d}-01Z,{month % 5}" for month in range(1, 13))
+    (tmp_path / "env.csv").write_text(f"time,swell\n{days}\n")
+    words = [f"report.stations={tmp_path / 'st.csv'}", f"report.environment={tmp_path / 'env.csv'}"]
+    with open_run(run_folder, words) as run:
+        sections = [found for _, topic in report.TOPICS if (found := topic(run))]
+        names = [picture.name for found in sections for picture in pictures_of(found.blocks)]
+    assert len(names) > 15
+    assert len(names) == len(set(names))
+    # And those of other kinds of data: each is written in one place.
+    written = [
+        name
+        for path in sorted((ROOT / "RISCluster/results").rglob("*.py"))
+        for name in re.findall(r'Picture\(\s*f?"([^"]+)"', path.read_text(encoding="utf-8"))
+    ]
+    assert len(written) > 15
+    assert len(written) == len(set(written))
 
 
 def test_a_topic_that_fails_is_said_and_the_others_stand(run_folder, two_topics, caplog):
