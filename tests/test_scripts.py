@@ -274,7 +274,7 @@ def test_killed_and_run_again_ends_with_the_same_bytes(tmp_path, never_killed, n
             message = process.communicate(timeout=60)[1]
             assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
             if number != signal.SIGKILL:
-                assert "run the same command again to go on" in message
+                assert "run the same command to go on" in message
                 assert "Traceback" not in message
             assert not (state.parent / "metrics.json").exists()
         done = run(tmp_path, name, *base)

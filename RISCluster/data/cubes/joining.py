@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ...errors import DataError, SettingsError
-from ...progress import Progress, log
+from ...progress import Progress, count, log
 from ...sections import RecordsSettings
 from ..times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..waveforms.planning import natural_order, of_few_rates
@@ -283,7 +283,7 @@ def _say_gaps(pieces: Sequence[Piece], rate: float) -> None:
         within = sum(before.path == after.path for before, after in gaps)
         where = "inside files" if within == len(gaps) else "between files"
         log.warning(
-            f"{len(gaps):,} gaps {where}, {missing / rate:g} s in all, the first "
+            f"{count(len(gaps), 'gap')} {where}, {missing / rate:g} s in all, the first "
             f"{'in' if gaps[0][0].path == gaps[0][1].path else 'after'} "
             f"{gaps[0][0].path}: windows that touch them are NaN in the cube"
         )

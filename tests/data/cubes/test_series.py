@@ -60,7 +60,7 @@ def test_gap(tmp_path, said):
     values, _ = series.read(0, 250, 0, 3)
     np.testing.assert_array_equal(np.isnan(values).all(axis=1), np.arange(250) // 50 == 2)
     np.testing.assert_array_equal(values[150:], samples[100:])
-    assert any("1 gaps between files, 0.5 s in all, the first after" in line for line in said)
+    assert any("1 gap between files, 0.5 s in all, the first after" in line for line in said)
 
 
 def test_overlap_drops_what_the_later_file_repeats(tmp_path, said):
@@ -218,7 +218,7 @@ def test_a_gap_inside_a_file(tmp_path, said):
     values, _ = series.read(0, series.n_samples, 0, 3)
     np.testing.assert_array_equal(np.isnan(values).all(axis=1), np.arange(250) // 50 == 2)
     np.testing.assert_array_equal(values[150:], samples[100:])
-    assert any("1 gaps inside files, 0.5 s in all" in line for line in said)
+    assert any("1 gap inside files, 0.5 s in all" in line for line in said)
 
 
 @pytest.mark.parametrize("start", ["1970-01-01T00:00:00+00:00", "2250-01-01"])
