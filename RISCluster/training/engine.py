@@ -154,7 +154,7 @@ class Trainer:
             if self._board is not None:
                 self._board.close()
         if not self.why:
-            self.why = f"all {self.settings.n_epochs} epochs done"
+            self.why = "all epochs done"
 
     def _threads(self) -> int:
         """Threads that share a step: those that PyTorch would use inside each layer."""

@@ -16,7 +16,7 @@ from ...config import RecordsSettings, Settings
 from ...errors import DataError
 from ...files import new_file
 from ...jobs import Job, Parts, identity
-from ...progress import Progress, log
+from ...progress import Progress, count, log
 from ..finding import stamp
 from ..times import nanoseconds_to_iso
 from .holes import other_files
@@ -320,14 +320,14 @@ def _plain(value: Any) -> Any:
 def _say_what(layout: CubeLayout, series: Series) -> str:
     size = 4 * np.prod(layout.shape, dtype=float) / 1e9
     return (
-        f"{series.n_samples:,} samples of {series.n_channels:,} channels at "
+        f"{series.n_samples:,} samples of {count(series.n_channels, 'channel')} at "
         f"{series.sampling_rate:g} Hz, to a cube of {_shape(layout)}, {size:.3g} GB"
     )
 
 
 def _shape(layout: CubeLayout) -> str:
     steps, channels, rows = layout.shape
-    return f"{steps:,} time steps x {channels:,} channels x {rows:,} frequencies"
+    return f"{steps:,} time steps x {count(channels, 'channel')} x {rows:,} frequencies"
 
 
 def _report(target: Path, layout: CubeLayout, series: Series, missing: int, seconds: float) -> None:
