@@ -5,6 +5,7 @@ Letters: N samples, F frequency bins, T time bins.
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -362,10 +363,9 @@ class RisFile(RowsFile):
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """Onset of samples in UTC, ISO 8601 with Z, or None where the file has no times."""
-        first = self._catalogue(0, 1)
-        if first is None:
+        if self._keys is None:
             return super().starttimes(start, stop)
-        key = next((key for key in TIME_KEYS if key in first[0]), None)
+        key = next((key for key in TIME_KEYS if key in self._keys), None)
         return None if key is None else self._times((key,), start, stop)
 
     def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
@@ -378,10 +378,9 @@ class RisFile(RowsFile):
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""
-        first = self._catalogue(0, 1)
-        if first is None:
+        if self._keys is None:
             return super().trace_ids(start, stop)
-        if "station" not in first[0]:
+        if "station" not in self._keys:
             return None
         keys = ("network", "station", "location", "channel")
         rows = self._catalogue(start, stop)
@@ -389,11 +388,11 @@ class RisFile(RowsFile):
 
     def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.detection`."""
-        first, key = self._catalogue(0, 1), DETECTION_KEYS[name]
-        if first is None:
+        key = DETECTION_KEYS[name]
+        if self._keys is None:
             return super().detection(name, start, stop)
         slid = to_text(self.attributes.get("build.method", "")) == "slide"
-        if key not in first[0] or (slid and key in ("dt_on", "dt_off")):
+        if key not in self._keys or (slid and key in ("dt_on", "dt_off")):
             return None
         if name != "peak_amplitude":
             return self._times((key,), start, stop)
@@ -405,19 +404,31 @@ class RisFile(RowsFile):
         first = self._catalogue(0, 1)
         return super().waveform_unit if first is None else str(first[0].get("unit") or "")
 
+    @cached_property
+    def _keys(self) -> frozenset[str] | None:
+        """What any row of the catalogue has, for the first may lack some; None without one."""
+        rows = self._catalogue(0, None)
+        return None if rows is None else frozenset().union(*rows)
+
     def _catalogue(self, start: int, stop: int | None) -> list[dict[str, Any]] | None:
         """Rows of the JSON catalogue beside the spectrograms, with keys in lower case."""
         name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
         found = self._beside(name)
         if found is None:
             return None
+        rows = []
         try:
-            rows = [json.loads(to_text(text)) for text in self._values(found, start, stop)]
-            return [{key.lower(): value for key, value in row.items()} for row in rows]
+            for text in self._values(found, start, stop):
+                row = json.loads(to_text(text))
+                rows.append({key.lower(): value for key, value in row.items()})
         except RISClusterError:
             raise
         except (ValueError, AttributeError, RecursionError):
-            raise DataError(f"{self.path}: {name} must hold one JSON object a sample") from None
+            raise DataError(
+                f"{self.path}: {name} must hold one JSON object a sample, and that of sample "
+                f"{start + len(rows)} is none"
+            ) from None
+        return rows
 
 
 ROWS_LAYOUTS: dict[str, type[RowsFile]] = {"samples": SamplesFile, "ris": RisFile}

@@ -310,17 +310,20 @@ def decode_cf(values: np.ndarray, unit: int, origin: int) -> np.ndarray:
 # ---- clocks that are wrong -----------------------------------------------------------------------
 
 
-def leave_out_far_pieces(spans: Sequence[tuple[int, int, str]]) -> tuple[list[int], list[str]]:
+def leave_out_far_pieces(
+    spans: Sequence[tuple[int, int, str]], far_days: int = FAR_DAYS
+) -> tuple[list[int], list[str]]:
     """Pieces of data that can share one axis of time, without those of a clock that is wrong.
 
     A recorder without GPS has years as 1970 or 1980, and an axis over the time between is all
-    gap. A gap is far where it is longer than 30 days and than 10 times all the data. What lies
+    gap. A gap is far where it is longer than `far_days` and than 10 times all the data. What lies
     beyond is left out if it is less than a quarter of the data; else nothing tells which is wrong.
 
     Parameters
     ----------
     spans : sequence of (int, int, str)
         Start and end, ns since 1970, and the name of a piece of data.
+    far_days : int
 
     Returns
     -------
@@ -334,7 +337,7 @@ def leave_out_far_pieces(spans: Sequence[tuple[int, int, str]]) -> tuple[list[in
     DataError
         Neither side of a far gap is small; the message names a piece of each.
     """
-    groups = _far_groups(spans)
+    groups = _far_groups(spans, far_days)
     if len(groups) < 2:
         return list(range(len(spans))), []
     amounts = [sum(spans[at][1] - spans[at][0] for at in group) for group in groups]
@@ -359,7 +362,7 @@ def leave_out_far_pieces(spans: Sequence[tuple[int, int, str]]) -> tuple[list[in
     ]
 
 
-def _far_groups(spans: Sequence[tuple[int, int, str]]) -> list[list[int]]:
+def _far_groups(spans: Sequence[tuple[int, int, str]], far_days: int) -> list[list[int]]:
     """Positions by start, parted at far gaps."""
     order = sorted(range(len(spans)), key=lambda at: spans[at][:2])
     covered, end, gaps = 0, None, []
@@ -370,7 +373,7 @@ def _far_groups(spans: Sequence[tuple[int, int, str]]) -> list[list[int]]:
         end = stop if end is None else max(end, stop)
     groups: list[list[int]] = []
     for at, gap in zip(order, gaps, strict=True):
-        if not groups or gap > max(FAR_DAYS * DAY, FAR_TIMES * covered):
+        if not groups or gap > max(far_days * DAY, FAR_TIMES * covered):
             groups.append([])
         groups[-1].append(at)
     return groups

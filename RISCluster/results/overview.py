@@ -14,7 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..data.spectrograms import SpectrogramFile
-from ..progress import Progress
+from ..data.times import far_times, nanoseconds_to_iso
+from ..progress import Progress, count
 from .figures import UNUSABLE_COLOUR, SpectrogramAxes
 from .figures.style import plain
 
@@ -39,8 +40,8 @@ class Survey:
     measures : ndarray, (n, 3)
         Largest value, its ratio to the median (infinite where that is 0), and its distance from
         the lowest value, of usable samples spread over the file.
-    first, last : str
-        Earliest and latest start time; empty where there are none.
+    times : list of ndarray, datetime64
+        Start times that are known.
     untimed : int
         Samples whose start time is not known, in a file that has times.
     traces : dict
@@ -51,8 +52,7 @@ class Survey:
     zero: list[int] = field(default_factory=lambda: [0, -1])
     negative: list[int] = field(default_factory=lambda: [0, -1])
     measures: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
-    first: str = ""
-    last: str = ""
+    times: list[np.ndarray] = field(default_factory=list)
     untimed: int = 0
     traces: dict[str, None] = field(default_factory=dict)
 
@@ -95,11 +95,11 @@ def _add_values(found: Survey, index: np.ndarray, x: np.ndarray) -> np.ndarray:
     finite = np.isfinite(low) & np.isfinite(high)
     zero = (low == 0) & (high == 0)
     kinds = (found.not_finite, ~finite), (found.zero, zero), (found.negative, finite & (low < 0))
-    for count, these in kinds:
+    for tally, these in kinds:
         if these.any():
-            if count[1] < 0:
-                count[1] = int(index[these.argmax()])
-            count[0] += int(these.sum())
+            if tally[1] < 0:
+                tally[1] = int(index[these.argmax()])
+            tally[0] += int(these.sum())
     return finite & ~zero
 
 
@@ -114,11 +114,9 @@ def _measure(x: np.ndarray) -> np.ndarray:
 
 
 def _add_columns(found: Survey, times: list[str] | None, traces: list[str] | None) -> None:
-    known = [time for time in times or () if time]
+    known = [time.rstrip("Z") for time in times or () if time]
     found.untimed += len(times or ()) - len(known)
-    if known:
-        found.first = min(filter(None, (found.first, min(known))))
-        found.last = max(found.last, max(known))
+    found.times.append(np.array(known, "M8[ns]"))
     if traces and len(found.traces) < MOST_TRACES:
         found.traces.update(dict.fromkeys(traces))
 
@@ -202,10 +200,18 @@ def _compression(file: SpectrogramFile) -> str:
 
 
 def _times(found: Survey) -> str:
-    if not found.first:
+    times = np.sort(np.concatenate(found.times or [np.empty(0, "M8[ns]")]))
+    if not len(times):
         return "none known"
-    untimed = f"; {found.untimed:,} samples without" if found.untimed else ""
-    return f"{found.first} to {found.last}{untimed}"
+    far = far_times(times)
+    said = [f"{count(found.untimed, 'sample')} without"] if found.untimed else []
+    if far.any():
+        said.append(f"{count(int(far.sum()), 'sample')} years away, as of {_iso(times[far][0])}")
+    return "; ".join([f"{_iso(times[~far][0])} to {_iso(times[~far][-1])}", *said])
+
+
+def _iso(time: np.datetime64) -> str:
+    return nanoseconds_to_iso(time.view(np.int64)[None])[0]
 
 
 def _traces(found: Survey) -> str:

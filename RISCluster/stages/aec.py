@@ -16,7 +16,7 @@ from ..files import save_checkpoint
 from ..models.networks import AEC, NetworkShape, initialise, n_parameters
 from ..models.reference import load_initial_weights
 from ..models.views import Views, ViewSizes
-from ..progress import log
+from ..progress import count, log
 from ..run import StageFolder
 from ..training.aec import PLATEAU, AecTrainer
 from ..training.encode import encode, mean_squared_error
@@ -177,7 +177,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
         samples.variance,
     )
     trainer.run()
-    log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
+    log.info(f"stopped after {count(trainer.epoch, 'epoch')}: {trainer.why}")
     model.load_state_dict(trainer.best_weights)
     _fit_views(session, model, samples)
     train_mse = mean_squared_error(model, samples.train, ranks)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..files import read_json
-from ..progress import log
+from ..progress import count, log
 from ..run import StageFolder
 from .session import LABELS, METRICS, Session, next_command
 
@@ -46,8 +46,8 @@ def of_autoencoder(metrics: dict[str, Any], stage: StageFolder) -> tuple[str, st
     """What the AEC stage made, and how sure it is."""
     dead = metrics.get("dead_features")
     made = (
-        f"autoencoder trained on {metrics['n_train']:,} samples for {metrics['epochs']} epochs, in "
-        f"{stage.path}"
+        f"autoencoder trained on {metrics['n_train']:,} samples for "
+        f"{count(metrics['epochs'], 'epoch')}, in {stage.path}"
     )
     sure = (
         f"validation loss {metrics['validation_mse']:.4g}, where the mean spectrogram has "

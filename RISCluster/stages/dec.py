@@ -16,7 +16,7 @@ from ..errors import DataError
 from ..files import save_checkpoint, write_csv
 from ..models.networks import AEC, DEC, ClusteringLayer
 from ..models.reference import load_weights
-from ..progress import log
+from ..progress import count, log
 from ..results.evaluation.data_space import deviations
 from ..results.evaluation.mapping import require_package
 from ..results.labels import Labelling, label_file
@@ -144,7 +144,7 @@ def _refine(session: Session, settings: Settings, stage: StageFolder, samples: S
     trainer = DecTrainer(model, samples, settings.dec, session.context(stage))
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
     trainer.run()
-    log.info(f"stopped after {trainer.epoch} epochs: {trainer.why}")
+    log.info(f"stopped after {count(trainer.epoch, 'epoch')}: {trainer.why}")
     everything = whole_file(session, preparation)
     encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
     content = model_content(model, preparation, variance, session)

@@ -110,10 +110,11 @@ class DecTrainer(Trainer):
     def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:
         """The row of the history."""
         change = self.changes[-1] if self.changes else float("nan")
+        changed = f"label change {change:.3%}, " if self.changes else ""
         rate = self.optimizer.param_groups[0]["lr"]
         log.info(
             f"DEC epoch {self.epoch + 1}: mse {mean['mse']:.4g}, kl {mean['kl']:.4g}, loss "
-            f"{mean['loss']:.4g}, label change {change:.3%}, {mean['n'] / seconds:,.0f} samples/s"
+            f"{mean['loss']:.4g}, {changed}{mean['n'] / seconds:,.0f} samples/s"
         )
         speed = mean["n"] / seconds
         return mean["mse"], mean["kl"], mean["loss"], change, rate, seconds, speed

@@ -19,7 +19,7 @@ from ..distributed import Ranks
 from ..errors import Stopped, TrainingError
 from ..files import HistoryFile, load_checkpoint, save_checkpoint
 from ..models.reference import load_weights
-from ..progress import Progress, count, log
+from ..progress import Progress, log
 from ..stopping import StopRequest
 from .team import Team
 
@@ -154,7 +154,7 @@ class Trainer:
             if self._board is not None:
                 self._board.close()
         if not self.why:
-            self.why = f"all {count(self.settings.n_epochs, 'epoch')} done"
+            self.why = "all epochs done"
 
     def _threads(self) -> int:
         """Threads that share a step: those that PyTorch would use inside each layer."""

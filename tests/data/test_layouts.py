@@ -363,3 +363,17 @@ def test_texts_of_single_characters(tmp_path):
     with open_spectrograms(path) as file:
         assert file.trace_ids() == ["XX.A..HHZ", "XX.BCD..HHZ"]
         assert file.starttimes() == ["2020-01-01T00:00:00.000000Z", "2020-01-01T00:00:01.000000Z"]
+
+
+def test_a_row_of_the_catalogue_that_is_no_object_is_named(tmp_path):
+    path = write_ris(tmp_path / "r.h5", blobs(3)[0], [{"station": "A"}, ["A"], {"station": "A"}])
+    with open_spectrograms(path) as file, pytest.raises(DataError, match="that of sample 1 is"):
+        file.trace_ids()
+
+
+def test_the_first_row_of_a_catalogue_may_lack_what_others_have(tmp_path):
+    row = {"station": "A", "starttime": "2016-01-01T00:00:00Z", "dt_on": "2016-01-01T00:00:01Z"}
+    with open_spectrograms(write_ris(tmp_path / "r.h5", blobs(3)[0], [{}, row, row])) as file:
+        assert file.starttimes() == ["", *["2016-01-01T00:00:00.000000Z"] * 2]
+        assert file.detection("onset")[1:] == ["2016-01-01T00:00:01.000000Z"] * 2
+        assert file.trace_ids()[1:] == [".A.."] * 2

@@ -60,7 +60,7 @@ class TestSurvey:
             blocks = survey(file)
         np.testing.assert_array_equal(whole.measures, blocks.measures)
         assert list(whole.traces) == list(blocks.traces)
-        assert (whole.first, whole.last) == (blocks.first, blocks.last)
+        np.testing.assert_array_equal(*(np.concatenate(s.times) for s in (whole, blocks)))
 
     def test_measures_are_bounded(self, tmp_path, monkeypatch):
         monkeypatch.setattr(overview, "MEASURED", 10)
@@ -74,9 +74,17 @@ class TestSurvey:
         path = write_samples(tmp_path / "x.h5", known(4), starttime=times, trace_id=ids)
         text = text_of(path)
         assert line_of(text, "start times").endswith(
-            "2016-01-01T00:00:00.500000Z to 2016-01-03T00:00:00.000000Z; 1 samples without"
+            "2016-01-01T00:00:00.500000Z to 2016-01-03T00:00:00.000000Z; 1 sample without"
         )
         assert line_of(text, "traces") == "2: XH.B..HHZ, XH.A..HHZ"
+
+    def test_a_time_years_away_is_apart(self, tmp_path):
+        times = [b"2016-01-02T00:00:00Z", b"1980-01-06T00:00:00Z", b"2016-01-03T00:00:00Z"]
+        path = write_samples(tmp_path / "x.h5", known(3), starttime=times)
+        assert line_of(text_of(path), "start times").endswith(
+            "2016-01-02T00:00:00.000000Z to 2016-01-03T00:00:00.000000Z; 1 sample years away, as "
+            "of 1980-01-06T00:00:00.000000Z"
+        )
 
 
 class TestText:

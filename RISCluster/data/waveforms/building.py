@@ -16,14 +16,16 @@ from ...errors import DataError, SettingsError
 from ...jobs import Job, Parts, identity
 from ...progress import count, log
 from ..finding import find_files, stamp
+from ..times import leave_out_far_pieces
 from .cutting import check_settings
 from .output import Content, Part, Tally, catalogue_of, put_together
 from .planning import StationDay, output_rate, station_days, together, weakened, with_response
 from .responses import inventory_checksum, read_inventory
-from .sources import forget_traces, matching, obspy_for_reading, scan
+from .sources import Stretch, forget_traces, matching, obspy_for_reading, scan
 from .spectra import make_grid
 from .stationday import DEAD, FAILED, NO_RESPONSE, TOO_SHORT, Task, work
 
+FAR_CLOCK = 3650  # days without data, beyond which a clock is wrong
 REASONS = {
     "gap": ("window at a gap", "windows at gaps"),
     "end_of_data": ("at an end of the data", "at ends of the data"),
@@ -268,8 +270,9 @@ def _plan(
             f"{paths[0]}{' ...' if len(paths) > 1 else ''}: no waveforms in "
             f"{count(len(paths), 'file')}; allowed: anything that obspy reads"
         )
-    days, lines = station_days(matching(stretches, settings.trace_ids), settings)
-    unit = "counts"
+    stretches, clocks = _with_good_clocks(matching(stretches, settings.trace_ids))
+    days, lines = station_days(stretches, settings)
+    lines, unit = clocks + lines, "counts"
     if inventory is not None:
         days, unit, more = with_response(days, inventory, settings)
         lines += more
@@ -288,6 +291,19 @@ def _plan(
     for line in weakened(days, rate, settings):
         log.warning(line)
     return days, rate, unit
+
+
+def _with_good_clocks(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
+    """Without the few that are decades from the others; with a line where they are not few.
+
+    Records of events may be years apart; clocks without GPS are of 1980, or off by 1024 weeks.
+    """
+    spans = [(item.start, item.end, str(item.path)) for item in stretches]
+    try:
+        kept, lines = leave_out_far_pieces(spans, FAR_CLOCK)
+    except DataError as error:
+        return list(stretches), [str(error)]
+    return [stretches[at] for at in kept], lines
 
 
 # ---- account ------------------------------------------------------------------------------------

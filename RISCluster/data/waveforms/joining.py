@@ -176,8 +176,8 @@ def constant_runs(
     - where the steps to and from it are the smallest of all, as of a quiet instrument, it has ten
       times as many samples, and the data change for so long on both sides;
     - no other such run touches it, as in square pulses;
-    - it is not the largest or smallest value and reached by steps as its neighbours have, as
-      where an instrument clips.
+    - it is -12345, or not the largest or smallest value and reached by steps of at most twice
+      its neighbours', as where an instrument clips.
 
     Parameters
     ----------
@@ -242,8 +242,8 @@ def _is_filled(
     if max(jumps) <= 2 * quantum:
         return n >= 10 * least and len(sides) == 2 and all(map(_is_lively, sides))
     steps = [np.abs(np.diff(side[:10])).max(initial=0) for side in sides]
-    reached = all(jump <= step for jump, step in zip(jumps, steps, strict=True))
-    return not (reached and value in limits)
+    reached = all(jump <= 2 * step for jump, step in zip(jumps, steps, strict=True))
+    return value == MARK or not (reached and value in limits)
 
 
 def _is_lively(data: np.ndarray) -> bool:

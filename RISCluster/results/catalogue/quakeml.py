@@ -19,6 +19,7 @@ from .export import FIELDS, Export
 
 PART = 1000  # events in memory at a time
 MOST_EVENTS = 100_000
+FAR = 86_400  # s from its window, beyond which an onset is of another clock
 LONGEST_CODE = 8  # characters of a network, station, location or channel, by the schema
 AMPLITUDE_UNITS = {"m": "m", "m/s": "m/s", "m/s^2": "m/(s*s)"}
 NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -116,7 +117,8 @@ def _write_events(export: Export, write: Callable[[bytes], Any], progress: Progr
     if picked < written:
         log.warning(
             f"{count(written - picked, 'event')} of {written:,} without a pick, for no onset is "
-            "known; start and trace of the window are in the comment, or take --format csv"
+            "known within a day of the window; start and trace of the window are in the comment, "
+            "or take --format csv"
         )
     return written
 
@@ -134,6 +136,7 @@ def _event(
     method: str,
 ) -> Any:
     """One sample as an event of obspy."""
+    from obspy import UTCDateTime
     from obspy.core.event import Comment, Event, EventDescription, ResourceIdentifier
 
     here = f"{place}/{row['index']}"
@@ -152,7 +155,7 @@ def _event(
         event_descriptions=[EventDescription(text=_in_xml(called))],
         comments=[comment],
     )
-    if row["onset"]:
+    if row["onset"] and abs(UTCDateTime(row["onset"]) - UTCDateTime(row["starttime"])) < FAR:
         _add_detection(event, row, here, codes[row["trace_id"]], method)
     return event
 

@@ -141,12 +141,19 @@ def _read_csv(path: Path) -> StationTable:
     codes = zip(
         table.text(table.find(*COLUMNS["network"])), table.text(column["station"]), strict=True
     )
-    places, bad = {}, []
+    places, bad, moved = {}, [], {}
     for line, (network, station), *place in zip(table.lines, codes, *numbers, strict=True):
         if station and _on_earth(*place):
-            places[f"{network}.{station}" if network else station] = _place(*place)
+            code = f"{network}.{station}" if network else station
+            if places.get(code, _place(*place)) != _place(*place):
+                moved[code] = line
+            places[code] = _place(*place)
         else:
             bad.append(line)
+    table.notes.extend(
+        f"{code} has more than one place: the last, in line {line}, is taken."
+        for code, line in moved.items()
+    )
     if bad:
         table.notes.append(
             f"{count(len(bad), 'row')} left out, the first in line {bad[0]}; a row needs a "

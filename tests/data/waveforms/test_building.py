@@ -312,6 +312,21 @@ def test_odd_files_cost_themselves(folder, tmp_path, said):
     assert [line for line in said() if "never.slist" in line and "left out" in line]
 
 
+def test_a_clock_of_other_decades(folder, tmp_path, said):
+    place = tmp_path / "clocks"
+    place.mkdir()
+    for name, time in {"a": NOON, "b": NOON + DAY, "c": NOON - 1000 * DAY, "d": NOON + DAY}.items():
+        write(place / f"{name}.mseed", (ID, time, RATE, eventful()))
+    write(place / "gps.mseed", (ID, 3657 * DAY, RATE, eventful()))
+    run(place, tmp_path / "set.h5")
+    assert not any(row["starttime"] < "2000" for row in rows(tmp_path / "set.csv"))
+    assert any("gps.mseed: starts 1980-01-06" in line and "left out" in line for line in said())
+    (place / "a.mseed").unlink(), (place / "b.mseed").unlink(), (place / "c.mseed").unlink()
+    run(place, tmp_path / "half.h5")  # nothing says which of the two is wrong
+    assert any(row["starttime"] < "2000" for row in rows(tmp_path / "half.csv"))
+    assert any("correct the clock that is wrong" in line for line in said())
+
+
 def test_a_copy_of_a_file_and_files_that_overlap_give_no_window_twice(folder, tmp_path):
     run(folder, tmp_path / "one.h5")
     data = eventful()

@@ -182,6 +182,9 @@ def quiet(kind):
         )
     if kind == "held":
         return np.repeat(rng.standard_normal(300), 200)
+    if kind == "clipped with noise":
+        data = 5000 * np.sin(0.4 * np.pi * time) + 20 * rng.standard_normal(len(time))
+        return np.clip(data, -3000, 3000)
     return np.clip(1000 * np.sin(0.5 * time), -500, 500)  # clipped
 
 
@@ -192,6 +195,7 @@ KINDS = (
     "square pulses",
     "held",
     "clipped",
+    "clipped with noise",
 )
 
 

@@ -75,6 +75,18 @@ def test_without_detections_there_are_no_picks(run, tmp_path, caplog):
     assert all(event.picks == [] for event in read(tmp_path / "x.xml"))
 
 
+def test_an_onset_of_another_clock_is_no_pick(run, tmp_path):
+    table = run.final.table
+    onset = table.starttime.copy()
+    onset[table.labels >= 0] += np.timedelta64(1, "s")
+    first = np.flatnonzero(table.labels >= 0)[0]
+    onset[first] = np.datetime64("1970-01-01")
+    run.final.__dict__["table"] = replace(table, onset=onset)
+    write_quakeml(replace(export_of(run), file=None), tmp_path / "x.xml")
+    picks = [len(event.picks) for event in read(tmp_path / "x.xml")]
+    assert picks == [0] + [1] * 94
+
+
 def test_names_that_the_schema_does_not_allow(run, tmp_path):
     names = ["channel 0", "channel 123456", "a fibre\x01 of fourteen", "NETWORK12.STA..HHZ", ""]
     table = run.final.table

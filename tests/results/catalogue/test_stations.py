@@ -156,3 +156,11 @@ def test_a_station_that_moved_and_a_file_that_is_damaged(tmp_path):
     assert len(found.notes) == 2
     assert "c.xml: can't be read as StationXML" in found.notes[0]
     assert found.notes[1].startswith("XH.DR01 has 2 places in ")
+
+
+def test_a_station_with_two_places_is_said(tmp_path):
+    text = "network,station,latitude,longitude\nXH,A,1,2\nXH,A,1,2\nXH,B,1,2\nXH,B,3,4\n"
+    found = read_stations(table(tmp_path, text))
+    assert found.places == {"XH.A": (1, 2), "XH.B": (3, 4)}
+    [note] = found.notes
+    assert "XH.B has more than one place: the last, in line 5, is taken." in note
