@@ -20,7 +20,7 @@ from ...progress import Progress, log
 from ..finding import stamp
 from ..times import nanoseconds_to_iso
 from .holes import other_files
-from .joining import open_series
+from .joining import open_series, warn_of
 from .output import AXES, CubeLayout, Place, made_from, size_on_disk, write_cube
 from .series import SECOND, Series
 from .spectra import Spectra, spectra_of
@@ -31,7 +31,6 @@ CHUNK_STEPS = 16  # of one chunk, where there are so many
 PART_VALUES = 2**23  # the result of a job, 32 MB
 BLOCK_VALUES = 2**24  # samples read at a time, 64 MB
 JOB_VALUES = 2**26  # samples read by a job
-MOST_LINES = 20  # of files that can't be read
 
 
 @dataclass(frozen=True)
@@ -119,17 +118,10 @@ def make_cube(
             f"{target}: would have no value, and is not written ({reason}); mend that, or take a "
             "shorter records.window"
         )
-    _warn_of(lost)
+    warn_of(lost)
     write_cube(target, layout, _in_order(parts, jobs))
     parts.remove()
     _report(target, layout, series, missing, time.monotonic() - began)
-
-
-def _warn_of(lines: Sequence[str]) -> None:
-    for line in lines[:MOST_LINES]:
-        log.warning(line)
-    if len(lines) > MOST_LINES:
-        log.warning(f"{len(lines) - MOST_LINES:,} more lines as these")
 
 
 def origin_of(paths: Sequence[Path], settings: Settings) -> str:

@@ -157,10 +157,10 @@ def open_storage(path: Path, setting: str) -> Storage:
         load_hdf5_filters()
         return Storage(path, h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE), False)
     except OSError as error:
-        raise DataError(f"{path}: {_why_closed(path, error)}") from None
+        raise DataError(f"{path}: {why_closed(path, error)}") from None
 
 
-def _why_closed(path: Path, error: OSError) -> str:
+def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
     reason = reason_of(error)
     if "lock file" in reason and error.errno in (11, 13, 35):
@@ -168,7 +168,7 @@ def _why_closed(path: Path, error: OSError) -> str:
             "is locked by a program that writes it; close that, or wait for its end (where none "
             "does, set the environment variable HDF5_USE_FILE_LOCKING=FALSE)"
         )
-    if "lock" in reason and "flags" not in reason:
+    if "lock file" in reason:
         return (
             f"can't be locked here ({reason}); set the environment variable "
             "HDF5_USE_FILE_LOCKING=FALSE"
@@ -353,7 +353,7 @@ def missing_boxes(dataset: h5py.Dataset) -> list[tuple[str, Box]]:
     """
     whole = tuple((0, n) for n in dataset.shape or ())
     if not dataset.is_virtual:
-        n_missing, n = _count_unwritten(dataset)
+        n_missing, n = count_unwritten(dataset)
         cause = f"{n_missing:,} of {n:,} chunks of {dataset.name} that were never written"
         return [(cause, ())] if n_missing else []
     found: list[tuple[str, Box]] = []
@@ -428,7 +428,7 @@ def _uncovered(whole: Box, mapped: list[Box]) -> list[Box]:
     ]
 
 
-def _count_unwritten(dataset: h5py.Dataset) -> tuple[int, int]:
+def count_unwritten(dataset: h5py.Dataset) -> tuple[int, int]:
     """Chunks that were never written, and all chunks; 0, 0 for data sets without chunks."""
     if not dataset.chunks or not dataset.shape:
         return 0, 0

@@ -111,7 +111,9 @@ def test_files_that_cost_themselves(tmp_path):
     (tmp_path / "short.h5").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.h5").write_bytes(b"")
     for name in ("short.h5", "empty.h5"):
-        with pytest.raises(BadRecord, match=f"{name}: can't be read as HDF5"):
+        with pytest.raises(
+            BadRecord, match=rf"{name}: (can't be opened as HDF5 \(truncated|is empty)"
+        ):
             read_header(tmp_path / name, AUTO)
     with h5py.File(tmp_path / "line.h5", "w") as file:
         file["data"] = np.zeros(10)

@@ -413,7 +413,7 @@ def test_a_file_damaged_after_its_header_is_missing(tmp_path):
 
 def test_no_usable_file(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"no")
-    with pytest.raises(DataError, match="a.h5: can't be read as HDF5"):
+    with pytest.raises(DataError, match="a.h5: can't be opened as HDF5"):
         open_series([tmp_path / "a.h5"], AUTO)
 
 
