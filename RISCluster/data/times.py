@@ -55,8 +55,17 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
 def to_text(value: Any) -> str:
-    """Bytes or anything else as text."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    """Bytes or anything else as text; what is no UTF-8 is taken as Latin-1, as LabVIEW writes µ."""
+    if isinstance(value, str):  # h5py keeps such bytes as surrogates
+        if value.isascii():
+            return value
+        value = value.encode("utf-8", "surrogateescape")
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def same_rate(a: float, b: float) -> bool:

@@ -208,8 +208,8 @@ def calculate_part(task: Task, path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``missing``: time steps times channels without a value; ``lost``: lines about files that
-        can't be read.
+        ``missing``: time steps times channels without a value or power; ``lost``: lines about
+        files that can't be read.
     """
     spectra, (first, last), (left, right) = task.spectra, task.steps, task.channels
     out = np.empty((last - first, right - left, spectra.n_frequencies), dtype=np.float32)
@@ -223,7 +223,7 @@ def calculate_part(task: Task, path: Path) -> dict[str, Any]:
             slice(channels[0] - left, channels[1] - left),
         )
         spectra.calculate(samples, out[place])
-    missing = int(np.isnan(out).any(axis=2).sum())
+    missing = int((np.isnan(out).any(axis=2) | ~out.any(axis=2)).sum())
     with new_file(path) as partial, partial.open("wb") as file:
         np.save(file, out)
     return {"missing": missing, "lost": list(lost)}
@@ -332,8 +332,8 @@ def _report(target: Path, layout: CubeLayout, series: Series, missing: int, seco
         span = " to ".join(nanoseconds_to_iso([series.start, end]))
     log.info(
         f"{target}: {_shape(layout)}, {frequency[0]:g} to {frequency[-1]:g} Hz; {span}; "
-        f"{missing / (steps * channels):.2%} of the steps are missing"
-        f"{' or somewhere without power' if layout.attributes['power'] == 'log' else ''}"
+        f"{missing / (steps * channels):.2%} of the steps are missing or "
+        f"{'somewhere ' if layout.attributes['power'] == 'log' else ''}without power"
     )
     log.info(
         f"{size_on_disk(target) / 1e6:,.1f} MB in {seconds:.1f} s, "

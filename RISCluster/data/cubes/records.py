@@ -44,7 +44,7 @@ from .facts import (
     normal,
     places_of,
 )
-from .storage import Storage, count_unwritten, reason_of, why_closed
+from .storage import Storage, reason_of, why_closed, why_hardly_written
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -62,7 +62,6 @@ INTERVALS = _words("""
 """)
 PULSES = _words("pulserate interrogationrate pingrate pulserepetitionfrequency")
 MOST_HZ = 1e6  # light takes longer through 100 m of fibre; digitisers are faster
-MOST_UNWRITTEN = 0.999  # of all chunks; with more a file is no record
 LEAST_HZ = 1e-4  # an interval without a unit in ns would be less
 STARTS = _words("""
     partstarttime start starttime t0 filestartgpstime iso8601timestamp gpstimestamp begintime
@@ -182,13 +181,9 @@ def _require_readable(path: Path, dataset: h5py.Dataset) -> None:
     if reason:
         name = dataset.name.lstrip("/")
         raise BadRecord(f"{path}: {name} needs another package: {reason}")
-    n_missing, n_chunks = count_unwritten(dataset)
-    if n_missing > MOST_UNWRITTEN * n_chunks or (n_chunks and n_missing == n_chunks):
-        raise BadRecord(
-            f"{path}: {dataset.name.lstrip('/')} is {dataset.shape[0]:,} x {dataset.shape[1]:,}, "
-            f"but {n_missing:,} of its {n_chunks:,} chunks were never written; wait until it is "
-            "whole, or copy it again"
-        )
+    reason = why_hardly_written(dataset)
+    if reason:
+        raise BadRecord(f"{path}: {reason}; wait until it is whole, or copy it again")
     for name, offset, size in dataset.external or ():
         place = Path(os.fsdecode(name))
         least = offset + (size if size < 2**62 else 0)

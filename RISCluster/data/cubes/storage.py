@@ -18,6 +18,7 @@ from ..times import to_text
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 MOST_LISTED = 20
+MOST_UNWRITTEN = 0.999  # of all chunks; a data set with more is nothing but a size
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 # Attributes that hold names of dimensions, of those who do without HDF5's scales
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
@@ -353,7 +354,7 @@ def missing_boxes(dataset: h5py.Dataset) -> list[tuple[str, Box]]:
     """
     whole = tuple((0, n) for n in dataset.shape or ())
     if not dataset.is_virtual:
-        n_missing, n = count_unwritten(dataset)
+        n_missing, n = _count_unwritten(dataset)
         cause = f"{n_missing:,} of {n:,} chunks of {dataset.name} that were never written"
         return [(cause, ())] if n_missing else []
     found: list[tuple[str, Box]] = []
@@ -428,7 +429,21 @@ def _uncovered(whole: Box, mapped: list[Box]) -> list[Box]:
     ]
 
 
-def count_unwritten(dataset: h5py.Dataset) -> tuple[int, int]:
+def why_hardly_written(dataset: h5py.Dataset) -> str:
+    """Why a data set is nothing but a size; empty where it is more."""
+    n_missing, n = _count_unwritten(dataset)
+    if not (n or dataset.is_virtual or dataset.external or dataset.id.get_storage_size()):
+        n_missing = n = min(1, dataset.size or 0)  # one piece
+    if n_missing <= MOST_UNWRITTEN * n:
+        return ""
+    shape = " x ".join(f"{size:,}" for size in dataset.shape)
+    return (
+        f"{dataset.name.lstrip('/')} is {shape}, but {n_missing:,} of its {n:,} pieces were never "
+        "written"
+    )
+
+
+def _count_unwritten(dataset: h5py.Dataset) -> tuple[int, int]:
     """Chunks that were never written, and all chunks; 0, 0 for data sets without chunks."""
     if not dataset.chunks or not dataset.shape:
         return 0, 0

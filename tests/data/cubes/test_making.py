@@ -473,3 +473,9 @@ def test_a_disk_with_too_little_room_is_refused_before_hdf5_writes(tmp_path, mon
     assert not target.exists()
     make_cube([path], target, SETTINGS)
     assert target.exists()
+
+
+def test_records_of_zeros_alone_make_no_cube(tmp_path):
+    record(tmp_path / "a.h5", np.zeros((1000, 5), np.float32))
+    with pytest.raises(DataError, match="would have no value, and is not written"):
+        make_cube([tmp_path / "a.h5"], tmp_path / "cube.h5", records_settings())
