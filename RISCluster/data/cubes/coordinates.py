@@ -113,6 +113,12 @@ def read_coordinates(path: Path, storage: Storage, dataset: str, cube: Any) -> C
     times, seconds, backwards = _times(path, found["time"])
     distance, unit = _distance(path, found["channel"])
     names = _channel_names(path, storage, dataset, found["channel"], shape["channel"])
+    if names and len(set(names)) < len(names):
+        log.warning(
+            f"{path}: names of channels are not unique: they are not used, and channels are "
+            "numbered"
+        )
+        names = None
     frequency, descends = _frequency(path, found["frequency"])
     flipped = (backwards, False, descends)
     return Coordinates(times, seconds, distance, unit, names, frequency, order, flipped)

@@ -166,3 +166,9 @@ def test_coordinates_as_tie_points(tmp_path):
         assert file.time.tolist() == [0, 2, 4, 6]
         assert file.distance.tolist() == [0, 10, 20, 30, 40, 50]
         assert file.frequency.tolist() == [0, 0.5, 1, 2.5, 4]
+
+
+def test_names_of_channels_that_are_not_unique(tmp_path, caplog):
+    with opened(tmp_path / "c.h5", channel_names=(["A", "A", "B", "C", "D", "E"], {})) as file:
+        assert file.trace_ids()[:2] == ["channel 0", "channel 1"]
+    assert "names of channels are not unique" in caplog.text
