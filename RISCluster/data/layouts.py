@@ -31,7 +31,14 @@ from .cubes.storage import (
 )
 from .cubes.stored import StoredArray, read_all
 from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
-from .times import count_unreadable, decode_times, nanoseconds_to_iso, to_text
+from .times import (
+    SECOND,
+    count_unreadable,
+    decode_times,
+    epoch_unit,
+    nanoseconds_to_iso,
+    to_text,
+)
 from .units import frequency_factor, seconds_factor
 
 # What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
@@ -161,7 +168,10 @@ class RowsFile(SpectrogramFile):
             return None
         values = self._values(found)
         unknown = np.isnan(values) if values.dtype.kind == "f" else np.False_
-        if values.dtype.kind not in "iuf" or not (unknown | (values == np.round(values))).all():
+        if (
+            values.dtype.kind not in "iuf"
+            or not (unknown | (np.isfinite(values) & (values == np.round(values)))).all()
+        ):
             raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
         return np.where(unknown, -1, values).astype(np.int64)
 
@@ -231,7 +241,14 @@ class RowsFile(SpectrogramFile):
         """Times of a column, (N,) int64, ns since 1970; what can't be read is said."""
         name, values, units, calendar = self._time_values(names)
         if values is None:
+            self._say_wrong_shape(names[0])
             return None
+        if values.dtype.kind in "iuf" and not units and np.isfinite(values).any():
+            unit = {1: "ns", 10**3: "us", 10**6: "ms", SECOND: "s"}[epoch_unit(np.nanmax(values))]
+            log.info(
+                f"{self.path}: {name} is taken as {unit} since 1970 in UTC, by the size of its "
+                f"numbers; its attribute units changes this, as '{unit} since 2020-01-01'"
+            )
         try:
             times = decode_times(values, units, calendar)
         except ValueError as error:
@@ -244,6 +261,14 @@ class RowsFile(SpectrogramFile):
         if said:
             log.warning(f"{self.path}: {name}: {said}; these have no time")
         return times
+
+    def _say_wrong_shape(self, name: str) -> None:
+        found = self._item(name)
+        if isinstance(found, h5py.Dataset):
+            log.warning(
+                f"{self.path}: /{name} has shape {found.shape} and is not used: it needs one value "
+                f"a sample, of which there are {self.n_samples:,}"
+            )
 
     def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
         """Name, values, units and calendar of a column of times."""

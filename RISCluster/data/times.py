@@ -48,14 +48,24 @@ _UNITS = {
     **dict.fromkeys(("d", "day"), 86400 * SECOND),
     **dict.fromkeys(("week",), 7 * 86400 * SECOND),
 }
+_SINCE = re.compile(r"\s+(?:since|after|from|ref|@)\s+", re.IGNORECASE)  # as UDUNITS has it
 _GREGORIAN = ("standard", "gregorian", "proleptic_gregorian", "")
 _REFORM = date(1582, 10, 15).toordinal()
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
 def to_text(value: Any) -> str:
-    """Bytes or anything else as text."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    """Bytes or anything else as text; what is no UTF-8 is taken as Latin-1, as LabVIEW writes µ."""
+    if isinstance(value, str):  # h5py keeps such bytes as surrogates
+        if value.isascii():
+            return value
+        value = value.encode("utf-8", "surrogateescape")
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def same_rate(a: float, b: float) -> bool:
@@ -266,7 +276,7 @@ def parse_cf_units(text: str, calendar: str = "standard") -> tuple[int, int | No
     ValueError
         Unit, reference or calendar can't be converted; the message says which and why.
     """
-    name, since, reference = re.sub(r"\s+since\s+", "\0", text.strip(), count=1).partition("\0")
+    name, since, reference = _SINCE.sub("\0", text.strip(), count=1).partition("\0")
     unit = unit_length(name)
     if not since:
         return unit, None
@@ -295,8 +305,8 @@ def decode_cf(values: np.ndarray, unit: int, origin: int) -> np.ndarray:
     `NOT_A_TIME` where a number is not finite, or the time is before 1677 or after 2262.
     """
     values = np.asarray(values)
-    if values.dtype.kind not in "iu":
-        values = values.astype(np.float64)
+    exact = values.dtype.kind == "i" or (values.dtype.kind == "u" and values.dtype.itemsize < 8)
+    values = values.astype(np.int64 if exact else np.float64)  # int32 overflows in a product
     first, rest = divmod(origin, unit)  # whole units apart, for a product loses digits
     with np.errstate(invalid="ignore"):
         time = values.astype(np.float64) * unit + origin

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..data.spectrograms import SpectrogramFile
-from ..data.times import far_times, nanoseconds_to_iso
+from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..progress import Progress, count
 from .figures import UNUSABLE_COLOUR, SpectrogramAxes
 from .figures.style import plain
@@ -284,8 +284,7 @@ def _bytes(n: int) -> str:
 
 def _short(value: Any) -> str:
     """An attribute on one line, cut where it is long."""
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    text = " ".join(text.split())
+    text = " ".join(to_text(value).split())
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

@@ -377,3 +377,21 @@ def test_the_first_row_of_a_catalogue_may_lack_what_others_have(tmp_path):
         assert file.starttimes() == ["", *["2016-01-01T00:00:00.000000Z"] * 2]
         assert file.detection("onset")[1:] == ["2016-01-01T00:00:01.000000Z"] * 2
         assert file.trace_ids()[1:] == [".A.."] * 2
+
+
+def test_what_is_assumed_of_start_times(tmp_path, caplog):
+    caplog.set_level("INFO", "RISCluster")
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], starttime=[1.6e12, 1.6e12, np.nan])
+    with open_spectrograms(path) as file:
+        assert file.starttimes()[0] == "2020-09-13T12:26:40.000000Z"
+    assert "/starttime is taken as ms since 1970 in UTC" in caplog.text
+    path = write_samples(tmp_path / "b.h5", blobs(3)[0], starttime=[1.6e12, 1.6e12])
+    with open_spectrograms(path) as file:
+        assert file.starttimes() is None
+    assert "/starttime has shape (2,) and is not used" in caplog.text
+
+
+def test_an_infinite_label_is_refused(tmp_path):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=[np.inf, 0, 1])
+    with open_spectrograms(path) as file, pytest.raises(DataError, match="whole numbers"):
+        file.labels()

@@ -12,7 +12,15 @@ import numpy as np
 
 from ...errors import DataError
 from ...progress import log
-from ..times import NOT_A_TIME, count_unreadable, decode_times, epoch_unit, to_text
+from ..times import (
+    NOT_A_TIME,
+    count_unreadable,
+    decode_times,
+    epoch_unit,
+    far_times,
+    nanoseconds_to_iso,
+    to_text,
+)
 from ..units import frequency_factor, seconds_factor, to_metres
 from .axes import CUBE, axis_order, dimension_of, is_descending
 from .storage import Storage, dimension_names, is_variable, shape_of, text_attribute
@@ -105,6 +113,12 @@ def read_coordinates(path: Path, storage: Storage, dataset: str, cube: Any) -> C
     times, seconds, backwards = _times(path, found["time"])
     distance, unit = _distance(path, found["channel"])
     names = _channel_names(path, storage, dataset, found["channel"], shape["channel"])
+    if names and len(set(names)) < len(names):
+        log.warning(
+            f"{path}: names of channels are not unique: they are not used, and channels are "
+            "numbered"
+        )
+        names = None
     frequency, descends = _frequency(path, found["frequency"])
     flipped = (backwards, False, descends)
     return Coordinates(times, seconds, distance, unit, names, frequency, order, flipped)
@@ -220,6 +234,9 @@ def _times(path: Path, found: Found | None) -> tuple[np.ndarray | None, np.ndarr
         times, seconds = _decode(path, found)
         if times is not None and (times == NOT_A_TIME).any():
             why = count_unreadable(found.values, times) or "some times are missing"
+        elif times is not None and (far := far_times(times)).any():
+            first = nanoseconds_to_iso(times[far][:1])[0]
+            why = f"{first} is far from its other times, as of a clock that is wrong"
     except DataError:
         raise
     except ValueError as error:
@@ -250,7 +267,7 @@ def _decode(path: Path, found: Found) -> tuple[np.ndarray | None, np.ndarray | N
     if values.dtype.kind == "m":
         seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
         return None, seconds - seconds[0]
-    if values.dtype.kind not in "iuf" or re.search(r" since |\[", units):
+    if values.dtype.kind not in "iuf" or re.search(r"\s(since|after|from|ref|@)\s|\[", units, re.I):
         return decode_times(values, units, found.calendar), None
     numbers = _numbers(path, found)
     factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9

@@ -28,9 +28,9 @@ Box = tuple[tuple[int, int], tuple[int, int]]
 
 
 def sample_packing(dataset: h5py.Dataset) -> Packing:
-    """Packing of samples: also by ``dataScale`` in a group ``header``, and with other marks.
+    """Packing of samples: also by ``dataScale`` in a group ``header``, and with another mark.
 
-    These are a fill value that was declared to HDF5, and the least integer.
+    This is the least integer.
     """
     packing = packing_of(dataset)
     header = dataset.file.get("header")
@@ -40,10 +40,6 @@ def sample_packing(dataset: h5py.Dataset) -> Packing:
         )
         packing = replace(packing, scale=scale or 1.0)
     fills = []
-    properties = dataset.id.get_create_plist()
-    declared = properties.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
-    if declared and np.isfinite(dataset.fillvalue) and dataset.fillvalue != 0:  # 0 may be a sample
-        fills.append(dataset.fillvalue.item())
     if dataset.dtype.kind == "i" and dataset.dtype.itemsize > 1 and not packing.unsigned:
         fills.append(int(np.iinfo(dataset.dtype).min))
     return replace(packing, missing=tuple(dict.fromkeys((*packing.missing, *fills))))

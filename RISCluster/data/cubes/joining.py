@@ -22,6 +22,7 @@ from .records import BadRecord, RecordHeader, read_header
 from .series import SECOND, ArraySeries, FibreSeries, Piece, Series, require_one_rate
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
+MOST_LINES = 20  # about files of one kind
 ORDERS = ("(time, channel)", "(channel, time)")
 
 
@@ -49,6 +50,14 @@ def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int =
             "waveforms of an array, not both"
         )
     return join_records(fibre, settings) if fibre else join_waveforms(other, workers)
+
+
+def warn_of(lines: Sequence[str]) -> None:
+    """The first lines, and how many more there are."""
+    for line in lines[:MOST_LINES]:
+        log.warning(line)
+    if len(lines) > MOST_LINES:
+        log.warning(f"{len(lines) - MOST_LINES:,} more lines as these")
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -116,8 +125,7 @@ def _read_headers(
             progress.add(1)
     if not headers:
         raise next(iter(errors.values()))
-    for error in errors.values():
-        log.warning(f"{error}; the file is left out")
+    warn_of([f"{error}; the file is left out" for error in errors.values()])
     return headers, list(errors)
 
 
@@ -234,11 +242,11 @@ def _join_by_time(
             for part, header in parts
         ]
     )
-    for line in lines:
-        log.warning(line)
+    warn_of(lines)
     parts = [parts[number] for number in kept]
     origin = parts[0][0].start
     pieces: list[Piece] = []
+    overlaps: list[str] = []
     grid, end, drift = 0, origin, 0  # samples; ns after the last sample; samples
     for part, header in parts:
         away = round((part.start - end) * rate / SECOND)  # samples; half of one is none
@@ -247,7 +255,7 @@ def _join_by_time(
             grid = max(true, grid + 1)
         skip = min(max(0, -away), part.n_samples)
         if skip:
-            log.warning(
+            overlaps.append(
                 f"{header.path}: begins {-away / rate:g} s before {pieces[-1].path} ends; its "
                 f"first {skip:,} samples of {part.n_samples:,} are dropped"
             )
@@ -258,6 +266,7 @@ def _join_by_time(
         drift = max(drift, abs(grid - skip - true))
         grid = pieces[-1].stop
         end = max(end, part.start + round(part.n_samples * SECOND / rate))
+    warn_of(overlaps)
     if drift > 1:
         log.warning(
             "start times in the files and the sampling rate drift apart by up to "
@@ -301,8 +310,7 @@ def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
         No file is usable, or sampling rates differ.
     """
     stretches, lines = scan(paths, workers)
-    for line in lines:
-        log.warning(line)
+    warn_of(lines)
     if not stretches:
         reason = lines[0] if lines else f"{paths[0]}: no waveform in it"
         raise DataError(
@@ -313,8 +321,7 @@ def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
     rate = require_one_rate([(item.trace_id, item.sampling_rate) for item in stretches])
     spans = [(item.start, item.end, str(item.path)) for item in stretches]
     near, lines = leave_out_far_pieces(spans)
-    for line in lines:
-        log.warning(line)
+    warn_of(lines)
     stretches = [stretches[at] for at in near]
     names = tuple(sorted({item.trace_id for item in stretches}, key=natural_order))
     numbers = {name: number for number, name in enumerate(names)}

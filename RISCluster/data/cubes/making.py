@@ -20,7 +20,7 @@ from ...progress import Progress, count, log
 from ..finding import stamp
 from ..times import nanoseconds_to_iso
 from .holes import other_files
-from .joining import open_series
+from .joining import open_series, warn_of
 from .output import AXES, CubeLayout, Place, made_from, size_on_disk, write_cube
 from .series import SECOND, Series
 from .spectra import Spectra, spectra_of
@@ -31,7 +31,6 @@ CHUNK_STEPS = 16  # of one chunk, where there are so many
 PART_VALUES = 2**23  # the result of a job, 32 MB
 BLOCK_VALUES = 2**24  # samples read at a time, 64 MB
 JOB_VALUES = 2**26  # samples read by a job
-MOST_LINES = 20  # of files that can't be read
 
 
 @dataclass(frozen=True)
@@ -119,17 +118,10 @@ def make_cube(
             f"{target}: would have no value, and is not written ({reason}); mend that, or take a "
             "shorter records.window"
         )
-    _warn_of(lost)
+    warn_of(lost)
     write_cube(target, layout, _in_order(parts, jobs))
     parts.remove()
     _report(target, layout, series, missing, time.monotonic() - began)
-
-
-def _warn_of(lines: Sequence[str]) -> None:
-    for line in lines[:MOST_LINES]:
-        log.warning(line)
-    if len(lines) > MOST_LINES:
-        log.warning(f"{len(lines) - MOST_LINES:,} more lines as these")
 
 
 def origin_of(paths: Sequence[Path], settings: Settings) -> str:
@@ -216,8 +208,8 @@ def calculate_part(task: Task, path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``missing``: time steps times channels without a value; ``lost``: lines about files that
-        can't be read.
+        ``missing``: time steps times channels without a value or power; ``lost``: lines about
+        files that can't be read.
     """
     spectra, (first, last), (left, right) = task.spectra, task.steps, task.channels
     out = np.empty((last - first, right - left, spectra.n_frequencies), dtype=np.float32)
@@ -231,7 +223,7 @@ def calculate_part(task: Task, path: Path) -> dict[str, Any]:
             slice(channels[0] - left, channels[1] - left),
         )
         spectra.calculate(samples, out[place])
-    missing = int(np.isnan(out).any(axis=2).sum())
+    missing = int((np.isnan(out).any(axis=2) | ~out.any(axis=2)).sum())
     with new_file(path) as partial, partial.open("wb") as file:
         np.save(file, out)
     return {"missing": missing, "lost": list(lost)}
@@ -343,8 +335,8 @@ def _report(target: Path, layout: CubeLayout, series: Series, missing: int, seco
         span = " to ".join(nanoseconds_to_iso([series.start, end]))
     log.info(
         f"{target}: {_shape(layout)}, {frequency[0]:g} to {frequency[-1]:g} Hz; {span}; "
-        f"{missing / (steps * channels):.2%} of the steps are missing"
-        f"{' or somewhere without power' if layout.attributes['power'] == 'log' else ''}"
+        f"{missing / (steps * channels):.2%} of the steps are missing or "
+        f"{'somewhere ' if layout.attributes['power'] == 'log' else ''}without power"
     )
     log.info(
         f"{size_on_disk(target) / 1e6:,.1f} MB in {seconds:.1f} s, "

@@ -97,9 +97,21 @@ def packing_of(array: Any) -> Packing:
     if unpacked and any(isinstance(end, float) and np.isfinite(end) for end in (low, high)):
         ends = [(end - offset[0]) / scale[0] for end in (low, high)]  # given as values
         low, high = min(ends), max(ends)
-    marks = (*found.get("_FillValue", ()), *found.get("missing_value", ()))
+    marks = (*found.get("_FillValue", ()), *found.get("missing_value", ()), *_declared(array))
+    if dtype.kind == "f":  # as it is stored: 1e20 is another number in float32
+        with np.errstate(over="ignore"):
+            marks = np.array(marks, dtype=dtype).tolist()
     missing = tuple(dict.fromkeys(mark for mark in marks if mark == mark))  # NaN is NaN already
     return Packing(float(scale[0]), float(offset[0]), missing, low, high, unsigned)
+
+
+def _declared(array: Any) -> list:
+    """Fill value that was declared to HDF5, as netCDF does without an attribute."""
+    if not isinstance(array, h5py.Dataset):
+        return []
+    properties = array.id.get_create_plist()
+    declared = properties.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
+    return [array.fillvalue.item()] if declared and array.fillvalue != 0 else []  # 0 may be a value
 
 
 def _numbers(array: Any, name: str, value: Any) -> list:

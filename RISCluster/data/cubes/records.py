@@ -44,7 +44,7 @@ from .facts import (
     normal,
     places_of,
 )
-from .storage import Storage
+from .storage import Storage, reason_of, why_closed, why_hardly_written
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -62,6 +62,7 @@ INTERVALS = _words("""
 """)
 PULSES = _words("pulserate interrogationrate pingrate pulserepetitionfrequency")
 MOST_HZ = 1e6  # light takes longer through 100 m of fibre; digitisers are faster
+LEAST_HZ = 1e-4  # an interval without a unit in ns would be less
 STARTS = _words("""
     partstarttime start starttime t0 filestartgpstime iso8601timestamp gpstimestamp begintime
     startdatetime recordingstarttime timestamp time filestartcomputertime cputimestamp
@@ -168,21 +169,21 @@ def read_header(path: Path, settings: RecordsSettings) -> RecordHeader:
             _require_readable(path, dataset)
             return _Reader(path, name, dataset, file, settings).header()
     except (OSError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        if "unable to lock" in reason:
-            raise BadRecord(
-                f"{path}: another program has it open for writing ({reason}); wait until that "
-                "has closed it, or set HDF5_USE_FILE_LOCKING=FALSE in the environment"
-            ) from None
+        if isinstance(error, OSError):
+            raise BadRecord(f"{path}: {why_closed(path, error)}") from None
+        reason = reason_of(error)
         raise BadRecord(f"{path}: can't be read as HDF5 ({reason}): copy it again") from None
 
 
 def _require_readable(path: Path, dataset: h5py.Dataset) -> None:
-    """Refuse a codec or an external file that is missing."""
+    """Refuse a codec or an external file that is missing, and sizes with nothing behind them."""
     reason = explain_missing_filter(dataset)
     if reason:
         name = dataset.name.lstrip("/")
         raise BadRecord(f"{path}: {name} needs another package: {reason}")
+    reason = why_hardly_written(dataset)
+    if reason:
+        raise BadRecord(f"{path}: {reason}; wait until it is whole, or copy it again")
     for name, offset, size in dataset.external or ():
         place = Path(os.fsdecode(name))
         least = offset + (size if size < 2**62 else 0)
@@ -365,7 +366,7 @@ class _Reader:
         for place in self.places:
             found += look_up([place], RATES, as_rate)
             found += look_up([place], INTERVALS, as_interval)
-        return [(rate, fact) for rate, fact in found if rate <= MOST_HZ]
+        return [(rate, fact) for rate, fact in found if LEAST_HZ <= rate <= MOST_HZ]
 
     def _rate(
         self, clock: Clock | None, axis: int, start: int | None
@@ -385,6 +386,7 @@ class _Reader:
                 if stated and rate != stated[0][0]:
                     self._say_other_rate(clock.name, rate, stated[0])
                 return rate, clock, not fits
+            self.notes.append(f"{clock.name} does not ascend, its time stamps are not used")
         if stated:
             rate, fact = stated[0]
             others = [other for other in stated[1:] if abs(other[0] - rate) > SAME * rate]

@@ -101,7 +101,7 @@ class Spectra:
         -------
         ndarray, (K, C, F), float32
             One-sided, in unit^2/Hz or its decimal logarithm; NaN for windows with a missing
-            sample, and in the logarithm for no power.
+            sample, for more than float32 holds, and in the logarithm for no power.
         """
         n_samples, n_channels = samples.shape
         n_steps = self.n_steps(n_samples)
@@ -130,7 +130,7 @@ class Spectra:
         power *= self._scale
         if self.log:
             np.log10(power, out=power)
-            power[np.isneginf(power)] = np.nan
+        power[np.isinf(power)] = np.nan
         return power
 
 

@@ -18,6 +18,7 @@ from ..times import to_text
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 MOST_LISTED = 20
+MOST_UNWRITTEN = 0.999  # of all chunks; a data set with more is nothing but a size
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 # Attributes that hold names of dimensions, of those who do without HDF5's scales
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
@@ -157,10 +158,10 @@ def open_storage(path: Path, setting: str) -> Storage:
         load_hdf5_filters()
         return Storage(path, h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE), False)
     except OSError as error:
-        raise DataError(f"{path}: {_why_closed(path, error)}") from None
+        raise DataError(f"{path}: {why_closed(path, error)}") from None
 
 
-def _why_closed(path: Path, error: OSError) -> str:
+def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
     reason = reason_of(error)
     if "lock file" in reason and error.errno in (11, 13, 35):
@@ -168,7 +169,7 @@ def _why_closed(path: Path, error: OSError) -> str:
             "is locked by a program that writes it; close that, or wait for its end (where none "
             "does, set the environment variable HDF5_USE_FILE_LOCKING=FALSE)"
         )
-    if "lock" in reason and "flags" not in reason:
+    if "lock file" in reason:
         return (
             f"can't be locked here ({reason}); set the environment variable "
             "HDF5_USE_FILE_LOCKING=FALSE"
@@ -426,6 +427,20 @@ def _uncovered(whole: Box, mapped: list[Box]) -> list[Box]:
         tuple((int(e[i]), int(e[i + 1])) for e, i in zip(edges, cell, strict=True))
         for cell in np.argwhere(~covered)
     ]
+
+
+def why_hardly_written(dataset: h5py.Dataset) -> str:
+    """Why a data set is nothing but a size; empty where it is more."""
+    n_missing, n = _count_unwritten(dataset)
+    if not (n or dataset.is_virtual or dataset.external or dataset.id.get_storage_size()):
+        n_missing = n = min(1, dataset.size or 0)  # one piece
+    if n_missing <= MOST_UNWRITTEN * n:
+        return ""
+    shape = " x ".join(f"{size:,}" for size in dataset.shape)
+    return (
+        f"{dataset.name.lstrip('/')} is {shape}, but {n_missing:,} of its {n:,} pieces were never "
+        "written"
+    )
 
 
 def _count_unwritten(dataset: h5py.Dataset) -> tuple[int, int]:

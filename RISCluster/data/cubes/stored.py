@@ -23,6 +23,7 @@ from .storage import (
     reason_of,
     require_filters,
     unwritten_chunks,
+    why_hardly_written,
 )
 
 
@@ -76,6 +77,9 @@ class StoredArray:
             self._look_for_gaps(array)
 
     def _look_for_gaps(self, dataset: h5py.Dataset) -> None:
+        reason = why_hardly_written(dataset)
+        if reason:
+            raise DataError(f"{self.path}: {reason}; wait until it is whole, or copy it again")
         found = missing_boxes(dataset)
         self._gaps = [box for _, box in found if box]
         self._sparse = len(self._gaps) < len(found)

@@ -43,6 +43,9 @@ NS_2020 = 1_577_836_800_000_000_000
         (STEPS, "hours since 2020-01-01 00:00:00 -6:00", "2020-01-01T06:00:00", "10:00:00"),
         (1928472 + STEPS, "hours since 1800-1-1", "2020-01-01T00:00:00", "04:00:00"),
         (1000 * STEPS, "msec since 2020-01-01", "2020-01-01T00:00:00", "00:00:04"),
+        (STEPS.astype("i4"), "hours since 2020-01-01", "2020-01-01T00:00:00", "04:00:00"),
+        (STEPS.astype("u8"), "Hours Since 2020-01-01", "2020-01-01T00:00:00", "04:00:00"),
+        (STEPS.astype("f4"), "hours @ 2020-01-01", "2020-01-01T00:00:00", "04:00:00"),
         (STEPS / 24, "days since 2020-01-01", "2020-01-01T00:00:00", "04:00:00"),
         (NS_2020 + STEPS * 10**9, "nanoseconds since 1970-01-01", "2020-01-01T00:00:00", "00:04"),
         (NS_2020 + STEPS * 10**9, "ns", "2020-01-01T00:00:00", "00:04"),
@@ -72,6 +75,7 @@ def test_times(tmp_path, values, units, first, second):
         (STEPS * 1e6, {"units": "days since 2020-01-01"}, "7 of 8 are no times, or are before"),
         (np.r_[np.nan, 1:8], {"units": "s since 2020-01-01"}, "some times are missing"),
         (["2020-01-01", "soon", *["2020-01-02"] * 6], {}, "1 of 8 is no time, .*first: 'soon'"),
+        (np.r_[STEPS[:7], 4e9], {"units": "s since 2020-01-01"}, "2146-.* is far from its other"),
     ],
 )
 def test_times_that_cannot_be_converted_are_not_used_and_that_is_said(
@@ -162,3 +166,9 @@ def test_coordinates_as_tie_points(tmp_path):
         assert file.time.tolist() == [0, 2, 4, 6]
         assert file.distance.tolist() == [0, 10, 20, 30, 40, 50]
         assert file.frequency.tolist() == [0, 0.5, 1, 2.5, 4]
+
+
+def test_names_of_channels_that_are_not_unique(tmp_path, caplog):
+    with opened(tmp_path / "c.h5", channel_names=(["A", "A", "B", "C", "D", "E"], {})) as file:
+        assert file.trace_ids()[:2] == ["channel 0", "channel 1"]
+    assert "names of channels are not unique" in caplog.text

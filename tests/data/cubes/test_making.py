@@ -177,7 +177,7 @@ def test_a_truncated_file_is_a_gap(tmp_path, said):
     missing = np.isnan(content(tmp_path / "cube.h5")["data"]).all(axis=(1, 2))
     starts = 10 * np.arange(29)
     np.testing.assert_array_equal(missing, (starts + 20 > 100) & (starts < 200))
-    assert any("1.h5: can't be read as HDF5" in line for line in said)
+    assert any("1.h5: can't be opened as HDF5" in line for line in said)
 
 
 def test_workers_make_no_difference(tmp_path, small_parts):
@@ -473,3 +473,9 @@ def test_a_disk_with_too_little_room_is_refused_before_hdf5_writes(tmp_path, mon
     assert not target.exists()
     make_cube([path], target, SETTINGS)
     assert target.exists()
+
+
+def test_records_of_zeros_alone_make_no_cube(tmp_path):
+    record(tmp_path / "a.h5", np.zeros((1000, 5), np.float32))
+    with pytest.raises(DataError, match="would have no value, and is not written"):
+        make_cube([tmp_path / "a.h5"], tmp_path / "cube.h5", records_settings())

@@ -60,6 +60,7 @@ def test_values_without_packing_are_those_stored():
         ("i1", {"_Unsigned": "true", "_FillValue": np.int8(-1)}, [-1, 1], [np.nan, 1]),
         ("i1", {"_Unsigned": "true", "scale_factor": 0.5}, [-2, 1], [127, 0.5]),
         ("f4", {"missing_value": np.float32(-999)}, [-999, 2], [np.nan, 2]),
+        ("f4", {"_FillValue": 1e20}, [1e20, 2], [np.nan, 2]),
         ("i2", {"missing_value": np.array([-1, -2], "i2")}, [-1, -2, 3], [np.nan, np.nan, 3]),
         ("i2", {"valid_range": np.array([0, 10], "i2")}, [-1, 5, 11], [np.nan, 5, np.nan]),
         ("i2", {"valid_min": 0}, [-1, 11], [np.nan, 11]),
@@ -78,6 +79,15 @@ def test_attributes_of_packing(tmp_path, dtype, attributes, stored, values):
         file["x"].attrs.update(attributes)
         got = packing_of(file["x"]).unpack(file["x"][:])
     np.testing.assert_array_equal(got.astype(float), values)
+
+
+def test_a_fill_value_that_netcdf_declares_without_an_attribute(tmp_path):
+    with h5py.File(tmp_path / "p.h5", "w") as file:
+        for dtype, fill in (("f4", 9.969209968386869e36), ("i2", -32767)):
+            array = file.create_dataset(dtype, (3,), dtype, fillvalue=fill)
+            array[:2] = 1
+            got = packing_of(array).unpack(array[:])
+            np.testing.assert_array_equal(got, [1, 1, np.nan])
 
 
 def test_fill_values_as_xarray_writes_them_into_zarr(tmp_path):

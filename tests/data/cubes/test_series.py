@@ -77,6 +77,14 @@ def test_overlap_drops_what_the_later_file_repeats(tmp_path, said):
     assert "first 50 samples of 50 are dropped" in lines[1]
 
 
+def test_lines_about_many_overlaps_are_few(tmp_path, said):
+    for number in range(30):
+        record(tmp_path / f"{number:02d}.h5", noise(100), START + number * 0.5)
+    open_series(sorted(tmp_path.iterdir()), AUTO)
+    assert sum("are dropped" in line for line in said) == 20
+    assert "9 more lines as these" in said
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "i4", "u1"])
 @pytest.mark.parametrize("chunks", [None, (30, 4)])
 def test_either_order_and_any_number_type(tmp_path, dtype, chunks, monkeypatch):
@@ -413,7 +421,7 @@ def test_a_file_damaged_after_its_header_is_missing(tmp_path):
 
 def test_no_usable_file(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"no")
-    with pytest.raises(DataError, match="a.h5: can't be read as HDF5"):
+    with pytest.raises(DataError, match="a.h5: can't be opened as HDF5"):
         open_series([tmp_path / "a.h5"], AUTO)
 
 

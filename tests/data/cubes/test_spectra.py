@@ -95,3 +95,12 @@ def test_windows_in_whole_samples():
 def test_settings_that_do_not_fit_the_rate(words, line):
     with pytest.raises(SettingsError, match=line):
         spectra(*words)
+
+
+@pytest.mark.parametrize("power", ["log", "linear"])
+def test_more_power_than_float32_holds_is_missing(power):
+    samples = noise(400, 2)
+    samples[:100] *= np.float32(1e30)
+    found = spectra(f"power={power}").calculate(samples)
+    assert np.isnan(found[0]).any()
+    assert not np.isinf(found).any()

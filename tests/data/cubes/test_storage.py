@@ -101,3 +101,17 @@ def test_arrays_of_numpy_and_folders(tmp_path):
     assert "python -m RISCluster build" in error_of(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     assert "is no file" in error_of(tmp_path / "pipe")
+
+
+def test_a_file_cut_short_is_not_called_locked(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["spectrogram"] = np.ones((100, 8, 8))
+    os.truncate(tmp_path / "a.h5", 10_000)
+    assert "can't be opened as HDF5 (truncated file" in error_of(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("name", ["spectrogram", "data"])
+def test_a_size_without_values(tmp_path, name):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset(name, (10**12, 8, 8), "f4", chunks=(100, 8, 8))
+    assert "10,000,000,000 pieces were never written" in error_of(tmp_path / "a.h5")
