@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .errors import CheckpointError
-from .files import new_file, read_npy_header
+from .io import new_file, read_npy_header
 from .seals import LENGTH, Damaged, append_seal, is_sealed_path
 
 BLOCK_ROWS = 65536

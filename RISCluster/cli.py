@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .config import CONFIG, Settings
 from .errors import RISClusterError
+from .settings import CONFIG, Settings
 
 STAGES = {"AEC": "aec", "GMM": "gmm", "DEC": "dec"}  # module by stage
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .command_names import SCRIPTS
-from .config import CONFIG, Names, Settings, load_found_settings, load_settings, read_stored
-from .run import StageFolder
-from .sections import SECTIONS
+from .run_folder import StageFolder
+from .setting_sections import SECTIONS
+from .settings import CONFIG, Names, Settings, load_found_settings, load_settings, read_stored
 
 OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage by section
 OF_THE_CALL = (("run", "name"), ("run", "folder"), ("run", "recipe"))

@@ -41,18 +41,18 @@ sys.path.insert(0, str(ROOT))
 
 import RISCluster  # noqa: E402
 from RISCluster.arrays import RowsArray, new_rows  # noqa: E402
-from RISCluster.config import load_settings  # noqa: E402
-from RISCluster.data.cubes.joining import open_series  # noqa: E402
+from RISCluster.catalogue.environment import read_environment  # noqa: E402
+from RISCluster.catalogue.stations import read_stations  # noqa: E402
 from RISCluster.data.layouts import open_spectrograms  # noqa: E402
-from RISCluster.data.waveforms.sources import read_traces, scan  # noqa: E402
 from RISCluster.errors import RISClusterError  # noqa: E402
-from RISCluster.files import HistoryFile, read_json, read_npz, read_torch, write_npz  # noqa: E402
-from RISCluster.results.catalogue.environment import read_environment  # noqa: E402
-from RISCluster.results.catalogue.stations import read_stations  # noqa: E402
-from RISCluster.results.finished import names  # noqa: E402
-from RISCluster.results.labels import read_labels  # noqa: E402
-from RISCluster.results.stage_figures import read_history  # noqa: E402
-from RISCluster.sections import RecordsSettings  # noqa: E402
+from RISCluster.fibre.joining import open_series  # noqa: E402
+from RISCluster.io import HistoryFile, read_json, read_npz, read_torch, write_npz  # noqa: E402
+from RISCluster.plots.stage_figures import read_history  # noqa: E402
+from RISCluster.runs import names  # noqa: E402
+from RISCluster.runs.labels import read_labels  # noqa: E402
+from RISCluster.setting_sections import RecordsSettings  # noqa: E402
+from RISCluster.settings import load_settings  # noqa: E402
+from RISCluster.waveforms.sources import read_traces, scan  # noqa: E402
 
 LONGEST = 5  # s that an input may take
 KILLED = 30  # s after which a library that does not come back is ended

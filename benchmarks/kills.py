@@ -313,9 +313,9 @@ class Harness:
 
 
 PRELOADED = (
-    "RISCluster.stages.aec", "RISCluster.stages.gmm", "RISCluster.stages.dec",
-    "RISCluster.stages.predict", "RISCluster.data.waveforms.building", "obspy", "zarr",
-    "RISCluster.data.cubes.making", "sklearn.manifold", "scipy.signal", "scipy.stats",
+    "RISCluster.stages.pretrain", "RISCluster.stages.cluster", "RISCluster.stages.refine",
+    "RISCluster.stages.predict", "RISCluster.waveforms.build", "obspy", "zarr",
+    "RISCluster.fibre.make_cube", "sklearn.manifold", "scipy.signal", "scipy.stats",
 )  # fmt: skip
 
 

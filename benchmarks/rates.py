@@ -27,29 +27,29 @@ import RISCluster  # noqa: F401  isort: skip  (sets up OpenMP before torch is lo
 import numpy as np
 import torch
 
+from RISCluster import plots as figures
 from RISCluster.arrays import RowsArray
-from RISCluster.config import load_settings
+from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, load_set
 from RISCluster.data.reading import Reader
 from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks
+from RISCluster.evaluation.metrics import MEASURED, silhouettes
 from RISCluster.machine import keep_freed_memory
+from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import target_distribution
-from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
-from RISCluster.results import figures
-from RISCluster.results.metrics import MEASURED, silhouettes
-from RISCluster.results.stage_figures import embed, nearest
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import run_gmm
+from RISCluster.plots.stage_figures import embed, nearest
+from RISCluster.settings import load_settings
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
 from RISCluster.stopping import StopRequest
-from RISCluster.training.aec import AecTrainer
-from RISCluster.training.dec import DecTrainer
+from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
-from RISCluster.training.engine import Context
-from RISCluster.training.gmm import fit_kmeans, fit_mixture
+from RISCluster.training.pretrain import AecTrainer
+from RISCluster.training.refine import DecTrainer
 
 # Of the paper's network at 87 x 100, counted by hand from its layers.
 FLOP_TRAIN, FLOP_ENCODE = 34.0e6, 5.8e6

@@ -32,19 +32,19 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from RISCluster.config import load_settings
+from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
+from RISCluster.evaluation.metrics import agreement
+from RISCluster.evaluation.overlap import overlap
+from RISCluster.evaluation.truth import reliability
 from RISCluster.progress import log
-from RISCluster.results.evaluation.overlap import overlap
-from RISCluster.results.evaluation.truth import reliability
-from RISCluster.results.labels import read_labels
-from RISCluster.results.metrics import agreement
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import run_gmm
-from RISCluster.training.gmm import fit_kmeans, fit_mixture
+from RISCluster.runs.labels import read_labels
+from RISCluster.settings import load_settings
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
 
 # Signal-to-noise ratio in dB and the largest class over the smallest.
 DEMO = {"demo": (6.0, 1.0), "demo0": (0.0, 1.0), "demo-5": (-5.0, 1.0), "demo1:50": (6.0, 50.0)}

@@ -85,8 +85,8 @@ def seconds_of(arguments: list[str]) -> float:
 
 def calculation(paths: list[Path]) -> tuple[float, float]:
     """Seconds of the transforms alone: this package's, and the plain loop's."""
-    from RISCluster.config import load_settings
-    from RISCluster.data.cubes.spectra import spectra_of
+    from RISCluster.fibre.spectra import spectra_of
+    from RISCluster.settings import load_settings
 
     settings = load_settings(
         None, (f"records.window={WINDOW / RATE}", f"records.step={STEP / RATE}")

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from RISCluster.config import load_settings
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import load_set
 from RISCluster.data.reading import Reader
@@ -34,13 +33,14 @@ from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks
 from RISCluster.machine import keep_freed_memory
+from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution
-from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.settings import load_settings
 from RISCluster.stopping import StopRequest
-from RISCluster.training.aec import AecTrainer
-from RISCluster.training.dec import DecTrainer
+from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
-from RISCluster.training.engine import Context
+from RISCluster.training.pretrain import AecTrainer
+from RISCluster.training.refine import DecTrainer
 
 ROOT = Path(__file__).parent.parent
 BATCH = 64

@@ -70,7 +70,7 @@ def plain_loop(paths: list[Path], target: Path, words: list[str]) -> dict:
     from obspy.signal.trigger import recursive_sta_lta, trigger_onset
     from scipy.signal import spectrogram
 
-    from RISCluster.config import load_settings
+    from RISCluster.settings import load_settings
 
     build = load_settings(None, words).build
     images, starts = [], []
@@ -118,8 +118,8 @@ def plain_loop(paths: list[Path], target: Path, words: list[str]) -> dict:
 
 def built(paths: list[Path], target: Path, words: list[str], workers: int) -> dict:
     """This package."""
-    from RISCluster.config import load_settings
-    from RISCluster.data.waveforms.building import build
+    from RISCluster.settings import load_settings
+    from RISCluster.waveforms.build import build
 
     settings = load_settings(None, words)
     result = build([str(path) for path in paths], target, settings, workers=workers)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import RISCluster  # noqa: F401  (sets up OpenMP before torch is loaded)
-from RISCluster.config import Settings, load_settings
-from RISCluster.training import neighbours
+from RISCluster.clustering import neighbours
+from RISCluster.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("RISCLUSTER_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -146,9 +146,9 @@ def made_run(tmp_path_factory) -> Path:
         file.attrs["build.method"], file.attrs["build.trigger"] = "detect", "recursive"
     (folder / "config.ini").write_text("[run]\n")
     words = (*QUICK, f"run.folder={folder / 'Outputs'}", f"data.file={path}")
-    from RISCluster.stages.aec import run_aec  # heavy: only where a run is wanted
-    from RISCluster.stages.dec import run_dec
-    from RISCluster.stages.gmm import run_gmm
+    from RISCluster.stages.cluster import run_gmm
+    from RISCluster.stages.pretrain import run_aec
+    from RISCluster.stages.refine import run_dec
 
     settings = load_settings(folder / "config.ini", words)
     for stage in (run_aec, run_gmm, run_dec):

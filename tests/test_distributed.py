@@ -10,18 +10,18 @@ import torch
 import torch.distributed as dist
 
 from RISCluster import distributed
-from RISCluster.config import load_settings
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, WholeFile
 from RISCluster.data.reading import Reader
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import PeerLost, Ranks, choose_device
 from RISCluster.errors import DataError, SettingsError, Stopped, TrainingError
-from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.settings import load_settings
 from RISCluster.stopping import StopRequest
 from RISCluster.training import encode as encoding
-from RISCluster.training.dec import DecTrainer
-from RISCluster.training.engine import Context
+from RISCluster.training.common import Context
+from RISCluster.training.refine import DecTrainer
 from tests.conftest import ROOT, blobs, write_samples
 
 CPU = torch.device("cpu")

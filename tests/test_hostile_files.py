@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster import files
+from RISCluster import io as files
 from RISCluster.arrays import RowsArray, new_rows
+from RISCluster.catalogue.stations import read_stations
 from RISCluster.errors import CheckpointError, RISClusterError
-from RISCluster.jobs import Job, Parts
-from RISCluster.results.catalogue.stations import read_stations
-from RISCluster.results.labels import read_labels
-from RISCluster.results.stage_figures import read_history
-from RISCluster.run import StageFolder
+from RISCluster.parallel import Job, Parts
+from RISCluster.plots.stage_figures import read_history
+from RISCluster.run_folder import StageFolder
+from RISCluster.runs.labels import read_labels
 from tests.conftest import ROOT
 
 SEED = 20210610
@@ -304,7 +304,7 @@ import resource, sys
 from pathlib import Path
 from RISCluster.arrays import RowsArray
 from RISCluster.errors import CheckpointError
-from RISCluster.files import read_npz, read_torch
+from RISCluster.io import read_npz, read_torch
 import torch
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 refused = 0

@@ -12,9 +12,9 @@ import pytest
 from RISCluster import locking
 from RISCluster.atomic import new_file
 from RISCluster.errors import RunError
-from RISCluster.jobs import Job, Parts
 from RISCluster.locking import locked, take
-from RISCluster.run import StageFolder
+from RISCluster.parallel import Job, Parts
+from RISCluster.run_folder import StageFolder
 from tests.conftest import ROOT, blobs, write_samples
 from tests.test_scripts import QUICK, script
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.files import load_checkpoint
+from RISCluster.io import load_checkpoint
 from tests.conftest import N_CLASSES, ROOT, blobs, write_samples
 
 SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}

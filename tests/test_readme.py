@@ -29,7 +29,7 @@ def test_run_command_runs_the_three_stages_in_order():
 
 
 def test_every_setting_named_is_there():
-    from RISCluster.config import SECTIONS
+    from RISCluster.settings import SECTIONS
 
     text = (ROOT / "README.md").read_text()
     for section, key in re.findall(r"\b(run|data|cube|aec|gmm|dec|build|records)\.(\w+)=", text):
@@ -66,7 +66,7 @@ def test_conda_files_have_every_dependency():
 
 def test_training_imports_no_drawing_and_base_nothing_above():
     code = (
-        "import sys; import RISCluster.stages.aec, RISCluster.training.dec; "
+        "import sys; import RISCluster.stages.pretrain, RISCluster.training.refine; "
         "print('matplotlib' in sys.modules)"
     )
     answer = subprocess.run(

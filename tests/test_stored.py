@@ -2,9 +2,9 @@
 
 import pytest
 
-from RISCluster.config import load_settings
 from RISCluster.errors import SettingsError
-from RISCluster.run import StageFolder
+from RISCluster.run_folder import StageFolder
+from RISCluster.settings import load_settings
 from RISCluster.stored import load_run_settings, load_stage_settings
 
 
@@ -14,7 +14,7 @@ def begin(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clock = iter(range(100))
     monkeypatch.setattr(
-        "RISCluster.run.timestamp", lambda *_: f"2026-01-01T00:00:{next(clock):02}Z"
+        "RISCluster.run_folder.timestamp", lambda *_: f"2026-01-01T00:00:{next(clock):02}Z"
     )
 
     def begin(stage, *words):

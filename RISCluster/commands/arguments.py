@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config import CONFIG, load_found_settings
 from ..errors import SettingsError
+from ..settings import CONFIG, load_found_settings
 
 FIGURES = (".png", ".pdf", ".svg")
 
@@ -33,7 +33,7 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def number_of_workers(text: str) -> int:
     """Type of ``--workers``: ``auto`` leaves it to the number of jobs and processors."""
-    from ..jobs import AUTO
+    from ..parallel import AUTO
 
     if text == "auto":
         return AUTO

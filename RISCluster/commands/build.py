@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build the data set."""
-    from ..data.waveforms.building import build
     from ..progress import log, start_log
+    from ..waveforms.build import build
 
     paths, overrides = split_words(arguments.words)
     require_paths(paths, "waveforms")

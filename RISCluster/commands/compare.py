@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from .arguments import FIGURES, require_suffix
 
 if TYPE_CHECKING:
-    from ..results.evaluation.several import Comparison
-    from ..results.finished.run import FinishedRun
+    from ..evaluation.several import Comparison
+    from ..runs.run import FinishedRun
 
 HELP = "put finished runs side by side: settings that differ, figures of merit, agreement of labels"
 
@@ -38,9 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from contextlib import ExitStack
 
-    from ..results.evaluation.several import compare
-    from ..results.finished.run import open_run
-    from ..results.report.several_text import as_lines, as_table
+    from ..evaluation.several import compare
+    from ..report.several_text import as_lines, as_table
+    from ..runs.run import open_run
 
     _require_possible(arguments)
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def _refuse_figure(found: "Comparison") -> None:
 def _write(header: list[str], rows: list[list[object]], target: Path) -> None:
     import csv
 
-    from ..files import new_file
+    from ..io import new_file
 
     with new_file(target) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
@@ -92,9 +92,9 @@ def _write(header: list[str], rows: list[list[object]], target: Path) -> None:
 
 
 def _draw(runs: list["FinishedRun"], found: "Comparison", target: Path) -> None:
-    from ..files import new_file
-    from ..results.figures.agreement import overlap_matrix
-    from ..results.finished.names import read_names, title_of
+    from ..io import new_file
+    from ..plots.agreement import overlap_matrix
+    from ..runs.names import read_names, title_of
 
     first, second = (read_names(run) for run in runs)
     order, table = found.pair.order(), found.pair

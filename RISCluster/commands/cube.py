@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Make the cube."""
-    from ..data.cubes.making import make_cube
-    from ..data.cubes.output import require_cube_name
     from ..data.finding import find_files
     from ..errors import DataError
+    from ..fibre.make_cube import make_cube
+    from ..fibre.output import require_cube_name
     from ..progress import log, start_log
 
     start_log()

@@ -12,7 +12,7 @@ from ..command_names import package_command, run_name
 from ..errors import DataError, SettingsError
 
 if TYPE_CHECKING:
-    from ..data.waveforms.download import Request, Summary
+    from ..waveforms.download import Request, Summary
 
 HELP = "fetch waveforms and StationXML from FDSN data centres"
 LISTED = 10  # lines on what is missing
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     if folder.exists() and not folder.is_dir():
         raise _refused("output", arguments.output, "a folder; this is a file")
     start_log()
-    from ..data.waveforms.download import Request, download
+    from ..waveforms.download import Request, download
 
     request = Request(**codes, start=start, end=end, providers=providers, chunk=chunk, **areas)
     _report(request, folder, download(request, folder))

@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     if output.exists() and not arguments.overwrite:
         raise DataError(f"{output} is there; give another name with -o, or --overwrite")
     start_log()
-    from ..results.catalogue.export import Choice, export_of, write_csv, write_hdf5
-    from ..results.catalogue.quakeml import write_quakeml
-    from ..results.finished.run import open_run
+    from ..catalogue.export import Choice, export_of, write_csv, write_hdf5
+    from ..catalogue.quakeml import write_quakeml
+    from ..runs.run import open_run
 
     with open_run(Path(arguments.run), overrides) as finished:
         _require_no_part_of(output, Path(arguments.run), finished.file)

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ..config import Settings
 from ..errors import DataError, SettingsError
+from ..settings import Settings
 from .arguments import FIGURES, add_settings, require_suffix, settings_of, split_words
 
 HELP = "say what is in a file of spectrograms, and picture some of them"
@@ -86,7 +86,7 @@ def _targets(paths: list[str], picture: str | None, suffix: str) -> list[Path]:
 
 def _tell(path: str, settings: Settings, target: Path | None) -> None:
     from ..data.layouts import open_spectrograms
-    from ..results.overview import describe, survey
+    from ..plots.overview import describe, survey
 
     data = settings.data
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
@@ -97,8 +97,8 @@ def _tell(path: str, settings: Settings, target: Path | None) -> None:
 
 
 def _draw(file: object, target: Path) -> None:
-    from ..files import new_file
-    from ..results.overview import choose, picture
+    from ..io import new_file
+    from ..plots.overview import choose, picture
 
     figure = picture(file, choose(file))
     with new_file(target) as partial:

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from ..errors import SettingsError
     from ..progress import start_log
-    from ..results.report.report import write_report
+    from ..report.make_report import write_report
 
     others, overrides = split_words(arguments.words)
     if others:

@@ -47,6 +47,6 @@ def run(arguments: argparse.Namespace) -> None:
     for stage in COMMANDS:
         settings = run_stage(stage, arguments.config, words)
     if settings.run.figures and not (settings.run_folder / "report.html").exists():
-        from ..results.report.report import write_report
+        from ..report.make_report import write_report
 
         write_report(settings.run_folder)

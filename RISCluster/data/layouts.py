@@ -14,11 +14,12 @@ import numpy as np
 
 from ..errors import DataError, RISClusterError
 from ..progress import log
-from ..sections import CubeSettings
-from .cubes.axes import SAMPLES, axis_order, dimension_of, is_descending, named_layout
-from .cubes.cubefile import CubeFile
-from .cubes.packing import packing_of
-from .cubes.storage import (
+from ..setting_sections import CubeSettings
+from .axes import SAMPLES, axis_order, dimension_of, is_descending, named_layout
+from .cube_file import CubeFile
+from .packing import packing_of
+from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
+from .storage import (
     Storage,
     is_variable,
     joined,
@@ -29,16 +30,8 @@ from .cubes.storage import (
     shape_of,
     text_attribute,
 )
-from .cubes.stored import StoredArray, read_all
-from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
-from .times import (
-    SECOND,
-    count_unreadable,
-    decode_times,
-    epoch_unit,
-    nanoseconds_to_iso,
-    to_text,
-)
+from .stored import StoredArray, read_all
+from .times import SECOND, count_unreadable, decode_times, epoch_unit, nanoseconds_to_iso, to_text
 from .units import frequency_factor, seconds_factor
 
 # What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from ..files import read_npz, write_npz
+from ..io import read_npz, write_npz
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 
 from ..errors import DataError
-from ..files import remove_quietly
+from ..io import remove_quietly
 from .synthetic import (
     CLASS_NAMES,
     HOP,

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from ..errors import CheckpointError
-from ..files import read_torch
-from .networks import AEC, DEC, ClusteringLayer, NetworkShape
+from ..io import read_torch
+from .autoencoder import AEC, DEC, ClusteringLayer, NetworkShape
 
 CENTROIDS = "clustering.weights"
 VIEWS = "encoder.views."

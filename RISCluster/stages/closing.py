@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ..files import read_json
+from ..io import read_json
 from ..progress import count, log
-from ..run import StageFolder
+from ..run_folder import StageFolder
 from .session import LABELS, METRICS, Session, next_command
 
 SURE = {

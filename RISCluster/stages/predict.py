@@ -13,25 +13,25 @@ import numpy as np
 import torch
 
 from ..arrays import new_rows
-from ..data.cubes.cubefile import CubeFile
+from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
 from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..data.transforms import Preparation
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
-from ..files import load_checkpoint, new_file
+from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
+from ..io import load_checkpoint, new_file
 from ..machine import keep_freed_memory
-from ..models.networks import AEC, DEC, ClusteringLayer, NetworkShape
+from ..models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape
 from ..models.reference import load_weights
 from ..progress import Progress, log, start_log
-from ..results.labels import UNUSABLE, assign, new_labels
-from ..results.novelty import OUTLYING, TrainingDistribution, latents_and_errors
-from ..run import StageFolder
+from ..run_folder import StageFolder
+from ..runs.labels import UNUSABLE, assign, new_labels
 from ..stopping import StopRequest
 from ..stored import load_stage_settings
-from .gmm import read_mixture
-from .outcome import soft_assignment
+from .cluster import read_mixture
+from .final_labels import soft_assignment
 from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable, use_threads
 
 COLUMNS = (
@@ -301,8 +301,8 @@ def _assess(
 
 
 def _draw_map(output: Path, n_clusters: int, suffix: str) -> list[Path]:
-    from ..results import figures
-    from ..results.cluster_map import read_cluster_map
+    from .. import plots as figures
+    from ..runs.cluster_map import read_cluster_map
 
     image = read_cluster_map(output.with_suffix(".h5"))
     sizes = np.bincount(image.labels[image.labels >= 0].ravel(), minlength=n_clusters)

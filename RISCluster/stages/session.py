@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ..command_names import COMMANDS, package_command, stage_command
-from ..config import Settings
 from ..data.layouts import open_spectrograms
 from ..data.loading import SampleSet, load_set
 from ..data.reading import Reader
@@ -21,14 +20,15 @@ from ..data.transforms import Preparation
 from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import CheckpointError, RISClusterError, SettingsError
-from ..files import load_checkpoint, sha256, write_json
+from ..io import load_checkpoint, sha256, write_json
 from ..machine import keep_freed_memory
-from ..models.networks import AEC, NetworkShape
+from ..models.autoencoder import AEC, NetworkShape
 from ..models.reference import load_weights
 from ..progress import log, start_log
-from ..run import StageFolder, timestamp
+from ..run_folder import StageFolder, timestamp
+from ..settings import Settings
 from ..stopping import StopRequest
-from ..training.engine import Context
+from ..training.common import Context
 
 MODEL = "model.pt"
 MIXTURE = "model.npz"

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import Settings
 from ..errors import TrainingError
-from ..files import read_json, write_bytes, write_csv
+from ..io import read_json, write_bytes, write_csv
 from ..progress import log
-from ..run import StageFolder
+from ..run_folder import StageFolder
+from ..settings import Settings
 from .session import METRICS, Session, finish
 
 TABLE = "sweep.csv"

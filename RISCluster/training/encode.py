@@ -14,7 +14,7 @@ from ..arrays import BLOCK_ROWS, new_rows
 from ..data.loading import SampleSet
 from ..distributed import Ranks
 from ..errors import TrainingError
-from ..models.networks import AEC, Encoder
+from ..models.autoencoder import AEC, Encoder
 from ..progress import Progress
 
 BATCH = 256

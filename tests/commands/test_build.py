@@ -1,7 +1,7 @@
 import pytest
 
 from RISCluster.__main__ import main
-from tests.data.waveforms.waves import MIDNIGHT, QUICK, noise, rows, with_events, write
+from tests.waveforms.waves import MIDNIGHT, QUICK, noise, rows, with_events, write
 
 RATE = 50.0
 

@@ -4,14 +4,14 @@ import shutil
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.gmm import run_gmm
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two runs without refinement on the same data, `one` and `two`, and `other` on other data."""
-    from RISCluster.config import load_settings
+    from RISCluster.settings import load_settings
     from tests.conftest import blobs, write_samples
 
     folder = tmp_path_factory.mktemp("runs")

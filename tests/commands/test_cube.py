@@ -2,7 +2,7 @@ import h5py
 import pytest
 
 from RISCluster.__main__ import main
-from tests.data.cubes.fibre import START, noise, record
+from tests.fibre.fibre import START, noise, record
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.data.waveforms import centre as centres
-
-from ..data.waveforms.fdsn_server import Centre
+from RISCluster.waveforms import fdsn_client as centres
+from tests.waveforms.fdsn_server import Centre
 
 
 @pytest.fixture(autouse=True)

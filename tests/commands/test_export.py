@@ -2,8 +2,8 @@ import h5py
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.results.catalogue.export import FIELDS
-from RISCluster.results.finished.run import open_run
+from RISCluster.catalogue.export import FIELDS
+from RISCluster.runs.run import open_run
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from RISCluster.__main__ import main
-from RISCluster.config import load_settings
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import run_gmm
+from RISCluster.settings import load_settings
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
 from tests.conftest import blobs, write_samples
 
 QUICK = (

@@ -1,8 +1,8 @@
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.results.page.blocks import Section, Text
-from RISCluster.results.report import report
+from RISCluster.report import make_report as report
+from RISCluster.report.blocks import Section, Text
 
 
 @pytest.fixture

@@ -5,12 +5,7 @@ import torch
 
 from RISCluster.data import layouts, loading
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import (
-    choose_loadmode,
-    epoch_order,
-    load_set,
-    mean_and_deviation,
-)
+from RISCluster.data.loading import choose_loadmode, epoch_order, load_set, mean_and_deviation
 from RISCluster.data.reading import Reader, read_ahead
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks

@@ -3,13 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from RISCluster.data.tables import (
-    natural_key,
-    read_blocks,
-    read_numbers,
-    read_table,
-    read_times,
-)
+from RISCluster.data.tables import natural_key, read_blocks, read_numbers, read_table, read_times
 from RISCluster.data.times import nanoseconds_to_iso
 
 ROWS = [["Ätna", "1.5"], ["b", "-2"]]

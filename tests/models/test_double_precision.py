@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from RISCluster.models.clustering import kl_divergence, soft_assignment, target_distribution
-from RISCluster.training.engine import summed_error
+from RISCluster.training.common import summed_error
 
 N, D = 200, 9
 BOUND = 5e-6  # relative

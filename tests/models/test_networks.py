@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from RISCluster.models.networks import (
+from RISCluster.models.autoencoder import (
     AEC,
     DEC,
     ClusteringLayer,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from RISCluster.errors import CheckpointError
-from RISCluster.models.networks import AEC, DEC
+from RISCluster.models.autoencoder import AEC, DEC
 from RISCluster.models.reference import load_reference
 from tests.models.test_networks import PUBLISHED
 

@@ -4,15 +4,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
-from RISCluster.models.networks import AEC, NetworkShape, initialise, n_parameters
-from RISCluster.models.reference import load_initial_weights
-from RISCluster.models.views import (
+from RISCluster.models.autoencoder import AEC, NetworkShape, initialise, n_parameters
+from RISCluster.models.features import (
     SMOOTHING,
     Views,
     ViewSizes,
     modulation_spectrum,
     n_modulations,
 )
+from RISCluster.models.reference import load_initial_weights
 
 F, T = 12, 40
 SIZES = ViewSizes(3, 2)

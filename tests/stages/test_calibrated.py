@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.results.finished.run import open_run
-from RISCluster.stages import fits, outcome
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import read_mixture, run_gmm
-from RISCluster.training.gmm import Mixture
+from RISCluster.clustering import fit as fits
+from RISCluster.clustering.mixture import Mixture
+from RISCluster.runs.run import open_run
+from RISCluster.stages import final_labels as outcome
+from RISCluster.stages.cluster import read_mixture, run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
 
 HOT = 3000.0  # the clusters of the small file are far apart
 

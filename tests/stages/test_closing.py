@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from RISCluster.run import StageFolder
+from RISCluster.run_folder import StageFolder
 from RISCluster.stages.closing import closing_lines, of_autoencoder, of_clusters
 
 RUN = Path("Outputs/x")

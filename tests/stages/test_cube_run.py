@@ -9,13 +9,13 @@ import zarr
 
 from RISCluster import arrays
 from RISCluster.__main__ import main
-from RISCluster.data.cubes import cubefile
+from RISCluster.data import cube_file as cubefile
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RunError
-from RISCluster.results.cluster_map import new_cluster_map, read_cluster_map
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import run_gmm
+from RISCluster.runs.cluster_map import new_cluster_map, read_cluster_map
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
 from tests.conftest import blobs, write_samples
 
 N_STEPS, N_CHANNELS, WINDOW = 200, 6, 20
@@ -134,7 +134,7 @@ def test_map_is_written_in_blocks_of_any_size(tmp_path, monkeypatch, rows):
 
 @pytest.mark.parametrize("slab", [1, 2**22])
 def test_large_maps_show_the_most_frequent_label_of_a_cell(tmp_path, monkeypatch, slab):
-    from RISCluster.results import cluster_map
+    from RISCluster.runs import cluster_map
 
     monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (20, 4))
     monkeypatch.setattr(cluster_map, "SLAB", slab)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from RISCluster.clustering import fit as fits
+from RISCluster.clustering.selection import choose, read_rows
 from RISCluster.errors import SettingsError
-from RISCluster.results.selection import choose, read_rows
-from RISCluster.stages import fits
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.gmm import run_gmm
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
 
 
 def test_selected_by_stability(make_settings, small_file):

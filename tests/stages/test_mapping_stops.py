@@ -6,11 +6,11 @@ from inspect import unwrap
 
 import pytest
 
+from RISCluster.clustering import neighbours, stability
 from RISCluster.errors import Stopped
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import run_gmm
-from RISCluster.training import neighbours, stability
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
 
 STAGES = (run_aec, run_gmm, run_dec)
 

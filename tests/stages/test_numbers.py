@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from RISCluster.errors import RISClusterError
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import run_gmm
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
 from tests.conftest import blobs, write_samples
 
 N = 32

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from RISCluster.__main__ import main
-from RISCluster.stages import outcome
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec, whitening
-from RISCluster.stages.gmm import read_mixture, run_gmm
-from RISCluster.training.gmm import Mixture
+from RISCluster.clustering.mixture import Mixture
+from RISCluster.stages import final_labels as outcome
+from RISCluster.stages.cluster import read_mixture, run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec, whitening
 
 
 def column(path, name):
@@ -92,7 +92,7 @@ def test_refinement_that_tears_a_cluster_is_seen(mixed, monkeypatch):
     def torn(latents):
         return np.eye(len(start.weights))[rng.integers(0, len(start.weights), len(latents))]
 
-    from RISCluster.run import StageFolder
+    from RISCluster.run_folder import StageFolder
 
     folders = [StageFolder(settings.run_folder, name) for name in ("GMM", "DEC")]
     latents = outcome.RowsArray(dec / "latent.npy")

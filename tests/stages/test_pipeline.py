@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.config import load_settings
+from RISCluster.clustering import fit as fits
 from RISCluster.data.split import draw_split
 from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunError
-from RISCluster.stages import fits, gmm
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import run_gmm
-from RISCluster.training.aec import AecTrainer
+from RISCluster.settings import load_settings
+from RISCluster.stages import cluster as gmm
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
+from RISCluster.training.pretrain import AecTrainer
 from tests.conftest import blobs, write_samples
 
 STAGES = (run_aec, run_gmm, run_dec)
@@ -326,7 +327,7 @@ def test_sweep_runs_every_combination_and_takes_the_best(small_file, make_settin
 
 def test_sweep_goes_on_where_it_stopped(small_file, make_settings, monkeypatch):
     settings = make_settings(f"data.file={small_file}", "aec.lr=0.001,0.003")
-    from RISCluster.stages import aec as module
+    from RISCluster.stages import pretrain as module
 
     train, calls = module._train, []
 
@@ -404,7 +405,7 @@ def test_figures_of_every_stage_and_none_stops_a_run(
         "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
         "GMM_embedding.svg", "DEC_history.svg", "DEC_gallery.svg", "DEC_embedding.svg",
     }  # fmt: skip
-    from RISCluster.results import figures
+    from RISCluster import plots as figures
 
     monkeypatch.setattr(figures, "gallery", lambda *_: 1 / 0)
     monkeypatch.setattr(gmm, "contradictions", lambda rows, chosen, by: [f"K of {len(rows)}", by])
@@ -416,7 +417,7 @@ def test_figures_of_every_stage_and_none_stops_a_run(
 
 
 def test_relu_that_kills_features_is_said(small_file, make_settings, monkeypatch, capsys):
-    from RISCluster.stages import aec as module
+    from RISCluster.stages import pretrain as module
 
     initialise = module.initialise
 

@@ -2,7 +2,7 @@ import shlex
 
 import pytest
 
-from RISCluster.config import load_found_settings, load_settings
+from RISCluster.settings import load_found_settings, load_settings
 from RISCluster.stages.session import next_command
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from RISCluster.__main__ import main
-from RISCluster.stages.aec import run_aec
-from RISCluster.stages.dec import run_dec
-from RISCluster.stages.gmm import run_gmm
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
 
 
 def network(folder):

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.config import load_settings
 from RISCluster.data.loading import HeldSet
 from RISCluster.distributed import Ranks
 from RISCluster.errors import Stopped, TrainingError
-from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.settings import load_settings
 from RISCluster.stopping import StopRequest
-from RISCluster.training import dec
-from RISCluster.training.aec import AecTrainer
-from RISCluster.training.dec import DecTrainer
-from RISCluster.training.engine import Context
+from RISCluster.training import refine as dec
+from RISCluster.training.common import Context
+from RISCluster.training.pretrain import AecTrainer
+from RISCluster.training.refine import DecTrainer
 from tests.conftest import ROOT, blobs
 
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
 
 def scripted(work, losses):
     """Replace training and validation by a list of validation losses."""
-    import RISCluster.training.aec as module
+    import RISCluster.training.pretrain as module
 
     work._make_step = lambda positions, x, n: (
         work.sums.add("n", torch.tensor(1.0)) or (work.sums.add("loss", torch.tensor(1.0)) or {})

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.models.networks import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.training import team
-from RISCluster.training.engine import summed_error
+from RISCluster.training.common import summed_error
 from RISCluster.training.team import Team
 
 

@@ -1,0 +1,1 @@
+"""Gaussian mixtures in latent space: initialisation, fit, stability, choice of K."""

@@ -1,0 +1,132 @@
+"""How unlike the training set samples are: reconstruction error and likelihood against its own.
+
+Letters: n samples, D latent features, K clusters.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..arrays import RowsArray
+from ..clustering.mixture import Mixture
+from ..data.loading import SampleSet
+from ..io import read_npz, write_npz
+from ..models.autoencoder import AEC, DEC
+from ..runs.labels import Labelling
+
+SCORED = 5000  # training samples at most, spread over the set
+OUTLYING = 0.005  # of the training samples lie beyond either limit
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class TrainingDistribution:
+    """Reconstruction errors and likelihoods of training samples.
+
+    Attributes
+    ----------
+    mixture : Mixture
+        Of the latents.
+    errors : ndarray, (m,), ascending
+        Mean squared error of each sample's reconstruction, as the network sees it.
+    likelihoods : ndarray, (m,), ascending
+        Logarithm of the mixture's density at each sample's latents.
+    """
+
+    mixture: Mixture
+    errors: np.ndarray
+    likelihoods: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Write as ``.npz``."""
+        arrays = self.mixture.arrays()
+        write_npz(path, **arrays, errors=self.errors, likelihoods=self.likelihoods)
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainingDistribution":
+        """Read what `save` wrote."""
+        arrays = read_npz(path)
+        return cls(Mixture.from_arrays(arrays), arrays["errors"], arrays["likelihoods"])
+
+    def error_quantile(self, errors: np.ndarray) -> np.ndarray:
+        """Share of the training samples that are reconstructed better: (n,) to (n,)."""
+        return np.searchsorted(self.errors, errors) / len(self.errors)
+
+    def likelihood_quantile(self, likelihoods: np.ndarray) -> np.ndarray:
+        """Share of the training samples that are less likely: (n,) to (n,)."""
+        return np.searchsorted(self.likelihoods, likelihoods) / len(self.likelihoods)
+
+    def is_outlier(self, errors: np.ndarray, likelihoods: np.ndarray) -> np.ndarray:
+        """Whether samples lie beyond `OUTLYING` of the training set in either way: (n,)."""
+        badly = self.error_quantile(errors) > 1 - OUTLYING
+        return badly | (self.likelihood_quantile(likelihoods) < OUTLYING)
+
+
+def training_distribution(
+    model: AEC | DEC, mixture: Mixture, samples: SampleSet
+) -> TrainingDistribution:
+    """Errors and likelihoods of at most `SCORED` samples of a training set, on this process."""
+    model.eval()
+    errors, likelihoods = [], []
+    for x in _spread(samples):
+        z, error = latents_and_errors(model, x)
+        errors.append(error)
+        likelihoods.append(mixture.log_likelihood(z))
+    return TrainingDistribution(
+        mixture, np.sort(np.concatenate(errors)), np.sort(np.concatenate(likelihoods))
+    )
+
+
+def latents_and_errors(model: AEC | DEC, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Latents (n, D), and the mean squared error of each reconstruction (n,), float64.
+
+    Parameters
+    ----------
+    model : AEC or DEC
+    x : Tensor, (n, 1, F, T)
+    """
+    with torch.inference_mode():
+        z = model.encoder(x)
+        error = (model.decoder(z) - x).square().mean((1, 2, 3))
+    return z.float().cpu().numpy(), error.double().cpu().numpy()
+
+
+def _spread(samples: SampleSet) -> Iterator[torch.Tensor]:
+    """Runs of samples spread evenly over a set, some at a time."""
+    runs = min(SCORED // BATCH, -(-len(samples) // BATCH))
+    for start in np.unique(np.linspace(0, max(0, len(samples) - BATCH), runs).astype(int)):
+        stop = min(int(start) + BATCH, len(samples))
+        for _, x in samples.in_order(int(start), stop, BATCH):
+            yield x
+
+
+def mixture_of_clusters(latents: RowsArray, labelling: Labelling) -> Mixture:
+    """A Gaussian for each cluster of labelled latents; empty clusters are left out.
+
+    Each covariance is drawn towards that within all clusters, by as much as D samples weigh, so
+    that those of small clusters are not singular.
+
+    Parameters
+    ----------
+    latents : RowsArray, (N, D)
+    labelling : Labelling
+    """
+    k, d = labelling.n_clusters, latents.shape[1]
+    sums, products = np.zeros((k, d)), np.zeros((k, d, d))
+    for start, block in latents.blocks():
+        labels = labelling.labels[start : start + len(block)]
+        for label in np.unique(labels[labels >= 0]):
+            mine = block[labels == label].astype(np.float64)
+            sums[label] += mine.sum(0)
+            products[label] += mine.T @ mine
+    there = labelling.sizes > 0
+    sizes = labelling.sizes[there].astype(np.float64)
+    means = sums[there] / sizes[:, None]
+    scatter = products[there] - sizes[:, None, None] * means[:, :, None] * means[:, None, :]
+    within = scatter.sum(0) / sizes.sum()
+    within += 1e-6 * max(np.trace(within) / d, 1e-12) * np.eye(d)
+    covariances = (scatter + d * within) / (sizes + d)[:, None, None]
+    return Mixture(sizes / sizes.sum(), means, covariances)

@@ -1,0 +1,249 @@
+"""The convolutional autoencoder of Jenkins et al. (2021), fitted to any size of spectrogram.
+
+Five convolutions with stride 2, a linear layer to the latent features, and back. At 87 x 100 with
+9 features it is the paper's network parameter for parameter: 218,250 of them.
+
+Letters: N samples, F frequency bins, T time bins, D latent features, K clusters.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from .clustering import soft_assignment
+from .features import Views, ViewSizes
+
+CHANNELS = (1, 8, 16, 32, 64, 128)
+DEPTH = len(CHANNELS) - 1
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How one axis of `n` bins shrinks in the encoder and grows again in the decoder.
+
+    Attributes
+    ----------
+    n : int
+        Bins of the spectrogram.
+    encoder_padding : int
+        Padding of the last convolution; the others have 1.
+    smallest : int
+        Bins after the last convolution.
+    decoder_padding : tuple of int
+        Padding of each transposed convolution.
+    crop : int
+        Bins cut off at the start of the decoder's output; what is then beyond `n` is cut off too.
+    """
+
+    n: int
+    encoder_padding: int
+    smallest: int
+    decoder_padding: tuple[int, ...]
+    crop: int
+
+
+def axis_geometry(n: int) -> Axis:
+    """Geometry of an axis of `n` bins, 4 or more.
+
+    A convolution (kernel 3, stride 2, padding 1) halves a size, rounding up; the last one rounds
+    an odd size down. A transposed convolution takes m to 2m + 1 - 2 * padding, so from the
+    smallest size s the output is 32 s + 31 - 2 k, where k is the paddings read as a binary
+    number; the largest k that still covers n is taken. At 100 bins that is the paper's choice.
+    At 87 the paper's overshoots to 95 and crops, which is kept so that its weights mean the same.
+    """
+    size = n
+    for _ in range(DEPTH - 1):
+        size = (size + 1) // 2
+    padding = 0 if size % 2 and size > 1 else 1
+    smallest = (size + 2 * padding - 3) // 2 + 1
+    top = 2**DEPTH * (smallest + 1) - 1
+    k = 16 if n == 87 else (top - n) // 2
+    bits = tuple(k >> (DEPTH - 1 - layer) & 1 for layer in range(DEPTH))
+    return Axis(n, padding, smallest, bits, (top - 2 * k - n + 1) // 2)
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """All that decides the names and shapes of a network's parameters.
+
+    Attributes
+    ----------
+    n_frequencies, n_times : int
+    n_features : int
+        Latents that are learnt, and from which spectrograms are reconstructed.
+    latent_activation : {"linear", "relu"}
+    views : ViewSizes
+        Fixed features that stand behind them.
+    """
+
+    n_frequencies: int
+    n_times: int
+    n_features: int
+    latent_activation: str
+    views: ViewSizes = field(default_factory=ViewSizes)
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> "NetworkShape":
+        """Read what `as_plain` gave; networks made before there were views have none."""
+        return cls(**values | {"views": ViewSizes(**values.get("views", {}))})
+
+    def as_plain(self) -> dict[str, Any]:
+        """Values that a checkpoint may hold."""
+        return vars(self) | {"views": vars(self.views)}
+
+    @property
+    def n_latents(self) -> int:
+        """All features of a sample, D."""
+        return self.n_features + self.views.total
+
+
+class Encoder(nn.Module):
+    """(N, 1, F, T) to latents (N, D): first those that are learnt, then those of the views."""
+
+    def __init__(self, shape: NetworkShape, frequency: Axis, time: Axis):
+        super().__init__()
+        self.n_latents = shape.n_latents
+        layers: list[nn.Module] = []
+        for layer in range(DEPTH):
+            last = layer == DEPTH - 1
+            padding = (frequency.encoder_padding, time.encoder_padding) if last else 1
+            layers += [
+                nn.Conv2d(CHANNELS[layer], CHANNELS[layer + 1], 3, stride=2, padding=padding),
+                nn.ReLU(inplace=True),
+            ]
+        flat = CHANNELS[-1] * frequency.smallest * time.smallest
+        layers += [nn.Flatten(), nn.Linear(flat, shape.n_features)]
+        if shape.latent_activation == "relu":
+            layers.append(nn.ReLU())
+        self.encoder = nn.Sequential(*layers)
+        self.views = None
+        if shape.views.total:
+            self.views = Views(shape.n_frequencies, shape.n_times, shape.views)
+
+    def learnt(self, x: torch.Tensor) -> torch.Tensor:
+        """Learnt latents alone, (N, n_features)."""
+        return self.encoder(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Latents of spectrograms."""
+        z = self.learnt(x)
+        return z if self.views is None else torch.cat([z, self.views(x).to(z.dtype)], 1)
+
+
+class Decoder(nn.Module):
+    """Latents (N, D) to (N, 1, F, T), of which the learnt ones are used."""
+
+    def __init__(self, frequency: Axis, time: Axis, n_features: int):
+        super().__init__()
+        self.frequency, self.time, self.n_features = frequency, time, n_features
+        flat = CHANNELS[-1] * frequency.smallest * time.smallest
+        self.latent2dec = nn.Sequential(nn.Linear(n_features, flat), nn.ReLU(inplace=True))
+        layers: list[nn.Module] = []
+        for layer in range(DEPTH):
+            padding = frequency.decoder_padding[layer], time.decoder_padding[layer]
+            channels = CHANNELS[DEPTH - layer], CHANNELS[DEPTH - layer - 1]
+            layers += [
+                nn.ConvTranspose2d(*channels, 3, stride=2, padding=padding),
+                nn.ReLU(inplace=True),
+            ]
+        self.decoder = nn.Sequential(*layers[:-1])  # the output is linear
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Spectrograms of latents."""
+        f, t = self.frequency, self.time
+        x = self.latent2dec(z[:, : self.n_features]).view(-1, CHANNELS[-1], f.smallest, t.smallest)
+        x = self.decoder(x.contiguous(memory_format=torch.channels_last))
+        return x[:, :, f.crop : f.crop + f.n, t.crop : t.crop + t.n]
+
+
+class AEC(nn.Module):
+    """Autoencoder.
+
+    Parameters
+    ----------
+    shape : NetworkShape
+    """
+
+    def __init__(self, shape: NetworkShape):
+        super().__init__()
+        self.shape = shape
+        axes = axis_geometry(shape.n_frequencies), axis_geometry(shape.n_times)
+        self.encoder = Encoder(shape, *axes)
+        self.decoder = Decoder(*axes, shape.n_features)
+        # Same arithmetic, laid out so that CPUs and tensor cores need no reordering.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reconstruction (N, 1, F, T) and learnt latents of spectrograms (N, 1, F, T)."""
+        z = self.encoder.learnt(x)
+        return self.decoder(z), z
+
+
+class ClusteringLayer(nn.Module):
+    """Centroids, and the soft assignment to them.
+
+    Parameters
+    ----------
+    centroids : Tensor, (K, D)
+        As latents.
+    metric : Tensor, (D, D), or None
+        Latents times this matrix are what distances are taken of; None is the paper's, which is
+        latents as they are.
+
+    Attributes
+    ----------
+    centroids : Parameter, (K, D)
+        Times the metric.
+    """
+
+    def __init__(self, centroids: torch.Tensor, metric: torch.Tensor | None = None):
+        super().__init__()
+        metric = torch.eye(centroids.shape[1]) if metric is None else metric
+        self.register_buffer("metric", metric.clone())
+        self.centroids = nn.Parameter(centroids @ metric)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Soft assignment (N, K) of latents (N, D)."""
+        return soft_assignment(z @ self.metric, self.centroids)
+
+    def as_latents(self) -> torch.Tensor:
+        """Centroids (K, D) in the space of the latents."""
+        return torch.linalg.solve(self.metric, self.centroids.detach(), left=False)
+
+
+class DEC(nn.Module):
+    """Autoencoder with a clustering layer on its latents.
+
+    Parameters
+    ----------
+    aec : AEC
+        Pretrained; its encoder and decoder are taken over, not copied.
+    clustering : ClusteringLayer
+    """
+
+    def __init__(self, aec: AEC, clustering: ClusteringLayer):
+        super().__init__()
+        self.shape = aec.shape
+        self.encoder, self.decoder = aec.encoder, aec.decoder
+        self.clustering = clustering
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Soft assignment (N, K), reconstruction (N, 1, F, T), latents (N, D)."""
+        z = self.encoder(x)
+        return self.clustering(z), self.decoder(z), z
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Glorot-uniform weights and biases of 0.01, the same for a seed on every machine."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            nn.init.constant_(module.bias, 0.01)
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Number of parameters that are trained."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

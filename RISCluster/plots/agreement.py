@@ -1,0 +1,154 @@
+"""Figures of agreement: tables of counts between two labellings, and reliability curves.
+
+Letters: R rows and C columns of a table, B bins of probability.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .style import COLOUR_MAP, PALETTE, cluster_colour, new, plain, tidy
+
+NUMBERED = 24  # rows or columns up to which every cell has its number
+TICKED = 60  # rows or columns up to which each has its name
+LONGEST_NAME = 22  # letters
+
+
+class Bins(Protocol):
+    """What a reliability curve is drawn of; see `evaluation.truth.Reliability`."""
+
+    edges: np.ndarray
+    counts: np.ndarray
+    probability: np.ndarray
+    right: np.ndarray
+    error: float
+
+
+def overlap_matrix(
+    counts: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    row_title: str,
+    column_title: str,
+    title: str,
+    row_clusters: Sequence[int] | None = None,
+    column_clusters: Sequence[int] | None = None,
+) -> Figure:
+    """Counts of samples by two labels, shaded by their share of the row.
+
+    Parameters
+    ----------
+    counts : ndarray, (R, C)
+        In the order in which they are drawn, the first row at the top.
+    rows, columns : sequence of str
+        Their names.
+    row_title, column_title : str
+        What they are.
+    title : str
+    row_clusters, column_clusters : sequence of int, optional
+        Clusters whose colours the names have; without them names are black.
+    """
+    height, width = counts.shape
+    numbered = max(height, width) <= NUMBERED
+    cell = 0.5 if numbered else 0.22
+    long = max((len(_short(name)) for name in rows), default=0)
+    figure = new(
+        float(np.clip(cell * width + 2.6 + 0.08 * long, 5, 16)),
+        float(np.clip(cell * 0.8 * height + 2.4, 3.5, 16)),
+    )
+    axes = figure.subplots()
+    sizes = counts.sum(1, keepdims=True)
+    share = counts / np.maximum(sizes, 1)
+    image = axes.imshow(share, cmap=COLOUR_MAP, vmin=0, vmax=1, aspect="auto")
+    figure.colorbar(image, ax=axes, label="Share of the row", shrink=0.9)
+    _name_axis(axes, "y", rows, row_clusters)
+    _name_axis(axes, "x", columns, column_clusters)
+    axes.set_xlabel(column_title, labelpad=8)
+    axes.set_ylabel(row_title, labelpad=8)  # clear of the boxes of the names
+    axes.set_title(title, fontsize=10)
+    if numbered:
+        _write_counts(axes, counts, share)
+    return figure
+
+
+def _write_counts(axes: Axes, counts: np.ndarray, share: np.ndarray) -> None:
+    """Every count in its cell; none where there are no samples."""
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        dark = share[row, column] < 0.6  # of the colour map: white letters are read on it
+        axes.text(
+            column, row, compact(int(counts[row, column])), ha="center", va="center",
+            fontsize=8, color="white" if dark else "black",
+        )  # fmt: skip
+
+
+def compact(count: int) -> str:
+    """A count in at most five letters: 950, 9,500, 95.0k, 1.2M."""
+    if count < 10_000:
+        return f"{count:,}"
+    for unit, size in (("k", 1e3), ("M", 1e6)):
+        if count < 999.5 * size:
+            value = count / size
+            return f"{value:.1f}{unit}" if value < 99.95 else f"{value:.0f}{unit}"
+    return f"{count / 1e9:.1f}G"
+
+
+def _short(name: str) -> str:
+    return plain(name, LONGEST_NAME)
+
+
+def _name_axis(
+    axes: Axes, which: str, names: Sequence[str], clusters: Sequence[int] | None
+) -> None:
+    """Names along an axis, some of them where there are many, in the colours of their clusters."""
+    step = -(-len(names) // TICKED)
+    places = range(0, len(names), step)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_ticks(list(places), [_short(names[place]) for place in places], fontsize=8)
+    longest = max((len(_short(name)) for name in names), default=0)
+    if which == "x" and longest > 4:
+        for label in axis.get_ticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
+    if clusters is None:
+        return
+    for place, label in zip(places, axis.get_ticklabels(), strict=True):
+        colour = cluster_colour(clusters[place])
+        box = {"boxstyle": "square,pad=0.25", "fc": "white", "ec": colour, "lw": 1.5}
+        label.set_bbox(box)
+
+
+def reliability_curve(curves: Sequence[tuple[str, Bins]]) -> Figure:
+    """Share of right labels against their probability, and how many samples there are of each.
+
+    Parameters
+    ----------
+    curves : sequence of (str, Reliability)
+        Name of a stage, and what was counted of it.
+    """
+    figure = new(6.5, 6)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    top.plot([0, 1], [0, 1], color="0.4", ls=":", label="as it should be")
+    for place, (name, bins) in enumerate(curves):
+        colour, there = PALETTE[place % len(PALETTE)], bins.counts > 0
+        right, counts = bins.right[there], bins.counts[there]
+        # Of a share of n samples, with one more of either kind (Agresti and Coull 1998): a bin of
+        # one sample is not to be believed, and has a long bar.
+        likely = (right * counts + 1) / (counts + 2)
+        error = np.sqrt(likely * (1 - likely) / counts)
+        top.errorbar(
+            bins.probability[there], right, error, fmt="o-", ms=4, capsize=2, color=colour,
+            label=f"{name}: calibration error {bins.error:.3f}",
+        )  # fmt: skip
+        width = np.diff(bins.edges) / (len(curves) + 0.5)
+        left = bins.edges[:-1] + (place + 0.25) * width
+        bottom.bar(left, bins.counts, width, align="edge", color=colour, alpha=0.8)
+    bottom.set_yscale("symlog", linthresh=1)
+    bottom.set(xlabel="Probability of the label", ylabel="Samples", xlim=(0, 1.02))
+    top.set(ylabel="Share whose class is the\nmost frequent of their cluster", ylim=(-0.02, 1.05))
+    for axes in (top, bottom):
+        tidy(axes)
+    top.legend(frameon=False, loc="upper left", fontsize=9)
+    return figure

@@ -1,0 +1,395 @@
+"""The run folder: which stages are there, made from what, and whether they may be used.
+
+A run is ``<folder>/<name>`` with a folder a stage. Each stage's ``provenance.json`` holds what it
+depends on (settings, data, the stage before it) and, once it is complete, the checksums of its
+results. That file alone decides whether a stage is new, unfinished, done or out of date.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .atomic import PARTIAL
+from .command_names import stage_command
+from .errors import CheckpointError, RunError
+from .io import read_json, remove_partial_files, remove_quietly, sha256, write_json, write_text
+from .locking import Lock, clear, take
+
+PROVENANCE = "provenance.json"
+LOCK = ".lock"
+GUARDED = ("depends", "results", "fingerprint")  # of the provenance: others decide nothing
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """The folder of one stage of a run.
+
+    Attributes
+    ----------
+    run_folder : Path
+    name : {"AEC", "GMM", "DEC"}
+    part : str
+        Folder inside the stage for one combination of a sweep; empty for the stage itself.
+    """
+
+    run_folder: Path
+    name: str
+    part: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where the stage's files are."""
+        return self.run_folder / self.name / self.part if self.part else self.run_folder / self.name
+
+    @property
+    def figures(self) -> Path:
+        """Where the run's figures are."""
+        return self.run_folder / "figures"
+
+    @property
+    def command(self) -> str:
+        """The command that makes this stage, as `stage_command`."""
+        return stage_command(self.name, self.run_folder)
+
+    def provenance(self) -> dict[str, Any] | None:
+        """What the stage was made from, or None where it never started.
+
+        Raises
+        ------
+        RunError
+            The folder can't be looked into.
+        CheckpointError
+            The file is damaged.
+        """
+        path = self.path / PROVENANCE
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise self._unusable(error) from None
+        return _read_provenance(path) if there else None
+
+    def lock(self) -> Lock:
+        """Keep other processes from changing this run, until the lock is released.
+
+        Raises
+        ------
+        RunError
+            Another process works on it, or the run folder can't be made.
+        """
+        try:
+            return take(self.run_folder / LOCK, self.run_folder)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def is_done(self, depends: dict[str, Any]) -> bool:
+        """Whether the stage is complete, whole, and made from `depends`; changes no result."""
+        before = self.provenance()
+        if before is None or differences(before.get("depends", {}), depends):
+            return False
+        done = before.get("status") == "complete" and not self._damaged(before)
+        if done:
+            clear(self.run_folder / LOCK)  # of a process killed after its last result
+        return done
+
+    def _damaged(self, provenance: dict[str, Any]) -> list[str]:
+        """Results that are missing or not as they were written."""
+        return [
+            name
+            for name, checksum in provenance.get("results", {}).items()
+            if not (self.path / name).exists() or sha256(self.path / name) != checksum
+        ]
+
+    def _unusable(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.path}: the run folder can't be made or read: {error.strerror or error}; set "
+            "run.folder and run.name to a place that can be written"
+        )
+
+    # ---- starting and ending ----
+
+    def begin(
+        self, depends: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
+    ) -> str:
+        """Make the folder ready for a stage that depends on `depends`.
+
+        A folder made from something else is kept under a dated name, with its figures.
+
+        Parameters
+        ----------
+        depends : dict
+            JSON values by name; two runs of the stage with equal ones give equal results.
+        settings_ini : str
+            The settings as resolved, kept beside the results.
+        words : dict or None
+            By name, what a checksum in `depends` is of, for people.
+
+        Returns
+        -------
+        str
+            ``done``, ``resume``, ``new``, or ``new: <what differs and where the old one is>``.
+        """
+        said = "new"
+        before = self.provenance()
+        if before is not None:
+            changes = differences(
+                before.get("depends", {}), depends, before.get("words", {}), words or {}
+            )
+            if not changes:
+                return "done" if self.is_done(depends) else self._resume(settings_ini)
+            kept = self._set_aside()
+            said = f"new: {'; '.join(changes)}; what was there is kept in {kept}"
+        try:
+            if before is None and self._holds_something():
+                said = f"new: what was there is kept in {self._set_aside()}"
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from None
+        # Provenance first: without it, the folder would be taken for somebody else's.
+        began = {"stage": self.name, "status": "unfinished", "words": words or {}}
+        self._write_provenance(began | _now(depends))
+        write_text(self.path / "config.ini", settings_ini)
+        return said
+
+    def _resume(self, settings_ini: str) -> str:
+        """Make good what a kill may have left undone."""
+        remove_partial_files(self.path)
+        write_text(self.path / "config.ini", settings_ini)  # of the file's new place, for example
+        return "resume"
+
+    def _write_provenance(self, provenance: dict[str, Any]) -> None:
+        write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
+
+    def _holds_something(self) -> bool:
+        """Whether there is anything but what a process left that was killed as it began."""
+        if not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            return True
+        remove_quietly(self.path / (PROVENANCE + PARTIAL))
+        return any(self.path.iterdir())
+
+    def complete(self, results: list[str], notes: dict[str, Any]) -> None:
+        """Mark the stage as complete, with the checksums of `results` (names of files)."""
+        provenance = self.provenance() or {}
+        provenance["status"] = "complete"
+        provenance["ended"] = timestamp()
+        provenance["results"] = {name: sha256(self.path / name) for name in results}
+        self._write_provenance(provenance | notes)
+
+    def _set_aside(self) -> Path:
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+        kept = self.path.with_name(f"{self.path.name}_{stamp}")
+        number = 1
+        while kept.exists():
+            number += 1
+            kept = self.path.with_name(f"{self.path.name}_{stamp}_{number}")
+        try:
+            # Figures first: a kill amid them leaves the stage where it is, to be set aside again.
+            if not self.part and self.path.is_dir():
+                for figure in self.figures.glob(f"{self.name}_*"):
+                    (self.path / "figures").mkdir(exist_ok=True)
+                    figure.replace(self.path / "figures" / figure.name)
+            self.path.rename(kept)
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: holds results of other settings and can't be renamed: "
+                f"{error.strerror or error}; change permissions, or take another run.name"
+            ) from None
+        return kept
+
+    # ---- being read by a later stage ----
+
+    def require_begun(self) -> dict[str, Any]:
+        """Provenance of a stage, finished or not.
+
+        Raises
+        ------
+        RunError
+            There is no such stage.
+        """
+        provenance = self.provenance()
+        if provenance is None:
+            raise RunError(
+                f"{self.path}: there is no {self.name} stage{self._other_runs()}; run "
+                f"{self.command} first"
+            )
+        return provenance
+
+    def require_complete(self) -> dict[str, Any]:
+        """Provenance of a complete stage whose results are as they were written.
+
+        Raises
+        ------
+        RunError
+            The stage is missing or unfinished.
+        CheckpointError
+            A result is missing or was changed since.
+        """
+        provenance = self.require_begun()
+        if provenance.get("status") != "complete":
+            raise RunError(
+                f"{self.path}: the {self.name} stage is unfinished; run {self.command} again, it "
+                "goes on where it stopped"
+            )
+        for name in self._damaged(provenance):
+            path = self.path / name
+            what = "has changed since it was written" if path.exists() else "is missing"
+            raise CheckpointError(f"{path}: {what}; run {self.command} again, it is made anew")
+        return provenance
+
+    def _other_runs(self) -> str:
+        """Hint for a name that was mistyped: the runs that are there, if this one is not."""
+        if self.run_folder.is_dir():
+            return ""
+        runs = self.run_folder.parent.glob("*/*/" + PROVENANCE)
+        names = sorted({path.parts[-3] for path in runs})
+        near = difflib.get_close_matches(self.run_folder.name, names, n=1)
+        hint = f"; did you mean run.name={near[0]}?" if near else ""
+        return f", and no run '{self.run_folder.name}'{hint}"
+
+    def require_match(
+        self, expected: dict[str, Any], words: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """`require_complete`, and made from `expected` (a part of what it depends on).
+
+        Parameters
+        ----------
+        expected : dict
+        words : dict or None
+            As in `begin`.
+
+        Raises
+        ------
+        RunError
+            Something differs; the message names it with both values.
+        """
+        provenance = self.require_complete()
+        depends = {key: provenance["depends"].get(key) for key in expected}
+        changes = differences(depends, expected, provenance.get("words", {}), words or {})
+        if changes:
+            raise RunError(
+                f"{self.path}: the {self.name} stage was made otherwise than now asked: "
+                f"{'; '.join(changes)}; {_way_out(depends, expected, self.command)}"
+            )
+        return provenance
+
+
+def _way_out(depends: dict[str, Any], expected: dict[str, Any], command: str) -> str:
+    """What to do about a stage that was made otherwise."""
+    changed = [key for key in expected if depends[key] != expected[key]]
+    if all(key.endswith((".pt", ".npz")) for key in changed):  # a stage before it is newer
+        return f"run {command} again"
+    return (
+        f"run {command} again with what is asked now, give the settings that it was made with, or "
+        "take another run.name"
+    )
+
+
+def differences(
+    before: dict[str, Any],
+    now: dict[str, Any],
+    words_before: dict[str, str] | None = None,
+    words_now: dict[str, str] | None = None,
+) -> list[str]:
+    """What differs between two sets of dependencies, a phrase each.
+
+    Checksums are told by the words for what they are of.
+    """
+    phrases = []
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) == now.get(key):
+            continue
+        was, now_is = (words_before or {}).get(key), (words_now or {}).get(key)
+        if was is None and now_is is None:
+            phrases.append(f"{key} was {_show(before.get(key))}, is {_show(now.get(key))}")
+        elif was == now_is:
+            phrases.append(f"{key} ({now_is}) have changed")
+        else:
+            phrases.append(f"{key} was {was or 'another'}, is {now_is or 'not there'}")
+    return phrases
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "not there" if value is None else str(value)
+
+
+# ---- provenance ---------------------------------------------------------------------------------
+
+
+def _read_provenance(path: Path) -> dict[str, Any]:
+    provenance = read_json(path)
+    whole = (
+        isinstance(provenance.get("depends"), dict)
+        and isinstance(provenance.get("results", {}), dict)
+        # Those of older versions have no checksum.
+        and provenance.get("checksum", _checksum(provenance)) == _checksum(provenance)
+    )
+    if not whole:
+        raise CheckpointError(
+            f"{path}: damaged, or changed by another program; move {path.parent} away and run the "
+            "stage again"
+        )
+    return provenance
+
+
+def _checksum(provenance: dict[str, Any]) -> str:
+    """Of what others rely on: what a stage was made from, and the checksums of its results."""
+    text = json.dumps([provenance.get(key) for key in GUARDED], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Now, or a time in seconds since 1970, as ISO 8601."""
+    time = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _now(depends: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "depends": depends,
+        "started": timestamp(),
+        "command": sys.argv,
+        "directory": os.getcwd(),
+        "git": _git_state(),
+        "machine": {"platform": platform.platform(), "python": platform.python_version()},
+        "versions": {"RISCluster": __version__} | _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _git_state() -> str:
+    """Commit of the checkout this package runs from, with ``+changes`` where it was edited."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return "not a checkout"
+    try:
+        answers = [
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10
+            ).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+        ]
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return answers[0] + ("+changes" if answers[1] else "") if answers[0] else "unknown"

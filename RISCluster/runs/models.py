@@ -1,0 +1,95 @@
+"""The networks of a finished run: how samples are prepared, and latents decoded to spectrograms.
+
+Letters: n samples, D latent features, K clusters, F x T bins.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data.transforms import Preparation
+from ..errors import CheckpointError
+from ..io import load_checkpoint
+from ..models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape
+from ..models.reference import load_weights
+from .run import FinishedRun, FinishedStage
+
+MODEL = "model.pt"
+
+
+@dataclass(frozen=True)
+class StageModel:
+    """The network by which a stage that labels has its latents.
+
+    Attributes
+    ----------
+    decoder : torch.nn.Module
+    preparation : Preparation
+        Of its samples, with the standardisation.
+    centroids : ndarray, (K, D), float64
+        In latent space; NaN for a cluster that has none.
+    """
+
+    decoder: torch.nn.Module
+    preparation: Preparation
+    centroids: np.ndarray
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Spectrograms of latents, (n, D) to (n, F, T), float32, after amplitude and transform.
+
+        NaN for latents that are.
+        """
+        known = ~np.isnan(latents).any(1)
+        with torch.inference_mode():
+            z = torch.from_numpy(np.where(known[:, None], latents, 0).astype(np.float32))
+            images = self.preparation.undo_standardize(self.decoder(z)[:, 0]).numpy()
+        return np.where(known[:, None, None], images, np.nan).astype(np.float32)
+
+
+def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:
+    """Network and centroids of a stage that labels.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing or damaged.
+    """
+    name = "DEC" if stage.name == "DEC" else "AEC"
+    path = run.folder / name / MODEL
+    content = load_checkpoint(path, f"{name} model")
+    try:
+        model: AEC | DEC = AEC(NetworkShape.from_plain(content["network"]))
+        if name == "DEC":
+            model = DEC(model, ClusteringLayer(torch.zeros_like(_raw_centroids(content))))
+        load_weights(model, content["state"], str(path))
+        preparation = Preparation(**content["preparation"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: not what this version writes ({error}); run {name}'s script again"
+        ) from None
+    model.eval()
+    if isinstance(model, DEC) and content.get("labels") == "student":
+        centroids = model.clustering.as_latents().double().numpy()
+    else:
+        centroids = _means(stage)
+    return StageModel(model.decoder, preparation, centroids)
+
+
+def components(stage: FinishedStage) -> np.ndarray:
+    """Cluster of each component of the stage's mixture; empty clusters may have none."""
+    if len(stage.mixture.weights) == stage.n_clusters:
+        return np.arange(stage.n_clusters)
+    return np.flatnonzero(stage.sizes > 0)
+
+
+def _means(stage: FinishedStage) -> np.ndarray:
+    """Means of the mixture by cluster, (K, D)."""
+    means = np.full((stage.n_clusters, stage.mixture.means.shape[1]), np.nan)
+    means[components(stage)] = stage.mixture.means
+    return means
+
+
+def _raw_centroids(content: dict[str, Any]) -> torch.Tensor:
+    return content["state"]["clustering.centroids"]

@@ -1,0 +1,53 @@
+"""Small records of a fibre, waveforms and settings for tests."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.settings import Settings, load_settings
+
+RATE = 100.0  # Hz
+START = 1_600_000_000  # s since 1970
+SECOND = 10**9  # ns
+
+
+def noise(n_samples: int, n_channels: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n_samples, n_channels), dtype=np.float32)
+
+
+def record(
+    path: Path, samples: np.ndarray, start: float | str | None = START, **attributes
+) -> Path:
+    """A file of (time, channel) with the attributes most records have."""
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", data=samples)
+        data.attrs.update({"fs": RATE, "dims": "time,channel"} | attributes)
+        if start is not None:
+            data.attrs["start"] = start
+    return path
+
+
+def records_settings(*words: str) -> Settings:
+    """One-second windows at half a second unless told otherwise."""
+    return load_settings(None, [f"records.{word}" for word in words])
+
+
+def waveforms(path, *traces):
+    """A miniSEED file of (id, seconds after the start, samples)."""
+    obspy = pytest.importorskip("obspy")
+    stream = obspy.Stream()
+    for name, seconds, samples, rate in traces:
+        network, station, location, channel = name.split(".")
+        header = {
+            "network": network,
+            "station": station,
+            "location": location,
+            "channel": channel,
+            "sampling_rate": rate,
+            "starttime": obspy.UTCDateTime(ns=START * SECOND + round(seconds * SECOND)),
+        }
+        stream.append(obspy.Trace(np.ascontiguousarray(samples, dtype=np.int32), header))
+    stream.write(str(path), format="MSEED")
+    return path

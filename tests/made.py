@@ -1,0 +1,35 @@
+"""Finished runs made by hand, with labels and no files."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from RISCluster.runs.labels import LabelTable
+from RISCluster.runs.run import FinishedRun, FinishedStage
+from RISCluster.settings import load_settings
+
+
+def stage(name, labels, probability=None, n_clusters=None, words=(), data="a", **metrics):
+    """A stage that labels; the text `data` stands for the content of its file."""
+    labels = np.asarray(labels, dtype=np.int16)
+    if probability is None:
+        probability = np.where(labels >= 0, 1.0, 0.0)
+    n_clusters = int(labels.max()) + 1 if n_clusters is None else n_clusters
+    sizes = np.bincount(labels[labels >= 0], minlength=n_clusters).tolist()
+    metrics = {"n_clusters": n_clusters, "cluster_sizes": sizes, **metrics}
+    made = FinishedStage(
+        name, Path("nowhere") / name, metrics, {"fingerprint": data}, load_settings(None, words)
+    )
+    table = LabelTable(labels, np.asarray(probability, dtype=np.float32), None, None, [])
+    made.__dict__["table"] = table
+    made.__dict__["latents"] = SimpleNamespace(shape=(len(labels), 3))
+    return made
+
+
+def run(*stages, folder="nowhere", truth=None, class_names=()):
+    """A run of these stages, without a data file."""
+    made = FinishedRun(Path(folder), stages[-1].settings, {one.name: one for one in stages}, None)
+    made.__dict__["truth"] = None if truth is None else np.asarray(truth, dtype=np.int64)
+    made.__dict__["class_names"] = list(class_names)
+    return made

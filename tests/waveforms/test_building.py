@@ -1,0 +1,719 @@
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
+from RISCluster.waveforms import build as building
+from RISCluster.waveforms import planning, sources, stationday
+from RISCluster.waveforms.build import build
+from RISCluster.waveforms.joining import Wave
+from RISCluster.waveforms.output import Tally
+from RISCluster.waveforms.parts import Block
+from RISCluster.waveforms.process import process
+from RISCluster.waveforms.sources import obspy_for_reading
+from RISCluster.waveforms.spectra import make_grid, spectrograms
+from tests.conftest import ROOT, blobs, shared_data, write_samples
+from tests.waveforms.waves import (
+    DAY,
+    MIDNIGHT,
+    SECOND,
+    contents,
+    noise,
+    rows,
+    settings,
+    with_events,
+    write,
+)
+
+ID, OTHER = "XX.AAA..HHZ", "XX.BBB..HHZ"
+RATE = 50.0
+NOON = MIDNIGHT + DAY // 2
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.INFO, logger="RISCluster")
+    logging.getLogger("RISCluster").propagate = True
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def eventful(seconds=120, events=(30, 60, 90), rate=RATE, seed=0):
+    return with_events(noise(seconds, rate, seed), rate, events)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two traces with three events each, in files of their own."""
+    place = tmp_path / "in"
+    place.mkdir()
+    write(place / "b.mseed", (OTHER, NOON, RATE, eventful(seed=1, events=(20, 50, 100))))
+    write(place / "a.mseed", (ID, NOON, RATE, eventful()))
+    return place
+
+
+def run(place, target, *words, **options):
+    return build([str(place)], target, settings(*words), **options)
+
+
+def peaks(target):
+    return [(row["trace_id"], row["peak_time"]) for row in rows(target.with_suffix(".csv"))]
+
+
+def test_a_data_set_and_its_catalogue(folder, tmp_path, said):
+    target = tmp_path / "set.h5"
+    built = run(folder, target, "build.traces=yes")
+    assert (built.n_samples, built.n_traces, built.left_out.total()) == (6, 2, 0)
+    found = rows(tmp_path / "set.csv")
+    assert [row["peak_time"][11:19] for row in found] == [
+        "12:00:30",
+        "12:01:00",
+        "12:01:30",
+        "12:00:20",
+        "12:00:50",
+        "12:01:40",
+    ]
+    assert list(found[0]) == [
+        "index",
+        "trace_id",
+        "starttime",
+        "onset",
+        "end",
+        "peak_time",
+        "peak_amplitude",
+        "unit",
+    ]
+    assert found[0]["starttime"] == "2016-01-01T12:00:28.000000Z"
+    assert [row["index"] for row in found] == list("012345")
+    with open_spectrograms(target) as file:
+        assert (file.layout, file.n_samples) == ("samples", 6)
+        assert (file.n_frequencies, file.n_times) == (87, 100)
+        assert file.amplitude_unit == "counts^2/Hz"
+        assert file.starttimes() == [row["starttime"] for row in found]
+        assert file.trace_ids() == [ID] * 3 + [OTHER] * 3
+        images = file.read(0, 6)
+    with h5py.File(target) as file:
+        assert file.attrs["build.on"] == "6"
+        assert file.attrs["build.bandpass"] == "3-20"
+        assert file.attrs["left_out.gap"] == 0
+        assert file["spectrogram"].chunks == (6, 87, 100)
+        assert file["trace"].shape == (6, 200)
+        assert file["trace"].attrs["sampling_rate"] == RATE
+        trace = file["trace"][0]
+    assert np.abs(trace).argmax() == 100
+    assert float(found[0]["peak_amplitude"]) == pytest.approx(np.abs(trace).max(), rel=1e-6)
+    # The wavelet of 10 Hz is in the middle.
+    assert np.unravel_index(images[0].argmax(), (87, 100)) == (
+        pytest.approx(35, abs=2),
+        pytest.approx(50, abs=3),
+    )
+    assert not (tmp_path / "set.h5.parts").exists()
+    assert "6 windows of 87 x 100 from 2 traces" in said()[-2]
+
+
+def test_values_are_those_of_the_steps_by_hand(folder, tmp_path):
+    run(folder, tmp_path / "set.h5", "build.trace_ids=*.AAA.*")
+    words = settings().build
+    wave = process(Wave(NOON, RATE, eventful().astype(float)), words, None)
+    starts = np.array([1400, 2900, 4400])
+    expected = spectrograms(make_grid(words, RATE), wave.data, starts)
+    np.testing.assert_array_equal(contents(tmp_path / "set.h5")["spectrogram"], expected)
+
+
+def test_layout_ris(folder, tmp_path):
+    run(folder, tmp_path / "set.h5")
+    run(folder, tmp_path / "old.h5", "build.traces=yes", layout="ris")
+    with (
+        open_spectrograms(tmp_path / "set.h5") as new,
+        open_spectrograms(tmp_path / "old.h5") as old,
+    ):
+        assert (old.layout, old.dataset) == ("ris", "4.0/Spectrogram")
+        np.testing.assert_array_equal(old.read(0, 6), new.read(0, 6))
+        np.testing.assert_allclose(old.frequency, new.frequency, rtol=1e-6)
+        np.testing.assert_allclose(old.time, new.time, rtol=1e-6)
+        assert old.starttimes() == new.starttimes()
+        assert old.trace_ids() == new.trace_ids()
+        assert old.amplitude_unit == "counts^2/Hz"
+    with h5py.File(tmp_path / "old.h5") as file:
+        assert file["4.0/Spectrogram"].attrs["TimeUnits"] == "s"
+        assert file["4.0/Trace"].shape == (6, 200)
+        entry = json.loads(file["4.0/Catalogue"][0])
+    row = rows(tmp_path / "old.csv")[0]
+    assert [entry[key] for key in ("dt_on", "dt_off", "dt_peak", "starttime")] == [
+        row[key] for key in ("onset", "end", "peak_time", "starttime")
+    ]
+    assert entry["peak"] == pytest.approx(float(row["peak_amplitude"]), rel=1e-6)
+    assert (entry["fs"], entry["delta"], entry["npts"], entry["unit"]) == (50, 0.02, 200, "counts")
+    assert (entry["network"], entry["station"], entry["location"]) == ("XX", "AAA", "")
+
+
+@pytest.mark.parametrize("layout", ["samples", "ris"])
+def test_detections_are_in_the_file(folder, tmp_path, layout):
+    run(folder, tmp_path / "set.h5", layout=layout)
+    found = rows(tmp_path / "set.csv")
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        assert file.waveform_unit == "counts"
+        for name in ("onset", "end", "peak_time"):
+            assert file.detection(name) == [row[name] for row in found]
+            assert file.detection(name, 2, 4) == [row[name] for row in found[2:4]]
+        numbers = [float(value) for value in file.detection("peak_amplitude")]
+        np.testing.assert_allclose(numbers, [float(row["peak_amplitude"]) for row in found])
+    run(folder, tmp_path / "slid.h5", "build.method=slide", "build.step=20", layout=layout)
+    with open_spectrograms(tmp_path / "slid.h5") as file:
+        assert file.detection("onset") is file.detection("end") is None
+        assert len(file.detection("peak_time")) == file.n_samples
+
+
+def test_an_onset_is_a_part_of_what_the_file_is(tmp_path):
+    marks = []
+    for rest in ("", "5", "6"):
+        onset = {"onset": [f"2016-01-01T00:00:0{rest}Z".encode()] * 12} if rest else {}
+        path = write_samples(tmp_path / f"{rest}.h5", blobs(12)[0], **onset)
+        with open_spectrograms(path) as file:
+            marks.append(file.columns_fingerprint())
+    assert len(set(marks)) == 3
+
+
+def test_overlapping_and_late_windows_are_said():
+    """Windows of 4 s about peaks at 10, 13, 20 s; at 21 s of another trace; and at 24.5 s."""
+    tally = Tally()
+    for trace_id, peak, onset in (
+        ("A", [10, 13], [9, 10.5]),
+        ("A", [20], [19.5]),
+        ("B", [21, 24.5], [21, 24]),
+    ):
+        peak, onset = (np.array(times) * SECOND // 1 for times in (peak, onset))
+        peak, onset = peak.astype(np.int64), onset.astype(np.int64)
+        times = {"start": peak - 2 * SECOND, "onset": onset, "end": peak, "peak": peak}
+        block = Block(times, peak.astype("f4"), np.empty((len(peak), 0, 0)), None)
+        tally.add(trace_id, block, 4 * SECOND)
+    assert (tally.overlapping, tally.late, tally.longest_rise) == (2, 1, 2.5)
+    assert list(building._advice(tally, 5, settings("build.dead_time=0.2").build)) == [
+        "2 of 5 windows overlap the one before on the same trace, so that one event may be in the "
+        "data set twice: set build.dead_time (0.2 s) to build.length (4 s) or more, or "
+        "build.length shorter",
+        "1 of 5 windows begin after the onset of their detection, which is up to 2.5 s before its "
+        "peak, in the middle: set build.length (4 s) longer",
+    ]
+    assert list(building._advice(Tally(), 5, settings().build)) == []
+
+
+def test_windows_that_overlap_in_a_build(tmp_path, said):
+    data = with_events(noise(120, RATE), RATE, (30, 32, 60))
+    write(tmp_path / "a.mseed", (ID, NOON, RATE, data))
+    words = (
+        "build.dead_time=0.2",
+        "build.lta=60",
+        "build.sta=0.1",
+        "build.trigger=z",
+        "build.on=3",
+    )
+    built = run(tmp_path / "a.mseed", tmp_path / "set.h5", *words)
+    times = np.array([row["starttime"][:-1] for row in rows(tmp_path / "set.csv")], "M8[us]")
+    overlapping = (np.diff(times) < np.timedelta64(4, "s")).sum()
+    assert overlapping
+    assert f"{overlapping} of {built.n_samples} windows overlap" in "".join(said())
+
+
+def test_slide(folder, tmp_path):
+    built = run(folder, tmp_path / "set.h5", "build.method=slide", "build.step=0.5")
+    found = rows(tmp_path / "set.csv")
+    # 2 s of taper and 9 samples at each end; the last start is 120 - 2 - 4 - 0.18 s.
+    assert built.n_samples == 2 * 223
+    assert found[0]["starttime"] == "2016-01-01T12:00:02.500000Z"
+    assert found[222]["starttime"] == "2016-01-01T12:01:53.500000Z"
+    assert found[0]["onset"] == found[0]["end"] == ""  # nothing was detected
+    assert found[52]["peak_time"] == "2016-01-01T12:00:30.000000Z"
+
+
+# ---- midnight -----------------------------------------------------------------------------------
+
+
+def test_midnight_leaves_no_seam(tmp_path):
+    """Two files that meet at midnight give what one stretch over noon would give."""
+    events = (60, 150, 239.5, 240.5 + 6, 300, 400)  # midnight is at 240 s
+    data = with_events(noise(480, RATE), RATE, events)
+    half = 240 * 50
+    seams, whole = tmp_path / "seams", tmp_path / "whole"
+    seams.mkdir()
+    whole.mkdir()
+    start = MIDNIGHT + DAY - 240 * SECOND
+    write(seams / "1.mseed", (ID, start, RATE, data[:half]))
+    write(seams / "2.mseed", (ID, start + 240 * SECOND, RATE, data[half:]))
+    write(whole / "1.mseed", (ID, NOON, RATE, data))
+    for words in (("build.lta=20",), ("build.method=slide", "build.step=4")):
+        run(seams, tmp_path / "seams.h5", *words, overwrite=True)
+        run(whole, tmp_path / "whole.h5", *words, overwrite=True)
+        found, expected = rows(tmp_path / "seams.csv"), rows(tmp_path / "whole.csv")
+        shift = np.timedelta64(start - NOON, "ns")
+        for name in ("starttime", "onset", "end", "peak_time"):
+            times = [np.datetime64(row[name][:-1]) for row in found]
+            moved = np.array([row[name][:-1] for row in expected], "M8[ns]") + shift
+            np.testing.assert_array_equal(np.array(times, "M8[ns]"), moved)
+        one, other = contents(tmp_path / "seams.h5"), contents(tmp_path / "whole.h5")
+        peak = other["spectrogram"].max(axis=(1, 2), keepdims=True)
+        assert (np.abs(one["spectrogram"] - other["spectrogram"]) < 1e-4 * peak).all()
+    assert len(found) > 100
+
+
+# ---- rates, gaps, clocks ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", ["auto", "100", "50"])
+def test_rates_that_differ_by_rounding_are_one(tmp_path, said, rate):
+    data, place = noise(180, 100), tmp_path / "in"
+    place.mkdir()
+    for k, own in enumerate((99.999992, 100.0, 100.000008)):
+        part = data[6000 * k : 6000 * (k + 1)]
+        write(place / f"{k}.mseed", (ID, NOON + 60 * k * SECOND, own, part))
+    write(place / "next.mseed", (ID, NOON + DAY, 99.999992, data))
+    words = ("build.method=slide", "build.taper=0", f"build.sampling_rate={rate}")
+    built = run(place, tmp_path / "set.h5", *words)
+    assert built.n_samples == 2 * 175
+    assert not [line for line in said() if "Hz left out" in line]
+    assert rows(tmp_path / "set.csv")[100]["starttime"] == "2016-01-01T12:01:41.000000Z"
+
+
+def test_gaps_that_were_filled_make_no_events(tmp_path, said):
+    rate, place = 100.0, tmp_path / "in"
+    place.mkdir()
+    for name, fill in (("CLEAN", None), ("ZERO", 0), ("WINS", -(2**31)), ("SAC", -12345)):
+        data = 5000 + noise(300, rate, seed=3)
+        if fill is not None:
+            data[10_000:13_000] = fill
+        stream = obspy_for_reading().Stream()
+        trace = obspy_for_reading().Trace(data, {"sampling_rate": rate, "starttime": NOON / SECOND})
+        trace.id = f"XX.{name}..HHZ"
+        stream.append(trace)
+        stream.write(str(place / f"{name}.mseed"), format="MSEED", encoding="INT32")
+    with pytest.raises(DataError, match="no window in 4 station-days: 0 detections"):
+        run(place, tmp_path / "set.h5")
+    lines = [line.split(": ")[1] for line in said() if "taken for a gap" in line]
+    assert lines == [
+        "30 s of samples that are all -12345 are taken for a gap; see build.constant_gap",
+        "30 s of samples that are not finite or marked as missing are taken for a gap",
+        "30 s of samples that are all 0 are taken for a gap; see build.constant_gap",
+    ]
+    built = run(place, tmp_path / "set.h5", "build.constant_gap=none")
+    assert built.n_traces == 2
+
+
+def test_odd_files_cost_themselves(folder, tmp_path, said):
+    """Files without record length, without a time, and of the year 2399."""
+    obspy = obspy_for_reading()
+    run(folder, tmp_path / "good.h5")
+    trace = obspy.Trace(eventful(seed=2), {"sampling_rate": RATE, "starttime": NOON / SECOND})
+    trace.id, trace.stats.mseed = "XX.CCC..HHZ", {"dataquality": "D"}
+    trace.write(str(folder / "c.slist"), format="SLIST")
+    for name, time in (("later", "2399-01-01"), ("never", "1970-01-01")):
+        trace.stats.station, trace.stats.starttime = name.upper(), obspy.UTCDateTime(time)
+        trace.write(str(folder / f"{name}.slist"), format="SLIST")
+    built = run(folder, tmp_path / "set.h5")
+    assert built.n_traces == 3
+    images = contents(tmp_path / "set.h5")["spectrogram"]
+    np.testing.assert_array_equal(images[:6], contents(tmp_path / "good.h5")["spectrogram"])
+    assert [line for line in said() if "later.slist" in line and "in the year 2399" in line]
+    assert [line for line in said() if "never.slist" in line and "left out" in line]
+
+
+def test_a_clock_of_other_decades(folder, tmp_path, said):
+    place = tmp_path / "clocks"
+    place.mkdir()
+    for name, time in {"a": NOON, "b": NOON + DAY, "c": NOON - 1000 * DAY, "d": NOON + DAY}.items():
+        write(place / f"{name}.mseed", (ID, time, RATE, eventful()))
+    write(place / "gps.mseed", (ID, 3657 * DAY, RATE, eventful()))
+    run(place, tmp_path / "set.h5")
+    assert not any(row["starttime"] < "2000" for row in rows(tmp_path / "set.csv"))
+    assert any("gps.mseed: starts 1980-01-06" in line and "left out" in line for line in said())
+    (place / "a.mseed").unlink(), (place / "b.mseed").unlink(), (place / "c.mseed").unlink()
+    run(place, tmp_path / "half.h5")  # nothing says which of the two is wrong
+    assert any(row["starttime"] < "2000" for row in rows(tmp_path / "half.csv"))
+    assert any("correct the clock that is wrong" in line for line in said())
+
+
+def test_a_copy_of_a_file_and_files_that_overlap_give_no_window_twice(folder, tmp_path):
+    run(folder, tmp_path / "one.h5")
+    data = eventful()
+    (folder / "copy.mseed").write_bytes((folder / "a.mseed").read_bytes())
+    write(folder / "part.mseed", (ID, NOON + 60 * SECOND, RATE, data[3000:]))
+    run(folder, tmp_path / "two.h5")
+    assert peaks(tmp_path / "two.h5") == peaks(tmp_path / "one.h5")
+
+
+# ---- many traces in a file ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Paths of the files that are read, headers apart."""
+    found, read = [], sources._read
+
+    def counting(path, **options):
+        if not options.get("headonly"):
+            found.append(path)
+        return read(path, **options)
+
+    monkeypatch.setattr(sources, "_read", counting)
+    return found
+
+
+def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, reads, monkeypatch):
+    one, many = tmp_path / "one", tmp_path / "many"
+    one.mkdir()
+    many.mkdir()
+    start = MIDNIGHT + DAY - 30 * SECOND
+    pieces = [(f"XX.S{k:02d}..HHZ", start, RATE, noise(60, RATE, seed=k)) for k in range(12)]
+    write(one / "all.mseed", *pieces)
+    for number, item in enumerate(pieces):
+        write(many / f"{number}.mseed", item)
+    words = ("build.method=slide", "build.step=4")
+    run(one, tmp_path / "one.h5", *words)
+    assert len(reads) == 2  # days
+    run(many, tmp_path / "many.h5", *words)
+    first, second = contents(tmp_path / "one.h5"), contents(tmp_path / "many.h5")
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+    # Where they do not fit in memory together, by what their ids begin with.
+    reads.clear()
+    monkeypatch.setattr(planning, "TOGETHER", 12 * 35 * 50 * 8)
+    run(one, tmp_path / "few.h5", *words)
+    assert len(reads) == 2 * 2
+    np.testing.assert_array_equal(
+        contents(tmp_path / "few.h5")["spectrogram"], first["spectrogram"]
+    )
+
+
+def test_a_gather_is_read_once(tmp_path, reads):
+    from tests.waveforms.test_sources import gather
+
+    gather(tmp_path / "g.sgy", NOON, n=12)
+    words = ("build.method=slide", "build.step=0.5", "build.length=1", "build.taper=0")
+    built = run(
+        tmp_path / "g.sgy", tmp_path / "set.h5", *words, "build.traces=yes", "build.nfft=512"
+    )
+    assert (len(reads), built.n_traces) == (1, 12)
+    assert len(np.unique(contents(tmp_path / "set.h5")["trace"][:, 0])) == built.n_samples == 12
+
+
+# ---- data with faults ---------------------------------------------------------------------------
+
+
+def test_gaps_overlaps_and_order(tmp_path, said):
+    data = eventful(240, (30, 90, 150, 210))
+    place = tmp_path / "in"
+    place.mkdir()
+    pieces = [
+        (ID, NOON + 120 * SECOND, RATE, data[6000:]),  # the later first
+        (ID, NOON, RATE, data[:4600]),  # an event at 90 s, the gap from 92 s to 100 s
+        (ID, NOON + 100 * SECOND, RATE, data[5000:7000]),  # overlaps, and agrees
+    ]
+    write(place / "a.mseed", *pieces)
+    built = run(place, tmp_path / "set.h5")
+    assert [time[14:19] for _, time in peaks(tmp_path / "set.h5")] == ["00:30", "02:30", "03:30"]
+    assert dict(built.left_out) == {"gap": 1}
+    differs = data[5000:7000] + 1
+    write(place / "a.mseed", *pieces[:2], (ID, NOON + 100 * SECOND, RATE, differs))
+    built = run(place, tmp_path / "set.h5", overwrite=True)
+    # Now 120 s to 140 s is a gap: the event at 150 s comes 3 s after the taper and 5 s of lta.
+    assert [time[14:19] for _, time in peaks(tmp_path / "set.h5")] == ["00:30", "02:30", "03:30"]
+    differs = data[5000:7300] + 1
+    write(place / "a.mseed", *pieces[:2], (ID, NOON + 100 * SECOND, RATE, differs))
+    run(place, tmp_path / "set.h5", overwrite=True)
+    assert [time[14:19] for _, time in peaks(tmp_path / "set.h5")] == ["00:30", "03:30"]
+
+
+def test_constant_short_and_damaged_data_cost_themselves(folder, tmp_path, said):
+    write(folder / "dead.mseed", ("XX.DED..HHZ", NOON, RATE, np.full(5000, 7, np.int32)))
+    write(folder / "short.mseed", ("XX.SHO..HHZ", NOON, RATE, noise(6, RATE)))
+    (folder / "text.dat").write_text("hello\n")
+    content = (folder / "a.mseed").read_bytes()
+    (folder / "a.mseed").write_bytes(content[: len(content) // 2 + 100])
+    built = run(folder, tmp_path / "set.h5")
+    assert dict(built.left_out) == {"stretch_constant": 1, "stretch_too_short": 1}
+    assert peaks(tmp_path / "set.h5")[-3:] == [
+        (OTHER, f"2016-01-01T12:0{time}.000000Z") for time in ("0:20", "0:50", "1:40")
+    ]
+    lines = said()
+    assert f"{folder / 'text.dat'}: left out: of no format that obspy reads" in lines
+    assert "XX.DED..HHZ 2016-01-01: a stretch of 100 s left out: all its samples are 7" in lines
+    cut = f"{folder / 'a.mseed'}: its last record is cut short; what can be read of it is used"
+    assert cut in lines
+    with h5py.File(tmp_path / "set.h5") as file:
+        assert file.attrs["left_out.stretch_constant"] == 1
+
+
+def test_a_file_whose_samples_are_damaged_costs_its_part(folder, tmp_path, said):
+    content = bytearray((folder / "a.mseed").read_bytes())
+    content[100:4000] = b"\xff" * 3900  # the headers stay
+    (folder / "a.mseed").write_bytes(content)
+    run(folder, tmp_path / "set.h5")
+    assert {trace_id for trace_id, _ in peaks(tmp_path / "set.h5")} == {OTHER}
+    assert any(line.startswith(f"{ID} 2016-01-01: {folder / 'a.mseed'}") for line in said())
+
+
+def test_an_unforeseen_fault_costs_the_station_day(folder, tmp_path, said, monkeypatch):
+    def fails(wave, *_):
+        if wave.data[0] == eventful()[0]:
+            raise ZeroDivisionError("by nought")
+        return process(wave, *_)
+
+    monkeypatch.setattr(stationday, "process", fails)
+    built = run(folder, tmp_path / "set.h5")
+    assert (built.n_samples, dict(built.left_out)) == (3, {"station_day_failed": 1})
+    assert f"{ID} 2016-01-01: left out: ZeroDivisionError: by nought" in said()
+
+
+def test_sampling_rates(folder, tmp_path, said):
+    write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, 100.0, eventful(rate=100.0)))
+    with pytest.raises(DataError, match="different sampling rates: 50 Hz .*100 Hz .*c.mseed.; set"):
+        run(folder, tmp_path / "set.h5")
+    built = run(folder, tmp_path / "set.h5", "build.sampling_rate=50")
+    assert built.n_samples == 9
+    assert not any("weakens" in line for line in said())
+    words = ("build.sampling_rate=50", "build.frequencies=3-22")
+    run(folder, tmp_path / "wide.h5", *words)
+    line = "resampling from 100 Hz to 50 Hz weakens frequencies above 20 Hz, and 3-22 Hz are asked"
+    assert any(said_line.startswith(line) for said_line in said())
+    times = [time[14:19] for trace_id, time in peaks(tmp_path / "set.h5") if "CCC" in trace_id]
+    assert times == ["00:30", "01:00", "01:30"]
+    # Within one trace, the rate with most data is kept.
+    (folder / "c.mseed").unlink()
+    other = (ID, NOON + 200 * SECOND, 100.0, eventful(60, (30,), 100))
+    write(folder / "a.mseed", (ID, NOON, RATE, eventful()), other)
+    assert run(folder, tmp_path / "set.h5", overwrite=True).n_samples == 6
+    line = f"{ID}: data at 100 Hz left out on 1 of its days, where most is at 50 Hz"
+    assert line in said()
+
+
+def test_frequencies_above_nyquist(folder, tmp_path):
+    with pytest.raises(SettingsError, match=r"build.bandpass = 3-25 Hz .* 25 Hz, the Nyquist"):
+        run(folder, tmp_path / "set.h5", "build.bandpass=3-25")
+    with pytest.raises(SettingsError, match=r"build.frequencies = 3-30 Hz .* 25 Hz, the Nyquist"):
+        run(folder, tmp_path / "set.h5", "build.frequencies=3-30")
+    with pytest.raises(SettingsError, match=rf"30 Hz .* Nyquist frequency of {ID} .a.mseed. at 50"):
+        run(folder, tmp_path / "s.h5", "build.bandpass=3-30", "build.sampling_rate=100")
+    with pytest.raises(SettingsError, match=r"build.step = 0.01 s is less than a sample at 50 Hz"):
+        run(folder, tmp_path / "set.h5", "build.method=slide", "build.step=0.01")
+
+
+def test_nothing_found(folder, tmp_path):
+    with pytest.raises(DataError, match=r"no window in 2 station-days: 0 detections; .*build.on ="):
+        run(folder, tmp_path / "set.h5", "build.on=1000")
+    with pytest.raises(DataError, match="2 stretches too short; a stretch must hold"):
+        run(folder, tmp_path / "set.h5", "build.length=300")
+    with pytest.raises(DataError, match="no such file, no file in this folder"):
+        run(tmp_path / "nowhere", tmp_path / "set.h5")
+    (tmp_path / "hello.dat").write_text("hello\n")
+    with pytest.raises(DataError, match="no waveforms in 1 file;"):
+        run(tmp_path / "hello.dat", tmp_path / "set.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hello.dat", "in"]
+
+
+def test_responses(tmp_path, said):
+    mesetas = shared_data("mesetas")
+    place = tmp_path / "in"
+    place.mkdir()
+    start = MIDNIGHT - 8 * DAY
+    write(place / "p.mseed", ("CM.PRA.00.HHZ", start, RATE, eventful()))
+    write(place / "x.mseed", (ID, start, RATE, eventful()))
+    inventory = mesetas / "stations.xml"
+    run(place, tmp_path / "set.h5", f"build.inventory={inventory}")
+    assert {trace_id for trace_id, _ in peaks(tmp_path / "set.h5")} == {"CM.PRA.00.HHZ"}
+    lines = said()
+    assert f"{ID}: no response in {inventory}; left out on 2015-12-24" in lines
+    assert any("has sensitivities alone, no stages, for CM.PRA.00.HHZ" in line for line in lines)
+    row = rows(tmp_path / "set.csv")[0]
+    assert row["unit"] == "m/s"
+    run(place, tmp_path / "counts.h5", "build.trace_ids=CM.*")
+    counts = rows(tmp_path / "counts.csv")[0]
+    ratio = float(counts["peak_amplitude"]) / float(row["peak_amplitude"])
+    assert ratio == pytest.approx(625853000.0, rel=1e-6)
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        assert file.amplitude_unit == "(m/s)^2/Hz"
+    with pytest.raises(SettingsError, match="build.inventory = none.xml: no such file"):
+        run(place, tmp_path / "set.h5", "build.inventory=none.xml")
+    with pytest.raises(DataError, match="has a response for none of the traces"):
+        run(place / "x.mseed", tmp_path / "x.h5", f"build.inventory={inventory}")
+
+
+# ---- again, interrupted, in parallel ------------------------------------------------------------
+
+
+def test_again(folder, tmp_path, said):
+    target = tmp_path / "set.h5"
+    run(folder, target)
+    before = target.read_bytes()
+    left = target.with_name("set.h5.parts")  # by a process killed while it removed them
+    left.mkdir()
+    assert run(folder, target) is None
+    assert not left.exists()
+    assert said()[-1] == f"{target}: done already, from the same files with the same settings"
+    with pytest.raises(DataError, match="is there, made from other files or with other settings"):
+        run(folder, target, "build.on=5")
+    with pytest.raises(DataError, match="is there, made from other files"):
+        run(folder, target, layout="ris")
+    assert target.read_bytes() == before
+    run(folder, target, "build.length=2", overwrite=True)
+    assert contents(target)["spectrogram"].shape == (6, 87, 50)
+    target.unlink()
+    with pytest.raises(DataError, match="set.csv: is there without set.h5"):
+        run(folder, target)
+    with pytest.raises(SettingsError, match="allowed: a file ending in .h5 or .hdf5"):
+        run(folder, tmp_path / "set.csv")
+
+
+def test_what_it_writes_is_no_input(folder, said):
+    target = folder / "set.h5"
+    run(folder, target)
+    assert run(folder, target) is None
+
+
+def test_workers_and_interruption_change_nothing(folder, tmp_path):
+    write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
+    words = ("build.method=slide", "build.step=0.1", "build.traces=yes")
+    run(folder, tmp_path / "one.h5", *words)
+    run(folder, tmp_path / "two.h5", *words, workers=2)
+    code = """
+import os, signal, sys
+from RISCluster.waveforms import building, planning, sources, stationday
+from tests.waveforms.waves import settings
+blocks, count = stationday._blocks, 0
+def killed(*arguments):
+    global count
+    count += 1
+    for block in blocks(*arguments):
+        yield block
+        if count == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+stationday._blocks = killed
+building.build([sys.argv[1]], sys.argv[2], settings(*sys.argv[3:]))
+"""
+    target = tmp_path / "three.h5"
+    command = [sys.executable, "-c", code, str(folder), str(target), *words]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
+    parts = Path(f"{target}.parts")
+    assert [path.name for path in parts.glob("*.json")] == ["XX.AAA..HHZ.2016-01-01.h5.json"]
+    done = (parts / "XX.AAA..HHZ.2016-01-01.h5").stat().st_mtime_ns
+    seen = []
+    original = building.put_together
+    building.put_together = lambda *a: (
+        seen.append((parts / "XX.AAA..HHZ.2016-01-01.h5").stat().st_mtime_ns),
+        original(*a),
+    )[1]
+    try:
+        run(folder, target, *words)
+    finally:
+        building.put_together = original
+    assert seen == [done]  # it was not made again
+    expected = contents(tmp_path / "one.h5")
+    assert expected["spectrogram"].shape == (3 * 1117, 87, 100)
+    for name in ("two", "three"):
+        found = contents(tmp_path / f"{name}.h5")
+        assert found.keys() == expected.keys()
+        for key in expected:
+            np.testing.assert_array_equal(found[key], expected[key])
+        table = (tmp_path / f"{name}.csv").read_bytes()
+        assert table == (tmp_path / "one.csv").read_bytes()
+
+
+def test_a_full_disk_stops_and_keeps_what_is_done(folder, tmp_path):
+    code = """
+import resource, signal, sys
+from RISCluster.waveforms.build import build
+from RISCluster.errors import RunError
+from tests.waveforms.waves import settings
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000))
+try:
+    build([sys.argv[1]], sys.argv[2], settings("build.method=slide", "build.step=0.1"))
+except RunError as error:
+    print("RunError", error)
+    sys.exit(7)
+"""
+    command = [sys.executable, "-c", code, str(folder), str(tmp_path / "set.h5")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 7, ended.stderr
+    assert "can't be written: File too large; make room" in ended.stdout
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "set.h5").exists()
+    run(folder, tmp_path / "set.h5", "build.method=slide", "build.step=0.1")
+    assert len(rows(tmp_path / "set.csv")) == 2 * 1117
+
+
+def test_no_room_for_the_target(folder, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 200_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(RunError, match=r"set.h5: takes 0.000213 GB, and there are 0.0002 GB left"):
+        run(folder, tmp_path / "set.h5")
+    assert len(list((tmp_path / "set.h5.parts").glob("*.json"))) == 2
+
+
+def test_without_obspy(folder, tmp_path, monkeypatch):
+    def missing(name):
+        raise MissingPackage(f"no {name}")
+
+    monkeypatch.setattr("RISCluster.waveforms.sources.need", missing)
+    with pytest.raises(MissingPackage, match="no obspy"):
+        run(folder, tmp_path / "set.h5")
+
+
+def test_large_spectrograms_go_in_small_blocks(folder, tmp_path, monkeypatch):
+    run(folder, tmp_path / "one.h5", "build.method=slide")
+    monkeypatch.setattr("RISCluster.waveforms.parts.BLOCK_BYTES", 3 * 4 * 87 * 100)
+    run(folder, tmp_path / "two.h5", "build.method=slide")
+    one, two = contents(tmp_path / "one.h5"), contents(tmp_path / "two.h5")
+    np.testing.assert_array_equal(one["spectrogram"], two["spectrogram"])
+    with h5py.File(tmp_path / "two.h5") as file:
+        assert file["spectrogram"].chunks == (3, 87, 100)
+
+
+# ---- real data ----------------------------------------------------------------------------------
+
+
+def test_icequakes(tmp_path):
+    """Detections of one station in two minutes are those of a plain loop with obspy."""
+    obspy = obspy_for_reading()
+    from obspy.signal.trigger import recursive_sta_lta, trigger_onset
+
+    source = next(shared_data("rutford").glob("*R102*"))
+    start = obspy.UTCDateTime("2020-01-01T01:10:00")
+    stream = obspy.read(str(source), starttime=start, endtime=start + 120)
+    write(
+        tmp_path / "r.mseed",
+        ("6L.R102..GHZ", stream[0].stats.starttime.ns, 1000.0, stream[0].data),
+    )
+    words = (
+        "build.bandpass=20-200",
+        "build.sta=0.05",
+        "build.lta=2",
+        "build.on=6",
+        "build.off=3",
+        "build.length=1.6",
+        "build.segment=0.064",
+        "build.overlap=0.75",
+        "build.frequencies=12-328",
+        "build.dead_time=0",
+    )
+    run(tmp_path / "r.mseed", tmp_path / "set.h5", *words)
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        assert (file.n_frequencies, file.n_times) == (80, 100)
+        assert np.isfinite(file.read(0, file.n_samples)).all()
+    trace = stream[0]
+    trace.detrend("linear")
+    trace.taper(None, "hann", 2.0)
+    trace.filter("bandpass", freqmin=20, freqmax=200, corners=4, zerophase=True)
+    data = trace.data[2000:-2000]
+    plain = [
+        2000 + on + np.abs(data[on : off + 1]).argmax()
+        for on, off in trigger_onset(recursive_sta_lta(data, 50, 2000), 6, 3)
+    ]
+    fits = [peak for peak in plain if 2824 <= peak <= 118_001 - 824]
+    assert len(fits) > 5
+    found = [row["peak_time"] for row in rows(tmp_path / "set.csv")]
+    assert found == [str(trace.stats.starttime + int(peak) / 1000) for peak in fits]

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+from RISCluster.errors import SettingsError
+from RISCluster.waveforms.detect import (
+    Neighbours,
+    characteristic_function,
+    check_settings,
+    cut,
+    detect,
+)
+from RISCluster.waveforms.joining import Wave
+from RISCluster.waveforms.sources import obspy_for_reading
+from RISCluster.waveforms.spectra import make_grid
+from tests.waveforms.waves import DAY, MIDNIGHT, SECOND, noise, settings, with_events
+
+RATE = 50.0
+ALONE = Neighbours(False, False)
+
+
+def wave_with(seconds, events, start=MIDNIGHT, edge=100, **options):
+    data = with_events(noise(seconds, RATE), RATE, events, **options).astype(np.float64)
+    return Wave(start, RATE, data, edge)
+
+
+def windows(wave, *words, day=MIDNIGHT, neighbours=ALONE):
+    build = settings(*words).build
+    return cut(wave, day, build, make_grid(build, wave.sampling_rate), neighbours)
+
+
+@pytest.mark.parametrize("trigger", ["recursive", "classic", "z"])
+def test_windows_are_centred_on_the_peaks(trigger):
+    words = ("build.trigger=z", "build.on=1", "build.off=0.5") if trigger == "z" else ()
+    wave = wave_with(120, (30, 60.4, 90))
+    found = windows(wave, f"build.trigger={trigger}", *words)
+    assert found.peak.tolist() == [1500, 3020, 4500]
+    assert found.start.tolist() == [1400, 2920, 4400]
+    assert (found.onset <= found.peak).all()
+    assert (found.peak <= found.end).all()
+    assert not found.left_out
+
+
+@pytest.mark.parametrize("trigger", ["recursive", "classic"])
+def test_the_detector_is_silent_until_its_long_average_is_full(trigger):
+    found = windows(wave_with(120, (6, 30)), f"build.trigger={trigger}")  # 2 s taper + 5 s of lta
+    assert found.peak.tolist() == [1500]
+
+
+def test_no_event_begins_in_the_dead_time_of_another():
+    wave = wave_with(120, (30, 36, 60))
+    assert windows(wave, "build.dead_time=4").peak.tolist() == [1500, 1800, 3000]
+    assert windows(wave, "build.dead_time=10").peak.tolist() == [1500, 3000]
+
+
+def test_windows_at_edges_are_left_out_by_reason():
+    # The window of the last event reaches 0.5 s over the end, of that before into the taper.
+    wave = wave_with(120, (30, 114.5, 118.6), edge=100)
+    at_end = windows(Wave(wave.start, RATE, wave.data, 0), "build.dead_time=1")
+    assert dict(at_end.left_out) == {"end_of_data": 1}
+    at_gap = windows(
+        Wave(wave.start, RATE, wave.data, 0), "build.dead_time=1", neighbours=Neighbours(0, True)
+    )
+    assert dict(at_gap.left_out) == {"gap": 1}
+    assert at_gap.peak.tolist() == [1500, 5725]
+    tapered = windows(wave_with(120, (30, 117), edge=100), "build.dead_time=1")
+    assert dict(tapered.left_out) == {"taper": 1}
+    assert tapered.peak.tolist() == [1500]
+
+
+def test_a_detection_belongs_to_the_day_of_its_peak():
+    wave = wave_with(120, (30, 60, 90), start=MIDNIGHT - 60 * SECOND)
+    assert windows(wave, day=MIDNIGHT - DAY).peak.tolist() == [1500]
+    assert windows(wave, day=MIDNIGHT).peak.tolist() == [3000, 4500]
+
+
+def test_nothing_in_quiet_or_short_data():
+    assert windows(wave_with(120, ())).start.shape == (0,)
+    build = settings().build
+    assert detect(Wave(0, RATE, np.ones(300), 100), build).shape == (0, 3)
+
+
+def test_detector_is_obspys():
+    obspy_for_reading()
+    from obspy.signal.trigger import recursive_sta_lta
+
+    data = np.random.default_rng(0).standard_normal(2000)
+    found = characteristic_function(data, settings("build.sta=0.5", "build.lta=5").build, RATE)
+    np.testing.assert_array_equal(found, recursive_sta_lta(data, 25, 250))
+
+
+def test_sliding_windows_lie_on_the_grid_of_the_day():
+    start = MIDNIGHT + 10 * SECOND + 4_000_000  # 4 ms after a step
+    wave = wave_with(60, (), start=start, edge=100)
+    found = windows(wave, "build.method=slide", "build.step=2.5")
+    times = [wave.time(int(sample)) - MIDNIGHT for sample in found.start]
+    # Those from 10 s and 67.5 s on need samples beyond the ends, that from 65 s tapered ones.
+    assert times[0] == 12.5 * SECOND + 4_000_000
+    assert np.diff(times).tolist() == [2.5 * SECOND] * (len(times) - 1)
+    assert times[-1] == 62.5 * SECOND + 4_000_000
+    assert dict(found.left_out) == {"end_of_data": 2, "taper": 1}
+    assert (found.end - found.start == 200).all()
+
+
+def test_sliding_windows_of_two_days_are_those_of_both():
+    wave = wave_with(600, (), start=MIDNIGHT - 300 * SECOND)
+    words = ("build.method=slide", "build.step=7")
+    before = windows(wave, *words, day=MIDNIGHT - DAY)
+    after = windows(wave, *words, day=MIDNIGHT)
+    last = [wave.time(int(sample)) for sample in before.start][-1]
+    assert last == MIDNIGHT - DAY + 86_394 // 7 * 7 * SECOND
+    assert wave.time(int(after.start[0])) == MIDNIGHT
+    assert (np.diff(after.start) == 350).all()
+
+
+def test_settings_that_contradict_each_other():
+    with pytest.raises(SettingsError, match=r"build.sta = 5 s must be less than build.lta = 5 s"):
+        check_settings(settings("build.sta=5").build)
+    with pytest.raises(SettingsError, match=r"build.off = 7 must not be more than build.on = 6"):
+        check_settings(settings("build.off=7").build)
+    check_settings(settings("build.off=7", "build.method=slide").build)

@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+from scipy import signal
+
+from RISCluster.errors import DataError, SettingsError
+from RISCluster.waveforms.joining import Wave
+from RISCluster.waveforms.process import band_pass, detrend, process, resample, taper
+from RISCluster.waveforms.responses import read_inventory, remover_of
+from RISCluster.waveforms.sources import obspy_for_reading
+from tests.conftest import shared_data
+from tests.waveforms.waves import SECOND, settings
+
+PRA = "CM.PRA.00.HHZ"
+EXAMPLE = "GR.FUR..HHZ"  # of obspy's own inventory, with all stages
+
+
+def test_detrend_is_scipys():
+    data = np.random.default_rng(0).standard_normal(5000) + 0.01 * np.arange(5000) + 7
+    for ours, theirs in (("linear", "linear"), ("demean", "constant")):
+        found = data.copy()
+        detrend(found, ours)
+        np.testing.assert_allclose(found, signal.detrend(data, type=theirs), atol=1e-10)
+    found = data.copy()
+    detrend(found, "none")
+    np.testing.assert_array_equal(found, data)
+
+
+def test_detrend_in_blocks(monkeypatch):
+    data = np.random.default_rng(0).standard_normal(5000) + 0.01 * np.arange(5000)
+    monkeypatch.setattr("RISCluster.waveforms.process.BLOCK", 777)
+    found = data.copy()
+    detrend(found, "linear")
+    np.testing.assert_allclose(found, signal.detrend(data), atol=1e-10)
+
+
+def test_taper_touches_the_ends_alone():
+    data = np.ones(100)
+    taper(data, 10)
+    np.testing.assert_array_equal(data[10:90], 1)
+    np.testing.assert_array_equal(data, data[::-1])
+    assert (np.diff(data[:11]) > 0).all()
+    assert data[0] < 0.01
+    short = np.ones(5)
+    taper(short, 10)
+    assert short[2] == 1  # no more than half is tapered
+
+
+def sine(frequency, rate, seconds=60.0):
+    data = np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
+    taper(data, round(5 * rate))
+    return Wave(123 * SECOND, rate, data)
+
+
+@pytest.mark.parametrize("rates", [(1000.0, 50.0), (200.0, 50.0), (40.0, 50.0), (99.98765, 50.0)])
+def test_resampled_sines_keep_amplitude_phase_and_time(rates):
+    before, after = rates
+    for frequency in (0.5, 10.0, 0.8 * min(rates) / 2 - 0.5):
+        wave = resample(sine(frequency, before), after)
+        assert (wave.start, wave.sampling_rate) == (123 * SECOND, after)
+        middle = slice(round(10 * after), round(50 * after))
+        time = np.arange(len(wave.data)) / after
+        expected = np.sin(2 * np.pi * frequency * time)[middle]
+        np.testing.assert_allclose(wave.data[middle], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("before", [1000.0, 200.0, 99.98765])
+@pytest.mark.parametrize("frequency", [25.5, 30.0, 45.0])
+def test_nothing_is_folded_back(before, frequency):
+    wave = resample(sine(frequency, before), 50.0)
+    middle = wave.data[500:-500]
+    assert np.sqrt((middle**2).mean()) < 3e-4  # 80 dB down, give or take
+
+
+def test_the_rate_it_has_is_left():
+    wave = sine(10, 50.0)
+    assert resample(wave, 50.0) == wave
+
+
+def test_band_pass_is_obspys():
+    obspy = obspy_for_reading()
+    wave = Wave(0, 50.0, np.random.default_rng(0).standard_normal(3000))
+    trace = obspy.Trace(wave.data.copy(), {"sampling_rate": 50.0})
+    trace.filter("bandpass", freqmin=3, freqmax=20, corners=4, zerophase=True)
+    np.testing.assert_allclose(band_pass(wave, settings().build), trace.data, atol=1e-10)
+
+
+def test_a_band_from_zero_is_a_low_pass():
+    slow = Wave(0, 50.0, np.cos(2 * np.pi * 0.5 * np.arange(3000) / 50))
+    kept = band_pass(slow, settings("build.bandpass=0-5").build)
+    np.testing.assert_allclose(kept[500:-500], slow.data[500:-500], atol=1e-6)
+
+
+def _example_response():
+    obspy = obspy_for_reading()
+    return obspy.read_inventory().get_response(EXAMPLE, obspy.UTCDateTime("2013-06-01"))
+
+
+def spectrum(data, first, n):
+    return np.abs(np.fft.rfft(data[first : first + n] * np.hanning(n)))
+
+
+def by_hand(trace):
+    """Steps of obspy on one unbroken trace, as its own documentation has them."""
+    trace.detrend("linear")
+    trace.taper(max_percentage=None, max_length=5, type="hann")
+    yield trace
+    trace.resample(50.0, window=None, no_filter=True)
+    trace.filter("bandpass", freqmin=3, freqmax=20, corners=4, zerophase=True)
+
+
+@pytest.mark.parametrize("trace_id", [PRA, EXAMPLE])
+def test_ground_motion_is_what_obspys_steps_give(trace_id, tmp_path):
+    """Amplitude spectra of a window agree to 0.2 % of their maximum."""
+    folder = shared_data("mesetas")
+    obspy = obspy_for_reading()
+    place = folder / "stations.xml"
+    if trace_id == EXAMPLE:
+        place = tmp_path / "stations.xml"
+        obspy.read_inventory().write(str(place), format="STATIONXML")
+    time = obspy.UTCDateTime("2019-12-24T19:10:00")
+    path = next(folder.glob("CM.PRA*190000Z*"))
+    trace = obspy.read(str(path), starttime=time, endtime=time + 600)[0]
+    trace.data = trace.data[:60_000]  # an odd number would stretch obspy's resampling
+    trace.data = trace.data.astype(np.float64)
+    words = settings("build.sampling_rate=50", "build.taper=5", f"build.inventory={place}").build
+    inventory = read_inventory(str(place))
+    epochs, _ = inventory.epochs(trace_id, words)
+    start = trace.stats.starttime.ns
+    (remover,) = (item.remover for item in epochs if item.start <= start < item.end)
+    assert remover.is_flat == (trace_id == PRA)
+    wave = process(Wave(trace.stats.starttime.ns, 100.0, trace.data.copy()), words, remover)
+
+    steps = by_hand(trace)
+    next(steps)
+    trace.id = trace_id
+    if trace_id == PRA:
+        trace.data = trace.data / 625853000.0  # counts s/m, from the file
+    else:
+        trace.remove_response(
+            obspy.read_inventory(str(place)),
+            output="VEL",
+            water_level=60,
+            zero_mean=False,
+            taper=False,
+        )
+    next(steps, None)
+    for first in (5000, 15000, 25000):
+        ours, theirs = spectrum(wave.data, first, 200), spectrum(trace.data, first, 200)
+        np.testing.assert_allclose(ours, theirs, atol=2e-3 * theirs.max())
+
+
+def test_velocity_of_a_known_sine():
+    """A sine of 1 mm/s, as the example's instrument records it, comes back as 1 mm/s."""
+    response = _example_response()
+    gain = abs(response.get_evalresp_response_for_frequencies([5.0], output="VEL")[0])
+    counts = sine(5.0, 100.0)
+    counts.data[:] *= 1e-3 * gain
+    speed = 2 * np.pi * 5
+    for output, factor in (("velocity", 1), ("acceleration", speed), ("displacement", 1 / speed)):
+        remover = remover_of(response, settings(f"build.output={output}").build)
+        motion = remover(counts).data[1000:-1000]
+        assert np.sqrt(2) * motion.std() == pytest.approx(1e-3 * factor, rel=1e-3)
+
+
+def test_an_inventory_that_is_not_there_or_does_not_fit(tmp_path):
+    with pytest.raises(SettingsError, match="build.inventory = .*none.xml: no such file"):
+        read_inventory(str(tmp_path / "none.xml"))
+    (tmp_path / "bad.xml").write_text("<xml>")
+    with pytest.raises(DataError, match=r"bad.xml: can't be read as StationXML"):
+        read_inventory(str(tmp_path / "bad.xml"))
+    inventory = read_inventory(str(shared_data("mesetas") / "stations.xml"))
+    assert inventory.epochs("XX.NONE..HHZ", settings().build) == ([], [])
+    assert inventory.why_none("XX.NONE..HHZ").startswith("XX.NONE..HHZ: no response in")
+    epochs, _ = inventory.epochs(PRA, settings("build.output=acceleration").build)
+    assert "only the sensitivity to m/s, which can't give accel" in epochs[-1].why_not

@@ -1,0 +1,310 @@
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from RISCluster.errors import DataError, MissingPackage
+from RISCluster.waveforms import sources
+from RISCluster.waveforms.sources import Stretch, matching, read_traces, scan
+from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
+
+ID, OTHER = "XX.AAA..HHZ", "XX.BBB.00.HHZ"
+
+
+def test_headers_sorted_with_exact_times(tmp_path):
+    b = write(tmp_path / "b.mseed", (OTHER, MIDNIGHT + 123_456_000, 100.0, noise(10, 100)))
+    late = (ID, MIDNIGHT + 60 * SECOND, 50.0, noise(10, 50))
+    a = write(tmp_path / "z.mseed", late, (ID, MIDNIGHT, 50.0, noise(20, 50)))
+    stretches, lines = scan([b, a], 1)
+    assert stretches == [
+        Stretch(a, ID, MIDNIGHT, 1000, 50.0, ID),
+        Stretch(a, ID, MIDNIGHT + 60 * SECOND, 500, 50.0, ID),
+        Stretch(b, OTHER, MIDNIGHT + 123_456_000, 1000, 100.0, OTHER),
+    ]
+    assert stretches[0].end == MIDNIGHT + 20 * SECOND
+    assert lines == []
+
+
+def test_files_that_are_no_waveforms_cost_themselves_and_a_line(tmp_path):
+    good = write(tmp_path / "good.mseed", (ID, MIDNIGHT, 100.0, noise(60, 100)))
+    cut = tmp_path / "cut.mseed"
+    cut.write_bytes(good.read_bytes()[: 4096 + 100])
+    (tmp_path / "text.dat").write_text("no waveform\n")
+    (tmp_path / "empty.mseed").write_bytes(b"")
+    (tmp_path / "tiny.mseed").write_bytes(good.read_bytes()[:100])
+    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
+    assert [stretch.path.name for stretch in stretches] == ["cut.mseed", "good.mseed"]
+    assert stretches[0].n_samples < stretches[1].n_samples == 6000
+    assert len(lines) == 4
+    assert lines[0].startswith(f"{cut}: ")
+    assert lines[0].endswith("; what can be read of it is used")
+    assert lines[1] == f"{tmp_path / 'empty.mseed'}: left out: of no format that obspy reads"
+    assert lines[2] == f"{tmp_path / 'text.dat'}: left out: of no format that obspy reads"
+    assert lines[3].startswith(f"{tmp_path / 'tiny.mseed'}: left out: can't be read as waveforms")
+
+
+@pytest.mark.parametrize("rest", [40, 100, 200, 2000])
+def test_every_cut_is_said(tmp_path, rest):
+    data = noise(60, 100)
+    data[2000] = 2**20  # obspy says nothing of a file cut near this
+    path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 100.0, data))
+    path.write_bytes(path.read_bytes()[: 4096 + rest])
+    stretches, lines = scan([path], 1)
+    assert (len(stretches), len(lines)) == (1, 1)
+    assert lines[0].endswith("; what can be read of it is used")
+
+
+def test_a_last_record_that_is_cut_without_a_warning(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 100.0, noise(60, 100)))
+    path.write_bytes(path.read_bytes()[: 4096 + 2000])
+    read = sources._read
+    monkeypatch.setattr(sources, "_read", lambda *a, **b: (read(*a, **b)[0], []))
+    line = f"{path}: its last record is cut short; what can be read of it is used"
+    assert scan([path], 1)[1] == [line]
+
+
+def test_empty_traces_are_left_out(tmp_path, monkeypatch):
+    obspy = sources.obspy_for_reading()
+    empty = obspy.Trace(np.array([], dtype=np.int32), {"station": "AAA"})
+    monkeypatch.setattr(sources, "_read", lambda *_, **__: (obspy.Stream([empty]), []))
+    stretches, lines = scan([tmp_path / "x"], 1)
+    assert stretches == []
+    assert lines == [f"{tmp_path / 'x'}: a trace of .AAA.. left out: 0 samples at 1 Hz"]
+
+
+def test_many_files_in_processes(tmp_path, monkeypatch):
+    paths = [
+        write(tmp_path / f"{k}.mseed", (ID, MIDNIGHT + k * SECOND, 50.0, noise(1, 50, k)))
+        for k in range(4)
+    ]
+    alone = scan(paths, 1)
+    monkeypatch.setattr(sources, "MANY", 2)
+    assert scan(paths, 2) == alone
+
+
+def test_a_slice_of_one_trace(tmp_path):
+    data = noise(60, 100)
+    pieces = (ID, MIDNIGHT, 100.0, data), (OTHER, MIDNIGHT, 100.0, data)
+    path = write(tmp_path / "with [brackets]*.mseed", *pieces)
+    span = MIDNIGHT + 10 * SECOND, MIDNIGHT + 20 * SECOND
+    assert list(read_traces(path, *span)) == [ID, OTHER]
+    found = read_traces(path, *span, OTHER)
+    assert list(found) == [OTHER]
+    stream = found[OTHER]
+    assert len(stream) == 1
+    assert stream[0].stats.starttime.ns == MIDNIGHT + 10 * SECOND
+    np.testing.assert_array_equal(stream[0].data, data[1000:2001])
+    assert read_traces(path, MIDNIGHT - 9 * SECOND, MIDNIGHT - 8 * SECOND) == {}
+    with pytest.raises(DataError, match=r"none.mseed: can't be read as waveforms"):
+        read_traces(tmp_path / "none.mseed", 0, 1)
+
+
+class Trap:
+    """What a pickle could do to whoever reads it."""
+
+    def __reduce__(self):
+        return (open, (str(Trap.path), "w"))
+
+
+def test_a_pickle_is_not_executed(tmp_path):
+    Trap.path = tmp_path / "sprung"
+    path = tmp_path / "stream.dat"
+    path.write_bytes(pickle.dumps(["obspy.core.stream", Trap()], protocol=0))
+    stretches, lines = scan([path], 1)
+    assert stretches == []
+    assert lines == [f"{path}: left out: of no format that obspy reads"]
+    assert not Trap.path.exists()
+
+
+# ---- odd files ----------------------------------------------------------------------------------
+
+
+def header(**fields):
+    """A trace of ten samples as a reader gives it."""
+    obspy = sources.obspy_for_reading()
+    start = {"starttime": obspy.UTCDateTime(ns=fields.pop("start", MIDNIGHT))}
+    return obspy.Trace(np.arange(10), {"station": "AAA", "channel": "HHZ"} | start | fields)
+
+
+def scan_of(monkeypatch, *traces):
+    stream = sources.obspy_for_reading().Stream(list(traces))
+    monkeypatch.setattr(sources, "_read", lambda *_, **__: (stream, []))
+    return scan([Path("x.dat")], 1)
+
+
+def test_ascii_waveforms_have_no_record_length(tmp_path):
+    trace = header(mseed={"dataquality": "D"}, sampling_rate=100)
+    for form in ("SLIST", "TSPAIR"):
+        trace.write(str(tmp_path / form), format=form)
+    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
+    assert [item.n_samples for item in stretches] == [10, 10]
+    assert lines == []
+
+
+def test_text_in_mini_seed_is_left_out(tmp_path):
+    obspy = sources.obspy_for_reading()
+    text = obspy.Trace(np.frombuffer(b"clock is locked" * 20, dtype="|S1"))
+    text.id, text.stats.sampling_rate = "XX.AAA..LOG", 1
+    path, other = tmp_path / "a.mseed", tmp_path / "b.mseed"
+    text.write(str(path), format="MSEED")
+    write(other, (".AAA..HHZ", MIDNIGHT, 100.0, noise(10, 100)))
+    path.write_bytes(path.read_bytes() + other.read_bytes())
+    stretches, lines = scan([path], 1)
+    assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
+    assert lines == [f"{path}: a trace of XX.AAA..LOG left out: text, no samples"]
+    assert list(read_traces(path, 0, MIDNIGHT * 2)) == [".AAA..HHZ"]
+
+
+@pytest.mark.parametrize("rate", [0, -5, float("nan"), float("inf"), 1e9, 1e-9])
+def test_rates_that_no_instrument_has(monkeypatch, rate):
+    odd = header(station="BAD")
+    odd.stats.__dict__["sampling_rate"] = float(rate)
+    stretches, lines = scan_of(monkeypatch, odd, header(), odd)
+    assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
+    said = f"x.dat: a trace of .BAD..HHZ left out: 10 samples at {rate:g} Hz (2 such traces)"
+    assert lines == [said]
+
+
+@pytest.mark.parametrize(
+    ("year", "kept"), [(1600, 0), (1677, 0), (1900, 1), (2261, 1), (2262, 0), (2399, 0), (51976, 0)]
+)
+def test_times_beyond_nanoseconds_of_64_bits(monkeypatch, year, kept):
+    far = header(station="BAD", start=round((year - 1970 + 0.5) * 365.2425 * 86400) * SECOND)
+    stretches, lines = scan_of(monkeypatch, far, header())
+    assert len(stretches) == 1 + kept
+    if not kept:
+        assert lines[0].startswith(
+            f"x.dat: a trace of .BAD..HHZ left out: it starts in the year {year}, "
+        )
+        assert lines[0].endswith("times from 1678 to 2261 can be stored")
+
+
+def test_a_header_without_a_time_beside_others(tmp_path):
+    trace = header(sampling_rate=10.0)
+    trace.data = trace.data.astype(np.float32)
+    trace.write(str(tmp_path / "b.sac"), format="SAC")
+    sac = trace.copy()
+    sac.stats.station = "BBB"
+    sac.write(str(tmp_path / "a.sac"), format="SAC")
+    raw = bytearray((tmp_path / "a.sac").read_bytes())
+    raw[70 * 4 : 76 * 4] = np.full(6, -12345, np.int32).tobytes()  # year to millisecond
+    (tmp_path / "a.sac").write_bytes(raw)
+    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
+    assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
+    assert lines[0].startswith(f"{tmp_path / 'a.sac'}: starts 1970-01-01T00:00:00.000000Z, ")
+    assert lines[0].endswith("other files have times: left out")
+    stretches, lines = scan([tmp_path / "a.sac"], 1)
+    assert [item.trace_id for item in stretches] == [".BBB..HHZ"]
+    assert lines[0].endswith("times of its windows count from there")
+
+
+# ---- ids ----------------------------------------------------------------------------------------
+
+
+def gather(path, start=MIDNIGHT, n=12, seed=0, form="SEGY"):
+    obspy = sources.obspy_for_reading()
+    rng = np.random.default_rng(seed)
+    traces = [header(station="", channel="", sampling_rate=500, start=start) for _ in range(n)]
+    for trace in traces:
+        trace.data = rng.standard_normal(1000).astype(np.float32)
+    stream = obspy.Stream(traces)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it makes headers
+        stream.write(str(path), format=form, **({"data_encoding": 5} if form == "SEGY" else {}))
+    return np.array([trace.data for trace in stream])
+
+
+@pytest.mark.parametrize("form", ["SEGY", "SU"])
+def test_a_gather_has_its_channels_by_their_place(tmp_path, form):
+    path = tmp_path / "g.dat"
+    data = gather(path, form=form)
+    stretches, lines = scan([path], 1)
+    assert [item.trace_id for item in stretches] == [f".{k:05d}.." for k in range(1, 13)]
+    assert [item.within for item in stretches] == list(range(12))
+    assert lines == [
+        f"{path}: 12 traces at the same time have the id ...: named by their place in the file, "
+        ".00001.. to .00012.."
+    ]
+    found = read_traces(path, MIDNIGHT + SECOND, MIDNIGHT + 2 * SECOND, numbered=True)
+    for place in range(12):
+        np.testing.assert_array_equal(found[place][0].data, data[place, 500:])
+
+
+def test_gathers_that_follow_each_other_are_the_same_channels(tmp_path):
+    gather(tmp_path / "1.sgy", n=3)
+    gather(tmp_path / "2.sgy", MIDNIGHT + 2 * SECOND, n=3)
+    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
+    assert [item.trace_id for item in stretches] == [f".{k:05d}.." for k in (1, 1, 2, 2, 3, 3)]
+    assert len(lines) == 2
+
+
+def test_files_without_ids_at_the_same_time_are_named_by_file(tmp_path):
+    gather(tmp_path / "north.1.sgy", n=2)
+    gather(tmp_path / "south.sgy", n=2, seed=1)
+    (tmp_path / "copy.sgy").write_bytes((tmp_path / "south.sgy").read_bytes())
+    for name, value in (("p.sac", 1.0), ("q.sac", 2.0)):
+        trace = header(station="", channel="", sampling_rate=500)
+        trace.data = np.full(1000, value, np.float32)
+        trace.write(str(tmp_path / name), format="SAC")
+    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
+    assert [item.trace_id for item in stretches] == [
+        ".copy-00001..",
+        ".copy-00002..",
+        ".north_1-00001..",
+        ".north_1-00002..",
+        ".p..",
+        ".q..",
+    ]
+    south, copy = tmp_path / "south.sgy", tmp_path / "copy.sgy"
+    assert lines[-2] == f"{south}: left out: the same as {copy}"
+    assert "have the id .00001.. at the same time: their traces are named by the file" in lines[-1]
+
+
+def test_an_id_that_is_set_stays_one_trace(tmp_path):
+    """Segments, repeated and overlapping; but not channels of the same times."""
+    data = noise(20, 100)
+    pieces = [(ID, MIDNIGHT, 100.0, data), (ID, MIDNIGHT + 10 * SECOND, 100.0, data[1000:])]
+    path = write(tmp_path / "a.mseed", *pieces)
+    path.write_bytes(path.read_bytes() * 2)
+    stretches, lines = scan([path], 1)
+    assert {(item.trace_id, item.within) for item in stretches} == {(ID, ID)}
+    assert lines == []
+    other = noise(20, 100, seed=5)
+    write(path, (ID, MIDNIGHT, 100.0, data), (ID, MIDNIGHT, 100.0, other))
+    stretches, lines = scan([path], 1)
+    assert [item.trace_id for item in stretches] == ["XX.AAA-00001..HHZ", "XX.AAA-00002..HHZ"]
+    assert "2 traces at the same time have the id XX.AAA..HHZ" in lines[0]
+
+
+def test_codes_that_the_reader_changes_are_still_found(tmp_path):
+    path = write(tmp_path / "a.mseed", (".mart.10.cp", MIDNIGHT, 100.0, noise(10, 100)))
+    raw = bytearray(path.read_bytes())
+    raw[13:15] = b"\xe4A"  # location
+    path.write_bytes(raw)
+    (stretch,), _ = scan([path], 1)
+    assert len(read_traces(path, 0, MIDNIGHT * 2, stretch.within)[stretch.within]) == 1
+
+
+def test_dots_in_codes_part_nothing(monkeypatch):
+    stretches, _ = scan_of(monkeypatch, header(station="A.B", location=" "))
+    assert stretches[0].trace_id == ".A_B..HHZ"
+    assert stretches[0].within == ".A.B. .HHZ"
+
+
+def test_traces_by_pattern():
+    stretches = [Stretch("a", ID, 0, 1, 1.0, ID), Stretch("b", OTHER, 0, 1, 1.0, OTHER)]
+    assert matching(stretches, "*") == stretches
+    assert matching(stretches, "*.BBB.*, XX.C??..HHZ") == stretches[1:]
+    with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits no trace; there are XX.A"):
+        matching(stretches, "*.HHN")
+
+
+def test_without_obspy(monkeypatch):
+    def missing(name):
+        raise MissingPackage(f"no {name}")
+
+    monkeypatch.setattr(sources, "need", missing)
+    with pytest.raises(MissingPackage, match="no obspy"):
+        scan([], 1)

@@ -1,0 +1,70 @@
+"""Waveforms for the tests, and short ways to build from them."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from RISCluster.settings import load_settings
+from RISCluster.waveforms.sources import SECOND, obspy_for_reading
+
+MIDNIGHT = 1_451_606_400 * SECOND  # 2016-01-01T00:00:00Z
+DAY = 86_400 * SECOND
+QUICK = (
+    "build.sampling_rate=auto",
+    "build.lta=5",
+    "build.taper=2",
+    "build.on=6",
+    "build.off=2",
+)
+
+
+def settings(*words: str):
+    return load_settings(None, [*QUICK, *words])
+
+
+def noise(seconds: float, rate: float, seed: int = 0, scale: float = 100.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.rint(scale * rng.standard_normal(round(seconds * rate))).astype(np.int32)
+
+
+def with_events(data: np.ndarray, rate: float, seconds, size: float = 20_000.0) -> np.ndarray:
+    """Add short wavelets of 10 Hz whose largest amplitude is at the given times."""
+    data = data.copy()
+    time = np.arange(len(data)) / rate
+    for moment in seconds:
+        near = np.abs(time - moment) < 1
+        shifted = time[near] - moment
+        wavelet = np.exp(-((shifted / 0.08) ** 2)) * np.cos(2 * np.pi * 10 * shifted)
+        data[near] += np.rint(size * wavelet).astype(data.dtype)
+    return data
+
+
+def write(path: Path, *pieces, form: str = "MSEED") -> Path:
+    """Write (trace id, start in ns, sampling rate, data) as one file."""
+    obspy = obspy_for_reading()
+    stream = obspy.Stream()
+    for trace_id, start, rate, data in pieces:
+        trace = obspy.Trace(np.ascontiguousarray(data))
+        trace.id = trace_id
+        trace.stats.sampling_rate, trace.stats.starttime = rate, obspy.UTCDateTime(ns=int(start))
+        stream.append(trace)
+    stream.write(str(path), format=form)
+    return path
+
+
+def contents(path: Path) -> dict[str, np.ndarray]:
+    """All data sets of a file."""
+    found = {}
+    with h5py.File(path, "r") as file:
+        file.visititems(
+            lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {})
+        )
+    return found
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    import csv
+
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
