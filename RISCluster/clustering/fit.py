@@ -61,13 +61,13 @@ class Basis:
         Stopped
             On a request to stop.
         """
-        mapped, maps, halves = settings.start == "neighbours", [], None
+        mapped, maps, halves = settings.init == "neighbours", [], None
         if mapped:
             log.info(f"mapping latents by their neighbours, {MAPS} times (t-SNE)")
             maps = neighbour_maps(latents, seed, MAPS, stop)
-        if settings.stability:
-            log.info(f"drawing {settings.stability} half-samples for the stability of each K")
-            halves = resamples(latents, settings.stability, seed, mapped, stop)
+        if settings.n_resamples:
+            log.info(f"drawing {settings.n_resamples} half-samples for the stability of each K")
+            halves = resamples(latents, settings.n_resamples, seed, mapped, stop)
         return cls(latents, maps, halves)
 
     @classmethod
@@ -182,17 +182,17 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     kmeans = fit_kmeans(basis.latents, k, settings.n_init, seed)
     mixture = None
     if basis.maps:
-        mixture = fit_from_maps(basis.latents, basis.maps, k, seed, settings.prior)
+        mixture = fit_from_maps(basis.latents, basis.maps, k, seed, settings.covariance_shrinkage)
     if mixture is None:
-        mixture = fit_mixture(basis.latents, kmeans.labels_, k, settings.prior)
+        mixture = fit_mixture(basis.latents, kmeans.labels_, k, settings.covariance_shrinkage)
     mixture, steady = _resampled(mixture, basis.halves, settings, seed)
     labels = mixture.posterior(basis.latents).argmax(1)
     scored = usable_sample(labels, MEASURED, seed)
     scores = silhouettes(basis.latents[scored], labels[scored])
     criteria = Criteria(
         k,
-        mixture.bic(basis.latents, settings.prior),
-        mixture.aic(basis.latents, settings.prior),
+        mixture.bic(basis.latents, settings.covariance_shrinkage),
+        mixture.aic(basis.latents, settings.covariance_shrinkage),
         float(np.mean(scores)),
         float(kmeans.inertia_),
         *gap_statistic(basis.latents, k, kmeans.inertia_, seed),
@@ -217,7 +217,7 @@ def _resampled(
     labels = None
     if halves is not None:
         k = len(mixture.weights)
-        labels = labellings(halves, k, settings.n_init, seed, settings.prior)
+        labels = labellings(halves, k, settings.n_init, seed, settings.covariance_shrinkage)
     if labels is None:
         return mixture, (float("nan"), float("nan"))
     found = temperature(mixture, halves.labelled, labels)

@@ -126,7 +126,7 @@ def _knee(rows: list[Criteria], taken: int | None) -> str:
 
 def _stability(rows: list[Criteria], taken: int | None) -> str:
     if taken is None:
-        return "Stability was not computed for this run (gmm.stability)."
+        return "Stability was not computed for this run (gmm.n_resamples)."
     most = max(row.stability for row in rows if np.isfinite(row.stability))
     row = next(row for row in rows if row.n_clusters == taken)
     if most < REPEATABLE:

@@ -56,9 +56,9 @@ def run_gmm(settings: Settings) -> None:
         No AEC stage to build on or one made otherwise, fewer usable samples than clusters, a
         criterion that is not computed, or a request to stop.
     """
-    if settings.gmm.select == "stability" and settings.gmm.stability is None:
+    if settings.gmm.select == "stability" and settings.gmm.n_resamples is None:
         raise SettingsError(
-            "[gmm] select = stability, and stability = none leaves it out; set gmm.stability = 4, "
+            "[gmm] select = stability, and n_resamples = none leaves it out; set gmm.n_resamples = 4, "
             "or select by another criterion"
         )
     with open_session(settings, "GMM") as session:

@@ -127,7 +127,7 @@ def judge(
         )
         _take_over(gmm, dec)
         return Outcome(start.posterior, start, False, (before, before))
-    if mixture is not None and settings.gmm.stability is not None:
+    if mixture is not None and settings.gmm.n_resamples is not None:
         mixture = _calibrated(settings, mixture, *pair, stop)
         posterior = mixture.posterior
     return Outcome(posterior, mixture, True, (before, after))
@@ -151,7 +151,9 @@ def _refitted(
     samples at their borders, which says nothing of the samples.
     """
     labels = start.posterior(before).argmax(1)
-    return fit_mixture(refined, labels, len(start.weights), settings.gmm.prior, EM_STEPS)
+    return fit_mixture(
+        refined, labels, len(start.weights), settings.gmm.covariance_shrinkage, EM_STEPS
+    )
 
 
 def _calibrated(
@@ -167,9 +169,9 @@ def _calibrated(
     of refined latents has the same ones.
     """
     gmm, seed = settings.gmm, settings.run.seed
-    log.info(f"calibrating probabilities on {gmm.stability} half-samples")
-    again = resamples(before, gmm.stability, seed, gmm.start == "neighbours", stop)
-    labels = labellings(again, len(mixture.weights), gmm.n_init, seed, gmm.prior)
+    log.info(f"calibrating probabilities on {gmm.n_resamples} half-samples")
+    again = resamples(before, gmm.n_resamples, seed, gmm.init == "neighbours", stop)
+    labels = labellings(again, len(mixture.weights), gmm.n_init, seed, gmm.covariance_shrinkage)
     if labels is None:
         return mixture
     found = temperature(mixture, refined[again.index], labels)

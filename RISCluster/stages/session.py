@@ -208,9 +208,9 @@ def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
 
 
 def use_threads(settings: Settings) -> None:
-    """Compute with as many CPU threads as ``data.workers`` says."""
-    if settings.data.workers != "auto":
-        torch.set_num_threads(max(1, settings.data.workers))
+    """Compute with as many CPU threads as ``data.cpu_threads`` says."""
+    if settings.data.cpu_threads != "auto":
+        torch.set_num_threads(max(1, settings.data.cpu_threads))
 
 
 def _say_stored(settings: Settings) -> None:

@@ -436,7 +436,7 @@ def test_paper_recipe_can_be_expressed(small_file, make_settings):
     paper = (
         "data.amplitude=linear", "data.transform=vec_norm", "data.standardize=no",
         "aec.latent_activation=relu", "aec.schedule=constant", "dec.latent_scale=none",
-        "dec.gamma=0.001", "dec.tol=0.003", "gmm.start=kmeans", "gmm.prior=0",
+        "dec.gamma=0.001", "dec.tol=0.003", "gmm.init=kmeans", "gmm.covariance_shrinkage=0",
         "dec.labels=student", "dec.keep=refined", "aec.n_components=0",
     )  # fmt: skip
     folder = run_all(make_settings(f"data.file={small_file}", *paper))
