@@ -1,8 +1,7 @@
 """Networks in files: the model.pt of a stage, and state files of the reference implementation.
 
-The reference's parameters have the names of this package but for the centroids,
-``clustering.weights`` there and ``clustering.centroids`` here; those of a data-parallel run have
-``module.`` in front.
+The reference's parameters have the same names; those of a data-parallel run have ``module.`` in
+front.
 """
 
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from ..errors import CheckpointError
 from ..io import load_checkpoint, read_torch, save_checkpoint
 from .autoencoder import AEC, DEC, ClusteringLayer, NetworkShape
 
-CENTROIDS = "clustering.weights"
-FIXED = "encoder.views."  # fixed features in a state
+FIXED = "encoder.fixed."
+OLD_FIXED = "encoder.views."  # in files of older versions
 
 
 @dataclass(frozen=True)
@@ -135,6 +134,7 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: 
         Parameters are missing, unknown or of another shape; they are named.
     """
     own = model.state_dict()
+    state = {name.replace(OLD_FIXED, FIXED): value for name, value in state.items()}
     wrong = [f"{name} is missing" for name in own if name not in state]
     wrong += [f"{name} is not of this network" for name in state if name not in own]
     wrong += [
@@ -166,50 +166,9 @@ def load_initial_weights(model: AEC, path: str | Path) -> None:
         The file is damaged, or its parameters are not those of `model`; they are named.
     """
     state, own = _read_state(path), model.state_dict().items()
-    state = {k: v for k, v in state.items() if not k.startswith(("clustering.", FIXED))}
+    state = {k: v for k, v in state.items() if not k.startswith(("clustering.", FIXED, OLD_FIXED))}
     state |= {name: value for name, value in own if name.startswith(FIXED)}
     load_weights(model, state, str(path))
-
-
-def load_reference(
-    path: str | Path, n_frequencies: int = 87, n_times: int = 100
-) -> tuple[AEC | DEC, NetworkShape]:
-    """Network with the weights of a state file that the reference implementation wrote.
-
-    Parameters
-    ----------
-    path : path
-        File of a state dict, of its autoencoder or of its DEC model.
-    n_frequencies, n_times : int
-        Size of the spectrograms it was trained on.
-
-    Returns
-    -------
-    AEC or DEC
-        DEC where the file has centroids. The latent layer has the paper's ReLU.
-    NetworkShape
-
-    Raises
-    ------
-    CheckpointError
-        The file is damaged, or holds other parameters than that network's; they are named.
-    """
-    state = _read_state(path)
-    linear = state.get("encoder.encoder.11.weight")
-    if linear is None:
-        raise CheckpointError(
-            f"{path}: has no encoder.encoder.11.weight, so it is not a state file of the "
-            f"reference's network; it has {', '.join(list(state)[:5]) or 'nothing'}; "
-            "name another"
-        )
-    shape = NetworkShape(n_frequencies, n_times, linear.shape[0], "relu")
-    model: AEC | DEC = AEC(shape)
-    if CENTROIDS in state:
-        state["clustering.centroids"] = state.pop(CENTROIDS)
-        model = DEC(model, ClusteringLayer(state["clustering.centroids"]))
-        state["clustering.metric"] = model.clustering.metric
-    load_weights(model, state, str(path))
-    return model, shape
 
 
 def _read_state(path: str | Path) -> dict[str, torch.Tensor]:

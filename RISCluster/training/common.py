@@ -87,9 +87,7 @@ class Training:
     _began: float = 0.0
 
     def __post_init__(self):
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=self.settings.lr, fused=True
-        )
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.lr, fused=True)
 
     @property
     def n_steps(self) -> int:
@@ -222,9 +220,7 @@ def _require_finite_loss(training: Training, loss: float, positions: torch.Tenso
         raise diverged(training, f"the loss is {loss}", positions)
 
 
-def diverged(
-    training: Training, what: str, positions: torch.Tensor | None = None
-) -> TrainingError:
+def diverged(training: Training, what: str, positions: torch.Tensor | None = None) -> TrainingError:
     """Error for values that are not finite, with the epoch, and the batch where it is known."""
     place = f"epoch {training.epoch + 1}"
     if positions is not None:

@@ -64,9 +64,7 @@ class Refinement:
     empty: list[int] = field(default_factory=list)
 
 
-def refine(
-    model: DEC, samples: SampleSet, settings: DecSettings, context: Context
-) -> Refinement:
+def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Context) -> Refinement:
     """Minimise MSE + gamma * KL(p || q) / batch size (Xie et al. 2016; Jenkins et al. 2021).
 
     The target p is that of the whole training set, refreshed `updates_per_epoch` times an epoch
