@@ -138,7 +138,7 @@ def _fit_and_label(
     training_distribution(model, mixture, training).save(stage.path / NOVELTY)
     draw(
         settings.run.figures,
-        lambda: _figures(session, stage, rows, latents, labelling, mixture, drawn_map),
+        lambda: _figures(session, stage, rows, latents, labelling, drawn_map),
     )
     finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *maps(session)], metrics, session)
     fits.remove()
@@ -211,11 +211,8 @@ def _figures(
     rows: list[Criteria],
     latents: RowsArray,
     labelling: Labelling,
-    mixture: Mixture,
     mapped: NeighbourMap | None,
 ) -> list[Path]:
-    from ..plots.stage_figures import gmm_figures
+    from ..report.figures import gmm_figures
 
-    return gmm_figures(
-        session.file, stage, rows, latents, labelling, mixture.means, session.settings, mapped
-    )
+    return gmm_figures(session.file, stage, rows, latents, labelling, session.settings, mapped)

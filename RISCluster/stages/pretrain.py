@@ -261,7 +261,7 @@ def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[
 
 
 def _figures(session: Session, model: AEC, samples: _Prepared, stage: StageFolder) -> list[Path]:
-    from ..plots.stage_figures import aec_figures
+    from ..report.figures import aec_figures
 
     return aec_figures(
         session.file,

@@ -243,7 +243,7 @@ def _label(
         centroids = outcome.mixture.means
     draw(
         settings.run.figures,
-        lambda: _figures(session, settings, stage, latents, labelling, centroids),
+        lambda: _figures(session, settings, stage, latents, labelling),
     )
     finish(stage, RESULTS + maps(session), metrics, session)
 
@@ -309,8 +309,7 @@ def _figures(
     stage: StageFolder,
     latents: RowsArray,
     labelling: Labelling,
-    centroids: np.ndarray,
 ) -> list[Path]:
-    from ..plots.stage_figures import dec_figures
+    from ..report.figures import dec_figures
 
-    return dec_figures(session.file, stage, latents, labelling, centroids, settings)
+    return dec_figures(session.file, stage, latents, labelling, settings)
