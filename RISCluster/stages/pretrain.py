@@ -247,7 +247,7 @@ def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[
 
 
 def _figures(session: Session, model: AEC, data: _Data, stage: StageFolder) -> list[Path]:
-    from ..plots.stage_figures import aec_figures
+    from ..report.figures import aec_figures
 
     return aec_figures(
         session.file,

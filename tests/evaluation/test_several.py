@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from RISCluster.commands.comparison_text import as_lines, as_table
 from RISCluster.errors import RunError
 from RISCluster.evaluation.several import compare, names_of
-from RISCluster.report.several_text import as_lines, as_table
 from tests import made
 
 ONE, TWO = [0, 0, 0, 1, 1, 1, -1], [1, 1, 0, 0, 2, 2, 0]
