@@ -14,27 +14,27 @@ import numpy as np
 from ..data.cube_file import CubeFile
 from ..io import new_file, require_room
 
-CHUNK = 2**18  # values a chunk, about
-LARGEST_IMAGE = (900, 900)  # windows and channels that are drawn, as many as a figure has pixels
+CHUNK = 2**18  # values per chunk, about
+LARGEST_IMAGE = (900, 900)  # windows and channels, as many as a figure has pixels
 SLAB = 2**22  # labels read at a time, about
 
 
 @dataclass(frozen=True)
 class ClusterMap:
-    """Labels over (time, channel), where there are many the most frequent one of each cell.
+    """Labels over (time, channel); of a large map the most frequent one of each cell.
 
     Attributes
     ----------
     labels : ndarray, (W, C), int16
         -1 for unusable samples.
     time : ndarray, (W,), float64
-        Start of each window in `time_unit`: seconds since 1970, seconds, or time steps.
+        Start of each window in `time_unit`.
     duration : float
         From one window to the next, in the same unit.
     position : ndarray, (C,), float64
-        Of each channel in `position_unit`: metres, or the number of the channel.
+        Distance of each channel in `position_unit`, or its number.
     names : list of str
-        Of the channels; empty where they have none but their numbers.
+        Of the channels; empty where they have numbers alone.
     cell : (int, int)
         Windows and channels of a cell.
     """
@@ -90,8 +90,7 @@ def _write_coordinates(out: h5py.File, file: CubeFile) -> None:
     time = out.create_dataset("time", data=values)
     time.attrs["units"], time.attrs["what"] = unit, "start of each window"
     out.create_dataset("channel", data=file.channels)
-    names = [name.encode() for name in file.channel_names()]
-    out.create_dataset("channel_name", data=names)
+    out.create_dataset("channel_name", data=[name.encode() for name in file.channel_names()])
     out.attrs["channels_have_names"] = file.coordinates.names is not None
     if file.distance is not None:
         out.create_dataset("distance", data=file.distance).attrs["units"] = file.distance_unit
@@ -99,55 +98,56 @@ def _write_coordinates(out: h5py.File, file: CubeFile) -> None:
 
 
 def _boxes(file: CubeFile, start: int, n: int) -> Iterator[tuple[tuple[slice, slice], slice]]:
-    """Rectangles of (window, channel) that consecutive samples fill, and which samples they are."""
-    index = start
-    while index < start + n:
-        window, channel, first, width = file.row_of(index)
-        left = start + n - index
-        if channel > first or left < width:  # a part of one window
-            count = min(left, first + width - channel)
-            box = slice(window, window + 1), slice(channel, channel + count)
-        else:
-            rows = min(left // width, file.n_windows - window)
-            count = rows * width
-            box = slice(window, window + rows), slice(first, first + width)
-        yield box, slice(index - start, index - start + count)
-        index += count
+    """Rectangles of (window, channel) that consecutive samples fill, and these samples."""
+    done = 0
+    while done < n:
+        window, channel, first, width = file.row_of(start + done)
+        rows = min((n - done) // width, file.n_windows - window)
+        if channel > first or rows == 0:  # a part of one window
+            rows, width = 1, min(n - done, first + width - channel)
+        yield (
+            (slice(window, window + rows), slice(channel, channel + width)),
+            slice(done, done + rows * width),
+        )
+        done += rows * width
 
 
 def read_cluster_map(path: Path) -> ClusterMap:
-    """Read what `new_cluster_map` wrote, in cells where there is more than a figure can show."""
+    """Read what `new_cluster_map` wrote, in cells where it is larger than `LARGEST_IMAGE`."""
     with h5py.File(path, "r") as file:
         shape = file["label"].shape
         cell = tuple(-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True))
-        labels = np.concatenate(list(_cells(file["label"], cell)))
-        time, unit = file["time"][:: cell[0]], file["time"].attrs["units"]
-        named = bool(file.attrs["channels_have_names"])
-        names = [name.decode() for name in file["channel_name"][:: cell[1]]] if named else []
+        windows, channels = (slice(None, None, step) for step in cell)
+        rows = max(1, SLAB // (shape[1] * cell[0])) * cell[0]
+        labels = np.concatenate(
+            [
+                _most_frequent(file["label"][start : start + rows], cell)
+                for start in range(0, shape[0], rows)
+            ]
+        )
+        time, unit = file["time"][windows], file["time"].attrs["units"]
+        names = []
+        if file.attrs["channels_have_names"]:
+            names = [name.decode() for name in file["channel_name"][channels]]
+        position, where = file["channel"][channels].astype(np.float64), "channel"
         if "distance" in file:
-            position, where = file["distance"][:: cell[1]], file["distance"].attrs["units"]
-        else:
-            position, where = file["channel"][:: cell[1]].astype(np.float64), "channel"
+            position, where = file["distance"][channels], file["distance"].attrs["units"]
     duration = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
     return ClusterMap(labels, time, unit, duration, position, where, names, cell)
 
 
-def _cells(labels: h5py.Dataset, cell: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Most frequent label of each cell, some rows of cells at a time: (n, C / cell) int16."""
+def _most_frequent(labels: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """Most frequent label of each cell, (W / cell, C / cell); -1 for cells without any."""
     if cell == (1, 1):
-        yield labels[:]
-        return
-    rows = max(1, SLAB // (labels.shape[1] * cell[0])) * cell[0]
-    for start in range(0, labels.shape[0], rows):
-        part = labels[start : start + rows]
-        lacking = [(0, -n % size) for n, size in zip(part.shape, cell, strict=True)]
-        part = np.pad(part, lacking, constant_values=-1)
-        tall, wide = part.shape[0] // cell[0], part.shape[1] // cell[1]
-        cells = part.reshape(tall, cell[0], wide, cell[1])
-        most = np.zeros((tall, wide), dtype=np.int64)
-        winner = np.full((tall, wide), -1, dtype=np.int16)
-        for label in np.unique(part[part >= 0]):
-            count = (cells == label).sum(axis=(1, 3))
-            winner[count > most] = label
-            most = np.maximum(most, count)
-        yield winner
+        return labels
+    short = [(0, -n % size) for n, size in zip(labels.shape, cell, strict=True)]
+    labels = np.pad(labels, short, constant_values=-1)
+    tall, wide = np.array(labels.shape) // cell
+    cells = labels.reshape(tall, cell[0], wide, cell[1])
+    most = np.zeros((tall, wide), dtype=np.int64)
+    winner = np.full((tall, wide), -1, dtype=np.int16)
+    for label in np.unique(labels[labels >= 0]):
+        count = (cells == label).sum(axis=(1, 3))
+        winner[count > most] = label
+        most = np.maximum(most, count)
+    return winner

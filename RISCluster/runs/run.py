@@ -1,4 +1,4 @@
-"""A run folder as the report reads it: whatever of the stages is there.
+"""A run folder read back: its complete stages and, where it can be read, its data file.
 
 Letters: N samples of the file, D latent features, K clusters.
 """
@@ -30,14 +30,14 @@ LABELLING = ("GMM", "DEC")
 
 @dataclass(frozen=True)
 class FinishedStage:
-    """A complete stage of a run.
+    """A complete stage of a run; labels, latents and mixture are those of GMM and DEC alone.
 
     Attributes
     ----------
     name : {"AEC", "GMM", "DEC"}
     path : Path
     metrics, provenance : dict
-        Of its metrics.json and provenance.json.
+        Content of metrics.json and provenance.json.
     settings : Settings
         With which it was made.
     """
@@ -50,17 +50,17 @@ class FinishedStage:
 
     @cached_property
     def table(self) -> LabelTable:
-        """Label, probability, time and trace of every sample. Not for the AEC stage."""
+        """Label, probability, time and trace of every sample."""
         return read_labels(self.path / "labels.csv")
 
     @cached_property
     def latents(self) -> RowsArray:
-        """Latents of every sample, (N, D), NaN for unusable ones. Not for the AEC stage."""
+        """Latents of every sample, (N, D); NaN for unusable ones."""
         return RowsArray(self.path / "latent.npy")
 
     @cached_property
     def mixture(self) -> Mixture:
-        """Gaussians that describe the clusters in latent space; empty clusters have none."""
+        """Gaussians of the clusters in latent space; empty clusters have none."""
         return Mixture.from_arrays(read_npz(self.path / "novelty.npz"))
 
     @property
@@ -76,15 +76,15 @@ class FinishedStage:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What there is of a run.
+    """The complete stages of a run.
 
     Attributes
     ----------
     folder : Path
     settings : Settings
-        Those of the last stage, with what was asked for beside it.
+        Those of the last stage, with the words given beside it.
     stages : dict of str to FinishedStage
-        The complete ones, in the order in which they run.
+        In the order in which they run.
     file : SpectrogramFile or None
         The data, open; None where they can't be read.
     notes : list of str
@@ -104,30 +104,30 @@ class FinishedRun:
 
     @property
     def final(self) -> FinishedStage | None:
-        """The stage whose labels count: DEC, or else GMM, or None."""
+        """The last stage that labels: DEC, or else GMM, or None."""
         return self.labelling[-1] if self.labelling else None
 
     @property
     def views(self) -> dict[str, int]:
-        """Components that stand beside the learnt latents, by view; none in runs without them."""
+        """Components of the fixed features beside the learnt ones, by name; empty without any."""
         stage = self.stages.get("AEC")
         return (stage and stage.metrics.get("n_components")) or {}
 
     @property
     def feature_names(self) -> list[str]:
-        """What each of the D latents is, in their order."""
+        """Name of each of the D latents."""
         n = self.final.latents.shape[1] if self.final else 0
         beside = [f"{view} {i}" for view, size in self.views.items() for i in range(size)]
         return [*(f"feature {i}" for i in range(n - len(beside))), *beside][:n]
 
     @cached_property
     def truth(self) -> np.ndarray | None:
-        """Known class of every sample, (N,), int64: which of `class_names`, or -1; or None."""
+        """Known class of every sample, (N,), int64: position in `class_names`, or -1; or None."""
         return self._classes[0]
 
     @cached_property
     def class_names(self) -> list[str]:
-        """Names of the known classes, of those that the file names and of those that occur."""
+        """Names of the known classes: those named in the file, and those that occur."""
         return self._classes[1]
 
     @cached_property
@@ -144,7 +144,7 @@ class FinishedRun:
 
 @contextmanager
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRun]:
-    """Open a run folder and, if it can be, its data.
+    """Open a run folder and, if possible, its data.
 
     Parameters
     ----------
@@ -162,7 +162,14 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; give one as Outputs/demo")
-    stages, notes = _read_stages(folder, overrides)
+    load_settings(None, overrides)  # a wrong word is an error, not a note on each stage
+    stages: dict[str, FinishedStage] = {}
+    notes = []
+    for name in STAGES:
+        try:
+            stages[name] = _read_stage(StageFolder(folder, name), overrides)
+        except RISClusterError as error:
+            notes.append(f"{error}.")
     if not stages:
         raise RunError(
             f"{folder}: holds no complete stage of a run; run {stage_command('AEC', folder)} "
@@ -172,7 +179,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     with ExitStack() as files:
         file = None
         try:
-            file = files.enter_context(_data_of(last))
+            file = files.enter_context(_open_data(last))
         except DataError as error:
             notes.append(
                 f"the data can't be read, and what needs them is left out: {error}; "
@@ -181,54 +188,39 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
         yield FinishedRun(folder, last.settings, stages, file, notes)
 
 
-def _read_stages(
-    folder: Path, overrides: Sequence[str]
-) -> tuple[dict[str, FinishedStage], list[str]]:
-    """Complete stages that were made from one another, and what is to be said of the others."""
-    stages: dict[str, FinishedStage] = {}
-    notes = []
-    for name in STAGES:
-        stage = StageFolder(folder, name)
-        load_settings(None, overrides)  # a wrong word is an error, and not a note
-        try:
-            provenance = stage.require_complete()
-            _require_same_origin(folder, provenance, stage)
-            settings = load_stage_settings(stage, overrides)
-            metrics = read_json(stage.path / "metrics.json")
-        except RISClusterError as error:
-            notes.append(f"{error}.")
-            continue
-        stages[name] = FinishedStage(name, stage.path, metrics, provenance, settings)
-    return stages, notes
-
-
-def _require_same_origin(folder: Path, provenance: dict[str, Any], stage: StageFolder) -> None:
-    """Refuse a stage whose model of the stage before has been made anew since."""
+def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
+    """A complete stage, made from the models of the stages before it as they are now."""
+    provenance = stage.require_complete()
     for name, checksum in provenance.get("depends", {}).items():
-        path = folder / name
-        if name.endswith(("model.pt", "model.npz")) and path.exists():
-            if sha256(path)[: len(checksum)] != checksum:
-                raise RunError(
-                    f"{stage.path}: was made from another {name} than is there now; run "
-                    f"{stage.command} again"
-                )
-        elif name.endswith(("model.pt", "model.npz")):
+        path = stage.run_folder / name
+        if not name.endswith(("model.pt", "model.npz")):
+            continue
+        if not path.exists():
             raise CheckpointError(
                 f"{path}: is missing, and {stage.path} was made from it; run its stage again"
             )
+        if sha256(path)[: len(checksum)] != checksum:
+            raise RunError(
+                f"{stage.path}: was made from another {name} than is there now; run "
+                f"{stage.command} again"
+            )
+    settings = load_stage_settings(stage, overrides)
+    metrics = read_json(stage.path / "metrics.json")
+    return FinishedStage(stage.name, stage.path, metrics, provenance, settings)
 
 
 @contextmanager
-def _data_of(stage: FinishedStage) -> Iterator[SpectrogramFile]:
+def _open_data(stage: FinishedStage) -> Iterator[SpectrogramFile]:
     """The data file of a stage, if it still is what the stage was made from."""
-    data = stage.settings.data
+    data, provenance = stage.settings.data, stage.provenance
+    made_from = (
+        provenance.get("fingerprint"),
+        provenance.get("depends", {}).get("labels, times and ids"),
+    )
     with open_spectrograms(data.file, data.layout, data.dataset, stage.settings.cube) as file:
-        made_from = stage.provenance.get("fingerprint")
-        columns = stage.provenance.get("depends", {}).get("labels, times and ids")
-        if (made_from is not None and file.fingerprint() != made_from) or (
-            columns is not None and file.columns_fingerprint() != columns
-        ):
-            was = stage.provenance.get("words", {}).get("data")
+        now = file.fingerprint(), file.columns_fingerprint()
+        if any(old not in (None, new) for old, new in zip(made_from, now, strict=True)):
+            was = provenance.get("words", {}).get("data")
             raise DataError(
                 f"{file.path}: is not the data that {stage.path} was made from"
                 f"{', which was ' + was if was else ''}"

@@ -94,11 +94,10 @@ def test_faults_of_rows(run):
     )
     assert read_names(run) == {0: "first", 1: "unsized"}
     assert [note.split("names.csv: ")[1] for note in names_notes(run)] == [
-        "line 3: cluster 0 is there already in line 2, which counts.",
+        "line 3: cluster 0 is there already in line 2, which is used.",
         "line 4: '7' is no cluster; allowed: 0 to 2.",
         "line 5: 'x' is no cluster; allowed: 0 to 2.",
-        "without the sizes it can't be told whether the names are of these clusters; they are "
-        "used.",
+        "without the sizes it is unknown whether the names are of these clusters; they are used.",
     ]
 
 
