@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..clustering.selection import AS_STABLE, NEAR, TITLES, Criteria, choose
+from ..clustering.selection import K_TOLERANCE, STABILITY_TOLERANCE, TITLES, Criteria, choose
 
 REPEATABLE = 0.75  # stability below which clusters are said to depend on the samples drawn
 PLAIN = (
@@ -58,7 +58,7 @@ def summary(found: list[Verdict], chosen: int, criterion: str) -> str:
     near = [
         verdict.title
         for verdict in others
-        if verdict.n_clusters is not None and abs(verdict.n_clusters - chosen) <= NEAR
+        if verdict.n_clusters is not None and abs(verdict.n_clusters - chosen) <= K_TOLERANCE
     ]
     far = [
         f"{verdict.title} {verdict.n_clusters}"
@@ -67,7 +67,9 @@ def summary(found: list[Verdict], chosen: int, criterion: str) -> str:
     ]
     text = f"K = {chosen} was selected by {TITLES[criterion]}. "
     text += (
-        f"Within {NEAR} of it: {', '.join(near)}. " if near else "No other criterion is near it. "
+        f"Within {K_TOLERANCE} of it: {', '.join(near)}. "
+        if near
+        else "No other criterion is near it. "
     )
     text += f"Others would take: {', '.join(far)}. " if far else ""
     return text.rstrip()
@@ -132,8 +134,8 @@ def _stability(rows: list[Criteria], taken: int | None) -> str:
     if most < REPEATABLE:
         return (
             f"No K is stable: fits to half-samples agree at best with an adjusted Rand index of "
-            f"{most:.2f} (K = {taken} is the largest within {AS_STABLE:g} of it), so that clusters "
-            "of any number depend on which samples were drawn."
+            f"{most:.2f} (K = {taken} is the largest within {STABILITY_TOLERANCE:g} of it), so that "
+            "clusters of any number depend on which samples were drawn."
         )
     return (
         f"K = {taken} is the largest of the most stable: mixtures of half-samples give the same "

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..clustering.neighbours import PERPLEXITY, SMALLEST_MAP, neighbour_map
+from ..clustering.initialisation import MIN_MAP_SIZE, PERPLEXITY, neighbour_map
 from ..extras import need
 
 NEIGHBOURS = 15  # of UMAP, its default
@@ -36,7 +36,7 @@ def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
     MissingPackage
         The method's package is not installed.
     """
-    if len(latents) < SMALLEST_MAP:
+    if len(latents) < MIN_MAP_SIZE:
         return np.empty((0, 2))
     if method == "tsne":
         return neighbour_map(latents, seed, len(latents)).points

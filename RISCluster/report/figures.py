@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from .. import plots
 from ..arrays import RowsArray
-from ..clustering.neighbours import MAPPED, NeighbourMap
+from ..clustering.initialisation import MAX_MAP_SIZE, NeighbourMap
 from ..clustering.selection import Criteria
 from ..data.cube_file import CubeFile
 from ..data.loading import SampleSet
@@ -166,12 +166,12 @@ def embedding(
     found: tuple[np.ndarray, np.ndarray] | None = None,
     method: str = "tsne",
 ) -> Figure | None:
-    """Embedding of at most `MAPPED` labelled latents; None if there are too few.
+    """Embedding of at most `MAX_MAP_SIZE` labelled latents; None if there are too few.
 
     `found` is a map that has been computed before: points (m, 2) and their indices (m,).
     """
     if found is None:
-        index = usable_sample(labels, MAPPED, settings.run.seed)
+        index = usable_sample(labels, MAX_MAP_SIZE, settings.run.seed)
         found = mapped(latents.take(index), method, settings.run.seed), index
     points, index = found
     if not len(points):

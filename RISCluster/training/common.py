@@ -67,8 +67,8 @@ class Training:
         Complete epochs, and batches done of the next one.
     seconds : float
         Spent on those batches.
-    sums : dict of Tensor
-        Over this rank's samples of the epoch, in double precision; ``n`` counts them.
+    sums : dict
+        Of losses over this rank's samples of the epoch, in double precision; ``n`` counts them.
     stop_reason : str
         Empty while training goes on.
     """
@@ -82,7 +82,7 @@ class Training:
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
-    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    sums: dict[str, torch.Tensor | float] = field(default_factory=dict)
     stop_reason: str = ""
     _began: float = 0.0
 
@@ -164,7 +164,7 @@ def optimizer_step(
     dict
         Mean loss for the progress; empty where it was not read from the device.
     """
-    ranks = training.context.ranks
+    ranks, losses = training.context.ranks, {k: v.detach() for k, v in losses.items()}
     ranks.sum_gradients(training.model.parameters())
     shown = {}
     alone_on_cpu = ranks.device.type == "cpu" and ranks.world == 1
@@ -173,10 +173,8 @@ def optimizer_step(
         ranks.gather_results(lambda: _require_finite_loss(training, shown["loss"], positions))
     training.optimizer.step()
     for name, value in losses.items():
-        value = value.detach().double()
-        training.sums[name] = training.sums[name] + value if name in training.sums else value
-    n = torch.tensor(float(len(positions)), dtype=torch.float64)
-    training.sums["n"] = training.sums["n"] + n if "n" in training.sums else n
+        training.sums[name] = training.sums.get(name, 0.0) + value.double()
+    training.sums["n"] = training.sums.get("n", 0.0) + len(positions)
     training.step += 1
     training.seconds = time.monotonic() - training._began
     return shown
@@ -211,7 +209,11 @@ def sums_over_ranks(training: Training) -> dict[str, float]:
     ranks, names = training.context.ranks, sorted(training.sums)
     if not names:
         return {}
-    total = ranks.sum(torch.stack([training.sums[name].to(ranks.device) for name in names]))
+    values = [
+        torch.as_tensor(training.sums[name], dtype=torch.float64, device=ranks.device)
+        for name in names
+    ]
+    total = ranks.sum(torch.stack(values))
     return dict(zip(names, total.tolist(), strict=True))
 
 
@@ -329,9 +331,6 @@ def load_state(training: Training) -> dict[str, Any] | None:
     training.epoch, training.step = state["epoch"], state["step"]
     training.seconds, training.stop_reason = state["seconds"], state["stop_reason"]
     # Rank 0 takes the sums of all ranks, so that another number of ranks may resume.
-    for name, value in state["sums"].items():
-        device = ranks.device if name != "n" else "cpu"
-        value = value if ranks.is_first else 0.0
-        training.sums[name] = torch.tensor(value, dtype=torch.float64, device=device)
+    training.sums = state["sums"] if ranks.is_first else dict.fromkeys(state["sums"], 0.0)
     log.info(f"going on after epoch {training.epoch}, batch {training.step} of {training.n_steps}")
     return state
