@@ -48,8 +48,8 @@ from RISCluster.stages.refine import run_dec
 from RISCluster.stopping import StopRequest
 from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
-from RISCluster.training.pretrain import AecTrainer
-from RISCluster.training.refine import DecTrainer
+from RISCluster.training.pretrain import pretrain
+from RISCluster.training.refine import refine
 
 # Of the paper's network at 87 x 100, counted by hand from its layers.
 FLOP_TRAIN, FLOP_ENCODE = 34.0e6, 5.8e6
@@ -178,7 +178,7 @@ class Bench:
         few = samples.take(np.arange(64))
 
         def work() -> None:
-            AecTrainer(model, samples, few, settings, self.context(), 1.0).run()
+            pretrain(model, samples, few, settings, self.context(), 1.0)
 
         bare = self.network()
         optimizer = torch.optim.Adam(bare.parameters(), lr=1e-3, fused=True)
@@ -216,7 +216,7 @@ class Bench:
         """An epoch of DEC with two refreshes."""
         samples, model = self.samples(), self.dec()
         settings = load_settings(None, ["dec.n_epochs=1", "dec.tol=0"]).dec
-        work = self.seconds(lambda: DecTrainer(model, samples, settings, self.context()).run())
+        work = self.seconds(lambda: refine(model, samples, settings, self.context()))
         return work, None, self.limit(self.matrix_rate, FLOP_TRAIN + 2 * FLOP_ENCODE)
 
     def mixtures(self) -> Measured:

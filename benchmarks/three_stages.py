@@ -39,8 +39,8 @@ from RISCluster.settings import load_settings
 from RISCluster.stopping import StopRequest
 from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
-from RISCluster.training.pretrain import AecTrainer
-from RISCluster.training.refine import DecTrainer
+from RISCluster.training.pretrain import pretrain
+from RISCluster.training.refine import refine
 
 ROOT = Path(__file__).parent.parent
 BATCH = 64
@@ -151,7 +151,7 @@ class Ours(Side):
     def train(self) -> None:
         self._fresh()
         settings, context = self.settings.aec, self.context
-        AecTrainer(self.aec, self.samples, self.validation, settings, context, 1.0).run()
+        pretrain(self.aec, self.samples, self.validation, settings, context, 1.0)
 
     def encode(self) -> None:
         encode(self.aec.encoder, self.samples, self.ranks, what="")
@@ -159,7 +159,7 @@ class Ours(Side):
     def dec_epoch(self) -> None:
         self._fresh()
         model = DEC(self.aec, ClusteringLayer(start_centroids()))
-        DecTrainer(model, self.samples, self.settings.dec, self.context).run()
+        refine(model, self.samples, self.settings.dec, self.context)
 
 
 def new_network() -> AEC:

@@ -21,7 +21,7 @@ from RISCluster.settings import load_settings
 from RISCluster.stopping import StopRequest
 from RISCluster.training import encode as encoding
 from RISCluster.training.common import Context
-from RISCluster.training.refine import DecTrainer
+from RISCluster.training.refine import refine
 from tests.conftest import ROOT, blobs, write_samples
 
 CPU = torch.device("cpu")
@@ -314,9 +314,8 @@ def _refine(ranks, folder):
     with torch.no_grad():
         clustering = ClusteringLayer(model.encoder(samples.x[[0, 3, 6]]))  # all of one class
     context = Context(folder, ranks, StopRequest(), seed=1)
-    trainer = DecTrainer(DEC(model, clustering), samples, settings.dec, context)
-    trainer.run()
-    return trainer.changes, trainer.labels, trainer.target.numpy()
+    result = refine(DEC(model, clustering), samples, settings.dec, context)
+    return result.changes, result.labels.numpy(), result.target.numpy()
 
 
 def test_labels_that_change_are_counted_over_all_ranks(on_ranks, tmp_path):

@@ -55,12 +55,12 @@ from RISCluster.data.reading import Reader
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
 from RISCluster.stopping import StopRequest
-from RISCluster.training import engine
+from RISCluster.training import common
 
 script, fault, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 sys.argv[:4] = [script]
 open(f"process{os.environ['RANK']}", "w").write(str(os.getpid()))
-engine.READ_EVERY = 3  # steps between talks about stopping: fewer than an epoch has
+common.SYNC_EVERY = 3  # steps between talks about stopping: fewer than an epoch has
 read, add, take = Reader.blocks, Ranks.sum_gradients, StopRequest._take
 count, taken = 0, []
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from RISCluster.clustering.mixture import Mixture, fit_mixture
-from RISCluster.clustering.stability import HIGHEST, labellings, resamples, temperature
+from RISCluster.clustering.stability import MAX_TEMPERATURE, labellings, resamples, temperature
 
 TWO = Mixture(np.full(2, 0.5), np.array([[-1.0], [1.0]]), np.full((2, 1, 1), 0.25))
 
@@ -42,7 +42,7 @@ def test_never_below_one_nor_beyond_the_highest():
     points, labels = drawn_at(0.3)
     assert temperature(TWO, points, labels) == 1
     rng = np.random.default_rng(1)
-    assert temperature(TWO, points, rng.integers(0, 2, labels.shape)) > 0.3 * HIGHEST
+    assert temperature(TWO, points, rng.integers(0, 2, labels.shape)) > 0.3 * MAX_TEMPERATURE
 
 
 def test_its_own_temperature_has_no_say():

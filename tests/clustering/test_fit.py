@@ -34,7 +34,7 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fits, "processors", lambda: 2)
     here = made(tmp_path / "here")
     mixtures, rows = here.of(NUMBERS)
-    monkeypatch.setattr(fits, "FEW", 0)
+    monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
     there = made(tmp_path / "there")
     parallel, used = jobs._in_parallel, []
     monkeypatch.setattr(jobs, "_in_parallel", lambda *w: used.append(w[3]) or parallel(*w))
@@ -114,7 +114,7 @@ def die_at_three(inputs, path):
 def test_killed_worker_of_the_mixtures(tmp_path, monkeypatch):
     """It is said what to do, and what it was fitted to is kept."""
     monkeypatch.setattr(fits, "processors", lambda: 2)
-    monkeypatch.setattr(fits, "FEW", 0)
+    monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
     found = made(tmp_path)
     before = (tmp_path / "fits.npz").read_bytes()
     with monkeypatch.context() as patch:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from RISCluster.clustering import initialisation
 from RISCluster.clustering.initialisation import (
     nearest_neighbours,
     neighbour_agreement,
@@ -50,8 +51,8 @@ def test_maps_are_of_other_latents_and_the_first_of_all(monkeypatch):
     again = neighbour_maps(latents, 3, 4)
     for one, two in zip(maps, again, strict=True):
         np.testing.assert_array_equal(one.points, two.points)
-    monkeypatch.setattr(initialisation, "MAPPED", 60)
-    monkeypatch.setattr(initialisation, "FURTHER_MAPPED", 40)
+    monkeypatch.setattr(initialisation, "MAX_MAP_SIZE", 60)
+    monkeypatch.setattr(initialisation, "FURTHER_MAP_SIZE", 40)
     assert [len(mapped.index) for mapped in neighbour_maps(latents, 3, 3)] == [60, 40, 40]
 
 

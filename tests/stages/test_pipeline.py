@@ -248,7 +248,7 @@ def test_checkpoint_from_elsewhere_or_damaged_is_refused(finished, make_settings
 
 def test_network_that_does_not_fit_the_file(finished, tmp_path):
     from RISCluster.data.layouts import open_spectrograms
-    from RISCluster.stages.session import load_aec
+    from RISCluster.models.checkpoint import load_model
 
     path = write_samples(tmp_path / "wide.h5", np.ones((3, 16, 33), np.float32))
     with (
@@ -257,7 +257,7 @@ def test_network_that_does_not_fit_the_file(finished, tmp_path):
             CheckpointError, match="takes spectrograms of 16 x 20, and .*wide.h5 has 16 x 33"
         ),
     ):
-        load_aec(finished[1] / "AEC/model.pt", file)
+        load_model(finished[1] / "AEC/model.pt", "AEC", file)
 
 
 def test_fewer_samples_than_clusters(tmp_path, make_settings, capsys):
