@@ -17,12 +17,10 @@ from threadpoolctl import threadpool_limits  # comes with scikit-learn
 from ..errors import CheckpointError, Stopped
 from ..evaluation.metrics import MEASURED, silhouettes
 from ..io import read_npz, remove_quietly, sha256, write_npz
-from ..machine import processors
 from ..parallel import Job, Parts
-from ..progress import log
 from ..runs.labels import usable_sample
-from ..setting_sections import GmmSettings
-from ..stopping import StopRequest
+from ..runtime import StopRequest, log, processors
+from ..settings import GmmSettings
 from .calibration import temperature
 from .initialisation import MAPS, fit_from_maps
 from .mixture import Mixture, fit_kmeans, fit_mixture

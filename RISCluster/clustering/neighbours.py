@@ -17,9 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from ..errors import Stopped
-from ..machine import processors
-from ..progress import Progress
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, processors
 
 MAPPED = 2500  # latents on a map at most
 STEPS = 1000  # of its gradient descent

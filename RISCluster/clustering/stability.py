@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from ..stopping import StopRequest
+from ..runtime import StopRequest
 from .initialisation import fit_from_maps
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .neighbours import FURTHER_STEPS, NeighbourMap, draw_maps

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..data.spectrograms import SpectrogramFile
 from ..data.times import far_times, nanoseconds_to_iso, to_text
-from ..progress import Progress, count
+from ..runtime import Progress, count
 from . import UNUSABLE_COLOUR, SpectrogramAxes
 from .style import plain
 

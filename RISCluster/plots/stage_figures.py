@@ -9,7 +9,6 @@ import torch
 from matplotlib.figure import Figure
 
 from .. import plots as figures
-from ..arrays import RowsArray
 from ..clustering.neighbours import MAPPED, NeighbourMap, neighbour_map
 from ..clustering.selection import Criteria
 from ..data.cube_file import CubeFile
@@ -18,7 +17,7 @@ from ..data.spectrograms import SpectrogramFile
 from ..data.tables import read_numbers
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
-from ..io import new_file
+from ..io import new_file, row_blocks
 from ..models.autoencoder import AEC
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map
@@ -60,7 +59,7 @@ def gmm_figures(
     file: SpectrogramFile,
     stage: StageFolder,
     rows: list[Criteria],
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     means: np.ndarray,
     settings: Settings,
@@ -77,7 +76,7 @@ def gmm_figures(
 def dec_figures(
     file: SpectrogramFile,
     stage: StageFolder,
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     centroids: np.ndarray,
     settings: Settings,
@@ -95,7 +94,7 @@ def _cluster_figures(
     file: SpectrogramFile,
     stage: StageFolder,
     title: str,
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     centroids: np.ndarray,
     settings: Settings,
@@ -131,7 +130,7 @@ def _cluster_figures(
     return drawn
 
 
-def nearest(latents: RowsArray, labels: np.ndarray, centroids: np.ndarray) -> list[np.ndarray]:
+def nearest(latents: np.ndarray, labels: np.ndarray, centroids: np.ndarray) -> list[np.ndarray]:
     """Indices of each cluster's members nearest to its centroid, nearest first.
 
     Exact duplicates in the latent space are shown once.
@@ -139,7 +138,7 @@ def nearest(latents: RowsArray, labels: np.ndarray, centroids: np.ndarray) -> li
     candidates = 4 * GALLERY_COLUMNS
     index = [np.empty(0, dtype=np.int64) for _ in centroids]
     distance = [np.empty(0) for _ in centroids]
-    for start, block in latents.blocks():
+    for start, block in row_blocks(latents):
         mine = labels[start : start + len(block)]
         for label in np.unique(mine[mine >= 0]):
             members = np.flatnonzero(mine == label)
@@ -151,10 +150,10 @@ def nearest(latents: RowsArray, labels: np.ndarray, centroids: np.ndarray) -> li
     return [_distinct(latents, members) for members in index]
 
 
-def _distinct(latents: RowsArray, members: np.ndarray) -> np.ndarray:
+def _distinct(latents: np.ndarray, members: np.ndarray) -> np.ndarray:
     ascending = np.argsort(members)
     rows = np.empty((len(members), latents.shape[1]), dtype=np.float32)
-    rows[ascending] = latents.take(members[ascending])
+    rows[ascending] = latents[members[ascending]]
     _, first = np.unique(rows, axis=0, return_index=True)
     return members[np.sort(first)][:GALLERY_COLUMNS]
 
@@ -166,10 +165,10 @@ def _images(file: SpectrogramFile, indices: Iterable[int], amplitude: Preparatio
     return amplitude(torch.from_numpy(np.concatenate(rows))).numpy()
 
 
-def embed(latents: RowsArray, labels: np.ndarray, seed: int) -> NeighbourMap:
+def embed(latents: np.ndarray, labels: np.ndarray, seed: int) -> NeighbourMap:
     """Map of at most `MAPPED` usable latents; its index is into the file."""
     usable = usable_sample(labels, MAPPED, seed)
-    mapped = neighbour_map(latents.take(usable), seed)
+    mapped = neighbour_map(latents[usable], seed)
     return replace(mapped, index=usable[mapped.index])
 
 

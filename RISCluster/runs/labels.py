@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import RowsArray, new_rows
 from ..data.cube_file import CubeFile
 from ..data.spectrograms import SpectrogramFile
 from ..data.tables import read_blocks
 from ..data.times import parse_times
 from ..errors import CheckpointError
-from ..io import new_file
+from ..io import new_file, new_rows, row_blocks
 from .cluster_map import new_cluster_map
 
 UNUSABLE = -1
@@ -94,7 +93,7 @@ def of_usable(latents: np.ndarray, work: Callable[[np.ndarray], np.ndarray], k: 
 
 
 def label_file(
-    latents: RowsArray,
+    latents: np.ndarray,
     posterior: Callable[[np.ndarray], np.ndarray],
     n_clusters: int,
     file: SpectrogramFile,
@@ -107,7 +106,7 @@ def label_file(
 
     Parameters
     ----------
-    latents : RowsArray, (N, D)
+    latents : np.ndarray, (N, D)
         NaN for unusable samples.
     posterior : callable
         (n, D) to (n, K): probability of each cluster.
@@ -131,7 +130,7 @@ def label_file(
         if soft:
             shape = (len(latents), n_clusters)
             rows = open_files.enter_context(new_rows(folder / soft, shape))
-        for start, block in latents.blocks():
+        for start, block in row_blocks(latents):
             probabilities = of_usable(block, posterior, n_clusters)
             mine, certainty = assign(probabilities)
             labels[start : start + len(mine)] = mine
@@ -140,7 +139,7 @@ def label_file(
             totals += np.bincount(mine[known], certainty[known], n_clusters)
             write(start, mine, certainty)
             if rows is not None:
-                rows.write(start, probabilities)
+                rows[start : start + len(probabilities)] = probabilities
     with np.errstate(invalid="ignore"):
         return Labelling(labels, sizes, totals / sizes)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import RowsArray
 from ..clustering.fit import Fits
 from ..clustering.mixture import Mixture
 from ..clustering.neighbours import NeighbourMap
@@ -18,11 +17,11 @@ from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..evaluation.outliers import training_distribution
-from ..io import read_npz, write_csv, write_npz
+from ..io import open_rows, read_npz, row_blocks, write_csv, write_npz
 from ..models.autoencoder import AEC
-from ..progress import log
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling, label_file, usable_sample
+from ..runtime import log
 from ..settings import Settings
 from ..training.encode import encode_to
 from .closing import say_end
@@ -58,8 +57,8 @@ def run_gmm(settings: Settings) -> None:
     """
     if settings.gmm.select == "stability" and settings.gmm.n_resamples is None:
         raise SettingsError(
-            "[gmm] select = stability, and n_resamples = none leaves it out; set gmm.n_resamples = 4, "
-            "or select by another criterion"
+            "[gmm] select = stability, and n_resamples = none leaves it out; set "
+            "gmm.n_resamples = 4, or select by another criterion"
         )
     with open_session(settings, "GMM") as session:
         aec = session.stage("AEC")
@@ -68,17 +67,17 @@ def run_gmm(settings: Settings) -> None:
         depends = built_on_aec(session) | settings.affecting("gmm", "result")
         fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
         if session.is_done(stage, depends):
-            session.on_first(fits.clear)
+            session.rank0(fits.clear)
             say_end(session, stage)
             return
         model, preparation, _ = load_aec(aec.path / MODEL, session.file)
         model.to(session.ranks.device)
         _possible_numbers(settings.gmm.n_clusters, session.file.n_samples, "in the file")
         session.begin(stage, depends, settings)
-        if not session.on_first((stage.path / LATENTS).exists):  # there after an interruption
+        if not session.rank0((stage.path / LATENTS).exists):  # there after an interruption
             everything = whole_file(session, preparation)
             encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
-        session.on_first(lambda: _fit_and_label(session, stage, fits, model, preparation))
+        session.rank0(lambda: _fit_and_label(session, stage, fits, model, preparation))
     say_end(session, stage)
 
 
@@ -89,7 +88,7 @@ def built_on_aec(session: Session) -> dict[str, Any]:
         **session.data_key,
         **session.network_key,
         "labels, times and ids": session.columns,
-        "AEC/model.pt": session.on_first(lambda: checksum(model)),
+        "AEC/model.pt": session.rank0(lambda: checksum(model)),
     }
 
 
@@ -104,11 +103,11 @@ def _fit_and_label(
     session: Session, stage: StageFolder, fits: Fits, model: AEC, preparation: Preparation
 ) -> None:
     settings = session.settings
-    latents = RowsArray(stage.path / LATENTS)
+    latents = open_rows(stage.path / LATENTS)
     usable = report_unusable_latents(latents)
     drawn = usable_sample(usable - 1, settings.gmm.fit_samples or len(latents), settings.run.seed)
     numbers = _possible_numbers(settings.gmm.n_clusters, len(drawn), "usable")
-    known = latents.take(drawn).astype(np.float64)
+    known = latents[drawn].astype(np.float64)
     if len(drawn) < np.count_nonzero(usable):
         log.info(
             f"mixtures are fitted to {len(drawn):,} of {np.count_nonzero(usable):,} latents, "
@@ -149,16 +148,16 @@ def maps(session: Session) -> list[str]:
     return [MAP] if isinstance(session.file, CubeFile) else []
 
 
-def report_unusable_latents(latents: RowsArray) -> np.ndarray:
+def report_unusable_latents(latents: np.ndarray) -> np.ndarray:
     """Say which latents are missing; whether each is there, (N,), int8."""
     usable = usable_latents(latents)
     report_unusable(np.flatnonzero(usable == 0), len(usable))
     return usable
 
 
-def usable_latents(latents: RowsArray) -> np.ndarray:
+def usable_latents(latents: np.ndarray) -> np.ndarray:
     """Whether each latent is there, (N,), int8."""
-    there = np.concatenate([~np.isnan(block[:, 0]) for _, block in latents.blocks()])
+    there = np.concatenate([~np.isnan(block[:, 0]) for _, block in row_blocks(latents)])
     return there.astype(np.int8)
 
 
@@ -209,7 +208,7 @@ def _figures(
     session: Session,
     stage: StageFolder,
     rows: list[Criteria],
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     mixture: Mixture,
     mapped: NeighbourMap | None,

@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import RowsArray, new_rows
 from ..clustering.calibration import temperature
 from ..clustering.initialisation import EM_STEPS
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
 from ..clustering.stability import labellings, resamples
+from ..io import new_rows, open_rows, row_blocks
 from ..models.autoencoder import DEC
-from ..progress import log
 from ..run_folder import StageFolder
 from ..runs.labels import usable_sample
+from ..runtime import StopRequest, log
 from ..settings import Settings
-from ..stopping import StopRequest
 from .cluster import read_mixture, usable_latents
 from .session import LATENTS, MIXTURE
 
@@ -110,9 +109,9 @@ def judge(
     """
     start = read_mixture(gmm.path / MIXTURE, settings.dec.n_clusters)
     posterior, mixture = soft_assignment(model), None
-    refined = RowsArray(dec.path / LATENTS)
+    refined = open_rows(dec.path / LATENTS)
     if settings.dec.labels == "mixture":
-        pair = _drawn(settings, RowsArray(gmm.path / LATENTS), refined)
+        pair = _drawn(settings, open_rows(gmm.path / LATENTS), refined)
         mixture = _refitted(settings, *pair, start)
         posterior = mixture.posterior
     before, after = _agreements(settings, gmm, refined, start, posterior)
@@ -134,7 +133,7 @@ def judge(
 
 
 def _drawn(
-    settings: Settings, before: RowsArray, refined: RowsArray
+    settings: Settings, before: np.ndarray, refined: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Latents (n, D) that mixtures are fitted to: of the GMM stage, and refined."""
     most = settings.gmm.fit_samples or len(refined)
@@ -179,10 +178,10 @@ def _calibrated(
 
 
 def _agreements(
-    settings: Settings, gmm: StageFolder, refined: RowsArray, start: Mixture, now: Posterior
+    settings: Settings, gmm: StageFolder, refined: np.ndarray, start: Mixture, now: Posterior
 ) -> tuple[float, float]:
     """Neighbour agreement of both labellings, over at most `MAPPED` samples."""
-    before = RowsArray(gmm.path / LATENTS)
+    before = open_rows(gmm.path / LATENTS)
     chosen = usable_sample(usable_latents(before) - 1, MAPPED, settings.run.seed)
     latents = before.take(chosen)
     if len(latents) < 2:
@@ -194,7 +193,7 @@ def _agreements(
 
 def _take_over(gmm: StageFolder, dec: StageFolder) -> None:
     """The latents of the GMM stage become those of this one."""
-    latents = RowsArray(gmm.path / LATENTS)
+    latents = open_rows(gmm.path / LATENTS)
     with new_rows(dec.path / LATENTS, latents.shape) as out:
-        for start, block in latents.blocks():
-            out.write(start, block)
+        for start, block in row_blocks(latents):
+            out[start : start + len(block)] = block

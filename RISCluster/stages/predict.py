@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import new_rows
 from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
@@ -21,14 +20,12 @@ from ..data.transforms import Preparation
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import load_checkpoint, new_file
-from ..machine import keep_freed_memory
+from ..io import load_checkpoint, new_file, new_rows
 from ..models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape
 from ..models.reference import load_weights
-from ..progress import Progress, log, start_log
 from ..run_folder import StageFolder
 from ..runs.labels import UNUSABLE, assign, new_labels
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
 from ..stored import load_stage_settings
 from .cluster import read_mixture
 from .final_labels import soft_assignment
@@ -231,7 +228,7 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
             z, errors = _encode(run.model, reader, start, end, progress)
             labels, certainty, columns, outlying = _assess(run, z, errors)
             write(start, labels, certainty, *columns)
-            rows.write(start, z)
+            rows[start : start + len(z)] = z
             sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
             outliers += int(outlying.sum())
             unusable.append(start + np.flatnonzero(labels < 0))

@@ -15,8 +15,8 @@ from ..io import save_checkpoint
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.features import Views, ViewSizes
 from ..models.reference import load_initial_weights
-from ..progress import count, log
 from ..run_folder import StageFolder
+from ..runtime import count, log
 from ..settings import AecSettings, Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode, mean_squared_error
@@ -158,7 +158,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
         f"validating on {len(samples.validation):,}; the mean spectrogram has mse "
         f"{samples.variance:.4g}"
     )
-    session.on_first(lambda: samples.split.save(stage.path / SPLIT))
+    session.rank0(lambda: samples.split.save(stage.path / SPLIT))
     trainer = AecTrainer(
         model,
         samples.train,
@@ -183,7 +183,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, samples: _P
         draw(settings.run.figures, lambda: _figures(session, model, samples, stage))
         finish(stage, RESULTS, metrics, session)
 
-    session.on_first(write)
+    session.rank0(write)
 
 
 def _n_fitted(session: Session, samples: _Prepared) -> int:
@@ -212,7 +212,7 @@ def _fit_views(session: Session, model: AEC, samples: _Prepared) -> None:
         own.fit(x, preparation.mean, preparation.scale, spread, session.settings.run.seed)
         return own.state_dict()
 
-    views.load_state_dict(session.on_first(fitted))
+    views.load_state_dict(session.rank0(fitted))
 
 
 def _metrics(

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import RowsArray
 from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet
 from ..data.spectrograms import SpectrogramFile
@@ -23,12 +22,12 @@ from ..evaluation.metrics import (
     sampled_silhouettes,
 )
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
-from ..io import save_checkpoint, write_csv
+from ..io import open_rows, row_blocks, save_checkpoint, write_csv
 from ..models.autoencoder import AEC, DEC, ClusteringLayer
 from ..models.reference import load_weights
-from ..progress import count, log
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling, label_file
+from ..runtime import count, log
 from ..settings import Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode_to
@@ -125,7 +124,7 @@ def _depends(session: Session) -> dict[str, Any]:
         **built_on_aec(session),
         **session.settings.affecting("dec", "result"),
         "run.precision": session.precision,
-        "GMM/model.npz": session.on_first(lambda: checksum(mixture)),
+        "GMM/model.npz": session.rank0(lambda: checksum(mixture)),
     }
 
 
@@ -142,7 +141,7 @@ def _refine(session: Session, settings: Settings, stage: StageFolder, samples: S
     everything = whole_file(session, preparation)
     encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
     content = model_content(model, preparation, variance, session)
-    session.on_first(lambda: _label(session, settings, stage, model, content, samples))
+    session.rank0(lambda: _label(session, settings, stage, model, content, samples))
 
 
 def _start(session: Session, settings: Settings, aec: AEC) -> DEC:
@@ -150,7 +149,7 @@ def _start(session: Session, settings: Settings, aec: AEC) -> DEC:
     mixture = _mixture(session, settings)
     metric = np.eye(mixture.means.shape[1])
     if settings.dec.latent_scale == "global":
-        metric /= spread(RowsArray(session.stage("GMM").path / LATENTS)) or 1.0
+        metric /= spread(open_rows(session.stage("GMM").path / LATENTS)) or 1.0
     elif settings.dec.latent_scale == "within":
         metric = whitening(mixture)
     return DEC(
@@ -190,12 +189,12 @@ def _mixture(session: Session, settings: Settings) -> Mixture:
     return mixture
 
 
-def spread(latents: RowsArray) -> float:
+def spread(latents: np.ndarray) -> float:
     """Root mean square distance of latents from their mean, over features; double precision."""
     total, squares, n = 0.0, 0.0, 0
     for centred in (False, True):  # the mean first: the sum of squares alone loses digits
         mean = total / max(n, 1) if centred else 0.0
-        for _, block in latents.blocks():
+        for _, block in row_blocks(latents):
             known = block[~np.isnan(block[:, 0])].astype(np.float64)
             if centred:
                 squares += np.square(known - mean).sum()
@@ -213,11 +212,11 @@ def _label(
     samples: SampleSet,
 ) -> None:
     """Score, write and draw the result of one combination."""
-    latents = RowsArray(stage.path / LATENTS)
+    latents = open_rows(stage.path / LATENTS)
     report_unusable_latents(latents)
     n_clusters = len(model.clustering.centroids)
     outcome = judge(settings, session.stage("GMM"), stage, model, session.stop)
-    latents = RowsArray(stage.path / LATENTS)
+    latents = open_rows(stage.path / LATENTS)
     labelling = label_file(
         latents, outcome.posterior, n_clusters, session.file, stage.path, soft=SOFT
     )
@@ -253,7 +252,7 @@ def _change_from_mixture(session: Session, labelling: Labelling) -> float:
     gmm = session.stage("GMM").path
     mixture = read_mixture(gmm / MIXTURE, labelling.n_clusters)
     changed, n = 0, 0
-    for start, block in RowsArray(gmm / LATENTS).blocks():
+    for start, block in row_blocks(open_rows(gmm / LATENTS)):
         now = labelling.labels[start : start + len(block)]
         both = ~np.isnan(block[:, 0]) & (now >= 0)
         if both.any():
@@ -307,7 +306,7 @@ def _figures(
     session: Session,
     settings: Settings,
     stage: StageFolder,
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     centroids: np.ndarray,
 ) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..command_names import COMMANDS, package_command, stage_command
+from ..cli import COMMANDS, package_command, stage_command
 from ..data.layouts import open_spectrograms
 from ..data.loading import SampleSet, load_set
 from ..data.reading import Reader
@@ -21,13 +21,11 @@ from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import CheckpointError, RISClusterError, SettingsError
 from ..io import load_checkpoint, sha256, write_json
-from ..machine import keep_freed_memory
 from ..models.autoencoder import AEC, NetworkShape
 from ..models.reference import load_weights
-from ..progress import log, start_log
 from ..run_folder import StageFolder, timestamp
+from ..runtime import StopRequest, keep_freed_memory, log, start_log
 from ..settings import Settings
-from ..stopping import StopRequest
 from ..training.common import Context
 
 MODEL = "model.pt"
@@ -114,18 +112,18 @@ class Session:
 
         Comes after everything that can refuse bad input, because it sets an older stage aside.
         """
-        said = self.on_first(lambda: self._begin(stage, depends, settings))
+        said = self.rank0(lambda: self._begin(stage, depends, settings))
         log.info(f"{stage.path}: {said}")
         return said != "done"
 
     def _begin(self, stage: StageFolder, depends: dict[str, Any], settings: Settings) -> str:
         if not stage.part:  # combinations of a sweep lie inside a stage that has begun
-            self.held.callback(stage.lock().release)
+            self.held.enter_context(stage.lock())
         return stage.begin(depends, settings.as_ini(), self._words(depends))
 
     def is_done(self, stage: StageFolder, depends: dict[str, Any]) -> bool:
         """Whether a stage needs no work, which is then said; changes nothing."""
-        done = self.on_first(lambda: stage.is_done(depends))
+        done = self.rank0(lambda: stage.is_done(depends))
         if done:
             log.info(f"{stage.path}: done already with these settings and data; nothing to do")
         return done
@@ -133,7 +131,7 @@ class Session:
     def require_match(self, name: str, expected: dict[str, Any]) -> None:
         """Refuse an earlier stage that is not complete, or made otherwise than `expected`."""
         stage = self.stage(name)
-        self.on_first(lambda: stage.require_match(expected, self._words(expected)))
+        self.rank0(lambda: stage.require_match(expected, self._words(expected)))
 
     def _words(self, depends: dict[str, Any]) -> dict[str, str]:
         """What the checksums that a stage depends on are of, for people."""
@@ -156,7 +154,7 @@ class Session:
         run = self.settings.run
         return Context(stage.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
 
-    def on_first(self, work: Callable[[], Any]) -> Any:
+    def rank0(self, work: Callable[[], Any]) -> Any:
         """Result of `work`, done by rank 0 and handed to all; an error of it is raised by all."""
         result, error = None, None
         if self.ranks.is_first:
@@ -164,7 +162,7 @@ class Session:
                 result = work()
             except RISClusterError as caught:
                 error = caught
-        result, error = self.ranks.from_first((result, error))
+        result, error = self.ranks.broadcast((result, error))
         if error is not None:
             raise error
         return result
@@ -192,7 +190,7 @@ def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
             StageFolder(settings.run_folder, earlier).require_begun()
         if ranks.is_first and stage == "AEC":
             _ensure_demo(Path(settings.data.file))
-        ranks.wait()
+        ranks.barrier()
         data = settings.data
         with open_spectrograms(data.file, data.layout, data.dataset, settings.cube) as file:
             log.info(
@@ -202,7 +200,7 @@ def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
             )
             session = Session(settings, ranks, file, file.fingerprint(), stop)
             # Read before any work, so that bad columns fail now and not when labels are written.
-            columns = session.on_first(file.columns_fingerprint)
+            columns = session.rank0(file.columns_fingerprint)
             with session.held:
                 yield replace(session, columns=columns)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..io import read_json, write_bytes, write_csv
-from ..progress import log
 from ..run_folder import StageFolder
+from ..runtime import log
 from ..settings import Settings
 from .session import METRICS, Session, finish
 
@@ -72,12 +72,12 @@ def run_combinations(
             log.warning(f"sweep: {name} failed and is left out: {error}")
             failed = error
             continue
-        metrics = session.on_first(lambda p=part: read_json(p.path / METRICS))
+        metrics = session.rank0(lambda p=part: read_json(p.path / METRICS))
         value = metrics[sweep.criterion]
         scores.append((worst if value is None else value, name))  # None where it has no meaning
     if not scores:
         raise failed
-    session.on_first(lambda: _take_best(session, stage, scores, sweep))
+    session.rank0(lambda: _take_best(session, stage, scores, sweep))
 
 
 def _chosen(depends: dict[str, Any], chosen: Settings, section: str) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from ..distributed import Ranks
 from ..errors import Stopped, TrainingError
 from ..io import HistoryFile, load_checkpoint, save_checkpoint
 from ..models.reference import load_weights
-from ..progress import Progress, log
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, log
 from .team import Team
 
 STATE = "last.pt"
@@ -293,7 +292,7 @@ class Trainer:
 
     def _resume(self) -> None:
         path = self.context.folder / STATE
-        if not self.ranks.from_first(path.exists()):
+        if not self.ranks.broadcast(path.exists()):
             return
         state = load_checkpoint(path, f"{self.kind} state")
         load_weights(self.model, state["model"], str(path))

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arrays import BLOCK_ROWS, new_rows
 from ..data.loading import SampleSet
 from ..distributed import Ranks
 from ..errors import TrainingError
+from ..io import BLOCK_ROWS, new_rows
 from ..models.autoencoder import AEC, Encoder
-from ..progress import Progress
+from ..runtime import Progress
 
 BATCH = 256
 
@@ -38,7 +38,7 @@ def encode(
     ndarray, (n, D), float32
         In the order of the set, on every rank; NaN for a sample found to be unusable.
     """
-    start, stop = ranks.span(len(samples))
+    start, stop = ranks.shard(len(samples))
     blocks = _blocks(encoder, samples, start, stop, bool(what) and ranks.is_first, what)
     empty = np.empty((0, encoder.n_latents), dtype=np.float32)
     return np.concatenate(ranks.gather_results(lambda: np.concatenate([empty, *blocks])))
@@ -53,9 +53,9 @@ def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) ->
         A ``.npy`` file, (n, D), float32.
     """
     n = len(samples)
-    spans = [replace(ranks, rank=rank).span(n) for rank in range(ranks.world)]
+    spans = [replace(ranks, rank=rank).shard(n) for rank in range(ranks.world)]
     rounds = max(-(-(stop - start) // BLOCK_ROWS) for start, stop in spans)
-    start, stop = ranks.span(n)
+    start, stop = ranks.shard(n)
     blocks = _blocks(encoder, samples, start, stop, ranks.is_first, "Encoding")
     if not ranks.is_first:
         for _ in range(rounds):
@@ -67,7 +67,9 @@ def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) ->
                 spans, ranks.gather_results(lambda: next(blocks, None)), strict=True
             ):
                 if part is not None:
-                    out.write(first + number * BLOCK_ROWS, part)
+                    out[first + number * BLOCK_ROWS : first + number * BLOCK_ROWS + len(part)] = (
+                        part
+                    )
 
 
 def _blocks(
@@ -111,7 +113,7 @@ def _blocks(
 
 def mean_squared_error(model: AEC, samples: SampleSet, ranks: Ranks) -> float:
     """Mean squared error of the reconstructions over samples and bins, in double precision."""
-    start, stop = ranks.span(len(samples))
+    start, stop = ranks.shard(len(samples))
     total = torch.zeros(2, dtype=torch.float64, device=ranks.device)
     was_training = model.training
     model.eval()

@@ -11,8 +11,8 @@ import torch
 from ..data.loading import SampleSet
 from ..models.autoencoder import DEC
 from ..models.clustering import kl_divergence, label_change, target_distribution
-from ..progress import log
-from ..setting_sections import DecSettings
+from ..runtime import log
+from ..settings import DecSettings
 from .common import Context, Trainer, summed_error
 from .encode import encode
 
@@ -78,7 +78,7 @@ class DecTrainer(Trainer):
         labels = q.argmax(1).cpu().numpy()
         self._say_if_emptied(labels)
         if self.labels is not None:
-            change = self.ranks.from_first(label_change(self.labels, labels))
+            change = self.ranks.broadcast(label_change(self.labels, labels))
             self.changes.append(change)
             if change < self.settings.tol:
                 self.finished = True

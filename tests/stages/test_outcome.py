@@ -95,7 +95,7 @@ def test_refinement_that_tears_a_cluster_is_seen(mixed, monkeypatch):
     from RISCluster.run_folder import StageFolder
 
     folders = [StageFolder(settings.run_folder, name) for name in ("GMM", "DEC")]
-    latents = outcome.RowsArray(dec / "latent.npy")
+    latents = outcome.open_rows(dec / "latent.npy")
     before, after = outcome._agreements(settings, folders[0], latents, start, torn)
     assert before > 0.9
     assert abs(after) < 0.2
