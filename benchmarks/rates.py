@@ -28,7 +28,6 @@ import numpy as np
 import torch
 
 from RISCluster import plots as figures
-from RISCluster.arrays import RowsArray
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, load_set
@@ -37,15 +36,15 @@ from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks
 from RISCluster.evaluation.metrics import MEASURED, silhouettes
-from RISCluster.machine import keep_freed_memory
+from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import target_distribution
 from RISCluster.plots.stage_figures import embed, nearest
+from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
-from RISCluster.stopping import StopRequest
 from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
 from RISCluster.training.pretrain import pretrain
@@ -240,7 +239,7 @@ class Bench:
         labels = self.rng.integers(0, CLUSTERS, self.n)
 
         def work() -> None:
-            mapped = embed(RowsArray(self.folder / "latent.npy"), labels, 0)
+            mapped = embed(open_rows(self.folder / "latent.npy"), labels, 0)
             figure = figures.embedding(mapped.points, labels[mapped.index], [1] * CLUSTERS, "")
             figure.savefig(self.folder / "e.png")
 
@@ -254,7 +253,7 @@ class Bench:
         centroids = np.stack([latents[labels == label].mean(0) for label in range(CLUSTERS)])
 
         def work() -> None:
-            found = nearest(RowsArray(self.folder / "latent.npy"), labels, centroids)
+            found = nearest(open_rows(self.folder / "latent.npy"), labels, centroids)
             with open_spectrograms(self.path) as file:
                 axes = figures.SpectrogramAxes.of(file)
                 members = [

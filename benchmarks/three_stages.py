@@ -32,11 +32,10 @@ from RISCluster.data.reading import Reader
 from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks
-from RISCluster.machine import keep_freed_memory
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution
+from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
-from RISCluster.stopping import StopRequest
 from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
 from RISCluster.training.pretrain import pretrain

@@ -54,7 +54,7 @@ import os, runpy, signal, sys, time
 from RISCluster.data.reading import Reader
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
-from RISCluster.stopping import StopRequest
+from RISCluster.runtime import StopRequest
 from RISCluster.training import common
 
 script, fault, at = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from RISCluster.command_names import first_command, run_name, stage_command
+from RISCluster.cli import first_command, run_name, stage_command
 from RISCluster.errors import CheckpointError, RunError
 from RISCluster.run_folder import StageFolder
 

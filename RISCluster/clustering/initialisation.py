@@ -23,9 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from ..data.split import subsample
 from ..errors import Stopped
-from ..machine import processors
-from ..progress import Progress
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, processors
 from .mixture import Mixture, fit_kmeans, fit_mixture
 
 N_MAPS = 12

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import silhouette_samples
 
-from ..arrays import RowsArray
 from ..data.loading import SampleSet
 from ..data.spectrograms import READ_ROWS
 from ..runs.labels import Labelling, usable_sample
@@ -57,13 +56,13 @@ def silhouettes(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def sampled_silhouettes(
-    latents: RowsArray, labels: np.ndarray, seed: int
+    latents: np.ndarray, labels: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Silhouettes of usable samples, of at most `MEASURED` of them at random.
 
     Parameters
     ----------
-    latents : RowsArray, (N, D)
+    latents : np.ndarray, (N, D)
     labels : ndarray, (N,)
         -1 for unusable samples.
     seed : int
@@ -74,7 +73,7 @@ def sampled_silhouettes(
         Indices of the samples, and their silhouettes; NaN where they have no meaning.
     """
     index = usable_sample(labels, MEASURED, seed)
-    return index, silhouettes(latents.take(index), labels[index])
+    return index, silhouettes(latents[index], labels[index])
 
 
 def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arrays import RowsArray
 from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet
-from ..io import read_npz, write_npz
+from ..io import read_npz, row_blocks, write_npz
 from ..models.autoencoder import AEC, DEC
 from ..runs.labels import Labelling
 
@@ -103,7 +102,7 @@ def _spread(samples: SampleSet) -> Iterator[torch.Tensor]:
             yield x
 
 
-def mixture_of_clusters(latents: RowsArray, labelling: Labelling) -> Mixture:
+def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
     """A Gaussian for each cluster of labelled latents; empty clusters are left out.
 
     Each covariance is drawn towards that within all clusters, by as much as D samples weigh, so
@@ -111,12 +110,12 @@ def mixture_of_clusters(latents: RowsArray, labelling: Labelling) -> Mixture:
 
     Parameters
     ----------
-    latents : RowsArray, (N, D)
+    latents : np.ndarray, (N, D)
     labelling : Labelling
     """
     k, d = labelling.n_clusters, latents.shape[1]
     sums, products = np.zeros((k, d)), np.zeros((k, d, d))
-    for start, block in latents.blocks():
+    for start, block in row_blocks(latents):
         labels = labelling.labels[start : start + len(block)]
         for label in np.unique(labels[labels >= 0]):
             mine = block[labels == label].astype(np.float64)

@@ -75,7 +75,7 @@ def performance_of(run: FinishedRun) -> list[Performance]:
 
 
 def _of_latents(stage: FinishedStage, index: np.ndarray, labels: np.ndarray) -> Performance:
-    scores = silhouettes(stage.latents.take(index), labels)
+    scores = silhouettes(stage.latents[index], labels)
     measures = {
         "probability": mean_probability(stage),
         "silhouette_latent": measure(scores, labels, stage.sizes),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from ..arrays import RowsArray
+from ..io import open_rows, row_blocks
 from ..runs.labels import of_usable
 from ..runs.models import components
 from ..runs.run import FinishedRun, FinishedStage
@@ -111,8 +111,8 @@ def soft_of(stage: FinishedStage) -> Posterior:
     """
     path = stage.path / "soft_assignments.npy"
     if path.exists():
-        rows = RowsArray(path)
-        return lambda start, latents: rows.read(start, start + len(latents)).astype(np.float64)
+        rows = open_rows(path)
+        return lambda start, latents: rows[start : start + len(latents)].astype(np.float64)
     there, k = components(stage), stage.n_clusters
 
     def posterior(latents: np.ndarray) -> np.ndarray:
@@ -167,7 +167,7 @@ def _smallest(
 
 def _typical(stage: FinishedStage, members: np.ndarray) -> np.ndarray:
     members = np.sort(_distinct(stage.latents, members))
-    latents = stage.latents.take(members).astype(np.float64)
+    latents = stage.latents[members].astype(np.float64)
     certain = stage.table.probability[members].astype(np.float64)
     return members[medoids(latents, certain, TYPICAL)]
 
@@ -244,7 +244,7 @@ def extremes(stage: FinishedStage, soft: Posterior) -> tuple[list[np.ndarray], n
 
 def _scored(stage: FinishedStage, soft: Posterior) -> Iterator[tuple[np.ndarray, ...]]:
     """Of usable samples, block by block: index, label, lead over the second cluster, likelihood."""
-    for start, block in stage.latents.blocks():
+    for start, block in row_blocks(stage.latents):
         label = stage.table.labels[start : start + len(block)].astype(np.int64)
         known = (label >= 0) & ~np.isnan(block[:, 0])
         if known.any():
@@ -254,11 +254,11 @@ def _scored(stage: FinishedStage, soft: Posterior) -> Iterator[tuple[np.ndarray,
             yield start + np.flatnonzero(known), label[known], lead, likelihood
 
 
-def _distinct(latents: RowsArray, index: np.ndarray) -> np.ndarray:
+def _distinct(latents: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Without exact duplicates in latent space; of these the first one stays."""
     ascending = np.argsort(index)
     rows = np.empty((len(index), latents.shape[1]), dtype=np.float32)
-    rows[ascending] = latents.take(index[ascending])
+    rows[ascending] = latents[index[ascending]]
     _, first = np.unique(rows, axis=0, return_index=True)
     return index[np.sort(first)]
 
@@ -266,7 +266,7 @@ def _distinct(latents: RowsArray, index: np.ndarray) -> np.ndarray:
 def _described(stage: FinishedStage, soft: Posterior, index: np.ndarray) -> Chosen:
     """Label, second label, probabilities and likelihood of samples in any order."""
     unique, place = np.unique(index, return_inverse=True)
-    latents = stage.latents.take(unique)
+    latents = stage.latents[unique]
     rows = [soft(int(i), z[None])[0] for i, z in zip(unique, latents, strict=True)]
     probability = np.array(rows).reshape(len(unique), stage.n_clusters)
     labels = stage.table.labels[unique].astype(np.int64)

@@ -5,7 +5,7 @@ from typing import Any
 from .. import __version__
 from ..data.transforms import LOG_DECADES
 from ..runs.run import FinishedRun
-from ..setting_sections import AecSettings
+from ..settings import AecSettings
 from .asides import Listing
 from .blocks import Section, Text
 

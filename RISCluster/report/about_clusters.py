@@ -22,12 +22,12 @@ from ..evaluation.performance import (
 )
 from ..evaluation.representatives import Chosen, Representatives, representatives_of
 from ..plots import latent, members
-from ..progress import count
 from ..runs.cached import kept
 from ..runs.labels import usable_sample
 from ..runs.models import StageModel, model_of
 from ..runs.names import read_names, title_of
 from ..runs.run import FinishedRun, FinishedStage
+from ..runtime import count
 from .asides import Folded
 from .blocks import Note, Picture, Section, Text
 from .samples_of import place_of, shown
@@ -240,7 +240,7 @@ def _pairs(study: Study) -> Picture:
         title = f"{METHODS[stage.name]}: latents in pairs of features, {cut}"
         centroids = study.model(stage).centroids
         return latent.latent_pairs(
-            stage.latents.take(index),
+            stage.latents[index],
             labels,
             centroids,
             title,
@@ -263,7 +263,7 @@ def _distances(study: Study) -> Picture:
         for stage in study.run.labelling:
             index = study.drawn[stage.table.labels[study.drawn] >= 0]
             labels = stage.table.labels[index].astype(np.int64)
-            away = stage.latents.take(index) - study.model(stage).centroids[labels]
+            away = stage.latents[index] - study.model(stage).centroids[labels]
             rows.append(latent.Distances(stage.name, labels, np.linalg.norm(away, axis=1)))
         k = max(stage.n_clusters for stage in study.run.labelling)
         return latent.distance_curves(rows, k, study.names)
@@ -282,7 +282,7 @@ def _embedding(study: Study) -> Picture:
     def draw() -> Figure:
         stage, seed = study.stage, study.run.settings.run.seed
         index = usable_sample(stage.table.labels, MAX_MAP_SIZE, seed)
-        points = mapped(stage.latents.take(index), method, seed)
+        points = mapped(stage.latents[index], method, seed)
         index = index if len(points) else index[:0]  # too few for a map
         title = f"{METHODS[stage.name]}: {len(index):,} of {int(stage.sizes.sum()):,} latents"
         return figures.embedding(

@@ -15,10 +15,10 @@ from .. import plots as figures
 from ..data.spectrograms import SpectrogramFile
 from ..data.times import far_times
 from ..evaluation.comparison import DOUBTFUL, certainty
-from ..progress import count
 from ..runs.cluster_map import read_cluster_map
 from ..runs.run import FinishedRun, FinishedStage
-from ..settings import Settings
+from ..runtime import count
+from ..settings import Settings, sentences
 from .asides import Folded, Listing
 from .blocks import Block, Note, Picture, Section, Table, Text, Tiles
 from .values import MISSING, duration_text, shown, time_text
@@ -263,7 +263,7 @@ def _provenance(run: FinishedRun) -> Folded:
 
 def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
     """Key, value, default and sentence of each setting of the stages."""
-    default, rows = _texts(Settings()), []
+    default, described, rows = _texts(Settings()), sentences(), []
     for name in SECTIONS:
         stage = run.stages.get(name.upper())
         if stage is None and name.upper() in DOES:
@@ -278,7 +278,7 @@ def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
                     f"{name}.{key.name}",
                     values[key.name],
                     default[name][key.name],
-                    key.metadata["sentence"],
+                    described[name, key.name],
                 )
             )
     return rows

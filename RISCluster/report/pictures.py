@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..io import new_file, write_bytes
-from ..progress import log
+from ..runtime import log
 from .blocks import Picture
 
 DPI = 120  # of what is embedded

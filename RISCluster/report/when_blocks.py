@@ -17,7 +17,7 @@ from ..catalogue.occurrence import (
     count_occurrences,
 )
 from ..plots.occurrence import occurrence_series, profiles, station_series
-from ..progress import count
+from ..runtime import count
 from .blocks import Block, Note, Picture, Table, Text
 from .environment_blocks import SERIES_PANELS, correlation_blocks, read_series
 from .samples_of import trace_of

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arrays import new_rows
 from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
@@ -19,14 +18,12 @@ from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import new_file
-from ..machine import keep_freed_memory
+from ..io import new_file, new_rows
 from ..models.autoencoder import AEC, DEC
 from ..models.checkpoint import TrainedModel, load_model
-from ..progress import Progress, log, start_log
 from ..run_folder import StageFolder
 from ..runs.labels import UNUSABLE, assign, new_labels
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
 from ..stored import load_stage_settings
 from .cluster import read_mixture
 from .final_labels import soft_assignment

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..command_names import COMMANDS, package_command, stage_command
+from ..cli import COMMANDS, package_command, stage_command
 from ..data.layouts import open_spectrograms
 from ..data.loading import SampleSet, load_set
 from ..data.reading import Reader
@@ -21,11 +21,9 @@ from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import RISClusterError, SettingsError
 from ..io import sha256, write_json
-from ..machine import keep_freed_memory
-from ..progress import log, start_log
 from ..run_folder import StageFolder, timestamp
+from ..runtime import StopRequest, keep_freed_memory, log, start_log
 from ..settings import Settings
-from ..stopping import StopRequest
 from ..training.common import Context
 
 MODEL = "model.pt"
@@ -162,7 +160,7 @@ class Session:
                 result = work()
             except RISClusterError as caught:
                 error = caught
-        result, error = self.ranks.from_first((result, error))
+        result, error = self.ranks.broadcast((result, error))
         if error is not None:
             raise error
         return result
@@ -186,7 +184,7 @@ def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
             StageFolder(settings.run_folder, earlier).require_begun()
         if ranks.is_first and stage == "AEC":
             _ensure_demo(Path(settings.data.file))
-        ranks.wait()
+        ranks.barrier()
         data = settings.data
         with open_spectrograms(data.file, data.layout, data.dataset, settings.cube) as file:
             log.info(

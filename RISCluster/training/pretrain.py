@@ -7,8 +7,8 @@ import torch
 
 from ..data.loading import SampleSet
 from ..models.autoencoder import AEC
-from ..progress import log
-from ..setting_sections import AecSettings
+from ..runtime import log
+from ..settings import AecSettings
 from .common import (
     Context,
     Training,

@@ -10,9 +10,8 @@ from RISCluster import parallel as jobs
 from RISCluster.clustering import fit as fits
 from RISCluster.clustering.fit import Basis, Fits
 from RISCluster.errors import RunError, Stopped
-from RISCluster.progress import start_log
+from RISCluster.runtime import StopRequest, start_log
 from RISCluster.settings import load_settings
-from RISCluster.stopping import StopRequest
 from tests.clustering.test_stability import three_clouds
 
 NUMBERS = [1, 2, 3, 5]

@@ -38,8 +38,8 @@ def test_half_samples_and_their_own_maps(drawn, monkeypatch):
     again = resamples(latents, 4, 0, mapped=True)
     np.testing.assert_array_equal(again.parts[2][0], drawn.parts[2][0])
     np.testing.assert_array_equal(again.parts[2][1].points, drawn.parts[2][1].points)
-    monkeypatch.setattr(module, "LARGEST", 20)
-    monkeypatch.setattr(module, "LABELLED", 50)
+    monkeypatch.setattr(module, "MAX_RESAMPLE_SIZE", 20)
+    monkeypatch.setattr(module, "MAX_LABELLED", 50)
     small = resamples(latents, 2, 0, mapped=False)
     assert [part.shape for part, _ in small.parts] == [(20, 2)] * 2
     assert small.labelled.shape == (50, 2)
@@ -55,7 +55,7 @@ def test_each_half_sample_labels_all(monkeypatch):
         def posterior(self, latents):
             return np.eye(2)[self.labels]
 
-    monkeypatch.setattr(module, "_fit", lambda *_: Fit())
+    monkeypatch.setattr(module, "fit_mixture", lambda *_: Fit())
     drawn = Resamples([(np.zeros((4, 1)), None)] * 2, np.arange(3), np.zeros((3, 1)))
     np.testing.assert_array_equal(labellings(drawn, 2, 1, 0, 2.0), [[0, 1, 1], [1, 0, 0]])
 

@@ -133,7 +133,11 @@ def test_a_modulation_spectrum_by_hand():
 
 @pytest.mark.parametrize(
     ("wanted", "n", "expected"),
-    [(10, 500, FixedFeatureSizes(10, 8)), (10, 6, FixedFeatureSizes(5, 5)), (0, 500, FixedFeatureSizes(0, 0))],
+    [
+        (10, 500, FixedFeatureSizes(10, 8)),
+        (10, 6, FixedFeatureSizes(5, 5)),
+        (0, 500, FixedFeatureSizes(0, 0)),
+    ],
 )
 def test_no_more_components_than_there_can_be(wanted, n, expected):
     assert FixedFeatureSizes.possible(wanted, 4, 4, n) == expected

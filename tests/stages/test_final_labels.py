@@ -9,7 +9,7 @@ import torch
 
 from RISCluster.__main__ import main
 from RISCluster.clustering.mixture import Mixture
-from RISCluster.arrays import RowsArray
+from RISCluster.io import open_rows
 from RISCluster.stages import final_labels
 from RISCluster.stages.cluster import read_mixture, run_gmm
 from RISCluster.stages.pretrain import run_aec
@@ -93,7 +93,7 @@ def test_refinement_that_tears_a_cluster_is_seen(mixed, monkeypatch):
     def torn(latents):
         return np.eye(len(start.weights))[rng.integers(0, len(start.weights), len(latents))]
 
-    latents = [RowsArray(folder / "latent.npy") for folder in (gmm, dec)]
+    latents = [open_rows(folder / "latent.npy") for folder in (gmm, dec)]
     before, after = final_labels._agreements(settings, *latents, start, torn)
     assert before > 0.9
     assert abs(after) < 0.2

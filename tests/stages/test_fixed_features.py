@@ -38,9 +38,7 @@ def test_every_stage_and_new_data_have_the_same_features(small_file, make_settin
     np.testing.assert_allclose(np.load(out.with_suffix(".latent.npy")), refined, atol=1e-4)
 
 
-def test_a_file_without_a_time_axis_has_none_unless_asked_for(
-    small_file, make_settings, capsys
-):
+def test_a_file_without_a_time_axis_has_none_unless_asked_for(small_file, make_settings, capsys):
     said = "has no time axis: no principal components stand beside the latents"
     with h5py.File(small_file, "a") as file:
         del file["time"]

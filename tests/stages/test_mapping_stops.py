@@ -6,7 +6,7 @@ from inspect import unwrap
 
 import pytest
 
-from RISCluster.clustering import stability
+from RISCluster.clustering import initialisation, stability
 from RISCluster.errors import Stopped
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec

@@ -8,8 +8,8 @@ from RISCluster.data.loading import HeldSet
 from RISCluster.distributed import Ranks
 from RISCluster.errors import Stopped, TrainingError
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.runtime import StopRequest
 from RISCluster.settings import load_settings
-from RISCluster.stopping import StopRequest
 from RISCluster.training import common
 from RISCluster.training import pretrain as pretraining
 from RISCluster.training import refine as refining
