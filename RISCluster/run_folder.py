@@ -42,6 +42,29 @@ GUARDED = ("depends", "results", "fingerprint")  # keys of the provenance with a
 
 
 @dataclass(frozen=True)
+class Start:
+    """How a stage starts.
+
+    Attributes
+    ----------
+    state : {"done", "resume", "new"}
+    changes : tuple of str
+        Inputs that differ from those of the older results.
+    kept : Path or None
+        Where older results were moved.
+    """
+
+    state: str
+    changes: tuple[str, ...] = ()
+    kept: Path | None = None
+
+    def __str__(self) -> str:
+        if self.kept is None:
+            return self.state
+        return f"new: {'; '.join([*self.changes, f'what was there is kept in {self.kept}'])}"
+
+
+@dataclass(frozen=True)
 class StageFolder:
     """The folder of one stage of a run.
 
@@ -133,7 +156,7 @@ class StageFolder:
 
     def begin(
         self, depends: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
-    ) -> str:
+    ) -> Start:
         """Prepare the folder; one made from something else is renamed with a date.
 
         Parameters
@@ -144,25 +167,19 @@ class StageFolder:
             Text of the stage's config.ini.
         words : dict or None
             Descriptions of checksums in `depends`, by name.
-
-        Returns
-        -------
-        str
-            ``done``, ``resume``, ``new``, or ``new: <what differs and where the old one is>``.
         """
-        said = "new"
+        changes, kept = [], None
         before = self.provenance()
         if before is not None:
             changes = differences(
                 before.get("depends", {}), depends, before.get("words", {}), words or {}
             )
             if not changes:
-                return "done" if self.is_done(depends) else self._resume(settings_ini)
+                return Start("done") if self.is_done(depends) else self._resume(settings_ini)
             kept = self._set_aside()
-            said = f"new: {'; '.join(changes)}; what was there is kept in {kept}"
         try:
             if before is None and self._holds_something():
-                said = f"new: what was there is kept in {self._set_aside()}"
+                kept = self._set_aside()
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from None
@@ -170,13 +187,13 @@ class StageFolder:
         began = {"stage": self.name, "status": "unfinished", "words": words or {}}
         self._write_provenance(began | _now(depends))
         write_text(self.path / "config.ini", settings_ini)
-        return said
+        return Start("new", tuple(changes), kept)
 
-    def _resume(self, settings_ini: str) -> str:
+    def _resume(self, settings_ini: str) -> Start:
         """Remove what a killed process left."""
         remove_partial_files(self.path)
         write_text(self.path / "config.ini", settings_ini)  # paths may have changed
-        return "resume"
+        return Start("resume")
 
     def _write_provenance(self, provenance: dict[str, Any]) -> None:
         write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})

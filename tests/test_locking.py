@@ -177,7 +177,7 @@ def test_locks_that_a_killed_process_left_are_removed(tmp_path, hold):
     stage.begin({"a": 1}, "")
     (stage.path / ".latent.npy.lock").write_text("")
     hold(stage.path / ".labels.csv.lock", stage.path / "labels.csv")
-    assert stage.begin({"a": 1}, "") == "resume"
+    assert stage.begin({"a": 1}, "").state == "resume"
     assert not (stage.path / ".latent.npy.lock").exists()
     assert (stage.path / ".labels.csv.lock").exists()  # somebody writes it now
     stage.complete([], {})

@@ -134,8 +134,8 @@ def _stability(rows: list[Criteria], taken: int | None) -> str:
     if most < REPEATABLE:
         return (
             f"No K is stable: fits to half-samples agree at best with an adjusted Rand index of "
-            f"{most:.2f} (K = {taken} is the largest within {STABILITY_TOLERANCE:g} of it), so that "
-            "clusters of any number depend on which samples were drawn."
+            f"{most:.2f} (K = {taken} is the largest within {STABILITY_TOLERANCE:g} of it), so "
+            "that clusters of any number depend on which samples were drawn."
         )
     return (
         f"K = {taken} is the largest of the most stable: mixtures of half-samples give the same "

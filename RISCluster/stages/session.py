@@ -21,7 +21,7 @@ from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import RISClusterError, SettingsError
 from ..io import sha256, write_json
-from ..run_folder import StageFolder, timestamp
+from ..run_folder import StageFolder, Start, timestamp
 from ..runtime import StopRequest, keep_freed_memory, log, start_log
 from ..settings import Settings
 from ..training.common import Context
@@ -110,14 +110,15 @@ class Session:
 
         To be called after all checks of the input, because it moves an older stage away.
         """
-        said = self.rank0(lambda: self._begin(stage, inputs, settings))
-        log.info(f"{stage.path}: {said}")
-        return said != "done"
 
-    def _begin(self, stage: StageFolder, inputs: dict[str, Any], settings: Settings) -> str:
-        if not stage.part:  # combinations of a sweep lie inside a stage that has begun
-            self.held.callback(stage.lock().release)
-        return stage.begin(inputs, settings.as_ini(), self._words(inputs))
+        def begin() -> Start:
+            if not stage.part:  # the runs of a sweep lie inside a stage that has begun
+                self.held.enter_context(stage.lock())
+            return stage.begin(inputs, settings.as_ini(), self._words(inputs))
+
+        start = self.rank0(begin)
+        log.info(f"{stage.path}: {start}")
+        return start.state != "done"
 
     def is_done(self, stage: StageFolder, inputs: dict[str, Any]) -> bool:
         """Whether a stage is complete; logs it."""
