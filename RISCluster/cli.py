@@ -11,7 +11,9 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import RISClusterError
@@ -25,11 +27,18 @@ DEFAULT_FOLDER = "Outputs"
 def stage_main(
     stage: str, description: str, words: Sequence[str] | None, program: str | None = None
 ) -> int:
-    """Run one stage from the command line; the exit code.
+    """Run one stage from the command line; the exit code. For the arguments see `parse_stage`."""
+    arguments = parse_stage(description, words, program)
+    return all_processes(lambda: run_stage(stage, arguments.config, arguments.settings))
+
+
+def parse_stage(
+    description: str, words: Sequence[str] | None, program: str | None = None
+) -> argparse.Namespace:
+    """Arguments of a stage: `config`, and `settings` as a list of words.
 
     Parameters
     ----------
-    stage : {"AEC", "GMM", "DEC"}
     description : str
         Text of ``--help``.
     words : sequence of str or None
@@ -49,8 +58,7 @@ def stage_main(
         metavar="section.key=value",
         help="settings that replace those of the file, as run.name=rutford aec.lr=1e-4",
     )
-    arguments = parser.parse_intermixed_args(words)
-    return all_processes(lambda: run_stage(stage, arguments.config, arguments.settings))
+    return parser.parse_intermixed_args(words)
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -74,10 +82,16 @@ def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Setti
 
 def all_processes(work: Callable[[], object]) -> int:
     """`guarded`, of one process or of one of several."""
-    code = guarded(work)
+    return leave(guarded(work))
+
+
+def leave(code: int) -> int:
+    """The exit code; one of several processes ends here.
+
+    PyTorch's communication threads can abort the process while the interpreter shuts down, after
+    all results are written.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        # PyTorch's communication threads can abort the process while the interpreter shuts down,
-        # after all results are written.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -85,29 +99,44 @@ def all_processes(work: Callable[[], object]) -> int:
 
 
 def guarded(work: Callable[[], object]) -> int:
-    """Do the work; a `RISClusterError` becomes one line on stderr; the exit code."""
-    try:
+    """Do the work within `exit_code`; the exit code."""
+    with exit_code() as result:
         work()
+    return result.value
+
+
+@dataclass
+class ExitCode:
+    """Exit code of a process; see `exit_code`."""
+
+    value: int = 0
+
+
+@contextmanager
+def exit_code() -> Iterator[ExitCode]:
+    """Turn the errors of a block into an exit code, a `RISClusterError` also into a line."""
+    result = ExitCode()
+    try:
+        yield result
     except RISClusterError as error:
         is_first = os.environ.get("RANK", "0") == "0"  # of torchrun
         if is_first if error.to_be_told is None else error.to_be_told:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
+        result.value = error.exit_code
     except KeyboardInterrupt:
         print(
             f"Stopped: {_called()}: what was saved before is intact; run the same command to go on",
             file=sys.stderr,
         )
-        return 130
+        result.value = 130
     except BrokenPipeError:  # as `head` closes its pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        result.value = 141
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         print(f"MemoryError: {_out_of_memory(error)}", file=sys.stderr)
-        return 2
-    return 0
+        result.value = 2
 
 
 def _called() -> str:
