@@ -212,7 +212,7 @@ def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.de
             z, errors = _encode(model, reader, start, end, progress)
             labels, certainty, columns, outlying = _assess(run, z, errors)
             write(start, labels, certainty, *columns)
-            rows.write(start, z)
+            rows[start:end] = z
             sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
             outliers += int(outlying.sum())
             unusable.append(start + np.flatnonzero(labels < 0))

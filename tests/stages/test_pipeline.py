@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import h5py
@@ -19,7 +20,7 @@ from RISCluster.stages import pretrain as aec
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
-from tests.conftest import blobs, write_samples
+from tests.conftest import blobs, quick_settings, write_samples, write_small_file
 
 STAGES = (run_aec, run_gmm, run_dec)
 
@@ -49,11 +50,18 @@ def content(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    path = write_small_file(folder / "small.h5")
+    return run_all(quick_settings(folder, f"data.file={path}"))
+
+
 @pytest.fixture
-def finished(small_file, make_settings):
-    """Settings of a run that is done, and its folder."""
+def finished(finished_once, small_file, make_settings):
+    """Settings of a run that is done, and its folder, a copy."""
     settings = make_settings(f"data.file={small_file}")
-    return settings, run_all(settings)
+    return settings, Path(shutil.copytree(finished_once, settings.run_folder))
 
 
 def test_run_folder_is_as_designed(finished):

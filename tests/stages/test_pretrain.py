@@ -1,4 +1,4 @@
-"""When fixed features complement the latents of a run, and that every stage has the same ones."""
+"""Fixed features of a run."""
 
 import json
 
