@@ -29,13 +29,8 @@ from .cluster import read_mixture
 from .final_labels import soft_assignment
 from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable, use_threads
 
-COLUMNS = (
-    "reconstruction_error",
-    "error_quantile",
-    "log_likelihood",
-    "likelihood_quantile",
-    "outlier",
-)
+COLUMNS = ("reconstruction_error", "error_quantile")
+COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
 BATCH = 256
 
 
@@ -265,20 +260,13 @@ def _assess(
         labels[usable], certainty[usable] = assign(run.posterior(z[usable]))
         likelihood[usable] = run.training.mixture.log_likelihood(z[usable])
         outlying[usable] = run.training.is_outlier(errors[usable], likelihood[usable])
-    values = (
-        errors,
-        np.where(usable, run.training.error_quantile(errors), np.nan),
-        likelihood,
-        np.where(usable, run.training.likelihood_quantile(likelihood), np.nan),
-    )
+    quantiles = run.training.error_quantile(errors), run.training.likelihood_quantile(likelihood)
     columns = [
-        ["" if np.isnan(value) else f"{value:.6g}" for value in column.tolist()]
-        for column in values
+        np.where(usable, [f"{value:.6g}" for value in column], "")
+        for column in (errors, quantiles[0], likelihood, quantiles[1])
     ]
-    flags = [
-        "" if not there else str(int(out)) for there, out in zip(usable, outlying, strict=True)
-    ]
-    return labels, certainty, [*columns, flags], outlying
+    columns.append(np.where(usable, outlying.astype(int).astype(str), ""))
+    return labels, certainty, columns, outlying
 
 
 def _draw_map(output: Path, n_clusters: int, suffix: str) -> list[Path]:

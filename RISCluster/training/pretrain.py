@@ -28,14 +28,7 @@ from .common import (
 )
 from .encode import mean_squared_error
 
-HEADER = (
-    "epoch",
-    "train_mse",
-    "validation_mse",
-    "learning_rate",
-    "seconds",
-    "samples_per_second",
-)
+HEADER = ("epoch", "train_mse", "validation_mse", "learning_rate", "seconds", "samples_per_second")
 # Patience counts once the validation loss is this fraction below that of the mean spectrogram:
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02

@@ -30,16 +30,8 @@ from .common import (
 )
 from .encode import encode
 
-HEADER = (
-    "epoch",
-    "mse",
-    "kl",
-    "loss",
-    "label_change",
-    "learning_rate",
-    "seconds",
-    "samples_per_second",
-)
+HEADER = ("epoch", "mse", "kl", "loss", "label_change", "learning_rate")
+HEADER += ("seconds", "samples_per_second")
 
 
 @dataclass

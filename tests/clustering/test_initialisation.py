@@ -6,7 +6,6 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from RISCluster.clustering import initialisation
-from RISCluster.clustering import initialisation as starts
 from RISCluster.clustering.initialisation import (
     clusters_by_area,
     clusters_by_border,
@@ -47,13 +46,13 @@ def test_a_large_cluster_is_not_cut_for_a_small_one():
 
 
 def test_patches_are_not_more_than_can_be_joined(monkeypatch):
-    made, joined = [], starts._joined
+    made, joined = [], initialisation._joined
 
     def counted(points, patches, n_clusters):
         made.append(patches.max() + 1)
         return joined(points, patches, n_clusters)
 
-    monkeypatch.setattr(starts, "_joined", counted)
+    monkeypatch.setattr(initialisation, "_joined", counted)
     mapped = neighbour_map(two_moons(900)[0], 0)
     for n_clusters in (20, 100, 500):
         assert len(set(clusters_by_border(mapped.points, n_clusters, 0))) == n_clusters
@@ -164,7 +163,7 @@ def test_borders_are_believed_only_where_they_keep_neighbours_together(monkeypat
 
     maps = neighbour_maps(latents, 0, 2)
     expected = fit_from_maps(latents, maps, 4, 0, 2.0).posterior(latents).argmax(1)
-    monkeypatch.setattr(starts, "clusters_by_border", crumbs)
+    monkeypatch.setattr(initialisation, "clusters_by_border", crumbs)
     found = fit_from_maps(latents, maps, 4, 0, 2.0).posterior(latents).argmax(1)
     assert np.bincount(found).min() > 30
     assert found.tolist() == expected.tolist()
