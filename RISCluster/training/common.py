@@ -17,7 +17,7 @@ import torch
 
 from ..data.loading import SampleSet
 from ..distributed import Ranks
-from ..errors import Stopped, TrainingError
+from ..errors import CheckpointError, Stopped, TrainingError
 from ..io import HistoryFile, load_checkpoint, save_checkpoint
 from ..models.checkpoint import load_weights
 from ..runtime import Progress, StopRequest, count, log
@@ -325,6 +325,10 @@ def load_state(training: Training) -> dict[str, Any] | None:
     if not ranks.broadcast(path.exists()):
         return None
     state = load_checkpoint(path, f"{training.kind} state")
+    if "stop_reason" not in state:
+        raise CheckpointError(
+            f"{path}: written by another version; move {path.parent} away and run the stage again"
+        )
     load_weights(training.model, state["model"], str(path))
     training.optimizer.load_state_dict(state["optimizer"])
     training.epoch, training.step = state["epoch"], state["step"]

@@ -84,10 +84,6 @@ def pretrain(
     variance : float
         Mean squared error of the mean spectrogram.
 
-    Returns
-    -------
-    Pretraining
-
     Raises
     ------
     Stopped

@@ -72,10 +72,6 @@ def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Conte
         Without lists.
     context : Context
 
-    Returns
-    -------
-    Refinement
-
     Raises
     ------
     Stopped
