@@ -39,6 +39,13 @@ def window_of(n_bins: int) -> int:
     return int(max(BLOCK, min(WINDOW, WINDOW_BINS // n_bins)))
 
 
+def subsample(n: int, most: int, seed: int) -> np.ndarray:
+    """At most `most` of the indices 0 to n - 1, drawn at random, ascending."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
+
 def epoch_order(n: int, seed: int, epoch: int, window: int) -> np.ndarray:
     """Positions 0 to n-1 in the order of one epoch; see the module's text.
 

@@ -18,7 +18,7 @@ from ..clustering.initialisation import (
 )
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
-from ..data.split import subsample
+from ..data.loading import subsample
 from ..models.autoencoder import DEC
 from ..runtime import StopRequest, log
 from ..settings import Settings

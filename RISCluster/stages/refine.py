@@ -26,8 +26,9 @@ from ..evaluation.outliers import mixture_of_clusters, training_distribution
 from ..io import new_file, open_rows, row_blocks, write_csv
 from ..models.autoencoder import AEC, DEC, ClusteringLayer
 from ..models.checkpoint import load_model, save_model
+from ..models.clustering import label_change
 from ..run_folder import StageFolder
-from ..runs.labels import Labelling, label_file
+from ..runs.labels import Labelling, assign, label_file, of_usable
 from ..runtime import log
 from ..settings import Settings
 from ..training.common import HISTORY, STATE
@@ -221,14 +222,11 @@ def _label(
 
 def _label_change(before: np.ndarray, mixture: Mixture, labelling: Labelling) -> float:
     """Fraction of samples whose label differs from that of the mixture."""
-    changed, n = 0, 0
-    for start, block in row_blocks(before):
-        now = labelling.labels[start : start + len(block)]
-        both = ~np.isnan(block[:, 0]) & (now >= 0)
-        if both.any():
-            changed += int((mixture.posterior(block[both]).argmax(1) != now[both]).sum())
-            n += int(both.sum())
-    return changed / max(1, n)
+    k = labelling.n_clusters
+    blocks = (of_usable(block, mixture.posterior, k) for _, block in row_blocks(before))
+    labels = np.concatenate([assign(block)[0] for block in blocks])
+    both = (labels >= 0) & (labelling.labels >= 0)
+    return label_change(labels[both], labelling.labels[both])
 
 
 def _warn_if_moved(change: float) -> None:
