@@ -32,20 +32,11 @@ MAX_SILHOUETTES = 5000  # latents of which the silhouette is computed
 
 @dataclass(frozen=True)
 class Basis:
-    """Input of the fits for every number of clusters.
+    """Input of the fits for every number of clusters."""
 
-    Attributes
-    ----------
-    latents : ndarray, (N, D), float64
-    maps : list of NeighbourMap
-        Empty where mixtures start from k-means.
-    halves : Resamples or None
-        None without gmm.n_resamples.
-    """
-
-    latents: np.ndarray
-    maps: list[NeighbourMap]
-    halves: Resamples | None
+    latents: np.ndarray  # (N, D), float64
+    maps: list[NeighbourMap]  # empty where mixtures start from k-means
+    halves: Resamples | None  # None without gmm.n_resamples
 
     @classmethod
     def draw(

@@ -52,21 +52,11 @@ Clusters = Callable[[np.ndarray, int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class NeighbourMap:
-    """t-SNE map of some latents.
+    """t-SNE map of some latents."""
 
-    Attributes
-    ----------
-    index : ndarray, (m,), ascending
-        Of the latents.
-    points : ndarray, (m, 2), float64
-        Empty for fewer than `MIN_MAP_SIZE` latents.
-    neighbours : ndarray, (m, n)
-        Nearest neighbours in latent space, as rows of `points`.
-    """
-
-    index: np.ndarray
-    points: np.ndarray
-    neighbours: np.ndarray
+    index: np.ndarray  # (m,), ascending; of the latents
+    points: np.ndarray  # (m, 2), float64; empty for fewer than `MIN_MAP_SIZE` latents
+    neighbours: np.ndarray  # (m, n); nearest neighbours in latent space, as rows of `points`
 
     def arrays(self, suffix: str = "") -> dict[str, np.ndarray]:
         """Arrays by name, for files."""

@@ -23,21 +23,12 @@ TOLERANCE = 1e-3  # change of the mean log-likelihood that ends the iterations
 
 @dataclass(frozen=True)
 class Mixture:
-    """A Gaussian mixture with full covariances.
+    """A Gaussian mixture with full covariances."""
 
-    Attributes
-    ----------
-    weights : ndarray, (K,)
-    means : ndarray, (K, D)
-        In units of the latents.
-    covariances : ndarray, (K, D, D)
-    temperature : float
-        Divides log densities in the posterior; see `clustering.stability`. Changes no label.
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
+    weights: np.ndarray  # (K,)
+    means: np.ndarray  # (K, D); in units of the latents
+    covariances: np.ndarray  # (K, D, D)
+    # divides log densities in the posterior; see `clustering.stability`. Changes no label
     temperature: float = 1.0
 
     @classmethod

@@ -28,31 +28,16 @@ STABILITY_TOLERANCE = 0.02  # of the adjusted Rand index, within which K are equ
 
 @dataclass(frozen=True)
 class Criteria:
-    """A row of selection.csv.
-
-    Attributes
-    ----------
-    n_clusters : int
-    bic, aic : float
-        Of the mixture; lower is better.
-    silhouette : float
-        Mean; NaN for one cluster.
-    inertia : float
-        Of k-means.
-    gap, gap_std : float
-        See `gap_statistic`.
-    stability, stability_std : float
-        See `clustering.stability`; NaN where it was not computed.
-    """
+    """A row of selection.csv."""
 
     n_clusters: int
-    bic: float
-    aic: float
-    silhouette: float
-    inertia: float
-    gap: float
+    bic: float  # of the mixture; lower is better
+    aic: float  # likewise
+    silhouette: float  # mean; NaN for one cluster
+    inertia: float  # of k-means
+    gap: float  # see `gap_statistic`
     gap_std: float
-    stability: float = float("nan")
+    stability: float = float("nan")  # see `clustering.stability`; NaN where not computed
     stability_std: float = float("nan")
 
 

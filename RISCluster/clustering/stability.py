@@ -38,20 +38,12 @@ MIN_PROBABILITY = 1e-6  # added to the probability of a label, against single ou
 
 @dataclass(frozen=True)
 class Resamples:
-    """Half-samples of latents, and the latents that are labelled.
+    """Half-samples of latents, and the latents that are labelled."""
 
-    Attributes
-    ----------
-    parts : list of (ndarray, NeighbourMap or None)
-        Latents (n, D) of each and their map; None where mixtures start from k-means.
-    index : ndarray, (m,), ascending
-        Of the labelled latents.
-    labelled : ndarray, (m, D)
-    """
-
+    # Latents (n, D) and map of each; no map where mixtures start from k-means.
     parts: list[tuple[np.ndarray, NeighbourMap | None]]
-    index: np.ndarray
-    labelled: np.ndarray
+    index: np.ndarray  # (m,), ascending; of the labelled latents
+    labelled: np.ndarray  # (m, D)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Resamples":

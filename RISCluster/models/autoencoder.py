@@ -21,26 +21,14 @@ DEPTH = len(CHANNELS) - 1
 
 @dataclass(frozen=True)
 class Axis:
-    """Paddings of one axis of `n` bins in encoder and decoder.
+    """Paddings of one axis of `n` bins in encoder and decoder."""
 
-    Attributes
-    ----------
-    n : int
-        Bins of the spectrogram.
-    encoder_padding : int
-        Padding of the last convolution; the others have 1.
-    smallest : int
-        Bins after the last convolution.
-    decoder_padding : tuple of int
-        Padding of each transposed convolution.
-    crop : int
-        Bins cut off at the start of the decoder's output; what is then beyond `n` is cut off too.
-    """
-
-    n: int
-    encoder_padding: int
-    smallest: int
-    decoder_padding: tuple[int, ...]
+    n: int  # bins of the spectrogram
+    encoder_padding: int  # padding of the last convolution; the others have 1
+    smallest: int  # bins after the last convolution
+    decoder_padding: tuple[int, ...]  # padding of each transposed convolution
+    # bins cut off at the start of the decoder's output; what is then beyond `n` is cut
+    # off too
     crop: int
 
 
@@ -66,22 +54,13 @@ def axis_geometry(n: int) -> Axis:
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """Names and shapes of a network's parameters follow from this.
-
-    Attributes
-    ----------
-    n_frequencies, n_times : int
-    n_features : int
-        Learnt latents, from which spectrograms are reconstructed.
-    latent_activation : {"linear", "relu"}
-    fixed : FixedFeatureSizes
-        Fixed features behind the learnt latents.
-    """
+    """Names and shapes of a network's parameters follow from this."""
 
     n_frequencies: int
     n_times: int
-    n_features: int
-    latent_activation: str
+    n_features: int  # learnt latents, from which spectrograms are reconstructed
+    latent_activation: str  # {"linear", "relu"}
+    # fixed features behind the learnt latents
     fixed: FixedFeatureSizes = field(default_factory=FixedFeatureSizes)
 
     @classmethod

@@ -22,31 +22,15 @@ OLD_FIXED = "encoder.views."  # in files of older versions
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Network of a stage and what it was trained on.
+    """Network of a stage and what it was trained on."""
 
-    Attributes
-    ----------
-    model : AEC or DEC
-        On the CPU.
-    preparation : Preparation
-        Of its samples.
-    variance : float
-        Mean squared error of the mean spectrogram.
-    frequency, time : ndarray, (F,) and (T,)
-        Axes of its samples.
-    units : list of str
-        Of the axes.
-    labels : {"student", "mixture"}
-        Posterior by which the DEC stage labels.
-    """
-
-    model: AEC | DEC
-    preparation: Preparation
-    variance: float
-    frequency: np.ndarray
-    time: np.ndarray
-    units: list[str]
-    labels: str = "mixture"
+    model: AEC | DEC  # on the CPU
+    preparation: Preparation  # of its samples
+    variance: float  # mean squared error of the mean spectrogram
+    frequency: np.ndarray  # (F,)
+    time: np.ndarray  # (T,); axes of its samples
+    units: list[str]  # of the axes
+    labels: str = "mixture"  # {"student", "mixture"}; posterior by which the DEC stage labels
 
 
 def save_model(

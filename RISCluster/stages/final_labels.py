@@ -33,24 +33,12 @@ Posterior = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class FinalLabels:
-    """How samples are labelled after refinement.
+    """How samples are labelled after refinement."""
 
-    Attributes
-    ----------
-    posterior : callable
-        Latents (n, D) to the probability of each cluster (n, K).
-    mixture : Mixture or None
-        Whose posterior it is; None for the soft assignment.
-    refined : bool
-        False where the mixture of the GMM stage, and its latents, are used.
-    agreement : tuple of float
-        Neighbour agreement before and after refinement.
-    """
-
-    posterior: Posterior
-    mixture: Mixture | None
-    refined: bool
-    agreement: tuple[float, float]
+    posterior: Posterior  # latents (n, D) to the probability of each cluster (n, K)
+    mixture: Mixture | None  # whose posterior it is; None for the soft assignment
+    refined: bool  # False where the mixture of the GMM stage, and its latents, are used
+    agreement: tuple[float, float]  # neighbour agreement before and after refinement
 
     def metrics(self) -> dict[str, Any]:
         """Entries of metrics.json."""

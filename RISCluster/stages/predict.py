@@ -36,19 +36,10 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Predictor:
-    """Network, clusters and training distribution of a stage.
+    """Network, clusters and training distribution of a stage."""
 
-    Attributes
-    ----------
-    trained : TrainedModel
-        On the device.
-    posterior : callable
-        Latents (n, D) to the probability of each cluster (n, K).
-    n_clusters : int
-    training : TrainingDistribution
-    """
-
-    trained: TrainedModel
+    trained: TrainedModel  # on the device
+    # latents (n, D) to the probability of each cluster (n, K)
     posterior: Callable[[np.ndarray], np.ndarray]
     n_clusters: int
     training: TrainingDistribution

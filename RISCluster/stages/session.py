@@ -39,29 +39,15 @@ SHOWN = 12  # settings in a line
 
 @dataclass(frozen=True)
 class Session:
-    """A running stage.
-
-    Attributes
-    ----------
-    settings : Settings
-    ranks : Ranks
-    file : SpectrogramFile
-        Open.
-    fingerprint : str
-        Of the file's content.
-    stop : StopRequest
-    columns : str
-        Fingerprint of the file's labels, start times and trace ids.
-    held : ExitStack
-        Closed when the stage ends; releases the lock on the run.
-    """
+    """A running stage."""
 
     settings: Settings
     ranks: Ranks
-    file: SpectrogramFile
-    fingerprint: str
+    file: SpectrogramFile  # open
+    fingerprint: str  # of the file's content
     stop: StopRequest
-    columns: str = ""
+    columns: str = ""  # fingerprint of the file's labels, start times and trace ids
+    # closed when the stage ends; releases the lock on the run
     held: ExitStack = field(default_factory=ExitStack)
 
     @property

@@ -29,60 +29,32 @@ SYNC_EVERY = 20  # steps between reads of the loss on a GPU, and between stop ch
 
 @dataclass
 class Context:
-    """Where and how a network is trained.
+    """Where and how a network is trained."""
 
-    Attributes
-    ----------
-    folder : Path
-        Of the stage, for state and history.
-    ranks : Ranks
-    stop : StopRequest
-    seed : int
-    precision : {"fp32", "bf16"}
-    tensorboard : bool
-    """
-
-    folder: Path
+    folder: Path  # of the stage, for state and history
     ranks: Ranks
     stop: StopRequest
     seed: int
-    precision: str = "fp32"
+    precision: str = "fp32"  # {"fp32", "bf16"}
     tensorboard: bool = False
 
 
 @dataclass
 class Training:
-    """A network in training.
+    """A network in training."""
 
-    Attributes
-    ----------
-    kind : {"AEC", "DEC"}
-    model : Module
-    samples : SampleSet
-    settings : AecSettings or DecSettings
-    context : Context
-    optimizer : Optimizer
-    epoch, step : int
-        Complete epochs, and batches done of the next one.
-    seconds : float
-        Spent on those batches.
-    sums : dict
-        Of losses over this rank's samples of the epoch, in double precision; ``n`` counts them.
-    stop_reason : str
-        Empty while training goes on.
-    """
-
-    kind: str
+    kind: str  # {"AEC", "DEC"}
     model: torch.nn.Module
     samples: SampleSet
     settings: Any
     context: Context
     optimizer: torch.optim.Optimizer = field(init=False)
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
+    epoch: int = 0  # complete epochs
+    step: int = 0  # batches done of the next epoch
+    seconds: float = 0.0  # spent on those batches
+    # Of losses over this rank's samples of the epoch, in double precision; ``n`` counts samples.
     sums: dict[str, torch.Tensor | float] = field(default_factory=dict)
-    stop_reason: str = ""
+    stop_reason: str = ""  # empty while training goes on
     _began: float = 0.0
 
     def __post_init__(self):

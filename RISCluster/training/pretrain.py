@@ -37,19 +37,10 @@ MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau
 
 @dataclass
 class Pretraining:
-    """Result of pretraining so far.
+    """Result of pretraining so far."""
 
-    Attributes
-    ----------
-    best : float
-        Lowest validation mean squared error.
-    best_weights : dict of Tensor
-        State of the model that has it.
-    epochs_without_improvement : int
-    epochs : int
-    """
-
-    best: float = float("inf")
+    best: float = float("inf")  # lowest validation mean squared error
+    # state of the model that has it
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     epochs_without_improvement: int = 0
     epochs: int = 0

@@ -36,24 +36,14 @@ HEADER += ("seconds", "samples_per_second")
 
 @dataclass
 class Refinement:
-    """Result of refinement so far.
+    """Result of refinement so far."""
 
-    Attributes
-    ----------
-    target : Tensor, (n, K), or None
-        Target distribution p.
-    labels : Tensor, (n,), or None
-        Most probable cluster of each sample at the last refresh of the target.
-    changes : list of float
-        Fraction of changed labels at each refresh but the first.
-    empty : list of int
-        Clusters without a member at the last refresh.
-    """
-
-    target: torch.Tensor | None = None
+    target: torch.Tensor | None = None  # (n, K) or None; target distribution p
+    # (n,) or None; most probable cluster of each sample at the last refresh of the target
     labels: torch.Tensor | None = None
+    # fraction of changed labels at each refresh but the first
     changes: list[float] = field(default_factory=list)
-    empty: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)  # clusters without a member at the last refresh
 
 
 def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Context) -> Refinement:
