@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import RISCluster  # noqa: F401  isort: skip  (sets up OpenMP before torch is loaded)
 import numpy as np
 import torch
+from RISCluster.plots.stage_figures import embed, nearest
 
 from RISCluster import plots as figures
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
@@ -39,7 +40,6 @@ from RISCluster.evaluation.metrics import MEASURED, silhouettes
 from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import target_distribution
-from RISCluster.plots.stage_figures import embed, nearest
 from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
