@@ -39,6 +39,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from RISCluster.plots.stage_figures import read_history  # noqa: E402
+
 import RISCluster  # noqa: E402
 from RISCluster.catalogue.environment import read_environment  # noqa: E402
 from RISCluster.catalogue.stations import read_stations  # noqa: E402
@@ -54,7 +56,6 @@ from RISCluster.io import (  # noqa: E402  # noqa: E402
     read_torch,
     write_npz,
 )
-from RISCluster.plots.stage_figures import read_history  # noqa: E402
 from RISCluster.runs import names  # noqa: E402
 from RISCluster.runs.labels import read_labels  # noqa: E402
 from RISCluster.settings import RecordsSettings, load_settings  # noqa: E402
