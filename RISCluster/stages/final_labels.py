@@ -138,7 +138,7 @@ def _drawn(
     """Latents (n, D) that mixtures are fitted to: of the GMM stage, and refined."""
     most = settings.gmm.fit_samples or len(refined)
     drawn = usable_sample(usable_latents(refined) - 1, most, settings.run.seed)
-    return before.take(drawn).astype(np.float64), refined.take(drawn).astype(np.float64)
+    return before[drawn].astype(np.float64), refined[drawn].astype(np.float64)
 
 
 def _refitted(
@@ -183,11 +183,11 @@ def _agreements(
     """Neighbour agreement of both labellings, over at most `MAPPED` samples."""
     before = open_rows(gmm.path / LATENTS)
     chosen = usable_sample(usable_latents(before) - 1, MAPPED, settings.run.seed)
-    latents = before.take(chosen)
+    latents = before[chosen]
     if len(latents) < 2:
         return float("nan"), float("nan")
     neighbours = nearest_neighbours(latents)
-    labels = start.posterior(latents).argmax(1), now(refined.take(chosen)).argmax(1)
+    labels = start.posterior(latents).argmax(1), now(refined[chosen]).argmax(1)
     return tuple(neighbour_agreement(mine, neighbours) for mine in labels)
 
 
