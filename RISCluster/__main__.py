@@ -5,11 +5,17 @@ import difflib
 import importlib
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
-from .cli import COMMANDS as COMMANDS_OF_STAGES
 from .cli import all_processes, guarded, package_command, stage_main
-from .commands import COMMANDS
+from .commands import COMMANDS, CONFIG_HELP, STAGES
+from .settings import shipped_config
+
+STAGE_HELP = """{title}
+
+    {program} run.name=rutford data.file=x.h5
+
+An existing run has its own settings as defaults. Interrupted, it resumes when the same command is
+run again."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -27,35 +33,32 @@ def main(words: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    module = _module(name)
-    if hasattr(module, "STAGE"):
-        return stage_main(module.STAGE, _of_stage(module), rest, package_command(name))
-    parser = argparse.ArgumentParser(prog=package_command(name), description=_sentence(module))
+    program, title = package_command(name), _help(name)
+    title = f"{title[0].upper()}{title[1:]}."
+    if name in STAGES:
+        description = STAGE_HELP.format(title=title, program=program)
+        return stage_main(STAGES[name][0], description, rest, program)
+    parser = argparse.ArgumentParser(prog=program, description=title)
+    if name == "config":
+        parser.parse_args(rest)
+        return guarded(lambda: print(shipped_config(), end="", flush=True))
+    module = importlib.import_module(f".commands.{name}", __package__)
     module.add_arguments(parser)
     # Not a parser with sub-parsers: those do not take options and words in any order.
     arguments = parser.parse_intermixed_args(rest)
     return all_processes(lambda: module.run(arguments))
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f".commands.{name}", __package__)
-
-
-def _sentence(module: ModuleType) -> str:
-    return module.HELP[0].upper() + module.HELP[1:] + "."
-
-
-def _of_stage(module: ModuleType) -> str:
-    return f"""{_sentence(module)}
-
-    {package_command(COMMANDS_OF_STAGES[module.STAGE])} run.name=rutford data.file=x.h5
-
-A run that is there has its own settings for defaults. Interrupted, it goes on where it stopped
-when the same command is run again."""
+def _help(name: str) -> str:
+    if name in STAGES:
+        return STAGES[name][1]
+    if name == "config":
+        return CONFIG_HELP
+    return importlib.import_module(f".commands.{name}", __package__).HELP
 
 
 def _overview() -> str:
-    lines = [f"  {name:10}{_module(name).HELP}" for name in COMMANDS]
+    lines = [f"  {name:10}{_help(name)}" for name in COMMANDS]
     return "\n".join(
         [f"usage: {package_command('COMMAND')} ...", "", *lines, "", "COMMAND --help says more."]
     )

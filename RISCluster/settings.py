@@ -318,10 +318,15 @@ SECTIONS: dict[str, type] = {
 }
 
 
+def shipped_config() -> str:
+    """Text of the config.ini that comes with the package."""
+    return resources.files(__package__).joinpath(CONFIG).read_text("utf-8")
+
+
 def sentences() -> dict[Names, str]:
     """What each key is, by section and key, from the comments of the package's config.ini."""
     found, section, comment = {}, "", []
-    for line in resources.files(__package__).joinpath(CONFIG).read_text("utf-8").splitlines():
+    for line in shipped_config().splitlines():
         if line.startswith("["):
             section = line[1:-1]
         elif line.startswith("#"):
@@ -499,7 +504,7 @@ def _check_known(section: str, key: str, place: str) -> None:
         )
     if (section, key) in RENAMED:
         raise SettingsError(
-            f"{place}: [{section}] {key} is now called {RENAMED[section, key]}; rename it"
+            f"{place}: [{section}] {key} is now called {RENAMED[section, key]}; use that name"
         )
     known = [key.name for key in dataclasses.fields(SECTIONS[section])]
     if key not in known:

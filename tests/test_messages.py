@@ -102,8 +102,7 @@ def messages() -> list[tuple[str, str, str]]:
     classes = error_classes(trees)
     found = set()
     for path, tree in trees.items():
-        bodies = trees["RISCluster/data/cubes/storage.py"].body + tree.body
-        functions = {item.name: item for item in bodies if isinstance(item, ast.FunctionDef)}
+        functions = _functions(trees["RISCluster/data/storage.py"]) | _functions(tree)
         for node in ast.walk(tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
@@ -111,6 +110,10 @@ def messages() -> list[tuple[str, str, str]]:
                 assert node.args, f"{path}, line {node.lineno}: an error without a message"
                 found |= {(path, node.func.id, text) for text in templates(node.args[0], functions)}
     return sorted(found)
+
+
+def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    return {item.name: item for item in tree.body if isinstance(item, ast.FunctionDef)}
 
 
 # ---- the checks ----

@@ -90,7 +90,7 @@ class Catalogue:
         return spans
 
     @cached_property
-    def shard(self) -> tuple[np.datetime64, np.datetime64] | None:
+    def span(self) -> tuple[np.datetime64, np.datetime64] | None:
         """First and last start time of all labelled samples; None where none is known."""
         known = self.spans[~np.isnat(self.spans[:, 0])]
         return (known[:, 0].min(), known[:, 1].max()) if len(known) else None

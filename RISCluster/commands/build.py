@@ -3,7 +3,8 @@
 import argparse
 
 from ..cli import first_command
-from .arguments import add_settings, add_workers, require_paths, settings_of, split_words
+from ..settings import load_found_settings
+from .arguments import add_settings, add_workers, number_of_workers, require_paths, split_words
 
 HELP = "make a data set of spectrograms out of waveforms"
 
@@ -48,14 +49,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     paths, overrides = split_words(arguments.words)
     require_paths(paths, "waveforms")
-    settings = settings_of(arguments.config, overrides)
+    settings = load_found_settings(arguments.config, overrides)
     start_log()
     build(
         paths,
         arguments.output,
         settings,
         layout=arguments.layout,
-        workers=arguments.workers,
+        workers=number_of_workers(arguments.workers),
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,
     )

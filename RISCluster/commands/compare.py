@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import FIGURES, require_suffix
+from .arguments import FIGURES, require_suffix, save_figure
 
 if TYPE_CHECKING:
     from ..evaluation.several import Comparison
@@ -27,15 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print, and write what was asked for.
-
-    Raises
-    ------
-    SettingsError
-        An argument is not allowed.
-    RunError
-        A folder is no run with labels, or the figure is asked for where there is none.
-    """
+    """Print, and write what was asked for."""
     from contextlib import ExitStack
 
     from ..evaluation.several import compare
@@ -92,7 +84,6 @@ def _write(header: list[str], rows: list[list[object]], target: Path) -> None:
 
 
 def _draw(runs: list["FinishedRun"], found: "Comparison", target: Path) -> None:
-    from ..io import new_file
     from ..plots.agreement import overlap_matrix
     from ..runs.names import read_names, title_of
 
@@ -108,6 +99,5 @@ def _draw(runs: list["FinishedRun"], found: "Comparison", target: Path) -> None:
         row_clusters=order.tolist(),
         column_clusters=range(table.counts.shape[1]),
     )
-    with new_file(target) as partial:
-        figure.savefig(partial, format=target.suffix[1:].lower())
+    save_figure(figure, target)
     print(f"figure: {target}")

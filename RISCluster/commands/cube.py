@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from ..cli import first_command
-from .arguments import add_settings, add_workers, require_paths, settings_of, split_words
+from ..settings import load_found_settings
+from .arguments import add_settings, add_workers, number_of_workers, require_paths, split_words
 
 HELP = "make a cube of (time, channel, frequency) out of fibre records or an array's waveforms"
 
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     start_log()
     words, overrides = split_words(arguments.words)
     require_paths(words, "records")
-    settings = settings_of(arguments.config, overrides)
+    settings = load_found_settings(arguments.config, overrides)
     target = Path(arguments.output).expanduser()
     require_cube_name(target)
     paths = [path for path in find_files(words) if not _is_of(path, target)]
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"{' '.join(words)}: nothing but the cube itself among these files; give the records "
             "that it is to be made from"
         )
-    make_cube(paths, target, settings, arguments.workers, arguments.overwrite)
+    make_cube(paths, target, settings, number_of_workers(arguments.workers), arguments.overwrite)
     log.info(f"next: {first_command(target, arguments.config)}")
 
 

@@ -1,8 +1,10 @@
 """``python -m RISCluster demo``: a synthetic data set."""
 
 import argparse
+import sys
 
 from ..cli import first_command
+from .arguments import option_number
 
 HELP = "write a synthetic data set of eight known classes of seismic spectrograms"
 
@@ -10,15 +12,12 @@ HELP = "write a synthetic data set of eight known classes of seismic spectrogram
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("-o", "--output", default="Data/demo.h5", metavar="FILE")
-    parser.add_argument("--samples", type=_count, default=4000, metavar="N")
-    parser.add_argument(
-        "--snr", type=_decibels, default=6.0, metavar="DB", help="signal to noise, dB"
-    )
-    parser.add_argument("--seed", type=_count, default=2009)
+    parser.add_argument("--samples", default="4000", metavar="N")
+    parser.add_argument("--snr", default="6", metavar="DB", help="signal to noise, dB")
+    parser.add_argument("--seed", default="2009")
     parser.add_argument(
         "--imbalance",
-        type=_ratio,
-        default=1.0,
+        default="1",
         metavar="RATIO",
         help="most frequent class over the least frequent (1: balanced)",
     )
@@ -28,29 +27,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the set."""
     from ..data.writing import write_demo
 
-    path = write_demo(
-        arguments.output, arguments.samples, arguments.snr, arguments.seed, arguments.imbalance
-    )
-    print(f"{path}: {arguments.samples:,} spectrograms of eight classes, {arguments.snr:g} dB")
+    most = sys.float_info.max
+    n = option_number("--samples", arguments.samples, 1, most, "1 or more", int)
+    snr = option_number("--snr", arguments.snr, -100, 100, "-100 to 100 dB")
+    seed = option_number("--seed", arguments.seed, 1, most, "1 or more", int)
+    imbalance = option_number("--imbalance", arguments.imbalance, 1, most, "1 or more")
+    path = write_demo(arguments.output, n, snr, seed, imbalance)
+    print(f"{path}: {n:,} spectrograms of eight classes, {snr:g} dB")
     print(f"next: {first_command(path)}")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: 1 or more")
-    return value
-
-
-def _decibels(text: str) -> float:
-    value = float(text)
-    if not -100 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: -100 to 100 dB")
-    return value
-
-
-def _ratio(text: str) -> float:
-    value = float(text)
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: 1 or more")
-    return value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..cli import package_command, run_name
 from ..errors import DataError, SettingsError
+from .arguments import option_number, refused
 
 if TYPE_CHECKING:
     from ..waveforms.download import Request, Summary
@@ -67,15 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Fetch what is not there yet.
-
-    Raises
-    ------
-    SettingsError
-        An argument is not allowed.
-    DataError
-        A data centre can't be reached or has nothing, or a part of its answers failed.
-    """
+    """Fetch what is not there yet."""
     from ..runtime import start_log
 
     codes = {
@@ -84,17 +77,19 @@ def run(arguments: argparse.Namespace) -> None:
     }
     start, end = _time("start", arguments.start), _time("end", arguments.end)
     if end <= start:
-        raise _refused("end", arguments.end, f"a time after --start {arguments.start}")
+        raise refused("--end", arguments.end, f"a time after --start {arguments.start}")
     if arguments.box and arguments.circle:
         raise SettingsError("command line: --box and --circle are both given; allowed: one of them")
     areas = {name: _area(name, getattr(arguments, name)) for name in AREAS}
     providers = tuple(name.strip() for name in arguments.provider.split(",") if name.strip())
     if not providers:
-        raise _refused("provider", arguments.provider, "names that obspy knows, or URLs")
-    chunk = _seconds(arguments.chunk)
+        raise refused("--provider", arguments.provider, "names that obspy knows, or URLs")
+    chunk = option_number(
+        "--chunk", arguments.chunk, 60, 366 * 86400, "seconds from 60 to 31622400"
+    )
     folder = Path(arguments.output).expanduser()
     if folder.exists() and not folder.is_dir():
-        raise _refused("output", arguments.output, "a folder; this is a file")
+        raise refused("--output", arguments.output, "a folder; this is a file")
     start_log()
     from ..waveforms.download import Request, download
 
@@ -131,12 +126,6 @@ def _report(request: "Request", folder: Path, summary: "Summary") -> None:
     print(f"next: {package_command('build')} {shlex.join(words)}")
 
 
-def _refused(name: str, text: str, allowed: str) -> SettingsError:
-    return SettingsError(
-        f"command line: --{name} {text or '(empty)'} is not allowed; allowed: {allowed}"
-    )
-
-
 def _codes(name: str, text: str) -> str:
     """Codes as a data centre takes them; the empty location is ``--``."""
     parts = [part.strip() for part in text.split(",")]
@@ -144,7 +133,9 @@ def _codes(name: str, text: str) -> str:
         parts = [part or "--" for part in parts]
     pattern = r"--|[A-Za-z0-9*?]{1,2}" if name == "location" else r"[A-Za-z0-9*?_-]{1,8}"
     if not all(re.fullmatch(pattern, part) for part in parts):
-        raise _refused(name, text, "codes of letters and digits with * and ?, several with commas")
+        raise refused(
+            f"--{name}", text, "codes of letters and digits with * and ?, several with commas"
+        )
     return ",".join(parts)
 
 
@@ -152,18 +143,10 @@ def _time(name: str, text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise _refused(name, text, "a UTC time as 2015-06-01 or 2015-06-01T12:00:00") from None
+        raise refused(
+            f"--{name}", text, "a UTC time as 2015-06-01 or 2015-06-01T12:00:00"
+        ) from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 60 <= value <= 366 * 86400:
-        raise _refused("chunk", text, "seconds from 60 to 31622400")
-    return value
 
 
 def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
@@ -179,11 +162,11 @@ def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
             for value, (_, limit) in zip(values, AREAS[name], strict=True)
         ]
     except ValueError:
-        raise _refused(name, text, f"{names} in degrees") from None
+        raise refused(f"--{name}", text, f"{names} in degrees") from None
     ascending = name == "circle" or (values[0] < values[1] and values[2] < values[3])
     if not all(within) or not ascending or (name == "circle" and values[2] <= 0):
-        raise _refused(
-            name, text, f"{names} in degrees: latitudes to 90, longitudes to 180, the least first"
-            if name == "box" else f"{names} in degrees: latitude to 90, the radius above 0",
-        )  # fmt: skip
+        limits = "latitudes to 90, longitudes to 180, the least first"
+        if name == "circle":
+            limits = "latitude to 90, the radius above 0"
+        raise refused(f"--{name}", text, f"{names} in degrees: {limits}")
     return values

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ..errors import DataError, SettingsError
-from .arguments import split_words
+from ..errors import DataError
+from .arguments import add_run, only_settings, option_number, refused
 
 HELP = "write the catalogue of a finished run as CSV, QuakeML or HDF5"
 
@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="section.key=value",
         help="settings that replace those of the run, as report.seasons=11-3,4-10",
     )
-    parser.add_argument(
-        "--run", required=True, metavar="FOLDER", help="a finished run, as Outputs/rutford"
-    )
+    add_run(parser)
     parser.add_argument(
         "--format",
         required=True,
@@ -48,27 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the catalogue.
-
-    Raises
-    ------
-    SettingsError
-        An argument is not allowed.
-    DataError
-        The file is there, or the data lack what the format needs.
-    RunError
-        The run or the stage is not there, or the file can't be written.
-    """
+    """Write the catalogue."""
     from ..runtime import count, log, start_log
 
-    paths, overrides = split_words(arguments.words)
-    if paths:
-        raise SettingsError(
-            f"command line: {' '.join(paths)}: not a setting; allowed: section.key=value words"
-        )
+    overrides = only_settings(arguments.words)
     output = Path(arguments.output).expanduser()
     clusters = _clusters(arguments.clusters)
-    probability = _probability(arguments.min_probability)
+    probability = option_number(
+        "--min-probability", arguments.min_probability, 0, 1, "a number, 0 to 1"
+    )
     if output.is_dir():
         raise DataError(f"{output}: is a folder; -o names a file: give one")
     if output.exists() and not arguments.overwrite:
@@ -95,23 +81,8 @@ def _clusters(text: str | None) -> tuple[int, ...] | None:
         return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() for part in parts):
-        raise SettingsError(
-            f"command line: --clusters {text or '(empty)'} is not allowed; allowed: numbers of "
-            "clusters with commas, as 1,3"
-        )
+        raise refused("--clusters", text, "numbers of clusters with commas, as 1,3")
     return tuple(int(part) for part in parts)
-
-
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise SettingsError(
-            f"command line: --min-probability {text} is not allowed; allowed: a number, 0 to 1"
-        )
-    return value
 
 
 def _require_no_part_of(output: Path, folder: Path, file: object) -> None:

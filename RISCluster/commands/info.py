@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from ..errors import DataError, SettingsError
-from ..settings import Settings
-from .arguments import FIGURES, add_settings, require_suffix, settings_of, split_words
+from ..settings import Settings, load_found_settings
+from .arguments import FIGURES, add_settings, require_suffix, save_figure, split_words
 
 HELP = "say what is in a file of spectrograms, and picture some of them"
 
@@ -31,15 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print and draw, one file after the other; one that can't be read costs itself alone.
-
-    Raises
-    ------
-    SettingsError
-        A setting or argument that is not allowed.
-    DataError
-        As `open_spectrograms`, or bytes that can't be read; of several files, where all are bad.
-    """
+    """Print and draw, one file after the other; one that can't be read costs itself alone."""
     from ..runtime import log, start_log
 
     paths, words = split_words(arguments.words)
@@ -54,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
             "file, or leave it out"
         )
     start_log()
-    settings = settings_of(arguments.config, words)
+    settings = load_found_settings(arguments.config, words)
     paths, bad = paths or [settings.data.file], 0
     for path, target in zip(
         paths, _targets(paths, arguments.picture, settings.run.figure_format), strict=True
@@ -86,7 +78,7 @@ def _targets(paths: list[str], picture: str | None, suffix: str) -> list[Path]:
 
 def _tell(path: str, settings: Settings, target: Path | None) -> None:
     from ..data.layouts import open_spectrograms
-    from .overview import describe, survey
+    from ..plots.overview import describe, survey
 
     data = settings.data
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
@@ -97,10 +89,8 @@ def _tell(path: str, settings: Settings, target: Path | None) -> None:
 
 
 def _draw(file: object, target: Path) -> None:
-    from ..io import new_file
-    from .overview import choose, picture
+    from ..plots.overview import choose, picture
 
     figure = picture(file, choose(file))
-    with new_file(target) as partial:
-        figure.savefig(partial, format=target.suffix[1:].lower())
+    save_figure(figure, target)
     print(f"picture: {target}")

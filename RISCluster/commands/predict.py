@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import split_words
+from .arguments import add_run, require_suffix, split_words
 
 HELP = "label new data with a finished run, and say how unlike its training set they are"
 
@@ -16,9 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="spectrograms in any layout; section.key=value words replace settings of the run",
     )
-    parser.add_argument(
-        "--run", required=True, metavar="FOLDER", help="a finished run, as Outputs/rutford"
-    )
+    add_run(parser)
     parser.add_argument(
         "-o", "--output", required=True, metavar="CSV", help="table to write, as newer_labels.csv"
     )
@@ -47,7 +45,6 @@ def run(arguments: argparse.Namespace) -> None:
             f"{' '.join(files) or 'none'}; give one"
         )
     output = Path(arguments.output)
-    if output.suffix.lower() != ".csv":
-        raise SettingsError(f"command line: --output {output}: allowed: a name that ends with .csv")
+    require_suffix("--output", arguments.output, (".csv",))
     stage = arguments.stage.upper()
     predict(files[0], Path(arguments.run), output, stage, overrides, arguments.overwrite)

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_settings, require_suffix, settings_of, split_words
+from ..settings import load_found_settings
+from .arguments import add_run, add_settings, only_settings, require_suffix
 
 HELP = "write report.html of a finished run: figures, tables, and what to believe of them"
 
@@ -17,9 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="settings that replace those of the run, as report.stations=stations.xml "
         "data.file=moved.h5",
     )
-    parser.add_argument(
-        "--run", required=True, metavar="FOLDER", help="a finished run, as Outputs/rutford"
-    )
+    add_run(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -35,29 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the page and print where it is.
-
-    Raises
-    ------
-    SettingsError
-        A word is not a setting.
-    RunError
-        There is no such run, or the page that is there was made from more of it.
-    MissingPackage
-        The map of latents needs a package that is not installed.
-    """
-    from ..errors import SettingsError
+    """Write the page and print where it is."""
     from ..report.make_report import write_report
     from ..runtime import start_log
 
-    others, overrides = split_words(arguments.words)
-    if others:
-        raise SettingsError(
-            f"command line: {' '.join(others)}: only section.key=value words are taken beside "
-            "--run; one run is reported at a time"
-        )
+    overrides = only_settings(arguments.words)
     require_suffix("--output", arguments.output, (".html",))
     output = Path(arguments.output).expanduser() if arguments.output else None
     start_log()
-    overrides = [*settings_of(arguments.config, []).changed("report"), *overrides]
+    overrides = [*load_found_settings(arguments.config, []).changed("report"), *overrides]
     print(write_report(Path(arguments.run).expanduser(), overrides, output, True))

@@ -25,13 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run every stage that is not done, and make the report where there is none.
-
-    Raises
-    ------
-    SettingsError
-        Several files are given.
-    """
+    """Run every stage that is not done, and make the report where there is none."""
     files, words = split_words(arguments.words)
     if len(files) > 1:
         raise SettingsError(
