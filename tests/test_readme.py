@@ -28,12 +28,8 @@ def test_run_command_runs_the_three_stages_in_order():
     assert "requirements-tested.txt" in command
 
 
-def test_every_setting_named_is_there():
-    from RISCluster.settings import SECTIONS
-
-    text = (ROOT / "README.md").read_text()
-    for section, key in re.findall(r"\b(run|data|cube|aec|gmm|dec|build|records)\.(\w+)=", text):
-        assert key in SECTIONS[section].__dataclass_fields__, f"{section}.{key}"
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
 
 
 def test_pins_are_within_the_ranges():
