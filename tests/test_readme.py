@@ -2,8 +2,6 @@
 
 import re
 import stat
-import subprocess
-import sys
 import tomllib
 
 from tests.conftest import ROOT
@@ -58,21 +56,3 @@ def test_conda_files_have_every_dependency():
         assert expected <= there
         assert "- defaults" not in text
         assert "- pytorch\n" not in text
-
-
-def test_training_imports_no_drawing_and_base_nothing_above():
-    code = (
-        "import sys; import RISCluster.stages.pretrain, RISCluster.training.refine; "
-        "print('matplotlib' in sys.modules)"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == "False"
-    order = ["config", "data", "models", "training", "results", "stages", "commands"]
-    for place, room in enumerate(order):
-        paths = list((ROOT / "RISCluster" / room).rglob("*.py")) or [ROOT / f"RISCluster/{room}.py"]
-        for path in paths:
-            for later in order[place + 1 :]:
-                pattern = rf"^\s*from \.+{later}\b"
-                assert not re.search(pattern, path.read_text(), re.M), f"{path} imports {later}"
