@@ -238,9 +238,6 @@ def _label(
     mixture = outcome.mixture or mixture_of_clusters(latents, labelling)
     load_weights(model, content["state"], str(stage.path))
     training_distribution(model, mixture, samples).save(stage.path / NOVELTY)
-    centroids = model.clustering.as_latents().cpu().numpy()
-    if outcome.mixture is not None:
-        centroids = outcome.mixture.means
     draw(
         settings.run.figures,
         lambda: _figures(session, settings, stage, latents, labelling),
