@@ -147,7 +147,7 @@ def _sections(run: FinishedRun) -> list[Context]:
                 missing = isinstance(error, MissingPackage)
                 fault = str(error) if missing else f"{type(error).__name__}: {error}"
                 log.warning(f"report: {title} is left out: {fault}")
-                context = {"notes": [f"Left out: {fault}"], "figures": {}, "fault": fault}
+                context = {"notes": [f"Left out: {fault}"], "figures": {}, "html": ""}
             if context is not None:
                 found.append({"notes": [], "anchor": anchor, "title": title} | context)
             progress.add(1)
@@ -167,9 +167,9 @@ def _draw(sections: Sequence[Context], drawer: Drawer, n_figures: int) -> None:
 def _page(run: FinishedRun, sections: Sequence[Context], names: dict[int, str]) -> str:
     templates, made = environment(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     for section in sections:
-        template = f"{section['anchor']}.html"
-        html = "" if "fault" in section else templates.get_template(template).render(section)
-        section["html"] = Markup(html)
+        if "html" not in section:
+            template = templates.get_template(f"{section['anchor']}.html")
+            section["html"] = Markup(template.render(section))
     return render(
         run.folder.resolve().name,
         sections,

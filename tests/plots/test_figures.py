@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from RISCluster.plots.stage_figures import embed, nearest
 
 from RISCluster import arrays
 from RISCluster import plots as figures
 from RISCluster.clustering.selection import Criteria
-from RISCluster.plots.stage_figures import embed, nearest
 
 AXES = figures.SpectrogramAxes(np.arange(6) + 1.0, np.arange(8) * 0.1, "Hz", "s")
 

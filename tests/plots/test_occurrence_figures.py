@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-
-from RISCluster.plots import cluster_colour
 from RISCluster.plots.correlation import lag_correlations
-from RISCluster.plots.occurrence import occurrence_series, profiles, station_series
 from RISCluster.plots.station_map import (
     degrees,
     map_limits,
@@ -13,6 +10,9 @@ from RISCluster.plots.station_map import (
     station_map,
     unwrapped,
 )
+
+from RISCluster.plots import cluster_colour
+from RISCluster.plots.occurrence import occurrence_series, profiles, station_series
 from RISCluster.plots.stations import station_counts
 
 EDGES = np.arange("2016-01-01", "2016-01-06", dtype="datetime64[D]")
