@@ -87,8 +87,7 @@ def _cluster_figures(
     drawn = [("gallery", gallery(file, stage.name, latents, labelling, settings))]
     found = None if drawn_map is None else (drawn_map.points, drawn_map.index)
     figure = embedding(stage.name, latents, labelling.labels, labelling.sizes, settings, {}, found)
-    if figure is not None:
-        drawn.append(("embedding", figure))
+    drawn.append(("embedding", figure))
     if isinstance(file, CubeFile):
         drawn.append(("map", cluster_map(stage.path, stage.name, labelling.sizes)))
     return drawn
@@ -165,8 +164,8 @@ def embedding(
     names: Mapping[int, str],
     found: tuple[np.ndarray, np.ndarray] | None = None,
     method: str = "tsne",
-) -> Figure | None:
-    """Embedding of at most `MAPPED` labelled latents; None if there are too few.
+) -> Figure:
+    """Embedding of at most `MAPPED` labelled latents; without points if there are too few.
 
     `found` is a map that has been computed before: points (m, 2) and their indices (m,).
     """
@@ -174,8 +173,7 @@ def embedding(
         index = usable_sample(labels, MAPPED, settings.run.seed)
         found = mapped(latents.take(index), method, settings.run.seed), index
     points, index = found
-    if not len(points):
-        return None
+    index = index[: len(points)]
     title = f"{METHODS[stage]}: {len(index):,} of {int(sizes.sum()):,} latents"
     return plots.embedding(points, labels[index], sizes.tolist(), title, names, TITLES[method])
 
