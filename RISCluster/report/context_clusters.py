@@ -6,6 +6,7 @@ Letters: m samples, S samples of a waveform.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -36,15 +37,11 @@ from . import figures
 from .page import Picture
 
 Context = dict[str, Any]
-MOST = 24  # clusters that have figures of their own
+MOST_GALLERIES = 24  # clusters that have figures of their own
 LISTED = 6  # samples of a cluster in the table
 WITH_WAVEFORMS = 4  # samples of a cluster that are drawn with their waveforms
 SECOND = 0.05  # probability in a second cluster from which on a sample is borderline
 DRAWN = 24  # borderline or outlying samples in a gallery
-COLUMNS = (
-    "Cluster", "Sample", "Start time (UTC)", "Onset (UTC)", "Trace", "Probability",
-    "Second cluster", "Its probability", "Log-likelihood", "Training samples less likely",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,9 @@ class Study:
 
     @property
     def largest(self) -> list[int]:
-        """The `MOST` largest clusters that are not empty, ascending."""
+        """The `MOST_GALLERIES` largest clusters that are not empty, ascending."""
         sizes = self.stage.sizes
-        order = np.argsort(-sizes, kind="stable")[:MOST]
+        order = np.argsort(-sizes, kind="stable")[:MOST_GALLERIES]
         return np.sort(order[sizes[order] > 0]).tolist()
 
     @property
@@ -122,7 +119,7 @@ def clusters_section(run: FinishedRun) -> Context | None:
         drawn["report_means"] = Picture(lambda: _means(study))
     return {
         "stage": stage.name,
-        "method": figures.METHODS[stage.name],
+        "method": figures.STAGE_METHODS[stage.name],
         "sizes": stage.sizes.tolist(),
         "n_unusable": int((stage.table.labels < 0).sum()),
         "has_data": run.file is not None,
@@ -195,7 +192,7 @@ def _latent_pairs(study: Study) -> Figure:
         stage.latents.take(index),
         stage.table.labels[index].astype(np.int64),
         study.models[stage.name].centroids,
-        f"{figures.METHODS[stage.name]}: latents in pairs of features, {cut}",
+        f"{figures.STAGE_METHODS[stage.name]}: latents in pairs of features, {cut}",
         study.run.feature_names,
         study.names,
     )
@@ -250,8 +247,8 @@ def samples_section(run: FinishedRun) -> Context | None:
         "has_data": run.file is not None,
         "typical": _table(study, _joined(typical)),
         "waveforms": study.titled if waveforms else [],
-        "borderline": _table(study, near, COLUMNS[6:8]),
-        "outlying": _table(study, far, COLUMNS[8:]),
+        "borderline": _table(study, near, ("Second cluster", "Its probability")),
+        "outlying": _table(study, far, ("Log-likelihood", "Training samples less likely")),
         "most": BORDERLINE,
         "second": SECOND,
         "figures": pictures,
@@ -260,27 +257,24 @@ def samples_section(run: FinishedRun) -> Context | None:
 
 def _table(study: Study, chosen: Chosen, more: Sequence[str] = ()) -> Context:
     """Columns of all tables, onsets where they are known, and `more` by name."""
-    left_out = "Onset (UTC)" if study.stage.table.onset is None else ""
-    header = [name for name in (*COLUMNS[:6], *more) if name != left_out]
-    rows = [_row(study, chosen, place) for place in range(len(chosen))]
-    rows = [[row[COLUMNS.index(name)] for name in header] for row in rows]
+    table, index = study.stage.table, chosen.index.tolist()
+    titles = [title_of(label, study.names) for label in range(study.stage.n_clusters)]
+    columns = {
+        "Cluster": [titles[label] for label in chosen.label],
+        "Sample": list(map(str, index)),  # without separators
+        "Start time (UTC)": [time_of(table.starttime, i) or None for i in index],
+        "Onset (UTC)": [time_of(table.onset, i, "ms") or None for i in index],
+        "Trace": [trace_of(table, i) or None for i in index],
+        "Probability": chosen.probability,
+        "Second cluster": [titles[label] if label >= 0 else None for label in chosen.second],
+        "Its probability": np.where(chosen.second >= 0, chosen.second_probability, np.nan),
+        "Log-likelihood": chosen.log_likelihood,
+        "Training samples less likely": chosen.less_likely,
+    }
+    left_out = "Onset (UTC)" if table.onset is None else ""
+    header = [name for name in (*list(columns)[:6], *more) if name != left_out]
+    rows = list(zip(*(columns[name] for name in header), strict=True))
     return {"header": header, "rows": rows, "clusters": chosen.label.tolist(), "digits": 3}
-
-
-def _row(study: Study, chosen: Chosen, place: int) -> list[Any]:
-    index, table, second = int(chosen.index[place]), study.stage.table, int(chosen.second[place])
-    return [
-        title_of(int(chosen.label[place]), study.names),
-        str(index),  # without separators
-        time_of(table.starttime, index) or None,
-        time_of(table.onset, index, "ms") or None,
-        trace_of(table, index) or None,
-        float(chosen.probability[place]),
-        title_of(second, study.names) if second >= 0 else None,
-        float(chosen.second_probability[place]) if second >= 0 else None,
-        float(chosen.log_likelihood[place]),
-        float(chosen.less_likely[place]),
-    ]
 
 
 def borderline(study: Study) -> Chosen:
@@ -321,16 +315,16 @@ def _log_likelihood(chosen: Chosen, place: int) -> str:
 
 @dataclass(frozen=True)
 class Waveforms:
-    """The data set of waveforms of a file; `sampling_rate` in Hz, `unit` may be empty."""
+    """A data set (N, S) of waveforms; `sampling_rate` in Hz, `unit` may be empty."""
 
-    file: SpectrogramFile
+    path: Path
     dataset: str
     sampling_rate: float
     unit: str
 
     def read(self, index: np.ndarray) -> np.ndarray:
         """Of samples in any order, (m, S), float32."""
-        with h5py.File(self.file.path, "r") as file:
+        with h5py.File(self.path, "r") as file:
             return np.stack([file[self.dataset][int(i)] for i in index]).astype(np.float32)
 
 
@@ -347,7 +341,7 @@ def waveforms_of(file: SpectrogramFile | None) -> Waveforms | None:
                 rate = _sampling_rate(found, group)
                 if len(found) == file.n_samples and found.shape[1] > 1 and rate:
                     unit = found.attrs.get("units", found.attrs.get("AmplUnits", ""))
-                    return Waveforms(file, dataset, rate, to_text(unit))
+                    return Waveforms(file.path, dataset, rate, to_text(unit))
     return None
 
 

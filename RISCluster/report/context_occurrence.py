@@ -37,7 +37,7 @@ Context = dict[str, Any]
 CLUSTER_PANELS = 12
 STATION_PANELS = 8
 SERIES_PANELS = 6
-ROWS = 40  # stations of a table and of a figure
+STATION_ROWS = 40  # stations of a table and of a figure
 NAMED = 10  # stations in a sentence
 LAG_DAYS = {
     "minute": 1 / 1440, "10 minutes": 1 / 144, "hour": 1 / 24, "day": 1, "week": 7, "month": 30
@@ -72,15 +72,9 @@ class Shown:
         return [self.figure_titles[label] for label in self.drawn]
 
     def with_others(self, counts: np.ndarray) -> tuple[np.ndarray, list[int], list[str]]:
-        """Counts (..., K) of the drawn clusters and, if there are any, of all others together.
+        """Of counts (..., K): those of the drawn clusters and, as label -1, of all others.
 
-        Returns
-        -------
-        ndarray, (..., k) or (..., k + 1)
-        list of int
-            Labels; -1 for the others.
-        list of str
-            Titles.
+        Returns counts (..., k) or (..., k + 1), labels and titles.
         """
         mine, labels, titles = counts[..., self.drawn], self.drawn.tolist(), self.drawn_titles
         if len(labels) == self.catalogue.n_clusters:
@@ -133,7 +127,7 @@ def _count_rows(titles: Sequence[str], counts: np.ndarray) -> list[tuple]:
 
 def _where(shown: Shown, pictures: dict[str, Picture]) -> Context:
     counts = shown.catalogue.by_station()
-    rows = largest(counts, ROWS)
+    rows = largest(counts, STATION_ROWS)
     stations = [shown.catalogue.stations[row] for row in rows]
     pictures["report_stations"] = Picture(
         lambda: station_counts(list(map(plain, stations)), *shown.with_others(counts[rows]))

@@ -29,7 +29,7 @@ from . import figures
 from .page import Picture, duration_text, time_text
 
 Context = dict[str, Any]
-SECTIONS = ("run", "data", "cube", "aec", "gmm", "dec")  # settings that affect results
+RESULT_SETTINGS = ("run", "data", "cube", "aec", "gmm", "dec")  # settings that affect results
 DOES = {
     "AEC": "autoencoder",
     "GMM": "Gaussian mixtures of its latents",
@@ -190,7 +190,7 @@ def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
     """Key, value, default and sentence of each setting of the stages."""
     default, rows = _texts(Settings()), []
     is_cube = run.file is not None and run.file.layout == "cube"
-    for name in SECTIONS:
+    for name in RESULT_SETTINGS:
         stage = run.stages.get(name.upper())
         if (stage is None and name.upper() in DOES) or (name == "cube" and not is_cube):
             continue
@@ -337,12 +337,14 @@ def choice_section(run: FinishedRun) -> Context | None:
 
 
 def citing_section(run: FinishedRun) -> Context:
-    """Versions, and the numbers of a methods paragraph."""
-    last = list(run.stages.values())[-1]
+    """Versions, and what a methods paragraph is made of."""
+    last, aec, dec = (run.stages.get(name) for name in (list(run.stages)[-1], "AEC", "DEC"))
     versions, git = last.provenance.get("versions", {}), last.provenance.get("git", "")
-    commit = git.removesuffix("+changes")
-    data, n_unusable = run.settings.data, int(last.metrics.get("n_unusable", 0))
+    commit, n_unusable = git.removesuffix("+changes"), int(last.metrics.get("n_unusable", 0))
     libraries = {"torch": "PyTorch", "scikit-learn": "scikit-learn", "numpy": "NumPy"}
+    n_features = aec and _single(aec.settings.aec.n_features)
+    if run.final is not None:
+        n_features = run.final.latents.shape[1] - sum(run.views.values())
     return {
         "figures": {},
         "version": versions.get("RISCluster", __version__),
@@ -352,52 +354,15 @@ def citing_section(run: FinishedRun) -> Context:
         "n": int(last.metrics["n_samples"]) - n_unusable,
         "n_unusable": n_unusable,
         "bins": run.file and (run.file.n_frequencies, run.file.n_times),
-        "amplitude": data.amplitude,
-        "transform": data.transform,
-        "standardize": data.standardize,
+        "data": run.settings.data,
         "decades": LOG_DECADES,
-        **{name.lower(): None for name in DOES},
-        **{name.lower(): METHODS[name](run, stage) for name, stage in run.stages.items()},
-    }
-
-
-def _of_autoencoder(run: FinishedRun, stage: FinishedStage) -> Context:
-    metrics, aec = stage.metrics, stage.settings.aec
-    n_features = _single(aec.n_features)
-    if run.final is not None:
-        n_features = run.final.latents.shape[1] - sum(run.views.values())
-    return {
         "n_features": n_features,
-        "epochs": metrics.get("epochs"),
-        "batch_size": _single(aec.batch_size),
-        "lr": _single(aec.lr),
         "views": run.views if any(run.views.values()) else None,
-        **{key: metrics[key] for key in ("n_train", "n_validation", "validation_mse")},
+        "batch_size": aec and _single(aec.settings.aec.batch_size),
+        "lr": aec and _single(aec.settings.aec.lr),
+        "gamma": dec and _single(dec.settings.dec.gamma),
+        **{name.lower(): run.stages.get(name) for name in DOES},
     }
-
-
-def _of_mixture(run: FinishedRun, stage: FinishedStage) -> Context:
-    gmm = stage.settings.gmm
-    return {
-        "start": gmm.start,
-        "n_maps": stage.metrics.get("n_maps") or 1,
-        "tried": sorted(gmm.n_clusters),
-        "select": gmm.select,
-        "n_clusters": stage.n_clusters,
-    }
-
-
-def _of_refinement(run: FinishedRun, stage: FinishedStage) -> Context:
-    return {
-        "n_clusters": stage.n_clusters,
-        "gamma": _single(stage.settings.dec.gamma),
-        "refined": stage.metrics.get("refined", True),
-        "label_change": stage.metrics.get("label_change_from_gmm"),
-        "labels": stage.settings.dec.labels,
-    }
-
-
-METHODS = {"AEC": _of_autoencoder, "GMM": _of_mixture, "DEC": _of_refinement}
 
 
 def _single(value: Any) -> Any:

@@ -21,7 +21,7 @@ from ..runs.run import FinishedRun, FinishedStage
 from .page import Picture, percent
 
 Context = dict[str, Any]
-STAGES = {"GMM": "mixture (GMM)", "DEC": "refined (DEC)"}
+STAGE_TITLES = {"GMM": "mixture (GMM)", "DEC": "refined (DEC)"}
 TOO_SURE = 0.05  # mean error of probabilities that is mentioned
 
 
@@ -38,20 +38,12 @@ def comparison_section(run: FinishedRun) -> Context | None:
     moved = found.share_moved > 0
     return {
         "lacking": "",
-        "share_moved": found.share_moved,
-        "ari": found.table.ari,
-        "before": found.before,
-        "after": found.after,
+        "found": found,
         "confident": CONFIDENT,
         "doubtful": DOUBTFUL,
         "refined": metrics.get("refined") is not False,
-        "agreement": metrics.get("neighbour_agreement"),
-        "agreement_of_gmm": metrics.get("neighbour_agreement_of_gmm"),
-        "label_change": metrics.get("label_change_from_gmm"),
-        "by_label": found.by_label,
-        "n_before": len(found.match),
-        "n_after": found.table.counts.shape[1],
-        "metrics": {"header": ("", *STAGES.values()), "rows": side_by_side(run)},
+        "dec": metrics,
+        "metrics": {"header": ("", *STAGE_TITLES.values()), "rows": side_by_side(run)},
         "probabilities": _probabilities(found) if found.table.n else None,
         "clusters_table": _clusters(found, names) if moved else None,
         "figures": {"report_label_changes": _label_changes(found, names)} if moved else {},
@@ -63,7 +55,7 @@ def _probabilities(found: Refinement) -> Context:
     header += [f"share from {CONFIDENT:g}", f"share below {DOUBTFUL:g}"]
     rows = [
         [name, *stage.quantiles.tolist(), stage.confident, stage.doubtful]
-        for name, stage in zip(STAGES.values(), (found.before, found.after), strict=True)
+        for name, stage in zip(STAGE_TITLES.values(), (found.before, found.after), strict=True)
     ]
     return {"header": header, "rows": rows, "digits": 3}
 
@@ -110,7 +102,10 @@ def truth_section(run: FinishedRun) -> Context | None:
     same = _same_labels(run)
     found = found[-1:] if same else found
     curves = [
-        (STAGES[stage.name], reliability(stage.table.labels, stage.table.probability, run.truth, t))
+        (
+            STAGE_TITLES[stage.name],
+            reliability(stage.table.labels, stage.table.probability, run.truth, t),
+        )
         for stage, t in found
     ]
     table = found[-1][1]
@@ -118,17 +113,14 @@ def truth_section(run: FinishedRun) -> Context | None:
     pictures = {name: _confusion(run, *one) for name, one in confusions.items()}
     pictures["report_reliability"] = Picture(lambda: reliability_curve(curves))
     return {
-        "n": table.n,
-        "n_left_out": table.n_left_out,
+        "overlap": table,
         "same": same,
-        **{key: getattr(table, key) for key in ("accuracy", "nmi", "ari", "purity")},
         "n_clusters": len(table.counts),
         "n_classes": int(np.count_nonzero(table.counts.sum(0))),
         "scores": _scores(found),
         "classes": _classes(run, table),
-        "confusions": [(name, STAGES[stage.name]) for name, (stage, _) in confusions.items()],
-        "calibration_error": curves[-1][1].error,
-        "overconfidence": curves[-1][1].overconfidence,
+        "confusions": [(name, STAGE_TITLES[stage.name]) for name, (stage, _) in confusions.items()],
+        "reliability": curves[-1][1],
         "too_sure": TOO_SURE,
         "figures": pictures,
     }
@@ -144,7 +136,14 @@ def _same_labels(run: FinishedRun) -> bool:
 
 def _scores(found: Sequence[tuple[FinishedStage, Overlap]]) -> Context:
     rows = [
-        [STAGES[stage.name], len(table.counts), table.accuracy, table.nmi, table.ari, table.purity]
+        [
+            STAGE_TITLES[stage.name],
+            len(table.counts),
+            table.accuracy,
+            table.nmi,
+            table.ari,
+            table.purity,
+        ]
         for stage, table in found
     ]
     return {"header": ("stage", "clusters", "accuracy", "NMI", "ARI", "purity"), "rows": rows}
@@ -173,7 +172,7 @@ def _confusion(run: FinishedRun, stage: FinishedStage, table: Overlap) -> Pictur
             [class_names(run)[column] for column in present],
             row_title="Cluster",
             column_title="Known class",
-            title=f"{STAGES[stage.name]}: {scores}",
+            title=f"{STAGE_TITLES[stage.name]}: {scores}",
             row_clusters=order.tolist(),
         )
     )

@@ -27,7 +27,7 @@ from ..runs.cluster_map import read_cluster_map
 from ..runs.labels import Labelling, usable_sample
 from ..settings import Settings
 
-METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
+STAGE_METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
 GALLERY_COLUMNS = 8
 SHOWN_RECONSTRUCTIONS = 6
 
@@ -125,7 +125,7 @@ def gallery(
     typical = typical_members(latents, labelling.labels, k, settings.run.seed)
     members = [images(file, typical[label], settings.data.amplitude) for label in largest]
     cut = f", the {len(largest)} largest" if len(largest) < k else ""
-    title = f"{METHODS[stage]}: {k} clusters{cut}, typical members"
+    title = f"{STAGE_METHODS[stage]}: {k} clusters{cut}, typical members"
     return plots.gallery(
         SpectrogramAxes.of(file),
         members,
@@ -174,14 +174,14 @@ def embedding(
         found = mapped(latents.take(index), method, settings.run.seed), index
     points, index = found
     index = index[: len(points)]
-    title = f"{METHODS[stage]}: {len(index):,} of {int(sizes.sum()):,} latents"
+    title = f"{STAGE_METHODS[stage]}: {len(index):,} of {int(sizes.sum()):,} latents"
     return plots.embedding(points, labels[index], sizes.tolist(), title, names, TITLES[method])
 
 
 def cluster_map(stage_path: Path, stage: str, sizes: np.ndarray) -> Figure:
     """Labels of a cube over time and channel."""
     return plots.cluster_map(
-        read_cluster_map(stage_path / "labels.h5"), sizes.tolist(), METHODS[stage]
+        read_cluster_map(stage_path / "labels.h5"), sizes.tolist(), STAGE_METHODS[stage]
     )
 
 

@@ -22,7 +22,7 @@ from .page import Drawer, environment, made_from, render
 
 REPORT = "report.html"
 INTERVAL = 5.0  # s between two lines of progress
-LARGE = 15e6  # bytes of a page from which on there is a warning
+LARGE_PAGE = 15e6  # bytes of a page from which on there is a warning
 
 Context = dict[str, Any]
 # Anchor, which names the template; title; what the template needs, or None to leave it out.
@@ -184,5 +184,5 @@ def _log_size(path: Path, drawn: int, n_figures: int) -> None:
     size = path.stat().st_size
     failed = f" of {n_figures}; the others could not be drawn" if drawn < n_figures else ""
     log.info(f"report: {size / 1e6:.1f} MB, {drawn} figures{failed}")
-    if size > LARGE:
+    if size > LARGE_PAGE:
         log.warning(f"report: {path} is large for a page: a browser may take long to open it")

@@ -28,7 +28,7 @@ MADE_FROM = "riscluster-made-from"
 DOI = re.compile(r"\b10\.\d{4,9}/[\w./()-]*\w")
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-SMALLEST, LARGEST = 1e-4, 1e9  # numbers beyond them are written with a power of ten
+PLAIN_FROM, PLAIN_BELOW = 1e-4, 1e9  # numbers beyond them are written with a power of ten
 SHADES = 10  # steps of the shading of a table
 SHORT = 24  # characters of a text that is not wrapped
 
@@ -279,6 +279,6 @@ def _real(value: float, digits: int) -> str:
         return "0"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     size = abs(float(f"{mantissa}e{exponent}"))  # as rounded: 9999.96 has five digits
-    if not SMALLEST <= size < LARGEST:
+    if not PLAIN_FROM <= size < PLAIN_BELOW:
         return f"{mantissa}×10{str(int(exponent)).translate(RAISED)}"
     return f"{value:,.{max(0, digits - 1 - int(exponent))}f}"

@@ -145,7 +145,7 @@ def test_one_cluster_and_empty_ones(opened, tmp_path):
 
 def test_many_stations_and_clusters(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(context_occurrence, "CLUSTER_PANELS", 2)
-    monkeypatch.setattr(context_occurrence, "ROWS", 5)
+    monkeypatch.setattr(context_occurrence, "STATION_ROWS", 5)
     with opened("data.layout=cube") as run:
         run = replace(with_table(run, synthetic(40, 4, 9), k=4), file=None)
         found = section(run)
