@@ -47,7 +47,7 @@ from RISCluster.data.layouts import open_spectrograms  # noqa: E402
 from RISCluster.errors import RISClusterError  # noqa: E402
 from RISCluster.fibre.joining import open_series  # noqa: E402
 from RISCluster.io import HistoryFile, read_json, read_npz, read_torch, write_npz  # noqa: E402
-from RISCluster.plots.stage_figures import read_history  # noqa: E402
+from RISCluster.report.figures import read_history  # noqa: E402
 from RISCluster.runs import names  # noqa: E402
 from RISCluster.runs.labels import read_labels  # noqa: E402
 from RISCluster.setting_sections import RecordsSettings  # noqa: E402
