@@ -5,10 +5,10 @@ Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from ..report.blocks import Table
 from ..runs.labels import usable_sample
 from ..runs.models import model_of
 from ..runs.names import title_of
@@ -120,7 +120,7 @@ def mean_probability(stage: FinishedStage) -> Measure:
 # ---- tables -------------------------------------------------------------------------------------
 
 
-def performance_table(performance: Performance, names: Mapping[int, str]) -> Table:
+def performance_table(performance: Performance, names: Mapping[int, str]) -> dict[str, Any]:
     """A row a cluster, and one of all; standard errors where samples were drawn."""
     there = [name for name in TITLES if name in performance.measures]
     sampled = [name for name in there if (performance.measures[name].errors > 0).any()]
@@ -135,18 +135,24 @@ def performance_table(performance: Performance, names: Mapping[int, str]) -> Tab
             found = performance.measures[name]
             row += [found.values[place]] + ([found.errors[place]] if name in sampled else [])
         rows.append(row)
-    return Table(
-        f"{performance.stage}: clusters", header, rows, [*range(k), None],
-        note=_how_measured(performance, there), digits=3,
-    )  # fmt: skip
+    return {
+        "title": f"{performance.stage}: clusters",
+        "header": header,
+        "rows": rows,
+        "clusters": [*range(k), None],
+        "note": _how_measured(performance, there),
+        "digits": 3,
+    }
 
 
-def compare_stages(performances: Sequence[Performance], names: Mapping[int, str]) -> Table | None:
+def compare_stages(
+    performances: Sequence[Performance], names: Mapping[int, str]
+) -> dict[str, Any] | None:
     """Stages side by side: a row a cluster, for every measure a column a stage.
 
     Returns
     -------
-    Table or None
+    dict or None
         None where fewer than two stages have labelled.
     """
     if len(performances) < 2:
@@ -166,10 +172,14 @@ def compare_stages(performances: Sequence[Performance], names: Mapping[int, str]
     note = "The same number is the same cluster before and after refinement."
     if len(set(numbers)) > 1:
         note = "The stages have different numbers of clusters: equal labels mean nothing."
-    return Table(
-        f"{' and '.join(found.stage for found in performances)} side by side", header, rows,
-        [*range(max(numbers)), None], note=note, digits=3,
-    )  # fmt: skip
+    return {
+        "title": f"{' and '.join(found.stage for found in performances)} side by side",
+        "header": header,
+        "rows": rows,
+        "clusters": [*range(max(numbers)), None],
+        "note": note,
+        "digits": 3,
+    }
 
 
 def _cells(columns: Sequence[np.ndarray], place: int, known: Sequence[bool]) -> list:

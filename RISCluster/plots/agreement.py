@@ -18,7 +18,7 @@ LONGEST_NAME = 22  # letters
 
 
 class Bins(Protocol):
-    """What a reliability curve is drawn of; see `evaluation.truth.Reliability`."""
+    """Data of a reliability curve, see `evaluation.truth.Reliability`."""
 
     edges: np.ndarray
     counts: np.ndarray
@@ -130,7 +130,7 @@ def reliability_curve(curves: Sequence[tuple[str, Bins]]) -> Figure:
     """
     figure = new(6.5, 6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    top.plot([0, 1], [0, 1], color="0.4", ls=":", label="as it should be")
+    top.plot([0, 1], [0, 1], color="0.4", ls=":", label="calibrated")
     for place, (name, bins) in enumerate(curves):
         colour, there = PALETTE[place % len(PALETTE)], bins.counts > 0
         right, counts = bins.right[there], bins.counts[there]

@@ -22,16 +22,7 @@ NUMBERED = 16  # clusters up to which each profile has its number
 
 @dataclass(frozen=True)
 class Scores:
-    """Silhouettes for one panel.
-
-    Attributes
-    ----------
-    title : str
-    labels : ndarray, (m,)
-    values : ndarray, (m,)
-        NaN where they have no meaning.
-    mean : float
-    """
+    """Silhouettes (m,) of one panel, NaN where undefined, the labels (m,), and the mean."""
 
     title: str
     labels: np.ndarray
@@ -41,14 +32,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances of samples from the centroid of their cluster, for one row of panels.
-
-    Attributes
-    ----------
-    title : str
-    labels : ndarray, (m,)
-    values : ndarray, (m,)
-    """
+    """Distances (m,) from the centroids, for one row of panels, and the labels (m,)."""
 
     title: str
     labels: np.ndarray
@@ -123,7 +107,7 @@ def latent_pairs(
     """Latents in pairs of features, with the centroids.
 
     Where there are more than `PAIRED` features, those in which the clusters lie farthest apart,
-    see `telling_features`.
+    see `separating_features`.
 
     Parameters
     ----------
@@ -136,7 +120,7 @@ def latent_pairs(
         Of all D.
     names : mapping of int to str, optional
     """
-    features = np.sort(telling_features(latents, labels)[:PAIRED])
+    features = np.sort(separating_features(latents, labels)[:PAIRED])
     n = max(1, len(features) - 1)
     figure = new(2.0 * n + 2.6, 1.8 * n + 1.4)
     grid = figure.subplots(n, n, squeeze=False, sharex="col", sharey="row")
@@ -166,14 +150,8 @@ def latent_pairs(
     return figure
 
 
-def telling_features(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Features by the share of their variance that lies between clusters, largest first: (D,).
-
-    Parameters
-    ----------
-    latents : ndarray, (m, D)
-    labels : ndarray, (m,)
-    """
+def separating_features(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Features by the share of their variance that lies between clusters, largest first: (D,)."""
     mean = latents.mean(0)
     between = np.zeros(latents.shape[1])
     for label in np.unique(labels):

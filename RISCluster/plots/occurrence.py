@@ -49,7 +49,9 @@ def occurrence_series(
     panels = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
     dates = date2num(edges)
     for axes, series, label, name in zip(panels, counts.T, labels, names, strict=False):
-        axes.stairs(_masked(series, has_data), dates, fill=True, color=cluster_colour(label))
+        axes.stairs(
+            np.where(has_data, series, np.nan), dates, fill=True, color=cluster_colour(label)
+        )
         axes.set_ylim(0, max(1, 1.08 * series.max()))
         axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _beside(axes, f"{name}\nn = {int(series.sum()):,}")
@@ -63,8 +65,7 @@ def occurrence_series(
         axes.yaxis.set_major_locator(MaxNLocator(3))
         _beside(axes, name)
     _dated(panels[-1], dates)
-    what = f"Samples per {interval}" if interval != "10 minutes" else "Samples in 10 minutes"
-    figure.supylabel(what, fontsize=10)
+    _count_label(figure, interval)
     if not has_data.all():
         legend_below(figure, [Patch(label="no data at any station", **NO_DATA)])
     return figure
@@ -105,8 +106,7 @@ def station_series(
         _beside(axes, f"{name}\nn = {int(mine.sum()):,}")
         _shade(axes, dates, data)
     _dated(panels[-1], dates)
-    what = f"Samples per {interval}" if interval != "10 minutes" else "Samples in 10 minutes"
-    figure.supylabel(what, fontsize=10)
+    _count_label(figure, interval)
     handles = cluster_patches(labels, names)
     if not np.all(has_data):
         handles.append(Patch(label="no data", **NO_DATA))
@@ -177,12 +177,13 @@ def _name_seasons(axes: Axes, seasons: Sequence[tuple[str, Sequence[int]]]) -> N
                 axes.text((low + high) / 2, 1.1, name, ha="center", fontsize=8, **at)
 
 
+def _count_label(figure: Figure, interval: str) -> None:
+    what = "in" if interval == "10 minutes" else "per"
+    figure.supylabel(f"Samples {what} {interval}", fontsize=10)
+
+
 def _percent(counts: np.ndarray) -> np.ndarray:
     return 100 * counts / max(1, counts.sum())
-
-
-def _masked(counts: np.ndarray, has_data: np.ndarray) -> np.ndarray:
-    return np.where(has_data, counts, np.nan)
 
 
 def _shade(axes: Axes, edges: np.ndarray, has_data: np.ndarray) -> None:
@@ -193,7 +194,7 @@ def _shade(axes: Axes, edges: np.ndarray, has_data: np.ndarray) -> None:
 
 
 def _beside(axes: Axes, text: str) -> None:
-    """What a panel shows, to its right."""
+    """Name of a panel, to its right."""
     axes.text(1.01, 0.5, text, transform=axes.transAxes, va="center", fontsize=9)
     tidy(axes)
 

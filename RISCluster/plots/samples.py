@@ -29,18 +29,7 @@ DECADES = 4.0  # below each sample's peak that an overview shows at most
 
 @dataclass(frozen=True)
 class Shown:
-    """A sample to draw.
-
-    Attributes
-    ----------
-    image : ndarray, (F, T)
-    title : str
-        One or two lines above it.
-    label : int
-        Of its cluster, in whose colour it is framed.
-    trace : ndarray, (S,), or None
-        Its waveform.
-    """
+    """Image (F, T), title of one or two lines, label, and waveform (S,) of a sample."""
 
     image: np.ndarray
     title: str
@@ -91,7 +80,7 @@ def _frame(axes: Axes, label: int) -> None:
 
 
 def _label_once(grid: np.ndarray, axes_of: SpectrogramAxes, n: int) -> None:
-    """Axes labels at the lower left panel alone; panels without a sample are taken away."""
+    """Label the axes of the lower left panel only; hide panels without a sample."""
     for axes in grid.flat[n:]:
         axes.axis("off")
     for axes in grid.flat[:n]:
@@ -177,7 +166,7 @@ def _draw_pair(
 
 
 def _likeness(mean: np.ndarray, decoded: np.ndarray) -> str:
-    """Inner product of both, scaled to unit norm."""
+    """Inner product of both at unit norm."""
     if not (np.isfinite(mean).all() and np.isfinite(decoded).all()):
         return ""
     norms = np.linalg.norm(mean) * np.linalg.norm(decoded)

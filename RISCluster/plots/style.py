@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 COLOUR_MAP = "viridis"
 UNUSABLE_COLOUR = (0.6, 0.6, 0.6)
-# Okabe and Ito's palette without black: eight colours that colour-blind readers tell apart.
+# Okabe and Ito's palette without black: eight colours that are distinct for colour-blind readers.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7F3C8D")
 # For clusters beyond the eighth: the farthest from one another and from the palette that a search
 # over sRGB found, in CIELAB as seen and as seen with deuteranopia (Machado et al. 2009).
@@ -26,13 +26,7 @@ MARKERS = "os^Dv<>pPX*hd"
 
 @dataclass(frozen=True)
 class SpectrogramAxes:
-    """Axes of every spectrogram of a file.
-
-    Attributes
-    ----------
-    frequency, time : ndarray, (F,) and (T,)
-    frequency_unit, time_unit : str
-    """
+    """Frequency (F,) and time (T,) axes of the spectrograms of a file."""
 
     frequency: np.ndarray
     time: np.ndarray
@@ -68,7 +62,7 @@ class SpectrogramAxes:
 
 
 def cluster_colour(label: int) -> Any:
-    """Colour of a cluster: 24 that are told apart, then hues between the ones before."""
+    """Colour of a cluster: 24 distinct ones, then further hues."""
     if label < 0:
         return UNUSABLE_COLOUR
     if label < len(PALETTE):
@@ -85,7 +79,7 @@ def cluster_title(label: int, names: Mapping[int, str] | None = None) -> str:
 
 
 def plain(text: str, longest: int = LONGEST_NAME) -> str:
-    """A text from outside as a figure can have it: cut, and with no dollar sign as a formula."""
+    """A text for a figure: shortened, and dollar signs escaped."""
     short = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
     return short.replace("$", r"\$")
 

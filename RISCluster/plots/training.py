@@ -22,7 +22,7 @@ def aec_history(history: dict[str, np.ndarray], mse_of_mean: float) -> Figure:
     history : dict of ndarray
         Columns of history.csv.
     mse_of_mean : float
-        Mean squared error of the mean spectrogram: the line that says nothing was learnt.
+        Mean squared error of the mean spectrogram, drawn for comparison.
     """
     figure = new(7, 4)
     axes = figure.subplots()

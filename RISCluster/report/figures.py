@@ -8,7 +8,8 @@ import torch
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..clustering.initialisation import MAX_MAP_SIZE, NeighbourMap
+from ..arrays import RowsArray
+from ..clustering.neighbours import MAPPED, NeighbourMap
 from ..clustering.selection import Criteria
 from ..data.cube_file import CubeFile
 from ..data.loading import SampleSet
@@ -26,7 +27,7 @@ from ..runs.cluster_map import read_cluster_map
 from ..runs.labels import Labelling, usable_sample
 from ..settings import Settings
 
-METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
+STAGE_METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
 GALLERY_COLUMNS = 8
 SHOWN_RECONSTRUCTIONS = 6
 
@@ -51,7 +52,7 @@ def gmm_figures(
     file: SpectrogramFile,
     stage: StageFolder,
     rows: list[Criteria],
-    latents: np.ndarray,
+    latents: RowsArray,
     labelling: Labelling,
     settings: Settings,
     drawn_map: NeighbourMap | None,
@@ -65,7 +66,7 @@ def gmm_figures(
 def dec_figures(
     file: SpectrogramFile,
     stage: StageFolder,
-    latents: np.ndarray,
+    latents: RowsArray,
     labelling: Labelling,
     settings: Settings,
 ) -> list[Path]:
@@ -78,7 +79,7 @@ def dec_figures(
 def _cluster_figures(
     file: SpectrogramFile,
     stage: StageFolder,
-    latents: np.ndarray,
+    latents: RowsArray,
     labelling: Labelling,
     settings: Settings,
     drawn_map: NeighbourMap | None,
@@ -86,8 +87,7 @@ def _cluster_figures(
     drawn = [("gallery", gallery(file, stage.name, latents, labelling, settings))]
     found = None if drawn_map is None else (drawn_map.points, drawn_map.index)
     figure = embedding(stage.name, latents, labelling.labels, labelling.sizes, settings, {}, found)
-    if figure is not None:
-        drawn.append(("embedding", figure))
+    drawn.append(("embedding", figure))
     if isinstance(file, CubeFile):
         drawn.append(("map", cluster_map(stage.path, stage.name, labelling.sizes)))
     return drawn
@@ -115,7 +115,7 @@ def reconstructions(
 def gallery(
     file: SpectrogramFile,
     stage: str,
-    latents: np.ndarray,
+    latents: RowsArray,
     labelling: Labelling,
     settings: Settings,
 ) -> Figure:
@@ -125,7 +125,7 @@ def gallery(
     typical = typical_members(latents, labelling.labels, k, settings.run.seed)
     members = [images(file, typical[label], settings.data.amplitude) for label in largest]
     cut = f", the {len(largest)} largest" if len(largest) < k else ""
-    title = f"{METHODS[stage]}: {k} clusters{cut}, typical members"
+    title = f"{STAGE_METHODS[stage]}: {k} clusters{cut}, typical members"
     return plots.gallery(
         SpectrogramAxes.of(file),
         members,
@@ -136,11 +136,11 @@ def gallery(
     )
 
 
-def typical_members(latents: np.ndarray, labels: np.ndarray, k: int, seed: int) -> list[np.ndarray]:
+def typical_members(latents: RowsArray, labels: np.ndarray, k: int, seed: int) -> list[np.ndarray]:
     """Indices of medoids of each cluster, the most central first; duplicates count once."""
     chosen = []
     for members in drawn_members(labels, k, CANDIDATES, seed):
-        rows, first = np.unique(latents[members], axis=0, return_index=True)
+        rows, first = np.unique(latents.take(members), axis=0, return_index=True)
         central = medoids(rows.astype(np.float64), np.ones(len(rows)), GALLERY_COLUMNS)
         chosen.append(members[first][central])
     return chosen
@@ -157,32 +157,31 @@ def images(file: SpectrogramFile, index: Sequence[int], amplitude: str) -> np.nd
 
 def embedding(
     stage: str,
-    latents: np.ndarray,
+    latents: RowsArray,
     labels: np.ndarray,
     sizes: np.ndarray,
     settings: Settings,
     names: Mapping[int, str],
     found: tuple[np.ndarray, np.ndarray] | None = None,
     method: str = "tsne",
-) -> Figure | None:
-    """Embedding of at most `MAX_MAP_SIZE` labelled latents; None if there are too few.
+) -> Figure:
+    """Embedding of at most `MAPPED` labelled latents; without points if there are too few.
 
     `found` is a map that has been computed before: points (m, 2) and their indices (m,).
     """
     if found is None:
-        index = usable_sample(labels, MAX_MAP_SIZE, settings.run.seed)
-        found = mapped(latents[index], method, settings.run.seed), index
+        index = usable_sample(labels, MAPPED, settings.run.seed)
+        found = mapped(latents.take(index), method, settings.run.seed), index
     points, index = found
-    if not len(points):
-        return None
-    title = f"{METHODS[stage]}: {len(index):,} of {int(sizes.sum()):,} latents"
+    index = index[: len(points)]
+    title = f"{STAGE_METHODS[stage]}: {len(index):,} of {int(sizes.sum()):,} latents"
     return plots.embedding(points, labels[index], sizes.tolist(), title, names, TITLES[method])
 
 
 def cluster_map(stage_path: Path, stage: str, sizes: np.ndarray) -> Figure:
     """Labels of a cube over time and channel."""
     return plots.cluster_map(
-        read_cluster_map(stage_path / "labels.h5"), sizes.tolist(), METHODS[stage]
+        read_cluster_map(stage_path / "labels.h5"), sizes.tolist(), STAGE_METHODS[stage]
     )
 
 

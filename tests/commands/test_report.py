@@ -2,7 +2,6 @@ import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.report import make_report as report
-from RISCluster.report.blocks import Section, Text
 
 
 @pytest.fixture
@@ -10,9 +9,10 @@ def words_only(monkeypatch):
     """A report that says which stations were asked for, and draws nothing."""
 
     def section(run):
-        return Section("Run", "run", [Text(f"stations {run.settings.report.stations}")])
+        notes = [f"stations {run.settings.report.stations}"]
+        return {"notes": notes, "figures": {}, "html": ""}
 
-    monkeypatch.setattr(report, "TOPICS", (("Run", section),))
+    monkeypatch.setattr(report, "SECTIONS", (("run", "Run", section),))
 
 
 def test_page_is_written_and_its_path_printed(run_folder, words_only, capsys):

@@ -1,18 +1,11 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from RISCluster.plots.stage_figures import embed, nearest
 
-from RISCluster import io
 from RISCluster import plots as figures
 from RISCluster.clustering.selection import Criteria
 
 AXES = figures.SpectrogramAxes(np.arange(6) + 1.0, np.arange(8) * 0.1, "Hz", "s")
-
-
-def on_disk(folder, latents):
-    np.save(folder / "latent.npy", latents.astype(np.float32))
-    return io.open_rows(folder / "latent.npy")
 
 
 def images(n):
@@ -71,22 +64,3 @@ def test_embedding_and_colours(drawn):
     drawn(figures.embedding(images(9)[:, 0, :2], np.arange(9) % 3, [3, 3, 3], "title"))
     colours = {str(figures.cluster_colour(label)) for label in range(-1, 60)}
     assert len(colours) == 61
-
-
-@pytest.mark.parametrize("n", [1, 4, 5, 30])
-def test_embed_any_number(n, tmp_path):
-    labels = np.zeros(n + 1, int)
-    labels[-1] = -1
-    latents = np.random.default_rng(0).standard_normal((n + 1, 3)).astype(np.float32)
-    latents[-1] = np.nan
-    mapped = embed(on_disk(tmp_path, latents), labels, 0)
-    assert len(mapped.points) == len(mapped.index) == (n if n >= 5 else 0)
-
-
-@pytest.mark.parametrize("rows", [2, 100])
-def test_nearest_first_and_duplicates_once(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(io, "BLOCK_ROWS", rows)
-    latents = on_disk(tmp_path, np.array([[3.0], [1.0], [1.0], [2.0], [0.0]]))
-    labels = np.array([0, 0, 0, 0, 2], dtype=np.int16)
-    near = nearest(latents, labels, np.array([[0.5], [0.0], [0.0]]))
-    assert [index.tolist() for index in near] == [[1, 3, 0], [], [4]]

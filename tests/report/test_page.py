@@ -4,19 +4,24 @@ import base64
 import hashlib
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from RISCluster.report.asides import Folded, Listing
-from RISCluster.report.blocks import Note, Picture, Section, Table, Text, Tiles
-from RISCluster.report.page import Page, clusters_of, pictures_of
-from RISCluster.report.pictures import Drawer
-from RISCluster.report.tables import table_html
-from RISCluster.report.values import duration_text, shown, time_text
+from RISCluster.report.page import (
+    Drawer,
+    Picture,
+    cells,
+    duration_text,
+    environment,
+    render,
+    shown,
+    time_text,
+)
+from tests.report.html import Elements
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -26,34 +31,13 @@ HOSTILE = (
     "' onclick='alert(3)",
     "javascript:alert(4)//10.1000/<u>",
 )
-
-
-class Elements(HTMLParser):
-    """Every start tag with its attributes; that all are closed; and the text."""
-
-    VOID = ("meta", "img", "br", "link")
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.tags, self.open, self.texts = [], [], []
-        self.feed(html)
-        self.close()
-        assert not self.open, f"not closed: {self.open}"
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
+BLOCKS = """{% from "macros.html" import table, figure, note, tiles, tile, folded, listing %}
+{% for text in texts %}<p>{{ text }}</p>{{ note(text) }}{{ listing(text, text) }}
+{% call tiles() %}{{ tile(text, text, text) }}{% endcall %}
+{% call folded(text) %}{{ text }}{% endcall %}
+{% for f in figures %}{% call figure(f) %}{{ text }}{% endcall %}{% endfor %}
+{% endfor %}
+{% for t in tables %}{% call table(t, t.title) %}{{ t.title }}{% endcall %}{% endfor %}"""
 
 
 def draw() -> Figure:
@@ -62,29 +46,34 @@ def draw() -> Figure:
     return figure
 
 
-def blocks_with(text: str) -> list:
-    return [
-        Text(text),
-        Note(text),
-        Tiles([(text, text, text)]),
-        Table(text, (text, text), [(text, 1), (None, text)], clusters=[0, 1], note=text),
-        Picture("a", draw, text),
-        Picture("b", draw, text, cluster=3),
-        Listing(text, text),
-        Folded(text, [Text(text)]),
-    ]
+def fail() -> Figure:
+    raise ValueError("<script>alert(1)</script>")
 
 
-def page(blocks, folder, names=None, title="run") -> str:
-    sections = [Section("Data", "data", list(blocks)), Section("Empty", "empty")]
-    return Page(title, "below", sections, Drawer(folder), names or {}, "end").html()
+def page(folder, texts=(), pictures=None, tables=(), title="run", names=None, n_clusters=3) -> str:
+    """A page of one section with all kinds of blocks."""
+    drawer = Drawer(folder)
+    figures = [drawer(name, picture) for name, picture in (pictures or {}).items()]
+    html = environment().from_string(BLOCKS).render(texts=texts, figures=figures, tables=tables)
+    sections = [{"anchor": "data", "title": title, "notes": texts, "html": Markup(html)}]
+    return render(title, sections, n_clusters=n_clusters, names=names, footer=title)
+
+
+def blocks_with(text: str) -> dict:
+    rows = [(text, 1), (None, text)]
+    return {
+        "texts": [text],
+        "pictures": {"a": Picture(draw), "b": Picture(draw, 2), "c": Picture(fail, 1)},
+        "tables": [{"title": text, "header": (text, text), "rows": rows, "clusters": [0, 1]}],
+        "title": text,
+        "names": {1: text},
+    }
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_every_text_is_escaped(tmp_path, text):
-    innocent = Elements(page(blocks_with("x"), tmp_path, {1: "x"}, "x"))
-    sections = [Section(text, text, blocks_with(text))]
-    html = Page(text, text, sections, Drawer(tmp_path), {0: text, 3: text}, text).html()
+    innocent = Elements(page(tmp_path, **blocks_with("x")))
+    html = page(tmp_path, **blocks_with(text))
     found = Elements(html)
     inside = lambda elements: {(tag, name) for tag, a in elements.tags for name in a}  # noqa: E731
     assert inside(found) - inside(innocent) <= {("a", "rel")}
@@ -93,25 +82,21 @@ def test_every_text_is_escaped(tmp_path, text):
     body = html.split("</style>")[1].split("<script>")[0]
     if "<" in text:
         assert text not in body
-    assert text in "".join(found.texts)  # and is read as it was
+    assert text in "".join(found.texts)  # and is shown as it is
     for link in found.of("a"):
         assert re.fullmatch(r"#[\w-]+|https://doi\.org/10\.[\w./()-]+", link["href"])
 
 
-def test_what_draws_and_fails_is_escaped_and_the_rest_is_drawn(tmp_path, caplog):
-    def fail():
-        raise ValueError("<script>alert(1)</script>")
-
-    html = page([Picture("bad", fail, "c", cluster=2), Picture("good", draw, "c")], tmp_path)
+def test_a_figure_that_fails_becomes_a_note(tmp_path, caplog):
+    html = page(tmp_path, ["c"], {"bad": Picture(fail, 2), "good": Picture(draw)})
     found = Elements(html)
     assert len(found.of("img")) == 1
-    assert "bad could not be drawn: ValueError: <script>alert(1)</script>" in found.texts
-    assert len(found.of("script")) == 1
+    assert "bad could not be drawn: ValueError: <script>alert(1)</script>" in found.notes
     assert [path.name for path in tmp_path.iterdir()] == ["good.png"]
 
 
 def test_nothing_is_loaded_and_only_this_script_and_style_count(tmp_path):
-    html = page(blocks_with("see doi 10.1029/2021JB021716."), tmp_path)
+    html = page(tmp_path, **blocks_with("see doi 10.1029/2021JB021716."))
     found = Elements(html)
     for tag, attributes in found.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form")
@@ -136,25 +121,19 @@ def test_nothing_is_loaded_and_only_this_script_and_style_count(tmp_path):
     )
 
 
-def test_sections_links_and_ids(tmp_path):
-    found = Elements(page(blocks_with("x"), tmp_path, {3: "icequakes"}))
+def test_links_ids_and_chips(tmp_path):
+    html = page(tmp_path, **(blocks_with("x") | {"names": {2: "icequakes"}}))
+    found = Elements(html)
     ids = [attributes["id"] for _, attributes in found.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
     targets = [a["href"][1:] for a in found.of("a") if a["href"].startswith("#")]
     assert set(targets) <= set(ids)
-    assert [a["id"] for a in found.of("section")] == ["data", "empty"]
-    assert found.texts.count("Data") == 2  # in the navigation and above the section
     chips = [a["data-c"] for a in found.of("button") if a.get("class") == "chip"]
-    assert chips == ["0", "1", "3"]
-    assert "3 icequakes" in found.texts
-    html = page(blocks_with("x"), tmp_path)
-    for colour in ('[data-c="0"]{--c:#0072b2}', '[data-c="3"]{--c:#d55e00}'):
-        assert colour in html
-
-
-def test_one_cluster_needs_no_filter(tmp_path):
-    html = page([Picture("a", draw, "c", cluster=0)], tmp_path)
-    assert 'class="chip' not in html.split("</style>")[1].split("<script>")[0]
+    assert chips == ["0", "1", "2"]
+    assert "2 icequakes" in found.texts
+    assert '[data-c="0"]{--c:#0072b2}' in html
+    alone = page(tmp_path, n_clusters=1)
+    assert 'class="chip' not in alone.split("</style>")[1].split("<script>")[0]
 
 
 def test_numbers():
@@ -179,89 +158,35 @@ def test_numbers():
     ):
         assert shown(value) == text
     assert shown(0.98765, 2) == "0.99"
-    assert [duration_text(s) for s in (0.2, 61, 3600, 90061)] == [
-        "under 1 s",
-        "1 min 1 s",
-        "1 h",
-        "1 d 1 h",
-    ]
+    durations = [duration_text(s) for s in (0.2, 61, 3600, 90061)]
+    assert durations == ["under 1 s", "1 min 1 s", "1 h", "1 d 1 h"]
     assert time_text(np.datetime64("2016-01-01")) == "2016-01-01 00:00:00"
 
 
-def cells(html: str) -> list[dict]:
-    return Elements(html).of("td")
-
-
-def test_cells_carry_what_they_are_sorted_by():
-    html = table_html(
-        Table("t", ("n", "text"), [(1000, "b"), (None, "a"), (np.float64(0.1234567), None)])
-    )
-    assert [cell.get("data-v") for cell in cells(html)] == ["1000", None, "", None, "0.1234567", ""]
-    assert [cell.get("class") for cell in cells(html)] == ["n", "w"] * 3
-
-
-def test_shades_are_shares_of_the_largest_in_a_row():
+def test_cells_have_sort_keys_shades_and_clusters():
+    rows = [(1000, "b"), (None, "a"), (np.float64(0.1234567), None)]
+    found = cells({"header": ("n", "text"), "rows": rows, "clusters": [2, None, 0]})
+    assert found["columns"] == [("n", True), ("text", False)]
+    assert [cluster for cluster, _ in found["rows"]] == [2, None, 0]
+    body = [cell for _, row in found["rows"] for cell in row]
+    assert [key for _, key, _ in body] == ["1000", None, "", None, "0.1234567", ""]
+    assert [kind for kind, _, _ in body] == ["n", "w"] * 3
     rows = [("x", 90, 10, 3), ("y", 0, 0, 0)]
-    html = table_html(Table("t", ("", "all", "a", "b"), rows, shades=2))
-    assert [cell["class"] for cell in cells(html)] == [
-        "w",
-        "n",
-        "n h10",
-        "n h3",
-        "w",
-        "n",
-        "n",
-        "n",
-    ]
-
-
-def test_rows_are_marked_by_cluster():
-    html = table_html(Table("t", ("a",), [("x",), ("y",)], clusters=[2, None]))
-    assert [row.get("data-c") for row in Elements(html).of("tr")] == [None, "2", None]
-
-
-def test_ragged_tables_are_refused():
+    found = cells({"header": ("", "all", "a", "b"), "rows": rows, "shades": 2})
+    kinds = [[kind for kind, _, _ in row] for _, row in found["rows"]]
+    assert kinds == [["w", "n", "n h10", "n h3"], ["w", "n", "n", "n"]]
+    assert cells({"header": ("a", "b"), "rows": []})["rows"] == []
     with pytest.raises(ValueError, match="zip"):
-        table_html(Table("t", ("a", "b"), [(1, 2), (1,)]))
+        cells({"header": ("a", "b"), "rows": [(1, 2), (1,)]})
 
 
-def test_empty_tables():
-    assert cells(table_html(Table("t", ("a", "b"), []))) == []
-
-
-def test_pictures_are_saved_in_the_format_asked_for_and_embedded_as_png(tmp_path):
+def test_figures_are_saved_in_the_format_asked_for_and_embedded_as_png(tmp_path):
     for file_format, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
-        drawer = Drawer(tmp_path / file_format, file_format)
-        image = drawer(Picture("a", draw, "c"))
-        assert (image.width, image.height) == (240, 120)
-        assert image.source.startswith("data:image/png;base64,iVBOR")
-        assert [path.name for path in drawer.paths] == [f"a.{file_format}"]
-        assert drawer.paths[0].read_bytes().startswith(start)
-
-
-def test_names_of_files_are_safe_and_different(tmp_path):
-    drawer = Drawer(tmp_path / "figures")
-    for name in ("../../a b", "a", "a", ".."):
-        drawer(Picture(name, draw, "c"))
-    assert [path.name for path in drawer.paths] == [
-        "_.._a_b.png",
-        "a.png",
-        "a_2.png",
-        "picture.png",
-    ]
-    assert {path.parent for path in drawer.paths} == {tmp_path / "figures"}
-
-
-def test_blocks_in_folds_count():
-    inner = [Picture("a", draw, "c", cluster=4), Table("t", ("a",), [(1,)], clusters=[2])]
-    blocks = [Folded("more", inner), Picture("b", draw, "c")]
-    assert sorted(clusters_of(blocks)) == [2, 4]
-    assert [picture.name for picture in pictures_of(blocks)] == ["a", "b"]
-
-
-def test_what_is_no_block_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="str is not a block"):
-        page(["text"], tmp_path)
+        drawer = Drawer(tmp_path, file_format)
+        image = drawer("a", Picture(draw))
+        assert (image["width"], image["height"]) == (240, 120)
+        assert image["source"].startswith("data:image/png;base64,iVBOR")
+        assert (tmp_path / f"a.{file_format}").read_bytes().startswith(start)
 
 
 # ---- in a browser, where there is one ----
@@ -291,15 +216,12 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def opened(browser, tmp_path):
     rows = [(i % 7, f"row {i}") for i in range(260)]
-    blocks = [
-        Table("Small", ("n", "text"), [(3, "b"), (None, "c"), (20, "a")], clusters=[0, 1, None]),
-        Table("Large", ("n", "text"), rows, clusters=[i % 2 for i in range(260)]),
-        *(Picture(f"p{c}", draw, f"cluster {c}", cluster=c) for c in range(2)),
-        Picture("all", draw, "all of them"),
-        Text("a" * 400),
-    ]
+    small = {"rows": [(3, "b"), (None, "c"), (20, "a")], "clusters": [0, 1, None]}
+    large = {"rows": rows, "clusters": [i % 2 for i in range(260)]}
+    tables = [{"title": "t", "header": ("n", "text"), **one} for one in (small, large)]
+    pictures = {"p0": Picture(draw, 0), "p1": Picture(draw, 1), "all": Picture(draw)}
     path = Path(tmp_path / "report.html")
-    path.write_text(page(blocks, tmp_path), encoding="utf-8")
+    path.write_text(page(tmp_path, ["a" * 400], pictures, tables), encoding="utf-8")
     browser.get(path.as_uri())
     yield browser
     assert browser.get_log("browser") == []

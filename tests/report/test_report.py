@@ -8,29 +8,31 @@ from RISCluster.__main__ import main
 from RISCluster.errors import MissingPackage, RunError, SettingsError
 from RISCluster.evaluation.comparison import DOUBTFUL
 from RISCluster.report import make_report as report
-from RISCluster.report.blocks import Section, Table, Text
 from RISCluster.report.make_report import write_report
-from RISCluster.report.page import made_from, pictures_of
+from RISCluster.report.page import Drawer, made_from
 from RISCluster.run_folder import StageFolder
 from RISCluster.runs.run import open_run
 from RISCluster.settings import load_settings
 from RISCluster.stages.refine import run_dec
-from tests.conftest import ROOT
-from tests.report.test_page import Elements
+from tests.report.html import PIXEL, Elements
 
 
 def anchors(html: str) -> list[str]:
     return [section["id"] for section in Elements(html).of("section")]
 
 
+def fine(run):
+    return {"notes": ["fine"], "figures": {}, "html": ""}
+
+
 @pytest.fixture
-def two_topics(monkeypatch):
-    """A report of two topics, for tests of what is about them."""
+def few_sections(monkeypatch):
+    """A report of few sections, for tests of what is about them."""
 
-    def set_to(*topics):
-        monkeypatch.setattr(report, "TOPICS", topics)
+    def set_to(*sections):
+        monkeypatch.setattr(report, "SECTIONS", sections)
 
-    set_to(("Run", lambda run: Section("Run", "run", [Text("fine")])))
+    set_to(("run", "Run", fine))
     return set_to
 
 
@@ -49,7 +51,7 @@ def test_whole_report(run_folder):
     assert texts.count("oubtful") == texts.count("oubtful label") == 2, "one meaning"
     assert f"posterior probability below {DOUBTFUL:g}" in texts
     saved = {path.name for path in (run_folder / "figures").iterdir()}
-    assert {"report_aec_history.png", "report_reconstructions.png"} <= saved
+    assert {"AEC_loss.png", "AEC_reconstructions.png", "DEC_embedding.png"} <= saved
     assert len(saved) == len(found.of("img"))
     assert [a for a in found.of("button") if a.get("class") == "chip"]
 
@@ -60,38 +62,26 @@ def test_every_figure_has_a_name_of_its_own(run_folder, tmp_path):
     (tmp_path / "env.csv").write_text(f"time,swell\n{days}\n")
     words = [f"report.stations={tmp_path / 'st.csv'}", f"report.environment={tmp_path / 'env.csv'}"]
     with open_run(run_folder, words) as run:
-        sections = [found for _, topic in report.TOPICS if (found := topic(run))]
-        names = [picture.name for found in sections for picture in pictures_of(found.blocks)]
+        sections = [found for *_, make in report.SECTIONS if (found := make(run))]
+        names = [name for found in sections for name in found["figures"]]
     assert len(names) > 15
     assert len(names) == len(set(names))
-    # And those of other kinds of data: each is written in one place.
-    written = [
-        name
-        for path in sorted((ROOT / "RISCluster/results").rglob("*.py"))
-        for name in re.findall(r'Picture\(\s*f?"([^"]+)"', path.read_text(encoding="utf-8"))
-    ]
-    assert len(written) > 15
-    assert len(written) == len(set(written))
 
 
-def test_a_topic_that_fails_is_said_and_the_others_stand(run_folder, two_topics, caplog):
+def test_a_section_that_fails_becomes_a_note(run_folder, few_sections, caplog):
     def fails(run):
         raise KeyError("<i>lost</i>")
 
-    two_topics(
-        ("Run", lambda run: Section("Run", "run", [Text("fine")])),
-        ("None", lambda run: None),
-        ("Known classes", fails),
+    few_sections(
+        ("run", "Run", fine), ("none", "None", lambda run: None), ("truth", "Known classes", fails)
     )
     html = write_report(run_folder).read_text(encoding="utf-8")
-    assert anchors(html) == ["run", "known-classes"]
+    assert anchors(html) == ["run", "truth"]
     assert "Left out: KeyError: '<i>lost</i>'" in "".join(Elements(html).texts)
     assert "Known classes is left out: KeyError" in caplog.text
 
 
-def test_names_of_clusters_are_on_the_chips(run_folder, two_topics):
-    rows = Table("t", ("",), [("x",), ("y",)], clusters=[0, 1])
-    two_topics(("Run", lambda run: Section("Run", "run", [rows])))
+def test_names_of_clusters_are_on_the_chips(run_folder, few_sections):
     write_report(run_folder)
     table = run_folder / "names.csv"
     header, first, *rest = table.read_text().splitlines()
@@ -102,7 +92,8 @@ def test_names_of_clusters_are_on_the_chips(run_folder, two_topics):
 
 
 @pytest.mark.parametrize("stages", [["DEC"], ["DEC", "GMM"]])
-def test_some_stages_only(run_folder, stages):
+def test_some_stages_only(run_folder, stages, monkeypatch):
+    monkeypatch.setattr(Drawer, "__call__", lambda self, name, _: PIXEL | {"name": name})
     for stage in stages:
         shutil.rmtree(run_folder / stage)
     html = write_report(run_folder).read_text(encoding="utf-8")
@@ -123,7 +114,7 @@ def test_data_gone(run_folder):
 
 
 @pytest.fixture
-def reported(run_folder, two_topics):
+def reported(run_folder, few_sections):
     """A run with its page, in which a cluster has a name; and what is not to change."""
     write_report(run_folder)
     table = run_folder / "names.csv"
@@ -190,7 +181,7 @@ def test_a_page_that_does_not_say_what_it_shows_counts_as_whole(reported):
         write_report(run_folder)
 
 
-def test_a_page_of_less_is_replaced(run_folder, two_topics):
+def test_a_page_of_less_is_replaced(run_folder, few_sections):
     (run_folder / "DEC").rename(run_folder / "away")
     page = write_report(run_folder)
     assert made_from(page) == {"AEC", "GMM", "data"}
@@ -199,19 +190,12 @@ def test_a_page_of_less_is_replaced(run_folder, two_topics):
     assert made_from(page) == {"AEC", "GMM", "DEC", "data"}
 
 
-def test_a_package_that_the_map_needs_is_asked_for_first(run_folder, two_topics, monkeypatch):
+def test_a_package_that_the_map_needs_is_asked_for_first(run_folder, few_sections, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     words = ["report", "--run", str(run_folder), "report.embedding=umap"]
     assert main(words) == 2
     assert not (run_folder / "report.html").exists()
     assert write_report(run_folder, words[-1:]).exists()  # at the end of a stage: the page without
-
-
-def test_other_formats_of_figures(run_folder):
-    write_report(run_folder, ["run.figure_format=svg"])
-    figures = list((run_folder / "figures").iterdir())
-    assert figures
-    assert {path.suffix for path in figures} == {".svg"}
 
 
 def test_bad_words_and_folders(run_folder, tmp_path):
@@ -221,7 +205,7 @@ def test_bad_words_and_folders(run_folder, tmp_path):
         write_report(run_folder, ["report.colour=red"])
 
 
-def test_a_page_that_cannot_be_written_leaves_the_old(run_folder, two_topics):
+def test_a_page_that_cannot_be_written_leaves_the_old(run_folder, few_sections):
     (run_folder / "report.html").mkdir()
     with pytest.raises(RunError, match=re.escape("report.html: can't be written")):
         write_report(run_folder)
@@ -243,12 +227,12 @@ def refine(run_folder, settings_of_run, *words):
 
 
 @pytest.mark.parametrize(("words", "calls"), [(["run.figures=no"], 0), (["run.figures=yes"], 1)])
-def test_the_last_stage_makes_it(run_folder, settings_of_run, two_topics, words, calls):
+def test_the_last_stage_makes_it(run_folder, settings_of_run, few_sections, words, calls):
     refine(run_folder, settings_of_run, *words)
     assert (run_folder / "report.html").exists() == bool(calls)
 
 
-def test_a_sweep_makes_it_once(run_folder, settings_of_run, two_topics, monkeypatch):
+def test_a_sweep_makes_it_once(run_folder, settings_of_run, few_sections, monkeypatch):
     made = []
     monkeypatch.setattr(report, "write_report", made.append)
     refine(run_folder, settings_of_run, "run.figures=yes", "dec.lr=0.001,0.01")

@@ -1,0 +1,83 @@
+"""Pages and single sections read back from their HTML."""
+
+from html.parser import HTMLParser
+
+from RISCluster.report.make_report import SECTIONS
+from RISCluster.report.page import environment
+
+PIXEL = {"cluster": None, "fault": "", "source": "data:image/png;base64,", "width": 1, "height": 1}
+MAKE = {anchor: make for anchor, _, make in SECTIONS}
+
+
+class Elements(HTMLParser):
+    """Start tags with their attributes; that all are closed; texts, notes and tables."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags, self.open, self.texts, self.notes, self.tables = [], [], [], [], []
+        self.tiles_of = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "p":
+            self.in_note = dict(attributes).get("class") == "note"
+            self.notes += [""] if self.in_note else []
+        elif tag == "table":
+            self.tables.append({"title": "", "rows": []})
+        elif tag == "tr":
+            self.tables[-1]["rows"].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1]["rows"][-1].append("")
+        elif tag in ("dt", "dd"):
+            self.tiles_of.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if "caption" in self.open[-1:]:
+            self.tables[-1]["title"] += data
+        elif "td" in self.open or "th" in self.open:
+            self.tables[-1]["rows"][-1][-1] += data
+        elif self.open[-1:] in (["dt"], ["dd"]):
+            self.tiles_of[-1] += data
+        elif "p" in self.open and self.in_note:
+            self.notes[-1] += data
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+class Section(Elements):
+    """A section of a run as its template has it; figures are not drawn."""
+
+    def __init__(self, anchor, run):
+        self.context = MAKE[anchor](run)
+        self.figures = self.context["figures"]
+        pixels = {name: PIXEL | {"name": name} for name in self.figures}
+        html = (
+            environment().get_template(f"{anchor}.html").render(self.context | {"figures": pixels})
+        )
+        super().__init__(html)
+        self.notes = self.context.get("notes", []) + self.notes
+
+    def table(self, title):
+        """Rows of the table whose title has these words; the first one is the header."""
+        return next(table["rows"] for table in self.tables if title in table["title"])
+
+    def tiles(self):
+        """Value by name."""
+        return dict(zip(self.tiles_of, self.tiles_of[1:], strict=False))
