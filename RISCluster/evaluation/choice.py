@@ -1,35 +1,48 @@
-"""Why this number of clusters: what each criterion takes, and what is to be said of it.
+"""Which number of clusters each criterion selects, with a sentence on it.
 
 Letters: K clusters.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..clustering.selection import AS_STABLE, NEAR, TITLES, Criteria, choose
 
-REPEATABLE = 0.75  # stability below which clusters are said to depend on the samples drawn
-PLAIN = (
-    0.5  # mean silhouette from which clusters are compact and apart (Rousseeuw 1987, and others)
-)
+REPEATABLE = 0.75  # stability below which clusters depend on the samples drawn
+COMPACT = 0.5  # mean silhouette of compact, separate clusters (Rousseeuw 1987, and others)
+CRITERIA = ("bic", "aic", "silhouette", "gap", "inertia", "stability")
+WITHOUT_VALUE = {
+    "bic": "BIC has no value.",
+    "aic": "AIC has no value.",
+    "silhouette": "The silhouette has no value: it needs two clusters.",
+    "gap": "The gap statistic still rises by more than its standard error at K = {last}, the last "
+    "one fitted, and takes none.",
+    "inertia": "The inertia of k-means has no knee.",
+    "stability": "Stability was not computed for this run (gmm.stability).",
+}
+SENTENCES = {
+    "bic": "BIC is lowest at K = {k}: one more Gaussian is not worth its parameters.",
+    "aic": "AIC is lowest at K = {k}: it asks less of a cluster than BIC, and takes more.",
+    "falling": "{title} is still falling at K = {k}, the last one fitted: it has found no number "
+    "of clusters that is enough, as happens where clusters are not Gaussian.",
+    "silhouette": "The silhouette is highest at K = {k}, {row.silhouette:.2f}: {shape}.",
+    "gap": "The gap statistic takes K = {k}, the first whose gap is within one standard error of "
+    "the next one's.",
+    "inertia": "The inertia of k-means has its knee at K = {k}, furthest below the chord between "
+    "the ends of its curve; it depends on the range of K that was fitted, here {first} to {last}.",
+    "stability": "K = {k} is the largest of the most stable: mixtures of half-samples give the "
+    "same clusters with an adjusted Rand index of {row.stability:.2f} (standard deviation "
+    "{row.stability_std:.2f}, between pairs of half-samples).",
+    "unstable": "No K is stable: fits to half-samples agree at best with an adjusted Rand index of "
+    "{most:.2f} (K = {k} is the largest within {near:g} of it), so that clusters of any number "
+    "depend on which samples were drawn.",
+}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one criterion says.
-
-    Attributes
-    ----------
-    name : str
-        Of its column, as ``bic``.
-    title : str
-    n_clusters : int or None
-        None where it takes none.
-    sentence : str
-        Which K it takes, and how far that is to be believed.
-    """
+    """A criterion by its column and title, the K that it selects (None: none), and a sentence."""
 
     name: str
     title: str
@@ -38,115 +51,42 @@ class Verdict:
 
 
 def verdicts(rows: list[Criteria]) -> list[Verdict]:
-    """What each criterion says.
-
-    Parameters
-    ----------
-    rows : list of Criteria
-        Ascending in the number of clusters.
-    """
+    """Selection by each criterion, from rows ascending in K."""
     found = []
-    for name, words in WORDS.items():
-        taken = choose(rows, name)
-        found.append(Verdict(name, TITLES[name], taken, words(rows, taken)))
+    for name in CRITERIA:
+        k = choose(rows, name)
+        found.append(Verdict(name, TITLES[name], k, _sentence(rows, name, k)))
     return found
 
 
-def summary(found: list[Verdict], chosen: int, criterion: str) -> str:
-    """Which K was selected by what, which criteria agree, and what the others would take."""
-    others = [verdict for verdict in found if verdict.name != criterion]
-    near = [
-        verdict.title
-        for verdict in others
-        if verdict.n_clusters is not None and abs(verdict.n_clusters - chosen) <= NEAR
-    ]
-    far = [
-        f"{verdict.title} {verdict.n_clusters}"
-        for verdict in others
-        if verdict.n_clusters is not None and verdict.title not in near
-    ]
-    text = f"K = {chosen} was selected by {TITLES[criterion]}. "
-    text += (
-        f"Within {NEAR} of it: {', '.join(near)}. " if near else "No other criterion is near it. "
-    )
-    text += f"Others would take: {', '.join(far)}. " if far else ""
-    return text.rstrip()
-
-
-# ---- a sentence each ----------------------------------------------------------------------------
-
-
-def _information(name: str, penalty: str) -> Callable[[list[Criteria], int | None], str]:
-    def words(rows: list[Criteria], taken: int | None) -> str:
-        if taken is None:
-            return f"{name} has no value."
-        if taken == rows[-1].n_clusters and len(rows) > 2:
-            return (
-                f"{name} is still falling at K = {taken}, the last one fitted: it has found no "
-                "number of clusters that is enough, as happens where clusters are not Gaussian."
-            )
-        return f"{name} is lowest at K = {taken}: {penalty}."
-
-    return words
-
-
-def _silhouette(rows: list[Criteria], taken: int | None) -> str:
-    if taken is None:
-        return "The silhouette has no value: it needs two clusters."
-    value = next(row.silhouette for row in rows if row.n_clusters == taken)
-    worth = (
+def _sentence(rows: list[Criteria], name: str, k: int | None) -> str:
+    first, last = rows[0].n_clusters, rows[-1].n_clusters
+    if k is None:
+        return WITHOUT_VALUE[name].format(last=last)
+    row = next(row for row in rows if row.n_clusters == k)
+    stabilities = [row.stability for row in rows if np.isfinite(row.stability)]
+    most = max(stabilities, default=np.nan)
+    key = name
+    if name in ("bic", "aic") and k == last and len(rows) > 2:
+        key = "falling"
+    elif name == "stability" and most < REPEATABLE:
+        key = "unstable"
+    shape = (
         "compact clusters, well apart"
-        if value >= PLAIN
+        if row.silhouette >= COMPACT
         else "clusters that touch or are long, for which it is a weak guide"
     )
-    return f"The silhouette is highest at K = {taken}, {value:.2f}: {worth}."
+    return SENTENCES[key].format(
+        k=k, title=TITLES[name], row=row, shape=shape, first=first, last=last, most=most,
+        near=AS_STABLE,
+    )  # fmt: skip
 
 
-def _gap(rows: list[Criteria], taken: int | None) -> str:
-    if taken is None:
-        return (
-            f"The gap statistic still rises by more than its standard error at K = "
-            f"{rows[-1].n_clusters}, the last one fitted, and takes none."
-        )
-    return (
-        f"The gap statistic takes K = {taken}, the first whose gap is within one standard error "
-        "of the next one's."
-    )
-
-
-def _knee(rows: list[Criteria], taken: int | None) -> str:
-    if taken is None:
-        return "The inertia of k-means has no knee."
-    return (
-        f"The inertia of k-means has its knee at K = {taken}, furthest below the chord between "
-        f"the ends of its curve; it depends on the range of K that was fitted, here "
-        f"{rows[0].n_clusters} to {rows[-1].n_clusters}."
-    )
-
-
-def _stability(rows: list[Criteria], taken: int | None) -> str:
-    if taken is None:
-        return "Stability was not computed for this run (gmm.stability)."
-    most = max(row.stability for row in rows if np.isfinite(row.stability))
-    row = next(row for row in rows if row.n_clusters == taken)
-    if most < REPEATABLE:
-        return (
-            f"No K is stable: fits to half-samples agree at best with an adjusted Rand index of "
-            f"{most:.2f} (K = {taken} is the largest within {AS_STABLE:g} of it), so that clusters "
-            "of any number depend on which samples were drawn."
-        )
-    return (
-        f"K = {taken} is the largest of the most stable: mixtures of half-samples give the same "
-        f"clusters with an adjusted Rand index of {row.stability:.2f} (standard deviation "
-        f"{row.stability_std:.2f}, between pairs of half-samples)."
-    )
-
-
-WORDS: dict[str, Callable[[list[Criteria], int | None], str]] = {
-    "bic": _information("BIC", "one more Gaussian is not worth its parameters"),
-    "aic": _information("AIC", "it asks less of a cluster than BIC, and takes more"),
-    "silhouette": _silhouette,
-    "gap": _gap,
-    "inertia": _knee,
-    "stability": _stability,
-}
+def summary(found: list[Verdict], chosen: int, criterion: str) -> str:
+    """Which K was selected by which criterion, which others agree, what the rest would select."""
+    others = [one for one in found if one.name != criterion and one.n_clusters is not None]
+    near = [one.title for one in others if abs(one.n_clusters - chosen) <= NEAR]
+    far = [f"{one.title} {one.n_clusters}" for one in others if one.title not in near]
+    text = f"K = {chosen} was selected by {TITLES[criterion]}. "
+    text += f"Within {NEAR} of it: {', '.join(near)}." if near else "No other criterion is near it."
+    return text + (f" Others would take: {', '.join(far)}." if far else "")

@@ -29,7 +29,7 @@ from ..runs.models import StageModel, model_of
 from ..runs.names import read_names, title_of
 from ..runs.run import FinishedRun, FinishedStage
 from .asides import Folded
-from .blocks import Note, Picture, Section, Text
+from .blocks import Note, Picture, Section, Table, Text
 from .samples_of import place_of, shown
 
 MOST = 24  # clusters that have a picture of their own
@@ -135,13 +135,13 @@ def _notes(study: Study) -> Iterator[Note]:
 
 def _tables(study: Study) -> list:
     *before, final = study.performances
-    blocks: list = [performance_table(final, study.names)]
+    blocks: list = [Table(**performance_table(final, study.names), digits=3)]
     both = compare_stages(study.performances, study.names)
     if both is not None:
-        blocks.append(both)
-    blocks += [
-        Folded(f"{one.stage} alone", [performance_table(one, study.names)]) for one in before
-    ]
+        blocks.append(Table(**both, digits=3))
+    for one in before:
+        table = Table(**performance_table(one, study.names), digits=3)
+        blocks.append(Folded(f"{one.stage} alone", [table]))
     return blocks
 
 

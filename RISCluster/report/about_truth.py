@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..evaluation.overlap import Overlap
-from ..evaluation.truth import Reliability, against_truth, class_names, class_scores, reliability
+from ..evaluation.truth import Reliability, against_truth, class_scores, reliability
 from ..plots.agreement import overlap_matrix, reliability_curve
 from ..runs.names import read_names, title_of
 from ..runs.run import FinishedRun, FinishedStage
@@ -93,7 +93,7 @@ def _scores(found: list[tuple[FinishedStage, Overlap]]) -> Table:
 
 def _classes(run: FinishedRun, table: Overlap) -> Table:
     names = read_names(run)
-    scores = class_scores(table, class_names(run))
+    scores = class_scores(table, run.class_names)
     rows = [
         [
             score.name,
@@ -125,7 +125,7 @@ def _confusion(run: FinishedRun, stage: FinishedStage, table: Overlap) -> Pictur
         lambda: overlap_matrix(
             table.counts[order][:, present],
             [title_of(label, names) for label in order.tolist()],
-            [class_names(run)[column] for column in present],
+            [run.class_names[column] for column in present],
             row_title="Cluster",
             column_title="Known class",
             title=f"{STAGES[stage.name]}: accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}, "

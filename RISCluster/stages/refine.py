@@ -23,12 +23,13 @@ from ..evaluation.metrics import (
     sampled_silhouettes,
 )
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
+from ..evaluation.overlap import overlap
 from ..io import save_checkpoint, write_csv
 from ..models.autoencoder import AEC, DEC, ClusteringLayer
 from ..models.reference import load_weights
 from ..progress import count, log
 from ..run_folder import StageFolder
-from ..runs.labels import Labelling, label_file
+from ..runs.labels import Labelling, assign, label_file, of_usable
 from ..settings import Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode_to
@@ -251,15 +252,11 @@ def _label(
 def _change_from_mixture(session: Session, labelling: Labelling) -> float:
     """Share of samples whose label is another one than the mixture of as many clusters gave."""
     gmm = session.stage("GMM").path
-    mixture = read_mixture(gmm / MIXTURE, labelling.n_clusters)
-    changed, n = 0, 0
-    for start, block in RowsArray(gmm / LATENTS).blocks():
-        now = labelling.labels[start : start + len(block)]
-        both = ~np.isnan(block[:, 0]) & (now >= 0)
-        if both.any():
-            changed += int((mixture.posterior(block[both]).argmax(1) != now[both]).sum())
-            n += int(both.sum())
-    return changed / max(1, n)
+    k = labelling.n_clusters
+    posterior = read_mixture(gmm / MIXTURE, k).posterior
+    blocks = (block for _, block in RowsArray(gmm / LATENTS).blocks())
+    before = np.concatenate([assign(of_usable(block, posterior, k))[0] for block in blocks])
+    return overlap(before, labelling.labels, k, k).share_moved(np.arange(k))
 
 
 def _warn_if_moved(change: float) -> None:

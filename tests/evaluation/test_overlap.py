@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from RISCluster.evaluation import overlap as module
 from RISCluster.evaluation.overlap import Overlap, overlap
 
 
@@ -20,9 +19,7 @@ def test_by_hand():
     assert found.nmi == pytest.approx(np.log(2) * 2 / 3 / ((np.log(2) + np.log(3)) / 2))
 
 
-@pytest.mark.parametrize("block", [7, 10**6])
-def test_as_scikit_learn(monkeypatch, block):
-    monkeypatch.setattr(module, "BLOCK", block)
+def test_as_scikit_learn():
     rng = np.random.default_rng(0)
     rows, columns = rng.integers(-1, 5, 300), rng.integers(-1, 7, 300)
     columns[:150] = rows[:150]

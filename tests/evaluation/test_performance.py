@@ -128,20 +128,20 @@ def test_sampled(run, monkeypatch):
     away = np.abs(found.measures["mse"].values - exact.measures["mse"].values)
     assert (away < 5 * found.measures["mse"].errors).all()
     table = performance_table(found, {})
-    assert table.header[3:6] == ["Mean probability", "Inner product with mean", "±"]
-    assert "MSE to mean: 60" in table.note
-    assert all(len(row) == len(table.header) for row in table.rows)
+    assert table["header"][3:6] == ["Mean probability", "Inner product with mean", "±"]
+    assert "MSE to mean: 60" in table["note"]
+    assert all(len(row) == len(table["header"]) for row in table["rows"])
 
 
 def test_tables(run):
     found = performance_of(run)
     table = performance_table(found[-1], {1: "wind"})
-    assert [row[0] for row in table.rows] == ["0", "1 wind", "2", "all"]
-    assert table.clusters == [0, 1, 2, None]
-    assert table.rows[-1][1:3] == [95, 1.0]
-    assert "±" not in table.header
+    assert [row[0] for row in table["rows"]] == ["0", "1 wind", "2", "all"]
+    assert table["clusters"] == [0, 1, 2, None]
+    assert table["rows"][-1][1:3] == [95, 1.0]
+    assert "±" not in table["header"]
     both = compare_stages(found, {1: "wind"})
-    assert both.header[:5] == [
+    assert both["header"][:5] == [
         "Cluster",
         "Size, GMM",
         "Size, DEC",
@@ -149,8 +149,8 @@ def test_tables(run):
         "Mean probability, DEC",
     ]
     k = max(len(one.sizes) - 1 for one in found)
-    assert len(both.rows) == k + 1
-    assert both.rows[-1][:3] == ["all", 95, 95]
+    assert len(both["rows"]) == k + 1
+    assert both["rows"][-1][:3] == ["all", 95, 95]
     assert compare_stages(found[:1], {}) is None
 
 
@@ -162,12 +162,12 @@ def test_other_number_of_clusters(run):
     }
     wider = performance.Performance("DEC", np.r_[dec.sizes, 99], more)
     both = compare_stages([gmm, wider], {})
-    assert both.rows[len(gmm.sizes) - 1][1] is None
-    assert "equal labels mean nothing" in both.note
+    assert both["rows"][len(gmm.sizes) - 1][1] is None
+    assert "equal labels mean nothing" in both["note"]
 
 
 def test_without_data(run_folder):
     with open_run(run_folder, ["data.file=nowhere.h5"]) as run:
         found = performance_of(run)
         assert list(found[-1].measures) == ["probability", "silhouette_latent"]
-        assert "data space" not in performance_table(found[-1], {}).note
+        assert "data space" not in performance_table(found[-1], {})["note"]
