@@ -24,6 +24,7 @@ from .command_names import stage_command
 from .errors import CheckpointError, RunError
 from .io import read_json, remove_partial_files, remove_quietly, sha256, write_json, write_text
 from .locking import Lock, clear, take
+from .setting_sections import RENAMED
 
 PROVENANCE = "provenance.json"
 LOCK = ".lock"
@@ -341,6 +342,10 @@ def _read_provenance(path: Path) -> dict[str, Any]:
             f"{path}: damaged, or changed by another program; move {path.parent} away and run the "
             "stage again"
         )
+    for (section, key), new in RENAMED.items():
+        if f"{section}.{key}" in provenance["depends"]:
+            depends = provenance["depends"]
+            depends[f"{section}.{new}"] = depends.pop(f"{section}.{key}")
     return provenance
 
 

@@ -153,7 +153,7 @@ class DataSettings:
         "disk that has room.",
         affects="nothing",
     )
-    workers: Any = _key(
+    cpu_threads: Any = _key(
         "auto",
         auto_or(integer(0, 256)),
         "CPU threads to compute with; auto lets PyTorch choose.",
@@ -245,19 +245,19 @@ class GmmSettings:
         one_of("bic", "aic", "silhouette", "gap", "stability"),
         "Criterion that selects one of them.",
     )
-    stability: Any = _key(
+    n_resamples: Any = _key(
         "4",
         none_or(integer(2, 100)),
         "Half-samples on which fits of each K are compared with one another, and by which "
         "probabilities are calibrated; none leaves both out.",
     )
-    start: str = _key(
+    init: str = _key(
         "neighbours",
         one_of("neighbours", "kmeans"),
         "Clusters that mixtures start from: those on which t-SNE maps of the latents agree, or of "
         "k-means.",
     )
-    prior: float = _key(
+    covariance_shrinkage: float = _key(
         "2",
         real(0),
         "Samples a feature by which the covariance of each cluster is drawn to the mean one of "
@@ -481,6 +481,14 @@ class ReportSettings:
         affects="nothing",
     )
 
+
+# Keys of earlier versions by section and key, and what each is called now.
+RENAMED = {
+    ("data", "workers"): "cpu_threads",
+    ("gmm", "start"): "init",
+    ("gmm", "prior"): "covariance_shrinkage",
+    ("gmm", "stability"): "n_resamples",
+}
 
 SECTIONS: dict[str, type] = {
     "run": RunSettings,

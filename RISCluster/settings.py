@@ -12,6 +12,7 @@ from typing import Any
 from .errors import SettingsError
 from .recipes import RECIPES
 from .setting_sections import (
+    RENAMED,
     SECTIONS,
     AecSettings,
     BuildSettings,
@@ -217,18 +218,20 @@ def _is_default(section: str, key: str, text: str) -> bool:
 def read_stored(path: Path) -> dict[Names, str]:
     """Texts by section and key of a file that a stage has written.
 
-    Keys that this version does not have are left out.
+    Keys of earlier versions have their new names; those that this version does not have are left
+    out.
 
     Raises
     ------
     SettingsError
         The file can't be read.
     """
-    return {
-        (section, key): text
-        for (section, key), (text, _) in _read_ini(path, check=False).items()
-        if section in SECTIONS and key in SECTIONS[section].__dataclass_fields__
-    }
+    found = {}
+    for (section, key), (text, _) in _read_ini(path, check=False).items():
+        key = RENAMED.get((section, key), key)
+        if section in SECTIONS and key in SECTIONS[section].__dataclass_fields__:
+            found[section, key] = text
+    return found
 
 
 def _read_ini(path: Path, check: bool = True) -> dict[Names, tuple[str, str]]:
@@ -286,6 +289,10 @@ def _check_known(section: str, key: str, place: str) -> None:
         near = _nearest(section, SECTIONS)
         raise SettingsError(
             f"{place}: unknown section [{section}]{near}; allowed: {', '.join(SECTIONS)}"
+        )
+    if (section, key) in RENAMED:
+        raise SettingsError(
+            f"{place}: [{section}] {key} is now called {RENAMED[section, key]}; rename it"
         )
     known = [key.name for key in dataclasses.fields(SECTIONS[section])]
     if key not in known:

@@ -57,12 +57,12 @@ OURS = {
     "paper": ["run.recipe=paper"],
     # The default but for one choice.
     "no-views": ["aec.n_components=0"],
-    "kmeans-start": ["gmm.start=kmeans"],
-    "no-prior": ["gmm.prior=0"],
+    "kmeans-start": ["gmm.init=kmeans"],
+    "no-prior": ["gmm.covariance_shrinkage=0"],
     "always-refined": ["dec.keep=refined"],
     "global-scale": ["dec.latent_scale=global"],
     "student-labels": ["dec.labels=student"],
-    "uncalibrated": ["gmm.stability=none"],
+    "uncalibrated": ["gmm.n_resamples=none"],
 }
 
 # Of each stage: labels, where they lie, and how probable they are where that is told.

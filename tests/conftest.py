@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import RISCluster  # noqa: F401  (sets up OpenMP before torch is loaded)
-from RISCluster.clustering import neighbours
+from RISCluster.clustering import initialisation
 from RISCluster.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +87,7 @@ def make_settings(tmp_path):
 @pytest.fixture(scope="session", autouse=True)
 def maps_are_drawn_once():
     """A map is the same for a seed, and dozens of tests run the stages on the same latents."""
-    draw, drawn = neighbours.neighbour_map, {}
+    draw, drawn = initialisation.neighbour_map, {}
 
     @wraps(draw)
     def drawn_once(latents, *words):
@@ -98,7 +98,7 @@ def maps_are_drawn_once():
         return drawn[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "neighbour_map", drawn_once)
+        patch.setattr(initialisation, "neighbour_map", drawn_once)
         yield
 
 

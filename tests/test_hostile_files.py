@@ -25,7 +25,7 @@ from RISCluster.arrays import RowsArray, new_rows
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.errors import CheckpointError, RISClusterError
 from RISCluster.parallel import Job, Parts
-from RISCluster.plots.stage_figures import read_history
+from RISCluster.report.figures import read_history
 from RISCluster.run_folder import StageFolder
 from RISCluster.runs.labels import read_labels
 from tests.conftest import ROOT

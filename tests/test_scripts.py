@@ -136,7 +136,7 @@ def test_demo_set_is_written_when_it_is_the_input_and_missing(folder, monkeypatc
     assert "writing the synthetic demo set" in capsys.readouterr().out
 
 
-FAST = ("gmm.start=kmeans", "gmm.stability=none")
+FAST = ("gmm.init=kmeans", "gmm.n_resamples=none")
 
 
 def test_a_run_needs_its_name_alone_after_the_first_stage(folder, capsys):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from RISCluster.errors import SettingsError
-from RISCluster.settings import SECTIONS, Settings, load_settings
+from RISCluster.settings import SECTIONS, Settings, load_settings, read_stored
 from tests.conftest import ROOT
 
 
@@ -48,12 +48,12 @@ def test_every_key_is_read_by_some_code():
 
 def test_values_have_their_types(tmp_path):
     path = write(tmp_path, "[aec]\nlr = 1e-4  ; a comment\nbatch_size = 64, 128\n[run]\nfigures=no")
-    settings = load_settings(path, ["gmm.n_clusters=2-4, 8", "data.workers=3"])
+    settings = load_settings(path, ["gmm.n_clusters=2-4, 8", "data.cpu_threads=3"])
     assert settings.aec.lr == 1e-4
     assert settings.aec.batch_size == (64, 128)
     assert settings.run.figures is False
     assert settings.gmm.n_clusters == (2, 3, 4, 8)
-    assert settings.data.workers == 3
+    assert settings.data.cpu_threads == 3
     assert settings.dec.n_clusters == "auto"
 
 
@@ -202,11 +202,29 @@ def test_settings_survive_being_written(tmp_path):
 def test_recipe_replaces_what_is_left_at_its_default(tmp_path):
     text = (ROOT / "config.ini").read_text().replace("gamma = 1\n", "gamma = 0.5\n")
     path = write(tmp_path, text.replace("recipe = none", "recipe = paper"))
-    settings = load_settings(path, ["gmm.prior=2"])
+    settings = load_settings(path, ["gmm.covariance_shrinkage=2"])
     assert settings.aec.latent_activation == "relu"
     assert settings.dec.keep == "refined"
     assert settings.dec.gamma == 0.5  # another value than the default in the file
-    assert settings.gmm.prior == 2  # the default, but asked for
+    assert settings.gmm.covariance_shrinkage == 2  # the default, but asked for
     assert load_settings(write(tmp_path, settings.as_ini())) == settings
     assert load_settings(None, ["run.recipe=paper"]).dec.gamma == 0.001
     assert "none | paper" in error_of(path, "run.recipe=rutford")
+
+
+RENAMED = [
+    ("data", "workers", "cpu_threads", "3"),
+    ("gmm", "start", "init", "kmeans"),
+    ("gmm", "prior", "covariance_shrinkage", "5"),
+    ("gmm", "stability", "n_resamples", "none"),
+]
+
+
+@pytest.mark.parametrize(("section", "old", "new", "value"), RENAMED)
+def test_old_name_of_a_key_names_the_new_one(tmp_path, section, old, new, value):
+    text = f"[{section}] {old} is now called {new}"
+    assert text in error_of(write(tmp_path, f"[{section}]\n{old} = {value}\n"))
+    assert text in error_of(write(tmp_path, ""), f"{section}.{old}={value}")
+    assert read_stored(write(tmp_path, f"[{section}]\n{old} = {value}\n")) == {
+        (section, new): value
+    }

@@ -85,8 +85,8 @@ def test_a_stage_that_gave_other_words_to_an_earlier_one_does_not_change_it(begi
 def test_recipes_of_a_run(begin, tmp_path):
     begin("AEC", "run.recipe=paper", "dec.gamma=0.1")
     settings = of("GMM")
-    assert (settings.gmm.prior, settings.dec.gamma) == (0, 0.1)
-    assert of("GMM", "gmm.prior=2").gmm.prior == 2
+    assert (settings.gmm.covariance_shrinkage, settings.dec.gamma) == (0, 0.1)
+    assert of("GMM", "gmm.covariance_shrinkage=2").gmm.covariance_shrinkage == 2
     (tmp_path / "config.ini").write_text("[run]\nrecipe = paper\n")
     assert of("GMM").dec.gamma == 0.1
 

@@ -1,7 +1,7 @@
-"""Mixtures of every number of clusters, in parallel; each is kept until its stage has ended.
+"""Mixtures of every number of clusters, fitted in parallel and cached until the stage has ended.
 
-What they are fitted to is written once and read by every process, and is there again after an
-interruption: maps of latents take longer than most mixtures.
+What they are fitted to is written once and read by every process, so that an interrupted stage
+does not repeat the t-SNE maps.
 
 Letters: N latents that mixtures are fitted to, D features, K clusters.
 """
@@ -12,38 +12,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # comes with scikit-learn
+from sklearn.metrics import silhouette_score
+from threadpoolctl import threadpool_limits
 
+from ..data.split import subsample
 from ..errors import CheckpointError, Stopped
-from ..evaluation.metrics import MEASURED, silhouettes
 from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..machine import processors
 from ..parallel import Job, Parts
 from ..progress import log
-from ..runs.labels import usable_sample
 from ..setting_sections import GmmSettings
 from ..stopping import StopRequest
-from .calibration import temperature
-from .initialisation import MAPS, fit_from_maps
+from .initialisation import N_MAPS, NeighbourMap, fit_from_maps, neighbour_maps
 from .mixture import Mixture, fit_kmeans, fit_mixture
-from .neighbours import NeighbourMap, neighbour_maps
 from .selection import Criteria, gap_statistic
-from .stability import Resamples, labellings, resamples, stability
+from .stability import Resamples, labellings, resamples, stability, temperature
 
-FEW = 1000  # latents: of fewer, mixtures are there before a process has started
+MIN_PARALLEL = 1000  # latents: for fewer, a fit is faster than the start of a process
+MAX_SILHOUETTES = 5000  # latents of which the silhouette is computed
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What mixtures of every number of clusters are fitted to.
+    """Input of the fits for every number of clusters.
 
     Attributes
     ----------
     latents : ndarray, (N, D), float64
     maps : list of NeighbourMap
-        Where mixtures start; empty where that is k-means.
+        Empty where mixtures start from k-means.
     halves : Resamples or None
-        Half-samples that tell how stable clusters are; None where that is not asked.
+        None without gmm.n_resamples.
     """
 
     latents: np.ndarray
@@ -54,44 +53,38 @@ class Basis:
     def draw(
         cls, latents: np.ndarray, settings: GmmSettings, seed: int, stop: StopRequest
     ) -> "Basis":
-        """Map the latents, and half-samples of them, as the settings have it.
-
-        Raises
-        ------
-        Stopped
-            On a request to stop.
-        """
-        mapped, maps, halves = settings.start == "neighbours", [], None
+        """Map the latents and half-samples of them; raises `Stopped` on a request."""
+        mapped, maps, halves = settings.init == "neighbours", [], None
         if mapped:
-            log.info(f"mapping latents by their neighbours, {MAPS} times (t-SNE)")
-            maps = neighbour_maps(latents, seed, MAPS, stop)
-        if settings.stability:
-            log.info(f"drawing {settings.stability} half-samples for the stability of each K")
-            halves = resamples(latents, settings.stability, seed, mapped, stop)
+            log.info(f"mapping latents by their neighbours, {N_MAPS} times (t-SNE)")
+            maps = neighbour_maps(latents, seed, N_MAPS, stop)
+        if settings.n_resamples:
+            log.info(f"drawing {settings.n_resamples} half-samples for the stability of each K")
+            halves = resamples(latents, settings.n_resamples, seed, mapped, stop)
         return cls(latents, maps, halves)
 
     @classmethod
     def load(cls, path: Path) -> "Basis":
-        """Read what `save` wrote."""
+        """Inverse of `save`."""
         arrays = read_npz(path)
         halves = Resamples.from_arrays(arrays) if "labelled" in arrays else None
         return cls(arrays["latents"], NeighbourMap.several(arrays, "map"), halves)
 
     def save(self, path: Path) -> None:
-        """Write it as one file."""
+        """Write as ``.npz``."""
         arrays = {"latents": self.latents}
-        for number, mapped in enumerate(self.maps):
-            arrays |= mapped.arrays(f"_map{number}")
+        for i, mapped in enumerate(self.maps):
+            arrays |= mapped.arrays(f"_map{i}")
         write_npz(path, **arrays, **(self.halves.arrays() if self.halves else {}))
 
 
 class Fits:
-    """Mixtures of a stage, as they are made.
+    """Cached basis and mixtures of a stage.
 
     Parameters
     ----------
     target : Path
-        Name beside which basis and mixtures lie until `remove`.
+        The files lie beside it, with its name, until `remove`.
     settings : GmmSettings
     seed : int
     stop : StopRequest
@@ -103,7 +96,7 @@ class Fits:
         self._basis = target.with_name(f"{target.name}.npz")
 
     def basis(self, latents: np.ndarray) -> Basis:
-        """What they are fitted to, drawn now or before an interruption."""
+        """The cached basis, or a new one of latents (N, D)."""
         if self._basis.exists():
             try:
                 return Basis.load(self._basis)
@@ -114,7 +107,7 @@ class Fits:
         return basis
 
     def of(self, numbers: list[int]) -> tuple[dict[int, Mixture], list[Criteria]]:
-        """Fit every K to what `basis` has written.
+        """Fit each number of clusters to the cached basis.
 
         Returns
         -------
@@ -125,9 +118,9 @@ class Fits:
         Raises
         ------
         Stopped
-            On a request to stop; mixtures that are done are kept.
+            On a request to stop; finished mixtures are cached.
         """
-        if self.stop.signal_number:  # it came between maps and mixtures
+        if self.stop.signal_number:  # between maps and mixtures
             raise Stopped(
                 f"GMM stage: the maps are kept in {self._basis}; run the same command to go on",
                 self.stop.signal_number,
@@ -135,93 +128,80 @@ class Fits:
         checksum = sha256(self._basis)
         inputs = self._basis, checksum, self.settings, self.seed
         jobs = [Job(f"{k}.npz", (*inputs, k), {"basis": checksum, "k": k}) for k in numbers]
-        few = len(_read(self._basis, checksum).latents) < FEW
-        workers = 1 if few else min(processors(), len(jobs))
+        small = len(_read(self._basis, checksum).latents) < MIN_PARALLEL
+        workers = 1 if small else min(processors(), len(jobs))
         self._parts.run(jobs, fit_number, workers, "Fitting mixtures", "K")
         found = {k: read_npz(self._parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}
         rows = [Criteria(k, *found[k]["criteria"].tolist()) for k in numbers]
         return {k: Mixture.from_arrays(found[k]) for k in numbers}, rows
 
     def remove(self) -> None:
-        """Remove what was kept, once the stage has what it needs of it."""
+        """Remove the cached files, once the stage is complete."""
         self._parts.remove()
         remove_quietly(self._basis)
 
     def clear(self) -> None:
-        """Remove what a process has left that was killed when its stage was done."""
+        """Remove what a process left that was killed after its stage was complete."""
         self._parts.clear()
         remove_quietly(self._basis)
 
 
 @lru_cache(maxsize=1)
 def _read(path: Path, checksum: str) -> Basis:
-    """The basis, read once a process; the checksum tells it from one of another run."""
+    """The basis, read once per process and checksum."""
     return Basis.load(path)
 
 
 @threadpool_limits.wrap(limits=1)  # sums of several threads differ in the last digits
 def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> dict[str, Any]:
-    """Fit the mixture of one K and see what speaks for it: the work of a job.
-
-    One thread computes it, here as in a worker, so that it is the same on any number of processors.
+    """Fit the mixture of one K and compute its criteria: the work of a `Job`.
 
     Parameters
     ----------
     inputs : tuple
         File of the basis and its checksum, settings, seed and K.
     path : Path
-        Where the mixture is written, with its criteria.
+        For the mixture and its criteria.
 
     Returns
     -------
     dict
-        What to say of it.
+        Lines for the log.
     """
     source, checksum, settings, seed, k = inputs
-    basis = _read(source, checksum)
+    basis, shrinkage = _read(source, checksum), settings.covariance_shrinkage
     kmeans = fit_kmeans(basis.latents, k, settings.n_init, seed)
     mixture = None
     if basis.maps:
-        mixture = fit_from_maps(basis.latents, basis.maps, k, seed, settings.prior)
+        mixture = fit_from_maps(basis.latents, basis.maps, k, seed, shrinkage)
     if mixture is None:
-        mixture = fit_mixture(basis.latents, kmeans.labels_, k, settings.prior)
-    mixture, steady = _resampled(mixture, basis.halves, settings, seed)
-    labels = mixture.posterior(basis.latents).argmax(1)
-    scored = usable_sample(labels, MEASURED, seed)
-    scores = silhouettes(basis.latents[scored], labels[scored])
+        mixture = fit_mixture(basis.latents, kmeans.labels_, k, shrinkage)
+    scores, votes = (float("nan"), float("nan")), None
+    if basis.halves is not None:
+        votes = labellings(basis.halves, k, settings.n_init, seed, shrinkage)
+    if votes is not None:
+        found = temperature(mixture, basis.halves.labelled, votes)
+        mixture, scores = replace(mixture, temperature=found), stability(votes)
     criteria = Criteria(
         k,
-        mixture.bic(basis.latents, settings.prior),
-        mixture.aic(basis.latents, settings.prior),
-        float(np.mean(scores)),
+        mixture.bic(basis.latents, shrinkage),
+        mixture.aic(basis.latents, shrinkage),
+        _silhouette(basis.latents, mixture, seed),
         float(kmeans.inertia_),
         *gap_statistic(basis.latents, k, kmeans.inertia_, seed),
-        *steady,
+        *scores,
     )
     write_npz(path, criteria=np.array(astuple(criteria)[1:]), **mixture.arrays())
     return {"told": [_line(criteria)]}
 
 
-def _resampled(
-    mixture: Mixture, halves: Resamples | None, settings: GmmSettings, seed: int
-) -> tuple[Mixture, tuple[float, float]]:
-    """What half-samples of its latents say of a mixture.
-
-    Returns
-    -------
-    Mixture
-        At the temperature at which its probabilities mean what they say.
-    float, float
-        Stability of its number of clusters, and the standard deviation; NaN where unknown.
-    """
-    labels = None
-    if halves is not None:
-        k = len(mixture.weights)
-        labels = labellings(halves, k, settings.n_init, seed, settings.prior)
-    if labels is None:
-        return mixture, (float("nan"), float("nan"))
-    found = temperature(mixture, halves.labelled, labels)
-    return replace(mixture, temperature=found), stability(labels)
+def _silhouette(latents: np.ndarray, mixture: Mixture, seed: int) -> float:
+    """Mean silhouette of at most `MAX_SILHOUETTES` latents; NaN for one cluster."""
+    chosen = latents[subsample(len(latents), MAX_SILHOUETTES, seed)]
+    labels = mixture.posterior(chosen).argmax(1)
+    if not 1 < len(np.unique(labels)) < len(chosen):
+        return float("nan")
+    return float(silhouette_score(chosen, labels))
 
 
 def _line(row: Criteria) -> str:

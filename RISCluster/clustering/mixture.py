@@ -15,10 +15,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..errors import DataError
 
-PRIOR = 2.0  # samples a feature by which each covariance is drawn to the pooled one
-RIDGE = 1e-6  # added to variances, relative to the mean one: latents may be duplicates
+SHRINKAGE = 2.0  # of covariances towards the pooled one, in pseudo-samples per feature
+RIDGE = 1e-6  # added to variances, relative to their mean, for latents that are duplicates
 MAX_ITERATIONS = 200
-TOLERANCE = 1e-3  # of the mean log-likelihood, at which iterations end
+TOLERANCE = 1e-3  # change of the mean log-likelihood that ends the iterations
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Mixture:
         In units of the latents.
     covariances : ndarray, (K, D, D)
     temperature : float
-        By which log densities are divided before they become probabilities of clusters; see
-        `training.calibration`. Changes no label, and no density.
+        Divides log densities in the posterior; see `clustering.stability`. Changes no label.
     """
 
     weights: np.ndarray
@@ -43,31 +42,31 @@ class Mixture:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], suffix: str = "") -> "Mixture":
-        """Read what `arrays` gave; runs made before there were temperatures have none."""
+        """Inverse of `arrays`; older files have no temperature."""
         temperature = float(arrays.get(f"temperature{suffix}", 1.0))
         names = ("weights", "means", "covariances")
         return cls(*(arrays[name + suffix] for name in names), temperature)
 
     def arrays(self, suffix: str = "") -> dict[str, np.ndarray]:
-        """What it is made of, by name, for files."""
+        """Arrays by name, for files."""
         return {name + suffix: np.asarray(value) for name, value in vars(self).items()}
 
-    def n_parameters(self, n: int, prior: float = 0.0) -> float:
-        """Free parameters: weights that sum to one, means, symmetric covariances.
+    def n_parameters(self, n: int, shrinkage: float = 0.0) -> float:
+        """Free parameters: weights, means, covariances.
 
-        Of a covariance that is drawn to the pooled one only that share is free which its own
-        members decide; the rest is one covariance of all clusters.
+        Of a shrunk covariance only the fraction that its own members determine is free; the rest
+        is one pooled covariance.
 
         Parameters
         ----------
         n : int
             Latents that the mixture was fitted to.
-        prior : float
-            With which it was; see `fit_mixture`.
+        shrinkage : float
+            As in `fit_mixture`.
         """
         k, d = self.means.shape
-        members, seen = n * self.weights, prior * d
-        own = members / (members + seen) if seen else np.ones(k)
+        members, pseudo = n * self.weights, shrinkage * d
+        own = members / (members + pseudo) if pseudo else np.ones(k)
         n_covariances = own.sum() + 1 - own.mean()
         return float(k - 1 + k * d + n_covariances * d * (d + 1) / 2)
 
@@ -83,7 +82,7 @@ class Mixture:
             log_densities[:, k] = -0.5 * (
                 n_features * np.log(2 * np.pi) + log_determinant + np.square(white).sum(1)
             )
-        with np.errstate(divide="ignore"):  # a weight of 0 is a density of 0
+        with np.errstate(divide="ignore"):  # weights can be 0
             return log_densities + np.log(self.weights)
 
     def posterior(self, latents: np.ndarray) -> np.ndarray:
@@ -96,16 +95,16 @@ class Mixture:
         """Logarithm of the mixture's density: (N, D) to (N,)."""
         return logsumexp(self.log_densities(np.asarray(latents, dtype=np.float64)), axis=1)
 
-    def bic(self, latents: np.ndarray, prior: float = 0.0) -> float:
-        """Bayesian information criterion; lower is better. For `prior` see `n_parameters`."""
+    def bic(self, latents: np.ndarray, shrinkage: float = 0.0) -> float:
+        """Bayesian information criterion; lower is better."""
         likelihood = self.log_likelihood(latents).sum()
         n = len(latents)
-        return float(self.n_parameters(n, prior) * np.log(n) - 2 * likelihood)
+        return float(self.n_parameters(n, shrinkage) * np.log(n) - 2 * likelihood)
 
-    def aic(self, latents: np.ndarray, prior: float = 0.0) -> float:
-        """Akaike information criterion; lower is better. For `prior` see `n_parameters`."""
+    def aic(self, latents: np.ndarray, shrinkage: float = 0.0) -> float:
+        """Akaike information criterion; lower is better."""
         likelihood = self.log_likelihood(latents).sum()
-        return float(2 * self.n_parameters(len(latents), prior) - 2 * likelihood)
+        return float(2 * self.n_parameters(len(latents), shrinkage) - 2 * likelihood)
 
 
 def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> KMeans:
@@ -122,7 +121,7 @@ def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> 
             "samples; lower it"
         )
     with warnings.catch_warnings():
-        # Fewer distinct latents than clusters: the mixture's ridge takes care of it.
+        # Fewer distinct latents than clusters: the mixture's ridge handles it.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return KMeans(n_clusters, n_init=n_init, random_state=seed).fit(latents)
 
@@ -131,31 +130,24 @@ def fit_mixture(
     latents: np.ndarray,
     labels: np.ndarray,
     n_clusters: int,
-    prior: float = PRIOR,
-    most_steps: int = MAX_ITERATIONS,
+    shrinkage: float = SHRINKAGE,
+    max_steps: int = MAX_ITERATIONS,
 ) -> Mixture:
-    """Mixture with full covariances, started from given clusters.
+    """Mixture with full covariances, by expectation maximisation from given clusters.
 
-    Expectation and maximisation, where each covariance is drawn towards the pooled one within
-    clusters as if `prior` samples a feature had been seen of it, as an inverse Wishart prior does
-    (Fraley and Raftery 2007). Where a cluster has thousands of members nothing is felt of it;
-    without it, a cluster of few members fits its covariance to their noise.
+    Each covariance is shrunk towards the pooled one, as by an inverse Wishart prior (Fraley and
+    Raftery 2007), so that clusters of few members do not fit their noise.
 
     Parameters
     ----------
     latents : ndarray, (N, D), float64
     labels : ndarray, (N,)
-        Clusters to start from; -1 for latents that have no say in the start.
+        Initial clusters; -1 for latents without one.
     n_clusters : int
-    prior : float
-        0 for the most likely mixture.
-    most_steps : int
-        Steps of expectation and maximisation at most, the first of which describes the clusters
-        given by a Gaussian each.
-
-    Returns
-    -------
-    Mixture
+    shrinkage : float
+        In pseudo-samples per feature; 0 is maximum likelihood.
+    max_steps : int
+        The first step computes a Gaussian of each initial cluster.
 
     Raises
     ------
@@ -169,9 +161,9 @@ def fit_mixture(
         )
     responsibilities = np.eye(n_clusters)[labels] * (labels >= 0)[:, None]
     before = -np.inf
-    for step in range(1, most_steps + 1):
-        mixture = _most_probable(latents, responsibilities, prior)
-        if step == most_steps:
+    for step in range(1, max_steps + 1):
+        mixture = _maximisation(latents, responsibilities, shrinkage)
+        if step == max_steps:
             break
         log_densities = mixture.log_densities(latents)
         likelihood = logsumexp(log_densities, axis=1)
@@ -182,17 +174,17 @@ def fit_mixture(
     return mixture
 
 
-def _most_probable(latents: np.ndarray, responsibilities: np.ndarray, prior: float) -> Mixture:
+def _maximisation(latents: np.ndarray, responsibilities: np.ndarray, shrinkage: float) -> Mixture:
     """Weights, means and covariances of soft clusters (N, K)."""
     d = latents.shape[1]
-    tiny = 10 * np.finfo(float).eps  # members of a cluster that has none: it lies in the middle
+    tiny = 10 * np.finfo(float).eps  # an empty cluster gets the overall mean
     sizes = responsibilities.sum(0) + tiny
     means = (responsibilities.T @ latents + tiny * latents.mean(0)) / sizes[:, None]
     scatter = np.empty((len(sizes), d, d))
     for k, mean in enumerate(means):
-        away = latents - mean
-        scatter[k] = (away * responsibilities[:, [k]]).T @ away
+        centred = latents - mean
+        scatter[k] = (centred * responsibilities[:, [k]]).T @ centred
     ridge = RIDGE * max(float(latents.var(axis=0).mean()), 1e-12) * np.eye(d)
-    pooled, seen = scatter.sum(0) / sizes.sum(), prior * d
-    covariances = (scatter + seen * pooled) / (sizes + seen)[:, None, None] + ridge
+    pooled, pseudo = scatter.sum(0) / sizes.sum(), shrinkage * d
+    covariances = (scatter + pseudo * pooled) / (sizes + pseudo)[:, None, None] + ridge
     return Mixture(sizes / sizes.sum(), means, covariances)

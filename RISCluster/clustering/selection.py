@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.cluster import KMeans
 
-from ..data.tables import read_numbers
 from ..errors import CheckpointError, DataError
 
-GAP_REFERENCES = 10
-GAP_INIT = 3  # restarts of k-means on each reference set
-NEAR = 1  # two choices of K that differ by no more are said to agree
+N_GAP_REFERENCES = 10
+GAP_N_INIT = 3  # restarts of k-means on each reference set
+K_TOLERANCE = 1  # choices of K that differ by no more agree
 TITLES = {
     "bic": "BIC",
     "aic": "AIC",
@@ -23,7 +22,7 @@ TITLES = {
     "inertia": "knee of the inertia",
     "stability": "stability",
 }
-AS_STABLE = 0.02  # of the adjusted Rand index: two K that differ by less are both taken as stable
+STABILITY_TOLERANCE = 0.02  # of the adjusted Rand index, within which K are equally stable
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,13 @@ class Criteria:
     bic, aic : float
         Of the mixture; lower is better.
     silhouette : float
-        Mean one of its clusters; NaN for one cluster.
+        Mean; NaN for one cluster.
     inertia : float
-        Sum of squared distances from the centroids of k-means.
+        Of k-means.
     gap, gap_std : float
         See `gap_statistic`.
     stability, stability_std : float
-        See `training.stability`; NaN where it was not computed, as in runs made before it was.
+        See `clustering.stability`; NaN where it was not computed.
     """
 
     n_clusters: int
@@ -85,25 +84,19 @@ def gap_statistic(
     rotated = (latents - mean) @ axes.T
     low, high = rotated.min(axis=0), rotated.max(axis=0)
     logs = []
-    for _ in range(GAP_REFERENCES):
+    for _ in range(N_GAP_REFERENCES):
         reference = rng.uniform(low, high, rotated.shape)
-        fit = KMeans(n_clusters, n_init=GAP_INIT, random_state=seed).fit(reference)
+        fit = KMeans(n_clusters, n_init=GAP_N_INIT, random_state=seed).fit(reference)
         logs.append(np.log(max(fit.inertia_, 1e-300)))
     gap = float(np.mean(logs) - np.log(max(inertia, 1e-300)))
-    return gap, float(np.std(logs) * np.sqrt(1 + 1 / GAP_REFERENCES))
+    return gap, float(np.std(logs) * np.sqrt(1 + 1 / N_GAP_REFERENCES))
 
 
 def knee(rows: list[Criteria]) -> int | None:
-    """K at the knee of the inertia of k-means.
+    """K at the knee of the inertia of k-means (Satopaa et al. 2011, without smoothing).
 
-    Where the curve lies furthest below the chord between its ends, both axes scaled from 0 to 1:
-    the knee of Satopaa et al. (2011) without their smoothing, of which a curve of some points has
-    no need.
-
-    Returns
-    -------
-    int or None
-        None for fewer than three K, or a curve that is nowhere below its chord.
+    Where the curve, scaled from 0 to 1, is furthest below the chord between its ends; None for
+    fewer than three K, or a curve that is nowhere below its chord.
     """
     k = np.array([row.n_clusters for row in rows], dtype=float)
     inertia = np.array([row.inertia for row in rows])
@@ -117,7 +110,7 @@ def knee(rows: list[Criteria]) -> int | None:
 
 
 def choose(rows: list[Criteria], criterion: str) -> int | None:
-    """Number of clusters that a criterion takes.
+    """Number of clusters that a criterion selects.
 
     Parameters
     ----------
@@ -126,13 +119,13 @@ def choose(rows: list[Criteria], criterion: str) -> int | None:
     criterion : {"bic", "aic", "silhouette", "gap", "stability", "inertia"}
         Lowest BIC or AIC; highest silhouette; smallest K whose gap is within one standard error
         of the next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable
-        one, to `AS_STABLE`, since merging clusters can be as repeatable as keeping them apart;
-        `knee` of the inertia.
+        one within `STABILITY_TOLERANCE`, since merged clusters can be as repeatable as separate
+        ones; `knee` of the inertia.
 
     Returns
     -------
     int or None
-        None where it has no value, or, of the gap, where it rises to the end.
+        None where the criterion has no value, or where the gap increases to the end.
     """
     if criterion == "inertia":
         return knee(rows)
@@ -143,7 +136,7 @@ def choose(rows: list[Criteria], criterion: str) -> int | None:
         return None
     if criterion == "stability":
         most = max(row.stability for row in scored)
-        return max(row.n_clusters for row in scored if row.stability >= most - AS_STABLE)
+        return max(row.n_clusters for row in scored if row.stability >= most - STABILITY_TOLERANCE)
     sign = -1 if criterion == "silhouette" else 1
     return min((sign * getattr(row, criterion), row.n_clusters) for row in scored)[1]
 
@@ -176,27 +169,25 @@ def select(rows: list[Criteria], criterion: str) -> int:
 
 
 def contradictions(rows: list[Criteria], chosen: int, criterion: str) -> list[str]:
-    """What speaks against the selected K, a sentence each.
+    """Reasons to doubt the selected K, a sentence each.
 
-    That the K of BIC, of the silhouette, of stability and of the criterion that selected differ by
-    more than `NEAR`; that the selected K is the smallest (above 1) or the largest of three or more
-    that were fitted.
+    The criteria select K that differ by more than `K_TOLERANCE`, or the selected K is the smallest
+    (above 1) or the largest of three or more.
 
     Parameters
     ----------
     rows : list of Criteria
         Ascending in the number of clusters.
     chosen : int
-        The selected one.
     criterion : str
-        Which one selected it.
+        That has selected it.
     """
     if len(rows) < 2:
         return []
     names = dict.fromkeys((criterion, "bic", "silhouette", "stability"))
     taken = {name: k for name in names if (k := choose(rows, name)) is not None}
     found = []
-    if max(taken.values(), default=0) - min(taken.values(), default=0) > NEAR:
+    if max(taken.values(), default=0) - min(taken.values(), default=0) > K_TOLERANCE:
         each = ", ".join(f"{TITLES[name]} takes K = {k}" for name, k in taken.items())
         found.append(
             f"the criteria contradict each other: {each}; the data may have no clear number of "
@@ -217,7 +208,7 @@ def contradictions(rows: list[Criteria], chosen: int, criterion: str) -> list[st
 
 
 def as_rows(rows: list[Criteria]) -> list[tuple]:
-    """Rows of selection.csv, with ten digits."""
+    """Rows of selection.csv, ten digits."""
     return [
         tuple(f"{value:.10g}" if isinstance(value, float) else value for value in astuple(row))
         for row in rows
@@ -225,24 +216,27 @@ def as_rows(rows: list[Criteria]) -> list[tuple]:
 
 
 def read_rows(path: Path) -> list[Criteria]:
-    """Read a selection.csv, also one without the columns that came later.
+    """Read a selection.csv; older ones have no stability.
 
     Raises
     ------
     CheckpointError
         It is missing or damaged.
     """
+    import pandas
+
     try:
-        columns = read_numbers(path)
-        lacking = [name for name in HEADER[:-2] if name not in columns]
+        table = pandas.read_csv(path, float_precision="round_trip")
+        lacking = [name for name in HEADER[:-2] if name not in table]
         if lacking:
             raise ValueError(f"no column {lacking[0]}")
+        table = table.reindex(columns=HEADER).astype(float)
+        rows = [Criteria(int(k), *values) for k, *values in table.to_numpy().tolist()]
     except (OSError, ValueError) as error:
+        text = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path}: can't be read as a table of criteria: {error}; run GMM_centroids.py again"
+            f"{path}: can't be read as a table of criteria: {text}; run GMM_centroids.py again"
         ) from None
-    table = zip(*(columns[name].tolist() for name in HEADER if name in columns), strict=True)
-    rows = [Criteria(int(k), *values) for k, *values in table]
     if not rows:
         raise CheckpointError(f"{path}: holds no K; run GMM_centroids.py again")
     return rows

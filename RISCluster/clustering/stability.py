@@ -1,13 +1,15 @@
-"""Stability of a number of clusters: whether other samples of the data would give the same ones.
+"""Stability of a number of clusters, and calibrated probabilities, from half-samples.
 
-Several half-samples are drawn. On each a mixture is fitted as the stage fits its own, from a map
-of that half-sample alone; each labels the same latents, and every two labellings are compared.
-How surely a latent is of its cluster is read from the same labellings (`training.calibration`).
-Pairs of subsamples are Ben-Hur et al.'s (2002); that a fit labels samples it has not seen, so that
-all are compared, is Lange et al.'s (2004); the adjusted Rand index (Hubert and Arabie 1985) is 0
-for chance and 1 for the same clusters. One map for all half-samples would not do: whatever is cut
-out of it, right or wrong, is cut alike in each. Clusters of which a half-sample holds fewer
-than `FEWEST_SEEN` latents can't be seen to be stable.
+A mixture is fitted to each of several half-samples, from a t-SNE map of that half-sample alone,
+and labels the same latents. The mean adjusted Rand index (Hubert and Arabie 1985) between these
+labellings is the stability (Ben-Hur et al. 2002; Lange et al. 2004). Clusters of which a
+half-sample has fewer than `MIN_CLUSTER_SIZE` latents can't be seen to be stable.
+
+The posterior of a mixture is overconfident, because clusters of real latents are not Gaussian. Log
+densities are divided by the temperature (Guo et al. 2017) at which the posterior predicts the
+labels of the half-samples best; this changes no label. Each cluster of a half-sample is matched to
+the one that has most of its members: half-samples can be too small for a rare cluster and split a
+common one instead, which says nothing about the common one.
 
 Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled,
 H half-samples.
@@ -18,29 +20,32 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
 from ..stopping import StopRequest
-from .initialisation import fit_from_maps
+from .initialisation import FURTHER_MAP_STEPS, NeighbourMap, draw_maps, fit_from_maps
 from .mixture import Mixture, fit_kmeans, fit_mixture
-from .neighbours import FURTHER_STEPS, NeighbourMap, draw_maps
 
-LARGEST = 1000  # latents of a half-sample at most: of larger ones the map takes the time
-LABELLED = 5000  # latents that all fits label, at most
-FEWEST_SEEN = 10  # latents of a cluster in a half-sample, below which it can't be seen to be stable
-N_INIT = 10  # restarts of k-means at most
+MAX_RESAMPLE_SIZE = 1000  # latents of a half-sample: the time goes into its map
+MAX_LABELLED = 5000  # latents that all mixtures label
+MIN_CLUSTER_SIZE = 10  # latents of a cluster in a half-sample
+MAX_N_INIT = 10  # restarts of k-means
+MAX_TEMPERATURE = 100.0  # all clusters are about equally probable
+MIN_PROBABILITY = 1e-6  # added to the probability of a label, against single outliers
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """Half-samples of latents, and the latents by which fits to them are compared.
+    """Half-samples of latents, and the latents that are labelled.
 
     Attributes
     ----------
     parts : list of (ndarray, NeighbourMap or None)
-        Latents (n, D) of each, and their map; None where mixtures start from k-means.
+        Latents (n, D) of each and their map; None where mixtures start from k-means.
     index : ndarray, (m,), ascending
-        Which latents are labelled.
+        Of the labelled latents.
     labelled : ndarray, (m, D)
     """
 
@@ -50,106 +55,103 @@ class Resamples:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Resamples":
-        """Read what `arrays` gave."""
+        """Inverse of `arrays`."""
         number = sum(name.startswith("half") for name in arrays)
-        parts = [arrays[f"half{turn}"] for turn in range(number)]
+        parts = [arrays[f"half{i}"] for i in range(number)]
         maps = NeighbourMap.several(arrays, "half") or [None] * number
-        return cls(
-            list(zip(parts, maps, strict=True)), arrays["labelled_index"], arrays["labelled"]
-        )
+        pairs = list(zip(parts, maps, strict=True))
+        return cls(pairs, arrays["labelled_index"], arrays["labelled"])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What they are made of, by name, for files."""
+        """Arrays by name, for files."""
         found = {"labelled_index": self.index, "labelled": self.labelled}
-        for turn, (latents, mapped) in enumerate(self.parts):
-            found[f"half{turn}"] = latents
-            found |= {} if mapped is None else mapped.arrays(f"_half{turn}")
+        for i, (latents, mapped) in enumerate(self.parts):
+            found[f"half{i}"] = latents
+            found |= {} if mapped is None else mapped.arrays(f"_half{i}")
         return found
 
 
 def resamples(
     latents: np.ndarray, number: int, seed: int, mapped: bool, stop: StopRequest | None = None
 ) -> Resamples:
-    """Draw half-samples at random and map each.
+    """Draw half-samples of latents (N, D) at random and, if `mapped`, map each.
 
-    Parameters
-    ----------
-    latents : ndarray, (N, D), float64
-        Finite.
-    number : int
-        Of half-samples.
-    seed : int
-    mapped : bool
-        Whether mixtures start from a map.
-    stop : StopRequest, optional
-        See `draw_maps`.
+    For `stop` see `draw_maps`.
     """
     rng = np.random.default_rng([seed, number])
-    size = min(len(latents) // 2, LARGEST)
+    size = min(len(latents) // 2, MAX_RESAMPLE_SIZE)
     parts = [latents[np.sort(rng.choice(len(latents), size, replace=False))] for _ in range(number)]
     maps: list[NeighbourMap | None] = [None] * number
     if mapped:
-        asked = [(part, seed + turn, LARGEST, FURTHER_STEPS) for turn, part in enumerate(parts)]
-        maps = draw_maps(asked, "Mapping half-samples", stop)
-    index = np.sort(rng.choice(len(latents), min(len(latents), LABELLED), replace=False))
+        arguments = [
+            (part, seed + i, MAX_RESAMPLE_SIZE, FURTHER_MAP_STEPS) for i, part in enumerate(parts)
+        ]
+        maps = draw_maps(arguments, "Mapping half-samples", stop)
+    n = min(len(latents), MAX_LABELLED)
+    index = np.sort(rng.choice(len(latents), n, replace=False))
     return Resamples(list(zip(parts, maps, strict=True)), index, latents[index])
 
 
 def labellings(
-    drawn: Resamples, n_clusters: int, n_init: int, seed: int, prior: float
+    drawn: Resamples, n_clusters: int, n_init: int, seed: int, shrinkage: float
 ) -> np.ndarray | None:
-    """Labels that mixtures of the half-samples give to the same latents.
+    """Labels (H, m) of the same latents by a mixture of each half-sample.
 
-    Parameters
-    ----------
-    drawn : Resamples
-    n_clusters : int
-    n_init : int
-        Restarts of k-means, where mixtures start from it; `N_INIT` are enough here.
-    seed : int
-    prior : float
-        See `fit_mixture`.
-
-    Returns
-    -------
-    ndarray, (H, m), or None
-        None for one cluster, which is always the same, and for more clusters than a half-sample
-        has latents.
+    None for one cluster, and for more clusters than a half-sample has latents. For `n_init` and
+    `shrinkage` see `fit_kmeans` and `fit_mixture`.
     """
     if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
         return None
     found = []
     for latents, mapped in drawn.parts:
-        mixture = _fit(latents, mapped, n_clusters, min(n_init, N_INIT), seed, prior)
+        mixture = None
+        if mapped is not None:
+            mixture = fit_from_maps(latents, [mapped], n_clusters, seed, shrinkage)
+        if mixture is None:
+            labels = fit_kmeans(latents, n_clusters, min(n_init, MAX_N_INIT), seed).labels_
+            mixture = fit_mixture(latents, labels, n_clusters, shrinkage)
         found.append(mixture.posterior(drawn.labelled).argmax(1))
     return np.stack(found)
 
 
 def stability(labels: np.ndarray) -> tuple[float, float]:
-    """Adjusted Rand index between `labellings` (H, m).
-
-    Returns
-    -------
-    float, float
-        Mean over all pairs of half-samples and their standard deviation.
-    """
+    """Mean adjusted Rand index of all pairs of `labellings` (H, m), and standard deviation."""
     scores = [adjusted_rand_score(one, other) for one, other in combinations(labels, 2)]
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def _fit(
-    latents: np.ndarray,
-    mapped: NeighbourMap | None,
-    n_clusters: int,
-    n_init: int,
-    seed: int,
-    prior: float,
-) -> Mixture:
-    """A mixture, started as the stage starts its own."""
-    mixture = None
-    if mapped is not None:
-        mixture = fit_from_maps(latents, [mapped], n_clusters, seed, prior)
-    if mixture is None:
-        labels = fit_kmeans(latents, n_clusters, n_init, seed).labels_
-        mixture = fit_mixture(latents, labels, n_clusters, prior)
-    return mixture
+def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> float:
+    """Temperature at which the posterior predicts the labels of half-samples best.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Its own temperature is ignored.
+    latents : ndarray, (m, D)
+    labels : ndarray, (H, m)
+        Of `labellings` with as many clusters as the mixture.
+
+    Returns
+    -------
+    float
+        From 1 to `MAX_TEMPERATURE`: half-samples can only lower the confidence.
+    """
+    log_densities = mixture.log_densities(latents)
+    own = log_densities.argmax(1)
+    votes = np.stack([_matched(each, own, len(mixture.weights)) for each in labels], axis=1)
+
+    def loss(log_temperature: float) -> float:
+        tempered = log_densities / np.exp(log_temperature)
+        chosen = np.take_along_axis(tempered, votes, axis=1)
+        probability = np.exp(chosen - logsumexp(tempered, axis=1, keepdims=True))
+        return -float(np.log(probability + MIN_PROBABILITY).mean())
+
+    bounds = (0.0, float(np.log(MAX_TEMPERATURE)))
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(min((*bounds, best.x), key=loss)))
+
+
+def _matched(labels: np.ndarray, own: np.ndarray, n_clusters: int) -> np.ndarray:
+    """For labels (m,), the label in `own` that most latents of the same label have."""
+    both = np.bincount(labels * n_clusters + own, minlength=n_clusters**2)
+    return both.reshape(n_clusters, n_clusters).argmax(1)[labels]

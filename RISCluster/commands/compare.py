@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     from contextlib import ExitStack
 
     from ..evaluation.several import compare
-    from ..report.several_text import as_lines, as_table
     from ..runs.run import open_run
+    from .comparison_text import as_lines, as_table
 
     _require_possible(arguments)
     with ExitStack() as stack:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..clustering.selection import AS_STABLE, NEAR, TITLES, Criteria, choose
+from ..clustering.selection import K_TOLERANCE, STABILITY_TOLERANCE, TITLES, Criteria, choose
 
 REPEATABLE = 0.75  # stability below which clusters depend on the samples drawn
 COMPACT = 0.5  # mean silhouette of compact, separate clusters (Rousseeuw 1987, and others)
@@ -19,7 +19,7 @@ WITHOUT_VALUE = {
     "gap": "The gap statistic still rises by more than its standard error at K = {last}, the last "
     "one fitted, and takes none.",
     "inertia": "The inertia of k-means has no knee.",
-    "stability": "Stability was not computed for this run (gmm.stability).",
+    "stability": "Stability was not computed for this run (gmm.n_resamples).",
 }
 SENTENCES = {
     "bic": "BIC is lowest at K = {k}: one more Gaussian is not worth its parameters.",
@@ -78,15 +78,19 @@ def _sentence(rows: list[Criteria], name: str, k: int | None) -> str:
     )
     return SENTENCES[key].format(
         k=k, title=TITLES[name], row=row, shape=shape, first=first, last=last, most=most,
-        near=AS_STABLE,
+        near=STABILITY_TOLERANCE,
     )  # fmt: skip
 
 
 def summary(found: list[Verdict], chosen: int, criterion: str) -> str:
     """Which K was selected by which criterion, which others agree, what the rest would select."""
     others = [one for one in found if one.name != criterion and one.n_clusters is not None]
-    near = [one.title for one in others if abs(one.n_clusters - chosen) <= NEAR]
+    near = [one.title for one in others if abs(one.n_clusters - chosen) <= K_TOLERANCE]
     far = [f"{one.title} {one.n_clusters}" for one in others if one.title not in near]
     text = f"K = {chosen} was selected by {TITLES[criterion]}. "
-    text += f"Within {NEAR} of it: {', '.join(near)}." if near else "No other criterion is near it."
+    text += (
+        f"Within {K_TOLERANCE} of it: {', '.join(near)}."
+        if near
+        else "No other criterion is near it."
+    )
     return text + (f" Others would take: {', '.join(far)}." if far else "")

@@ -5,7 +5,7 @@ Letters: m latents, D features.
 
 import numpy as np
 
-from ..clustering.neighbours import PERPLEXITY, SMALLEST_MAP, neighbour_map
+from ..clustering.initialisation import MIN_MAP_SIZE, PERPLEXITY, neighbour_map
 from ..extras import need
 
 NEIGHBOURS = 15  # of UMAP, its default
@@ -35,7 +35,7 @@ def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
         The method's package is not installed.
     """
     n = len(latents)
-    if n < SMALLEST_MAP:
+    if n < MIN_MAP_SIZE:
         return np.empty((0, 2))
     if method == "tsne":
         return neighbour_map(latents, seed, n).points

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .clustering import soft_assignment
-from .features import Views, ViewSizes
+from .features import FixedFeatures, FixedFeatureSizes
 
 CHANNELS = (1, 8, 16, 32, 64, 128)
 DEPTH = len(CHANNELS) - 1
@@ -21,7 +21,7 @@ DEPTH = len(CHANNELS) - 1
 
 @dataclass(frozen=True)
 class Axis:
-    """How one axis of `n` bins shrinks in the encoder and grows again in the decoder.
+    """Paddings of one axis of `n` bins in encoder and decoder.
 
     Attributes
     ----------
@@ -66,41 +66,43 @@ def axis_geometry(n: int) -> Axis:
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """All that decides the names and shapes of a network's parameters.
+    """Names and shapes of a network's parameters follow from this.
 
     Attributes
     ----------
     n_frequencies, n_times : int
     n_features : int
-        Latents that are learnt, and from which spectrograms are reconstructed.
+        Learnt latents, from which spectrograms are reconstructed.
     latent_activation : {"linear", "relu"}
-    views : ViewSizes
-        Fixed features that stand behind them.
+    fixed : FixedFeatureSizes
+        Fixed features behind the learnt latents.
     """
 
     n_frequencies: int
     n_times: int
     n_features: int
     latent_activation: str
-    views: ViewSizes = field(default_factory=ViewSizes)
+    fixed: FixedFeatureSizes = field(default_factory=FixedFeatureSizes)
 
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> "NetworkShape":
-        """Read what `as_plain` gave; networks made before there were views have none."""
-        return cls(**values | {"views": ViewSizes(**values.get("views", {}))})
+        """Inverse of `as_plain`; networks of older versions have ``views``, or neither."""
+        rest = {name: value for name, value in values.items() if name not in ("fixed", "views")}
+        fixed = values.get("fixed", values.get("views", {}))
+        return cls(**rest, fixed=FixedFeatureSizes(**fixed))
 
     def as_plain(self) -> dict[str, Any]:
-        """Values that a checkpoint may hold."""
-        return vars(self) | {"views": vars(self.views)}
+        """Values for a checkpoint."""
+        return vars(self) | {"fixed": vars(self.fixed)}
 
     @property
     def n_latents(self) -> int:
         """All features of a sample, D."""
-        return self.n_features + self.views.total
+        return self.n_features + self.fixed.total
 
 
 class Encoder(nn.Module):
-    """(N, 1, F, T) to latents (N, D): first those that are learnt, then those of the views."""
+    """(N, 1, F, T) to latents (N, D): learnt ones, then fixed features."""
 
     def __init__(self, shape: NetworkShape, frequency: Axis, time: Axis):
         super().__init__()
@@ -118,9 +120,9 @@ class Encoder(nn.Module):
         if shape.latent_activation == "relu":
             layers.append(nn.ReLU())
         self.encoder = nn.Sequential(*layers)
-        self.views = None
-        if shape.views.total:
-            self.views = Views(shape.n_frequencies, shape.n_times, shape.views)
+        self.fixed = None
+        if shape.fixed.total:
+            self.fixed = FixedFeatures(shape.n_frequencies, shape.n_times, shape.fixed)
 
     def learnt(self, x: torch.Tensor) -> torch.Tensor:
         """Learnt latents alone, (N, n_features)."""
@@ -129,11 +131,11 @@ class Encoder(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Latents of spectrograms."""
         z = self.learnt(x)
-        return z if self.views is None else torch.cat([z, self.views(x).to(z.dtype)], 1)
+        return z if self.fixed is None else torch.cat([z, self.fixed(x).to(z.dtype)], 1)
 
 
 class Decoder(nn.Module):
-    """Latents (N, D) to (N, 1, F, T), of which the learnt ones are used."""
+    """Learnt ones of latents (N, D) to (N, 1, F, T)."""
 
     def __init__(self, frequency: Axis, time: Axis, n_features: int):
         super().__init__()
@@ -159,12 +161,7 @@ class Decoder(nn.Module):
 
 
 class AEC(nn.Module):
-    """Autoencoder.
-
-    Parameters
-    ----------
-    shape : NetworkShape
-    """
+    """Autoencoder of a `NetworkShape`."""
 
     def __init__(self, shape: NetworkShape):
         super().__init__()
@@ -182,20 +179,20 @@ class AEC(nn.Module):
 
 
 class ClusteringLayer(nn.Module):
-    """Centroids, and the soft assignment to them.
+    """Soft assignment to centroids.
 
     Parameters
     ----------
     centroids : Tensor, (K, D)
         As latents.
     metric : Tensor, (D, D), or None
-        Latents times this matrix are what distances are taken of; None is the paper's, which is
-        latents as they are.
+        Latents are multiplied by it before distances are computed; None is the identity, as in
+        the paper.
 
     Attributes
     ----------
     centroids : Parameter, (K, D)
-        Times the metric.
+        Multiplied by the metric.
     """
 
     def __init__(self, centroids: torch.Tensor, metric: torch.Tensor | None = None):
@@ -219,7 +216,7 @@ class DEC(nn.Module):
     Parameters
     ----------
     aec : AEC
-        Pretrained; its encoder and decoder are taken over, not copied.
+        Pretrained; encoder and decoder are shared, not copied.
     clustering : ClusteringLayer
     """
 

@@ -1,4 +1,4 @@
-"""Soft assignment q, target distribution p, their divergence, and the share of changed labels.
+"""Soft assignment q, target distribution p, their divergence, and the label change.
 
 Letters: N samples, D latent features, K clusters.
 """
@@ -8,12 +8,11 @@ import torch
 
 
 def soft_assignment(z: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
-    """Student's t with one degree of freedom about each centroid (Xie et al. 2016, eq. 1).
+    """Student's t with one degree of freedom around each centroid (Xie et al. 2016, eq. 1).
 
     Parameters
     ----------
     z : Tensor, (N, D)
-        Latents.
     centroids : Tensor, (K, D)
 
     Returns
@@ -27,17 +26,9 @@ def soft_assignment(z: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
 
 
 def target_distribution(q: torch.Tensor) -> torch.Tensor:
-    """Sharpened assignment, divided by the clusters' soft sizes (Xie et al. 2016, eq. 3).
+    """Target p (N, K) of the soft assignment q (N, K) of a whole set (Xie et al. 2016, eq. 3).
 
-    Parameters
-    ----------
-    q : Tensor, (N, K)
-        Of the whole training set: the soft sizes are sums over it, taken in double precision.
-
-    Returns
-    -------
-    Tensor, (N, K)
-        Rows sum to one.
+    The soft cluster sizes are summed in double precision.
     """
     sizes = q.sum(0, dtype=torch.float64).to(q.dtype)
     weight = q.square() / sizes
@@ -45,19 +36,10 @@ def target_distribution(q: torch.Tensor) -> torch.Tensor:
 
 
 def kl_divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """KL(p || q), summed over samples and clusters (Xie et al. 2016, eq. 2).
-
-    Parameters
-    ----------
-    p, q : Tensor, (N, K)
-
-    Returns
-    -------
-    Tensor, scalar
-    """
+    """KL(p || q) of (N, K) each, summed over samples and clusters (Xie et al. 2016, eq. 2)."""
     return (torch.xlogy(p, p) - p * q.log()).sum()
 
 
 def label_change(before: np.ndarray, now: np.ndarray) -> float:
-    """Share of samples whose label differs: (N,) and (N,) to a number from 0 to 1."""
+    """Fraction of samples whose label differs, of labels (N,) each."""
     return float(np.mean(before != now))

@@ -1,11 +1,9 @@
-"""Fixed features of a spectrogram that stand beside the latents a network learns.
+"""Fixed features of a spectrogram, which complement the latents that a network learns.
 
-A few learnt latents keep what a decoder needs to draw a spectrogram, and that is not all by which
-an expert tells one kind of event from another. Two plain views of the same sample see other things:
-principal components of the smoothed spectrogram, in which noise has been averaged away and quiet
-frequencies count for more than their amplitudes would let them, and of its modulation spectrum (how
-fast the amplitude at each frequency rises and falls), which does not change when the event comes
-earlier or later in its window. Noise confuses each in its own way.
+A few learnt latents hold what a decoder needs, which is not all that tells kinds of events apart.
+Two sets of principal components are added: of the smoothed spectrogram, in which noise is averaged
+out and quiet frequencies have a larger weight, and of its modulation spectrum (how fast the
+amplitude at each frequency varies), which does not depend on the time of the event in its window.
 
 Letters: N spectrograms, F frequency bins, T time bins, M modulation frequencies, P components.
 """
@@ -18,77 +16,59 @@ from scipy.ndimage import gaussian_filter1d
 from sklearn.decomposition import PCA
 from torch import nn
 
-SMOOTHING = 2 / 87, 4 / 100  # standard deviation along frequency and time, shares of the axis
-FAINTEST = 0.1  # of the mean amplitude: a background below it counts as this
-FASTEST = 4  # modulations of up to 1 / FASTEST cycles a time bin are kept
-FEWEST_MODULATIONS = 2  # bins at least: the mean over time, and whether there is more
+SMOOTHING = 2 / 87, 4 / 100  # standard deviation along frequency and time, fraction of the axis
+MIN_BACKGROUND = 0.1  # of the mean amplitude
+MODULATION_BINS = 4  # time bins per modulation frequency: up to 1 / 4 cycles per time bin
+MIN_MODULATIONS = 2  # the mean over time, and one more
 
 
 @dataclass(frozen=True)
-class ViewSizes:
-    """Components of each view.
-
-    Attributes
-    ----------
-    smoothed, modulation : int
-        0 for a network without views, as the paper's.
-    """
+class FixedFeatureSizes:
+    """Principal components of smoothed and of modulation spectra; 0 in the paper's network."""
 
     smoothed: int = 0
     modulation: int = 0
 
     @classmethod
-    def possible(cls, wanted: int, n_frequencies: int, n_times: int, n_samples: int) -> "ViewSizes":
-        """As many as wanted, or as that many bins and training samples have components."""
+    def possible(
+        cls, wanted: int, n_frequencies: int, n_times: int, n_samples: int
+    ) -> "FixedFeatureSizes":
+        """As many as wanted, at most as many as bins and training samples allow."""
         most = min(wanted, n_samples - 1)
         bins = n_frequencies * n_times, n_frequencies * n_modulations(n_times)
         return cls(*(min(most, n) for n in bins))
 
     @property
     def total(self) -> int:
-        """Features that views add to the latents."""
+        """Fixed features of a sample."""
         return self.smoothed + self.modulation
 
 
 def n_modulations(n_times: int) -> int:
-    """Bins of modulation frequency that are kept, M."""
-    return max(FEWEST_MODULATIONS, n_times // FASTEST)
+    """Modulation frequencies, M."""
+    return max(MIN_MODULATIONS, n_times // MODULATION_BINS)
 
 
 def modulation_spectrum(x: torch.Tensor) -> torch.Tensor:
     """Root of the magnitude of the Fourier transform along time: (N, F, T) to (N, F, M).
 
-    The root keeps the mean over time, which is by far the largest, from deciding alone.
+    The root limits the weight of the mean over time, which is by far the largest.
     """
     n = n_modulations(x.shape[-1])
-    if not len(x):  # a process's share of a small batch, which libraries for transforms refuse
+    if not len(x):  # share of a rank in a small batch; FFT libraries refuse it
         return x.new_zeros((*x.shape[:-1], n), dtype=torch.float32)
     return torch.fft.rfft(x.float())[..., :n].abs().sqrt()
 
 
-class Views(nn.Module):
+class FixedFeatures(nn.Module):
     """Principal components of smoothed spectrograms and of modulation spectra.
 
-    Nothing here is trained with the network: `fit` fills it once the network is trained.
-
-    Parameters
-    ----------
-    n_frequencies, n_times : int
-    sizes : ViewSizes
-
-    Attributes
-    ----------
-    smoothed : Tensor, (P, F * T)
-        Principal axes, smoothed, weighted by frequency and scaled.
-    modulation : Tensor, (P, F * M)
-        Principal axes, scaled.
-    centre : Tensor, (P,)
-        Components of the mean modulation spectrum.
-    mean, scale : Tensor, (F, T) and scalar
-        By which spectrograms were standardised.
+    Not trained with the network: `fit` sets it after training. Buffers: scaled principal axes
+    `smoothed` (P, F * T) and `modulation` (P, F * M), components `centre` (P,) of the mean
+    modulation spectrum, `mean` (F, T) and `scale` of the standardisation.
     """
 
-    def __init__(self, n_frequencies: int, n_times: int, sizes: ViewSizes):
+    def __init__(self, n_frequencies: int, n_times: int, sizes: FixedFeatureSizes):
         super().__init__()
         bins = n_frequencies * n_times, n_frequencies * n_modulations(n_times)
         self.register_buffer("smoothed", torch.zeros(sizes.smoothed, bins[0]))
@@ -113,18 +93,18 @@ class Views(nn.Module):
         spread: float,
         seed: int,
     ) -> None:
-        """Take the principal axes of training samples.
+        """Compute the principal axes of training samples.
 
         Parameters
         ----------
         x : Tensor, (N, 1, F, T)
-            As the network sees them, on the CPU.
+            Standardised, on the CPU.
         mean : Tensor, (F, T), or None
         scale : float
-            By which they were standardised.
+            Of the standardisation.
         spread : float
-            Root mean square distance of a sample's components from their mean, that each view is
-            given, so that none decides alone who is whose neighbour.
+            Root mean square distance from the mean that the components of each of the two get,
+            so that neither dominates distances.
         seed : int
             Of the randomised decomposition (Halko et al. 2011).
         """
@@ -137,8 +117,7 @@ class Views(nn.Module):
         amplitude = images * self.scale + self.mean
         weight = _frequency_weights(smooth, _background(amplitude.numpy()))[:, None]
         axes, _ = _principal_axes(weight * smooth, len(self.smoothed), spread, seed)
-        # What an axis takes of a smoothed image, the axis times the same matrices takes of the
-        # image itself.
+        # Projecting the smoothed image equals projecting the image on smoothed axes.
         axes = f.T @ (weight * axes.reshape(-1, *images.shape[1:])) @ t
         self.smoothed.copy_(torch.from_numpy(axes.reshape(len(axes), -1)))
         spectra = modulation_spectrum(amplitude).numpy()
@@ -148,7 +127,7 @@ class Views(nn.Module):
 
 
 def _smoothing(n: int, share: float) -> np.ndarray:
-    """Matrix (n, n) that smooths a column of n values by a Gaussian, edges repeated."""
+    """Gaussian smoothing of n values as a matrix (n, n), edges repeated."""
     return gaussian_filter1d(np.eye(n, dtype=np.float32), share * n, axis=0, mode="nearest")
 
 
@@ -156,15 +135,15 @@ def _background(amplitude: np.ndarray) -> np.ndarray:
     """Median amplitude at each frequency, (F,), of (N, F, T), in units of the mean amplitude."""
     mean = np.abs(amplitude).mean(dtype=np.float64)
     median = np.array([np.median(amplitude[:, f]) for f in range(amplitude.shape[1])], np.float64)
-    return np.maximum(median / (mean or 1.0), FAINTEST)
+    return np.maximum(median / (mean or 1.0), MIN_BACKGROUND)
 
 
 def _frequency_weights(smooth: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Weight of each frequency, (F,), of smoothed spectrograms (N, F, T).
 
-    Components of the weighted spectrogram are those of two copies of it side by side, of equal
-    variance: one as it is, and one relative to the background. The first alone would leave it to
-    the loudest frequencies of the noise who is whose neighbour, the second to the emptiest.
+    Components of the weighted spectrogram are those of two copies of equal variance: itself, and
+    divided by the background. The first alone is dominated by the loudest frequencies of the
+    noise, the second by the quietest.
     """
     variance = smooth.var(axis=0).sum(axis=1)
     relative = variance.sum() / (variance / background**2).sum() if variance.any() else 1.0

@@ -4,9 +4,7 @@ Spectrograms have frequency upward and time to the right, in the units of the fi
 the same colour everywhere, see `cluster_colour`.
 """
 
-from .choice import selection_curves
-from .clusters import LARGEST_GALLERY, embedding, gallery
-from .maps import cluster_map
+from .clusters import LARGEST_GALLERY, cluster_map, embedding, gallery
 from .style import (
     COLOUR_MAP,
     PALETTE,
@@ -15,7 +13,7 @@ from .style import (
     cluster_colour,
     cluster_title,
 )
-from .training import aec_history, dec_history, reconstructions
+from .training import aec_history, dec_history, reconstructions, selection_curves
 
 __all__ = [
     "COLOUR_MAP",

@@ -1,6 +1,6 @@
-"""Figures of when clusters occur: series over time, profiles of the day and the year.
+"""Occurrence of clusters: time series, daily and yearly profiles, correlation with other series.
 
-Letters: B bins, k clusters that are drawn, s stations that are drawn.
+Letters: B bins, k drawn clusters, s drawn stations, K clusters, L lags.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from .stations import cluster_patches
-from .style import cluster_colour, legend_below, new, tidy
+from .style import cluster_colour, cluster_patches, legend_below, new, tidy
 
 NO_DATA = {"facecolor": "0.9", "edgecolor": "0.7", "hatch": "///", "linewidth": 0}
 INITIALS = "JFMAMJJASOND"
@@ -206,3 +205,49 @@ def _dated(axes: Axes, dates: np.ndarray) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_xlim(dates[0], dates[-1])
     axes.set_xlabel("Time (UTC)")
+
+
+def lag_correlations(
+    lags: np.ndarray,
+    panels: Sequence[tuple[str, Sequence[tuple[int, np.ndarray, float]]]],
+    names: Sequence[str],
+    response: str = "occurrences",
+) -> Figure:
+    """Correlation of occurrences with each environmental series over lags.
+
+    Parameters
+    ----------
+    lags : ndarray, (L,)
+        Days.
+    panels : sequence of (str, sequence of (int, ndarray, float))
+        Name of each series; and of each cluster its label, r at each lag, and the level that the
+        best lag has to pass, which is marked: full where it does, open where it does not.
+    names : sequence of str, (K,)
+        Of the clusters, by label.
+    response : str
+        What is correlated, as the axis has it.
+    """
+    figure = new(10, 2.3 * len(panels) + 1.1)
+    grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    drawn: dict[int, None] = {}
+    for axes, (name, lines) in zip(grid, panels, strict=True):
+        for label, r, level in lines:
+            colour = cluster_colour(label)
+            drawn[label] = None
+            axes.plot(lags, r, color=colour, lw=1.3, marker="." if len(lags) < 4 else None)
+            best = int(np.nanargmax(np.abs(r)))
+            face = colour if abs(r[best]) > level else "white"
+            axes.plot(lags[best], r[best], "o", ms=7, mfc=face, mec=colour, zorder=3)
+        axes.axhline(0, color="0.4", lw=0.6)
+        axes.axvline(0, color="0.4", lw=0.6)
+        axes.set_title(name, fontsize=10, loc="left")
+        axes.set_ylim(-1, 1)
+        tidy(axes)
+    figure.supylabel(f"Correlation of {response} with the series", fontsize=10)
+    grid[-1].set_xlabel("Lag (days): to the right occurrences follow the series")
+    handles = [Line2D([], [], color=cluster_colour(k), label=names[k]) for k in sorted(drawn)]
+    for face, text in (("0.3", "best lag, beyond the level"), ("white", "best lag, within it")):
+        marker = {"marker": "o", "mfc": face, "mec": "0.3", "ls": "", "label": text}
+        handles.append(Line2D([], [], **marker))
+    legend_below(figure, handles)
+    return figure

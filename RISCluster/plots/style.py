@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 COLOUR_MAP = "viridis"
 UNUSABLE_COLOUR = (0.6, 0.6, 0.6)
@@ -87,6 +88,14 @@ def plain(text: str, longest: int = LONGEST_NAME) -> str:
     """A text from outside as a figure can have it: cut, and with no dollar sign as a formula."""
     short = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
     return short.replace("$", r"\$")
+
+
+def cluster_patches(labels: Sequence[int], names: Sequence[str]) -> list[Patch]:
+    """Legend entries of clusters."""
+    return [
+        Patch(color=cluster_colour(label), label=name)
+        for label, name in zip(labels, names, strict=True)
+    ]
 
 
 def legend_below(figure: Figure, handles: Sequence[Any]) -> None:

@@ -1,7 +1,7 @@
 """Section of the report: why this number of clusters."""
 
 from ..clustering.selection import Criteria, contradictions, read_rows
-from ..clustering.stability import FEWEST_SEEN, LARGEST
+from ..clustering.stability import MAX_RESAMPLE_SIZE, MIN_CLUSTER_SIZE
 from ..evaluation.choice import Verdict, summary, verdicts
 from ..plots.choice import selection_curves
 from ..runs.run import FinishedRun
@@ -11,8 +11,8 @@ SOURCES = (
     "BIC: Schwarz (1978); AIC: Akaike (1974); silhouette: Rousseeuw (1987); gap statistic: "
     "Tibshirani et al. (2001); knee: Satopaa et al. (2011); stability: adjusted Rand index (Hubert "
     "and Arabie 1985) between mixtures of half-samples, after Ben-Hur et al. (2002) and Lange et "
-    f"al. (2004), which hold {LARGEST:,} latents at most: a cluster of fewer than {FEWEST_SEEN} of "
-    "them is not seen by it. None of these has seen a known class."
+    f"al. (2004), which hold {MAX_RESAMPLE_SIZE:,} latents at most: a cluster of fewer than "
+    f"{MIN_CLUSTER_SIZE} of them is not seen by it. None of these has seen a known class."
 )
 
 

@@ -203,7 +203,7 @@ def _mixture(run: FinishedRun) -> str:
     gmm = stage.settings.gmm
     chosen, tried = stage.n_clusters, sorted(gmm.n_clusters)
     start = "k-means"
-    if gmm.start == "neighbours":
+    if gmm.init == "neighbours":
         n_maps = stage.metrics.get("n_maps") or 1
         start = "a t-SNE map of them"
         if n_maps > 1:

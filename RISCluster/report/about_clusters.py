@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import plots as figures
-from ..clustering.neighbours import MAPPED
+from ..clustering.initialisation import MAX_MAP_SIZE
 from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.performance import (
     MEASURED,
@@ -281,7 +281,7 @@ def _embedding(study: Study) -> Picture:
 
     def draw() -> Figure:
         stage, seed = study.stage, study.run.settings.run.seed
-        index = usable_sample(stage.table.labels, MAPPED, seed)
+        index = usable_sample(stage.table.labels, MAX_MAP_SIZE, seed)
         points = mapped(stage.latents.take(index), method, seed)
         index = index if len(points) else index[:0]  # too few for a map
         title = f"{METHODS[stage.name]}: {len(index):,} of {int(stage.sizes.sum()):,} latents"

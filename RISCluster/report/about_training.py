@@ -12,10 +12,7 @@ from matplotlib.figure import Figure
 from .. import plots as figures
 from ..data.split import Split
 from ..data.tables import read_table
-from ..data.transforms import Preparation
-from ..io import load_checkpoint
-from ..models.autoencoder import AEC, NetworkShape
-from ..models.reference import load_weights
+from ..models.checkpoint import load_model
 from ..plots import SpectrogramAxes
 from ..plots.stage_figures import SHOWN_RECONSTRUCTIONS, read_history
 from ..runs.run import FinishedRun, FinishedStage
@@ -111,11 +108,8 @@ def _reconstructions(run: FinishedRun, stage: FinishedStage) -> Picture:
 
 def draw_reconstructions(run: FinishedRun, stage: FinishedStage) -> Figure:
     """Figure of validation samples, spread over the file, through the network of a stage."""
-    content = load_checkpoint(stage.path / "model.pt", "AEC model")
-    model = AEC(NetworkShape.from_plain(content["network"]))
-    load_weights(model, content["state"], str(stage.path))
-    model.eval()
-    preparation = Preparation(**content["preparation"])
+    trained = load_model(stage.path / "model.pt", "AEC")
+    model, preparation = trained.model, trained.preparation
     validation = Split.load(stage.path / "split.npz").validation
     chosen = np.linspace(0, len(validation) - 1, SHOWN_RECONSTRUCTIONS).astype(int)
     index = validation[np.unique(chosen)]

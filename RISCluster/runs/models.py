@@ -4,16 +4,13 @@ Letters: n samples, D latent features, K clusters, F x T bins.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..data.transforms import Preparation
-from ..errors import CheckpointError
-from ..io import load_checkpoint
-from ..models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape
-from ..models.reference import load_weights
+from ..models.autoencoder import DEC
+from ..models.checkpoint import load_model
 from .run import FinishedRun, FinishedStage
 
 MODEL = "model.pt"
@@ -58,23 +55,13 @@ def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:
     """
     name = "DEC" if stage.name == "DEC" else "AEC"
     path = run.folder / name / MODEL
-    content = load_checkpoint(path, f"{name} model")
-    try:
-        model: AEC | DEC = AEC(NetworkShape.from_plain(content["network"]))
-        if name == "DEC":
-            model = DEC(model, ClusteringLayer(torch.zeros_like(_raw_centroids(content))))
-        load_weights(model, content["state"], str(path))
-        preparation = Preparation(**content["preparation"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: not what this version writes ({error}); run {name}'s script again"
-        ) from None
-    model.eval()
-    if isinstance(model, DEC) and content.get("labels") == "student":
+    trained = load_model(path, name)
+    model = trained.model
+    if isinstance(model, DEC) and trained.labels == "student":
         centroids = model.clustering.as_latents().double().numpy()
     else:
         centroids = _means(stage)
-    return StageModel(model.decoder, preparation, centroids)
+    return StageModel(model.decoder, trained.preparation, centroids)
 
 
 def components(stage: FinishedStage) -> np.ndarray:
@@ -89,7 +76,3 @@ def _means(stage: FinishedStage) -> np.ndarray:
     means = np.full((stage.n_clusters, stage.mixture.means.shape[1]), np.nan)
     means[components(stage)] = stage.mixture.means
     return means
-
-
-def _raw_centroids(content: dict[str, Any]) -> torch.Tensor:
-    return content["state"]["clustering.centroids"]

@@ -8,24 +8,24 @@ import numpy as np
 
 from ..arrays import RowsArray
 from ..clustering.fit import Fits
+from ..clustering.initialisation import NeighbourMap
 from ..clustering.mixture import Mixture
-from ..clustering.neighbours import NeighbourMap
 from ..clustering.selection import HEADER, Criteria, as_rows, contradictions, select
 from ..data.cube_file import CubeFile
 from ..data.loading import StreamedSet, WholeFile
-from ..data.split import Split
+from ..data.split import Split, subsample
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..evaluation.outliers import training_distribution
 from ..io import read_npz, write_csv, write_npz
-from ..models.autoencoder import AEC
+from ..models.checkpoint import TrainedModel, load_model
 from ..progress import log
 from ..run_folder import StageFolder
-from ..runs.labels import Labelling, label_file, usable_sample
+from ..runs.labels import Labelling, label_file
 from ..settings import Settings
 from ..training.encode import encode_to
-from .closing import say_end
+from .closing import log_summary
 from .session import (
     LABELS,
     LATENTS,
@@ -38,7 +38,6 @@ from .session import (
     checksum,
     draw,
     finish,
-    load_aec,
     open_session,
     report_unusable,
 )
@@ -53,113 +52,107 @@ def run_gmm(settings: Settings) -> None:
     Raises
     ------
     RISClusterError
-        No AEC stage to build on or one made otherwise, fewer usable samples than clusters, a
-        criterion that is not computed, or a request to stop.
+        No AEC stage or one of other inputs, fewer usable samples than clusters, a criterion that
+        is not computed, or a request to stop.
     """
-    if settings.gmm.select == "stability" and settings.gmm.stability is None:
+    if settings.gmm.select == "stability" and settings.gmm.n_resamples is None:
         raise SettingsError(
-            "[gmm] select = stability, and stability = none leaves it out; set gmm.stability = 4, "
-            "or select by another criterion"
+            "[gmm] select = stability, and n_resamples = none leaves it out; set "
+            "gmm.n_resamples = 4, or select by another criterion"
         )
     with open_session(settings, "GMM") as session:
-        aec = session.stage("AEC")
         session.require_match("AEC", session.data_key | session.network_key)
         stage = session.stage("GMM")
-        depends = built_on_aec(session) | settings.affecting("gmm", "result")
+        inputs = inputs_from_aec(session) | settings.affecting("gmm", "result")
         fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
-        if session.is_done(stage, depends):
-            session.on_first(fits.clear)
-            say_end(session, stage)
+        if session.is_done(stage, inputs):
+            session.rank0(fits.clear)
+            log_summary(session, stage)
             return
-        model, preparation, _ = load_aec(aec.path / MODEL, session.file)
-        model.to(session.ranks.device)
+        aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
+        aec.model.to(session.ranks.device)
         _possible_numbers(settings.gmm.n_clusters, session.file.n_samples, "in the file")
-        session.begin(stage, depends, settings)
-        if not session.on_first((stage.path / LATENTS).exists):  # there after an interruption
-            everything = whole_file(session, preparation)
-            encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
-        session.on_first(lambda: _fit_and_label(session, stage, fits, model, preparation))
-    say_end(session, stage)
+        session.begin(stage, inputs, settings)
+        if not session.rank0((stage.path / LATENTS).exists):  # there after an interruption
+            everything = whole_file(session, aec.preparation)
+            encode_to(stage.path / LATENTS, aec.model.encoder, everything, session.ranks)
+        session.rank0(lambda: _fit_and_label(session, stage, fits, aec))
+    log_summary(session, stage)
 
 
-def built_on_aec(session: Session) -> dict[str, Any]:
-    """What every stage after the autoencoder is made from, besides its own settings."""
+def inputs_from_aec(session: Session) -> dict[str, Any]:
+    """Inputs of every stage after the autoencoder, besides its own settings."""
     model = session.stage("AEC").path / MODEL
     return {
         **session.data_key,
         **session.network_key,
         "labels, times and ids": session.columns,
-        "AEC/model.pt": session.on_first(lambda: checksum(model)),
+        "AEC/model.pt": session.rank0(lambda: checksum(model)),
     }
 
 
 def whole_file(session: Session, preparation: Preparation) -> WholeFile:
     """Every sample of the file, streamed in its order."""
     reader = session.reader(preparation)
-    reader.skip_negative = True  # training has refused them; one beyond it costs itself alone
+    reader.skip_negative = True  # an error in training; here they are unusable
     return WholeFile(reader)
 
 
-def _fit_and_label(
-    session: Session, stage: StageFolder, fits: Fits, model: AEC, preparation: Preparation
-) -> None:
-    settings = session.settings
+def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: TrainedModel) -> None:
+    """Fit mixtures to latents, select K, label every sample, write the stage."""
+    settings, seed = session.settings, session.settings.run.seed
     latents = RowsArray(stage.path / LATENTS)
     usable = report_unusable_latents(latents)
-    drawn = usable_sample(usable - 1, settings.gmm.fit_samples or len(latents), settings.run.seed)
+    drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
     numbers = _possible_numbers(settings.gmm.n_clusters, len(drawn), "usable")
-    known = latents.take(drawn).astype(np.float64)
-    if len(drawn) < np.count_nonzero(usable):
+    if len(drawn) < len(usable):
         log.info(
-            f"mixtures are fitted to {len(drawn):,} of {np.count_nonzero(usable):,} latents, "
+            f"mixtures are fitted to {len(drawn):,} of {len(usable):,} latents, "
             "drawn at random (gmm.fit_samples)"
         )
-    mapped = fits.basis(known).maps
+    maps = fits.basis(latents.take(drawn).astype(np.float64)).maps
     mixtures, rows = fits.of(numbers)
-    drawn_map = None
-    if mapped:  # for the figure, by place in the file
-        drawn_map = replace(mapped[0], index=drawn[mapped[0].index])
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
     for text in contradictions(rows, chosen, settings.gmm.select):
         log.warning(text)
     mixture = mixtures[chosen]
     labelling = label_file(latents, mixture.posterior, chosen, session.file, stage.path)
-    _, silhouette = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
-    metrics = clustering_summary(labelling, silhouette) | {"temperature": mixture.temperature}
-    metrics["n_maps"] = len(mapped)
-    metrics["stability"] = next(row.stability for row in rows if row.n_clusters == chosen)
-    metrics |= agreement(labelling.labels, session.file.labels())
+    _, silhouette = sampled_silhouettes(latents, labelling.labels, seed)
+    metrics = clustering_summary(labelling, silhouette) | {
+        "temperature": mixture.temperature,
+        "n_maps": len(maps),
+        "stability": next(row.stability for row in rows if row.n_clusters == chosen),
+        **agreement(labelling.labels, session.file.labels()),
+    }
     write_csv(stage.path / SELECTION, HEADER, as_rows(rows))
     write_mixtures(stage.path / MIXTURE, mixtures, chosen)
-    training = StreamedSet(
-        Split.load(session.stage("AEC").path / SPLIT).both, session.reader(preparation)
-    )
-    training_distribution(model, mixture, training).save(stage.path / NOVELTY)
-    draw(
-        settings.run.figures,
-        lambda: _figures(session, stage, rows, latents, labelling, mixture, drawn_map),
-    )
-    finish(stage, [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *maps(session)], metrics, session)
+    split = Split.load(session.stage("AEC").path / SPLIT)
+    training = StreamedSet(split.both, session.reader(aec.preparation))
+    training_distribution(aec.model, mixture, training).save(stage.path / NOVELTY)
+    shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
+    draw(settings.run.figures, lambda: _figures(session, stage, rows, latents, labelling, shown))
+    results = [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *cube_results(session)]
+    finish(stage, results, metrics, session)
     fits.remove()
 
 
-def maps(session: Session) -> list[str]:
-    """Further results that a stage that labels has for a cube."""
+def cube_results(session: Session) -> list[str]:
+    """Further results of a stage that labels a cube."""
     return [MAP] if isinstance(session.file, CubeFile) else []
 
 
 def report_unusable_latents(latents: RowsArray) -> np.ndarray:
-    """Say which latents are missing; whether each is there, (N,), int8."""
+    """Warn of missing latents; indices of the others."""
     usable = usable_latents(latents)
-    report_unusable(np.flatnonzero(usable == 0), len(usable))
+    report_unusable(np.setdiff1d(np.arange(len(latents)), usable), len(latents))
     return usable
 
 
 def usable_latents(latents: RowsArray) -> np.ndarray:
-    """Whether each latent is there, (N,), int8."""
-    there = np.concatenate([~np.isnan(block[:, 0]) for _, block in latents.blocks()])
-    return there.astype(np.int8)
+    """Indices of the latents that are not NaN."""
+    missing = [np.isnan(block[:, 0]) for _, block in latents.blocks()]
+    return np.flatnonzero(~np.concatenate(missing))
 
 
 def _possible_numbers(wanted: tuple[int, ...], n: int, what: str) -> list[int]:
@@ -174,11 +167,11 @@ def _possible_numbers(wanted: tuple[int, ...], n: int, what: str) -> list[int]:
     return numbers
 
 
-# ---- the mixtures as later stages read them -----------------------------------------------------
+# ---- the mixtures in a file ---------------------------------------------------------------------
 
 
 def write_mixtures(path: Path, mixtures: dict[int, Mixture], chosen: int) -> None:
-    """Write the selected mixture, and every other one under names that end with its K."""
+    """Write the selected mixture, and all under names that end with their K."""
     arrays = {"n_clusters": np.array(sorted(mixtures))}
     for suffix, mixture in [("", mixtures[chosen])] + [(f"_{k}", m) for k, m in mixtures.items()]:
         arrays |= mixture.arrays(suffix)
@@ -211,11 +204,8 @@ def _figures(
     rows: list[Criteria],
     latents: RowsArray,
     labelling: Labelling,
-    mixture: Mixture,
     mapped: NeighbourMap | None,
 ) -> list[Path]:
-    from ..plots.stage_figures import gmm_figures
+    from ..report.figures import gmm_figures
 
-    return gmm_figures(
-        session.file, stage, rows, latents, labelling, mixture.means, session.settings, mapped
-    )
+    return gmm_figures(session.file, stage, rows, latents, labelling, session.settings, mapped)

@@ -1,6 +1,6 @@
-"""What refinement has come to: who labels the samples, and whether it was worth it.
+"""Choice between refined clusters and the mixture that they started from.
 
-Letters: N samples of the file, D latent features, K clusters, m samples that are compared.
+Letters: N samples of the file, D latent features, K clusters, n latents that are drawn.
 """
 
 from collections.abc import Callable
@@ -10,30 +10,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import RowsArray, new_rows
-from ..clustering.calibration import temperature
-from ..clustering.initialisation import EM_STEPS
+from ..arrays import RowsArray
+from ..clustering.initialisation import (
+    EM_STEPS,
+    MAX_MAP_SIZE,
+    nearest_neighbours,
+    neighbour_agreement,
+)
 from ..clustering.mixture import Mixture, fit_mixture
-from ..clustering.neighbours import MAPPED, nearest_neighbours, neighbour_agreement
-from ..clustering.stability import labellings, resamples
+from ..clustering.stability import labellings, resamples, temperature
+from ..data.split import subsample
 from ..models.autoencoder import DEC
 from ..progress import log
-from ..run_folder import StageFolder
-from ..runs.labels import usable_sample
 from ..settings import Settings
 from ..stopping import StopRequest
-from .cluster import read_mixture, usable_latents
-from .session import LATENTS, MIXTURE
+from .cluster import usable_latents
 
-# Refinement may part this many neighbours more than the mixture did, of all beyond chance: on
-# labelled sets small losses came with better clusters, and larger ones with worse.
-TOLERATED = 0.015
+# Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
+# decreases came with better clusters, larger ones with worse.
+AGREEMENT_TOLERANCE = 0.015
 
 Posterior = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinalLabels:
     """How samples are labelled after refinement.
 
     Attributes
@@ -41,12 +42,11 @@ class Outcome:
     posterior : callable
         Latents (n, D) to the probability of each cluster (n, K).
     mixture : Mixture or None
-        What the probabilities are of, where they are a mixture's.
+        Whose posterior it is; None for the soft assignment.
     refined : bool
-        False where the mixture of the GMM stage was kept.
+        False where the mixture of the GMM stage, and its latents, are used.
     agreement : tuple of float
-        How often neighbours share a cluster, before and after refinement; see
-        `neighbour_agreement`.
+        Neighbour agreement before and after refinement.
     """
 
     posterior: Posterior
@@ -55,7 +55,7 @@ class Outcome:
     agreement: tuple[float, float]
 
     def metrics(self) -> dict[str, Any]:
-        """What metrics.json says of it."""
+        """Entries of metrics.json."""
         before, after = self.agreement
         mixture = {} if self.mixture is None else {"temperature": self.mixture.temperature}
         return mixture | {
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def soft_assignment(model: DEC) -> Posterior:
-    """Q of latents: a function (n, D) to (n, K), at constant memory."""
+    """The soft assignment q as a function of latents, (n, D) to (n, K), at constant memory."""
     centroids = model.clustering.centroids
 
     def q(latents: np.ndarray) -> np.ndarray:
@@ -77,122 +77,97 @@ def soft_assignment(model: DEC) -> Posterior:
     return q
 
 
-def judge(
+def choose_final_labels(
     settings: Settings,
-    gmm: StageFolder,
-    dec: StageFolder,
+    start: Mixture,
+    before: RowsArray,
+    refined: RowsArray,
     model: DEC,
     stop: StopRequest | None = None,
-) -> Outcome:
+) -> FinalLabels:
     """Choose between the refined clusters and the mixture that they started from.
 
-    Neighbours in the latent space of the autoencoder, which refinement has not touched, should
-    share a cluster. Refinement that parts clearly more of them than the mixture did has torn
-    clusters apart, whatever its own latent space looks like.
+    Neighbours in the latent space of the autoencoder, which refinement does not change, should
+    share a cluster. Refinement that separates clearly more of them than the mixture is rejected.
 
     Parameters
     ----------
     settings : Settings
-    gmm, dec : StageFolder
-        With the latents of every sample.
+    start : Mixture
+        Of the GMM stage.
+    before, refined : RowsArray, (N, D)
+        Latents of the GMM stage, and refined.
     model : DEC
-        As refined.
+        Refined.
     stop : StopRequest, optional
-
-    Returns
-    -------
-    Outcome
 
     Raises
     ------
     Stopped
         On a request to stop while latents were mapped.
     """
-    start = read_mixture(gmm.path / MIXTURE, settings.dec.n_clusters)
     posterior, mixture = soft_assignment(model), None
-    refined = RowsArray(dec.path / LATENTS)
     if settings.dec.labels == "mixture":
-        pair = _drawn(settings, RowsArray(gmm.path / LATENTS), refined)
-        mixture = _refitted(settings, *pair, start)
+        usable, most = usable_latents(refined), settings.gmm.fit_samples or len(refined)
+        drawn = usable[subsample(len(usable), most, settings.run.seed)]
+        old, new = (latents.take(drawn).astype(np.float64) for latents in (before, refined))
+        mixture = _refitted(settings, old, new, start)
         posterior = mixture.posterior
-    before, after = _agreements(settings, gmm, refined, start, posterior)
+    agreement = _agreements(settings, before, refined, start, posterior)
     log.info(
-        f"neighbours in the autoencoder's latent space share a cluster beyond chance: {before:.1%} "
-        f"by the mixture, {after:.1%} as refined"
+        "neighbours in the autoencoder's latent space share a cluster beyond chance: "
+        f"{agreement[0]:.1%} by the mixture, {agreement[1]:.1%} as refined"
     )
-    if settings.dec.keep == "better" and after < before - TOLERATED:
+    if settings.dec.keep == "better" and agreement[1] < agreement[0] - AGREEMENT_TOLERANCE:
         log.warning(
             "refinement has parted neighbours and is not kept: the labels here are the mixture's; "
             "dec.keep = refined takes the refined ones"
         )
-        _take_over(gmm, dec)
-        return Outcome(start.posterior, start, False, (before, before))
-    if mixture is not None and settings.gmm.stability is not None:
-        mixture = _calibrated(settings, mixture, *pair, stop)
+        return FinalLabels(start.posterior, start, False, (agreement[0], agreement[0]))
+    if mixture is not None and settings.gmm.n_resamples is not None:
+        mixture = _calibrated(settings, mixture, old, new, stop)
         posterior = mixture.posterior
-    return Outcome(posterior, mixture, True, (before, after))
+    return FinalLabels(posterior, mixture, True, agreement)
 
 
-def _drawn(
-    settings: Settings, before: RowsArray, refined: RowsArray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Latents (n, D) that mixtures are fitted to: of the GMM stage, and refined."""
-    most = settings.gmm.fit_samples or len(refined)
-    drawn = usable_sample(usable_latents(refined) - 1, most, settings.run.seed)
-    return before.take(drawn).astype(np.float64), refined.take(drawn).astype(np.float64)
-
-
-def _refitted(
-    settings: Settings, before: np.ndarray, refined: np.ndarray, start: Mixture
-) -> Mixture:
+def _refitted(settings: Settings, old: np.ndarray, new: np.ndarray, start: Mixture) -> Mixture:
     """Mixture of refined latents, started from the clusters of the unrefined ones.
 
-    Not from those of the soft assignment: a Student's t of one scale for all clusters hands over
-    samples at their borders, which says nothing of the samples.
+    Not from the soft assignment: a Student's t of one scale assigns samples at the borders of
+    large clusters to small ones.
     """
-    labels = start.posterior(before).argmax(1)
-    return fit_mixture(refined, labels, len(start.weights), settings.gmm.prior, EM_STEPS)
+    labels = start.posterior(old).argmax(1)
+    shrinkage = settings.gmm.covariance_shrinkage
+    return fit_mixture(new, labels, len(start.weights), shrinkage, EM_STEPS)
 
 
 def _calibrated(
-    settings: Settings,
-    mixture: Mixture,
-    before: np.ndarray,
-    refined: np.ndarray,
-    stop: StopRequest | None,
+    settings: Settings, mixture: Mixture, old: np.ndarray, new: np.ndarray, stop: StopRequest | None
 ) -> Mixture:
-    """The mixture at the temperature that half-samples of the unrefined latents call for.
+    """The mixture at the temperature from half-samples of the unrefined latents.
 
-    Refinement pulls clusters apart whether they are there or not, after which every half-sample
-    of refined latents has the same ones.
+    Refinement separates clusters whether they are real or not, so half-samples of refined latents
+    would all have the same clusters.
     """
     gmm, seed = settings.gmm, settings.run.seed
-    log.info(f"calibrating probabilities on {gmm.stability} half-samples")
-    again = resamples(before, gmm.stability, seed, gmm.start == "neighbours", stop)
-    labels = labellings(again, len(mixture.weights), gmm.n_init, seed, gmm.prior)
+    log.info(f"calibrating probabilities on {gmm.n_resamples} half-samples")
+    halves = resamples(old, gmm.n_resamples, seed, gmm.init == "neighbours", stop)
+    n_clusters = len(mixture.weights)
+    labels = labellings(halves, n_clusters, gmm.n_init, seed, gmm.covariance_shrinkage)
     if labels is None:
         return mixture
-    found = temperature(mixture, refined[again.index], labels)
-    return replace(mixture, temperature=found)
+    return replace(mixture, temperature=temperature(mixture, new[halves.index], labels))
 
 
 def _agreements(
-    settings: Settings, gmm: StageFolder, refined: RowsArray, start: Mixture, now: Posterior
+    settings: Settings, before: RowsArray, refined: RowsArray, start: Mixture, posterior: Posterior
 ) -> tuple[float, float]:
-    """Neighbour agreement of both labellings, over at most `MAPPED` samples."""
-    before = RowsArray(gmm.path / LATENTS)
-    chosen = usable_sample(usable_latents(before) - 1, MAPPED, settings.run.seed)
-    latents = before.take(chosen)
+    """Neighbour agreement of both labellings, over at most `MAX_MAP_SIZE` samples."""
+    usable = usable_latents(before)
+    drawn = usable[subsample(len(usable), MAX_MAP_SIZE, settings.run.seed)]
+    latents = before.take(drawn)
     if len(latents) < 2:
         return float("nan"), float("nan")
     neighbours = nearest_neighbours(latents)
-    labels = start.posterior(latents).argmax(1), now(refined.take(chosen)).argmax(1)
-    return tuple(neighbour_agreement(mine, neighbours) for mine in labels)
-
-
-def _take_over(gmm: StageFolder, dec: StageFolder) -> None:
-    """The latents of the GMM stage become those of this one."""
-    latents = RowsArray(gmm.path / LATENTS)
-    with new_rows(dec.path / LATENTS, latents.shape) as out:
-        for start, block in latents.blocks():
-            out.write(start, block)
+    labels = start.posterior(latents).argmax(1), posterior(refined.take(drawn)).argmax(1)
+    return tuple(neighbour_agreement(each, neighbours) for each in labels)

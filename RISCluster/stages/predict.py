@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +16,13 @@ from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
 from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
-from ..data.transforms import Preparation
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import load_checkpoint, new_file
+from ..io import new_file
 from ..machine import keep_freed_memory
-from ..models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape
-from ..models.reference import load_weights
+from ..models.autoencoder import AEC, DEC
+from ..models.checkpoint import TrainedModel, load_model
 from ..progress import Progress, log, start_log
 from ..run_folder import StageFolder
 from ..runs.labels import UNUSABLE, assign, new_labels
@@ -45,27 +43,23 @@ BATCH = 256
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """What of a finished run labels new samples.
+class Predictor:
+    """Network, clusters and training distribution of a stage.
 
     Attributes
     ----------
-    model : AEC or DEC
-    preparation : Preparation
+    trained : TrainedModel
+        On the device.
     posterior : callable
         Latents (n, D) to the probability of each cluster (n, K).
     n_clusters : int
     training : TrainingDistribution
-    content : dict
-        Of its model.pt.
     """
 
-    model: AEC | DEC
-    preparation: Preparation
+    trained: TrainedModel
     posterior: Callable[[np.ndarray], np.ndarray]
     n_clusters: int
     training: TrainingDistribution
-    content: dict[str, Any]
 
 
 def predict(
@@ -86,14 +80,14 @@ def predict(
         ``<run.folder>/<run.name>``.
     output : Path
         A ``.csv``: index, label, probability, start time, trace id and detection where known, and
-        how unlike the training set each sample is. Latents lie beside it as ``.latent.npy``, NaN
-        for unusable samples.
+        how unlike the training set each sample is. Latents are written beside it as
+        ``.latent.npy``, NaN for unusable samples.
     stage : {"DEC", "GMM"}
         Whose labels.
     overrides : sequence of str
         ``section.key=value`` words that replace settings of the run.
     overwrite : bool
-        Replace outputs that are there; never the file that is labelled.
+        Replace existing outputs, but never the file that is labelled.
 
     Raises
     ------
@@ -110,7 +104,7 @@ def predict(
     run = _load(run_folder, folder, device)
     data = settings.data
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-        check_axes(file, run.content, folder.path / MODEL)
+        check_axes(file, run.trained, folder.path / MODEL)
         image = f".{settings.run.figure_format}"
         _check_outputs(file, output, overwrite, image)
         log.info(
@@ -123,7 +117,7 @@ def predict(
 
 
 def _check_outputs(file: SpectrogramFile, output: Path, overwrite: bool, image: str) -> None:
-    """Refuse to write over the input, or over anything unless told to."""
+    """Raise an error where an output exists already, or is the input."""
     suffixes = [".csv", ".latent.npy"] + ([".h5", image] if isinstance(file, CubeFile) else [])
     for path in (output.with_suffix(suffix) for suffix in suffixes):
         if path.exists() and path.samefile(file.path):
@@ -148,40 +142,30 @@ def _finished(run_folder: Path, stage: str) -> StageFolder:
     return folder
 
 
-def _load(run_folder: Path, folder: StageFolder, device: torch.device) -> FinishedRun:
-    """Network, clusters and training distribution of a stage."""
+def _load(run_folder: Path, folder: StageFolder, device: torch.device) -> Predictor:
+    """Read what labels new samples."""
     training = TrainingDistribution.load(folder.path / NOVELTY)
     if folder.name == "GMM":
-        _require_same_autoencoder(run_folder, folder)
-        content = load_checkpoint(run_folder / "AEC" / MODEL, "AEC model")
+        made_from = (folder.provenance() or {}).get("depends", {}).get("AEC/model.pt")
+        if checksum(run_folder / "AEC" / MODEL) != made_from:
+            raise RunError(
+                f"{folder.path}: was made from another autoencoder than {run_folder / 'AEC'} "
+                f"holds; run {folder.command} again"
+            )
+        trained = load_model(run_folder / "AEC" / MODEL, "AEC")
         mixture = read_mixture(folder.path / MIXTURE, "auto")
-        model: AEC | DEC = AEC(NetworkShape.from_plain(content["network"]))
         posterior, n_clusters = mixture.posterior, len(mixture.weights)
     else:
-        content = load_checkpoint(folder.path / MODEL, "DEC model")
-        centroids = content["state"]["clustering.centroids"]
-        aec = AEC(NetworkShape.from_plain(content["network"]))
-        model = DEC(aec, ClusteringLayer(torch.zeros_like(centroids)))
-        posterior, n_clusters = soft_assignment(model), len(centroids)
-        if content["labels"] == "mixture":
-            posterior = training.mixture.posterior
-    load_weights(model, content["state"], str(folder.path))
-    model.to(device).eval()
-    preparation = Preparation(**content["preparation"])
-    return FinishedRun(model, preparation, posterior, n_clusters, training, content)
+        trained = load_model(folder.path / MODEL, "DEC")
+        posterior, n_clusters = training.mixture.posterior, len(trained.model.clustering.centroids)
+        if trained.labels == "student":
+            posterior = soft_assignment(trained.model)
+    trained.model.to(device)
+    return Predictor(trained, posterior, n_clusters, training)
 
 
-def _require_same_autoencoder(run_folder: Path, folder: StageFolder) -> None:
-    made_from = (folder.provenance() or {}).get("depends", {}).get("AEC/model.pt")
-    if checksum(run_folder / "AEC" / MODEL) != made_from:
-        raise RunError(
-            f"{folder.path}: was made from another autoencoder than {run_folder / 'AEC'} holds; "
-            f"run {folder.command} again"
-        )
-
-
-def check_axes(file: SpectrogramFile, content: dict[str, Any], trained: Path) -> None:
-    """Refuse a file whose samples are not like those of the training set.
+def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None:
+    """Require the axes of the training set; `path` is where `trained` was read from.
 
     Raises
     ------
@@ -189,13 +173,13 @@ def check_axes(file: SpectrogramFile, content: dict[str, Any], trained: Path) ->
         Shape or axes differ; the message names both.
     """
     for name, unit, own_unit in zip(
-        ("frequency", "time"), content["units"], (file.frequency_unit, file.time_unit), strict=True
+        ("frequency", "time"), trained.units, (file.frequency_unit, file.time_unit), strict=True
     ):
-        axis, own = content[name].numpy(), getattr(file, name)
+        axis, own = getattr(trained, name), getattr(file, name)
         unknown = [known in ("bin", "step") for known in (unit, own_unit)]
         if len(axis) == len(own) and (any(unknown) and unit != own_unit):
             log.info(
-                f"{file.path if unknown[1] else trained}: its {name} axis has no unit, and is "
+                f"{file.path if unknown[1] else path}: its {name} axis has no unit, and is "
                 "taken as that of the other"
             )
             continue
@@ -205,7 +189,7 @@ def check_axes(file: SpectrogramFile, content: dict[str, Any], trained: Path) ->
         if not same or np.abs(axis - own).max() > 0.01 * spacing + rounding:
             raise DataError(
                 f"{file.path}: its samples have {_describe(name, own, own_unit)}, and those that "
-                f"{trained} was trained on {_describe(name, axis, unit)}; make the file with the "
+                f"{path} was trained on {_describe(name, axis, unit)}; make the file with the "
                 "settings of the training set"
             )
 
@@ -214,21 +198,21 @@ def _describe(name: str, axis: np.ndarray, unit: str) -> str:
     return f"{len(axis)} {name} bins from {axis[0]:.6g} to {axis[-1]:.6g} {unit}"
 
 
-def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.device) -> None:
-    reader = Reader(file, run.preparation, device)
+def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.device) -> None:
+    reader = Reader(file, run.trained.preparation, device)
     reader.skip_negative = True
-    n_features = run.model.shape.n_latents
+    model = run.trained.model
     latents_path = output.with_suffix(".latent.npy")
     sizes = np.zeros(run.n_clusters, dtype=np.int64)
     outliers, unusable = 0, []
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         write = stack.enter_context(new_labels(output, file, COLUMNS, DETECTION))
-        rows = stack.enter_context(new_rows(latents_path, (file.n_samples, n_features)))
+        rows = stack.enter_context(new_rows(latents_path, (file.n_samples, model.shape.n_latents)))
         progress = stack.enter_context(Progress("Labelling", file.n_samples))
         for start in range(0, file.n_samples, COLUMN_ROWS):
             end = min(start + COLUMN_ROWS, file.n_samples)
-            z, errors = _encode(run.model, reader, start, end, progress)
+            z, errors = _encode(model, reader, start, end, progress)
             labels, certainty, columns, outlying = _assess(run, z, errors)
             write(start, labels, certainty, *columns)
             rows.write(start, z)
@@ -250,8 +234,8 @@ def _label(file: SpectrogramFile, run: FinishedRun, output: Path, device: torch.
         )
         return
     log.info(f"{run.n_clusters} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
-    say = log.warning if outliers > 10 * OUTLYING * usable else log.info
-    say(
+    write_line = log.warning if outliers > 10 * OUTLYING * usable else log.info
+    write_line(
         f"{outliers:,} of {usable:,} samples ({outliers / usable:.1%}) are outliers: worse "
         f"reconstructed or less likely than all but {OUTLYING:.1%} of the training samples, of "
         f"which up to {2 * OUTLYING:.0%} would be"
@@ -274,7 +258,7 @@ def _encode(
 
 
 def _assess(
-    run: FinishedRun, z: np.ndarray, errors: np.ndarray
+    run: Predictor, z: np.ndarray, errors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[list[str]], np.ndarray]:
     """Labels, probabilities, further columns, and which samples are outliers."""
     usable = ~np.isnan(errors)

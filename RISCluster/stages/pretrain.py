@@ -1,34 +1,34 @@
-"""The AEC stage: pretrain the autoencoder, for every combination of a sweep."""
+"""The AEC stage: pretrain the autoencoder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..data.loading import mean_and_deviation
+from ..data.loading import SampleSet, mean_and_deviation
 from ..data.spectrograms import READ_ROWS, SpectrogramFile
-from ..data.split import draw_split
+from ..data.split import Split, draw_split
 from ..data.transforms import Preparation
-from ..errors import DataError, SettingsError
-from ..io import save_checkpoint
+from ..errors import DataError, SettingsError, TrainingError
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
-from ..models.features import Views, ViewSizes
-from ..models.reference import load_initial_weights
-from ..progress import count, log
+from ..models.checkpoint import load_initial_weights, save_model
+from ..models.features import FixedFeatures, FixedFeatureSizes
+from ..progress import log
 from ..run_folder import StageFolder
 from ..settings import AecSettings, Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode, mean_squared_error
-from ..training.pretrain import PLATEAU, AecTrainer
-from .closing import say_end
-from .session import MODEL, SPLIT, Session, checksum, draw, finish, model_content, open_session
-from .sweep import Sweep, run_combinations
+from ..training.pretrain import PLATEAU, Pretraining, pretrain
+from .closing import log_summary
+from .session import MODEL, SPLIT, Session, checksum, draw, finish, open_session
+from .sweep import Sweep
 
 RESULTS = [MODEL, STATE, HISTORY, SPLIT]
-FITTED_BINS = 4000 * 87 * 100  # of samples of which principal components are taken: 139 MB
-FEWEST_FITTED = 100
-COMPONENTS = 10  # of each view
+MAX_FITTED_BINS = 4000 * 87 * 100  # of samples for principal components: 139 MB
+MIN_FITTED = 100
+COMPONENTS = 10  # of smoothed and of modulation spectra each
 
 
 def run_aec(settings: Settings) -> None:
@@ -37,8 +37,7 @@ def run_aec(settings: Settings) -> None:
     Parameters
     ----------
     settings : Settings
-        Lists in [aec] are a sweep: each combination is trained in a folder of its own, and the
-        one with the lowest validation loss becomes the stage's result.
+        Lists in [aec] are a sweep, of which the run with the lowest validation loss is chosen.
 
     Raises
     ------
@@ -47,34 +46,57 @@ def run_aec(settings: Settings) -> None:
     """
     with open_session(settings) as session:
         stage = session.stage("AEC")
-        depends = session.data_key | settings.affecting("aec", "network", "result")
-        depends["run.precision"] = session.precision
-        depends["aec.initial_weights"] = _identity(settings.aec)
-        if session.is_done(stage, depends):
-            say_end(session, stage)
+        inputs = session.data_key | settings.affecting("aec", "network", "result")
+        inputs["run.precision"] = session.precision
+        inputs["aec.initial_weights"] = _identity(settings.aec)
+        if session.is_done(stage, inputs):
+            log_summary(session, stage)
             return
-        samples = _Prepared(session)
+        data = _load_data(session)
         for _, chosen in settings.sweep("aec"):
-            _network(session, chosen, samples)  # refuses initial weights of another network
-        session.begin(stage, depends, settings)
-        run_combinations(
-            session,
-            stage,
-            depends,
-            lambda chosen, folder: _train(session, chosen, folder, samples),
-            Sweep("aec", "validation_mse", RESULTS),
-        )
-    say_end(session, stage)
+            _network(session, chosen, data)  # initial weights of another network are an error
+        session.begin(stage, inputs, settings)
+        sweep = Sweep(session, stage, inputs, "aec", "validation_mse", RESULTS)
+        for chosen, folder in sweep.runs():
+            try:
+                _train(session, chosen, folder, data)
+            except TrainingError as error:
+                sweep.fail(error)
+        sweep.finish()
+    log_summary(session, stage)
+
+
+def _train(session: Session, settings: Settings, stage: StageFolder, data: "_Data") -> None:
+    """Train one autoencoder and write its folder."""
+    torch.manual_seed(settings.run.seed)
+    model = _network(session, settings, data).to(session.ranks.device)
+    log.info(
+        f"training {n_parameters(model):,} parameters on {len(data.train):,} samples, "
+        f"validating on {len(data.validation):,}; the mean spectrogram has mse "
+        f"{data.variance:.4g}"
+    )
+    session.rank0(lambda: data.split.save(stage.path / SPLIT))
+    context = session.context(stage)
+    result = pretrain(model, data.train, data.validation, settings.aec, context, data.variance)
+    model.load_state_dict(result.best_weights)
+    _fit_fixed_features(session, model, data)
+    train_mse = mean_squared_error(model, data.train, session.ranks)
+    latents = encode(model.encoder, data.validation, session.ranks, what="")
+    learnt = latents[:, : model.shape.n_features]
+
+    def write() -> None:
+        metrics = _metrics(session, stage, model, result, data) | {"mse": train_mse}
+        metrics["dead_features"] = _warn_of_failure(learnt, result.best, data.variance)
+        path, preparation = stage.path / MODEL, data.preparation
+        save_model(path, model, preparation, data.variance, session.file, session.fingerprint)
+        draw(settings.run.figures, lambda: _figures(session, model, data, stage))
+        finish(stage, RESULTS, metrics, session)
+
+    session.rank0(write)
 
 
 def _identity(aec: AecSettings) -> str:
-    """What the initial weights are, whatever their file is called.
-
-    Raises
-    ------
-    SettingsError
-        No epochs are asked for, and no weights to take instead.
-    """
+    """Checksum of the initial weights, or ``none``."""
     if aec.initial_weights == "none":
         if not aec.n_epochs:
             raise SettingsError(
@@ -90,45 +112,52 @@ def _identity(aec: AecSettings) -> str:
     return checksum(path)
 
 
-class _Prepared:
-    """The samples of the AEC stage: loaded, split, standardised."""
+@dataclass(frozen=True)
+class _Data:
+    """Samples of the AEC stage, standardised."""
 
-    def __init__(self, session: Session):
-        data, file = session.settings.data, session.file
-        split = draw_split(
-            file.n_samples, data.train_samples, data.validation_fraction, session.settings.run.seed
+    train: SampleSet
+    validation: SampleSet
+    split: Split
+    preparation: Preparation
+    variance: float  # mean squared error of the mean spectrogram
+
+
+def _load_data(session: Session) -> _Data:
+    """Draw the split, load the samples, standardise them."""
+    data, file, seed = session.settings.data, session.file, session.settings.run.seed
+    split = draw_split(file.n_samples, data.train_samples, data.validation_fraction, seed)
+    preparation = Preparation(data.amplitude, data.transform)
+    samples, unusable = session.load(session.reader(preparation), split.both)
+    split = split.without(unusable)
+    if len(split.train) < 2 or not len(split.validation):
+        raise DataError(
+            f"{file.path}: only {len(split.both)} usable samples were drawn, "
+            f"{len(split.train)} to train and {len(split.validation)} to validate; "
+            "two and one are needed: give more, or set data.train_samples or run.seed otherwise"
         )
-        self.preparation = Preparation(data.amplitude, data.transform)
-        loaded, unusable = session.load(session.reader(self.preparation), split.both)
-        self.split = split.without(unusable)
-        if len(self.split.train) < 2 or not len(self.split.validation):
-            raise DataError(
-                f"{file.path}: only {len(self.split.both)} usable samples were drawn, "
-                f"{len(self.split.train)} to train and {len(self.split.validation)} to validate; "
-                "two and one are needed: give more, or set data.train_samples or run.seed otherwise"
-            )
-        self.train = loaded.take(self.split.train)
-        self.validation = loaded.take(self.split.validation)
-        mean, deviation = mean_and_deviation(self.train)
-        if deviation == 0:
-            raise DataError(
-                f"{file.path}: all {len(self.train)} training samples are the same after "
-                f"amplitude = {data.amplitude} and transform = {data.transform}; there is nothing "
-                "to cluster: set another transform, or give samples that differ"
-            )
-        self.variance = deviation**2
-        if data.standardize:
-            self.preparation = Preparation(data.amplitude, data.transform, mean, deviation)
-            loaded.standardize(self.preparation)  # and with it the parts taken of it
-            self.variance = 1.0
+    mean, deviation = mean_and_deviation(samples.take(split.train))
+    if deviation == 0:
+        raise DataError(
+            f"{file.path}: all {len(split.train)} training samples are the same after "
+            f"amplitude = {data.amplitude} and transform = {data.transform}; there is nothing "
+            "to cluster: set another transform, or give samples that differ"
+        )
+    variance = deviation**2
+    if data.standardize:
+        preparation = Preparation(data.amplitude, data.transform, mean, deviation)
+        samples.standardize(preparation)
+        variance = 1.0
+    train, validation = samples.take(split.train), samples.take(split.validation)
+    return _Data(train, validation, split, preparation, variance)
 
 
-def _network(session: Session, settings: Settings, samples: _Prepared) -> AEC:
-    """Network of one combination, with its initial weights."""
+def _network(session: Session, settings: Settings, data: _Data) -> AEC:
+    """Network with its initial weights."""
     size, aec = (session.file.n_frequencies, session.file.n_times), settings.aec
     wanted = _components(session.file, aec.n_components)
-    views = ViewSizes.possible(wanted, *size, _n_fitted(session, samples))
-    model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, views))
+    fixed = FixedFeatureSizes.possible(wanted, *size, _n_fitted(session, data))
+    model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed))
     initialise(model, settings.run.seed)
     if aec.initial_weights != "none":
         load_initial_weights(model, aec.initial_weights)
@@ -136,10 +165,10 @@ def _network(session: Session, settings: Settings, samples: _Prepared) -> AEC:
 
 
 def _components(file: SpectrogramFile, wanted: int | str) -> int:
-    """Principal components of each view; by default none where time is not known to be there."""
+    """Principal components of each kind; ``auto`` is none where the file has no time axis."""
     if wanted != "auto":
         return wanted
-    if file.time_unit != "bin":  # a modulation spectrum is one of changes in time
+    if file.time_unit != "bin":  # modulation is change in time
         return COMPONENTS
     log.info(
         f"{file.path} has no time axis: no principal components stand beside the latents; if its "
@@ -148,99 +177,56 @@ def _components(file: SpectrogramFile, wanted: int | str) -> int:
     return 0
 
 
-def _train(session: Session, settings: Settings, stage: StageFolder, samples: _Prepared) -> None:
-    """Train one combination and write its folder."""
-    torch.manual_seed(settings.run.seed)
-    ranks = session.ranks
-    model = _network(session, settings, samples).to(ranks.device)
-    log.info(
-        f"training {n_parameters(model):,} parameters on {len(samples.train):,} samples, "
-        f"validating on {len(samples.validation):,}; the mean spectrogram has mse "
-        f"{samples.variance:.4g}"
-    )
-    session.on_first(lambda: samples.split.save(stage.path / SPLIT))
-    trainer = AecTrainer(
-        model,
-        samples.train,
-        samples.validation,
-        settings.aec,
-        session.context(stage),
-        samples.variance,
-    )
-    trainer.run()
-    log.info(f"stopped after {count(trainer.epoch, 'epoch')}: {trainer.why}")
-    model.load_state_dict(trainer.best_weights)
-    _fit_views(session, model, samples)
-    train_mse = mean_squared_error(model, samples.train, ranks)
-    latents = encode(model.encoder, samples.validation, ranks, what="")
-    latents = latents[:, : model.shape.n_features]  # those of the views can't die
-
-    def write() -> None:
-        dead = _warn_of_failure(latents, trainer.best, samples.variance)
-        content = model_content(model, samples.preparation, samples.variance, session)
-        save_checkpoint(stage.path / MODEL, "AEC model", content)
-        metrics = _metrics(session, trainer, samples, train_mse, dead)
-        draw(settings.run.figures, lambda: _figures(session, model, samples, stage))
-        finish(stage, RESULTS, metrics, session)
-
-    session.on_first(write)
-
-
-def _n_fitted(session: Session, samples: _Prepared) -> int:
-    """Training samples of which principal components are taken: as many as memory likes."""
+def _n_fitted(session: Session, data: _Data) -> int:
+    """Training samples for principal components, limited by memory."""
     n_bins = session.file.n_frequencies * session.file.n_times
-    return min(len(samples.train), max(FEWEST_FITTED, FITTED_BINS // n_bins))
+    return min(len(data.train), max(MIN_FITTED, MAX_FITTED_BINS // n_bins))
 
 
-def _fit_views(session: Session, model: AEC, samples: _Prepared) -> None:
-    """Give a trained network the views of its training samples that stand beside its latents."""
-    views = model.encoder.views
-    if views is None:
+def _fit_fixed_features(session: Session, model: AEC, data: _Data) -> None:
+    """Fit the fixed features of a trained network to its training samples."""
+    if model.encoder.fixed is None:
         return
-    n = _n_fitted(session, samples)
+    n = _n_fitted(session, data)
     log.info(f"taking principal components of {n:,} training samples, to stand beside the latents")
 
     def fitted() -> dict[str, torch.Tensor]:
-        positions = np.linspace(0, len(samples.train) - 1, n).astype(int)
-        chosen = samples.train.take(samples.train.index[positions])
+        positions = np.linspace(0, len(data.train) - 1, n).astype(int)
+        chosen = data.train.take(data.train.index[positions])
         x = torch.cat([x.cpu() for _, x in chosen.in_order(0, len(chosen), READ_ROWS)])
         with torch.inference_mode():
             parts = [model.encoder.learnt(part.to(session.ranks.device)) for part in x.split(256)]
         spread = float(torch.cat(parts).double().var(0).sum().sqrt())
-        preparation = samples.preparation
-        own = Views(model.shape.n_frequencies, model.shape.n_times, model.shape.views)
-        own.fit(x, preparation.mean, preparation.scale, spread, session.settings.run.seed)
-        return own.state_dict()
+        shape, preparation = model.shape, data.preparation
+        features = FixedFeatures(shape.n_frequencies, shape.n_times, shape.fixed)
+        features.fit(x, preparation.mean, preparation.scale, spread, session.settings.run.seed)
+        return features.state_dict()
 
-    views.load_state_dict(session.on_first(fitted))
+    model.encoder.fixed.load_state_dict(session.rank0(fitted))
 
 
 def _metrics(
-    session: Session, trainer: AecTrainer, samples: _Prepared, train_mse: float, dead: list[int]
+    session: Session, stage: StageFolder, model: AEC, result: Pretraining, data: _Data
 ) -> dict[str, Any]:
-    views = trainer.model.shape.views
-    rates = (
-        np.loadtxt(trainer.context.folder / HISTORY, delimiter=",", skiprows=1, usecols=5, ndmin=1)
-        if trainer.epoch
-        else np.empty(0)
-    )
+    rate = None
+    if result.epochs:
+        history = np.loadtxt(stage.path / HISTORY, delimiter=",", skiprows=1, usecols=5, ndmin=1)
+        rate = float(np.median(history))
     return {
         "n_samples": session.file.n_samples,
-        "n_train": len(samples.train),
-        "n_validation": len(samples.validation),
-        "n_unusable_drawn": len(samples.split.unusable),
-        "epochs": trainer.epoch,
-        "mse": train_mse,
-        "validation_mse": trainer.best,
-        "mse_of_mean_spectrogram": samples.variance,
-        "dead_features": dead,
-        "n_components": vars(views),
-        "samples_per_second": float(np.median(rates)) if rates.size else None,
+        "n_train": len(data.train),
+        "n_validation": len(data.validation),
+        "n_unusable_drawn": len(data.split.unusable),
+        "epochs": result.epochs,
+        "validation_mse": result.best,
+        "mse_of_mean_spectrogram": data.variance,
+        "n_components": vars(model.shape.fixed),
+        "samples_per_second": rate,
     }
 
 
 def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[int]:
-    """Say if the network learnt nothing or latent features are constant; the dead features."""
+    """Warn if the network learnt nothing or latents are constant; the dead features."""
     if best > (1 - PLATEAU) * variance:
         log.warning(
             f"the autoencoder has learnt no more than the mean spectrogram (validation mse "
@@ -260,15 +246,15 @@ def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[
     return dead
 
 
-def _figures(session: Session, model: AEC, samples: _Prepared, stage: StageFolder) -> list[Path]:
-    from ..plots.stage_figures import aec_figures
+def _figures(session: Session, model: AEC, data: _Data, stage: StageFolder) -> list[Path]:
+    from ..report.figures import aec_figures
 
     return aec_figures(
         session.file,
         stage,
         model,
-        samples.validation,
-        samples.preparation,
-        samples.variance,
+        data.validation,
+        data.preparation,
+        data.variance,
         session.settings.run.figure_format,
     )

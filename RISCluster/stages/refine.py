@@ -1,10 +1,11 @@
 """The DEC stage: refine encoder and centroids together, label every sample."""
 
+import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from ..arrays import RowsArray
 from ..clustering.mixture import Mixture
@@ -12,7 +13,7 @@ from ..data.loading import SampleSet
 from ..data.spectrograms import SpectrogramFile
 from ..data.split import Split
 from ..data.transforms import Preparation
-from ..errors import DataError
+from ..errors import DataError, TrainingError
 from ..evaluation.data_space import deviations
 from ..evaluation.mapping import require_package
 from ..evaluation.metrics import (
@@ -23,20 +24,26 @@ from ..evaluation.metrics import (
     sampled_silhouettes,
 )
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
-from ..evaluation.overlap import overlap
-from ..io import save_checkpoint, write_csv
+from ..io import new_file, write_csv
 from ..models.autoencoder import AEC, DEC, ClusteringLayer
-from ..models.reference import load_weights
-from ..progress import count, log
+from ..models.checkpoint import load_model, save_model
+from ..models.clustering import label_change
+from ..progress import log
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling, assign, label_file, of_usable
 from ..settings import Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode_to
-from ..training.refine import DecTrainer
-from .closing import say_end
-from .cluster import built_on_aec, maps, read_mixture, report_unusable_latents, whole_file
-from .final_labels import judge
+from ..training.refine import refine
+from .closing import log_summary
+from .cluster import (
+    cube_results,
+    inputs_from_aec,
+    read_mixture,
+    report_unusable_latents,
+    whole_file,
+)
+from .final_labels import choose_final_labels
 from .session import (
     LABELS,
     LATENTS,
@@ -48,16 +55,14 @@ from .session import (
     checksum,
     draw,
     finish,
-    load_aec,
-    model_content,
     open_session,
 )
-from .sweep import Sweep, run_combinations
+from .sweep import Sweep
 
 SOFT = "soft_assignments.npy"
 PERFORMANCE = "cluster_performance.csv"
-MUCH_MOVED = 0.3  # share of labels
-NARROWEST = 0.02  # of the mean variance within clusters, added: directions without any count less
+MAX_LABEL_CHANGE = 0.3  # fraction of the labels, above which there is a warning
+MIN_VARIANCE = 0.02  # of the mean variance within clusters, added in every direction
 RESULTS = [MODEL, STATE, HISTORY, LABELS, LATENTS, SOFT, PERFORMANCE, NOVELTY]
 
 
@@ -67,120 +72,86 @@ def run_dec(settings: Settings) -> None:
     Parameters
     ----------
     settings : Settings
-        Lists in [dec] are a sweep; the best combination has the highest Calinski-Harabasz index in
-        data space, which the network can't inflate as it can a measure in its latent space.
+        Lists in [dec] are a sweep, of which the run with the highest Calinski-Harabasz index in
+        data space is chosen: training can inflate a measure in latent space, not this one.
 
     Raises
     ------
     RISClusterError
-        A stage to build on is missing, unfinished or out of date, or a request to stop.
+        An earlier stage is missing, unfinished or out of date, or a request to stop.
     """
     with open_session(settings, "DEC") as session:
-        _require_earlier_stages(session)
-        stage = session.stage("DEC")
-        depends = _depends(session)
-        if session.is_done(stage, depends):
-            say_end(session, stage)
+        session.require_match("AEC", session.data_key | session.network_key)
+        session.require_match("GMM", inputs_from_aec(session))
+        stage, mixture = session.stage("DEC"), session.stage("GMM").path / MIXTURE
+        inputs = inputs_from_aec(session) | settings.affecting("dec", "result")
+        inputs["run.precision"] = session.precision
+        inputs["GMM/model.npz"] = session.rank0(lambda: checksum(mixture))
+        if session.is_done(stage, inputs):
+            log_summary(session, stage)
             return
         if settings.run.figures:
             require_package(settings.report.embedding)
         aec = session.stage("AEC").path
-        _, preparation, _ = load_aec(aec / MODEL, session.file)
+        preparation = load_model(aec / MODEL, "AEC", session.file).preparation
         split = Split.load(aec / SPLIT)
         samples, _ = session.load(session.reader(preparation), split.both)
         for _, chosen in settings.sweep("dec"):
-            _mixture(session, chosen)  # refuses a number of clusters that was not fitted
-        session.begin(stage, depends, settings)
-        run_combinations(
-            session,
-            stage,
-            depends,
-            lambda chosen, folder: _refine(session, chosen, folder, samples),
-            Sweep("dec", "calinski_harabasz_data", RESULTS + maps(session), largest=True),
-        )
+            _initial_mixture(
+                session, chosen
+            )  # a number of clusters that was not fitted is an error
+        session.begin(stage, inputs, settings)
+        results = RESULTS + cube_results(session)
+        sweep = Sweep(session, stage, inputs, "dec", "calinski_harabasz_data", results, True)
+        for chosen, folder in sweep.runs():
+            try:
+                _refine(session, chosen, folder, samples)
+            except TrainingError as error:
+                sweep.fail(error)
+        sweep.finish()
     if settings.run.figures and session.ranks.is_first:
         _report(settings.run_folder)
-    say_end(session, stage)
+    log_summary(session, stage)
 
 
 def _report(run_folder: Path) -> None:
-    """The page about the run, after its stages; whatever goes wrong is said and spoils nothing."""
+    """Write the report; an error is a warning."""
     try:
         from ..report.make_report import write_report
 
         path = write_report(run_folder)
-    except Exception as error:  # a report is a leaf: the results are already safe
+    except Exception as error:  # the results are already safe
         log.warning(f"the report could not be made: {type(error).__name__}: {error}")
         return
     log.info(f"report: {path}")
 
 
-def _require_earlier_stages(session: Session) -> None:
-    session.require_match("AEC", session.data_key | session.network_key)
-    session.require_match("GMM", built_on_aec(session))
-
-
-def _depends(session: Session) -> dict[str, Any]:
-    mixture = session.stage("GMM").path / MIXTURE
-    return {
-        **built_on_aec(session),
-        **session.settings.affecting("dec", "result"),
-        "run.precision": session.precision,
-        "GMM/model.npz": session.on_first(lambda: checksum(mixture)),
-    }
-
-
 def _refine(session: Session, settings: Settings, stage: StageFolder, samples: SampleSet) -> None:
-    """Refine one combination and write its folder."""
+    """Refine one network and write its folder."""
     torch.manual_seed(settings.run.seed)
-    aec, preparation, variance = load_aec(session.stage("AEC").path / MODEL, session.file)
-    model = _start(session, settings, aec)
-    model.to(session.ranks.device)
-    trainer = DecTrainer(model, samples, settings.dec, session.context(stage))
+    aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
+    model = _initial_model(session, settings, aec.model).to(session.ranks.device)
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
-    trainer.run()
-    log.info(f"stopped after {count(trainer.epoch, 'epoch')}: {trainer.why}")
-    everything = whole_file(session, preparation)
+    refine(model, samples, settings.dec, session.context(stage))
+    everything = whole_file(session, aec.preparation)
     encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
-    content = model_content(model, preparation, variance, session)
-    session.on_first(lambda: _label(session, settings, stage, model, content, samples))
+    session.rank0(lambda: _label(session, settings, stage, model, samples))
 
 
-def _start(session: Session, settings: Settings, aec: AEC) -> DEC:
-    """DEC model at the mixture's means."""
-    mixture = _mixture(session, settings)
+def _initial_model(session: Session, settings: Settings, aec: AEC) -> DEC:
+    """DEC model whose centroids are the means of the mixture."""
+    mixture = _initial_mixture(session, settings)
     metric = np.eye(mixture.means.shape[1])
     if settings.dec.latent_scale == "global":
         metric /= spread(RowsArray(session.stage("GMM").path / LATENTS)) or 1.0
     elif settings.dec.latent_scale == "within":
         metric = whitening(mixture)
-    return DEC(
-        aec,
-        ClusteringLayer(torch.from_numpy(mixture.means).float(), torch.from_numpy(metric).float()),
-    )
+    centroids, metric = (torch.from_numpy(x).float() for x in (mixture.means, metric))
+    return DEC(aec, ClusteringLayer(centroids, metric))
 
 
-def whitening(mixture: Mixture) -> np.ndarray:
-    """Matrix (D, D) that makes latents of a mixture's clusters spread alike in all directions.
-
-    With it, a sample's mean square distance from its centroid is 1, whatever D is, so that the
-    Student's t of unit scale (Xie et al. 2016) suits it.
-    """
-    within = np.einsum("k,kij->ij", mixture.weights, mixture.covariances)
-    d = len(within)
-    floor = NARROWEST * np.trace(within) / d or 1.0
-    variances, axes = np.linalg.eigh(within + floor * np.eye(d))
-    return (axes / np.sqrt(d * variances)) @ axes.T
-
-
-def _mixture(session: Session, settings: Settings) -> Mixture:
-    """Mixture of the number of clusters asked for.
-
-    Raises
-    ------
-    DataError
-        It was not fitted, or is of one cluster, which can't be refined.
-    """
+def _initial_mixture(session: Session, settings: Settings) -> Mixture:
+    """Mixture of `dec.n_clusters`, which has two clusters or more."""
     path = session.stage("GMM").path / MIXTURE
     mixture = read_mixture(path, settings.dec.n_clusters)
     if len(mixture.weights) < 2:
@@ -191,77 +162,77 @@ def _mixture(session: Session, settings: Settings) -> Mixture:
     return mixture
 
 
+def whitening(mixture: Mixture) -> np.ndarray:
+    """Matrix (D, D) that gives the clusters of a mixture the same variance in all directions.
+
+    The mean square distance of a sample from its centroid becomes 1, which fits the Student's t of
+    unit scale (Xie et al. 2016), whatever D is.
+    """
+    within = np.einsum("k,kij->ij", mixture.weights, mixture.covariances)
+    d = len(within)
+    floor = MIN_VARIANCE * np.trace(within) / d or 1.0
+    variances, axes = np.linalg.eigh(within + floor * np.eye(d))
+    return (axes / np.sqrt(d * variances)) @ axes.T
+
+
 def spread(latents: RowsArray) -> float:
-    """Root mean square distance of latents from their mean, over features; double precision."""
-    total, squares, n = 0.0, 0.0, 0
-    for centred in (False, True):  # the mean first: the sum of squares alone loses digits
-        mean = total / max(n, 1) if centred else 0.0
-        for _, block in latents.blocks():
-            known = block[~np.isnan(block[:, 0])].astype(np.float64)
-            if centred:
-                squares += np.square(known - mean).sum()
-            else:
-                total, n = total + known.sum(0), n + len(known)
-    return float(np.sqrt(squares / max(1, n * latents.shape[1])))
+    """Root mean square distance of usable latents (N, D) from their mean, over features."""
+    scaler = StandardScaler()
+    for _, block in latents.blocks():
+        known = block[~np.isnan(block[:, 0])]
+        if len(known):
+            scaler.partial_fit(known.astype(np.float64))
+    return float(np.sqrt(scaler.var_.mean()))
 
 
 def _label(
-    session: Session,
-    settings: Settings,
-    stage: StageFolder,
-    model: DEC,
-    content: dict[str, Any],
-    samples: SampleSet,
+    session: Session, settings: Settings, stage: StageFolder, model: DEC, samples: SampleSet
 ) -> None:
-    """Score, write and draw the result of one combination."""
-    latents = RowsArray(stage.path / LATENTS)
+    """Label every sample, compute the metrics, write the folder."""
+    gmm, start = session.stage("GMM").path, _initial_mixture(session, settings)
+    before, latents = RowsArray(gmm / LATENTS), RowsArray(stage.path / LATENTS)
     report_unusable_latents(latents)
-    n_clusters = len(model.clustering.centroids)
-    outcome = judge(settings, session.stage("GMM"), stage, model, session.stop)
-    latents = RowsArray(stage.path / LATENTS)
+    final = choose_final_labels(settings, start, before, latents, model, session.stop)
+    aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
+    if not final.refined:
+        model = _initial_model(session, settings, aec.model).to(session.ranks.device)
+        with new_file(stage.path / LATENTS) as partial:
+            shutil.copyfile(gmm / LATENTS, partial)
+        latents = before
+    n_clusters, seed = len(model.clustering.centroids), settings.run.seed
     labelling = label_file(
-        latents, outcome.posterior, n_clusters, session.file, stage.path, soft=SOFT
+        latents, final.posterior, n_clusters, session.file, stage.path, soft=SOFT
     )
-    scored = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
-    metrics = clustering_summary(labelling, scored[1])
-    metrics |= outcome.metrics()
-    metrics["label_change_from_gmm"] = _change_from_mixture(session, labelling)
+    index, silhouettes = sampled_silhouettes(latents, labelling.labels, seed)
+    metrics = clustering_summary(labelling, silhouettes) | final.metrics()
+    metrics["label_change_from_gmm"] = _label_change(before, start, labelling)
+    _warn_if_moved(metrics["label_change_from_gmm"])
     metrics |= agreement(labelling.labels, session.file.labels())
     metrics["calinski_harabasz_data"] = calinski_harabasz(samples, labelling.labels, n_clusters)
-    _warn_if_moved(metrics["label_change_from_gmm"])
-    if not outcome.refined:
-        aec, _, _ = load_aec(session.stage("AEC").path / MODEL, session.file)
-        content["state"] = _start(session, settings, aec).state_dict()
-    content["labels"] = "student" if outcome.mixture is None else "mixture"
-    save_checkpoint(stage.path / MODEL, "DEC model", content)
-    preparation = Preparation(**content["preparation"])
-    _write_performance(stage.path / PERFORMANCE, session.file, preparation, labelling, scored)
-    mixture = outcome.mixture or mixture_of_clusters(latents, labelling)
-    load_weights(model, content["state"], str(stage.path))
+    path, preparation, labels = stage.path / MODEL, aec.preparation, "student"
+    if final.mixture is not None:
+        labels = "mixture"
+    file, fingerprint = session.file, session.fingerprint
+    save_model(path, model, preparation, aec.variance, file, fingerprint, labels=labels)
+    _write_performance(stage.path / PERFORMANCE, file, preparation, labelling, index, silhouettes)
+    mixture = final.mixture or mixture_of_clusters(latents, labelling)
     training_distribution(model, mixture, samples).save(stage.path / NOVELTY)
-    centroids = model.clustering.as_latents().cpu().numpy()
-    if outcome.mixture is not None:
-        centroids = outcome.mixture.means
-    draw(
-        settings.run.figures,
-        lambda: _figures(session, settings, stage, latents, labelling, centroids),
-    )
-    finish(stage, RESULTS + maps(session), metrics, session)
+    draw(settings.run.figures, lambda: _figures(session, settings, stage, latents, labelling))
+    finish(stage, RESULTS + cube_results(session), metrics, session)
 
 
-def _change_from_mixture(session: Session, labelling: Labelling) -> float:
-    """Share of samples whose label is another one than the mixture of as many clusters gave."""
-    gmm = session.stage("GMM").path
+def _label_change(before: RowsArray, mixture: Mixture, labelling: Labelling) -> float:
+    """Fraction of samples whose label differs from that of the mixture."""
     k = labelling.n_clusters
-    posterior = read_mixture(gmm / MIXTURE, k).posterior
-    blocks = (block for _, block in RowsArray(gmm / LATENTS).blocks())
-    before = np.concatenate([assign(of_usable(block, posterior, k))[0] for block in blocks])
-    return overlap(before, labelling.labels, k, k).share_moved(np.arange(k))
+    blocks = (of_usable(block, mixture.posterior, k) for _, block in before.blocks())
+    labels = np.concatenate([assign(block)[0] for block in blocks])
+    both = (labels >= 0) & (labelling.labels >= 0)
+    return label_change(labels[both], labelling.labels[both])
 
 
 def _warn_if_moved(change: float) -> None:
-    """Say if refinement has made other clusters rather than sharper ones."""
-    if change > MUCH_MOVED:
+    """Warn if refinement has made other clusters rather than sharper ones."""
+    if change > MAX_LABEL_CHANGE:
         log.warning(
             f"refinement gave {change:.0%} of the samples another label than the mixture had: "
             "these are other clusters, not sharper ones, as happens where the data have no clear "
@@ -275,13 +246,13 @@ def _write_performance(
     file: SpectrogramFile,
     preparation: Preparation,
     labelling: Labelling,
-    scored: tuple[np.ndarray, np.ndarray],
+    index: np.ndarray,
+    silhouettes: np.ndarray,
 ) -> None:
-    """A row a cluster, and one of all: see the header.
+    """Write a row for each cluster, and one for all samples.
 
-    Measures in data space are those of the report, of the same samples; see `deviations`.
+    Silhouettes, and measures in data space, are those of the samples `index`.
     """
-    index, scores = scored
     labels, sizes = labelling.labels[index].astype(np.int64), labelling.sizes
     (space,) = deviations(file, preparation, index, [labels])
     columns = {
@@ -289,7 +260,7 @@ def _write_performance(
         "size": [*sizes.tolist(), labelling.n_usable],
         "share": np.r_[sizes / labelling.n_usable, 1],
         "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
-        "silhouette_latent": measure(scores, labels, sizes).values,
+        "silhouette_latent": measure(silhouettes, labels, sizes).values,
         "mse_to_mean": measure(space.mse, labels, sizes).values,
         "inner_product_with_mean": measure(space.inner_product, labels, sizes).values,
     }
@@ -306,8 +277,7 @@ def _figures(
     stage: StageFolder,
     latents: RowsArray,
     labelling: Labelling,
-    centroids: np.ndarray,
 ) -> list[Path]:
-    from ..plots.stage_figures import dec_figures
+    from ..report.figures import dec_figures
 
-    return dec_figures(session.file, stage, latents, labelling, centroids, settings)
+    return dec_figures(session.file, stage, latents, labelling, settings)

@@ -1,4 +1,4 @@
-"""What every stage starts with: processes, data file, and what the run's results depend on."""
+"""What the stages share: processes, data file, inputs of the results, end of a stage."""
 
 import os
 import shlex
@@ -19,11 +19,9 @@ from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
-from ..errors import CheckpointError, RISClusterError, SettingsError
-from ..io import load_checkpoint, sha256, write_json
+from ..errors import RISClusterError, SettingsError
+from ..io import sha256, write_json
 from ..machine import keep_freed_memory
-from ..models.autoencoder import AEC, NetworkShape
-from ..models.reference import load_weights
 from ..progress import log, start_log
 from ..run_folder import StageFolder, timestamp
 from ..settings import Settings
@@ -43,7 +41,7 @@ SHOWN = 12  # settings in a line
 
 @dataclass(frozen=True)
 class Session:
-    """A stage at work.
+    """A running stage.
 
     Attributes
     ----------
@@ -57,7 +55,7 @@ class Session:
     columns : str
         Fingerprint of the file's labels, start times and trace ids.
     held : ExitStack
-        What is given back when the stage ends: the lock on the run.
+        Closed when the stage ends; releases the lock on the run.
     """
 
     settings: Settings
@@ -82,7 +80,7 @@ class Session:
 
     @property
     def data_key(self) -> dict[str, Any]:
-        """What all stages of a run must agree on about the data."""
+        """Data settings that are the same in all stages of a run."""
         return {
             "data": self.fingerprint,
             "run.seed": self.settings.run.seed,
@@ -92,7 +90,7 @@ class Session:
 
     @property
     def network_key(self) -> dict[str, Any]:
-        """What all stages of a run must agree on about the network."""
+        """Network settings that are the same in all stages of a run."""
         return self.settings.affecting("aec", "network")
 
     def stage(self, name: str, part: str = "") -> StageFolder:
@@ -104,39 +102,39 @@ class Session:
         return Reader(self.file, preparation, self.ranks.device)
 
     def load(self, reader: Reader, index: np.ndarray) -> tuple[SampleSet, np.ndarray]:
-        """The usable samples among `index`, and the others, which are reported."""
+        """Usable samples of `index`, and the indices of the others."""
         samples, unusable = load_set(reader, index, self.settings.data.loadmode, self.ranks)
         report_unusable(unusable, len(index))
         return samples, unusable
 
-    def begin(self, stage: StageFolder, depends: dict[str, Any], settings: Settings) -> bool:
-        """Make a stage's folder ready and say how it stands; whether there is work to do.
+    def begin(self, stage: StageFolder, inputs: dict[str, Any], settings: Settings) -> bool:
+        """Begin a stage; False where it is complete already.
 
-        Comes after everything that can refuse bad input, because it sets an older stage aside.
+        To be called after all checks of the input, because it moves an older stage away.
         """
-        said = self.on_first(lambda: self._begin(stage, depends, settings))
+        said = self.rank0(lambda: self._begin(stage, inputs, settings))
         log.info(f"{stage.path}: {said}")
         return said != "done"
 
-    def _begin(self, stage: StageFolder, depends: dict[str, Any], settings: Settings) -> str:
+    def _begin(self, stage: StageFolder, inputs: dict[str, Any], settings: Settings) -> str:
         if not stage.part:  # combinations of a sweep lie inside a stage that has begun
             self.held.callback(stage.lock().release)
-        return stage.begin(depends, settings.as_ini(), self._words(depends))
+        return stage.begin(inputs, settings.as_ini(), self._words(inputs))
 
-    def is_done(self, stage: StageFolder, depends: dict[str, Any]) -> bool:
-        """Whether a stage needs no work, which is then said; changes nothing."""
-        done = self.on_first(lambda: stage.is_done(depends))
+    def is_done(self, stage: StageFolder, inputs: dict[str, Any]) -> bool:
+        """Whether a stage is complete; logs it."""
+        done = self.rank0(lambda: stage.is_done(inputs))
         if done:
             log.info(f"{stage.path}: done already with these settings and data; nothing to do")
         return done
 
     def require_match(self, name: str, expected: dict[str, Any]) -> None:
-        """Refuse an earlier stage that is not complete, or made otherwise than `expected`."""
+        """Require that an earlier stage is complete and was made from `expected`."""
         stage = self.stage(name)
-        self.on_first(lambda: stage.require_match(expected, self._words(expected)))
+        self.rank0(lambda: stage.require_match(expected, self._words(expected)))
 
-    def _words(self, depends: dict[str, Any]) -> dict[str, str]:
-        """What the checksums that a stage depends on are of, for people."""
+    def _words(self, inputs: dict[str, Any]) -> dict[str, str]:
+        """Description of the checksums among the inputs, by name."""
         file, weights = self.file, self.settings.aec.initial_weights
         path = Path(file.path)
         words = {
@@ -145,19 +143,19 @@ class Session:
             "labels, times and ids": str(path),
             "aec.initial_weights": weights,
         }
-        for name in depends:
+        for name in inputs:
             if name.endswith((MODEL, MIXTURE)):
                 made = self.stage(name.partition("/")[0]).provenance() or {}
                 words[name] = f"that of {made.get('ended', 'an unknown time')}"
-        return {name: text for name, text in words.items() if name in depends}
+        return {name: text for name, text in words.items() if name in inputs}
 
     def context(self, stage: StageFolder) -> Context:
-        """What a trainer of a stage works with."""
+        """Context in which a stage trains."""
         run = self.settings.run
         return Context(stage.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
 
-    def on_first(self, work: Callable[[], Any]) -> Any:
-        """Result of `work`, done by rank 0 and handed to all; an error of it is raised by all."""
+    def rank0(self, work: Callable[[], Any]) -> Any:
+        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
         result, error = None, None
         if self.ranks.is_first:
             try:
@@ -172,14 +170,10 @@ class Session:
 
 @contextmanager
 def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
-    """Start the processes, write the demo set if it is asked for and missing, open the data.
+    """Start the processes and open the data.
 
-    Parameters
-    ----------
-    settings : Settings
-    stage : {"AEC", "GMM", "DEC"}
-        The stage that begins. The demo set is written for the first alone, and before data are
-        opened for another, the one before it must be there.
+    Before the AEC stage, a demo set that is missing is written. Before the others, the earlier
+    stages must have begun.
     """
     keep_freed_memory()
     run = settings.run
@@ -202,19 +196,19 @@ def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
             )
             session = Session(settings, ranks, file, file.fingerprint(), stop)
             # Read before any work, so that bad columns fail now and not when labels are written.
-            columns = session.on_first(file.columns_fingerprint)
+            columns = session.rank0(file.columns_fingerprint)
             with session.held:
                 yield replace(session, columns=columns)
 
 
 def use_threads(settings: Settings) -> None:
-    """Compute with as many CPU threads as ``data.workers`` says."""
-    if settings.data.workers != "auto":
-        torch.set_num_threads(max(1, settings.data.workers))
+    """Compute with as many CPU threads as ``data.cpu_threads`` says."""
+    if settings.data.cpu_threads != "auto":
+        torch.set_num_threads(max(1, settings.data.cpu_threads))
 
 
 def _say_stored(settings: Settings) -> None:
-    """Say which settings are those of the run, and not the defaults."""
+    """Log which settings are the run's stored ones, not the defaults."""
     taken = settings.from_run
     if taken:
         more = f" and {len(taken) - SHOWN} more" if len(taken) > SHOWN else ""
@@ -227,7 +221,7 @@ def _say_stored(settings: Settings) -> None:
 
 @contextmanager
 def _deterministic(enabled: bool) -> Iterator[None]:
-    """Have PyTorch take algorithms that give the same bytes every time, for the time of a block."""
+    """Use deterministic algorithms of PyTorch within the block."""
     before = torch.are_deterministic_algorithms_enabled()
     if enabled:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
@@ -245,7 +239,7 @@ def _ensure_demo(path: Path) -> None:
 
 
 def report_unusable(unusable: np.ndarray, n: int) -> None:
-    """Say how many samples are left out, and which."""
+    """Warn of samples that are left out."""
     if len(unusable):
         shown = ", ".join(map(str, unusable[:10].tolist()))
         more = ", ..." if len(unusable) > 10 else ""
@@ -254,61 +248,6 @@ def report_unusable(unusable: np.ndarray, n: int) -> None:
             "where a root or logarithm is taken): they are left out and get label -1; indices "
             f"{shown}{more}"
         )
-
-
-# ---- the autoencoder as later stages read it ----------------------------------------------------
-
-
-def model_content(
-    model: torch.nn.Module, preparation: Preparation, variance: float, session: Session
-) -> dict[str, Any]:
-    """What a model.pt holds: network, weights, how its samples are prepared, and their axes."""
-    file = session.file
-    return {
-        "network": model.shape.as_plain(),
-        "preparation": preparation.as_plain(),
-        "variance": variance,
-        "data": session.fingerprint,
-        "frequency": torch.from_numpy(file.frequency),
-        "time": torch.from_numpy(file.time),
-        "units": [file.frequency_unit, file.time_unit],
-        "state": {name: value.cpu() for name, value in model.state_dict().items()},
-    }
-
-
-def load_aec(path: Path, file: SpectrogramFile) -> tuple[AEC, Preparation, float]:
-    """Autoencoder of a finished AEC stage.
-
-    Parameters
-    ----------
-    path : Path
-        Its model.pt.
-    file : SpectrogramFile
-        What it is to be used on.
-
-    Returns
-    -------
-    AEC
-    Preparation
-    float
-        Mean squared error of the mean spectrogram.
-
-    Raises
-    ------
-    CheckpointError
-        The file is damaged, or its network does not fit the spectrograms.
-    """
-    content = load_checkpoint(path, "AEC model")
-    shape = NetworkShape.from_plain(content["network"])
-    if (shape.n_frequencies, shape.n_times) != (file.n_frequencies, file.n_times):
-        raise CheckpointError(
-            f"{path}: its network takes spectrograms of {shape.n_frequencies} x {shape.n_times}, "
-            f"and {file.path} has {file.n_frequencies} x {file.n_times}; give spectrograms of that "
-            "shape, or train anew on these"
-        )
-    model = AEC(shape)
-    load_weights(model, content["state"], str(path))
-    return model, Preparation(**content["preparation"]), content["variance"]
 
 
 def finish(
@@ -320,21 +259,7 @@ def finish(
 
 
 def next_command(settings: Settings, stage: str) -> str:
-    """Command to run after a stage, with all that it needs.
-
-    Parameters
-    ----------
-    settings : Settings
-        Of the run.
-    stage : {"AEC", "GMM", "DEC"}
-        The stage that has ended.
-
-    Returns
-    -------
-    str
-        That of the next stage; after the last, of its report where none was made, or of labelling
-        new data.
-    """
+    """Command to run after a stage: the next stage, a report that is missing, or predict."""
     folder = settings.run_folder
     if stage != "DEC":
         following = list(COMMANDS)[list(COMMANDS).index(stage) + 1]
@@ -346,12 +271,12 @@ def next_command(settings: Settings, stage: str) -> str:
 
 
 def checksum(path: Path) -> str:
-    """Short checksum by which a stage remembers what it was made from."""
+    """Short checksum of a file, for the inputs of a stage."""
     return sha256(path)[:16]
 
 
 def draw(enabled: bool, work: Callable[[], list[Path]]) -> None:
-    """Draw figures; whatever goes wrong is said and never stops a run."""
+    """Draw figures; an error is a warning."""
     if not enabled:
         return
     try:

@@ -1,13 +1,14 @@
-"""What training the autoencoder and training DEC have in common: epochs that can be interrupted.
+"""Steps that pretraining and refinement share: batches, optimiser step, history, state.
 
-A trainer's whole state (weights, optimiser, where in the epoch, sums so far) is one dict, saved
-after every epoch and when a signal asks to stop. The order of batches follows from seed and epoch,
-so a run that goes on from such a state ends with the same bytes on a CPU as one never interrupted.
+The state (weights, optimiser, position in the epoch, sums so far) is saved after every epoch and
+on a request to stop. The order of batches follows from seed and epoch alone, so that an
+interrupted training, resumed on a CPU, ends with the same bytes as one that never stopped.
 """
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,23 @@ from ..data.loading import SampleSet
 from ..distributed import Ranks
 from ..errors import Stopped, TrainingError
 from ..io import HistoryFile, load_checkpoint, save_checkpoint
-from ..models.reference import load_weights
-from ..progress import Progress, log
+from ..models.checkpoint import load_weights
+from ..progress import Progress, count, log
 from ..stopping import StopRequest
-from .team import Team
 
 STATE = "last.pt"
 HISTORY = "history.csv"
-READ_EVERY = 20  # steps between looks at losses on a GPU, and between ranks' talks about stopping
+SYNC_EVERY = 20  # steps between reads of the loss on a GPU, and between stop checks of ranks
 
 
 @dataclass
 class Context:
-    """What a trainer works with, besides the model and the samples.
+    """Where and how a network is trained.
 
     Attributes
     ----------
     folder : Path
-        Of the stage; the state and the history are written there.
+        Of the stage, for state and history.
     ranks : Ranks
     stop : StopRequest
     seed : int
@@ -52,267 +52,91 @@ class Context:
 
 
 @dataclass
-class Sums:
-    """Running sums of one epoch over this rank's samples, in double precision."""
+class Training:
+    """A network in training.
 
-    values: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def add(self, name: str, value: torch.Tensor) -> None:
-        """Add a scalar; nothing is read back from the device."""
-        value = value.detach().double()
-        self.values[name] = self.values[name] + value if name in self.values else value
-
-    def over_ranks(self, ranks: Ranks) -> dict[str, float]:
-        """Sums over all ranks; every rank must have the same names."""
-        names = sorted(self.values)
-        if not names:
-            return {}
-        total = ranks.sum(torch.stack([self.values[name].to(ranks.device) for name in names]))
-        return dict(zip(names, total.tolist(), strict=True))
-
-
-class Trainer:
-    """Runs epochs over a set of samples.
-
-    Parameters
+    Attributes
     ----------
+    kind : {"AEC", "DEC"}
     model : Module
     samples : SampleSet
-        What it is trained on.
     settings : AecSettings or DecSettings
-        Without lists: `n_epochs`, `batch_size` and `lr` are read here.
     context : Context
+    optimizer : Optimizer
+    epoch, step : int
+        Complete epochs, and batches done of the next one.
+    seconds : float
+        Spent on those batches.
+    sums : dict
+        Of losses over this rank's samples of the epoch, in double precision; ``n`` counts them.
+    stop_reason : str
+        Empty while training goes on.
     """
 
-    kind = ""
-    header: tuple[str, ...] = ()
+    kind: str
+    model: torch.nn.Module
+    samples: SampleSet
+    settings: Any
+    context: Context
+    optimizer: torch.optim.Optimizer = field(init=False)
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    sums: dict[str, torch.Tensor | float] = field(default_factory=dict)
+    stop_reason: str = ""
+    _began: float = 0.0
 
-    def __init__(self, model: torch.nn.Module, samples: SampleSet, settings: Any, context: Context):
-        self.model, self.samples, self.settings, self.context = model, samples, settings, context
-        self.ranks = context.ranks
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
-        self.epoch = 0  # epochs that are complete
-        self.step = 0  # batches done of the one that is not
-        self.seconds = 0.0  # spent on them
-        self.sums = Sums()
-        self.finished = False
-        self.why = ""
-
-    # ---- what a stage defines ----
-
-    def losses(
-        self, model: torch.nn.Module, positions: torch.Tensor, x: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """Losses of some samples, each summed over them; called from several threads.
-
-        ``loss`` is what is minimised; the others are for the history.
-        """
-        raise NotImplementedError
-
-    def before_step(self) -> None:
-        """Called before each step; may set `finished`, and then the step is not made."""
-
-    def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:
-        """The row of the history, after its epoch number; may set `finished`."""
-        raise NotImplementedError
-
-    def extra_state(self) -> dict[str, Any]:
-        """What a stage adds to the state."""
-        return {}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what `extra_state` gave."""
-
-    # ---- the loop ----
+    def __post_init__(self):
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.lr, fused=True)
 
     @property
     def n_steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-len(self.samples) // self.settings.batch_size)
 
-    def run(self) -> None:
-        """Train to the end, from the saved state where there is one.
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return self.optimizer.param_groups[0]["lr"]
 
-        Raises
-        ------
-        Stopped
-            A signal came; the state is saved.
-        TrainingError
-            The loss is not finite; the state of the last good epoch is kept.
-        """
-        self._resume()
-        self._history = None
-        if self.ranks.is_first:
-            self._history = HistoryFile(self.context.folder / HISTORY, self.header, self.epoch)
-        self._board = self._open_board()
-        self.team = Team(self.model, self._threads())
-        try:
-            while self.epoch < self.settings.n_epochs and not self.finished:
-                self._run_epoch()
-        finally:
-            self.team.close()
-            if self._board is not None:
-                self._board.close()
-        if not self.why:
-            self.why = "all epochs done"
+    @property
+    def running(self) -> bool:
+        """Whether another epoch is due."""
+        return self.epoch < self.settings.n_epochs and not self.stop_reason
 
-    def _threads(self) -> int:
-        """Threads that share a step: those that PyTorch would use inside each layer."""
-        return torch.get_num_threads() if self.ranks.device.type == "cpu" else 1
 
-    def _run_epoch(self) -> None:
-        self.model.train()
-        began = time.monotonic() - self.seconds
-        what = f"{self.kind} epoch {self.epoch + 1} of at most {self.settings.n_epochs}"
-        with Progress(what, len(self.samples), shown=self.ranks.is_first) as progress:
-            progress.add(self.step * self.settings.batch_size)
-            for positions, x, n in self._batches():
-                self.before_step()
-                if self.finished:
-                    break
-                shown = self._make_step(positions, x, n)
-                self.step += 1
-                self.seconds = time.monotonic() - began
-                progress.add(n, **shown)
-                self._stop_if_asked()
-        self._end_epoch(time.monotonic() - began)
+# ---- one epoch ----------------------------------------------------------------------------------
 
-    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-        """Shares of this rank, each with the number of samples of the whole batch."""
-        size, done = self.settings.batch_size, self.step * self.settings.batch_size
-        batches = self.samples.epoch(
-            self.context.seed, self.epoch, size, self.ranks, first=self.step
-        )
-        for positions, x in batches:
-            n = min(size, len(self.samples) - done)
-            done += n
-            yield positions, x, n
 
-    def _make_step(self, positions: torch.Tensor, x: torch.Tensor, n: int) -> dict[str, float]:
-        """One step of the optimiser; what to show, where it was read."""
-        self.optimizer.zero_grad(set_to_none=True)
-        device = self.ranks.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.context.precision == "bf16"):
-            losses = self.team.gradients(self.losses, positions, x, n)
-        self.ranks.sum_gradients(self.model.parameters())
-        shown = {}
-        looks = device == "cpu" and self.ranks.world == 1
-        if looks or self.step % READ_EVERY == 0:
-            shown = {"loss": float(losses["loss"]) / max(1, len(positions))}
-            self.ranks.gather_results(lambda: self._require_finite_loss(shown["loss"], positions))
-        self.optimizer.step()
-        for name, value in losses.items():
-            self.sums.add(name, value)
-        self.sums.add("n", torch.tensor(float(len(positions))))
-        return shown
+@contextmanager
+def epoch_progress(training: Training) -> Iterator[Progress]:
+    """Progress of one epoch, in samples."""
+    what = f"{training.kind} epoch {training.epoch + 1} of at most {training.settings.n_epochs}"
+    shown = training.context.ranks.is_first
+    with Progress(what, len(training.samples), shown=shown) as progress:
+        progress.add(training.step * training.settings.batch_size)
+        yield progress
 
-    def _diverged(self, what: str, positions: torch.Tensor | None = None) -> TrainingError:
-        place = f"epoch {self.epoch + 1}"
-        if positions is not None:
-            members = self.samples.index[positions.cpu().numpy()][:5].tolist()
-            place += f", batch {self.step + 1} (samples {', '.join(map(str, members))}, ...)"
-        return TrainingError(
-            f"{self.context.folder}: {what} in {place}; the state of the last good epoch is kept; "
-            f"lower {self.kind.lower()}.lr, or look at the amplitudes of the samples"
-        )
 
-    def _require_finite_loss(self, loss: float, positions: torch.Tensor) -> None:
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss is {loss}", positions)
+def batches(training: Training) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+    """Remaining batches of the epoch: positions and samples of this rank, size over all ranks."""
+    training.model.train()
+    training._began = time.monotonic() - training.seconds
+    size, context = training.settings.batch_size, training.context
+    done = training.step * size
+    epoch = training.samples.epoch(
+        context.seed, training.epoch, size, context.ranks, first=training.step
+    )
+    for positions, x in epoch:
+        n = min(size, len(training.samples) - done)
+        done += n
+        yield positions, x, n
 
-    def _require_finite_weights(self) -> None:
-        finite = torch.stack([p.detach().isfinite().all() for p in self.model.parameters()])
-        if not bool(finite.all()):
-            raise self._diverged("weights are no longer finite")
 
-    def _end_epoch(self, seconds: float) -> None:
-        sums = self.sums.over_ranks(self.ranks)
-        n = sums.pop("n", 0.0)
-        if n:
-            mean = {name: value / n for name, value in sums.items()}
-            if not math.isfinite(mean["loss"]):
-                raise self._diverged(f"the mean loss is {mean['loss']}")
-            self._require_finite_weights()
-            row = self.after_epoch(mean | {"n": n}, seconds)
-            self.epoch += 1
-            self._record((self.epoch, *row))
-        self.step, self.seconds, self.sums = 0, 0.0, Sums()
-        self.save()
-
-    def _record(self, row: tuple[Any, ...]) -> None:
-        if self._history is not None:
-            self._history.append([_figure(value) for value in row])
-        if self._board is not None:
-            for name, value in zip(self.header[1:], row[1:], strict=True):
-                self._board.add_scalar(f"{self.kind}/{name}", value, self.epoch)
-
-    def _open_board(self) -> Any:
-        if not (self.context.tensorboard and self.ranks.is_first):
-            return None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            log.warning(
-                "run.tensorboard = yes needs the tensorboard package: pip install tensorboard"
-            )
-            return None
-        return SummaryWriter(self.context.folder / "tensorboard", purge_step=self.epoch + 1)
-
-    # ---- stopping and going on ----
-
-    def _stop_if_asked(self) -> None:
-        if self.ranks.world > 1 and self.step % READ_EVERY and self.step != self.n_steps:
-            return
-        if self.ranks.any(bool(self.context.stop.signal_number)):
-            self.save()
-            raise Stopped(
-                f"{self.kind} stage: in epoch {self.epoch + 1} after batch {self.step} of "
-                f"{self.n_steps}, saved in {self.context.folder / STATE}; run the same command to "
-                "go on",
-                self.context.stop.signal_number or 15,
-            )
-
-    def save(self) -> None:
-        """Write the state; all ranks come here, rank 0 writes."""
-        sums = self.sums.over_ranks(self.ranks)
-        if not self.ranks.is_first:
-            return
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "seconds": self.seconds,
-            "sums": sums,
-            "finished": self.finished,
-            "why": self.why,
-        }
-        save_checkpoint(
-            self.context.folder / STATE, f"{self.kind} state", state | self.extra_state()
-        )
-
-    def _resume(self) -> None:
-        path = self.context.folder / STATE
-        if not self.ranks.from_first(path.exists()):
-            return
-        state = load_checkpoint(path, f"{self.kind} state")
-        load_weights(self.model, state["model"], str(path))
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
-        self.finished, self.why = state["finished"], state["why"]
-        # Sums of all ranks go on with rank 0, so that another number of ranks may take over.
-        self.sums = Sums(
-            {
-                name: torch.tensor(
-                    value if self.ranks.is_first else 0.0,
-                    dtype=torch.float64,
-                    device=self.ranks.device if name != "n" else "cpu",
-                )
-                for name, value in state["sums"].items()
-            }
-        )
-        self.load_extra_state(state)
-        log.info(f"going on after epoch {self.epoch}, batch {self.step} of {self.n_steps}")
+def autocast(context: Context) -> torch.autocast:
+    """Arithmetic of the forward pass."""
+    device = context.ranks.device.type
+    return torch.autocast(device, torch.bfloat16, enabled=context.precision == "bf16")
 
 
 def summed_error(reconstruction: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -321,5 +145,192 @@ def summed_error(reconstruction: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.mse_loss(reconstruction.float(), x, reduction="sum") / n_bins
 
 
-def _figure(value: Any) -> str:
-    return f"{value:.8g}" if isinstance(value, float) else str(value)
+def optimizer_step(
+    training: Training, losses: dict[str, torch.Tensor], positions: torch.Tensor
+) -> dict[str, float]:
+    """Sum gradients over ranks, check the loss, update the weights, add to the sums.
+
+    Parameters
+    ----------
+    training : Training
+        With gradients.
+    losses : dict of Tensor
+        ``loss``, which is minimised, and others for the history; each summed over samples.
+    positions : Tensor, (N,)
+        Of the samples.
+
+    Returns
+    -------
+    dict
+        Mean loss for the progress; empty where it was not read from the device.
+    """
+    ranks, losses = training.context.ranks, {k: v.detach() for k, v in losses.items()}
+    ranks.sum_gradients(training.model.parameters())
+    shown = {}
+    alone_on_cpu = ranks.device.type == "cpu" and ranks.world == 1
+    if alone_on_cpu or training.step % SYNC_EVERY == 0:
+        shown = {"loss": float(losses["loss"]) / max(1, len(positions))}
+        ranks.gather_results(lambda: _require_finite_loss(training, shown["loss"], positions))
+    training.optimizer.step()
+    for name, value in losses.items():
+        training.sums[name] = training.sums.get(name, 0.0) + value.double()
+    training.sums["n"] = training.sums.get("n", 0.0) + len(positions)
+    training.step += 1
+    training.seconds = time.monotonic() - training._began
+    return shown
+
+
+def epoch_means(training: Training) -> dict[str, float]:
+    """Mean losses of the epoch over all ranks, and ``n``, ``seconds``, ``samples_per_second``.
+
+    Empty for an epoch without a step.
+
+    Raises
+    ------
+    TrainingError
+        The mean loss or a weight is not finite.
+    """
+    sums = sums_over_ranks(training)
+    n = sums.pop("n", 0.0)
+    if not n:
+        return {}
+    means = {name: value / n for name, value in sums.items()}
+    if not math.isfinite(means["loss"]):
+        raise diverged(training, f"the mean loss is {means['loss']}")
+    finite = torch.stack([p.detach().isfinite().all() for p in training.model.parameters()])
+    if not bool(finite.all()):
+        raise diverged(training, "weights are no longer finite")
+    seconds = time.monotonic() - training._began
+    return means | {"n": n, "seconds": seconds, "samples_per_second": n / seconds}
+
+
+def sums_over_ranks(training: Training) -> dict[str, float]:
+    """Sums of the epoch over all ranks, which have the same names."""
+    ranks, names = training.context.ranks, sorted(training.sums)
+    if not names:
+        return {}
+    values = [
+        torch.as_tensor(training.sums[name], dtype=torch.float64, device=ranks.device)
+        for name in names
+    ]
+    total = ranks.sum(torch.stack(values))
+    return dict(zip(names, total.tolist(), strict=True))
+
+
+def _require_finite_loss(training: Training, loss: float, positions: torch.Tensor) -> None:
+    if not math.isfinite(loss):
+        raise diverged(training, f"the loss is {loss}", positions)
+
+
+def diverged(training: Training, what: str, positions: torch.Tensor | None = None) -> TrainingError:
+    """Error for values that are not finite, with the epoch, and the batch where it is known."""
+    place = f"epoch {training.epoch + 1}"
+    if positions is not None:
+        members = training.samples.index[positions.cpu().numpy()][:5].tolist()
+        place += f", batch {training.step + 1} (samples {', '.join(map(str, members))}, ...)"
+    return TrainingError(
+        f"{training.context.folder}: {what} in {place}; the state of the last good epoch is kept; "
+        f"lower {training.kind.lower()}.lr, or look at the amplitudes of the samples"
+    )
+
+
+def log_end(training: Training) -> None:
+    """Log why the training has ended."""
+    reason = training.stop_reason or "all epochs done"
+    log.info(f"stopped after {count(training.epoch, 'epoch')}: {reason}")
+
+
+# ---- history ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_history(
+    training: Training, header: tuple[str, ...]
+) -> Iterator[Callable[[tuple[Any, ...]], None]]:
+    """Yield a function that writes the row of an epoch, on rank 0.
+
+    The row goes to ``history.csv`` and, with run.tensorboard, to TensorBoard.
+    """
+    context, history, board = training.context, None, None
+    if context.ranks.is_first:
+        history = HistoryFile(context.folder / HISTORY, header, training.epoch)
+        board = _tensorboard(context.folder, training.epoch) if context.tensorboard else None
+
+    def write(row: tuple[Any, ...]) -> None:
+        if history is not None:
+            history.append([f"{value:.8g}" if isinstance(value, float) else value for value in row])
+        if board is not None:
+            for name, value in zip(header[1:], row[1:], strict=True):
+                board.add_scalar(f"{training.kind}/{name}", value, row[0])
+
+    try:
+        yield write
+    finally:
+        if board is not None:
+            board.close()
+
+
+def _tensorboard(folder: Path, epoch: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        log.warning("run.tensorboard = yes needs the tensorboard package: pip install tensorboard")
+        return None
+    return SummaryWriter(folder / "tensorboard", purge_step=epoch + 1)
+
+
+# ---- state --------------------------------------------------------------------------------------
+
+
+def end_epoch(training: Training, more: dict[str, Any]) -> None:
+    """Start the next epoch and save the state; `more` as in `save_state`."""
+    training.step, training.seconds, training.sums = 0, 0.0, {}
+    save_state(training, more)
+
+
+def stop_if_requested(training: Training, more: dict[str, Any]) -> None:
+    """Save the state and raise `Stopped` where a signal has come to any rank."""
+    context = training.context
+    if context.ranks.world > 1 and training.step % SYNC_EVERY and training.step != training.n_steps:
+        return
+    if context.ranks.any(bool(context.stop.signal_number)):
+        save_state(training, more)
+        raise Stopped(
+            f"{training.kind} stage: in epoch {training.epoch + 1} after batch {training.step} of "
+            f"{training.n_steps}, saved in {context.folder / STATE}; run the same command to "
+            "go on",
+            context.stop.signal_number or 15,
+        )
+
+
+def save_state(training: Training, more: dict[str, Any]) -> None:
+    """Write the state and `more` values by name; called on all ranks, written by rank 0."""
+    sums = sums_over_ranks(training)
+    if not training.context.ranks.is_first:
+        return
+    state = {
+        "model": training.model.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "epoch": training.epoch,
+        "step": training.step,
+        "seconds": training.seconds,
+        "sums": sums,
+        "stop_reason": training.stop_reason,
+    }
+    save_checkpoint(training.context.folder / STATE, f"{training.kind} state", state | more)
+
+
+def load_state(training: Training) -> dict[str, Any] | None:
+    """Resume from the saved state; what it holds, or None where there is none."""
+    path, ranks = training.context.folder / STATE, training.context.ranks
+    if not ranks.from_first(path.exists()):
+        return None
+    state = load_checkpoint(path, f"{training.kind} state")
+    load_weights(training.model, state["model"], str(path))
+    training.optimizer.load_state_dict(state["optimizer"])
+    training.epoch, training.step = state["epoch"], state["step"]
+    training.seconds, training.stop_reason = state["seconds"], state["stop_reason"]
+    # Rank 0 takes the sums of all ranks, so that another number of ranks may resume.
+    training.sums = state["sums"] if ranks.is_first else dict.fromkeys(state["sums"], 0.0)
+    log.info(f"going on after epoch {training.epoch}, batch {training.step} of {training.n_steps}")
+    return state

@@ -1,7 +1,7 @@
-"""Pretraining the autoencoder: Adam on the mean squared error, stopped by validation loss."""
+"""Pretraining of the autoencoder: Adam on the mean squared error, early stopping on validation."""
 
 import math
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 
@@ -9,119 +9,152 @@ from ..data.loading import SampleSet
 from ..models.autoencoder import AEC
 from ..progress import log
 from ..setting_sections import AecSettings
-from .common import Context, Trainer, summed_error
+from .common import (
+    Context,
+    Training,
+    autocast,
+    batches,
+    diverged,
+    end_epoch,
+    epoch_means,
+    epoch_progress,
+    load_state,
+    log_end,
+    open_history,
+    optimizer_step,
+    save_state,
+    stop_if_requested,
+    summed_error,
+)
 from .encode import mean_squared_error
 
-# Until validation beats the mean spectrogram by this share, patience is not counted: networks
-# sit on that plateau for tens of epochs on small sets, and then learn.
+HEADER = (
+    "epoch",
+    "train_mse",
+    "validation_mse",
+    "learning_rate",
+    "seconds",
+    "samples_per_second",
+)
+# Patience counts once the validation loss is this fraction below that of the mean spectrogram:
+# on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
-LONGEST_PLATEAU = 10  # times the patience, after which even a plateau ends the training
+MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
 
 
-class AecTrainer(Trainer):
-    """Trains an autoencoder and keeps the weights with the best validation loss.
+@dataclass
+class Pretraining:
+    """Result of pretraining so far.
+
+    Attributes
+    ----------
+    best : float
+        Lowest validation mean squared error.
+    best_weights : dict of Tensor
+        State of the model that has it.
+    epochs_without_improvement : int
+    epochs : int
+    """
+
+    best: float = float("inf")
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    epochs_without_improvement: int = 0
+    epochs: int = 0
+
+    def add(self, validation: float, model: AEC) -> None:
+        """Take the weights of `model` where its validation loss is the lowest."""
+        self.epochs_without_improvement += 1
+        if validation < self.best:
+            self.best, self.epochs_without_improvement = validation, 0
+            weights = model.state_dict().items()
+            self.best_weights = {name: value.clone() for name, value in weights}
+
+
+def pretrain(
+    model: AEC,
+    samples: SampleSet,
+    validation: SampleSet,
+    settings: AecSettings,
+    context: Context,
+    variance: float,
+) -> Pretraining:
+    """Train an autoencoder, from the saved state where there is one.
 
     Parameters
     ----------
     model : AEC
+        Left with the weights of the last epoch.
     samples, validation : SampleSet
     settings : AecSettings
         Without lists.
     context : Context
     variance : float
-        Mean squared error of the mean spectrogram: what a network that has learnt nothing scores.
+        Mean squared error of the mean spectrogram.
 
-    Attributes
-    ----------
-    best : float
-        Lowest validation mean squared error so far.
-    best_weights : dict
-        State of the model that scored it.
+    Returns
+    -------
+    Pretraining
+
+    Raises
+    ------
+    Stopped
+        On a signal; the state is saved.
+    TrainingError
+        The loss is not finite; the state of the last good epoch is kept.
     """
+    training, result = Training("AEC", model, samples, settings, context), Pretraining()
+    if settings.initial_weights != "none":  # these weights are a candidate too
+        result.add(mean_squared_error(model, validation, context.ranks), model)
+    state = load_state(training)
+    if state is not None:
+        result = Pretraining(**{name: state[name] for name in vars(result)})
+    with open_history(training, HEADER) as write_row:
+        while training.running:
+            with epoch_progress(training) as progress:
+                for positions, x, n in batches(training):
+                    training.optimizer.zero_grad(set_to_none=True)
+                    with autocast(context):
+                        reconstruction, _ = model(x)
+                        loss = summed_error(reconstruction, x)
+                    (loss / n).backward()
+                    progress.add(n, **optimizer_step(training, {"loss": loss}, positions))
+                    stop_if_requested(training, vars(result))
+            write_row(_validate(training, result, validation, variance))
+            end_epoch(training, vars(result))
+    if not training.epoch:
+        save_state(training, vars(result))
+    log_end(training)
+    return result
 
-    kind = "AEC"
-    header = (
-        "epoch",
-        "train_mse",
-        "validation_mse",
-        "learning_rate",
-        "seconds",
-        "samples_per_second",
-    )
 
-    def __init__(
-        self,
-        model: AEC,
-        samples: SampleSet,
-        validation: SampleSet,
-        settings: AecSettings,
-        context: Context,
-        variance: float,
-    ):
-        super().__init__(model, samples, settings, context)
-        self.validation, self.variance = validation, variance
-        self.best, self.strikes = float("inf"), 0
-        self.best_weights: dict[str, torch.Tensor] = {}
+def _validate(
+    training: Training, result: Pretraining, validation: SampleSet, variance: float
+) -> tuple[float, ...]:
+    """Validate, take the best weights, adapt the learning rate; the row of the history."""
+    means, rate = epoch_means(training), training.learning_rate
+    loss = mean_squared_error(training.model, validation, training.context.ranks)
+    if not math.isfinite(loss):
+        raise diverged(training, f"the validation loss is {loss}")
+    result.add(loss, training.model)
+    _stop_or_slow_down(training, result, learnt=result.best < (1 - PLATEAU) * variance)
+    training.epoch += 1
+    result.epochs = training.epoch
+    if training.epoch % 10 == 0 or training.epoch == 1 or training.stop_reason:
+        log.info(
+            f"AEC epoch {training.epoch}: train mse {means['loss']:.4g}, validation mse "
+            f"{loss:.4g}, best {result.best:.4g}, {means['samples_per_second']:,.0f} samples/s"
+        )
+    speed = means["seconds"], means["samples_per_second"]
+    return training.epoch, means["loss"], loss, rate, *speed
 
-    def run(self) -> None:
-        """Train; the weights at the start count too where they are not random."""
-        if self.settings.initial_weights != "none":
-            self._keep_if_best(mean_squared_error(self.model, self.validation, self.ranks))
-        super().run()
-        if not self.epoch:
-            self.save()  # nothing was trained: the state is that of the start
 
-    def _keep_if_best(self, validation: float) -> bool:
-        better = validation < self.best
-        if better:
-            self.best, self.strikes = validation, 0
-            self.best_weights = {
-                name: value.clone() for name, value in self.model.state_dict().items()
-            }
-        return better
-
-    def losses(
-        self, model: AEC, positions: torch.Tensor, x: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """Mean squared error over bins, summed over samples."""
-        reconstruction, _ = model(x)
-        return {"loss": summed_error(reconstruction, x)}
-
-    def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:
-        """Validate, keep the best weights, count strikes, adapt the learning rate."""
-        validation = mean_squared_error(self.model, self.validation, self.ranks)
-        if not math.isfinite(validation):
-            raise self._diverged(f"the validation loss is {validation}")
-        rate = self.optimizer.param_groups[0]["lr"]
-        if not self._keep_if_best(validation):
-            self.strikes += 1
-            self._after_strike()
-        if (self.epoch + 1) % 10 == 0 or self.epoch == 0 or self.finished:
-            log.info(
-                f"AEC epoch {self.epoch + 1}: train mse {mean['loss']:.4g}, validation mse "
-                f"{validation:.4g}, best {self.best:.4g}, {mean['n'] / seconds:,.0f} samples/s"
-            )
-        return mean["loss"], validation, rate, seconds, mean["n"] / seconds
-
-    def _after_strike(self) -> None:
-        patience = self.settings.patience
-        learnt = self.best < (1 - PLATEAU) * self.variance
-        if self.strikes >= (patience if learnt else LONGEST_PLATEAU * patience):
-            self.finished = True
-            self.why = f"no better validation loss for {self.strikes} epochs"
-        elif (
-            learnt
-            and self.settings.schedule == "plateau"
-            and self.strikes % max(1, patience // 3) == 0
-        ):
-            for group in self.optimizer.param_groups:
-                group["lr"] *= 0.5
-
-    def extra_state(self) -> dict[str, Any]:
-        """Best weights so far and the count of strikes."""
-        return {"best": self.best, "strikes": self.strikes, "best_weights": self.best_weights}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take them back."""
-        self.best, self.strikes = state["best"], state["strikes"]
-        self.best_weights = state["best_weights"]
+def _stop_or_slow_down(training: Training, result: Pretraining, learnt: bool) -> None:
+    """After epochs without improvement, end the training or halve the learning rate."""
+    settings, waited = training.settings, result.epochs_without_improvement
+    if not waited:
+        return
+    if waited >= settings.patience * (1 if learnt else MAX_PLATEAU):
+        training.stop_reason = f"no better validation loss for {waited} epochs"
+    elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
+        for group in training.optimizer.param_groups:
+            group["lr"] *= 0.5

@@ -3,7 +3,7 @@
 Letters: n samples of the training set, D latent features, K clusters.
 """
 
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,124 +13,159 @@ from ..models.autoencoder import DEC
 from ..models.clustering import kl_divergence, label_change, target_distribution
 from ..progress import log
 from ..setting_sections import DecSettings
-from .common import Context, Trainer, summed_error
+from .common import (
+    Context,
+    Training,
+    autocast,
+    batches,
+    end_epoch,
+    epoch_means,
+    epoch_progress,
+    load_state,
+    log_end,
+    open_history,
+    optimizer_step,
+    stop_if_requested,
+    summed_error,
+)
 from .encode import encode
 
+HEADER = (
+    "epoch",
+    "mse",
+    "kl",
+    "loss",
+    "label_change",
+    "learning_rate",
+    "seconds",
+    "samples_per_second",
+)
 
-class DecTrainer(Trainer):
-    """Minimises MSE + gamma * KL(p || q) / batch size (Xie et al. 2016; Jenkins et al. 2021).
+
+@dataclass
+class Refinement:
+    """Result of refinement so far.
+
+    Attributes
+    ----------
+    target : Tensor, (n, K), or None
+        Target distribution p.
+    labels : Tensor, (n,), or None
+        Most probable cluster of each sample at the last refresh of the target.
+    changes : list of float
+        Fraction of changed labels at each refresh but the first.
+    empty : list of int
+        Clusters without a member at the last refresh.
+    """
+
+    target: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
+    changes: list[float] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+
+
+def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Context) -> Refinement:
+    """Minimise MSE + gamma * KL(p || q) / batch size (Xie et al. 2016; Jenkins et al. 2021).
 
     The target p is that of the whole training set, refreshed `updates_per_epoch` times an epoch
-    and looked up by position. Training ends when the share of labels that changed between two
-    refreshes falls below `tol`.
+    and looked up by position. Training ends when the label change between two refreshes is below
+    `tol`. It resumes from the saved state where there is one.
 
     Parameters
     ----------
     model : DEC
+        Trained in place.
     samples : SampleSet
     settings : DecSettings
         Without lists.
     context : Context
 
-    Attributes
-    ----------
-    labels : ndarray, (n,)
-        Most probable cluster of every sample at the last refresh.
-    changes : list of float
-        Share of changed labels at every refresh but the first.
+    Returns
+    -------
+    Refinement
+
+    Raises
+    ------
+    Stopped
+        On a signal; the state is saved.
+    TrainingError
+        The loss is not finite; the state of the last good epoch is kept.
     """
+    training, result = Training("DEC", model, samples, settings, context), Refinement()
+    state = load_state(training)
+    if state is not None:
+        result = Refinement(**{name: state[name] for name in vars(result)})
+        if result.target is not None:
+            result.target = result.target.to(context.ranks.device)
+    n_updates = settings.updates_per_epoch
+    refreshes = {update * training.n_steps // n_updates for update in range(n_updates)}
+    with open_history(training, HEADER) as write_row:
+        while training.running:
+            with epoch_progress(training) as progress:
+                for positions, x, n in batches(training):
+                    if training.step in refreshes:
+                        _refresh(training, result)
+                        if training.stop_reason:
+                            break
+                    training.optimizer.zero_grad(set_to_none=True)
+                    with autocast(context):
+                        z = model.encoder(x)
+                        mse = summed_error(model.decoder(z), x)
+                        q = model.clustering(z.float())
+                        kl = kl_divergence(result.target[positions], q)
+                        loss = mse + settings.gamma * kl
+                    (loss / n).backward()
+                    losses = {"loss": loss, "mse": mse, "kl": kl}
+                    progress.add(n, **optimizer_step(training, losses, positions))
+                    stop_if_requested(training, vars(result))
+            means = epoch_means(training)
+            if means:
+                training.epoch += 1
+                write_row(_row(training, means, result.changes))
+            end_epoch(training, vars(result))
+    log_end(training)
+    return result
 
-    kind = "DEC"
-    header = (
-        "epoch",
-        "mse",
-        "kl",
-        "loss",
-        "label_change",
-        "learning_rate",
-        "seconds",
-        "samples_per_second",
-    )
 
-    def __init__(self, model: DEC, samples: SampleSet, settings: DecSettings, context: Context):
-        super().__init__(model, samples, settings, context)
-        self.target: torch.Tensor | None = None
-        self.labels: np.ndarray | None = None
-        self.changes: list[float] = []
-        self.empty: list[int] = []
+def _refresh(training: Training, result: Refinement) -> None:
+    """Renew target and labels; end the training where few labels have changed."""
+    model, ranks = training.model, training.context.ranks
+    latents = encode(model.encoder, training.samples, ranks, what="")
+    with torch.no_grad():
+        z = torch.from_numpy(latents).to(ranks.device)
+        q = torch.cat([model.clustering(part) for part in z.split(8192)])
+        result.target = target_distribution(q)
+    labels = q.argmax(1).cpu()
+    _warn_of_empty_clusters(training, result, labels.numpy())
+    if result.labels is not None:
+        change = ranks.from_first(label_change(result.labels.numpy(), labels.numpy()))
+        result.changes.append(change)
+        if change < training.settings.tol:
+            training.stop_reason = f"{change:.3%} of the labels changed, less than tol"
+    result.labels = labels
 
-    def before_step(self) -> None:
-        """Refresh the target where one is due."""
-        due = {
-            update * self.n_steps // self.settings.updates_per_epoch
-            for update in range(self.settings.updates_per_epoch)
-        }
-        if self.step in due:
-            self.refresh()
 
-    def refresh(self) -> None:
-        """Assign every sample, renew the target, and see whether labels still change."""
-        latents = encode(self.model.encoder, self.samples, self.ranks, what="")
-        with torch.no_grad():
-            z = torch.from_numpy(latents).to(self.ranks.device)
-            q = torch.cat([self.model.clustering(part) for part in z.split(8192)])
-            self.target = target_distribution(q)
-        labels = q.argmax(1).cpu().numpy()
-        self._say_if_emptied(labels)
-        if self.labels is not None:
-            change = self.ranks.from_first(label_change(self.labels, labels))
-            self.changes.append(change)
-            if change < self.settings.tol:
-                self.finished = True
-                self.why = f"{change:.3%} of the labels changed, less than tol"
-        self.labels = labels
-
-    def _say_if_emptied(self, labels: np.ndarray) -> None:
-        n_clusters = len(self.model.clustering.centroids)
-        empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0).tolist()
-        new = sorted(set(empty) - set(self.empty))
-        if new:
-            log.warning(
-                f"empty since epoch {self.epoch + 1}: cluster {', '.join(map(str, new))}; no "
-                "sample is nearest to the centroid; fewer clusters or a smaller gamma may suit "
-                "the data"
-            )
-        self.empty = empty
-
-    def losses(
-        self, model: DEC, positions: torch.Tensor, x: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """Both losses and what is minimised, each summed over samples."""
-        z = model.encoder(x)
-        reconstruction = model.decoder(z)
-        mse = summed_error(reconstruction, x)
-        kl = kl_divergence(self.target[positions], model.clustering(z.float()))
-        return {"loss": mse + self.settings.gamma * kl, "mse": mse, "kl": kl}
-
-    def after_epoch(self, mean: dict[str, float], seconds: float) -> tuple[Any, ...]:
-        """The row of the history."""
-        change = self.changes[-1] if self.changes else float("nan")
-        changed = f"label change {change:.3%}, " if self.changes else ""
-        rate = self.optimizer.param_groups[0]["lr"]
-        log.info(
-            f"DEC epoch {self.epoch + 1}: mse {mean['mse']:.4g}, kl {mean['kl']:.4g}, loss "
-            f"{mean['loss']:.4g}, {changed}{mean['n'] / seconds:,.0f} samples/s"
+def _warn_of_empty_clusters(training: Training, result: Refinement, labels: np.ndarray) -> None:
+    n_clusters = len(training.model.clustering.centroids)
+    empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0).tolist()
+    new = sorted(set(empty) - set(result.empty))
+    if new:
+        log.warning(
+            f"empty since epoch {training.epoch + 1}: cluster {', '.join(map(str, new))}; no "
+            "sample is nearest to the centroid; fewer clusters or a smaller gamma may suit "
+            "the data"
         )
-        speed = mean["n"] / seconds
-        return mean["mse"], mean["kl"], mean["loss"], change, rate, seconds, speed
+    result.empty = empty
 
-    def extra_state(self) -> dict[str, Any]:
-        """Target, labels and label changes."""
-        return {
-            "target": None if self.target is None else self.target.cpu(),
-            "labels": None if self.labels is None else torch.from_numpy(self.labels),
-            "changes": self.changes,
-            "empty": self.empty,
-        }
 
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take them back."""
-        if state["target"] is not None:
-            self.target = state["target"].to(self.ranks.device)
-            self.labels = state["labels"].numpy()
-        self.changes, self.empty = state["changes"], state["empty"]
+def _row(training: Training, means: dict[str, float], changes: list[float]) -> tuple[float, ...]:
+    """Log the epoch; its row of the history."""
+    changed = f"label change {changes[-1]:.3%}, " if changes else ""
+    log.info(
+        f"DEC epoch {training.epoch}: mse {means['mse']:.4g}, kl {means['kl']:.4g}, loss "
+        f"{means['loss']:.4g}, {changed}{means['samples_per_second']:,.0f} samples/s"
+    )
+    change = changes[-1] if changes else float("nan")
+    losses = means["mse"], means["kl"], means["loss"], change
+    speed = means["seconds"], means["samples_per_second"]
+    return training.epoch, *losses, training.learning_rate, *speed

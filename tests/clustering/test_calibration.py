@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from RISCluster.clustering.calibration import HIGHEST, temperature
 from RISCluster.clustering.mixture import Mixture, fit_mixture
-from RISCluster.clustering.stability import labellings, resamples
+from RISCluster.clustering.stability import HIGHEST, labellings, resamples, temperature
 
 TWO = Mixture(np.full(2, 0.5), np.array([[-1.0], [1.0]]), np.full((2, 1, 1), 0.25))
 

@@ -19,7 +19,7 @@ NUMBERS = [1, 2, 3, 5]
 
 
 def settings(*words):
-    return load_settings(None, ["gmm.stability=2", "gmm.n_init=5", *words]).gmm
+    return load_settings(None, ["gmm.n_resamples=2", "gmm.n_init=5", *words]).gmm
 
 
 def made(folder, stop=None):
@@ -50,18 +50,18 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "there").iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [(), ("start=kmeans",), ("stability=none",)])
+@pytest.mark.parametrize("words", [(), ("init=kmeans",), ("n_resamples=none",)])
 def test_a_basis_is_read_as_it_was_drawn(tmp_path, words):
     latents = three_clouds(60)[0]
     drawn = Basis.draw(latents, settings(*(f"gmm.{word}" for word in words)), 0, StopRequest())
     drawn.save(tmp_path / "basis.npz")
     read = Basis.load(tmp_path / "basis.npz")
     np.testing.assert_array_equal(read.latents, latents)
-    assert len(read.maps) == (0 if "start=kmeans" in words else 12)
-    assert (read.halves is None) == ("stability=none" in words)
+    assert len(read.maps) == (0 if "init=kmeans" in words else 12)
+    assert (read.halves is None) == ("n_resamples=none" in words)
     pairs = list(zip(drawn.maps, read.maps, strict=True))
     if read.halves is not None:
-        assert [mapped is None for _, mapped in read.halves.parts] == ["start=kmeans" in words] * 2
+        assert [mapped is None for _, mapped in read.halves.parts] == ["init=kmeans" in words] * 2
         np.testing.assert_array_equal(read.halves.index, drawn.halves.index)
         np.testing.assert_array_equal(read.halves.labelled, latents[read.halves.index])
         for (part, mapped), (other, other_mapped) in zip(

@@ -12,8 +12,9 @@ from RISCluster.clustering.initialisation import (
     consensus,
     fit_from_maps,
     in_order,
+    neighbour_map,
+    neighbour_maps,
 )
-from RISCluster.clustering.neighbours import neighbour_map, neighbour_maps
 
 
 def two_moons(n=400, seed=0):

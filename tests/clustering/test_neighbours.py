@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from RISCluster.clustering import neighbours
-from RISCluster.clustering.neighbours import (
+from RISCluster.clustering.initialisation import (
     nearest_neighbours,
     neighbour_agreement,
     neighbour_map,
@@ -51,8 +50,8 @@ def test_maps_are_of_other_latents_and_the_first_of_all(monkeypatch):
     again = neighbour_maps(latents, 3, 4)
     for one, two in zip(maps, again, strict=True):
         np.testing.assert_array_equal(one.points, two.points)
-    monkeypatch.setattr(neighbours, "MAPPED", 60)
-    monkeypatch.setattr(neighbours, "FURTHER_MAPPED", 40)
+    monkeypatch.setattr(initialisation, "MAPPED", 60)
+    monkeypatch.setattr(initialisation, "FURTHER_MAPPED", 40)
     assert [len(mapped.index) for mapped in neighbour_maps(latents, 3, 3)] == [60, 40, 40]
 
 

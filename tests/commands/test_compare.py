@@ -19,10 +19,10 @@ def folder(tmp_path_factory):
     other = write_samples(folder / "other.h5", blobs(40, seed=1)[0])
     quick = (
         "run.device=cpu", "run.figures=no", f"run.folder={folder}", "aec.n_features=3",
-        "aec.n_epochs=2", "gmm.n_clusters=2-3", "gmm.n_init=2", "gmm.stability=2",
+        "aec.n_epochs=2", "gmm.n_clusters=2-3", "gmm.n_init=2", "gmm.n_resamples=2",
     )  # fmt: skip
     for name, file, words in (
-        ("one", same, ()), ("two", same, ("gmm.prior=1",)), ("other", other, ())
+        ("one", same, ()), ("two", same, ("gmm.covariance_shrinkage=1",)), ("other", other, ())
     ):  # fmt: skip
         settings = load_settings(None, (*quick, f"run.name={name}", f"data.file={file}", *words))
         for stage in (run_aec, run_gmm):
@@ -35,7 +35,7 @@ def test_two_runs(folder, tmp_path, capsys):
     words = [str(folder / "one"), str(folder / "two"), "-o", str(table), "--figure", str(figure)]
     assert main(["compare", *words]) == 0
     out = capsys.readouterr().out
-    assert ["gmm.prior", "2", "1"] in [line.split() for line in out.splitlines()]
+    assert ["gmm.covariance_shrinkage", "2", "1"] in [line.split() for line in out.splitlines()]
     assert "GMM nmi" in out
     assert "Adjusted Rand index between final labels" in out
     assert f"table: {table}\nfigure: {figure}\n" in out
@@ -43,7 +43,7 @@ def test_two_runs(folder, tmp_path, capsys):
     with table.open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["kind", "name", "one", "two"]
-    assert ["setting", "gmm.prior", "2", "1"] in rows
+    assert ["setting", "gmm.covariance_shrinkage", "2", "1"] in rows
 
 
 def test_other_data(folder, capsys):

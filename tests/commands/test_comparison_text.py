@@ -1,7 +1,7 @@
 import numpy as np
 
+from RISCluster.commands.comparison_text import as_lines, as_table
 from RISCluster.evaluation.several import compare
-from RISCluster.report.several_text import as_lines, as_table
 from tests import made
 from tests.evaluation.test_several import ONE, TWO, runs
 
@@ -54,8 +54,6 @@ def test_settings_as_in_config_ini():
         folder="Outputs/three",
     )
     words = [line.split("  ") for line in as_lines(compare([*runs(), third]))]
-    settings = {
-        line[1]: [word.strip() for word in line[2:] if word] for line in words if line[1:]
-    }
+    settings = {line[1]: [word.strip() for word in line[2:] if word] for line in words if line[1:]}
     assert settings["gmm.n_clusters"] == ["2-4", "2-4", "2, 3, 5"]
     assert [word for word in settings["dec.gamma"] if word][-2:] == ["2", "0.5"]

@@ -76,7 +76,7 @@ def test_threads_are_those_of_the_settings(trained, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     run, data = trained
-    assert predict(data, run, tmp_path / "l.csv", "data.workers=2") == 0
+    assert predict(data, run, tmp_path / "l.csv", "data.cpu_threads=2") == 0
     assert asked == [2]
 
 

@@ -3,11 +3,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from RISCluster.clustering.neighbours import MAPPED, neighbour_map
+from RISCluster.clustering.initialisation import MAX_MAP_SIZE, neighbour_map
 from RISCluster.evaluation import mapping
 
 
-@pytest.mark.parametrize("n", [40, MAPPED + 100])
+@pytest.mark.parametrize("n", [40, MAX_MAP_SIZE + 100])
 def test_a_row_of_the_map_is_the_latent_of_that_row(n, monkeypatch):
     monkeypatch.setattr(mapping, "neighbour_map", partial(neighbour_map, steps=250))
     group = np.random.default_rng(0).integers(0, 2, n)

@@ -5,6 +5,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
 from RISCluster.models.autoencoder import AEC, NetworkShape, initialise, n_parameters
+from RISCluster.models.checkpoint import load_initial_weights
 from RISCluster.models.features import (
     SMOOTHING,
     Views,
@@ -12,7 +13,6 @@ from RISCluster.models.features import (
     modulation_spectrum,
     n_modulations,
 )
-from RISCluster.models.reference import load_initial_weights
 
 F, T = 12, 40
 SIZES = ViewSizes(3, 2)

@@ -48,7 +48,7 @@ def test_earthquakes_explosions_and_noise(make_settings):
 @pytest.mark.parametrize("name", ["esc10", "fsdd"])
 def test_sounds_run_to_the_end(make_settings, name):
     words = (*short(name), "aec.n_epochs=1", "dec.n_epochs=1", "data.train_samples=300")
-    run_all(make_settings(*words, "gmm.start=kmeans"))  # maps take a minute, and know no axes
+    run_all(make_settings(*words, "gmm.init=kmeans"))  # maps take a minute, and know no axes
 
 
 def test_images_of_bytes_without_axes(make_settings):

@@ -1,7 +1,7 @@
 import pytest
 
 from RISCluster.clustering.selection import contradictions, read_rows
-from RISCluster.clustering.stability import LARGEST
+from RISCluster.clustering.stability import MAX_RESAMPLE_SIZE
 from RISCluster.errors import CheckpointError
 from RISCluster.report.about_choice import section
 from RISCluster.report.blocks import Note, Picture, Table, Text
@@ -37,7 +37,7 @@ def test_what_speaks_against_it_is_noted(tmp_path):
     (said,) = contradictions(rows, 3, "bic")
     (note,) = of(found, Note)
     assert note.text == f"The {said[4:]}."
-    assert f"hold {LARGEST:,} latents at most" in of(found, Table)[0].note
+    assert f"hold {MAX_RESAMPLE_SIZE:,} latents at most" in of(found, Table)[0].note
 
 
 def test_an_old_run_without_stability(made_run, tmp_path):

@@ -100,7 +100,7 @@ def test_refined_ones_by_half_samples_of_the_unrefined(small_file, make_settings
 def test_left_out_with_the_half_samples(small_file, make_settings, monkeypatch):
     for module in (fits, outcome):
         monkeypatch.setattr(module, "resamples", None)  # not called
-    folder = of_stages(make_settings(f"data.file={small_file}", "gmm.stability=none"))
+    folder = of_stages(make_settings(f"data.file={small_file}", "gmm.n_resamples=none"))
     for stage in ("GMM", "DEC"):
         assert json.loads((folder / stage / "metrics.json").read_text())["temperature"] == 1
 

@@ -20,7 +20,7 @@ def test_selected_by_stability(make_settings, small_file):
 
 def test_left_out(make_settings, small_file, monkeypatch):
     monkeypatch.setattr(fits, "resamples", None)  # not called
-    settings = make_settings(f"data.file={small_file}", "gmm.stability=none")
+    settings = make_settings(f"data.file={small_file}", "gmm.n_resamples=none")
     run_aec(settings)
     run_gmm(settings)
     rows = read_rows(settings.run_folder / "GMM/selection.csv")
@@ -28,6 +28,6 @@ def test_left_out(make_settings, small_file, monkeypatch):
 
 
 def test_not_computed_but_asked_for(make_settings, small_file):
-    words = (f"data.file={small_file}", "gmm.select=stability", "gmm.stability=none")
+    words = (f"data.file={small_file}", "gmm.select=stability", "gmm.n_resamples=none")
     with pytest.raises(SettingsError, match=r"set gmm\.stability = 4, or select by another"):
         run_gmm(make_settings(*words))

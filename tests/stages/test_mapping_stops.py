@@ -6,7 +6,7 @@ from inspect import unwrap
 
 import pytest
 
-from RISCluster.clustering import neighbours, stability
+from RISCluster.clustering import stability
 from RISCluster.errors import Stopped
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
@@ -20,8 +20,8 @@ STAGES = (run_aec, run_gmm, run_dec)
     [(1, "Mapping latents", 4), (1, "Mapping half-samples", 3), (2, "Mapping half-samples", 3)],
 )
 def test_stops_soon_and_goes_on(number, what, most, make_settings, small_file, monkeypatch):
-    mapped = unwrap(neighbours.neighbour_map)  # one that was drawn before takes no time
-    draw, done = neighbours.draw_maps, []
+    mapped = unwrap(initialisation.neighbour_map)  # one that was drawn before takes no time
+    draw, done = initialisation.draw_maps, []
 
     def asked_to_stop(*words):
         done.append(words)
@@ -32,14 +32,14 @@ def test_stops_soon_and_goes_on(number, what, most, make_settings, small_file, m
     def draw_or_stop(asked, said, stop):
         with monkeypatch.context() as patch:
             if said == what:
-                patch.setattr(neighbours, "neighbour_map", asked_to_stop)
+                patch.setattr(initialisation, "neighbour_map", asked_to_stop)
             return draw(asked, said, stop)
 
     settings = make_settings(f"data.file={small_file}", "dec.keep=refined")
     for stage in STAGES[:number]:
         stage(settings)
-    monkeypatch.setattr(neighbours, "processors", lambda: 1)
-    for module in (neighbours, stability):
+    monkeypatch.setattr(initialisation, "processors", lambda: 1)
+    for module in (initialisation, stability):
         monkeypatch.setattr(module, "draw_maps", draw_or_stop)
     with pytest.raises(Stopped, match="^mapping .*; run the same command to go on$") as error:
         STAGES[number](settings)

@@ -15,10 +15,10 @@ from RISCluster.data.split import draw_split
 from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunError
 from RISCluster.settings import load_settings
 from RISCluster.stages import cluster as gmm
+from RISCluster.stages import pretrain as aec
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
-from RISCluster.training.pretrain import AecTrainer
 from tests.conftest import blobs, write_samples
 
 STAGES = (run_aec, run_gmm, run_dec)
@@ -436,7 +436,7 @@ def test_paper_recipe_can_be_expressed(small_file, make_settings):
     paper = (
         "data.amplitude=linear", "data.transform=vec_norm", "data.standardize=no",
         "aec.latent_activation=relu", "aec.schedule=constant", "dec.latent_scale=none",
-        "dec.gamma=0.001", "dec.tol=0.003", "gmm.start=kmeans", "gmm.prior=0",
+        "dec.gamma=0.001", "dec.tol=0.003", "gmm.init=kmeans", "gmm.covariance_shrinkage=0",
         "dec.labels=student", "dec.keep=refined", "aec.n_components=0",
     )  # fmt: skip
     folder = run_all(make_settings(f"data.file={small_file}", *paper))
@@ -487,13 +487,13 @@ def test_deterministic_algorithms_for_the_time_of_a_stage(
 ):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     seen = []
-    fit = AecTrainer.run
+    fit = aec.pretrain
 
-    def look(self):
+    def look(*arguments):
         seen.append(torch.are_deterministic_algorithms_enabled())
-        fit(self)
+        return fit(*arguments)
 
-    monkeypatch.setattr(AecTrainer, "run", look)
+    monkeypatch.setattr(aec, "pretrain", look)
     words = (f"data.file={small_file}", "aec.n_epochs=2", "dec.n_epochs=1", "gmm.n_init=2")
     run_all(make_settings(*words, f"run.deterministic={wanted}"))
     assert seen == [wanted == "yes"]

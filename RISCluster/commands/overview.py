@@ -15,16 +15,15 @@ from matplotlib.figure import Figure
 
 from ..data.spectrograms import SpectrogramFile
 from ..data.times import far_times, nanoseconds_to_iso, to_text
+from ..plots.samples import sample_overview
+from ..plots.style import SpectrogramAxes, plain
 from ..progress import Progress, count
-from . import UNUSABLE_COLOUR, SpectrogramAxes
-from .style import plain
 
 BLOCK = 8192  # samples whose indices, times and names are handled at a time
 MEASURED = 20_000  # samples at most, spread over the file, of which quantiles are taken
 NAMED = 5  # trace ids that are listed
 MOST_TRACES = 100_000  # different trace ids that are counted
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-DECADES = 4.0  # below each sample's peak that a picture shows at most
 PICTURED, MOST_CLASSES, OF_A_CLASS = 12, 12, 4  # samples of a picture
 
 
@@ -315,75 +314,14 @@ def choose(file: SpectrogramFile) -> list[tuple[str, list[int]]]:
 
 
 def picture(file: SpectrogramFile, rows: list[tuple[str, list[int]]]) -> Figure:
-    """Some samples, each with its time and trace id.
-
-    Shown is the decimal logarithm of amplitude over each sample's peak, or, where a sample has
-    negative values, as decibels have, the amplitude as stored.
-
-    Parameters
-    ----------
-    file : SpectrogramFile
-    rows : list of (str, list of int)
-        See `choose`.
-    """
-    indices = [index for _, row in rows for index in row]
-    images = {index: file.read(index, index + 1)[0] for index in indices}
-    signed = any(np.isfinite(image).all() and image.min() < 0 for image in images.values())
-    shown = {index: _shown(image, signed) for index, image in images.items()}
-    limits = _limits(list(shown.values()), signed)
-    axes_of = SpectrogramAxes.of(file)
-    figure = Figure(figsize=(11, 1.75 * len(rows) + 1.2), layout="constrained", dpi=120)
-    grid = figure.subplots(len(rows), OF_A_CLASS, squeeze=False, sharex=True, sharey=True)
-    drawn = None
-    for axes_row, (name, row) in zip(grid, rows, strict=True):
-        for axes in axes_row[len(row) :]:
-            axes.axis("off")
-        for axes, index in zip(axes_row, row, strict=False):
-            axes.set_title(_title(file, index), fontsize=7.5)
-            if shown[index] is None:
-                axes.set_facecolor(UNUSABLE_COLOUR)
-                axes.text(0.5, 0.5, "unusable", transform=axes.transAxes, ha="center", va="center")
-            else:
-                drawn = axes_of.draw(axes, shown[index], **limits)
-        if name:
-            axes_row[0].set_ylabel(plain(name), fontsize=9)
-    grid[0, 0].set(xlim=_ends(file.time), ylim=_ends(file.frequency))
-    figure.supxlabel(axes_of.time_label, fontsize=10)
-    figure.supylabel(axes_of.frequency_label, fontsize=10)
-    unit = f" ({file.amplitude_unit})" if file.amplitude_unit else ""
-    label = f"amplitude{unit}" if signed else "log10 of amplitude over the sample's peak"
-    if drawn is not None:
-        extend = "both" if signed else "min"
-        bar = figure.colorbar(
-            drawn, ax=grid, shrink=min(1.0, 4 / len(rows)), aspect=30, pad=0.015, extend=extend,
-            extendfrac=0.03,
-        )  # fmt: skip
-        bar.set_label(label, fontsize=9)
+    """Some samples, each with its time and trace id; `rows` as of `choose`."""
+    drawn = [
+        (name, [(file.read(at, at + 1)[0], _title(file, at)) for at in row]) for name, row in rows
+    ]
+    n = sum(len(row) for _, row in rows)
     kinds = "some of each class" if rows[0][0] else "spread over the file"
-    figure.suptitle(
-        f"{plain(file.path.name, 60)}: {len(indices)} of {file.n_samples:,} samples, {kinds}"
-    )
-    return figure
-
-
-def _shown(image: np.ndarray, signed: bool) -> np.ndarray | None:
-    """Values to draw of one sample (F, T); None where it is unusable."""
-    peak = np.abs(image).max()
-    if not np.isfinite(peak) or peak == 0:
-        return None
-    if signed:
-        return image
-    return np.log10(np.maximum(image / peak, 10.0**-DECADES))
-
-
-def _limits(images: list[np.ndarray | None], signed: bool) -> dict[str, float]:
-    """Ends of the colours, the same for all panels."""
-    usable = [image for image in images if image is not None]
-    if not usable:
-        return {}
-    low = float(np.median([np.percentile(image, 2) for image in usable]))
-    high = float(np.max([np.percentile(image, 99.7) for image in usable])) if signed else 0.0
-    return {"vmin": low, "vmax": high} if high > low else {"vmin": low - 1, "vmax": low + 1}
+    title = f"{plain(file.path.name, 60)}: {n} of {file.n_samples:,} samples, {kinds}"
+    return sample_overview(SpectrogramAxes.of(file), drawn, file.amplitude_unit, title)
 
 
 def _title(file: SpectrogramFile, index: int) -> str:
@@ -396,9 +334,3 @@ def _title(file: SpectrogramFile, index: int) -> str:
 def _short_time(time: str) -> str:
     """Without zeros at the end of the fraction of a second."""
     return f"{time[:-1].rstrip('0').rstrip('.')}Z" if "." in time else time
-
-
-def _ends(axis: np.ndarray) -> tuple[float, float]:
-    """Outer edges of the first and last bin."""
-    low, high = (axis[1] - axis[0]) / 2, (axis[-1] - axis[-2]) / 2
-    return axis[0] - low, axis[-1] + high

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..evaluation.overlap import Overlap
 from ..evaluation.several import Comparison
-from .values import shown
+from ..report.values import shown
 
 INDENT = "  "
 

@@ -2,9 +2,9 @@ import h5py
 import numpy as np
 import pytest
 
+from RISCluster.commands import overview
+from RISCluster.commands.overview import choose, describe, picture, survey
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.plots import overview
-from RISCluster.plots.overview import choose, describe, picture, survey
 from tests.conftest import blobs, shared_data, write_samples
 
 

@@ -3,7 +3,7 @@ import torch
 
 from RISCluster.errors import CheckpointError
 from RISCluster.models.autoencoder import AEC, DEC
-from RISCluster.models.reference import load_reference
+from RISCluster.models.checkpoint import load_reference
 from tests.models.test_networks import PUBLISHED
 
 

@@ -1,4 +1,4 @@
-"""Figures of what clusters are made of: chosen samples, means, decoded centroids, waveforms.
+"""Spectrograms of single samples, means and decoded centroids of clusters, waveforms.
 
 Letters: m samples, k clusters, F x T bins, S samples of a waveform.
 """
@@ -12,10 +12,19 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from .style import COLOUR_MAP, SpectrogramAxes, cluster_colour, cluster_title, new
+from .style import (
+    COLOUR_MAP,
+    UNUSABLE_COLOUR,
+    SpectrogramAxes,
+    cluster_colour,
+    cluster_title,
+    new,
+    plain,
+)
 
 COLUMNS = 4
 EMPTY = "0.93"
+DECADES = 4.0  # below each sample's peak that an overview shows at most
 
 
 @dataclass(frozen=True)
@@ -233,3 +242,81 @@ def _draw_trace(axes: Axes, sample: Shown, sampling_rate: float) -> None:
     axes.locator_params(axis="y", nbins=3)
     axes.margins(x=0)
     axes.set_title(sample.title, fontsize=7.5, linespacing=1.15, pad=3)
+
+
+def sample_overview(
+    axes_of: SpectrogramAxes,
+    rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]],
+    unit: str,
+    title: str,
+) -> Figure:
+    """Samples in one range of amplitudes, with a row for each known class.
+
+    Drawn is the decimal logarithm of the amplitude over each sample's peak or, if any sample has
+    negative values (decibels), the amplitude as stored.
+
+    Parameters
+    ----------
+    axes_of : SpectrogramAxes
+    rows : sequence of (str, sequence of (ndarray (F, T), str))
+        Name of each row, images and their titles.
+    unit : str
+        Of the amplitudes; may be empty.
+    title : str
+    """
+    images = [image for _, row in rows for image, _ in row]
+    signed = any(np.isfinite(image).all() and image.min() < 0 for image in images)
+    limits = _common_limits([_scaled(image, signed) for image in images], signed)
+    columns = max(4, *(len(row) for _, row in rows))
+    figure = new(11, 1.75 * len(rows) + 1.2)
+    grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
+    drawn = None
+    for axes_row, (name, row) in zip(grid, rows, strict=True):
+        for axes in axes_row[len(row) :]:
+            axes.axis("off")
+        for axes, (image, heading) in zip(axes_row, row, strict=False):
+            axes.set_title(heading, fontsize=7.5)
+            scaled = _scaled(image, signed)
+            if scaled is None:
+                axes.set_facecolor(UNUSABLE_COLOUR)
+                axes.text(0.5, 0.5, "unusable", transform=axes.transAxes, ha="center", va="center")
+            else:
+                drawn = axes_of.draw(axes, scaled, **limits)
+        if name:
+            axes_row[0].set_ylabel(plain(name), fontsize=9)
+    grid[0, 0].set(xlim=_ends(axes_of.time), ylim=_ends(axes_of.frequency))
+    figure.supxlabel(axes_of.time_label, fontsize=10)
+    figure.supylabel(axes_of.frequency_label, fontsize=10)
+    if drawn is not None:
+        shrink, extend = min(1.0, 4 / len(rows)), "both" if signed else "min"
+        bar = figure.colorbar(
+            drawn, ax=grid, shrink=shrink, aspect=30, pad=0.015, extend=extend, extendfrac=0.03
+        )
+        label = "amplitude" + f" ({unit})" * bool(unit)
+        bar.set_label(label if signed else "log10 of amplitude over the sample's peak", fontsize=9)
+    figure.suptitle(title)
+    return figure
+
+
+def _scaled(image: np.ndarray, signed: bool) -> np.ndarray | None:
+    """Values to draw of one sample (F, T); None if it is unusable."""
+    peak = np.abs(image).max()
+    if not np.isfinite(peak) or peak == 0:
+        return None
+    return image if signed else np.log10(np.maximum(image / peak, 10.0**-DECADES))
+
+
+def _common_limits(images: Sequence[np.ndarray | None], signed: bool) -> dict[str, float]:
+    """Colour limits of all panels."""
+    usable = [image for image in images if image is not None]
+    if not usable:
+        return {}
+    low = float(np.median([np.percentile(image, 2) for image in usable]))
+    high = float(np.max([np.percentile(image, 99.7) for image in usable])) if signed else 0.0
+    return {"vmin": low, "vmax": high} if high > low else {"vmin": low - 1, "vmax": low + 1}
+
+
+def _ends(axis: np.ndarray) -> tuple[float, float]:
+    """Outer edges of the first and the last bin."""
+    low, high = (axis[1] - axis[0]) / 2, (axis[-1] - axis[-2]) / 2
+    return axis[0] - low, axis[-1] + high
