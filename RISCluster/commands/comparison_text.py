@@ -7,7 +7,7 @@ import numpy as np
 
 from ..evaluation.overlap import Overlap
 from ..evaluation.several import Comparison
-from ..report.values import shown
+from ..report.page import shown
 
 INDENT = "  "
 

@@ -121,6 +121,7 @@ def performance_table(performance: Performance, names: Mapping[int, str]) -> dic
         "rows": [list(row) for row in zip(*map(_plain, columns), strict=True)],
         "clusters": [*range(k), None],
         "note": " ".join(notes),
+        "digits": 3,
     }
 
 
@@ -148,6 +149,7 @@ def compare_stages(
         "rows": [list(row) for row in zip(*columns, strict=True)],
         "clusters": [*range(k), None],
         "note": note,
+        "digits": 3,
     }
 
 

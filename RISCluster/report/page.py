@@ -1,195 +1,143 @@
-"""Sections of a report as one HTML file that needs nothing else: no network, no other file.
-
-Every text is escaped. The page's policy (Content-Security-Policy) lets it load nothing, and run no
-script and no style but those of this package, which it names by their hashes.
-"""
+"""The page as one HTML file: templates, values as text, figures, content security policy."""
 
 import base64
 import hashlib
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from importlib.resources import files as package_files
+from datetime import date
+from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
+from ..io import new_file, write_bytes
 from ..plots import cluster_colour
-from .asides import Folded, Listing
-from .blocks import Note, Picture, Section, Table, Text, Tiles
-from .pictures import Image
-from .tables import table_html
+from ..progress import log
 
-Draw = Callable[[Picture], Image | str]
+DPI = 120  # of embedded figures
+HEAD = 4096  # characters at the beginning of a page that hold MADE_FROM
 MADE_FROM = "riscluster-made-from"
-HEAD = 4096  # characters, among the first of which a page says so
 DOI = re.compile(r"\b10\.\d{4,9}/[\w./()-]*\w")
+MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SMALLEST, LARGEST = 1e-4, 1e9  # numbers beyond them are written with a power of ten
+SHADES = 10  # steps of the shading of a table
+SHORT = 24  # characters of a text that is not wrapped
 
 
 @dataclass(frozen=True)
-class Page:
-    """What a page is made of.
+class Picture:
+    """A figure of the page; `cluster` is the one that it shows, by which it is filtered."""
 
-    Attributes
+    draw: Callable[[], Figure]
+    cluster: int | None = None
+
+
+@dataclass
+class Drawer:
+    """Draws figures, saves them in `folder` (None: not at all) and embeds them as PNG."""
+
+    folder: Path | None
+    file_format: str = "png"
+    drawn: int = 0
+    paths: list[Path] = field(default_factory=list)
+
+    def __call__(self, name: str, picture: Picture) -> dict[str, Any]:
+        """Name, cluster, and source, width and height of the image or else the fault."""
+        image: dict[str, Any] = {"name": name, "cluster": picture.cluster, "fault": ""}
+        try:
+            figure = picture.draw()
+            image |= self._save(name, figure)
+            figure.clear()
+            self.drawn += 1
+        except Exception as error:  # costs this figure alone
+            image["fault"] = f"{type(error).__name__}: {error}"
+            log.warning(f"report: {name} could not be drawn: {image['fault']}")
+        return image
+
+    def _save(self, name: str, figure: Figure) -> dict[str, Any]:
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=DPI)
+        png = buffer.getvalue()
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{name}.{self.file_format}"
+            if self.file_format == "png":
+                write_bytes(path, png)
+            else:
+                with new_file(path) as partial:
+                    figure.savefig(partial, format=self.file_format)
+            self.paths.append(path)
+        width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # IHDR
+        source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        return {"source": source, "width": width, "height": height}
+
+
+def render(
+    title: str,
+    sections: Sequence[Mapping[str, Any]],
+    *,
+    n_clusters: int = 0,
+    names: Mapping[int, str] | None = None,
+    made_from: Iterable[str] = (),
+    footer: str = "",
+) -> str:
+    """The whole page.
+
+    Parameters
     ----------
     title : str
-    subtitle : str
-    sections : sequence of Section
-    draw : callable
-        Image of a picture, or what went wrong.
-    names : mapping of int to str
+    sections : sequence of dict
+        ``anchor`` (the name of its template), ``title``, and what its template needs.
+    n_clusters : int
+    names : mapping of int to str, optional
         Names that were given to clusters.
+    made_from : iterable of str
+        Stages and data that the page shows; read again by `made_from`.
     footer : str
-    made_from : sequence of str
-        What the page shows, in a word each, which `made_from` reads again.
     """
-
-    title: str
-    subtitle: str
-    sections: Sequence[Section]
-    draw: Draw
-    names: Mapping[int, str] = field(default_factory=dict)
-    footer: str = ""
-    made_from: Sequence[str] = ()
-
-    def html(self) -> str:
-        """The whole document."""
-        clusters = sorted({c for s in self.sections for c in clusters_of(s.blocks)})
-        style = f"{_asset('page.css')}\n{_colours(clusters)}"
-        script = _asset("page.js")
-        return "\n".join(
-            [
-                "<!doctype html>",
-                '<html lang="en">',
-                "<head>",
-                '<meta charset="utf-8">',
-                f'<meta name="{MADE_FROM}" content="{escape(" ".join(self.made_from))}">',
-                f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">',
-                '<meta name="viewport" content="width=device-width, initial-scale=1">',
-                f"<title>{escape(self.title)}</title>",
-                f"<style>{style}</style>",
-                "</head>",
-                "<body>",
-                '<a class="skip" href="#content">To the content</a>',
-                self._head(),
-                '<div class="columns">',
-                self._navigation(clusters),
-                '<main id="content">',
-                *(self._section(section) for section in self.sections),
-                "</main>",
-                "</div>",
-                f"<footer><p>{escape(self.footer)}</p></footer>",
-                _VIEWER,
-                f"<script>{script}</script>",
-                "</body>",
-                "</html>\n",
-            ]
-        )
-
-    def _head(self) -> str:
-        return (
-            f'<header class="top" id="top"><div><h1>{escape(self.title)}</h1>'
-            f'<p class="subtitle">{escape(self.subtitle)}</p></div>'
-            '<button type="button" id="theme" class="needs-script">Dark</button></header>'
-        )
-
-    def _navigation(self, clusters: Sequence[int]) -> str:
-        links = "".join(
-            f'<li><a href="#{_anchor(section)}">{escape(section.title)}</a></li>'
-            for section in self.sections
-        )
-        return (
-            f'<nav aria-label="Sections"><ul>{links}</ul>'
-            f"{self._filter(clusters) if len(clusters) > 1 else ''}</nav>"
-        )
-
-    def _filter(self, clusters: Sequence[int]) -> str:
-        chips = "".join(
-            f'<button type="button" class="chip" data-c="{c}" aria-pressed="false">'
-            f"<i></i>{escape(self._cluster_name(c))}</button>"
-            for c in clusters
-        )
-        return (
-            '<details class="filter needs-script" open><summary>Filter by cluster</summary>'
-            f'<div class="chips" role="group" aria-label="Clusters that show">{chips}'
-            '<button type="button" class="chip clear" id="every" disabled>All</button></div>'
-            '<p class="state" id="filter-state" role="status"></p></details>'
-        )
-
-    def _cluster_name(self, cluster: int) -> str:
-        name = self.names.get(cluster, "")
-        return f"{cluster} {name}" if name and name != str(cluster) else str(cluster)
-
-    def _section(self, section: Section) -> str:
-        return (
-            f'<section id="{_anchor(section)}"><h2>{escape(section.title)}</h2>\n'
-            f"{self._blocks(section.blocks)}\n</section>"
-        )
-
-    # ---- blocks ----
-
-    def _blocks(self, blocks: Sequence[Any]) -> str:
-        """Blocks in their order; pictures of single clusters that follow one another in a grid."""
-        parts, grid = [], []
-        for block in blocks:
-            if isinstance(block, Picture) and block.cluster is not None:
-                grid.append(self._picture(block))
-                continue
-            parts += _grid(grid)
-            grid = []
-            parts.append(self._block(block))
-        return "\n".join([*parts, *_grid(grid)])
-
-    def _block(self, block: Any) -> str:
-        if isinstance(block, Text):
-            return "".join(f"<p>{_linked(part)}</p>" for part in re.split(r"\n\s*\n", block.text))
-        if isinstance(block, Note):
-            return f'<p class="note">{_linked(block.text)}</p>'
-        if isinstance(block, Tiles):
-            return _tiles(block)
-        if isinstance(block, Table):
-            return table_html(block)
-        if isinstance(block, Picture):
-            return self._picture(block)
-        if isinstance(block, Listing):
-            title = f'<p class="title">{escape(block.title)}</p>' if block.title else ""
-            return f'<div class="block">{title}<pre tabindex="0">{escape(block.text)}</pre></div>'
-        if isinstance(block, Folded):
-            inner = self._blocks(block.blocks)
-            return (
-                f'<details class="fold"><summary>{escape(block.title)}</summary>{inner}</details>'
-            )
-        raise TypeError(f"{type(block).__name__} is not a block of a report")
-
-    def _picture(self, picture: Picture) -> str:
-        mark = "" if picture.cluster is None else f' data-c="{int(picture.cluster)}"'
-        image = self.draw(picture)
-        if isinstance(image, str):
-            fault = f"{picture.name} could not be drawn: {image}"
-            return f'<p class="note"{mark}>{escape(fault)}</p>'
-        return (
-            f'<figure class="picture"{mark}><div class="paper"><img src="{image.source}" '
-            f'width="{image.width}" height="{image.height}" '
-            f'alt="{escape(picture.caption)}"></div>'
-            f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
-        )
+    clusters = range(n_clusters)
+    colours = (f'[data-c="{c}"]{{--c:{to_hex(cluster_colour(c))}}}' for c in clusters)
+    style, script = "\n".join([_asset("page.css"), *colours]), _asset("page.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
+        f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
+    return environment().get_template("page.html").render(
+        title=title,
+        sections=sections,
+        clusters=clusters,
+        names=names or {},
+        made_from=" ".join(made_from),
+        footer=footer,
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy,
+    )  # fmt: skip
 
 
-_VIEWER = (
-    '<dialog id="viewer" aria-label="Enlarged picture"><div class="bar">'
-    '<button type="button" id="before" aria-label="Picture before">&#8592;</button>'
-    '<span id="place"></span>'
-    '<button type="button" id="after" aria-label="Next picture">&#8594;</button>'
-    '<button type="button" id="larger">Full size</button>'
-    '<button type="button" id="close">Close</button></div>'
-    '<div class="paper" id="stand"></div><p id="what"></p></dialog>'
-)
+def environment() -> Environment:
+    """Templates with every text escaped; a name that is not known is an error."""
+    loader = PackageLoader(__package__)
+    made = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {"shown": shown, "linked": linked, "percent": percent, "count": "{:,}".format}
+    made.globals |= {"cells": cells}
+    return made
 
 
 def made_from(path: Path) -> set[str] | None:
-    """What a page says that it was made from; None where it is not there or does not say so.
+    """What a page was made from; None if it is no file or does not hold it.
 
     Raises
     ------
@@ -203,73 +151,134 @@ def made_from(path: Path) -> set[str] | None:
     return None if found is None else set(found[1].split())
 
 
-def clusters_of(blocks: Sequence[Any]) -> Iterator[int]:
-    """Clusters that blocks can be filtered by."""
-    for block in blocks:
-        if isinstance(block, Folded):
-            yield from clusters_of(block.blocks)
-        elif isinstance(block, Table):
-            yield from (int(c) for c in block.clusters or () if c is not None)
-        elif isinstance(block, Picture) and block.cluster is not None:
-            yield int(block.cluster)
-
-
-def pictures_of(blocks: Sequence[Any]) -> Iterator[Picture]:
-    """Every picture, in the order in which they are drawn."""
-    for block in blocks:
-        if isinstance(block, Folded):
-            yield from pictures_of(block.blocks)
-        elif isinstance(block, Picture):
-            yield block
-
-
-def _grid(figures: list[str]) -> list[str]:
-    """Pictures side by side; one alone has the whole width."""
-    if len(figures) < 2:
-        return figures
-    return [f'<div class="grid">{"".join(figures)}</div>']
-
-
-def _tiles(block: Tiles) -> str:
-    tiles = "".join(
-        f"<div><dt>{escape(str(what))}</dt><dd>{escape(str(value))}</dd>"
-        + (f'<dd class="words">{escape(str(words))}</dd>' if words else "")
-        + "</div>"
-        for what, value, words in block.tiles
-    )
-    return f'<dl class="tiles">{tiles}</dl>'
-
-
-def _linked(text: str) -> str:
-    """Escaped text in which a DOI leads to its publication."""
-    return DOI.sub(
-        lambda found: (
-            f'<a href="https://doi.org/{found[0]}" rel="noopener noreferrer">{found[0]}</a>'
-        ),
-        escape(text),
-    )
-
-
-def _anchor(section: Section) -> str:
-    return re.sub(r"[^A-Za-z0-9-]+", "-", section.anchor)
+def linked(text: str) -> Markup:
+    """Escaped text in which every DOI is a link."""
+    link = r'<a href="https://doi.org/\g<0>" rel="noopener noreferrer">\g<0></a>'
+    return Markup(DOI.sub(link, str(escape(text))))
 
 
 def _asset(name: str) -> str:
-    return package_files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
-
-
-def _colours(clusters: Sequence[int]) -> str:
-    """A rule a cluster: the policy of the page allows no style in its elements."""
-    return "\n".join(f'[data-c="{c}"]{{--c:{to_hex(cluster_colour(c))}}}' for c in clusters)
-
-
-def _policy(style: str, script: str) -> str:
-    return (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
-        f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
-    )
+    return files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
 
 
 def _hash(text: str) -> str:
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"'sha256-{digest}'"
+
+
+# ---- tables -------------------------------------------------------------------------------------
+
+
+def cells(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns and rows of a table as its macro needs them.
+
+    Parameters
+    ----------
+    table : dict
+        ``header``; ``rows`` of texts, numbers and None; optionally ``clusters`` (label or None of
+        each row), ``digits`` (significant ones), ``shades`` (number of the column from which on
+        cells are shaded by their share of the largest in the row).
+
+    Returns
+    -------
+    dict
+        ``columns``: (name, is a number). ``rows``: (cluster, (class, sort key or None, text)).
+    """
+    header, rows = table["header"], table["rows"]
+    numeric = [_is_numeric(column) for column in zip(*rows, strict=True)] or [False] * len(header)
+    clusters = table.get("clusters") or [None] * len(rows)
+    digits, shades = table.get("digits", 4), table.get("shades", len(header))
+    body = []
+    for row, cluster in zip(rows, clusters, strict=True):
+        known = [plain(value) for value in row]
+        largest = max((v for v in known[shades:] if is_number(v)), default=0)
+        body.append(
+            (
+                cluster,
+                [
+                    _cell(value, number, digits, largest if column >= shades else 0)
+                    for column, (value, number) in enumerate(zip(known, numeric, strict=True))
+                ],
+            )
+        )
+    return {"columns": list(zip(header, numeric, strict=True)), "rows": body}
+
+
+def _is_numeric(column: Sequence[Any]) -> bool:
+    """Whether most of the known values are numbers."""
+    known = [is_number(value) for value in column if plain(value) is not None]
+    return 2 * sum(known) > len(known)
+
+
+def _cell(value: Any, numeric: bool, digits: int, largest: float) -> tuple[str, str | None, str]:
+    text = shown(value, digits)
+    kind = "n" if numeric else "w" if len(text) <= SHORT else ""
+    shade = ""
+    if is_number(value) and value > 0 and largest > 0:
+        shade = f"h{round(SHADES * value / largest)}"
+    key = repr(value) if is_number(value) else "" if value is None else None
+    return f"{kind} {shade}".strip(), key, text
+
+
+# ---- values -------------------------------------------------------------------------------------
+
+
+def shown(value: Any, digits: int = 4) -> str:
+    """Text of a value: integers with separators, `digits` significant digits, a dash for none."""
+    value = plain(value)
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", MINUS)
+    if isinstance(value, float):
+        return _real(value, digits).replace("-", MINUS)
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def plain(value: Any) -> Any:
+    """A value without NumPy; NaN and NaT are None."""
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else time_text(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is sorted and aligned as a number."""
+    value = plain(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def percent(share: float, missing: str = "none") -> str:
+    """A share as ``12.5%``."""
+    return missing if np.isnan(share) else f"{share:.1%}"
+
+
+def time_text(time: np.datetime64) -> str:
+    """UTC to the second, as ``2016-01-31 12:00:05``."""
+    return str(time.astype("datetime64[s]")).replace("T", " ")
+
+
+def duration_text(seconds: float) -> str:
+    """As ``3 min 20 s``: the two largest units."""
+    left, parts = max(0, round(seconds)), []
+    for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if left >= size and len(parts) < 2:
+            parts.append(f"{left // size} {name}")
+            left %= size
+    return " ".join(parts) or "under 1 s"
+
+
+def _real(value: float, digits: int) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    size = abs(float(f"{mantissa}e{exponent}"))  # as rounded: 9999.96 has five digits
+    if not SMALLEST <= size < LARGEST:
+        return f"{mantissa}×10{str(int(exponent)).translate(RAISED)}"
+    return f"{value:,.{max(0, digits - 1 - int(exponent))}f}"

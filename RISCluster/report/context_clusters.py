@@ -1,0 +1,403 @@
+"""What the sections on clusters and on samples to look at need.
+
+Letters: m samples, S samples of a waveform.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import h5py
+import numpy as np
+from matplotlib.figure import Figure
+
+from .. import plots
+from ..data.layouts import RowsFile
+from ..data.spectrograms import SpectrogramFile
+from ..data.times import to_text
+from ..evaluation.mapping import TITLES
+from ..evaluation.performance import (
+    MEASURED,
+    Performance,
+    compare_stages,
+    performance_of,
+    performance_table,
+)
+from ..evaluation.representatives import BORDERLINE, Chosen, Representatives, representatives_of
+from ..plots import latent, samples
+from ..progress import count
+from ..runs.cached import kept
+from ..runs.labels import LabelTable, usable_sample
+from ..runs.models import StageModel, model_of
+from ..runs.names import names_path, read_names, title_of
+from ..runs.run import FinishedRun, FinishedStage
+from . import figures
+from .page import Picture
+
+Context = dict[str, Any]
+MOST = 24  # clusters that have figures of their own
+LISTED = 6  # samples of a cluster in the table
+WITH_WAVEFORMS = 4  # samples of a cluster that are drawn with their waveforms
+SECOND = 0.05  # probability in a second cluster from which on a sample is borderline
+DRAWN = 24  # borderline or outlying samples in a gallery
+COLUMNS = (
+    "Cluster", "Sample", "Start time (UTC)", "Onset (UTC)", "Trace", "Probability",
+    "Second cluster", "Its probability", "Log-likelihood", "Training samples less likely",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run's final clusters, and what several figures need, computed once."""
+
+    run: FinishedRun
+    stage: FinishedStage
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Names that were given to clusters."""
+        return read_names(self.run)
+
+    @cached_property
+    def performances(self) -> list[Performance]:
+        """Of all stages that label, the final one last."""
+        return performance_of(self.run)
+
+    @cached_property
+    def representatives(self) -> Representatives:
+        """Samples to look at."""
+        return representatives_of(self.run, self.stage)
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """Indices of the samples whose latents are drawn, (m,), ascending."""
+        return usable_sample(self.stage.table.labels, MEASURED, self.run.settings.run.seed)
+
+    @cached_property
+    def models(self) -> dict[str, StageModel]:
+        """Networks of the stages that label."""
+        return {stage.name: model_of(self.run, stage) for stage in self.run.labelling}
+
+    @property
+    def largest(self) -> list[int]:
+        """The `MOST` largest clusters that are not empty, ascending."""
+        sizes = self.stage.sizes
+        order = np.argsort(-sizes, kind="stable")[:MOST]
+        return np.sort(order[sizes[order] > 0]).tolist()
+
+    @property
+    def titled(self) -> list[tuple[int, str]]:
+        """Label and title of the largest clusters."""
+        return [(label, title_of(label, self.names)) for label in self.largest]
+
+    @property
+    def axes(self) -> plots.SpectrogramAxes:
+        """Of the samples."""
+        return plots.SpectrogramAxes.of(self.run.file)
+
+
+def study_of(run: FinishedRun) -> Study:
+    """The study of a run that labels, made once."""
+    return kept(run, "study", lambda: Study(run, run.final))
+
+
+def clusters_section(run: FinishedRun) -> Context | None:
+    """Sizes, measures and figures of the final clusters."""
+    if run.final is None:
+        return None
+    study, stage = study_of(run), run.final
+    *before, final = study.performances
+    pictures = {
+        "report_silhouettes": lambda: _silhouettes(study),
+        "report_latent_pairs": lambda: _latent_pairs(study),
+        "report_distances": lambda: _distances(study),
+        f"{stage.name}_embedding": lambda: _embedding(study),
+    }
+    drawn: dict[str, Picture] = {}
+    if run.file is not None:
+        for label in study.largest:
+            name = f"report_cluster_{label}"
+            drawn[name] = Picture(lambda label=label: _gallery(study, label), label)
+        drawn["report_means"] = Picture(lambda: _means(study))
+    return {
+        "stage": stage.name,
+        "method": figures.METHODS[stage.name],
+        "sizes": stage.sizes.tolist(),
+        "n_unusable": int((stage.table.labels < 0).sum()),
+        "has_data": run.file is not None,
+        "refined": stage.metrics.get("refined") is not False,
+        "empty": np.flatnonzero(stage.sizes == 0).tolist(),
+        "performance": performance_table(final, study.names),
+        "both": compare_stages(study.performances, study.names),
+        "earlier": [{"stage": one.stage, **performance_table(one, study.names)} for one in before],
+        "galleries": study.titled,
+        "paired": latent.PAIRED,
+        "n_features": stage.latents.shape[1],
+        "embedding": TITLES[run.settings.report.embedding],
+        "figures": drawn | {name: Picture(draw) for name, draw in pictures.items()},
+    }
+
+
+def _gallery(study: Study, label: int) -> Figure:
+    chosen, sizes = study.representatives.typical[label], study.stage.sizes
+    title = (
+        f"Cluster {plots.cluster_title(label, study.names)}: {len(chosen)} of "
+        f"{count(int(sizes[label]), 'sample')} ({sizes[label] / sizes.sum():.1%} of all)"
+    )
+    return samples.sample_gallery(study.axes, _typical(study, chosen), title)
+
+
+def _typical(study: Study, chosen: Chosen, waveforms: "Waveforms | None" = None) -> list:
+    def title(place: int) -> str:
+        where = place_of(study.stage.table, int(chosen.index[place]))
+        return f"{where}  p {chosen.probability[place]:.2f}"
+
+    return _shown(study.run, chosen, title, waveforms)
+
+
+def _means(study: Study) -> Figure:
+    model, labels = study.models[study.stage.name], study.largest
+    preparation = model.preparation
+    return samples.means_and_centroids(
+        study.axes,
+        study.performances[-1].means[labels],
+        model.decode(model.centroids)[labels],
+        labels,
+        study.stage.sizes[labels].tolist(),
+        f"amplitude {preparation.amplitude}, {preparation.transform}",
+        study.names,
+    )
+
+
+def _silhouettes(study: Study) -> Figure:
+    panels = [
+        latent.Scores(
+            f"{one.stage}, {space} space", *one.scores[kind], float(one.measures[kind].values[-1])
+        )
+        for kind, space in (("silhouette_latent", "latent"), ("silhouette_data", "data"))
+        for one in study.performances
+        if kind in one.scores
+    ]
+    k = max(len(one.sizes) - 1 for one in study.performances)
+    return latent.silhouette_profiles(panels, k, study.names, len(study.performances))
+
+
+def _latent_pairs(study: Study) -> Figure:
+    index, stage = study.drawn, study.stage
+    n = stage.latents.shape[1]
+    cut = (
+        f"the {latent.PAIRED} of {n} with most variance between clusters"
+        if n > latent.PAIRED
+        else f"all {n}"
+    )
+    return latent.latent_pairs(
+        stage.latents.take(index),
+        stage.table.labels[index].astype(np.int64),
+        study.models[stage.name].centroids,
+        f"{figures.METHODS[stage.name]}: latents in pairs of features, {cut}",
+        study.run.feature_names,
+        study.names,
+    )
+
+
+def _distances(study: Study) -> Figure:
+    rows = []
+    for stage in study.run.labelling:
+        index = study.drawn[stage.table.labels[study.drawn] >= 0]
+        labels = stage.table.labels[index].astype(np.int64)
+        away = stage.latents.take(index) - study.models[stage.name].centroids[labels]
+        rows.append(latent.Distances(stage.name, labels, np.linalg.norm(away, axis=1)))
+    k = max(stage.n_clusters for stage in study.run.labelling)
+    return latent.distance_curves(rows, k, study.names)
+
+
+def _embedding(study: Study) -> Figure:
+    stage, settings = study.stage, study.run.settings
+    return figures.embedding(
+        stage.name, stage.latents, stage.table.labels, stage.sizes, settings, study.names,
+        method=settings.report.embedding,
+    )  # fmt: skip
+
+
+# ---- samples to look at -------------------------------------------------------------------------
+
+
+def samples_section(run: FinishedRun) -> Context | None:
+    """Typical, borderline and outlying samples."""
+    if run.final is None:
+        return None
+    study = study_of(run)
+    near, far = borderline(study), study.representatives.outlying
+    pictures, waveforms = {}, waveforms_of(run.file)
+    for label in study.largest if waveforms else ():
+        name = f"report_waveforms_{label}"
+        pictures[name] = Picture(lambda at=label: _detections(study, at, waveforms), label)
+    for name, chosen, words in (
+        ("borderline", near, _both_probabilities),
+        ("outlying", far, _log_likelihood),
+    ):
+        if run.file is not None and len(chosen):
+            first = chosen.part(slice(DRAWN))
+            pictures[f"report_{name}"] = Picture(
+                lambda first=first, name=name, words=words: _extreme(study, name, first, words)
+            )
+    typical = [part.part(slice(LISTED)) for part in study.representatives.typical]
+    return {
+        "names_path": str(names_path(run)),
+        "n_names": len(study.names),
+        "n_clusters": run.final.n_clusters,
+        "has_data": run.file is not None,
+        "typical": _table(study, _joined(typical)),
+        "waveforms": study.titled if waveforms else [],
+        "borderline": _table(study, near, COLUMNS[6:8]),
+        "outlying": _table(study, far, COLUMNS[8:]),
+        "most": BORDERLINE,
+        "second": SECOND,
+        "figures": pictures,
+    }
+
+
+def _table(study: Study, chosen: Chosen, more: Sequence[str] = ()) -> Context:
+    """Columns of all tables, onsets where they are known, and `more` by name."""
+    left_out = "Onset (UTC)" if study.stage.table.onset is None else ""
+    header = [name for name in (*COLUMNS[:6], *more) if name != left_out]
+    rows = [_row(study, chosen, place) for place in range(len(chosen))]
+    rows = [[row[COLUMNS.index(name)] for name in header] for row in rows]
+    return {"header": header, "rows": rows, "clusters": chosen.label.tolist(), "digits": 3}
+
+
+def _row(study: Study, chosen: Chosen, place: int) -> list[Any]:
+    index, table, second = int(chosen.index[place]), study.stage.table, int(chosen.second[place])
+    return [
+        title_of(int(chosen.label[place]), study.names),
+        str(index),  # without separators
+        time_of(table.starttime, index) or None,
+        time_of(table.onset, index, "ms") or None,
+        trace_of(table, index) or None,
+        float(chosen.probability[place]),
+        title_of(second, study.names) if second >= 0 else None,
+        float(chosen.second_probability[place]) if second >= 0 else None,
+        float(chosen.log_likelihood[place]),
+        float(chosen.less_likely[place]),
+    ]
+
+
+def borderline(study: Study) -> Chosen:
+    """Samples with a second cluster, those with the most equal probabilities first."""
+    chosen = _joined(study.representatives.borderline)
+    chosen = chosen.part(chosen.second_probability >= SECOND)
+    lead = chosen.probability - chosen.second_probability
+    return chosen.part(np.argsort(lead, kind="stable"))
+
+
+def _joined(parts: Sequence[Chosen]) -> Chosen:
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Chosen(*(np.concatenate(column) for column in columns))
+
+
+def _extreme(
+    study: Study, name: str, chosen: Chosen, words: Callable[[Chosen, int], str]
+) -> Figure:
+    def title(place: int) -> str:
+        where = place_of(study.stage.table, int(chosen.index[place]))
+        return f"{where}\n{words(chosen, place)}"
+
+    drawn = _shown(study.run, chosen, title)
+    return samples.sample_gallery(study.axes, drawn, f"{len(chosen)} {name} samples", columns=6)
+
+
+def _both_probabilities(chosen: Chosen, place: int) -> str:
+    own, other = chosen.probability[place], chosen.second_probability[place]
+    return f"{chosen.label[place]}: {own:.2f}, {chosen.second[place]}: {other:.2f}"
+
+
+def _log_likelihood(chosen: Chosen, place: int) -> str:
+    return f"log-likelihood {chosen.log_likelihood[place]:.4g}"
+
+
+# ---- single samples -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Waveforms:
+    """The data set of waveforms of a file; `sampling_rate` in Hz, `unit` may be empty."""
+
+    file: SpectrogramFile
+    dataset: str
+    sampling_rate: float
+    unit: str
+
+    def read(self, index: np.ndarray) -> np.ndarray:
+        """Of samples in any order, (m, S), float32."""
+        with h5py.File(self.file.path, "r") as file:
+            return np.stack([file[self.dataset][int(i)] for i in index]).astype(np.float32)
+
+
+def waveforms_of(file: SpectrogramFile | None) -> Waveforms | None:
+    """Waveforms of a data set made with ``build.traces=yes``; None where it has none."""
+    if not isinstance(file, RowsFile):
+        return None
+    group = file.dataset.rpartition("/")[0]
+    with h5py.File(file.path, "r") as opened:
+        for name in ("trace", "Trace"):
+            dataset = f"{group}/{name}".lstrip("/")
+            found = opened.get(dataset)
+            if isinstance(found, h5py.Dataset) and found.ndim == 2:
+                rate = _sampling_rate(found, group)
+                if len(found) == file.n_samples and found.shape[1] > 1 and rate:
+                    unit = found.attrs.get("units", found.attrs.get("AmplUnits", ""))
+                    return Waveforms(file, dataset, rate, to_text(unit))
+    return None
+
+
+def _sampling_rate(found: h5py.Dataset, group: str) -> float:
+    """From the attributes, or from the group, which is named after the window's seconds."""
+    if "sampling_rate" in found.attrs:
+        return float(found.attrs["sampling_rate"])
+    try:
+        return found.shape[1] / float(group)
+    except (ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def _detections(study: Study, label: int, waveforms: Waveforms) -> Figure:
+    chosen = study.representatives.typical[label].part(slice(WITH_WAVEFORMS))
+    drawn = _typical(study, chosen, waveforms)
+    title = f"Cluster {plots.cluster_title(label, study.names)}"
+    return samples.detections(study.axes, drawn, waveforms.sampling_rate, waveforms.unit, title)
+
+
+def _shown(
+    run: FinishedRun,
+    chosen: Chosen,
+    title: Callable[[int], str],
+    waveforms: Waveforms | None = None,
+) -> list[samples.Shown]:
+    """Chosen samples with their titles, ready to be drawn."""
+    images = figures.images(run.file, chosen.index, run.settings.data.amplitude)
+    traces = [None] * len(chosen) if waveforms is None else waveforms.read(chosen.index)
+    return [
+        samples.Shown(image, title(place), int(label), trace)
+        for place, (image, label, trace) in enumerate(
+            zip(images, chosen.label, traces, strict=True)
+        )
+    ]
+
+
+def time_of(times: np.ndarray | None, index: int, unit: str = "s") -> str:
+    """UTC to a unit of time; empty where it is not known."""
+    if times is None or np.isnat(times[index]):
+        return ""
+    return str(times[index].astype(f"datetime64[{unit}]")).replace("T", " ")
+
+
+def trace_of(table: LabelTable, index: int) -> str:
+    """Trace id; empty where it is not known."""
+    return "" if table.trace is None else table.trace_ids[int(table.trace[index])]
+
+
+def place_of(table: LabelTable, index: int) -> str:
+    """Time and trace on two lines, or the sample's number where neither is known."""
+    known = [text for text in (time_of(table.starttime, index), trace_of(table, index)) if text]
+    return "\n".join(known).replace("$", r"\$") if known else f"sample {index:,}"
