@@ -42,23 +42,11 @@ class Certainty:
 
 @dataclass(frozen=True)
 class Refinement:
-    """Labels of the mixture compared with the refined ones.
+    """Labels of the mixture compared with the refined ones."""
 
-    Attributes
-    ----------
-    table : Overlap
-        Clusters of the GMM stage by clusters of the DEC stage, (K, L).
-    match : ndarray, (K,)
-        The refined cluster of each of the mixture's; -1 for none.
-    by_label : bool
-        Whether they are matched by label, as refinement started from these clusters; otherwise,
-        for another number of clusters, by the best matching.
-    before, after : Certainty
-    """
-
-    table: Overlap
-    match: np.ndarray
-    by_label: bool
+    table: Overlap  # clusters of the GMM stage by clusters of the DEC stage, (K, L)
+    match: np.ndarray  # (K,), the refined cluster of each of the mixture's; -1 for none
+    by_label: bool  # matched by label; otherwise K is not L, and the matching the best one
     before: Certainty
     after: Certainty
 

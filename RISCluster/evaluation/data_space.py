@@ -30,25 +30,14 @@ HELD = 100e6  # bytes of samples held for silhouettes; computing them takes half
 
 @dataclass(frozen=True)
 class Deviations:
-    """Samples under one labelling, compared with the means of their clusters.
+    """Samples under one labelling, compared with the means of their clusters."""
 
-    Attributes
-    ----------
-    means : ndarray, (K, F, T), float64
-        NaN for a cluster without a sample.
-    mse, mae, inner_product : ndarray, (m,)
-        Of each sample and its cluster's mean; NaN for a sample that can't be used.
-    held : ndarray, (h,)
-        Positions of the samples with a silhouette.
-    silhouettes : ndarray, (h,)
-    """
-
-    means: np.ndarray
-    mse: np.ndarray
-    mae: np.ndarray
-    inner_product: np.ndarray
-    held: np.ndarray
-    silhouettes: np.ndarray
+    means: np.ndarray  # (K, F, T), float64; NaN for a cluster without a sample
+    mse: np.ndarray  # (m,), of each sample and its cluster's mean; NaN for unusable ones
+    mae: np.ndarray  # (m,)
+    inner_product: np.ndarray  # (m,)
+    held: np.ndarray  # (h,), positions of the samples with a silhouette
+    silhouettes: np.ndarray  # (h,)
 
 
 def deviations(

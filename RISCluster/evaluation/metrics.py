@@ -72,21 +72,11 @@ def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str
 
 @dataclass(frozen=True)
 class Measure:
-    """Mean of a quantity over the members of each cluster, and last over all samples.
+    """Mean of a quantity over the members of each cluster, and last over all samples."""
 
-    Attributes
-    ----------
-    values : ndarray, (K + 1,)
-        NaN where no member was measured.
-    errors : ndarray, (K + 1,)
-        Standard errors: 0 where all members were measured, NaN where too few were.
-    n : int
-        Samples that were measured.
-    """
-
-    values: np.ndarray
-    errors: np.ndarray
-    n: int
+    values: np.ndarray  # (K + 1,); NaN where no member was measured
+    errors: np.ndarray  # (K + 1,), standard errors: 0 if all were measured, NaN if too few
+    n: int  # samples that were measured
 
 
 def measure(values: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> Measure:

@@ -24,21 +24,11 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class TrainingDistribution:
-    """Reconstruction errors and likelihoods of training samples.
+    """Reconstruction errors and likelihoods of training samples, (m,), ascending."""
 
-    Attributes
-    ----------
-    mixture : Mixture
-        Of the latents.
-    errors : ndarray, (m,), ascending
-        Mean squared error of each sample's reconstruction, as the network sees it.
-    likelihoods : ndarray, (m,), ascending
-        Logarithm of the mixture's density at each sample's latents.
-    """
-
-    mixture: Mixture
-    errors: np.ndarray
-    likelihoods: np.ndarray
+    mixture: Mixture  # of the latents
+    errors: np.ndarray  # mean squared error of each reconstruction, as the network sees it
+    likelihoods: np.ndarray  # logarithm of the mixture's density
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``."""

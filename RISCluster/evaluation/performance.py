@@ -29,27 +29,13 @@ PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Performance:
-    """Measures of one stage's clusters.
-
-    Attributes
-    ----------
-    stage : str
-    sizes : ndarray, (K + 1,), int64
-        The last one is all.
-    measures : dict of str to Measure
-        By their names in `TITLES`; those in data space only where the data can be read.
-    scores : dict of str to (ndarray, ndarray)
-        Labels and silhouettes of the measured samples, as ``silhouette_latent`` and
-        ``silhouette_data``.
-    means : ndarray, (K, F, T), or None
-        Mean spectrogram of each cluster in data space; NaN where no member was measured.
-    """
+    """Measures of one stage's clusters; scores are labels and silhouettes of measured samples."""
 
     stage: str
-    sizes: np.ndarray
-    measures: dict[str, Measure]
+    sizes: np.ndarray  # (K + 1,), int64; the last one is all
+    measures: dict[str, Measure]  # by their names in TITLES
     scores: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    means: np.ndarray | None = None
+    means: np.ndarray | None = None  # (K, F, T), of spectrograms; NaN where not measured
 
 
 def performance_of(run: FinishedRun) -> list[Performance]:

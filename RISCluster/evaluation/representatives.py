@@ -27,28 +27,15 @@ Posterior = Callable[[int, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Chosen:
-    """Samples to look at, in the order in which they are shown.
+    """Samples to look at, (m,) each, in the order in which they are shown."""
 
-    Attributes
-    ----------
-    index : ndarray, (m,), int64
-        Into the file.
-    label, second : ndarray, (m,), int64
-        Cluster, and the most probable other one; `second` is -1 where there is one cluster only.
-    probability, second_probability : ndarray, (m,)
-    log_likelihood : ndarray, (m,)
-        Of the latents, under the stage's mixture.
-    less_likely : ndarray, (m,)
-        Share of the training samples that are less likely.
-    """
-
-    index: np.ndarray
+    index: np.ndarray  # into the file
     label: np.ndarray
-    second: np.ndarray
+    second: np.ndarray  # the most probable other cluster; -1 where there is none
     probability: np.ndarray
     second_probability: np.ndarray
-    log_likelihood: np.ndarray
-    less_likely: np.ndarray
+    log_likelihood: np.ndarray  # of the latents, under the stage's mixture
+    less_likely: np.ndarray  # share of the training samples that are less likely
 
     def __len__(self) -> int:
         return len(self.index)
@@ -60,21 +47,11 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Representatives:
-    """Samples to look at in a stage's clusters.
+    """Samples to look at in a stage's clusters."""
 
-    Attributes
-    ----------
-    typical : list of Chosen
-        Of each cluster: spread over it, the most central first.
-    borderline : list of Chosen
-        Of each cluster: the smallest lead over a second cluster first.
-    outlying : Chosen
-        Of all, the least likely first.
-    """
-
-    typical: list[Chosen]
-    borderline: list[Chosen]
-    outlying: Chosen
+    typical: list[Chosen]  # of each cluster: spread over it, the most central first
+    borderline: list[Chosen]  # of each: the smallest lead over a second cluster first
+    outlying: Chosen  # of all, the least likely first
 
 
 def representatives_of(run: FinishedRun, stage: FinishedStage) -> Representatives:

@@ -23,30 +23,15 @@ COMMON = ("run", "data", "cube")  # of the last stage
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side.
+    """Runs side by side."""
 
-    Attributes
-    ----------
-    names, data : list of str
-        Names of the runs and data files, (M,).
-    same_data : bool
-        Whether all label the same samples.
-    settings, metrics : list of (str, list)
-        Settings that differ, as ``aec.lr``, and metrics, as ``DEC nmi``; each run's value, None
-        where its stage is missing.
-    ari : ndarray, (M, M), or None
-        Adjusted Rand index between final labels; None where the data differ.
-    pair : Overlap or None
-        Final clusters of the first by those of the second of two runs on the same data.
-    """
-
-    names: list[str]
-    data: list[str]
-    same_data: bool
-    settings: list[tuple[str, list[Any]]]
-    metrics: list[tuple[str, list[Any]]]
-    ari: np.ndarray | None
-    pair: Overlap | None
+    names: list[str]  # (M,)
+    data: list[str]  # data files, (M,)
+    same_data: bool  # whether all label the same samples
+    settings: list[tuple[str, list[Any]]]  # that differ, as aec.lr; None for no stage
+    metrics: list[tuple[str, list[Any]]]  # as DEC nmi; None for no stage
+    ari: np.ndarray | None  # between final labels, (M, M); None where the data differ
+    pair: Overlap | None  # final clusters of two runs on the same data
 
 
 def compare(runs: Sequence[FinishedRun]) -> Comparison:

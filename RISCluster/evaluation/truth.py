@@ -15,45 +15,23 @@ BINS = 10
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Score of one class.
-
-    Attributes
-    ----------
-    name : str
-    size : int
-        Samples of the class that have a label.
-    cluster : int
-        Matched with it one-to-one; -1 for none.
-    recall : float
-        Share of the class in that cluster; 0 without one, NaN for a class without samples.
-    precision : float
-        Share of the cluster's samples of known class that are of the class; NaN without one.
-    """
+    """Score of one class under the best one-to-one matching."""
 
     name: str
-    size: int
-    cluster: int
-    recall: float
-    precision: float
+    size: int  # samples of the class that have a label
+    cluster: int  # matched with it; -1 for none
+    recall: float  # share of the class in that cluster; 0 without one, NaN without samples
+    precision: float  # share of that cluster, among samples of known class; NaN without one
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Calibration of probabilities; a label is right for the cluster's most frequent class.
+    """Calibration of probabilities; a label is right for the cluster's most frequent class."""
 
-    Attributes
-    ----------
-    edges : ndarray, (B + 1,)
-        Of the bins of probability; the last bin includes its upper edge.
-    counts : ndarray, (B,), int64
-    probability, right : ndarray, (B,)
-        Mean probability and share of right labels in each bin; NaN for empty ones.
-    """
-
-    edges: np.ndarray
-    counts: np.ndarray
-    probability: np.ndarray
-    right: np.ndarray
+    edges: np.ndarray  # (B + 1,), of the bins of probability
+    counts: np.ndarray  # (B,), int64
+    probability: np.ndarray  # (B,), mean of each bin; NaN for an empty one
+    right: np.ndarray  # (B,), share of right labels; NaN for an empty bin
 
     @property
     def error(self) -> float:

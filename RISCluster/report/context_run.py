@@ -17,13 +17,13 @@ from ..data.split import Split
 from ..data.tables import read_table
 from ..data.times import far_times
 from ..data.transforms import LOG_DECADES
-from ..evaluation.choice import summary, verdicts
 from ..evaluation.comparison import DOUBTFUL, certainty
 from ..models.checkpoint import load_model
 from ..progress import count
 from ..runs.run import FinishedRun, FinishedStage
 from ..settings import Settings
 from . import figures
+from .choice import summary, verdicts
 from .page import Picture, duration_text, time_text
 
 Context = dict[str, Any]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from RISCluster.evaluation.choice import summary, verdicts
+from RISCluster.report.choice import summary, verdicts
 from tests.clustering.test_selection import row
 
 NOTHING = [np.nan] * 4
