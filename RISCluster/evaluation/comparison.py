@@ -11,21 +11,29 @@ import numpy as np
 from ..runs.run import FinishedRun, FinishedStage
 from .overlap import Overlap, overlap
 
-CONFIDENT, DOUBTFUL = 0.9, 0.5  # posterior probability from and below which a label is so called
+CONFIDENT, DOUBTFUL = 0.9, 0.5  # labels of at least, and of less than this posterior probability
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+METRICS = {
+    "n_samples": "samples",
+    "n_unusable": "unusable samples",
+    "n_clusters": "clusters",
+    "mse": "loss of reconstruction, training",
+    "validation_mse": "loss of reconstruction, validation",
+    "silhouette_latent": "silhouette in latent space",
+    "neighbour_agreement_of_gmm": "neighbour agreement before refinement",
+    "neighbour_agreement": "neighbour agreement",
+    "refined": "refinement kept",
+    "label_change_from_gmm": "share of labels changed from the mixture's",
+    "calinski_harabasz_data": "Calinski-Harabasz index in data space",
+    "accuracy": "accuracy against known classes",
+    "nmi": "NMI with known classes",
+    "ari": "ARI with known classes",
+}
 
 
 @dataclass(frozen=True)
 class Certainty:
-    """How sure a stage is of its labels.
-
-    Attributes
-    ----------
-    quantiles : ndarray
-        Of the labels' probability, at `QUANTILES`; NaN without labels.
-    confident, doubtful : float
-        Shares of samples with a probability of `CONFIDENT` and more, and below `DOUBTFUL`.
-    """
+    """Probabilities of a stage's labels: values at `QUANTILES`, shares confident and doubtful."""
 
     quantiles: np.ndarray
     confident: float
@@ -34,46 +42,24 @@ class Certainty:
 
 @dataclass(frozen=True)
 class Refinement:
-    """What refinement did to the mixture's labels.
+    """Labels of the mixture compared with the refined ones."""
 
-    Attributes
-    ----------
-    table : Overlap
-        Clusters of the GMM stage by clusters of the DEC stage, (K, L).
-    match : ndarray, (K,)
-        The refined cluster that each of the mixture's became; -1 where there is none.
-    by_label : bool
-        Whether they correspond by label, since refinement started from these clusters; else, where
-        it started from a mixture of another number of clusters, by the best matching.
-    before, after : Certainty
-    """
-
-    table: Overlap
-    match: np.ndarray
-    by_label: bool
+    table: Overlap  # clusters of the GMM stage by clusters of the DEC stage, (K, L)
+    match: np.ndarray  # (K,), the refined cluster of each of the mixture's; -1 for none
+    by_label: bool  # matched by label; otherwise K is not L, and the matching the best one
     before: Certainty
     after: Certainty
 
     @property
-    def stayed(self) -> np.ndarray:
-        """Samples of each of the mixture's clusters that are in its counterpart, (K,)."""
-        there = self.match >= 0
-        kept = np.zeros(len(self.match), dtype=np.int64)
-        kept[there] = self.table.counts[there, self.match[there]]
-        return kept
-
-    @property
     def moved(self) -> np.ndarray:
         """Share of each of the mixture's clusters that has moved, (K,); NaN for empty ones."""
-        sizes = self.table.counts.sum(1)
         with np.errstate(invalid="ignore"):
-            return 1 - self.stayed / sizes
+            return 1 - self.table.in_match(self.match) / self.table.counts.sum(1)
 
     @property
     def share_moved(self) -> float:
         """Share of all samples that have moved; NaN without samples."""
-        n = self.table.n
-        return 1 - int(self.stayed.sum()) / n if n else float("nan")
+        return self.table.share_moved(self.match)
 
     def destinations(self, label: int, most: int = 3) -> list[tuple[int, int]]:
         """Refined clusters that a cluster's moved samples are in, and how many, most first."""
@@ -96,47 +82,27 @@ def refinement(run: FinishedRun) -> Refinement | None:
 
 
 def certainty(stage: FinishedStage) -> Certainty:
-    """Quantiles and shares of the probability of a stage's labels."""
-    table = stage.table
-    known = table.probability[table.labels >= 0]
+    """Quantiles and shares of the probability of a stage's labels; NaN without labels."""
+    known = stage.table.probability[stage.table.labels >= 0]
     if not len(known):
         return Certainty(np.full(len(QUANTILES), np.nan), float("nan"), float("nan"))
     confident, doubtful = (known >= CONFIDENT).mean(), (known < DOUBTFUL).mean()
-    quantiles = np.quantile(known, QUANTILES, overwrite_input=True)
-    return Certainty(quantiles.astype(np.float64), float(confident), float(doubtful))
-
-
-METRICS = {
-    "n_samples": "samples",
-    "n_unusable": "unusable samples",
-    "n_clusters": "clusters",
-    "mse": "loss of reconstruction, training",
-    "validation_mse": "loss of reconstruction, validation",
-    "silhouette_latent": "silhouette in latent space",
-    "neighbour_agreement_of_gmm": "neighbour agreement before refinement",
-    "neighbour_agreement": "neighbour agreement",
-    "refined": "refinement kept",
-    "label_change_from_gmm": "share of labels changed from the mixture's",
-    "calinski_harabasz_data": "Calinski-Harabasz index in data space",
-    "accuracy": "accuracy against known classes",
-    "nmi": "NMI with known classes",
-    "ari": "ARI with known classes",
-}
+    quantiles = np.quantile(known, QUANTILES).astype(np.float64)
+    return Certainty(quantiles, float(confident), float(doubtful))
 
 
 def metrics_of(stage: FinishedStage) -> dict[str, Any]:
-    """Figures of merit of a stage, by their key in `METRICS`, in its order; those that it has."""
+    """Metrics of a stage that it has, by their key in `METRICS`, in its order."""
     return {key: stage.metrics[key] for key in METRICS if stage.metrics.get(key) is not None}
 
 
 def side_by_side(run: FinishedRun) -> list[tuple[str, Any, Any]]:
-    """What it is, its value in the GMM stage, and in the DEC stage; None where there is none.
+    """Title of each metric, its value in the GMM and in the DEC stage; None where it has none.
 
-    The agreement of neighbours before refinement is the mixture's.
+    Neighbour agreement before refinement is the mixture's.
     """
     gmm, dec = (metrics_of(run.stages[name]) for name in ("GMM", "DEC"))
-    before = dec.pop("neighbour_agreement_of_gmm", None)
-    if before is not None:
-        gmm["neighbour_agreement"] = before
+    if "neighbour_agreement_of_gmm" in dec:
+        gmm["neighbour_agreement"] = dec.pop("neighbour_agreement_of_gmm")
     keys = [key for key in METRICS if key in gmm or key in dec]
     return [(METRICS[key], gmm.get(key), dec.get(key)) for key in keys]

@@ -22,35 +22,22 @@ import torch
 from ..data.reading import Reader
 from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
+from ..runs.labels import usable_sample
 from .metrics import silhouettes
 
-HELD = 100e6  # bytes of samples held for silhouettes; their arithmetic takes half as much again
+HELD = 100e6  # bytes of samples held for silhouettes; computing them takes half as much again
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """Samples under one labelling, beside the means of their clusters.
+    """Samples under one labelling, compared with the means of their clusters."""
 
-    Attributes
-    ----------
-    means : ndarray, (K, F, T), float64
-        NaN for a cluster without a sample.
-    mse, mae : ndarray, (m,)
-        Mean squared and mean absolute difference of each sample from its cluster's mean, over
-        bins; NaN for a sample that can't be used.
-    inner_product : ndarray, (m,)
-        Of each sample with its cluster's mean, both scaled to unit norm.
-    held : ndarray, (h,)
-        Which of the samples have a silhouette.
-    silhouettes : ndarray, (h,)
-    """
-
-    means: np.ndarray
-    mse: np.ndarray
-    mae: np.ndarray
-    inner_product: np.ndarray
-    held: np.ndarray
-    silhouettes: np.ndarray
+    means: np.ndarray  # (K, F, T), float64; NaN for a cluster without a sample
+    mse: np.ndarray  # (m,), of each sample and its cluster's mean; NaN for unusable ones
+    mae: np.ndarray  # (m,)
+    inner_product: np.ndarray  # (m,)
+    held: np.ndarray  # (h,), positions of the samples with a silhouette
+    silhouettes: np.ndarray  # (h,)
 
 
 def deviations(
@@ -60,26 +47,26 @@ def deviations(
     labellings: Sequence[np.ndarray],
     seed: int | None = None,
 ) -> list[Deviations]:
-    """Measure samples under several labellings, in two passes over them.
+    """Compare samples with the means of their clusters, in two passes over them.
 
     Parameters
     ----------
     file : SpectrogramFile
     preparation : Preparation
-        Amplitude and transform are taken of it.
+        Its amplitude and transform are used.
     index : ndarray, (m,), ascending
     labellings : sequence of ndarray, (m,), int64
         0 or more.
     seed : int, optional
-        By which the samples of the silhouettes are drawn, where not all can be held; without it no
-        sample has one.
+        For drawing the samples with silhouettes, where not all can be held; None: no silhouettes.
     """
     shape = (file.n_frequencies, file.n_times)
     reader = Reader(file, preparation.plain, torch.device("cpu"))
     reader.skip_negative = True
     held = np.empty(0, dtype=np.int64)
     if seed is not None:
-        held = _drawn(len(index), int(HELD / (4 * shape[0] * shape[1])), seed)
+        most = max(2, int(HELD / (4 * shape[0] * shape[1])))
+        held = usable_sample(np.zeros(len(index)), most, seed)
     means, x, known = _first_pass(reader, index, labellings, held)
     values = _second_pass(reader, index, labellings, means)
     if not known.all():
@@ -91,32 +78,25 @@ def deviations(
     ]
 
 
-def _drawn(n: int, most: int, seed: int) -> np.ndarray:
-    """Positions of at most `most` of n samples, two or more, ascending."""
-    if n <= most:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, min(n, max(2, most)), replace=False))
-
-
 def _first_pass(
     reader: Reader, index: np.ndarray, labellings: Sequence[np.ndarray], held: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Means of each labelling's clusters, held samples, and which of these could be used."""
     size = reader.file.n_frequencies * reader.file.n_times
     numbers = [int(labels.max(initial=-1)) + 1 for labels in labellings]
-    totals = [np.zeros((k, size)) for k in numbers]
-    counts = [np.zeros(k) for k in numbers]
-    kept, known = np.zeros((len(held), size), np.float32), np.zeros(len(held), bool)
+    totals, counts = [np.zeros((k, size)) for k in numbers], [np.zeros(k) for k in numbers]
+    x_held, known = np.zeros((len(held), size), np.float32), np.zeros(len(held), bool)
     for at, x in _blocks(reader, index):
-        places = np.searchsorted(held, at)
         mine = np.isin(at, held)
-        kept[places[mine]], known[places[mine]] = x[mine], True
+        places = np.searchsorted(held, at[mine])
+        x_held[places], known[places] = x[mine], True
         for labels, total, count in zip(labellings, totals, counts, strict=True):
             members = np.eye(len(count))[labels[at]]
             total += members.T @ x
             count += members.sum(0)
     with np.errstate(invalid="ignore"):
-        return [t / n[:, None] for t, n in zip(totals, counts, strict=True)], kept, known
+        means = [total / n[:, None] for total, n in zip(totals, counts, strict=True)]
+    return means, x_held, known
 
 
 def _second_pass(
@@ -125,7 +105,7 @@ def _second_pass(
     labellings: Sequence[np.ndarray],
     means: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """Of each labelling, (3, m): squared and absolute deviation, inner product."""
+    """Of each labelling, (3, m): MSE, MAE, inner product."""
     values = [np.full((3, len(index)), np.nan) for _ in labellings]
     norms = [_norm(mean) for mean in means]
     for at, x in _blocks(reader, index):
@@ -133,7 +113,7 @@ def _second_pass(
         for labels, mean, norm, found in zip(labellings, means, norms, values, strict=True):
             label = labels[at]
             products = np.einsum("ij,ij->i", x, mean[label]) / (length * norm[label])
-            away = np.subtract(x, mean[label])
+            away = x - mean[label]
             found[:, at] = np.square(away).mean(1), np.abs(away).mean(1), products
     return values
 

@@ -1,9 +1,7 @@
-"""The two-dimensional map of latents, by the method that ``report.embedding`` names.
+"""The two-dimensional map of latents, by the method of ``report.embedding``.
 
 Letters: m latents, D features.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 
@@ -29,53 +27,33 @@ def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
     Returns
     -------
     ndarray, (m, 2), float64
-        (0, 2) where there are too few latents for a map.
+        (0, 2) for too few latents.
 
     Raises
     ------
     MissingPackage
         The method's package is not installed.
     """
-    if len(latents) < MIN_MAP_SIZE:
+    n = len(latents)
+    if n < MIN_MAP_SIZE:
         return np.empty((0, 2))
     if method == "tsne":
-        return neighbour_map(latents, seed, len(latents)).points
+        return neighbour_map(latents, seed, n).points
     spread = float(latents.std())
     if spread == 0:
-        return np.zeros((len(latents), 2))
-    return np.asarray(METHODS[method](latents / spread, seed), dtype=np.float64)
+        return np.zeros((n, 2))
+    package = need(PACKAGES[method])
+    if method == "opentsne":
+        perplexity = min(PERPLEXITY, (n - 1) / 3)
+        tsne = package.TSNE(perplexity=perplexity, initialization="pca", random_state=seed)
+        return np.asarray(tsne.fit(latents / spread), dtype=np.float64)
+    # One job, so that a seed gives the same map again; few latents have no spectrum.
+    init = "spectral" if n > 4 * NEIGHBOURS else "random"
+    umap = package.UMAP(n_neighbors=min(NEIGHBOURS, n - 1), random_state=seed, n_jobs=1, init=init)
+    return np.asarray(umap.fit_transform(latents / spread), dtype=np.float64)
 
 
 def require_package(method: str) -> None:
-    """Refuse a method whose package is not installed, before anything is done for it.
-
-    Raises
-    ------
-    MissingPackage
-    """
+    """Raise MissingPackage for a method whose package is not installed."""
     if method in PACKAGES:
         need(PACKAGES[method])
-
-
-def _opentsne(latents: np.ndarray, seed: int) -> np.ndarray:
-    perplexity = min(PERPLEXITY, (len(latents) - 1) / 3)
-    tsne = need(PACKAGES["opentsne"]).TSNE(
-        perplexity=perplexity, initialization="pca", random_state=seed
-    )
-    return np.asarray(tsne.fit(latents))
-
-
-def _umap(latents: np.ndarray, seed: int) -> np.ndarray:
-    neighbours = min(NEIGHBOURS, len(latents) - 1)
-    # One job is what a seed needs to give the same map again; few latents have no spectrum.
-    start = "spectral" if len(latents) > 4 * NEIGHBOURS else "random"
-    package = need(PACKAGES["umap"])
-    return package.UMAP(
-        n_neighbors=neighbours, random_state=seed, n_jobs=1, init=start
-    ).fit_transform(latents)
-
-
-METHODS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "opentsne": _opentsne,
-    "umap": _umap,
-}

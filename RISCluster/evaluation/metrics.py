@@ -1,4 +1,4 @@
-"""Figures of merit: agreement with known classes, silhouette, means over drawn samples.
+"""Metrics of a clustering: agreement with known classes, silhouettes, means by cluster.
 
 Letters: N samples, n of them drawn, m of them measured, D features or bins, K clusters.
 """
@@ -21,34 +21,20 @@ MEASURED = 5000  # samples drawn at random that are measured; where there are no
 def agreement(labels: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
     """Accuracy, NMI and ARI against known classes, over samples that have a label of both.
 
-    Returns
-    -------
-    dict
-        Empty where there is no truth.
+    Empty where there are none. The numbers of the classes can be any.
     """
-    if truth is None:
-        return {}
-    both = (labels >= 0) & (truth >= 0)
+    both = np.zeros(len(labels), bool) if truth is None else (labels >= 0) & (truth >= 0)
     if not both.any():
         return {}
-    _, classes = np.unique(truth[both], return_inverse=True)  # whatever their numbers are
+    _, classes = np.unique(truth[both], return_inverse=True)
     table = overlap(labels[both], classes)
     return {"accuracy": table.accuracy, "nmi": table.nmi, "ari": table.ari}
 
 
 def silhouettes(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Silhouette of every sample (Rousseeuw 1987).
+    """Silhouette of every sample (Rousseeuw 1987): (n, D) and (n,) to (n,).
 
-    Parameters
-    ----------
-    x : ndarray, (n, D)
-    labels : ndarray, (n,)
-
-    Returns
-    -------
-    ndarray, (n,)
-        0 for the only member of a cluster; NaN where there is one cluster only, or as many as
-        samples.
+    0 for the only member of a cluster; NaN where there is one cluster only, or as many as samples.
     """
     if not 1 < len(np.unique(labels)) < len(x):
         return np.full(len(x), np.nan)
@@ -58,7 +44,7 @@ def silhouettes(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def sampled_silhouettes(
     latents: np.ndarray, labels: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Silhouettes of usable samples, of at most `MEASURED` of them at random.
+    """Indices of at most `MEASURED` samples with a label, at random, and their silhouettes.
 
     Parameters
     ----------
@@ -66,25 +52,13 @@ def sampled_silhouettes(
     labels : ndarray, (N,)
         -1 for unusable samples.
     seed : int
-
-    Returns
-    -------
-    ndarray, ndarray
-        Indices of the samples, and their silhouettes; NaN where they have no meaning.
     """
     index = usable_sample(labels, MEASURED, seed)
     return index, silhouettes(latents[index], labels[index])
 
 
 def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str, Any]:
-    """What every stage that labels writes to metrics.json: sizes and silhouette.
-
-    Parameters
-    ----------
-    labelling : Labelling
-    silhouette : ndarray
-        Of a sample of the members.
-    """
+    """Metrics of every stage that labels: sizes, and the mean of some samples' silhouettes."""
     return {
         "n_samples": len(labelling.labels),
         "n_unusable": len(labelling.labels) - labelling.n_usable,
@@ -97,21 +71,11 @@ def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str
 
 @dataclass(frozen=True)
 class Measure:
-    """Mean of a quantity over the members of each cluster, and last over all samples.
+    """Mean of a quantity over the members of each cluster, and last over all samples."""
 
-    Attributes
-    ----------
-    values : ndarray, (K + 1,)
-        NaN where nothing is known.
-    errors : ndarray, (K + 1,)
-        Standard errors: 0 where all members were measured, NaN where too few were.
-    n : int
-        Samples that were measured.
-    """
-
-    values: np.ndarray
-    errors: np.ndarray
-    n: int
+    values: np.ndarray  # (K + 1,); NaN where no member was measured
+    errors: np.ndarray  # (K + 1,), standard errors: 0 if all were measured, NaN if too few
+    n: int  # samples that were measured
 
 
 def measure(values: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> Measure:
@@ -122,17 +86,16 @@ def measure(values: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> Measur
     values : ndarray, (m,)
         NaN for samples that are left out.
     labels : ndarray, (m,)
-        0 or more.
+        Below 0 for samples that are left out.
     sizes : ndarray, (K,)
         Members of each cluster in the whole set. The error is sd / sqrt(n) with the correction
         for a finite set, sqrt(1 - n / size): 0 where all were measured (Cochran 1977, eq. 2.20).
     """
-    known = ~np.isnan(values)
+    known = ~np.isnan(values) & (labels >= 0)
     values, labels = values[known], labels[known]
     parts = [*(values[labels == label] for label in range(len(sizes))), values]
-    wholes = [*sizes.tolist(), int(sizes.sum())]
     means = [part.mean() if len(part) else np.nan for part in parts]
-    errors = [_error(part, size) for part, size in zip(parts, wholes, strict=True)]
+    errors = [_error(*pair) for pair in zip(parts, [*sizes, sizes.sum()], strict=True)]
     return Measure(np.array(means), np.array(errors), len(values))
 
 
@@ -148,20 +111,19 @@ def _error(values: np.ndarray, size: int) -> float:
 def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_clusters: int) -> float:
     """Variance between clusters over variance within, each per degree of freedom.
 
-    In data space, in two passes over the samples at constant memory. Standardisation, which takes
-    the same mean from every sample and divides by one number, does not change it.
+    In data space, at constant memory. Standardisation does not change it.
 
     Parameters
     ----------
     samples : SampleSet
     labels : ndarray, (N,)
-        Label of every sample of the file; 0 or more for those of the set.
+        Of every sample of the file; 0 or more for those of the set.
     n_clusters : int
 
     Returns
     -------
     float
-        NaN where it has no meaning: fewer than two clusters, or no variance within them.
+        NaN for fewer than two clusters, or no variance within them.
     """
     totals, counts, within = 0.0, np.zeros(n_clusters), 0.0
     for member, x in _members(samples, labels):

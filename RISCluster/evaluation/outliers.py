@@ -1,6 +1,6 @@
-"""How unlike the training set samples are: reconstruction error and likelihood against its own.
+"""Outliers: reconstruction error and likelihood of samples against those of the training set.
 
-Letters: n samples, D latent features, K clusters.
+Letters: n samples, m training samples, D latent features, K clusters.
 """
 
 from collections.abc import Iterator
@@ -10,34 +10,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..arrays import RowsArray
 from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet
-from ..io import read_npz, row_blocks, write_npz
+from ..io import read_npz, write_npz
 from ..models.autoencoder import AEC, DEC
 from ..runs.labels import Labelling
 
 SCORED = 5000  # training samples at most, spread over the set
-OUTLYING = 0.005  # of the training samples lie beyond either limit
+OUTLYING = 0.005  # share of the training samples beyond either limit
 BATCH = 256
 
 
 @dataclass(frozen=True)
 class TrainingDistribution:
-    """Reconstruction errors and likelihoods of training samples.
+    """Reconstruction errors and likelihoods of training samples, (m,), ascending."""
 
-    Attributes
-    ----------
-    mixture : Mixture
-        Of the latents.
-    errors : ndarray, (m,), ascending
-        Mean squared error of each sample's reconstruction, as the network sees it.
-    likelihoods : ndarray, (m,), ascending
-        Logarithm of the mixture's density at each sample's latents.
-    """
-
-    mixture: Mixture
-    errors: np.ndarray
-    likelihoods: np.ndarray
+    mixture: Mixture  # of the latents
+    errors: np.ndarray  # mean squared error of each reconstruction, as the network sees it
+    likelihoods: np.ndarray  # logarithm of the mixture's density
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``."""
@@ -69,24 +60,14 @@ def training_distribution(
 ) -> TrainingDistribution:
     """Errors and likelihoods of at most `SCORED` samples of a training set, on this process."""
     model.eval()
-    errors, likelihoods = [], []
-    for x in _spread(samples):
-        z, error = latents_and_errors(model, x)
-        errors.append(error)
-        likelihoods.append(mixture.log_likelihood(z))
-    return TrainingDistribution(
-        mixture, np.sort(np.concatenate(errors)), np.sort(np.concatenate(likelihoods))
-    )
+    scores = [latents_and_errors(model, x) for x in _spread(samples)]
+    errors = np.concatenate([error for _, error in scores])
+    likelihoods = np.concatenate([mixture.log_likelihood(z) for z, _ in scores])
+    return TrainingDistribution(mixture, np.sort(errors), np.sort(likelihoods))
 
 
 def latents_and_errors(model: AEC | DEC, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Latents (n, D), and the mean squared error of each reconstruction (n,), float64.
-
-    Parameters
-    ----------
-    model : AEC or DEC
-    x : Tensor, (n, 1, F, T)
-    """
+    """Latents (n, D), and mean squared error of each reconstruction (n,), of x (n, 1, F, T)."""
     with torch.inference_mode():
         z = model.encoder(x)
         error = (model.decoder(z) - x).square().mean((1, 2, 3))
@@ -94,28 +75,22 @@ def latents_and_errors(model: AEC | DEC, x: torch.Tensor) -> tuple[np.ndarray, n
 
 
 def _spread(samples: SampleSet) -> Iterator[torch.Tensor]:
-    """Runs of samples spread evenly over a set, some at a time."""
-    runs = min(SCORED // BATCH, -(-len(samples) // BATCH))
-    for start in np.unique(np.linspace(0, max(0, len(samples) - BATCH), runs).astype(int)):
-        stop = min(int(start) + BATCH, len(samples))
-        for _, x in samples.in_order(int(start), stop, BATCH):
+    """Batches of consecutive samples, spread evenly over a set."""
+    n, last = min(SCORED // BATCH, -(-len(samples) // BATCH)), max(0, len(samples) - BATCH)
+    for start in np.unique(np.linspace(0, last, n).astype(int)).tolist():
+        for _, x in samples.in_order(start, min(start + BATCH, len(samples)), BATCH):
             yield x
 
 
-def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
-    """A Gaussian for each cluster of labelled latents; empty clusters are left out.
+def mixture_of_clusters(latents: RowsArray, labelling: Labelling) -> Mixture:
+    """A Gaussian for each cluster of labelled latents (N, D); empty clusters have none.
 
-    Each covariance is drawn towards that within all clusters, by as much as D samples weigh, so
-    that those of small clusters are not singular.
-
-    Parameters
-    ----------
-    latents : np.ndarray, (N, D)
-    labelling : Labelling
+    Each covariance is shrunk towards the pooled one by D pseudo-samples, so that those of small
+    clusters are not singular.
     """
     k, d = labelling.n_clusters, latents.shape[1]
     sums, products = np.zeros((k, d)), np.zeros((k, d, d))
-    for start, block in row_blocks(latents):
+    for start, block in latents.blocks():
         labels = labelling.labels[start : start + len(block)]
         for label in np.unique(labels[labels >= 0]):
             mine = block[labels == label].astype(np.float64)
@@ -125,7 +100,7 @@ def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
     sizes = labelling.sizes[there].astype(np.float64)
     means = sums[there] / sizes[:, None]
     scatter = products[there] - sizes[:, None, None] * means[:, :, None] * means[:, None, :]
-    within = scatter.sum(0) / sizes.sum()
-    within += 1e-6 * max(np.trace(within) / d, 1e-12) * np.eye(d)
-    covariances = (scatter + d * within) / (sizes + d)[:, None, None]
+    pooled = scatter.sum(0) / sizes.sum()
+    pooled += 1e-6 * max(np.trace(pooled) / d, 1e-12) * np.eye(d)
+    covariances = (scatter + d * pooled) / (sizes + d)[:, None, None]
     return Mixture(sizes / sizes.sum(), means, covariances)

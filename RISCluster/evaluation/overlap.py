@@ -1,12 +1,8 @@
-"""Two ways to sort the same samples: counts of their overlap, and what follows from the counts.
-
-Everything is computed from the table of counts, so that nothing grows with the samples but one
-pass over them.
+"""Contingency table of two labellings of the same samples, and scores that follow from it.
 
 Letters: N samples, R rows (clusters of the one), C columns (clusters or classes of the other).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,20 +10,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import mutual_info_score
 
-BLOCK = 2**20  # samples counted at a time
-
 
 @dataclass(frozen=True)
 class Overlap:
-    """Counts of samples by the labels of two labellings.
-
-    Attributes
-    ----------
-    counts : ndarray, (R, C), int64
-        Samples with a label of both.
-    n_left_out : int
-        Samples without a label of one or of both.
-    """
+    """Counts of samples with a label of both, (R, C), int64, and how many lack one of them."""
 
     counts: np.ndarray
     n_left_out: int = 0
@@ -41,8 +27,8 @@ class Overlap:
     def matching(self) -> np.ndarray:
         """Column of each row under the best one-to-one matching, (R,); -1 where it has none.
 
-        The matching with the most samples in common (Kuhn 1955); a pair without a sample in
-        common is no pair.
+        The matching with the most samples in common (Kuhn 1955); pairs without a common sample
+        are left out.
         """
         column = np.full(len(self.counts), -1)
         rows, columns = linear_sum_assignment(self.counts, maximize=True)
@@ -50,16 +36,19 @@ class Overlap:
         column[rows[met]] = columns[met]
         return column
 
-    @property
-    def n_matched(self) -> int:
-        """Samples that agree under the best matching."""
-        rows = np.flatnonzero(self.matching >= 0)
-        return int(self.counts[rows, self.matching[rows]].sum())
+    def in_match(self, match: np.ndarray) -> np.ndarray:
+        """Samples of each row in its column of `match` (R,); 0 where that is -1."""
+        counts = self.counts[np.arange(len(match)), match] if self.counts.size else 0 * match
+        return np.where(match >= 0, counts, 0)
+
+    def share_moved(self, match: np.ndarray) -> float:
+        """Share of samples in other columns than those of `match` (R,); NaN without samples."""
+        return (self.n - int(self.in_match(match).sum())) / self.n if self.n else float("nan")
 
     @property
     def accuracy(self) -> float:
         """Share of samples that agree under the best matching; NaN without samples."""
-        return self.n_matched / self.n if self.n else float("nan")
+        return int(self.in_match(self.matching).sum()) / self.n if self.n else float("nan")
 
     @property
     def purity(self) -> float:
@@ -91,13 +80,12 @@ class Overlap:
         return float(np.clip(shared / entropy, 0, 1))  # rounding can lead out of the range
 
     def order(self) -> np.ndarray:
-        """Order of the rows in which the table is as diagonal as it can be, (R,).
+        """Order of the rows that makes the table most diagonal, (R,).
 
-        By the matched column, or the most frequent one; there the matched row first, then by
-        size; rows without samples last.
+        By the matched or else the most frequent column, the matched row first, then by size; rows
+        without samples last.
         """
-        sizes = self.counts.sum(1)
-        matched = self.matching >= 0
+        sizes, matched = self.counts.sum(1), self.matching >= 0
         column = np.where(matched, self.matching, self.counts.argmax(1))
         column = np.where(sizes > 0, column, self.counts.shape[1])
         return np.lexsort((-sizes, ~matched, column))
@@ -106,14 +94,14 @@ class Overlap:
 def overlap(
     rows: np.ndarray, columns: np.ndarray, n_rows: int | None = None, n_columns: int | None = None
 ) -> Overlap:
-    """Count samples by both of their labels, some samples at a time.
+    """Count samples by both of their labels.
 
     Parameters
     ----------
     rows, columns : ndarray, (N,)
         Labels; below 0 for samples that have none.
     n_rows, n_columns : int, optional
-        How many there are of each; without them, as many as occur.
+        Numbers of labels; without them, as many as occur.
 
     Raises
     ------
@@ -123,22 +111,13 @@ def overlap(
     if len(rows) != len(columns):
         raise ValueError(f"{len(rows)} and {len(columns)} labels are not of the same samples")
     height, width = (
-        (max(0, int(labels.max(initial=-1))) + 1) if n is None else n
+        max(0, int(labels.max(initial=-1))) + 1 if n is None else n
         for labels, n in ((rows, n_rows), (columns, n_columns))
     )
-    counts, n = np.zeros(height * width, dtype=np.int64), 0
-    for row, column in _blocks(rows, columns):
-        counts += np.bincount(row * width + column, minlength=len(counts))
-        n += len(row)
-    return Overlap(counts.reshape(height, width), len(rows) - n)
-
-
-def _blocks(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Labels of the samples that have both, in blocks, as int64."""
-    for start in range(0, len(rows), BLOCK):
-        row, column = rows[start : start + BLOCK], columns[start : start + BLOCK]
-        both = (row >= 0) & (column >= 0)
-        yield row[both].astype(np.int64), column[both].astype(np.int64)
+    both = (rows >= 0) & (columns >= 0)
+    cells = rows[both].astype(np.int64) * width + columns[both]
+    counts = np.bincount(cells, minlength=height * width).reshape(height, width)
+    return Overlap(counts, len(rows) - len(cells))
 
 
 def _pairs(counts: np.ndarray) -> float:

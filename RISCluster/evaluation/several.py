@@ -1,4 +1,4 @@
-"""Several runs compared: what they were made with, how good they are, how far they agree.
+"""Several runs compared: their settings, their metrics, the agreement of their labels.
 
 Letters: M runs, N samples of a data file, K clusters.
 """
@@ -6,6 +6,7 @@ Letters: M runs, N samples of a data file, K clusters.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -22,34 +23,15 @@ COMMON = ("run", "data", "cube")  # of the last stage
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side.
+    """Runs side by side."""
 
-    Attributes
-    ----------
-    names : list of str
-        Of the runs, (M).
-    data : list of str
-        Files that they were made from.
-    same_data : bool
-        Whether all label the same samples.
-    settings : list of (str, list)
-        Keys that differ, as ``aec.lr``, and each run's value; None where its stage is missing.
-    metrics : list of (str, list)
-        Figures of merit, as ``DEC nmi``, and each run's value; None where it has none.
-    ari : ndarray, (M, M), or None
-        Adjusted Rand index between final labels; None where the data differ.
-    pair : Overlap or None
-        Final clusters of the first run by those of the second, where there are two of the same
-        data.
-    """
-
-    names: list[str]
-    data: list[str]
-    same_data: bool
-    settings: list[tuple[str, list[Any]]]
-    metrics: list[tuple[str, list[Any]]]
-    ari: np.ndarray | None
-    pair: Overlap | None
+    names: list[str]  # (M,)
+    data: list[str]  # data files, (M,)
+    same_data: bool  # whether all label the same samples
+    settings: list[tuple[str, list[Any]]]  # that differ, as aec.lr; None for no stage
+    metrics: list[tuple[str, list[Any]]]  # as DEC nmi; None for no stage
+    ari: np.ndarray | None  # between final labels, (M, M); None where the data differ
+    pair: Overlap | None  # final clusters of two runs on the same data
 
 
 def compare(runs: Sequence[FinishedRun]) -> Comparison:
@@ -67,15 +49,27 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
             raise RunError(
                 f"{run.folder}: has no complete stage that labels; run GMM_centroids.py first"
             )
-    same = len({_identity(run) for run in runs}) == 1
+    finals = [run.final for run in runs]
+    # Of a cube, what a sample is changes the fingerprint.
+    contents = {
+        (stage.provenance.get("fingerprint", str(stage.path)), stage.latents.shape[0])
+        for stage in finals
+    }
+    ari, pairs = None, {}
+    if len(contents) == 1:
+        ari = np.eye(len(runs))
+        for i, j in combinations(range(len(runs)), 2):
+            labels = (stage.table.labels for stage in (finals[i], finals[j]))
+            pairs[i, j] = overlap(*labels, finals[i].n_clusters, finals[j].n_clusters)
+            ari[i, j] = ari[j, i] = pairs[i, j].ari
     return Comparison(
         names_of(runs),
-        [run.final.settings.data.file for run in runs],
-        same,
-        differing_settings(runs, same),
-        metrics_side_by_side(runs),
-        _agreements(runs) if same else None,
-        _pair(*runs) if same and len(runs) == 2 else None,
+        [stage.settings.data.file for stage in finals],
+        len(contents) == 1,
+        _differing_settings(runs, len(contents) == 1),
+        _metrics(runs),
+        ari,
+        pairs.get((0, 1)) if len(runs) == 2 else None,
     )
 
 
@@ -85,44 +79,33 @@ def names_of(runs: Sequence[FinishedRun]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
-def _identity(run: FinishedRun) -> tuple[Any, int]:
-    """What the final labels are of: content of the data, and how many samples.
-
-    Of a cube, what a sample is changes the content (shape, axes and samples).
-    """
-    return run.final.provenance.get("fingerprint", str(run.folder)), run.final.latents.shape[0]
-
-
-def differing_settings(runs: Sequence[FinishedRun], same_data: bool) -> list[tuple[str, list[Any]]]:
+def _differing_settings(
+    runs: Sequence[FinishedRun], same_data: bool
+) -> list[tuple[str, list[Any]]]:
     """Settings that change results and are not the same in all runs.
 
-    Each section is taken from the stage that it steers, so that what was edited later doesn't
-    count; a run without that stage differs in the figures of merit that it lacks. Where data
-    differ, so do their files.
+    Each section is taken from the stage that uses it. Runs without that stage don't count as
+    different. Where data differ, so do their files.
     """
     found = {} if same_data else {"data.file": [run.final.settings.data.file for run in runs]}
     for section in dataclasses.fields(Settings):
         if section.name not in (*COMMON, *SECTION_OF):
             continue
-        settings = [_settings_for(run, section.name) for run in runs]
+        stages = [
+            run.stages.get(SECTION_OF[section.name]) if section.name in SECTION_OF else run.final
+            for run in runs
+        ]
+        sections = [stage and getattr(stage.settings, section.name) for stage in stages]
         for key in dataclasses.fields(section.type):
-            values = [
-                None if one is None else getattr(getattr(one, section.name), key.name)
-                for one in settings
-            ]
-            there = [v for one, v in zip(settings, values, strict=True) if one is not None]
+            values = [part and getattr(part, key.name) for part in sections]
+            there = [v for part, v in zip(sections, values, strict=True) if part is not None]
             if key.metadata["affects"] != "nothing" and any(v != there[0] for v in there):
                 found[f"{section.name}.{key.name}"] = values
     return list(found.items())
 
 
-def _settings_for(run: FinishedRun, section: str) -> Settings | None:
-    stage = run.stages.get(SECTION_OF[section]) if section in SECTION_OF else run.final
-    return None if stage is None else stage.settings
-
-
-def metrics_side_by_side(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
-    """Figures of merit of every stage that some run has."""
+def _metrics(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
+    """Metrics of every stage that some run has."""
     rows = []
     for name in ("AEC", "GMM", "DEC"):
         each = [metrics_of(run.stages[name]) if name in run.stages else {} for run in runs]
@@ -131,20 +114,3 @@ def metrics_side_by_side(runs: Sequence[FinishedRun]) -> list[tuple[str, list[An
             if any(value is not None for value in values):
                 rows.append((f"{name} {key}", values))
     return rows
-
-
-def _agreements(runs: Sequence[FinishedRun]) -> np.ndarray:
-    matrix = np.eye(len(runs))
-    for first in range(len(runs)):
-        for second in range(first):
-            matrix[first, second] = matrix[second, first] = _pair(runs[first], runs[second]).ari
-    return matrix
-
-
-def _pair(first: FinishedRun, second: FinishedRun) -> Overlap:
-    return overlap(
-        first.final.table.labels,
-        second.final.table.labels,
-        first.final.n_clusters,
-        second.final.n_clusters,
-    )

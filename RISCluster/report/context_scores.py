@@ -14,7 +14,7 @@ from ..evaluation.comparison import (
     side_by_side,
 )
 from ..evaluation.overlap import Overlap
-from ..evaluation.truth import against_truth, class_names, class_scores, reliability
+from ..evaluation.truth import against_truth, class_scores, reliability
 from ..plots.agreement import overlap_matrix, reliability_curve
 from ..runs.names import read_names, title_of
 from ..runs.run import FinishedRun, FinishedStage
@@ -151,7 +151,7 @@ def _scores(found: Sequence[tuple[FinishedStage, Overlap]]) -> Context:
 
 def _classes(run: FinishedRun, table: Overlap) -> Context:
     names, rows, clusters = read_names(run), [], []
-    for one in class_scores(table, class_names(run)):
+    for one in class_scores(table, run.class_names):
         cluster = None if one.cluster < 0 else one.cluster
         title = None if cluster is None else title_of(cluster, names)
         rows.append([one.name, one.size, title, one.recall, one.precision])
@@ -169,7 +169,7 @@ def _confusion(run: FinishedRun, stage: FinishedStage, table: Overlap) -> Pictur
         lambda: overlap_matrix(
             table.counts[order][:, present],
             [title_of(label, names) for label in order.tolist()],
-            [class_names(run)[column] for column in present],
+            [run.class_names[column] for column in present],
             row_title="Cluster",
             column_title="Known class",
             title=f"{STAGE_TITLES[stage.name]}: {scores}",

@@ -21,32 +21,16 @@ SLAB = 2**22  # labels read at a time, about
 
 @dataclass(frozen=True)
 class ClusterMap:
-    """Labels over (time, channel); of a large map the most frequent one of each cell.
+    """Labels over (time, channel); of a large map the most frequent one of each cell."""
 
-    Attributes
-    ----------
-    labels : ndarray, (W, C), int16
-        -1 for unusable samples.
-    time : ndarray, (W,), float64
-        Start of each window in `time_unit`.
-    duration : float
-        From one window to the next, in the same unit.
-    position : ndarray, (C,), float64
-        Distance of each channel in `position_unit`, or its number.
-    names : list of str
-        Of the channels; empty where they have numbers alone.
-    cell : (int, int)
-        Windows and channels of a cell.
-    """
-
-    labels: np.ndarray
-    time: np.ndarray
+    labels: np.ndarray  # (W, C), int16; -1 for unusable samples
+    time: np.ndarray  # (W,), float64, start of each window
     time_unit: str
-    duration: float
-    position: np.ndarray
+    duration: float  # from one window to the next, in time_unit
+    position: np.ndarray  # (C,), float64, distance of each channel, or its number
     position_unit: str
-    names: list[str]
-    cell: tuple[int, int]
+    names: list[str]  # of the channels; empty where they have numbers alone
+    cell: tuple[int, int]  # windows and channels of a cell
 
 
 @contextmanager

@@ -30,20 +30,11 @@ TYPES |= dict.fromkeys(("starttime", "trace_id", "onset"), object)
 
 @dataclass(frozen=True)
 class Labelling:
-    """Labels of every sample of a file.
+    """Labels of every sample of a file."""
 
-    Attributes
-    ----------
-    labels : ndarray, (N,), int16
-        -1 for unusable samples.
-    sizes : ndarray, (K,), int64
-    mean_probability : ndarray, (K,)
-        Of the members of each cluster; NaN for an empty one.
-    """
-
-    labels: np.ndarray
-    sizes: np.ndarray
-    mean_probability: np.ndarray
+    labels: np.ndarray  # (N,), int16; -1 for unusable samples
+    sizes: np.ndarray  # (K,), int64
+    mean_probability: np.ndarray  # (K,), of the members of each cluster; NaN for an empty one
 
     @property
     def n_clusters(self) -> int:
@@ -170,29 +161,14 @@ def new_labels(
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A table of labels as read back.
+    """A table of labels as read back; columns that it lacks are None."""
 
-    Attributes
-    ----------
-    labels : ndarray, (N,), int16
-        -1 for unusable samples.
-    probability : ndarray, (N,), float32
-    starttime : ndarray, (N,), datetime64[us], or None
-        UTC; NaT where unknown; None without such a column.
-    trace : ndarray, (N,), int32, or None
-        Position in `trace_ids`; None without such a column.
-    trace_ids : list of str
-        In order of appearance.
-    onset : ndarray, (N,), datetime64[us], or None
-        Of detections, as `starttime`.
-    """
-
-    labels: np.ndarray
-    probability: np.ndarray
-    starttime: np.ndarray | None
-    trace: np.ndarray | None
-    trace_ids: list[str]
-    onset: np.ndarray | None = None
+    labels: np.ndarray  # (N,), int16; -1 for unusable samples
+    probability: np.ndarray  # (N,), float32
+    starttime: np.ndarray | None  # (N,), datetime64[us], UTC; NaT where unknown
+    trace: np.ndarray | None  # (N,), int32, positions in trace_ids
+    trace_ids: list[str]  # in order of appearance
+    onset: np.ndarray | None = None  # (N,), datetime64[us], of detections
 
 
 def read_labels(path: Path) -> LabelTable:

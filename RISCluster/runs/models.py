@@ -13,30 +13,19 @@ from ..models.autoencoder import DEC
 from ..models.checkpoint import load_model
 from .run import FinishedRun, FinishedStage
 
-MODEL = "model.pt"
-
 
 @dataclass(frozen=True)
 class StageModel:
-    """The network by which a stage that labels has its latents.
-
-    Attributes
-    ----------
-    decoder : torch.nn.Module
-    preparation : Preparation
-        Of its samples, with the standardisation.
-    centroids : ndarray, (K, D), float64
-        In latent space; NaN for a cluster that has none.
-    """
+    """The network that gave a labelling stage its latents."""
 
     decoder: torch.nn.Module
-    preparation: Preparation
-    centroids: np.ndarray
+    preparation: Preparation  # of its samples, with the standardisation
+    centroids: np.ndarray  # (K, D), float64; NaN for a cluster that has none
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Spectrograms of latents, (n, D) to (n, F, T), float32, after amplitude and transform.
 
-        NaN for latents that are.
+        NaN for latents that are NaN.
         """
         known = ~np.isnan(latents).any(1)
         with torch.inference_mode():
@@ -54,13 +43,14 @@ def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:
         A file is missing or damaged.
     """
     name = "DEC" if stage.name == "DEC" else "AEC"
-    path = run.folder / name / MODEL
-    trained = load_model(path, name)
+    trained = load_model(run.folder / name / "model.pt", name)
     model = trained.model
     if isinstance(model, DEC) and trained.labels == "student":
         centroids = model.clustering.as_latents().double().numpy()
     else:
-        centroids = _means(stage)
+        means = stage.mixture.means
+        centroids = np.full((stage.n_clusters, means.shape[1]), np.nan)
+        centroids[components(stage)] = means
     return StageModel(model.decoder, trained.preparation, centroids)
 
 
@@ -69,10 +59,3 @@ def components(stage: FinishedStage) -> np.ndarray:
     if len(stage.mixture.weights) == stage.n_clusters:
         return np.arange(stage.n_clusters)
     return np.flatnonzero(stage.sizes > 0)
-
-
-def _means(stage: FinishedStage) -> np.ndarray:
-    """Means of the mixture by cluster, (K, D)."""
-    means = np.full((stage.n_clusters, stage.mixture.means.shape[1]), np.nan)
-    means[components(stage)] = stage.mixture.means
-    return means

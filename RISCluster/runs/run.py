@@ -29,23 +29,13 @@ LABELLING = ("GMM", "DEC")
 
 @dataclass(frozen=True)
 class FinishedStage:
-    """A complete stage of a run; labels, latents and mixture are those of GMM and DEC alone.
+    """A complete stage of a run; labels, latents and mixture are those of GMM and DEC alone."""
 
-    Attributes
-    ----------
-    name : {"AEC", "GMM", "DEC"}
-    path : Path
-    metrics, provenance : dict
-        Content of metrics.json and provenance.json.
-    settings : Settings
-        With which it was made.
-    """
-
-    name: str
+    name: str  # AEC, GMM or DEC
     path: Path
-    metrics: dict[str, Any]
-    provenance: dict[str, Any]
-    settings: Settings
+    metrics: dict[str, Any]  # content of metrics.json
+    provenance: dict[str, Any]  # content of provenance.json
+    settings: Settings  # with which it was made
 
     @cached_property
     def table(self) -> LabelTable:
@@ -75,26 +65,13 @@ class FinishedStage:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """The complete stages of a run.
-
-    Attributes
-    ----------
-    folder : Path
-    settings : Settings
-        Those of the last stage, with the words given beside it.
-    stages : dict of str to FinishedStage
-        In the order in which they run.
-    file : SpectrogramFile or None
-        The data, open; None where they can't be read.
-    notes : list of str
-        What is missing or does not fit, and why, a sentence each.
-    """
+    """The complete stages of a run."""
 
     folder: Path
-    settings: Settings
-    stages: dict[str, FinishedStage]
-    file: SpectrogramFile | None
-    notes: list[str] = field(default_factory=list)
+    settings: Settings  # those of the last stage, with the words given beside it
+    stages: dict[str, FinishedStage]  # in the order in which they run
+    file: SpectrogramFile | None  # the data, open; None where they can't be read
+    notes: list[str] = field(default_factory=list)  # what is missing or does not fit, and why
 
     @property
     def labelling(self) -> list[FinishedStage]:
@@ -122,35 +99,32 @@ class FinishedRun:
     @cached_property
     def truth(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64: position in `class_names`, or -1; or None."""
-        return self._classes[0]
+        labels = None if self.file is None else self.file.labels()
+        if labels is None:
+            return None
+        return np.where(labels >= 0, np.searchsorted(list(self._classes), labels), -1)
 
     @cached_property
     def class_names(self) -> list[str]:
         """Names of the known classes: those named in the file, and those that occur."""
-        return self._classes[1]
+        return list(self._classes.values())
 
     @cached_property
-    def _classes(self) -> tuple[np.ndarray | None, list[str]]:
-        """`truth` and `class_names`; the numbers of classes in a file can be any."""
+    def _classes(self) -> dict[int, str]:
+        """Names by the numbers of the classes in the file, which can be any."""
         labels = None if self.file is None else self.file.labels()
         if labels is None:
-            return None, []
+            return {}
         names = dict(enumerate(self.file.class_names()))
-        numbers = np.union1d(np.array(list(names), dtype=np.int64), labels[labels >= 0])
-        truth = np.where(labels >= 0, np.searchsorted(numbers, labels), -1)
-        return truth, [names.get(number, f"class {number}") for number in numbers.tolist()]
+        numbers = {*names, *np.unique(labels[labels >= 0]).tolist()}
+        return {number: names.get(number, f"class {number}") for number in sorted(numbers)}
 
 
 @contextmanager
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRun]:
     """Open a run folder and, if possible, its data.
 
-    Parameters
-    ----------
-    folder : Path
-        ``<run.folder>/<run.name>``.
-    overrides : sequence of str
-        ``section.key=value`` words, as ``report.stations=stations.xml data.file=moved.h5``.
+    `overrides` are ``section.key=value`` words, as ``data.file=moved.h5``.
 
     Raises
     ------

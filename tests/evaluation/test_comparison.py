@@ -13,7 +13,6 @@ def test_by_label():
     found = refinement(made.run(gmm, dec))
     assert found.by_label
     assert found.table.counts.tolist() == [[2, 1, 1], [0, 2, 0], [1, 0, 0]]
-    assert found.stayed.tolist() == [2, 2, 0]
     assert found.moved.tolist() == [0.5, 0, 1]
     assert found.share_moved == pytest.approx(3 / 7)
     assert found.destinations(0) == [(1, 1), (2, 1)]

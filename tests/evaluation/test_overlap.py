@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from RISCluster.evaluation import overlap as module
 from RISCluster.evaluation.overlap import Overlap, overlap
 
 
@@ -20,9 +19,7 @@ def test_by_hand():
     assert found.nmi == pytest.approx(np.log(2) * 2 / 3 / ((np.log(2) + np.log(3)) / 2))
 
 
-@pytest.mark.parametrize("block", [7, 10**6])
-def test_as_scikit_learn(monkeypatch, block):
-    monkeypatch.setattr(module, "BLOCK", block)
+def test_as_scikit_learn():
     rng = np.random.default_rng(0)
     rows, columns = rng.integers(-1, 5, 300), rng.integers(-1, 7, 300)
     columns[:150] = rows[:150]
@@ -40,18 +37,17 @@ def test_as_scikit_learn(monkeypatch, block):
     assert found.accuracy == pytest.approx(best / len(rows))
 
 
-def test_a_pair_without_common_samples_is_none():
+def test_one_group_and_no_samples():
     found = Overlap(np.array([[5, 0], [3, 0], [0, 0]]))
     assert found.matching.tolist() == [0, -1, -1]
     assert found.accuracy == 5 / 8
-
-
-def test_one_group_and_no_samples():
     one = overlap(np.zeros(4, int), np.zeros(4, int))
     assert (one.ari, one.nmi, one.accuracy) == (1, 1, 1)
     none = overlap(np.full(4, -1), np.zeros(4, int), 2, 2)
     assert none.counts.tolist() == [[0, 0], [0, 0]]
     assert np.isnan([none.ari, none.nmi, none.accuracy, none.purity]).all()
+    with pytest.raises(ValueError, match="3 and 4 labels"):
+        overlap(np.zeros(3, int), np.zeros(4, int))
 
 
 def test_millions_do_not_overflow():
@@ -65,8 +61,3 @@ def test_order_makes_it_diagonal():
     counts = np.array([[0, 0], [1, 9], [8, 1], [3, 0], [0, 4]])
     # Matched: row 1 with column 1, row 2 with column 0; the others by their largest column.
     assert Overlap(counts).order().tolist() == [2, 3, 1, 4, 0]
-
-
-def test_other_samples():
-    with pytest.raises(ValueError, match="3 and 4 labels"):
-        overlap(np.zeros(3, int), np.zeros(4, int))

@@ -39,9 +39,6 @@ def test_medoids_are_central_then_spread():
     chosen = medoids(latents, np.ones(151), 3)
     assert sorted(chosen // 50) == [0, 1, 2]
     assert 150 not in medoids(latents, np.ones(151), 6)  # far from all: not typical
-
-
-def test_medoids_first_is_the_middle():
     latents = np.arange(5.0)[:, None]
     assert medoids(latents, np.ones(5), 1).tolist() == [2]
     certain = np.array([1, 1, 1e-3, 1e-3, 1e-3])
@@ -58,7 +55,6 @@ def test_drawn_members():
     drawn = drawn_members(labels, 5, 1000, 0)
     assert [len(part) for part in drawn] == [1000, 0, 1000, 1, 0]
     assert (labels[drawn[0]] == 0).all()
-    assert len(np.unique(drawn[0])) == 1000
     assert (np.diff(drawn[0]) > 0).all()
     assert abs(drawn[0].mean() - 300_000) < 30_000  # from everywhere
     again = drawn_members(labels, 5, 1000, 0)
@@ -78,21 +74,17 @@ def test_extremes_by_hand(tmp_path, monkeypatch, rows):
     borderline, outlying = extremes(stage, soft_of(stage))
     assert [part.tolist() for part in borderline] == [[1, 6], [5, 4]]
     assert outlying.tolist() == [4, 5, 6]
-
-
-def test_one_cluster_has_nothing_borderline(tmp_path):
-    latents = np.arange(4.0)[:, None]
-    stage = Stage(tmp_path, latents, np.zeros(4, int), np.ones((4, 1)))
-    borderline, outlying = extremes(stage, soft_of(stage))
+    one = Stage(tmp_path, np.arange(4.0)[:, None], np.zeros(4, int), np.ones((4, 1)))
+    borderline, outlying = extremes(one, soft_of(one))
     assert [len(part) for part in borderline] == [0]
     assert outlying[0] == 3
 
 
-def test_of_a_run(run_folder):
-    with open_run(run_folder) as run:
+def test_of_a_run(made_run):
+    with open_run(made_run) as run:
         stage = run.final
         found = representatives_of(run, stage)
-        table, soft = stage.table, np.load(run_folder / "DEC/soft_assignments.npy")
+        table, soft = stage.table, np.load(made_run / "DEC/soft_assignments.npy")
         for label in range(3):
             typical, borderline = found.typical[label], found.borderline[label]
             assert len(typical) == min(12, stage.sizes[label])

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from RISCluster.evaluation import truth as module
-from RISCluster.evaluation.truth import against_truth, class_names, class_scores, reliability
+from RISCluster.evaluation.truth import against_truth, class_scores, reliability
 from tests import made
 
 LABELS = [0, 0, 0, 1, 1, 2, -1, 1]
@@ -16,7 +15,7 @@ def test_scores_by_hand():
     assert table.n_left_out == 2
     assert table.accuracy == pytest.approx(4 / 6)
     assert table.purity == pytest.approx(5 / 6)
-    quake, noise, none = class_scores(table, class_names(run))
+    quake, noise, none = class_scores(table, run.class_names)
     assert (quake.name, quake.size, quake.cluster) == ("quake", 3, 0)
     assert quake.recall == pytest.approx(2 / 3)
     assert quake.precision == pytest.approx(2 / 3)
@@ -28,26 +27,17 @@ def test_scores_by_hand():
 
 
 def test_class_without_a_cluster():
-    run = made.run(made.stage("GMM", [0, 0, 0, 0]), truth=[0, 0, 0, 1])
-    found = class_scores(against_truth(run, run.final), class_names(run))
-    assert [score.name for score in found] == ["class 0", "class 1"]
+    run = made.run(made.stage("GMM", [0] * 4), truth=[0, 0, 0, 1], class_names=["ice", "sea"])
+    found = class_scores(against_truth(run, run.final), run.class_names)
     assert (found[1].cluster, found[1].recall) == (-1, 0)
     assert np.isnan(found[1].precision)
 
 
-def test_nothing_known():
-    stage = made.stage("GMM", LABELS)
-    assert against_truth(made.run(stage), stage) is None
-    assert against_truth(made.run(stage, truth=np.full(8, -1)), stage) is None
-
-
-@pytest.mark.parametrize("block", [3, 10**6])
-def test_reliability_by_hand(monkeypatch, block):
-    monkeypatch.setattr(module, "BLOCK", block)
+def test_reliability_by_hand():
     labels = np.array([0, 0, 0, 1, 1, -1, 0])
     truth = np.array([0, 0, 1, 1, 1, 0, -1])
     probability = np.array([1.0, 0.9, 0.6, 0.55, 0.5, 1.0, 1.0], dtype=np.float32)
-    run = made.run(made.stage("GMM", labels, probability), truth=truth)
+    run = made.run(made.stage("GMM", labels, probability), truth=truth, class_names="ab")
     found = reliability(labels, probability, truth, against_truth(run, run.final), n_bins=2)
     # All are above 0.5; the third is the only one not of its cluster's most frequent class.
     assert found.counts.tolist() == [0, 5]
@@ -62,8 +52,11 @@ def test_reliability_by_hand(monkeypatch, block):
     assert ten.error == pytest.approx((2 * 0.475 + 0.6 + 2 * 0.05) / 5, abs=1e-6)
 
 
-def test_reliability_of_nothing():
-    run = made.run(made.stage("GMM", [0, -1]), truth=[0, 1])
+def test_nothing_known():
+    stage = made.stage("GMM", LABELS)
+    assert against_truth(made.run(stage), stage) is None
+    assert against_truth(made.run(stage, truth=np.full(8, -1)), stage) is None
+    run = made.run(made.stage("GMM", [0, -1]), truth=[0, 1], class_names="ab")
     table = against_truth(run, run.final)
     found = reliability(np.array([-1]), np.zeros(1), np.zeros(1, int), table)
     assert np.isnan(found.error)

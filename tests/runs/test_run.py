@@ -22,23 +22,17 @@ def test_classes_can_have_any_numbers():
     assert against_truth(run, gmm).counts.tolist() == [[0] * 4, [0, 0, 0, 32], [0, 32, 0, 0]]
 
 
-def test_all_that_there_is(run_folder):
-    with open_run(run_folder) as run:
+def test_complete_run(made_run):
+    with open_run(made_run) as run:
         assert list(run.stages) == ["AEC", "GMM", "DEC"]
-        assert run.notes == []
-        assert run.final.name == "DEC"
-        assert run.final.n_clusters == 3
+        assert (run.notes, run.final.name, run.final.n_clusters) == ([], "DEC", 3)
         table = run.final.table
         assert len(table.labels) == 96
         assert table.labels[5] == -1
         assert table.starttime[1] == np.datetime64("2016-02-01T01:00:01")
-        assert [table.trace_ids[i] for i in table.trace[:5]] == [
-            *(f"XH.DR{i:02d}..HHZ" for i in range(4)),
-            "XH.DR00..HHZ",
-        ]
-        assert np.bincount(table.labels[table.labels >= 0], minlength=3).tolist() == list(
-            run.final.sizes
-        )
+        ids = [f"XH.DR{i % 4:02d}..HHZ" for i in range(96)]
+        assert [table.trace_ids[i] for i in table.trace] == ids
+        assert (np.bincount(table.labels[table.labels >= 0]) == run.final.sizes).all()
         assert run.final.latents.shape == (96, 3 + 10 + 10)
         assert len(run.feature_names) == 23
         assert run.feature_names[2:4] == ["feature 2", "smoothed 0"]
@@ -46,7 +40,7 @@ def test_all_that_there_is(run_folder):
         assert run.truth.tolist() == (np.arange(96) % 3).tolist()
 
 
-def test_some_stages_only(run_folder):
+def test_stages_that_are_unfinished_or_of_other_models(run_folder):
     provenance = run_folder / "DEC/provenance.json"
     unfinished = json.loads(provenance.read_text()) | {"status": "unfinished"}
     provenance.write_text(json.dumps(unfinished))
@@ -54,9 +48,7 @@ def test_some_stages_only(run_folder):
         assert list(run.stages) == ["AEC", "GMM"]
         assert run.final.name == "GMM"
         assert "DEC stage is unfinished" in run.notes[0]
-
-
-def test_stages_of_one_another(run_folder):
+    provenance.write_text(json.dumps(unfinished | {"status": "complete"}))
     other = (run_folder / "GMM/model.npz").read_bytes() + b" "
     (run_folder / "GMM/model.npz").write_bytes(other)
     with open_run(run_folder) as run:
@@ -65,20 +57,23 @@ def test_stages_of_one_another(run_folder):
         assert "made from another GMM/model.npz" in run.notes[1]
 
 
-def test_data_gone_or_other(run_folder, small_file):
+def test_data_missing_or_other(made_run, small_file):
     for path, reason in (("nowhere.h5", "no such file"), (small_file, "is not the data")):
-        with open_run(run_folder, [f"data.file={path}"]) as run:
+        with open_run(made_run, [f"data.file={path}"]) as run:
             assert run.file is None
             assert run.truth is None
             assert reason in run.notes[0]
             assert len(run.final.table.labels) == 96
 
 
-def test_no_run(tmp_path, run_folder):
-    with pytest.raises(RunError, match="no such run folder"), open_run(tmp_path / "nothing"):
-        pass
-    with pytest.raises(RunError, match="holds no complete stage"), open_run(tmp_path):
-        pass
-    wrong = ["report.station=x"]
-    with pytest.raises(SettingsError, match="no key 'station'"), open_run(run_folder, wrong):
+@pytest.mark.parametrize(
+    ("folder", "words", "error", "text"),
+    [
+        ("nothing", [], RunError, "no such run folder"),
+        (".", [], RunError, "holds no complete stage"),
+        (".", ["report.station=x"], SettingsError, "no key 'station'"),
+    ],
+)
+def test_no_run(tmp_path, folder, words, error, text):
+    with pytest.raises(error, match=text), open_run(tmp_path / folder, words):
         pass
