@@ -15,7 +15,7 @@ from RISCluster.fibre import make_cube as making
 from RISCluster.fibre.joining import open_series
 from RISCluster.fibre.make_cube import make_cube, tile
 from RISCluster.fibre.output import made_from, require_cube_name
-from RISCluster.fibre.series import FibreSeries
+from RISCluster.fibre.series import Series
 from RISCluster.fibre.spectra import Spectra, spectra_of
 from RISCluster.parallel import Parts
 from tests.conftest import ROOT, shared_data
@@ -190,7 +190,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from RISCluster.settings import load_settings
-from RISCluster.fibre import making
+from RISCluster.fibre import make_cube as making
 making.CHUNK_VALUES, making.CHUNK_STEPS, making.PART_VALUES = 500, 4, 2000
 made, calculate = [], making.calculate_part
 
@@ -365,14 +365,14 @@ def test_a_source_that_came_back_is_read(tmp_path, said):
 def test_many_channels_are_read_in_blocks(tmp_path, small_parts, monkeypatch):
     samples = noise(60, 400)
     path = record(tmp_path / "a.h5", samples)
-    read, shapes = FibreSeries.read, []
+    read, shapes = Series.read, []
 
     def watched(self, *box):
         values, lost = read(self, *box)
         shapes.append(values.shape)
         return values, lost
 
-    monkeypatch.setattr(FibreSeries, "read", watched)
+    monkeypatch.setattr(Series, "read", watched)
     make_cube([path], tmp_path / "cube.h5", SETTINGS)
     assert max(rows * columns for rows, columns in shapes) <= 150
     assert max(columns for _, columns in shapes) == 7  # whole windows of 20 samples
