@@ -13,8 +13,7 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError, Stopped
 from RISCluster.fibre import make_cube as making
 from RISCluster.fibre.joining import open_series
-from RISCluster.fibre.make_cube import make_cube, tile
-from RISCluster.fibre.output import made_from, require_cube_name
+from RISCluster.fibre.make_cube import made_from, make_cube, require_cube_name, tile
 from RISCluster.fibre.series import Series
 from RISCluster.fibre.spectra import Spectra, spectra_of
 from RISCluster.parallel import Parts
@@ -394,8 +393,7 @@ def test_many_channels_are_read_in_blocks(tmp_path, small_parts, monkeypatch):
 )
 def test_chunks_and_jobs_are_bounded_and_aligned(n_steps, n_channels, window, step):
     spectra = Spectra(RATE, window, step, "hann", 0, window // 2 + 1, False)
-    tiling = tile(n_steps, n_channels, spectra)
-    (steps, channels), (job_steps, job_channels) = tiling.chunk, tiling.job
+    (steps, channels), (job_steps, job_channels) = tile(n_steps, n_channels, spectra)
     rows = spectra.n_frequencies
     assert steps * channels * rows <= max(making.CHUNK_VALUES, rows)
     assert min(n_steps, job_steps) * job_channels * rows <= max(making.PART_VALUES, rows)
@@ -411,7 +409,7 @@ def test_jobs_have_only_the_files_they_need(tmp_path, small_parts):
     series = open_series(paths, SETTINGS.records)
     spectra = spectra_of(SETTINGS.records, RATE)
     n_steps = spectra.n_steps(series.n_samples)
-    jobs = making._jobs(series, spectra, n_steps, tile(n_steps, 2, spectra), "x")
+    jobs = making._jobs(series, spectra, n_steps, tile(n_steps, 2, spectra)[1], "x")
     assert len(jobs) > 1
     for job in jobs:
         first, last = (step * 10 for step in job.inputs.steps)
