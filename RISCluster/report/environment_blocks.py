@@ -5,9 +5,15 @@ Letters: K clusters, B bins, V environmental series.
 
 import numpy as np
 
-from ..catalogue.correlation import CONFIDENCE, FEWEST, LagCorrelation, correlate_at_lags
-from ..catalogue.environment import Environment, read_environment
-from ..catalogue.occurrence import Bins, Occurrence
+from ..catalogue.catalogue import Bins, Occurrence
+from ..catalogue.environment import (
+    CONFIDENCE,
+    FEWEST,
+    Environment,
+    LagCorrelation,
+    correlate_at_lags,
+    read_environment,
+)
 from ..errors import RISClusterError
 from ..plots.correlation import lag_correlations
 from .blocks import Block, Note, Picture, Table, Text

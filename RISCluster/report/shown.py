@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..catalogue.catalogue import Catalogue
-from ..catalogue.occurrence import Bins
+from ..catalogue.catalogue import Bins, Catalogue
 from ..plots.style import plain
 from ..runs.names import title_of
 from ..runs.run import FinishedRun

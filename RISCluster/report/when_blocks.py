@@ -6,16 +6,17 @@ Letters: K clusters, B bins, V environmental series.
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..catalogue.catalogue import largest, season_names
-from ..catalogue.environment import Environment
-from ..catalogue.occurrence import (
+from ..catalogue.catalogue import (
     Bins,
     Occurrence,
     bins_to_draw,
     choose_bins,
     count_at_stations,
     count_occurrences,
+    largest,
+    season_names,
 )
+from ..catalogue.environment import Environment
 from ..plots.occurrence import occurrence_series, profiles, station_series
 from ..progress import count
 from .blocks import Block, Note, Picture, Table, Text

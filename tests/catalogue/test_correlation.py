@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from RISCluster.catalogue.correlation import correlate_at_lags, critical, effective_pairs
+from RISCluster.catalogue.environment import correlate_at_lags, critical, effective_pairs
 
 
 def noise(n, seed=0):

@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
+from RISCluster.catalogue.catalogue import Bins
 from RISCluster.catalogue.environment import read_environment
-from RISCluster.catalogue.occurrence import Bins
 from RISCluster.errors import DataError
 
 

@@ -1,15 +1,13 @@
 import numpy as np
 import pytest
 
-from RISCluster.catalogue import occurrence as module
-from RISCluster.catalogue.occurrence import (
+from RISCluster.catalogue.catalogue import (
+    FREQUENCIES,
     Bins,
     bins_to_draw,
     choose_bins,
     count_at_stations,
     count_occurrences,
-    number_of,
-    start_of,
 )
 from tests.catalogue.test_catalogue import made
 
@@ -18,13 +16,17 @@ def span(first, last):
     return np.datetime64(first, "us"), np.datetime64(last, "us")
 
 
-@pytest.mark.parametrize("interval", module.MINUTES)
+@pytest.mark.parametrize("interval", FREQUENCIES)
 def test_bins_hold_their_times(interval):
     rng = np.random.default_rng(0)
-    times = (rng.integers(-(10**9), 10**9, 500) * 1_000_000).astype("datetime64[us]")
-    number = number_of(times, interval)
-    assert (start_of(number, interval) <= times).all()
-    assert (times < start_of(number + 1, interval)).all()
+    around = rng.integers(-(10**6), 10**6, 500) * 1_000_000
+    times = (around + rng.integers(0, 10**6, 500)).astype("datetime64[us]")
+    bins = Bins.over(times.min(), times.max(), interval)
+    index = bins.index(times)
+    assert (bins.edges[index] <= times).all()
+    assert (times < bins.edges[index + 1]).all()
+    assert index.min() == 0
+    assert index.max() == bins.n - 1
 
 
 def test_weeks_begin_on_monday():
