@@ -23,7 +23,6 @@ from .clock import (
     EPOCH_UNITS,
     SECOND,
     SINCE_1980,
-    SMOOTHED,
     Clock,
     Segment,
     find_clocks,
@@ -248,6 +247,8 @@ class _Reader:
             segments = [Segment(start, 0, self.shape[axis])]
         else:
             segments = self._without_unwritten(clock, clock.segments(rate, start), axis)
+            if clock.origin is not None:
+                self._compare_start(clock, segments[0].start)
         self._check_end(segments, rate)
         return RecordHeader(
             self.path,
@@ -411,7 +412,6 @@ class _Reader:
         start, fact = first_of(self.places, STARTS, _as_time)
         given = self.settings.starttime != "auto"
         if clock is not None and clock.origin is not None:
-            self._compare_start(clock, start, fact)
             return start, False
         if start is not None:
             if not given:
@@ -431,13 +431,12 @@ class _Reader:
             "a date from 1677 to 2262; correct it, or set records.starttime"
         )
 
-    def _compare_start(self, clock: Clock, start: int | None, fact: Fact | None) -> None:
+    def _compare_start(self, clock: Clock, first: int) -> None:
         """Note a start that contradicts the time stamps, and a guess that no start confirms."""
-        first = clock.origin + round(float(np.median(clock.times[:SMOOTHED])) * clock.unit)
-        slack = max(SECOND, abs(clock.times[:SMOOTHED] - clock.times[0]).max() * clock.unit)
+        start, fact = first_of(self.places, STARTS, _as_time)
         if start is None:
             self._note_guess(clock.name, clock.guess)
-        elif abs(start - first) > slack:
+        elif abs(start - first) > SECOND:
             self.notes.append(
                 f"{fact.name} is {_iso(start)}, but {clock.name} begins {_iso(first)}, which is "
                 "taken; set records.starttime if it is wrong"

@@ -53,15 +53,6 @@ def test_counts_by_hand():
     assert found.without_time() == 1
 
 
-def test_spans():
-    found = made()
-    assert [str(time) for time in found.spans[0]] == [
-        "2016-01-01T00:00:00.000000", "2016-07-01T12:00:00.000000",
-    ]  # fmt: skip
-    assert found.spans[1, 0] == found.spans[1, 1] == np.datetime64("2015-12-31T23:59:59.999999")
-    assert found.span[1] == np.datetime64("2016-07-01T12:00:00")
-
-
 def test_a_wrong_clock_decides_no_span():
     days = [f"2016-01-{day:02d}" for day in range(1, 21)]
     times = ["1970-01-01", *days, "2262-01-01"]

@@ -80,15 +80,6 @@ def test_a_date_of_another_century_is_left_out(written):
     ]
 
 
-def test_a_german_table(written):
-    text = "Date;Time;Wind [m/s];p\n2016-01-01;06:00;3,5;1.013,25\n2016-01-02;06:00;-;998,5\n"
-    found = read_environment(written(text, "cp1252"))
-    assert found.names == ["Wind [m/s]", "p"]
-    assert np.array_equal(found.values, [[3.5, 1013.25], [np.nan, 998.5]], equal_nan=True)
-    assert str(found.times[0])[:16] == "2016-01-01T06:00"
-    assert found.notes[1].startswith("1 number of column 'Wind [m/s]' with a decimal comma")
-
-
 def test_averages_in_bins(written):
     text = "time,v\n" + "".join(
         f"2016-01-{day}Z,{value}\n"

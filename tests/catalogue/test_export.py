@@ -1,6 +1,5 @@
 import csv
 from dataclasses import replace
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -131,10 +130,3 @@ def test_a_file_that_can_not_be_written(run, tmp_path):
     for write in (write_csv, write_hdf5):
         with pytest.raises(RunError, match="can't be written"):
             write(export_of(run), tmp_path / "file" / "out")
-
-
-def test_a_disk_with_too_little_room(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5000))
-    with pytest.raises(RunError, match=r"out.h5: takes .* GB left on this disk; make room"):
-        write_hdf5(export_of(run), tmp_path / "new/out.h5")
-    assert not list(tmp_path.rglob("out.h5*"))

@@ -29,11 +29,6 @@ def test_bins_hold_their_times(interval):
     assert index.max() == bins.n - 1
 
 
-def test_weeks_begin_on_monday():
-    bins = Bins.over(*span("2016-01-03T23:59:59", "2016-01-04T00:00:00"), "week")
-    assert [str(edge)[:10] for edge in bins.edges] == ["2015-12-28", "2016-01-04", "2016-01-11"]
-
-
 def test_months_and_outside():
     bins = Bins.over(*span("2015-12-31T23:59:59", "2016-02-01"), "month")
     assert bins.days.tolist() == [31, 31, 29]
@@ -101,17 +96,3 @@ def test_rate_is_a_day_and_station():
     month = count_occurrences(found, Bins.over(*span("2016-02-01", "2016-02-29"), "month"))
     assert month.recording.tolist() == [2]
     assert month.rate[0, 0] == pytest.approx(4 / 2 / 29)
-
-
-def test_without_traces_all_is_one_station():
-    found = made(labels=[0, 0], times=["2016-01-01", "2016-01-03"], trace=None, k=1)
-    days = count_occurrences(found, Bins.over(*span("2016-01-01", "2016-01-03"), "day"))
-    assert days.recording.tolist() == [1, 1, 1]
-
-
-def test_bins_of_a_catalogue_with_a_wrong_clock():
-    times = [*(f"2016-01-01T{hour:02d}:00" for hour in range(20)), "1900-01-01", "2262-01-01"]
-    found = made(labels=[0] * 22, times=times, trace=None, k=1)
-    bins, said = choose_bins(found.span, "auto")
-    assert (bins.interval, bins.n, said) == ("10 minutes", 115, None)
-    assert count_occurrences(found, bins).counts.sum() == 20

@@ -96,19 +96,6 @@ def test_layout(tmp_path, ending, said):
 
 
 @pytest.mark.parametrize("ending", ["h5", "zarr"])
-def test_the_cube_is_read_as_samples(tmp_path, ending):
-    if ending == "zarr":
-        pytest.importorskip("zarr")
-    path = record(tmp_path / "a.h5", noise(1000, 4))
-    target = tmp_path / f"cube.{ending}"
-    make_cube([path], target, SETTINGS)
-    with open_spectrograms(target) as cube:
-        assert cube.layout == "cube"
-        assert (cube.n_samples, cube.n_frequencies, cube.n_times) == (24 * 4, 11, 4)
-        assert cube.starttimes()[0] == "2020-09-13T12:26:40.000000Z"
-
-
-@pytest.mark.parametrize("ending", ["h5", "zarr"])
 def test_channels_of_an_array_keep_their_names(tmp_path, ending):
     if ending == "zarr":
         pytest.importorskip("zarr")
@@ -150,21 +137,6 @@ def test_three_files_give_the_cube_of_one(tmp_path, small_parts):
     assert np.isfinite(content(tmp_path / "three.h5")["data"]).all()
 
 
-def test_a_gap_is_missing_and_nothing_else(tmp_path, said):
-    samples = noise(1000, 3)
-    paths = [
-        record(tmp_path / "a.h5", samples[:405]),
-        record(tmp_path / "b.h5", samples[437:], START + 4.37),
-    ]
-    make_cube(paths, tmp_path / "cube.h5", SETTINGS)
-    starts = 10 * np.arange(99)  # samples; windows of 20
-    touched = (starts + 20 > 405) & (starts < 437)
-    missing = np.isnan(content(tmp_path / "cube.h5")["data"])
-    np.testing.assert_array_equal(missing.all(axis=(1, 2)), touched)
-    np.testing.assert_array_equal(missing.any(axis=(1, 2)), touched)
-    assert any(f"{touched.mean():.2%} of the steps are missing" in line for line in said)
-
-
 def test_a_truncated_file_is_a_gap(tmp_path, said):
     samples = noise(300, 3)
     paths = [
@@ -176,13 +148,6 @@ def test_a_truncated_file_is_a_gap(tmp_path, said):
     starts = 10 * np.arange(29)
     np.testing.assert_array_equal(missing, (starts + 20 > 100) & (starts < 200))
     assert any("1.h5: can't be opened as HDF5" in line for line in said)
-
-
-def test_workers_make_no_difference(tmp_path, small_parts):
-    paths = [record(tmp_path / "a.h5", noise(3000, 6))]
-    make_cube(paths, tmp_path / "one.h5", SETTINGS, workers=1)
-    make_cube(paths, tmp_path / "two.h5", SETTINGS, workers=2)
-    assert bits(tmp_path / "one.h5") == bits(tmp_path / "two.h5")
 
 
 KILLED = """
@@ -278,18 +243,6 @@ def test_a_target_that_is_there(tmp_path, ending, said, monkeypatch):
     monkeypatch.setattr(making, "open_series", open_series)
     make_cube([path], target, other, overwrite=True)
     assert content(target)["attributes"]["data"]["power"] == "log"
-
-
-def test_a_target_that_is_something_else(tmp_path):
-    path = record(tmp_path / "a.h5", noise(1000))
-    (tmp_path / "mine.h5").write_text("dear diary")
-    (tmp_path / "mine.zarr").mkdir()
-    for name in ("mine.h5", "mine.zarr"):
-        if name.endswith("zarr"):
-            pytest.importorskip("zarr")
-        with pytest.raises(DataError, match="is there, and was made from other"):
-            make_cube([path], tmp_path / name, SETTINGS)
-    assert (tmp_path / "mine.h5").read_text() == "dear diary"
 
 
 def test_names_of_targets(monkeypatch):
@@ -446,19 +399,6 @@ def test_real_fibre(tmp_path, name, shape, spacing):
     np.testing.assert_allclose(cube["data"][:, -1] / scale, expected.T / scale, atol=1e-5, rtol=0)
 
 
-def test_real_array(tmp_path):
-    path = shared_data("rutford")
-    pytest.importorskip("obspy")
-    files = sorted(path.glob("*.msd"))[:2]
-    settings = records_settings("window=0.256", "step=4", "band=10-300")
-    make_cube(files, tmp_path / "cube.h5", settings)
-    cube = content(tmp_path / "cube.h5")
-    assert cube["data"].shape == (900, 2, 74)
-    assert np.isfinite(cube["data"]).all()
-    assert [name.decode() for name in cube["channel_names"]] == ["6L.A000..GHZ", "6L.AS11..GHZ"]
-    assert cube["time_coords"][0] == 1577840400.0
-
-
 def test_a_disk_with_too_little_room_is_refused_before_hdf5_writes(tmp_path, monkeypatch):
     path = record(tmp_path / "a.h5", noise(1000))
     target = tmp_path / "cube.h5"
@@ -470,9 +410,3 @@ def test_a_disk_with_too_little_room_is_refused_before_hdf5_writes(tmp_path, mon
     assert not target.exists()
     make_cube([path], target, SETTINGS)
     assert target.exists()
-
-
-def test_records_of_zeros_alone_make_no_cube(tmp_path):
-    record(tmp_path / "a.h5", np.zeros((1000, 5), np.float32))
-    with pytest.raises(DataError, match="would have no value, and is not written"):
-        make_cube([tmp_path / "a.h5"], tmp_path / "cube.h5", records_settings())
