@@ -247,7 +247,7 @@ class _Reader:
             segments = [Segment(start, 0, self.shape[axis])]
         else:
             segments = self._without_unwritten(clock, clock.segments(rate, start), axis)
-            if clock.origin is not None:
+            if clock.origin is not None and self.settings.starttime == "auto":
                 self._compare_start(clock, segments[0].start)
         self._check_end(segments, rate)
         return RecordHeader(
@@ -410,26 +410,22 @@ class _Reader:
     def _start(self, clock: Clock | None) -> tuple[int | None, bool]:
         """Time of the first sample where a clock does not give it, and whether of many files."""
         start, fact = first_of(self.places, STARTS, _as_time)
-        given = self.settings.starttime != "auto"
-        if clock is not None and clock.origin is not None:
-            return start, False
-        if start is not None:
-            if not given:
-                self._note_guess(fact.name, _epoch_guess(fact))
-            return start, False
-        start, fact = first_of(self.places, STARTS_OF_ALL, _as_time)
-        if start is not None:
-            if not given:
+        of_all = start is None
+        if of_all:
+            start, fact = first_of(self.places, STARTS_OF_ALL, _as_time)
+        absolute = clock is not None and clock.origin is not None
+        is_used = not absolute and self.settings.starttime == "auto"
+        if start is not None and is_used:
+            if of_all:
                 self.notes.append(f"no start of the file itself, {fact.name} is taken")
-                self._note_guess(fact.name, _epoch_guess(fact))
-            return start, True
+            self._note_guess(fact.name, _epoch_guess(fact))
         bad = first_of(self.places, STARTS, _as_bad_time)[0]
-        if bad is None or given:
-            return None, False
-        raise BadRecord(
-            f"{self.path}: its start '{bad}' is neither ISO 8601 nor a number since 1970 that is "
-            "a date from 1677 to 2262; correct it, or set records.starttime"
-        )
+        if start is None and bad is not None and is_used:
+            raise BadRecord(
+                f"{self.path}: its start '{bad}' is neither ISO 8601 nor a number since 1970 that "
+                "is a date from 1677 to 2262; correct it, or set records.starttime"
+            )
+        return start, of_all and start is not None and not absolute
 
     def _compare_start(self, clock: Clock, first: int) -> None:
         """Note a start that contradicts the time stamps, and a guess that no start confirms."""
