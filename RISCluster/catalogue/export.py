@@ -22,10 +22,6 @@ from .catalogue import Catalogue, catalogue_of, season_names, seasons_of
 
 BLOCK = 65536
 CHUNK = 16384
-FIELDS = (
-    "index", "label", "name", "probability", "starttime", "trace_id", "station", "season",
-    *DETECTION, "unit",
-)  # fmt: skip
 NUMBERS = {"index": "i8", "label": "i2", "probability": "f4", "peak_amplitude": "f4"}  # in HDF5
 TIME_FORM = "2016-01-01T00:00:00.000000Z"
 MEANING = {
@@ -43,6 +39,7 @@ MEANING = {
     "peak_amplitude": "largest amplitude, in the unit of the waveforms",
     "unit": "of the waveforms",
 }
+FIELDS = tuple(MEANING)
 
 
 @dataclass(frozen=True)

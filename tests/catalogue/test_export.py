@@ -123,10 +123,3 @@ def test_stages(run, tmp_path):
         export_of(other, "DEC")
     with pytest.raises(RunError, match="no complete GMM or DEC stage"):
         export_of(other)
-
-
-def test_a_file_that_can_not_be_written(run, tmp_path):
-    (tmp_path / "file").write_text("")
-    for write in (write_csv, write_hdf5):
-        with pytest.raises(RunError, match="can't be written"):
-            write(export_of(run), tmp_path / "file" / "out")

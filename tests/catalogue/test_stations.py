@@ -3,7 +3,6 @@ import pytest
 
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.errors import DataError
-from tests.conftest import shared_data
 
 XML = """<?xml version="1.0" encoding="UTF-8"?>
 <FDSNStationXML xmlns="http://www.fdsn.org/xml/station/1" schemaVersion="1.1">
@@ -117,13 +116,6 @@ def test_no_stationxml(tmp_path):
         read_stations(tmp_path / "empty")
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         read_stations(tmp_path / "nowhere")
-
-
-def test_real_stationxml():
-    pytest.importorskip("obspy")
-    found = read_stations(shared_data("mesetas/stations.xml"))
-    places = found.locate(["CM.PRA", "CM.CHI"])
-    assert (np.abs(places - [4, -74]) < 2).all()
 
 
 def test_a_station_that_moved_and_a_file_that_is_damaged(tmp_path):

@@ -10,13 +10,12 @@ import scipy.signal
 
 from RISCluster import extras
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError, Stopped
+from RISCluster.errors import DataError, MissingPackage, SettingsError, Stopped
 from RISCluster.fibre import make_cube as making
 from RISCluster.fibre.joining import open_series
 from RISCluster.fibre.make_cube import made_from, make_cube, require_cube_name, tile
 from RISCluster.fibre.series import Series
 from RISCluster.fibre.spectra import Spectra, spectra_of
-from RISCluster.parallel import Parts
 from tests.conftest import ROOT, shared_data
 from tests.fibre.fibre import RATE, START, noise, record, records_settings, waveforms
 
@@ -354,23 +353,6 @@ def test_chunks_and_jobs_are_bounded_and_aligned(n_steps, n_channels, window, st
     assert job_channels % channels == 0 or job_channels == n_channels
 
 
-def test_jobs_have_only_the_files_they_need(tmp_path, small_parts):
-    samples = noise(1000, 2)
-    paths = [
-        record(tmp_path / f"{n}.h5", samples[100 * n : 100 * n + 100], START + n) for n in range(10)
-    ]
-    series = open_series(paths, SETTINGS.records)
-    spectra = spectra_of(SETTINGS.records, RATE)
-    n_steps = spectra.n_steps(series.n_samples)
-    jobs = making._jobs(series, spectra, n_steps, tile(n_steps, 2, spectra)[1], "x")
-    assert len(jobs) > 1
-    for job in jobs:
-        first, last = (step * 10 for step in job.inputs.steps)
-        names = {int(piece.path.stem) for piece in job.inputs.series.pieces}
-        assert names == set(range(first // 100, (last - 10 + 19) // 100 + 1))
-    assert len({Parts(tmp_path / "cube.h5").path(job) for job in jobs}) == len(jobs)
-
-
 # ---- real records -------------------------------------------------------------------------------
 
 
@@ -397,16 +379,3 @@ def test_real_fibre(tmp_path, name, shape, spacing):
     _, _, expected = scipy.signal.spectrogram(samples, rate, "hann", window, window - step)
     scale = expected.max()
     np.testing.assert_allclose(cube["data"][:, -1] / scale, expected.T / scale, atol=1e-5, rtol=0)
-
-
-def test_a_disk_with_too_little_room_is_refused_before_hdf5_writes(tmp_path, monkeypatch):
-    path = record(tmp_path / "a.h5", noise(1000))
-    target = tmp_path / "cube.h5"
-    usage = type("Usage", (), {"free": 100})
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(RunError, match=r"cube.h5: takes .* GB left on this disk; make room"):
-        make_cube([path], target, SETTINGS)
-    monkeypatch.undo()
-    assert not target.exists()
-    make_cube([path], target, SETTINGS)
-    assert target.exists()
