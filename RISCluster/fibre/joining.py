@@ -147,10 +147,12 @@ def _fitting(headers: Sequence[RecordHeader]) -> list[RecordHeader]:
         for header, differs in zip(fitting, [other != value for other in values], strict=True):
             if not differs:
                 continue
-            line = f"{header.path}: {check(header)[1]}, but {like.path} {check(like)[1]}"
+            line = f"{check(header)[1]}, but {like.path} {check(like)[1]}"
             if 2 * n_files <= len(fitting):
-                raise DataError(f"{line}; give only files that are alike: a cube of each kind")
-            log.warning(f"{line}, as most other files; the file is left out")
+                raise DataError(
+                    f"{header.path}: {line}; give only files that are alike: a cube of each kind"
+                )
+            log.warning(f"{header.path}: {line}, as most other files; the file is left out")
         fitting = [header for header in fitting if check(header)[0] == value]
     return fitting
 

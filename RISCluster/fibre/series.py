@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from ..data.holes import find_holes, sample_packing
+from ..data.packing import Packing
 from ..errors import DataError
 from ..extras import load_hdf5_filters
 from ..waveforms.joining import FEWEST, constant_runs, without_marks
@@ -188,10 +189,15 @@ def _read_dataset(
     if dataset.chunks:  # whole chunks, so that none is unpacked twice
         step = -(-step // dataset.chunks[time_axis]) * dataset.chunks[time_axis]
     for rows, columns in parts:
-        edges = range((first + rows.start) // step * step + step, first + rows.stop, step)
-        for low, high in itertools.pairwise([first + rows.start, *edges, first + rows.stop]):
-            box = slice(low, high), slice(channel + columns.start, channel + columns.stop)
-            values = packing.unpack(dataset[box[order]])
+        across = slice(channel + columns.start, channel + columns.stop)
+        start, stop = first + rows.start, first + rows.stop
+        stored = out[rows, columns] if time_axis == 0 else out[rows, columns].T
+        if dataset.dtype == out.dtype and packing == Packing() and stored.flags.c_contiguous:
+            dataset.read_direct(stored, (slice(start, stop), across)[order])  # without a copy
+            continue
+        edges = [start, *range(start // step * step + step, stop, step), stop]
+        for low, high in itertools.pairwise(edges):
+            values = packing.unpack(dataset[(slice(low, high), across)[order]])
             values = values if time_axis == 0 else values.T
             out[low - first : high - first, columns] = level.remove(values, columns)
     return lines
