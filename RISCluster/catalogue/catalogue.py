@@ -1,13 +1,14 @@
-"""The catalogue of a finished run: how often each cluster occurs, by station, month, hour, season.
+"""Occurrence of clusters by station, month, hour and season, and over time.
 
-Letters: N samples, K clusters, S stations, G groups, n samples of a block.
+Letters: N samples, K clusters, S stations, G groups, B bins.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas
 
 from ..data.tables import natural_key
 from ..data.times import far_times
@@ -15,9 +16,58 @@ from ..runs.labels import LabelTable
 from ..runs.run import FinishedStage
 from ..settings import Months
 
-BLOCK = 2**20  # samples handled at a time
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NO_TIME = np.datetime64("NaT", "us")
+FREQUENCIES = {  # of pandas; weeks begin on Monday
+    "minute": "min", "10 minutes": "10min", "hour": "h", "day": "D", "week": "W-MON", "month": "MS",
+}  # fmt: skip
+AUTO_BINS = 400  # at most, where the interval is chosen automatically
+FEW_HOURS = 30  # below which the interval is shorter than an hour
+MAX_BINS = 100_000
+DRAWN_BINS = 1000  # of a figure
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of calendar time, UTC.
+
+    Attributes
+    ----------
+    interval : str
+        A key of `FREQUENCIES`.
+    edges : ndarray, (B + 1,), datetime64[s]
+        Starts of the bins, and the end of the last.
+    """
+
+    interval: str
+    edges: np.ndarray
+
+    @classmethod
+    def over(cls, first: np.datetime64, last: np.datetime64, interval: str) -> "Bins":
+        """Bins from that of the first to that of the last time."""
+        frequency = FREQUENCIES[interval]
+        start, stop = pandas.Timestamp(first), pandas.Timestamp(last)
+        if interval in ("week", "month"):
+            start = start.to_period(interval[0].upper()).start_time
+        edges = pandas.date_range(
+            start.floor("D" if interval in ("week", "month") else frequency), stop, freq=frequency
+        )
+        return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
+
+    @property
+    def n(self) -> int:
+        """B."""
+        return len(self.edges) - 1
+
+    @property
+    def days(self) -> np.ndarray:
+        """Length of each bin, (B,)."""
+        return np.diff(self.edges) / np.timedelta64(1, "D")
+
+    def index(self, times: np.ndarray) -> np.ndarray:
+        """Bin of each time, int64; -1 for NaT and outside."""
+        number = np.searchsorted(self.edges, times, side="right") - 1
+        return np.where(np.isnat(times) | (number >= self.n), -1, number)
 
 
 @dataclass(frozen=True)
@@ -29,8 +79,7 @@ class Catalogue:
     table : LabelTable
     n_clusters : int
     stations : list of str
-        ``NET.STA`` sorted, numbers as numbers, or what the trace ids have of it; empty where the
-        table has no trace ids.
+        ``NET.STA`` in natural order; empty where the table has no trace ids.
     station_of_trace : ndarray, int64
         Which of `stations` each of ``table.trace_ids`` is of.
     """
@@ -52,10 +101,7 @@ class Catalogue:
 
     @cached_property
     def far(self) -> np.ndarray:
-        """Labelled samples whose time is years from all others, see `far_times`: indices.
-
-        Nothing here counts their times, so that no clock that was wrong decides an axis.
-        """
+        """Indices of labelled samples whose time is years from all others, see `far_times`."""
         if self.table.starttime is None:
             return np.empty(0, dtype=np.int64)
         labelled = np.where(self.table.labels >= 0, self.table.starttime, NO_TIME)
@@ -63,7 +109,7 @@ class Catalogue:
 
     @cached_property
     def starttime(self) -> np.ndarray | None:
-        """Start times, (N,); NaT also for those of `far`."""
+        """Start times, (N,); NaT also for those of `far`, so that no wrong clock sets an axis."""
         if not len(self.far):
             return self.table.starttime
         times = self.table.starttime.copy()
@@ -71,23 +117,24 @@ class Catalogue:
         return times
 
     @cached_property
+    def station(self) -> np.ndarray:
+        """Which of `stations` each sample is of, (N,), int64; 0 where stations are not known."""
+        if not self.has_stations:
+            return np.zeros(len(self.table.labels), dtype=np.int64)
+        return self.station_of_trace[self.table.trace]
+
+    @cached_property
     def spans(self) -> np.ndarray:
         """First and last start time of each station's labelled samples, (S, 2), datetime64[us].
 
         NaT for a station without any; one row for all samples where stations are not known.
         """
-        number = np.iinfo(np.int64)
-        ends = np.empty((max(1, len(self.stations)), 2), dtype=np.int64)
-        ends[:] = number.max, number.min
-        for part in self.blocks() if self.starttime is not None else ():
-            times = self.starttime[part]
-            known = (self.table.labels[part] >= 0) & ~np.isnat(times)
-            station = self.station(part)[known] if self.has_stations else np.zeros(known.sum(), int)
-            np.minimum.at(ends[:, 0], station, times[known].astype(np.int64))
-            np.maximum.at(ends[:, 1], station, times[known].astype(np.int64))
-        spans = ends.astype("datetime64[us]")
-        spans[ends[:, 0] > ends[:, 1]] = NO_TIME
-        return spans
+        n_stations = max(1, len(self.stations))
+        if self.starttime is None:
+            return np.full((n_stations, 2), NO_TIME)
+        labelled = self.table.labels >= 0
+        groups = pandas.Series(self.starttime[labelled]).groupby(self.station[labelled])
+        return groups.agg(["min", "max"]).reindex(range(n_stations)).to_numpy().astype("M8[us]")
 
     @cached_property
     def span(self) -> tuple[np.datetime64, np.datetime64] | None:
@@ -95,32 +142,15 @@ class Catalogue:
         known = self.spans[~np.isnat(self.spans[:, 0])]
         return (known[:, 0].min(), known[:, 1].max()) if len(known) else None
 
-    def blocks(self) -> Iterator[slice]:
-        """All samples, `BLOCK` at a time."""
-        for start in range(0, len(self.table.labels), BLOCK):
-            yield slice(start, min(start + BLOCK, len(self.table.labels)))
+    def count(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
+        """Samples of each group and cluster, (G, K), int64, by the group of each sample, (N,).
 
-    def station(self, part: slice) -> np.ndarray:
-        """Which of `stations` these samples are of, (n,), int64."""
-        return self.station_of_trace[self.table.trace[part]]
-
-    def count(self, group: Callable[[slice], np.ndarray], n_groups: int) -> np.ndarray:
-        """Samples of each group and cluster, (G, K), int64.
-
-        Parameters
-        ----------
-        group : callable
-            slice of samples to the group of each, (n,); below 0 for none.
-        n_groups : int
+        Samples of a group below 0 do not count.
         """
-        k = self.n_clusters
-        counts = np.zeros(n_groups * k, dtype=np.int64)
-        for part in self.blocks():
-            labels, groups = self.table.labels[part].astype(np.int64), group(part)
-            counted = (labels >= 0) & (groups >= 0)
-            cell = groups[counted] * k + labels[counted]
-            counts += np.bincount(cell, minlength=len(counts))
-        return counts.reshape(n_groups, k)
+        counted = (self.table.labels >= 0) & (groups >= 0)
+        cell = groups[counted] * self.n_clusters + self.table.labels[counted]
+        counts = np.bincount(cell, minlength=n_groups * self.n_clusters)
+        return counts.reshape(n_groups, self.n_clusters)
 
     def by_station(self) -> np.ndarray:
         """(S, K)."""
@@ -128,42 +158,32 @@ class Catalogue:
 
     def by_month(self) -> np.ndarray:
         """(12, K), January first."""
-        return self.count(lambda part: month_of(self.starttime[part]) - 1, 12)
+        return self.count(months_of(self.starttime) - 1, 12)
 
     def by_hour(self) -> np.ndarray:
         """(24, K), hours of the day in UTC."""
-        return self.count(lambda part: hour_of(self.starttime[part]), 24)
+        hours = np.asarray(pandas.DatetimeIndex(self.starttime).hour, dtype=float)
+        return self.count(np.nan_to_num(hours, nan=-1).astype(np.int64), 24)
 
     def by_season(self, seasons: Sequence[Months]) -> np.ndarray:
         """(seasons, K); months of no season are left out."""
-        season = np.array([season_of(month, seasons) for month in range(13)])  # of no time: -1
-        return self.count(lambda part: season[month_of(self.starttime[part])], len(seasons))
+        return self.count(seasons_of(self.starttime, seasons), len(seasons))
 
     def without_time(self) -> int:
         """Labelled samples whose start time is not known."""
-        times = self.table.starttime
-        if times is None:
-            return int((self.table.labels >= 0).sum())
-        return sum(
-            int(((self.table.labels[part] >= 0) & np.isnat(times[part])).sum())
-            for part in self.blocks()
-        )
+        labelled = self.table.labels >= 0
+        if self.table.starttime is not None:
+            labelled = labelled & np.isnat(self.table.starttime)
+        return int(labelled.sum())
 
 
 def catalogue_of(stage: FinishedStage) -> Catalogue:
-    """Catalogue of a stage that labels samples.
-
-    Raises
-    ------
-    CheckpointError
-        Its table is damaged.
-    """
+    """Catalogue of a stage that labels samples; raises CheckpointError for a damaged table."""
     table = stage.table
     named = table.trace is not None and any(table.trace_ids)
-    places = [station_of(name) for name in table.trace_ids] if named else []
-    stations = sorted(set(places), key=natural_key)
-    number = {name: place for place, name in enumerate(stations)}
-    lookup = np.array([number[place] for place in places], dtype=np.int64)
+    codes = [station_of(name) for name in table.trace_ids] if named else []
+    stations = sorted(set(codes), key=natural_key)
+    lookup = np.array([stations.index(code) for code in codes], dtype=np.int64)
     return Catalogue(table, stage.n_clusters, stations, lookup)
 
 
@@ -173,21 +193,19 @@ def station_of(trace_id: str) -> str:
     return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id
 
 
-def month_of(times: np.ndarray) -> np.ndarray:
+def months_of(times: np.ndarray) -> np.ndarray:
     """Month of each time, 1 to 12; 0 for NaT."""
-    months = times.astype("datetime64[M]").astype(np.int64)
-    return np.where(np.isnat(times), 0, months % 12 + 1)
+    months = np.asarray(pandas.DatetimeIndex(times).month, dtype=float)
+    return np.nan_to_num(months, nan=0).astype(np.int64)
 
 
-def hour_of(times: np.ndarray) -> np.ndarray:
-    """Hour of the day of each time, UTC, 0 to 23; -1 for NaT."""
-    hours = times.astype("datetime64[h]").astype(np.int64)
-    return np.where(np.isnat(times), -1, hours % 24)
-
-
-def season_of(month: int, seasons: Sequence[Months]) -> int:
-    """Which season a month is in; -1 for none."""
-    return next((i for i, season in enumerate(seasons) if month and month in season), -1)
+def seasons_of(times: np.ndarray, seasons: Sequence[Months]) -> np.ndarray:
+    """Which season each time is in; -1 for none."""
+    found = np.full(13, -1)
+    for month in range(1, 13):
+        inside = [number for number, season in enumerate(seasons) if month in season]
+        found[month] = inside[0] if inside else -1
+    return found[months_of(times)]
 
 
 def season_names(seasons: Sequence[Months]) -> list[str]:
@@ -202,3 +220,102 @@ def largest(counts: np.ndarray, most: int) -> np.ndarray:
     """Rows (or items) with the largest totals, at most so many, in their own order."""
     totals = counts.reshape(len(counts), -1).sum(axis=1)
     return np.sort(np.argsort(-totals, kind="stable")[:most])
+
+
+# ---- over time ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """Counts of each cluster in each bin.
+
+    Attributes
+    ----------
+    bins : Bins
+    counts : ndarray, (B, K), int64
+    recording : ndarray, (B,), int64
+        Stations with data: those whose first sample is in or before this bin, and last sample in
+        or after it. A pause of a station between them can't be told from a time without events.
+    """
+
+    bins: Bins
+    counts: np.ndarray
+    recording: np.ndarray
+
+    @property
+    def has_data(self) -> np.ndarray:
+        """Bins in which at least one station has data, (B,), bool."""
+        return self.recording > 0
+
+    @property
+    def rate(self) -> np.ndarray:
+        """Occurrences a day and station with data, (B, K); NaN in bins without data."""
+        exposure = self.recording * self.bins.days
+        rate = np.full(self.counts.shape, np.nan)
+        np.divide(self.counts, exposure[:, None], out=rate, where=self.has_data[:, None])
+        return rate
+
+
+def choose_bins(span: tuple[np.datetime64, np.datetime64], setting: str) -> tuple[Bins, str | None]:
+    """Bins for a span of time by ``report.interval``.
+
+    ``auto`` takes the shortest of hour, day, week and month that makes `AUTO_BINS` bins at most;
+    minutes, or ten of them, where there are fewer than `FEW_HOURS` hours.
+
+    Returns
+    -------
+    Bins
+    str or None
+        A note, where another interval than the setting is taken.
+    """
+    if setting == "auto":
+        bins = _suitable(span, "hour", AUTO_BINS)
+        if bins.interval == "hour" and bins.n < FEW_HOURS:
+            bins = _suitable(span, "minute", AUTO_BINS)
+        return bins, None
+    bins = _suitable(span, setting, MAX_BINS)
+    if bins.interval == setting:
+        return bins, None
+    return bins, (
+        f"report.interval = {setting} makes {Bins.over(*span, setting).n:,} bins of {span[0]}Z to "
+        f"{span[1]}Z, and {MAX_BINS:,} is the most; {bins.interval}s are taken."
+    )
+
+
+def _suitable(span: tuple[np.datetime64, np.datetime64], shortest: str, most: int) -> Bins:
+    """Bins of the shortest interval from this on that makes so many at most, or of months."""
+    names = list(FREQUENCIES)
+    for name in names[names.index(shortest) :]:
+        bins = Bins.over(*span, name)
+        if bins.n <= most:
+            break
+    return bins
+
+
+def bins_to_draw(bins: Bins, span: tuple[np.datetime64, np.datetime64]) -> Bins:
+    """The same bins, or longer ones where there are more than a figure can show."""
+    return _suitable(span, bins.interval, DRAWN_BINS)
+
+
+def count_occurrences(catalogue: Catalogue, bins: Bins) -> Occurrence:
+    """Occurrences at all stations together."""
+    counts = catalogue.count(bins.index(catalogue.starttime), bins.n)
+    return Occurrence(bins, counts, _recording(catalogue.spans, bins))
+
+
+def count_at_stations(catalogue: Catalogue, bins: Bins, stations: np.ndarray) -> list[Occurrence]:
+    """Occurrences at each of some of the catalogue's stations, (s,)."""
+    index, found = bins.index(catalogue.starttime), []
+    for station in stations:
+        counts = catalogue.count(np.where(catalogue.station == station, index, -1), bins.n)
+        found.append(Occurrence(bins, counts, _recording(catalogue.spans[[station]], bins)))
+    return found
+
+
+def _recording(spans: np.ndarray, bins: Bins) -> np.ndarray:
+    """Stations that have data in each bin, (B,), from their first and last samples (S, 2)."""
+    known = spans[~np.isnat(spans[:, 0])]
+    change = np.zeros(bins.n + 1, dtype=np.int64)
+    np.add.at(change, bins.index(known[:, 0]), 1)
+    np.add.at(change, bins.index(known[:, 1]) + 1, -1)
+    return np.cumsum(change[:-1])

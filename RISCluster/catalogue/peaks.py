@@ -22,8 +22,7 @@ class Peaks:
     read : ndarray, (K,), int64
         Samples of each cluster that were read.
     amplitude, frequency : ndarray, (K, 3)
-        Quartiles of the largest value, and of the frequency at which it is; NaN for a cluster
-        without samples.
+        Quartiles of the largest value, and of its frequency; NaN for a cluster without samples.
     amplitude_error, frequency_error : ndarray, (K,)
         Standard error of the medians as estimates for all samples of the cluster; 0 where all
         were read, NaN where fewer than 4 were.
@@ -40,10 +39,7 @@ class Peaks:
 
 
 def measure_peaks(file: SpectrogramFile, labels: np.ndarray, sizes: np.ndarray, seed: int) -> Peaks:
-    """Read samples of each cluster and measure their peaks.
-
-    All usable samples up to `EXACT`; of more, random ones of each cluster, all of small clusters
-    and about equally many of the others.
+    """Peaks of all usable samples up to `EXACT`; of more, of random ones of each cluster.
 
     Parameters
     ----------
@@ -58,22 +54,22 @@ def measure_peaks(file: SpectrogramFile, labels: np.ndarray, sizes: np.ndarray, 
         Bytes can't be read.
     """
     index = draw_members(labels, share_out(sizes, EXACT), seed)
-    value = np.empty(len(index))
-    frequency = np.empty(len(index))
-    done = 0
-    for _, x in file.read_blocks(index):
-        value[done : done + len(x)], bins = largest_value(x)
-        frequency[done : done + len(x)] = file.frequency[bins]
-        done += len(x)
-    mine = [labels[index] == label for label in range(len(sizes))]
-    values, frequencies = ([series[m] for m in mine] for series in (value, frequency))
+    blocks = [largest_value(x) for _, x in file.read_blocks(index)]
+    values = np.concatenate([np.empty(0), *(value for value, _ in blocks)])
+    bins = np.concatenate([np.empty(0, dtype=np.int64), *(bins for _, bins in blocks)])
+    statistics = []
+    for series in (values, file.frequency[bins]):
+        mine = [series[labels[index] == label] for label in range(len(sizes))]
+        quartiles = [np.percentile(v, QUARTILES) if len(v) else np.full(3, np.nan) for v in mine]
+        errors = [median_error(v, int(size)) for v, size in zip(mine, sizes, strict=True)]
+        statistics.append((np.array(quartiles), np.array(errors)))
+    (amplitude, amplitude_error), (frequency, frequency_error) = statistics
     return Peaks(
-        np.array([m.sum() for m in mine], dtype=np.int64),
-        *(np.array([_quartiles(v) for v in series]) for series in (values, frequencies)),
-        *(
-            np.array([median_error(v, int(size)) for v, size in zip(series, sizes, strict=True)])
-            for series in (values, frequencies)
-        ),
+        np.array([len(v) for v in mine], dtype=np.int64),
+        amplitude,
+        frequency,
+        amplitude_error,
+        frequency_error,
         len(index) == int(sizes.sum()),
     )
 
@@ -86,18 +82,10 @@ def largest_value(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def share_out(sizes: np.ndarray, most: int) -> np.ndarray:
-    """How many of each cluster are read, (K,): all of small ones, equally many of the others.
-
-    Parameters
-    ----------
-    sizes : ndarray, (K,)
-    most : int
-        In all.
-    """
+    """Samples to read of each cluster, (K,): all of small ones, equally many of the others."""
     quota = np.zeros(len(sizes), dtype=np.int64)
     left = most
-    order = np.argsort(sizes, kind="stable")
-    for rank, label in enumerate(order):
+    for rank, label in enumerate(np.argsort(sizes, kind="stable")):
         quota[label] = min(int(sizes[label]), left // (len(sizes) - rank))
         left -= int(quota[label])
     return quota
@@ -115,22 +103,12 @@ def draw_members(labels: np.ndarray, quota: np.ndarray, seed: int) -> np.ndarray
     return np.sort(np.concatenate(drawn))
 
 
-def _quartiles(values: np.ndarray) -> np.ndarray:
-    return np.percentile(values, QUARTILES) if len(values) else np.full(3, np.nan)
-
-
 def median_error(values: np.ndarray, size: int) -> float:
-    """Standard error of a median, free of the distribution's shape.
+    """Standard error of the median of a sample of a cluster of some size, without a distribution.
 
     Half the distance of the order statistics that are one standard error of a rank, sqrt(n) / 2,
     away from the median (McKean and Schrader 1984, at one standard error), times the correction
     for a sample of n out of `size`.
-
-    Parameters
-    ----------
-    values : ndarray, (n,)
-    size : int
-        Of the cluster.
     """
     n = len(values)
     if n == size and n:

@@ -1,10 +1,9 @@
-"""The catalogue as QuakeML: an event a sample, made by obspy, written in parts."""
+"""The catalogue as QuakeML, an event for each sample, written by obspy."""
 
 import hashlib
 import re
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from ..errors import DataError, SettingsError
 from ..io import new_file
 from ..runtime import Progress, count, log
 from ..waveforms.sources import obspy_for_reading
-from .export import FIELDS, Export
+from .export import Export
 
-PART = 1000  # events in memory at a time
 MOST_EVENTS = 100_000
 FAR = 86_400  # s from its window, beyond which an onset is of another clock
 LONGEST_CODE = 8  # characters of a network, station, location or channel, by the schema
@@ -26,7 +24,7 @@ NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def write_quakeml(export: Export, path: Path) -> int:
-    """Write an event a labelled sample; the number of events.
+    """Write an event for each labelled sample; the number of events.
 
     A sample that was cut about a detection has a pick at its onset, and its largest amplitude
     where that is known; other samples have neither. The event's type is ``other event`` where its
@@ -51,8 +49,10 @@ def write_quakeml(export: Export, path: Path) -> int:
             "quakeml: an event needs a start time and a trace id, and these data have no "
             f"{'start times' if not catalogue.has_times else 'trace ids'}; allowed: csv, hdf5"
         )
-    export, untimed = _labelled(export)
-    n = export.count()
+    table = catalogue.table
+    labelled = export.chosen & (table.labels >= 0)
+    untimed = int((labelled & np.isnat(table.starttime)).sum())
+    n = int(labelled.sum()) - untimed
     if n > MOST_EVENTS:
         raise SettingsError(
             f"quakeml: {n:,} events are more than a reader of QuakeML can hold; allowed: "
@@ -62,78 +62,40 @@ def write_quakeml(export: Export, path: Path) -> int:
     if untimed:
         log.warning(f"{count(untimed, 'sample')} without a start time left out")
     obspy_for_reading()
-    with (
-        new_file(path) as partial,
-        partial.open("wb") as file,
-        Progress("Writing", n, "events") as progress,
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")  # obspy's, on identifiers
-        return _write_events(export, file.write, progress)
-
-
-def _labelled(export: Export) -> tuple[Export, int]:
-    """Labelled samples that have a time alone, and how many of those chosen have none."""
-    clusters = export.choice.clusters or tuple(range(export.catalogue.n_clusters))
-    labelled = replace(export, choice=replace(export.choice, clusters=clusters))
-    table = export.catalogue.table
-    untimed = sum(int(np.isnat(table.starttime[index]).sum()) for index in labelled.blocks())
-    if not untimed:
-        return labelled, 0
-    labels = np.where(np.isnat(table.starttime), -1, table.labels).astype(table.labels.dtype)
-    catalogue = replace(export.catalogue, table=replace(table, labels=labels))
-    return replace(labelled, catalogue=catalogue), untimed
-
-
-def _write_events(export: Export, write: Callable[[bytes], Any], progress: Progress) -> int:
-    """Events in parts, each made by obspy; what is around them is that of the first part."""
     from obspy.core.event import Catalog, ResourceIdentifier
-    from obspy.io.quakeml.core import Pickler
 
     place = f"smi:local/RISCluster/{_plain(export.run_name)}/{export.stage_name}"
-    ids = export.catalogue.table.trace_ids
-    codes, method = dict(zip(ids, _codes(ids), strict=True)), _method(export)
-    written, picked, tail = 0, 0, b""
-    for index in export.blocks():
-        for start in range(0, len(index), PART):
-            columns = export.columns(index[start : start + PART])
-            rows = zip(*(columns[name] for name in FIELDS), strict=True)
-            events = [
-                _event(dict(zip(FIELDS, row, strict=True)), place, export, codes, method)
-                for row in rows
-            ]
-            text = _xml(Pickler, Catalog(events, resource_id=ResourceIdentifier(place)))
-            first = text.index(b"<event ")
-            last = text.rindex(b"</event>") + len(b"</event>")
-            if not written:
-                write(text[:first])
-            write((b"\n    " if written else b"") + text[first:last])
-            tail, written = text[last:], written + len(events)
-            picked += sum(len(event.picks) for event in events)
-            progress.add(len(events))
-    if not written:
-        tail = _xml(Pickler, Catalog([], resource_id=ResourceIdentifier(place)))
-    write(tail)
-    if picked < written:
+    with warnings.catch_warnings(), Progress("Writing", n, "events") as progress:
+        warnings.simplefilter("ignore")  # obspy's, on identifiers
+        events = _events(export, place, progress)
+        with new_file(path) as partial:
+            whole = Catalog(events, resource_id=ResourceIdentifier(place))
+            whole.write(str(partial), format="QUAKEML")
+    picked = sum(len(event.picks) for event in events)
+    if picked < n:
         log.warning(
-            f"{count(written - picked, 'event')} of {written:,} without a pick, for no onset is "
+            f"{count(n - picked, 'event')} of {n:,} without a pick, for no onset is "
             "known within a day of the window; start and trace of the window are in the comment, "
             "or take --format csv"
         )
-    return written
+    return n
 
 
-def _xml(pickler: Any, catalogue: Any) -> bytes:
-    text = pickler().dumps(catalogue)
-    return text if isinstance(text, bytes) else text.encode()
+def _events(export: Export, place: str, progress: Progress) -> list[Any]:
+    """Labelled samples that have a time, as events of obspy."""
+    ids = export.catalogue.table.trace_ids
+    codes, method = dict(zip(ids, _codes(ids), strict=True)), _method(export)
+    events = []
+    for frame in export.frames():
+        frame = frame[(frame["label"] >= 0) & (frame["starttime"] != "")]
+        for row in frame.to_dict("records"):
+            events.append(_event(row, place, export, codes[row["trace_id"]], method))
+        progress.add(len(frame))
+    return events
 
 
 def _event(
-    row: dict[str, Any],
-    place: str,
-    export: Export,
-    codes: dict[str, dict[str, str]],
-    method: str,
+    row: dict[str, Any], place: str, export: Export, codes: dict[str, str], method: str
 ) -> Any:
     """One sample as an event of obspy."""
     from obspy import UTCDateTime
@@ -156,7 +118,7 @@ def _event(
         comments=[comment],
     )
     if row["onset"] and abs(UTCDateTime(row["onset"]) - UTCDateTime(row["starttime"])) < FAR:
-        _add_detection(event, row, here, codes[row["trace_id"]], method)
+        _add_detection(event, row, here, codes, method)
     return event
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -17,37 +18,27 @@ from ..data.times import (
     parse_times,
     to_text,
 )
-from .facts import dataset_in, facts_of, normal
+from .facts import as_text, dataset_in, facts_of, first_of, normal, unit_of
 
 SECOND = 10**9  # ns
 SINCE_1980 = 10 * 365 * 86400  # s; smaller numbers count from a start, not from 1970
 # Normal names, the best first: another that ends like one of these is taken after them.
 TIME_ARRAYS = (
-    "gpstime",
-    "rawdatatime",
-    "fbedatatime",
-    "dastimearray",
-    "time",
-    "times",
-    "timestamp",
-    "timestamps",
-    "coordtime",
-    "t",
-    "posixtime",
-)
+    "gpstime", "rawdatatime", "fbedatatime", "dastimearray", "time", "times", "timestamp",
+    "timestamps", "coordtime", "t", "posixtime",
+)  # fmt: skip
 TIME_ENDS = ("time", "times", "stamp", "stamps", "timearray", "stampsunix")
 PHANTOM = "This is a netCDF dimension but not a netCDF variable"
 AGREE = 2e-3  # relative: stamps and a stated rate, for stamps jitter
 SAME_STAMP = 0.1  # share of samples with the time of the one before: stamps of whole blocks
 LEAST_JUMP = 0.75  # samples
 SMOOTHED = 15  # samples over which jitter of time stamps is averaged out
+EPOCH_UNITS = {SECOND: "", 10**6: "milliseconds", 10**3: "microseconds", 1: ""}
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Samples of one file without a gap: time of the first in ns since 1970, or None; its number
-    in the file; how many.
-    """
+    """Samples of a file without a gap; `start` is the time of the first, ns since 1970, or None."""
 
     start: int | None
     first: int
@@ -69,12 +60,14 @@ class Clock:
     origin : int or None
         ns since 1970; None where times count from the start of the record.
     unit : int or None
-        Nanoseconds; None where the file does not say.
+        Nanoseconds; None where the file does not give it.
     n_samples : int
     exact : bool
         Stamps without jitter that are given only where the rate changes.
     blocks : bool
         Stamps of the first samples of blocks that have one time.
+    guess : str
+        Unit since 1970 known by the size of the numbers alone, where there may be others.
     """
 
     name: str
@@ -85,6 +78,7 @@ class Clock:
     n_samples: int
     exact: bool = False
     blocks: bool = False
+    guess: str = ""
 
     def _slopes(self) -> Iterator[float]:
         """Median time from sample to sample, of stamps at several distances."""
@@ -93,9 +87,8 @@ class Clock:
                 continue
             steps = self.index[lag:] - self.index[:-lag]
             slopes = (self.times[lag:] - self.times[:-lag]) / steps
-            if steps.min() == steps.max():
-                slope = float(np.median(slopes))
-            else:
+            slope = float(np.median(slopes))
+            if steps.min() != steps.max():  # weighted by their distance
                 order = np.argsort(slopes)
                 weight = np.cumsum(steps[order])
                 slope = float(slopes[order][np.searchsorted(weight, weight[-1] / 2)])
@@ -134,15 +127,7 @@ class Clock:
         return replace(self, times=self.times * (unit / SECOND), unit=SECOND)
 
     def segments(self, rate: float, start: int | None) -> list[Segment]:
-        """Cut where the times jump; of times in seconds.
-
-        Parameters
-        ----------
-        rate : float
-            Hz.
-        start : int or None
-            ns since 1970 of stamps that count from it.
-        """
+        """Parts between jumps of times in seconds, which count from `start` if not from 1970."""
         late = self.times * rate - (self.index - self.index[0])  # samples
         cuts = [0, *self._jumps(late), len(self.index)]
         origin = self.origin if self.origin is not None else start
@@ -173,24 +158,14 @@ class Clock:
 
 
 def find_clocks(dataset: h5py.Dataset, scales: Sequence[h5py.Dataset]) -> list[h5py.Dataset]:
-    """Arrays of one dimension that look like times and are as long as a side of a data set."""
-    found: list[tuple[int, int, h5py.Dataset]] = []
-    groups, group = [], dataset.parent
-    while True:
-        groups.append(group)
-        if group.name == "/":
-            break
+    """Arrays of one dimension named as times and as long as a side of a data set, best first."""
+    found, group = [], dataset
+    while group.name != "/":
         group = group.parent
-    for far, group in enumerate(groups):
-        for name in group:
-            rank = _rank(name)
-            item = None if rank is None else dataset_in(group, name)
-            if item is not None:
-                found.append((far, rank, item))
-    found.sort(key=lambda item: item[:2])
-    arrays = [item for item in scales if _rank(item.name.rpartition("/")[2]) is not None]
-    arrays += [item for _, _, item in found]
-    return [item for item in arrays if _fits(item, dataset)]
+        ranked = sorted((rank, name) for name in group if (rank := _rank(name)) is not None)
+        found += [dataset_in(group, name) for _, name in ranked]
+    named = [item for item in scales if _rank(item.name.rpartition("/")[2]) is not None]
+    return [item for item in named + found if item is not None and _fits(item, dataset)]
 
 
 def _rank(name: str) -> int | None:
@@ -201,11 +176,8 @@ def _rank(name: str) -> int | None:
 
 
 def _fits(item: h5py.Dataset, dataset: h5py.Dataset) -> bool:
-    if item.size not in dataset.shape or max(item.shape, default=0) != item.size or item.size < 2:
-        return False
-    if is_phantom(item):
-        return False
-    return item.dtype.kind in "iufSO"
+    one = item.size in dataset.shape and max(item.shape, default=0) == item.size > 1
+    return one and not is_phantom(item) and item.dtype.kind in "iufSO"
 
 
 def is_phantom(item: h5py.Dataset) -> bool:
@@ -213,77 +185,79 @@ def is_phantom(item: h5py.Dataset) -> bool:
     return to_text(item.attrs.get("NAME", "")).startswith(PHANTOM)
 
 
-def read_clock(item: h5py.Dataset) -> Clock | None:
-    """Stamps of an array; None where they are none. Raises as `make_clock`."""
-    try:
-        values = item[()].reshape(-1)
-    except (OSError, RuntimeError, TypeError, MemoryError):
-        return None
-    facts = facts_of(item)
-    texts = {name: to_text(fact.value) for name, fact in facts.items()}
-    unit = next((texts[name] for name in ("units", "unit", "uom") if name in texts), "")
-    name = item.name.lstrip("/")
-    index = np.arange(len(values))
-    return make_clock(name, index, values, unit, texts.get("calendar", "standard"), len(values))
-
-
-def make_clock(
-    name: str,
-    index: np.ndarray,
-    values: np.ndarray,
-    units: str,
-    calendar: str,
-    n_samples: int,
-    exact: bool = False,
+def read_clock(
+    item: h5py.Dataset, index: np.ndarray | None = None, n_samples: int | None = None
 ) -> Clock | None:
-    """A clock of numbers in some unit, or of text; None where they are no times.
+    """Clock of an array of numbers or text; None where they are no times.
+
+    Parameters
+    ----------
+    item : h5py.Dataset, (k,)
+    index : ndarray, (k,), optional
+        Samples of exact stamps between which the rate is constant; by default all samples.
+    n_samples : int, optional
+        k by default.
 
     Raises
     ------
     ValueError
-        Their unit, reference or calendar can't be converted.
+        Unit, reference or calendar can't be converted.
     """
-    unit, origin = None, None
+    try:
+        values = item[()].reshape(-1)
+    except (OSError, RuntimeError, TypeError, MemoryError):
+        return None
+    exact = index is not None
+    index = np.arange(len(values)) if index is None else np.asarray(index)
+    more = (item.name.lstrip("/"), n_samples or len(values), exact)
     if values.dtype.kind in "SO":
         times = parse_times(np.array([to_text(value) for value in values]))
-        unit, origin = 1, 0
-    else:
-        try:
-            unit, origin = parse_cf_units(units, calendar)
-        except ValueError:
-            if re.search(r"\s(since|after|from|ref|@)\s", units, re.I):
-                raise
-        known = np.isfinite(values) & (values != 0)
-        # Numbers since 1970 hardly differ; those from the start of the record do.
-        low, high = np.quantile(values[known], (0.1, 0.9)) if known.any() else (0.0, 0.0)
-        if origin is None and low * (unit or SECOND) / SECOND > SINCE_1980 and 2 * low > high:
-            unit, origin = unit or epoch_unit(float(low)), 0
-        if origin is None:
-            times = values.astype(np.float64)
-            known = np.isfinite(times)
-            return _clock(name, index[known], times[known], None, unit, n_samples, exact)
-        times = decode_cf(values, unit, origin)
-        if origin == 0 and not exact:  # never written
-            times = np.where(known, times, NOT_A_TIME)
+        return _absolute(index, times, *more)
+    calendar = first_of([facts_of(item)], ("calendar",), as_text)[0] or "standard"
+    unit, origin, guess, units = None, None, "", unit_of(item)
+    try:
+        unit, origin = parse_cf_units(units, calendar)
+    except ValueError:
+        if re.search(r"\s(since|after|from|ref|@)\s", units, re.I):
+            raise
+    known = np.isfinite(values) & (values != 0)
+    # Numbers since 1970 hardly differ; those from the start of the record do.
+    low, high = np.quantile(values[known], (0.1, 0.9)) if known.any() else (0.0, 0.0)
+    if origin is None and low * (unit or SECOND) / SECOND > SINCE_1980 and 2 * low > high:
+        guess = "" if unit else EPOCH_UNITS[epoch_unit(float(low))]
+        unit, origin = unit or epoch_unit(float(low)), 0
+    if origin is None:
+        known = np.isfinite(values)
+        return _clock(index[known], values[known].astype(np.float64), None, unit, *more)
+    times = decode_cf(values, unit, origin)
+    if origin == 0 and not exact:
+        times = np.where(known, times, NOT_A_TIME)  # zeros were never written
+    return _absolute(index, times, *more, guess=guess)
+
+
+def _absolute(index: np.ndarray, times: np.ndarray, *more: Any, guess: str = "") -> Clock | None:
+    """Clock of times in ns since 1970, without those that are missing or years away."""
     known = (times != NOT_A_TIME) & ~far_times(times)
     if not known.any():
         return None
     middle = int(np.sort(times[known])[known.sum() // 2])  # no single bad one decides
-    times = np.where(known, times - middle, 0).astype(np.float64)
-    return _clock(name, index[known], times[known], middle, 1, n_samples, exact)
+    return _clock(
+        index[known], (times[known] - middle).astype(float), middle, 1, *more, guess=guess
+    )
 
 
 def _clock(
-    name: str,
     index: np.ndarray,
     times: np.ndarray,
     origin: int | None,
     unit: int | None,
+    name: str,
     n_samples: int,
     exact: bool,
+    guess: str = "",
 ) -> Clock | None:
     same = np.diff(times) == 0
-    blocks = not exact and len(same) > 0 and np.mean(same) >= SAME_STAMP
+    blocks = not exact and len(same) > 0 and bool(np.mean(same) >= SAME_STAMP)
     if blocks:  # the first may be cut
         firsts = np.flatnonzero(~same) + 1
         index, times = index[firsts], times[firsts]
@@ -291,48 +265,34 @@ def _clock(
         return None
     if origin is None:
         times = times - times[0]
-    return Clock(name, index, times, origin, unit, n_samples, exact, bool(blocks))
+    return Clock(name, index, times, origin, unit, n_samples, exact, blocks, guess)
 
 
 def tie_values(dataset: h5py.Dataset, axis: str) -> tuple[np.ndarray, h5py.Dataset] | None:
     """Samples at which xdas has values of an axis, between which they are interpolated."""
-    found = [dataset_in(dataset.parent, f"{axis}_{end}") for end in ("indices", "values")]
-    if not all(item is not None and item.ndim == 1 for item in found):
+    index, values = (dataset_in(dataset.parent, f"{axis}_{end}") for end in ("indices", "values"))
+    if index is None or values is None or not 1 < index.size == values.size:
         return None
-    index, values = found
-    return (index[()], values) if 1 < index.size == values.size else None
+    return index[()], values
 
 
 def tie_clock(dataset: h5py.Dataset, axis: str, n_samples: int) -> Clock | None:
-    """Times of xdas: those of `tie_values`, or starts and lengths of stretches of one interval."""
+    """Times of xdas: those of `tie_values`, or starts and lengths of parts of one interval."""
     ties = tie_values(dataset, axis)
     if ties is not None:
-        return _of_ties(ties[1], ties[0], ties[1][()], n_samples)
-    parts = [
-        dataset_in(dataset.parent, f"{axis}_{end}") for end in ("sampling", "values", "lengths")
-    ]
-    if not all(item is not None for item in parts):
+        return read_clock(ties[1], ties[0], n_samples)
+    ends = ("sampling", "values", "lengths")
+    step, starts, lengths = (dataset_in(dataset.parent, f"{axis}_{end}") for end in ends)
+    if step is None or starts is None or lengths is None:
         return None
-    step, starts, lengths = parts
-    lengths, first = lengths[()], starts[()]
     interval = float(np.ravel(step.attrs.get("sampling_interval", step[()]))[0])
     units = step.attrs.get("sampling_interval_units", step.attrs.get("units", "s"))
     interval *= parse_cf_units(to_text(units))[0]
-    unit, origin = parse_cf_units(to_text(starts.attrs.get("units", "s")))
-    first = decode_cf(first, unit, origin or 0)
+    unit, origin = parse_cf_units(unit_of(starts) or "s")
+    first, lengths = decode_cf(starts[()], unit, origin or 0), lengths[()]
     last = first + np.round((lengths - 1) * interval).astype(np.int64)
     stop = np.cumsum(lengths)
     index = np.column_stack([stop - lengths, stop - 1]).reshape(-1)
     times = np.column_stack([first, last]).reshape(-1) - first[0]
     origin = None if origin is None else int(first[0])
-    name = starts.name.lstrip("/")
-    return _clock(name, index, times.astype(float), origin, 1, n_samples, True)
-
-
-def _of_ties(
-    item: h5py.Dataset, index: np.ndarray, values: np.ndarray, n_samples: int
-) -> Clock | None:
-    texts = {name: to_text(fact.value) for name, fact in facts_of(item).items()}
-    units, calendar = texts.get("units", ""), texts.get("calendar", "standard")
-    name = item.name.lstrip("/")
-    return make_clock(name, np.asarray(index), values, units, calendar, n_samples, exact=True)
+    return _clock(index, times.astype(float), origin, 1, starts.name.lstrip("/"), n_samples, True)

@@ -1,12 +1,12 @@
-"""Files to one series: headers are read, checked against each other and put on one axis of time."""
+"""Files to one series: headers are read, compared and put on one axis of time."""
 
+import itertools
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -17,12 +17,12 @@ from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
 from ..waveforms.planning import natural_order, of_few_rates
 from ..waveforms.sources import Stretch, scan
-from .clock import AGREE, SINCE_1980
+from .clock import AGREE, SINCE_1980, Segment
 from .records import BadRecord, RecordHeader, read_header
-from .series import SECOND, ArraySeries, FibreSeries, Piece, Series, require_one_rate
+from .series import SECOND, Piece, Series
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
-MOST_LINES = 20  # about files of one kind
+MAX_LINES = 20  # about files of one kind
 ORDERS = ("(time, channel)", "(channel, time)")
 
 
@@ -42,48 +42,37 @@ def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int =
     DataError
         Both kinds, no usable file, or files that do not fit together.
     """
-    fibre = [path for path in paths if _is_hdf5(path)]
-    other = [path for path in paths if not _is_hdf5(path)]
+    # A damaged file goes by its name.
+    fibre = [path for path in paths if h5py.is_hdf5(path) or path.suffix.lower() in HDF5_NAMES]
+    other = [path for path in paths if path not in set(fibre)]
     if fibre and other:
         raise DataError(
             f"{fibre[0]} is HDF5 and {other[0]} is not; give records of a fibre (HDF5) or "
             "waveforms of an array, not both"
         )
-    return join_records(fibre, settings) if fibre else join_waveforms(other, workers)
+    return _join_records(fibre, settings) if fibre else _join_waveforms(other, workers)
 
 
 def warn_of(lines: Sequence[str]) -> None:
     """The first lines, and how many more there are."""
-    for line in lines[:MOST_LINES]:
+    for line in lines[:MAX_LINES]:
         log.warning(line)
-    if len(lines) > MOST_LINES:
-        log.warning(f"{len(lines) - MOST_LINES:,} more lines as these")
-
-
-def _is_hdf5(path: Path) -> bool:
-    """By content; a damaged file by its name."""
-    return h5py.is_hdf5(path) or path.suffix.lower() in HDF5_NAMES
+    if len(lines) > MAX_LINES:
+        log.warning(f"{len(lines) - MAX_LINES:,} more lines as these")
 
 
 # ---- records of a fibre -------------------------------------------------------------------------
 
 
-def join_records(paths: Sequence[Path], settings: RecordsSettings) -> FibreSeries:
-    """HDF5 records as one series, without a seam where one continues another.
-
-    Raises
-    ------
-    DataError
-        No file is usable, or no more than half of them agree in rate, channels, order, or in
-        whether they know their time.
-    """
+def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
+    """HDF5 records as one series, without a seam where one continues another."""
     headers, bad = _read_headers(paths, settings)
     headers = _fitting(headers)
-    _say_notes(headers)
+    _log_notes(headers)
     first = headers[0]
-    series = FibreSeries(
+    series = Series(
         pieces=(),
-        start=None,
+        start=_given_start(settings.starttime),
         sampling_rate=float(np.median([header.sampling_rate for header in headers])),
         n_samples=0,
         n_channels=first.n_channels,
@@ -91,25 +80,25 @@ def join_records(paths: Sequence[Path], settings: RecordsSettings) -> FibreSerie
         distance=first.distance,
         time_axis=first.time_axis,
     )
-    start = _given_start(settings.starttime)
-    if all(header.start is None for header in headers):
+    if first.start is None:
         log.info(
             "no start time in the files: joined in the order of their names, "
-            + ("times count from 0" if start is None else f"from {_iso(start)}")
+            + ("times count from 0" if series.start is None else f"from {_iso(series.start)}")
         )
-        return _join_by_name(series, headers, bad, start)
+        return _join_by_name(series, headers, bad)
     known = {header.start for header in headers}
     if len(headers) > 1 and len(known) == 1 and all(header.start_of_all for header in headers):
         log.info(
             f"all files name {_iso(first.start)}, the start of the measurement: joined in the "
             "order of their names from it; set records.starttime if they begin later"
         )
-        return _join_by_name(series, headers, bad, first.start if start is None else start)
-    return _join_by_time(series, headers, start)
+        start = first.start if series.start is None else series.start
+        return _join_by_name(replace(series, start=start), headers, bad)
+    return _join_by_time(series, headers)
 
 
 def _iso(time: int) -> str:
-    return nanoseconds_to_iso(np.array([time]))[0]
+    return nanoseconds_to_iso([time])[0]
 
 
 def _read_headers(
@@ -131,65 +120,53 @@ def _read_headers(
 
 def _fitting(headers: Sequence[RecordHeader]) -> list[RecordHeader]:
     """Those that fit together, without the few that differ from more than half."""
-    rates = [header.sampling_rate for header in headers]
-    usual = {rate: rate for rate in rates}
-    for rate in sorted(usual):  # rates that differ by rounding, or of unsteady clocks, are one
-        near = [
+    estimated = {header.sampling_rate for header in headers if header.estimated}
+    usual: dict[float, float] = {}
+    for rate in sorted({header.sampling_rate for header in headers}):
+        near = (  # rates that differ by rounding, or of unsteady clocks, are one
             other
             for other in usual.values()
-            if same_rate(rate, other) or _estimated_alike(headers, rate, other)
-        ]
-        usual[rate] = near[0]
-    checks: list[tuple[Callable[[RecordHeader], Any], Callable[[RecordHeader], str]]] = [
-        (
-            lambda header: header.time_axis,
-            lambda header: f"is {ORDERS[header.time_axis]}",
-        ),
-        (lambda header: header.n_channels, lambda header: f"has {header.n_channels:,} channels"),
-        (
-            lambda header: usual[header.sampling_rate],
-            lambda header: f"is sampled at {header.sampling_rate:g} Hz",
-        ),
-        (
-            lambda header: header.start is None,
-            lambda header: "has no start time" if header.start is None else "has a start time",
+            if same_rate(rate, other)
+            or ({rate, other} & estimated and abs(rate - other) <= AGREE * rate)
+        )
+        usual[rate] = next(near, rate)
+    checks = [
+        lambda header: (header.time_axis, f"is {ORDERS[header.time_axis]}"),
+        lambda header: (header.n_channels, f"has {header.n_channels:,} channels"),
+        lambda header: (usual[header.sampling_rate], f"is sampled at {header.sampling_rate:g} Hz"),
+        lambda header: (
+            header.start is None,
+            f"has {'no' if header.start is None else 'a'} start time",
         ),
     ]
-    kept = list(headers)
-    for key, describe in checks:
-        (value, n_files), *_ = Counter(map(key, kept)).most_common(1)
-        like = next(header for header in kept if key(header) == value)
-        for header in kept:
-            if key(header) == value:
+    fitting = list(headers)
+    for check in checks:
+        values = [check(header)[0] for header in fitting]
+        value, n_files = Counter(values).most_common(1)[0]
+        like = fitting[values.index(value)]
+        for header, differs in zip(fitting, [other != value for other in values], strict=True):
+            if not differs:
                 continue
-            line = f"{describe(header)}, but {like.path} {describe(like)}"
-            if 2 * n_files <= len(kept):
+            line = f"{check(header)[1]}, but {like.path} {check(like)[1]}"
+            if 2 * n_files <= len(fitting):
                 raise DataError(
                     f"{header.path}: {line}; give only files that are alike: a cube of each kind"
                 )
             log.warning(f"{header.path}: {line}, as most other files; the file is left out")
-        kept = [header for header in kept if key(header) == value]
-    return kept
+        fitting = [header for header in fitting if check(header)[0] == value]
+    return fitting
 
 
-def _estimated_alike(headers: Sequence[RecordHeader], a: float, b: float) -> bool:
-    """Whether rates that come from time stamps alone differ by no more than clocks do."""
-    estimated = {header.sampling_rate for header in headers if header.estimated}
-    return bool({a, b} & estimated) and abs(a - b) <= AGREE * max(a, b)
-
-
-def _say_notes(headers: Sequence[RecordHeader]) -> None:
+def _log_notes(headers: Sequence[RecordHeader]) -> None:
     """Notes on files, each kind once."""
-    files: dict[str, list[tuple[Path, str]]] = {}
+    files: dict[str, list[str]] = {}
     for header in headers:
         for note in header.notes:
-            files.setdefault(re.sub(r"[\d.:,T-]*\d[\d.:,TZ-]*", "#", note), []).append(
-                (header.path, note)
-            )
-    for found in files.values():
-        path, note = found[0]
-        more = f" (and so in {len(found) - 1:,} more files)" if len(found) > 1 else ""
-        log.warning(f"{path}: {note}{more}")
+            kind = re.sub(r"[\d.:,T-]*\d[\d.:,TZ-]*", "#", note)
+            files.setdefault(kind, []).append(f"{header.path}: {note}")
+    for lines in files.values():
+        more = f" (and so in {len(lines) - 1:,} more files)" if len(lines) > 1 else ""
+        log.warning(lines[0] + more)
 
 
 def _given_start(text: str) -> int | None:
@@ -204,46 +181,33 @@ def _given_start(text: str) -> int | None:
     return start
 
 
-def _by_number(path: Path) -> list[Any]:
-    """To sort by: numbers in a name by their value."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-
-
-def _join_by_name(
-    series: FibreSeries, headers: Sequence[RecordHeader], bad: Sequence[Path], start: int | None
-) -> FibreSeries:
+def _join_by_name(series: Series, headers: Sequence[RecordHeader], bad: Sequence[Path]) -> Series:
     """Files without times, one after the other; a bad one is as long as most of the others."""
     lengths = {header.path: header.shape[header.time_axis] for header in headers}
     usual = Counter(lengths.values()).most_common(1)[0][0]
     names = {header.path: header.dataset for header in headers}
     pieces, first = [], 0
-    for path in sorted([*names, *bad], key=_by_number):
+    for path in sorted([*names, *bad], key=lambda path: natural_order(str(path))):
         if path in names:
             pieces.append(Piece(path, names[path], first, lengths[path]))
         else:
             log.warning(f"{path}: {usual:,} missing samples stand for it, as in most other files")
         first += lengths.get(path, usual)
-    return replace(series, pieces=tuple(pieces), start=start, n_samples=first)
+    return replace(series, pieces=tuple(pieces), n_samples=first)
 
 
-def _join_by_time(
-    series: FibreSeries, headers: Sequence[RecordHeader], start: int | None
-) -> FibreSeries:
+def _join_by_time(series: Series, headers: Sequence[RecordHeader]) -> Series:
     """Files by their times; what overlaps the file before is dropped, what lacks is a gap."""
     rate = series.sampling_rate
     parts = sorted(
         ((part, header) for header in headers for part in header.segments),
         key=lambda item: (item[0].start, item[1].path, item[0].first),
     )
-    kept, lines = leave_out_far_pieces(
-        [
-            (part.start, part.start + round(part.n_samples * SECOND / rate), str(header.path))
-            for part, header in parts
-        ]
-    )
-    warn_of(lines)
-    parts = [parts[number] for number in kept]
+
+    def end_of(part: Segment) -> int:
+        return part.start + round(part.n_samples * SECOND / rate)
+
+    parts = _without_far(parts, [(part.start, end_of(part), header.path) for part, header in parts])
     origin = parts[0][0].start
     pieces: list[Piece] = []
     overlaps: list[str] = []
@@ -264,51 +228,47 @@ def _join_by_time(
         n_samples = part.n_samples - skip
         pieces.append(Piece(header.path, header.dataset, grid, n_samples, part.first + skip))
         drift = max(drift, abs(grid - skip - true))
-        grid = pieces[-1].stop
-        end = max(end, part.start + round(part.n_samples * SECOND / rate))
+        grid, end = pieces[-1].stop, max(end, end_of(part))
     warn_of(overlaps)
     if drift > 1:
         log.warning(
             "start times in the files and the sampling rate drift apart by up to "
             f"{drift / rate:g} s"
         )
-    _say_gaps(pieces, rate)
-    if start is None and not SINCE_1980 < origin / SECOND < time.time() + 86400:
+    _log_gaps(pieces, rate)
+    if series.start is None and not SINCE_1980 < origin / SECOND < time.time() + 86400:
         log.warning(
             f"{pieces[0].path}: starts {_iso(origin)}: the clock was not set; set records.starttime"
         )
-    start = origin if start is None else start
+    start = origin if series.start is None else series.start
     return replace(series, pieces=tuple(pieces), start=start, n_samples=grid)
 
 
-def _say_gaps(pieces: Sequence[Piece], rate: float) -> None:
-    gaps = [
-        (before, after)
-        for before, after in zip(pieces, pieces[1:], strict=False)
-        if after.first > before.stop
-    ]
-    if gaps:
-        missing = sum(after.first - before.stop for before, after in gaps)
-        within = sum(before.path == after.path for before, after in gaps)
-        where = "inside files" if within == len(gaps) else "between files"
-        log.warning(
-            f"{count(len(gaps), 'gap')} {where}, {missing / rate:g} s in all, the first "
-            f"{'in' if gaps[0][0].path == gaps[0][1].path else 'after'} "
-            f"{gaps[0][0].path}: windows that touch them are NaN in the cube"
-        )
+def _without_far(items: Sequence, spans: Sequence[tuple[int, int, Path]]) -> list:
+    """Items without those whose time span is that of a wrong clock, which are logged."""
+    near, lines = leave_out_far_pieces([(start, end, str(path)) for start, end, path in spans])
+    warn_of(lines)
+    return [items[number] for number in near]
+
+
+def _log_gaps(pieces: Sequence[Piece], rate: float) -> None:
+    gaps = [pair for pair in itertools.pairwise(pieces) if pair[1].first > pair[0].stop]
+    if not gaps:
+        return
+    missing = sum(after.first - before.stop for before, after in gaps)
+    inside = [before.path == after.path for before, after in gaps]
+    log.warning(
+        f"{count(len(gaps), 'gap')} {'inside' if all(inside) else 'between'} files, "
+        f"{missing / rate:g} s in all, the first {'in' if inside[0] else 'after'} "
+        f"{gaps[0][0].path}: windows that touch them are NaN in the cube"
+    )
 
 
 # ---- waveforms of an array ----------------------------------------------------------------------
 
 
-def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
-    """Waveforms as one series from the earliest start to the latest end, a channel a trace id.
-
-    Raises
-    ------
-    DataError
-        No file is usable, or sampling rates differ.
-    """
+def _join_waveforms(paths: Sequence[Path], workers: int) -> Series:
+    """Waveforms from the earliest start to the latest end, a channel a trace id."""
     stretches, lines = scan(paths, workers)
     warn_of(lines)
     if not stretches:
@@ -318,23 +278,17 @@ def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
             f"{len(paths):,} files is usable; {reason}; allowed: anything that obspy reads"
         )
     stretches = of_few_rates(stretches)
-    rate = require_one_rate([(item.trace_id, item.sampling_rate) for item in stretches])
-    spans = [(item.start, item.end, str(item.path)) for item in stretches]
-    near, lines = leave_out_far_pieces(spans)
-    warn_of(lines)
-    stretches = [stretches[at] for at in near]
+    rate = _one_rate(stretches)
+    stretches = _without_far(stretches, [(item.start, item.end, item.path) for item in stretches])
     names = tuple(sorted({item.trace_id for item in stretches}, key=natural_order))
-    numbers = {name: number for number, name in enumerate(names)}
     origin = min(item.start for item in stretches)
-    pieces = tuple(
-        sorted(
-            _trace_pieces(stretches, origin, rate, numbers),
-            key=lambda piece: (piece.first, str(piece.path), piece.channel),
-        )
+    pieces = sorted(
+        _trace_pieces(stretches, origin, rate, names),
+        key=lambda piece: (piece.first, str(piece.path), piece.channel),
     )
-    _say_overlaps(pieces, names)
-    return ArraySeries(
-        pieces=pieces,
+    _log_overlaps(pieces, names)
+    return Series(
+        pieces=tuple(pieces),
         start=origin,
         sampling_rate=rate,
         n_samples=max(piece.stop for piece in pieces),
@@ -344,10 +298,22 @@ def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
     )
 
 
+def _one_rate(stretches: Sequence[Stretch]) -> float:
+    first = stretches[0]
+    for other in stretches:
+        if not same_rate(other.sampling_rate, first.sampling_rate):
+            raise DataError(
+                f"{other.trace_id}: sampled at {other.sampling_rate:g} Hz, but {first.trace_id} at "
+                f"{first.sampling_rate:g} Hz; a cube needs one sampling rate: make one for each"
+            )
+    return first.sampling_rate
+
+
 def _trace_pieces(
-    stretches: Sequence[Stretch], origin: int, rate: float, numbers: dict[str, int]
+    stretches: Sequence[Stretch], origin: int, rate: float, names: Sequence[str]
 ) -> Iterator[Piece]:
     """By their start times; one that continues another has no seam with it for rounding."""
+    channels = {name: number for number, name in enumerate(names)}
     last: dict[str, tuple[int, int]] = {}
     for item in sorted(stretches, key=lambda item: item.start):
         true = (item.start - origin) * rate / SECOND
@@ -356,21 +322,20 @@ def _trace_pieces(
         if abs(item.start - end) * rate < SECOND / 2 and abs(stop - true) < 1:
             first = stop
         last[item.trace_id] = max((first + item.n_samples, item.end), (stop, end))
-        channel = numbers[item.trace_id]
+        channel = channels[item.trace_id]
         yield Piece(
             item.path, item.within, first, item.n_samples, channel=channel, start=item.start
         )
 
 
-def _say_overlaps(pieces: Sequence[Piece], names: Sequence[str]) -> None:
-    stop: dict[int, Piece] = {}
+def _log_overlaps(pieces: Sequence[Piece], names: Sequence[str]) -> None:
+    latest: dict[int, Piece] = {}
     for piece in pieces:
-        before = stop.get(piece.channel)
-        if before is not None and piece.first < before.stop:
+        before = latest.setdefault(piece.channel, piece)
+        if before is not piece and piece.first < before.stop:
             overlap = min(before.stop, piece.stop) - piece.first
             log.warning(
                 f"{piece.path}: {names[piece.channel]} overlaps {before.path} by {overlap:,} "
                 "samples, which are taken from the latter"
             )
-        if before is None or piece.stop > before.stop:
-            stop[piece.channel] = piece
+        latest[piece.channel] = max(before, piece, key=lambda item: item.stop)

@@ -1,65 +1,76 @@
-"""Making a cube of spectra: jobs of whole chunks, in parallel, put together in order.
+"""Making a cube of spectra: jobs of whole chunks, in parallel, written in order.
 
 Letters: C channels, K time steps, F frequency bins.
 """
 
+import itertools
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from .. import __version__
 from ..data.finding import stamp
 from ..data.holes import other_files
 from ..data.times import nanoseconds_to_iso
-from ..errors import DataError
-from ..io import new_file
+from ..errors import DataError, RunError, SettingsError
+from ..extras import need
+from ..io import new_file, require_room
 from ..parallel import Job, Parts, identity
-from ..runtime import Progress, count, log
-from ..settings import RecordsSettings, Settings
+from ..progress import Progress, count, log
+from ..settings import Settings
 from .joining import open_series, warn_of
-from .output import AXES, CubeLayout, Place, made_from, size_on_disk, write_cube
 from .series import SECOND, Series
 from .spectra import Spectra, spectra_of
 
-# Numbers of float32. They set how much memory a worker takes, whatever is to be done.
+# Numbers of float32. They set how much memory a worker takes, whatever the size of the cube.
 CHUNK_VALUES = 2**19  # a chunk of the cube, 2 MB
 CHUNK_STEPS = 16  # of one chunk, where there are so many
 PART_VALUES = 2**23  # the result of a job, 32 MB
 BLOCK_VALUES = 2**24  # samples read at a time, 64 MB
 JOB_VALUES = 2**26  # samples read by a job
+HDF5_NAMES = (".h5", ".hdf5")
+AXES = ["time", "channel", "frequency"]
 
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a cube is cut.
-
-    Attributes
-    ----------
-    chunk, job : (int, int)
-        Time steps and channels of a chunk of the cube, and of a job: whole chunks.
-    """
-
-    chunk: tuple[int, int]
-    job: tuple[int, int]
+Span = tuple[int, int]  # from the first to before the last
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs for one part: time steps and channels from first to before last."""
+    """Input of a worker for one part: a span of time steps and one of channels."""
 
     series: Series
     spectra: Spectra
-    steps: tuple[int, int]
-    channels: tuple[int, int]
+    steps: Span
+    channels: Span
 
-    @property
-    def place(self) -> Place:
-        """In the cube."""
-        return slice(*self.steps), slice(*self.channels)
+
+@dataclass(frozen=True)
+class CubeLayout:
+    """A cube without its values.
+
+    Attributes
+    ----------
+    shape, chunks : (int, int, int)
+        Of (time, channel, frequency).
+    coordinates : dict of str to (ndarray, str)
+        Values along an axis and their unit, by the axis' name in the file.
+    channel_names : tuple of str or None
+    attributes : dict
+        Of the data set; plain values.
+    """
+
+    shape: tuple[int, int, int]
+    chunks: tuple[int, int, int]
+    coordinates: dict[str, tuple[np.ndarray, str]]
+    channel_names: tuple[str, ...] | None
+    attributes: dict[str, Any]
 
 
 def make_cube(
@@ -76,8 +87,8 @@ def make_cube(
     paths : sequence of Path
         See `open_series`.
     target : Path
-        Ends in ``.zarr``, ``.h5`` or ``.hdf5``. What was made is kept beside it in
-        ``<target>.parts`` until it is whole.
+        Ends in ``.zarr``, ``.h5`` or ``.hdf5``. Finished parts are in ``<target>.parts`` until it
+        is complete.
     settings : Settings
         Its section ``[records]``.
     workers : int
@@ -95,23 +106,27 @@ def make_cube(
         See `Parts.run`.
     """
     began = time.monotonic()
-    origin = origin_of(paths, settings)
-    if _is_done(target, origin, overwrite):
+    origin = _origin_of(paths, settings)
+    if not overwrite and _is_done(target, origin):
         Parts(target).clear()
         return
     series = open_series(paths, settings.records, workers)
     spectra = spectra_of(settings.records, series.sampling_rate)
     n_steps = spectra.n_steps(series.n_samples)
-    tiling = tile(n_steps, series.n_channels, spectra)
-    layout = _layout(series, spectra, n_steps, tiling, settings, origin)
-    log.info(_say_what(layout, series))
-    jobs = _jobs(series, spectra, n_steps, tiling, origin)
+    chunk, job = tile(n_steps, series.n_channels, spectra)
+    layout = _layout(series, spectra, n_steps, chunk, settings, origin)
+    log.info(
+        f"{count(series.n_samples, 'sample')} of {count(series.n_channels, 'channel')} at "
+        f"{series.sampling_rate:g} Hz, to a cube of {_shape(layout)}, "
+        f"{4 * math.prod(layout.shape) / 1e9:.3g} GB"
+    )
+    jobs = _jobs(series, spectra, n_steps, job, origin)
     parts = Parts(target)
     parts.run(jobs, calculate_part, workers, "calculating", "spectra")
     summaries = [parts.summary(job) for job in jobs]
     lost = sorted({line for summary in summaries for line in summary["lost"]})
     missing = sum(summary["missing"] for summary in summaries)
-    if missing == sum(job.size for job in jobs):
+    if missing == n_steps * series.n_channels:
         parts.remove()  # what is missing may be there the next time
         reason = lost[0] if lost else "every window touches a gap, or has no power"
         raise DataError(
@@ -124,17 +139,14 @@ def make_cube(
     _report(target, layout, series, missing, time.monotonic() - began)
 
 
-def origin_of(paths: Sequence[Path], settings: Settings) -> str:
-    """Identity of what goes into a cube: settings, and name, size and time of every file.
-
-    Of files that have their samples in other files, those as well.
-    """
+def _origin_of(paths: Sequence[Path], settings: Settings) -> str:
+    """Identity of the input: settings, and name, size and time of every file and its sources."""
     files = [[stamp(path), *other_files(path)] for path in paths]
     return identity({"settings": settings.affecting("records", "result"), "files": files})
 
 
-def _is_done(target: Path, origin: str, overwrite: bool) -> bool:
-    if not target.exists() or overwrite:
+def _is_done(target: Path, origin: str) -> bool:
+    if not target.exists():
         return False
     if made_from(target) == origin:
         log.info(f"{target}: done already, from the same files and settings")
@@ -145,65 +157,49 @@ def _is_done(target: Path, origin: str, overwrite: bool) -> bool:
     )
 
 
-# ---- what is to be done -------------------------------------------------------------------------
+# ---- jobs ---------------------------------------------------------------------------------------
 
 
-def tile(n_steps: int, n_channels: int, spectra: Spectra) -> Tiling:
-    """Chunks of about 2 MB with all frequencies, and jobs of whole chunks.
+def tile(n_steps: int, n_channels: int, spectra: Spectra) -> tuple[Span, Span]:
+    """Time steps and channels of a chunk, about 2 MB with all frequencies, and of a job.
 
-    Parameters
-    ----------
-    n_steps, n_channels : int
-    spectra : Spectra
-
-    Returns
-    -------
-    Tiling
+    A job is whole chunks.
     """
     rows = max(1, CHUNK_VALUES // spectra.n_frequencies)  # of one step and channel each
     chunk_channels = _even(n_channels, max(1, rows // min(CHUNK_STEPS, n_steps)))
     chunk_steps = _even(n_steps, max(1, rows // chunk_channels))
     chunk_values = chunk_steps * chunk_channels * spectra.n_frequencies
-    job_channels = chunk_channels * max(1, PART_VALUES // chunk_values)
-    job_channels = min(n_channels, job_channels)
+    job_channels = min(n_channels, chunk_channels * max(1, PART_VALUES // chunk_values))
     chunk_values = chunk_steps * job_channels * spectra.n_frequencies
     chunk_samples = chunk_steps * spectra.step * job_channels
     times = max(1, min(PART_VALUES // chunk_values, JOB_VALUES // chunk_samples))
-    return Tiling((chunk_steps, chunk_channels), (chunk_steps * times, job_channels))
+    return (chunk_steps, chunk_channels), (chunk_steps * times, job_channels)
 
 
 def _even(n: int, most: int) -> int:
-    """Length of equal chunks, lest the last be mostly padding."""
+    """Length of equal chunks, so that the last is not mostly padding."""
     return -(-n // -(-n // most))
 
 
-def _jobs(series: Series, spectra: Spectra, n_steps: int, tiling: Tiling, origin: str) -> list[Job]:
+def _spans(span: Span, step: int) -> list[Span]:
+    return [(first, min(span[1], first + step)) for first in range(*span, step)]
+
+
+def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: str) -> list[Job]:
     jobs = []
-    job_steps, job_channels = tiling.job
-    for first in range(0, n_steps, job_steps):
-        last = min(n_steps, first + job_steps)
-        start, stop = first * spectra.step, (last - 1) * spectra.step + spectra.window
-        needed = series.between(start, stop)
-        for left in range(0, series.n_channels, job_channels):
-            right = min(series.n_channels, left + job_channels)
-            task = Task(needed, spectra, (first, last), (left, right))
-            depends = [origin, __version__, task.steps, task.channels]
+    for steps in _spans((0, n_steps), size[0]):
+        needed = series.between(*spectra.samples_of(steps))
+        for channels in _spans((0, series.n_channels), size[1]):
+            depends = [origin, __version__, steps, channels]
             # The identity is in the name: a part of other settings is never taken for this one.
-            name = f"{identity(depends)}-{first:09d}-{left:06d}.npy"
-            jobs.append(Job(name, task, depends, (last - first) * (right - left)))
+            name = f"{identity(depends)}-{steps[0]:09d}-{channels[0]:06d}.npy"
+            n_spectra = (steps[1] - steps[0]) * (channels[1] - channels[0])
+            jobs.append(Job(name, Task(needed, spectra, steps, channels), depends, n_spectra))
     return jobs
-
-
-# ---- the work of a job --------------------------------------------------------------------------
 
 
 def calculate_part(task: Task, path: Path) -> dict[str, Any]:
     """Spectra of some time steps and channels, as a file of NumPy.
-
-    Parameters
-    ----------
-    task : Task
-    path : Path
 
     Returns
     -------
@@ -214,52 +210,26 @@ def calculate_part(task: Task, path: Path) -> dict[str, Any]:
     spectra, (first, last), (left, right) = task.spectra, task.steps, task.channels
     out = np.empty((last - first, right - left, spectra.n_frequencies), dtype=np.float32)
     lost: dict[str, None] = {}
-    for steps, channels in _blocks(task):
-        start, stop = steps[0] * spectra.step, (steps[1] - 1) * spectra.step + spectra.window
-        samples, lines = task.series.read(start, stop, *channels)
+    # Steps and channels whose samples fit in memory together.
+    n_channels = min(right - left, max(1, BLOCK_VALUES // spectra.window))
+    n_steps = max(1, (BLOCK_VALUES // n_channels - spectra.window) // spectra.step + 1)
+    blocks = itertools.product(_spans(task.steps, n_steps), _spans(task.channels, n_channels))
+    for steps, channels in blocks:
+        samples, lines = task.series.read(*spectra.samples_of(steps), *channels)
         lost.update(dict.fromkeys(lines))
-        place = (
-            slice(steps[0] - first, steps[1] - first),
-            slice(channels[0] - left, channels[1] - left),
-        )
-        spectra.calculate(samples, out[place])
+        rows = slice(steps[0] - first, steps[1] - first)
+        spectra.calculate(samples, out[rows, channels[0] - left : channels[1] - left])
     missing = int((np.isnan(out).any(axis=2) | ~out.any(axis=2)).sum())
     with new_file(path) as partial, partial.open("wb") as file:
         np.save(file, out)
     return {"missing": missing, "lost": list(lost)}
 
 
-def _blocks(task: Task) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Time steps and channels whose samples fit in memory together."""
-    window, step = task.spectra.window, task.spectra.step
-    (first, last), (left, right) = task.steps, task.channels
-    n_channels = min(right - left, max(1, BLOCK_VALUES // window))
-    n_steps = max(1, (BLOCK_VALUES // n_channels - window) // step + 1)
-    for start in range(first, last, n_steps):
-        for channel in range(left, right, n_channels):
-            yield (
-                (start, min(last, start + n_steps)),
-                (channel, min(right, channel + n_channels)),
-            )
-
-
-# ---- putting together ---------------------------------------------------------------------------
-
-
-def _in_order(parts: Parts, jobs: Sequence[Job]) -> Iterator[tuple[Place, np.ndarray]]:
-    with Progress("writing", sum(job.size for job in jobs), "spectra") as progress:
-        for job in jobs:
-            yield job.inputs.place, np.load(parts.path(job), allow_pickle=False)
-            progress.add(job.size)
+# ---- the cube -----------------------------------------------------------------------------------
 
 
 def _layout(
-    series: Series,
-    spectra: Spectra,
-    n_steps: int,
-    tiling: Tiling,
-    settings: Settings,
-    origin: str,
+    series: Series, spectra: Spectra, n_steps: int, chunk: Span, settings: Settings, origin: str
 ) -> CubeLayout:
     seconds = np.arange(n_steps) * (spectra.step / spectra.sampling_rate)
     time_unit = "s"
@@ -268,53 +238,134 @@ def _layout(
         whole, rest = divmod(series.start, SECOND)
         seconds = whole + (seconds + rest / SECOND)
         time_unit = "seconds since 1970-01-01T00:00:00Z"
-    metres = series.distance
-    return CubeLayout(
-        shape=(n_steps, series.n_channels, spectra.n_frequencies),
-        chunks=(*tiling.chunk, spectra.n_frequencies),
-        time=seconds,
-        time_unit=time_unit,
-        location=np.arange(series.n_channels, dtype=float) if metres is None else metres,
-        location_unit="channel" if metres is None else "m",
-        frequency=spectra.frequency,
-        channel_names=series.channel_names,
-        attributes=_attributes(series, spectra, settings.records, origin)
-        | {name: _plain(value) for name, value in settings.affecting("records", "result").items()},
-    )
-
-
-def _attributes(
-    series: Series, spectra: Spectra, settings: RecordsSettings, origin: str
-) -> dict[str, Any]:
-    units = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
-    return {
-        "units": f"log10({units})" if spectra.log else units,
+    location = (series.distance, "m")
+    if series.distance is None:
+        location = (np.arange(series.n_channels, dtype=float), "channel")
+    power_unit = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
+    attributes = {
+        "units": f"log10({power_unit})" if spectra.log else power_unit,
         "dimensions": AXES,
         "window_s": spectra.window / spectra.sampling_rate,
         "step_s": spectra.step / spectra.sampling_rate,
         "sampling_rate": spectra.sampling_rate,
-        "power": settings.power,
+        "power": settings.records.power,
         "made_from": origin,
         "program": f"RISCluster {__version__}",
     }
-
-
-def _plain(value: Any) -> Any:
-    """As an attribute of either format can have it."""
-    if value is None:
-        return "none"
-    return [float(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-# ---- what is said -------------------------------------------------------------------------------
-
-
-def _say_what(layout: CubeLayout, series: Series) -> str:
-    size = 4 * np.prod(layout.shape, dtype=float) / 1e9
-    return (
-        f"{count(series.n_samples, 'sample')} of {count(series.n_channels, 'channel')} at "
-        f"{series.sampling_rate:g} Hz, to a cube of {_shape(layout)}, {size:.3g} GB"
+    for name, value in settings.affecting("records", "result").items():
+        pair = isinstance(value, (list, tuple))
+        attributes[name] = list(map(float, value)) if pair else "none" if value is None else value
+    return CubeLayout(
+        shape=(n_steps, series.n_channels, spectra.n_frequencies),
+        chunks=(*chunk, spectra.n_frequencies),
+        coordinates={
+            "time_coords": (seconds, time_unit),
+            "loc_coords": location,
+            "freq_coords": (spectra.frequency, "Hz"),
+        },
+        channel_names=series.channel_names,
+        attributes=attributes,
     )
+
+
+def _is_zarr(target: Path) -> bool:
+    return target.suffix.lower() == ".zarr"
+
+
+def require_cube_name(target: Path) -> None:
+    """Refuse a name of another format, and a Zarr folder where zarr is missing.
+
+    Raises
+    ------
+    SettingsError, MissingPackage
+    """
+    if _is_zarr(target):
+        need("zarr")
+    elif target.suffix.lower() not in HDF5_NAMES:
+        raise SettingsError(
+            f"command line: -o {target} is not allowed; allowed: a name that ends in .zarr, "
+            f"{' or '.join(HDF5_NAMES)}"
+        )
+
+
+def made_from(target: Path) -> str | None:
+    """Attribute ``made_from`` of a cube; None where there is none."""
+    try:
+        if _is_zarr(target):
+            return need("zarr").open_group(target, mode="r")["data"].attrs.get("made_from")
+        with h5py.File(target, "r") as file:
+            return file["data"].attrs.get("made_from")
+    except (OSError, KeyError, ValueError, TypeError):
+        return None
+
+
+def write_cube(
+    target: Path, layout: CubeLayout, parts: Iterable[tuple[tuple[slice, slice], np.ndarray]]
+) -> None:
+    """Write a cube: parts are a place in time and channel, and values (time, channel, frequency).
+
+    Raises
+    ------
+    RunError
+        It can't be written; a target that was there is intact.
+    """
+    if not _is_zarr(target):
+        require_room(target, 4 * math.prod(layout.shape))
+    with new_file(target) as path:
+        try:
+            with (_zarr if _is_zarr(target) else _hdf5)(path, layout) as data:
+                for place, values in parts:
+                    data[place] = values
+        except (RunError, DataError):
+            raise
+        except (RuntimeError, ValueError) as error:  # h5py's, of a full disk on closing
+            raise OSError(str(error)) from None
+
+
+def _in_order(
+    parts: Parts, jobs: Sequence[Job]
+) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    with Progress("writing", sum(job.size for job in jobs), "spectra") as progress:
+        for job in jobs:
+            place = slice(*job.inputs.steps), slice(*job.inputs.channels)
+            yield place, np.load(parts.path(job), allow_pickle=False)
+            progress.add(job.size)
+
+
+@contextmanager
+def _hdf5(path: Path, layout: CubeLayout) -> Iterator[Any]:
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(
+            "data", layout.shape, np.float32, chunks=layout.chunks, fillvalue=np.nan
+        )
+        data.attrs.update(layout.attributes)
+        group = file.create_group("metadata")
+        for name, (values, unit) in layout.coordinates.items():
+            group.create_dataset(name, data=values).attrs["units"] = unit
+        if layout.channel_names is not None:
+            group["channel_names"] = [name.encode() for name in layout.channel_names]
+        yield data
+
+
+@contextmanager
+def _zarr(path: Path, layout: CubeLayout) -> Iterator[Any]:
+    root = need("zarr").create_group(path, zarr_format=3)
+    data = root.create_array(
+        "data",
+        shape=layout.shape,
+        chunks=layout.chunks,
+        dtype=np.float32,
+        fill_value=np.nan,
+        dimension_names=AXES,
+        attributes=layout.attributes,
+    )
+    group = root.create_group("metadata")
+    for name, (values, unit) in layout.coordinates.items():
+        group.create_array(name, data=values, attributes={"units": unit})
+    if layout.channel_names is not None:
+        names = group.create_array("channel_names", shape=(len(layout.channel_names),), dtype=str)
+        names[:] = np.array(layout.channel_names, dtype=object)
+    yield data
 
 
 def _shape(layout: CubeLayout) -> str:
@@ -326,19 +377,16 @@ def _shape(layout: CubeLayout) -> str:
 
 
 def _report(target: Path, layout: CubeLayout, series: Series, missing: int, seconds: float) -> None:
-    steps, channels, _ = layout.shape
-    frequency = layout.frequency
-    if series.start is None:
-        span = f"{series.n_samples / series.sampling_rate:g} s"
-    else:
+    n_spectra, frequency = layout.shape[0] * layout.shape[1], layout.coordinates["freq_coords"][0]
+    span = f"{series.n_samples / series.sampling_rate:g} s"
+    if series.start is not None:
         end = series.start + round(series.n_samples * SECOND / series.sampling_rate)
         span = " to ".join(nanoseconds_to_iso([series.start, end]))
     log.info(
         f"{target}: {_shape(layout)}, {frequency[0]:g} to {frequency[-1]:g} Hz; {span}; "
-        f"{missing / (steps * channels):.2%} of the steps are missing or "
+        f"{missing / n_spectra:.2%} of the steps are missing or "
         f"{'somewhere ' if layout.attributes['power'] == 'log' else ''}without power"
     )
-    log.info(
-        f"{size_on_disk(target) / 1e6:,.1f} MB in {seconds:.1f} s, "
-        f"{steps * channels / seconds:,.3g} spectra/s"
-    )
+    files = target.rglob("*") if target.is_dir() else [target]
+    size = sum(item.stat().st_size for item in files if item.is_file())
+    log.info(f"{size / 1e6:,.1f} MB in {seconds:.1f} s, {n_spectra / seconds:,.3g} spectra/s")

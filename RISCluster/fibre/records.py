@@ -1,25 +1,26 @@
-"""Headers of fibre records: what an HDF5 file of (time, channel) says of itself.
+"""Headers of fibre records: HDF5 files of (time, channel) of any maker.
 
-Every maker of interrogators has names of its own, so a quantity is looked for under all names
-known for it, the nearest to the data set first.
+A quantity is looked for under all names known for it, the nearest to the data set first.
 """
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from ..data.storage import Storage, reason_of, why_closed, why_hardly_written
-from ..data.times import nanoseconds_to_iso, parse_cf_units, parse_time, to_text
+from ..data.times import epoch_unit, nanoseconds_to_iso, parse_cf_units, parse_time, to_text
 from ..errors import DataError
 from ..extras import explain_missing_filter
 from ..settings import RecordsSettings
 from .clock import (
+    EPOCH_UNITS,
     SECOND,
     SINCE_1980,
     Clock,
@@ -40,10 +41,12 @@ from .facts import (
     as_text,
     dataset_in,
     facts_of,
+    first_of,
     look_up,
     metres,
     normal,
     places_of,
+    unit_of,
 )
 
 
@@ -100,7 +103,7 @@ class BadRecord(DataError):
 
 @dataclass(frozen=True)
 class RecordHeader:
-    """What is known of one file before its samples are read.
+    """Header of one file.
 
     Attributes
     ----------
@@ -119,11 +122,11 @@ class RecordHeader:
     distance : ndarray, (channels,), or None
         Metres along the fibre.
     unit : str
-        Of the samples, empty where the file does not say.
+        Of the samples, empty where the file does not give it.
     start_of_all : bool
         Whether the start may be that of a measurement of many files.
     notes : tuple of str
-        What was assumed, and what contradicts each other.
+        Assumptions and contradictions.
     """
 
     path: Path
@@ -150,33 +153,27 @@ class RecordHeader:
 
 
 def read_header(path: Path, settings: RecordsSettings) -> RecordHeader:
-    """Header of one file.
-
-    Parameters
-    ----------
-    path : Path
-    settings : RecordsSettings
-        What is not ``auto`` there is not looked for.
+    """Header of one file; settings that are not ``auto`` are not looked for in it.
 
     Raises
     ------
     BadRecord
-        The file can't be opened, holds no such data set, or does not say what it must.
+        The file can't be opened, holds no such data set, or lacks a rate or an order.
     """
     try:
         with h5py.File(path, "r") as file:
             name, dataset = _find_dataset(path, file, settings.dataset)
             _require_readable(path, dataset)
-            return _Reader(path, name, dataset, file, settings).header()
-    except (OSError, RuntimeError, KeyError) as error:
-        if isinstance(error, OSError):
-            raise BadRecord(f"{path}: {why_closed(path, error)}") from None
+            return _Reader(path, name, dataset, settings).header()
+    except OSError as error:
+        raise BadRecord(f"{path}: {why_closed(path, error)}") from None
+    except (RuntimeError, KeyError) as error:
         reason = reason_of(error)
         raise BadRecord(f"{path}: can't be read as HDF5 ({reason}): copy it again") from None
 
 
 def _require_readable(path: Path, dataset: h5py.Dataset) -> None:
-    """Refuse a codec or an external file that is missing, and sizes with nothing behind them."""
+    """Refuse a missing codec, a missing external file, and chunks that were hardly written."""
     reason = explain_missing_filter(dataset)
     if reason:
         name = dataset.name.lstrip("/")
@@ -192,9 +189,6 @@ def _require_readable(path: Path, dataset: h5py.Dataset) -> None:
                 f"{path}: its samples lie in the file {place}, which is missing or too short; "
                 "copy that as well, and run in its folder where its name has none"
             )
-
-
-# ---- the data set -------------------------------------------------------------------------------
 
 
 def _find_dataset(path: Path, file: h5py.File, name: str) -> tuple[str, h5py.Dataset]:
@@ -225,46 +219,36 @@ def _find_dataset(path: Path, file: h5py.File, name: str) -> tuple[str, h5py.Dat
     return found[0]
 
 
-# ---- what is written on it ----------------------------------------------------------------------
-
-
 class _Reader:
-    """Finds out the parts of one file's header, which depend on each other."""
+    """Finds the parts of one file's header, which depend on each other."""
 
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        dataset: h5py.Dataset,
-        file: h5py.File,
-        settings: RecordsSettings,
-    ):
+    def __init__(self, path: Path, name: str, dataset: h5py.Dataset, settings: RecordsSettings):
         self.path, self.name, self.dataset, self.settings = path, name, dataset, settings
         self.shape = dataset.shape
-        self.places = places_of(dataset, file)
+        self.places = places_of(dataset)
         self.scales, self.labels = _dimensions(dataset)
-        self.unit = next((text for text, _ in look_up(self.places[:-1], UNITS, as_text)), "")
         self.notes: list[str] = []
 
+    def find(self, names: Sequence[str], convert: Callable[[Fact], Any]) -> list[Any]:
+        """All values under some names, the nearest first."""
+        return [value for value, _ in look_up(self.places, names, convert)]
+
     def header(self) -> RecordHeader:
-        arrays = find_clocks(self.dataset, [item for items in self.scales for item in items])
+        unit = first_of(self.places[:-1], UNITS, as_text)[0] or ""
+        arrays = find_clocks(self.dataset, self.scales)
         axis = self._time_axis(arrays)
-        n_samples = self.shape[axis]
         clock = self._clock(arrays, axis)
-        if clock is not None:  # what is written on the times of the samples is near as well
+        if clock is not None:  # attributes of the time stamps are near as well
             place = self.dataset.file.get(clock.name)
             self.places.insert(1, facts_of(place) if place is not None else {})
-        start, whole = self._start(clock)
-        if clock is not None and clock.origin is not None:
-            whole = None
-        if whole is not None and self.settings.starttime == "auto":
-            self.notes.append(f"no start of the file itself, {whole} is taken")
+        start, of_all = self._start(clock)
         rate, clock, estimated = self._rate(clock, axis, start)
         if clock is None:
-            segments = [Segment(start, 0, n_samples)]
+            segments = [Segment(start, 0, self.shape[axis])]
         else:
-            segments = clock.segments(rate, start)
-            segments = self._without_unwritten(clock, segments, axis)
+            segments = self._without_unwritten(clock, clock.segments(rate, start), axis)
+            if clock.origin is not None and self.settings.starttime == "auto":
+                self._compare_start(clock, segments[0].start)
         self._check_end(segments, rate)
         return RecordHeader(
             self.path,
@@ -275,8 +259,8 @@ class _Reader:
             estimated,
             tuple(segments),
             self._distance(1 - axis),
-            self.unit,
-            whole is not None,
+            unit,
+            of_all,
             tuple(self.notes),
         )
 
@@ -301,7 +285,7 @@ class _Reader:
     def _time_axis(self, arrays: Sequence[h5py.Dataset]) -> int:
         if self.settings.order != "auto":
             return 0 if self.settings.order == "time,channel" else 1
-        for words in (self.labels, *self._named_dimensions()):
+        for words in (self.labels, *self.find(DIMENSIONS, _as_words)):
             axis = _axis_of(words)
             if axis is not None:
                 return axis
@@ -323,38 +307,23 @@ class _Reader:
             "the file says which is time; set records.order to time,channel or channel,time"
         )
 
-    def _named_dimensions(self) -> list[list[str]]:
-        found = []
-        for value, _ in look_up(self.places, DIMENSIONS, lambda fact: fact.value):
-            words = (
-                value
-                if isinstance(value, np.ndarray)
-                else re.split(r"[\s,;x]+", to_text(value).strip(" '\"()[]"))
-            )
-            found.append([to_text(word).strip(" '\"()[]").lower() for word in words])
-        return found
-
     def _lengths(self, arrays: Sequence[h5py.Dataset]) -> list[tuple[int, bool]]:
-        """Sizes that a side has by what the file says, and whether that side is time."""
+        """Lengths of a side that the file gives, and whether that side is time."""
         found = [(item.size, True) for item in arrays]
         found += [(item.size, False) for item in self._position_arrays()]
-        for names, is_time in ((N_CHANNELS, False), (N_SAMPLES, True)):
-            found += [(int(n), is_time) for n, _ in look_up(self.places, names, as_plain)]
-        spacings = [value for value, _ in look_up(self.places, SPACINGS, as_spacing)]
-        lengths = [value for value, _ in look_up(self.places, FIBRE_LENGTHS, as_spacing)]
-        for low, _ in look_up(self.places, FIBRE_STARTS, as_length):
-            lengths += [high - low for high, _ in look_up(self.places, FIBRE_STOPS, as_length)]
-        for spacing in spacings:
-            for length in lengths:
-                n = length / spacing
-                found += [(round(n), False), (round(n) + 1, False)]
-        rates = [rate for rate, _ in self._stated_rates()]
-        spans = [1 / rate for rate, _ in look_up(self.places, DURATIONS, as_interval)]
-        start = next((start for start, _ in look_up(self.places, STARTS, _as_time)), None)
-        end = self._end()
+        found += [(int(n), False) for n in self.find(N_CHANNELS, as_plain)]
+        found += [(int(n), True) for n in self.find(N_SAMPLES, as_plain)]
+        lengths = self.find(FIBRE_LENGTHS, as_spacing)
+        ends = self.find(FIBRE_STOPS, as_length)
+        lengths += [end - start for start in self.find(FIBRE_STARTS, as_length) for end in ends]
+        for spacing in self.find(SPACINGS, as_spacing):
+            for n in (round(length / spacing) for length in lengths):
+                found += [(n, False), (n + 1, False)]
+        spans = [1 / rate for rate in self.find(DURATIONS, as_interval)]
+        start, end = (first_of(self.places, names, _as_time)[0] for names in (STARTS, ENDS))
         if start is not None and end is not None and end > start:
             spans.append((end - start) / SECOND)
-        for rate in rates:
+        for rate, _ in self._stated_rates():
             found += [(round(span * rate) + more, True) for span in spans for more in (0, 1)]
         return found
 
@@ -371,7 +340,7 @@ class _Reader:
     def _rate(
         self, clock: Clock | None, axis: int, start: int | None
     ) -> tuple[float, Clock | None, bool]:
-        """Sampling rate, times in seconds, and whether the rate comes from them alone."""
+        """Sampling rate, clock in seconds, and whether the rate comes from stamps alone."""
         stated = self._stated_rates()
         if self.settings.sampling_rate != "auto":
             rate = float(self.settings.sampling_rate)
@@ -384,16 +353,16 @@ class _Reader:
             rate = fits[0] if fits else clock.rate()
             if rate is not None:
                 if stated and rate != stated[0][0]:
-                    self._say_other_rate(clock.name, rate, stated[0])
+                    self._note_other_rate(clock.name, rate, stated[0])
                 return rate, clock, not fits
             self.notes.append(f"{clock.name} does not ascend, its time stamps are not used")
         if stated:
             rate, fact = stated[0]
             others = [other for other in stated[1:] if abs(other[0] - rate) > SAME * rate]
             if others:
-                self._say_other_rate(fact.name, rate, others[0])
+                self._note_other_rate(fact.name, rate, others[0])
             return rate, None, False
-        end = self._end()
+        end = first_of(self.places, ENDS, _as_time)[0]
         if start is not None and end is not None and end > start:
             rate = (self.shape[axis] - 1) * SECOND / (end - start)
             self.notes.append(
@@ -408,7 +377,11 @@ class _Reader:
                 "records.sampling_rate if samples were decimated"
             )
             return rate, None, False
-        raise self._no_rate()
+        names = [fact.name for place in self.places for fact in place.values()]
+        raise BadRecord(
+            f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; there "
+            f"are {', '.join(list(dict.fromkeys(names))[:30]) or 'none'}; set records.sampling_rate"
+        )
 
     def _in_seconds(self, clock: Clock, rates: Sequence[float]) -> Clock | None:
         """Times in the unit that is given, or that fits a rate."""
@@ -428,54 +401,62 @@ class _Reader:
         )
         return clock.in_seconds(SECOND)
 
-    def _say_other_rate(self, name: str, rate: float, other: tuple[float, Fact]) -> None:
+    def _note_other_rate(self, name: str, rate: float, other: tuple[float, Fact]) -> None:
         self.notes.append(
             f"{other[1].name} says {other[0]:g} Hz, but {name} {rate:g} Hz, which is taken; set "
             "records.sampling_rate if it is wrong"
         )
 
-    def _no_rate(self) -> BadRecord:
-        names = [fact.name for place in self.places for fact in place.values()]
-        listed = ", ".join(list(dict.fromkeys(names))[:30]) or "none"
-        return BadRecord(
-            f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; "
-            f"there are {listed}; set records.sampling_rate"
-        )
+    def _start(self, clock: Clock | None) -> tuple[int | None, bool]:
+        """Time of the first sample where a clock does not give it, and whether of many files."""
+        start, fact = first_of(self.places, STARTS, _as_time)
+        of_all = start is None
+        if of_all:
+            start, fact = first_of(self.places, STARTS_OF_ALL, _as_time)
+        absolute = clock is not None and clock.origin is not None
+        is_used = not absolute and self.settings.starttime == "auto"
+        if start is not None and is_used:
+            if of_all:
+                self.notes.append(f"no start of the file itself, {fact.name} is taken")
+            self._note_guess(fact.name, _epoch_guess(fact))
+        bad = first_of(self.places, STARTS, _as_bad_time)[0]
+        if start is None and bad is not None and is_used:
+            raise BadRecord(
+                f"{self.path}: its start '{bad}' is neither ISO 8601 nor a number since 1970 that "
+                "is a date from 1677 to 2262; correct it, or set records.starttime"
+            )
+        return start, of_all and start is not None and not absolute
 
-    def _start(self, clock: Clock | None) -> tuple[int | None, str | None]:
-        """Time of the first sample; its name where it may be that of many files together."""
-        for start, _ in look_up(self.places, STARTS, _as_time):
-            return start, None
-        for start, fact in look_up(self.places, STARTS_OF_ALL, _as_time):
-            return start, fact.name
-        bad = next((text for text, _ in look_up(self.places, STARTS, _as_bad_time)), None)
-        known = clock is not None and clock.origin is not None
-        if bad is None or known or self.settings.starttime != "auto":
-            return None, None
-        raise BadRecord(
-            f"{self.path}: its start '{bad}' is neither ISO 8601 nor a number since 1970 that is "
-            "a date from 1677 to 2262; correct it, or set records.starttime"
-        )
+    def _compare_start(self, clock: Clock, first: int) -> None:
+        """Note a start that contradicts the time stamps, and a guess that no start confirms."""
+        start, fact = first_of(self.places, STARTS, _as_time)
+        if start is None:
+            self._note_guess(clock.name, clock.guess)
+        elif abs(start - first) > SECOND:
+            self.notes.append(
+                f"{fact.name} is {_iso(start)}, but {clock.name} begins {_iso(first)}, which is "
+                "taken; set records.starttime if it is wrong"
+            )
 
-    def _end(self) -> int | None:
-        return next((end for end, _ in look_up(self.places, ENDS, _as_time)), None)
+    def _note_guess(self, name: str, unit: str) -> None:
+        if unit:
+            self.notes.append(
+                f"{name} has no unit, {unit} since 1970 are assumed by its size; set "
+                "records.starttime if it is wrong"
+            )
 
     def _check_end(self, segments: Sequence[Segment], rate: float) -> None:
-        """Say an end that contradicts start and length."""
-        if segments[0].start is None:
-            return
-        found = next(look_up(self.places, ENDS, _as_time), None)
+        """Note an end that contradicts start and length."""
+        end, fact = first_of(self.places, ENDS, _as_time)
         last = segments[-1]
-        if found is None:
+        if last.start is None or end is None:
             return
-        stop = last.start + round(last.n_samples * SECOND / rate)
-        away = (found[0] - stop) / SECOND
+        away = (end - last.start) / SECOND - last.n_samples / rate
         slack = max(2 / rate, SAME * last.n_samples / rate)
         if not -slack - 1 / rate <= away <= slack:
             self.notes.append(
-                f"{found[1].name} is {nanoseconds_to_iso(np.array([found[0]]))[0]}, "
-                f"{abs(away):g} s {'later' if away > 0 else 'earlier'} than its start and its "
-                "samples make, which are taken: samples may be missing in it"
+                f"{fact.name} is {_iso(end)}, {abs(away):g} s {'later' if away > 0 else 'earlier'} "
+                "than its start and its samples make, which are taken: samples may be missing in it"
             )
 
     def _without_unwritten(self, clock: Clock, segments: list[Segment], axis: int) -> list[Segment]:
@@ -494,14 +475,10 @@ class _Reader:
     # -- distance
 
     def _position_arrays(self) -> list[h5py.Dataset]:
-        places = [self.dataset.parent, self.dataset.file.get("header")]
-        arrays = [item for items in self.scales for item in items]
-        for group in places:
-            arrays += [
-                dataset_in(group, name)
-                for name in (group if isinstance(group, h5py.Group) else ())
-                if normal(name) in POSITIONS
-            ]
+        arrays = list(self.scales)
+        for group in (self.dataset.parent, self.dataset.file.get("header")):
+            if isinstance(group, h5py.Group):
+                arrays += [dataset_in(group, name) for name in group if normal(name) in POSITIONS]
         return [
             item
             for item in arrays
@@ -515,54 +492,44 @@ class _Reader:
 
     def _distance(self, axis: int) -> np.ndarray | None:
         """Metres of every channel, (C,)."""
-        n_channels = self.shape[axis]
-        spacing, found = None, next(look_up(self.places, SPACINGS, as_spacing), None)
-        if found is not None:
-            spacing, fact = found
-            if normal(fact.name) == "spatialresolution":  # Silixa's metres along another fibre
-                near = next(look_up(self.places, ["fibrelengthmultiplier"], as_plain), None)
-                spacing *= near[0] if near is not None and near[0] > 0 else 1.0
-        if self.settings.channel_spacing == "auto":
-            positions = self._positions(axis, spacing)
-            if positions is not None:
-                return positions
-        else:
+        spacing, fact = first_of(self.places, SPACINGS, as_spacing)
+        if fact is not None and normal(fact.name) == "spatialresolution":  # along another fibre
+            multiplier = first_of(self.places, ["fibrelengthmultiplier"], as_plain)[0] or 1.0
+            spacing *= multiplier if multiplier > 0 else 1.0
+        if self.settings.channel_spacing != "auto":
             spacing = float(self.settings.channel_spacing)
+        elif (positions := self._positions(axis, spacing)) is not None:
+            return positions
         if spacing is None:
             return None
-        start = 0.0
         for place in self.places:
-            lengths = list(look_up([place], FIBRE_STARTS, as_length))
-            index = list(look_up([place], ["startlocusindex"], as_plain))
-            if lengths or index:
-                start = lengths[0][0] if lengths else index[0][0] * spacing
-                break
-        return start + spacing * np.arange(n_channels)
+            start = first_of([place], FIBRE_STARTS, as_length)[0]
+            number = first_of([place], ["startlocusindex"], as_plain)[0]
+            if start is None and number is not None:
+                start = number * spacing
+            if start is not None:
+                return start + spacing * np.arange(self.shape[axis])
+        return spacing * np.arange(self.shape[axis])
 
     def _positions(self, axis: int, spacing: float | None) -> np.ndarray | None:
         n_channels = self.shape[axis]
         ties = tie_values(self.dataset, self.labels[axis]) if self.labels else None
         if ties is not None:
             values = np.interp(np.arange(n_channels), ties[0], ties[1][()].astype(float))
-            return metres(values, _unit_of(ties[1]))
+            return metres(values, unit_of(ties[1]))
         for item in self._position_arrays():
             values = item[()].astype(np.float64)
             if normal(item.name.rpartition("/")[2]) == "channels":  # their numbers
                 values = None if spacing is None else values * spacing
             else:
-                values = metres(values, _unit_of(item))
+                values = metres(values, unit_of(item))
             if item.size == n_channels and values is not None and np.all(np.diff(values) > 0):
                 return values
         return None
 
 
-def _unit_of(item: h5py.Dataset) -> str:
-    facts = facts_of(item)
-    return next((text for text, _ in look_up([facts], ("units", "unit", "uom"), as_text)), "")
-
-
-def _dimensions(dataset: h5py.Dataset) -> tuple[list[list[h5py.Dataset]], list[str]]:
-    """Dimension scales of each axis, and names of both axes where both have one."""
+def _dimensions(dataset: h5py.Dataset) -> tuple[list[h5py.Dataset], list[str]]:
+    """Dimension scales of both axes, and the axes' names where both have one."""
     scales, labels = [], []
     for dimension in dataset.dims:
         try:
@@ -570,9 +537,17 @@ def _dimensions(dataset: h5py.Dataset) -> tuple[list[list[h5py.Dataset]], list[s
         except (RuntimeError, KeyError, OSError, ValueError):
             items = []
         names = [dimension.label, *(item.name.rpartition("/")[2] for item in items if item.name)]
-        labels.append(next((name for name in names if name), ""))
-        scales.append(items)
+        labels.append(next(filter(None, names), ""))
+        scales += items
     return scales, labels if all(labels) else []
+
+
+def _as_words(fact: Fact) -> list[str]:
+    """Names of dimensions, of an array or one text."""
+    words = fact.value
+    if not isinstance(words, np.ndarray):
+        words = re.split(r"[\s,;x]+", to_text(words).strip(" '\"()[]"))
+    return [to_text(word).strip(" '\"()[]").lower() for word in words]
 
 
 def _axis_of(names: Sequence[str]) -> int | None:
@@ -587,24 +562,30 @@ def _axis_of(names: Sequence[str]) -> int | None:
     return 1 - along[0] if len(along) == 1 else None
 
 
+def _iso(time: int) -> str:
+    return nanoseconds_to_iso([time])[0]
+
+
 def _as_time(fact: Fact) -> int | None:
     """Nanoseconds since 1970; None also for a number that counts from something else."""
     text = as_text(fact)
-    is_date = text is not None and re.search(r"\d[-/T]\d", text)
-    if is_date:
+    if text is not None and re.search(r"\d[-/T]\d", text):
         return parse_time(_year_first(text))
-    number = fact.number()
-    if number is None:
+    value, unit = fact.number() or (None, "")
+    if value is None:
         return None
-    value, unit = number
     try:
         length, origin = parse_cf_units(unit)
-    except ValueError:
-        exact = fact.value if isinstance(fact.value, (int, np.integer)) else value
-        found = parse_time(exact)
-    else:
         found = round(value) * length + round((value - round(value)) * length) + (origin or 0)
+    except (ValueError, OverflowError):
+        found = parse_time(fact.value if isinstance(fact.value, (int, np.integer)) else value)
     return found if found is not None and SINCE_1980 * SECOND < found < 2**63 else None
+
+
+def _epoch_guess(fact: Fact) -> str:
+    """Unit of a number since 1970 that is known by its size alone; empty for seconds."""
+    number = fact.number()
+    return "" if number is None or number[1] else EPOCH_UNITS[epoch_unit(number[0])]
 
 
 def _year_first(text: str) -> str:

@@ -4,7 +4,7 @@ Letters: n samples, C channels.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import commonprefix
@@ -16,7 +16,6 @@ import numpy as np
 
 from ..data.holes import find_holes, sample_packing
 from ..data.packing import Packing
-from ..data.times import same_rate
 from ..errors import DataError
 from ..extras import load_hdf5_filters
 from ..waveforms.joining import FEWEST, constant_runs, without_marks
@@ -25,7 +24,7 @@ from ..waveforms.sources import read_traces
 SECOND = 10**9  # ns
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
 CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
-SLAB_VALUES = 2**20  # read at a time where the type of numbers changes
+SLAB_VALUES = 2**20  # read at a time
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,8 @@ class Series:
     channel_names : tuple of str or None
     distance : ndarray, (C,), float64, or None
         Metres along the fibre; None where unknown.
+    time_axis : int or None
+        Of HDF5 records, 0 or 1; None for waveforms, a channel a trace id.
     """
 
     pieces: tuple[Piece, ...]
@@ -90,6 +91,7 @@ class Series:
     unit: str = ""
     channel_names: tuple[str, ...] | None = None
     distance: np.ndarray | None = None
+    time_axis: int | None = None
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -98,43 +100,46 @@ class Series:
         stop = np.array([piece.stop for piece in self.pieces], dtype=np.int64)
         return first, np.maximum.accumulate(stop)
 
-    def touching(self, start: int, stop: int) -> tuple[Piece, ...]:
-        """Pieces with samples from `start` to before `stop`."""
+    def between(self, start: int, stop: int) -> "Series":
+        """The same series with only the pieces that have samples of `start` to before `stop`."""
         first, reached = self._bounds
         low = np.searchsorted(reached, start, side="right")
         high = np.searchsorted(first, stop, side="left")
-        return tuple(piece for piece in self.pieces[low:high] if piece.stop > start)
+        return replace(self, pieces=tuple(p for p in self.pieces[low:high] if p.stop > start))
 
-    def between(self, start: int, stop: int) -> "Series":
-        """The same series with only the pieces that are needed from `start` to before `stop`."""
-        return replace(self, pieces=self.touching(start, stop))
+    def read(self, start: int, stop: int, low: int, high: int) -> tuple[np.ndarray, list[str]]:
+        """Samples `start` to before `stop` of channels `low` to before `high`.
 
-    def read(
-        self, start: int, stop: int, first_channel: int, last_channel: int
-    ) -> tuple[np.ndarray, list[str]]:
-        """Samples `start` to before `stop` of channels `first_channel` to before `last_channel`.
+        Where waveforms overlap, the file that begins first counts; gaps that were filled with a
+        constant value, or with marks, are missing.
 
         Returns
         -------
         ndarray, (n, C), float32
             NaN where samples are missing or can't be read. Of numbers with more digits a level of
-            each channel is taken off, lest an offset cost the digits of what moves: spectra, whose
-            windows have their mean removed, are the same.
+            each channel is subtracted, so that an offset costs no digits: spectra, whose windows
+            have their mean removed, are the same. In memory in the order of the files.
         list of str
             A line for each file that can't be read.
         """
-        raise NotImplementedError
+        transposed = self.time_axis != 0
+        shape = (stop - start, high - low)
+        out = np.full(shape[::-1] if transposed else shape, np.nan, dtype=np.float32)
+        out = out.T if transposed else out
+        read = _read_traces if self.time_axis is None else _read_records
+        lines = read(self.between(start, stop), out, start, low, Level(high - low))
+        return out, list(dict.fromkeys(lines))
 
 
 class Level:
-    """A level of each channel: its first value in a read, taken off in full precision."""
+    """A level of each channel: its first value in a read, subtracted in full precision."""
 
     def __init__(self, n_channels: int):
         self._level = np.full(n_channels, np.nan)
 
     def remove(self, values: np.ndarray, channels: slice) -> np.ndarray:
-        """Values (n, C) less their channels' levels, but for float32 and where levels are small."""
-        if values.dtype.kind == "f" and values.dtype.itemsize <= 4 or not len(values):
+        """Values (n, C) less large levels of their channels; float32 values unchanged."""
+        if (values.dtype.kind == "f" and values.dtype.itemsize <= 4) or not len(values):
             return values
         level = self._level[channels]
         unknown = np.isnan(level)
@@ -146,71 +151,55 @@ class Level:
         return values - np.where(large, level, 0.0) if large.any() else values
 
 
-@dataclass(frozen=True)
-class FibreSeries(Series):
-    """HDF5 records, joined.
-
-    Attributes
-    ----------
-    time_axis : int
-        0 for (time, channel), 1 for (channel, time).
-    """
-
-    time_axis: int = 0
-
-    def read(
-        self, start: int, stop: int, first_channel: int, last_channel: int
-    ) -> tuple[np.ndarray, list[str]]:
-        """See `Series.read`; in memory in the order of the file."""
-        shape = (stop - start, last_channel - first_channel)
-        stored = np.full(shape if self.time_axis == 0 else shape[::-1], np.nan, dtype=np.float32)
-        values = stored if self.time_axis == 0 else stored.T
-        lost, level = [], Level(last_channel - first_channel)
-        for piece in self.touching(start, stop):
-            low, high = max(start, piece.first), min(stop, piece.stop)
-            times = (low - piece.first + piece.skip, high - piece.first + piece.skip)
-            out = values[low - start : high - start]
-            channels = (first_channel, last_channel)
-            try:
-                with h5py.File(piece.path, "r") as file:
-                    dataset = file[piece.name]
-                    lines = _read_into(out, dataset, self.time_axis, times, channels, level)
-            except (OSError, RuntimeError, KeyError, ValueError) as error:
-                out[:] = np.nan
-                lines = [" ".join(str(error).split())]
-            lost += [
-                f"{piece.path}: samples can't be read, they count as missing: {line}"
-                for line in lines
-            ]
-        return values, lost
+# ---- HDF5 records -------------------------------------------------------------------------------
 
 
-def _read_into(
-    out: np.ndarray,
-    dataset: h5py.Dataset,
-    time_axis: int,
-    times: tuple[int, int],
-    channels: tuple[int, int],
-    level: Level,
-) -> list[str]:
-    """Rows of `out` (n, C) from a data set of either order; why samples are missing."""
+def _read_records(
+    series: Series, out: np.ndarray, start: int, channel: int, level: Level
+) -> Iterator[str]:
+    """Fill `out` (n, C), which begins at a sample and a channel; why samples are missing."""
     load_hdf5_filters()
+    for piece in series.pieces:
+        low, high = max(start, piece.first), min(start + len(out), piece.stop)
+        rows = out[low - start : high - start]
+        first = low - piece.first + piece.skip
+        try:
+            with h5py.File(piece.path, "r") as file:
+                dataset = file[piece.name]
+                lines = _read_dataset(rows, dataset, series.time_axis, first, channel, level)
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            rows[:] = np.nan
+            lines = [" ".join(str(error).split())]
+        for line in lines:
+            yield f"{piece.path}: samples can't be read, they count as missing: {line}"
+
+
+def _read_dataset(
+    out: np.ndarray, dataset: h5py.Dataset, time_axis: int, first: int, channel: int, level: Level
+) -> list[str]:
+    """Samples from `first` on, without those that HDF5 has only a fill value for."""
+    order = slice(None) if time_axis == 0 else slice(None, None, -1)
+    times, channels = (first, first + len(out)), (channel, channel + out.shape[1])
     packing = sample_packing(dataset)
-    holes, lines = find_holes(dataset, (times, channels) if time_axis == 0 else (channels, times))
-    if holes is None:
-        _read_box(out, dataset, time_axis, times, channels, level, slice(None), packing)
-        return lines
-    for rows, columns in _solid(holes if time_axis == 0 else holes.T):
-        _read_box(
-            out[rows, columns],
-            dataset,
-            time_axis,
-            (times[0] + rows.start, times[0] + rows.stop),
-            (channels[0] + columns.start, channels[0] + columns.stop),
-            level,
-            columns,
-            packing,
-        )
+    holes, lines = find_holes(dataset, (times, channels)[order])
+    parts = [(slice(0, len(out)), slice(0, out.shape[1]))]
+    if holes is not None:
+        parts = _solid(holes if time_axis == 0 else holes.T)
+    step = max(1, SLAB_VALUES // max(1, out.shape[1]))
+    if dataset.chunks:  # whole chunks, so that none is unpacked twice
+        step = -(-step // dataset.chunks[time_axis]) * dataset.chunks[time_axis]
+    for rows, columns in parts:
+        across = slice(channel + columns.start, channel + columns.stop)
+        start, stop = first + rows.start, first + rows.stop
+        stored = out[rows, columns] if time_axis == 0 else out[rows, columns].T
+        if dataset.dtype == out.dtype and packing == Packing() and stored.flags.c_contiguous:
+            dataset.read_direct(stored, (slice(start, stop), across)[order])  # without a copy
+            continue
+        edges = [start, *range(start // step * step + step, stop, step), stop]
+        for low, high in itertools.pairwise(edges):
+            values = packing.unpack(dataset[(slice(low, high), across)[order]])
+            values = values if time_axis == 0 else values.T
+            out[low - first : high - first, columns] = level.remove(values, columns)
     return lines
 
 
@@ -223,128 +212,54 @@ def _solid(holes: np.ndarray) -> Iterator[tuple[slice, slice]]:
             yield slice(low, high), slice(left, right)
 
 
-def _read_box(
-    out: np.ndarray,
-    dataset: h5py.Dataset,
-    time_axis: int,
-    times: tuple[int, int],
-    channels: tuple[int, int],
-    level: Level,
-    columns: slice,
-    packing: Packing,
-) -> None:
-    if dataset.dtype == np.float32 and out.size and packing == Packing():  # to its place, no copy
-        stored = out if time_axis == 0 else out.T
-        box = (slice(*times), slice(*channels))
-        if stored.flags.c_contiguous:
-            dataset.read_direct(stored, box if time_axis == 0 else box[::-1])
-            return
-    step = max(1, SLAB_VALUES // max(1, out.shape[1]))
-    if dataset.chunks:  # whole chunks, lest each be unpacked twice
-        step = -(-step // dataset.chunks[time_axis]) * dataset.chunks[time_axis]
-    at = times[0]
-    while at < times[1]:
-        end = min(times[1], (at // step + 1) * step)
-        rows = slice(at - times[0], end - times[0])
-        if time_axis == 0:
-            values = dataset[at:end, slice(*channels)]
-        else:
-            values = dataset[slice(*channels), at:end].T
-        out[rows] = level.remove(packing.unpack(values), columns)
-        at = end
+# ---- waveforms ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ArraySeries(Series):
-    """Waveforms of an array: a channel a trace id."""
-
-    def read(
-        self, start: int, stop: int, first_channel: int, last_channel: int
-    ) -> tuple[np.ndarray, list[str]]:
-        """See `Series.read`; where files overlap, the one that begins first counts.
-
-        Gaps that were filled with a constant value, or with marks, are missing.
-        """
-        stored = np.full((last_channel - first_channel, stop - start), np.nan, dtype=np.float32)
-        said: dict[str, None] = {}
-        level = Level(last_channel - first_channel)
-        by_file: dict[tuple[Path, bool], list[Piece]] = {}
-        for piece in self.touching(start, stop):
-            if first_channel <= piece.channel < last_channel:
-                key = piece.path, isinstance(piece.name, int)
-                by_file.setdefault(key, []).append(piece)
-        for (path, numbered), pieces in by_file.items():
-            ids = [piece.name for piece in pieces]
-            ids = "" if numbered else commonprefix(ids)
-            try:
-                traces = read_traces(path, *self._edges(start, stop), ids, numbered)
-            except DataError as error:
-                said[f"{error}; its samples count as missing"] = None
-                continue
-            for piece in pieces:
-                number = piece.channel - first_channel
-                for trace in traces.get(piece.name, []):
-                    if self._place(trace, piece, stored[number], start, level, number):
-                        said[_filled_line(piece)] = None
-        return stored.T, list(said)
-
-    def _edges(self, start: int, stop: int) -> list[int]:
-        """Times to read, ns: some more on each side, where constant values may begin."""
-        more = 2 * max(FEWEST, CONSTANT_GAP * self.sampling_rate)
-        samples = (start - more, stop + more)
-        return [self.start + round(sample * SECOND / self.sampling_rate) for sample in samples]
-
-    def _place(
-        self, trace: Any, piece: Piece, row: np.ndarray, start: int, level: Level, number: int
-    ) -> bool:
-        """Samples of a trace that are of this piece, where there are none yet.
-
-        Returns
-        -------
-        bool
-            Whether some were constant and are missing.
-        """
-        offset = (trace.stats.starttime.ns - piece.start) * trace.stats.sampling_rate / SECOND
-        first = piece.first + round(offset)
-        low = max(first, piece.first, start)
-        high = min(first + len(trace.data), piece.stop, start + len(row))
-        if low >= high:
-            return False
-        data = without_marks(trace.data).astype(np.float64)
-        runs = constant_runs(data, self.sampling_rate, CONSTANT_GAP)
-        for begin, end in runs:
-            data[begin:end] = np.nan
-        values = level.remove(data[low - first : high - first, None], slice(number, number + 1))
-        out = row[low - start : high - start]
-        np.copyto(out, values[:, 0], where=np.isnan(out), casting="same_kind")
-        return bool(runs)
+def _read_traces(
+    series: Series, out: np.ndarray, start: int, channel: int, level: Level
+) -> Iterator[str]:
+    """As `_read_records`; each file is read once for all its channels."""
+    more = 2 * max(FEWEST, CONSTANT_GAP * series.sampling_rate)  # where constant values may begin
+    edges = [
+        series.start + round(sample * SECOND / series.sampling_rate)
+        for sample in (start - more, start + len(out) + more)
+    ]
+    by_file: dict[tuple[Path, bool], list[Piece]] = {}
+    for piece in series.pieces:
+        if channel <= piece.channel < channel + out.shape[1]:
+            by_file.setdefault((piece.path, isinstance(piece.name, int)), []).append(piece)
+    for (path, numbered), pieces in by_file.items():
+        ids = "" if numbered else commonprefix([piece.name for piece in pieces])
+        try:
+            traces = read_traces(path, *edges, ids, numbered)
+        except DataError as error:
+            yield f"{error}; its samples count as missing"
+            continue
+        for piece in pieces:
+            column = slice(piece.channel - channel, piece.channel - channel + 1)
+            for trace in traces.get(piece.name, []):
+                if _place_trace(trace, piece, out[:, column], start, level, column):
+                    yield (
+                        f"{path}: trace {piece.name} has runs of {CONSTANT_GAP:g} s and more of "
+                        "one value, which are taken for a gap"
+                    )
 
 
-def _filled_line(piece: Piece) -> str:
-    return (
-        f"{piece.path}: trace {piece.name} has runs of {CONSTANT_GAP:g} s and more of one value, "
-        "which are taken for a gap"
-    )
-
-
-def require_one_rate(rates: Sequence[tuple[str, float]]) -> float:
-    """The sampling rate that all have.
-
-    Parameters
-    ----------
-    rates : sequence of (str, float)
-        What it is of, and Hz.
-
-    Raises
-    ------
-    DataError
-        Two differ; the message names both.
-    """
-    name, rate = rates[0]
-    for other, value in rates[1:]:
-        if not same_rate(value, rate):
-            raise DataError(
-                f"{other}: sampled at {value:g} Hz, but {name} at {rate:g} Hz; a cube needs one "
-                "sampling rate: make one for each"
-            )
-    return rate
+def _place_trace(
+    trace: Any, piece: Piece, out: np.ndarray, start: int, level: Level, column: slice
+) -> bool:
+    """Fill gaps of `out` (n, 1) with samples of a trace; whether some of it were constant."""
+    rate = trace.stats.sampling_rate
+    first = piece.first + round((trace.stats.starttime.ns - piece.start) * rate / SECOND)
+    low = max(first, piece.first, start)
+    high = min(first + len(trace.data), piece.stop, start + len(out))
+    if low >= high:
+        return False
+    data = without_marks(trace.data).astype(np.float64)
+    runs = constant_runs(data, rate, CONSTANT_GAP)
+    for begin, end in runs:
+        data[begin:end] = np.nan
+    values = level.remove(data[low - first : high - first, None], column)
+    rows = out[low - start : high - start]
+    np.copyto(rows, values, where=np.isnan(rows), casting="same_kind")
+    return bool(runs)

@@ -23,7 +23,7 @@ CACHED_VALUES = 2**17  # samples of windows worked on at a time, to stay in the 
 
 @dataclass(frozen=True)
 class Spectra:
-    """How a time step's spectrum is made.
+    """Spectra of sliding windows.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Spectra:
     taper : str
         A key of `TAPERS`.
     first_row, last_row : int
-        Rows of the one-sided spectrum that are kept, the last not among them.
+        Rows of the one-sided spectrum, the last not among them.
     log : bool
         Decimal logarithm instead of power.
     """
@@ -54,17 +54,11 @@ class Spectra:
 
     @property
     def n_frequencies(self) -> int:
-        """Rows that are kept."""
+        """F."""
         return self.last_row - self.first_row
 
     def n_steps(self, n_samples: int) -> int:
-        """Whole windows in a record.
-
-        Raises
-        ------
-        DataError
-            There is none.
-        """
+        """Whole windows in a record; raises DataError where there is none."""
         if n_samples < self.window:
             raise DataError(
                 f"[records] window = {self.window / self.sampling_rate:g} s is longer than the "
@@ -72,13 +66,17 @@ class Spectra:
             )
         return (n_samples - self.window) // self.step + 1
 
+    def samples_of(self, steps: tuple[int, int]) -> tuple[int, int]:
+        """Samples that the windows of some time steps cover, from the first to before the last."""
+        return steps[0] * self.step, (steps[1] - 1) * self.step + self.window
+
     @cached_property
     def _taper(self) -> np.ndarray:
         return scipy.signal.get_window(TAPERS[self.taper], self.window).astype(np.float32)
 
     @cached_property
     def _scale(self) -> np.ndarray:
-        """What makes density of power out of squared transforms, (F,)."""
+        """Factor from squared transforms to power spectral density, (F,)."""
         energy = (scipy.signal.get_window(TAPERS[self.taper], self.window) ** 2).sum()
         sides = np.full(self.window // 2 + 1, 2.0)
         sides[0] = 1.0
@@ -88,20 +86,13 @@ class Spectra:
         return scale[self.first_row : self.last_row].astype(np.float32)
 
     def calculate(self, samples: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Power spectral density of every window.
-
-        Parameters
-        ----------
-        samples : ndarray, (n, C), float32
-            NaN where missing.
-        out : ndarray, (K, C, F), float32, optional
-            Where the result is written.
+        """Power spectral density of every window of samples (n, C), NaN where missing.
 
         Returns
         -------
         ndarray, (K, C, F), float32
-            One-sided, in unit^2/Hz or its decimal logarithm; NaN for windows with a missing
-            sample, for more than float32 holds, and in the logarithm for no power.
+            `out`, if given. One-sided, in unit^2/Hz or its decimal logarithm; NaN for windows with
+            a missing sample, beyond the range of float32, and in the logarithm for no power.
         """
         n_samples, n_channels = samples.shape
         n_steps = self.n_steps(n_samples)
@@ -135,13 +126,7 @@ class Spectra:
 
 
 def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
-    """Spectra in whole samples and rows.
-
-    Parameters
-    ----------
-    settings : RecordsSettings
-    sampling_rate : float
-        Hz.
+    """Spectra in whole samples and rows at a sampling rate in Hz.
 
     Raises
     ------

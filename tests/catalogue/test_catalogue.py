@@ -1,16 +1,12 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
-from RISCluster.catalogue import catalogue as module
 from RISCluster.catalogue.catalogue import (
     catalogue_of,
-    hour_of,
     largest,
-    month_of,
     season_names,
-    season_of,
+    seasons_of,
     station_of,
 )
 from RISCluster.runs.labels import LabelTable
@@ -40,11 +36,6 @@ def made(labels=LABELS, times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4, ids=TRACES):
     return catalogue_of(SimpleNamespace(table=table, n_clusters=k))
 
 
-@pytest.fixture(params=[2, 2**20], autouse=True)
-def _blocks(request, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", request.param)
-
-
 def test_counts_by_hand():
     found = made()
     assert found.stations == ["XH.A", "XH.B"]
@@ -60,15 +51,6 @@ def test_counts_by_hand():
     }  # fmt: skip
     assert found.by_season(SEASONS).tolist() == [[1, 2, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
     assert found.without_time() == 1
-
-
-def test_spans():
-    found = made()
-    assert [str(time) for time in found.spans[0]] == [
-        "2016-01-01T00:00:00.000000", "2016-07-01T12:00:00.000000",
-    ]  # fmt: skip
-    assert found.spans[1, 0] == found.spans[1, 1] == np.datetime64("2015-12-31T23:59:59.999999")
-    assert found.span[1] == np.datetime64("2016-07-01T12:00:00")
 
 
 def test_a_wrong_clock_decides_no_span():
@@ -111,11 +93,12 @@ def test_station_of_trace_ids():
     assert station_of("fibre 1.5 m") == "fibre 1.5 m"
 
 
-def test_months_hours_seasons():
-    times = np.array(["1969-12-31T23:00", "2000-01-01T00:59", "NaT"], "datetime64[us]")
-    assert month_of(times).tolist() == [12, 1, 0]
-    assert hour_of(times).tolist() == [23, 0, -1]
-    assert [season_of(month, SEASONS) for month in (0, 12, 1, 3, 9)] == [-1, 0, 0, 1, -1]
+def test_seasons():
+    times = np.array(
+        ["1969-12-31T23:00", "2000-01-01T00:59", "2000-03-01", "2000-09-01", "NaT"],
+        "datetime64[us]",
+    )
+    assert seasons_of(times, SEASONS).tolist() == [0, 0, 1, -1, -1]
     assert season_names((Months(12, 2), Months(7, 7))) == ["Dec-Feb", "Jul"]
 
 

@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
+from RISCluster.catalogue.catalogue import Bins
 from RISCluster.catalogue.environment import read_environment
-from RISCluster.catalogue.occurrence import Bins
 from RISCluster.errors import DataError
 
 
@@ -78,15 +78,6 @@ def test_a_date_of_another_century_is_left_out(written):
         "1 time years away from all others left out, the first in line 2: "
         "1900-01-01T00:00:00.000000Z."
     ]
-
-
-def test_a_german_table(written):
-    text = "Date;Time;Wind [m/s];p\n2016-01-01;06:00;3,5;1.013,25\n2016-01-02;06:00;-;998,5\n"
-    found = read_environment(written(text, "cp1252"))
-    assert found.names == ["Wind [m/s]", "p"]
-    assert np.array_equal(found.values, [[3.5, 1013.25], [np.nan, 998.5]], equal_nan=True)
-    assert str(found.times[0])[:16] == "2016-01-01T06:00"
-    assert found.notes[1].startswith("1 number of column 'Wind [m/s]' with a decimal comma")
 
 
 def test_averages_in_bins(written):

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from RISCluster import extras
 from RISCluster.catalogue.stations import read_stations
-from RISCluster.errors import DataError, MissingPackage
-from tests.conftest import shared_data
+from RISCluster.errors import DataError
 
 XML = """<?xml version="1.0" encoding="UTF-8"?>
 <FDSNStationXML xmlns="http://www.fdsn.org/xml/station/1" schemaVersion="1.1">
@@ -108,12 +106,6 @@ def test_a_damaged_file_and_stations_without_a_place_cost_themselves_alone(tmp_p
     assert "DR03" in said or "c.xml" in said
 
 
-def test_stationxml_by_its_content(tmp_path):
-    pytest.importorskip("obspy")
-    found = read_stations(xml(tmp_path / "stations.txt", "XH", "A", 1, 2))
-    assert found.places == {"XH.A": (1, 2)}
-
-
 def test_no_stationxml(tmp_path):
     pytest.importorskip("obspy")
     (tmp_path / "x.xml").write_text("<nothing/>")
@@ -124,23 +116,6 @@ def test_no_stationxml(tmp_path):
         read_stations(tmp_path / "empty")
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         read_stations(tmp_path / "nowhere")
-
-
-def test_without_obspy(tmp_path, monkeypatch):
-    def missing(name):
-        raise ImportError("none here")
-
-    monkeypatch.setattr(extras.importlib, "import_module", missing)
-    with pytest.raises(MissingPackage, match="pip install obspy") as caught:
-        read_stations(xml(tmp_path / "a.xml", "XH", "A", 1, 2))
-    assert "\n" not in str(caught.value)
-
-
-def test_real_stationxml():
-    pytest.importorskip("obspy")
-    found = read_stations(shared_data("mesetas/stations.xml"))
-    places = found.locate(["CM.PRA", "CM.CHI"])
-    assert (np.abs(places - [4, -74]) < 2).all()
 
 
 def test_a_station_that_moved_and_a_file_that_is_damaged(tmp_path):
@@ -156,11 +131,3 @@ def test_a_station_that_moved_and_a_file_that_is_damaged(tmp_path):
     assert len(found.notes) == 2
     assert "c.xml: can't be read as StationXML" in found.notes[0]
     assert found.notes[1].startswith("XH.DR01 has 2 places in ")
-
-
-def test_a_station_with_two_places_is_said(tmp_path):
-    text = "network,station,latitude,longitude\nXH,A,1,2\nXH,A,1,2\nXH,B,1,2\nXH,B,3,4\n"
-    found = read_stations(table(tmp_path, text))
-    assert found.places == {"XH.A": (1, 2), "XH.B": (3, 4)}
-    [note] = found.notes
-    assert "XH.B has more than one place: the last, in line 5, is taken." in note

@@ -10,14 +10,12 @@ import scipy.signal
 
 from RISCluster import extras
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError, Stopped
+from RISCluster.errors import DataError, MissingPackage, SettingsError, Stopped
 from RISCluster.fibre import make_cube as making
 from RISCluster.fibre.joining import open_series
-from RISCluster.fibre.make_cube import make_cube, tile
-from RISCluster.fibre.output import made_from, require_cube_name
-from RISCluster.fibre.series import FibreSeries
+from RISCluster.fibre.make_cube import made_from, make_cube, require_cube_name, tile
+from RISCluster.fibre.series import Series
 from RISCluster.fibre.spectra import Spectra, spectra_of
-from RISCluster.parallel import Parts
 from tests.conftest import ROOT, shared_data
 from tests.fibre.fibre import RATE, START, noise, record, records_settings, waveforms
 
@@ -97,19 +95,6 @@ def test_layout(tmp_path, ending, said):
 
 
 @pytest.mark.parametrize("ending", ["h5", "zarr"])
-def test_the_cube_is_read_as_samples(tmp_path, ending):
-    if ending == "zarr":
-        pytest.importorskip("zarr")
-    path = record(tmp_path / "a.h5", noise(1000, 4))
-    target = tmp_path / f"cube.{ending}"
-    make_cube([path], target, SETTINGS)
-    with open_spectrograms(target) as cube:
-        assert cube.layout == "cube"
-        assert (cube.n_samples, cube.n_frequencies, cube.n_times) == (24 * 4, 11, 4)
-        assert cube.starttimes()[0] == "2020-09-13T12:26:40.000000Z"
-
-
-@pytest.mark.parametrize("ending", ["h5", "zarr"])
 def test_channels_of_an_array_keep_their_names(tmp_path, ending):
     if ending == "zarr":
         pytest.importorskip("zarr")
@@ -151,21 +136,6 @@ def test_three_files_give_the_cube_of_one(tmp_path, small_parts):
     assert np.isfinite(content(tmp_path / "three.h5")["data"]).all()
 
 
-def test_a_gap_is_missing_and_nothing_else(tmp_path, said):
-    samples = noise(1000, 3)
-    paths = [
-        record(tmp_path / "a.h5", samples[:405]),
-        record(tmp_path / "b.h5", samples[437:], START + 4.37),
-    ]
-    make_cube(paths, tmp_path / "cube.h5", SETTINGS)
-    starts = 10 * np.arange(99)  # samples; windows of 20
-    touched = (starts + 20 > 405) & (starts < 437)
-    missing = np.isnan(content(tmp_path / "cube.h5")["data"])
-    np.testing.assert_array_equal(missing.all(axis=(1, 2)), touched)
-    np.testing.assert_array_equal(missing.any(axis=(1, 2)), touched)
-    assert any(f"{touched.mean():.2%} of the steps are missing" in line for line in said)
-
-
 def test_a_truncated_file_is_a_gap(tmp_path, said):
     samples = noise(300, 3)
     paths = [
@@ -179,18 +149,11 @@ def test_a_truncated_file_is_a_gap(tmp_path, said):
     assert any("1.h5: can't be opened as HDF5" in line for line in said)
 
 
-def test_workers_make_no_difference(tmp_path, small_parts):
-    paths = [record(tmp_path / "a.h5", noise(3000, 6))]
-    make_cube(paths, tmp_path / "one.h5", SETTINGS, workers=1)
-    make_cube(paths, tmp_path / "two.h5", SETTINGS, workers=2)
-    assert bits(tmp_path / "one.h5") == bits(tmp_path / "two.h5")
-
-
 KILLED = """
 import os, sys
 from pathlib import Path
 from RISCluster.settings import load_settings
-from RISCluster.fibre import making
+from RISCluster.fibre import make_cube as making
 making.CHUNK_VALUES, making.CHUNK_STEPS, making.PART_VALUES = 500, 4, 2000
 made, calculate = [], making.calculate_part
 
@@ -281,18 +244,6 @@ def test_a_target_that_is_there(tmp_path, ending, said, monkeypatch):
     assert content(target)["attributes"]["data"]["power"] == "log"
 
 
-def test_a_target_that_is_something_else(tmp_path):
-    path = record(tmp_path / "a.h5", noise(1000))
-    (tmp_path / "mine.h5").write_text("dear diary")
-    (tmp_path / "mine.zarr").mkdir()
-    for name in ("mine.h5", "mine.zarr"):
-        if name.endswith("zarr"):
-            pytest.importorskip("zarr")
-        with pytest.raises(DataError, match="is there, and was made from other"):
-            make_cube([path], tmp_path / name, SETTINGS)
-    assert (tmp_path / "mine.h5").read_text() == "dear diary"
-
-
 def test_names_of_targets(monkeypatch):
     with pytest.raises(SettingsError, match="ends in .zarr, .h5 or .hdf5"):
         require_cube_name(Path("cube.nc"))
@@ -365,14 +316,14 @@ def test_a_source_that_came_back_is_read(tmp_path, said):
 def test_many_channels_are_read_in_blocks(tmp_path, small_parts, monkeypatch):
     samples = noise(60, 400)
     path = record(tmp_path / "a.h5", samples)
-    read, shapes = FibreSeries.read, []
+    read, shapes = Series.read, []
 
     def watched(self, *box):
         values, lost = read(self, *box)
         shapes.append(values.shape)
         return values, lost
 
-    monkeypatch.setattr(FibreSeries, "read", watched)
+    monkeypatch.setattr(Series, "read", watched)
     make_cube([path], tmp_path / "cube.h5", SETTINGS)
     assert max(rows * columns for rows, columns in shapes) <= 150
     assert max(columns for _, columns in shapes) == 7  # whole windows of 20 samples
@@ -394,30 +345,12 @@ def test_many_channels_are_read_in_blocks(tmp_path, small_parts, monkeypatch):
 )
 def test_chunks_and_jobs_are_bounded_and_aligned(n_steps, n_channels, window, step):
     spectra = Spectra(RATE, window, step, "hann", 0, window // 2 + 1, False)
-    tiling = tile(n_steps, n_channels, spectra)
-    (steps, channels), (job_steps, job_channels) = tiling.chunk, tiling.job
+    (steps, channels), (job_steps, job_channels) = tile(n_steps, n_channels, spectra)
     rows = spectra.n_frequencies
     assert steps * channels * rows <= max(making.CHUNK_VALUES, rows)
     assert min(n_steps, job_steps) * job_channels * rows <= max(making.PART_VALUES, rows)
     assert job_steps % steps == 0
     assert job_channels % channels == 0 or job_channels == n_channels
-
-
-def test_jobs_have_only_the_files_they_need(tmp_path, small_parts):
-    samples = noise(1000, 2)
-    paths = [
-        record(tmp_path / f"{n}.h5", samples[100 * n : 100 * n + 100], START + n) for n in range(10)
-    ]
-    series = open_series(paths, SETTINGS.records)
-    spectra = spectra_of(SETTINGS.records, RATE)
-    n_steps = spectra.n_steps(series.n_samples)
-    jobs = making._jobs(series, spectra, n_steps, tile(n_steps, 2, spectra), "x")
-    assert len(jobs) > 1
-    for job in jobs:
-        first, last = (step * 10 for step in job.inputs.steps)
-        names = {int(piece.path.stem) for piece in job.inputs.series.pieces}
-        assert names == set(range(first // 100, (last - 10 + 19) // 100 + 1))
-    assert len({Parts(tmp_path / "cube.h5").path(job) for job in jobs}) == len(jobs)
 
 
 # ---- real records -------------------------------------------------------------------------------
@@ -446,35 +379,3 @@ def test_real_fibre(tmp_path, name, shape, spacing):
     _, _, expected = scipy.signal.spectrogram(samples, rate, "hann", window, window - step)
     scale = expected.max()
     np.testing.assert_allclose(cube["data"][:, -1] / scale, expected.T / scale, atol=1e-5, rtol=0)
-
-
-def test_real_array(tmp_path):
-    path = shared_data("rutford")
-    pytest.importorskip("obspy")
-    files = sorted(path.glob("*.msd"))[:2]
-    settings = records_settings("window=0.256", "step=4", "band=10-300")
-    make_cube(files, tmp_path / "cube.h5", settings)
-    cube = content(tmp_path / "cube.h5")
-    assert cube["data"].shape == (900, 2, 74)
-    assert np.isfinite(cube["data"]).all()
-    assert [name.decode() for name in cube["channel_names"]] == ["6L.A000..GHZ", "6L.AS11..GHZ"]
-    assert cube["time_coords"][0] == 1577840400.0
-
-
-def test_a_disk_with_too_little_room_is_refused_before_hdf5_writes(tmp_path, monkeypatch):
-    path = record(tmp_path / "a.h5", noise(1000))
-    target = tmp_path / "cube.h5"
-    usage = type("Usage", (), {"free": 100})
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(RunError, match=r"cube.h5: takes .* GB left on this disk; make room"):
-        make_cube([path], target, SETTINGS)
-    monkeypatch.undo()
-    assert not target.exists()
-    make_cube([path], target, SETTINGS)
-    assert target.exists()
-
-
-def test_records_of_zeros_alone_make_no_cube(tmp_path):
-    record(tmp_path / "a.h5", np.zeros((1000, 5), np.float32))
-    with pytest.raises(DataError, match="would have no value, and is not written"):
-        make_cube([tmp_path / "a.h5"], tmp_path / "cube.h5", records_settings())

@@ -102,14 +102,6 @@ def test_either_order_and_any_number_type(tmp_path, dtype, chunks, monkeypatch):
         np.testing.assert_array_equal(values, samples[33:177, 1:5].astype(np.float32))
 
 
-def test_files_that_do_not_say_their_order_are_left_out(tmp_path, said):
-    record(tmp_path / "a.h5", noise(200, 30))
-    record(tmp_path / "b.h5", noise(200, 30), START + 2, dims="")
-    series = open_series(sorted(tmp_path.iterdir()), AUTO)
-    assert (series.n_samples, series.n_channels) == (200, 30)
-    assert any("b.h5: data is 200 x 30, and nothing" in line for line in said)
-
-
 def test_files_without_times_follow_by_name(tmp_path, said):
     samples = noise(200)
     whole = record(tmp_path / "a.h5", samples[:100], None)
@@ -194,14 +186,6 @@ def test_a_note_on_many_files_is_one_line(tmp_path, said):
     assert lines[0].endswith("(and so in 4 more files)")
 
 
-def test_numbers_in_names_are_in_their_order(tmp_path):
-    samples = noise(300)
-    for number, name in enumerate(("r_9.h5", "r_10.h5", "r_100.h5")):
-        record(tmp_path / name, samples[100 * number : 100 * (number + 1)], None)
-    series = open_series(list(tmp_path.iterdir()), AUTO)
-    np.testing.assert_array_equal(series.read(0, 300, 0, 3)[0], samples)
-
-
 def test_files_that_all_name_the_start_of_the_measurement(tmp_path, said):
     samples = noise(300)
     for number in range(3):
@@ -232,13 +216,6 @@ def test_a_gap_inside_a_file(tmp_path, said):
 def test_a_start_that_can_not_be_is_said(tmp_path, said, start):
     open_series([record(tmp_path / "a.h5", noise(300), start)], AUTO)
     assert any(f"starts {start[:10]}T00:00:00" in line for line in said)
-
-
-def test_clocks_without_lock_do_not_decide_the_length(tmp_path):
-    record(tmp_path / "a.h5", noise(100))
-    record(tmp_path / "b.h5", noise(100), "1980-01-06")
-    with pytest.raises(DataError, match=r"(a|b).h5: starts .*away from"):
-        open_series(sorted(tmp_path.iterdir()), AUTO)
 
 
 # ---- samples that are not there -----------------------------------------------------------------
@@ -387,19 +364,6 @@ def test_packed_samples_are_unpacked(tmp_path):
     np.testing.assert_array_equal(values, packed * np.float32(0.5))
 
 
-def test_an_offset_behind_missing_values_costs_no_digits(tmp_path):
-    moving = np.random.default_rng(0).integers(-300, 300, (400, 2)).astype(np.int32)
-    stored = moving + 2 * 10**9
-    stored[:60, 0] = np.iinfo(np.int32).min
-    path = record(tmp_path / "a.h5", stored)
-    values, _ = open_series([path], AUTO).read(50, 350, 0, 2)
-    assert np.isnan(values[:10, 0]).all()
-    for channel, first in ((0, 10), (1, 0)):
-        expected = moving[50 + first : 350, channel].astype(float)
-        found = values[first:, channel].astype(float)
-        np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), atol=1e-3)
-
-
 def test_a_file_damaged_after_its_header_is_missing(tmp_path):
     import h5py
 
@@ -416,12 +380,6 @@ def test_a_file_damaged_after_its_header_is_missing(tmp_path):
     assert np.isnan(values).all()
     assert "a.h5: samples can't be read, they count as missing" in lost[0]
     assert np.isfinite(series.read(0, 50, 0, 3)[0]).all()
-
-
-def test_no_usable_file(tmp_path):
-    (tmp_path / "a.h5").write_bytes(b"no")
-    with pytest.raises(DataError, match="a.h5: can't be opened as HDF5"):
-        open_series([tmp_path / "a.h5"], AUTO)
 
 
 # ---- waveforms of an array ----------------------------------------------------------------------
@@ -470,13 +428,6 @@ def test_a_file_that_vanished_is_missing(tmp_path):
     assert np.isnan(values).all()
     assert lost[0].startswith(f"{path}: of no format")
     assert lost[0].endswith("; its samples count as missing")
-
-
-def test_array_channels_are_in_the_order_of_their_numbers(tmp_path):
-    names = ["XX.S10..HHZ", "XX.S2..HHZ", "XX.S1..HHZ"]
-    waveforms(tmp_path / "1.mseed", *((name, 0, np.arange(9), RATE) for name in names))
-    series = open_series([tmp_path / "1.mseed"], AUTO)
-    assert series.channel_names == ("XX.S1..HHZ", "XX.S2..HHZ", "XX.S10..HHZ")
 
 
 def test_array_of_a_gather(tmp_path, said):
