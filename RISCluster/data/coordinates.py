@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..progress import log
 from .axes import CUBE, axis_order, dimension_of, is_descending
 from .storage import Storage, dimension_names, is_variable, shape_of, text_attribute
-from .stored import read_all
+from .stored_array import read_all
 from .times import (
     NOT_A_TIME,
     count_unreadable,

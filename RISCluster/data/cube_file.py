@@ -24,7 +24,7 @@ from .axes import named_layout
 from .coordinates import read_coordinates
 from .spectrograms import SpectrogramFile
 from .storage import Storage, notes_of, text_attribute
-from .stored import StoredArray
+from .stored_array import StoredArray
 from .times import nanoseconds_to_iso
 
 TILE_BYTES = 32 * 2**20  # read at a time, about; at least one stored chunk

@@ -17,7 +17,6 @@ from ..progress import log
 from ..setting_sections import CubeSettings
 from .axes import SAMPLES, axis_order, dimension_of, is_descending, named_layout
 from .cube_file import CubeFile
-from .packing import packing_of
 from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
 from .storage import (
     Storage,
@@ -30,7 +29,7 @@ from .storage import (
     shape_of,
     text_attribute,
 )
-from .stored import StoredArray, read_all
+from .stored_array import StoredArray, packing_of, read_all
 from .times import SECOND, count_unreadable, decode_times, epoch_unit, nanoseconds_to_iso, to_text
 from .units import frequency_factor, seconds_factor
 

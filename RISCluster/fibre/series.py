@@ -14,8 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..data.holes import find_holes, sample_packing
-from ..data.packing import Packing
+from ..data.missing import find_holes
+from ..data.stored_array import Packing, sample_packing
 from ..data.times import same_rate
 from ..errors import DataError
 from ..extras import load_hdf5_filters
