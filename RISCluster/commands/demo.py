@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the set."""
-    from ..data.writing import write_demo
+    from ..data.synthetic import write_demo
 
     path = write_demo(
         arguments.output, arguments.samples, arguments.snr, arguments.seed, arguments.imbalance

@@ -20,8 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..errors import DataError
 from ..setting_kinds import AxisSlice
 from ..setting_sections import CubeSettings
-from .axes import named_layout
-from .coordinates import read_coordinates
+from .coordinates import named_layout, read_coordinates
 from .spectrograms import SpectrogramFile
 from .storage import Storage, notes_of, text_attribute
 from .stored_array import StoredArray

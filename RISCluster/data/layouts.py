@@ -15,7 +15,16 @@ import numpy as np
 from ..errors import DataError, RISClusterError
 from ..progress import log
 from ..setting_sections import CubeSettings
-from .axes import SAMPLES, axis_order, dimension_of, is_descending, named_layout
+from .coordinates import (
+    SAMPLES,
+    axis_order,
+    dimension_of,
+    frequency_factor,
+    is_descending,
+    log_assumed_epoch,
+    named_layout,
+    seconds_factor,
+)
 from .cube_file import CubeFile
 from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
 from .storage import (
@@ -31,7 +40,6 @@ from .storage import (
 )
 from .stored_array import StoredArray, packing_of, read_all
 from .times import SECOND, count_unreadable, decode_times, epoch_unit, nanoseconds_to_iso, to_text
-from .units import frequency_factor, seconds_factor
 
 # What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
 DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
@@ -237,10 +245,7 @@ class RowsFile(SpectrogramFile):
             return None
         if values.dtype.kind in "iuf" and not units and np.isfinite(values).any():
             unit = {1: "ns", 10**3: "us", 10**6: "ms", SECOND: "s"}[epoch_unit(np.nanmax(values))]
-            log.info(
-                f"{self.path}: {name} is taken as {unit} since 1970 in UTC, by the size of its "
-                f"numbers; its attribute units changes this, as '{unit} since 2020-01-01'"
-            )
+            log_assumed_epoch(self.path, name, unit)
         try:
             times = decode_times(values, units, calendar)
         except ValueError as error:

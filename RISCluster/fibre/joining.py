@@ -11,11 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, SettingsError
 from ..progress import Progress, count, log
 from ..setting_sections import RecordsSettings
-from ..waveforms.planning import natural_order, of_few_rates
+from ..waveforms.planning import of_few_rates
 from ..waveforms.sources import Stretch, scan
 from .clock import AGREE, SINCE_1980
 from .records import BadRecord, RecordHeader, read_header
@@ -323,7 +324,7 @@ def join_waveforms(paths: Sequence[Path], workers: int = 1) -> ArraySeries:
     near, lines = leave_out_far_pieces(spans)
     warn_of(lines)
     stretches = [stretches[at] for at in near]
-    names = tuple(sorted({item.trace_id for item in stretches}, key=natural_order))
+    names = tuple(sorted({item.trace_id for item in stretches}, key=natural_key))
     numbers = {name: number for number, name in enumerate(names)}
     origin = min(item.start for item in stretches)
     pieces = tuple(

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from .. import plots as figures
-from ..data.split import Split
+from ..data.loading import Split
 from ..data.tables import read_table
 from ..data.transforms import Preparation
 from ..io import load_checkpoint

@@ -12,8 +12,7 @@ from ..clustering.mixture import Mixture
 from ..clustering.neighbours import NeighbourMap
 from ..clustering.selection import HEADER, Criteria, as_rows, contradictions, select
 from ..data.cube_file import CubeFile
-from ..data.loading import StreamedSet, WholeFile
-from ..data.split import Split
+from ..data.loading import Split, StreamedSet, WholeFile
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes

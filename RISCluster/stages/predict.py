@@ -15,7 +15,7 @@ import torch
 from ..arrays import new_rows
 from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
-from ..data.reading import Reader
+from ..data.loading import Reader
 from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..data.transforms import Preparation
 from ..distributed import choose_device

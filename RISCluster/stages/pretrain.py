@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.loading import mean_and_deviation
+from ..data.loading import draw_split, mean_and_deviation
 from ..data.spectrograms import READ_ROWS, SpectrogramFile
-from ..data.split import draw_split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..io import save_checkpoint

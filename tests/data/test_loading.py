@@ -5,8 +5,14 @@ import torch
 
 from RISCluster.data import layouts, loading
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import choose_loadmode, epoch_order, load_set, mean_and_deviation
-from RISCluster.data.reading import Reader, read_ahead
+from RISCluster.data.loading import (
+    Reader,
+    choose_loadmode,
+    epoch_order,
+    load_set,
+    mean_and_deviation,
+    read_ahead,
+)
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
@@ -39,14 +45,14 @@ def test_a_full_gpu_leaves_samples_in_memory_unless_it_is_asked_for(
         tries.append(setting)
         return ("device", "free a moment ago") if len(tries) == 1 else ("ram", "fit there")
 
-    def hold(reader, index, ranks, place, tries=[], work=loading._hold):  # noqa: B006
+    def hold(reader, index, ranks, place, tries=[], work=loading._load):  # noqa: B006
         tries.append(place)
         if len(tries) == 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
         return work(reader, index, ranks, place)
 
     monkeypatch.setattr(loading, "choose_loadmode", choose)
-    monkeypatch.setattr(loading, "_hold", hold)
+    monkeypatch.setattr(loading, "_load", hold)
     if asked == "device":
         with pytest.raises(torch.cuda.OutOfMemoryError):
             load_set(reader, np.arange(300), asked, ALONE)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from RISCluster.data.split import Split, draw_split
+from RISCluster.data.loading import Split, draw_split
 from RISCluster.errors import DataError
 
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.synthetic import CLASS_NAMES, make_synthetic_set
-from RISCluster.data.writing import write_demo
+from RISCluster.data.synthetic import CLASS_NAMES, make_synthetic_set, write_demo
 from RISCluster.errors import DataError
 
 

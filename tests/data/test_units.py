@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from RISCluster.data.units import frequency_factor, seconds_factor, to_metres
+from RISCluster.data.coordinates import frequency_factor, seconds_factor, to_metres
 from RISCluster.errors import DataError
 
 
