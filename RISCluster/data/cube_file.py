@@ -34,8 +34,8 @@ SHORT = 16  # time steps of a window that is copied step by step
 class CubeFile(SpectrogramFile):
     """An open cube.
 
-    `dataset` is the path of the cube inside, or ``auto``; `settings` are what a sample is, and which
-    channels and times are taken.
+    `dataset` is the path of the cube inside, or ``auto``; `settings` say what a sample is, and
+    which channels and times are taken.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class CubeFile(SpectrogramFile):
         self._tile_steps = max(1, TILE_BYTES // (span * chunks[0])) * chunks[0]
 
     def place(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Window, 0 to W - 1, and position among `channels`, 0 to C - 1, of samples `index` (n,)."""
+        """Window (0 to W - 1) and position among `channels` (0 to C - 1) of samples (n,)."""
         band = np.searchsorted(self._band_offsets, index, side="right") - 1
         within = index - self._band_offsets[band]
         window, channel = np.divmod(within, self._band_widths[band])
