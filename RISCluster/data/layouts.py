@@ -471,14 +471,14 @@ def _guess_layout(storage: Storage, dataset: str) -> tuple[str, str]:
 
 def _usual_layout(storage: Storage, dataset: str) -> str:
     path = storage.path
-    if storage.is_zarr or storage.is_cube:
+    data, file = storage.get("data"), storage.root
+    is_cube = data is not None and data.ndim == 3 and storage.get("spectrogram") is None
+    if storage.is_zarr or is_cube:
         return "cube"
-    file = storage.root
     if _ris_dataset(file) and dataset in ("auto", _ris_dataset(file)):
         return "ris"
     if "spectrogram" in file or dataset != "auto":
         return "samples"
-    data = storage.get("data")
     if data is not None:
         shape = data.shape or ()  # none at all where it is declared as empty
         raise DataError(

@@ -113,16 +113,7 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
 
 
 class Reader:
-    """Reads samples of an open file and prepares them for the network.
-
-    Parameters
-    ----------
-    file : SpectrogramFile
-    preparation : Preparation
-        What is done to the samples.
-    device : torch.device
-        Where samples are prepared and left.
-    """
+    """Reads samples of an open file and prepares them on `device`, where they stay."""
 
     def __init__(self, file: SpectrogramFile, preparation: Preparation, device: torch.device):
         self.file, self.preparation, self.device = file, preparation, device
@@ -267,11 +258,11 @@ class HeldSet(SampleSet):
     ----------
     index : ndarray, (n,)
     x : Tensor, (m, 1, F, T)
-        Prepared samples, of this set and perhaps of others.
+        Prepared samples, also of other sets.
     rows : Tensor, (n,)
         Row of `x` of each sample of the set.
     device : torch.device
-        Where batches are wanted.
+        Of the batches.
     """
 
     def __init__(
@@ -311,13 +302,7 @@ class HeldSet(SampleSet):
 
 
 class StreamedSet(SampleSet):
-    """Samples read from the file whenever they are needed, at constant memory.
-
-    Parameters
-    ----------
-    index : ndarray, (n,)
-    reader : Reader
-    """
+    """Samples read from the file whenever they are needed, at constant memory."""
 
     def __init__(self, index: np.ndarray, reader: Reader):
         self.index, self.reader = index, reader
@@ -379,12 +364,7 @@ class StreamedSet(SampleSet):
 
 
 class WholeFile(SampleSet):
-    """Every sample of a file, streamed in its order; what is unusable is left out on the way.
-
-    Parameters
-    ----------
-    reader : Reader
-    """
+    """Every sample of a file, streamed in its order without the unusable ones."""
 
     def __init__(self, reader: Reader):
         self.reader = reader

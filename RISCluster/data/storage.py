@@ -17,7 +17,7 @@ from .times import to_text
 
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
-MOST_LISTED = 20
+MAX_LISTED = 20
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 # Attributes that hold names of dimensions, of those who do without HDF5's scales
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
@@ -46,14 +46,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Storage:
-    """An open file or folder of arrays.
-
-    Attributes
-    ----------
-    path : Path
-    root : h5py.File, zarr.Group or zarr.Array
-    is_zarr : bool
-    """
+    """An open file or folder of arrays; `root` is an h5py.File, zarr.Group or zarr.Array."""
 
     path: Path
     root: Any
@@ -63,12 +56,6 @@ class Storage:
         """Close the file."""
         if not self.is_zarr:
             self.root.close()
-
-    @property
-    def is_cube(self) -> bool:
-        """Whether this looks like a cube rather than rows of spectrograms."""
-        data = self.get("data")
-        return data is not None and data.ndim == 3 and self.get("spectrogram") is None
 
     def get(self, name: str) -> Any:
         """An array by its path inside, or None."""
@@ -125,20 +112,16 @@ def reason_of(error: BaseException) -> str:
 
 
 def list_arrays(root: Any) -> str:
-    """Names of the arrays in a file, at most twenty, for a message."""
+    """Names of the first arrays in a file, for a message."""
     names = [name for name, _ in sorted(_walk(root, ""))]
-    more = ", ..." if len(names) > MOST_LISTED else ""
-    return (", ".join(names[:MOST_LISTED]) or "no data set") + more
+    more = ", ..." if len(names) > MAX_LISTED else ""
+    return (", ".join(names[:MAX_LISTED]) or "no data set") + more
 
 
 def open_storage(path: Path, setting: str) -> Storage:
     """Open an HDF5 file or a Zarr folder (format 2 or 3) for reading.
 
-    Parameters
-    ----------
-    path : Path
-    setting : str
-        What a message tells the user to change.
+    `setting` is named in messages as what to change.
 
     Raises
     ------
@@ -230,13 +213,7 @@ def _raise_missing_codec(place: Any, name: str, error: Exception) -> None:
 
 
 def attributes_of(array: Any) -> dict[str, Any]:
-    """All attributes of an array.
-
-    Raises
-    ------
-    DataError
-        They are damaged.
-    """
+    """All attributes of an array; DataError where they are damaged."""
     try:
         return dict(array.attrs)
     except (TypeError, ValueError, KeyError, OSError, RuntimeError) as error:
@@ -290,34 +267,27 @@ def dimension_names(array: Any) -> list[str]:
     Of HDF5's scales and labels, Zarr's ``dimension_names``, or an attribute; see `DIMENSIONS`.
     """
     names: list[str] = [""] * array.ndim
-    if isinstance(array, h5py.Dataset):
+    if not isinstance(array, h5py.Dataset):
+        found = getattr(array.metadata, "dimension_names", None)
+        names = [name or "" for name in found or names]
+    else:
         try:
             for axis, dimension in enumerate(array.dims):
                 scale = dimension[0].name if len(dimension) else ""
                 names[axis] = (dimension.label or scale or "").rpartition("/")[2]
         except (KeyError, OSError, RuntimeError, ValueError, UnicodeError):  # damaged references
             names = [""] * array.ndim
-    else:
-        found = getattr(array.metadata, "dimension_names", None)
-        names = [name or "" for name in found or names]
-    if not any(names):
-        attributes = attributes_of(array)
-        for key in DIMENSIONS:
-            found = attributes.get(key, [])
-            texts = found.split(",") if isinstance(found, str) else np.ravel(found).tolist()
-            if len(texts) == array.ndim:
-                return [to_text(text).strip() for text in texts]
+    attributes = {} if any(names) else attributes_of(array)
+    for key in DIMENSIONS:
+        found = attributes.get(key, [])
+        texts = found.split(",") if isinstance(found, str) else np.ravel(found).tolist()
+        if len(texts) == array.ndim and key in attributes:
+            return [to_text(text).strip() for text in texts]
     return names
 
 
 def require_filters(array: Any) -> None:
-    """Refuse a data set of HDF5 whose compression is not installed.
-
-    Raises
-    ------
-    DataError
-        It names the filter, and the package that has it.
-    """
+    """Refuse a data set of HDF5 whose compression filter is not installed, with its name."""
     why = explain_missing_filter(array) if isinstance(array, h5py.Dataset) else None
     if why:
         raise DataError(f"{place_of(array)}: {array.name} needs another package: {why}")

@@ -73,13 +73,7 @@ class Packing:
 
 
 def packing_of(array: Any) -> Packing:
-    """Packing of an array of HDF5 or Zarr, by its attributes.
-
-    Raises
-    ------
-    DataError
-        An attribute of packing is no number.
-    """
+    """Packing of an array by its attributes; DataError where one of them is no number."""
     dtype = array.dtype
     if dtype.kind not in "iuf":
         return Packing()
@@ -190,20 +184,13 @@ def _from_text(text: str) -> list[float]:
 class StoredArray:
     """An array of an open file, read in boxes.
 
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    array : h5py.Dataset or zarr.Array
-    order : sequence of int
-        Axis of the file for each axis as it is used.
-    flipped : sequence of bool
-        Which of the axes, as they are used, are stored in descending order.
+    `order` is the axis of the file for each axis as it is used, and `flipped` tells which of the
+    latter are stored in descending order.
 
     Attributes
     ----------
     shape, chunks : tuple of int
-        Of the axes as they are used; chunks are None where the array is contiguous.
+        Of the axes as used; chunks are None where the array is contiguous.
     causes : list of str
         Why values may be missing, as far as known.
 
@@ -248,7 +235,7 @@ class StoredArray:
         self.causes += causes
 
     def read(self, what: str, *ranges: tuple[int, int]) -> np.ndarray:
-        """Values of a part.
+        """Values of a part: as stored, or float with NaN where values are packed or missing.
 
         Parameters
         ----------
@@ -256,11 +243,6 @@ class StoredArray:
             The part in words, for messages.
         *ranges : (int, int)
             Start and end along the first axes; all of the others.
-
-        Returns
-        -------
-        ndarray
-            As stored where nothing is packed or missing, and else float with NaN.
 
         Raises
         ------
@@ -321,13 +303,7 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def read_all(array: Any) -> np.ndarray:
-    """A small array as a whole, unpacked, with NaN for missing values.
-
-    Raises
-    ------
-    DataError
-        It is damaged, or what it is read from is missing.
-    """
+    """A small array as a whole, unpacked; DataError where it is damaged or not complete."""
     require_filters(array)
     try:
         with warnings.catch_warnings():

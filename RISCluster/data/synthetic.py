@@ -91,13 +91,7 @@ def write_demo(
     seed: int = DEMO_SEED,
     imbalance: float = 1.0,
 ) -> Path:
-    """Write a synthetic set of known classes; see `make_synthetic_set` for the parameters.
-
-    Raises
-    ------
-    DataError
-        The file can't be written.
-    """
+    """Write a synthetic set of known classes; see `make_synthetic_set`. Return the path."""
     path = Path(path)
     samples = make_synthetic_set(n_samples, snr_db, seed, imbalance)
     partial = path.with_name(path.name + ".partial")
@@ -142,7 +136,6 @@ def make_synthetic_set(
     Parameters
     ----------
     n_samples : int
-        Number of spectrograms.
     snr_db : float
         Median power of the events over that of the background between 3 and 20 Hz, in dB; each
         event varies by 3 dB (standard deviation) about it.
@@ -150,10 +143,6 @@ def make_synthetic_set(
         The same seed gives the same set.
     imbalance : float
         Ratio of the most to the least frequent class; 1 is balanced.
-
-    Returns
-    -------
-    SyntheticSet
     """
     rng = np.random.default_rng(seed)
     share = np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES))
@@ -175,18 +164,9 @@ def make_synthetic_set(
 
 
 def spectrogram(traces: np.ndarray, block: int = 512) -> np.ndarray:
-    """Short-time power spectra with the parameters of Jenkins et al. (2021).
+    """Power spectra of traces (N, L) with the parameters of Jenkins et al. (2021).
 
-    Parameters
-    ----------
-    traces : ndarray, (N, L)
-        L is `TRACE_LENGTH`.
-    block : int
-        Traces transformed at a time, which bounds the memory.
-
-    Returns
-    -------
-    ndarray, (N, F, T), float32
+    The result is (N, F, T), float32; `block` traces are transformed at a time.
     """
     taper = np.kaiser(WINDOW, 5.7)
     frames = np.lib.stride_tricks.sliding_window_view(traces, WINDOW, axis=1)[:, ::HOP]
@@ -272,11 +252,8 @@ def _dispersive(rng, n):
     # High frequencies arrive first; what arrives later is lower and longer.
     onset = _MIDDLE + _uniform(rng, n, -1.0, -0.6)
     since = np.maximum(_T - onset, 0.0)
-    low, spread, scale = (
-        _uniform(rng, n, 3.5, 4.5),
-        _uniform(rng, n, 14, 17),
-        _uniform(rng, n, 0.5, 0.7),
-    )
+    low, spread = _uniform(rng, n, 3.5, 4.5), _uniform(rng, n, 14, 17)
+    scale = _uniform(rng, n, 0.5, 0.7)
     phase = low * since + spread * scale * (1.0 - np.exp(-since / scale))
     envelope = _decay(onset, np.full((n, 1), 0.1), _uniform(rng, n, 0.9, 1.4))
     return np.sin(2 * np.pi * (phase + _uniform(rng, n, 0, 1))) * envelope
