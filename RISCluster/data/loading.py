@@ -11,9 +11,9 @@ of `BLOCK` neighbours are shuffled over the whole set, then samples are shuffled
 """
 
 import os
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,8 +132,7 @@ class Reader:
         ndarray (n,), Tensor (n, 1, F, T)
             Indices into the file, and the samples prepared.
         """
-        raw = read_ahead(self.file.read_blocks(index))
-        for wanted, rows in raw:
+        for wanted, rows in read_ahead(self.file.read_blocks(index)):
             x = torch.from_numpy(rows).to(self.device)
             peak = largest_absolute(x)
             usable = torch.isfinite(peak) & (peak > 0)
@@ -147,38 +146,15 @@ class Reader:
 
 def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
     """Run an iterator in a thread, up to `depth` items ahead; its errors are raised here."""
-    items: queue.Queue = queue.Queue(depth)
-    ended = threading.Event()
-
-    def put(kind: str, item: object) -> bool:
-        while not ended.is_set():
-            try:
-                items.put((kind, item), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            if all(put("item", item) for item in source):
-                put("end", None)
-        except BaseException as error:  # raised again where the items are used
-            put("error", error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    end = object()
+    pool = ThreadPoolExecutor(1)
     try:
-        while True:
-            kind, item = items.get()
-            if kind == "error":
-                raise item
-            if kind == "end":
-                return
+        ahead = deque(pool.submit(next, source, end) for _ in range(depth))
+        while (item := ahead.popleft().result()) is not end:
+            ahead.append(pool.submit(next, source, end))
             yield item
     finally:
-        ended.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)
 
 
 # ---- sets ---------------------------------------------------------------------------------------
