@@ -102,7 +102,7 @@ def messages() -> list[tuple[str, str, str]]:
     classes = error_classes(trees)
     found = set()
     for path, tree in trees.items():
-        bodies = trees["RISCluster/data/cubes/storage.py"].body + tree.body
+        bodies = trees["RISCluster/data/storage.py"].body + tree.body
         functions = {item.name: item for item in bodies if isinstance(item, ast.FunctionDef)}
         for node in ast.walk(tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
