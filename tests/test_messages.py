@@ -179,8 +179,8 @@ def test_exceptions_to_the_style_are_needed():
 
 
 def documented() -> dict[int, str]:
-    """The README's table: what each exit code says."""
-    table = (ROOT / "README.md").read_text(encoding="utf-8").split("| exit code |")[1]
+    """The table of the documentation: what each exit code says."""
+    table = (ROOT / "docs/settings.md").read_text(encoding="utf-8").split("| exit code |")[1]
     rows = re.findall(r"^\| ([\d, ]+) \| (.+) \|$", table.split("\n\n")[0], re.M)
     return {int(code): text for codes, text in rows for code in codes.split(",")}
 
