@@ -233,10 +233,8 @@ class Coordinates:
 
     Attributes
     ----------
-    times : ndarray, (M,), int64, or None
-        Start of each time step, ns since 1970 UTC; None where unknown.
-    seconds : ndarray, (M,), float64, or None
-        Seconds from the first time step; None where unknown.
+    times, seconds : ndarray, (M,), int64 and float64, or None
+        Start of each time step: ns since 1970 UTC, and seconds from the first.
     distance : ndarray, (C,), float64, or None
         Of each channel, in `distance_unit`.
     names : list of str or None

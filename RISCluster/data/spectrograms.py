@@ -135,13 +135,7 @@ class SpectrogramFile:
         return text_attribute(array, "units") or text_attribute(array, "AmplUnits")
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples `start` to `stop` as stored: (n, F, T), float32.
-
-        Raises
-        ------
-        DataError
-            The bytes can't be read.
-        """
+        """Samples `start` to `stop` as stored: (n, F, T), float32."""
         index = np.arange(start, min(stop, self.n_samples))
         parts = [rows for _, rows in self.read_blocks(index)]
         if not parts:
@@ -159,13 +153,7 @@ class SpectrogramFile:
         return digest.hexdigest()[:32]
 
     def columns_fingerprint(self) -> str:
-        """Identity of labels, start times, trace ids and onsets, which the results name.
-
-        Raises
-        ------
-        DataError
-            One of them does not fit the samples.
-        """
+        """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
         labels = self.labels()
         digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
         digest.update("\n".join(self.class_names()).encode())

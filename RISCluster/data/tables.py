@@ -221,27 +221,30 @@ def read_table(path: Path) -> Table:
     _, header = next(records)
     names = _without_end([" ".join(name.split()) for name in header])
     names[0] = names[0].lstrip("# ")
-    n, good, odd = len(names), [], {"more": [], "fewer": []}
+    n, good, bad = len(names), [], []
     for line, row in records:
         if row == header or not any(map(str.strip, row)):  # or tables one after the other
             continue
         if len(row) == n or len(_without_end(row)) <= n < len(row):
             good.append((line, *row[:n]))
         elif not row[0].startswith("#"):
-            odd["more" if len(row) > n else "fewer"].append((line, len(row)))
-    bad = sorted(odd["more"] + odd["fewer"])
+            bad.append((line, len(row)))
     if bad and not good:
         raise ValueError(
             f"line {bad[0][0]} has {count(bad[0][1], 'cell')}, and the header {n}; every row needs "
             "as many"
             + (", and numbers a decimal point, or another delimiter" if delimiter == "," else "")
         )
-    notes = [
-        f"{count(len(which), 'row')} with {what} cells than the header left out, the first in "
-        f"line {which[0][0]}."
-        for what, which in odd.items()
-        if which
-    ]
+    notes = []
+    for what, lines in (
+        ("more", [line for line, size in bad if size > n]),
+        ("fewer", [line for line, size in bad if size < n]),
+    ):
+        if lines:
+            notes.append(
+                f"{count(len(lines), 'row')} with {what} cells than the header left out, the first "
+                f"in line {lines[0]}."
+            )
     numbers, *cells = zip(*good, strict=True) if good else [()] * (1 + n)
     return Table(
         names,
@@ -312,18 +315,18 @@ def _decoded(content: bytes) -> str:
 
 def _header(lines: Sequence[str]) -> tuple[int, str]:
     """Number of the header's line, from 0, and the delimiter."""
-    said, comments = "", []
+    declared, comments = "", []
     for place, line in enumerate(lines):
         found = re.fullmatch(r'\s*"?sep=([;,|\t])"?[;,|\t ]*\n', line, re.I)
         if found:
-            said = found[1]
+            declared = found[1]
         elif line.lstrip(' "').startswith("#"):
             comments.append(place)
         elif line.strip(DELIMITERS + '" \n'):
             break
     else:
         raise ValueError("it is empty; a header and rows are needed")
-    delimiter = said or _delimiter([line[:LONGEST] for line in lines[place : place + SAMPLE]])
+    delimiter = declared or _delimiter([line[:LONGEST] for line in lines[place : place + SAMPLE]])
     _, first = next(_records(lines[place:], delimiter, 1, strict=False))
     if any(re.fullmatch(r"\s*[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in first):  # a row of data
         for comment in reversed(comments):
@@ -414,7 +417,7 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     if not known.any():
         first = [f"; line {table.lines[row]} has '{texts[row]}'" for row in np.flatnonzero(bad)[:1]]
         raise ValueError(f"no time can be read in column '{name}'{''.join(first)}; allowed: {ISO}")
-    for which, said, rest in (
+    for which, text, rest in (
         (bad, "row{} without a readable time left out", f"; allowed: {ISO}"),
         (bare & (not _UTC.search(name)), "time{} without an offset taken for UTC", ""),
         (known & shifted, "time{} with an offset converted to UTC", ""),
@@ -423,7 +426,7 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
         if which.any():
             n, row = int(which.sum()), int(which.argmax())
             table.notes.append(
-                f"{n:,} {said.format('s' * (n > 1))}, the first in line {table.lines[row]}: "
+                f"{n:,} {text.format('s' * (n > 1))}, the first in line {table.lines[row]}: "
                 f"'{texts[row]}'{rest}."
             )
     return times, set(used)
