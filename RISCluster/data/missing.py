@@ -39,6 +39,8 @@ class MissingParts:
     Attributes
     ----------
     causes : list of str
+    why_empty : str
+        See `why_hardly_written`.
     damaged : list of Box
         Where a source can't be opened or ends, for HDF5 may fail there.
     """
@@ -49,13 +51,17 @@ class MissingParts:
         self._chunks = dataset.chunks
         self._unwritten: np.ndarray | None = None  # a cell for each chunk
         self._sources: list[_Source] | None = None
+        n, n_missing = _count_pieces(dataset)
+        self.why_empty = _why_empty(dataset, n, n_missing)
         if dataset.is_virtual:
             self._add_sources(dataset, box)
-        elif why := why_hardly_written(dataset):
-            self.causes, self._chunks = [why], dataset.shape
+        elif self.why_empty:
+            self.causes, self._chunks = [self.why_empty], dataset.shape
             self._unwritten = np.ones([1] * dataset.ndim, dtype=bool)
-        elif dataset.chunks and dataset.size:
+        elif n_missing:
             self._add_unwritten(dataset)
+            name = dataset.name.lstrip("/")
+            self.causes.append(f"{n_missing:,} of {n:,} chunks of {name} were never written")
 
     def _add_sources(self, dataset: h5py.Dataset, box: Box | None) -> None:
         self._sources, n_mapped = [], 0
@@ -75,17 +81,10 @@ class MissingParts:
             self._sources = None
 
     def _add_unwritten(self, dataset: h5py.Dataset) -> None:
-        counts = _chunk_counts(dataset)
-        n, n_written = math.prod(counts), dataset.id.get_num_chunks()
-        if n_written >= n:
-            return
         corners: list[tuple[int, ...]] = []
         dataset.id.chunk_iter(lambda chunk: corners.append(chunk.chunk_offset))
-        self._unwritten = np.ones(counts, dtype=bool)
-        if corners:
-            self._unwritten[tuple((np.array(corners) // dataset.chunks).T)] = False
-        name = dataset.name.lstrip("/")
-        self.causes.append(f"{n - n_written:,} of {n:,} chunks of {name} were never written")
+        self._unwritten = np.ones(_chunk_counts(dataset), dtype=bool)
+        self._unwritten[tuple((np.array(corners) // dataset.chunks).T)] = False
 
     def mask(self, box: Box) -> np.ndarray | None:
         """True for missing values of a box, in its shape; None where nothing is missing."""
@@ -295,12 +294,20 @@ def _names_of_files(dataset: h5py.Dataset) -> list[str]:
 
 def why_hardly_written(dataset: h5py.Dataset) -> str:
     """Why a data set has a size and no values; empty where it has some."""
-    n = n_missing = 0
-    if dataset.chunks and dataset.size:
-        n = math.prod(_chunk_counts(dataset))
-        n_missing = n - dataset.id.get_num_chunks()
-    elif not (dataset.is_virtual or dataset.external or dataset.id.get_storage_size()):
-        n_missing = n = min(1, dataset.size or 0)  # one piece
+    return _why_empty(dataset, *_count_pieces(dataset))
+
+
+def _count_pieces(dataset: h5py.Dataset) -> tuple[int, int]:
+    """Chunks, or one for a data set without, and how many of them were never written."""
+    if dataset.is_virtual or dataset.external or not dataset.size:
+        return 0, 0
+    if not dataset.chunks:
+        return 1, int(dataset.id.get_storage_size() == 0)
+    n = math.prod(_chunk_counts(dataset))
+    return n, n - dataset.id.get_num_chunks()
+
+
+def _why_empty(dataset: h5py.Dataset, n: int, n_missing: int) -> str:
     if n_missing <= MAX_UNWRITTEN * n:
         return ""
     shape = " x ".join(f"{size:,}" for size in dataset.shape)

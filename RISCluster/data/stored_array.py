@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..progress import log
-from .missing import Box, MissingParts, unwritten_zarr_chunks, why_hardly_written
+from .missing import Box, MissingParts, unwritten_zarr_chunks
 from .storage import (
     attributes_of,
     joined,
@@ -219,9 +219,9 @@ class StoredArray:
         self._missing: MissingParts | None = None  # of HDF5
         require_filters(array)
         if isinstance(array, h5py.Dataset):
-            if why := why_hardly_written(array):
-                raise DataError(f"{path}: {why}; wait until it is whole, or copy it again")
             self._missing = MissingParts(array)
+            if why := self._missing.why_empty:
+                raise DataError(f"{path}: {why}; wait until it is whole, or copy it again")
             self._report_missing(self._missing.causes)
 
     def _report_missing(self, causes: list[str]) -> None:
@@ -308,7 +308,8 @@ def read_all(array: Any) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            causes = MissingParts(array).causes if isinstance(array, h5py.Dataset) else []
+            in_parts = isinstance(array, h5py.Dataset) and (array.chunks or array.is_virtual)
+            causes = MissingParts(array).causes if in_parts else []
             values = np.asarray(array[()])
     except Exception as error:  # zarr and its codecs raise many kinds
         raise DataError(
