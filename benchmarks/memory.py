@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from RISCluster.data.writing import write_demo
+from RISCluster.data.synthetic import write_demo
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ("AEC_train.py", "GMM_centroids.py", "DEC_train.py")

@@ -31,10 +31,9 @@ from RISCluster.plots.stage_figures import embed, nearest
 from RISCluster import plots as figures
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet, load_set
-from RISCluster.data.reading import Reader
+from RISCluster.data.loading import HeldSet, Reader, load_set
+from RISCluster.data.synthetic import write_demo
 from RISCluster.data.transforms import Preparation
-from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks
 from RISCluster.evaluation.metrics import MEASURED, silhouettes
 from RISCluster.io import open_rows

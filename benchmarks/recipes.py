@@ -34,8 +34,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.synthetic import write_demo
 from RISCluster.data.transforms import Preparation
-from RISCluster.data.writing import write_demo
 from RISCluster.evaluation.metrics import agreement
 from RISCluster.evaluation.overlap import overlap
 from RISCluster.evaluation.truth import reliability

@@ -27,10 +27,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import load_set
-from RISCluster.data.reading import Reader
+from RISCluster.data.loading import Reader, load_set
+from RISCluster.data.synthetic import write_demo
 from RISCluster.data.transforms import Preparation
-from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution

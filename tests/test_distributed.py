@@ -11,8 +11,7 @@ import torch.distributed as dist
 
 from RISCluster import distributed
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet, WholeFile
-from RISCluster.data.reading import Reader
+from RISCluster.data.loading import HeldSet, Reader, WholeFile
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import PeerLost, Ranks, choose_device
 from RISCluster.errors import DataError, SettingsError, Stopped, TrainingError

@@ -51,7 +51,7 @@ leave(0)
 # A script in which something happens to rank 1 alone, at its so-manieth block or step.
 FAULTY = """
 import os, runpy, signal, sys, time
-from RISCluster.data.reading import Reader
+from RISCluster.data.loading import Reader
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
 from RISCluster.runtime import StopRequest

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the set."""
-    from ..data.writing import write_demo
+    from ..data.synthetic import write_demo
 
     most = sys.float_info.max
     n = option_number("--samples", arguments.samples, 1, most, "1 or more", int)

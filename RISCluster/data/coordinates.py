@@ -1,20 +1,22 @@
-"""Coordinates of a cube: where they are in a file, what unit they have, whether they fit.
+"""Axes and coordinates of arrays: which axis is which, units, and whether coordinates fit.
 
 Letters: M time steps, C channels, F frequency bins.
 """
 
+import math
 import re
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..runtime import log
-from .axes import CUBE, axis_order, dimension_of, is_descending
+from ..progress import log
 from .storage import Storage, dimension_names, is_variable, shape_of, text_attribute
-from .stored import read_all
+from .stored_array import read_all
 from .times import (
     NOT_A_TIME,
     count_unreadable,
@@ -23,8 +25,195 @@ from .times import (
     far_times,
     nanoseconds_to_iso,
     to_text,
+    unit_length,
 )
-from .units import frequency_factor, seconds_factor, to_metres
+
+# ---- which axis is which ------------------------------------------------------------------------
+
+# Names of dimensions, in lower case and without _coords
+ROLES = {
+    "time": ("time", "times", "t", "datetime", "start_time", "starttime", "time_bin", "times_bin"),
+    "frequency": ("frequency", "frequencies", "freq", "freqs", "f", "frequency_bin"),
+    "channel": (
+        "channel", "channels", "distance", "distances", "location", "loc", "station", "stations",
+        "receiver", "receivers", "sensor", "node", "fibre", "fiber", "locus",
+        "depth", "offset", "position", "x", "space",
+    ),
+    "sample": ("sample", "samples", "event", "events", "detection", "detections", "example"),
+}  # fmt: skip
+CUBE = ("time", "channel", "frequency")
+SAMPLES = ("sample", "frequency", "time")
+
+
+def roles_of(array: Any) -> list[str]:
+    """Role of each axis by the name of its dimension: a key of `ROLES`, or empty."""
+    roles = []
+    for name in dimension_names(array):
+        name = re.sub("_(coords?|dim)$", "", name.lower())
+        roles.append(next((role for role, names in ROLES.items() if name in names), ""))
+    known = [role for role in roles if role]
+    return roles if len(set(known)) == len(known) else [""] * len(roles)
+
+
+def named_layout(array: Any) -> str | None:
+    """Layout by the names of an array's dimensions: ``cube``, ``samples`` or None."""
+    roles = set(roles_of(array)) if array.ndim == 3 else set()
+    if not {"time", "frequency"} <= roles:
+        return None
+    return "cube" if "channel" in roles else "samples" if "sample" in roles else None
+
+
+def axis_order(
+    path: Path, array: Any, wanted: tuple[str, ...], lengths: dict[str, int]
+) -> tuple[int, ...]:
+    """Axis of the file for each axis of `wanted`; as stored where nothing speaks against it.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    array : h5py.Dataset or zarr.Array
+        Of three dimensions.
+    wanted : tuple of str
+        `CUBE` or `SAMPLES`.
+    lengths : dict
+        Of coordinates, by role.
+
+    Raises
+    ------
+    DataError
+        The dimensions are others than those wanted, or their order is not known.
+    """
+    names, roles = dimension_names(array), roles_of(array)
+    label, needed = f"{path}: {array.name.lstrip('/')}", f"({', '.join(wanted)})"
+    strange = [name for name, role in zip(names, roles, strict=True) if role and role not in wanted]
+    if strange:
+        raise DataError(
+            f"{label} has the dimensions ({', '.join(names)}), and this layout needs {needed}; set "
+            f"data.layout or data.dataset, or name {strange[0]} otherwise"
+        )
+    stored, shape = tuple(range(3)), array.shape
+    at = {role: wanted.index(role) for role in wanted}
+    named = {role: axis for axis, role in enumerate(roles) if role}
+    orders = [
+        order
+        for order in permutations(stored)
+        if all(order[at[role]] == axis for role, axis in named.items())
+    ]
+    fitting = [
+        order for order in orders if all(shape[order[at[role]]] == n for role, n in lengths.items())
+    ]
+    if wanted is SAMPLES and not named:  # samples come first, unless names say otherwise
+        fitting = [order for order in fitting if order[0] == 0] or fitting
+    found = fitting or orders  # where no order fits, the coordinate is refused later on
+    if stored in found:
+        return stored
+    if len(found) > 1 and not fitting:
+        return found[0]
+    if len(found) > 1:
+        raise DataError(
+            f"{label} has shape {tuple(shape)}, which does not fit its coordinates as {needed}, "
+            "and which axis is which can't be told; write it in this order, or name its dimensions"
+        )
+    order = ", ".join(wanted[found[0].index(axis)] for axis in stored)
+    log.info(
+        f"{label} is stored as ({order}) by its {'dimension names' if named else 'coordinates'}; "
+        f"read as {needed}"
+    )
+    return found[0]
+
+
+def dimension_of(array: Any, role: str) -> tuple[str, Any]:
+    """Name of the dimension of a role, and its scale in HDF5 or None."""
+    roles = roles_of(array)
+    if role not in roles:
+        return "", None
+    axis, scale = roles.index(role), None
+    if isinstance(array, h5py.Dataset) and len(array.dims[axis]):
+        scale = array.dims[axis][0]
+    return dimension_names(array)[axis], scale if scale is not None and is_variable(scale) else None
+
+
+def is_descending(values: np.ndarray) -> bool:
+    """Whether every value is below the one before it; not so for a single one."""
+    return len(values) > 1 and bool((np.diff(values) < 0).all())
+
+
+# ---- units ---------------------------------------------------------------------------------------
+
+_PREFIXES = {
+    "": 1.0, "k": 1e3, "K": 1e3, "kilo": 1e3, "M": 1e6, "mega": 1e6, "G": 1e9, "giga": 1e9,
+    "m": 1e-3, "milli": 1e-3, "u": 1e-6, "µ": 1e-6, "micro": 1e-6, "n": 1e-9, "nano": 1e-9,
+}  # fmt: skip
+_HERTZ = re.compile(r"([a-zA-Zµ]*?)(?:[Hh]z|[Hh]ertz|HZ)")
+_COUNT = r"(1|rad(?:ian)?s?|cyc(?:le)?s?|deg(?:ree)?s?|)"
+_PER_TIME = [
+    re.compile(rf"{_COUNT}\s*{form}", re.IGNORECASE)
+    for form in (r"(?:/|per\b)\s*([a-zµ]+)", r"[.*\s]?\s*([a-zµ]+)\s*(?:\^|\*\*)?\s*-1")
+]
+_TURNS = {"r": 1 / (2 * math.pi), "d": 1 / 360}
+METRES = {
+    "m": 1.0, "meter": 1.0, "metre": 1.0, "km": 1e3, "kilometer": 1e3, "kilometre": 1e3,
+    "cm": 1e-2, "centimeter": 1e-2, "centimetre": 1e-2, "mm": 1e-3, "millimeter": 1e-3,
+    "millimetre": 1e-3, "ft": 0.3048, "foot": 0.3048, "feet": 0.3048, "us_survey_foot": 1200 / 3937,
+    "us_survey_feet": 1200 / 3937, "yd": 0.9144, "yard": 0.9144, "mi": 1609.344, "mile": 1609.344,
+    "nautical_mile": 1852.0, "nmi": 1852.0,
+}  # fmt: skip
+WITHOUT = ("1", "bin", "bins", "index", "none", "dimensionless", "count", "counts")
+
+
+def frequency_factor(place: str, unit: str) -> float | None:
+    """Hertz of a unit of frequency; 1 where none is given, None for numbers without one, as bins.
+
+    Raises
+    ------
+    DataError
+        It is not known as a unit of frequency; `place` is its file and axis.
+    """
+    text = unit.strip()
+    if text.lower() in WITHOUT:
+        return None
+    if not text or text.lower() in ("cps", "hz"):
+        return 1.0
+    hertz = _HERTZ.fullmatch(text)
+    if hertz and (prefix := hertz[1] if len(hertz[1]) < 2 else hertz[1].lower()) in _PREFIXES:
+        return _PREFIXES[prefix]
+    found = next((match for form in _PER_TIME if (match := form.fullmatch(text))), None)
+    try:
+        if found:
+            return _TURNS.get(found[1][:1].lower(), 1.0) / unit_length(found[2]) * 1e9
+    except ValueError:  # no unit of time
+        pass
+    raise DataError(
+        f"{place} is in '{unit}', which is no known unit of frequency; allowed: Hz, kHz, mHz, "
+        "rad/s and the like: convert it, or change its attribute units"
+    )
+
+
+def seconds_factor(unit: str) -> float | None:
+    """Seconds of a unit of duration, 1 where none is given; None for numbers without a unit.
+
+    Raises
+    ------
+    ValueError
+        It is not known, or has no fixed length.
+    """
+    unit = unit.strip()
+    if unit.lower() in (*WITHOUT, "step", "steps", "sample", "samples"):
+        return None
+    return unit_length(unit.partition(" since ")[0]) / 1e9 if unit else 1.0
+
+
+def to_metres(values: np.ndarray, unit: str) -> tuple[np.ndarray, str]:
+    """Lengths in metres with their unit; those in another unit, as degrees, unchanged."""
+    name = "_".join(unit.lower().split())
+    factor = METRES.get(name, METRES.get(name.removesuffix("s")))
+    if factor is None:
+        return values, unit
+    return (values if factor == 1 else values * factor), "m"
+
+
+# ---- coordinates of a cube ----------------------------------------------------------------------
 
 # Names beside the cube: CryoCube's first, then those that xarray users give.
 NAMES = {
@@ -44,10 +233,8 @@ class Coordinates:
 
     Attributes
     ----------
-    times : ndarray, (M,), int64, or None
-        Start of each time step, ns since 1970 UTC; None where unknown.
-    seconds : ndarray, (M,), float64, or None
-        Seconds from the first time step; None where unknown.
+    times, seconds : ndarray, (M,), int64 and float64, or None
+        Start of each time step: ns since 1970 UTC, and seconds from the first.
     distance : ndarray, (C,), float64, or None
         Of each channel, in `distance_unit`.
     names : list of str or None
@@ -71,8 +258,8 @@ class Coordinates:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A coordinate as it is in the file: (n,) values, and attributes."""
+class _Found:
+    """A coordinate as stored: (n,) values, and attributes."""
 
     name: str
     values: np.ndarray
@@ -86,17 +273,7 @@ class Found:
 
 
 def read_coordinates(path: Path, storage: Storage, dataset: str, cube: Any) -> Coordinates:
-    """Coordinates that lie beside a cube.
-
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    storage : Storage
-    dataset : str
-        The cube's path inside.
-    cube : h5py.Dataset or zarr.Array
-        Of three dimensions.
+    """Coordinates of a cube (h5py.Dataset or zarr.Array of three dimensions) at `dataset`.
 
     Raises
     ------
@@ -113,12 +290,6 @@ def read_coordinates(path: Path, storage: Storage, dataset: str, cube: Any) -> C
     times, seconds, backwards = _times(path, found["time"])
     distance, unit = _distance(path, found["channel"])
     names = _channel_names(path, storage, dataset, found["channel"], shape["channel"])
-    if names and len(set(names)) < len(names):
-        log.warning(
-            f"{path}: names of channels are not unique: they are not used, and channels are "
-            "numbered"
-        )
-        names = None
     frequency, descends = _frequency(path, found["frequency"])
     flipped = (backwards, False, descends)
     return Coordinates(times, seconds, distance, unit, names, frequency, order, flipped)
@@ -129,7 +300,7 @@ def _full(dataset: str, name: str) -> str:
     return f"{group}/{name}" if group else name
 
 
-def _find(path: Path, storage: Storage, dataset: str, cube: Any, axis: str) -> Found | None:
+def _find(path: Path, storage: Storage, dataset: str, cube: Any, axis: str) -> _Found | None:
     """The coordinate of an axis: that of its dimension, or else one of the usual names."""
     own, scale = dimension_of(cube, axis)
     if scale is not None and axis != "channel":
@@ -145,15 +316,15 @@ def _find(path: Path, storage: Storage, dataset: str, cube: Any, axis: str) -> F
     return None
 
 
-def _read(path: Path, dataset: str, cube: Any, axis: str, name: str, array: Any) -> Found:
+def _read(path: Path, dataset: str, cube: Any, axis: str, name: str, array: Any) -> _Found:
     shape = shape_of(array)
     if len(shape) != 1 or shape[0] not in cube.shape:  # and is not read: it may be of any size
         _require_length(path, dataset, name, shape, axis, cube.shape[CUBE.index(axis)])
     units, calendar = (text_attribute(array, key) for key in ("units", "calendar"))
-    return Found(name, read_all(array), units, calendar)
+    return _Found(name, read_all(array), units, calendar)
 
 
-def _interpolate(storage: Storage, dataset: str, cube: Any, own: str) -> Found | None:
+def _interpolate(storage: Storage, dataset: str, cube: Any, own: str) -> _Found | None:
     """A coordinate that is kept as tie points, as xdas does by the CF conventions (section 8.3)."""
     indices, values = (
         storage.get(_full(dataset, f"{own}_{part}")) for part in ("indices", "values")
@@ -168,7 +339,7 @@ def _interpolate(storage: Storage, dataset: str, cube: Any, own: str) -> Found |
     if known.dtype.kind in "iu":
         dense = np.rint(dense).astype(np.int64)
     units, calendar = (text_attribute(values, key) for key in ("units", "calendar"))
-    return Found(_full(dataset, f"{own}_values"), known[0] + dense, units, calendar)
+    return _Found(_full(dataset, f"{own}_values"), known[0] + dense, units, calendar)
 
 
 def _require_length(path: Path, dataset: str, name: str, shape: tuple, axis: str, n: int) -> None:
@@ -179,7 +350,7 @@ def _require_length(path: Path, dataset: str, name: str, shape: tuple, axis: str
         )
 
 
-def _numbers(path: Path, found: Found) -> np.ndarray:
+def _numbers(path: Path, found: _Found) -> np.ndarray:
     values = found.values
     if values.dtype.kind not in "iufb":
         raise DataError(f"{path}: {found.name} must hold numbers, not {values.dtype}")
@@ -189,7 +360,7 @@ def _numbers(path: Path, found: Found) -> np.ndarray:
     return values
 
 
-def _frequency(path: Path, found: Found | None) -> tuple[np.ndarray | None, bool]:
+def _frequency(path: Path, found: _Found | None) -> tuple[np.ndarray | None, bool]:
     """Ascending frequencies in Hz, and whether they are stored in descending order."""
     factor = found and frequency_factor(f"{path}: {found.name}", found.units)
     if factor is None:
@@ -200,7 +371,7 @@ def _frequency(path: Path, found: Found | None) -> tuple[np.ndarray | None, bool
     return (values[::-1] if descends else values), descends
 
 
-def _distance(path: Path, found: Found | None) -> tuple[np.ndarray | None, str]:
+def _distance(path: Path, found: _Found | None) -> tuple[np.ndarray | None, str]:
     """Distances in metres, or in another unit that is no length."""
     if found is None or found.is_text:
         return None, ""
@@ -209,50 +380,54 @@ def _distance(path: Path, found: Found | None) -> tuple[np.ndarray | None, str]:
 
 
 def _channel_names(
-    path: Path, storage: Storage, dataset: str, channel: Found | None, n: int
+    path: Path, storage: Storage, dataset: str, channel: _Found | None, n: int
 ) -> list[str] | None:
     """Names of the channels: of an array of names, or of a coordinate of texts."""
+    names = [to_text(x) for x in channel.values] if channel and channel.is_text else None
     for name in CHANNEL_NAMES:
         array = storage.get(_full(dataset, name))
         if array is None:
             continue
-        if name in CHANNEL_NAMES[:3]:
+        is_of_names = name in CHANNEL_NAMES[:3]
+        if is_of_names:
             _require_length(path, dataset, _full(dataset, name), shape_of(array), "channel", n)
-        if name in CHANNEL_NAMES[:3] or (array.dtype.kind in "SUOT" and shape_of(array) == (n,)):
-            return [to_text(value) for value in read_all(array)]
-    if channel is not None and channel.is_text:
-        return [to_text(value) for value in channel.values]
-    return None
+        if is_of_names or (array.dtype.kind in "SUOT" and shape_of(array) == (n,)):
+            names = [to_text(value) for value in read_all(array)]
+            break
+    if names and len(set(names)) < len(names):
+        log.warning(f"{path}: names of channels are not unique: channels are numbered instead")
+        return None
+    return names
 
 
-def _times(path: Path, found: Found | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+def _times(path: Path, found: _Found | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
     """Ascending absolute times, seconds from the first, and whether they are stored descending."""
-    if found is None:
-        return None, None, False
-    times, seconds, why = None, None, ""
+    times = seconds = None
+    why = ""
     try:
-        times, seconds = _decode(path, found)
-        if times is not None and (times == NOT_A_TIME).any():
-            why = count_unreadable(found.values, times) or "some times are missing"
-        elif times is not None and (far := far_times(times)).any():
-            first = nanoseconds_to_iso(times[far][:1])[0]
-            why = f"{first} is far from its other times, as of a clock that is wrong"
+        if found is not None:
+            times, seconds = _decode(path, found)
     except DataError:
         raise
     except ValueError as error:
         why = f"{error}; change its attributes units and calendar"
-    if times is not None and not why:
+    if times is not None:
+        if (times == NOT_A_TIME).any():
+            why = count_unreadable(found.values, times) or "some times are missing"
+        elif (far := far_times(times)).any():
+            first = nanoseconds_to_iso(times[far][:1])[0]
+            why = f"{first} is far from its other times, as of a clock that is wrong"
         seconds = (times - times[0]) / 1e9
+    if why:
+        log.warning(
+            f"{path}: {found.name}: {why}: its times are not used, and time steps are counted"
+        )
     if why or seconds is None:
-        if why:
-            log.warning(
-                f"{path}: {found.name}: {why}: its times are not used, and time steps are counted"
-            )
         return None, None, False
     if is_descending(seconds):
         seconds = (seconds - seconds[-1])[::-1]
         return None if times is None else times[::-1], seconds, True
-    if len(seconds) > 1 and not (np.diff(seconds) > 0).all():
+    if not (np.diff(seconds) > 0).all():
         log.warning(
             f"{path}: {found.name} does not ascend from step to step, as where only days were "
             "kept: time steps are counted instead"
@@ -261,7 +436,7 @@ def _times(path: Path, found: Found | None) -> tuple[np.ndarray | None, np.ndarr
     return times, seconds, False
 
 
-def _decode(path: Path, found: Found) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _decode(path: Path, found: _Found) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Absolute times, or seconds from the first step where only those are known; or neither."""
     values, units = found.values, found.units
     if values.dtype.kind == "m":
@@ -275,9 +450,14 @@ def _decode(path: Path, found: Found) -> tuple[np.ndarray | None, np.ndarray | N
         return None, None
     if EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
         unit = {1.0: "s", 1e-3: "ms", 1e-6: "us", 1e-9: "ns"}.get(factor, units)
-        log.info(
-            f"{path}: {found.name} is taken as {unit} since 1970 in UTC, by the size of its "
-            f"numbers; its attribute units changes this, as '{unit} since 2020-01-01'"
-        )
+        log_assumed_epoch(path, found.name, unit)
         return decode_times(values, f"{unit} since 1970-01-01"), None
     return None, (numbers - numbers[0]) * (factor if units else 1.0)
+
+
+def log_assumed_epoch(path: Path, name: str, unit: str) -> None:
+    """Log that numbers without a reference time are taken as times since 1970."""
+    log.info(
+        f"{path}: {name} is taken as {unit} since 1970 in UTC, by the size of its numbers; its "
+        f"attribute units changes this, as '{unit} since 2020-01-01'"
+    )

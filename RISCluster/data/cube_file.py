@@ -18,12 +18,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import DataError
-from ..settings import AxisSlice, CubeSettings
-from .axes import named_layout
-from .coordinates import read_coordinates
+from ..setting_kinds import AxisSlice
+from ..setting_sections import CubeSettings
+from .coordinates import named_layout, read_coordinates
 from .spectrograms import SpectrogramFile
-from .storage import Storage, notes_of, text_attribute
-from .stored import StoredArray
+from .storage import Storage
+from .stored_array import StoredArray
 from .times import nanoseconds_to_iso
 
 TILE_BYTES = 32 * 2**20  # read at a time, about; at least one stored chunk
@@ -34,15 +34,8 @@ SHORT = 16  # time steps of a window that is copied step by step
 class CubeFile(SpectrogramFile):
     """An open cube.
 
-    Parameters
-    ----------
-    path : Path
-    storage : Storage
-        Open; closed with this object.
-    dataset : str
-        Path of the cube inside, or ``auto``.
-    settings : CubeSettings
-        What a sample is, and which channels and times are taken.
+    `dataset` is the path of the cube inside, or ``auto``; `settings` say what a sample is, and
+    which channels and times are taken.
 
     Attributes
     ----------
@@ -67,23 +60,19 @@ class CubeFile(SpectrogramFile):
         self.path, self._storage, self.settings = path, storage, settings
         self.dataset, cube = _find_cube(path, storage, dataset)
         self.coordinates = known = read_coordinates(path, storage, self.dataset, cube)
-        self._cube = StoredArray(path, cube, known.order, known.flipped)
-        shape, self.dtype = self._cube.shape, self._cube.dtype
+        self.stored = StoredArray(path, cube, known.order, known.flipped)
+        shape = self.stored.shape
         steps = _chosen(path, "times", settings.times, shape[0])
         self.channels = _chosen(path, "channels", settings.channels, shape[1])
         self.n_frequencies, self.n_times = shape[2], settings.window
         self.n_windows = _count_windows(path, settings, len(steps))
         self.n_channels = len(self.channels)
         self.n_samples = self.n_windows * self.n_channels
-        self._check_values(self.dtype)
+        self._check_values()
         self._step = int(steps[1] - steps[0]) if len(steps) > 1 else 1
         self.window_starts = steps[np.arange(self.n_windows) * settings.stride]
         self._set_axes()
         self._set_tiles(shape)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._storage.close()
 
     def _set_axes(self) -> None:
         known = self.coordinates
@@ -116,17 +105,7 @@ class CubeFile(SpectrogramFile):
         self._tile_steps = max(1, TILE_BYTES // (span * chunks[0])) * chunks[0]
 
     def place(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where samples are.
-
-        Parameters
-        ----------
-        index : ndarray, (n,)
-
-        Returns
-        -------
-        ndarray, ndarray, (n,)
-            Window, 0 to W - 1, and position among `channels`, 0 to C - 1.
-        """
+        """Window (0 to W - 1) and position among `channels` (0 to C - 1) of samples (n,)."""
         band = np.searchsorted(self._band_offsets, index, side="right") - 1
         within = index - self._band_offsets[band]
         window, channel = np.divmod(within, self._band_widths[band])
@@ -158,7 +137,7 @@ class CubeFile(SpectrogramFile):
     def _read_tile(
         self, window: np.ndarray, channel: np.ndarray, held: tuple | None
     ) -> tuple[Any, int, int, np.ndarray]:
-        """Time steps of these windows on these channels; what is held of them is not read again."""
+        """Time steps of these windows on these channels; those in `held` are not read again."""
         start = int(self.window_starts[window[0]])
         stop = int(self.window_starts[window[-1]]) + (self.n_times - 1) * self._step + 1
         low, high = int(channel.min()), int(channel.max())
@@ -174,7 +153,7 @@ class CubeFile(SpectrogramFile):
 
     def _read_box(self, start: int, stop: int, first: int, last: int) -> np.ndarray:
         what = f"time steps {start} to {stop - 1}, channels {first} to {last - 1}"
-        return self._cube.read(what, (start, stop), (first, last))
+        return self.stored.read(what, (start, stop), (first, last))
 
     def _cut(
         self, index: np.ndarray, window: np.ndarray, channel: np.ndarray, held: tuple
@@ -251,26 +230,6 @@ class CubeFile(SpectrogramFile):
             digest.update(b"\0" if values is None else values.tobytes())
         return digest.hexdigest()[:32]
 
-    @property
-    def amplitude_unit(self) -> str:
-        """See `SpectrogramFile.amplitude_unit`."""
-        return text_attribute(self._cube.array, "units")
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """See `SpectrogramFile.chunks`."""
-        return self._cube.chunks
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """See `SpectrogramFile.attributes`."""
-        return notes_of(self._cube.array)
-
-    @property
-    def missing(self) -> list[str]:
-        """See `SpectrogramFile.missing`."""
-        return self._cube.causes
-
 
 def _float32(views: np.ndarray) -> np.ndarray:
     """A copy of windows (..., T) whose time steps lie far apart in memory.
@@ -290,17 +249,19 @@ def _float32(views: np.ndarray) -> np.ndarray:
 
 def _find_cube(path: Path, storage: Storage, dataset: str) -> tuple[str, Any]:
     if dataset == "auto":
-        three = [(name, array) for name, array in storage.arrays() if array.ndim == 3]
-        named = [pair for pair in three if pair[0] == "data"]
-        if len(named or three) != 1:
-            named = [pair for pair in three if named_layout(pair[1]) == "cube"]
-        if len(named or three) != 1:
-            found = ", ".join(name for name, _ in three) or "none"
+        three = {name: array for name, array in storage.arrays() if array.ndim == 3}
+        named = [name for name, array in three.items() if named_layout(array) == "cube"]
+        found = next(
+            (names for names in (["data"], list(three), named) if len(three.keys() & names) == 1),
+            None,
+        )
+        if found is None:
             raise DataError(
                 f"{path}: a cube needs one data set of (time, channel, frequency), and this file "
-                f"has {found} with three dimensions; set data.dataset"
+                f"has {', '.join(three) or 'none'} with three dimensions; set data.dataset"
             )
-        return (named or three)[0]
+        name = next(name for name in found if name in three)
+        return name, three[name]
     array = storage.get(dataset)
     if array is None or array.ndim != 3:
         there = "no array" if array is None else f"{array.ndim} dimensions"

@@ -10,18 +10,13 @@ NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".par
 
 
 def find_files(words: Sequence[str]) -> list[Path]:
-    """Files that words of the command line name.
+    """Files that words of the command line name, ascending, each once.
 
     Parameters
     ----------
     words : sequence of str
-        Files; folders, taken with all below them; patterns with ``*``, ``?`` and ``**``.
-
-    Returns
-    -------
-    list of Path
-        Ascending, each once. Of folders and patterns, files whose name says that they are no data
-        (texts, tables, StationXML, hidden ones) are left out.
+        Files; folders, taken with all below them; patterns with ``*``, ``?`` and ``**``. Of folders
+        and patterns, texts, tables, StationXML and hidden files are left out.
 
     Raises
     ------
@@ -35,16 +30,20 @@ def find_files(words: Sequence[str]) -> list[Path]:
             found.add(path)
             continue
         if path.is_dir():
-            inside = [item for item in path.rglob("*") if item.is_file()]
+            inside = list(path.rglob("*"))
         else:
             inside = [Path(name) for name in glob.glob(str(path), recursive=True)]
-            inside = [item for item in inside if item.is_file()]
+        inside = [item for item in inside if item.is_file()]
         if not inside:
             raise DataError(
                 f"{word}: no such file, no file in this folder, or of this pattern; give files, "
                 "folders or patterns that are there"
             )
-        found.update(item for item in inside if _may_be_data(item))
+        found.update(
+            item
+            for item in inside
+            if not item.name.startswith(".") and item.suffix.lower() not in NO_DATA
+        )
     if not found:
         raise DataError(
             f"{' '.join(words)}: no data among these files: texts, tables and StationXML are left "
@@ -54,10 +53,6 @@ def find_files(words: Sequence[str]) -> list[Path]:
 
 
 def stamp(path: Path) -> list[str | int]:
-    """Name, size in bytes, and time of last change in ns: by which a file is known again."""
+    """Identity of a file: name, size in bytes, and time of last change in ns."""
     status = path.stat()
     return [path.name, status.st_size, status.st_mtime_ns]
-
-
-def _may_be_data(path: Path) -> bool:
-    return not path.name.startswith(".") and path.suffix.lower() not in NO_DATA

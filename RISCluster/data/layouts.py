@@ -13,11 +13,19 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, RISClusterError
-from ..runtime import log
-from ..settings import CubeSettings
-from .axes import SAMPLES, axis_order, dimension_of, is_descending, named_layout
+from ..progress import log
+from ..setting_sections import CubeSettings
+from .coordinates import (
+    SAMPLES,
+    axis_order,
+    dimension_of,
+    frequency_factor,
+    is_descending,
+    log_assumed_epoch,
+    named_layout,
+    seconds_factor,
+)
 from .cube_file import CubeFile
-from .packing import packing_of
 from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
 from .storage import (
     Storage,
@@ -26,13 +34,13 @@ from .storage import (
     list_arrays,
     notes_of,
     open_storage,
+    reason_of,
     require_filters,
     shape_of,
     text_attribute,
 )
-from .stored import StoredArray, read_all
+from .stored_array import StoredArray, packing_of, read_all
 from .times import SECOND, count_unreadable, decode_times, epoch_unit, nanoseconds_to_iso, to_text
-from .units import frequency_factor, seconds_factor
 
 # What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
 DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
@@ -42,15 +50,7 @@ LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped o
 
 
 class RowsFile(SpectrogramFile):
-    """A file of HDF5 with a row a sample.
-
-    Parameters
-    ----------
-    path : Path
-    file : h5py.File
-        Open; closed with this object.
-    dataset : str
-        Name of the spectrograms inside the file.
+    """An open HDF5 file with a row a sample; `dataset` is the name of the spectrograms inside.
 
     Raises
     ------
@@ -61,25 +61,31 @@ class RowsFile(SpectrogramFile):
     default_dataset = ""
     time_columns = ("starttime", "time")
 
-    def __init__(self, path: Path, file: h5py.File, dataset: str):
-        self.path, self.dataset, self._file = path, dataset, file
-        self._decoded: dict[tuple[str, ...], np.ndarray | None] = {}  # times by column
-        self._spectrograms = self._stored(self._find_spectrograms(dataset))
-        self.dtype = self._spectrograms.dtype
-        self.n_samples = self._spectrograms.shape[0]
-        self.n_frequencies, self.n_times = self._image_shape()
-        self._check_values(self.dtype)
+    def __init__(self, path: Path, storage: Storage, dataset: str):
+        self.path, self.dataset, self._storage = path, dataset, storage
+        self._file = file = storage.root
+        found = file.get(dataset)
+        if not isinstance(found, h5py.Dataset):
+            raise DataError(
+                f"{path}: no data set '{dataset}' in this file; it has {list_arrays(file)}; set "
+                "data.dataset to one of them"
+            )
+        if found.ndim != 3:
+            raise DataError(
+                f"{path}: {dataset} has {found.ndim} dimensions, {found.shape}; spectrograms need "
+                "three: sample, frequency, time; set data.dataset if it is another data set"
+            )
+        self.stored = self._stored(found)
+        self.n_samples, self.n_frequencies, self.n_times = self._shape()
+        self._check_values()
         self.frequency, self.frequency_unit = self._frequency_axis()
         self.time, self.time_unit = self._time_axis()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        self._decoded: dict[tuple[str, ...], np.ndarray | None] = {}  # times by column
 
     # ---- what a layout defines ----
 
-    def _image_shape(self) -> tuple[int, int]:
-        return self._spectrograms.shape[1:]
+    def _shape(self) -> tuple[int, ...]:
+        return self.stored.shape
 
     def _frequency_axis(self) -> tuple[np.ndarray, str]:
         raise NotImplementedError
@@ -91,7 +97,7 @@ class RowsFile(SpectrogramFile):
         return StoredArray(self.path, dataset)
 
     def _crop(self, rows: np.ndarray) -> np.ndarray:
-        """Spectrograms out of rows of the data set: to (n, F, T)."""
+        """Spectrograms (n, F, T) out of rows of the data set."""
         return rows
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
@@ -100,13 +106,15 @@ class RowsFile(SpectrogramFile):
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""
-        return self._column(("trace_id", "station"), to_text, start, stop)
+        found = self._first_of(("trace_id", "station"))
+        return None if found is None else [to_text(x) for x in self._values(found, start, stop)]
 
     def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.detection`."""
-        if name == "peak_amplitude":
-            return self._column((name,), to_number, start, stop)
-        return self._times((name,), start, stop)
+        if name != "peak_amplitude":
+            return self._times((name,), start, stop)
+        found = self._first_of((name,))
+        return None if found is None else [to_number(x) for x in self._values(found, start, stop)]
 
     @property
     def waveform_unit(self) -> str:
@@ -118,7 +126,7 @@ class RowsFile(SpectrogramFile):
 
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `SpectrogramFile.read_blocks`; whole chunks, each read once."""
-        chunk = self._spectrograms.chunks[0] if self._spectrograms.chunks else 1
+        chunk = self.stored.chunks[0] if self.stored.chunks else 1
         gap = LARGEST_GAP // (self.dtype.itemsize * self.n_frequencies * self.n_times)
         for part in _segments(index, max(1, READ_ROWS // chunk) * chunk, max(1, gap)):
             first = int(part[0])
@@ -126,58 +134,37 @@ class RowsFile(SpectrogramFile):
             yield part, rows if len(rows) == len(part) else rows[part - first]
 
     def _read_rows(self, start: int, stop: int) -> np.ndarray:
-        rows = self._spectrograms.read(f"samples {start} to {stop - 1}", (start, stop))
+        rows = self.stored.read(f"samples {start} to {stop - 1}", (start, stop))
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
             return np.ascontiguousarray(self._crop(rows), dtype=np.float32)
 
     @property
-    def missing(self) -> list[str]:
-        """See `SpectrogramFile.missing`."""
-        return self._spectrograms.causes
-
-    @property
-    def amplitude_unit(self) -> str:
-        """Unit of the stored values, empty where the file does not say."""
-        array = self._spectrograms.array
-        return text_attribute(array, "units") or text_attribute(array, "AmplUnits")
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """Shape of a stored chunk; None where the data set is contiguous."""
-        return self._spectrograms.chunks
-
-    @property
     def attributes(self) -> dict[str, Any]:
-        """What the file and the data set say about the spectrograms."""
-        return notes_of(self._file) | notes_of(self._spectrograms.array)
+        """See `SpectrogramFile.attributes`; with those of the file."""
+        return notes_of(self._file) | notes_of(self.stored.array)
 
     def labels(self) -> np.ndarray | None:
-        """Known class of every sample, (N,), int64, or None. For scoring only.
-
-        Where the file names a single class there is nothing to score, and the answer is None.
-        """
+        """See `SpectrogramFile.labels`; None for a file of a single class, which scores nothing."""
         found = self._beside("labels")
         if found is None or len(self.class_names()) == 1:
             return None
         values = self._values(found)
         unknown = np.isnan(values) if values.dtype.kind == "f" else np.False_
-        if (
-            values.dtype.kind not in "iuf"
-            or not (unknown | (np.isfinite(values) & (values == np.round(values)))).all()
-        ):
+        known = np.where(unknown, -1, values) if values.dtype.kind in "iuf" else None
+        if known is None or not (np.isfinite(known) & (known == np.round(known))).all():
             raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
-        return np.where(unknown, -1, values).astype(np.int64)
+        return known.astype(np.int64)
 
     def class_names(self) -> list[str]:
-        """Names of the known classes, empty where the file has none."""
+        """See `SpectrogramFile.class_names`."""
         labels = self._item("labels")
         if labels is None:
             return []
         try:
-            names = labels.attrs.get("class_names", self._file.attrs.get("class_names"))
+            names = labels.attrs.get("class_names", self._file.attrs.get("class_names", []))
         except DAMAGED as error:
             raise DataError(f"{self.path}: class_names: {_damage(error)}") from None
-        return [] if names is None else [to_text(name) for name in np.ravel(names)]
+        return [to_text(name) for name in np.ravel(names)]
 
     def _item(self, name: str) -> Any:
         """What has a name in the file, or None."""
@@ -206,14 +193,6 @@ class RowsFile(SpectrogramFile):
             )
         return found
 
-    def _column(
-        self, names: Sequence[str], convert: Any, start: int, stop: int | None
-    ) -> list[str] | None:
-        found = self._first_of(names)
-        if found is None:
-            return None
-        return [convert(value) for value in self._values(found, start, stop)]
-
     def _first_of(self, names: Sequence[str]) -> h5py.Dataset | None:
         """The first of these columns that the file has with one value a sample."""
         shapes = (self.n_samples,), (self.n_samples, 1)
@@ -224,24 +203,26 @@ class RowsFile(SpectrogramFile):
         return None
 
     def _times(self, names: tuple[str, ...], start: int, stop: int | None) -> list[str] | None:
-        """Times of the first of these columns, in UTC, ISO 8601 with Z; empty for what is none."""
+        """Times of the first of these columns, in UTC, ISO 8601 with Z; empty where not known."""
         if names not in self._decoded:
             self._decoded[names] = self._decode_times(names)
         times = self._decoded[names]
         return None if times is None else nanoseconds_to_iso(times[start:stop])
 
     def _decode_times(self, names: tuple[str, ...]) -> np.ndarray | None:
-        """Times of a column, (N,) int64, ns since 1970; what can't be read is said."""
+        """Times of a column, (N,) int64, ns since 1970; unreadable ones are logged."""
         name, values, units, calendar = self._time_values(names)
         if values is None:
-            self._say_wrong_shape(names[0])
+            wrong = self._item(names[0])
+            if isinstance(wrong, h5py.Dataset):
+                log.warning(
+                    f"{self.path}: /{names[0]} has shape {wrong.shape} and is not used: it needs "
+                    f"one value a sample, of which there are {self.n_samples:,}"
+                )
             return None
         if values.dtype.kind in "iuf" and not units and np.isfinite(values).any():
             unit = {1: "ns", 10**3: "us", 10**6: "ms", SECOND: "s"}[epoch_unit(np.nanmax(values))]
-            log.info(
-                f"{self.path}: {name} is taken as {unit} since 1970 in UTC, by the size of its "
-                f"numbers; its attribute units changes this, as '{unit} since 2020-01-01'"
-            )
+            log_assumed_epoch(self.path, name, unit)
         try:
             times = decode_times(values, units, calendar)
         except ValueError as error:
@@ -250,18 +231,10 @@ class RowsFile(SpectrogramFile):
                 "units and calendar"
             )
             return None
-        said = count_unreadable(values, times)
-        if said:
-            log.warning(f"{self.path}: {name}: {said}; these have no time")
+        unreadable = count_unreadable(values, times)
+        if unreadable:
+            log.warning(f"{self.path}: {name}: {unreadable}; these have no time")
         return times
-
-    def _say_wrong_shape(self, name: str) -> None:
-        found = self._item(name)
-        if isinstance(found, h5py.Dataset):
-            log.warning(
-                f"{self.path}: /{name} has shape {found.shape} and is not used: it needs one value "
-                f"a sample, of which there are {self.n_samples:,}"
-            )
 
     def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
         """Name, values, units and calendar of a column of times."""
@@ -270,15 +243,6 @@ class RowsFile(SpectrogramFile):
             return "", None, "", ""
         units, calendar = (text_attribute(found, key) for key in ("units", "calendar"))
         return found.name, self._values(found), units, calendar
-
-    def _find_spectrograms(self, dataset: str) -> h5py.Dataset:
-        found = self._file.get(dataset)
-        if not isinstance(found, h5py.Dataset):
-            raise DataError(
-                f"{self.path}: no data set '{dataset}' in this file; it has "
-                f"{list_arrays(self._file)}; set data.dataset to one of them"
-            )
-        return found
 
 
 class SamplesFile(RowsFile):
@@ -297,25 +261,21 @@ class SamplesFile(RowsFile):
             if found is not None and len(found.shape or ()) == 1
         }
         order = axis_order(self.path, dataset, SAMPLES, lengths)
-        flipped = [False, *(self._descends(name, dataset.shape[order[axis]])
-                            for axis, name in ((1, "frequency"), (2, "time")))]  # fmt: skip
+        flipped = [False]
+        for name, axis in zip(self._axes, order[1:], strict=True):
+            found, n = self._axes[name], dataset.shape[axis]
+            is_axis = found is not None and found.shape == (n,) and found.dtype.kind in "iuf"
+            flipped.append(is_axis and is_descending(read_all(found)))
         return StoredArray(self.path, dataset, order, flipped)
 
     def _find_axis(self, dataset: h5py.Dataset, name: str) -> h5py.Dataset | None:
         _, scale = dimension_of(dataset, name)
         found = scale if scale is not None else self._item(name)
-        if isinstance(found, h5py.Dataset) and not is_variable(found):
-            return None
-        linked = found is not None or self._file.get(name, getlink=True) is not None
-        if linked and not isinstance(found, h5py.Dataset):
+        if isinstance(found, h5py.Dataset):
+            return found if is_variable(found) else None
+        if found is not None or self._file.get(name, getlink=True) is not None:
             raise DataError(f"{self.path}: the {name} axis must be a data set of numbers")
-        return found
-
-    def _descends(self, name: str, n: int) -> bool:
-        found = self._axes[name]
-        if found is None or found.shape != (n,) or found.dtype.kind not in "iuf":
-            return False
-        return is_descending(read_all(found))
+        return None
 
     def _frequency_axis(self) -> tuple[np.ndarray, str]:
         found = self._axes["frequency"]
@@ -338,13 +298,13 @@ class SamplesFile(RowsFile):
     def _axis(
         self, name: str, axis: int, factor: float | None, unit: str
     ) -> tuple[np.ndarray, str]:
-        n, found = self._spectrograms.shape[axis], self._axes[name]
+        n, found = self.stored.shape[axis], self._axes[name]
         if found is None or factor is None:
             return np.arange(n, dtype=np.float64), "bin"
         # Of another shape it is refused, and not read: it may be of any size.
         shape = found.shape or (0,)
         values = read_all(found) if shape == (n,) else np.broadcast_to(0.0, shape)
-        if self._spectrograms.flipped[axis]:
+        if self.stored.flipped[axis]:
             values = values[::-1]
         values = self._check_axis(values, n, name)
         return (values if factor == 1 else values * factor), unit
@@ -359,8 +319,9 @@ class RisFile(RowsFile):
     layout = "ris"
     default_dataset = "4.0/Spectrogram"
 
-    def _image_shape(self) -> tuple[int, int]:
-        return self._spectrograms.shape[1] - 1, self._spectrograms.shape[2] - 1
+    def _shape(self) -> tuple[int, ...]:
+        n, f, t = self.stored.shape
+        return n, f - 1, t - 1
 
     def _frequency_axis(self) -> tuple[np.ndarray, str]:
         axis = self._first_row()[: self.n_frequencies, 0]
@@ -371,10 +332,7 @@ class RisFile(RowsFile):
         return self._check_axis(axis, self.n_times, "time"), "s"
 
     def _first_row(self) -> np.ndarray:
-        return self._spectrograms.read("sample 0", (0, 1))[0]
-
-    def _stored(self, dataset: h5py.Dataset) -> StoredArray:
-        return StoredArray(self.path, dataset)
+        return self.stored.read("sample 0", (0, 1))[0]
 
     def _crop(self, rows: np.ndarray) -> np.ndarray:
         return rows[:, :-1, 1:]
@@ -462,16 +420,11 @@ def open_spectrograms(
 
     Parameters
     ----------
-    path : path
     layout : {"auto", "samples", "ris", "cube"}
     dataset : str
         Name of the spectrograms inside the file, or ``auto``.
     cube : CubeSettings, optional
         What a sample of a cube is.
-
-    Returns
-    -------
-    SpectrogramFile
 
     Raises
     ------
@@ -486,30 +439,19 @@ def open_spectrograms(
             layout, dataset = _guess_layout(storage, dataset)
         if layout == "cube":
             return CubeFile(path, storage, dataset, cube or CubeSettings())
-        return _open_rows(path, storage, layout, dataset)
+        if storage.is_zarr:
+            raise DataError(
+                f"{path}: is Zarr, and layout {layout} is read from HDF5; allowed for Zarr: cube"
+            )
+        kind, file = ROWS_LAYOUTS[layout], storage.root
+        if dataset == "auto":
+            dataset = (layout == "ris" and _ris_dataset(file)) or kind.default_dataset
+        return kind(path, storage, dataset)
     except BaseException as error:
         storage.close()
         if isinstance(error, DAMAGED) and not isinstance(error, RISClusterError):
             raise DataError(f"{path}: {_damage(error)}") from None
         raise
-
-
-def _open_rows(path: Path, storage: Storage, layout: str, dataset: str) -> RowsFile:
-    file = storage.root
-    if not isinstance(file, h5py.File):
-        raise DataError(
-            f"{path}: is Zarr, and layout {layout} is read from HDF5; allowed for Zarr: cube"
-        )
-    kind = ROWS_LAYOUTS[layout]
-    if dataset == "auto":
-        dataset = (layout == "ris" and _ris_dataset(file)) or kind.default_dataset
-    opened = file.get(dataset)
-    if isinstance(opened, h5py.Dataset) and opened.ndim != 3:
-        raise DataError(
-            f"{path}: {dataset} has {opened.ndim} dimensions, {opened.shape}; spectrograms "
-            "need three: sample, frequency, time; set data.dataset if it is another data set"
-        )
-    return kind(path, file, dataset)
 
 
 def _guess_layout(storage: Storage, dataset: str) -> tuple[str, str]:
@@ -529,14 +471,14 @@ def _guess_layout(storage: Storage, dataset: str) -> tuple[str, str]:
 
 def _usual_layout(storage: Storage, dataset: str) -> str:
     path = storage.path
-    if storage.is_zarr or storage.is_cube:
+    data, file = storage.get("data"), storage.root
+    is_cube = data is not None and data.ndim == 3 and storage.get("spectrogram") is None
+    if storage.is_zarr or is_cube:
         return "cube"
-    file = storage.root
     if _ris_dataset(file) and dataset in ("auto", _ris_dataset(file)):
         return "ris"
     if "spectrogram" in file or dataset != "auto":
         return "samples"
-    data = storage.get("data")
     if data is not None:
         shape = data.shape or ()  # none at all where it is declared as empty
         raise DataError(
@@ -564,7 +506,7 @@ def _ris_dataset(file: h5py.File) -> str | None:
 
 
 def _damage(error: BaseException) -> str:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = reason_of(error)
     return f"can't be read ({reason}); it may be damaged, or a link to nowhere: copy it again"
 
 

@@ -1,17 +1,20 @@
-"""Sets of samples for the network: held in memory, or streamed from disk.
+"""Samples for the network: drawn, read in blocks, held in memory or streamed from disk.
 
-Letters: N samples of the file, n samples of a set, B samples of a batch, F frequency bins, T time
-bins. A set is a choice of usable samples in ascending order; a sample's position in it (0 to n-1)
-travels with every batch, so that what belongs to it is looked up, never counted.
+Letters: N samples of the file, n samples of a set or block, B samples of a batch, F frequency bins,
+T time bins. A set is a choice of usable samples in ascending order; a sample's position in it (0 to
+n-1) comes with every batch, and what belongs to the sample is looked up by it.
 
 The order of batches depends on the set's size, the seed and the epoch alone: not on where the
-samples are kept, nor on how many are read at once. It is a shuffle that a disk can follow: blocks
+samples are held, nor on how many are read at once. It is a shuffle that a disk can follow: blocks
 of `BLOCK` neighbours are shuffled over the whole set, then samples are shuffled within windows of
 `WINDOW` samples. A set of up to `WINDOW` samples is fully shuffled.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +22,142 @@ import torch
 
 from ..distributed import Ranks
 from ..errors import DataError
-from ..runtime import Progress, log
-from .reading import Reader, read_ahead
-from .spectrograms import READ_ROWS
-from .transforms import Preparation
+from ..io import read_npz, write_npz
+from ..progress import Progress, log
+from .spectrograms import READ_ROWS, SpectrogramFile
+from .transforms import Preparation, check_sign, largest_absolute
 
 BLOCK = 64
 WINDOW = 4096
+WINDOW_BINS = WINDOW * 87 * 100  # of a window at most: 143 MB, of which three are in memory
 RUN = 2**20  # samples of a whole file whose indices are made at a time
-WINDOW_BINS = (
-    WINDOW * 87 * 100
-)  # of a window at most: 143 MB, of which three are held; larger samples have fewer of them
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+# ---- training and validation --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices into the file, ascending, int64.
+
+    Attributes
+    ----------
+    train, validation : ndarray
+        Usable samples.
+    unusable : ndarray
+        Samples drawn that are not finite or all zero; in neither of the two.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    unusable: np.ndarray
+
+    @property
+    def both(self) -> np.ndarray:
+        """Train and validation together, ascending."""
+        return np.sort(np.concatenate([self.train, self.validation]))
+
+    def without(self, unusable: np.ndarray) -> "Split":
+        """The split without `unusable` (indices into the file)."""
+        return Split(
+            np.setdiff1d(self.train, unusable),
+            np.setdiff1d(self.validation, unusable),
+            np.union1d(self.unusable, unusable),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write as ``.npz``."""
+        write_npz(path, train=self.train, validation=self.validation, unusable=self.unusable)
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        """Read what `save` wrote."""
+        arrays = read_npz(path)
+        return cls(arrays["train"], arrays["validation"], arrays["unusable"])
+
+
+def draw_split(n_samples: int, train_samples: int, validation_fraction: float, seed: int) -> Split:
+    """Draw samples of a file for training and validation.
+
+    Parameters
+    ----------
+    n_samples, train_samples : int
+        Samples in the file, and how many of them to draw; 0 draws all.
+    validation_fraction : float
+        Fraction of those drawn that validate, rounded; at least one sample.
+    seed : int
+
+    Raises
+    ------
+    DataError
+        There are fewer than two samples to draw.
+    """
+    n_drawn = min(train_samples or n_samples, n_samples)
+    if n_drawn < 2:
+        raise DataError(
+            f"[data] train_samples = {train_samples}: training and validation need two samples at "
+            f"least, and {n_samples} are in the file"
+        )
+    rng = np.random.default_rng(seed)
+    if n_drawn == n_samples:
+        drawn = rng.permutation(n_samples)
+    else:  # of a large file, without a list of all its samples
+        drawn = rng.choice(n_samples, n_drawn, replace=False)
+    n_validation = min(max(1, round(n_drawn * validation_fraction)), n_drawn - 1)
+    empty = np.array([], dtype=np.int64)
+    return Split(np.sort(drawn[n_validation:]), np.sort(drawn[:n_validation]), empty)
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Reads samples of an open file and prepares them on `device`, where they stay."""
+
+    def __init__(self, file: SpectrogramFile, preparation: Preparation, device: torch.device):
+        self.file, self.preparation, self.device = file, preparation, device
+        self.skip_negative = False  # where a root or logarithm is taken: refuse, or leave out
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """Bytes of one prepared sample, float32."""
+        return 4 * self.file.n_frequencies * self.file.n_times
+
+    def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Usable samples among `index` (ascending), block by block, read ahead.
+
+        Yields
+        ------
+        ndarray (n,), Tensor (n, 1, F, T)
+            Indices into the file, and the samples prepared.
+        """
+        for wanted, rows in read_ahead(self.file.read_blocks(index)):
+            x = torch.from_numpy(rows).to(self.device)
+            peak = largest_absolute(x)
+            usable = torch.isfinite(peak) & (peak > 0)
+            if self.skip_negative and self.preparation.amplitude != "linear":
+                usable &= x.flatten(1).amin(1) >= 0
+            if not bool(usable.all()):
+                x, wanted = x[usable], wanted[usable.cpu().numpy()]
+            check_sign(x, wanted, self.preparation.amplitude, str(self.file.path))
+            yield wanted, self.preparation(x).unsqueeze(1)
+
+
+def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
+    """Run an iterator in a thread, up to `depth` items ahead; its errors are raised here."""
+    end = object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        ahead = deque(pool.submit(next, source, end) for _ in range(depth))
+        while (item := ahead.popleft().result()) is not end:
+            ahead.append(pool.submit(next, source, end))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# ---- sets ---------------------------------------------------------------------------------------
 
 
 def window_of(n_bins: int) -> int:
@@ -39,27 +165,8 @@ def window_of(n_bins: int) -> int:
     return int(max(BLOCK, min(WINDOW, WINDOW_BINS // n_bins)))
 
 
-def subsample(n: int, most: int, seed: int) -> np.ndarray:
-    """At most `most` of the indices 0 to n - 1, drawn at random, ascending."""
-    if n <= most:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
-
-
 def epoch_order(n: int, seed: int, epoch: int, window: int) -> np.ndarray:
-    """Positions 0 to n-1 in the order of one epoch; see the module's text.
-
-    Parameters
-    ----------
-    n : int
-    seed, epoch : int
-    window : int
-        See `window_of`.
-
-    Returns
-    -------
-    ndarray, (n,), int64
-    """
+    """Positions 0 to n-1 in the order of one epoch, (n,) int64; for `window` see `window_of`."""
     rng = np.random.default_rng([seed, epoch])
     blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
     order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
@@ -99,11 +206,8 @@ class SampleSet:
 
         Parameters
         ----------
-        seed, epoch : int
-            Which order.
         size : int
             Samples of a batch, over all ranks.
-        ranks : Ranks
         first : int
             Batches to leave out at the start, which were done before an interruption.
 
@@ -115,11 +219,11 @@ class SampleSet:
         raise NotImplementedError
 
     def take(self, index: np.ndarray) -> "SampleSet":
-        """The part of this set that is in `index` (indices into the file)."""
+        """The samples of this set that are in `index` (indices into the file)."""
         raise NotImplementedError
 
     def standardize(self, preparation: Preparation) -> None:
-        """Take the mean and scale of `preparation`, which were not known when this was loaded."""
+        """Apply mean and scale of `preparation` to samples loaded without them."""
         raise NotImplementedError
 
 
@@ -130,11 +234,11 @@ class HeldSet(SampleSet):
     ----------
     index : ndarray, (n,)
     x : Tensor, (m, 1, F, T)
-        Prepared samples, of this set and perhaps of others.
+        Prepared samples, also of other sets.
     rows : Tensor, (n,)
         Row of `x` of each sample of the set.
     device : torch.device
-        Where batches are wanted.
+        Of the batches.
     """
 
     def __init__(
@@ -159,7 +263,7 @@ class HeldSet(SampleSet):
         order = torch.from_numpy(epoch_order(len(self), seed, epoch, window))
         order = order.to(self.rows.device)
         for batch in order.split(size)[first:]:
-            yield self._batch(ranks.local_rows(batch))
+            yield self._batch(ranks.share(batch))
 
     def standardize(self, preparation: Preparation) -> None:
         """See `SampleSet.standardize`."""
@@ -174,13 +278,7 @@ class HeldSet(SampleSet):
 
 
 class StreamedSet(SampleSet):
-    """Samples read from the file whenever they are needed, at constant memory.
-
-    Parameters
-    ----------
-    index : ndarray, (n,)
-    reader : Reader
-    """
+    """Samples read from the file whenever they are needed, at constant memory."""
 
     def __init__(self, index: np.ndarray, reader: Reader):
         self.index, self.reader = index, reader
@@ -203,10 +301,10 @@ class StreamedSet(SampleSet):
             full = len(positions) // size * size
             for batch, rows in zip(positions[:full].split(size), x[:full].split(size), strict=True):
                 if len(batch):
-                    yield ranks.local_rows(batch), ranks.local_rows(rows)
+                    yield ranks.share(batch), ranks.share(rows)
             left = positions[full:], x[full:].clone()
         if len(left[0]):
-            yield ranks.local_rows(left[0]), ranks.local_rows(left[1])
+            yield ranks.share(left[0]), ranks.share(left[1])
 
     @property
     def _window(self) -> int:
@@ -242,12 +340,7 @@ class StreamedSet(SampleSet):
 
 
 class WholeFile(SampleSet):
-    """Every sample of a file, streamed in its order; what is unusable is left out on the way.
-
-    Parameters
-    ----------
-    reader : Reader
-    """
+    """Every sample of a file, streamed in its order without the unusable ones."""
 
     def __init__(self, reader: Reader):
         self.reader = reader
@@ -264,13 +357,9 @@ class WholeFile(SampleSet):
 
 
 def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
-    """Mean spectrogram of a set, and the standard deviation about it over samples and bins.
+    """Mean spectrogram of a set, (F, T) float32 on the CPU, and the standard deviation about it.
 
-    Returns
-    -------
-    Tensor, (F, T), float32, on the CPU
-    float
-        0 where all samples are the same.
+    The latter is over samples and bins, and 0 where all samples are the same.
     """
     total, squares, n = 0.0, 0.0, 0
     for _, x in samples.in_order(0, len(samples), READ_ROWS):
@@ -287,87 +376,68 @@ def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
 def load_set(
     reader: Reader, index: np.ndarray, loadmode: str, ranks: Ranks
 ) -> tuple[SampleSet, np.ndarray]:
-    """A set of the usable samples among `index`, kept where `loadmode` says.
+    """A set of the usable samples among `index` (ascending), and the indices of the unusable ones.
 
     Parameters
     ----------
-    reader : Reader
-    index : ndarray, (m,), ascending
     loadmode : {"auto", "device", "ram", "disk"}
-    ranks : Ranks
-
-    Returns
-    -------
-    SampleSet
-    ndarray
-        The unusable ones among `index`.
+        Where samples are held.
 
     Raises
     ------
     DataError
-        No sample is usable, or the load mode asked for is not to be had.
+        No sample is usable, or there is no GPU for the load mode ``device``.
     """
     n_bytes = len(index) * reader.bytes_per_sample
     mode, why = choose_loadmode(loadmode, n_bytes, reader.device)
     log.info(f"load mode {mode}: {why}")
     try:
-        samples = _keep(reader, index, mode, ranks)
+        samples = _load(reader, index, mode, ranks)
     except torch.cuda.OutOfMemoryError:
         if (loadmode, mode) != ("auto", "device"):
             raise
-        torch.cuda.empty_cache()  # others have taken what was free
+        torch.cuda.empty_cache()
         mode, why = choose_loadmode("auto", n_bytes, torch.device("cpu"))
         log.warning(f"samples found no room on the GPU after all; load mode {mode}: {why}")
-        samples = _keep(reader, index, mode, ranks)
+        samples = _load(reader, index, mode, ranks)
     if not len(samples):
+        missing = ", ".join(reader.file.missing[:3])
         raise DataError(
             f"{reader.file.path}: all {len(index):,} samples are unusable: not finite, or all "
-            f"zero{_causes(reader.file.missing)}; allowed: finite numbers that are not all zero"
+            f"zero{f' (missing: {missing})' if missing else ''}; allowed: finite numbers that are "
+            "not all zero"
         )
     return samples, np.setdiff1d(index, samples.index)
 
 
-def _causes(missing: list[str]) -> str:
-    return f" (missing: {', '.join(missing[:3])})" if missing else ""
-
-
-def _keep(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleSet:
-    if mode == "disk":
-        return _survey(reader, index, ranks)
-    return _hold(reader, index, ranks, torch.device("cpu") if mode == "ram" else reader.device)
-
-
-def _hold(reader: Reader, index: np.ndarray, ranks: Ranks, place: torch.device) -> HeldSet:
+def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleSet:
+    """Read samples once: to hold them, or to find the usable ones that are to be streamed."""
+    place = None if mode == "disk" else torch.device("cpu") if mode == "ram" else reader.device
     shape = (len(index), 1, reader.file.n_frequencies, reader.file.n_times)
-    x = torch.empty(shape, device=place)
-    found: list[np.ndarray] = []
-    row = 0
-    with Progress("Loading", len(index), shown=ranks.is_first) as progress:
+    x = None if place is None else torch.empty(shape, device=place)
+    found, n = [index[:0]], 0
+    with Progress(
+        "Checking" if x is None else "Loading", len(index), shown=ranks.is_first
+    ) as progress:
         for indices, samples in reader.blocks(index):
-            x[row : row + len(indices)] = samples
+            if x is not None:
+                x[n : n + len(indices)] = samples
             found.append(indices)
-            row += len(indices)
+            n += len(indices)
             progress.add(len(indices))
-    usable = np.concatenate(found) if found else index[:0]
-    return HeldSet(usable, x[:row], torch.arange(row, device=place), reader.device)
-
-
-def _survey(reader: Reader, index: np.ndarray, ranks: Ranks) -> StreamedSet:
-    found: list[np.ndarray] = []
-    with Progress("Checking", len(index), shown=ranks.is_first) as progress:
-        for indices, _ in reader.blocks(index):
-            found.append(indices)
-            progress.add(len(indices))
-    return StreamedSet(np.concatenate(found) if found else index[:0], reader)
+    usable = np.concatenate(found)
+    if x is None:
+        return StreamedSet(usable, reader)
+    return HeldSet(usable, x[:n], torch.arange(n, device=place), reader.device)
 
 
 def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[str, str]:
-    """Where to keep `n_bytes` of samples: a load mode, and why.
+    """Load mode for `n_bytes` of samples, and why.
 
     Raises
     ------
     DataError
-        ``device`` is asked for and there is no GPU.
+        ``device`` is set and there is no GPU.
     """
     size = f"{n_bytes / 1e9:.2f} GB of samples"
     if setting == "device" and device.type != "cuda":
@@ -388,7 +458,7 @@ def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[s
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Bytes of memory that can be had; 4 GB where the system does not say."""
+    """Bytes of available memory; 4 GB where this is not known."""
     try:
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .storage import Storage, notes_of, text_attribute
+from .stored_array import StoredArray
 
 SMALLEST = 4  # bins an axis, what the network takes
 FINGERPRINT_SAMPLES = 64
@@ -32,13 +34,14 @@ class SpectrogramFile:
     n_samples, n_frequencies, n_times : int
     frequency, time : ndarray, (F,) and (T,), float64
         Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
-    dtype : numpy.dtype
-        Of the stored values.
+    stored : StoredArray
+        The spectrograms as they are in the file.
     """
 
     layout = ""
     path: Path
     dataset: str
+    stored: StoredArray
     n_samples: int
     n_frequencies: int
     n_times: int
@@ -46,7 +49,7 @@ class SpectrogramFile:
     time: np.ndarray
     frequency_unit: str
     time_unit: str
-    dtype: np.dtype
+    _storage: Storage
 
     def __enter__(self) -> "SpectrogramFile":
         return self
@@ -54,11 +57,11 @@ class SpectrogramFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ---- what a layout defines ----
-
     def close(self) -> None:
         """Close the file."""
-        raise NotImplementedError
+        self._storage.close()
+
+    # ---- what a layout defines ----
 
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Samples `index` (ascending), in blocks that suit how they are stored.
@@ -92,28 +95,13 @@ class SpectrogramFile:
 
     @property
     def waveform_unit(self) -> str:
-        """Unit of peak amplitudes, empty where the file does not say."""
+        """Unit of peak amplitudes, empty where the file does not name it."""
         return ""
-
-    @property
-    def amplitude_unit(self) -> str:
-        """Unit of the stored values, empty where the file does not say."""
-        return ""
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """Shape of a stored chunk; None where the data set is contiguous."""
-        return None
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the file says about the spectrograms."""
-        return {}
-
-    @property
-    def missing(self) -> list[str]:
-        """Why values may be missing: fill values, sources and chunks that are not there."""
-        return []
+        """Attributes of the spectrograms."""
+        return notes_of(self.stored.array)
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64, or None. For scoring only."""
@@ -125,14 +113,29 @@ class SpectrogramFile:
 
     # ---- what they share ----
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples `start` to `stop` as stored: (n, F, T), float32.
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored values."""
+        return self.stored.dtype
 
-        Raises
-        ------
-        DataError
-            The bytes can't be read.
-        """
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of a stored chunk; None where the data set is contiguous."""
+        return self.stored.chunks
+
+    @property
+    def missing(self) -> list[str]:
+        """Why values may be missing: fill values, missing sources and chunks."""
+        return self.stored.causes
+
+    @property
+    def amplitude_unit(self) -> str:
+        """Unit of the stored values, empty where the file does not name it."""
+        array = self.stored.array
+        return text_attribute(array, "units") or text_attribute(array, "AmplUnits")
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Samples `start` to `stop` as stored: (n, F, T), float32."""
         index = np.arange(start, min(stop, self.n_samples))
         parts = [rows for _, rows in self.read_blocks(index)]
         if not parts:
@@ -150,13 +153,7 @@ class SpectrogramFile:
         return digest.hexdigest()[:32]
 
     def columns_fingerprint(self) -> str:
-        """Identity of labels, start times, trace ids and onsets, which the results name.
-
-        Raises
-        ------
-        DataError
-            One of them does not fit the samples.
-        """
+        """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
         labels = self.labels()
         digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
         digest.update("\n".join(self.class_names()).encode())
@@ -173,13 +170,13 @@ class SpectrogramFile:
                 digest.update("\n".join(values).encode() + b"\n")
         return digest.hexdigest()[:32]
 
-    def _check_values(self, dtype: np.dtype) -> None:
-        """Refuse files without samples, of other than numbers, or of too small ones."""
+    def _check_values(self) -> None:
+        """Refuse files without samples, without numbers, or of too few bins."""
         place = f"{self.path}: {self.dataset}"
         if self.n_samples == 0:
             raise DataError(f"{place} is empty: it holds no sample; training needs three or more")
-        if not np.issubdtype(dtype, np.number) or np.issubdtype(dtype, np.complexfloating):
-            raise DataError(f"{place} holds {dtype}; allowed: real numbers")
+        if self.dtype.kind not in "iuf":
+            raise DataError(f"{place} holds {self.dtype}; allowed: real numbers")
         if min(self.n_frequencies, self.n_times) < SMALLEST:
             raise DataError(
                 f"{place} has samples of {self.n_frequencies} x {self.n_times} (frequency x time); "

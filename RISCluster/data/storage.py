@@ -17,8 +17,7 @@ from .times import to_text
 
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
-MOST_LISTED = 20
-MOST_UNWRITTEN = 0.999  # of all chunks; a data set with more is nothing but a size
+MAX_LISTED = 20
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 # Attributes that hold names of dimensions, of those who do without HDF5's scales
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
@@ -47,14 +46,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Storage:
-    """An open file or folder of arrays.
-
-    Attributes
-    ----------
-    path : Path
-    root : h5py.File, zarr.Group or zarr.Array
-    is_zarr : bool
-    """
+    """An open file or folder of arrays; `root` is an h5py.File, zarr.Group or zarr.Array."""
 
     path: Path
     root: Any
@@ -64,12 +56,6 @@ class Storage:
         """Close the file."""
         if not self.is_zarr:
             self.root.close()
-
-    @property
-    def is_cube(self) -> bool:
-        """Whether this looks like a cube rather than rows of spectrograms."""
-        data = self.get("data")
-        return data is not None and data.ndim == 3 and self.get("spectrogram") is None
 
     def get(self, name: str) -> Any:
         """An array by its path inside, or None."""
@@ -126,20 +112,16 @@ def reason_of(error: BaseException) -> str:
 
 
 def list_arrays(root: Any) -> str:
-    """Names of the arrays in a file, at most twenty, for a message."""
+    """Names of the first arrays in a file, for a message."""
     names = [name for name, _ in sorted(_walk(root, ""))]
-    more = ", ..." if len(names) > MOST_LISTED else ""
-    return (", ".join(names[:MOST_LISTED]) or "no data set") + more
+    more = ", ..." if len(names) > MAX_LISTED else ""
+    return (", ".join(names[:MAX_LISTED]) or "no data set") + more
 
 
 def open_storage(path: Path, setting: str) -> Storage:
     """Open an HDF5 file or a Zarr folder (format 2 or 3) for reading.
 
-    Parameters
-    ----------
-    path : Path
-    setting : str
-        What a message tells the user to change.
+    `setting` is named in messages as what to change.
 
     Raises
     ------
@@ -231,13 +213,7 @@ def _raise_missing_codec(place: Any, name: str, error: Exception) -> None:
 
 
 def attributes_of(array: Any) -> dict[str, Any]:
-    """All attributes of an array.
-
-    Raises
-    ------
-    DataError
-        They are damaged.
-    """
+    """All attributes of an array; DataError where they are damaged."""
     try:
         return dict(array.attrs)
     except (TypeError, ValueError, KeyError, OSError, RuntimeError) as error:
@@ -291,178 +267,27 @@ def dimension_names(array: Any) -> list[str]:
     Of HDF5's scales and labels, Zarr's ``dimension_names``, or an attribute; see `DIMENSIONS`.
     """
     names: list[str] = [""] * array.ndim
-    if isinstance(array, h5py.Dataset):
+    if not isinstance(array, h5py.Dataset):
+        found = getattr(array.metadata, "dimension_names", None)
+        names = [name or "" for name in found or names]
+    else:
         try:
             for axis, dimension in enumerate(array.dims):
                 scale = dimension[0].name if len(dimension) else ""
                 names[axis] = (dimension.label or scale or "").rpartition("/")[2]
         except (KeyError, OSError, RuntimeError, ValueError, UnicodeError):  # damaged references
             names = [""] * array.ndim
-    else:
-        found = getattr(array.metadata, "dimension_names", None)
-        names = [name or "" for name in found or names]
-    if not any(names):
-        attributes = attributes_of(array)
-        for key in DIMENSIONS:
-            found = attributes.get(key, [])
-            texts = found.split(",") if isinstance(found, str) else np.ravel(found).tolist()
-            if len(texts) == array.ndim:
-                return [to_text(text).strip() for text in texts]
+    attributes = {} if any(names) else attributes_of(array)
+    for key in DIMENSIONS:
+        found = attributes.get(key, [])
+        texts = found.split(",") if isinstance(found, str) else np.ravel(found).tolist()
+        if len(texts) == array.ndim and key in attributes:
+            return [to_text(text).strip() for text in texts]
     return names
 
 
 def require_filters(array: Any) -> None:
-    """Refuse a data set of HDF5 whose compression is not installed.
-
-    Raises
-    ------
-    DataError
-        It names the filter, and the package that has it.
-    """
+    """Refuse a data set of HDF5 whose compression filter is not installed, with its name."""
     why = explain_missing_filter(array) if isinstance(array, h5py.Dataset) else None
     if why:
         raise DataError(f"{place_of(array)}: {array.name} needs another package: {why}")
-
-
-# ---- what was never written or is gone ----------------------------------------------------------
-
-Box = tuple[tuple[int, int], ...]  # start and end along every axis
-
-
-def missing_sources(dataset: h5py.Dataset) -> list[str]:
-    """What the values of a data set are read from and is not there.
-
-    HDF5 reads such parts as the fill value, without an error.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-
-    Returns
-    -------
-    list of str
-        Sources of a virtual data set, as ``file.h5:/data``, and a word on chunks that were never
-        written; empty where all is there.
-    """
-    return list(dict.fromkeys(cause for cause, _ in missing_boxes(dataset)))
-
-
-def missing_boxes(dataset: h5py.Dataset) -> list[tuple[str, Box]]:
-    """Parts of a virtual data set whose source is missing, each with the source.
-
-    An empty box stands for chunks that were never written; see `unwritten_chunks`.
-    """
-    whole = tuple((0, n) for n in dataset.shape or ())
-    if not dataset.is_virtual:
-        n_missing, n = _count_unwritten(dataset)
-        cause = f"{n_missing:,} of {n:,} chunks of {dataset.name} that were never written"
-        return [(cause, ())] if n_missing else []
-    found: list[tuple[str, Box]] = []
-    mapped = []
-    for source in dataset.virtual_sources():
-        low, high = source.vspace.get_select_bounds()
-        box = tuple((a, b + 1) for a, b in zip(low, high, strict=True))
-        mapped.append(box)
-        found += _missing_of_source(dataset, source, box)
-    return found + [("a part without a source", box) for box in _uncovered(whole, mapped)]
-
-
-def _missing_of_source(dataset: h5py.Dataset, source: Any, box: Box) -> list[tuple[str, Box]]:
-    name = f"{source.file_name}:/{source.dset_name.lstrip('/')}"
-    if "%b" in name:  # a pattern of many files, which HDF5 looks for itself
-        return []
-    if source.file_name == ".":
-        there = dataset.file.get(source.dset_name)
-        return [] if isinstance(there, h5py.Dataset) else [(name, box)]
-    folder, given = Path(dataset.file.filename).parent, Path(source.file_name)
-    for path in (folder / given, folder / given.name, given):  # where HDF5 looks
-        try:
-            with h5py.File(path, "r") as file:
-                return _missing_in(file[source.dset_name], source, name, box)
-        except (OSError, KeyError, RuntimeError, ValueError, AttributeError):
-            continue
-    return [(name, box)]
-
-
-def _missing_in(inner: h5py.Dataset, source: Any, name: str, box: Box) -> list[tuple[str, Box]]:
-    """Parts that a source which is there misses itself, as parts of what it is mapped to."""
-    try:
-        first, last = source.src_space.get_select_bounds()
-    except ValueError:  # all of it
-        first = (0,) * inner.ndim
-        sizes = inner.shape if inner.ndim != len(box) else [b - a for a, b in box]
-        last = tuple(size - 1 for size in sizes)
-    if any(end >= n for end, n in zip(last, inner.shape, strict=True)):
-        return [(f"{name} (shorter than expected)", box)]
-    found = []
-    for cause, gap in missing_boxes(inner):
-        gaps = [gap] if gap else unwritten_chunks(inner, tuple((0, n) for n in inner.shape))
-        found += [(f"{name}: {cause}", _shifted(part, first, last, box)) for part in gaps]
-    return [(cause, gap) for cause, gap in found if all(a < b for a, b in gap)]
-
-
-def _shifted(gap: Box, first: tuple, last: tuple, box: Box) -> Box:
-    """A part of a source, as a part of what it is mapped to; all of that where shapes differ."""
-    sizes = [b - a + 1 for a, b in zip(first, last, strict=True)]
-    if sizes != [b - a for a, b in box]:
-        return box
-    return tuple(
-        (min(max(a - s, 0) + low, high), min(max(b - s, 0) + low, high))
-        for (a, b), s, (low, high) in zip(gap, first, box, strict=True)
-    )
-
-
-def _uncovered(whole: Box, mapped: list[Box]) -> list[Box]:
-    """Parts of an array that none of these boxes covers."""
-    edges = [
-        np.unique(np.clip([ends, *(box[axis] for box in mapped)], *ends))
-        for axis, ends in enumerate(whole)
-    ]
-    covered = np.zeros([len(edge) - 1 for edge in edges], dtype=bool)
-    for box in mapped:
-        covered[
-            tuple(slice(*np.searchsorted(e, pair)) for e, pair in zip(edges, box, strict=True))
-        ] = True
-    return [
-        tuple((int(e[i]), int(e[i + 1])) for e, i in zip(edges, cell, strict=True))
-        for cell in np.argwhere(~covered)
-    ]
-
-
-def why_hardly_written(dataset: h5py.Dataset) -> str:
-    """Why a data set is nothing but a size; empty where it is more."""
-    n_missing, n = _count_unwritten(dataset)
-    if not (n or dataset.is_virtual or dataset.external or dataset.id.get_storage_size()):
-        n_missing = n = min(1, dataset.size or 0)  # one piece
-    if n_missing <= MOST_UNWRITTEN * n:
-        return ""
-    shape = " x ".join(f"{size:,}" for size in dataset.shape)
-    return (
-        f"{dataset.name.lstrip('/')} is {shape}, but {n_missing:,} of its {n:,} pieces were never "
-        "written"
-    )
-
-
-def _count_unwritten(dataset: h5py.Dataset) -> tuple[int, int]:
-    """Chunks that were never written, and all chunks; 0, 0 for data sets without chunks."""
-    if not dataset.chunks or not dataset.shape:
-        return 0, 0
-    n = int(np.prod([-(-a // b) for a, b in zip(dataset.shape, dataset.chunks, strict=True)]))
-    return n - dataset.id.get_num_chunks(), n
-
-
-def unwritten_chunks(array: Any, box: Box) -> Iterator[Box]:
-    """Chunks within a box that were never written and are read as the fill value."""
-    chunks = getattr(array, "shards", None) or array.chunks
-    first = [a // size for (a, _), size in zip(box, chunks, strict=True)]
-    counts = [-(-b // size) - at for (_, b), size, at in zip(box, chunks, first, strict=True)]
-    root = None if isinstance(array, h5py.Dataset) else Path(str(place_of(array)))
-    for cell in np.ndindex(*counts):
-        chunk = [at + i for at, i in zip(first, cell, strict=True)]
-        low = tuple(i * size for i, size in zip(chunk, chunks, strict=True))
-        if root is None:
-            there = array.id.get_chunk_info_by_coord(low).byte_offset is not None
-        else:
-            there = (root / array.metadata.encode_chunk_key(tuple(chunk))).exists()
-        if not there:
-            yield tuple((a, a + size) for a, size in zip(low, chunks, strict=True))

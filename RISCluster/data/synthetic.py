@@ -9,8 +9,18 @@ Letters: N traces, L samples a trace, F frequency bins, T time bins.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import h5py
 import numpy as np
+
+from ..errors import DataError
+from ..io import remove_quietly
+
+DEMO_FILE = "Data/demo.h5"
+DEMO_SAMPLES = 4000
+DEMO_SNR = 6.0  # dB
+DEMO_SEED = 2009
 
 SAMPLING_RATE = 50.0  # Hz
 WINDOW = 20  # samples, 0.4 s
@@ -74,6 +84,50 @@ class SyntheticSet:
     labels: np.ndarray
 
 
+def write_demo(
+    path: str | Path,
+    n_samples: int = DEMO_SAMPLES,
+    snr_db: float = DEMO_SNR,
+    seed: int = DEMO_SEED,
+    imbalance: float = 1.0,
+) -> Path:
+    """Write a synthetic set of known classes; see `make_synthetic_set`. Return the path."""
+    path = Path(path)
+    samples = make_synthetic_set(n_samples, snr_db, seed, imbalance)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(partial, "w") as file:
+            _fill(file, samples)
+            file.attrs["source"] = "synthetic spectrograms of known classes, made by RISCluster"
+            file.attrs["snr_db"], file.attrs["seed"] = snr_db, seed
+        partial.replace(path)
+    except OSError as error:
+        remove_quietly(partial)
+        raise DataError(
+            f"{path}: can't be written: {error.strerror or error}; make room or change "
+            "permissions, then run again"
+        ) from None
+    return path
+
+
+def _fill(file: h5py.File, samples: SyntheticSet) -> None:
+    n, f, t = samples.spectrogram.shape
+    chunk = min(n, 64)
+    spectrogram = file.create_dataset("spectrogram", data=samples.spectrogram, chunks=(chunk, f, t))
+    spectrogram.attrs["units"] = "arbitrary power"
+    spectrogram.attrs["sampling_rate"] = SAMPLING_RATE
+    spectrogram.attrs["window_s"] = WINDOW / SAMPLING_RATE
+    spectrogram.attrs["hop_s"] = HOP / SAMPLING_RATE
+    spectrogram.attrs["nfft"] = NFFT
+    file.create_dataset("frequency", data=samples.frequency).attrs["units"] = "Hz"
+    file.create_dataset("time", data=samples.time).attrs["units"] = "s"
+    iso = [f"{time}Z".encode() for time in samples.starttime]
+    file.create_dataset("starttime", data=iso).attrs["units"] = "UTC, ISO 8601"
+    file.create_dataset("trace_id", data=[name.encode() for name in samples.trace_id])
+    file.create_dataset("labels", data=samples.labels).attrs["class_names"] = list(CLASS_NAMES)
+
+
 def make_synthetic_set(
     n_samples: int, snr_db: float, seed: int, imbalance: float = 1.0
 ) -> SyntheticSet:
@@ -82,7 +136,6 @@ def make_synthetic_set(
     Parameters
     ----------
     n_samples : int
-        Number of spectrograms.
     snr_db : float
         Median power of the events over that of the background between 3 and 20 Hz, in dB; each
         event varies by 3 dB (standard deviation) about it.
@@ -90,10 +143,6 @@ def make_synthetic_set(
         The same seed gives the same set.
     imbalance : float
         Ratio of the most to the least frequent class; 1 is balanced.
-
-    Returns
-    -------
-    SyntheticSet
     """
     rng = np.random.default_rng(seed)
     share = np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES))
@@ -115,18 +164,9 @@ def make_synthetic_set(
 
 
 def spectrogram(traces: np.ndarray, block: int = 512) -> np.ndarray:
-    """Short-time power spectra with the parameters of Jenkins et al. (2021).
+    """Power spectra of traces (N, L) with the parameters of Jenkins et al. (2021).
 
-    Parameters
-    ----------
-    traces : ndarray, (N, L)
-        L is `TRACE_LENGTH`.
-    block : int
-        Traces transformed at a time, which bounds the memory.
-
-    Returns
-    -------
-    ndarray, (N, F, T), float32
+    The result is (N, F, T), float32; `block` traces are transformed at a time.
     """
     taper = np.kaiser(WINDOW, 5.7)
     frames = np.lib.stride_tricks.sliding_window_view(traces, WINDOW, axis=1)[:, ::HOP]
@@ -212,11 +252,8 @@ def _dispersive(rng, n):
     # High frequencies arrive first; what arrives later is lower and longer.
     onset = _MIDDLE + _uniform(rng, n, -1.0, -0.6)
     since = np.maximum(_T - onset, 0.0)
-    low, spread, scale = (
-        _uniform(rng, n, 3.5, 4.5),
-        _uniform(rng, n, 14, 17),
-        _uniform(rng, n, 0.5, 0.7),
-    )
+    low, spread = _uniform(rng, n, 3.5, 4.5), _uniform(rng, n, 14, 17)
+    scale = _uniform(rng, n, 0.5, 0.7)
     phase = low * since + spread * scale * (1.0 - np.exp(-since / scale))
     envelope = _decay(onset, np.full((n, 1), 0.1), _uniform(rng, n, 0.9, 1.4))
     return np.sin(2 * np.pi * (phase + _uniform(rng, n, 0, 1))) * envelope

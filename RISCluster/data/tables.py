@@ -48,7 +48,7 @@ _LOCAL = re.compile(r"(?i:local.*)|LT|(?!GMT)[A-Z]{1,3}[SD]?T")
 def natural_key(text: str) -> list[tuple[float, str]]:
     """Key that sorts numbers in texts as numbers: channel 2 before channel 10, 2.5 m before 10 m.
 
-    A point is a decimal one only where it can't part the codes of a trace id.
+    A point is a decimal one only where it can't separate the codes of a trace id.
     """
     parts = re.split(r"((?<= )\d+\.\d+(?= |$)|\A\d+\.\d+(?= )|\d+)", text)
     keys = [(float(part), "") if at % 2 else (0.0, part) for at, part in enumerate(parts)]
@@ -56,10 +56,6 @@ def natural_key(text: str) -> list[tuple[float, str]]:
 
 
 # ---- a table ------------------------------------------------------------------------------------
-
-
-class _TwoWays(ValueError):
-    """A number that can be read in two ways."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +85,7 @@ class Table:
         return next((plain.index(word) for word in words if word in plain), None)
 
     def require(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, int]:
-        """Columns by the names that each can have.
-
-        Raises
-        ------
-        ValueError
-            One is not there.
-        """
+        """Columns by the names that each can have; ValueError where one is missing."""
         found = {key: self.find(*words) for key, words in wanted.items()}
         lacking = [key for key, column in found.items() if column is None]
         if lacking:
@@ -115,7 +105,7 @@ class Table:
         return [" ".join(cell.split()) for cell in self.cells[column].tolist()]
 
     def numbers(self, column: int, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of a column, also with a decimal comma, or with thousands apart.
+        """Numbers of a column, also with a decimal comma, or with separators of thousands.
 
         Parameters
         ----------
@@ -133,48 +123,42 @@ class Table:
         Raises
         ------
         ValueError
-            1,234 can be one or a thousand, and no other cell tells which; its line is named.
+            1,234 can be one or a thousand, and no other cell decides; its line is named.
         """
-        cells = self.cells[column]
-        comma = False if counts else self._decimal_comma
-        dotted = [cell.strip() for cell in cells.tolist() if "." in cell] if comma else []
-        points = bool(dotted) and all("," in x or _POINTS.fullmatch(x) for x in dotted)
-        try:
-            values = cells.astype(np.float64) if not points else None
-        except ValueError:
-            values = None
-        wrong = np.zeros(len(cells), dtype=bool)
-        if values is None:
-            values = np.full(len(cells), np.nan)
-            for row, cell in enumerate(cells.tolist()):
-                try:
-                    values[row] = _number(cell, comma, points)
-                except _TwoWays:
-                    raise ValueError(
-                        f"line {self.lines[row]}: '{cell.strip()}' in column "
-                        f"'{self.names[column]}' is one or a thousand, for no other number tells; "
-                        "allowed: a decimal point, and digits alone before it"
-                    ) from None
-                except ValueError:
-                    wrong[row] = True
-            self._note_forms(column, values)
-        wrong |= np.isinf(values)
-        return np.where(wrong, np.nan, values), wrong
-
-    def _note_forms(self, column: int, values: np.ndarray) -> None:
-        """Say which numbers were not read as they are written."""
         cells = [cell.strip() for cell in self.cells[column].tolist()]
-        odd = [
-            row
-            for row, (cell, value) in enumerate(zip(cells, values.tolist(), strict=True))
-            if np.isfinite(value) and not (_NUMBER.fullmatch(cell) and float(cell) == value)
-        ]
+        comma = False if counts else self._decimal_comma
+        dotted = [cell for cell in cells if "." in cell] if comma else []
+        points = bool(dotted) and all("," in x or _POINTS.fullmatch(x) for x in dotted)
+        values, wrong = np.full(len(cells), np.nan), np.zeros(len(cells), dtype=bool)
+        is_plain = not points and all(map(_NUMBER.fullmatch, cells))
+        if is_plain:
+            values = np.array(cells, dtype=np.float64)
+        odd = []
+        for row, cell in enumerate(() if is_plain else cells):
+            if not points and _NUMBER.fullmatch(cell):
+                values[row] = float(cell)
+                continue
+            if comma is None and _COMMA.fullmatch(_SPACED.sub("", cell)):
+                raise ValueError(
+                    f"line {self.lines[row]}: '{cell}' in column '{self.names[column]}' is one or "
+                    "a thousand, for no other number tells; allowed: a decimal point, and digits "
+                    "alone before it"
+                )
+            try:
+                values[row] = _number(cell, bool(comma), points)
+            except ValueError:
+                wrong[row] = True
+            as_written = _NUMBER.fullmatch(cell) and float(cell) == values[row]
+            if np.isfinite(values[row]) and not as_written:
+                odd.append(row)
         if odd:
             self.notes.append(
                 f"{count(len(odd), 'number')} of column '{self.names[column]}' with a decimal "
                 f"comma, or with thousands apart: the first, in line {self.lines[odd[0]]}, is "
                 f"'{cells[odd[0]]}' and was read as {values[odd[0]]:.12g}."
             )
+        wrong |= np.isinf(values)
+        return np.where(wrong, np.nan, values), wrong
 
     @cached_property
     def _decimal_comma(self) -> bool | None:
@@ -197,28 +181,12 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", bare)
 
 
-def _number(cell: str, comma: bool | None, points: bool) -> float:
-    """A number of any form.
-
-    Parameters
-    ----------
-    cell : str
-    comma : bool or None
-        Whether the table has decimal commas; None where that is not known.
-    points : bool
-        Whether a point of the column parts thousands.
-
-    Raises
-    ------
-    ValueError
-        It is none; `_TwoWays` where it is two.
-    """
-    text = _SPACED.sub("", cell.strip().replace("\u2212", "-"))
+def _number(cell: str, comma: bool, points: bool) -> float:
+    """A number of any form; `points`: a point of the column separates thousands."""
+    text = _SPACED.sub("", cell.replace("\u2212", "-"))
     if text.lower() in GAPS:
         return np.nan
     if _COMMA.fullmatch(text):
-        if comma is None:
-            raise _TwoWays
         text = text.replace(",", "." if comma else "")
     elif _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
@@ -236,17 +204,9 @@ def read_table(path: Path) -> Table:
     """Read a table of text.
 
     Its encoding is UTF-8, UTF-16 with a byte order mark, or that of Western Windows; its delimiter
-    a comma, semicolon, tab or |, by a line ``sep=;`` or as its first lines have it. Before the
-    header may be empty lines and comments that begin with #; the header may be such a comment
-    itself, as in FDSN's tables of stations.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Table
+    a comma, semicolon, tab or |, by a line ``sep=;`` or by its first lines. Before the header may
+    be empty lines and comments that begin with #; the header may be such a comment itself, as in
+    FDSN's tables of stations.
 
     Raises
     ------
@@ -261,27 +221,30 @@ def read_table(path: Path) -> Table:
     _, header = next(records)
     names = _without_end([" ".join(name.split()) for name in header])
     names[0] = names[0].lstrip("# ")
-    n, good, odd = len(names), [], {"more": [], "fewer": []}
+    n, good, bad = len(names), [], []
     for line, row in records:
         if row == header or not any(map(str.strip, row)):  # or tables one after the other
             continue
         if len(row) == n or len(_without_end(row)) <= n < len(row):
             good.append((line, *row[:n]))
         elif not row[0].startswith("#"):
-            odd["more" if len(row) > n else "fewer"].append((line, len(row)))
-    bad = sorted(odd["more"] + odd["fewer"])
+            bad.append((line, len(row)))
     if bad and not good:
         raise ValueError(
             f"line {bad[0][0]} has {count(bad[0][1], 'cell')}, and the header {n}; every row needs "
             "as many"
             + (", and numbers a decimal point, or another delimiter" if delimiter == "," else "")
         )
-    notes = [
-        f"{count(len(which), 'row')} with {what} cells than the header left out, the first in "
-        f"line {which[0][0]}."
-        for what, which in odd.items()
-        if which
-    ]
+    notes = []
+    for what, lines in (
+        ("more", [line for line, size in bad if size > n]),
+        ("fewer", [line for line, size in bad if size < n]),
+    ):
+        if lines:
+            notes.append(
+                f"{count(len(lines), 'row')} with {what} cells than the header left out, the first "
+                f"in line {lines[0]}."
+            )
     numbers, *cells = zip(*good, strict=True) if good else [()] * (1 + n)
     return Table(
         names,
@@ -313,13 +276,9 @@ def read_numbers(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_blocks(path: Path, kinds: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
-    """Some columns of a large table that this program wrote, some rows at a time.
+    """Some columns of a large table of this program, some rows at a time.
 
-    Parameters
-    ----------
-    path : Path
-    kinds : mapping of str to dtype
-        What cells of the columns are; those that the table does not have are passed over.
+    `kinds` are types by column; columns that the table does not have are left out.
 
     Raises
     ------
@@ -356,18 +315,18 @@ def _decoded(content: bytes) -> str:
 
 def _header(lines: Sequence[str]) -> tuple[int, str]:
     """Number of the header's line, from 0, and the delimiter."""
-    said, comments = "", []
+    declared, comments = "", []
     for place, line in enumerate(lines):
         found = re.fullmatch(r'\s*"?sep=([;,|\t])"?[;,|\t ]*\n', line, re.I)
         if found:
-            said = found[1]
+            declared = found[1]
         elif line.lstrip(' "').startswith("#"):
             comments.append(place)
         elif line.strip(DELIMITERS + '" \n'):
             break
     else:
         raise ValueError("it is empty; a header and rows are needed")
-    delimiter = said or _delimiter([line[:LONGEST] for line in lines[place : place + SAMPLE]])
+    delimiter = declared or _delimiter([line[:LONGEST] for line in lines[place : place + SAMPLE]])
     _, first = next(_records(lines[place:], delimiter, 1, strict=False))
     if any(re.fullmatch(r"\s*[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in first):  # a row of data
         for comment in reversed(comments):
@@ -418,11 +377,7 @@ def _delimiter(lines: Sequence[str]) -> str:
 def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     """Times of the rows: of one column, of a date and a time, or of year, month, day and so on.
 
-    What is left out or interpreted comes to the table's notes.
-
-    Parameters
-    ----------
-    table : Table
+    What is left out or interpreted is added to the table's notes.
 
     Returns
     -------
@@ -462,7 +417,7 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     if not known.any():
         first = [f"; line {table.lines[row]} has '{texts[row]}'" for row in np.flatnonzero(bad)[:1]]
         raise ValueError(f"no time can be read in column '{name}'{''.join(first)}; allowed: {ISO}")
-    for which, said, rest in (
+    for which, text, rest in (
         (bad, "row{} without a readable time left out", f"; allowed: {ISO}"),
         (bare & (not _UTC.search(name)), "time{} without an offset taken for UTC", ""),
         (known & shifted, "time{} with an offset converted to UTC", ""),
@@ -471,7 +426,7 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
         if which.any():
             n, row = int(which.sum()), int(which.argmax())
             table.notes.append(
-                f"{n:,} {said.format('s' * (n > 1))}, the first in line {table.lines[row]}: "
+                f"{n:,} {text.format('s' * (n > 1))}, the first in line {table.lines[row]}: "
                 f"'{texts[row]}'{rest}."
             )
     return times, set(used)

@@ -7,7 +7,6 @@ is `NOT_A_TIME` in arrays and None for single values.
 import re
 from collections.abc import Sequence
 from datetime import date
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -84,15 +83,18 @@ def parse_time(value: Any) -> int | None:
     value : str, bytes, number or datetime64
         ISO 8601 in any of its usual forms (also with a blank for the T, slashes, the day of the
         year, or one digit where two are usual), in UTC where it names no zone; or seconds, milli-,
-        micro- or nanoseconds since 1970, told apart by size.
+        micro- or nanoseconds since 1970, by the size of the number.
 
     Returns
     -------
     int or None
-        None for anything else, and for what is before 1677 or after 2262.
+        None for anything else, and for times before 1677 or after 2262.
     """
-    if isinstance(value, (np.datetime64, bool, np.bool_)):
-        return _in_range(_exact(value)) if isinstance(value, np.datetime64) else None
+    if isinstance(value, np.datetime64):
+        time = int(parse_times(np.array([value]))[0])
+        return None if time == NOT_A_TIME else time
+    if isinstance(value, (bool, np.bool_)):
+        return None
     if isinstance(value, (str, bytes)):
         text = to_text(value).strip().strip("\0")
         found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
@@ -163,16 +165,6 @@ def _from_match(found: re.Match) -> int | None:
     return seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
 
 
-def _exact(value: np.datetime64) -> int | None:
-    if np.isnat(value):
-        return None
-    unit, step = np.datetime_data(value.dtype)
-    if unit in ("Y", "M"):
-        value, unit, step = value.astype("M8[D]"), "D", 1
-    nanoseconds = Fraction(int(np.timedelta64(1, unit) / np.timedelta64(1, "ns") * 1000), 1000)
-    return int(int(value.astype(np.int64)) * step * nanoseconds)
-
-
 def _scaled(value: float, unit: int) -> int:
     if isinstance(value, (int, np.integer)):
         return int(value) * unit
@@ -187,18 +179,8 @@ def _in_range(time: int | None) -> int | None:
 def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np.ndarray:
     """Times of a column with the attributes `units` and `calendar`.
 
-    Parameters
-    ----------
-    values : array_like, (n,)
-        As `parse_times` takes them.
-    units : str
-        For numbers alone: as `parse_cf_units` takes them, and since 1970 where they say no more;
-        ``datetime64[ns]`` too.
-
-    Returns
-    -------
-    ndarray, (n,), int64
-        ns since 1970 in UTC; `NOT_A_TIME` for what is none.
+    Numbers without units are times since 1970, as are those whose units have no reference time,
+    also ``datetime64[ns]``. The result is (n,) int64, ns since 1970 in UTC, with `NOT_A_TIME`.
 
     Raises
     ------
@@ -217,7 +199,7 @@ def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np
 def count_unreadable(values: Any, times: np.ndarray) -> str:
     """How many values are no times, and the first of them; empty where there are none.
 
-    What is empty, NaN or NaT is missing, and does not count.
+    Empty texts, NaN and NaT are missing, and do not count.
     """
     missing = ("", "nan", "nat", "none")
     bad = [
@@ -326,8 +308,8 @@ def leave_out_far_pieces(
     """Pieces of data that can share one axis of time, without those of a clock that is wrong.
 
     A recorder without GPS has years as 1970 or 1980, and an axis over the time between is all
-    gap. A gap is far where it is longer than `far_days` and than 10 times all the data. What lies
-    beyond is left out if it is less than a quarter of the data; else nothing tells which is wrong.
+    gap. A gap is far where it is longer than `far_days` and than 10 times all the data. Data beyond
+    are left out if they are less than a quarter of all; else it is not known which is wrong.
 
     Parameters
     ----------
@@ -347,46 +329,35 @@ def leave_out_far_pieces(
     DataError
         Neither side of a far gap is small; the message names a piece of each.
     """
-    groups = _far_groups(spans, far_days)
-    if len(groups) < 2:
-        return list(range(len(spans))), []
-    amounts = [sum(spans[at][1] - spans[at][0] for at in group) for group in groups]
-    main = max(range(len(groups)), key=lambda number: (amounts[number], number))
-    begin, end = spans[groups[main][0]][0], max(spans[at][1] for at in groups[main])
+    if not spans:
+        return [], []
+    order = np.array(sorted(range(len(spans)), key=lambda at: spans[at][:2]))
+    starts, stops = np.array([span[:2] for span in spans], dtype=np.int64)[order].T
+    reached = np.maximum.accumulate(stops)
+    before = np.r_[starts[0], reached[:-1]]
+    covered = int(np.maximum(0, stops - np.maximum(starts, before)).sum())
+    group = np.cumsum(starts - before > max(far_days * DAY, FAR_TIMES * covered))
+    amounts = np.bincount(group, stops - starts)
+    main = len(amounts) - 1 - int(amounts[::-1].argmax())  # of equals the last
+    inside = np.flatnonzero(group == main)
+    begin, end = int(starts[inside[0]]), int(reached[inside[-1]])
     lines: dict[str, str] = {}
-    for group in groups[:main] + groups[main + 1 :]:
-        for start, stop, name in (spans[at] for at in group):
-            away = _long_time(begin - stop if start < begin else start - end)
-            first, since = (nanoseconds_to_iso([time])[0] for time in (start, begin))
-            lines.setdefault(name, f"starts {first}, {away} away from the data of {since}")
-    if sum(amounts) - amounts[main] >= FEW * sum(amounts):
+    for at in np.flatnonzero(group != main):
+        start, stop, name = spans[order[at]]
+        away = _long_time(begin - stop if start < begin else start - end)
+        first, since = nanoseconds_to_iso([start, begin])
+        lines.setdefault(name, f"starts {first}, {away} away from the data of {since}")
+    if lines and amounts.sum() - amounts[main] >= FEW * amounts.sum():
         name, line = next(iter(lines.items()))
         raise DataError(
-            f"{name}: {line} in {spans[groups[main][0]][2]}, more than {FAR_TIMES} "
+            f"{name}: {line} in {spans[order[inside[0]]][2]}, more than {FAR_TIMES} "
             "times as long as all the data; correct the clock that is wrong, or give only the "
             "files of one time"
         )
-    return sorted(groups[main]), [
+    return sorted(order[inside].tolist()), [
         f"{name}: {line}: left out; correct its time, or give only files of that time to have it"
         for name, line in lines.items()
     ]
-
-
-def _far_groups(spans: Sequence[tuple[int, int, str]], far_days: int) -> list[list[int]]:
-    """Positions by start, parted at far gaps."""
-    order = sorted(range(len(spans)), key=lambda at: spans[at][:2])
-    covered, end, gaps = 0, None, []
-    for at in order:
-        start, stop = spans[at][:2]
-        gaps.append(0 if end is None else start - end)
-        covered += max(0, stop - max(start, start if end is None else end))
-        end = stop if end is None else max(end, stop)
-    groups: list[list[int]] = []
-    for at, gap in zip(order, gaps, strict=True):
-        if not groups or gap > max(far_days * DAY, FAR_TIMES * covered):
-            groups.append([])
-        groups[-1].append(at)
-    return groups
 
 
 def _long_time(duration: int) -> str:
@@ -402,14 +373,7 @@ def far_times(times: np.ndarray) -> np.ndarray:
     after all larger ones, by more than a year and than twice the span of those. If they are more
     than a tenth together, there are no others to be far from, and none is.
 
-    Parameters
-    ----------
-    times : ndarray, (n,), datetime64 or int64
-        Nanoseconds since 1970 if they are numbers; NaT and `NOT_A_TIME` are not counted.
-
-    Returns
-    -------
-    ndarray, (n,), bool
+    `times` are (n,) datetime64, or int64 in ns since 1970; NaT and `NOT_A_TIME` are not counted.
     """
     stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
     known, far = np.flatnonzero(~np.isnat(stamps)), np.zeros(len(times), dtype=bool)

@@ -35,17 +35,7 @@ class Preparation:
     scale: float = 1.0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Samples as the network sees them.
-
-        Parameters
-        ----------
-        x : Tensor, (N, F, T), float32
-            Usable samples: finite, not all zero.
-
-        Returns
-        -------
-        Tensor, (N, F, T), float32
-        """
+        """Usable samples (finite, not all zero), (N, F, T) float32, as the network sees them."""
         return self.standardize(_TRANSFORMS[self.transform](_AMPLITUDES[self.amplitude](x)))
 
     def standardize(self, x: torch.Tensor) -> torch.Tensor:
@@ -72,13 +62,7 @@ class Preparation:
 
 
 def check_sign(x: torch.Tensor, index: np.ndarray, amplitude: str, path: str) -> None:
-    """Refuse negative values where a root or a logarithm is asked for.
-
-    Raises
-    ------
-    DataError
-        Names the first sample with a negative value.
-    """
+    """Refuse negative values where a root or a logarithm is taken, naming the first sample."""
     if amplitude == "linear" or not len(x):
         return
     negative = (x.flatten(1).amin(1) < 0).cpu().numpy()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..data.reading import Reader
+from ..data.loading import Reader
 from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..runs.labels import usable_sample

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import __version__
 from ..data.finding import stamp
-from ..data.holes import other_files
+from ..data.missing import other_files
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, RunError, SettingsError
 from ..extras import need

@@ -13,7 +13,7 @@ import torch
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
-from ..data.reading import Reader
+from ..data.loading import Reader
 from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped

@@ -8,9 +8,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from ..clustering.mixture import Mixture
-from ..data.loading import SampleSet
+from ..data.loading import SampleSet, Split
 from ..data.spectrograms import SpectrogramFile
-from ..data.split import Split
 from ..data.transforms import Preparation
 from ..errors import DataError, TrainingError
 from ..evaluation.data_space import deviations

@@ -13,11 +13,10 @@ import torch
 
 from ..cli import COMMANDS, package_command, stage_command
 from ..data.layouts import open_spectrograms
-from ..data.loading import SampleSet, load_set
-from ..data.reading import Reader
+from ..data.loading import Reader, SampleSet, load_set
 from ..data.spectrograms import SpectrogramFile
+from ..data.synthetic import DEMO_FILE, write_demo
 from ..data.transforms import Preparation
-from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import RISClusterError, SettingsError
 from ..io import sha256, write_json

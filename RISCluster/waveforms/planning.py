@@ -1,7 +1,6 @@
 """From headers and settings to the jobs of a build: one a station-day."""
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,6 @@ from .process import PASS
 from .responses import UNITS, Inventory, Remover
 from .sources import SECOND, Stretch
 
-_DIGITS = re.compile(r"(\d+)")
 TOGETHER = 2**27  # bytes of traces that are read at once from files with many
 
 
@@ -114,11 +112,6 @@ def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
         alike[-1].append(rate)
     one = {rate: min(group, key=lambda r: (len(repr(r)), r)) for group in alike for rate in group}
     return [replace(item, sampling_rate=one[item.sampling_rate]) for item in stretches]
-
-
-def natural_order(text: str) -> list[tuple[int, str]]:
-    """Key that sorts S2 before S10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(text)]
 
 
 def together(days: Sequence[StationDay]) -> list[StationDay]:

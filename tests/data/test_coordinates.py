@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
+from RISCluster.data.coordinates import frequency_factor, seconds_factor, to_metres
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError
 
@@ -88,13 +89,6 @@ def test_times_that_cannot_be_converted_are_not_used_and_that_is_said(
     assert re.search(said, caplog.text)
 
 
-@pytest.mark.parametrize(("units", "step"), [("ms", 0.002), ("min", 120), ("ns", 2e-9), ("", 2)])
-def test_durations(tmp_path, units, step):
-    with opened(tmp_path / "c.h5", time=(STEPS * 2, {"units": units} if units else {})) as file:
-        assert file.starttimes() is None
-        assert (file.time[1], file.time_unit) == (pytest.approx(step), "s")
-
-
 def test_a_guess_is_one_line(tmp_path, caplog):
     caplog.set_level("INFO", "RISCluster")
     opened(tmp_path / "c.h5", time=(NS_2020 + STEPS * 10**9, {})).close()
@@ -108,19 +102,6 @@ def test_a_guess_is_one_line(tmp_path, caplog):
 def test_frequencies_are_converted(tmp_path, units, last):
     with opened(tmp_path / "c.h5", frequency=(np.arange(5.0), {"units": units})) as file:
         assert (file.frequency[-1], file.frequency_unit) == (pytest.approx(last), "Hz")
-
-
-def test_frequencies_of_another_unit_are_refused(tmp_path):
-    with pytest.raises(DataError, match="frequency is in 's', which is no known unit of freq"):
-        opened(tmp_path / "c.h5", frequency=(np.arange(5.0), {"units": "s"}))
-
-
-@pytest.mark.parametrize(
-    ("units", "last", "shown"), [("km", 5000, "m"), ("ft", 1.524, "m"), ("degrees", 5, "degrees")]
-)
-def test_distances(tmp_path, units, last, shown):
-    with opened(tmp_path / "c.h5", distance=(np.arange(6.0), {"units": units})) as file:
-        assert (file.distance[-1], file.distance_unit) == (pytest.approx(last), shown)
 
 
 def test_names_of_channels_beside_their_distances(tmp_path):
@@ -172,3 +153,39 @@ def test_names_of_channels_that_are_not_unique(tmp_path, caplog):
     with opened(tmp_path / "c.h5", channel_names=(["A", "A", "B", "C", "D", "E"], {})) as file:
         assert file.trace_ids()[:2] == ["channel 0", "channel 1"]
     assert "names of channels are not unique" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("unit", "hertz"),
+    [
+        ("", 1), ("Hz", 1), ("hertz", 1), ("kHz", 1e3), ("mHz", 1e-3), ("MHz", 1e6), ("1/s", 1),
+        ("s-1", 1), ("s**-1", 1), ("cycles per second", 1), ("1/min", 1 / 60),
+        ("rad/s", 1 / (2 * np.pi)), ("rad s-1", 1 / (2 * np.pi)),
+        ("radians per second", 1 / (2 * np.pi)), ("deg/s", 1 / 360), ("bin", None),
+    ],
+)  # fmt: skip
+def test_frequencies(unit, hertz):
+    assert frequency_factor("x.h5: frequency", unit) == (hertz and pytest.approx(hertz, rel=1e-12))
+
+
+@pytest.mark.parametrize("unit", ["s", "m", "rad", "log10(Hz)", "mel", "1/m", "octaves"])
+def test_what_is_no_frequency_is_refused(unit):
+    with pytest.raises(DataError, match=r"x\.h5: frequency is in '.*', which is no known unit"):
+        frequency_factor("x.h5: frequency", unit)
+
+
+def test_durations():
+    assert [seconds_factor(unit) for unit in ("", "s", "msec", "hrs", "ns", "bin", "samples")] == [
+        1, 1, 1e-3, 3600, 1e-9, None, None
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="no fixed length"):
+        seconds_factor("months")
+
+
+def test_lengths():
+    x = np.array([0.0, 2.0])
+    for unit, last in (("m", 2), ("km", 2000), ("ft", 0.6096), ("feet", 0.6096), ("metres", 2)):
+        values, shown = to_metres(x, unit)
+        assert (values.tolist(), shown) == ([0, pytest.approx(last)], "m")
+    assert to_metres(x, "degrees")[1] == "degrees"
+    assert to_metres(x, "")[1] == ""

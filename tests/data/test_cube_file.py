@@ -97,13 +97,6 @@ def test_zarr(tmp_path, zarr_format):
         assert file.chunks == (8, 3, 5)
 
 
-def test_bare_zarr_array(tmp_path):
-    zarr.save_array(str(tmp_path / "bare.zarr"), values())
-    with open_spectrograms(tmp_path / "bare.zarr") as file:
-        check(file, by_hand(values(), 4, 4))
-        assert (file.frequency_unit, file.time_unit) == ("bin", "step")
-
-
 @pytest.mark.parametrize("dtype", [">f4", "f8", "f2", "u2", "i4", "u1"])
 def test_types_and_byte_orders(tmp_path, dtype):
     cube = values(dtype=dtype)
@@ -145,19 +138,6 @@ def test_times_names_and_distances(tmp_path):
         np.testing.assert_allclose(file.distance, [33.6, 50.4])
         np.testing.assert_allclose(file.time, [0, 0.5, 1.0, 1.5])
         assert file.time_unit == "s"
-
-
-@pytest.mark.parametrize(
-    ("unit", "second"),
-    [("milliseconds since 2020-01-01 00:00:00", "2020-01-01T00:00:00.002000Z"), ("ms", None)],
-)
-def test_units_of_time(tmp_path, unit, second):
-    path = write_hdf5(tmp_path / "c.h5", values(), time=np.arange(50) * 2)
-    with h5py.File(path, "a") as file:
-        file["metadata/time_coords"].attrs["units"] = unit
-    with open_spectrograms(path, cube=settings(stride=1)) as file:
-        assert (file.starttimes() or [None] * 8)[7] == second
-        np.testing.assert_allclose(file.time, np.arange(4) * 0.002)
 
 
 @pytest.mark.parametrize(

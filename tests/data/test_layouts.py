@@ -71,19 +71,6 @@ def test_other_data_set_without_axes_and_of_integers(tmp_path):
         assert file.read(0, 1).max() == 200
 
 
-def test_missing_folder_other_kind_and_cut_short(tmp_path, small_file):
-    assert "no such file; set data.file" in error_of(tmp_path / "none.h5")
-    assert "is a folder" in error_of(tmp_path)
-    other = tmp_path / "text.h5"
-    other.write_text("not HDF5")
-    assert "can't be opened as HDF5" in error_of(other)
-    whole = small_file.read_bytes()
-    for keep in (len(whole) // 2, len(whole) - 1):
-        cut = tmp_path / "cut.h5"
-        cut.write_bytes(whole[:keep])
-        assert "cut" in error_of(cut)
-
-
 def test_damaged_block_is_named(tmp_path):
     path = tmp_path / "gz.h5"
     with h5py.File(path, "w") as file:
@@ -114,57 +101,61 @@ def test_file_without_spectrograms(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "text"),
+    ("values", "text"),
     [
-        ((0, 8, 8), "is empty"),
-        ((5, 8), "2 dimensions"),
-        ((5, 8, 8, 1), "4 dimensions"),
-        ((5, 3, 8), "3 x 8 .* needs 4 x 4"),
+        (np.ones((0, 8, 8)), "is empty"),
+        (np.ones((5, 8)), "2 dimensions"),
+        (np.ones((5, 8, 8, 1)), "4 dimensions"),
+        (np.ones((5, 3, 8)), "3 x 8 .* needs 4 x 4"),
+        (np.ones((2, 4, 4), complex), "allowed: real numbers"),
+        (np.full((2, 4, 4), b"a"), "allowed: real numbers"),
     ],
 )
-def test_shapes_that_cannot_be(tmp_path, shape, text):
+def test_spectrograms_that_cannot_be(tmp_path, values, text):
     with h5py.File(tmp_path / "s.h5", "w") as file:
-        file["spectrogram"] = np.ones(shape, dtype=np.float32)
+        file["spectrogram"] = values
     with pytest.raises(DataError, match=text):
         open_spectrograms(tmp_path / "s.h5")
 
 
-def test_types_that_cannot_be(tmp_path):
-    for name, values in (
-        ("complex", np.ones((2, 4, 4), complex)),
-        ("text", np.full((2, 4, 4), b"a")),
-    ):
-        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
-            file["spectrogram"] = values
-        assert "allowed: real numbers" in error_of(tmp_path / f"{name}.h5")
-
-
-def test_axes_that_do_not_fit(tmp_path):
-    with h5py.File(write_samples(tmp_path / "a.h5", blobs(3)[0]), "a") as file:
+@pytest.mark.parametrize(
+    ("axis", "text"),
+    [
+        (np.arange(5), r"has shape \(5,\)"),
+        (np.zeros(16), "finite and ascending"),
+        (3.0, "frequency axis"),
+        (["a"] * 16, "frequency axis"),
+    ],
+)
+def test_axes_that_do_not_fit(tmp_path, axis, text):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0])
+    with h5py.File(path, "a") as file:
         del file["frequency"]
-        file["frequency"] = np.arange(5)
-    assert "frequency axis has shape (5,)" in error_of(tmp_path / "a.h5")
-    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["frequency"] = axis
+    with pytest.raises(DataError, match=text):
+        open_spectrograms(path)
+    with h5py.File(path, "a") as file:
         del file["frequency"]
-        file["frequency"] = np.zeros(16)
-    assert "finite and ascending" in error_of(tmp_path / "a.h5")
+        file.create_group("frequency")
+    assert "frequency axis must be a data set" in error_of(path)
 
 
-def test_labels_that_do_not_fit(tmp_path):
-    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=np.arange(4))
-    with open_spectrograms(path) as file, pytest.raises(DataError, match="one value a sample"):
-        file.labels()
-
-
-def test_times_in_seconds_and_nonsense(tmp_path, caplog):
-    path = write_samples(tmp_path / "a.h5", blobs(3)[0], starttime=[0.0, 1.5, np.nan])
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ([0.0, np.nan, 2.0], [0, -1, 2]),
+        ([np.inf, 0, 1], "whole numbers"),
+        (np.arange(4), "one value a sample"),
+    ],
+)
+def test_labels(tmp_path, labels, found):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=labels)
     with open_spectrograms(path) as file:
-        assert file.starttimes() == [
-            "1970-01-01T00:00:00.000000Z",
-            "1970-01-01T00:00:01.500000Z",
-            "",
-        ]
-    assert not caplog.messages  # what is missing is no fault
+        if isinstance(found, list):
+            assert file.labels().tolist() == found
+        else:
+            with pytest.raises(DataError, match=found):
+                file.labels()
 
 
 def test_fingerprint_is_of_the_content(tmp_path):
@@ -194,24 +185,6 @@ def test_real_files(name, shape):
             assert file.labels() is None
             assert file.starttimes()[0] == "2020-01-01T01:00:41.522000Z"
             assert file.trace_ids()[0] == "A000"
-
-
-@pytest.mark.parametrize("axis", [3.0, ["a"] * 16, None], ids=["scalar", "text", "group"])
-def test_axes_that_are_no_axes(tmp_path, axis):
-    path = write_samples(tmp_path / "a.h5", blobs(3)[0])
-    with h5py.File(path, "a") as file:
-        del file["frequency"]
-        if axis is None:
-            file.create_group("frequency")
-        else:
-            file["frequency"] = axis
-    assert "frequency axis" in error_of(path)
-
-
-def test_times_of_other_kinds(tmp_path):
-    rows = [{"station": "A", "dt_on": when} for when in (None, "2014-12-02T07:47:16+00:00", [1])]
-    with open_spectrograms(write_ris(tmp_path / "r.h5", blobs(3)[0], rows)) as file:
-        assert file.starttimes() == ["", "2014-12-02T07:47:16.000000Z", ""]
 
 
 @pytest.mark.parametrize("name", ["labels", "frequency", "spectrogram"])
@@ -253,9 +226,6 @@ def opened(path):
     ("values", "attributes"),
     [
         (["2020-01-01T02:00:00+02:00", "2019-12-31T19:00:01-05:00"], {}),
-        ([b"2020-01-01T00:00:00Z", b"2020-01-01 00:00:01"], {}),
-        (np.array([b"2020-01-01T00:00:00+00", b"2020-01-01T00:00:01Z"], "S40"), {}),
-        (["2020-001T00:00:00", "2020/01/01 00:00:01"], {}),
         (1_577_836_800 * 10**9 + np.arange(2) * 10**9, {}),
         (1_577_836_800 * 10**9 + np.arange(2) * 10**9, {"units": "ns"}),
         (np.arange(2), {"units": "seconds since 2020-01-01T05:30:00+05:30"}),
@@ -284,24 +254,14 @@ def test_times_that_cannot_be_read_are_said_once_with_the_first(tmp_path, caplog
     assert len(caplog.messages) == 1
     assert "/starttime: 2 of 4 are no times" in caplog.text
     assert "(first: 'yesterday')" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("attributes", "said"),
-    [
-        ({"units": "fortnights since 2020-01-01"}, "unit 'fortnights' is not known"),
-        ({"units": "days since 2020-01-01", "calendar": "noleap"}, "calendar 'noleap'"),
-    ],
-)
-def test_units_of_times_that_are_not_known(tmp_path, caplog, attributes, said):
-    path = write_samples(tmp_path / "a.h5", blobs(2)[0])
     with h5py.File(path, "a") as file:
-        file["starttime"] = [1, 2]
-        file["starttime"].attrs.update(attributes)
+        del file["starttime"]
+        file["starttime"] = np.arange(4)
+        file["starttime"].attrs["units"] = "fortnights since 2020-01-01"
     with open_spectrograms(path) as file:
         assert file.starttimes() is None
-    assert said in caplog.text
-    assert "its times are not used" in caplog.text
+    assert "unit 'fortnights' is not known" in caplog.messages[-1]
+    assert "its times are not used" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("key", ["starttime", "dt_start", "dt_on", "dt_peak", "DT_ON"])
@@ -314,25 +274,6 @@ def test_times_of_a_catalogue_with_an_offset(tmp_path, key, caplog):
     assert "of the catalogue: 1 of 3 is no time" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("name", "unit", "factor"),
-    [
-        ("frequency", "kHz", 1e3),
-        ("frequency", "mHz", 1e-3),
-        ("time", "ms", 1e-3),
-        ("time", "h", 3600),
-    ],
-)
-def test_axes_in_other_units_are_converted(tmp_path, name, unit, factor):
-    path = write_samples(tmp_path / "a.h5", blobs(3)[0])
-    with h5py.File(path, "a") as file:
-        before = file[name][:]
-        file[name].attrs["units"] = unit
-    with open_spectrograms(path) as file:
-        np.testing.assert_allclose(getattr(file, name), before * factor)
-        assert getattr(file, f"{name}_unit") == {"frequency": "Hz", "time": "s"}[name]
-
-
 def test_axes_of_unknown_units(tmp_path, caplog):
     path = write_samples(tmp_path / "a.h5", blobs(3)[0])
     with h5py.File(path, "a") as file:
@@ -343,12 +284,6 @@ def test_axes_of_unknown_units(tmp_path, caplog):
     with h5py.File(path, "a") as file:
         file["frequency"].attrs["units"] = "furlongs"
     assert "frequency axis is in 'furlongs', which is no known unit" in error_of(path)
-
-
-def test_labels_as_floats_with_missing_ones(tmp_path):
-    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=np.array([0.0, np.nan, 2.0]))
-    with open_spectrograms(path) as file:
-        assert file.labels().tolist() == [0, -1, 2]
 
 
 def test_texts_of_single_characters(tmp_path):
@@ -389,9 +324,3 @@ def test_what_is_assumed_of_start_times(tmp_path, caplog):
     with open_spectrograms(path) as file:
         assert file.starttimes() is None
     assert "/starttime has shape (2,) and is not used" in caplog.text
-
-
-def test_an_infinite_label_is_refused(tmp_path):
-    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=[np.inf, 0, 1])
-    with open_spectrograms(path) as file, pytest.raises(DataError, match="whole numbers"):
-        file.labels()

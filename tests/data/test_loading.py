@@ -5,8 +5,16 @@ import torch
 
 from RISCluster.data import layouts, loading
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import choose_loadmode, epoch_order, load_set, mean_and_deviation
-from RISCluster.data.reading import Reader, read_ahead
+from RISCluster.data.loading import (
+    Reader,
+    Split,
+    choose_loadmode,
+    draw_split,
+    epoch_order,
+    load_set,
+    mean_and_deviation,
+    read_ahead,
+)
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
@@ -39,14 +47,14 @@ def test_a_full_gpu_leaves_samples_in_memory_unless_it_is_asked_for(
         tries.append(setting)
         return ("device", "free a moment ago") if len(tries) == 1 else ("ram", "fit there")
 
-    def hold(reader, index, ranks, place, tries=[], work=loading._hold):  # noqa: B006
+    def hold(reader, index, ranks, place, tries=[], work=loading._load):  # noqa: B006
         tries.append(place)
         if len(tries) == 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
         return work(reader, index, ranks, place)
 
     monkeypatch.setattr(loading, "choose_loadmode", choose)
-    monkeypatch.setattr(loading, "_hold", hold)
+    monkeypatch.setattr(loading, "_load", hold)
     if asked == "device":
         with pytest.raises(torch.cuda.OutOfMemoryError):
             load_set(reader, np.arange(300), asked, ALONE)
@@ -106,16 +114,6 @@ def test_ranks_share_every_batch(reader, mode):
         assert sorted(sum(parts, [])) == sorted(batch)
 
 
-def test_order_is_a_shuffle_and_differs_by_epoch_and_seed():
-    order = epoch_order(1000, 1, 0, 8192)
-    assert sorted(order.tolist()) == list(range(1000))
-    assert not np.array_equal(order, epoch_order(1000, 1, 1, 8192))
-    assert not np.array_equal(order, epoch_order(1000, 2, 0, 8192))
-    assert np.array_equal(order, epoch_order(1000, 1, 0, 8192))
-    # A set within one window is fully shuffled: neighbours end up far apart.
-    assert np.abs(np.diff(order)).mean() == pytest.approx(1000 / 3, rel=0.15)
-
-
 def test_take_and_standardize(reader):
     for mode in ("ram", "disk"):
         reader.preparation = Preparation("sqrt", "vec_norm")
@@ -146,13 +144,13 @@ def test_every_chunk_is_read_once(tmp_path):
         assert asked == [(3, 120), (120, 150), (290, 300)]
 
 
-def test_all_unusable_is_an_error(tmp_path):
-    path = write_samples(tmp_path / "z.h5", np.zeros((5, 8, 8), dtype=np.float32))
-    with open_spectrograms(path) as file:
-        reader = Reader(file, Preparation("linear", "none"), CPU)
-        for mode in ("ram", "disk"):
-            with pytest.raises(DataError, match="all 5 samples are unusable"):
-                load_set(reader, np.arange(5), mode, ALONE)
+def test_order_is_a_shuffle_and_differs_by_epoch_and_seed():
+    order = epoch_order(1000, 1, 0, 8192)
+    assert sorted(order.tolist()) == list(range(1000))
+    for seed, epoch in ((1, 1), (2, 0)):
+        assert not np.array_equal(order, epoch_order(1000, seed, epoch, 8192))
+    # A set within one window is fully shuffled: neighbours end up far apart.
+    assert np.abs(np.diff(order)).mean() == pytest.approx(1000 / 3, rel=0.15)
 
 
 def test_loadmode_says_why():
@@ -177,3 +175,33 @@ def test_read_ahead_passes_errors_on_and_ends_when_left():
     endless = read_ahead(iter(int, 1))
     assert next(endless) == 0
     endless.close()
+
+
+# ---- training and validation --------------------------------------------------------------------
+
+
+def test_sizes_and_disjoint():
+    assert np.array_equal(draw_split(500, 100, 0.2, 1).train, draw_split(500, 100, 0.2, 1).train)
+    assert not np.array_equal(
+        draw_split(500, 100, 0.2, 1).train, draw_split(500, 100, 0.2, 2).train
+    )
+    for n, fraction in ((2, 0.01), (2, 0.99), (3, 0.5)):
+        assert len(draw_split(n, 0, fraction, 0).train) in (1, 2)
+    with pytest.raises(DataError, match="two samples at least"):
+        draw_split(100, 1, 0.2, 0)
+    split = draw_split(1000, 100, 0.2, seed=3)
+    assert (len(split.train), len(split.validation)) == (80, 20)
+    assert len(np.intersect1d(split.train, split.validation)) == 0
+    assert (np.diff(split.both) > 0).all()
+    assert draw_split(10, 0, 0.2, 0).both.tolist() == list(range(10))
+    assert len(draw_split(10, 50000, 0.2, 0).both) == 10
+
+
+def test_without_unusable_and_saved(tmp_path):
+    split = draw_split(50, 0, 0.2, 0).without(np.array([3, 4]))
+    assert not np.isin([3, 4], split.both).any()
+    assert split.unusable.tolist() == [3, 4]
+    split.save(tmp_path / "s.npz")
+    again = Split.load(tmp_path / "s.npz")
+    assert np.array_equal(again.train, split.train)
+    assert np.array_equal(again.unusable, split.unusable)

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.packing import Packing, packing_of
+from RISCluster.data.stored_array import packing_of
 from RISCluster.errors import DataError
 
 STORED = np.random.default_rng(0).integers(1, 9000, (12, 6, 5)).astype(np.int16)
@@ -46,11 +46,6 @@ def test_every_layout_is_unpacked(tmp_path, layout):
         assert file.missing == ["the fill value -32767"]
         if layout == "ris":
             np.testing.assert_allclose(file.frequency, 5 + np.arange(6))
-
-
-def test_values_without_packing_are_those_stored():
-    values = np.arange(6, dtype=np.int16)
-    assert Packing().unpack(values) is values
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def test_arrays_of_numpy_and_folders(tmp_path):
         archive.writestr("x", "y")
     assert "is a zip archive" in error_of(tmp_path / "a.zip")
     assert "python -m RISCluster build" in error_of(tmp_path)
+    assert "no such file; set data.file" in error_of(tmp_path / "none.h5")
     os.mkfifo(tmp_path / "pipe")
     assert "is no file" in error_of(tmp_path / "pipe")
 

@@ -10,9 +10,8 @@ import zarr
 
 from RISCluster import extras
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import load_set
-from RISCluster.data.reading import Reader
-from RISCluster.data.storage import missing_sources
+from RISCluster.data.loading import Reader, load_set
+from RISCluster.data.missing import MissingParts
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
@@ -45,7 +44,7 @@ def finite_rows(path):
 
 def missing_of(path):
     with h5py.File(path) as file:
-        return missing_sources(file["spectrogram"])
+        return MissingParts(file["spectrogram"]).causes
 
 
 def test_sources_that_are_gone_are_missing_and_named(tmp_path, caplog):
@@ -54,8 +53,8 @@ def test_sources_that_are_gone_are_missing_and_named(tmp_path, caplog):
     assert missing_of(path) == []
     (tmp_path / "s1.h5").rename(tmp_path / "moved.h5")
     assert finite_rows(path) == [0, 1, 2, 3, 8, 9, 10, 11]
-    assert missing_of(path) == ["s1.h5:/d"]
-    assert "spectrogram: missing: s1.h5:/d; these parts are read as missing values" in caplog.text
+    assert missing_of(path) == ["source s1.h5:/d is missing or damaged"]
+    assert "spectrogram: missing: source s1.h5:/d is missing or damaged; these" in caplog.text
     (tmp_path / "s1.h5").write_bytes(b"damaged")
     with h5py.File(tmp_path / "s2.h5", "w") as file:
         file["other"] = 1
@@ -65,11 +64,27 @@ def test_sources_that_are_gone_are_missing_and_named(tmp_path, caplog):
 def test_parts_that_no_source_covers_and_shorter_sources(tmp_path):
     path = write_sources(tmp_path, (15, 5, 6))
     assert finite_rows(path) == list(range(12))
-    assert missing_of(path) == ["a part without a source"]
+    assert missing_of(path) == ["parts without a source"]
     with h5py.File(tmp_path / "s0.h5", "w") as file:
         file["d"] = ROWS[:3]
-    assert finite_rows(path) == list(range(4, 12))
-    assert missing_of(path)[0] == "s0.h5:/d (shorter than expected)"
+    assert finite_rows(path) == [0, 1, 2, *range(4, 12)]
+    assert missing_of(path)[0] == "source s0.h5:/d is shorter than expected"
+
+
+def test_a_missing_source_of_every_other_bin(tmp_path):
+    layout = h5py.VirtualLayout((12, 5, 6), "f4")
+    for number in (0, 1):
+        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
+            file["d"] = ROWS[:, :, number::2]
+        layout[:, :, number::2] = h5py.VirtualSource(f"s{number}.h5", "d", shape=(12, 5, 3))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("spectrogram", layout)
+    assert finite_rows(tmp_path / "v.h5") == list(range(12))
+    (tmp_path / "s1.h5").unlink()
+    with open_spectrograms(tmp_path / "v.h5") as file:
+        rows = file.read(2, 9)
+    np.testing.assert_array_equal(rows[:, :, ::2], ROWS[2:9, :, ::2])
+    assert np.isnan(rows[:, :, 1::2]).all()
 
 
 def test_sources_that_miss_parts_themselves(tmp_path):
@@ -83,7 +98,7 @@ def test_sources_that_miss_parts_themselves(tmp_path):
         file.create_virtual_dataset("spectrogram", outer)
     for name in ("v.h5", "outer.h5"):
         assert finite_rows(tmp_path / name) == [0, 1, 2, 3, *range(6, 12)]
-    assert "s1.h5:/d: 1 of 2 chunks of /d that were never written" in missing_of(path)[0]
+    assert "s1.h5:/d: 1 of 2 chunks of d were never written" in missing_of(path)[0]
 
 
 @pytest.mark.parametrize("kind", ["hdf5", "zarr2", "zarr3"])
@@ -113,7 +128,9 @@ def test_a_set_without_one_usable_sample_names_the_cause(tmp_path):
         (tmp_path / f"s{number}.h5").unlink()
     with open_spectrograms(path) as file:
         reader = Reader(file, Preparation("sqrt", "vec_norm"), CPU)
-        with pytest.raises(DataError, match=r"all 12 samples are unusable.*missing: s0\.h5:/d"):
+        with pytest.raises(
+            DataError, match=r"all 12 samples are unusable.*missing: source s0\.h5:/d"
+        ):
             load_set(reader, np.arange(12), "ram", Ranks(0, 1, CPU))
 
 

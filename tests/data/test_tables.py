@@ -95,23 +95,19 @@ def test_rows_that_are_not_whole(read):
         (["1,234,567", "+2e3"], [1234567, 2000]),
         (["1 234,5", "1\u202f234", "1'234.5"], [1234.5, 1234, 1234.5]),
         (["\u22125", ".5", "5."], [-5, 0.5, 5]),
+        (["inf", "1_000", "5 km", "0x10", "2016-01-01"], None),
         (["", "NA", "NaN", "-", "null", "#N/A"], [np.nan] * 6),
     ],
 )
 def test_numbers_of_any_form(read, cells, values):
     table = read("\n".join(["a;x", *(f"1;{cell}" for cell in cells)]))
     found, wrong = table.numbers(1)
+    if values is None:
+        assert wrong.all()
+        assert np.isnan(found).all()
+        return
     assert np.array_equal(found, values, equal_nan=True)
     assert not wrong.any()
-
-
-def test_what_was_read_otherwise_is_said(read):
-    table = read("a;x\n1;2\n1;78,5\n")
-    table.numbers(1)
-    assert table.notes == [
-        "1 number of column 'x' with a decimal comma, or with thousands apart: the first, in line "
-        "3, is '78,5' and was read as 78.5."
-    ]
 
 
 def test_one_or_a_thousand(read):
@@ -119,13 +115,11 @@ def test_one_or_a_thousand(read):
     with pytest.raises(ValueError, match="line 3: '1,234' in column 'x' is one or a thousand"):
         table.numbers(1)
     assert table.numbers(1, counts=True)[0].tolist() == [2, 1234]
+    assert table.notes == [
+        "1 number of column 'x' with a decimal comma, or with thousands apart: the first, in line "
+        "3, is '1,234' and was read as 1234."
+    ]
     assert read("y;x\n1.5;1,234\n").numbers(1)[0].tolist() == [1234]
-
-
-def test_no_numbers(read):
-    found, wrong = read("x,y\ninf,1\n1_000,1\n5 km,1\n0x10,1\n2016-01-01,1\n").numbers(0)
-    assert wrong.all()
-    assert np.isnan(found).all()
 
 
 @pytest.mark.parametrize(

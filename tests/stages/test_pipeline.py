@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from RISCluster.clustering import fit as fits
-from RISCluster.data.split import draw_split
+from RISCluster.data.loading import draw_split
 from RISCluster.errors import CheckpointError, DataError, RISClusterError, RunError
 from RISCluster.settings import load_settings
 from RISCluster.stages import cluster as gmm
