@@ -52,7 +52,7 @@ from RISCluster.runs import names  # noqa: E402
 from RISCluster.runs.labels import read_labels  # noqa: E402
 from RISCluster.setting_sections import RecordsSettings  # noqa: E402
 from RISCluster.settings import load_settings  # noqa: E402
-from RISCluster.waveforms.sources import read_traces, scan  # noqa: E402
+from RISCluster.waveforms.read import read_traces, scan  # noqa: E402
 
 LONGEST = 5  # s that an input may take
 KILLED = 30  # s after which a library that does not come back is ended

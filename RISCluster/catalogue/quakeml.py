@@ -14,7 +14,7 @@ from ..data.times import to_text
 from ..errors import DataError, SettingsError
 from ..io import new_file
 from ..progress import Progress, count, log
-from ..waveforms.sources import obspy_for_reading
+from ..waveforms.read import import_obspy
 from .export import FIELDS, Export
 
 PART = 1000  # events in memory at a time
@@ -61,7 +61,7 @@ def write_quakeml(export: Export, path: Path) -> int:
         )
     if untimed:
         log.warning(f"{count(untimed, 'sample')} without a start time left out")
-    obspy_for_reading()
+    import_obspy()
     with (
         new_file(path) as partial,
         partial.open("wb") as file,

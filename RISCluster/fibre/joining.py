@@ -15,8 +15,7 @@ from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, s
 from ..errors import DataError, SettingsError
 from ..progress import Progress, count, log
 from ..setting_sections import RecordsSettings
-from ..waveforms.planning import natural_order, of_few_rates
-from ..waveforms.sources import Stretch, scan
+from ..waveforms.read import Stretch, natural_order, of_few_rates, scan
 from .clock import AGREE, SINCE_1980
 from .records import BadRecord, RecordHeader, read_header
 from .series import SECOND, ArraySeries, FibreSeries, Piece, Series, require_one_rate

@@ -19,8 +19,8 @@ from ..data.packing import Packing
 from ..data.times import same_rate
 from ..errors import DataError
 from ..extras import load_hdf5_filters
-from ..waveforms.joining import FEWEST, constant_runs, without_marks
-from ..waveforms.sources import read_traces
+from ..waveforms.joining import MIN_RUN, constant_runs, without_marks
+from ..waveforms.read import read_traces
 
 SECOND = 10**9  # ns
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
@@ -290,7 +290,7 @@ class ArraySeries(Series):
 
     def _edges(self, start: int, stop: int) -> list[int]:
         """Times to read, ns: some more on each side, where constant values may begin."""
-        more = 2 * max(FEWEST, CONSTANT_GAP * self.sampling_rate)
+        more = 2 * max(MIN_RUN, CONSTANT_GAP * self.sampling_rate)
         samples = (start - more, stop + more)
         return [self.start + round(sample * SECOND / self.sampling_rate) for sample in samples]
 

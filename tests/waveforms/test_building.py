@@ -11,13 +11,12 @@ import pytest
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
 from RISCluster.waveforms import build as building
-from RISCluster.waveforms import planning, sources, stationday
-from RISCluster.waveforms.build import build
+from RISCluster.waveforms import read as reading
+from RISCluster.waveforms import station_day
+from RISCluster.waveforms.build import Tally, build
 from RISCluster.waveforms.joining import Wave
-from RISCluster.waveforms.output import Tally
-from RISCluster.waveforms.parts import Block
 from RISCluster.waveforms.process import process
-from RISCluster.waveforms.sources import obspy_for_reading
+from RISCluster.waveforms.read import import_obspy
 from RISCluster.waveforms.spectra import make_grid, spectrograms
 from tests.conftest import ROOT, blobs, shared_data, write_samples
 from tests.waveforms.waves import (
@@ -190,9 +189,8 @@ def test_overlapping_and_late_windows_are_said():
     ):
         peak, onset = (np.array(times) * SECOND // 1 for times in (peak, onset))
         peak, onset = peak.astype(np.int64), onset.astype(np.int64)
-        times = {"start": peak - 2 * SECOND, "onset": onset, "end": peak, "peak": peak}
-        block = Block(times, peak.astype("f4"), np.empty((len(peak), 0, 0)), None)
-        tally.add(trace_id, block, 4 * SECOND)
+        columns = {"start": peak - 2 * SECOND, "onset": onset, "peak": peak}
+        tally.add(trace_id, columns, 4 * SECOND)
     assert (tally.overlapping, tally.late, tally.longest_rise) == (2, 1, 2.5)
     assert list(building._advice(tally, 5, settings("build.dead_time=0.2").build)) == [
         "2 of 5 windows overlap the one before on the same trace, so that one event may be in the "
@@ -287,8 +285,8 @@ def test_gaps_that_were_filled_make_no_events(tmp_path, said):
         data = 5000 + noise(300, rate, seed=3)
         if fill is not None:
             data[10_000:13_000] = fill
-        stream = obspy_for_reading().Stream()
-        trace = obspy_for_reading().Trace(data, {"sampling_rate": rate, "starttime": NOON / SECOND})
+        stream = import_obspy().Stream()
+        trace = import_obspy().Trace(data, {"sampling_rate": rate, "starttime": NOON / SECOND})
         trace.id = f"XX.{name}..HHZ"
         stream.append(trace)
         stream.write(str(place / f"{name}.mseed"), format="MSEED", encoding="INT32")
@@ -306,7 +304,7 @@ def test_gaps_that_were_filled_make_no_events(tmp_path, said):
 
 def test_odd_files_cost_themselves(folder, tmp_path, said):
     """Files without record length, without a time, and of the year 2399."""
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     run(folder, tmp_path / "good.h5")
     trace = obspy.Trace(eventful(seed=2), {"sampling_rate": RATE, "starttime": NOON / SECOND})
     trace.id, trace.stats.mseed = "XX.CCC..HHZ", {"dataquality": "D"}
@@ -352,14 +350,14 @@ def test_a_copy_of_a_file_and_files_that_overlap_give_no_window_twice(folder, tm
 @pytest.fixture
 def reads(monkeypatch):
     """Paths of the files that are read, headers apart."""
-    found, read = [], sources._read
+    found, read = [], reading._read
 
     def counting(path, **options):
         if not options.get("headonly"):
             found.append(path)
         return read(path, **options)
 
-    monkeypatch.setattr(sources, "_read", counting)
+    monkeypatch.setattr(reading, "_read", counting)
     return found
 
 
@@ -381,7 +379,7 @@ def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, reads, monkeypatch
         np.testing.assert_array_equal(first[name], second[name])
     # Where they do not fit in memory together, by what their ids begin with.
     reads.clear()
-    monkeypatch.setattr(planning, "TOGETHER", 12 * 35 * 50 * 8)
+    monkeypatch.setattr(station_day, "READ_BYTES", 12 * 35 * 50 * 8)
     run(one, tmp_path / "few.h5", *words)
     assert len(reads) == 2 * 2
     np.testing.assert_array_equal(
@@ -390,7 +388,7 @@ def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, reads, monkeypatch
 
 
 def test_a_gather_is_read_once(tmp_path, reads):
-    from tests.waveforms.test_sources import gather
+    from tests.waveforms.test_read import gather
 
     gather(tmp_path / "g.sgy", NOON, n=12)
     words = ("build.method=slide", "build.step=0.5", "build.length=1", "build.taper=0")
@@ -463,7 +461,7 @@ def test_an_unforeseen_fault_costs_the_station_day(folder, tmp_path, said, monke
             raise ZeroDivisionError("by nought")
         return process(wave, *_)
 
-    monkeypatch.setattr(stationday, "process", fails)
+    monkeypatch.setattr(station_day, "process", fails)
     built = run(folder, tmp_path / "set.h5")
     assert (built.n_samples, dict(built.left_out)) == (3, {"station_day_failed": 1})
     assert f"{ID} 2016-01-01: left out: ZeroDivisionError: by nought" in said()
@@ -581,9 +579,10 @@ def test_workers_and_interruption_change_nothing(folder, tmp_path):
     run(folder, tmp_path / "two.h5", *words, workers=2)
     code = """
 import os, signal, sys
-from RISCluster.waveforms import building, planning, sources, stationday
+from RISCluster.waveforms import build as building
+from RISCluster.waveforms import station_day
 from tests.waveforms.waves import settings
-blocks, count = stationday._blocks, 0
+blocks, count = station_day._blocks, 0
 def killed(*arguments):
     global count
     count += 1
@@ -591,7 +590,7 @@ def killed(*arguments):
         yield block
         if count == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-stationday._blocks = killed
+station_day._blocks = killed
 building.build([sys.argv[1]], sys.argv[2], settings(*sys.argv[3:]))
 """
     target = tmp_path / "three.h5"
@@ -658,14 +657,14 @@ def test_without_obspy(folder, tmp_path, monkeypatch):
     def missing(name):
         raise MissingPackage(f"no {name}")
 
-    monkeypatch.setattr("RISCluster.waveforms.sources.need", missing)
+    monkeypatch.setattr("RISCluster.waveforms.read.need", missing)
     with pytest.raises(MissingPackage, match="no obspy"):
         run(folder, tmp_path / "set.h5")
 
 
 def test_large_spectrograms_go_in_small_blocks(folder, tmp_path, monkeypatch):
     run(folder, tmp_path / "one.h5", "build.method=slide")
-    monkeypatch.setattr("RISCluster.waveforms.parts.BLOCK_BYTES", 3 * 4 * 87 * 100)
+    monkeypatch.setattr("RISCluster.waveforms.station_day.BLOCK_BYTES", 3 * 4 * 87 * 100)
     run(folder, tmp_path / "two.h5", "build.method=slide")
     one, two = contents(tmp_path / "one.h5"), contents(tmp_path / "two.h5")
     np.testing.assert_array_equal(one["spectrogram"], two["spectrogram"])
@@ -678,7 +677,7 @@ def test_large_spectrograms_go_in_small_blocks(folder, tmp_path, monkeypatch):
 
 def test_icequakes(tmp_path):
     """Detections of one station in two minutes are those of a plain loop with obspy."""
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     from obspy.signal.trigger import recursive_sta_lta, trigger_onset
 
     source = next(shared_data("rutford").glob("*R102*"))

@@ -12,7 +12,7 @@ from RISCluster.waveforms.joining import (
     join,
     without_marks,
 )
-from RISCluster.waveforms.sources import SECOND, obspy_for_reading
+from RISCluster.waveforms.read import SECOND, import_obspy
 from tests.conftest import shared_data
 
 RATE = 10.0
@@ -66,7 +66,7 @@ def test_values_that_are_not_finite_are_gaps():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_two_traces_merge_as_in_obspy(seed):
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     rng = np.random.default_rng(seed)
     truth = rng.integers(-50, 50, 60)
     pieces, stream = [], obspy.Stream()
@@ -217,7 +217,7 @@ def test_real_data_stay(name):
     """At their own gain, and as instruments of ever fewer counts would have them."""
     place = shared_data(name)
     path = place if place.is_file() else sorted(place.rglob("*.mseed"))[0]
-    trace = obspy_for_reading().read(str(path))[0]
+    trace = import_obspy().read(str(path))[0]
     data = trace.data[: 2**19].astype(float)
     typical = np.median(np.abs(data - np.median(data)))
     for factor in (1 / typical, 0.5, 1, 3, 10, 30, 100):

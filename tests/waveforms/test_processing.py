@@ -5,8 +5,8 @@ from scipy import signal
 from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.joining import Wave
 from RISCluster.waveforms.process import band_pass, detrend, process, resample, taper
+from RISCluster.waveforms.read import import_obspy
 from RISCluster.waveforms.responses import read_inventory, remover_of
-from RISCluster.waveforms.sources import obspy_for_reading
 from tests.conftest import shared_data
 from tests.waveforms.waves import SECOND, settings
 
@@ -23,14 +23,6 @@ def test_detrend_is_scipys():
     found = data.copy()
     detrend(found, "none")
     np.testing.assert_array_equal(found, data)
-
-
-def test_detrend_in_blocks(monkeypatch):
-    data = np.random.default_rng(0).standard_normal(5000) + 0.01 * np.arange(5000)
-    monkeypatch.setattr("RISCluster.waveforms.process.BLOCK", 777)
-    found = data.copy()
-    detrend(found, "linear")
-    np.testing.assert_allclose(found, signal.detrend(data), atol=1e-10)
 
 
 def test_taper_touches_the_ends_alone():
@@ -77,7 +69,7 @@ def test_the_rate_it_has_is_left():
 
 
 def test_band_pass_is_obspys():
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     wave = Wave(0, 50.0, np.random.default_rng(0).standard_normal(3000))
     trace = obspy.Trace(wave.data.copy(), {"sampling_rate": 50.0})
     trace.filter("bandpass", freqmin=3, freqmax=20, corners=4, zerophase=True)
@@ -91,7 +83,7 @@ def test_a_band_from_zero_is_a_low_pass():
 
 
 def _example_response():
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     return obspy.read_inventory().get_response(EXAMPLE, obspy.UTCDateTime("2013-06-01"))
 
 
@@ -112,7 +104,7 @@ def by_hand(trace):
 def test_ground_motion_is_what_obspys_steps_give(trace_id, tmp_path):
     """Amplitude spectra of a window agree to 0.2 % of their maximum."""
     folder = shared_data("mesetas")
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     place = folder / "stations.xml"
     if trace_id == EXAMPLE:
         place = tmp_path / "stations.xml"

@@ -10,8 +10,8 @@ from RISCluster.waveforms import responses
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.joining import Wave
 from RISCluster.waveforms.process import process
+from RISCluster.waveforms.read import SECOND
 from RISCluster.waveforms.responses import cut_at_epochs, parse_unit, read_inventory
-from RISCluster.waveforms.sources import SECOND
 from tests.waveforms.waves import DAY, MIDNIGHT, rows, settings, write
 
 obspy = pytest.importorskip("obspy")

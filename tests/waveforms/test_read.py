@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from RISCluster.errors import DataError, MissingPackage
-from RISCluster.waveforms import sources
-from RISCluster.waveforms.sources import Stretch, matching, read_traces, scan
+from RISCluster.waveforms import read as reading
+from RISCluster.waveforms.read import Stretch, matching, read_traces, scan
 from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB.00.HHZ"
@@ -59,16 +59,16 @@ def test_every_cut_is_said(tmp_path, rest):
 def test_a_last_record_that_is_cut_without_a_warning(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 100.0, noise(60, 100)))
     path.write_bytes(path.read_bytes()[: 4096 + 2000])
-    read = sources._read
-    monkeypatch.setattr(sources, "_read", lambda *a, **b: (read(*a, **b)[0], []))
+    read = reading._read
+    monkeypatch.setattr(reading, "_read", lambda *a, **b: (read(*a, **b)[0], []))
     line = f"{path}: its last record is cut short; what can be read of it is used"
     assert scan([path], 1)[1] == [line]
 
 
 def test_empty_traces_are_left_out(tmp_path, monkeypatch):
-    obspy = sources.obspy_for_reading()
+    obspy = reading.import_obspy()
     empty = obspy.Trace(np.array([], dtype=np.int32), {"station": "AAA"})
-    monkeypatch.setattr(sources, "_read", lambda *_, **__: (obspy.Stream([empty]), []))
+    monkeypatch.setattr(reading, "_read", lambda *_, **__: (obspy.Stream([empty]), []))
     stretches, lines = scan([tmp_path / "x"], 1)
     assert stretches == []
     assert lines == [f"{tmp_path / 'x'}: a trace of .AAA.. left out: 0 samples at 1 Hz"]
@@ -80,7 +80,7 @@ def test_many_files_in_processes(tmp_path, monkeypatch):
         for k in range(4)
     ]
     alone = scan(paths, 1)
-    monkeypatch.setattr(sources, "MANY", 2)
+    monkeypatch.setattr(reading, "MIN_PARALLEL_FILES", 2)
     assert scan(paths, 2) == alone
 
 
@@ -123,14 +123,14 @@ def test_a_pickle_is_not_executed(tmp_path):
 
 def header(**fields):
     """A trace of ten samples as a reader gives it."""
-    obspy = sources.obspy_for_reading()
+    obspy = reading.import_obspy()
     start = {"starttime": obspy.UTCDateTime(ns=fields.pop("start", MIDNIGHT))}
     return obspy.Trace(np.arange(10), {"station": "AAA", "channel": "HHZ"} | start | fields)
 
 
 def scan_of(monkeypatch, *traces):
-    stream = sources.obspy_for_reading().Stream(list(traces))
-    monkeypatch.setattr(sources, "_read", lambda *_, **__: (stream, []))
+    stream = reading.import_obspy().Stream(list(traces))
+    monkeypatch.setattr(reading, "_read", lambda *_, **__: (stream, []))
     return scan([Path("x.dat")], 1)
 
 
@@ -144,7 +144,7 @@ def test_ascii_waveforms_have_no_record_length(tmp_path):
 
 
 def test_text_in_mini_seed_is_left_out(tmp_path):
-    obspy = sources.obspy_for_reading()
+    obspy = reading.import_obspy()
     text = obspy.Trace(np.frombuffer(b"clock is locked" * 20, dtype="|S1"))
     text.id, text.stats.sampling_rate = "XX.AAA..LOG", 1
     path, other = tmp_path / "a.mseed", tmp_path / "b.mseed"
@@ -204,7 +204,7 @@ def test_a_header_without_a_time_beside_others(tmp_path):
 
 
 def gather(path, start=MIDNIGHT, n=12, seed=0, form="SEGY"):
-    obspy = sources.obspy_for_reading()
+    obspy = reading.import_obspy()
     rng = np.random.default_rng(seed)
     traces = [header(station="", channel="", sampling_rate=500, start=start) for _ in range(n)]
     for trace in traces:
@@ -305,6 +305,6 @@ def test_without_obspy(monkeypatch):
     def missing(name):
         raise MissingPackage(f"no {name}")
 
-    monkeypatch.setattr(sources, "need", missing)
+    monkeypatch.setattr(reading, "need", missing)
     with pytest.raises(MissingPackage, match="no obspy"):
         scan([], 1)
