@@ -57,16 +57,9 @@ REASONS = {
 }
 CACHE = 64 * 2**20  # bytes of HDF5 chunks
 RIS_CHUNK = 20  # samples
-CATALOGUE = (
-    "index",
-    "trace_id",
-    "starttime",
-    "onset",
-    "end",
-    "peak_time",
-    "peak_amplitude",
-    "unit",
-)
+CODES = ("network", "station", "location", "channel")
+TIME_COLUMNS = ("starttime", "onset", "end", "peak_time")
+CATALOGUE = ("index", "trace_id", *TIME_COLUMNS, "peak_amplitude", "unit")
 
 
 class Built(NamedTuple):
@@ -113,15 +106,6 @@ def build(
     -------
     Built or None
         None where the target exists, made from the same files with the same settings.
-
-    Raises
-    ------
-    SettingsError
-        Settings contradict each other or the data.
-    DataError
-        Waveforms do not fit together, there is no window, or the target exists, made otherwise.
-    RISClusterError
-        Writing failed, the command was interrupted, or obspy is not installed.
     """
     import_obspy()
     begin = time.monotonic()
@@ -578,15 +562,12 @@ class RisWriter:
         self._spectrogram[rows] = images
         if "trace" in columns:
             self._trace[rows] = columns["trace"]
-        codes = dict(
-            zip(("network", "station", "location", "channel"), trace_id.split("."), strict=True)
-        )
         names = {"starttime": "start", "dt_on": "onset", "dt_off": "end", "dt_peak": "peak"}
         if self._content.settings.method != "detect":
             del names["dt_on"], names["dt_off"]
         self._catalogue[rows] = [
             json.dumps({
-                **codes,
+                **dict(zip(CODES, trace_id.split("."), strict=True)),
                 **{name: times[kind][k] for name, kind in names.items()},
                 "peak": float(columns["amplitude"][k]), "unit": unit,
                 "fs": rate, "delta": 1 / rate, "npts": grid.n_samples,

@@ -35,7 +35,17 @@ with warnings.catch_warnings():  # of obspy about Python and other packages
     from obspy.clients.fdsn import Client
     from obspy.clients.fdsn import header as fdsn
     from obspy.clients.fdsn import mass_downloader as obspy_downloader
+    from obspy.clients.fdsn.mass_downloader.utils import get_stationxml_contents
     from obspy.io.mseed.util import get_record_information
+
+obspy_log = logging.getLogger("obspy.clients.fdsn.mass_downloader")
+obspy_log.propagate = False
+obspy_log.addHandler(logging.NullHandler())
+obspy_log.addFilter(  # its errors are reported by `ArchiveClient`
+    lambda record: (
+        record.levelno == logging.WARNING and log.warning(record.getMessage().splitlines()[0])
+    )
+)
 
 THREADS = 3  # of a data centre, as data centres ask for
 REQUEST_MB = 20  # approximate size of a request
@@ -53,34 +63,18 @@ FINAL = (  # answers that another request does not change
 
 @dataclass(frozen=True)
 class Request:
-    """Codes, time span, data centres and area to download.
-
-    Attributes
-    ----------
-    network, station, location, channel : str
-        Codes with the wildcards ``*`` and ``?``, several with commas.
-    start, end : datetime
-        UTC.
-    providers : tuple of str
-        Names that obspy knows, or URLs; a station is taken from the first that has it.
-    chunk : float
-        Seconds of a file.
-    box : tuple of float, or None
-        Least and largest latitude, least and largest longitude, degrees.
-    circle : tuple of float, or None
-        Latitude, longitude, radius, degrees.
-    """
+    """What to download: codes have the wildcards ``*`` and ``?``, several with commas."""
 
     network: str
     station: str
     location: str
     channel: str
-    start: datetime
+    start: datetime  # UTC
     end: datetime
-    providers: tuple[str, ...]
-    chunk: float = 86400.0
-    box: tuple[float, ...] | None = None
-    circle: tuple[float, ...] | None = None
+    providers: tuple[str, ...]  # obspy's names or URLs; the first that has a station is asked
+    chunk: float = 86400.0  # seconds of a file
+    box: tuple[float, ...] | None = None  # range of latitude, range of longitude, degrees
+    circle: tuple[float, ...] | None = None  # latitude, longitude, radius, degrees
 
     def __str__(self) -> str:
         span = f"{self.start:%Y-%m-%dT%H:%M:%SZ} to {self.end:%Y-%m-%dT%H:%M:%SZ}"
@@ -91,31 +85,16 @@ class Request:
 
 
 class Summary(NamedTuple):
-    """Result of a request.
-
-    Attributes
-    ----------
-    new, existing, wanted : int
-        Numbers of waveform files.
-    new_bytes : int
-    stations : tuple of str
-        ``NET.STA`` with waveforms.
-    missing : dict
-        Missing files by ``NET.STA.LOC.CHA``: how many, of how many, and the reason.
-    without_response : tuple of str
-        Stations without StationXML.
-    failures : dict
-        Errors of the data centres, by ``NET.STA`` or URL.
-    """
+    """Result of a request: numbers of waveform files, stations as ``NET.STA``, and errors."""
 
     new: int
     existing: int
     wanted: int
     new_bytes: int
-    stations: tuple[str, ...]
-    missing: dict[str, tuple[int, int, str]]
+    stations: tuple[str, ...]  # with waveforms
+    missing: dict[str, tuple[int, int, str]]  # by NET.STA.LOC.CHA: how many, of how many, reason
     without_response: tuple[str, ...]
-    failures: dict[str, str]
+    failures: dict[str, str]  # by NET.STA or URL
 
 
 def download(request: Request, folder: Path) -> Summary:
@@ -216,16 +195,15 @@ def _run(clients: list["ArchiveClient"], request: Request, archive: "Archive") -
         minimum_interstation_distance_in_m=0.0,
     )
     try:
-        with _forwarded_warnings():
-            obspy_downloader.MassDownloader(clients, configure_logging=False).download(
-                _domain(request),
-                restrictions,
-                mseed_storage=archive.waveform_file,
-                stationxml_storage=archive.station_file,
-                download_chunk_size_in_mb=REQUEST_MB,
-                threads_per_client=THREADS,
-                print_report=False,
-            )
+        obspy_downloader.MassDownloader(clients, configure_logging=False).download(
+            _domain(request),
+            restrictions,
+            mseed_storage=archive.waveform_file,
+            stationxml_storage=archive.station_file,
+            download_chunk_size_in_mb=REQUEST_MB,
+            threads_per_client=THREADS,
+            print_report=False,
+        )
     except NotImplementedError:  # of obspy, for a record that touches three files
         raise DataError(
             f"command line: --chunk {request.chunk:g} s is shorter than records are; give a "
@@ -239,23 +217,6 @@ def _run(clients: list["ArchiveClient"], request: Request, archive: "Archive") -
     finally:
         for client in clients:
             client.close_progress()
-
-
-@contextlib.contextmanager
-def _forwarded_warnings() -> Iterator[None]:
-    """Write the mass downloader's warnings to the log, and no other of its messages."""
-    handler = logging.Handler()
-    handler.emit = lambda record: log.warning(record.getMessage().splitlines()[0])
-    handler.addFilter(lambda record: record.levelno == logging.WARNING)
-    logger = logging.getLogger("obspy.clients.fdsn.mass_downloader")
-    before = logger.propagate, logger.level
-    logger.addHandler(handler)
-    logger.propagate, logger.level = False, logging.INFO
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate, logger.level = before
 
 
 def _domain(request: Request) -> Any:
@@ -361,9 +322,21 @@ class Archive:
     ) -> dict:
         """File of a station, and which channels have and lack a response in it."""
         target = self.stations / f"{network}.{station}.xml"
-        known = _responses(target, network, station)
-        there = [codes for codes in channels if _covers(known.get(codes, []), start, end)]
-        missing = [codes for codes in channels if codes not in there]
+        epochs = defaultdict(lambda: ([], []))
+        if target.exists() and _read_stations(target) is None:
+            log.warning(f"{target}: can't be read as StationXML; it is downloaded again")
+        elif target.exists():
+            for item in get_stationxml_contents(str(target)):  # channels with a response
+                if (item.network, item.station) == (network, station):
+                    epochs[item.location, item.channel][0].append(item.starttime)
+                    epochs[item.location, item.channel][1].append(item.endtime)
+        spans = {codes: (min(first), max(last)) for codes, (first, last) in epochs.items()}
+        there = [
+            codes
+            for codes in map(tuple, channels)
+            if codes in spans and spans[codes][0] <= start and end <= spans[codes][1]
+        ]
+        missing = [codes for codes in channels if tuple(codes) not in there]
         if missing:
             self._asked.add(target)
         return {
@@ -458,31 +431,6 @@ def _read_stations(path: Path) -> Inventory | None:
         return None
 
 
-def _responses(
-    path: Path, network: str, station: str
-) -> dict[tuple[str, str], list[tuple[UTCDateTime | None, UTCDateTime | None]]]:
-    """Epochs with a response in a StationXML file, by location and channel."""
-    inventory = _read_stations(path) if path.exists() else Inventory([])
-    if inventory is None:
-        log.warning(f"{path}: can't be read as StationXML; it is downloaded again")
-        return {}
-    epochs = defaultdict(list)
-    for found in inventory.select(network, station):
-        for channel in (channel for site in found for channel in site):
-            if channel.response is not None:
-                codes = channel.location_code, channel.code
-                epochs[codes].append((channel.start_date, channel.end_date))
-    return epochs
-
-
-def _covers(epochs: list, start: UTCDateTime, end: UTCDateTime) -> bool:
-    """Whether epochs, from the first start to the last end, contain an interval."""
-    starts, ends = [first for first, _ in epochs], [last for _, last in epochs]
-    return bool(epochs) and (
-        (None in starts or min(starts) <= start) and (None in ends or max(ends) >= end)
-    )
-
-
 def merge_stations(old: list, new: list, levels: Sequence[str] = ("stations", "channels")) -> None:
     """Add networks, stations and channels to a list in place; replace channels of equal epochs."""
 
@@ -505,17 +453,8 @@ def merge_stations(old: list, new: list, levels: Sequence[str] = ("stations", "c
 class ArchiveClient(Client):
     """Client of a data centre that checks its answers, and repeats and splits failed requests.
 
-    Parameters
-    ----------
-    provider : str
-    archive : Archive
-    stop : StopRequest
-        After a signal every further request is refused.
-
-    Attributes
-    ----------
-    failures : dict
-        Last error by ``NET.STA``, or by URL where no station is concerned.
+    `failures` has the last error by ``NET.STA``, or by URL where no station is concerned. After a
+    signal every further request is refused.
     """
 
     pause = 5.0  # s before a failed request is repeated
@@ -564,14 +503,8 @@ class ArchiveClient(Client):
         self._refuse_if_stopped()
         n_files = self.archive.begin_request(bulk)
         self._show(0)
-        stations = defaultdict(list)
-        for line in bulk:
-            stations[line[0], line[1]].append(line)
         try:
-            if len(stations) == 1:
-                self._fetch_twice(bulk, filename)
-            else:
-                self._fetch_stations(list(stations.values()), filename)
+            self._fetch_or_split(bulk, filename)
         finally:
             self._show(n_files)
 
@@ -581,46 +514,39 @@ class ArchiveClient(Client):
             self._progress.__exit__(None, None, None)
             self._progress = None
 
-    def _fetch_stations(self, stations: list[list], filename: str) -> None:
-        """Fetch all in one request; where it fails, each station in its own."""
+    def _fetch_or_split(self, bulk: Sequence[Sequence], filename: str) -> None:
+        """Fetch all in one request; where that fails, each station once more in its own."""
+        stations = defaultdict(list)
+        for line in bulk:
+            stations[f"{line[0]}.{line[1]}"].append(line)
         try:
-            self._fetch(sum(stations, []), filename)
+            self._fetch(bulk, filename)
             return
         except fdsn.FDSNNoDataException:
             raise
         except ERRORS as error:
-            log.info(f"{self.base_url}: {reason_of(error)}; asking for each station by itself")
+            if len(stations) == 1 and isinstance(error, FINAL):
+                self.failures.update(dict.fromkeys(stations, reason_of(error)))
+                raise
+            log.info(f"{self.base_url}: {reason_of(error)}; asking once more, station by station")
+        time.sleep(0 if self.stop.signal_number else self.pause)
         failed, part = 0, Path(filename + ".station")
-        try:
-            with open(filename, "wb") as whole:
-                for lines in stations:
-                    if failed >= MAX_FAILURES or self.stop.signal_number:
-                        self._note(lines, "not tried after failures of other stations")
-                        continue
-                    try:
-                        self._fetch_twice(lines, str(part))
-                        whole.write(part.read_bytes())
-                        failed = 0
-                    except fdsn.FDSNNoDataException:
-                        failed = 0
-                    except ERRORS:
-                        failed += 1
-        finally:
-            part.unlink(missing_ok=True)
-
-    def _fetch_twice(self, lines: Sequence[Sequence], filename: str) -> None:
-        """Fetch one station, again where the error may be temporary."""
-        for is_last in (False, True):
-            try:
-                self._fetch(lines, filename)
-                return
-            except ERRORS as error:
-                if is_last or isinstance(error, FINAL):
-                    if not isinstance(error, fdsn.FDSNNoDataException):
-                        self._note(lines, reason_of(error))
-                    raise
-                log.info(f"{self.base_url}: {reason_of(error)}; trying once more")
-            time.sleep(0 if self.stop.signal_number else self.pause)
+        with open(filename, "wb") as whole:
+            for station, lines in stations.items():
+                if failed >= MAX_FAILURES or self.stop.signal_number:
+                    self.failures[station] = "not tried after failures of other stations"
+                    continue
+                try:
+                    self._fetch(lines, str(part))
+                    whole.write(part.read_bytes())
+                    failed = 0
+                except fdsn.FDSNNoDataException:
+                    failed = 0
+                except ERRORS as error:
+                    self.failures[station] = reason_of(error)
+                    failed += 1
+                finally:
+                    part.unlink(missing_ok=True)
 
     def _fetch(self, lines: Sequence[Sequence], filename: str) -> None:
         super().get_waveforms_bulk(lines, filename=filename)
@@ -631,10 +557,6 @@ class ArchiveClient(Client):
             raise fdsn.FDSNException(f"the answer of {size:,} bytes is no miniSEED, or cut short")
         with self._lock:
             self._bytes += size
-
-    def _note(self, lines: Sequence[Sequence], reason: str) -> None:
-        with self._lock:
-            self.failures[f"{lines[0][0]}.{lines[0][1]}"] = reason
 
     def _show(self, n_files: int) -> None:
         with self._lock:
