@@ -437,18 +437,9 @@ def put_together(
     content: Content,
     layout: str | None,
 ) -> Tally:
-    """Write the data set and its catalogue, each complete or not at all.
+    """Write n samples of parts (file, trace id) and their catalogue, each complete or not at all.
 
-    Parameters
-    ----------
-    target : Path
-    parts : sequence of (Path, str)
-        Parts and their trace ids, in the order of the rows.
-    n : int
-        Samples of all parts.
-    content : Content
-    layout : {"samples", "ris"} or None
-        None for the catalogue alone.
+    Without a `layout` the catalogue alone is written.
     """
     grid, settings, tally, first = content.grid, content.settings, Tally(), 0
     length = duration(grid.n_samples, grid.sampling_rate)

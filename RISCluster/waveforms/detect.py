@@ -25,21 +25,14 @@ class Neighbours(NamedTuple):
 class Windows(NamedTuple):
     """Usable windows of one wave, as sample numbers, each (k,), int64.
 
-    Attributes
-    ----------
-    start : ndarray
-    onset, end, peak : ndarray
-        First sample, last sample, and largest amplitude of the detection. Of sliding windows
-        `onset` and `peak` are `start`, and `end` is the sample after the window.
-    left_out : Counter
-        Other windows, by reason.
+    Of sliding windows `onset` and `peak` are `start`, and `end` is the sample after the window.
     """
 
     start: np.ndarray
-    onset: np.ndarray
-    end: np.ndarray
-    peak: np.ndarray
-    left_out: Counter
+    onset: np.ndarray  # first sample of the detection
+    end: np.ndarray  # its last sample
+    peak: np.ndarray  # its largest amplitude
+    left_out: Counter  # other windows, by reason
 
 
 def check_settings(settings: BuildSettings) -> None:
@@ -85,16 +78,8 @@ def cut(
 ) -> Windows:
     """Windows of a processed wave that belong to a day.
 
-    A detection belongs to the day of its peak, a sliding window to that of its start.
-
-    Parameters
-    ----------
-    wave : Wave
-    day : int
-        Midnight, ns since 1970-01-01 UTC.
-    settings : BuildSettings
-    grid : Grid
-    neighbours : Neighbours
+    A detection belongs to the day of its peak, a sliding window to that of its start. `day` is
+    midnight, ns since 1970-01-01 UTC.
     """
     if settings.method == "detect":
         onset, end, peak = detect(wave, settings).T
@@ -137,13 +122,7 @@ def _fitting(
 
 
 def detect(wave: Wave, settings: BuildSettings) -> np.ndarray:
-    """Detect events in the untapered part of a wave.
-
-    Returns
-    -------
-    ndarray, (k, 3), int64
-        First and last sample of each event, and that of its largest amplitude; ascending.
-    """
+    """First sample, last sample and peak of the events in a wave's untapered part, (k, 3)."""
     import_obspy()
     from obspy.signal.trigger import trigger_onset
 

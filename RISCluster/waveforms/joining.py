@@ -20,24 +20,14 @@ QUIET = 0.5  # share of samples equal to the one before, above which an instrume
 class Wave:
     """Continuous samples of one trace.
 
-    Attributes
-    ----------
-    start : int
-        Time of the first sample, ns since 1970-01-01 UTC.
-    sampling_rate : float
-        Hz.
-    data : ndarray, (n,)
-    edge : int
-        Tapered samples at each end.
-    drift : float
-        Relative excess of the true sampling interval, by the start times of files, over that of
-        `sampling_rate`, which headers round.
+    `drift` is the relative excess of the true sampling interval, by the start times of files, over
+    that of `sampling_rate`, which headers round.
     """
 
-    start: int
-    sampling_rate: float
-    data: np.ndarray
-    edge: int = 0
+    start: int  # ns since 1970-01-01 UTC
+    sampling_rate: float  # Hz
+    data: np.ndarray  # (n,)
+    edge: int = 0  # tapered samples at each end
     drift: float = 0.0
 
     @property
@@ -59,16 +49,8 @@ def join(
     A piece continues another where it starts within half a sample of the time after its last one.
     Overlaps whose samples agree are joined; where they do not, the whole overlap is a gap, as with
     obspy's ``Stream.merge(method=0)`` of two traces. Samples that are not finite are gaps, and so
-    are those of `constant_runs`.
-
-    Parameters
-    ----------
-    pieces : sequence of Wave
-        In any order.
-    taken_out : Counter, optional
-        Counts samples that became gaps, by `DISAGREE`, `NOT_FINITE`, or `CONSTANT` and the value.
-    constant : float or None
-        Seconds of one value from which on they are a gap; None for never.
+    are `constant_runs` of `constant` seconds. `taken_out` counts samples that became gaps, by
+    `DISAGREE`, `NOT_FINITE`, or `CONSTANT` and the value.
 
     Returns
     -------
@@ -181,7 +163,7 @@ def constant_runs(
     sampling_rate : float
         Hz.
     seconds : float or None
-        None finds none.
+        None finds no run.
 
     Returns
     -------

@@ -23,18 +23,8 @@ LANCZOS_WIDTH = 20  # samples to each side
 def process(wave: Wave, settings: BuildSettings, remove_response: Remover | None) -> Wave:
     """Detrend, taper, remove the response, resample and filter a wave.
 
-    Parameters
-    ----------
-    wave : Wave
-        Counts, float64; they are overwritten.
-    settings : BuildSettings
-    remove_response : Remover or None
-        A polynomial is applied first, to counts with their mean.
-
-    Returns
-    -------
-    Wave
-        With the start of the input, and its tapered samples as `edge`.
+    The data of the input, counts in float64, are overwritten. A polynomial response is applied
+    first, to counts with their mean. The tapered samples are the `edge` of the result.
     """
     if remove_response is not None and remove_response.is_polynomial:
         wave, remove_response = remove_response(wave), None
@@ -55,13 +45,7 @@ def samples_of(seconds: float, sampling_rate: float) -> int:
 
 
 def detrend(data: np.ndarray, kind: str) -> None:
-    """Subtract the mean, or the straight line of least squares, in place.
-
-    Parameters
-    ----------
-    data : ndarray, (n,), float64
-    kind : {"none", "demean", "linear"}
-    """
+    """Subtract the mean ("demean"), or the line of least squares ("linear"), in place."""
     if kind == "none":
         return
     data -= data.mean()
@@ -89,12 +73,6 @@ def resample(wave: Wave, sampling_rate: float) -> Wave:
     Ratios of whole numbers use a polyphase filter of linear phase, without delay: flat to 0.8 of
     the lower Nyquist frequency, 80 dB down above it. With other ratios the wave is low-passed
     likewise, and interpolated with a Lanczos kernel.
-
-    Parameters
-    ----------
-    wave : Wave
-    sampling_rate : float
-        Hz.
     """
     ratio = Fraction(sampling_rate / wave.sampling_rate).limit_denominator(MAX_FACTOR)
     rate = float(ratio) * wave.sampling_rate

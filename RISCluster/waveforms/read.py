@@ -34,26 +34,15 @@ COMPRESSED = (".gz", ".bz2", ".zip", ".tar", ".tgz", ".tbz2")
 class Stretch:
     """A continuous piece of one trace in one file.
 
-    Attributes
-    ----------
-    path : Path
-    trace_id : str
-        ``NET.STA.LOC.CHA``.
-    start : int
-        Time of the first sample, ns since 1970-01-01 UTC.
-    n_samples : int
-    sampling_rate : float
-        Hz.
-    within : str or int
-        Its id in the file; or its position in the file, from 0, where several traces of this id
-        have the same times.
+    `within` is its id in the file; or its position in the file, from 0, where several traces of
+    this id have the same times.
     """
 
     path: Path
-    trace_id: str
-    start: int
+    trace_id: str  # NET.STA.LOC.CHA
+    start: int  # ns since 1970-01-01 UTC
     n_samples: int
-    sampling_rate: float
+    sampling_rate: float  # Hz
     within: str | int
 
     @property
@@ -68,13 +57,7 @@ def duration(n_samples: int | float, sampling_rate: float) -> int:
 
 
 def import_obspy() -> ModuleType:
-    """Import obspy without its warnings and without its reader of pickles, which can run code.
-
-    Raises
-    ------
-    MissingPackage
-        It is not installed.
-    """
+    """Import obspy without its warnings and without its reader of pickles, which can run code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         obspy = need("obspy")
@@ -89,7 +72,6 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]
     Parameters
     ----------
     paths : sequence of Path
-        Files of any format that obspy reads.
     workers : int
         Number of processes, used for many files.
 
@@ -98,7 +80,7 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]
     list of Stretch
         Sorted by trace id, start and path.
     list of str
-        Warnings: files and traces that are left out, and warnings of obspy.
+        Warnings, also for files and traces that are left out.
     """
     import_obspy()
     stretches: list[Stretch] = []
@@ -180,8 +162,7 @@ def _is_truncated(path: Path, stream: Any) -> bool:
 
 def _is_unset(trace_id: str) -> bool:
     """Whether an id lacks station or channel, as in SEG-Y and SU."""
-    _, station, _, channel = trace_id.split(".")
-    return not station or not channel
+    return not all(trace_id.split(".")[1::2])
 
 
 def _by_id(stretches: Sequence[Stretch]) -> dict[str, list[Stretch]]:
@@ -234,9 +215,11 @@ def _are_channels(items: Sequence[Stretch]) -> bool:
     return any(not np.array_equal(same[0].data, other.data) for other in same[1:])
 
 
-def _with_mark(trace_id: str, mark: str) -> str:
+def _with_mark(trace_id: str, mark: str, before: bool = False) -> str:
+    """Id with a mark after the code of the station, or before it."""
     network, station, location, channel = trace_id.split(".")
-    return ".".join((network, f"{station}-{mark}" if station else mark, location, channel))
+    marked = "-".join(filter(None, (mark, station) if before else (station, mark)))
+    return ".".join((network, marked, location, channel))
 
 
 def _named_by_file(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
@@ -258,12 +241,15 @@ def _named_by_file(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[st
     copies = {path: first.setdefault(sha256(path), path) for path in paths}
     stems = Counter(path.stem for path in first.values())
     marks = {
-        path: path.stem if stems[path.stem] == 1 else f"{number + 1:05d}-{path.stem}"
+        path: ("" if stems[path.stem] == 1 else f"{number + 1:05d}-")
+        + "".join(char if char.isalnum() or char in "_-" else "_" for char in path.stem)
         for number, path in enumerate(first.values())
     }
     ambiguous = {items[0].trace_id for items in groups} if len(first) > 1 else set()
     found = [
-        replace(item, trace_id=_with_file(item, marks[item.path]))
+        replace(
+            item, trace_id=_with_mark(item.trace_id, marks[item.path], isinstance(item.within, int))
+        )
         if item.trace_id in ambiguous and item.path in marks
         else item
         for item in stretches
@@ -278,14 +264,6 @@ def _named_by_file(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[st
             "the same time: their traces are named by the files"
         )
     return found, lines
-
-
-def _with_file(item: Stretch, stem: str) -> str:
-    stem = "".join(char if char.isalnum() or char in "_-" else "_" for char in stem)
-    if isinstance(item.within, int):
-        network, station, location, channel = item.trace_id.split(".")
-        return ".".join((network, f"{stem}-{station}", location, channel))
-    return _with_mark(item.trace_id, stem)
 
 
 def _without_unset_clocks(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
@@ -408,19 +386,7 @@ def read_traces_cached(
 
 
 def matching(stretches: Sequence[Stretch], trace_ids: str) -> list[Stretch]:
-    """Select stretches by trace id.
-
-    Parameters
-    ----------
-    stretches : sequence of Stretch
-    trace_ids : str
-        ``NET.STA.LOC.CHA`` with the wildcards ``*`` and ``?``; several with commas.
-
-    Raises
-    ------
-    DataError
-        None fits.
-    """
+    """Select stretches by patterns of trace ids with commas; DataError where none fits."""
     patterns = [pattern.strip() for pattern in trace_ids.split(",")]
     found = [
         item

@@ -74,25 +74,15 @@ def parse_unit(text: str) -> tuple[str, float]:
 class Remover:
     """Converts counts of one trace to what its instrument records.
 
-    Attributes
-    ----------
-    response : obspy Response
-        With all stages, a polynomial, or the overall sensitivity alone, by which counts are then
-        divided.
-    settings : BuildSettings
-    unit : str
-        Of the result.
-    scale : float
-        Factor of obspy's result.
-    output : str
-        obspy's output; ``DEF`` neither differentiates nor integrates.
+    `response` has all stages, a polynomial, or the overall sensitivity alone, by which counts are
+    then divided.
     """
 
     response: Any
     settings: BuildSettings
-    unit: str
-    scale: float
-    output: str
+    unit: str  # of the result
+    scale: float  # factor of obspy's result
+    output: str  # of obspy; DEF neither differentiates nor integrates
 
     @property
     def is_polynomial(self) -> bool:
@@ -134,12 +124,9 @@ def _is_polynomial(response: Any) -> bool:
 
 
 def remover_of(response: Any, settings: BuildSettings) -> Remover:
-    """Remover of a response, to ``build.output`` or, where that is no ground motion, its own unit.
+    """Remover of a response: to ``build.output``, or the unit of what is no ground motion.
 
-    Raises
-    ------
-    ValueError
-        It can't be used.
+    ValueError says why a response can't be used.
     """
     sensitivity = response.instrument_sensitivity
     stages = response.response_stages
@@ -235,19 +222,11 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class Inventory:
-    """Responses of a file or a folder.
-
-    Attributes
-    ----------
-    place : str
-    content : obspy Inventory
-    lines : list of str
-        Warnings: files that are left out, and warnings of obspy.
-    """
+    """Responses of a file or a folder."""
 
     place: str
-    content: Any
-    lines: list[str] = field(default_factory=list)
+    content: Any  # obspy's Inventory
+    lines: list[str] = field(default_factory=list)  # warnings, also for files that are left out
     _found: dict[Any, Any] = field(default_factory=dict)
 
     def epochs(self, trace_id: str, settings: BuildSettings) -> tuple[list[Epoch], list[str]]:
@@ -390,18 +369,8 @@ def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch
 def read_inventory(place: str, setting: str = "build.inventory") -> Inventory:
     """Read a file of StationXML or dataless SEED, or all files of a folder that can be read.
 
-    Parameters
-    ----------
-    place : str
-    setting : str
-        Its name in messages.
-
-    Raises
-    ------
-    SettingsError
-        There is no file.
-    DataError
-        No file can be read.
+    `setting` is its name in messages: SettingsError where there is no file, DataError where none
+    can be read.
     """
     files = inventory_files(place, setting)
     content, lines, unread = import_obspy().Inventory(networks=[], source=""), [], []

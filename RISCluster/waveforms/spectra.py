@@ -20,30 +20,16 @@ PRODUCT_SPEED = 7.0
 
 @dataclass(frozen=True)
 class Grid:
-    """Sizes of a window and its spectrogram.
+    """Sizes of a window and its spectrogram, in samples."""
 
-    Attributes
-    ----------
-    sampling_rate : float
-        Hz.
-    n_samples : int
-        Of a window.
-    segment, hop, nfft : int
-        Samples of a segment, between the starts of two, and of its Fourier transform.
-    beta : float
-        Shape of the Kaiser window.
-    first_row, n_rows : int
-        First frequency and number of frequencies that are stored.
-    """
-
-    sampling_rate: float
-    n_samples: int
+    sampling_rate: float  # Hz
+    n_samples: int  # of a window
     segment: int
-    hop: int
-    nfft: int
-    beta: float
-    first_row: int
-    n_rows: int
+    hop: int  # between the starts of two segments
+    nfft: int  # of the Fourier transform of a segment
+    beta: float  # shape of the Kaiser window
+    first_row: int  # number of the first frequency that is stored
+    n_rows: int  # frequencies that are stored
 
     @property
     def n_columns(self) -> int:

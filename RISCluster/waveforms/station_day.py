@@ -37,29 +37,15 @@ Columns = dict[str, np.ndarray]  # of k windows, by `COLUMNS`, and "trace", (k, 
 class StationDay:
     """One trace on one UTC day.
 
-    Attributes
-    ----------
-    trace_id : str
-    day : int
-        Midnight, ns since 1970-01-01 UTC.
-    sampling_rate : float
-        As recorded, Hz.
-    paths : tuple of Path
-        Files with data of the day and of the margins around it.
-    within : str or int
-        See `Stretch`.
-    n_bytes : int
-        Of its samples in double precision.
-    together : str or None
-        Beginning of the trace ids that are read together with this one; None where it is alone.
+    `together` is the beginning of the trace ids that are read at once with this one.
     """
 
     trace_id: str
-    day: int
-    sampling_rate: float
-    paths: tuple[Path, ...]
-    within: str | int
-    n_bytes: int = 0
+    day: int  # midnight, ns since 1970-01-01 UTC
+    sampling_rate: float  # as recorded, Hz
+    paths: tuple[Path, ...]  # files with data of the day and of the margins around it
+    within: str | int  # see `Stretch`
+    n_bytes: int = 0  # of its samples in double precision
     together: str | None = None
 
     def __str__(self) -> str:
@@ -270,24 +256,13 @@ def read_blocks(path: Path, with_traces: bool) -> Iterator[Columns]:
 
 
 def work(task: Task, path: Path) -> dict[str, Any]:
-    """Make the part of a station-day. Errors of its data lose this station-day only.
-
-    Parameters
-    ----------
-    task : Task
-    path : Path
-        Of the part.
+    """Make the part of a station-day, without windows where its data raise an error.
 
     Returns
     -------
     dict
         ``n_samples``; ``n_candidates``, windows or detections; ``left_out``, counts by reason;
         ``said``, warnings.
-
-    Raises
-    ------
-    RunError
-        The part can't be written.
     """
     try:
         return _make(task, path)

@@ -27,22 +27,6 @@ def spans(waves):
     return [(wave.start // STEP, wave.data.tolist()) for wave in waves]
 
 
-def test_neighbours_join_in_whatever_order():
-    found = join([piece(4, [4, 5]), piece(0, [0, 1, 2, 3])])
-    assert spans(found) == [(0, [0, 1, 2, 3, 4, 5])]
-    assert found[0].data.dtype == np.float64
-
-
-def test_a_gap_parts_them():
-    assert spans(join([piece(0, [0, 1]), piece(3, [3, 4])])) == [(0, [0, 1]), (3, [3, 4])]
-
-
-def test_overlaps_that_agree_join_and_others_are_gaps():
-    assert spans(join([piece(0, [0, 1, 2]), piece(1, [1, 2, 3])])) == [(0, [0, 1, 2, 3])]
-    differ = join([piece(0, [0, 1, 2]), piece(1, [1, 9, 3])])
-    assert spans(differ) == [(0, [0]), (3, [3])]
-
-
 def test_a_piece_within_another():
     long = piece(0, range(8))
     assert spans(join([long, piece(3, [3, 4])])) == [(0, list(range(8)))]
@@ -93,11 +77,6 @@ def test_what_is_taken_for_a_gap_is_counted():
     taken_out = Counter()
     join([piece(0, [0.0, np.nan, 2.0])], taken_out)
     assert taken_out == Counter({NOT_FINITE: 1})
-
-
-def test_what_one_lacks_another_has():
-    holes = piece(0, [0, np.nan, 2, np.nan])
-    assert spans(join([holes, piece(1, [1.0, 2, 3])])) == [(0, [0, 1, 2, 3])]
 
 
 # ---- rates that are rounded ---------------------------------------------------------------------

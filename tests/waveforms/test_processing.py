@@ -82,11 +82,6 @@ def test_a_band_from_zero_is_a_low_pass():
     np.testing.assert_allclose(kept[500:-500], slow.data[500:-500], atol=1e-6)
 
 
-def _example_response():
-    obspy = import_obspy()
-    return obspy.read_inventory().get_response(EXAMPLE, obspy.UTCDateTime("2013-06-01"))
-
-
 def spectrum(data, first, n):
     return np.abs(np.fft.rfft(data[first : first + n] * np.hanning(n)))
 
@@ -143,7 +138,8 @@ def test_ground_motion_is_what_obspys_steps_give(trace_id, tmp_path):
 
 def test_velocity_of_a_known_sine():
     """A sine of 1 mm/s, as the example's instrument records it, comes back as 1 mm/s."""
-    response = _example_response()
+    obspy = import_obspy()
+    response = obspy.read_inventory().get_response(EXAMPLE, obspy.UTCDateTime("2013-06-01"))
     gain = abs(response.get_evalresp_response_for_frequencies([5.0], output="VEL")[0])
     counts = sine(5.0, 100.0)
     counts.data[:] *= 1e-3 * gain

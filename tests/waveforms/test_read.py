@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError, MissingPackage
+from RISCluster.errors import DataError
 from RISCluster.waveforms import read as reading
 from RISCluster.waveforms.read import Stretch, matching, read_traces, scan
 from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
@@ -54,24 +54,6 @@ def test_every_cut_is_said(tmp_path, rest):
     stretches, lines = scan([path], 1)
     assert (len(stretches), len(lines)) == (1, 1)
     assert lines[0].endswith("; what can be read of it is used")
-
-
-def test_a_last_record_that_is_cut_without_a_warning(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 100.0, noise(60, 100)))
-    path.write_bytes(path.read_bytes()[: 4096 + 2000])
-    read = reading._read
-    monkeypatch.setattr(reading, "_read", lambda *a, **b: (read(*a, **b)[0], []))
-    line = f"{path}: its last record is cut short; what can be read of it is used"
-    assert scan([path], 1)[1] == [line]
-
-
-def test_empty_traces_are_left_out(tmp_path, monkeypatch):
-    obspy = reading.import_obspy()
-    empty = obspy.Trace(np.array([], dtype=np.int32), {"station": "AAA"})
-    monkeypatch.setattr(reading, "_read", lambda *_, **__: (obspy.Stream([empty]), []))
-    stretches, lines = scan([tmp_path / "x"], 1)
-    assert stretches == []
-    assert lines == [f"{tmp_path / 'x'}: a trace of .AAA.. left out: 0 samples at 1 Hz"]
 
 
 def test_many_files_in_processes(tmp_path, monkeypatch):
@@ -232,14 +214,6 @@ def test_a_gather_has_its_channels_by_their_place(tmp_path, form):
         np.testing.assert_array_equal(found[place][0].data, data[place, 500:])
 
 
-def test_gathers_that_follow_each_other_are_the_same_channels(tmp_path):
-    gather(tmp_path / "1.sgy", n=3)
-    gather(tmp_path / "2.sgy", MIDNIGHT + 2 * SECOND, n=3)
-    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
-    assert [item.trace_id for item in stretches] == [f".{k:05d}.." for k in (1, 1, 2, 2, 3, 3)]
-    assert len(lines) == 2
-
-
 def test_files_without_ids_at_the_same_time_are_named_by_file(tmp_path):
     gather(tmp_path / "north.1.sgy", n=2)
     gather(tmp_path / "south.sgy", n=2, seed=1)
@@ -299,12 +273,3 @@ def test_traces_by_pattern():
     assert matching(stretches, "*.BBB.*, XX.C??..HHZ") == stretches[1:]
     with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits no trace; there are XX.A"):
         matching(stretches, "*.HHN")
-
-
-def test_without_obspy(monkeypatch):
-    def missing(name):
-        raise MissingPackage(f"no {name}")
-
-    monkeypatch.setattr(reading, "need", missing)
-    with pytest.raises(MissingPackage, match="no obspy"):
-        scan([], 1)

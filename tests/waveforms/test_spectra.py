@@ -53,20 +53,6 @@ def test_scipy_has_the_same(words, product):
         np.testing.assert_allclose(image, reference(grid, data, start), rtol=1e-5)
 
 
-def test_short_time_fft_has_the_same():
-    grid = grid_of(50.0)
-    data = np.random.default_rng(1).standard_normal(400)
-    window = signal.get_window(("kaiser", grid.beta), grid.segment)
-    transform = signal.ShortTimeFFT(
-        window, grid.hop, grid.sampling_rate, mfft=grid.nfft, scale_to="psd", fft_mode="onesided"
-    )
-    # Its slice p has its centre at sample 2 p; the first column from sample 99 on begins at 90.
-    first = 50 - transform.p_min
-    expected = 2 * transform.spectrogram(data)[16:103, first : first + 100]  # one-sided
-    found = spectrograms(grid, data, np.array([99]))[0]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
 def test_columns_that_windows_share_are_those_of_each_alone():
     grid = grid_of(50.0)
     data = np.random.default_rng(2).standard_normal(3000)
