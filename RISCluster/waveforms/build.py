@@ -5,7 +5,7 @@ import csv
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,12 +91,11 @@ def build(
     words : sequence of str
         Files, folders and patterns, of any format that obspy reads.
     target : path
-        File to write; the catalogue is beside it, with the suffix ``.csv``.
+        HDF5 file to write; the catalogue is beside it, with the suffix ``.csv``.
     settings : Settings
-        Section ``[build]`` is used.
     layout : {"samples", "ris"}
     workers : int
-        Number of processes; the result does not depend on it.
+        Number of processes.
     overwrite : bool
         Replace a target that was made from other files or with other settings.
     catalogue_only : bool
@@ -140,17 +139,10 @@ def build(
     layout = None if catalogue_only else layout
     tally = put_together(target, done, built.n_samples, content, layout)
     parts.remove()
-    seconds = time.monotonic() - begin
-    log.info(
-        f"{count(built.n_samples, 'window')} of {grid.n_rows} x {grid.n_columns} from "
-        f"{count(built.n_traces, 'trace')} in {seconds:.1f} s, "
-        f"{built.n_samples / seconds:,.0f} samples/s; left out: {_left_out_words(built.left_out)}"
-    )
-    for line in _advice(tally, built.n_samples, settings.build):
-        log.warning(line)
-    catalogue = catalogue_of(target)
-    alone = f"{catalogue}: the catalogue alone"
-    log.info(alone if catalogue_only else f"{target} and its catalogue {catalogue}")
+    _report(built, tally, content, time.monotonic() - begin)
+    alone = f"{catalogue_of(target)}: the catalogue alone"
+    both = f"{target} and its catalogue {catalogue_of(target)}"
+    log.info(alone if catalogue_only else both)
     return built
 
 
@@ -175,22 +167,16 @@ def _check_target(target: Path, catalogue_only: bool) -> None:
 
 def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
     """Whether the target exists as it would be made; DataError where it exists otherwise."""
-    catalogue = catalogue_of(target)
-    way_out = "give another name with -o, or --overwrite to replace it"
+    catalogue, problem = catalogue_of(target), None
     if catalogue_only:
-        if catalogue.exists():
-            raise DataError(f"{catalogue}: is there; {way_out}")
-        return False
-    if target.exists():
-        if _made_from(target) != made_from:
-            raise DataError(
-                f"{target}: is there, made from other files or with other settings; {way_out}"
-            )
-    elif catalogue.exists():
-        raise DataError(
-            f"{catalogue}: is there without {target.name}, and would be written anew; {way_out}"
-        )
-    if not (target.exists() and catalogue.exists()):
+        problem = f"{catalogue}: is there" if catalogue.exists() else None
+    elif target.exists() and _made_from(target) != made_from:
+        problem = f"{target}: is there, made from other files or with other settings"
+    elif catalogue.exists() and not target.exists():
+        problem = f"{catalogue}: is there without {target.name}, and would be written anew"
+    if problem:
+        raise DataError(f"{problem}; give another name with -o, or --overwrite to replace it")
+    if catalogue_only or not (target.exists() and catalogue.exists()):
         return False
     log.info(f"{target}: done already, from the same files with the same settings")
     Parts(target).clear()
@@ -328,18 +314,14 @@ def _check_band(settings: BuildSettings, rate: float, of: str) -> None:
 
 
 def _count(parts: Parts, jobs: Sequence[Job]) -> Built:
-    summaries = [parts.summary(job) for job in jobs]
-    left_out = Counter()
-    for summary in summaries:
+    total, left_out, traces = Counter(), Counter(), set()
+    for job in jobs:
+        summary = parts.summary(job)
         left_out.update(summary["left_out"])
-    traces = {
-        job.inputs.station_day.trace_id
-        for job, summary in zip(jobs, summaries, strict=True)
-        if summary["n_samples"]
-    }
-    n_samples = sum(summary["n_samples"] for summary in summaries)
-    n_candidates = sum(summary["n_candidates"] for summary in summaries)
-    return Built(n_samples, n_candidates, len(traces), len(jobs), left_out)
+        total.update({name: summary[name] for name in ("n_samples", "n_candidates")})
+        if summary["n_samples"]:
+            traces.add(job.inputs.station_day.trace_id)
+    return Built(total["n_samples"], total["n_candidates"], len(traces), len(jobs), left_out)
 
 
 def _left_out_words(left_out: Counter) -> str:
@@ -396,16 +378,23 @@ class Tally:
         self._last = trace_id, int(start[-1])
 
 
-def _advice(tally: Tally, n: int, settings: BuildSettings) -> Iterator[str]:
+def _report(built: Built, tally: Tally, content: "Content", seconds: float) -> None:
+    """Log numbers and rate; warnings for windows that overlap, and for those that start late."""
+    grid, settings, n = content.grid, content.settings, built.n_samples
+    log.info(
+        f"{count(n, 'window')} of {grid.n_rows} x {grid.n_columns} from "
+        f"{count(built.n_traces, 'trace')} in {seconds:.1f} s, {n / seconds:,.0f} samples/s; "
+        f"left out: {_left_out_words(built.left_out)}"
+    )
     if tally.overlapping:
-        yield (
+        log.warning(
             f"{tally.overlapping:,} of {count(n, 'window')} overlap the one before on the same "
             "trace, so that one event may be in the data set twice: set build.dead_time "
             f"({settings.dead_time:g} s) to build.length ({settings.length:g} s) or more, or "
             "build.length shorter"
         )
     if tally.late:
-        yield (
+        log.warning(
             f"{tally.late:,} of {count(n, 'window')} begin after the onset of their detection, "
             f"which is up to {tally.longest_rise:.3g} s before its peak, in the middle: set "
             f"build.length ({settings.length:g} s) longer"

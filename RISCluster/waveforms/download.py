@@ -100,21 +100,8 @@ class Summary(NamedTuple):
 def download(request: Request, folder: Path) -> Summary:
     """Download what is not in the folder yet.
 
-    Parameters
-    ----------
-    request : Request
-    folder : Path
-        Waveforms are written to ``NET/STA/NET.STA.LOC.CHA__START__END.mseed``, StationXML to
-        ``stations/NET.STA.xml``. Existing waveforms stay; responses are added to a StationXML file.
-
-    Raises
-    ------
-    SettingsError
-        obspy does not know a provider.
-    DataError
-        No provider can be reached, or nothing was found.
-    Stopped
-        SIGINT or SIGTERM came; complete files are kept.
+    Waveforms are written to ``NET/STA/NET.STA.LOC.CHA__START__END.mseed``, StationXML to
+    ``stations/NET.STA.xml``. Existing waveforms stay; responses are added to a StationXML file.
     """
     archive = Archive(folder)
     archive.remove_partial()
@@ -150,11 +137,10 @@ def _connect(
                 f"command line: --provider {provider} is not known; allowed: a URL, or one of "
                 f"{', '.join(sorted(fdsn.URL_MAPPINGS))}"
             ) from None
-        except fdsn.FDSNNoServiceException:
-            unreachable[provider] = "can't be reached: no FDSN service answers there"
-            continue
         except (*ERRORS, SyntaxError) as error:  # lxml's errors are syntax errors
-            unreachable[provider] = f"can't be reached: {reason_of(error)}"
+            none = isinstance(error, fdsn.FDSNNoServiceException)
+            reason = "no FDSN service answers there" if none else reason_of(error)
+            unreachable[provider] = f"can't be reached: {reason}"
             continue
         lacking = [name for name in ("dataselect", "station") if name not in client.services]
         if lacking:
@@ -275,23 +261,16 @@ def partial_of(path: Path) -> Path:
 class Archive:
     """Folder of downloaded files, as the mass downloader asks for it.
 
-    Attributes
-    ----------
-    wanted : dict
-        Start and end of the files of the request, by codes of a channel, then path.
-    existing : set of Path
-        Those that existed before.
-    without_response : set of str
-        Stations without the StationXML of the request.
+    `wanted` has start and end of the files of the request, by codes of a channel, then path.
     """
 
     def __init__(self, folder: Path):
         self.folder, self.stations = folder, folder / "stations"
         self.wanted: dict[tuple, dict[Path, tuple[UTCDateTime, UTCDateTime]]] = defaultdict(dict)
-        self.existing: set[Path] = set()
-        self.without_response: set[str] = set()
-        self._asked: set[Path] = set()
-        self._in_request: dict[int, list[Path]] = {}
+        self.existing: set[Path] = set()  # of the wanted files
+        self.without_response: set[str] = set()  # stations
+        self._asked: set[Path] = set()  # StationXML files
+        self._in_request: dict[int, list[Path]] = {}  # files, by thread
 
     def waveform_file(
         self,

@@ -14,7 +14,6 @@ from RISCluster.waveforms.download import (
     UTCDateTime,
     download,
     is_whole,
-    looks_whole,
     merge_stations,
 )
 from tests.waveforms.fdsn_server import START, Centre, inventory_of, trace_of
@@ -239,13 +238,6 @@ class TestKilled:
 
 
 class TestWhole:
-    def test_sizes(self, tmp_path):
-        path = tmp_path / "x.mseed"
-        assert not looks_whole(path)
-        for size, whole in ((0, False), (511, False), (512, True), (640, True)):
-            path.write_bytes(b"x" * size)
-            assert looks_whole(path) is whole
-
     def test_records_of_several_lengths(self, tmp_path):
         path, other = tmp_path / "a.mseed", tmp_path / "b.mseed"
         trace_of("AAA", "HHZ", 300).write(str(path), format="MSEED", reclen=512)

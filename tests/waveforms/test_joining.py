@@ -43,11 +43,6 @@ def test_less_than_half_a_sample_off_is_no_gap():
     assert [wave.start for wave in found] == [0, later.start]
 
 
-def test_values_that_are_not_finite_are_gaps():
-    found = join([piece(0, [0.0, np.nan, 2.0, np.inf])])
-    assert spans(found) == [(0, [0.0]), (2, [2.0])]
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_two_traces_merge_as_in_obspy(seed):
     obspy = import_obspy()

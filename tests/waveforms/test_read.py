@@ -261,12 +261,6 @@ def test_codes_that_the_reader_changes_are_still_found(tmp_path):
     assert len(read_traces(path, 0, MIDNIGHT * 2, stretch.within)[stretch.within]) == 1
 
 
-def test_dots_in_codes_part_nothing(monkeypatch):
-    stretches, _ = scan_of(monkeypatch, header(station="A.B", location=" "))
-    assert stretches[0].trace_id == ".A_B..HHZ"
-    assert stretches[0].within == ".A.B. .HHZ"
-
-
 def test_traces_by_pattern():
     stretches = [Stretch("a", ID, 0, 1, 1.0, ID), Stretch("b", OTHER, 0, 1, 1.0, OTHER)]
     assert matching(stretches, "*") == stretches

@@ -77,19 +77,6 @@ def test_power_of_a_sine_and_of_noise():
     assert levels.mean() == pytest.approx(4.0 / 25, rel=0.01)  # variance over the band
 
 
-def test_an_impulse_is_in_the_column_centred_on_it():
-    grid = grid_of(50.0, "build.overlap=0.5", "build.segment=0.08", "build.frequencies=none")
-    assert grid.hop == 2
-    data = np.zeros(500)
-    data[[200, 201]] = 1.0  # the two samples of column 0
-    image = spectrograms(grid, data, np.array([200]))[0].sum(axis=0)
-    assert image.argmax() == 0
-    data = np.roll(data, 2 * 7)
-    image = spectrograms(grid, data, np.array([200]))[0].sum(axis=0)
-    assert image.argmax() == 7
-    assert grid.time[7] == pytest.approx(15 / 50)
-
-
 @pytest.mark.parametrize(
     ("word", "text"),
     [
