@@ -102,7 +102,7 @@ def messages() -> list[tuple[str, str, str]]:
     classes = error_classes(trees)
     found = set()
     for path, tree in trees.items():
-        bodies = trees["RISCluster/data/cubes/storage.py"].body + tree.body
+        bodies = trees["RISCluster/data/storage.py"].body + tree.body
         functions = {item.name: item for item in bodies if isinstance(item, ast.FunctionDef)}
         for node in ast.walk(tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
@@ -179,8 +179,8 @@ def test_exceptions_to_the_style_are_needed():
 
 
 def documented() -> dict[int, str]:
-    """The README's table: what each exit code says."""
-    table = (ROOT / "README.md").read_text(encoding="utf-8").split("| exit code |")[1]
+    """The table of the documentation: what each exit code says."""
+    table = (ROOT / "docs/settings.md").read_text(encoding="utf-8").split("| exit code |")[1]
     rows = re.findall(r"^\| ([\d, ]+) \| (.+) \|$", table.split("\n\n")[0], re.M)
     return {int(code): text for codes, text in rows for code in codes.split(",")}
 

@@ -2,8 +2,6 @@
 
 import re
 import stat
-import subprocess
-import sys
 import tomllib
 
 from tests.conftest import ROOT
@@ -28,12 +26,8 @@ def test_run_command_runs_the_three_stages_in_order():
     assert "requirements-tested.txt" in command
 
 
-def test_every_setting_named_is_there():
-    from RISCluster.settings import SECTIONS
-
-    text = (ROOT / "README.md").read_text()
-    for section, key in re.findall(r"\b(run|data|cube|aec|gmm|dec|build|records)\.(\w+)=", text):
-        assert key in SECTIONS[section].__dataclass_fields__, f"{section}.{key}"
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
 
 
 def test_pins_are_within_the_ranges():
@@ -62,21 +56,3 @@ def test_conda_files_have_every_dependency():
         assert expected <= there
         assert "- defaults" not in text
         assert "- pytorch\n" not in text
-
-
-def test_training_imports_no_drawing_and_base_nothing_above():
-    code = (
-        "import sys; import RISCluster.stages.pretrain, RISCluster.training.refine; "
-        "print('matplotlib' in sys.modules)"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == "False"
-    order = ["config", "data", "models", "training", "results", "stages", "commands"]
-    for place, room in enumerate(order):
-        paths = list((ROOT / "RISCluster" / room).rglob("*.py")) or [ROOT / f"RISCluster/{room}.py"]
-        for path in paths:
-            for later in order[place + 1 :]:
-                pattern = rf"^\s*from \.+{later}\b"
-                assert not re.search(pattern, path.read_text(), re.M), f"{path} imports {later}"
