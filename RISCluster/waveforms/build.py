@@ -167,15 +167,17 @@ def _check_target(target: Path, catalogue_only: bool) -> None:
 
 def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
     """Whether the target exists as it would be made; DataError where it exists otherwise."""
-    catalogue, problem = catalogue_of(target), None
+    catalogue, place, problem = catalogue_of(target), target, None
     if catalogue_only:
-        problem = f"{catalogue}: is there" if catalogue.exists() else None
+        place, problem = catalogue, "is there" if catalogue.exists() else None
     elif target.exists() and _made_from(target) != made_from:
-        problem = f"{target}: is there, made from other files or with other settings"
+        problem = "is there, made from other files or with other settings"
     elif catalogue.exists() and not target.exists():
-        problem = f"{catalogue}: is there without {target.name}, and would be written anew"
+        place, problem = catalogue, f"is there without {target.name}, and would be written anew"
     if problem:
-        raise DataError(f"{problem}; give another name with -o, or --overwrite to replace it")
+        raise DataError(
+            f"{place}: {problem}; give another name with -o, or --overwrite to replace it"
+        )
     if catalogue_only or not (target.exists() and catalogue.exists()):
         return False
     log.info(f"{target}: done already, from the same files with the same settings")

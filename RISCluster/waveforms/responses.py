@@ -62,9 +62,8 @@ def parse_unit(text: str) -> tuple[str, float]:
     found = _MOTION.fullmatch(short)
     if found is None:
         return _SPELLINGS.get(short, written), 1.0
-    return UNITS[found.lastgroup if found.lastgroup in UNITS else "displacement"], _PREFIX[
-        found["prefix"]
-    ]
+    motion = found.lastgroup if found.lastgroup in UNITS else "displacement"
+    return UNITS[motion], _PREFIX[found["prefix"]]
 
 
 # ---- removal ------------------------------------------------------------------------------------
