@@ -1,4 +1,4 @@
-"""Pieces of a trace, in any order, with gaps and overlaps, to unbroken waves."""
+"""Pieces of a trace with gaps and overlaps to continuous waves."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,43 +6,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .sources import SECOND, duration
+from .read import SECOND, duration
 
 DISAGREE, NOT_FINITE = "of overlaps that disagree", "that are not finite or marked as missing"
-LITTLE = 0.1  # of a sample: what start times differ by from the rate is their rounding
-CONSTANT = "that are all"  # before the value
-FEWEST = 32  # samples of one value, which noise of a count or more does not give by itself
-MARK, FEWEST_MARKED = -12345.0, 8  # SAC's value of what is not known
-QUIET = 0.5  # share of samples like the one before, above which an instrument is quiet
+CONSTANT = "that are all"  # followed by the value
+MIN_DRIFT = 0.1  # samples; less is the rounding of start times
+MIN_RUN = 32  # samples of one value, which noise of a count or more does not give by itself
+SAC_UNDEFINED, MIN_UNDEFINED_RUN = -12345.0, 8
+QUIET = 0.5  # share of samples equal to the one before, above which an instrument is quiet
 
 
 @dataclass(frozen=True)
 class Wave:
-    """Unbroken samples of one trace.
+    """Continuous samples of one trace.
 
-    Attributes
-    ----------
-    start : int
-        Time of the first sample, ns since 1970-01-01 UTC.
-    sampling_rate : float
-        Hz.
-    data : ndarray, (n,)
-    edge : int
-        Samples at both ends that a taper has changed.
-    drift : float
-        By how much times go slower than the sampling rate says, relative to it: files have start
-        times, and rates that are rounded.
+    `drift` is the relative excess of the true sampling interval, by the start times of files, over
+    that of `sampling_rate`, which headers round.
     """
 
-    start: int
-    sampling_rate: float
-    data: np.ndarray
-    edge: int = 0
+    start: int  # ns since 1970-01-01 UTC
+    sampling_rate: float  # Hz
+    data: np.ndarray  # (n,)
+    edge: int = 0  # tapered samples at each end
     drift: float = 0.0
 
     @property
     def end(self) -> int:
-        """Time after the last sample, ns."""
+        """Time of the sample after the last, ns."""
         return self.time(len(self.data))
 
     def time(self, sample: int | float) -> int:
@@ -57,50 +47,40 @@ def join(
     """Join pieces of one sampling rate where they touch.
 
     A piece continues another where it starts within half a sample of the time after its last one.
-    Overlaps whose samples agree are joined; where they do not, the whole overlap is a gap. That
-    is what obspy's ``Stream.merge(method=0)`` makes of two traces. Samples that are not finite
-    are gaps, and so are those of `constant_runs`.
-
-    Parameters
-    ----------
-    pieces : sequence of Wave
-        In any order.
-    taken_out : Counter, optional
-        Counts samples that were made gaps, by why: `DISAGREE`, `NOT_FINITE`, or `CONSTANT` and
-        the value.
-    constant : float or None
-        Seconds of one value from which on they are a gap; None takes none.
+    Overlaps whose samples agree are joined; where they do not, the whole overlap is a gap, as with
+    obspy's ``Stream.merge(method=0)`` of two traces. Samples that are not finite are gaps, and so
+    are `constant_runs` of `constant` seconds. `taken_out` counts samples that became gaps, by
+    `DISAGREE`, `NOT_FINITE`, or `CONSTANT` and the value.
 
     Returns
     -------
     list of Wave
-        Ascending in time, float64; neighbours are separated by a gap.
+        Ascending in time, float64; there is a gap between neighbours.
     """
     waves: list[Wave] = []
     for chain in _chains(sorted(pieces, key=lambda piece: (piece.start, piece.end))):
-        waves += _lay_out(chain, Counter() if taken_out is None else taken_out, constant)
+        waves += _without_gaps(chain, Counter() if taken_out is None else taken_out, constant)
     return waves
 
 
 def _chains(pieces: Sequence[Wave]) -> list[list[tuple[int, Wave]]]:
-    """Groups of pieces that touch or overlap, each with its place from the group's first sample."""
+    """Groups of pieces that touch or overlap, each with its first sample within the group."""
     chains: list[list[tuple[int, Wave]]] = []
-    end_place, end_time = 0, 0
+    end, end_time = 0, 0
     for piece in pieces:
-        place = end_place + round((piece.start - end_time) * piece.sampling_rate / SECOND)
-        if not chains or place > end_place:
+        first = end + round((piece.start - end_time) * piece.sampling_rate / SECOND)
+        if not chains or first > end:
             chains.append([])
-            place, end_place = 0, 0
-        chains[-1].append((place, piece))
-        if place + len(piece.data) > end_place:  # else it lies within what is there
-            end_place, end_time = place + len(piece.data), piece.end
+            first, end = 0, 0
+        chains[-1].append((first, piece))
+        if first + len(piece.data) > end:  # else it lies within the pieces before
+            end, end_time = first + len(piece.data), piece.end
     return chains
 
 
-def _lay_out(
+def _without_gaps(
     chain: Sequence[tuple[int, Wave]], taken_out: Counter, constant: float | None
 ) -> list[Wave]:
-    """Samples of pieces that touch, cut where they disagree, or are not measured."""
     first = chain[0][1]
     if len(chain) == 1:
         data, drift = first.data.astype(np.float64), first.drift
@@ -109,13 +89,12 @@ def _lay_out(
         data, bad, last = _overlaid(chain)
         good = ~bad & np.isfinite(data)
         taken_out[DISAGREE] += int(bad.sum())
-        time = duration(len(data), first.sampling_rate)
-        drift = (last - first.start) / time - 1
+        drift = (last - first.start) / duration(len(data), first.sampling_rate) - 1
     taken_out[NOT_FINITE] += int((~np.isfinite(data)).sum())
     for start, stop in constant_runs(data, first.sampling_rate, constant):
         taken_out[f"{CONSTANT} {data[start]:g}"] += stop - start
         good[start:stop] = False
-    drift = drift if abs(drift) * len(data) >= LITTLE else 0.0
+    drift = drift if abs(drift) * len(data) >= MIN_DRIFT else 0.0
     whole = Wave(first.start, first.sampling_rate, data, drift=drift)
     if good.all():
         return [whole]
@@ -127,11 +106,11 @@ def _lay_out(
 
 def _overlaid(chain: Sequence[tuple[int, Wave]]) -> tuple[np.ndarray, np.ndarray, int]:
     """Samples of all pieces, where they disagree, and the time after the last."""
-    n = max(place + len(piece.data) for place, piece in chain)
+    n = max(first + len(piece.data) for first, piece in chain)
     data, bad = np.full(n, np.nan), np.zeros(n, bool)
     last = 0
-    for place, piece in chain:
-        here = slice(place, place + len(piece.data))
+    for first, piece in chain:
+        here = slice(first, first + len(piece.data))
         there = np.isfinite(piece.data)
         common = np.isfinite(data[here]) & there
         if (common & (data[here] != piece.data)).any():
@@ -147,10 +126,9 @@ def _overlaid(chain: Sequence[tuple[int, Wave]]) -> tuple[np.ndarray, np.ndarray
 
 
 def without_marks(data: np.ndarray) -> np.ndarray:
-    """Samples with NaN where they are masked, or the smallest integer: marks of a gap.
+    """Replace masked samples and the smallest integer of 32 or 64 bits, marks of a gap, by NaN.
 
-    No digitiser of 24 bits or fewer gives the smallest number of 32 or 64 bits. That of 16 bits is
-    where one of 16 bits clips.
+    The smallest integer of 16 bits is where such a digitiser clips.
     """
     if np.ma.isMaskedArray(data):
         data = data.astype(np.float64).filled(np.nan)
@@ -166,10 +144,10 @@ def without_marks(data: np.ndarray) -> np.ndarray:
 def constant_runs(
     data: np.ndarray, sampling_rate: float, seconds: float | None
 ) -> list[tuple[int, int]]:
-    """Runs of one value that no instrument has measured, with which gaps have been filled.
+    """Runs of one value with which gaps have been filled.
 
-    A run is one if it has `seconds` and 32 samples, or 8 samples of -12345, which SAC has for what
-    is not known; and if all of this holds:
+    A run is one if it has `seconds` and 32 samples, or 8 samples of -12345, SAC's undefined value;
+    and if all of this holds:
 
     - the data on each side, for as long or up to the next such run, change from sample to sample;
       else they are those of a quiet instrument with few counts, or values that are held;
@@ -185,24 +163,25 @@ def constant_runs(
     sampling_rate : float
         Hz.
     seconds : float or None
-        None finds none.
+        None finds no run.
 
     Returns
     -------
     list of (int, int)
         First sample of each, and that after its last; none where all of the data are one value.
     """
-    if seconds is None or len(data) < FEWEST_MARKED:
+    if seconds is None or len(data) < MIN_UNDEFINED_RUN:
         return []
-    least = max(FEWEST, int(np.ceil(seconds * sampling_rate)))
+    least = max(MIN_RUN, int(np.ceil(seconds * sampling_rate)))
     same = data[1:] == data[:-1]
     half = least // 2
     blocks = same[: len(same) // half * half].reshape(-1, half)
-    if not blocks.all(axis=1).any() and np.count_nonzero(data == MARK) < FEWEST_MARKED:
+    undefined = np.count_nonzero(data == SAC_UNDEFINED)
+    if not blocks.all(axis=1).any() and undefined < MIN_UNDEFINED_RUN:
         return []
     runs = _runs(same) + [0, 1]
     length, value = runs[:, 1] - runs[:, 0], data[runs[:, 0]]
-    runs = runs[(length >= least) | ((value == MARK) & (length >= FEWEST_MARKED))]
+    runs = runs[(length >= least) | ((value == SAC_UNDEFINED) & (length >= MIN_UNDEFINED_RUN))]
     if not len(runs):
         return []
     n = len(data)
@@ -211,7 +190,7 @@ def constant_runs(
     limits = {known.min(), known.max()}
     quantum = steps.min(where=steps > 0, initial=np.inf)
     found = []
-    before, after = [0, *runs[:-1, 1]], [*runs[1:, 0], n]  # of each, the next runs' edges
+    before, after = [0, *runs[:-1, 1]], [*runs[1:, 0], n]  # edges of the neighbouring runs
     for first, (start, stop), last in zip(before, runs.tolist(), after, strict=True):
         touches = (first == start > 0) or (last == stop < n)
         if touches or stop - start == n:
@@ -243,7 +222,7 @@ def _is_filled(
         return n >= 10 * least and len(sides) == 2 and all(map(_is_lively, sides))
     steps = [np.abs(np.diff(side[:10])).max(initial=0) for side in sides]
     reached = all(jump <= 2 * step for jump, step in zip(jumps, steps, strict=True))
-    return value == MARK or not (reached and value in limits)
+    return value == SAC_UNDEFINED or not (reached and value in limits)
 
 
 def _is_lively(data: np.ndarray) -> bool:
@@ -252,6 +231,6 @@ def _is_lively(data: np.ndarray) -> bool:
 
 
 def _runs(there: np.ndarray) -> np.ndarray:
-    """Where something is, (n,) of bool: first and after the last of each run, (k, 2)."""
+    """First sample, and that after the last, of runs of True in (n,): (k, 2)."""
     padded = np.concatenate(([False], there, [False]))
     return np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Responses of instruments: read from StationXML or dataless SEED, by epoch, and taken out."""
+"""Responses of instruments: read from StationXML or dataless SEED, by epoch, and removed."""
 
 import glob
 import hashlib
@@ -17,14 +17,14 @@ from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..settings import BuildSettings
 from .joining import Wave
-from .sources import COMPRESSED, SECOND, obspy_for_reading, warned_of
+from .read import COMPRESSED, SECOND, import_obspy, warnings_about_data
 
 OUTPUTS = {"acceleration": "ACC", "velocity": "VEL", "displacement": "DISP"}
 UNITS = {"acceleration": "m/s^2", "velocity": "m/s", "displacement": "m"}
 SUFFIXES = (".xml", ".stationxml", ".staxml", ".dataless", ".dless", ".seed", ".resp")
 OTHERS = "the others are used"
-ALWAYS = 2**63  # ns, beyond all times
-SAME_EPOCH = SECOND  # epochs are often written to end a second before the next begins
+ALWAYS = 2**63  # ns, later than all times
+MAX_EPOCH_GAP = SECOND  # often an epoch ends a second before the next begins
 
 _MOTION = re.compile(
     r"(?P<prefix>[numc]?)m(?:(?P<acceleration>/s\^?2|/s/s|/s\*s|[.*]?s\^?-2)|"
@@ -39,24 +39,16 @@ _SPELLINGS = {
 }  # fmt: skip
 
 
-# ---- units --------------------------------------------------------------------------------------
-
-
 def parse_unit(text: str) -> tuple[str, float]:
-    """Unit of what an instrument records, in one spelling.
-
-    Parameters
-    ----------
-    text : str
-        As ``M/S**2``, ``nm/sec``, ``PA``.
+    """Parse a unit such as ``M/S**2``, ``nm/sec`` or ``PA``.
 
     Returns
     -------
     str
-        ``m``, ``m/s`` or ``m/s^2`` for ground motion, and else the unit in its usual spelling, or
-        as it is written.
+        ``m``, ``m/s`` or ``m/s^2`` for ground motion, otherwise the unit in its usual spelling, or
+        the text itself.
     float
-        What values in the unit that is written are multiplied by.
+        Factor from the unit of the text to this one.
     """
     written = re.split(r"\s+-\s+", text.strip())[0].strip()
     short = re.sub(r"[\s()_]", "", written.lower().replace(" per ", "/"))
@@ -70,41 +62,30 @@ def parse_unit(text: str) -> tuple[str, float]:
     found = _MOTION.fullmatch(short)
     if found is None:
         return _SPELLINGS.get(short, written), 1.0
-    return UNITS[found.lastgroup if found.lastgroup in UNITS else "displacement"], _PREFIX[
-        found["prefix"]
-    ]
+    motion = found.lastgroup if found.lastgroup in UNITS else "displacement"
+    return UNITS[motion], _PREFIX[found["prefix"]]
 
 
-# ---- taking a response out ----------------------------------------------------------------------
+# ---- removal ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Remover:
-    """Turns counts of one trace into what its instrument records.
+    """Converts counts of one trace to what its instrument records.
 
-    Attributes
-    ----------
-    response : obspy Response
-        With all its stages, a polynomial, or the overall sensitivity alone, by which counts are
-        divided then.
-    settings : BuildSettings
-    unit : str
-        Of what comes out.
-    scale : float
-        By which what obspy gives is multiplied.
-    output : str
-        What obspy is asked for; ``DEF`` neither differentiates nor integrates.
+    `response` has all stages, a polynomial, or the overall sensitivity alone, by which counts are
+    then divided.
     """
 
     response: Any
     settings: BuildSettings
-    unit: str
-    scale: float
-    output: str
+    unit: str  # of the result
+    scale: float  # factor of obspy's result
+    output: str  # of obspy; DEF neither differentiates nor integrates
 
     @property
     def is_polynomial(self) -> bool:
-        """Whether it takes counts as recorded, with their mean."""
+        """Whether it needs counts with their mean."""
         return _is_polynomial(self.response)
 
     @property
@@ -113,14 +94,14 @@ class Remover:
         return not (self.response.response_stages or self.is_polynomial)
 
     def __call__(self, wave: Wave) -> Wave:
-        """What was recorded, of a wave that is detrended and tapered (not for a polynomial)."""
+        """Remove the response of a wave, detrended and tapered except for a polynomial."""
         if self.is_flat:
             factor = self.scale / self.response.instrument_sensitivity.value
             return replace(wave, data=wave.data * factor)
-        trace = obspy_for_reading().Trace(wave.data, {"sampling_rate": wave.sampling_rate})
+        trace = import_obspy().Trace(wave.data, {"sampling_rate": wave.sampling_rate})
         trace.stats.response = self.response
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they were said when the response was tried
+            warnings.simplefilter("ignore")  # logged by `try_out`
             trace.remove_response(
                 output=self.output,
                 pre_filt=self.settings.pre_filter,
@@ -142,14 +123,9 @@ def _is_polynomial(response: Any) -> bool:
 
 
 def remover_of(response: Any, settings: BuildSettings) -> Remover:
-    """What takes a response out.
+    """Remover of a response: to ``build.output``, or the unit of what is no ground motion.
 
-    Ground motion comes out as ``build.output``; of other instruments, what they record.
-
-    Raises
-    ------
-    ValueError
-        It can't be used; the message says why.
+    ValueError says why a response can't be used.
     """
     sensitivity = response.instrument_sensitivity
     stages = response.response_stages
@@ -176,7 +152,7 @@ def remover_of(response: Any, settings: BuildSettings) -> Remover:
 
 
 def _spelled(response: Any, unit: str) -> Any:
-    """Response to ground motion in the spelling that evalresp knows."""
+    """Response to ground motion with its unit in evalresp's spelling."""
     response = deepcopy(response)
     name = unit.upper().replace("^", "**")
     response.response_stages[0].input_units = name
@@ -186,19 +162,8 @@ def _spelled(response: Any, unit: str) -> Any:
 
 
 def try_out(remover: Remover, frequency: float) -> list[str]:
-    """Evaluate a response within the band of interest.
-
-    Returns
-    -------
-    list of str
-        What obspy warns of.
-
-    Raises
-    ------
-    ValueError
-        It has no value there.
-    """
-    value, said = 1.0, []
+    """Evaluate a response at a frequency; warnings of obspy, ValueError without a value."""
+    value, lines = 1.0, []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -206,14 +171,15 @@ def try_out(remover: Remover, frequency: float) -> list[str]:
                 remover(Wave(0, 1.0, np.zeros(4)))
             elif not remover.is_flat:
                 value = _gain(remover.response, frequency, remover.output)
-                said = _contradictions(remover.response)
-        except Exception as error:  # obspy and evalresp raise many kinds
+                lines = _contradictions(remover.response)
+        except Exception as error:  # obspy and evalresp raise many types
             text = " ".join(str(error).split())[:200]
             raise ValueError(f"its response can't be evaluated ({text})") from None
     if not 0 < value < float("inf"):
         raise ValueError(f"its response is {value:g} at {frequency:g} Hz")
     # With DEF a unit that obspy does not know makes no difference.
-    return said + [text for text in warned_of(caught) if "is not known to ObsPy" not in text]
+    warned = warnings_about_data(caught)
+    return lines + [text for text in warned if "is not known to ObsPy" not in text]
 
 
 def _gain(response: Any, frequency: float, output: str) -> float:
@@ -242,15 +208,9 @@ def _contradictions(response: Any) -> list[str]:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A time over which a trace has one response.
+    """Time span with one response: start and exclusive end in ns since 1970-01-01 UTC.
 
-    Attributes
-    ----------
-    start, end : int
-        ns since 1970-01-01 UTC; the end is no longer of it.
-    remover : Remover or None
-        None where the response can't be used.
-    why_not : str
+    `remover` is None where the response can't be used, for the reason `why_not`.
     """
 
     start: int
@@ -261,32 +221,18 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class Inventory:
-    """All responses of a file or a folder.
-
-    Attributes
-    ----------
-    place : str
-    content : obspy Inventory
-    lines : list of str
-        For the log: files left out, and what obspy warned of.
-    """
+    """Responses of a file or a folder."""
 
     place: str
-    content: Any
-    lines: list[str] = field(default_factory=list)
+    content: Any  # obspy's Inventory
+    lines: list[str] = field(default_factory=list)  # warnings, also for files that are left out
     _found: dict[Any, Any] = field(default_factory=dict)
 
     def epochs(self, trace_id: str, settings: BuildSettings) -> tuple[list[Epoch], list[str]]:
-        """Times over which a trace has one response each, ascending, apart from each other.
+        """Epochs of a trace, ascending, without overlap; and warnings.
 
         Where more than one is valid, that which begins last is taken. One that ends within a
         second before the next begins lasts until then.
-
-        Returns
-        -------
-        list of Epoch
-        list of str
-            Lines for the log.
         """
         key = trace_id, settings.output
         if key not in self._found:
@@ -300,7 +246,7 @@ class Inventory:
         return self._found[key]
 
     def why_none(self, trace_id: str) -> str:
-        """Why a trace has no response at a time."""
+        """Message for a trace that has no response at a time."""
         known = self._responses.get(_plain_id(trace_id))
         if known:
             ends = [[_date(time) for time in (start, end)] for start, end, _ in known[:3]]
@@ -316,7 +262,7 @@ class Inventory:
 
     @cached_property
     def _responses(self) -> dict[str, list[tuple[int, int, Any]]]:
-        """Begin, end and response by trace id, within the epochs of station and network."""
+        """Start, end and response by trace id, within the epochs of station and network."""
         found: dict[str, list[tuple[int, int, Any]]] = {}
         for network in self.content:
             for station in network:
@@ -338,15 +284,15 @@ class Inventory:
         band = settings.bandpass or settings.frequencies
         try:
             remover = remover_of(response, settings)
-            said = try_out(remover, (band.low + band.high) / 2 if band else 1.0)
+            warned = try_out(remover, (band.low + band.high) / 2 if band else 1.0)
         except ValueError as error:
             return None, f"{trace_id}: {error} ({self.place})"
-        lines += [f"{trace_id}: its response in {self.place}: {text}" for text in said]
+        lines += [f"{trace_id}: its response in {self.place}: {text}" for text in warned]
         return remover, ""
 
 
 def _plain_id(trace_id: str) -> str:
-    """A trace id whose location code is empty where it is written as blanks or dashes."""
+    """Trace id with an empty code in place of blanks or dashes."""
     codes = trace_id.split(".")
     return ".".join(code if code.strip(" -") else "" for code in codes)
 
@@ -361,19 +307,19 @@ Known = tuple[int, int, Remover | None, str]
 
 
 def _apart(trace_id: str, known: Sequence[Known], lines: list[str]) -> Iterator[Epoch]:
-    """Epochs of responses that may overlap; neighbours with equal responses are one."""
+    """Epochs without overlap; neighbours with equal responses are one."""
     starts = sorted(start for start, *_ in known)
     known = [
-        (start, next((s for s in starts if 0 < s - end <= SAME_EPOCH), end), *rest)
+        (start, next((s for s in starts if 0 < s - end <= MAX_EPOCH_GAP), end), *rest)
         for start, end, *rest in known
     ]
     borders = sorted({time for start, end, *_ in known for time in (start, end)})
-    last = None
+    last: Epoch | None = None
     for start, end in zip(borders, borders[1:], strict=False):
         valid = [item for item in known if item[0] <= start and item[1] >= end]
         if not valid:
             continue
-        # Of equal begins the first in the file; what can't be used only where nothing else is.
+        # Of equal starts the first in the file; an unusable one only where there is no other.
         taken = max(valid, key=lambda item: (item[2] is not None, item[0]))
         if any(item[2] is not None and not _same(item[2], taken[2]) for item in valid):
             lines.append(
@@ -398,16 +344,16 @@ def _same(one: Remover | None, other: Remover | None) -> bool:
 
 
 def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch | None]]:
-    """Parts of a wave that have one response each, with None where there is none."""
+    """Split a wave into parts with one response each; None where there is none."""
     borders = {time for epoch in epochs for time in (epoch.start, epoch.end)}
     inside = [border for border in borders if wave.start < border < wave.end]
     samples = [
         int(np.ceil(round((border - wave.start) * wave.sampling_rate / SECOND, 6)))
         for border in inside
     ]
-    places = sorted({0, *samples, len(wave.data)})
+    edges = sorted({0, *samples, len(wave.data)})
     parts = []
-    for first, stop in zip(places, places[1:], strict=False):
+    for first, stop in zip(edges, edges[1:], strict=False):
         start = wave.time(first)
         middle = start + (wave.time(stop) - start) // 2
         epoch = next((item for item in epochs if item.start <= middle < item.end), None)
@@ -420,61 +366,43 @@ def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch
 
 @lru_cache(maxsize=1)
 def read_inventory(place: str, setting: str = "build.inventory") -> Inventory:
-    """Read a file of StationXML or dataless SEED, or all in a folder.
+    """Read a file of StationXML or dataless SEED, or all files of a folder that can be read.
 
-    A file of a folder that can't be read costs itself, with a line, unless none is left.
-
-    Parameters
-    ----------
-    place : str
-    setting : str
-        That names it, for messages.
-
-    Raises
-    ------
-    SettingsError
-        There is none.
-    DataError
-        None can be read.
+    `setting` is its name in messages: SettingsError where there is no file, DataError where none
+    can be read.
     """
     files = inventory_files(place, setting)
-    content, lines, unread = obspy_for_reading().Inventory(networks=[], source=""), [], []
+    content, lines, unread = import_obspy().Inventory(networks=[], source=""), [], []
     for path in files:
         try:
-            found, said = read_station_file(path)
+            found, warned = read_station_file(path)
         except DataError as error:
             unread.append(str(error))
             continue
         content += found
-        lines += [f"{path}: {text}" for text in said]
+        lines += [f"{path}: {text}" for text in warned]
     if len(unread) == len(files):
         raise DataError(f"{setting}: {unread[0]}, or give another file")
     return Inventory(place, content, [*(f"{text}; {OTHERS}" for text in unread), *lines])
 
 
 def read_station_file(path: Path) -> tuple[Any, list[str]]:
-    """Inventory of obspy of one file, and what obspy warned of.
-
-    Raises
-    ------
-    DataError
-        It can't be read.
-    """
-    obspy = obspy_for_reading()
+    """Inventory of one file, and obspy's warnings; DataError where it can't be read."""
+    obspy = import_obspy()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             found = obspy.read_inventory(glob.escape(str(path)))
-        except Exception as error:  # each of obspy's readers has its own
+        except Exception as error:  # obspy's readers raise many types
             text = " ".join(str(error).split())[:200]
             raise DataError(
                 f"{path}: can't be read as StationXML ({text}); copy it again, or leave it out"
             ) from None
-    return found, warned_of(caught)
+    return found, warnings_about_data(caught)
 
 
 def is_station_file(path: Path) -> bool:
-    """Whether a name is that of StationXML, dataless SEED or RESP."""
+    """Whether a file name is one of StationXML, dataless SEED or RESP."""
     name = path.name.lower()
     for suffix in COMPRESSED:
         name = name.removesuffix(suffix)
@@ -482,13 +410,7 @@ def is_station_file(path: Path) -> bool:
 
 
 def inventory_files(place: str, setting: str = "build.inventory") -> list[Path]:
-    """Files of an inventory.
-
-    Raises
-    ------
-    SettingsError
-        There is none.
-    """
+    """Files of an inventory; SettingsError where there is none."""
     path = Path(place).expanduser()
     if path.is_file():
         return [path]
@@ -502,7 +424,7 @@ def inventory_files(place: str, setting: str = "build.inventory") -> list[Path]:
 
 
 def inventory_checksum(place: str | None) -> str | None:
-    """Checksum of the content of an inventory, None where there is none."""
+    """Checksum of the files of an inventory."""
     if place is None:
         return None
     digest = hashlib.sha256()

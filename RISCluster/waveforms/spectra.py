@@ -14,37 +14,22 @@ from scipy import fft, signal
 from ..errors import SettingsError
 from ..settings import BuildSettings
 
-# The product with a matrix takes 4 m F operations a column (m samples, F rows), the transform
-# 2.5 N log2 N; in double precision the first were measured 7 times faster each.
-PRODUCT_IS_FASTER = 7.0
+# Operations of a matrix product take a seventh of the time of those of a fast Fourier transform.
+PRODUCT_SPEED = 7.0
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Sizes of a window and its spectrogram.
+    """Sizes of a window and its spectrogram, in samples."""
 
-    Attributes
-    ----------
-    sampling_rate : float
-        Hz.
-    n_samples : int
-        Of a window.
-    segment, hop, nfft : int
-        Samples of a segment, from one to the next, and of its Fourier transform.
-    beta : float
-        Shape of the Kaiser window.
-    first_row, n_rows : int
-        Frequencies kept.
-    """
-
-    sampling_rate: float
-    n_samples: int
+    sampling_rate: float  # Hz
+    n_samples: int  # of a window
     segment: int
-    hop: int
-    nfft: int
-    beta: float
-    first_row: int
-    n_rows: int
+    hop: int  # between the starts of two segments
+    nfft: int  # of the Fourier transform of a segment
+    beta: float  # shape of the Kaiser window
+    first_row: int  # number of the first frequency that is stored
+    n_rows: int  # frequencies that are stored
 
     @property
     def n_columns(self) -> int:
@@ -75,13 +60,7 @@ class Grid:
 
 
 def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
-    """Settings in seconds to samples.
-
-    Raises
-    ------
-    SettingsError
-        They do not go together at this sampling rate.
-    """
+    """Convert settings from seconds to samples; SettingsError where they contradict each other."""
     n = round(settings.length * sampling_rate)
     segment = round(settings.segment * sampling_rate)
     hop = segment - round(settings.overlap * segment)
@@ -107,9 +86,8 @@ def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
             f"({settings.segment:g} s {at}); allowed: {segment} or more"
         )
     first_row, n_rows = _rows(settings, sampling_rate)
-    grid = Grid(
-        sampling_rate, n, segment, hop, settings.nfft, settings.kaiser_beta, first_row, n_rows
-    )
+    nfft, beta = settings.nfft, settings.kaiser_beta
+    grid = Grid(sampling_rate, n, segment, hop, nfft, beta, first_row, n_rows)
     if min(grid.n_rows, grid.n_columns) < 4:
         raise SettingsError(
             f"[build] a window would have {grid.n_rows} frequencies x {grid.n_columns} times {at}; "
@@ -120,10 +98,10 @@ def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
 
 
 def _rows(settings: BuildSettings, sampling_rate: float) -> tuple[int, int]:
-    """First row and number of rows within `build.frequencies`, ends included."""
-    every = settings.nfft // 2 + 1
+    """First row and number of rows within `build.frequencies`, both ends included."""
+    n_all = settings.nfft // 2 + 1
     if settings.frequencies is None:
-        return 0, every
+        return 0, n_all
     low, high = settings.frequencies
     if high > sampling_rate / 2:
         raise SettingsError(
@@ -133,39 +111,38 @@ def _rows(settings: BuildSettings, sampling_rate: float) -> tuple[int, int]:
     spacing = sampling_rate / settings.nfft
     first = int(np.ceil(round(low / spacing, 9)))
     last = int(np.floor(round(high / spacing, 9)))
-    return first, max(0, min(last, every - 1) - first + 1)
+    return first, max(0, min(last, n_all - 1) - first + 1)
 
 
 def spectrograms(grid: Grid, data: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Power spectral densities of windows.
+    """Power spectral densities of windows, as scipy.signal's ``scaling="density"``.
 
-    One-sided, of segments with a Kaiser window, scaled as ``scaling="density"`` of scipy.signal;
-    nothing is removed from a segment.
+    One-sided, of segments with a Kaiser window, without detrending.
 
     Parameters
     ----------
     grid : Grid
     data : ndarray, (n,), float64
     starts : ndarray, (k,), int
-        First samples of the windows, ascending; each needs `before` and `after` samples of the
-        grid around its window.
+        First samples of the windows, ascending; each window needs `grid.before` and `grid.after`
+        samples around it.
 
     Returns
     -------
     ndarray, (k, F, T), float32
-        Unit of the data, squared, over Hz.
+        Squared unit of the data per Hz.
     """
     columns = (starts - grid.before)[:, None] + grid.hop * np.arange(grid.n_columns)
-    places, which = _shared(columns, grid.hop)
-    power = _power(grid, data, places).astype(np.float32)
+    first, which = _shared(columns, grid.hop)
+    power = _power(grid, data, first).astype(np.float32)
     images = power.reshape(*columns.shape, -1) if which is None else power[which]
     return np.ascontiguousarray(images.transpose(0, 2, 1))
 
 
 def _shared(columns: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Starts of the segments to compute, and which of them every column takes (None: in order).
+    """Starts of the segments to compute, and which of them is each column (None: in order).
 
-    Windows that overlap by whole hops have columns in common, which are computed once.
+    Columns that windows have in common, where they overlap by whole hops, are computed once.
     """
     offsets = columns[:, 0] - columns[0, 0]
     if len(columns) < 2 or (offsets % hop).any() or columns[1, 0] > columns[0, -1]:
@@ -176,9 +153,9 @@ def _shared(columns: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray | Non
     return columns[0, 0] + hop * np.flatnonzero(used), (np.cumsum(used) - 1)[numbers]
 
 
-def _power(grid: Grid, data: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Power of segments by their first samples, (k,), to (k, F), float64."""
-    segments = np.lib.stride_tricks.sliding_window_view(data, grid.segment)[places]
+def _power(grid: Grid, data: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Densities of segments by their first samples, (k,): (k, F), float64."""
+    segments = np.lib.stride_tricks.sliding_window_view(data, grid.segment)[first]
     if product_is_faster(grid):
         parts = segments @ _matrix(grid)
         parts *= parts
@@ -189,9 +166,9 @@ def _power(grid: Grid, data: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def product_is_faster(grid: Grid) -> bool:
-    """Whether the product with the matrix of a Fourier transform beats the fast transform."""
-    product = 4 * grid.segment * grid.n_rows
-    return product < PRODUCT_IS_FASTER * 2.5 * grid.nfft * np.log2(grid.nfft)
+    """Whether a product with the Fourier matrix takes less time than the fast transform."""
+    product, transform = 4 * grid.segment * grid.n_rows, 2.5 * grid.nfft * np.log2(grid.nfft)
+    return product < PRODUCT_SPEED * transform
 
 
 @lru_cache(maxsize=4)
@@ -201,7 +178,7 @@ def _window(grid: Grid) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _scale(grid: Grid) -> np.ndarray:
-    """Of squared magnitudes to one-sided densities, (F,)."""
+    """Factors from squared magnitudes to one-sided densities, (F,)."""
     rows = np.arange(grid.first_row, grid.first_row + grid.n_rows)
     sides = np.where((rows == 0) | (2 * rows == grid.nfft), 1.0, 2.0)
     return sides / (grid.sampling_rate * (_window(grid) ** 2).sum())
@@ -209,7 +186,7 @@ def _scale(grid: Grid) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _matrix(grid: Grid) -> np.ndarray:
-    """Window, Fourier transform and scale in one, (segment, 2 F): real parts, then imaginary."""
+    """Window, Fourier matrix and scale, (segment, 2 F): real parts, then imaginary parts."""
     rows = np.arange(grid.first_row, grid.first_row + grid.n_rows)
     turns = np.outer(np.arange(grid.segment), rows) % grid.nfft / grid.nfft
     waves = np.exp(-2j * np.pi * turns) * _window(grid)[:, None] * np.sqrt(_scale(grid))

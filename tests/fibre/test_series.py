@@ -8,8 +8,8 @@ from RISCluster.errors import DataError, SettingsError
 from RISCluster.fibre import joining
 from RISCluster.fibre.joining import open_series
 from RISCluster.settings import load_settings
-from RISCluster.waveforms import sources
-from RISCluster.waveforms.sources import obspy_for_reading
+from RISCluster.waveforms import read as reading
+from RISCluster.waveforms.read import import_obspy
 from tests.fibre.fibre import RATE, START, noise, record, records_settings, waveforms
 
 AUTO = records_settings().records
@@ -431,7 +431,7 @@ def test_a_file_that_vanished_is_missing(tmp_path):
 
 
 def test_array_of_a_gather(tmp_path, said):
-    from tests.waveforms.test_sources import gather
+    from tests.waveforms.test_read import gather
 
     data = gather(tmp_path / "g.sgy", START * SECOND)
     series = open_series([tmp_path / "g.sgy"], AUTO)
@@ -442,8 +442,8 @@ def test_array_of_a_gather(tmp_path, said):
 def test_array_is_read_once_for_all_its_channels(tmp_path, monkeypatch):
     traces = [(f"XX.S{k}..HHZ", 0, k + np.arange(300), RATE) for k in range(20)]
     series = open_series([waveforms(tmp_path / "1.mseed", *traces)], AUTO)
-    reads, read = [], sources._read
-    monkeypatch.setattr(sources, "_read", lambda *a, **b: reads.append(a) or read(*a, **b))
+    reads, read = [], reading._read
+    monkeypatch.setattr(reading, "_read", lambda *a, **b: reads.append(a) or read(*a, **b))
     values, _ = series.read(100, 200, 0, 20)
     np.testing.assert_array_equal(values[0], 100 + np.arange(20))
     assert len(reads) == 1
@@ -481,7 +481,7 @@ def test_array_gaps_that_were_filled_are_missing(tmp_path):
     data = 5000 + np.rint(100 * np.random.default_rng(0).standard_normal(3000))
     data[1000:1500], data[2000:2005] = 0, -(2**31)
     path = waveforms(tmp_path / "1.mseed", ("XX.A..HHZ", 0, np.zeros(2), RATE))
-    trace = obspy_for_reading().read(str(path))[0]
+    trace = import_obspy().read(str(path))[0]
     trace.data = data.astype(np.int32)
     trace.write(str(path), format="MSEED", encoding="INT32")
     series = open_series([path], AUTO)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from RISCluster.waveforms.obspy_compat import Inventory, UTCDateTime
+from RISCluster.waveforms.download import Inventory, UTCDateTime
 
 START = UTCDateTime(2020, 1, 1)
 WADL = """<?xml version="1.0"?>

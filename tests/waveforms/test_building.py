@@ -11,13 +11,12 @@ import pytest
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
 from RISCluster.waveforms import build as building
-from RISCluster.waveforms import planning, sources, stationday
+from RISCluster.waveforms import read as reading
+from RISCluster.waveforms import station_day
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.joining import Wave
-from RISCluster.waveforms.output import Tally
-from RISCluster.waveforms.parts import Block
 from RISCluster.waveforms.process import process
-from RISCluster.waveforms.sources import obspy_for_reading
+from RISCluster.waveforms.read import import_obspy
 from RISCluster.waveforms.spectra import make_grid, spectrograms
 from tests.conftest import ROOT, blobs, shared_data, write_samples
 from tests.waveforms.waves import (
@@ -71,24 +70,12 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, said):
     built = run(folder, target, "build.traces=yes")
     assert (built.n_samples, built.n_traces, built.left_out.total()) == (6, 2, 0)
     found = rows(tmp_path / "set.csv")
-    assert [row["peak_time"][11:19] for row in found] == [
-        "12:00:30",
-        "12:01:00",
-        "12:01:30",
-        "12:00:20",
-        "12:00:50",
-        "12:01:40",
-    ]
-    assert list(found[0]) == [
-        "index",
-        "trace_id",
-        "starttime",
-        "onset",
-        "end",
-        "peak_time",
-        "peak_amplitude",
-        "unit",
-    ]
+    assert [row["peak_time"][14:19] for row in found] == (
+        ["00:30", "01:00", "01:30", "00:20", "00:50", "01:40"]
+    )
+    assert ",".join(found[0]) == (
+        "index,trace_id,starttime,onset,end,peak_time,peak_amplitude,unit"
+    )
     assert found[0]["starttime"] == "2016-01-01T12:00:28.000000Z"
     assert [row["index"] for row in found] == list("012345")
     with open_spectrograms(target) as file:
@@ -180,45 +167,19 @@ def test_an_onset_is_a_part_of_what_the_file_is(tmp_path):
     assert len(set(marks)) == 3
 
 
-def test_overlapping_and_late_windows_are_said():
-    """Windows of 4 s about peaks at 10, 13, 20 s; at 21 s of another trace; and at 24.5 s."""
-    tally = Tally()
-    for trace_id, peak, onset in (
-        ("A", [10, 13], [9, 10.5]),
-        ("A", [20], [19.5]),
-        ("B", [21, 24.5], [21, 24]),
-    ):
-        peak, onset = (np.array(times) * SECOND // 1 for times in (peak, onset))
-        peak, onset = peak.astype(np.int64), onset.astype(np.int64)
-        times = {"start": peak - 2 * SECOND, "onset": onset, "end": peak, "peak": peak}
-        block = Block(times, peak.astype("f4"), np.empty((len(peak), 0, 0)), None)
-        tally.add(trace_id, block, 4 * SECOND)
-    assert (tally.overlapping, tally.late, tally.longest_rise) == (2, 1, 2.5)
-    assert list(building._advice(tally, 5, settings("build.dead_time=0.2").build)) == [
-        "2 of 5 windows overlap the one before on the same trace, so that one event may be in the "
-        "data set twice: set build.dead_time (0.2 s) to build.length (4 s) or more, or "
-        "build.length shorter",
-        "1 of 5 windows begin after the onset of their detection, which is up to 2.5 s before its "
-        "peak, in the middle: set build.length (4 s) longer",
-    ]
-    assert list(building._advice(Tally(), 5, settings().build)) == []
-
-
 def test_windows_that_overlap_in_a_build(tmp_path, said):
     data = with_events(noise(120, RATE), RATE, (30, 32, 60))
     write(tmp_path / "a.mseed", (ID, NOON, RATE, data))
-    words = (
-        "build.dead_time=0.2",
-        "build.lta=60",
-        "build.sta=0.1",
-        "build.trigger=z",
-        "build.on=3",
-    )
+    words = ["build.dead_time=0.2", "build.sta=0.1", "build.trigger=z", "build.on=3"]
     built = run(tmp_path / "a.mseed", tmp_path / "set.h5", *words)
     times = np.array([row["starttime"][:-1] for row in rows(tmp_path / "set.csv")], "M8[us]")
     overlapping = (np.diff(times) < np.timedelta64(4, "s")).sum()
     assert overlapping
-    assert f"{overlapping} of {built.n_samples} windows overlap" in "".join(said())
+    assert f"{overlapping} of {built.n_samples} windows overlap the one before" in "".join(said())
+    data = with_events(with_events(data, RATE, (32.5,), 90_000), RATE, (90,))
+    write(tmp_path / "b.mseed", (ID, NOON, RATE, data))
+    run(tmp_path / "b.mseed", tmp_path / "b.h5", "build.off=0.1")
+    assert "1 of 3 windows begin after the onset of their detection, which is" in said()[-2]
 
 
 def test_slide(folder, tmp_path):
@@ -287,8 +248,8 @@ def test_gaps_that_were_filled_make_no_events(tmp_path, said):
         data = 5000 + noise(300, rate, seed=3)
         if fill is not None:
             data[10_000:13_000] = fill
-        stream = obspy_for_reading().Stream()
-        trace = obspy_for_reading().Trace(data, {"sampling_rate": rate, "starttime": NOON / SECOND})
+        stream = import_obspy().Stream()
+        trace = import_obspy().Trace(data, {"sampling_rate": rate, "starttime": NOON / SECOND})
         trace.id = f"XX.{name}..HHZ"
         stream.append(trace)
         stream.write(str(place / f"{name}.mseed"), format="MSEED", encoding="INT32")
@@ -306,7 +267,7 @@ def test_gaps_that_were_filled_make_no_events(tmp_path, said):
 
 def test_odd_files_cost_themselves(folder, tmp_path, said):
     """Files without record length, without a time, and of the year 2399."""
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     run(folder, tmp_path / "good.h5")
     trace = obspy.Trace(eventful(seed=2), {"sampling_rate": RATE, "starttime": NOON / SECOND})
     trace.id, trace.stats.mseed = "XX.CCC..HHZ", {"dataquality": "D"}
@@ -352,14 +313,14 @@ def test_a_copy_of_a_file_and_files_that_overlap_give_no_window_twice(folder, tm
 @pytest.fixture
 def reads(monkeypatch):
     """Paths of the files that are read, headers apart."""
-    found, read = [], sources._read
+    found, read = [], reading._read
 
     def counting(path, **options):
         if not options.get("headonly"):
             found.append(path)
         return read(path, **options)
 
-    monkeypatch.setattr(sources, "_read", counting)
+    monkeypatch.setattr(reading, "_read", counting)
     return found
 
 
@@ -381,24 +342,12 @@ def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, reads, monkeypatch
         np.testing.assert_array_equal(first[name], second[name])
     # Where they do not fit in memory together, by what their ids begin with.
     reads.clear()
-    monkeypatch.setattr(planning, "TOGETHER", 12 * 35 * 50 * 8)
+    monkeypatch.setattr(station_day, "READ_BYTES", 12 * 35 * 50 * 8)
     run(one, tmp_path / "few.h5", *words)
     assert len(reads) == 2 * 2
     np.testing.assert_array_equal(
         contents(tmp_path / "few.h5")["spectrogram"], first["spectrogram"]
     )
-
-
-def test_a_gather_is_read_once(tmp_path, reads):
-    from tests.waveforms.test_sources import gather
-
-    gather(tmp_path / "g.sgy", NOON, n=12)
-    words = ("build.method=slide", "build.step=0.5", "build.length=1", "build.taper=0")
-    built = run(
-        tmp_path / "g.sgy", tmp_path / "set.h5", *words, "build.traces=yes", "build.nfft=512"
-    )
-    assert (len(reads), built.n_traces) == (1, 12)
-    assert len(np.unique(contents(tmp_path / "set.h5")["trace"][:, 0])) == built.n_samples == 12
 
 
 # ---- data with faults ---------------------------------------------------------------------------
@@ -463,7 +412,7 @@ def test_an_unforeseen_fault_costs_the_station_day(folder, tmp_path, said, monke
             raise ZeroDivisionError("by nought")
         return process(wave, *_)
 
-    monkeypatch.setattr(stationday, "process", fails)
+    monkeypatch.setattr(station_day, "process", fails)
     built = run(folder, tmp_path / "set.h5")
     assert (built.n_samples, dict(built.left_out)) == (3, {"station_day_failed": 1})
     assert f"{ID} 2016-01-01: left out: ZeroDivisionError: by nought" in said()
@@ -581,9 +530,10 @@ def test_workers_and_interruption_change_nothing(folder, tmp_path):
     run(folder, tmp_path / "two.h5", *words, workers=2)
     code = """
 import os, signal, sys
-from RISCluster.waveforms import building, planning, sources, stationday
+from RISCluster.waveforms import build as building
+from RISCluster.waveforms import station_day
 from tests.waveforms.waves import settings
-blocks, count = stationday._blocks, 0
+blocks, count = station_day._blocks, 0
 def killed(*arguments):
     global count
     count += 1
@@ -591,7 +541,7 @@ def killed(*arguments):
         yield block
         if count == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-stationday._blocks = killed
+station_day._blocks = killed
 building.build([sys.argv[1]], sys.argv[2], settings(*sys.argv[3:]))
 """
     target = tmp_path / "three.h5"
@@ -658,14 +608,14 @@ def test_without_obspy(folder, tmp_path, monkeypatch):
     def missing(name):
         raise MissingPackage(f"no {name}")
 
-    monkeypatch.setattr("RISCluster.waveforms.sources.need", missing)
+    monkeypatch.setattr("RISCluster.waveforms.read.need", missing)
     with pytest.raises(MissingPackage, match="no obspy"):
         run(folder, tmp_path / "set.h5")
 
 
 def test_large_spectrograms_go_in_small_blocks(folder, tmp_path, monkeypatch):
     run(folder, tmp_path / "one.h5", "build.method=slide")
-    monkeypatch.setattr("RISCluster.waveforms.parts.BLOCK_BYTES", 3 * 4 * 87 * 100)
+    monkeypatch.setattr("RISCluster.waveforms.station_day.BLOCK_BYTES", 3 * 4 * 87 * 100)
     run(folder, tmp_path / "two.h5", "build.method=slide")
     one, two = contents(tmp_path / "one.h5"), contents(tmp_path / "two.h5")
     np.testing.assert_array_equal(one["spectrogram"], two["spectrogram"])
@@ -674,46 +624,3 @@ def test_large_spectrograms_go_in_small_blocks(folder, tmp_path, monkeypatch):
 
 
 # ---- real data ----------------------------------------------------------------------------------
-
-
-def test_icequakes(tmp_path):
-    """Detections of one station in two minutes are those of a plain loop with obspy."""
-    obspy = obspy_for_reading()
-    from obspy.signal.trigger import recursive_sta_lta, trigger_onset
-
-    source = next(shared_data("rutford").glob("*R102*"))
-    start = obspy.UTCDateTime("2020-01-01T01:10:00")
-    stream = obspy.read(str(source), starttime=start, endtime=start + 120)
-    write(
-        tmp_path / "r.mseed",
-        ("6L.R102..GHZ", stream[0].stats.starttime.ns, 1000.0, stream[0].data),
-    )
-    words = (
-        "build.bandpass=20-200",
-        "build.sta=0.05",
-        "build.lta=2",
-        "build.on=6",
-        "build.off=3",
-        "build.length=1.6",
-        "build.segment=0.064",
-        "build.overlap=0.75",
-        "build.frequencies=12-328",
-        "build.dead_time=0",
-    )
-    run(tmp_path / "r.mseed", tmp_path / "set.h5", *words)
-    with open_spectrograms(tmp_path / "set.h5") as file:
-        assert (file.n_frequencies, file.n_times) == (80, 100)
-        assert np.isfinite(file.read(0, file.n_samples)).all()
-    trace = stream[0]
-    trace.detrend("linear")
-    trace.taper(None, "hann", 2.0)
-    trace.filter("bandpass", freqmin=20, freqmax=200, corners=4, zerophase=True)
-    data = trace.data[2000:-2000]
-    plain = [
-        2000 + on + np.abs(data[on : off + 1]).argmax()
-        for on, off in trigger_onset(recursive_sta_lta(data, 50, 2000), 6, 3)
-    ]
-    fits = [peak for peak in plain if 2824 <= peak <= 118_001 - 824]
-    assert len(fits) > 5
-    found = [row["peak_time"] for row in rows(tmp_path / "set.csv")]
-    assert found == [str(trace.stats.starttime + int(peak) / 1000) for peak in fits]

@@ -10,7 +10,7 @@ from RISCluster.waveforms.detect import (
     detect,
 )
 from RISCluster.waveforms.joining import Wave
-from RISCluster.waveforms.sources import obspy_for_reading
+from RISCluster.waveforms.read import import_obspy
 from RISCluster.waveforms.spectra import make_grid
 from tests.waveforms.waves import DAY, MIDNIGHT, SECOND, noise, settings, with_events
 
@@ -80,7 +80,7 @@ def test_nothing_in_quiet_or_short_data():
 
 
 def test_detector_is_obspys():
-    obspy_for_reading()
+    import_obspy()
     from obspy.signal.trigger import recursive_sta_lta
 
     data = np.random.default_rng(0).standard_normal(2000)

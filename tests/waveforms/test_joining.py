@@ -12,7 +12,7 @@ from RISCluster.waveforms.joining import (
     join,
     without_marks,
 )
-from RISCluster.waveforms.sources import SECOND, obspy_for_reading
+from RISCluster.waveforms.read import SECOND, import_obspy
 from tests.conftest import shared_data
 
 RATE = 10.0
@@ -25,22 +25,6 @@ def piece(first, values):
 
 def spans(waves):
     return [(wave.start // STEP, wave.data.tolist()) for wave in waves]
-
-
-def test_neighbours_join_in_whatever_order():
-    found = join([piece(4, [4, 5]), piece(0, [0, 1, 2, 3])])
-    assert spans(found) == [(0, [0, 1, 2, 3, 4, 5])]
-    assert found[0].data.dtype == np.float64
-
-
-def test_a_gap_parts_them():
-    assert spans(join([piece(0, [0, 1]), piece(3, [3, 4])])) == [(0, [0, 1]), (3, [3, 4])]
-
-
-def test_overlaps_that_agree_join_and_others_are_gaps():
-    assert spans(join([piece(0, [0, 1, 2]), piece(1, [1, 2, 3])])) == [(0, [0, 1, 2, 3])]
-    differ = join([piece(0, [0, 1, 2]), piece(1, [1, 9, 3])])
-    assert spans(differ) == [(0, [0]), (3, [3])]
 
 
 def test_a_piece_within_another():
@@ -59,14 +43,9 @@ def test_less_than_half_a_sample_off_is_no_gap():
     assert [wave.start for wave in found] == [0, later.start]
 
 
-def test_values_that_are_not_finite_are_gaps():
-    found = join([piece(0, [0.0, np.nan, 2.0, np.inf])])
-    assert spans(found) == [(0, [0.0]), (2, [2.0])]
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_two_traces_merge_as_in_obspy(seed):
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     rng = np.random.default_rng(seed)
     truth = rng.integers(-50, 50, 60)
     pieces, stream = [], obspy.Stream()
@@ -93,11 +72,6 @@ def test_what_is_taken_for_a_gap_is_counted():
     taken_out = Counter()
     join([piece(0, [0.0, np.nan, 2.0])], taken_out)
     assert taken_out == Counter({NOT_FINITE: 1})
-
-
-def test_what_one_lacks_another_has():
-    holes = piece(0, [0, np.nan, 2, np.nan])
-    assert spans(join([holes, piece(1, [1.0, 2, 3])])) == [(0, [0, 1, 2, 3])]
 
 
 # ---- rates that are rounded ---------------------------------------------------------------------
@@ -217,7 +191,7 @@ def test_real_data_stay(name):
     """At their own gain, and as instruments of ever fewer counts would have them."""
     place = shared_data(name)
     path = place if place.is_file() else sorted(place.rglob("*.mseed"))[0]
-    trace = obspy_for_reading().read(str(path))[0]
+    trace = import_obspy().read(str(path))[0]
     data = trace.data[: 2**19].astype(float)
     typical = np.median(np.abs(data - np.median(data)))
     for factor in (1 / typical, 0.5, 1, 3, 10, 30, 100):

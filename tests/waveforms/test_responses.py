@@ -10,8 +10,8 @@ from RISCluster.waveforms import responses
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.joining import Wave
 from RISCluster.waveforms.process import process
+from RISCluster.waveforms.read import SECOND
 from RISCluster.waveforms.responses import cut_at_epochs, parse_unit, read_inventory
-from RISCluster.waveforms.sources import SECOND
 from tests.waveforms.waves import DAY, MIDNIGHT, rows, settings, write
 
 obspy = pytest.importorskip("obspy")
@@ -278,22 +278,6 @@ def test_a_station_for_a_part_of_the_day(start, end, tmp_path, said):
         assert not any("failed" in line for line in said)
 
 
-def test_gaps_between_epochs(tmp_path, said):
-    place = stationxml(
-        tmp_path / "s.xml",
-        (None, MIDNIGHT + 6 * HOUR, response()), (MIDNIGHT + 18 * HOUR, None, response(2e3)),
-    )  # fmt: skip
-    sine(tmp_path / "a.mseed")
-    build(
-        [str(tmp_path / "a.mseed")], tmp_path / "o.h5", settings(*SLIDE, f"build.inventory={place}")
-    )
-    hours = {int(row["starttime"][11:13]) for row in rows(tmp_path / "o.csv")}
-    assert hours == {*range(6), *range(18, 24)}
-    assert any(
-        "left out from 2016-01-01T06:00:00.000000Z to 2016-01-01T18" in line for line in said
-    )
-
-
 def test_of_epochs_that_overlap_the_later_is_taken(tmp_path):
     place = stationxml(
         tmp_path / "s.xml",
@@ -356,14 +340,6 @@ def test_the_response_changes_at_midnight(tmp_path):
 
 
 # ---- files --------------------------------------------------------------------------------------
-
-
-def test_levels_station_and_none(tmp_path, said):
-    place = stationxml(tmp_path / "s.xml")
-    sine(tmp_path / "a.mseed", (0, 1))
-    with pytest.raises(DataError, match="has a response for none of the traces"):
-        build([str(tmp_path / "a.mseed")], tmp_path / "o.h5", settings(f"build.inventory={place}"))
-    assert any("has the station, but no response of this channel: get level" in s for s in said)
 
 
 def test_a_bad_file_of_a_folder_costs_itself(tmp_path):

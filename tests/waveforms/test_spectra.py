@@ -53,20 +53,6 @@ def test_scipy_has_the_same(words, product):
         np.testing.assert_allclose(image, reference(grid, data, start), rtol=1e-5)
 
 
-def test_short_time_fft_has_the_same():
-    grid = grid_of(50.0)
-    data = np.random.default_rng(1).standard_normal(400)
-    window = signal.get_window(("kaiser", grid.beta), grid.segment)
-    transform = signal.ShortTimeFFT(
-        window, grid.hop, grid.sampling_rate, mfft=grid.nfft, scale_to="psd", fft_mode="onesided"
-    )
-    # Its slice p has its centre at sample 2 p; the first column from sample 99 on begins at 90.
-    first = 50 - transform.p_min
-    expected = 2 * transform.spectrogram(data)[16:103, first : first + 100]  # one-sided
-    found = spectrograms(grid, data, np.array([99]))[0]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
 def test_columns_that_windows_share_are_those_of_each_alone():
     grid = grid_of(50.0)
     data = np.random.default_rng(2).standard_normal(3000)
@@ -89,19 +75,6 @@ def test_power_of_a_sine_and_of_noise():
     noise = np.random.default_rng(3).standard_normal(200_000) * 2.0
     levels = spectrograms(grid, noise, np.arange(200, 190_000, 200))
     assert levels.mean() == pytest.approx(4.0 / 25, rel=0.01)  # variance over the band
-
-
-def test_an_impulse_is_in_the_column_centred_on_it():
-    grid = grid_of(50.0, "build.overlap=0.5", "build.segment=0.08", "build.frequencies=none")
-    assert grid.hop == 2
-    data = np.zeros(500)
-    data[[200, 201]] = 1.0  # the two samples of column 0
-    image = spectrograms(grid, data, np.array([200]))[0].sum(axis=0)
-    assert image.argmax() == 0
-    data = np.roll(data, 2 * 7)
-    image = spectrograms(grid, data, np.array([200]))[0].sum(axis=0)
-    assert image.argmax() == 7
-    assert grid.time[7] == pytest.approx(15 / 50)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from RISCluster.settings import load_settings
-from RISCluster.waveforms.sources import SECOND, obspy_for_reading
+from RISCluster.waveforms.read import SECOND, import_obspy
 
 MIDNIGHT = 1_451_606_400 * SECOND  # 2016-01-01T00:00:00Z
 DAY = 86_400 * SECOND
@@ -42,7 +42,7 @@ def with_events(data: np.ndarray, rate: float, seconds, size: float = 20_000.0) 
 
 def write(path: Path, *pieces, form: str = "MSEED") -> Path:
     """Write (trace id, start in ns, sampling rate, data) as one file."""
-    obspy = obspy_for_reading()
+    obspy = import_obspy()
     stream = obspy.Stream()
     for trace_id, start, rate, data in pieces:
         trace = obspy.Trace(np.ascontiguousarray(data))

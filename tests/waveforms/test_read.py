@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError, MissingPackage
-from RISCluster.waveforms import sources
-from RISCluster.waveforms.sources import Stretch, matching, read_traces, scan
+from RISCluster.errors import DataError
+from RISCluster.waveforms import read as reading
+from RISCluster.waveforms.read import Stretch, matching, read_traces, scan
 from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB.00.HHZ"
@@ -56,31 +56,13 @@ def test_every_cut_is_said(tmp_path, rest):
     assert lines[0].endswith("; what can be read of it is used")
 
 
-def test_a_last_record_that_is_cut_without_a_warning(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 100.0, noise(60, 100)))
-    path.write_bytes(path.read_bytes()[: 4096 + 2000])
-    read = sources._read
-    monkeypatch.setattr(sources, "_read", lambda *a, **b: (read(*a, **b)[0], []))
-    line = f"{path}: its last record is cut short; what can be read of it is used"
-    assert scan([path], 1)[1] == [line]
-
-
-def test_empty_traces_are_left_out(tmp_path, monkeypatch):
-    obspy = sources.obspy_for_reading()
-    empty = obspy.Trace(np.array([], dtype=np.int32), {"station": "AAA"})
-    monkeypatch.setattr(sources, "_read", lambda *_, **__: (obspy.Stream([empty]), []))
-    stretches, lines = scan([tmp_path / "x"], 1)
-    assert stretches == []
-    assert lines == [f"{tmp_path / 'x'}: a trace of .AAA.. left out: 0 samples at 1 Hz"]
-
-
 def test_many_files_in_processes(tmp_path, monkeypatch):
     paths = [
         write(tmp_path / f"{k}.mseed", (ID, MIDNIGHT + k * SECOND, 50.0, noise(1, 50, k)))
         for k in range(4)
     ]
     alone = scan(paths, 1)
-    monkeypatch.setattr(sources, "MANY", 2)
+    monkeypatch.setattr(reading, "MIN_PARALLEL_FILES", 2)
     assert scan(paths, 2) == alone
 
 
@@ -123,14 +105,14 @@ def test_a_pickle_is_not_executed(tmp_path):
 
 def header(**fields):
     """A trace of ten samples as a reader gives it."""
-    obspy = sources.obspy_for_reading()
+    obspy = reading.import_obspy()
     start = {"starttime": obspy.UTCDateTime(ns=fields.pop("start", MIDNIGHT))}
     return obspy.Trace(np.arange(10), {"station": "AAA", "channel": "HHZ"} | start | fields)
 
 
 def scan_of(monkeypatch, *traces):
-    stream = sources.obspy_for_reading().Stream(list(traces))
-    monkeypatch.setattr(sources, "_read", lambda *_, **__: (stream, []))
+    stream = reading.import_obspy().Stream(list(traces))
+    monkeypatch.setattr(reading, "_read", lambda *_, **__: (stream, []))
     return scan([Path("x.dat")], 1)
 
 
@@ -144,7 +126,7 @@ def test_ascii_waveforms_have_no_record_length(tmp_path):
 
 
 def test_text_in_mini_seed_is_left_out(tmp_path):
-    obspy = sources.obspy_for_reading()
+    obspy = reading.import_obspy()
     text = obspy.Trace(np.frombuffer(b"clock is locked" * 20, dtype="|S1"))
     text.id, text.stats.sampling_rate = "XX.AAA..LOG", 1
     path, other = tmp_path / "a.mseed", tmp_path / "b.mseed"
@@ -204,7 +186,7 @@ def test_a_header_without_a_time_beside_others(tmp_path):
 
 
 def gather(path, start=MIDNIGHT, n=12, seed=0, form="SEGY"):
-    obspy = sources.obspy_for_reading()
+    obspy = reading.import_obspy()
     rng = np.random.default_rng(seed)
     traces = [header(station="", channel="", sampling_rate=500, start=start) for _ in range(n)]
     for trace in traces:
@@ -230,14 +212,6 @@ def test_a_gather_has_its_channels_by_their_place(tmp_path, form):
     found = read_traces(path, MIDNIGHT + SECOND, MIDNIGHT + 2 * SECOND, numbered=True)
     for place in range(12):
         np.testing.assert_array_equal(found[place][0].data, data[place, 500:])
-
-
-def test_gathers_that_follow_each_other_are_the_same_channels(tmp_path):
-    gather(tmp_path / "1.sgy", n=3)
-    gather(tmp_path / "2.sgy", MIDNIGHT + 2 * SECOND, n=3)
-    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
-    assert [item.trace_id for item in stretches] == [f".{k:05d}.." for k in (1, 1, 2, 2, 3, 3)]
-    assert len(lines) == 2
 
 
 def test_files_without_ids_at_the_same_time_are_named_by_file(tmp_path):
@@ -287,24 +261,9 @@ def test_codes_that_the_reader_changes_are_still_found(tmp_path):
     assert len(read_traces(path, 0, MIDNIGHT * 2, stretch.within)[stretch.within]) == 1
 
 
-def test_dots_in_codes_part_nothing(monkeypatch):
-    stretches, _ = scan_of(monkeypatch, header(station="A.B", location=" "))
-    assert stretches[0].trace_id == ".A_B..HHZ"
-    assert stretches[0].within == ".A.B. .HHZ"
-
-
 def test_traces_by_pattern():
     stretches = [Stretch("a", ID, 0, 1, 1.0, ID), Stretch("b", OTHER, 0, 1, 1.0, OTHER)]
     assert matching(stretches, "*") == stretches
     assert matching(stretches, "*.BBB.*, XX.C??..HHZ") == stretches[1:]
     with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits no trace; there are XX.A"):
         matching(stretches, "*.HHN")
-
-
-def test_without_obspy(monkeypatch):
-    def missing(name):
-        raise MissingPackage(f"no {name}")
-
-    monkeypatch.setattr(sources, "need", missing)
-    with pytest.raises(MissingPackage, match="no obspy"):
-        scan([], 1)
