@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.reading import read_ahead
+from RISCluster.data.loading import read_ahead
 from RISCluster.runtime import keep_freed_memory
 
 CHUNK = (256, 100, 100)

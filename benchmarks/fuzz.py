@@ -39,8 +39,6 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from RISCluster.plots.stage_figures import read_history  # noqa: E402
-
 import RISCluster  # noqa: E402
 from RISCluster.catalogue.environment import read_environment  # noqa: E402
 from RISCluster.catalogue.stations import read_stations  # noqa: E402
@@ -56,10 +54,11 @@ from RISCluster.io import (  # noqa: E402  # noqa: E402
     read_torch,
     write_npz,
 )
+from RISCluster.report.figures import read_history  # noqa: E402
 from RISCluster.runs import names  # noqa: E402
 from RISCluster.runs.labels import read_labels  # noqa: E402
 from RISCluster.settings import RecordsSettings, load_settings  # noqa: E402
-from RISCluster.waveforms.sources import read_traces, scan  # noqa: E402
+from RISCluster.waveforms.read import read_traces, scan  # noqa: E402
 
 LONGEST = 5  # s that an input may take
 KILLED = 30  # s after which a library that does not come back is ended

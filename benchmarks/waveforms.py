@@ -123,7 +123,7 @@ def built(paths: list[Path], target: Path, words: list[str], workers: int) -> di
 
     settings = load_settings(None, words)
     result = build([str(path) for path in paths], target, settings, workers=workers)
-    return {"n": result.n_samples}
+    return {"n": result.n_samples, "steps": dict(result.seconds)}
 
 
 def in_a_process(how: str, folder: Path, target: Path, words: list[str]) -> dict:
@@ -153,7 +153,7 @@ def turn(how: str, folder: Path, target: Path, words: list[str]) -> None:
 
 
 def compare(folder: Path, words: list[str], turns: int) -> None:
-    """Print a table of rates and ratios."""
+    """Print a table of rates, ratios and the share of time by step."""
     ways = {"plain loop": "plain", "build, 1 worker": "1", "build, 2 workers": "2"}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     last = {}
@@ -170,6 +170,10 @@ def compare(folder: Path, words: list[str], turns: int) -> None:
         )
         n = last[name]["n"]
         print(f"| {name} | {n:,} | {middle:.2f} | {n / middle:,.0f} | {ratio:.2f} |")
+    alone = last["build, 1 worker"]
+    rest = alone["seconds"] - sum(alone["steps"].values())
+    shares = {**alone["steps"], "plan, put together": rest}
+    print(", ".join(f"{key} {100 * s / alone['seconds']:.0f} %" for key, s in shares.items()))
 
 
 def many_traces(workers: int) -> None:

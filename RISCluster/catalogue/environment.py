@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from ..data.tables import SHOWN, Table, read_table, read_times
 from ..data.times import NOT_A_TIME, far_times, to_iso
 from ..errors import DataError
-from ..progress import count
+from ..runtime import count
 from .catalogue import Bins
 
 FEWEST = 10  # bins at which both series must have values

@@ -13,7 +13,7 @@ from ..data.times import to_text
 from ..errors import DataError, SettingsError
 from ..io import new_file
 from ..runtime import Progress, count, log
-from ..waveforms.sources import obspy_for_reading
+from ..waveforms.read import import_obspy
 from .export import Export
 
 MOST_EVENTS = 100_000
@@ -61,7 +61,7 @@ def write_quakeml(export: Export, path: Path) -> int:
         )
     if untimed:
         log.warning(f"{count(untimed, 'sample')} without a start time left out")
-    obspy_for_reading()
+    import_obspy()
     from obspy.core.event import Catalog, ResourceIdentifier
 
     place = f"smi:local/RISCluster/{_plain(export.run_name)}/{export.stage_name}"

@@ -33,8 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Make the cube."""
     from ..data.finding import find_files
     from ..errors import DataError
-    from ..fibre.make_cube import make_cube
-    from ..fibre.output import require_cube_name
+    from ..fibre.make_cube import make_cube, require_cube_name
     from ..runtime import log, start_log
 
     start_log()

@@ -78,7 +78,7 @@ def _targets(paths: list[str], picture: str | None, suffix: str) -> list[Path]:
 
 def _tell(path: str, settings: Settings, target: Path | None) -> None:
     from ..data.layouts import open_spectrograms
-    from ..plots.overview import describe, survey
+    from .overview import describe, survey
 
     data = settings.data
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
@@ -89,7 +89,7 @@ def _tell(path: str, settings: Settings, target: Path | None) -> None:
 
 
 def _draw(file: object, target: Path) -> None:
-    from ..plots.overview import choose, picture
+    from .overview import choose, picture
 
     figure = picture(file, choose(file))
     save_figure(figure, target)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..progress import log
+from ..runtime import log
 from .storage import Storage, dimension_names, is_variable, shape_of, text_attribute
 from .stored_array import read_all
 from .times import (

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, RISClusterError
-from ..progress import log
-from ..setting_sections import CubeSettings
+from ..runtime import log
+from ..settings import CubeSettings
 from .coordinates import (
     SAMPLES,
     axis_order,

@@ -23,7 +23,7 @@ import torch
 from ..distributed import Ranks
 from ..errors import DataError
 from ..io import read_npz, write_npz
-from ..progress import Progress, log
+from ..runtime import Progress, log
 from .spectrograms import READ_ROWS, SpectrogramFile
 from .transforms import Preparation, check_sign, largest_absolute
 
@@ -75,6 +75,13 @@ class Split:
         """Read what `save` wrote."""
         arrays = read_npz(path)
         return cls(arrays["train"], arrays["validation"], arrays["unusable"])
+
+
+def subsample(n: int, most: int, seed: int) -> np.ndarray:
+    """At most `most` of the indices 0 to n - 1, drawn at random, ascending."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 def draw_split(n_samples: int, train_samples: int, validation_fraction: float, seed: int) -> Split:
@@ -263,7 +270,7 @@ class HeldSet(SampleSet):
         order = torch.from_numpy(epoch_order(len(self), seed, epoch, window))
         order = order.to(self.rows.device)
         for batch in order.split(size)[first:]:
-            yield self._batch(ranks.share(batch))
+            yield self._batch(ranks.local_rows(batch))
 
     def standardize(self, preparation: Preparation) -> None:
         """See `SampleSet.standardize`."""
@@ -301,10 +308,10 @@ class StreamedSet(SampleSet):
             full = len(positions) // size * size
             for batch, rows in zip(positions[:full].split(size), x[:full].split(size), strict=True):
                 if len(batch):
-                    yield ranks.share(batch), ranks.share(rows)
+                    yield ranks.local_rows(batch), ranks.local_rows(rows)
             left = positions[full:], x[full:].clone()
         if len(left[0]):
-            yield ranks.share(left[0]), ranks.share(left[1])
+            yield ranks.local_rows(left[0]), ranks.local_rows(left[1])
 
     @property
     def _window(self) -> int:

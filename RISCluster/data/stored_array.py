@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..progress import log
+from ..runtime import log
 from .missing import Box, MissingParts, unwritten_zarr_chunks
 from .storage import (
     attributes_of,

@@ -15,8 +15,7 @@ from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, s
 from ..errors import DataError, SettingsError
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
-from ..waveforms.planning import natural_order, of_few_rates
-from ..waveforms.sources import Stretch, scan
+from ..waveforms.read import Stretch, natural_order, of_few_rates, scan
 from .clock import AGREE, SINCE_1980, Segment
 from .records import BadRecord, RecordHeader, read_header
 from .series import SECOND, Piece, Series

@@ -23,7 +23,7 @@ from ..errors import DataError, RunError, SettingsError
 from ..extras import need
 from ..io import new_file, require_room
 from ..parallel import Job, Parts, identity
-from ..progress import Progress, count, log
+from ..runtime import Progress, count, log
 from ..settings import Settings
 from .joining import open_series, warn_of
 from .series import SECOND, Series

@@ -14,12 +14,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..data.holes import find_holes, sample_packing
-from ..data.packing import Packing
+from ..catalogue.environment import FEWEST
+from ..data.missing import find_holes
+from ..data.stored_array import Packing, sample_packing
 from ..errors import DataError
 from ..extras import load_hdf5_filters
-from ..waveforms.joining import FEWEST, constant_runs, without_marks
-from ..waveforms.sources import read_traces
+from ..waveforms.joining import constant_runs, without_marks
+from ..waveforms.read import read_traces
 
 SECOND = 10**9  # ns
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest

@@ -10,16 +10,25 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..catalogue.catalogue import Catalogue, catalogue_of, largest, season_names
-from ..catalogue.correlation import CONFIDENCE, FEWEST, LagCorrelation, correlate_at_lags
-from ..catalogue.environment import Environment, read_environment
-from ..catalogue.occurrence import (
+from ..catalogue.catalogue import (
     Bins,
+    Catalogue,
     Occurrence,
     bins_to_draw,
+    catalogue_of,
     choose_bins,
     count_at_stations,
     count_occurrences,
+    largest,
+    season_names,
+)
+from ..catalogue.environment import (
+    CONFIDENCE,
+    FEWEST,
+    Environment,
+    LagCorrelation,
+    correlate_at_lags,
+    read_environment,
 )
 from ..catalogue.peaks import EXACT, measure_peaks
 from ..catalogue.stations import read_stations
@@ -27,9 +36,9 @@ from ..errors import RISClusterError
 from ..plots.occurrence import lag_correlations, occurrence_series, profiles, station_series
 from ..plots.stations import station_counts, station_map
 from ..plots.style import plain
-from ..progress import count
 from ..runs.names import read_names, title_of
 from ..runs.run import FinishedRun
+from ..runtime import count
 from .context_clusters import trace_of
 from .page import Picture
 

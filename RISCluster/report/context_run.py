@@ -11,21 +11,21 @@ from matplotlib.figure import Figure
 
 from .. import __version__, plots
 from ..clustering.selection import contradictions, read_rows
-from ..clustering.stability import FEWEST_SEEN, LARGEST
+from ..clustering.stability import MAX_RESAMPLE_SIZE, MIN_CLUSTER_SIZE
+from ..data.loading import Split
 from ..data.spectrograms import SpectrogramFile
-from ..data.split import Split
 from ..data.tables import read_table
 from ..data.times import far_times
 from ..data.transforms import LOG_DECADES, Preparation
-from ..evaluation.choice import summary, verdicts
 from ..evaluation.comparison import DOUBTFUL, certainty
 from ..io import load_checkpoint
 from ..models.autoencoder import AEC, NetworkShape
-from ..models.reference import load_weights
-from ..progress import count
+from ..models.checkpoint import load_weights
 from ..runs.run import FinishedRun, FinishedStage
-from ..settings import Settings
+from ..runtime import count
+from ..settings import Settings, sentences
 from . import figures
+from .choice import summary, verdicts
 from .page import Picture, duration_text, time_text
 
 Context = dict[str, Any]
@@ -188,7 +188,7 @@ def _settings(run: FinishedRun) -> Context:
 
 def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
     """Key, value, default and sentence of each setting of the stages."""
-    default, rows = _texts(Settings()), []
+    default, texts, rows = _texts(Settings()), sentences(), []
     is_cube = run.file is not None and run.file.layout == "cube"
     for name in RESULT_SETTINGS:
         stage = run.stages.get(name.upper())
@@ -197,7 +197,7 @@ def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
         settings = run.settings if stage is None else stage.settings
         values = _texts(settings)[name]
         rows += [
-            (f"{name}.{f.name}", values[f.name], default[name][f.name], f.metadata["sentence"])
+            (f"{name}.{f.name}", values[f.name], default[name][f.name], texts[name, f.name])
             for f in dataclasses.fields(getattr(settings, name))
         ]
     return rows
@@ -327,8 +327,8 @@ def choice_section(run: FinishedRun) -> Context | None:
         "refined": dec and dec.n_clusters,
         "verdicts": {"header": ("criterion", "K", "in words"), "rows": words},
         "criteria": {"header": list(columns.values()), "rows": values, "digits": 6},
-        "resample": LARGEST,
-        "fewest": FEWEST_SEEN,
+        "resample": MAX_RESAMPLE_SIZE,
+        "fewest": MIN_CLUSTER_SIZE,
         "figures": {"GMM_selection": curves},
     }
 

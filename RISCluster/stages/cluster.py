@@ -11,8 +11,7 @@ from ..clustering.initialisation import NeighbourMap
 from ..clustering.mixture import Mixture
 from ..clustering.selection import HEADER, Criteria, as_rows, contradictions, select
 from ..data.cube_file import CubeFile
-from ..data.loading import StreamedSet, WholeFile, subsample
-from ..data.split import Split
+from ..data.loading import Split, StreamedSet, WholeFile, subsample
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes

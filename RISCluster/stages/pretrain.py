@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.loading import SampleSet, mean_and_deviation
+from ..data.loading import SampleSet, Split, draw_split, mean_and_deviation
 from ..data.spectrograms import READ_ROWS, SpectrogramFile
-from ..data.split import Split, draw_split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError, TrainingError
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters

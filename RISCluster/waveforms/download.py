@@ -23,8 +23,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DataError, SettingsError, Stopped
 from ..io import new_file, remove_quietly
-from ..progress import Progress, count, log
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, count, log
 from .read import import_obspy
 from .responses import read_station_file
 

@@ -20,7 +20,7 @@ from ..errors import DataError
 from ..extras import need
 from ..io import sha256
 from ..parallel import workers_for
-from ..progress import Progress
+from ..runtime import Progress
 
 SECOND = 10**9  # ns
 DAY = 86_400 * SECOND

@@ -13,8 +13,8 @@ import numpy as np
 from ..data.finding import stamp
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
-from ..progress import count
-from ..setting_sections import BuildSettings
+from ..runtime import count
+from ..settings import BuildSettings
 from .detect import Neighbours, Windows, cut, margin, min_samples
 from .joining import CONSTANT, Wave, join, without_marks
 from .process import process

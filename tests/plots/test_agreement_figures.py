@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from RISCluster.plots.choice import selection_curves
 
 from RISCluster.evaluation.truth import Reliability
 from RISCluster.plots.agreement import LONGEST_NAME, compact, overlap_matrix, reliability_curve
 from RISCluster.plots.style import cluster_colour
+from RISCluster.plots.training import selection_curves
 from tests.clustering.test_selection import row
 
 TITLES = {"row_title": "Cluster", "column_title": "Class", "title": "title"}

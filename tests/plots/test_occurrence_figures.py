@@ -1,19 +1,23 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from RISCluster.plots.correlation import lag_correlations
-from RISCluster.plots.station_map import (
+
+from RISCluster.plots import cluster_colour
+from RISCluster.plots.occurrence import (
+    lag_correlations,
+    occurrence_series,
+    profiles,
+    station_series,
+)
+from RISCluster.plots.stations import (
     degrees,
     map_limits,
     pie_diameter,
     round_down,
+    station_counts,
     station_map,
     unwrapped,
 )
-
-from RISCluster.plots import cluster_colour
-from RISCluster.plots.occurrence import occurrence_series, profiles, station_series
-from RISCluster.plots.stations import station_counts
 
 EDGES = np.arange("2016-01-01", "2016-01-06", dtype="datetime64[D]")
 HAS_DATA = np.array([True, True, False, True])

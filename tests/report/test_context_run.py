@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from RISCluster.clustering.selection import contradictions, read_rows
-from RISCluster.clustering.stability import LARGEST
+from RISCluster.clustering.stability import MAX_RESAMPLE_SIZE
 from RISCluster.errors import CheckpointError
 from RISCluster.report.context_run import data_rows, draw_reconstructions, settings_rows
 from RISCluster.runs.run import open_run
@@ -181,7 +181,7 @@ def test_contradictions_and_runs_without_stability(tmp_path):
     (text,) = contradictions(read_rows(tmp_path / "GMM/selection.csv"), 3, "bic")
     assert found.notes[0] == f"The {text[4:]}."
     assert "2 clusters (dec.n_clusters), not the 3 selected" in found.notes[1]
-    assert f"at most {LARGEST:,} latents" in found.text
+    assert f"at most {MAX_RESAMPLE_SIZE:,} latents" in found.text
     assert "not computed" in found.table("Choice of each")[-1][2]
     assert found.table("every K")[0][-1] == "gap s.e."
 

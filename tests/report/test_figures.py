@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from RISCluster.arrays import RowsArray
+from RISCluster.io import open_rows
 from RISCluster.report.figures import embedding, typical_members
 from RISCluster.settings import Settings
 
 
 def on_disk(folder, latents):
     np.save(folder / "latent.npy", latents.astype(np.float32))
-    return RowsArray(folder / "latent.npy")
+    return open_rows(folder / "latent.npy")
 
 
 @pytest.mark.parametrize("n", [1, 4, 5, 30])
