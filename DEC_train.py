@@ -4,18 +4,24 @@
     python DEC_train.py run.name=rutford data.file=x.h5       with other settings
     torchrun --standalone --nproc_per_node=4 DEC_train.py     with four processes
 
-Interrupted, it goes on where it stopped when the same command is run again.
+After an interruption, the same command resumes it.
 """
 
 import sys
 from collections.abc import Sequence
 
-from RISCluster.cli import stage_main
+from RISCluster.cli import exit_code, leave, parse_stage
+from RISCluster.stored import load_run_settings
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Command line of this stage; the exit code."""
-    return stage_main("DEC", __doc__, words)
+    """Run this stage from the command line; the exit code."""
+    arguments = parse_stage(__doc__, words)
+    with exit_code() as result:
+        from RISCluster.stages.refine import run_dec  # here, so that --help is fast
+
+        run_dec(load_run_settings(arguments.config, arguments.settings, "DEC"))
+    return leave(result.value)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Deep embedded clustering of seismic spectrograms, after Jenkins et al. (2021)."""
 
-from .machine import prepare_for_torch
+from .runtime import prepare_for_torch
 
 __version__ = "1.0.0"
 

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from .cli import all_processes, guarded, stage_main
-from .command_names import COMMANDS as COMMANDS_OF_STAGES
-from .command_names import package_command
+from .cli import COMMANDS as COMMANDS_OF_STAGES
+from .cli import all_processes, guarded, package_command, stage_main
 from .commands import COMMANDS
 
 

@@ -1,42 +1,50 @@
-"""What the scripts have in common: arguments, errors as one line, exit codes.
+"""Command lines of the stages: names, arguments, errors as one line, exit codes.
 
 Exit codes: 0 done; 2 bad input or settings; 130 and 143 stopped by SIGINT and SIGTERM with the
-state saved; 141 the reader of a pipe has gone; 1 anything else, with a traceback. Only light
+state saved; 141 standard output was closed; 1 anything else, with a traceback. Only light
 modules are imported here, so that ``--help`` is quick.
 """
 
 import argparse
 import importlib
 import os
+import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import RISClusterError
 from .settings import CONFIG, Settings
 
-STAGES = {"AEC": "pretrain", "GMM": "cluster", "DEC": "refine"}  # module by stage
+SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
+COMMANDS = {"AEC": "pretrain", "GMM": "cluster", "DEC": "refine"}  # commands and modules of stages
+DEFAULT_FOLDER = "Outputs"
 
 
 def stage_main(
     stage: str, description: str, words: Sequence[str] | None, program: str | None = None
 ) -> int:
-    """Run one stage from the command line.
+    """Run one stage from the command line; the exit code. For the arguments see `parse_stage`."""
+    arguments = parse_stage(description, words, program)
+    return all_processes(lambda: run_stage(stage, arguments.config, arguments.settings))
+
+
+def parse_stage(
+    description: str, words: Sequence[str] | None, program: str | None = None
+) -> argparse.Namespace:
+    """Arguments of a stage: `config`, and `settings` as a list of words.
 
     Parameters
     ----------
-    stage : {"AEC", "GMM", "DEC"}
     description : str
-        What ``--help`` says.
+        Text of ``--help``.
     words : sequence of str or None
         Arguments; None takes those of the process.
     program : str or None
-        What ``--help`` calls this command, if not by the script's name.
-
-    Returns
-    -------
-    int
-        Exit code.
+        Name of the command in ``--help``, if not the script's.
     """
     parser = argparse.ArgumentParser(
         prog=program,
@@ -50,8 +58,7 @@ def stage_main(
         metavar="section.key=value",
         help="settings that replace those of the file, as run.name=rutford aec.lr=1e-4",
     )
-    arguments = parser.parse_intermixed_args(words)
-    return all_processes(lambda: run_stage(stage, arguments.config, arguments.settings))
+    return parser.parse_intermixed_args(words)
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -68,53 +75,68 @@ def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Setti
     from .stored import load_run_settings
 
     settings = load_run_settings(config, overrides, stage)
-    module = importlib.import_module(f".stages.{STAGES[stage]}", __package__)
+    module = importlib.import_module(f".stages.{COMMANDS[stage]}", __package__)
     getattr(module, f"run_{stage.lower()}")(settings)
     return settings
 
 
 def all_processes(work: Callable[[], object]) -> int:
     """`guarded`, of one process or of one of several."""
-    code = guarded(work)
+    return leave(guarded(work))
+
+
+def leave(code: int) -> int:
+    """The exit code; one of several processes ends here.
+
+    PyTorch's communication threads can abort the process while the interpreter shuts down, after
+    all results are written.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        _leave(code)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return code
 
 
-def _leave(code: int) -> None:
-    """End one of several processes at once, after its work is done and its files are closed.
-
-    Threads of PyTorch's communication can be alive when the interpreter is taken down, and then
-    abort the process: on a busy machine, one run in eight ended so, with all its results written.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 def guarded(work: Callable[[], object]) -> int:
-    """Do the work; an error made for users becomes one line on stderr and an exit code."""
-    try:
+    """Do the work within `exit_code`; the exit code."""
+    with exit_code() as result:
         work()
+    return result.value
+
+
+@dataclass
+class ExitCode:
+    """Exit code of a process; see `exit_code`."""
+
+    value: int = 0
+
+
+@contextmanager
+def exit_code() -> Iterator[ExitCode]:
+    """Turn the errors of a block into an exit code, a `RISClusterError` also into a line."""
+    result = ExitCode()
+    try:
+        yield result
     except RISClusterError as error:
-        if error.to_be_told if error.to_be_told is not None else _is_first_process():
+        is_first = os.environ.get("RANK", "0") == "0"  # of torchrun
+        if is_first if error.to_be_told is None else error.to_be_told:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
+        result.value = error.exit_code
     except KeyboardInterrupt:
         print(
             f"Stopped: {_called()}: what was saved before is intact; run the same command to go on",
             file=sys.stderr,
         )
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
+        result.value = 130
+    except BrokenPipeError:  # as `head` closes its pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        result.value = 141
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         print(f"MemoryError: {_out_of_memory(error)}", file=sys.stderr)
-        return 2
-    return 0
+        result.value = 2
 
 
 def _called() -> str:
@@ -123,15 +145,11 @@ def _called() -> str:
     return next(iter(sys.argv[1:]), name) if name in ("__main__.py", "riscluster") else name
 
 
-def _is_first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"  # of torchrun
-
-
 def _out_of_memory(error: Exception) -> str:
-    """What ran out, what took it as far as PyTorch says, and which settings to change."""
+    """What ran out, PyTorch's explanation, and the settings to change."""
     place, mode = ("GPU memory", "ram") if "cuda" in str(error).lower() else ("memory", "disk")
-    said = " ".join(str(error).split()).split(". ")
-    what = f" ({'. '.join(said[:3])})" if str(error) else ""
+    sentences = " ".join(str(error).split()).split(". ")
+    what = f" ({'. '.join(sentences[:3])})" if str(error) else ""
     return (
         f"not enough {place}{what}; set data.loadmode={mode}, or smaller aec.batch_size and "
         "dec.batch_size, and run the same command again: what was saved before is intact"
@@ -141,6 +159,49 @@ def _out_of_memory(error: Exception) -> str:
 def _is_out_of_memory(error: Exception) -> bool:
     """PyTorch reports exhausted memory as a RuntimeError, on CPU and GPU."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(
-        words in text for words in ("allocate memory", "out of memory")
-    )
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
+
+
+# ---- command lines in messages ----
+
+
+def stage_command(name: str, run_folder: Path, config: str | None = None) -> str:
+    """Command that runs a stage, in the form in which this process was started.
+
+    As ``python GMM_centroids.py run.name=x`` or ``riscluster cluster run.name=x``.
+    """
+    words = ["--config", config] if config else []
+    words.append(f"run.name={run_folder.name}")
+    if str(run_folder.parent) != DEFAULT_FOLDER:
+        words.append(f"run.folder={run_folder.parent}")
+    return f"{_program(name)} {shlex.join(words)}"
+
+
+def first_command(file: str | Path, config: str | None = None) -> str:
+    """Command that runs the first stage on a file, with the run named after it."""
+    words = ["--config", config] if config else []
+    words += [f"run.name={run_name(file)}", f"data.file={file}"]
+    script = SCRIPTS["AEC"]
+    program = f"python {script}" if Path(script).exists() else _program("AEC")  # in a checkout
+    return f"{program} {shlex.join(words)}"
+
+
+def run_name(file: str | Path) -> str:
+    """Name of a run on a file: the file's, without what does not suit a folder's name."""
+    return re.sub(r"[^\w.+-]+", "_", Path(file).stem).strip("._") or "run"
+
+
+def _program(name: str) -> str:
+    """Script or command that runs a stage."""
+    program = Path(sys.argv[0] if sys.argv else "")
+    if program.name in SCRIPTS.values():
+        return f"python {shlex.quote(str(program.with_name(SCRIPTS[name])))}"
+    if program.stem == "riscluster" or program.parts[-2:] == ("RISCluster", "__main__.py"):
+        return package_command(COMMANDS[name])
+    return f"python {SCRIPTS[name]}"  # called from Python
+
+
+def package_command(name: str) -> str:
+    """``riscluster NAME`` or ``python -m RISCluster NAME``, as this process was started."""
+    installed = Path(sys.argv[0] if sys.argv else "").stem == "riscluster"
+    return f"riscluster {name}" if installed else f"python -m RISCluster {name}"

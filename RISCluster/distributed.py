@@ -1,7 +1,6 @@
-"""Every question about ranks: start, reduce, gather in order.
+"""Ranks of ``torchrun``: start, reduce, gather in order.
 
-One code path with and without ``torchrun``: a single process is a world of one, for which each
-function here returns its input.
+A single process is a world of one, for which each method returns its input.
 """
 
 import itertools
@@ -18,7 +17,7 @@ import torch.distributed as dist
 
 from .errors import RISClusterError, SettingsError
 
-# Long, because the other ranks wait while rank 0 fits mixtures or labels a large file.
+# The other ranks wait while rank 0 fits mixtures or labels a large file.
 LONGEST_WAIT = timedelta(days=7)
 _starts = itertools.count()
 
@@ -50,18 +49,18 @@ class Ranks:
         """Whether this is the process that writes files and messages."""
         return self.rank == 0
 
-    def share(self, batch: torch.Tensor) -> torch.Tensor:
-        """Rows of a global batch for this rank: every `world`-th, so that shares differ by one."""
+    def local_rows(self, batch: torch.Tensor) -> torch.Tensor:
+        """Rows of a global batch for this rank: every `world`-th, so that numbers differ by one."""
         return batch[self.rank :: self.world] if self.world > 1 else batch
 
-    def span(self, n: int) -> tuple[int, int]:
+    def shard(self, n: int) -> tuple[int, int]:
         """Contiguous part for this rank of 0 to `n`."""
         return n * self.rank // self.world, n * (self.rank + 1) // self.world
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum over ranks, in place."""
         if self.world > 1:
-            with _talking():
+            with _peer_errors():
                 dist.all_reduce(tensor)
         return tensor
 
@@ -71,7 +70,7 @@ class Ranks:
             return
         held = [parameter for parameter in parameters if parameter.requires_grad]
         for parameter in held:
-            if parameter.grad is None:  # a rank whose share of the last batch is empty
+            if parameter.grad is None:  # no rows of the last batch
                 parameter.grad = torch.zeros_like(parameter)
         flat = torch.cat([parameter.grad.reshape(-1) for parameter in held])
         self.sum(flat)
@@ -86,7 +85,7 @@ class Ranks:
         """Parts of all ranks in a list, on every rank."""
         parts: list[Any] = [part] * self.world
         if self.world > 1:
-            with _talking():
+            with _peer_errors():
                 dist.all_gather_object(parts, part)
         return parts
 
@@ -109,12 +108,12 @@ class Ranks:
                 raise error
         return [result for result, _ in parts]
 
-    def from_first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
         if self.world == 1:
             return value
         box = [value]
-        with _talking():
+        with _peer_errors():
             dist.broadcast_object_list(box, src=0)
         return box[0]
 
@@ -124,16 +123,16 @@ class Ranks:
             return flag
         return bool(self.sum(torch.tensor([float(flag)], device=self.device)).item())
 
-    def wait(self) -> None:
-        """Return when every rank has come here."""
+    def barrier(self) -> None:
+        """Wait for all ranks."""
         if self.world > 1:
-            with _talking():
+            with _peer_errors():
                 dist.barrier()
 
 
 @contextmanager
-def _talking() -> Iterator[None]:
-    """Errors of the communication as one for users: the cause is in another process."""
+def _peer_errors() -> Iterator[None]:
+    """Errors of the communication as a `PeerLost`: the cause is in another process."""
     try:
         yield
     except RuntimeError as error:
@@ -155,19 +154,17 @@ def choose_device(setting: str, local_rank: int = 0) -> torch.device:
     if setting == "cpu" or (setting == "auto" and not found):
         return torch.device("cpu")
     number = int(setting.partition(":")[2] or local_rank)
-    if number >= found > 0 and ":" not in setting:
-        raise SettingsError(
-            f"[run] device = {setting}: {number + 1} processes need a GPU each, and PyTorch sees "
-            f"{found}; start {found}, or set run.device = cpu"
-        )
-    if number >= found:
-        raise SettingsError(
-            f"[run] device = {setting}: PyTorch sees {found} GPU(s)"
-            + (f", numbered from 0 to {found - 1}" if found else "")
-            + "; allowed: auto, cpu"
-            + (", cuda, or one of those" if found else "")
-        )
-    return torch.device("cuda", number)
+    if number < found:
+        return torch.device("cuda", number)
+    if found and ":" not in setting:
+        reason = f"{number + 1} processes need a GPU each, and PyTorch sees {found}; start {found}"
+        raise SettingsError(f"[run] device = {setting}: {reason}, or set run.device = cpu")
+    numbered, more = (
+        (f", numbered from 0 to {found - 1}", ", cuda, or one of those") if found else ("", "")
+    )
+    raise SettingsError(
+        f"[run] device = {setting}: PyTorch sees {found} GPU(s){numbered}; allowed: auto, cpu{more}"
+    )
 
 
 @contextmanager
@@ -200,7 +197,7 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
     try:
         yield Ranks(rank, world, device)
     except (Exception, KeyboardInterrupt) as error:
-        is_first = _is_first(store)
+        is_first = _is_first_error(store)
         if isinstance(error, RISClusterError):
             error.to_be_told = is_first
         raise
@@ -208,8 +205,8 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def _is_first(store: dist.Store) -> bool:
-    """Whether no other process has come here before."""
+def _is_first_error(store: dist.Store) -> bool:
+    """Whether no other process had an error before."""
     try:
         return store.add("errors", 1) == 1
     except RuntimeError:  # the process that kept the store is gone

@@ -1,28 +1,154 @@
-"""Formats of files: JSON, CSV, NumPy's, and checkpoints that hold nothing but plain values."""
+"""Files: written whole or not at all; JSON, CSV, NumPy arrays, checkpoints of plain values.
 
+Every file is written beside its place, flushed to disk and renamed.
+"""
+
+import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
-import math
 import os
-import warnings
+import shutil
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from .atomic import new_file as new_file
-from .atomic import remove_partial_files as remove_partial_files
-from .atomic import remove_quietly as remove_quietly
-from .atomic import require_room as require_room
-from .atomic import write_bytes
 from .errors import CheckpointError, RunError
-from .seals import Damaged, is_sealed, is_zip, require_whole_zip, sealed_zip
+from .locking import clear, locked
 
 FORMAT = 1  # of checkpoints; raised when a reader of the old could misread the new
+PARTIAL = ".partial"  # at the end of the name of a file that is being written
+LOCK = ".lock"  # at the end of the name of its lock
+BLOCK_ROWS = 65536  # rows of an array on disk that are handled at a time
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; a reader sees the old one or the new one.
+
+    Raises
+    ------
+    RunError
+        The file can't be written; the old one, if any, is intact.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with _removed_on_error(partial):
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            _put_in_place(partial, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+@contextlib.contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """A path beside the target, file or folder, which becomes the target when all went well.
+
+    Only one process at a time can write a target.
+
+    Raises
+    ------
+    RunError
+        It can't be written, or another process is writing it; a target that was there is intact.
+    """
+    partial = target.with_name(target.name + PARTIAL)
+    try:
+        lock = target.with_name(f".{target.name}{LOCK}")
+        with locked(lock, target), _removed_on_error(partial):
+            _remove(partial)
+            yield partial
+            for path in [partial, *partial.rglob("*")]:
+                _flush(path)
+            if target.is_dir():
+                shutil.rmtree(target)
+            _put_in_place(partial, target)
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path}: can't be written: {error.strerror or error}; make room or change permissions, "
+        "then run again: what was saved before is intact"
+    )
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    """Rename, and flush the folder, so that a power cut can't undo it."""
+    partial.replace(target)
+    _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    """Flush a file or a folder to disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that can be written and not listed, or not on this system
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _removed_on_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        _remove(path)
+        raise
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a file if it is there and can be removed."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        remove_quietly(path)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove files that a killed process was writing, and their locks."""
+    for path in folder.rglob(f"*{PARTIAL}"):
+        _remove(path)
+    for path in folder.rglob(f".*{LOCK}"):
+        clear(path)
+
+
+def require_room(target: Path, n_bytes: int) -> None:
+    """Refuse early what would not fit: HDF5 can't close a file properly on a full disk.
+
+    Raises
+    ------
+    RunError
+        The disk of `target` has less than `n_bytes` left.
+    """
+    there = next(folder for folder in target.absolute().parents if folder.exists())
+    free = shutil.disk_usage(there).free
+    if n_bytes > free:
+        raise RunError(
+            f"{target}: takes {n_bytes / 1e9:.3g} GB, and there are {free / 1e9:.3g} GB left on "
+            "this disk; make room, then run the same command again: what is done is kept"
+        )
+
+
+# ---- text and JSON ----
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,18 +198,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_npy(path: Path, array: np.ndarray) -> None:
-    """`write_bytes` of an array in NumPy's format."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
+# ---- arrays ----
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     """`write_bytes` of named arrays in NumPy's format."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    write_bytes(path, sealed_zip(buffer.getvalue()))
+    write_bytes(path, buffer.getvalue())
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -95,50 +217,74 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         The file is missing or damaged.
     """
     try:
-        with path.open("rb") as file:
-            require_whole_zip(file)
-            with zipfile.ZipFile(file) as archive:
-                return {
-                    name.removesuffix(".npy"): _read_array(archive.read(name))
-                    for name in archive.namelist()
-                }
+        _require_whole_zip(path)
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; run its stage again") from None
     except Exception as error:  # numpy and zipfile raise many kinds for damaged bytes
-        raise CheckpointError(
-            f"{path}: damaged, can't be read: {error}; move it away and run its stage again"
-        ) from None
+        raise _damaged(path, error) from None
 
 
-def _read_array(content: bytes) -> np.ndarray:
-    """Array of a file in NumPy's format; no memory is taken for more than it holds."""
-    file = io.BytesIO(content)
-    shape, _, dtype = read_npy_header(file)
-    if dtype.itemsize * math.prod(shape) != len(content) - file.tell():
-        raise Damaged(f"its bytes do not make an array of {shape}")
-    return np.load(io.BytesIO(content), allow_pickle=False)
+def _require_whole_zip(path: Path) -> None:
+    """Compare the checksums in a zip archive, which PyTorch does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise ValueError("it is larger unpacked than packed")
+        if (name := archive.testzip()) is not None:
+            raise ValueError(f"{name} does not match its checksum")
 
 
-def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether column by column, and type of an array in NumPy's format.
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: damaged, can't be read: {error}; move it away and run its stage again"
+    )
+
+
+@contextlib.contextmanager
+def new_rows(path: Path, shape: tuple[int, int], dtype: str = "float32") -> Iterator[np.ndarray]:
+    """A ``.npy`` file as an array to write to, in place once the block ends.
 
     Raises
     ------
-    Damaged
-        It is not such a file, or of objects.
+    RunError
+        It can't be written; one that was there is intact.
+    """
+    require_room(path, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    with new_file(path) as partial:
+        rows = np.lib.format.open_memmap(partial, "w+", dtype, shape)
+        yield rows
+        rows.flush()
+
+
+def open_rows(path: Path) -> np.ndarray:
+    """Memory map of a ``.npy`` file with two dimensions, to read.
+
+    Raises
+    ------
+    CheckpointError
+        It is missing, or not such a file.
     """
     try:
-        version = np.lib.format.read_magic(file)
-        read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-        with warnings.catch_warnings(action="ignore"):  # of headers as Python 2 wrote them
-            shape, by_columns, dtype = read(file)
-    except OSError:
-        raise
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; run its stage again") from None
     except Exception as error:  # NumPy parses the header as Python, which fails in many ways
-        raise Damaged(f"its header is none of NumPy's: {error}") from None
-    if dtype.hasobject or min(shape, default=0) < 0:
-        raise Damaged("not an array of numbers")
-    return shape, by_columns, dtype
+        raise _damaged(path, error) from None
+    if rows.ndim != 2:
+        raise CheckpointError(
+            f"{path}: not an array of rows of numbers; move it away and run its stage again"
+        )
+    return rows.view(np.ndarray)
+
+
+def row_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """`BLOCK_ROWS` rows of an array at a time, each with the number of its first."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        yield start, np.array(rows[start : start + BLOCK_ROWS])
+
+
+# ---- tables ----
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -182,14 +328,11 @@ class HistoryFile:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(
-                f"{self.path}: can't be written: {error.strerror or error}; make room or change "
-                "permissions, then run again: what was saved before is intact"
-            ) from None
+            raise _cannot_write(self.path, error) from None
 
 
 def _history(path: Path, header: list[str], n_epochs: int) -> list[list[str]]:
-    """Rows of the first epochs; of one more, which a kill has cut, nothing is asked."""
+    """Rows of the first epochs; the row after them may be cut."""
     try:
         found, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
         if found != header:
@@ -220,6 +363,9 @@ def _is_number(text: str) -> bool:
         return False
 
 
+# ---- checkpoints ----
+
+
 def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
     """Write a dict of tensors and plain values as a torch file; equal ones give equal bytes.
 
@@ -234,24 +380,23 @@ def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
     import torch
 
     buffer = io.BytesIO()
-    torch.save(_with_one_of_each_text({"format": FORMAT, "kind": kind, **content}, {}), buffer)
-    write_bytes(path, sealed_zip(buffer.getvalue()))
+    torch.save(_shared_texts({"format": FORMAT, "kind": kind, **content}, {}), buffer)
+    write_bytes(path, buffer.getvalue())
 
 
-def _with_one_of_each_text(value: Any, known: dict[str, str]) -> Any:
-    """A copy in which equal texts are one object, for a pickle tells one from two alike."""
+def _shared_texts(value: Any, known: dict[str, str]) -> Any:
+    """A copy in which equal texts are one object: pickles of equal and of same ones differ."""
     if isinstance(value, str):
         return known.setdefault(value, value)
     if isinstance(value, dict):
         copy = type(value)()
-        vars_of = getattr(value, "__dict__", {})  # PyTorch hangs versions on states of modules
-        for name, item in vars_of.items():
-            setattr(copy, name, _with_one_of_each_text(item, known))
+        for name, item in getattr(value, "__dict__", {}).items():  # versions in a module's state
+            setattr(copy, name, _shared_texts(item, known))
         for key, item in value.items():
-            copy[_with_one_of_each_text(key, known)] = _with_one_of_each_text(item, known)
+            copy[_shared_texts(key, known)] = _shared_texts(item, known)
         return copy
     if isinstance(value, (list, tuple)):
-        return type(value)(_with_one_of_each_text(item, known) for item in value)
+        return type(value)(_shared_texts(item, known) for item in value)
     return value
 
 
@@ -266,18 +411,15 @@ def read_torch(path: Path) -> Any:
     import torch
 
     try:
-        with path.open("rb") as file:
-            if is_zip(file):
-                require_whole_zip(file)
-            elif is_sealed(file):
-                raise Damaged("it is sealed, and no archive")
+        if zipfile.is_zipfile(path):  # PyTorch's older format is none
+            _require_whole_zip(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
             f"{path}: no such file; run its stage again, or name another"
         ) from None
     except Exception as error:  # torch raises many kinds for damaged or hostile bytes
-        reason = str(error) if isinstance(error, Damaged) else type(error).__name__
+        reason = str(error) if type(error) is ValueError else type(error).__name__
         raise CheckpointError(
             f"{path}: damaged, or not a file of tensors and plain values ({reason}); move it away "
             "and run its stage again, or name another"

@@ -1,38 +1,36 @@
-"""Long work in independent jobs, each of which leaves a file: parallel, resumable, in order.
+"""Long work in independent jobs, each of which writes a file: parallel and resumable.
 
-The parts lie in ``<target>.parts/`` until the target has been put together from them. A part
-counts once its ``.json`` is there, which is written after it and holds its checksum; so a job that
-was killed is done again, as is one whose part was damaged since, and nothing else is. From the
-first job until the parts are removed, the folder is locked against other processes.
+The parts are in ``<target>.parts/`` until the target has been put together. A part is done once
+its ``.json`` is there, which is written after it and holds its checksum: only parts that are
+missing, damaged or of other inputs are made. The folder is locked against other processes.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
 from .errors import CheckpointError, RunError, Stopped
-from .io import plain, read_json, remove_quietly, sha256, write_json
-from .locking import Lock, take
-from .machine import processors
-from .progress import Progress, log
-from .stopping import StopRequest
+from .io import LOCK, plain, read_json, remove_quietly, sha256, write_json
+from .locking import locked
+from .runtime import Progress, StopRequest, log, processors
 
 AUTO = 0  # workers: as many as processors, but no more than there is work for
 JOBS_A_WORKER = 8  # at least, for starting a worker takes a second or two
-LOCK = ".lock"
 STALE = {"other": "parts of other settings or files are", "damaged": "parts are damaged and are"}
-AHEAD = 2  # jobs handed out for each worker: the next one waits while one runs
+Work = Callable[[Any, Path], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,11 @@ class Job:
     name : str
         Of its file; unique.
     inputs : Any
-        What the function that does the work takes; can be pickled.
+        Argument of the function that does the work; can be pickled.
     depends : Any
-        JSON value: where it is the same, so is the part.
+        JSON value that identifies the inputs: a part made with an equal one is not made again.
     size : int
-        How much of the whole, in the unit that the progress counts.
+        Amount of work, in the unit of the progress.
     """
 
     name: str
@@ -75,27 +73,28 @@ class Parts:
     ----------
     target : Path
     fewer : str
-        How whoever runs out of memory can have fewer processes.
+        How to use fewer processes, for the message about memory.
     """
 
     def __init__(self, target: Path, fewer: str = "with fewer --workers"):
         self.target, self.fewer = target, fewer
         self.folder = target.with_name(target.name + ".parts")
-        self._lock: Lock | None = None
+        self._held = ExitStack()  # the lock, while this process has it
+        self._is_held = False
 
     def path(self, job: Job) -> Path:
         """File of a job's part."""
         return self.folder / job.name
 
     def summary(self, job: Job) -> dict[str, Any]:
-        """What the job's function returned."""
+        """Result of the job's function."""
         return read_json(self._marker(job))["summary"]
 
     def _marker(self, job: Job) -> Path:
         return self.folder / f"{job.name}.json"
 
     def _state(self, job: Job) -> str:
-        """How a part stands: ``done``, ``missing``, ``other`` or ``damaged``."""
+        """``done``, ``missing``, ``other`` or ``damaged``."""
         marker, path = self._marker(job), self.path(job)
         if not marker.exists() or not path.exists():
             return "other" if marker.exists() else "missing"
@@ -109,7 +108,7 @@ class Parts:
         return "done" if whole else "damaged"
 
     def _left(self, jobs: Sequence[Job]) -> list[Job]:
-        """Jobs to do; says what is wrong with parts that are there."""
+        """Jobs to do; logs which parts are not used."""
         states = [self._state(job) for job in jobs]
         for state, what in STALE.items():
             if state in states:
@@ -119,37 +118,29 @@ class Parts:
             log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are there")
         return left
 
-    def run(
-        self,
-        jobs: Sequence[Job],
-        work: Callable[[Any, Path], dict[str, Any]],
-        workers: int,
-        what: str,
-        unit: str,
-    ) -> None:
+    def run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
         """Do the jobs that are not done yet.
 
         Parameters
         ----------
         jobs : sequence of Job
         work : callable
-            A function of a module: takes a job's inputs and the path where the part is to be
-            written, returns a JSON dict. What it lists under ``told`` and, as warnings, under
-            ``said`` goes to the log, in the order of the jobs that end.
+            A function of a module: takes a job's inputs and the path of its part, returns a JSON
+            dict. Its lists ``told`` and ``said`` are logged, as information and as warnings.
         workers : int
             Processes, or `AUTO`; with 1 the work is done in this one.
         what, unit : str
-            What the progress says and counts.
+            Name of the work and unit of its progress.
 
         Raises
         ------
         Stopped
-            SIGINT or SIGTERM came; what is done is kept.
+            SIGINT or SIGTERM was received; finished parts are kept.
         RunError
-            The folder can't be written, another process is at it, or a worker was killed.
+            The folder can't be written, another process uses it, or a worker was killed.
         """
         try:
-            self._lock = take(self.folder / LOCK, self.target, again=True)
+            self._lock()
         except OSError as error:
             raise RunError(
                 f"{self.folder}: can't be made: {error.strerror or error}; make room or change "
@@ -158,29 +149,21 @@ class Parts:
         try:
             self._run(jobs, work, workers, what, unit)
         except BaseException as error:
-            self._lock.release()
-            if isinstance(error, BrokenProcessPool):
+            self._unlock()
+            if isinstance(error, TerminatedWorkerError):
                 raise RunError(
                     "a worker process was killed, perhaps for want of memory; run the same "
                     f"command again to go on, {self.fewer}"
                 ) from None
             raise
 
-    def _run(
-        self,
-        jobs: Sequence[Job],
-        work: Callable[[Any, Path], dict[str, Any]],
-        workers: int,
-        what: str,
-        unit: str,
-    ) -> None:
+    def _run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
         left = self._left(jobs)
-        for job in left:  # of a part that was made otherwise, and is now overwritten
-            remove_quietly(self._marker(job))
-        workers = workers_for(workers, len(left))
+        for job in left:
+            remove_quietly(self._marker(job))  # the part is overwritten
         total = sum(job.size for job in left)
         with StopRequest() as stop, Progress(what, total, unit) as progress:
-            for job, (summary, checksum) in _results(left, work, self.path, workers, stop):
+            for job, summary, checksum in self._results(left, work, workers, stop):
                 summary = plain(summary)
                 marker = {"identity": identity(job.depends), "summary": summary}
                 write_json(self._marker(job), marker | {"checksum": identity([summary, checksum])})
@@ -197,98 +180,65 @@ class Parts:
                     stop.signal_number,
                 )
 
+    def _results(
+        self, jobs: Sequence[Job], work: Work, workers: int, stop: StopRequest
+    ) -> Iterator[tuple[Job, dict[str, Any], str]]:
+        """Jobs, results and checksums as they end; after a signal, only of those handed out."""
+        workers = min(workers_for(workers, len(jobs)), max(1, len(jobs)))
+        tasks = (
+            delayed(_work)(work, job, self.path(job), os.getpid())
+            for job in jobs
+            if not stop.signal_number
+        )
+        with parallel_config("loky", inner_max_num_threads=1):
+            pool = Parallel(workers, return_as="generator_unordered", pre_dispatch=2 * workers)
+            with pool:
+                yield from pool(tasks)
+
     def remove(self) -> None:
         """Remove the parts, after the target was put together."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.release()
+        self._unlock()
 
     def clear(self) -> None:
-        """Remove what a process has left that was killed when the target was already whole."""
+        """Remove parts that a process killed after the target was complete has left."""
         if not self.folder.is_dir():
             return
         try:
-            self._lock = take(self.folder / LOCK, self.target, again=True)
-        except (RunError, OSError):  # another process is at it, or nothing can be removed here
+            self._lock()
+        except (RunError, OSError):  # another process uses them, or nothing can be removed here
             return
         self.remove()
 
+    def _lock(self) -> None:
+        if not self._is_held:
+            self._held.enter_context(locked(self.folder / LOCK, self.target))
+            self._is_held = True
 
-def _work(
-    work: Callable[[Any, Path], dict[str, Any]], inputs: Any, path: Path
-) -> tuple[dict[str, Any], str]:
-    """Do a job; what it says of itself, and the checksum of its part."""
-    summary = work(inputs, path)
+    def _unlock(self) -> None:
+        self._is_held = False
+        self._held.close()
+
+
+def _work(work: Work, job: Job, path: Path, main: int) -> tuple[Job, dict[str, Any], str]:
+    """Do a job; the job, its result and the checksum of its part."""
+    if os.getpid() != main:
+        _prepare_worker(main)
+    summary = work(job.inputs, path)
     with path.open("rb") as file:
         os.fsync(file.fileno())  # on disk before its marker is
-    return summary, sha256(path)
+    return job, summary, sha256(path)
 
 
-def _results(
-    jobs: Sequence[Job],
-    work: Callable[[Any, Path], dict[str, Any]],
-    path: Callable[[Job], Path],
-    workers: int,
-    stop: StopRequest,
-) -> Iterator[tuple[Job, tuple[dict[str, Any], str]]]:
-    """Jobs and what came of them as they end; after a signal, only those that had begun."""
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            if stop.signal_number:
-                return
-            yield job, _work(work, job.inputs, path(job))
-        return
-    yield from _in_parallel(iter(jobs), work, path, min(workers, len(jobs)), stop)
-
-
-def _in_parallel(
-    todo: Iterator[Job],
-    work: Callable[[Any, Path], dict[str, Any]],
-    path: Callable[[Job], Path],
-    workers: int,
-    stop: StopRequest,
-) -> Iterator[tuple[Job, tuple[dict[str, Any], str]]]:
-    running: dict[Future, Job] = {}
-    with _pool(workers) as pool:
-        while True:
-            while len(running) < AHEAD * workers and not stop.signal_number:
-                job = next(todo, None)
-                if job is None:
-                    break
-                running[pool.submit(_work, work, job.inputs, path(job))] = job
-            if stop.signal_number:
-                running = {future: job for future, job in running.items() if not future.cancel()}
-            if not running:
-                return
-            for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes of one thread each, which leave signals to this one."""
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in threads}
-    os.environ.update(dict.fromkeys(threads, "1"))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
-    try:
-        yield pool
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
+@cache
+def _prepare_worker(main: int) -> None:
+    """Leave signals to the main process, and end with it: a killed one can't stop its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(main,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """End at once when the process that gives the work was killed, which tells nobody."""
-    parent_process().join()
+def _end_with(main: int) -> None:
+    while os.getppid() == main:
+        time.sleep(0.5)
     os._exit(1)

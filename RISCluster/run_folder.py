@@ -1,17 +1,20 @@
-"""The run folder: which stages are there, made from what, and whether they may be used.
+"""The run folder: the state of each stage, and what it was made from.
 
-A run is ``<folder>/<name>`` with a folder a stage. Each stage's ``provenance.json`` holds what it
-depends on (settings, data, the stage before it) and, once it is complete, the checksums of its
-results. That file alone decides whether a stage is new, unfinished, done or out of date.
+A run is ``<folder>/<name>`` with a folder for each stage. The ``provenance.json`` of a stage holds
+what it depends on (settings, data, the stage before it) and, once it is complete, the checksums of
+its results. That file alone decides whether a stage is new, unfinished, done or out of date.
 """
 
 import difflib
 import hashlib
+import itertools
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,16 +22,46 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .atomic import PARTIAL
-from .command_names import stage_command
+from .cli import stage_command
 from .errors import CheckpointError, RunError
-from .io import read_json, remove_partial_files, remove_quietly, sha256, write_json, write_text
-from .locking import Lock, clear, take
-from .setting_sections import RENAMED
+from .io import (
+    LOCK,
+    PARTIAL,
+    read_json,
+    remove_partial_files,
+    remove_quietly,
+    sha256,
+    write_json,
+    write_text,
+)
+from .locking import clear, locked
+from .settings import RENAMED
 
 PROVENANCE = "provenance.json"
-LOCK = ".lock"
-GUARDED = ("depends", "results", "fingerprint")  # of the provenance: others decide nothing
+GUARDED = ("depends", "results", "fingerprint")  # keys of the provenance with a checksum
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a stage starts.
+
+    Attributes
+    ----------
+    state : {"done", "resume", "new"}
+    changes : tuple of str
+        Inputs that differ from those of the older results.
+    kept : Path or None
+        Where older results were moved.
+    """
+
+    state: str
+    changes: tuple[str, ...] = ()
+    kept: Path | None = None
+
+    def __str__(self) -> str:
+        if self.kept is None:
+            return self.state
+        return f"new: {'; '.join([*self.changes, f'what was there is kept in {self.kept}'])}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +96,7 @@ class StageFolder:
         return stage_command(self.name, self.run_folder)
 
     def provenance(self) -> dict[str, Any] | None:
-        """What the stage was made from, or None where it never started.
+        """Content of provenance.json, or None where the stage never started.
 
         Raises
         ------
@@ -79,21 +112,24 @@ class StageFolder:
             raise self._unusable(error) from None
         return _read_provenance(path) if there else None
 
-    def lock(self) -> Lock:
-        """Keep other processes from changing this run, until the lock is released.
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from changing this run.
 
         Raises
         ------
         RunError
             Another process works on it, or the run folder can't be made.
         """
-        try:
-            return take(self.run_folder / LOCK, self.run_folder)
-        except OSError as error:
-            raise self._unusable(error) from None
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.run_folder / LOCK, self.run_folder))
+            except OSError as error:
+                raise self._unusable(error) from None
+            yield
 
     def is_done(self, depends: dict[str, Any]) -> bool:
-        """Whether the stage is complete, whole, and made from `depends`; changes no result."""
+        """Whether the stage is complete, undamaged and made from `depends`."""
         before = self.provenance()
         if before is None or differences(before.get("depends", {}), depends):
             return False
@@ -120,58 +156,50 @@ class StageFolder:
 
     def begin(
         self, depends: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
-    ) -> str:
-        """Make the folder ready for a stage that depends on `depends`.
-
-        A folder made from something else is kept under a dated name, with its figures.
+    ) -> Start:
+        """Prepare the folder; one made from something else is renamed with a date.
 
         Parameters
         ----------
         depends : dict
-            JSON values by name; two runs of the stage with equal ones give equal results.
+            JSON values by name that determine the results.
         settings_ini : str
-            The settings as resolved, kept beside the results.
+            Text of the stage's config.ini.
         words : dict or None
-            By name, what a checksum in `depends` is of, for people.
-
-        Returns
-        -------
-        str
-            ``done``, ``resume``, ``new``, or ``new: <what differs and where the old one is>``.
+            Descriptions of checksums in `depends`, by name.
         """
-        said = "new"
+        changes, kept = [], None
         before = self.provenance()
         if before is not None:
             changes = differences(
                 before.get("depends", {}), depends, before.get("words", {}), words or {}
             )
             if not changes:
-                return "done" if self.is_done(depends) else self._resume(settings_ini)
+                return Start("done") if self.is_done(depends) else self._resume(settings_ini)
             kept = self._set_aside()
-            said = f"new: {'; '.join(changes)}; what was there is kept in {kept}"
         try:
             if before is None and self._holds_something():
-                said = f"new: what was there is kept in {self._set_aside()}"
+                kept = self._set_aside()
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from None
-        # Provenance first: without it, the folder would be taken for somebody else's.
+        # First, because a folder without provenance counts as foreign.
         began = {"stage": self.name, "status": "unfinished", "words": words or {}}
         self._write_provenance(began | _now(depends))
         write_text(self.path / "config.ini", settings_ini)
-        return said
+        return Start("new", tuple(changes), kept)
 
-    def _resume(self, settings_ini: str) -> str:
-        """Make good what a kill may have left undone."""
+    def _resume(self, settings_ini: str) -> Start:
+        """Remove what a killed process left."""
         remove_partial_files(self.path)
-        write_text(self.path / "config.ini", settings_ini)  # of the file's new place, for example
-        return "resume"
+        write_text(self.path / "config.ini", settings_ini)  # paths may have changed
+        return Start("resume")
 
     def _write_provenance(self, provenance: dict[str, Any]) -> None:
         write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
 
     def _holds_something(self) -> bool:
-        """Whether there is anything but what a process left that was killed as it began."""
+        """Whether there is anything but a partial file of a process killed as it began."""
         if not self.path.exists():
             return False
         if not self.path.is_dir():
@@ -188,14 +216,11 @@ class StageFolder:
         self._write_provenance(provenance | notes)
 
     def _set_aside(self) -> Path:
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-        kept = self.path.with_name(f"{self.path.name}_{stamp}")
-        number = 1
-        while kept.exists():
-            number += 1
-            kept = self.path.with_name(f"{self.path.name}_{stamp}_{number}")
+        name = f"{self.path.name}_{timestamp().replace(':', '-')}"
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        kept = next(path for path in map(self.path.with_name, names) if not path.exists())
         try:
-            # Figures first: a kill amid them leaves the stage where it is, to be set aside again.
+            # Figures first: after a kill the stage is still there to be renamed.
             if not self.part and self.path.is_dir():
                 for figure in self.figures.glob(f"{self.name}_*"):
                     (self.path / "figures").mkdir(exist_ok=True)
@@ -227,7 +252,7 @@ class StageFolder:
         return provenance
 
     def require_complete(self) -> dict[str, Any]:
-        """Provenance of a complete stage whose results are as they were written.
+        """Provenance of a complete stage with undamaged results.
 
         Raises
         ------
@@ -249,7 +274,7 @@ class StageFolder:
         return provenance
 
     def _other_runs(self) -> str:
-        """Hint for a name that was mistyped: the runs that are there, if this one is not."""
+        """Hint for a mistyped name of a run."""
         if self.run_folder.is_dir():
             return ""
         runs = self.run_folder.parent.glob("*/*/" + PROVENANCE)
@@ -261,18 +286,12 @@ class StageFolder:
     def require_match(
         self, expected: dict[str, Any], words: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """`require_complete`, and made from `expected` (a part of what it depends on).
-
-        Parameters
-        ----------
-        expected : dict
-        words : dict or None
-            As in `begin`.
+        """`require_complete` of a stage that depends on `expected`; `words` as in `begin`.
 
         Raises
         ------
         RunError
-            Something differs; the message names it with both values.
+            Something differs; the message names both values.
         """
         provenance = self.require_complete()
         depends = {key: provenance["depends"].get(key) for key in expected}
@@ -286,7 +305,7 @@ class StageFolder:
 
 
 def _way_out(depends: dict[str, Any], expected: dict[str, Any], command: str) -> str:
-    """What to do about a stage that was made otherwise."""
+    """Advice for a stage that depends on something else."""
     changed = [key for key in expected if depends[key] != expected[key]]
     if all(key.endswith((".pt", ".npz")) for key in changed):  # a stage before it is newer
         return f"run {command} again"
@@ -302,10 +321,7 @@ def differences(
     words_before: dict[str, str] | None = None,
     words_now: dict[str, str] | None = None,
 ) -> list[str]:
-    """What differs between two sets of dependencies, a phrase each.
-
-    Checksums are told by the words for what they are of.
-    """
+    """Differences between two sets of dependencies, in words."""
     phrases = []
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) == now.get(key):
@@ -350,7 +366,7 @@ def _read_provenance(path: Path) -> dict[str, Any]:
 
 
 def _checksum(provenance: dict[str, Any]) -> str:
-    """Of what others rely on: what a stage was made from, and the checksums of its results."""
+    """Checksum of the keys that decide anything."""
     text = json.dumps([provenance.get(key) for key in GUARDED], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,7 @@
-"""config.ini to frozen, typed, checked settings; the keys themselves are in `sections`."""
+"""Settings: keys with their types, defaults and effects; read from config.ini and words.
+
+What each key is stands in config.ini, which comes with the package.
+"""
 
 import configparser
 import dataclasses
@@ -6,42 +9,247 @@ import difflib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .errors import SettingsError
-from .recipes import RECIPES
-from .setting_sections import (
-    RENAMED,
-    SECTIONS,
-    AecSettings,
-    BuildSettings,
-    CubeSettings,
-    DataSettings,
-    DecSettings,
-    GmmSettings,
-    RecordsSettings,
-    ReportSettings,
-    RunSettings,
+from .setting_values import (
+    AxisSlice,
+    Band,
+    ClusterNumbers,
+    Corners,
+    Device,
+    Limits,
+    Months,
+    RunName,
+    Seasons,
+    as_text,
+    describe,
+    parse_value,
+    takes_sweep,
 )
 
 COMMAND_LINE = "command line"
 CONFIG = "config.ini"
 Names = tuple[str, str]  # section and key
+Auto = Literal["auto"]
+
+# Effects of a key. Stages of one run must agree on DATA, what the network sees, and on NETWORK,
+# its shape; RESULT is anything else that changes a result of its own stage; NOTHING is how the
+# work is done.
+DATA, NETWORK, RESULT, NOTHING = "data", "network", "result", "nothing"
+FREQUENCIES = "low-high in Hz, as 3-20"
+SLICE = "start:stop:step with a step of 1 or more, or : for all"
+
+# Keys of earlier versions, by section and key, and their present names.
+RENAMED = {
+    ("data", "workers"): "cpu_threads",
+    ("gmm", "start"): "init",
+    ("gmm", "prior"): "covariance_shrinkage",
+    ("gmm", "stability"): "n_resamples",
+}
+
+# Jenkins et al. 2021, where the defaults differ from it.
+PAPER = {
+    ("data", "amplitude"): "linear",
+    ("data", "standardize"): "no",
+    ("aec", "latent_activation"): "relu",
+    ("aec", "n_components"): "0",
+    ("aec", "schedule"): "constant",
+    ("gmm", "init"): "kmeans",
+    ("gmm", "covariance_shrinkage"): "0",
+    ("dec", "latent_scale"): "none",
+    ("dec", "gamma"): "0.001",
+    ("dec", "labels"): "student",
+    ("dec", "keep"): "refined",
+}
+RECIPES = {"none": {}, "paper": PAPER}
+
+
+def _key(default: Any, affects: str = RESULT, allowed: str = "", **limits: float) -> Any:
+    """A key; `allowed` describes its values where the type does not."""
+    metadata = {"affects": affects, "allowed": allowed, "limits": Limits(**limits)}
+    return field(default=default, metadata=metadata)
+
+
+# ---- sections -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """[run]: where results are written and on what they are computed."""
+
+    name: RunName = _key(
+        "demo", NOTHING, allowed='a folder name, without any of / \\ : * ? " < > |'
+    )
+    folder: str = _key("Outputs", NOTHING, allowed="a folder")
+    seed: int = _key(2009, low=0)
+    device: Device = _key("auto", NOTHING, allowed="auto | cpu | cuda | cuda:N")
+    precision: Literal["auto", "fp32", "bf16"] = _key("auto")
+    deterministic: bool = _key(False, NOTHING)
+    recipe: Literal["none", "paper"] = _key("none", NOTHING)
+    tensorboard: bool = _key(False, NOTHING)
+    figures: bool = _key(True, NOTHING)
+    figure_format: Literal["png", "pdf", "svg"] = _key("png", NOTHING)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """[data]: the data set and the preparation of spectrograms for the network."""
+
+    file: str = _key("Data/demo.h5", NOTHING, allowed="path of an HDF5 file or a Zarr folder")
+    layout: Literal["auto", "samples", "ris", "cube"] = _key("auto", NOTHING)
+    dataset: str = _key("auto", NOTHING, allowed="auto, or the path of a data set inside the file")
+    amplitude: Literal["linear", "sqrt", "log"] = _key("sqrt", DATA)
+    transform: Literal["none", "sample_normalization", "sample_norm_cent", "vec_norm"] = _key(
+        "vec_norm", DATA
+    )
+    standardize: bool = _key(True, DATA)
+    loadmode: Literal["auto", "device", "ram", "disk"] = _key("auto", NOTHING)
+    cpu_threads: Auto | int = _key("auto", NOTHING, low=0, high=256)
+    train_samples: int = _key(50000, DATA, low=0)
+    validation_fraction: float = _key(0.2, DATA, above=0, below=1)
+
+
+@dataclass(frozen=True)
+class CubeSettings:
+    """[cube]: samples of a cube of (time, channel, frequency)."""
+
+    window: int = _key(4, DATA, low=1)
+    stride: int = _key(4, DATA, low=1)
+    channels: AxisSlice = _key(AxisSlice(None, None, None), DATA, allowed=SLICE)
+    times: AxisSlice = _key(AxisSlice(None, None, None), DATA, allowed=SLICE)
+
+
+@dataclass(frozen=True)
+class AecSettings:
+    """[aec]: the autoencoder and its training."""
+
+    n_features: int | tuple[int, ...] = _key(9, NETWORK, low=1, high=4096)
+    latent_activation: Literal["linear", "relu"] = _key("linear", NETWORK)
+    n_components: Auto | int = _key("auto", NETWORK, low=0, high=4096)
+    initial_weights: str = _key("none", allowed="none, or the path of a .pt file")
+    n_epochs: int = _key(500, low=0)
+    batch_size: int | tuple[int, ...] = _key(64, low=1)
+    lr: float | tuple[float, ...] = _key(0.001, above=0)
+    schedule: Literal["constant", "plateau"] = _key("plateau")
+    patience: int = _key(10, low=1)
+
+
+@dataclass(frozen=True)
+class GmmSettings:
+    """[gmm]: Gaussian mixtures in the latent space."""
+
+    n_clusters: ClusterNumbers = _key(
+        ClusterNumbers(range(2, 21)),
+        allowed="numbers of clusters from 1 to 1000, as 2-20, 8 or 4, 6, 8",
+    )
+    select: Literal["bic", "aic", "silhouette", "gap", "stability"] = _key("bic")
+    n_resamples: int | None = _key(4, low=2, high=100)
+    init: Literal["neighbours", "kmeans"] = _key("neighbours")
+    covariance_shrinkage: float = _key(2.0, low=0)
+    n_init: int = _key(100, low=1)
+    fit_samples: int = _key(100000, low=0)
+
+
+@dataclass(frozen=True)
+class DecSettings:
+    """[dec]: deep embedded clustering."""
+
+    n_clusters: Auto | int | tuple[Auto | int, ...] = _key("auto", low=2, high=1000)
+    n_epochs: int = _key(400, low=1)
+    batch_size: int | tuple[int, ...] = _key(64, low=1)
+    lr: float | tuple[float, ...] = _key(0.001, above=0)
+    gamma: float | tuple[float, ...] = _key(1.0, low=0)
+    tol: float | tuple[float, ...] = _key(0.003, low=0, high=1)
+    updates_per_epoch: int = _key(2, low=1, high=10000)
+    latent_scale: Literal["within", "global", "none"] = _key("within")
+    labels: Literal["mixture", "student"] = _key("mixture")
+    keep: Literal["better", "refined"] = _key("better")
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """[build]: python -m RISCluster build, which makes a data set from waveforms."""
+
+    method: Literal["detect", "slide"] = _key("detect")
+    trace_ids: str = _key(
+        "*", allowed="NET.STA.LOC.CHA with the wildcards * and ?; several with commas"
+    )
+    sampling_rate: Auto | float = _key(50.0, above=0)
+    constant_gap: float | None = _key(1.0, above=0)
+    detrend: Literal["none", "demean", "linear"] = _key("linear")
+    taper: float = _key(5.0, low=0)
+    inventory: str | None = _key(None, allowed="path of a StationXML file, or of a folder of them")
+    output: Literal["acceleration", "velocity", "displacement"] = _key("velocity")
+    pre_filter: Corners | None = _key(None, allowed="four ascending frequencies in Hz")
+    water_level: float | None = _key(60.0, low=0)
+    bandpass: Band | None = _key(Band(3.0, 20.0), allowed=FREQUENCIES)
+    filter_order: int = _key(4, low=1, high=10)
+    trigger: Literal["recursive", "classic", "z"] = _key("recursive")
+    sta: float = _key(0.5, above=0)
+    lta: float = _key(30.0, above=0)
+    on: float = _key(15.0, above=0)
+    off: float = _key(10.0, low=0)
+    dead_time: float = _key(4.0, low=0)
+    length: float = _key(4.0, above=0)
+    step: float = _key(1.0, above=0)
+    segment: float = _key(0.4, above=0)
+    kaiser_beta: float = _key(5.7, low=0)
+    overlap: float = _key(0.9, low=0, below=1)
+    nfft: int = _key(256, low=8, high=2**20)
+    frequencies: Band | None = _key(Band(3.0, 20.0), allowed=FREQUENCIES)
+    traces: bool = _key(False)
+
+
+@dataclass(frozen=True)
+class RecordsSettings:
+    """[records]: python -m RISCluster cube, which makes a cube from DAS records.
+
+    Waveforms of an array, in any format that obspy reads, use the processing settings only.
+    """
+
+    dataset: str = _key("auto", allowed="auto, or the path of a data set inside the files")
+    order: Literal["auto", "time,channel", "channel,time"] = _key("auto")
+    sampling_rate: Auto | float = _key("auto", above=0)
+    starttime: str = _key("auto", allowed="auto, or a time as 2020-07-24T00:00:00")
+    channel_spacing: Auto | float = _key("auto", above=0)
+    window: float = _key(1.0, above=0)
+    step: float = _key(0.5, above=0)
+    taper: Literal["hann", "kaiser", "tukey", "none"] = _key("hann")
+    band: Band | None = _key(None, allowed=FREQUENCIES)
+    power: Literal["linear", "log"] = _key("linear")
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """[report]: additions to the report of a run."""
+
+    environment: str | None = _key(None, NOTHING, allowed="path of a CSV file")
+    stations: str | None = _key(
+        None, NOTHING, allowed="path of StationXML, a folder of it, or a CSV file"
+    )
+    interval: Literal["auto", "hour", "day", "week", "month"] = _key("auto", NOTHING)
+    seasons: Seasons = _key(
+        Seasons((Months(12, 2), Months(3, 5), Months(6, 8), Months(9, 11))),
+        NOTHING,
+        allowed="seasons without a month in common, as 12-2, 3-5, 6-8, 9-11",
+    )
+    largest_lag: float = _key(30.0, NOTHING, low=0)
+    embedding: Literal["tsne", "opentsne", "umap"] = _key("tsne", NOTHING)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a run, as resolved from file and overrides.
+    """All settings of a run, an object for each section.
 
     Attributes
     ----------
-    run, data, cube, aec, gmm, dec, build, records, report
-        One object a section.
     config : str or None
         Settings file that was named on the command line.
     from_run : tuple of str
-        ``section.key = value`` of what the run's stored settings changed.
+        ``section.key = value`` of keys set by the run's stored settings.
     """
 
     run: RunSettings = RunSettings()
@@ -62,60 +270,71 @@ class Settings:
         return Path(self.run.folder).expanduser() / self.run.name
 
     def affecting(self, section: str, *affects: str) -> dict[str, Any]:
-        """Keys of a section whose effect is among `affects`, as ``section.key: value``."""
+        """Keys of a section with one of these effects, as ``section.key: JSON value``."""
         values = getattr(self, section)
-        return {
-            f"{section}.{key.name}": _plain(getattr(values, key.name))
+        found = {
+            f"{section}.{key.name}": getattr(values, key.name)
             for key in dataclasses.fields(values)
             if key.metadata["affects"] in affects
         }
+        return {name: list(x) if isinstance(x, tuple) else x for name, x in found.items()}
 
     def changed(self, section: str) -> list[str]:
         """``section.key=value`` words for what differs from the defaults."""
-        values, defaults = getattr(self, section), SECTIONS[section]()
+        defaults = vars(SECTIONS[section]())
         return [
-            f"{section}.{key.name}={_as_text(getattr(values, key.name))}"
-            for key in dataclasses.fields(values)
-            if getattr(values, key.name) != getattr(defaults, key.name)
+            f"{section}.{name}={as_text(value)}"
+            for name, value in vars(getattr(self, section)).items()
+            if value != defaults[name]
         ]
 
     def sweep(self, section: str) -> list[tuple[str, "Settings"]]:
-        """Every combination of a section's lists.
+        """Combinations of the lists in [aec] or [dec].
 
-        Parameters
-        ----------
-        section : {"aec", "dec"}
-
-        Returns
-        -------
-        list of (str, Settings)
-            A folder name such as ``batch_size=64,lr=0.001``, and settings without lists in that
-            section. One pair with an empty name where there is no list.
+        Each has a folder name such as ``batch_size=64,lr=0.001``, and settings without lists in
+        that section; without lists there is one with an empty name.
         """
         values = getattr(self, section)
-        lists = {
-            key.name: getattr(values, key.name)
-            for key in dataclasses.fields(values)
-            if isinstance(getattr(values, key.name), tuple)
-        }
+        lists = {name: value for name, value in vars(values).items() if isinstance(value, tuple)}
         combinations = []
         for choice in itertools.product(*lists.values()):
             chosen = dict(zip(lists, choice, strict=True))
-            name = ",".join(f"{key}={_as_text(value)}" for key, value in chosen.items())
-            section_settings = dataclasses.replace(values, **chosen)
-            combinations.append((name, dataclasses.replace(self, **{section: section_settings})))
+            name = ",".join(f"{key}={as_text(value)}" for key, value in chosen.items())
+            one = dataclasses.replace(values, **chosen)
+            combinations.append((name, dataclasses.replace(self, **{section: one})))
         return combinations
 
     def as_ini(self) -> str:
         """The settings as the text of a config.ini that gives the same settings."""
         lines = []
         for section in SECTIONS:
-            lines.append(f"[{section}]")
-            values = getattr(self, section)
-            for key in dataclasses.fields(values):
-                lines.append(f"{key.name} = {_as_text(getattr(values, key.name))}")
-            lines.append("")
+            values = vars(getattr(self, section)).items()
+            lines += [f"[{section}]", *(f"{name} = {as_text(x)}" for name, x in values), ""]
         return "\n".join(lines)
+
+
+SECTIONS: dict[str, type] = {
+    key.name: key.type for key in dataclasses.fields(Settings) if dataclasses.is_dataclass(key.type)
+}
+
+
+def sentences() -> dict[Names, str]:
+    """What each key is, by section and key, from the comments of the package's config.ini."""
+    found, section, comment = {}, "", []
+    for line in resources.files(__package__).joinpath(CONFIG).read_text("utf-8").splitlines():
+        if line.startswith("["):
+            section = line[1:-1]
+        elif line.startswith("#"):
+            comment.append(line[2:])
+        else:
+            if " = " in line:
+                found[section, line.partition(" = ")[0]] = " ".join(comment).rpartition(" [")[0]
+            comment = []
+    return found
+
+
+def _allowed(key: dataclasses.Field) -> str:
+    return describe(key.type, key.metadata["limits"], key.metadata["allowed"])
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -126,32 +345,24 @@ def load_settings(
     overrides: Sequence[str] = (),
     stored: Callable[[Path], Mapping[Names, str]] | None = None,
 ) -> Settings:
-    """Read a config.ini and apply overrides.
+    """Settings from a config.ini and ``section.key=value`` words.
 
-    A value is that of `overrides`, or else of the file where that differs from the default, or
-    else the stored one, or else the default. A recipe replaces what is then left at its default,
-    unless it is in `overrides`.
+    Order of precedence: words, the file where it differs from the default, stored settings, the
+    recipe, the default.
 
     Parameters
     ----------
     path : path or None
-        File with sections and keys as in the `Settings` classes; what it leaves out has its
-        default, as has everything where there is no file.
+        Settings file; keys may be missing.
     overrides : sequence of str
-        ``section.key=value`` words, taken in order.
+        Words; the last one of a key counts.
     stored : callable or None
-        Gives texts by section and key that stand in for the defaults, for the run folder.
-
-    Returns
-    -------
-    Settings
+        Run folder to texts by section and key.
 
     Raises
     ------
     SettingsError
-        For a missing or unreadable file, an unknown section or key, or a value that is not
-        allowed; the message names file, section, key, value, what is allowed and, for a name
-        that is not known, the nearest that is.
+        A missing or unreadable file, an unknown section or key, or a value that is not allowed.
     """
     values = {} if path is None else _read_ini(Path(path))
     for word in overrides:
@@ -165,7 +376,7 @@ def load_settings(
 
 
 def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:
-    """`load_settings` of the file that is named, or of config.ini if it is there."""
+    """`load_settings` of the named file, or of config.ini if it exists."""
     found = CONFIG if config is None and Path(CONFIG).exists() else config
     return dataclasses.replace(load_settings(found, overrides, **others), config=config)
 
@@ -173,12 +384,12 @@ def load_found_settings(config: str | None, overrides: Sequence[str], **others: 
 def _resolve(values: Mapping[Names, tuple[str, str]]) -> Settings:
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for (section, key), (text, place) in values.items():
-        sections[section][key] = _parse_value(section, key, text, place)
+        sections[section][key] = _parse(section, key, text, place)
     return Settings(**{name: SECTIONS[name](**sections[name]) for name in SECTIONS})
 
 
 def _apply_stored(values: dict[Names, tuple[str, str]], stored: Mapping[Names, str]) -> list[str]:
-    """Replace what is left at its default by stored values, in place; what that changed."""
+    """Replace keys at their defaults by stored values, in place; the keys that changed."""
     changed = []
     for (section, key), text in stored.items():
         if _is_left(values, section, key) and not _is_default(section, key, text):
@@ -188,18 +399,15 @@ def _apply_stored(values: dict[Names, tuple[str, str]], stored: Mapping[Names, s
 
 
 def _apply_recipe(values: dict[Names, tuple[str, str]]) -> None:
-    """Replace what is left at its default by what ``run.recipe`` says, in place.
-
-    The recipe itself is not kept: the keys have its values.
-    """
+    """Replace keys at their defaults by those of ``run.recipe``, which itself is not stored."""
     text, place = values.pop(("run", "recipe"), ("none", ""))
-    for (section, key), value in RECIPES[_parse_value("run", "recipe", text, place)].items():
+    for (section, key), value in RECIPES[_parse("run", "recipe", text, place)].items():
         if _is_left(values, section, key):
             values[section, key] = (value, f"recipe {text}")
 
 
 def _is_left(values: Mapping[Names, tuple[str, str]], section: str, key: str) -> bool:
-    """Whether a key has its default, and no word of the command line asked for that."""
+    """Whether a key has its default, which no word of the command line set."""
     if (section, key) not in values:
         return True
     text, place = values[section, key]
@@ -207,12 +415,11 @@ def _is_left(values: Mapping[Names, tuple[str, str]], section: str, key: str) ->
 
 
 def _is_default(section: str, key: str, text: str) -> bool:
-    """Whether a text says what the default does; what is not allowed is left for its error."""
-    metadata = SECTIONS[section].__dataclass_fields__[key].metadata
     try:
-        return metadata["kind"].parse(text) == metadata["kind"].parse(metadata["default"])
-    except ValueError:
+        value = _parse(section, key, text, "")
+    except SettingsError:  # raised where the value is used
         return False
+    return value == SECTIONS[section].__dataclass_fields__[key].default
 
 
 def read_stored(path: Path) -> dict[Names, str]:
@@ -308,27 +515,13 @@ def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _parse_value(section: str, key: str, text: str, place: str) -> Any:
-    kind = SECTIONS[section].__dataclass_fields__[key].metadata["kind"]
+def _parse(section: str, key: str, text: str, place: str) -> Any:
+    item = SECTIONS[section].__dataclass_fields__[key]
     try:
-        return kind.parse(text)
+        return parse_value(text, item.type, item.metadata["limits"])
     except ValueError:
+        sweep = "; several with commas are a sweep" if takes_sweep(item.type) else ""
         raise SettingsError(
             f"{place}: [{section}] {key} = {text or '(empty)'} is not allowed; "
-            f"allowed: {kind.allowed}"
+            f"allowed: {_allowed(item)}{sweep}"
         ) from None
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "none"
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return ", ".join(_as_text(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
-
-
-def _plain(value: Any) -> Any:
-    """As JSON would give it back, so that stored and current values compare equal."""
-    return list(value) if isinstance(value, tuple) else value

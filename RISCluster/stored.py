@@ -1,17 +1,24 @@
-"""Settings that a run remembers: those with which its stages were made stand in for the defaults.
+"""Stored settings of a run, which take the place of the defaults.
 
-Every stage keeps its settings in its config.ini. Which stage counts for a key follows from what
-the key affects, so that a stage that is finished is not made anew for want of a word.
+Every stage has its settings in its config.ini. Which stage counts for a key follows from the key's
+effect, so that a finished stage is not made again because a word is missing.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from .command_names import SCRIPTS
+from .cli import SCRIPTS
 from .run_folder import StageFolder
-from .setting_sections import SECTIONS
-from .settings import CONFIG, Names, Settings, load_found_settings, load_settings, read_stored
+from .settings import (
+    CONFIG,
+    SECTIONS,
+    Names,
+    Settings,
+    load_found_settings,
+    load_settings,
+    read_stored,
+)
 
 OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage by section
 OF_THE_CALL = (("run", "name"), ("run", "folder"), ("run", "recipe"))
@@ -22,32 +29,31 @@ PATHS = (
 
 
 def load_run_settings(config: str | None, overrides: Sequence[str], stage: str) -> Settings:
-    """Settings of a stage of a run, which may be there already.
+    """Settings of a stage that is to run, of a run that may exist already.
 
     Parameters
     ----------
     config : str or None
-        Settings file; None takes config.ini if it is there.
+        Settings file; None takes config.ini if it exists.
     overrides : sequence of str
         ``section.key=value`` words.
     stage : {"AEC", "GMM", "DEC"}
-        The stage that is to run.
 
     Raises
     ------
     SettingsError, CheckpointError, RunError
-        As `load_settings`, or what is stored can't be read.
+        As `load_settings`, or stored settings can't be read.
     """
     return load_found_settings(config, overrides, stored=lambda run: _stored_of_run(run, stage))
 
 
 def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Settings:
-    """Settings with which a stage was made, with words that replace single ones."""
+    """Settings of a finished stage, and words that replace single ones."""
     return load_settings(None, overrides, stored=lambda _: _stored_of_stage(stage))
 
 
 def _stored_of_run(run_folder: Path, stage: str) -> dict[Names, str]:
-    """Texts by section and key that stand in for the defaults when a stage of the run is run."""
+    """Stored texts by section and key for a stage that is to run."""
     stages = [StageFolder(run_folder, name) for name in SCRIPTS]
     begun = sorted((folder for folder in stages if _config(folder).exists()), key=_time_of_start)
     stored = {folder.name: _stored_of_stage(folder) for folder in begun}
@@ -65,7 +71,7 @@ def _stored_of_run(run_folder: Path, stage: str) -> dict[Names, str]:
 
 
 def _deciding(section: str, key: str, affects: str, stage: str) -> str:
-    """Stage whose stored value counts; that of the latest where it is not there, or none is."""
+    """Stage whose stored value counts; if it is missing, the latest one counts."""
     if section in OWNERS:
         return OWNERS[section]
     if (section, key) == ("run", "seed"):  # on which all stages must agree with the first
@@ -74,7 +80,7 @@ def _deciding(section: str, key: str, affects: str, stage: str) -> str:
 
 
 def _stored_of_stage(stage: StageFolder) -> dict[Names, str]:
-    """Texts by section and key with which a stage was made; files by paths that lead there."""
+    """Stored texts of a stage by section and key, with paths that exist."""
     texts = read_stored(_config(stage))
     directory = (stage.provenance() or {}).get("directory")
     for name in PATHS:
@@ -84,13 +90,13 @@ def _stored_of_stage(stage: StageFolder) -> dict[Names, str]:
 
 
 def _found(text: str, directory: Path) -> str:
-    """A path as it was given, or from the folder in which the stage was started."""
+    """A path as it is, or relative to the folder in which the stage was started."""
     here, there = Path(text).expanduser(), directory / text
     return str(there) if not here.exists() and there.exists() else text
 
 
 def _time_of_start(stage: StageFolder) -> tuple[str, float]:
-    """To sort by; within a second, by the writing of the settings."""
+    """Start, and for equal ones the time of the settings file."""
     started = (stage.provenance() or {}).get("started", "")
     return started, _config(stage).stat().st_mtime
 

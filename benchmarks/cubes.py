@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.reading import read_ahead
-from RISCluster.machine import keep_freed_memory
+from RISCluster.runtime import keep_freed_memory
 
 CHUNK = (256, 100, 100)
 BLOCK = 3 * CHUNK[0]  # time steps, 31 MB

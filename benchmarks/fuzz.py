@@ -40,18 +40,24 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import RISCluster  # noqa: E402
-from RISCluster.arrays import RowsArray, new_rows  # noqa: E402
 from RISCluster.catalogue.environment import read_environment  # noqa: E402
 from RISCluster.catalogue.stations import read_stations  # noqa: E402
 from RISCluster.data.layouts import open_spectrograms  # noqa: E402
 from RISCluster.errors import RISClusterError  # noqa: E402
 from RISCluster.fibre.joining import open_series  # noqa: E402
-from RISCluster.io import HistoryFile, read_json, read_npz, read_torch, write_npz  # noqa: E402
+from RISCluster.io import (  # noqa: E402  # noqa: E402
+    HistoryFile,
+    new_rows,
+    open_rows,
+    read_json,
+    read_npz,
+    read_torch,
+    write_npz,
+)
 from RISCluster.plots.stage_figures import read_history  # noqa: E402
 from RISCluster.runs import names  # noqa: E402
 from RISCluster.runs.labels import read_labels  # noqa: E402
-from RISCluster.setting_sections import RecordsSettings  # noqa: E402
-from RISCluster.settings import load_settings  # noqa: E402
+from RISCluster.settings import RecordsSettings, load_settings  # noqa: E402
 from RISCluster.waveforms.sources import read_traces, scan  # noqa: E402
 
 LONGEST = 5  # s that an input may take
@@ -221,7 +227,7 @@ def array_seeds(folder: Path, kind: str) -> list[Files]:
     ours, plain = folder / f"ours.{kind}", folder / f"plain.{kind}"
     if kind == "npy":
         with new_rows(ours, values.shape) as out:
-            out.write(0, values)
+            out[0 : 0 + len(values)] = values
         np.save(plain, values)
     elif kind == "npz":
         write_npz(ours, weights=values[0], means=values)
@@ -358,7 +364,7 @@ SUBJECTS = (
     Subject("json", one("a.json", '{"depends": {"a": 1.5}, "results": ["x", null, true]}'),
             lambda folder: read_json(folder / "a.json")),
     Subject("npy", lambda folder: array_seeds(folder, "npy"),
-            lambda folder: RowsArray(folder / "a.npy").read(0, 3)),
+            lambda folder: open_rows(folder / "a.npy").read(0, 3)),
     Subject("npz", lambda folder: array_seeds(folder, "npz"),
             lambda folder: read_npz(folder / "a.npz")),
     Subject("pt", lambda folder: array_seeds(folder, "pt"),

@@ -28,7 +28,6 @@ import numpy as np
 import torch
 
 from RISCluster import plots as figures
-from RISCluster.arrays import RowsArray
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, load_set
@@ -37,19 +36,19 @@ from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks
 from RISCluster.evaluation.metrics import MEASURED, silhouettes
-from RISCluster.machine import keep_freed_memory
+from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import target_distribution
 from RISCluster.plots.stage_figures import embed, nearest
+from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
-from RISCluster.stopping import StopRequest
 from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
-from RISCluster.training.pretrain import AecTrainer
-from RISCluster.training.refine import DecTrainer
+from RISCluster.training.pretrain import pretrain
+from RISCluster.training.refine import refine
 
 # Of the paper's network at 87 x 100, counted by hand from its layers.
 FLOP_TRAIN, FLOP_ENCODE = 34.0e6, 5.8e6
@@ -178,7 +177,7 @@ class Bench:
         few = samples.take(np.arange(64))
 
         def work() -> None:
-            AecTrainer(model, samples, few, settings, self.context(), 1.0).run()
+            pretrain(model, samples, few, settings, self.context(), 1.0)
 
         bare = self.network()
         optimizer = torch.optim.Adam(bare.parameters(), lr=1e-3, fused=True)
@@ -216,7 +215,7 @@ class Bench:
         """An epoch of DEC with two refreshes."""
         samples, model = self.samples(), self.dec()
         settings = load_settings(None, ["dec.n_epochs=1", "dec.tol=0"]).dec
-        work = self.seconds(lambda: DecTrainer(model, samples, settings, self.context()).run())
+        work = self.seconds(lambda: refine(model, samples, settings, self.context()))
         return work, None, self.limit(self.matrix_rate, FLOP_TRAIN + 2 * FLOP_ENCODE)
 
     def mixtures(self) -> Measured:
@@ -240,7 +239,7 @@ class Bench:
         labels = self.rng.integers(0, CLUSTERS, self.n)
 
         def work() -> None:
-            mapped = embed(RowsArray(self.folder / "latent.npy"), labels, 0)
+            mapped = embed(open_rows(self.folder / "latent.npy"), labels, 0)
             figure = figures.embedding(mapped.points, labels[mapped.index], [1] * CLUSTERS, "")
             figure.savefig(self.folder / "e.png")
 
@@ -254,7 +253,7 @@ class Bench:
         centroids = np.stack([latents[labels == label].mean(0) for label in range(CLUSTERS)])
 
         def work() -> None:
-            found = nearest(RowsArray(self.folder / "latent.npy"), labels, centroids)
+            found = nearest(open_rows(self.folder / "latent.npy"), labels, centroids)
             with open_spectrograms(self.path) as file:
                 axes = figures.SpectrogramAxes.of(file)
                 members = [

@@ -39,8 +39,8 @@ from RISCluster.data.writing import write_demo
 from RISCluster.evaluation.metrics import agreement
 from RISCluster.evaluation.overlap import overlap
 from RISCluster.evaluation.truth import reliability
-from RISCluster.progress import log
 from RISCluster.runs.labels import read_labels
+from RISCluster.runtime import log
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec

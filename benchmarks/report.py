@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from RISCluster.progress import Progress
+from RISCluster.runtime import Progress
 
 ROOT = Path(__file__).parent.parent
 BINS, KINDS, STATIONS, YEARS = 32, 8, 34, 3

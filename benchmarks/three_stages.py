@@ -32,15 +32,14 @@ from RISCluster.data.reading import Reader
 from RISCluster.data.transforms import Preparation
 from RISCluster.data.writing import write_demo
 from RISCluster.distributed import Ranks
-from RISCluster.machine import keep_freed_memory
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution
+from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
-from RISCluster.stopping import StopRequest
 from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
-from RISCluster.training.pretrain import AecTrainer
-from RISCluster.training.refine import DecTrainer
+from RISCluster.training.pretrain import pretrain
+from RISCluster.training.refine import refine
 
 ROOT = Path(__file__).parent.parent
 BATCH = 64
@@ -151,7 +150,7 @@ class Ours(Side):
     def train(self) -> None:
         self._fresh()
         settings, context = self.settings.aec, self.context
-        AecTrainer(self.aec, self.samples, self.validation, settings, context, 1.0).run()
+        pretrain(self.aec, self.samples, self.validation, settings, context, 1.0)
 
     def encode(self) -> None:
         encode(self.aec.encoder, self.samples, self.ranks, what="")
@@ -159,7 +158,7 @@ class Ours(Side):
     def dec_epoch(self) -> None:
         self._fresh()
         model = DEC(self.aec, ClusteringLayer(start_centroids()))
-        DecTrainer(model, self.samples, self.settings.dec, self.context).run()
+        refine(model, self.samples, self.settings.dec, self.context)
 
 
 def new_network() -> AEC:

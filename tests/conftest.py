@@ -51,21 +51,27 @@ def write_samples(path: Path, spectrogram: np.ndarray, **columns) -> Path:
 @pytest.fixture
 def small_file(tmp_path) -> Path:
     """96 samples of three classes, with labels, start times and trace ids."""
+    return write_small_file(tmp_path / "small.h5")
+
+
+def write_small_file(path: Path) -> Path:
     spectrogram, classes = blobs(96)
     times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}.000000Z".encode() for i in range(96)]
     ids = [f"XH.DR{i % 4:02d}..HHZ".encode() for i in range(96)]
-    return write_samples(
-        tmp_path / "small.h5", spectrogram, labels=classes, starttime=times, trace_id=ids
-    )
+    return write_samples(path, spectrogram, labels=classes, starttime=times, trace_id=ids)
 
 
 @pytest.fixture
 def make_settings(tmp_path):
     """Settings of a quick run in the test's folder; overrides as on the command line."""
-    (tmp_path / "config.ini").write_text("[run]\n")
+    return lambda *overrides: quick_settings(tmp_path, *overrides)
+
+
+def quick_settings(folder: Path, *overrides: str) -> Settings:
+    (folder / "config.ini").write_text("[run]\n")
     quick = (
         "run.name=test",
-        f"run.folder={tmp_path / 'Outputs'}",
+        f"run.folder={folder / 'Outputs'}",
         "run.figures=no",
         "run.device=cpu",
         "aec.n_features=3",
@@ -77,11 +83,7 @@ def make_settings(tmp_path):
         "dec.batch_size=16",
         "dec.tol=0",
     )
-
-    def make(*overrides: str) -> Settings:
-        return load_settings(tmp_path / "config.ini", (*quick, *overrides))
-
-    return make
+    return load_settings(folder / "config.ini", (*quick, *overrides))
 
 
 @pytest.fixture(scope="session", autouse=True)

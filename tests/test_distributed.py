@@ -17,11 +17,11 @@ from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import PeerLost, Ranks, choose_device
 from RISCluster.errors import DataError, SettingsError, Stopped, TrainingError
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.runtime import StopRequest
 from RISCluster.settings import load_settings
-from RISCluster.stopping import StopRequest
 from RISCluster.training import encode as encoding
 from RISCluster.training.common import Context
-from RISCluster.training.refine import DecTrainer
+from RISCluster.training.refine import refine
 from tests.conftest import ROOT, blobs, write_samples
 
 CPU = torch.device("cpu")
@@ -82,10 +82,10 @@ def on_ranks(tmp_path):
 @pytest.mark.parametrize("n", [0, 1, 3, 10, 12])
 def test_shares_and_spans_hold_everything_once(n, world):
     ranks = [Ranks(rank, world, CPU) for rank in range(world)]
-    shares = [r.share(torch.arange(n)).tolist() for r in ranks]
+    shares = [r.local_rows(torch.arange(n)).tolist() for r in ranks]
     assert shares == [list(range(rank, n, world)) for rank in range(world)]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    spans = [r.span(n) for r in ranks]
+    spans = [r.shard(n) for r in ranks]
     assert [spans[0][0], spans[-1][1]] == [0, n]
     assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
     sizes = [stop - start for start, stop in spans]
@@ -93,8 +93,8 @@ def test_shares_and_spans_hold_everything_once(n, world):
 
 
 def test_shares_by_hand():
-    assert [Ranks(r, 3, CPU).span(10) for r in range(3)] == [(0, 3), (3, 6), (6, 10)]
-    assert Ranks(1, 3, CPU).share(torch.arange(8)).tolist() == [1, 4, 7]
+    assert [Ranks(r, 3, CPU).shard(10) for r in range(3)] == [(0, 3), (3, 6), (6, 10)]
+    assert Ranks(1, 3, CPU).local_rows(torch.arange(8)).tolist() == [1, 4, 7]
 
 
 def test_one_process_gets_back_what_it_gives():
@@ -104,9 +104,9 @@ def test_one_process_gets_back_what_it_gives():
     assert ALONE.gather(part) is part
     assert ALONE.gather_parts("a") == ["a"]
     assert ALONE.gather_results(lambda: "a") == ["a"]
-    assert ALONE.from_first("a") == "a"
+    assert ALONE.broadcast("a") == "a"
     assert [ALONE.any(True), ALONE.any(False)] == [True, False]
-    ALONE.wait()
+    ALONE.barrier()
     with pytest.raises(DataError, match="bad"):
         ALONE.gather_results(_fail)
 
@@ -127,10 +127,10 @@ def _talk(ranks):
         "gather": ranks.gather(np.full((r, 2), r, dtype=np.float32)),  # none of rank 0
         "gather_parts": ranks.gather_parts(None if r == 1 else {"rank": r}),
         "gather_results": ranks.gather_results(lambda: r * 10),
-        "from_first": ranks.from_first({"of": r}),
+        "from_first": ranks.broadcast({"of": r}),
         "any": [ranks.any(r == world - 1), ranks.any(False), ranks.any(True)],
         "is_first": ranks.is_first,
-        "wait": ranks.wait(),
+        "wait": ranks.barrier(),
     }
 
 
@@ -156,7 +156,7 @@ def _gradients(ranks):
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     layer = torch.nn.Linear(2, 1)
     layer.frozen = torch.nn.Parameter(torch.ones(1), requires_grad=False)
-    share = ranks.share(x)
+    share = ranks.local_rows(x)
     if len(share):
         layer(share).sum().backward()
     had = layer.weight.grad is not None
@@ -208,8 +208,8 @@ def _after_rank_1_left(ranks):
         lambda: ranks.gather(np.zeros(1)),
         lambda: ranks.gather_results(lambda: 1),
         lambda: ranks.any(False),
-        lambda: ranks.from_first(1),
-        lambda: ranks.wait(),
+        lambda: ranks.broadcast(1),
+        lambda: ranks.barrier(),
     )
     found = []
     for talk in talks:
@@ -314,9 +314,8 @@ def _refine(ranks, folder):
     with torch.no_grad():
         clustering = ClusteringLayer(model.encoder(samples.x[[0, 3, 6]]))  # all of one class
     context = Context(folder, ranks, StopRequest(), seed=1)
-    trainer = DecTrainer(DEC(model, clustering), samples, settings.dec, context)
-    trainer.run()
-    return trainer.changes, trainer.labels, trainer.target.numpy()
+    result = refine(DEC(model, clustering), samples, settings.dec, context)
+    return result.changes, result.labels.numpy(), result.target.numpy()
 
 
 def test_labels_that_change_are_counted_over_all_ranks(on_ranks, tmp_path):

@@ -1,9 +1,10 @@
 """Files that are cut, changed by a bit, or made to harm: refused by name, never half read.
 
 Each kind of file is cut at every 64th of its length and has single bits flipped; the reader must
-give what was written, where the fault lies outside of it, or refuse.
+give what was written or refuse.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -21,7 +22,6 @@ import pytest
 import torch
 
 from RISCluster import io as files
-from RISCluster.arrays import RowsArray, new_rows
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.errors import CheckpointError, RISClusterError
 from RISCluster.parallel import Job, Parts
@@ -49,21 +49,11 @@ def read_model(path: Path) -> object:
 
 
 def write_npz(path: Path) -> None:
-    files.write_npz(path, weights=LATENTS[:3, 0], means=LATENTS[:3].astype(np.float64))
+    files.write_npz(path, means=LATENTS[:3].astype(np.float64))
 
 
 def read_npz(path: Path) -> object:
     return {name: (x.dtype.str, x.tolist()) for name, x in files.read_npz(path).items()}
-
-
-def write_rows(path: Path) -> None:
-    with new_rows(path, LATENTS.shape) as out:
-        out.write(0, LATENTS)
-
-
-def read_rows(path: Path) -> object:
-    rows = RowsArray(path)
-    return rows.dtype.str, rows.read(0, len(rows)).tolist()
 
 
 def write_part(inputs: int, path: Path) -> dict:
@@ -104,7 +94,6 @@ def read_stage(path: Path) -> object:
 KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
     "model.pt": (write_model, read_model),
     "fits.npz": (write_npz, read_npz),
-    "latent.npy": (write_rows, read_rows),
     "part": (write_parts, read_part),
     "provenance.json": (write_stage, read_stage),
 }
@@ -152,8 +141,8 @@ def test_any_bit_flipped(tmp_path, name):
     whole, refused = outcomes(tmp_path / name, read, variants)
     if name == "provenance.json":  # what is there for people alone decides nothing
         assert refused > 50
-    else:
-        assert (whole, refused) == (0, FLIPS)
+    else:  # dates and attributes of members in an archive decide nothing either
+        assert refused > FLIPS / 2
 
 
 def test_history_of_an_unfinished_stage(tmp_path):
@@ -200,25 +189,23 @@ def test_tables_that_are_none(tmp_path, text):
 # ---- older files --------------------------------------------------------------------------------
 
 
-def test_files_without_seals_are_still_read(tmp_path):
+def sealed(content: bytes, mark: bytes = b"\nRISCluster sha256 ") -> bytes:
+    """A zip archive with a checksum as its comment, or an array with one at its end."""
+    if content.startswith(b"PK"):
+        content = content[:-2] + (len(mark) + 65).to_bytes(2, "little")
+    return content + mark + hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+
+@pytest.mark.parametrize("change", [bytes, sealed])
+def test_files_of_earlier_versions_are_still_read(tmp_path, change):
     torch.save({"format": 1, "kind": "AEC model", "w": torch.ones(3)}, tmp_path / "old.pt")
-    assert files.load_checkpoint(tmp_path / "old.pt", "AEC model")["w"].tolist() == [1, 1, 1]
     np.savez(tmp_path / "old.npz", a=np.arange(3))
-    assert files.read_npz(tmp_path / "old.npz")["a"].tolist() == [0, 1, 2]
     np.save(tmp_path / "old.npy", LATENTS)
-    np.testing.assert_array_equal(RowsArray(tmp_path / "old.npy").read(0, 60), LATENTS)
-
-
-def test_sealed_files_are_ordinary_ones_for_others(tmp_path):
-    for name, (write, _) in KINDS.items():
-        write(tmp_path / name)
-    with np.load(tmp_path / "fits.npz") as arrays:
-        assert sorted(arrays) == ["means", "weights"]
-    np.testing.assert_array_equal(np.load(tmp_path / "latent.npy"), LATENTS)
-    np.testing.assert_array_equal(np.load(tmp_path / "latent.npy", mmap_mode="r"), LATENTS)
-    assert torch.load(tmp_path / "model.pt", weights_only=True)["kind"] == "AEC model"
-    with zipfile.ZipFile(tmp_path / "model.pt") as archive:
-        assert archive.testzip() is None
+    for path in tmp_path.iterdir():
+        path.write_bytes(change(path.read_bytes()))
+    assert files.load_checkpoint(tmp_path / "old.pt", "AEC model")["w"].tolist() == [1, 1, 1]
+    assert files.read_npz(tmp_path / "old.npz")["a"].tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(files.open_rows(tmp_path / "old.npy"), LATENTS)
 
 
 def test_provenance_of_an_older_version_is_still_read(tmp_path):
@@ -253,8 +240,7 @@ class Payload:
 def hostile_files(folder: Path, harm: Path) -> list[Path]:
     """Pickles that would make `harm`, in every wrapping that a reader might open."""
     torch.save({"format": 1, "kind": "x", "w": Payload(harm)}, folder / "zip.pt")
-    sealed = files.sealed_zip((folder / "zip.pt").read_bytes())
-    (folder / "sealed.pt").write_bytes(sealed)
+    (folder / "sealed.pt").write_bytes(sealed((folder / "zip.pt").read_bytes()))
     torch.save(Payload(harm), folder / "legacy.pt", _use_new_zipfile_serialization=False)
     (folder / "plain.pt").write_bytes(pickle.dumps(Payload(harm)))
     objects = np.array([Payload(harm)], dtype=object)
@@ -268,7 +254,7 @@ def hostile_files(folder: Path, harm: Path) -> list[Path]:
 def test_nothing_is_executed(tmp_path):
     harm = tmp_path / "harm"
     (tmp_path / "in").mkdir()
-    readers = {".pt": files.read_torch, ".npy": RowsArray, ".npz": files.read_npz}
+    readers = {".pt": files.read_torch, ".npy": files.open_rows, ".npz": files.read_npz}
     for path in hostile_files(tmp_path / "in", harm):
         with pytest.raises(CheckpointError, match=path.name):
             readers[path.suffix](path)
@@ -294,7 +280,6 @@ LIES = (
     "(1000000000000, 4)",
     "(4, 4)",
     "(-8, -1)",
-    "(2, 2)",
     "(8, 1, 10**9)",
     "(1e3, 2)",
     "((8,1),)",
@@ -302,14 +287,13 @@ LIES = (
 READ_LITTLE = """
 import resource, sys
 from pathlib import Path
-from RISCluster.arrays import RowsArray
 from RISCluster.errors import CheckpointError
-from RISCluster.io import read_npz, read_torch
+from RISCluster.io import open_rows, read_npz, read_torch
 import torch
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 refused = 0
 for path in sorted(Path(sys.argv[1]).iterdir()):
-    read = {".pt": read_torch, ".npy": RowsArray, ".npz": read_npz}[path.suffix]
+    read = {".pt": read_torch, ".npy": open_rows, ".npz": read_npz}[path.suffix]
     try:
         read(path)
     except CheckpointError:
@@ -324,10 +308,10 @@ def test_headers_that_lie_take_no_memory(tmp_path):
     for number, shape in enumerate(LIES):
         (tmp_path / f"{number}.npy").write_bytes(npy(shape))
         (tmp_path / f"{number}.npz").write_bytes(npz(npy(shape)))
-        (tmp_path / f"{number}s.npz").write_bytes(files.sealed_zip(npz(npy(shape))))
+        (tmp_path / f"{number}s.npz").write_bytes(sealed(npz(npy(shape))))
     bomb = npy("(12500000,)", b"\0" * 100_000_000)
     (tmp_path / "bomb.npz").write_bytes(npz(bomb, zipfile.ZIP_DEFLATED))
-    (tmp_path / "bomb.pt").write_bytes(files.sealed_zip(npz(bomb, zipfile.ZIP_DEFLATED)))
+    (tmp_path / "bomb.pt").write_bytes(sealed(npz(bomb, zipfile.ZIP_DEFLATED)))
     done = subprocess.run(
         [sys.executable, "-c", READ_LITTLE, str(tmp_path)],
         cwd=ROOT,

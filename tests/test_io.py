@@ -96,3 +96,37 @@ def test_npz_roundtrip_and_damage(tmp_path):
     np.savez(path, x=np.array([{}], dtype=object))
     with pytest.raises(CheckpointError):
         files.read_npz(path)
+
+
+def test_rows_are_written_in_any_order_and_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK_ROWS", 7)
+    path, values = tmp_path / "a.npy", np.random.default_rng(0).random((30, 3)).astype(np.float32)
+    with files.new_rows(path, values.shape) as out:
+        out[20:] = values[20:]
+        out[:20] = values[:20]
+        assert not path.exists()
+    np.testing.assert_array_equal(np.load(path), values)
+    stored = files.open_rows(path)
+    np.testing.assert_array_equal(stored, values)
+    blocks = list(files.row_blocks(stored))
+    assert [start for start, _ in blocks] == [0, 7, 14, 21, 28]
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in blocks]), values)
+    with pytest.raises(ZeroDivisionError), files.new_rows(path, (9, 9)):
+        raise ZeroDivisionError
+    assert files.open_rows(path).shape == (30, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_damaged_rows_are_named(tmp_path):
+    path = tmp_path / "a.npy"
+    with pytest.raises(CheckpointError, match="no such file"):
+        files.open_rows(path)
+    np.save(path, np.ones((5, 2), np.float32))
+    whole = path.read_bytes()
+    for keep in (0, 5, 60, len(whole) - 1):
+        path.write_bytes(whole[:keep])
+        with pytest.raises(CheckpointError, match="damaged"):
+            files.open_rows(path)
+    np.save(path, np.ones(5))
+    with pytest.raises(CheckpointError, match="not an array of rows"):
+        files.open_rows(path)

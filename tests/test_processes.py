@@ -37,7 +37,7 @@ CLOSE = {"rtol": 2e-4, "atol": 1e-6}
 IN_TURN = """
 import runpy, sys
 import RISCluster.cli
-leave, RISCluster.cli._leave = RISCluster.cli._leave, lambda code: None
+leave, RISCluster.cli.leave = RISCluster.cli.leave, lambda code: code
 root, words, modes = sys.argv[1], sys.argv[2].split(), sys.argv[3].split()
 for mode in modes:
     for script in ("AEC_train.py", "GMM_centroids.py", "DEC_train.py"):
@@ -54,13 +54,13 @@ import os, runpy, signal, sys, time
 from RISCluster.data.reading import Reader
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
-from RISCluster.stopping import StopRequest
-from RISCluster.training import engine
+from RISCluster.runtime import StopRequest
+from RISCluster.training import common
 
 script, fault, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 sys.argv[:4] = [script]
 open(f"process{os.environ['RANK']}", "w").write(str(os.getpid()))
-engine.READ_EVERY = 3  # steps between talks about stopping: fewer than an epoch has
+common.SYNC_EVERY = 3  # steps between talks about stopping: fewer than an epoch has
 read, add, take = Reader.blocks, Ranks.sum_gradients, StopRequest._take
 count, taken = 0, []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from RISCluster.command_names import first_command, run_name, stage_command
+from RISCluster.cli import first_command, run_name, stage_command
 from RISCluster.errors import CheckpointError, RunError
 from RISCluster.run_folder import StageFolder
 
@@ -21,17 +21,17 @@ def finish(stage, depends, text="w"):
 
 
 def test_new_then_resume_then_done(stage):
-    assert stage.begin({"a": 1}, "[run]\n") == "new"
+    assert stage.begin({"a": 1}, "[run]\n").state == "new"
     assert (stage.path / "config.ini").read_text() == "[run]\n"
-    assert stage.begin({"a": 1}, "") == "resume"
+    assert stage.begin({"a": 1}, "").state == "resume"
     finish(stage, {"a": 1})
-    assert stage.begin({"a": 1}, "") == "done"
+    assert stage.begin({"a": 1}, "").state == "done"
 
 
 def test_done_with_a_lost_result_is_resumed(stage):
     finish(stage, {"a": 1})
     (stage.path / "model.pt").unlink()
-    assert stage.begin({"a": 1}, "") == "resume"
+    assert stage.begin({"a": 1}, "").state == "resume"
 
 
 def test_other_settings_keep_the_old_under_a_dated_name(stage):
@@ -39,7 +39,7 @@ def test_other_settings_keep_the_old_under_a_dated_name(stage):
     stage.figures.mkdir()
     (stage.figures / "AEC_loss.png").write_text("figure")
     (stage.figures / "GMM_gallery.png").write_text("other stage")
-    said = stage.begin({"aec.lr": 0.2, "same": 1}, "")
+    said = str(stage.begin({"aec.lr": 0.2, "same": 1}, ""))
     assert said.startswith("new: aec.lr was 0.1, is 0.2; what was there is kept in ")
     kept = [path for path in stage.run_folder.glob("AEC_*") if path.is_dir()]
     assert len(kept) == 1
@@ -59,7 +59,7 @@ def test_two_edits_within_a_second_lose_nothing(stage):
 def test_foreign_folder_is_kept(stage):
     stage.path.mkdir(parents=True)
     (stage.path / "thesis.txt").write_text("mine")
-    assert "kept" in stage.begin({}, "")
+    assert stage.begin({}, "").kept is not None
     kept = next(stage.run_folder.glob("AEC_*"))
     assert (kept / "thesis.txt").read_text() == "mine"
 
@@ -103,10 +103,10 @@ def test_provenance_says_what_one_needs_to_redo_it(stage):
 def test_killed_as_it_began_leaves_nothing_to_be_kept(stage):
     stage.path.mkdir(parents=True)
     (stage.path / "provenance.json.partial").write_text("{")
-    assert stage.begin({"a": 1}, "[run]\n") == "new"
+    assert stage.begin({"a": 1}, "[run]\n").state == "new"
     (stage.path / "config.ini").unlink()  # killed before it was written
     (stage.path / "last.pt.partial").write_text("half")
-    assert stage.begin({"a": 1}, "[run]\n") == "resume"
+    assert stage.begin({"a": 1}, "[run]\n").state == "resume"
     assert sorted(path.name for path in stage.path.iterdir()) == ["config.ini", "provenance.json"]
     assert [path.name for path in stage.run_folder.iterdir()] == ["AEC"]
 
@@ -120,7 +120,7 @@ def test_killed_as_it_set_an_older_stage_aside(stage, monkeypatch):
         patched.setattr("pathlib.Path.rename", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             stage.begin({"a": 2}, "")
-    assert stage.begin({"a": 2}, "").startswith("new: a was 1, is 2")
+    assert str(stage.begin({"a": 2}, "")).startswith("new: a was 1, is 2")
     kept = next(path for path in stage.run_folder.glob("AEC_*"))
     assert (kept / "model.pt").read_text() == "precious"
     assert sorted(path.name for path in (kept / "figures").iterdir()) == ["AEC_a.png", "AEC_b.png"]
@@ -130,7 +130,7 @@ def test_killed_as_it_set_an_older_stage_aside(stage, monkeypatch):
 def test_file_in_place_of_the_stage_is_kept_and_long_names_refused(stage, tmp_path):
     stage.run_folder.mkdir()
     stage.path.write_text("mine")
-    assert "kept" in stage.begin({}, "")
+    assert stage.begin({}, "").kept is not None
     assert next(stage.run_folder.glob("AEC_*")).read_text() == "mine"
     with pytest.raises(RunError, match="File name too long"):
         StageFolder(tmp_path / ("x" * 300), "AEC").begin({}, "")

@@ -64,7 +64,7 @@ def test_help_shows_one_process_torchrun_and_resume(name, capsys):
     text = capsys.readouterr().out
     assert f"python {name}" in text
     assert "torchrun --standalone" in text
-    assert "goes on where it stopped" in text
+    assert "the same command resumes it" in text
 
 
 def test_help_loads_nothing_heavy(tmp_path):

@@ -1,11 +1,11 @@
-import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 from RISCluster.errors import SettingsError
-from RISCluster.settings import SECTIONS, Settings, load_settings, read_stored
+from RISCluster.setting_values import as_text, describe, takes_sweep
+from RISCluster.settings import SECTIONS, Settings, load_settings, read_stored, sentences
 from tests.conftest import ROOT
 
 
@@ -21,29 +21,28 @@ def error_of(path: Path, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_shipped_file_holds_every_key_with_its_default():
+def test_shipped_file_holds_every_key_with_its_default_and_what_is_allowed():
     text = (ROOT / "config.ini").read_text()
     assert load_settings(ROOT / "config.ini") == Settings()
-    sections = re.split(r"^\[(\w+)\]$", text, flags=re.M)[1:]
-    for name, body in zip(sections[::2], sections[1::2], strict=True):
-        keys = re.findall(r"^(\w+) = ", body, flags=re.M)
-        assert keys == [key.name for key in dataclasses.fields(SECTIONS[name])]
-        for key in dataclasses.fields(SECTIONS[name]):
-            written = " ".join(body.replace("\n#", " ").split())
-            assert " ".join(key.metadata["sentence"].split()) in written
+    described = sentences()
+    assert list(described) == [
+        (name, key) for name, keys in SECTIONS.items() for key in keys.__dataclass_fields__
+    ]
+    assert all(sentence.endswith(".") for sentence in described.values())
+    plain = " ".join(text.replace("\n#", "").split())
+    for (section, key), sentence in described.items():
+        item = SECTIONS[section].__dataclass_fields__[key]
+        allowed = describe(item.type, item.metadata["limits"], item.metadata["allowed"])
+        several = "list of " * takes_sweep(item.type)
+        assert f"{sentence} [{several}{allowed}] {key} = {as_text(item.default)}" in plain
 
 
 def test_every_key_is_read_by_some_code():
-    code = "\n".join(
-        path.read_text()
-        for path in (ROOT / "RISCluster").rglob("*.py")
-        if path.name not in ("config.py", "sections.py")
-    )
-    code += (ROOT / "RISCluster/config.py").read_text().split("# ---- reading")[0]
+    code = "\n".join(path.read_text() for path in (ROOT / "RISCluster").rglob("*.py"))
     for section, keys in SECTIONS.items():
-        for key in dataclasses.fields(keys):
-            by_name = rf"\b(?:{section}|settings|data)\.{key.name}\b"
-            assert re.search(by_name, code), f"[{section}] {key.name} is read nowhere"
+        for key in keys.__dataclass_fields__:
+            by_name = rf"\b(?:{section}|settings|data)\.{key}\b"
+            assert re.search(by_name, code), f"[{section}] {key} is read nowhere"
 
 
 def test_values_have_their_types(tmp_path):

@@ -13,7 +13,7 @@ from ..data.tables import natural_key
 from ..data.times import far_times
 from ..runs.labels import LabelTable
 from ..runs.run import FinishedStage
-from ..setting_kinds import Months
+from ..settings import Months
 
 BLOCK = 2**20  # samples handled at a time
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -90,7 +90,7 @@ class Catalogue:
         return spans
 
     @cached_property
-    def span(self) -> tuple[np.datetime64, np.datetime64] | None:
+    def shard(self) -> tuple[np.datetime64, np.datetime64] | None:
         """First and last start time of all labelled samples; None where none is known."""
         known = self.spans[~np.isnat(self.spans[:, 0])]
         return (known[:, 0].min(), known[:, 1].max()) if len(known) else None

@@ -11,7 +11,7 @@ import numpy as np
 from ..data.tables import SHOWN, Table, read_table, read_times
 from ..data.times import NOT_A_TIME, far_times, to_iso
 from ..errors import DataError
-from ..progress import count
+from ..runtime import count
 from .occurrence import Bins
 
 MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # that files often have for gaps

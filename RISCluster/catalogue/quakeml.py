@@ -13,7 +13,7 @@ import numpy as np
 from ..data.times import to_text
 from ..errors import DataError, SettingsError
 from ..io import new_file
-from ..progress import Progress, count, log
+from ..runtime import Progress, count, log
 from ..waveforms.sources import obspy_for_reading
 from .export import FIELDS, Export
 

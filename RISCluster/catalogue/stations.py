@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.tables import read_table
 from ..errors import DataError
-from ..progress import count
+from ..runtime import count
 from ..waveforms.responses import OTHERS, is_station_file, read_inventory
 
 COLUMNS = {

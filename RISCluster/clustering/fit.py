@@ -15,14 +15,12 @@ import numpy as np
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
-from ..data.split import subsample
+from ..data.loading import subsample
 from ..errors import CheckpointError, Stopped
 from ..io import read_npz, remove_quietly, sha256, write_npz
-from ..machine import processors
 from ..parallel import Job, Parts
-from ..progress import log
-from ..setting_sections import GmmSettings
-from ..stopping import StopRequest
+from ..runtime import StopRequest, log, processors
+from ..settings import GmmSettings
 from .initialisation import N_MAPS, NeighbourMap, fit_from_maps, neighbour_maps
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .selection import Criteria, gap_statistic

@@ -21,11 +21,9 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 from threadpoolctl import threadpool_limits
 
-from ..data.split import subsample
+from ..data.loading import subsample
 from ..errors import Stopped
-from ..machine import processors
-from ..progress import Progress
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, processors
 from .mixture import Mixture, fit_kmeans, fit_mixture
 
 N_MAPS = 12

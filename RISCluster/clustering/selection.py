@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.cluster import KMeans
 
+from ..data.tables import read_numbers
 from ..errors import CheckpointError, DataError
 
 N_GAP_REFERENCES = 10
@@ -223,20 +224,17 @@ def read_rows(path: Path) -> list[Criteria]:
     CheckpointError
         It is missing or damaged.
     """
-    import pandas
-
     try:
-        table = pandas.read_csv(path, float_precision="round_trip")
-        lacking = [name for name in HEADER[:-2] if name not in table]
+        columns = read_numbers(path)
+        lacking = [name for name in HEADER[:-2] if name not in columns]
         if lacking:
             raise ValueError(f"no column {lacking[0]}")
-        table = table.reindex(columns=HEADER).astype(float)
-        rows = [Criteria(int(k), *values) for k, *values in table.to_numpy().tolist()]
     except (OSError, ValueError) as error:
-        text = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path}: can't be read as a table of criteria: {text}; run GMM_centroids.py again"
+            f"{path}: can't be read as a table of criteria: {error}; run GMM_centroids.py again"
         ) from None
+    table = zip(*(columns[name].tolist() for name in HEADER if name in columns), strict=True)
+    rows = [Criteria(int(k), *values) for k, *values in table]
     if not rows:
         raise CheckpointError(f"{path}: holds no K; run GMM_centroids.py again")
     return rows

@@ -24,7 +24,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
-from ..stopping import StopRequest
+from ..runtime import StopRequest
 from .initialisation import FURTHER_MAP_STEPS, NeighbourMap, draw_maps, fit_from_maps
 from .mixture import Mixture, fit_kmeans, fit_mixture
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..command_names import first_command
+from ..cli import first_command
 from .arguments import add_settings, add_workers, require_paths, settings_of, split_words
 
 HELP = "make a data set of spectrograms out of waveforms"
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build the data set."""
-    from ..progress import log, start_log
+    from ..runtime import log, start_log
     from ..waveforms.build import build
 
     paths, overrides = split_words(arguments.words)

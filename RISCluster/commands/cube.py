@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..command_names import first_command
+from ..cli import first_command
 from .arguments import add_settings, add_workers, require_paths, settings_of, split_words
 
 HELP = "make a cube of (time, channel, frequency) out of fibre records or an array's waveforms"
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..errors import DataError
     from ..fibre.make_cube import make_cube
     from ..fibre.output import require_cube_name
-    from ..progress import log, start_log
+    from ..runtime import log, start_log
 
     start_log()
     words, overrides = split_words(arguments.words)

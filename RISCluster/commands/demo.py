@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..command_names import first_command
+from ..cli import first_command
 
 HELP = "write a synthetic data set of eight known classes of seismic spectrograms"
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..command_names import package_command, run_name
+from ..cli import package_command, run_name
 from ..errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     DataError
         A data centre can't be reached or has nothing, or a part of its answers failed.
     """
-    from ..progress import start_log
+    from ..runtime import start_log
 
     codes = {
         name: _codes(name, getattr(arguments, name) or "")  # argparse makes a list of --
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _report(request: "Request", folder: Path, summary: "Summary") -> None:
     """What came, what is missing, and how to go on."""
-    from ..progress import count, log
+    from ..runtime import count, log
 
     for codes, (lacking, wanted, why) in list(summary.missing.items())[:LISTED]:
         log.warning(f"missing: {codes}: {lacking:,} of {count(wanted, 'file')}: {why}")

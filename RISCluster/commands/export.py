@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     RunError
         The run or the stage is not there, or the file can't be written.
     """
-    from ..progress import count, log, start_log
+    from ..runtime import count, log, start_log
 
     paths, overrides = split_words(arguments.words)
     if paths:

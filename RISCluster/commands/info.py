@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     DataError
         As `open_spectrograms`, or bytes that can't be read; of several files, where all are bad.
     """
-    from ..progress import log, start_log
+    from ..runtime import log, start_log
 
     paths, words = split_words(arguments.words)
     if arguments.picture and arguments.no_picture:

@@ -17,7 +17,7 @@ from ..data.spectrograms import SpectrogramFile
 from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..plots.samples import sample_overview
 from ..plots.style import SpectrogramAxes, plain
-from ..progress import Progress, count
+from ..runtime import Progress, count
 
 BLOCK = 8192  # samples whose indices, times and names are handled at a time
 MEASURED = 20_000  # samples at most, spread over the file, of which quantiles are taken

@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
         The map of latents needs a package that is not installed.
     """
     from ..errors import SettingsError
-    from ..progress import start_log
     from ..report.make_report import write_report
+    from ..runtime import start_log
 
     others, overrides = split_words(arguments.words)
     if others:

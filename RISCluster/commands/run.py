@@ -2,8 +2,7 @@
 
 import argparse
 
-from ..cli import add_config, run_stage
-from ..command_names import COMMANDS, run_name
+from ..cli import COMMANDS, add_config, run_name, run_stage
 from ..errors import SettingsError
 from .arguments import split_words
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..progress import log
+from ..runtime import log
 from .storage import dimension_names, is_variable
 
 # Names of dimensions, in lower case and without _coords

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..progress import log
+from ..runtime import log
 from .axes import CUBE, axis_order, dimension_of, is_descending
 from .storage import Storage, dimension_names, is_variable, shape_of, text_attribute
 from .stored import read_all

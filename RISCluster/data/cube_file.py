@@ -18,8 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import DataError
-from ..setting_kinds import AxisSlice
-from ..setting_sections import CubeSettings
+from ..settings import AxisSlice, CubeSettings
 from .axes import named_layout
 from .coordinates import read_coordinates
 from .spectrograms import SpectrogramFile

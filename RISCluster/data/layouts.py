@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, RISClusterError
-from ..progress import log
-from ..setting_sections import CubeSettings
+from ..runtime import log
+from ..settings import CubeSettings
 from .axes import SAMPLES, axis_order, dimension_of, is_descending, named_layout
 from .cube_file import CubeFile
 from .packing import packing_of

@@ -19,7 +19,7 @@ import torch
 
 from ..distributed import Ranks
 from ..errors import DataError
-from ..progress import Progress, log
+from ..runtime import Progress, log
 from .reading import Reader, read_ahead
 from .spectrograms import READ_ROWS
 from .transforms import Preparation
@@ -37,6 +37,13 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 def window_of(n_bins: int) -> int:
     """Samples of a shuffling window, for samples of `n_bins`."""
     return int(max(BLOCK, min(WINDOW, WINDOW_BINS // n_bins)))
+
+
+def subsample(n: int, most: int, seed: int) -> np.ndarray:
+    """At most `most` of the indices 0 to n - 1, drawn at random, ascending."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 def epoch_order(n: int, seed: int, epoch: int, window: int) -> np.ndarray:
@@ -152,7 +159,7 @@ class HeldSet(SampleSet):
         order = torch.from_numpy(epoch_order(len(self), seed, epoch, window))
         order = order.to(self.rows.device)
         for batch in order.split(size)[first:]:
-            yield self._batch(ranks.share(batch))
+            yield self._batch(ranks.local_rows(batch))
 
     def standardize(self, preparation: Preparation) -> None:
         """See `SampleSet.standardize`."""
@@ -196,10 +203,10 @@ class StreamedSet(SampleSet):
             full = len(positions) // size * size
             for batch, rows in zip(positions[:full].split(size), x[:full].split(size), strict=True):
                 if len(batch):
-                    yield ranks.share(batch), ranks.share(rows)
+                    yield ranks.local_rows(batch), ranks.local_rows(rows)
             left = positions[full:], x[full:].clone()
         if len(left[0]):
-            yield ranks.share(left[0]), ranks.share(left[1])
+            yield ranks.local_rows(left[0]), ranks.local_rows(left[1])
 
     @property
     def _window(self) -> int:

@@ -86,10 +86,3 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
     n_validation = min(max(1, round(n_drawn * validation_fraction)), n_drawn - 1)
     empty = np.array([], dtype=np.int64)
     return Split(np.sort(drawn[n_validation:]), np.sort(drawn[:n_validation]), empty)
-
-
-def subsample(n: int, most: int, seed: int) -> np.ndarray:
-    """At most `most` of the indices 0 to n - 1, drawn at random, ascending."""
-    if n <= most:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))

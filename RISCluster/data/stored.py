@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..progress import log
+from ..runtime import log
 from .packing import packing_of
 from .storage import (
     Box,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..progress import count
+from ..runtime import count
 from .times import NOT_A_TIME, decode_cf, parse_cf_units, parse_times
 
 DELIMITERS = ";\t|,"  # of equals the first: a comma may be a part of numbers and texts

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import silhouette_samples
 
-from ..arrays import RowsArray
 from ..data.loading import SampleSet
 from ..data.spectrograms import READ_ROWS
 from ..runs.labels import Labelling, usable_sample
@@ -43,19 +42,19 @@ def silhouettes(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def sampled_silhouettes(
-    latents: RowsArray, labels: np.ndarray, seed: int
+    latents: np.ndarray, labels: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of at most `MEASURED` samples with a label, at random, and their silhouettes.
 
     Parameters
     ----------
-    latents : RowsArray, (N, D)
+    latents : np.ndarray, (N, D)
     labels : ndarray, (N,)
         -1 for unusable samples.
     seed : int
     """
     index = usable_sample(labels, MEASURED, seed)
-    return index, silhouettes(latents.take(index), labels[index])
+    return index, silhouettes(latents[index], labels[index])
 
 
 def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str, Any]:

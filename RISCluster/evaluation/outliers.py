@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arrays import RowsArray
 from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet
-from ..io import read_npz, write_npz
+from ..io import read_npz, row_blocks, write_npz
 from ..models.autoencoder import AEC, DEC
 from ..runs.labels import Labelling
 
@@ -82,7 +81,7 @@ def _spread(samples: SampleSet) -> Iterator[torch.Tensor]:
             yield x
 
 
-def mixture_of_clusters(latents: RowsArray, labelling: Labelling) -> Mixture:
+def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
     """A Gaussian for each cluster of labelled latents (N, D); empty clusters have none.
 
     Each covariance is shrunk towards the pooled one by D pseudo-samples, so that those of small
@@ -90,7 +89,7 @@ def mixture_of_clusters(latents: RowsArray, labelling: Labelling) -> Mixture:
     """
     k, d = labelling.n_clusters, latents.shape[1]
     sums, products = np.zeros((k, d)), np.zeros((k, d, d))
-    for start, block in latents.blocks():
+    for start, block in row_blocks(latents):
         labels = labelling.labels[start : start + len(block)]
         for label in np.unique(labels[labels >= 0]):
             mine = block[labels == label].astype(np.float64)

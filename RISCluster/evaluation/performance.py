@@ -61,7 +61,7 @@ def _performance(
     stage: FinishedStage, index: np.ndarray, labels: np.ndarray, space: Deviations | None
 ) -> Performance:
     table, sizes = stage.table, stage.sizes
-    scores = {"silhouette_latent": (labels, silhouettes(stage.latents.take(index), labels))}
+    scores = {"silhouette_latent": (labels, silhouettes(stage.latents[index], labels))}
     values = {"probability": (table.labels, table.probability.astype(np.float64))}
     means = None
     if space is not None:

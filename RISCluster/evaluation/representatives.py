@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from ..arrays import RowsArray
+from ..io import open_rows, row_blocks
 from ..runs.labels import of_usable
 from ..runs.models import components
 from ..runs.run import FinishedRun, FinishedStage
@@ -67,7 +67,7 @@ def representatives_of(run: FinishedRun, stage: FinishedStage) -> Representative
     chosen = []
     for members in drawn_members(stage.table.labels, k, CANDIDATES, run.settings.run.seed):
         members = np.sort(_distinct(latents, members))
-        z = latents.take(members).astype(np.float64)
+        z = latents[members].astype(np.float64)
         certain = stage.table.probability[members].astype(np.float64)
         chosen.append(members[medoids(z, certain, TYPICAL)])
     chosen += [_distinct(latents, members)[:BORDERLINE] for members in borderline]
@@ -88,8 +88,8 @@ def soft_of(stage: FinishedStage) -> Posterior:
     """
     path = stage.path / "soft_assignments.npy"
     if path.exists():
-        rows = RowsArray(path)
-        return lambda start, latents: rows.read(start, start + len(latents)).astype(np.float64)
+        rows = open_rows(path)
+        return lambda start, latents: rows[start : start + len(latents)].astype(np.float64)
     there, k = components(stage), stage.n_clusters
 
     def posterior(latents: np.ndarray) -> np.ndarray:
@@ -168,7 +168,7 @@ def extremes(stage: FinishedStage, soft: Posterior) -> tuple[list[np.ndarray], n
     """
     labels, k = stage.table.labels, stage.n_clusters
     lead, likelihood = np.full((2, len(labels)), np.nan)  # over the second cluster; logarithm
-    for start, block in stage.latents.blocks():
+    for start, block in row_blocks(stage.latents):
         known = (labels[start : start + len(block)] >= 0) & ~np.isnan(block[:, 0])
         if known.any():
             at = start + np.flatnonzero(known)
@@ -183,18 +183,16 @@ def extremes(stage: FinishedStage, soft: Posterior) -> tuple[list[np.ndarray], n
     return borderline, _smallest(likelihood, known, SPARE * OUTLYING)
 
 
-def _distinct(latents: RowsArray, index: np.ndarray) -> np.ndarray:
+def _distinct(latents: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Without exact duplicates in latent space; of these the first one stays."""
-    ascending = np.argsort(index)
-    rows = latents.take(index[ascending])[np.argsort(ascending)]
-    _, first = np.unique(rows, axis=0, return_index=True)
+    _, first = np.unique(latents[index], axis=0, return_index=True)
     return index[np.sort(first)]
 
 
 def _described(stage: FinishedStage, soft: Posterior, index: np.ndarray) -> Chosen:
     """Label, second label, probabilities and likelihood of samples in any order."""
     unique, place = np.unique(index, return_inverse=True)
-    latents, labels = stage.latents.take(unique), stage.table.labels[unique].astype(np.int64)
+    latents, labels = stage.latents[unique], stage.table.labels[unique].astype(np.int64)
     rows = [soft(int(i), z[None])[0] for i, z in zip(unique, latents, strict=True)]
     others = np.array(rows).reshape(len(unique), stage.n_clusters)
     each = np.arange(len(unique))

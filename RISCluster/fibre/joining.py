@@ -13,8 +13,8 @@ import numpy as np
 
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, SettingsError
-from ..progress import Progress, count, log
-from ..setting_sections import RecordsSettings
+from ..runtime import Progress, count, log
+from ..settings import RecordsSettings
 from ..waveforms.planning import natural_order, of_few_rates
 from ..waveforms.sources import Stretch, scan
 from .clock import AGREE, SINCE_1980

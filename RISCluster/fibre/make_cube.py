@@ -18,7 +18,7 @@ from ..data.times import nanoseconds_to_iso
 from ..errors import DataError
 from ..io import new_file
 from ..parallel import Job, Parts, identity
-from ..progress import Progress, count, log
+from ..runtime import Progress, count, log
 from ..settings import RecordsSettings, Settings
 from .joining import open_series, warn_of
 from .output import AXES, CubeLayout, Place, made_from, size_on_disk, write_cube

@@ -18,7 +18,7 @@ from ..data.storage import Storage, reason_of, why_closed, why_hardly_written
 from ..data.times import nanoseconds_to_iso, parse_cf_units, parse_time, to_text
 from ..errors import DataError
 from ..extras import explain_missing_filter
-from ..setting_sections import RecordsSettings
+from ..settings import RecordsSettings
 from .clock import (
     SECOND,
     SINCE_1980,

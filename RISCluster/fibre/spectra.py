@@ -11,8 +11,8 @@ import scipy.fft
 import scipy.signal
 
 from ..errors import DataError, SettingsError
-from ..progress import log
-from ..setting_sections import RecordsSettings
+from ..runtime import log
+from ..settings import RecordsSettings
 
 TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
 FEWEST_SAMPLES = 8  # of a window

@@ -26,12 +26,12 @@ from ..evaluation.performance import (
 )
 from ..evaluation.representatives import BORDERLINE, Chosen, Representatives, representatives_of
 from ..plots import latent, samples
-from ..progress import count
 from ..runs.cached import kept
 from ..runs.labels import LabelTable, usable_sample
 from ..runs.models import StageModel, model_of
 from ..runs.names import names_path, read_names, title_of
 from ..runs.run import FinishedRun, FinishedStage
+from ..runtime import count
 from . import figures
 from .page import Picture
 
@@ -192,7 +192,7 @@ def _latent_pairs(study: Study) -> Figure:
         else f"all {n}"
     )
     return latent.latent_pairs(
-        stage.latents.take(index),
+        stage.latents[index],
         stage.table.labels[index].astype(np.int64),
         study.models[stage.name].centroids,
         f"{figures.METHODS[stage.name]}: latents in pairs of features, {cut}",
@@ -206,7 +206,7 @@ def _distances(study: Study) -> Figure:
     for stage in study.run.labelling:
         index = study.drawn[stage.table.labels[study.drawn] >= 0]
         labels = stage.table.labels[index].astype(np.int64)
-        away = stage.latents.take(index) - study.models[stage.name].centroids[labels]
+        away = stage.latents[index] - study.models[stage.name].centroids[labels]
         rows.append(latent.Distances(stage.name, labels, np.linalg.norm(away, axis=1)))
     k = max(stage.n_clusters for stage in study.run.labelling)
     return latent.distance_curves(rows, k, study.names)

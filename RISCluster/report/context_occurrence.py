@@ -27,9 +27,9 @@ from ..errors import RISClusterError
 from ..plots.occurrence import lag_correlations, occurrence_series, profiles, station_series
 from ..plots.stations import station_counts, station_map
 from ..plots.style import plain
-from ..progress import count
 from ..runs.names import read_names, title_of
 from ..runs.run import FinishedRun
+from ..runtime import count
 from .context_clusters import trace_of
 from .page import Picture
 

@@ -19,8 +19,8 @@ from ..data.times import far_times
 from ..data.transforms import LOG_DECADES
 from ..evaluation.comparison import DOUBTFUL, certainty
 from ..models.checkpoint import load_model
-from ..progress import count
 from ..runs.run import FinishedRun, FinishedStage
+from ..runtime import count
 from ..settings import Settings
 from . import figures
 from .choice import summary, verdicts

@@ -8,7 +8,6 @@ import torch
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..arrays import RowsArray
 from ..clustering.initialisation import MAX_MAP_SIZE, NeighbourMap
 from ..clustering.selection import Criteria
 from ..data.cube_file import CubeFile
@@ -52,7 +51,7 @@ def gmm_figures(
     file: SpectrogramFile,
     stage: StageFolder,
     rows: list[Criteria],
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     settings: Settings,
     drawn_map: NeighbourMap | None,
@@ -66,7 +65,7 @@ def gmm_figures(
 def dec_figures(
     file: SpectrogramFile,
     stage: StageFolder,
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     settings: Settings,
 ) -> list[Path]:
@@ -79,7 +78,7 @@ def dec_figures(
 def _cluster_figures(
     file: SpectrogramFile,
     stage: StageFolder,
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     settings: Settings,
     drawn_map: NeighbourMap | None,
@@ -116,7 +115,7 @@ def reconstructions(
 def gallery(
     file: SpectrogramFile,
     stage: str,
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     settings: Settings,
 ) -> Figure:
@@ -137,11 +136,11 @@ def gallery(
     )
 
 
-def typical_members(latents: RowsArray, labels: np.ndarray, k: int, seed: int) -> list[np.ndarray]:
+def typical_members(latents: np.ndarray, labels: np.ndarray, k: int, seed: int) -> list[np.ndarray]:
     """Indices of medoids of each cluster, the most central first; duplicates count once."""
     chosen = []
     for members in drawn_members(labels, k, CANDIDATES, seed):
-        rows, first = np.unique(latents.take(members), axis=0, return_index=True)
+        rows, first = np.unique(latents[members], axis=0, return_index=True)
         central = medoids(rows.astype(np.float64), np.ones(len(rows)), GALLERY_COLUMNS)
         chosen.append(members[first][central])
     return chosen
@@ -158,7 +157,7 @@ def images(file: SpectrogramFile, index: Sequence[int], amplitude: str) -> np.nd
 
 def embedding(
     stage: str,
-    latents: RowsArray,
+    latents: np.ndarray,
     labels: np.ndarray,
     sizes: np.ndarray,
     settings: Settings,
@@ -172,7 +171,7 @@ def embedding(
     """
     if found is None:
         index = usable_sample(labels, MAX_MAP_SIZE, settings.run.seed)
-        found = mapped(latents.take(index), method, settings.run.seed), index
+        found = mapped(latents[index], method, settings.run.seed), index
     points, index = found
     if not len(points):
         return None

@@ -11,9 +11,9 @@ from .. import __version__
 from ..errors import MissingPackage, RunError
 from ..evaluation.mapping import require_package
 from ..io import write_text
-from ..progress import Progress, log
 from ..runs.names import names_notes, read_names, write_names
 from ..runs.run import STAGES, FinishedRun, open_run
+from ..runtime import Progress, log
 from .context_clusters import clusters_section, samples_section
 from .context_occurrence import occurrence_section
 from .context_run import choice_section, citing_section, run_section, training_section

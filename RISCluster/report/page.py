@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from ..io import new_file, write_bytes
 from ..plots import cluster_colour
-from ..progress import log
+from ..runtime import log
 
 DPI = 120  # of embedded figures
 HEAD = 4096  # characters at the beginning of a page that hold MADE_FROM

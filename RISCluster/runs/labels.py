@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import RowsArray, new_rows
 from ..data.cube_file import CubeFile
 from ..data.spectrograms import SpectrogramFile
 from ..data.times import parse_times
 from ..errors import CheckpointError
-from ..io import new_file
+from ..io import new_file, new_rows, row_blocks
 from .cluster_map import new_cluster_map
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def of_usable(latents: np.ndarray, work: Callable[[np.ndarray], np.ndarray], k: 
 
 
 def label_file(
-    latents: RowsArray,
+    latents: np.ndarray,
     posterior: Callable[[np.ndarray], np.ndarray],
     n_clusters: int,
     file: SpectrogramFile,
@@ -87,7 +86,7 @@ def label_file(
 
     Parameters
     ----------
-    latents : RowsArray, (N, D)
+    latents : np.ndarray, (N, D)
         NaN for unusable samples.
     posterior : callable
         Latents (n, D) to the probability of each cluster (n, K).
@@ -101,7 +100,7 @@ def label_file(
         rows = None
         if soft:
             rows = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
-        for start, block in latents.blocks():
+        for start, block in row_blocks(latents):
             probabilities = of_usable(block, posterior, n_clusters)
             mine, probability = assign(probabilities)
             labels[start : start + len(mine)] = mine
@@ -110,7 +109,7 @@ def label_file(
             totals += np.bincount(mine[known], probability[known], n_clusters)
             write(start, mine, probability)
             if rows is not None:
-                rows.write(start, probabilities)
+                rows[start : start + len(probabilities)] = probabilities
     with np.errstate(invalid="ignore"):
         return Labelling(labels, sizes, totals / sizes)
 

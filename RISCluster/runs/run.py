@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import RowsArray
+from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
-from ..command_names import SCRIPTS, stage_command
 from ..data.layouts import open_spectrograms
 from ..data.spectrograms import SpectrogramFile
 from ..errors import CheckpointError, DataError, RISClusterError, RunError
-from ..io import read_json, read_npz, sha256
+from ..io import open_rows, read_json, read_npz, sha256
 from ..run_folder import StageFolder
 from ..settings import Settings, load_settings
 from ..stored import load_stage_settings
@@ -44,9 +43,9 @@ class FinishedStage:
         return read_labels(self.path / "labels.csv")
 
     @cached_property
-    def latents(self) -> RowsArray:
+    def latents(self) -> np.ndarray:
         """Latents of every sample, (N, D); NaN for unusable ones."""
-        return RowsArray(self.path / "latent.npy")
+        return open_rows(self.path / "latent.npy")
 
     @cached_property
     def mixture(self) -> Mixture:

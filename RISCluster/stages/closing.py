@@ -3,8 +3,8 @@
 from typing import Any
 
 from ..io import read_json
-from ..progress import count, log
 from ..run_folder import StageFolder
+from ..runtime import count, log
 from .session import LABELS, METRICS, Session, next_command
 
 QUALITY = {

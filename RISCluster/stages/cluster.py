@@ -6,23 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import RowsArray
 from ..clustering.fit import Fits
 from ..clustering.initialisation import NeighbourMap
 from ..clustering.mixture import Mixture
 from ..clustering.selection import HEADER, Criteria, as_rows, contradictions, select
 from ..data.cube_file import CubeFile
-from ..data.loading import StreamedSet, WholeFile
-from ..data.split import Split, subsample
+from ..data.loading import StreamedSet, WholeFile, subsample
+from ..data.split import Split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..evaluation.outliers import training_distribution
-from ..io import read_npz, write_csv, write_npz
+from ..io import open_rows, read_npz, row_blocks, write_csv, write_npz
 from ..models.checkpoint import TrainedModel, load_model
-from ..progress import log
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling, label_file
+from ..runtime import log
 from ..settings import Settings
 from ..training.encode import encode_to
 from .closing import log_summary
@@ -101,7 +100,7 @@ def whole_file(session: Session, preparation: Preparation) -> WholeFile:
 def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: TrainedModel) -> None:
     """Fit mixtures to latents, select K, label every sample, write the stage."""
     settings, seed = session.settings, session.settings.run.seed
-    latents = RowsArray(stage.path / LATENTS)
+    latents = open_rows(stage.path / LATENTS)
     usable = report_unusable_latents(latents)
     drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
     numbers = _possible_numbers(settings.gmm.n_clusters, len(drawn), "usable")
@@ -110,7 +109,7 @@ def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: Traine
             f"mixtures are fitted to {len(drawn):,} of {len(usable):,} latents, "
             "drawn at random (gmm.fit_samples)"
         )
-    maps = fits.basis(latents.take(drawn).astype(np.float64)).maps
+    maps = fits.basis(latents[drawn].astype(np.float64)).maps
     mixtures, rows = fits.of(numbers)
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
@@ -142,16 +141,16 @@ def cube_results(session: Session) -> list[str]:
     return [MAP] if isinstance(session.file, CubeFile) else []
 
 
-def report_unusable_latents(latents: RowsArray) -> np.ndarray:
+def report_unusable_latents(latents: np.ndarray) -> np.ndarray:
     """Warn of missing latents; indices of the others."""
     usable = usable_latents(latents)
     report_unusable(np.setdiff1d(np.arange(len(latents)), usable), len(latents))
     return usable
 
 
-def usable_latents(latents: RowsArray) -> np.ndarray:
+def usable_latents(latents: np.ndarray) -> np.ndarray:
     """Indices of the latents that are not NaN."""
-    missing = [np.isnan(block[:, 0]) for _, block in latents.blocks()]
+    missing = [np.isnan(block[:, 0]) for _, block in row_blocks(latents)]
     return np.flatnonzero(~np.concatenate(missing))
 
 
@@ -202,7 +201,7 @@ def _figures(
     session: Session,
     stage: StageFolder,
     rows: list[Criteria],
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
     mapped: NeighbourMap | None,
 ) -> list[Path]:

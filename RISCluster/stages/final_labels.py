@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import RowsArray
 from ..clustering.initialisation import (
     EM_STEPS,
     MAX_MAP_SIZE,
@@ -19,11 +18,10 @@ from ..clustering.initialisation import (
 )
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
-from ..data.split import subsample
+from ..data.loading import subsample
 from ..models.autoencoder import DEC
-from ..progress import log
+from ..runtime import StopRequest, log
 from ..settings import Settings
-from ..stopping import StopRequest
 from .cluster import usable_latents
 
 # Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
@@ -80,8 +78,8 @@ def soft_assignment(model: DEC) -> Posterior:
 def choose_final_labels(
     settings: Settings,
     start: Mixture,
-    before: RowsArray,
-    refined: RowsArray,
+    before: np.ndarray,
+    refined: np.ndarray,
     model: DEC,
     stop: StopRequest | None = None,
 ) -> FinalLabels:
@@ -95,7 +93,7 @@ def choose_final_labels(
     settings : Settings
     start : Mixture
         Of the GMM stage.
-    before, refined : RowsArray, (N, D)
+    before, refined : np.ndarray, (N, D)
         Latents of the GMM stage, and refined.
     model : DEC
         Refined.
@@ -110,7 +108,7 @@ def choose_final_labels(
     if settings.dec.labels == "mixture":
         usable, most = usable_latents(refined), settings.gmm.fit_samples or len(refined)
         drawn = usable[subsample(len(usable), most, settings.run.seed)]
-        old, new = (latents.take(drawn).astype(np.float64) for latents in (before, refined))
+        old, new = (latents[drawn].astype(np.float64) for latents in (before, refined))
         mixture = _refitted(settings, old, new, start)
         posterior = mixture.posterior
     agreement = _agreements(settings, before, refined, start, posterior)
@@ -160,14 +158,18 @@ def _calibrated(
 
 
 def _agreements(
-    settings: Settings, before: RowsArray, refined: RowsArray, start: Mixture, posterior: Posterior
+    settings: Settings,
+    before: np.ndarray,
+    refined: np.ndarray,
+    start: Mixture,
+    posterior: Posterior,
 ) -> tuple[float, float]:
     """Neighbour agreement of both labellings, over at most `MAX_MAP_SIZE` samples."""
     usable = usable_latents(before)
     drawn = usable[subsample(len(usable), MAX_MAP_SIZE, settings.run.seed)]
-    latents = before.take(drawn)
+    latents = before[drawn]
     if len(latents) < 2:
         return float("nan"), float("nan")
     neighbours = nearest_neighbours(latents)
-    labels = start.posterior(latents).argmax(1), posterior(refined.take(drawn)).argmax(1)
+    labels = start.posterior(latents).argmax(1), posterior(refined[drawn]).argmax(1)
     return tuple(neighbour_agreement(each, neighbours) for each in labels)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arrays import new_rows
 from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.reading import Reader
@@ -19,26 +18,19 @@ from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import new_file
-from ..machine import keep_freed_memory
+from ..io import new_file, new_rows
 from ..models.autoencoder import AEC, DEC
 from ..models.checkpoint import TrainedModel, load_model
-from ..progress import Progress, log, start_log
 from ..run_folder import StageFolder
 from ..runs.labels import UNUSABLE, assign, new_labels
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
 from ..stored import load_stage_settings
 from .cluster import read_mixture
 from .final_labels import soft_assignment
 from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable, use_threads
 
-COLUMNS = (
-    "reconstruction_error",
-    "error_quantile",
-    "log_likelihood",
-    "likelihood_quantile",
-    "outlier",
-)
+COLUMNS = ("reconstruction_error", "error_quantile")
+COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
 BATCH = 256
 
 
@@ -215,7 +207,7 @@ def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.de
             z, errors = _encode(model, reader, start, end, progress)
             labels, certainty, columns, outlying = _assess(run, z, errors)
             write(start, labels, certainty, *columns)
-            rows.write(start, z)
+            rows[start:end] = z
             sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
             outliers += int(outlying.sum())
             unusable.append(start + np.flatnonzero(labels < 0))
@@ -268,20 +260,13 @@ def _assess(
         labels[usable], certainty[usable] = assign(run.posterior(z[usable]))
         likelihood[usable] = run.training.mixture.log_likelihood(z[usable])
         outlying[usable] = run.training.is_outlier(errors[usable], likelihood[usable])
-    values = (
-        errors,
-        np.where(usable, run.training.error_quantile(errors), np.nan),
-        likelihood,
-        np.where(usable, run.training.likelihood_quantile(likelihood), np.nan),
-    )
+    quantiles = run.training.error_quantile(errors), run.training.likelihood_quantile(likelihood)
     columns = [
-        ["" if np.isnan(value) else f"{value:.6g}" for value in column.tolist()]
-        for column in values
+        np.where(usable, [f"{value:.6g}" for value in column], "")
+        for column in (errors, quantiles[0], likelihood, quantiles[1])
     ]
-    flags = [
-        "" if not there else str(int(out)) for there, out in zip(usable, outlying, strict=True)
-    ]
-    return labels, certainty, [*columns, flags], outlying
+    columns.append(np.where(usable, outlying.astype(int).astype(str), ""))
+    return labels, certainty, columns, outlying
 
 
 def _draw_map(output: Path, n_clusters: int, suffix: str) -> list[Path]:

@@ -15,8 +15,8 @@ from ..errors import DataError, SettingsError, TrainingError
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
 from ..models.features import FixedFeatures, FixedFeatureSizes
-from ..progress import log
 from ..run_folder import StageFolder
+from ..runtime import log
 from ..settings import AecSettings, Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode, mean_squared_error

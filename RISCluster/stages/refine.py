@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from ..arrays import RowsArray
 from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet
 from ..data.spectrograms import SpectrogramFile
@@ -24,13 +23,13 @@ from ..evaluation.metrics import (
     sampled_silhouettes,
 )
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
-from ..io import new_file, write_csv
+from ..io import new_file, open_rows, row_blocks, write_csv
 from ..models.autoencoder import AEC, DEC, ClusteringLayer
 from ..models.checkpoint import load_model, save_model
 from ..models.clustering import label_change
-from ..progress import log
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling, assign, label_file, of_usable
+from ..runtime import log
 from ..settings import Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode_to
@@ -143,7 +142,7 @@ def _initial_model(session: Session, settings: Settings, aec: AEC) -> DEC:
     mixture = _initial_mixture(session, settings)
     metric = np.eye(mixture.means.shape[1])
     if settings.dec.latent_scale == "global":
-        metric /= spread(RowsArray(session.stage("GMM").path / LATENTS)) or 1.0
+        metric /= spread(open_rows(session.stage("GMM").path / LATENTS)) or 1.0
     elif settings.dec.latent_scale == "within":
         metric = whitening(mixture)
     centroids, metric = (torch.from_numpy(x).float() for x in (mixture.means, metric))
@@ -175,10 +174,10 @@ def whitening(mixture: Mixture) -> np.ndarray:
     return (axes / np.sqrt(d * variances)) @ axes.T
 
 
-def spread(latents: RowsArray) -> float:
+def spread(latents: np.ndarray) -> float:
     """Root mean square distance of usable latents (N, D) from their mean, over features."""
     scaler = StandardScaler()
-    for _, block in latents.blocks():
+    for _, block in row_blocks(latents):
         known = block[~np.isnan(block[:, 0])]
         if len(known):
             scaler.partial_fit(known.astype(np.float64))
@@ -190,7 +189,7 @@ def _label(
 ) -> None:
     """Label every sample, compute the metrics, write the folder."""
     gmm, start = session.stage("GMM").path, _initial_mixture(session, settings)
-    before, latents = RowsArray(gmm / LATENTS), RowsArray(stage.path / LATENTS)
+    before, latents = open_rows(gmm / LATENTS), open_rows(stage.path / LATENTS)
     report_unusable_latents(latents)
     final = choose_final_labels(settings, start, before, latents, model, session.stop)
     aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
@@ -221,10 +220,10 @@ def _label(
     finish(stage, RESULTS + cube_results(session), metrics, session)
 
 
-def _label_change(before: RowsArray, mixture: Mixture, labelling: Labelling) -> float:
+def _label_change(before: np.ndarray, mixture: Mixture, labelling: Labelling) -> float:
     """Fraction of samples whose label differs from that of the mixture."""
     k = labelling.n_clusters
-    blocks = (of_usable(block, mixture.posterior, k) for _, block in before.blocks())
+    blocks = (of_usable(block, mixture.posterior, k) for _, block in row_blocks(before))
     labels = np.concatenate([assign(block)[0] for block in blocks])
     both = (labels >= 0) & (labelling.labels >= 0)
     return label_change(labels[both], labelling.labels[both])
@@ -275,7 +274,7 @@ def _figures(
     session: Session,
     settings: Settings,
     stage: StageFolder,
-    latents: RowsArray,
+    latents: np.ndarray,
     labelling: Labelling,
 ) -> list[Path]:
     from ..report.figures import dec_figures

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..command_names import COMMANDS, package_command, stage_command
+from ..cli import COMMANDS, package_command, stage_command
 from ..data.layouts import open_spectrograms
 from ..data.loading import SampleSet, load_set
 from ..data.reading import Reader
@@ -21,11 +21,9 @@ from ..data.writing import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import RISClusterError, SettingsError
 from ..io import sha256, write_json
-from ..machine import keep_freed_memory
-from ..progress import log, start_log
-from ..run_folder import StageFolder, timestamp
+from ..run_folder import StageFolder, Start, timestamp
+from ..runtime import StopRequest, keep_freed_memory, log, start_log
 from ..settings import Settings
-from ..stopping import StopRequest
 from ..training.common import Context
 
 MODEL = "model.pt"
@@ -112,14 +110,15 @@ class Session:
 
         To be called after all checks of the input, because it moves an older stage away.
         """
-        said = self.rank0(lambda: self._begin(stage, inputs, settings))
-        log.info(f"{stage.path}: {said}")
-        return said != "done"
 
-    def _begin(self, stage: StageFolder, inputs: dict[str, Any], settings: Settings) -> str:
-        if not stage.part:  # combinations of a sweep lie inside a stage that has begun
-            self.held.callback(stage.lock().release)
-        return stage.begin(inputs, settings.as_ini(), self._words(inputs))
+        def begin() -> Start:
+            if not stage.part:  # the runs of a sweep lie inside a stage that has begun
+                self.held.enter_context(stage.lock())
+            return stage.begin(inputs, settings.as_ini(), self._words(inputs))
+
+        start = self.rank0(begin)
+        log.info(f"{stage.path}: {start}")
+        return start.state != "done"
 
     def is_done(self, stage: StageFolder, inputs: dict[str, Any]) -> bool:
         """Whether a stage is complete; logs it."""
@@ -162,7 +161,7 @@ class Session:
                 result = work()
             except RISClusterError as caught:
                 error = caught
-        result, error = self.ranks.from_first((result, error))
+        result, error = self.ranks.broadcast((result, error))
         if error is not None:
             raise error
         return result
@@ -186,7 +185,7 @@ def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
             StageFolder(settings.run_folder, earlier).require_begun()
         if ranks.is_first and stage == "AEC":
             _ensure_demo(Path(settings.data.file))
-        ranks.wait()
+        ranks.barrier()
         data = settings.data
         with open_spectrograms(data.file, data.layout, data.dataset, settings.cube) as file:
             log.info(

@@ -5,8 +5,8 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..io import read_json, write_bytes, write_csv
-from ..progress import log
 from ..run_folder import StageFolder
+from ..runtime import log
 from ..settings import Settings
 from .session import METRICS, Session, finish
 

@@ -17,11 +17,10 @@ import torch
 
 from ..data.loading import SampleSet
 from ..distributed import Ranks
-from ..errors import Stopped, TrainingError
+from ..errors import CheckpointError, Stopped, TrainingError
 from ..io import HistoryFile, load_checkpoint, save_checkpoint
 from ..models.checkpoint import load_weights
-from ..progress import Progress, count, log
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, count, log
 
 STATE = "last.pt"
 HISTORY = "history.csv"
@@ -323,9 +322,13 @@ def save_state(training: Training, more: dict[str, Any]) -> None:
 def load_state(training: Training) -> dict[str, Any] | None:
     """Resume from the saved state; what it holds, or None where there is none."""
     path, ranks = training.context.folder / STATE, training.context.ranks
-    if not ranks.from_first(path.exists()):
+    if not ranks.broadcast(path.exists()):
         return None
     state = load_checkpoint(path, f"{training.kind} state")
+    if "stop_reason" not in state:
+        raise CheckpointError(
+            f"{path}: written by another version; move {path.parent} away and run the stage again"
+        )
     load_weights(training.model, state["model"], str(path))
     training.optimizer.load_state_dict(state["optimizer"])
     training.epoch, training.step = state["epoch"], state["step"]

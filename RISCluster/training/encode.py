@@ -1,21 +1,22 @@
-"""Passing a whole set through a network in order, in inference mode, shared between ranks.
+"""Passing a set of samples through a network in order, in inference mode, shared between ranks.
 
-Letters: n samples of the set, D latent features, K clusters.
+Letters: n samples of the set, D latent features.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..arrays import BLOCK_ROWS, new_rows
 from ..data.loading import SampleSet
 from ..distributed import Ranks
 from ..errors import TrainingError
+from ..io import BLOCK_ROWS, new_rows
 from ..models.autoencoder import AEC, Encoder
-from ..progress import Progress
+from ..runtime import Progress
 
 BATCH = 256
 
@@ -23,103 +24,71 @@ BATCH = 256
 def encode(
     encoder: Encoder, samples: SampleSet, ranks: Ranks, what: str = "Encoding"
 ) -> np.ndarray:
-    """Latents of every sample, by the encoder alone.
+    """Latents (n, D), float32, of every sample on every rank; NaN for unusable samples.
 
-    Parameters
-    ----------
-    encoder : Encoder
-    samples : SampleSet
-    ranks : Ranks
-    what : str
-        What the progress says; empty for none.
-
-    Returns
-    -------
-    ndarray, (n, D), float32
-        In the order of the set, on every rank; NaN for a sample found to be unusable.
+    `what` is the title of the progress, empty for none.
     """
-    start, stop = ranks.span(len(samples))
-    blocks = _blocks(encoder, samples, start, stop, bool(what) and ranks.is_first, what)
-    empty = np.empty((0, encoder.n_latents), dtype=np.float32)
-    return np.concatenate(ranks.gather_results(lambda: np.concatenate([empty, *blocks])))
+    start, stop = ranks.shard(len(samples))
+    shown = bool(what) and ranks.is_first
+    with _inference(encoder), Progress(what, stop - start, shown=shown) as progress:
+        parts = ranks.gather_results(lambda: _encode(encoder, samples, start, stop, progress))
+    return np.concatenate(parts)
 
 
 def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) -> None:
-    """Write the latents of every sample to a file, at constant memory; see `encode`.
-
-    Parameters
-    ----------
-    path : Path
-        A ``.npy`` file, (n, D), float32.
-    """
+    """Write the latents of every sample to a ``.npy`` file, at constant memory; see `encode`."""
     n = len(samples)
-    spans = [replace(ranks, rank=rank).span(n) for rank in range(ranks.world)]
-    rounds = max(-(-(stop - start) // BLOCK_ROWS) for start, stop in spans)
-    start, stop = ranks.span(n)
-    blocks = _blocks(encoder, samples, start, stop, ranks.is_first, "Encoding")
-    if not ranks.is_first:
-        for _ in range(rounds):
-            ranks.gather_results(lambda: next(blocks, None))
-        return
-    with new_rows(path, (n, encoder.n_latents)) as out:
-        for number in range(rounds):
-            for (first, _), part in zip(
-                spans, ranks.gather_results(lambda: next(blocks, None)), strict=True
-            ):
-                if part is not None:
-                    out.write(first + number * BLOCK_ROWS, part)
+    shards = [replace(ranks, rank=rank).shard(n) for rank in range(ranks.world)]
+    start, stop = ranks.shard(n)
+    longest = max(last - first for first, last in shards)
+    rows = new_rows(path, (n, encoder.n_latents)) if ranks.is_first else nullcontext()
+    progress = Progress("Encoding", stop - start, shown=ranks.is_first)
+    with rows as out, _inference(encoder), progress:
+        for offset in range(0, longest, BLOCK_ROWS):
+            first, last = (min(start + offset + more, stop) for more in (0, BLOCK_ROWS))
+            parts = ranks.gather_results(
+                lambda a=first, b=last: _encode(encoder, samples, a, b, progress)
+            )
+            if out is not None:
+                for (begin, _), part in zip(shards, parts, strict=True):
+                    out[begin + offset : begin + offset + len(part)] = part
 
 
-def _blocks(
-    encoder: Encoder, samples: SampleSet, start: int, stop: int, shown: bool, what: str
-) -> Iterator[np.ndarray]:
-    """Latents at positions `start` to `stop`, `BLOCK_ROWS` at a time."""
-    n_latents = encoder.n_latents
-    was_training = encoder.training
-    encoder.eval()
+@contextmanager
+def _inference(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients."""
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        yield
+    model.train(was_training)
 
-    def block(first: int) -> np.ndarray:
-        n = min(BLOCK_ROWS, stop - first)
-        return np.full((n, n_latents), np.nan, dtype=np.float32)
 
-    first = start
-    latents = block(first)
-    with torch.inference_mode(), Progress(what, stop - start, shown=shown) as progress:
-        for positions, x in samples.in_order(start, stop, BATCH):
-            z = encoder(x).float().cpu().numpy()
-            if not np.isfinite(z).all():
-                raise TrainingError(
-                    "encoder: it gives latents that are not finite: its weights have diverged; "
-                    "lower aec.lr or dec.lr and train again"
-                )
-            places = positions.cpu().numpy()
-            while len(places):
-                here = int(np.searchsorted(places, first + len(latents)))
-                latents[places[:here] - first] = z[:here]
-                places, z = places[here:], z[here:]
-                if len(places):
-                    yield latents
-                    first += len(latents)
-                    latents = block(first)
-            progress.add(len(positions))
-    while len(latents):
-        yield latents
-        first += len(latents)
-        latents = block(first)
-    encoder.train(was_training)
+def _encode(
+    encoder: Encoder, samples: SampleSet, start: int, stop: int, progress: Progress
+) -> np.ndarray:
+    """Latents at positions `start` to `stop`."""
+    latents = np.full((stop - start, encoder.n_latents), np.nan, dtype=np.float32)
+    for positions, x in samples.in_order(start, stop, BATCH):
+        z = encoder(x).float().cpu().numpy()
+        if not np.isfinite(z).all():
+            raise TrainingError(
+                "encoder: it gives latents that are not finite: its weights have diverged; "
+                "lower aec.lr or dec.lr and train again"
+            )
+        latents[positions.cpu().numpy() - start] = z
+        progress.add(len(positions))
+    return latents
 
 
 def mean_squared_error(model: AEC, samples: SampleSet, ranks: Ranks) -> float:
     """Mean squared error of the reconstructions over samples and bins, in double precision."""
-    start, stop = ranks.span(len(samples))
+    start, stop = ranks.shard(len(samples))
     total = torch.zeros(2, dtype=torch.float64, device=ranks.device)
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with _inference(model):
         for _, x in samples.in_order(start, stop, BATCH):
             reconstruction, _ = model(x)
             total[0] += (reconstruction - x).square().mean((1, 2, 3)).double().sum()
             total[1] += len(x)
-    model.train(was_training)
     squares, n = ranks.sum(total).tolist()
     return squares / n

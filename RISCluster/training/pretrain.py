@@ -7,8 +7,8 @@ import torch
 
 from ..data.loading import SampleSet
 from ..models.autoencoder import AEC
-from ..progress import log
-from ..setting_sections import AecSettings
+from ..runtime import log
+from ..settings import AecSettings
 from .common import (
     Context,
     Training,
@@ -28,14 +28,7 @@ from .common import (
 )
 from .encode import mean_squared_error
 
-HEADER = (
-    "epoch",
-    "train_mse",
-    "validation_mse",
-    "learning_rate",
-    "seconds",
-    "samples_per_second",
-)
+HEADER = ("epoch", "train_mse", "validation_mse", "learning_rate", "seconds", "samples_per_second")
 # Patience counts once the validation loss is this fraction below that of the mean spectrogram:
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
@@ -90,10 +83,6 @@ def pretrain(
     context : Context
     variance : float
         Mean squared error of the mean spectrogram.
-
-    Returns
-    -------
-    Pretraining
 
     Raises
     ------

@@ -11,8 +11,8 @@ import torch
 from ..data.loading import SampleSet
 from ..models.autoencoder import DEC
 from ..models.clustering import kl_divergence, label_change, target_distribution
-from ..progress import log
-from ..setting_sections import DecSettings
+from ..runtime import log
+from ..settings import DecSettings
 from .common import (
     Context,
     Training,
@@ -30,16 +30,8 @@ from .common import (
 )
 from .encode import encode
 
-HEADER = (
-    "epoch",
-    "mse",
-    "kl",
-    "loss",
-    "label_change",
-    "learning_rate",
-    "seconds",
-    "samples_per_second",
-)
+HEADER = ("epoch", "mse", "kl", "loss", "label_change", "learning_rate")
+HEADER += ("seconds", "samples_per_second")
 
 
 @dataclass
@@ -79,10 +71,6 @@ def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Conte
     settings : DecSettings
         Without lists.
     context : Context
-
-    Returns
-    -------
-    Refinement
 
     Raises
     ------
@@ -138,7 +126,7 @@ def _refresh(training: Training, result: Refinement) -> None:
     labels = q.argmax(1).cpu()
     _warn_of_empty_clusters(training, result, labels.numpy())
     if result.labels is not None:
-        change = ranks.from_first(label_change(result.labels.numpy(), labels.numpy()))
+        change = ranks.broadcast(label_change(result.labels.numpy(), labels.numpy()))
         result.changes.append(change)
         if change < training.settings.tol:
             training.stop_reason = f"{change:.3%} of the labels changed, less than tol"

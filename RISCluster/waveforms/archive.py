@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..io import new_file, remove_quietly
-from ..progress import log
+from ..runtime import log
 from .obspy_compat import (
     Inventory,
     UTCDateTime,

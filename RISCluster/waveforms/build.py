@@ -15,7 +15,7 @@ from ..data.finding import find_files, stamp
 from ..data.times import leave_out_far_pieces
 from ..errors import DataError, SettingsError
 from ..parallel import Job, Parts, identity
-from ..progress import count, log
+from ..runtime import count, log
 from ..settings import BuildSettings, Settings
 from .detect import check_settings
 from .output import Content, Part, Tally, catalogue_of, put_together

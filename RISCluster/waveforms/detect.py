@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SettingsError
-from ..setting_sections import BuildSettings
+from ..settings import BuildSettings
 from .joining import Wave
 from .process import samples_of
 from .sources import SECOND, obspy_for_reading

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, SettingsError, Stopped
-from ..progress import count, log
-from ..stopping import StopRequest
+from ..runtime import StopRequest, count, log
 from .archive import Archive
 from .fdsn_client import ERRORS, ArchiveClient, reason_of
 from .obspy_compat import (

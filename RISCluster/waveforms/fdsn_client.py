@@ -10,9 +10,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ..progress import Progress, log
-from ..progress import count as counted
-from ..stopping import StopRequest
+from ..runtime import Progress, StopRequest, log
+from ..runtime import count as counted
 from .archive import Archive, is_whole
 from .obspy_compat import Client, fdsn, read_stations
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..data.times import same_rate
 from ..errors import DataError, SettingsError
-from ..progress import count
-from ..setting_sections import BuildSettings
+from ..runtime import count
+from ..settings import BuildSettings
 from .detect import DAY, margin
 from .process import PASS
 from .responses import UNITS, Inventory, Remover

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import signal
 
 from ..data.times import same_rate
-from ..setting_sections import BuildSettings
+from ..settings import BuildSettings
 from .joining import Wave
 from .responses import Remover
 from .sources import obspy_for_reading

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
-from ..setting_sections import BuildSettings
+from ..settings import BuildSettings
 from .joining import Wave
 from .sources import COMPRESSED, SECOND, obspy_for_reading, warned_of
 

@@ -22,7 +22,7 @@ from ..data.times import nanoseconds_to_iso
 from ..errors import DataError
 from ..extras import need
 from ..parallel import workers_for
-from ..progress import Progress
+from ..runtime import Progress
 
 SECOND = 10**9  # ns
 DAY = 86_400 * SECOND

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import fft, signal
 
 from ..errors import SettingsError
-from ..setting_sections import BuildSettings
+from ..settings import BuildSettings
 
 # The product with a matrix takes 4 m F operations a column (m samples, F rows), the transform
 # 2.5 N log2 N; in double precision the first were measured 7 times faster each.

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
-from ..setting_sections import BuildSettings
+from ..settings import BuildSettings
 from .detect import DAY, Neighbours, Windows, cut, margin, shortest
 from .joining import CONSTANT, Wave, join, without_marks
 from .parts import Block, append_block, block_samples, writing

@@ -14,7 +14,7 @@ from RISCluster.catalogue.catalogue import (
     station_of,
 )
 from RISCluster.runs.labels import LabelTable
-from RISCluster.setting_kinds import Months
+from RISCluster.settings import Months
 
 TIMES = [
     "2015-12-31T23:59:59.999999",

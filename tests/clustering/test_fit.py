@@ -10,9 +10,8 @@ from RISCluster import parallel as jobs
 from RISCluster.clustering import fit as fits
 from RISCluster.clustering.fit import Basis, Fits
 from RISCluster.errors import RunError, Stopped
-from RISCluster.progress import start_log
+from RISCluster.runtime import StopRequest, start_log
 from RISCluster.settings import load_settings
-from RISCluster.stopping import StopRequest
 from tests.clustering.test_stability import three_clouds
 
 NUMBERS = [1, 2, 3, 5]
@@ -34,7 +33,7 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fits, "processors", lambda: 2)
     here = made(tmp_path / "here")
     mixtures, rows = here.of(NUMBERS)
-    monkeypatch.setattr(fits, "FEW", 0)
+    monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
     there = made(tmp_path / "there")
     parallel, used = jobs._in_parallel, []
     monkeypatch.setattr(jobs, "_in_parallel", lambda *w: used.append(w[3]) or parallel(*w))
@@ -114,7 +113,7 @@ def die_at_three(inputs, path):
 def test_killed_worker_of_the_mixtures(tmp_path, monkeypatch):
     """It is said what to do, and what it was fitted to is kept."""
     monkeypatch.setattr(fits, "processors", lambda: 2)
-    monkeypatch.setattr(fits, "FEW", 0)
+    monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
     found = made(tmp_path)
     before = (tmp_path / "fits.npz").read_bytes()
     with monkeypatch.context() as patch:

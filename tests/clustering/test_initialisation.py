@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from RISCluster.clustering import initialisation as starts
+from RISCluster.clustering import initialisation
 from RISCluster.clustering.initialisation import (
     clusters_by_area,
     clusters_by_border,
     consensus,
     fit_from_maps,
     in_order,
+    nearest_neighbours,
+    neighbour_agreement,
     neighbour_map,
     neighbour_maps,
 )
@@ -44,13 +46,13 @@ def test_a_large_cluster_is_not_cut_for_a_small_one():
 
 
 def test_patches_are_not_more_than_can_be_joined(monkeypatch):
-    made, joined = [], starts._joined
+    made, joined = [], initialisation._joined
 
     def counted(points, patches, n_clusters):
         made.append(patches.max() + 1)
         return joined(points, patches, n_clusters)
 
-    monkeypatch.setattr(starts, "_joined", counted)
+    monkeypatch.setattr(initialisation, "_joined", counted)
     mapped = neighbour_map(two_moons(900)[0], 0)
     for n_clusters in (20, 100, 500):
         assert len(set(clusters_by_border(mapped.points, n_clusters, 0))) == n_clusters
@@ -161,7 +163,58 @@ def test_borders_are_believed_only_where_they_keep_neighbours_together(monkeypat
 
     maps = neighbour_maps(latents, 0, 2)
     expected = fit_from_maps(latents, maps, 4, 0, 2.0).posterior(latents).argmax(1)
-    monkeypatch.setattr(starts, "clusters_by_border", crumbs)
+    monkeypatch.setattr(initialisation, "clusters_by_border", crumbs)
     found = fit_from_maps(latents, maps, 4, 0, 2.0).posterior(latents).argmax(1)
     assert np.bincount(found).min() > 30
     assert found.tolist() == expected.tolist()
+
+
+def test_same_seed_same_map_and_another_for_another():
+    latents, _ = two_moons(150)
+    one, two = neighbour_map(latents, 3), neighbour_map(latents, 3)
+    np.testing.assert_array_equal(one.points, two.points)
+    drawn = [neighbour_map(latents, seed, most=50).index for seed in (3, 4)]
+    assert len(drawn[0]) == 50
+    assert not np.array_equal(*drawn)
+
+
+def test_neighbours_are_others():
+    latents = np.array([[0.0], [1.0], [3.0], [7.0]])
+    np.testing.assert_array_equal(nearest_neighbours(latents, 1)[:, 0], [1, 0, 1, 2])
+    assert nearest_neighbours(latents, 10).shape == (4, 3)
+
+
+def test_agreement_by_hand():
+    nearest = np.array([[1], [0], [3], [0]])
+    labels = np.array([0, 0, 1, 1])
+    # Three of four pairs agree; half would by chance.
+    assert neighbour_agreement(labels, nearest) == pytest.approx((0.75 - 0.5) / 0.5)
+    assert np.isnan(neighbour_agreement(np.zeros(4, int), nearest))
+
+
+def test_agreement_does_not_reward_one_large_cluster():
+    rng = np.random.default_rng(0)
+    nearest = rng.integers(0, 2000, (2000, 10))
+    for share in (0.5, 0.95):
+        labels = (rng.random(2000) > share).astype(int)
+        assert abs(neighbour_agreement(labels, nearest)) < 0.05
+
+
+def test_maps_are_of_other_latents_and_the_first_of_all(monkeypatch):
+    latents, _ = two_moons(100)
+    maps = neighbour_maps(latents, 3, 4)
+    np.testing.assert_array_equal(maps[0].points, neighbour_map(latents, 3).points)
+    assert [len(mapped.index) for mapped in maps] == [100, 90, 90, 90]
+    assert len({mapped.index.tobytes() for mapped in maps}) == 4
+    again = neighbour_maps(latents, 3, 4)
+    for one, two in zip(maps, again, strict=True):
+        np.testing.assert_array_equal(one.points, two.points)
+    monkeypatch.setattr(initialisation, "MAX_MAP_SIZE", 60)
+    monkeypatch.setattr(initialisation, "FURTHER_MAP_SIZE", 40)
+    assert [len(mapped.index) for mapped in neighbour_maps(latents, 3, 3)] == [60, 40, 40]
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 5, 6])
+def test_maps_of_few_latents(n):
+    maps = neighbour_maps(np.random.default_rng(0).standard_normal((n, 3)), 0, 3)
+    assert [mapped.holds(2) for mapped in maps] == [n >= 5] * 3

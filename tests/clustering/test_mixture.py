@@ -78,7 +78,7 @@ def test_without_a_prior_the_mixture_is_scikit_learns():
 def test_the_prior_by_hand():
     """One member more or less of another cluster counts nothing here: they are far apart."""
     latents = np.array([[0.0], [2.0], [100.0], [104.0], [108.0]])
-    mixture = fit_mixture(latents, np.array([0, 0, 1, 1, 1]), 2, prior=3)
+    mixture = fit_mixture(latents, np.array([0, 0, 1, 1, 1]), 2, shrinkage=3)
     pooled = (2 + 32) / 5
     expected = [(2 + 3 * pooled) / (2 + 3), (32 + 3 * pooled) / (3 + 3)]
     np.testing.assert_allclose(mixture.covariances[:, 0, 0], expected, rtol=1e-3)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.arrays import RowsArray
 from RISCluster.clustering.mixture import Mixture
 from RISCluster.data.loading import HeldSet
 from RISCluster.evaluation.outliers import (
@@ -12,6 +11,7 @@ from RISCluster.evaluation.outliers import (
     mixture_of_clusters,
     training_distribution,
 )
+from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, NetworkShape, initialise
 from RISCluster.runs.labels import Labelling
 
@@ -58,7 +58,7 @@ def test_mixture_of_clusters_against_numpy(tmp_path):
     np.save(tmp_path / "z.npy", latents.astype(np.float32))
     sizes = np.array([500, 300, 0, 2])
     mixture = mixture_of_clusters(
-        RowsArray(tmp_path / "z.npy"), Labelling(labels, sizes, np.ones(4))
+        open_rows(tmp_path / "z.npy"), Labelling(labels, sizes, np.ones(4))
     )
     np.testing.assert_allclose(mixture.weights, np.array([500, 300, 2]) / 802)
     np.testing.assert_allclose(mixture.means[1], latents[labels == 1].mean(0), rtol=1e-5)

@@ -3,7 +3,6 @@ import shutil
 import numpy as np
 import pytest
 
-from RISCluster.arrays import RowsArray
 from RISCluster.evaluation import representatives
 from RISCluster.evaluation.representatives import (
     drawn_members,
@@ -12,6 +11,7 @@ from RISCluster.evaluation.representatives import (
     representatives_of,
     soft_of,
 )
+from RISCluster.io import open_rows
 from RISCluster.runs.run import open_run
 
 
@@ -25,7 +25,7 @@ class Stage:
 
         np.save(folder / "latent.npy", latents.astype(np.float32))
         np.save(folder / "soft_assignments.npy", soft.astype(np.float32))
-        self.path, self.latents = folder, RowsArray(folder / "latent.npy")
+        self.path, self.latents = folder, open_rows(folder / "latent.npy")
         self.table = SimpleNamespace(labels=labels.astype(np.int16))
         k, d = soft.shape[1], latents.shape[1]
         self.n_clusters, self.sizes = k, np.bincount(labels[labels >= 0], minlength=k)
@@ -63,7 +63,7 @@ def test_drawn_members():
 
 @pytest.mark.parametrize("rows", [3, 100])
 def test_extremes_by_hand(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr("RISCluster.arrays.BLOCK_ROWS", rows)
+    monkeypatch.setattr("RISCluster.io.BLOCK_ROWS", rows)
     monkeypatch.setattr(representatives, "SPARE", 1)
     monkeypatch.setattr(representatives, "BORDERLINE", 2)
     monkeypatch.setattr(representatives, "OUTLYING", 3)

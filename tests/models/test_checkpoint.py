@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from RISCluster.errors import CheckpointError
-from RISCluster.models.autoencoder import AEC, DEC
-from RISCluster.models.checkpoint import load_reference
+from RISCluster.models.autoencoder import AEC, NetworkShape
+from RISCluster.models.checkpoint import load_initial_weights, load_weights
+from RISCluster.models.features import FixedFeatureSizes
 from tests.models.test_networks import PUBLISHED
 
 
@@ -18,29 +19,21 @@ def reference_state(**extra) -> dict[str, torch.Tensor]:
     return state | extra
 
 
-def save(tmp_path, state):
+def load(tmp_path, state, *size) -> AEC:
     torch.save(state, tmp_path / "ref.pt")
-    return tmp_path / "ref.pt"
-
-
-def test_autoencoder(tmp_path):
-    state = reference_state()
-    model, shape = load_reference(save(tmp_path, state))
-    assert isinstance(model, AEC)
-    assert (shape.n_features, shape.latent_activation) == (9, "relu")
-    assert list(model.state_dict()) == list(state)
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, state[name])
+    model = AEC(NetworkShape(*(size or (87, 100)), 9, "relu"))
+    load_initial_weights(model, tmp_path / "ref.pt")
+    return model
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_dec(tmp_path, prefix):
-    centroids = torch.randn(8, 9)
-    state = reference_state(**{"clustering.weights": centroids})
-    model, _ = load_reference(save(tmp_path, {prefix + k: v for k, v in state.items()}))
-    assert isinstance(model, DEC)
-    assert torch.equal(model.clustering.centroids, centroids)
-    assert torch.equal(model.clustering.metric, torch.eye(len(model.clustering.metric)))
+def test_states_of_the_reference(tmp_path, prefix):
+    state = reference_state()
+    dec = state | {"clustering.weights": torch.randn(8, 9)}
+    model = load(tmp_path, {prefix + name: value for name, value in dec.items()})
+    assert list(model.state_dict()) == list(state)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name])
 
 
 def test_parameters_of_another_network_are_named(tmp_path):
@@ -48,21 +41,28 @@ def test_parameters_of_another_network_are_named(tmp_path):
     del state["decoder.decoder.8.bias"]
     state["encoder.extra"] = torch.zeros(1)
     with pytest.raises(CheckpointError) as caught:
-        load_reference(save(tmp_path, state))
+        load(tmp_path, state)
     assert "decoder.decoder.8.bias is missing" in str(caught.value)
     assert "encoder.extra is not of this network" in str(caught.value)
-
-
-def test_other_size_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"encoder.encoder.11.weight has shape \(9, 1152\)"):
-        load_reference(save(tmp_path, reference_state()), 120, 200)
+        load(tmp_path, reference_state(), 120, 200)
+
+
+def test_fixed_features_in_files_of_older_versions():
+    shape = NetworkShape(16, 20, 3, "linear", FixedFeatureSizes(2, 2))
+    state = AEC(shape).state_dict()
+    old = {name.replace("encoder.fixed.", "encoder.views."): x for name, x in state.items()}
+    assert old.keys() != state.keys()
+    load_weights(AEC(shape), old, "old.pt")
+    plain = {name: value for name, value in shape.as_plain().items() if name != "fixed"}
+    assert NetworkShape.from_plain(plain | {"views": {"smoothed": 2, "modulation": 2}}) == shape
 
 
 def test_files_that_are_no_state(tmp_path):
-    with pytest.raises(CheckpointError, match="not a state file of the reference"):
-        load_reference(save(tmp_path, {"a": torch.zeros(1)}))
+    with pytest.raises(CheckpointError, match="is missing"):
+        load(tmp_path, {"a": torch.zeros(1)})
     (tmp_path / "t.pt").write_text("text")
     with pytest.raises(CheckpointError, match="not a file of tensors"):
-        load_reference(tmp_path / "t.pt")
+        load_initial_weights(AEC(NetworkShape(16, 20, 3, "linear")), tmp_path / "t.pt")
     with pytest.raises(CheckpointError, match="no such file"):
-        load_reference(tmp_path / "none.pt")
+        load_initial_weights(AEC(NetworkShape(16, 20, 3, "linear")), tmp_path / "none.pt")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from RISCluster import arrays
+from RISCluster import io
 from RISCluster import plots as figures
 from RISCluster.clustering.selection import Criteria
 from RISCluster.plots.stage_figures import embed, nearest
@@ -12,7 +12,7 @@ AXES = figures.SpectrogramAxes(np.arange(6) + 1.0, np.arange(8) * 0.1, "Hz", "s"
 
 def on_disk(folder, latents):
     np.save(folder / "latent.npy", latents.astype(np.float32))
-    return arrays.RowsArray(folder / "latent.npy")
+    return io.open_rows(folder / "latent.npy")
 
 
 def images(n):
@@ -85,7 +85,7 @@ def test_embed_any_number(n, tmp_path):
 
 @pytest.mark.parametrize("rows", [2, 100])
 def test_nearest_first_and_duplicates_once(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(arrays, "BLOCK_ROWS", rows)
+    monkeypatch.setattr(io, "BLOCK_ROWS", rows)
     latents = on_disk(tmp_path, np.array([[3.0], [1.0], [1.0], [2.0], [0.0]]))
     labels = np.array([0, 0, 0, 0, 2], dtype=np.int16)
     near = nearest(latents, labels, np.array([[0.5], [0.0], [0.0]]))

@@ -10,7 +10,7 @@ from RISCluster.__main__ import main
 from RISCluster.clustering import fit as fits
 from RISCluster.clustering.mixture import Mixture
 from RISCluster.runs.run import open_run
-from RISCluster.stages import final_labels as outcome
+from RISCluster.stages import final_labels
 from RISCluster.stages.cluster import read_mixture, run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
@@ -32,7 +32,7 @@ def of_stages(settings, *, refined=True):
 @pytest.fixture
 def heated(small_file, make_settings, monkeypatch):
     """A run whose temperature comes out high, however sure the half-samples are."""
-    for module in (fits, outcome):
+    for module in (fits, final_labels):
         monkeypatch.setattr(module, "temperature", lambda *_: HOT)
     return of_stages(make_settings(f"data.file={small_file}", "dec.keep=refined"))
 
@@ -84,10 +84,10 @@ def test_refined_ones_by_half_samples_of_the_unrefined(small_file, make_settings
         given.append(latents)
         return resamples(latents, *rest)
 
-    resamples = outcome.resamples
-    monkeypatch.setattr(outcome, "resamples", kept)
+    resamples = final_labels.resamples
+    monkeypatch.setattr(final_labels, "resamples", kept)
     asked = []
-    monkeypatch.setattr(outcome, "temperature", lambda *words: asked.append(words) or 2.0)
+    monkeypatch.setattr(final_labels, "temperature", lambda *words: asked.append(words) or 2.0)
     folder = of_stages(make_settings(f"data.file={small_file}", "dec.keep=refined"))
     before, refined = (np.load(folder / stage / "latent.npy") for stage in ("GMM", "DEC"))
     assert not np.array_equal(before, refined)
@@ -98,7 +98,7 @@ def test_refined_ones_by_half_samples_of_the_unrefined(small_file, make_settings
 
 
 def test_left_out_with_the_half_samples(small_file, make_settings, monkeypatch):
-    for module in (fits, outcome):
+    for module in (fits, final_labels):
         monkeypatch.setattr(module, "resamples", None)  # not called
     folder = of_stages(make_settings(f"data.file={small_file}", "gmm.n_resamples=none"))
     for stage in ("GMM", "DEC"):

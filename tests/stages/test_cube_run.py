@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
-from RISCluster import arrays
+from RISCluster import io
 from RISCluster.__main__ import main
 from RISCluster.data import cube_file as cubefile
 from RISCluster.data.layouts import open_spectrograms
@@ -60,7 +60,7 @@ WORDS = ("data.layout=cube", f"cube.window={WINDOW}", f"cube.stride={WINDOW}", "
 
 
 def test_the_map_shows_the_classes_where_they_are(cube, make_settings, monkeypatch, tmp_path):
-    monkeypatch.setattr(arrays, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(io, "BLOCK_ROWS", 7)
     monkeypatch.setattr(cubefile, "TILE_BYTES", 40 * 2 * 16 * 4)  # bands of two channels
     settings = make_settings(f"data.file={cube}", *WORDS, "run.figures=yes")
     for stage in (run_aec, run_gmm, run_dec):

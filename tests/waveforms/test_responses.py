@@ -73,7 +73,7 @@ def sine(path, hours=(0, 24), trace_id=ID, offset=0):
 def said(monkeypatch):
     lines = []
     for level in ("info", "warning"):
-        monkeypatch.setattr(f"RISCluster.progress.log.{level}", lines.append)
+        monkeypatch.setattr(f"RISCluster.runtime.log.{level}", lines.append)
     return lines
 
 

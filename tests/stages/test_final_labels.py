@@ -9,7 +9,8 @@ import torch
 
 from RISCluster.__main__ import main
 from RISCluster.clustering.mixture import Mixture
-from RISCluster.stages import final_labels as outcome
+from RISCluster.io import open_rows
+from RISCluster.stages import final_labels
 from RISCluster.stages.cluster import read_mixture, run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec, whitening
@@ -50,8 +51,8 @@ def test_latents_that_are_all_equal_can_be_whitened():
 
 @pytest.mark.parametrize("labels", ["mixture", "student"])
 def test_refinement_that_parts_neighbours_is_not_kept(mixed, monkeypatch, capsys, tmp_path, labels):
-    monkeypatch.setattr(outcome, "TOLERATED", -2.0)  # nothing is good enough
-    monkeypatch.setattr(outcome, "resamples", None)  # not called: nothing to calibrate
+    monkeypatch.setattr(final_labels, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
+    monkeypatch.setattr(final_labels, "resamples", None)  # not called: nothing to calibrate
     settings = mixed(f"dec.labels={labels}")
     run_dec(settings)
     gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
@@ -73,7 +74,7 @@ def test_refinement_that_parts_neighbours_is_not_kept(mixed, monkeypatch, capsys
 
 
 def test_keeping_what_is_refined_can_be_asked_for(mixed, monkeypatch):
-    monkeypatch.setattr(outcome, "TOLERATED", -2.0)
+    monkeypatch.setattr(final_labels, "AGREEMENT_TOLERANCE", -2.0)
     settings = mixed("dec.keep=refined")
     run_dec(settings)
     assert metrics(settings.run_folder / "DEC")["refined"] is True
@@ -92,11 +93,8 @@ def test_refinement_that_tears_a_cluster_is_seen(mixed, monkeypatch):
     def torn(latents):
         return np.eye(len(start.weights))[rng.integers(0, len(start.weights), len(latents))]
 
-    from RISCluster.run_folder import StageFolder
-
-    folders = [StageFolder(settings.run_folder, name) for name in ("GMM", "DEC")]
-    latents = outcome.RowsArray(dec / "latent.npy")
-    before, after = outcome._agreements(settings, folders[0], latents, start, torn)
+    latents = [open_rows(folder / "latent.npy") for folder in (gmm, dec)]
+    before, after = final_labels._agreements(settings, *latents, start, torn)
     assert before > 0.9
     assert abs(after) < 0.2
     assert metrics(dec)["refined"] is True

@@ -8,14 +8,14 @@ from RISCluster.models.autoencoder import AEC, NetworkShape, initialise, n_param
 from RISCluster.models.checkpoint import load_initial_weights
 from RISCluster.models.features import (
     SMOOTHING,
-    Views,
-    ViewSizes,
+    FixedFeatures,
+    FixedFeatureSizes,
     modulation_spectrum,
     n_modulations,
 )
 
 F, T = 12, 40
-SIZES = ViewSizes(3, 2)
+SIZES = FixedFeatureSizes(3, 2)
 
 
 def bursts(n=60, seed=0):
@@ -34,7 +34,7 @@ def fitted():
     mean = x.mean(0)[0]
     scale = 0.5
     standard = (x - mean) / scale
-    views = Views(F, T, SIZES)
+    views = FixedFeatures(F, T, SIZES)
     views.fit(standard, mean, scale, spread=2.0, seed=0)
     return views, x, standard
 
@@ -67,7 +67,7 @@ def test_an_event_at_a_quiet_frequency_is_seen_beside_loud_noise():
     x[event, :, 8:10, 10:30] += 1.0
     x = torch.from_numpy(x.astype(np.float32))
     mean = x.mean(0)[0]
-    views = Views(F, T, ViewSizes(1, 1))
+    views = FixedFeatures(F, T, FixedFeatureSizes(1, 1))
     views.fit(x - mean, mean, 1.0, spread=1.0, seed=0)
     z = views(x - mean)[:, 0].numpy()
     assert abs(np.corrcoef(z, event)[0, 1]) > 0.9
@@ -79,7 +79,7 @@ def test_a_background_of_nothing_weighs_all_frequencies_alike():
     x = torch.zeros(40, 1, F, T)
     for i in range(40):  # strokes on an empty page
         x[i, :, 3 + i % 5, i % 7 : i % 7 + 5] = 1.0
-    views = Views(F, T, ViewSizes(3, 1))
+    views = FixedFeatures(F, T, FixedFeatureSizes(3, 1))
     views.fit(x, None, 1.0, spread=1.0, seed=0)
     expected = PCA(3, svd_solver="full").fit_transform(smoothed(x).reshape(40, -1))
     correlation = np.abs(np.corrcoef(views(x)[:, :3].T.numpy(), expected.T)[:3, 3:])
@@ -91,7 +91,7 @@ def test_smoothing_of_the_axes_is_that_of_the_image_up_to_the_edges():
     x = rng.standard_normal((30, 1, 90, 60)).astype(np.float32)
     x[:, :, :2] *= rng.uniform(5, 20, (30, 1, 1, 1))  # most of it lies on two edges
     x[:, :, :, -2:] *= rng.uniform(5, 20, (30, 1, 1, 1))
-    views = Views(90, 60, ViewSizes(3, 1))
+    views = FixedFeatures(90, 60, FixedFeatureSizes(3, 1))
     views.fit(torch.from_numpy(x), None, 1.0, spread=1.0, seed=0)
     smooth = smoothed(torch.from_numpy(x)).reshape(30, -1)
     expected = np.abs(PCA(3, svd_solver="full").fit(smooth).components_ @ smooth.T).T
@@ -133,14 +133,18 @@ def test_a_modulation_spectrum_by_hand():
 
 @pytest.mark.parametrize(
     ("wanted", "n", "expected"),
-    [(10, 500, ViewSizes(10, 8)), (10, 6, ViewSizes(5, 5)), (0, 500, ViewSizes(0, 0))],
+    [
+        (10, 500, FixedFeatureSizes(10, 8)),
+        (10, 6, FixedFeatureSizes(5, 5)),
+        (0, 500, FixedFeatureSizes(0, 0)),
+    ],
 )
 def test_no_more_components_than_there_can_be(wanted, n, expected):
-    assert ViewSizes.possible(wanted, 4, 4, n) == expected
+    assert FixedFeatureSizes.possible(wanted, 4, 4, n) == expected
 
 
 def test_samples_without_any_difference_have_no_components():
-    views = Views(F, T, SIZES)
+    views = FixedFeatures(F, T, SIZES)
     x = torch.ones(5, 1, F, T)
     views.fit(x, None, 1.0, 1.0, 0)
     assert torch.isfinite(views(x)).all()
@@ -152,20 +156,20 @@ def test_views_stand_behind_the_latents_and_change_no_reconstruction():
     model = AEC(NetworkShape(F, T, 4, "linear", SIZES))
     for network in (plain, model):
         initialise(network, 3)
-    model.encoder.views.fit(bursts(), None, 1.0, 1.0, 0)
+    model.encoder.fixed.fit(bursts(), None, 1.0, 1.0, 0)
     x = bursts(8, seed=1)
     assert n_parameters(model) == n_parameters(plain)
     with torch.no_grad():
         z = model.encoder(x)
         assert z.shape == (8, model.shape.n_latents) == (8, 9)
         assert torch.equal(z[:, :4], plain.encoder(x))
-        assert torch.equal(z[:, 4:], model.encoder.views(x))
+        assert torch.equal(z[:, 4:], model.encoder.fixed(x))
         assert torch.equal(model.decoder(z), plain.decoder(z[:, :4]))
         assert torch.equal(model(x)[0], plain(x)[0])
 
 
 def test_a_batch_may_be_empty():
-    views = Views(F, T, SIZES)
+    views = FixedFeatures(F, T, SIZES)
     assert views(torch.zeros(0, 1, F, T)).shape == (0, SIZES.total)
 
 
@@ -173,7 +177,7 @@ def test_shape_comes_back_from_plain_values():
     shape = NetworkShape(F, T, 4, "relu", SIZES)
     assert NetworkShape.from_plain(shape.as_plain()) == shape
     old = {"n_frequencies": F, "n_times": T, "n_features": 4, "latent_activation": "relu"}
-    assert NetworkShape.from_plain(old) == NetworkShape(F, T, 4, "relu", ViewSizes(0, 0))
+    assert NetworkShape.from_plain(old) == NetworkShape(F, T, 4, "relu", FixedFeatureSizes(0, 0))
 
 
 def test_initial_weights_leave_views_as_they_are(tmp_path):
@@ -181,16 +185,16 @@ def test_initial_weights_leave_views_as_they_are(tmp_path):
     initialise(source, 5)
     torch.save(source.state_dict(), tmp_path / "plain.pt")
     model = AEC(NetworkShape(F, T, 4, "linear", SIZES))
-    model.encoder.views.fit(bursts(), None, 1.0, 1.0, 0)
-    before = model.encoder.views.smoothed.clone()
+    model.encoder.fixed.fit(bursts(), None, 1.0, 1.0, 0)
+    before = model.encoder.fixed.smoothed.clone()
     load_initial_weights(model, tmp_path / "plain.pt")
     assert torch.equal(model.encoder.encoder[0].weight, source.encoder.encoder[0].weight)
-    assert torch.equal(model.encoder.views.smoothed, before)
+    assert torch.equal(model.encoder.fixed.smoothed, before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_views_on_a_gpu_agree_with_those_on_a_cpu():
-    views = Views(F, T, SIZES)
+    views = FixedFeatures(F, T, SIZES)
     views.fit(bursts(), None, 1.0, 1.0, 0)
     x = bursts(8, seed=1)
     here = views(x)

@@ -1,0 +1,159 @@
+"""Log and progress, signals, threads and memory of a process."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+log = logging.getLogger("RISCluster")
+log.addHandler(logging.NullHandler())  # silent as a library, until `start_log`
+
+# ---- log and progress ----
+
+
+def start_log(rank: int = 0) -> None:
+    """Send this package's messages to standard output, from rank 0 alone."""
+    log.handlers.clear()
+    handler: logging.Handler = logging.NullHandler()
+    if rank == 0:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+class Progress:
+    """Progress of a loop: a tqdm bar on a terminal, elsewhere a log line every `interval` seconds.
+
+    Parameters
+    ----------
+    what : str
+        Name of the work, in a word or two.
+    total : int
+    unit : str
+        What is counted.
+    shown : bool
+        False on ranks other than 0.
+    """
+
+    interval = 30.0  # s
+
+    def __init__(self, what: str, total: int, unit: str = "samples", shown: bool = True):
+        self.what, self.total, self.unit, self.count = what, total, unit, 0
+        self._bar = None
+        self._shown = shown
+        self._start = self._logged = time.monotonic()
+        if shown and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, desc=what, unit=f" {unit}", leave=False, unit_scale=total > 9999
+            )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def add(self, count: int, **figures: float) -> None:
+        """Advance by `count`, and show figures such as the loss."""
+        self.count += count
+        texts = {name: f"{value:.4g}" for name, value in figures.items()}
+        if self._bar is not None:
+            if texts:
+                self._bar.set_postfix(texts, refresh=False)
+            self._bar.update(count)
+            return
+        now = time.monotonic()
+        if self._shown and now - self._logged >= self.interval:
+            self._logged = now
+            rate = self.count / (now - self._start)
+            left = (self.total - self.count) / rate if rate else float("inf")
+            shown = "".join(f", {name} {text}" for name, text in texts.items())
+            log.info(
+                f"{self.what}: {self.count:,} of {self.total:,} {self.unit}, {rate:,.3g}/s, "
+                f"{left:.0f} s left{shown}"
+            )
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 trace``, ``1,200 traces``."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+# ---- signals ----
+
+
+class StopRequest:
+    """Context in which SIGINT and SIGTERM set a flag, which loops look at where they can stop.
+
+    A second SIGINT stops at once.
+
+    Attributes
+    ----------
+    signal_number : int
+        Signal that was received, 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number = 0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._take)
+            except ValueError:  # not in the main thread: the caller handles signals
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.signal_number and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal_number = number
+
+
+# ---- threads and memory ----
+
+
+def prepare_for_torch() -> None:
+    """Set what torch reads from the environment when it is loaded, where the user has not.
+
+    OpenMP threads that spin starve each other where another program uses the same cores: training
+    was 12 times slower beside one busy process. Large pages halve the time of loading a file into
+    memory.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed blocks for the next batch; elsewhere this does nothing.
+
+    Every step allocates the same activations again: new pages took a sixth of its time.
+    """
+    m_trim_threshold, m_mmap_threshold = -1, -3  # of glibc's malloc.h
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # bytes, the most that glibc takes
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+    except (OSError, AttributeError):
+        return
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

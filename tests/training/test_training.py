@@ -1,0 +1,190 @@
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from RISCluster.data.loading import HeldSet
+from RISCluster.distributed import Ranks
+from RISCluster.errors import Stopped, TrainingError
+from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.runtime import StopRequest
+from RISCluster.settings import load_settings
+from RISCluster.training import common
+from RISCluster.training import pretrain as pretraining
+from RISCluster.training import refine as refining
+from RISCluster.training.common import Context
+from RISCluster.training.pretrain import pretrain
+from RISCluster.training.refine import refine
+from tests.conftest import ROOT, blobs
+
+CPU = torch.device("cpu")
+
+
+class StopAfter(StopRequest):
+    """A signal that comes after a number of batches."""
+
+    def __init__(self, n=10**6):
+        self.n = n
+
+    @property
+    def signal_number(self):
+        self.n -= 1
+        return 15 if self.n < 0 else 0
+
+
+def held(n=60, seed=0) -> HeldSet:
+    x = torch.from_numpy(blobs(n, seed)[0]).unsqueeze(1)
+    return HeldSet(np.arange(n) * 10, (x - x.mean(0)) / x.std(), torch.arange(n), CPU)
+
+
+def network(seed=0) -> AEC:
+    model = AEC(NetworkShape(16, 20, 3, "linear"))
+    initialise(model, seed)
+    return model
+
+
+def train(folder, kind="aec", *words, stop=None, samples=None, model=None):
+    """Train a network of a kind in a folder; the network and the result."""
+    folder.mkdir(exist_ok=True)
+    quick = ["aec.n_epochs=4", "aec.batch_size=16", "dec.n_epochs=3", "dec.batch_size=16"]
+    settings = load_settings(ROOT / "config.ini", [*quick, "dec.tol=0", *words])
+    context = Context(folder, Ranks(0, 1, CPU), stop or StopAfter(), seed=1)
+    samples = samples or held()
+    if kind == "aec":
+        model = model or network()
+        return model, pretrain(model, samples, held(20, 1), settings.aec, context, variance=1.0)
+    if model is None:
+        centroids = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+        model = DEC(network(), ClusteringLayer(centroids))
+    return model, refine(model, samples, settings.dec, context)
+
+
+def history(folder) -> list[dict]:
+    """Rows without the columns of times."""
+    times = ("seconds", "samples_per_second")
+    with (folder / "history.csv").open() as file:
+        return [{k: v for k, v in row.items() if k not in times} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("kind", ["aec", "dec"])
+@pytest.mark.parametrize("stops", [(0,), (3,), (5, 0, 1), (10,)])
+def test_interrupted_equals_never_interrupted(tmp_path, kind, stops):
+    whole, _ = train(tmp_path / "whole", kind)
+    for stop in stops:
+        with pytest.raises(Stopped) as caught:
+            train(tmp_path / "cut", kind, stop=StopAfter(stop))
+        assert caught.value.exit_code == 143
+    model, _ = train(tmp_path / "cut", kind)
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_killed_after_the_history_but_before_the_state(tmp_path, monkeypatch):
+    train(tmp_path / "a")
+    save, calls = common.save_state, []
+
+    def dying(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise SystemError("killed")
+        save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(common, "save_state", dying)
+        with pytest.raises(SystemError):
+            train(tmp_path / "b")
+    assert len(history(tmp_path / "b")) == 2  # the second row has no state
+    train(tmp_path / "b")
+    assert history(tmp_path / "b") == history(tmp_path / "a")
+
+
+def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
+    model, result = train(tmp_path, "aec", "aec.n_epochs=30", "aec.lr=0.003")
+    losses = [float(row["validation_mse"]) for row in history(tmp_path)]
+    assert min(losses) < 0.7 * losses[0]
+    assert result.best == pytest.approx(min(losses), rel=1e-6)
+    model.load_state_dict(result.best_weights)
+    x = held(20, 1).x
+    with torch.no_grad():
+        mse = float((model(x)[0] - x).square().mean())
+    assert mse == pytest.approx(result.best, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "losses", "epochs", "halved"),
+    [
+        ("plateau", [0.5, 0.4, 0.45, 0.41, 0.44], 5, 2),  # patience 3 after the best, of epoch 2
+        ("constant", [0.5, 0.4, 0.45, 0.41, 0.44], 5, 0),
+        ("plateau", [0.5, 0.4, 0.45, 0.39, 0.44, 0.4, 0.4], 7, 3),
+        ("plateau", [1.2] + [1.0] * 9 + [0.5] + [0.6] * 3, 14, 2),  # the plateau does not count
+        ("plateau", [1.0] + [1.1] * 30, 31, 0),  # but for ten times the patience
+    ],
+)
+def test_patience(tmp_path, monkeypatch, schedule, losses, epochs, halved):
+    given = iter(losses)
+    monkeypatch.setattr(pretraining, "mean_squared_error", lambda *_: next(given))
+    words = ("aec.patience=3", "aec.n_epochs=60", "aec.lr=0.001", f"aec.schedule={schedule}")
+    _, result = train(tmp_path, "aec", *words, samples=held(8))
+    assert result.epochs == epochs
+    rate = torch.load(tmp_path / "last.pt")["optimizer"]["param_groups"][0]["lr"]
+    assert rate == pytest.approx(0.001 / 2**halved)
+
+
+def test_loss_that_is_not_finite_stops_before_the_step(tmp_path):
+    samples, model = held(), network()
+    samples.x[33] = float("inf")
+    with pytest.raises(TrainingError, match=r"the loss is (inf|nan) in epoch 1, batch \d"):
+        train(tmp_path, samples=samples, model=model)
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_dec_looks_targets_up_by_position(tmp_path, monkeypatch):
+    """With a target of 0 or 1 by position, the divergence sees that of each batch."""
+    samples, seen = held(), []
+    monkeypatch.setattr(refining, "target_distribution", lambda q: torch.arange(60.0)[:, None])
+
+    def spy(p, q):
+        seen.extend(p[:, 0].long().tolist())
+        return q.sum() * 0
+
+    monkeypatch.setattr(refining, "kl_divergence", spy)
+    train(tmp_path, "dec", "dec.n_epochs=1", samples=samples)
+    batches = [positions for positions, _ in samples.epoch(1, 0, 16, Ranks(0, 1, CPU))]
+    assert seen == torch.cat(batches).tolist()
+    assert sorted(seen) == list(range(60)) != seen
+
+
+def test_dec_loss_is_mse_plus_gamma_kl(tmp_path):
+    samples = held(8)
+    model, result = train(
+        tmp_path, "dec", "dec.gamma=0.7", "dec.n_epochs=1", "dec.lr=1e-12",
+        "dec.updates_per_epoch=1", samples=samples,
+    )  # fmt: skip
+    with torch.no_grad():
+        q, y, _ = model(samples.x)
+    p = result.target
+    kl = float((p * (p / q).log()).sum()) / 8
+    mse = float((y - samples.x).square().mean())
+    (row,) = history(tmp_path)
+    assert float(row["mse"]) == pytest.approx(mse, rel=1e-5)
+    assert float(row["kl"]) == pytest.approx(kl, rel=1e-4, abs=1e-7)
+    assert float(row["loss"]) == pytest.approx(mse + 0.7 * kl, rel=1e-5)
+
+
+def test_dec_refreshes_as_often_as_set_and_stops_on_tol(tmp_path, caplog):
+    _, result = train(tmp_path / "a", "dec", "dec.updates_per_epoch=4", "dec.n_epochs=3")
+    assert len(result.changes) == 4 * 3 - 1
+    assert len(history(tmp_path / "a")) == 3
+    _, once = train(tmp_path / "b", "dec", "dec.tol=1", "dec.updates_per_epoch=2")
+    assert len(once.changes) == len(history(tmp_path / "b")) == 1
+    assert "less than tol" in torch.load(tmp_path / "b/last.pt")["stop_reason"]
+
+
+def test_warning_of_a_cluster_that_empties_comes_once(tmp_path, monkeypatch):
+    centroids = torch.tensor([[0.0, 0, 0], [1e6, 0, 0], [1, 1, 1]])
+    warnings = []
+    monkeypatch.setattr(refining.log, "warning", warnings.append)
+    train(tmp_path, "dec", model=DEC(network(), ClusteringLayer(centroids)))
+    assert sum("empty since epoch 1: cluster" in line and "1" in line for line in warnings) == 1
