@@ -89,7 +89,7 @@ def soft_of(stage: FinishedStage) -> Posterior:
     path = stage.path / "soft_assignments.npy"
     if path.exists():
         rows = open_rows(path)
-        return lambda start, latents: rows.read(start, start + len(latents)).astype(np.float64)
+        return lambda start, latents: rows[start : start + len(latents)].astype(np.float64)
     there, k = components(stage), stage.n_clusters
 
     def posterior(latents: np.ndarray) -> np.ndarray:
@@ -185,9 +185,7 @@ def extremes(stage: FinishedStage, soft: Posterior) -> tuple[list[np.ndarray], n
 
 def _distinct(latents: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Without exact duplicates in latent space; of these the first one stays."""
-    ascending = np.argsort(index)
-    rows = latents[index[ascending]][np.argsort(ascending)]
-    _, first = np.unique(rows, axis=0, return_index=True)
+    _, first = np.unique(latents[index], axis=0, return_index=True)
     return index[np.sort(first)]
 
 

@@ -95,7 +95,8 @@ def test_of_a_run(made_run):
             mine = borderline.probability - borderline.second_probability
             np.testing.assert_allclose(mine, np.sort(lead)[: len(borderline)], atol=1e-6)
             assert (borderline.second != label).all()
-        likelihood = stage.mixture.log_likelihood(np.delete(np.load(stage.latents.path), 5, 0))
+        latents = np.delete(np.load(stage.path / "latent.npy"), 5, 0)
+        likelihood = stage.mixture.log_likelihood(latents)
         np.testing.assert_allclose(found.outlying.log_likelihood, np.sort(likelihood)[:24])
         assert found.outlying.less_likely[0] < 0.05
         assert 5 not in found.outlying.index
