@@ -98,12 +98,8 @@ def make_cube(
 
     Raises
     ------
-    DataError
-        Records that do not fit together, or another target is there.
-    SettingsError
-        Settings that do not fit the records.
-    RunError, Stopped
-        See `Parts.run`.
+    DataError, SettingsError, RunError, Stopped
+        Records or settings do not fit together, another target is there, or see `Parts.run`.
     """
     began = time.monotonic()
     origin = _origin_of(paths, settings)
