@@ -84,7 +84,7 @@ def build(
     overwrite: bool = False,
     catalogue_only: bool = False,
 ) -> Built | None:
-    """Build a data set from waveforms.
+    """Build a data set from waveforms; None where it exists, from the same files and settings.
 
     Parameters
     ----------
@@ -100,11 +100,6 @@ def build(
         Replace a target that was made from other files or with other settings.
     catalogue_only : bool
         Write only the catalogue, without making spectrograms.
-
-    Returns
-    -------
-    Built or None
-        None where the target exists, made from the same files with the same settings.
     """
     import_obspy()
     begin = time.monotonic()
@@ -124,12 +119,8 @@ def build(
     grid, unit = make_grid(settings.build, rate), depends["unit"]
     days = read_together(days)
     tasks = [Task(day, settings.build, grid, unit, not catalogue_only) for day in days]
-    parts, jobs = Parts(target), [_job(task, depends) for task in tasks]
-    try:
-        parts.run(jobs, work, workers, "building", "station-days")
-    finally:
-        read_traces_cached.cache_clear()
-    jobs.sort(key=lambda job: (job.inputs.station_day.trace_id, job.inputs.station_day.day))
+    parts = Parts(target)
+    jobs = _make_parts(parts, tasks, depends, workers)
     built = _count(parts, jobs)
     if not built.n_samples:
         parts.remove()
@@ -140,10 +131,24 @@ def build(
     tally = put_together(target, done, built.n_samples, content, layout)
     parts.remove()
     _report(built, tally, content, time.monotonic() - begin)
-    alone = f"{catalogue_of(target)}: the catalogue alone"
-    both = f"{target} and its catalogue {catalogue_of(target)}"
-    log.info(alone if catalogue_only else both)
+    catalogue = catalogue_of(target)
+    both = f"{target} and its catalogue {catalogue}"
+    log.info(both if layout else f"{catalogue}: the catalogue alone")
     return built
+
+
+def _make_parts(
+    parts: Parts, tasks: Sequence[Task], depends: dict[str, Any], workers: int
+) -> list[Job]:
+    """Make the parts of all station-days; their jobs by trace id, then day."""
+    jobs = [_job(task, depends) for task in tasks]
+    try:
+        parts.run(jobs, work, workers, "building", "station-days")
+    finally:
+        read_traces_cached.cache_clear()
+    return sorted(
+        jobs, key=lambda job: (job.inputs.station_day.trace_id, job.inputs.station_day.day)
+    )
 
 
 # ---- target and inputs --------------------------------------------------------------------------
