@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import RISCluster  # noqa: F401  isort: skip  (sets up OpenMP before torch is loaded)
 import numpy as np
 import torch
-from RISCluster.plots.stage_figures import embed, nearest
 
 from RISCluster import plots as figures
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
@@ -39,6 +38,7 @@ from RISCluster.evaluation.metrics import MEASURED, silhouettes
 from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import target_distribution
+from RISCluster.report.figures import embedding, typical_members
 from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
@@ -238,21 +238,20 @@ class Bench:
         labels = self.rng.integers(0, CLUSTERS, self.n)
 
         def work() -> None:
-            mapped = embed(open_rows(self.folder / "latent.npy"), labels, 0)
-            figure = figures.embedding(mapped.points, labels[mapped.index], [1] * CLUSTERS, "")
+            latents, sizes = open_rows(self.folder / "latent.npy"), np.ones(CLUSTERS, int)
+            figure = embedding("GMM", latents, labels, sizes, load_settings(None), {})
             figure.savefig(self.folder / "e.png")
 
         return self.seconds(work), None, None
 
     def gallery(self) -> Measured:
-        """Members nearest to each centroid found, read, drawn and written."""
+        """Typical members of each cluster found, read, drawn and written."""
         latents = self.latents().astype(np.float32)
         np.save(self.folder / "latent.npy", latents)
         labels = self.rng.integers(0, CLUSTERS, self.n)
-        centroids = np.stack([latents[labels == label].mean(0) for label in range(CLUSTERS)])
 
         def work() -> None:
-            found = nearest(open_rows(self.folder / "latent.npy"), labels, centroids)
+            found = typical_members(open_rows(self.folder / "latent.npy"), labels, CLUSTERS, 0)
             with open_spectrograms(self.path) as file:
                 axes = figures.SpectrogramAxes.of(file)
                 members = [
