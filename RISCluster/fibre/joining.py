@@ -11,11 +11,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, SettingsError
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
-from ..waveforms.read import Stretch, natural_order, of_few_rates, scan
+from ..waveforms.read import Stretch, of_few_rates, scan
 from .clock import AGREE, SINCE_1980, Segment
 from .records import BadRecord, RecordHeader, read_header
 from .series import SECOND, Piece, Series
@@ -186,7 +187,7 @@ def _join_by_name(series: Series, headers: Sequence[RecordHeader], bad: Sequence
     usual = Counter(lengths.values()).most_common(1)[0][0]
     names = {header.path: header.dataset for header in headers}
     pieces, first = [], 0
-    for path in sorted([*names, *bad], key=lambda path: natural_order(str(path))):
+    for path in sorted([*names, *bad], key=lambda path: natural_key(str(path))):
         if path in names:
             pieces.append(Piece(path, names[path], first, lengths[path]))
         else:
@@ -279,7 +280,7 @@ def _join_waveforms(paths: Sequence[Path], workers: int) -> Series:
     stretches = of_few_rates(stretches)
     rate = _one_rate(stretches)
     stretches = _without_far(stretches, [(item.start, item.end, item.path) for item in stretches])
-    names = tuple(sorted({item.trace_id for item in stretches}, key=natural_order))
+    names = tuple(sorted({item.trace_id for item in stretches}, key=natural_key))
     origin = min(item.start for item in stretches)
     pieces = sorted(
         _trace_pieces(stretches, origin, rate, names),

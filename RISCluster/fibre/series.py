@@ -14,12 +14,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..catalogue.environment import FEWEST
 from ..data.missing import find_holes
 from ..data.stored_array import Packing, sample_packing
 from ..errors import DataError
 from ..extras import load_hdf5_filters
-from ..waveforms.joining import constant_runs, without_marks
+from ..waveforms.joining import MIN_RUN, constant_runs, without_marks
 from ..waveforms.read import read_traces
 
 SECOND = 10**9  # ns
@@ -220,7 +219,7 @@ def _read_traces(
     series: Series, out: np.ndarray, start: int, channel: int, level: Level
 ) -> Iterator[str]:
     """As `_read_records`; each file is read once for all its channels."""
-    more = 2 * max(FEWEST, CONSTANT_GAP * series.sampling_rate)  # where constant values may begin
+    more = 2 * max(MIN_RUN, CONSTANT_GAP * series.sampling_rate)  # where constant values may begin
     edges = [
         series.start + round(sample * SECOND / series.sampling_rate)
         for sample in (start - more, start + len(out) + more)

@@ -187,7 +187,7 @@ def read_labels(path: Path) -> LabelTable:
             chunksize=READ_ROWS,
         ) as blocks:  # fmt: skip
             frame = pandas.concat([_with_times(block) for block in blocks], ignore_index=True)
-        found = {name: frame[name].to_numpy() for name in {"label", "probability", *frame}}
+        found = {name: frame[name].to_numpy(copy=True) for name in {"label", "probability", *frame}}
     except (OSError, ValueError, OverflowError) as error:
         text = " ".join(str(error).split())
         raise CheckpointError(

@@ -1,7 +1,6 @@
 """Headers of waveform files, and slices of their samples."""
 
 import glob
-import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -293,12 +292,6 @@ def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
         groups[-1].append(rate)
     one = {rate: min(group, key=lambda r: (len(repr(r)), r)) for group in groups for rate in group}
     return [replace(item, sampling_rate=one[item.sampling_rate]) for item in stretches]
-
-
-def natural_order(text: str) -> list[tuple[int, str]]:
-    """Key that sorts S2 before S10."""
-    parts = re.split(r"(\d+)", text)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 # ---- reading ------------------------------------------------------------------------------------
