@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 
 from RISCluster.cli import exit_code, leave, parse_stage
-from RISCluster.stored import load_run_settings
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -19,6 +18,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parse_stage(__doc__, words)
     with exit_code() as result:
         from RISCluster.stages.cluster import run_gmm  # here, so that --help is fast
+        from RISCluster.stored import load_run_settings
 
         run_gmm(load_run_settings(arguments.config, arguments.settings, "GMM"))
     return leave(result.value)

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 
 from .errors import CheckpointError, RunError, Stopped
 from .io import plain, read_json, remove_quietly, sha256, write_json
-from .locking import Lock, take
+from .locking import locked
 from .runtime import Progress, StopRequest, log, processors
 
 AUTO = 0  # workers: as many as processors, but no more than there is work for
@@ -79,7 +80,8 @@ class Parts:
     def __init__(self, target: Path, fewer: str = "with fewer --workers"):
         self.target, self.fewer = target, fewer
         self.folder = target.with_name(target.name + ".parts")
-        self._lock: Lock | None = None
+        self._held = ExitStack()  # the lock, while this process has it
+        self._is_held = False
 
     def path(self, job: Job) -> Path:
         """File of a job's part."""
@@ -147,7 +149,7 @@ class Parts:
             The folder can't be written, another process is at it, or a worker was killed.
         """
         try:
-            self._lock = take(self.folder / LOCK, self.target, again=True)
+            self._take()
         except OSError as error:
             raise RunError(
                 f"{self.folder}: can't be made: {error.strerror or error}; make room or change "
@@ -156,7 +158,7 @@ class Parts:
         try:
             self._run(jobs, work, workers, what, unit)
         except BaseException as error:
-            self._lock.release()
+            self._release()
             if isinstance(error, BrokenProcessPool):
                 raise RunError(
                     "a worker process was killed, perhaps for want of memory; run the same "
@@ -198,18 +200,26 @@ class Parts:
     def remove(self) -> None:
         """Remove the parts, after the target was put together."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.release()
+        self._release()
 
     def clear(self) -> None:
         """Remove what a process has left that was killed when the target was already whole."""
         if not self.folder.is_dir():
             return
         try:
-            self._lock = take(self.folder / LOCK, self.target, again=True)
+            self._take()
         except (RunError, OSError):  # another process is at it, or nothing can be removed here
             return
         self.remove()
+
+    def _take(self) -> None:
+        if not self._is_held:
+            self._held.enter_context(locked(self.folder / LOCK, self.target))
+            self._is_held = True
+
+    def _release(self) -> None:
+        self._is_held = False
+        self._held.close()
 
 
 def _work(

@@ -364,7 +364,7 @@ SUBJECTS = (
     Subject("json", one("a.json", '{"depends": {"a": 1.5}, "results": ["x", null, true]}'),
             lambda folder: read_json(folder / "a.json")),
     Subject("npy", lambda folder: array_seeds(folder, "npy"),
-            lambda folder: open_rows(folder / "a.npy").read(0, 3)),
+            lambda folder: open_rows(folder / "a.npy")[0:3]),
     Subject("npz", lambda folder: array_seeds(folder, "npz"),
             lambda folder: read_npz(folder / "a.npz")),
     Subject("pt", lambda folder: array_seeds(folder, "pt"),

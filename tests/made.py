@@ -31,5 +31,6 @@ def run(*stages, folder="nowhere", truth=None, class_names=()):
     """A run of these stages, without a data file."""
     made = FinishedRun(Path(folder), stages[-1].settings, {one.name: one for one in stages}, None)
     made.__dict__["truth"] = None if truth is None else np.asarray(truth, dtype=np.int64)
-    made.__dict__["class_names"] = list(class_names)
+    n_classes = 0 if truth is None else int(np.max(truth)) + 1
+    made.__dict__["class_names"] = list(class_names) or [f"class {n}" for n in range(n_classes)]
     return made

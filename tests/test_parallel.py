@@ -204,10 +204,10 @@ def test_parts_that_another_process_is_at_are_not_cleared(tmp_path):
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from RISCluster.locking import take
-take(Path({str(parts.folder / ".lock")!r}), Path("out.h5"))
-print("taken", flush=True)
-sys.stdin.read()
+from RISCluster.locking import locked
+with locked(Path({str(parts.folder / ".lock")!r}), Path("out.h5")):
+    print("taken", flush=True)
+    sys.stdin.read()
 """
     other = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

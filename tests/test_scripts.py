@@ -121,9 +121,7 @@ def test_demo_command_and_its_errors(folder, capsys):
     assert "d/x.h5: 16 spectrograms of eight classes, 3 dB" in capsys.readouterr().out
     assert main(["demo", "-o", "config.ini/x.h5", "--samples", "16"]) == 2
     for words in (["--samples", "0"], ["--imbalance", "0.5"], ["--snr", "loud"], ["--snr", "nan"]):
-        with pytest.raises(SystemExit) as caught:
-            main(["demo", *words])
-        assert caught.value.code == 2
+        assert main(["demo", *words]) == 2
 
 
 def test_demo_set_is_written_when_it_is_the_input_and_missing(folder, monkeypatch, capsys):

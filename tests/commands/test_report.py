@@ -38,7 +38,10 @@ def test_report_settings_of_a_file(run_folder, words_only, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--run", "RUN", "more"], "command line: more: not a setting; allowed: section.key=value words"),
+        (
+            ["--run", "RUN", "more"],
+            "command line: more: not a setting; allowed: section.key=value words",
+        ),
         (["--run", "RUN", "report.station=x"], "no key 'station'"),
         (["--run", "none"], "none: no such run folder; give one as Outputs/demo"),
     ],

@@ -603,9 +603,7 @@ def test_changed_labels_are_scored_anew(finished, capsys):
         file["labels"][0] = 1
     run_aec(settings)
     assert "done already" in capsys.readouterr().out
-    assert f"labels, times and ids ({settings.data.file}) have changed" in refused(
-        run_dec, settings
-    )
+    assert "labels, times and ids" in refused(run_dec, settings)
     run_gmm(settings)
     run_dec(settings)
     assert metrics(folder / "DEC")["accuracy"] < 0.9
