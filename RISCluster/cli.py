@@ -15,7 +15,7 @@ from pathlib import Path
 from .errors import RISClusterError
 from .settings import CONFIG, Settings
 
-STAGES = {"AEC": "aec", "GMM": "gmm", "DEC": "dec"}  # module by stage
+STAGES = {"AEC": "pretrain", "GMM": "cluster", "DEC": "refine"}  # module by stage
 
 
 def stage_main(
@@ -69,7 +69,7 @@ def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Setti
 
     settings = load_run_settings(config, overrides, stage)
     module = importlib.import_module(f".stages.{STAGES[stage]}", __package__)
-    getattr(module, f"run_{STAGES[stage]}")(settings)
+    getattr(module, f"run_{stage.lower()}")(settings)
     return settings
 
 

@@ -109,7 +109,7 @@ WAITING = """
 import sys
 from pathlib import Path
 from RISCluster.parallel import Parts
-from tests.test_jobs import jobs, wait_long
+from tests.test_parallel import jobs, wait_long
 if __name__ == "__main__":
     Parts(Path(sys.argv[1])).run(jobs(2), wait_long, 2, "Working", "parts")
 """

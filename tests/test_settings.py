@@ -37,9 +37,9 @@ def test_every_key_is_read_by_some_code():
     code = "\n".join(
         path.read_text()
         for path in (ROOT / "RISCluster").rglob("*.py")
-        if path.name not in ("config.py", "sections.py")
+        if path.name not in ("settings.py", "setting_sections.py")
     )
-    code += (ROOT / "RISCluster/config.py").read_text().split("# ---- reading")[0]
+    code += (ROOT / "RISCluster/settings.py").read_text().split("# ---- reading")[0]
     for section, keys in SECTIONS.items():
         for key in dataclasses.fields(keys):
             by_name = rf"\b(?:{section}|settings|data)\.{key.name}\b"

@@ -190,7 +190,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from RISCluster.settings import load_settings
-from RISCluster.fibre import making
+from RISCluster.fibre import make_cube as making
 making.CHUNK_VALUES, making.CHUNK_STEPS, making.PART_VALUES = 500, 4, 2000
 made, calculate = [], making.calculate_part
 

@@ -67,7 +67,7 @@ def test_every_figure_has_a_name_of_its_own(run_folder, tmp_path):
     # And those of other kinds of data: each is written in one place.
     written = [
         name
-        for path in sorted((ROOT / "RISCluster/results").rglob("*.py"))
+        for path in sorted((ROOT / "RISCluster").rglob("*.py"))
         for name in re.findall(r'Picture\(\s*f?"([^"]+)"', path.read_text(encoding="utf-8"))
     ]
     assert len(written) > 15
