@@ -235,7 +235,7 @@ class Occurrence:
     counts : ndarray, (B, K), int64
     recording : ndarray, (B,), int64
         Stations with data: those whose first sample is in or before this bin, and last sample in
-        or after it. A pause of a station between them can't be told from a time without events.
+        or after it. A pause of a station looks like a time without events.
     """
 
     bins: Bins

@@ -113,7 +113,7 @@ def axis_order(
     if len(found) > 1:
         raise DataError(
             f"{label} has shape {tuple(shape)}, which does not fit its coordinates as {needed}, "
-            "and which axis is which can't be told; write it in this order, or name its dimensions"
+            "and the order of its axes is unknown; write it in this order, or name its dimensions"
         )
     order = ", ".join(wanted[found[0].index(axis)] for axis in stored)
     log.info(

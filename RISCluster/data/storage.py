@@ -22,7 +22,7 @@ NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 # Attributes that hold names of dimensions, of those who do without HDF5's scales
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
 
-_BUILD = "spectrograms are cut out of waveforms by: python -m RISCluster build"
+_BUILD = "to compute spectrograms of waveforms, run: python -m RISCluster build"
 _TABLE = "write the spectrograms with h5py or xarray"
 # By the first bytes of a file: what it is, and what to do.
 KINDS = (

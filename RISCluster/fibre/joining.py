@@ -32,7 +32,7 @@ def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int =
     Parameters
     ----------
     paths : sequence of Path
-        HDF5 records of a fibre, or waveforms that obspy reads; told apart by content.
+        HDF5 records of a fibre, or waveforms that obspy reads, recognised by their content.
     settings : RecordsSettings
     workers : int
         Processes that read headers of waveforms.

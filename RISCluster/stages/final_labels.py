@@ -106,8 +106,8 @@ def choose_final_labels(
     )
     if settings.dec.keep == "better" and agreement[1] < agreement[0] - AGREEMENT_TOLERANCE:
         log.warning(
-            "refinement has parted neighbours and is not kept: the labels here are the mixture's; "
-            "dec.keep = refined takes the refined ones"
+            "refinement separates more nearest neighbours and is rejected: the labels are those of "
+            "the mixture; dec.keep = refined takes the refined ones"
         )
         return FinalLabels(start.posterior, start, False, (agreement[0], agreement[0]))
     if mixture is not None and settings.gmm.n_resamples is not None:

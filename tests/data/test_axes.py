@@ -100,7 +100,7 @@ def test_an_order_that_cannot_be_told_is_refused(tmp_path):
     with h5py.File(tmp_path / "c.h5", "w") as file:
         file["data"] = CUBE.transpose(0, 2, 1)
         file["frequency"] = COORDINATES["frequency"]
-    with pytest.raises(DataError, match=r"has shape \(12, 5, 6\), .* can't be told; write it in"):
+    with pytest.raises(DataError, match=r"has shape \(12, 5, 6\), .* unknown; write it in"):
         open_spectrograms(tmp_path / "c.h5")
 
 

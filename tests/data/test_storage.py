@@ -72,7 +72,7 @@ def test_what_the_system_refuses(tmp_path, monkeypatch):
 FILES = {
     b"": "is empty (0 bytes)",
     b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n": "run: git lfs pull",
-    b"000001D XX    ABCDE": "is miniSEED; spectrograms are cut out of waveforms by: python -m",
+    b"000001D XX    ABCDE": "is miniSEED; to compute spectrograms of waveforms, run: python -m",
     b"MS\x03\x00": "is miniSEED;",
     b"\0" * 304 + b"\x06\0\0\0" + b"\0" * 400: "is SAC;",
     b"\0" * 304 + b"\0\0\0\x06" + b"\0" * 400: "is SAC;",

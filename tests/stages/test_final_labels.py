@@ -56,7 +56,7 @@ def test_refinement_that_parts_neighbours_is_not_kept(mixed, monkeypatch, capsys
     settings = mixed(f"dec.labels={labels}")
     run_dec(settings)
     gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
-    assert "refinement has parted neighbours and is not kept" in capsys.readouterr().out
+    assert "refinement separates more nearest neighbours and is rejected" in capsys.readouterr().out
     for name in ("label", "probability"):
         assert column(dec / "labels.csv", name) == column(gmm / "labels.csv", name)
     np.testing.assert_array_equal(np.load(dec / "latent.npy"), np.load(gmm / "latent.npy"))
