@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-import RISCluster  # noqa: E402, F401  (sets up OpenMP before torch is loaded)
-import h5py  # noqa: E402  isort: skip
-import numpy as np  # noqa: E402  isort: skip
+import RISCluster  # noqa: E402, F401  isort: skip  (sets up OpenMP before torch is loaded)
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
 
 SCRIPTS = ("AEC_train.py", "GMM_centroids.py", "DEC_train.py")
 

@@ -49,6 +49,7 @@ PRELOADED = (
     "RISCluster.stages.pretrain", "RISCluster.stages.cluster", "RISCluster.stages.refine",
     "RISCluster.stages.predict", "RISCluster.waveforms.build", "obspy", "zarr",
     "RISCluster.fibre.make_cube", "sklearn.manifold", "scipy.signal", "scipy.stats",
+    "torch._dynamo",  # which the first optimiser loads
 )  # fmt: skip
 
 # Loaded by every Python process of a trial: counts what changes files, and kills at one of them.
