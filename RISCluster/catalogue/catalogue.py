@@ -236,7 +236,7 @@ def choose_bins(span: Span, setting: str) -> tuple[Bins, str | None]:
 
 
 def _suitable(span: Span, shortest: str, most: int) -> Bins:
-    """Bins of the shortest interval, not below `shortest`, that makes at most so many; or months."""
+    """Bins of the shortest interval from `shortest` on that makes at most so many; or months."""
     names = list(FREQUENCIES)
     for name in names[names.index(shortest) :]:
         bins = Bins.over(*span, name)

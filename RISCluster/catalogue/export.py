@@ -260,7 +260,13 @@ def _event(row: dict[str, Any], here: str, origin: str, common: dict[str, Any]) 
     """One sample as an event: cluster, comment, pick and largest amplitude."""
     from obspy import UTCDateTime
     from obspy.core.event import (
-        Amplitude, Comment, Event, EventDescription, Pick, ResourceIdentifier, TimeWindow,
+        Amplitude,
+        Comment,
+        Event,
+        EventDescription,
+        Pick,
+        ResourceIdentifier,
+        TimeWindow,
     )  # fmt: skip
 
     cluster = f"cluster {row['label']}" + (f" ({row['name']})" if row["name"] else "")

@@ -143,7 +143,7 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     finals = [run.final for run in runs]
     # The fingerprint of a cube includes the definition of a sample.
     contents = [one.provenance.get("fingerprint", str(one.path)) for one in finals]
-    same_data = len({*zip(contents, (len(one.latents) for one in finals), strict=True)}) == 1
+    same_data = len({*zip(contents, (one.latents.shape[0] for one in finals), strict=True)}) == 1
     ari, pair = None, None
     if same_data:
         ari = np.eye(len(runs))
@@ -180,7 +180,7 @@ def _differing_settings(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any
         for key in dataclasses.fields(section.type):
             values = [part and getattr(part, key.name) for part in sections]
             known = [v for part, v in zip(sections, values, strict=True) if part is not None]
-            if key.metadata["affects"] != "nothing" and any(v != known[0] for v in known):
+            if key.metadata["invalidates"] != "nothing" and any(v != known[0] for v in known):
                 found.append((f"{name}.{key.name}", values))
     return found
 

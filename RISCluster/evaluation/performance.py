@@ -229,9 +229,7 @@ def compare_stages(
         for one in performances:
             *values, every = (one.measures[name].values if name else one.sizes).tolist()
             missing = [None] * (max(numbers) - len(values))
-            columns.append(
-                (f"{TITLES.get(name, 'Size')}, {one.stage}", [*values, *missing, every])
-            )
+            columns.append((f"{TITLES.get(name, 'Size')}, {one.stage}", [*values, *missing, every]))
     note = "The same number is the same cluster before and after refinement."
     if len(set(numbers)) > 1:
         note = "The stages have different numbers of clusters: equal labels mean nothing."

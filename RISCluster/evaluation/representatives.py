@@ -41,8 +41,10 @@ def representatives_of(run: FinishedRun, stage: FinishedStage) -> Representative
         chosen.append(members[medoids(latents[members].astype(np.float64), weights, TYPICAL)])
     chosen += [_distinct(latents, members)[:BORDERLINE] for members in borderline]
     chosen.append(_distinct(latents, outlying)[:OUTLYING])
-    described = [describe(stage, soft, index) for index in chosen]
-    return Representatives(described[:k], described[k : 2 * k], described[-1])
+    ends = np.cumsum([len(index) for index in chosen])[:-1]
+    every = describe(stage, soft, np.concatenate(chosen).astype(np.int64))
+    parts = [every.iloc[rows] for rows in np.split(np.arange(len(every)), ends)]
+    return Representatives(parts[:k], parts[k : 2 * k], parts[-1])
 
 
 def soft_of(stage: FinishedStage) -> Callable[[np.ndarray], np.ndarray]:

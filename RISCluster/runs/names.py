@@ -96,7 +96,9 @@ def _rows(path: Path) -> tuple[pandas.DataFrame, list[str]]:
     table = read_table(path)
     columns = {key: table.find(key) for key in HEADER}
     columns |= table.require({key: [key] for key in ("label", "name")})
-    rows = pandas.DataFrame({key: table.text(columns[key]) for key in ("stage", "name")})
+    rows = pandas.DataFrame(
+        {key: table.text(columns[key]) for key in ("stage", "name")}, dtype="str"
+    )
     rows["line"], rows["text"] = table.lines, table.text(columns["label"])
     for key in ("label", "size"):
         given = columns[key] is not None

@@ -23,9 +23,8 @@ from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
 from ..models.autoencoder import DEC
 from ..models.checkpoint import load_model
-from ..run_folder import StageFolder
+from ..run_folder import StageFolder, load_stage_settings
 from ..settings import Settings, load_settings
-from ..stored import load_stage_settings
 from .labels import read_labels
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run
@@ -177,7 +176,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
 def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
     """A complete stage, made from the present models of the stages before it."""
     provenance = stage.require_complete()
-    for name, checksum in provenance.get("depends", {}).items():
+    for name, checksum in provenance.get("inputs", {}).items():
         path = stage.run_folder / name
         if not name.endswith(("model.pt", "model.npz")):
             continue
@@ -196,7 +195,7 @@ def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
 def _open_data(stage: FinishedStage) -> Iterator[SpectrogramFile]:
     """The data file of a stage, if it is the one that the stage was made from."""
     data, known = stage.settings.data, stage.provenance
-    before = known.get("fingerprint"), known.get("depends", {}).get("labels, times and ids")
+    before = known.get("fingerprint"), known.get("inputs", {}).get("labels, times and ids")
     with open_spectrograms(data.file, data.layout, data.dataset, stage.settings.cube) as file:
         now = file.fingerprint(), file.columns_fingerprint()
         if any(old not in (None, new) for old, new in zip(before, now, strict=True)):
