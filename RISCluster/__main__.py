@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from .cli import all_processes, guarded, package_command, stage_main
+from .cli import all_processes, guarded, package_command, parse_stage, run_stage
 from .commands import COMMANDS, CONFIG_HELP, STAGES
 from .settings import shipped_config
 
@@ -37,7 +37,9 @@ def main(words: Sequence[str] | None = None) -> int:
     title = f"{title[0].upper()}{title[1:]}."
     if name in STAGES:
         description = STAGE_HELP.format(title=title, program=program)
-        return stage_main(STAGES[name][0], description, rest, program)
+        arguments = parse_stage(description, rest, program)
+        stage = STAGES[name][0]
+        return all_processes(lambda: run_stage(stage, arguments.config, arguments.settings))
     parser = argparse.ArgumentParser(prog=program, description=title)
     if name == "config":
         parser.parse_args(rest)

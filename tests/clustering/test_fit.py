@@ -96,7 +96,7 @@ def test_stopped_between_mixtures(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fits, "fit_number", signalled)
     found = made(tmp_path)
-    said = r"^fitting mixtures: 2 of \d parts are done and kept in .*fits\.parts"
+    said = r"^fitting mixtures: 2 of \d parts are done and saved in .*fits\.parts"
     with pytest.raises(Stopped, match=said):
         found.of(NUMBERS)
     mixtures, _ = found.of(NUMBERS)
