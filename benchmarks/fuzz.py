@@ -37,20 +37,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from common import ROOT, h5py, np, parser, row
 
+from RISCluster import io as files
 from RISCluster.catalogue.environment import read_environment
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RISClusterError
 from RISCluster.fibre.joining import open_series
-from RISCluster.io import (
-    HistoryFile,
-    new_rows,
-    open_rows,
-    read_json,
-    read_npz,
-    read_torch,
-    write_npz,
-)
 from RISCluster.report.figures import read_history
 from RISCluster.runs import names
 from RISCluster.runs.labels import read_labels
@@ -63,17 +55,13 @@ MAX_GROWTH = 500 * 1024  # kB
 MAX_MEMORY = 6 * 2**30  # bytes of addresses beyond what is taken at the start
 MAX_SEEDS = 400
 PACKAGE = str(ROOT / "RISCluster") + os.sep
-TOKENS = [
-    token.encode()
-    for token in (
-        "-1", "0", "nan", "inf", "1e999", "-1e999", "9999999999", "99999999999999999999999",
-        "5-2", "1-1000000", "1-1000000000000", "%(x)s", "%", "${a}", '"', "'", ",", ";", "\t",
-        "|", "\n", "\r", "\r\n", "\0", "=", "[", "]", "[[", "{", "}", "#", "..", "/", "~", "\\",
-        "\u00e4", "\u2028", "\u0663", "\U0001f600", "\ufeff", "null", "true", "NaN", "[]", "{}",
-        "1_000", "0x10", "1e5", "1e-320", "A" * 200_000, "[" * 5000, "9" * 5000, "auto", "none",
-        "0000-00-00", "9999-12-31T23:59:59.999999+23:59", "0001-01-01T00:00:00+23:59", "2016-13",
-    )
-]  # fmt: skip
+TOKENS = [token.encode() for token in (
+    "-1", "0", "nan", "inf", "-1e999", "99999999999999999999999", "5-2", "1-1000000000000", "%(x)s",
+    "%", "${a}", '"', "'", ",", ";", "\t", "|", "\n", "\r\n", "\0", "=", "[[", "]", "{", "}", "#",
+    "..", "/", "~", "\\", "\u00e4", "\u2028", "\u0663", "\U0001f600", "\ufeff", "null", "[]",
+    "{}", "1_000", "0x10", "1e-320", "A" * 200_000, "[" * 5000, "9" * 5000, "auto", "none",
+    "2016-13", "0000-00-00", "9999-12-31T23:59:59.999999+23:59", "0001-01-01T00:00:00+23:59",
+)]  # fmt: skip
 TOKENS += [b"\xff", b"\xff\xfe", b"\xed\xa0\x80", struct.pack("<q", -1), struct.pack("<q", 2**62)]
 
 Files = dict[str, bytes]  # an input: contents by name
@@ -123,20 +111,18 @@ def odd_values(rng: Rng, shape: tuple[int, ...]) -> Any:
     """What may stand in a data set instead of what belongs there."""
     n = shape[0]
     makers = (
-        lambda: np.full(shape, np.nan),
-        lambda: np.full(shape, np.inf),
+        lambda: np.full(shape, rng.choice([np.nan, np.inf])),
         lambda: np.zeros(shape, dtype=rng.choice(["u1", "i8", "f2", "f8", "c8", "?"])),
-        lambda: np.full(shape, b"x", dtype="S3"),
+        lambda: np.full(shape, rng.choice([b"x", b"\xff[{"])),
         lambda: np.zeros(shape, dtype=[("a", "f4"), ("b", "i4")]),
         lambda: np.zeros((n, 3)),
         lambda: np.zeros((0, *shape[1:])),
         lambda: np.zeros((*shape, 2), dtype="f4"),
-        lambda: np.float64(1e300),
+        lambda: rng.choice([1e300, -1e300]),
         lambda: "text \u00e4",
         lambda: h5py.Empty("f4"),
         lambda: np.full(shape, 2**63, dtype="u8"),
         lambda: np.arange(n)[::-1].astype("f8"),
-        lambda: np.full(shape, b"\xff[{", dtype="S4"),
     )
     return makers[rng.integers(len(makers))]()
 
@@ -192,15 +178,14 @@ def array_seeds(folder: Path, kind: str) -> list[Files]:
     """Arrays as this package and as NumPy and PyTorch write them."""
     import torch
 
-    values = np.arange(40, dtype=np.float32).reshape(10, 4)
-    ours, plain = folder / f"ours.{kind}", folder / f"plain.{kind}"
+    x, ours, plain = np.ones((10, 4), np.float32), folder / f"ours.{kind}", folder / f"plain.{kind}"
     if kind == "npy":
-        with new_rows(ours, values.shape) as out:
-            out[:] = values
-        np.save(plain, values)
+        with files.new_rows(ours, x.shape) as out:
+            out[:] = x
+        np.save(plain, x)
     elif kind == "npz":
-        write_npz(ours, weights=values[0], means=values)
-        np.savez(plain, weights=values[0], means=values)
+        files.write_npz(ours, weights=x[0], means=x)
+        np.savez(plain, weights=x[0], means=x)
     else:
         torch.save({"kind": "x", "w": torch.ones(3)}, plain)
         torch.save({"w": torch.ones(3)}, ours, _use_new_zipfile_serialization=False)
@@ -248,8 +233,8 @@ def zarr_seeds(folder: Path) -> list[Files]:
             ("metadata/freq_coords", np.arange(8.0)),
         ):
             root.create_array(name, data=values)
-        files = sorted(item for item in path.rglob("*") if item.is_file())
-        found.append({f"a.zarr/{item.relative_to(path)}": item.read_bytes() for item in files})
+        items = sorted(item for item in path.rglob("*") if item.is_file())
+        found.append({f"a.zarr/{item.relative_to(path)}": item.read_bytes() for item in items})
     return found
 
 
@@ -268,9 +253,6 @@ def waveform_seeds(_: Path) -> list[Files]:
     return found
 
 
-# ---- readers ------------------------------------------------------------------------------------
-
-
 def read_spectrograms(path: Path) -> None:
     """All that is asked of a file before and while it is worked on."""
     with open_spectrograms(path) as file:
@@ -279,10 +261,8 @@ def read_spectrograms(path: Path) -> None:
         str(file.amplitude_unit), file.chunks, file.attributes
 
 
-def read_words(folder: Path) -> None:
-    """Words of a command line, one a line."""
-    text = (folder / "words").read_bytes().decode("utf-8", "surrogateescape")
-    load_settings(None, text.split("\n"))
+def decoded(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def read_fibre(folder: Path) -> None:
@@ -318,18 +298,20 @@ NAMES = ("stage,label,size,name\nDEC,0,5,ice\nDEC,1,6,\nDEC,2,7,x\n", "label;nam
 JSON = '{"inputs": {"a": 1.5}, "results": ["x", null, true]}'
 SUBJECTS = (
     Subject("config", one("c.ini", *CONFIG), lambda folder: load_settings(folder / "c.ini")),
-    Subject("words", one("words", *WORDS), read_words),
+    Subject("words", one("words", *WORDS),
+            lambda top: load_settings(None, decoded(top / "words").split("\n"))),
     Subject("environment", one("e.csv", *SERIES), lambda top: read_environment(top / "e.csv")),
     Subject("stations", one("s.csv", *STATIONS), lambda top: read_stations(top / "s.csv")),
     Subject("names", one("names.csv", *NAMES), read_names),
     Subject("labels", one("l.csv", *LABELS), lambda folder: read_labels(folder / "l.csv")),
     Subject("history", one("h.csv", HISTORY),
-            lambda folder: HistoryFile(folder / "h.csv", ("epoch", "a", "seconds"), 4)),
+            lambda folder: files.HistoryFile(folder / "h.csv", ("epoch", "a", "seconds"), 4)),
     Subject("history_read", one("h.csv", HISTORY), lambda folder: read_history(folder / "h.csv")),
-    Subject("json", one("a.json", JSON), lambda folder: read_json(folder / "a.json")),
-    Subject("npy", lambda top: array_seeds(top, "npy"), lambda top: open_rows(top / "a.npy")[0:3]),
-    Subject("npz", lambda top: array_seeds(top, "npz"), lambda top: read_npz(top / "a.npz")),
-    Subject("pt", lambda top: array_seeds(top, "pt"), lambda top: read_torch(top / "a.pt")),
+    Subject("json", one("a.json", JSON), lambda folder: files.read_json(folder / "a.json")),
+    Subject("npy", lambda top: array_seeds(top, "npy"),
+            lambda top: files.open_rows(top / "a.npy")[0:3]),
+    Subject("npz", lambda top: array_seeds(top, "npz"), lambda top: files.read_npz(top / "a.npz")),
+    Subject("pt", lambda top: array_seeds(top, "pt"), lambda top: files.read_torch(top / "a.pt")),
     *(Subject(name, lambda _, name=name: layout_seeds(name),
               lambda folder: read_spectrograms(folder / "a.h5"), change_hdf5)
       for name in ("samples", "ris", "cube")),
@@ -379,10 +361,10 @@ def attempt(subject: Subject, folder: Path, lines: set) -> tuple[str, str]:
     return outcome
 
 
-def write(folder: Path, files: Files) -> None:
+def write(folder: Path, contents: Files) -> None:
     """Put an input into a new folder."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name, content in files.items():
+    for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
 
@@ -390,14 +372,13 @@ def write(folder: Path, files: Files) -> None:
 def changed(rng: Rng, subject: Subject, seeds: list[Files], n_valid: int) -> Files:
     """An input made of the seeds, of which the first `n_valid` are valid."""
     own = subject.change is not None and rng.random() < 0.5
-    files = dict(seeds[rng.integers(n_valid if own else len(seeds))])
-    name = sorted(files)[rng.integers(len(files))]
+    chosen = dict(seeds[rng.integers(n_valid if own else len(seeds))])
+    name = sorted(chosen)[rng.integers(len(chosen))]
     if own:
-        files[name] = subject.change(rng, files[name])
+        chosen[name] = subject.change(rng, chosen[name])
     else:
-        other = seeds[rng.integers(len(seeds))].get(name, b"")
-        files[name] = mutate(rng, files[name], other)
-    return files
+        chosen[name] = mutate(rng, chosen[name], seeds[rng.integers(len(seeds))].get(name, b""))
+    return chosen
 
 
 # ---- many ---------------------------------------------------------------------------------------
@@ -431,21 +412,21 @@ def _work(subject: Subject, top: Path, seeds: list[Files], numbers: range, seed:
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_MEMORY,) * 2)
     seeds, n_valid, folder, lines = list(seeds), len(seeds), top / "input", set()
-    for files in seeds:
-        write(folder, files)
+    for valid in seeds:
+        write(folder, valid)
         outcome, what = attempt(subject, folder, lines)
         if outcome != "valid":
             answers.send(("broken", what, 0))
             return
     for number in numbers:
         rng = np.random.default_rng([seed, sum(subject.name.encode()), number])
-        files, known = changed(rng, subject, seeds, n_valid), len(lines)
-        write(folder, files)
+        tried, known = changed(rng, subject, seeds, n_valid), len(lines)
+        write(folder, tried)
         outcome, what = attempt(subject, folder, lines)
         if outcome == "finding":
             what = f"{what}: {_save(top, f'{subject.name}_{number}')}"
         elif len(lines) > known and len(seeds) < MAX_SEEDS:
-            seeds.append(files)
+            seeds.append(tried)
         answers.send((outcome, what, len(lines)))
 
 
@@ -481,6 +462,7 @@ def fuzz(subject: Subject, n: int, seed: int, folder: Path) -> Tally:
             end = f"ends with {process.exitcode}"
         process.join()
         if end:
+            tally.counts["crash"] += 1
             tally.crashes.append(f"{end}: {_save(top, f'{subject.name}_{number}')}")
             number += 1
     return tally
@@ -488,11 +470,10 @@ def fuzz(subject: Subject, n: int, seed: int, folder: Path) -> Tally:
 
 def table(tallies: dict[str, Tally]) -> str:
     """A row a subject, and what was found."""
-    titles = ("valid", "refused", "finding")
-    lines = [row(["subject", "inputs", *titles, "crashes", "lines"], 9)]
+    titles = ("valid", "refused", "finding", "crash")
+    lines = [row(["subject", *titles, "lines"], 9)]
     for name, tally in tallies.items():
-        counts, crashes = [tally.counts[title] for title in titles], len(tally.crashes)
-        lines.append(row([name, sum(counts) + crashes, *counts, crashes, tally.n_lines], 9))
+        lines.append(row([name, *(tally.counts[title] for title in titles), tally.n_lines], 9))
     for name, tally in tallies.items():
         lines += [f"{name}: {what}" for what in tally.findings.values()]
         lines += [f"{name}: the library crashed, {line}" for line in tally.crashes]

@@ -20,7 +20,7 @@ def test_read_or_refused(tmp_path, subject):
         pytest.importorskip(subject.needs)
     tally = fuzz.fuzz(subject, INPUTS, SEED, tmp_path)
     assert not tally.findings
-    assert tally.counts["valid"] + tally.counts["refused"] + len(tally.crashes) == INPUTS
+    assert sum(tally.counts.values()) == INPUTS
 
 
 def faulty(folder):
