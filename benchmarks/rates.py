@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import torch
-from common import h5py, in_turns, np, numbers, parser, ratio, row, seconds
+from common import h5py, in_turns, np, numbers, parser, ratio, row, seconds  # isort: skip
+import torch  # after OpenMP was set up
 from torch.utils.data import DataLoader, Dataset
 
 from RISCluster import plots as figures

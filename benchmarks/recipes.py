@@ -133,7 +133,7 @@ def components(amplitude: str, n: int, method: str) -> Method:
         kmeans = fit_kmeans(z, n_clusters, 20, seed)
         if method == "kmeans":
             return {"": (kmeans.labels_, z, None)}, 0.0
-        posterior = fit_mixture(z, kmeans.labels_, n_clusters, prior=0).posterior(z)
+        posterior = fit_mixture(z, kmeans.labels_, n_clusters, shrinkage=0).posterior(z)
         return {"": (posterior.argmax(1), z, posterior.max(1))}, 0.0
 
     return work
