@@ -12,7 +12,7 @@ import numpy as np
 import pandas
 
 from .. import __version__
-from ..data.spectrograms import DETECTION, SpectrogramFile
+from ..data.layouts import DETECTION, SpectrogramFile
 from ..errors import RunError, SettingsError
 from ..io import new_file, require_room
 from ..runs.names import read_names

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile
 
 EXACT = 5000  # samples that are all read; of more, as many are drawn
 QUARTILES = (25, 50, 75)

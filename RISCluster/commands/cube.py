@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Make the cube."""
-    from ..data.finding import find_files
+    from ..data.storage import find_files
     from ..errors import DataError
     from ..fibre.make_cube import make_cube, require_cube_name
     from ..runtime import log, start_log

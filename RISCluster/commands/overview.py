@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile
 from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..plots.samples import sample_overview
 from ..plots.style import SpectrogramAxes, plain

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..data.layouts import SpectrogramFile
 from ..data.loading import Reader
-from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..runs.labels import usable_sample
 from .metrics import silhouettes

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import silhouette_samples
 
+from ..data.layouts import READ_ROWS
 from ..data.loading import SampleSet
-from ..data.spectrograms import READ_ROWS
 from ..runs.labels import Labelling, usable_sample
 from .overlap import overlap
 

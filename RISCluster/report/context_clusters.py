@@ -14,8 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..data.layouts import RowsFile
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import RowsFile, SpectrogramFile
 from ..data.times import to_text
 from ..evaluation.mapping import TITLES
 from ..evaluation.performance import (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.cube_file import CubeFile
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile
 from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..io import new_file, new_rows, row_blocks

@@ -14,8 +14,7 @@ import numpy as np
 
 from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
-from ..data.layouts import open_spectrograms
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile, open_spectrograms
 from ..errors import CheckpointError, DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
 from ..run_folder import StageFolder

@@ -58,8 +58,7 @@ def test_what_can_not_be_taken_is_counted(written):
     assert found.names == ["x", "y"]
     assert found.values[:, 0].tolist() == [5, 7, 3, -9999]
     assert found.notes == [
-        "1 row with more cells than the header left out, the first in line 7.",
-        "1 row with fewer cells than the header left out, the first in line 9.",
+        "2 rows with another number of cells than the header left out, the first in line 7.",
         "2 rows without a readable time left out, the first in line 2: '31.01.2016 12:00'; "
         "allowed: ISO 8601, as 2016-01-31T12:00:00Z.",
         "Its rows are not in order of time; they were sorted.",
@@ -116,7 +115,7 @@ def test_unreadable(written, text, reason):
 def test_missing_or_no_text(written, tmp_path):
     with pytest.raises(DataError, match="nowhere.csv: no such file"):
         read_environment(tmp_path / "nowhere.csv")
-    with pytest.raises(DataError, match="can't be read as a table: it has NUL bytes"):
+    with pytest.raises(DataError, match="can't be read as a table: it is no text in UTF-8"):
         read_environment(written("time,x\n2016-01-01,1\n", "utf-16-le"))
     with pytest.raises(DataError, match="can't be read as a table"):
         read_environment(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from RISCluster.catalogue import export as module
 from RISCluster.catalogue.export import Choice, Export, export_of, write_csv, write_hdf5
-from RISCluster.data.spectrograms import DETECTION
+from RISCluster.data.layouts import DETECTION
 from RISCluster.errors import RunError, SettingsError
 from RISCluster.runs.names import write_names
 from RISCluster.runs.run import open_run

@@ -46,7 +46,7 @@ def test_rows_that_can_not_be_taken(tmp_path):
     )
     found = read_stations(table(tmp_path, text))
     assert found.places == {"XH.F": (1, 2)}
-    assert "st.csv: 1 row with fewer cells than the header left out" in found.notes[0]
+    assert "st.csv: 1 row with another number of cells than the header left out" in found.notes[0]
     assert "st.csv: 5 rows left out, the first in line 2; a row needs" in found.notes[1]
 
 

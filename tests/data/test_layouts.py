@@ -213,7 +213,7 @@ def test_a_coordinate_or_data_declared_as_empty_is_refused(tmp_path):
         opened(tmp_path / "coordinate.h5")
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["data"] = h5py.Empty("f4")
-    with pytest.raises(DataError, match="'data' has 0 dimensions"):
+    with pytest.raises(DataError, match="'data' with 0 dimensions"):
         opened(tmp_path / "data.h5")
 
 
