@@ -86,10 +86,12 @@ class CubeFile(SpectrogramFile):
     layout = "cube"
 
     def __init__(self, path: Path, storage: Storage, dataset: str, settings: CubeSettings):
-        self.path, self._storage, self.settings = path, storage, settings
-        self.dataset, cube = _find_cube(path, storage, dataset)
-        self.coordinates = known = Coordinates(path, storage, self.dataset, cube)
-        self.stored = StoredArray(path, cube, known.order, known.flipped)
+        dataset, cube = _find_cube(path, storage, dataset)
+        self.settings, self.coordinates = settings, Coordinates(path, storage, dataset, cube)
+        known = self.coordinates
+        super().__init__(
+            path, storage, dataset, StoredArray(path, cube, known.order, known.flipped)
+        )
         shape = self.stored.shape
         steps = _chosen(path, "times", settings.times, shape[0])
         self.channels = _chosen(path, "channels", settings.channels, shape[1])
@@ -263,10 +265,9 @@ def _find_cube(path: Path, storage: Storage, dataset: str) -> tuple[str, Any]:
         choices = (["data"] if "data" in three else [], list(three), named)
         found = next((names for names in choices if len(names) == 1), [])
     if len(found) != 1 or found[0] not in three:
-        names = ", ".join(f"{name} {array.shape}" for name, array in storage.arrays())
         raise DataError(
             f"{path}: a cube needs one data set of (time, channel, frequency); the file has "
-            f"{names or 'no array'}; set data.dataset to one of three dimensions"
+            f"{storage.listed()}; set data.dataset to one of three dimensions"
         )
     return found[0], three[found[0]]
 

@@ -23,15 +23,12 @@ from .storage import (
     axis_order,
     dimension_of,
     is_variable,
-    joined,
-    list_arrays,
     named_layout,
     notes_of,
     open_storage,
-    packing_of,
     read_all,
+    read_values,
     reason_of,
-    require_filters,
     shape_of,
     text_attribute,
 )
@@ -66,10 +63,14 @@ class SpectrogramFile:
     Attributes
     ----------
     dataset : str
-        Name of the spectrograms inside the file, `stored` as a `StoredArray`.
+        Name of the spectrograms inside the file, `stored` as a `StoredArray`, with `dtype` and
+        `chunks`; `missing` is why values of it may be missing.
     n_samples, n_frequencies, n_times : int
     frequency, time : ndarray, (F,) and (T,), float64
         Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
+
+    A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, F, T) float32
+    as stored of `index` (ascending) in blocks; and `starttimes` and `trace_ids`.
     """
 
     layout = ""
@@ -84,7 +85,14 @@ class SpectrogramFile:
     frequency_unit: str
     time_unit: str
     waveform_unit = ""  # of peak amplitudes, where the file gives it
-    _storage: Storage
+
+    def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
+        self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
+        self.dtype, self.chunks, self.missing = stored.dtype, stored.chunks, stored.causes
+        notes = {} if storage.is_zarr else notes_of(storage.root)
+        self.attributes = notes | notes_of(stored.array)  # of the file and the spectrograms
+        units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
+        self.amplitude_unit = next(filter(None, units), "")
 
     def __enter__(self) -> "SpectrogramFile":
         return self
@@ -95,20 +103,6 @@ class SpectrogramFile:
     def close(self) -> None:
         """Close the file."""
         self._storage.close()
-
-    # ---- what a layout defines ----
-
-    def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Samples `index` (ascending) in blocks: indices (n,), and (n, F, T) float32 as stored."""
-        raise NotImplementedError
-
-    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """Start of samples in UTC, ISO 8601 with Z, or None where the file has no times."""
-        raise NotImplementedError
-
-    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """``NET.STA.LOC.CHA`` of samples (what the file has of it), or None."""
-        raise NotImplementedError
 
     def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
         """One of `DETECTION`: times as in `starttimes`, '' where unknown; None without them."""
@@ -121,35 +115,6 @@ class SpectrogramFile:
     def class_names(self) -> list[str]:
         """Names of the known classes, empty where the file has none."""
         return []
-
-    # ---- what they share ----
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of the file and of the spectrograms."""
-        file = {} if self._storage.is_zarr else notes_of(self._storage.root)
-        return file | notes_of(self.stored.array)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the stored values."""
-        return self.stored.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """Shape of a stored chunk; None where the data set is contiguous."""
-        return self.stored.chunks
-
-    @property
-    def missing(self) -> list[str]:
-        """Why values may be missing: fill values, missing sources and chunks."""
-        return self.stored.causes
-
-    @property
-    def amplitude_unit(self) -> str:
-        """Unit of the stored values, empty where the file does not name it."""
-        array = self.stored.array
-        return text_attribute(array, "units") or text_attribute(array, "AmplUnits")
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` as stored: (n, F, T), float32."""
@@ -221,19 +186,14 @@ class RowsFile(SpectrogramFile):
     time_columns = ("starttime", "time")
 
     def __init__(self, path: Path, storage: Storage, dataset: str):
-        self.path, self.dataset, self._storage = path, dataset, storage
         found = storage.get(dataset)
-        if found is None:
+        if found is None or found.ndim != 3:
             raise DataError(
-                f"{path}: no data set '{dataset}' in this file; it has {list_arrays(storage.root)};"
-                " set data.dataset to one of them"
+                f"{path}: no data set '{dataset}' of three dimensions (sample, frequency, time) in "
+                f"this file; it has {storage.listed()}; set data.dataset to one of them"
             )
-        if found.ndim != 3:
-            raise DataError(
-                f"{path}: {dataset} has {found.ndim} dimensions, {found.shape}; spectrograms need "
-                "three: sample, frequency, time; set data.dataset if it is another data set"
-            )
-        self.stored = self._stored(found)
+        self.path, self._storage = path, storage
+        super().__init__(path, storage, dataset, self._stored(found))
         self.n_samples, self.n_frequencies, self.n_times = self._crop_shape(self.stored.shape)
         self._check_values()
         self.frequency, self.frequency_unit = self._axis("frequency", self.n_frequencies)
@@ -251,9 +211,6 @@ class RowsFile(SpectrogramFile):
     def _crop(self, rows: np.ndarray) -> np.ndarray:
         """Spectrograms (n, F, T) out of rows of the data set."""
         return rows
-
-    def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
-        raise NotImplementedError
 
     def _column(self, names: tuple[str, ...], start: int, stop: int | None) -> Column | None:
         """The first of these columns that the file has with one value a sample."""
@@ -298,7 +255,7 @@ class RowsFile(SpectrogramFile):
 
     @property
     def waveform_unit(self) -> str:
-        """Unit of peak amplitudes, empty where the file does not name it."""
+        """Unit of peak amplitudes, empty where the file does not give it."""
         found = self._storage.get("peak_amplitude")
         return "" if found is None else text_attribute(found, "units")
 
@@ -332,9 +289,8 @@ class RowsFile(SpectrogramFile):
 
     def _values(self, found: h5py.Dataset, start: int = 0, stop: int | None = None) -> np.ndarray:
         """A part of a column, unpacked, with NaN for missing values."""
-        require_filters(found)
         try:
-            return packing_of(found).unpack(joined(found[start:stop]).reshape(-1))
+            return read_values(found, start, stop).reshape(-1)
         except DAMAGED as error:
             raise DataError(f"{self.path}: {found.name}: {_damage(error)}") from None
 
@@ -474,9 +430,8 @@ class RisFile(RowsFile):
     @property
     def waveform_unit(self) -> str:
         """See `RowsFile.waveform_unit`."""
-        if self._catalogue is None:
-            return super().waveform_unit
-        return str(self._catalogue.get("unit", [""])[0] or "")
+        rows = self._catalogue
+        return super().waveform_unit if rows is None else str(rows.get("unit", [""])[0] or "")
 
     @cached_property
     def _catalogue(self) -> dict[str, list[Any]] | None:
@@ -559,15 +514,11 @@ def _guess_layout(storage: Storage, dataset: str) -> tuple[str, str]:
         return "ris", dataset
     if has_spectrogram or "spectrogram" in storage.root or dataset != "auto":
         return "samples", dataset
-    there = list_arrays(storage.root)
-    if data is not None:
-        shape = data.shape or ()  # none at all where it is declared as empty
-        there = f"'data' with {len(shape)} dimensions, {tuple(shape)}"
     raise DataError(
         f"{storage.path}: no 'spectrogram' of three dimensions (layout samples), "
-        f"'4.0/Spectrogram' (layout ris) or 'data' (layout cube) in this file; it has {there}; set "
-        "data.dataset, or make spectrograms with python -m RISCluster build, of a fibre record with"
-        " cube"
+        f"'4.0/Spectrogram' (layout ris) or 'data' (layout cube) in this file; it has "
+        f"{storage.listed()}; set data.dataset, or make spectrograms with python -m RISCluster "
+        "build, of a fibre record with cube"
     )
 
 

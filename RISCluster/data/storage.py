@@ -1,12 +1,13 @@
 """HDF5 files and Zarr folders: opened, listed, and their arrays read as the file describes them.
 
-Arrays are unpacked by the conventions of CF and netCDF, their axes put into the order needed, and
-values that are missing (fill values, missing sources of virtual data sets, chunks that were never
-written) are NaN. A box is (start, stop) along every axis.
+Arrays are unpacked by the conventions of CF and netCDF, and values that are missing (fill values,
+missing sources of virtual data sets, chunks never written) are NaN. A box is (start, stop) along
+every axis.
 """
 
 import base64
 import binascii
+import contextlib
 import glob
 import math
 import os
@@ -41,11 +42,8 @@ _BUILD = "to compute spectrograms of waveforms, run: python -m RISCluster build"
 _WRITE = "write the spectrograms with h5py or xarray"
 # By the first bytes of a file: what it is, and what to do.
 KINDS = (
-    (rb"\Z", "empty (0 bytes); copy or build it again"),
-    (rb"\d{6}[DRQM][ \0]|MS\x03", f"miniSEED; {_BUILD}"),
-    (rb".{304}(\x06\0\0\0|\0\0\0\x06|\x07\0\0\0|\0\0\0\x07)", f"SAC; {_BUILD}"),
-    (rb"WID[12]|BEGIN (IMS|GSE)|TIMESERIES ", f"waveforms as text (GSE, IMS, ASCII); {_BUILD}"),
-    (rb"\xc3(\x40|\xf0)|C 1 |C01 ", f"SEG-Y; {_BUILD}"),
+    (rb"\d{6}[DRQM][ \0]|MS\x03|WID[12]|BEGIN (IMS|GSE)|TIMESERIES |\xc3(\x40|\xf0)|C 1 |C01 |"
+     rb".{304}(\x06\0\0\0|\0\0\0\x06|\x07\0\0\0|\0\0\0\x07)", f"a file of waveforms; {_BUILD}"),
     (rb"TDSm", "TDMS; make a cube of it with: python -m RISCluster cube"),
     (rb"version https://git-lfs", "a pointer of Git LFS and not the data; run: git lfs pull"),
     (rb"CDF[\x01\x02\x05]", "classic netCDF; make netCDF-4 of it: nccopy -k nc4 IN OUT"),
@@ -53,7 +51,7 @@ KINDS = (
     (rb"\x93NUMPY|MATLAB 5|\x89PNG|\xff\xd8\xff|%PDF|RIFF", f"NumPy, MATLAB or media; {_WRITE}"),
     (rb"\s*<", "XML or HTML, as an error page of a server is; get the data again"),
     (rb"[\t\r\n -~\x80-\xff]+\Z", f"text, as CSV is; {_WRITE}"),
-)
+)  # fmt: skip
 
 # ---- input files --------------------------------------------------------------------------------
 
@@ -62,29 +60,21 @@ def find_files(words: Sequence[str]) -> list[Path]:
     """Files that words of the command line name, ascending, each once.
 
     Words are files, folders (with all below them) and patterns with ``*``, ``?`` and ``**``. Of
-    the latter two, texts, tables, StationXML and hidden files are left out.
-
-    Raises
-    ------
-    DataError
-        A word names nothing, or there is no file at all.
+    the latter two, texts, tables, StationXML and hidden files are left out. DataError where a word
+    names nothing, or there is no file at all.
     """
     found: set[Path] = set()
     for word in words:
         path = Path(word).expanduser()
-        if path.is_file():
-            found.add(path)
-            continue
-        inside = (
-            path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-        )
-        inside = [item for item in inside if item.is_file()]
-        if not inside:
+        listed = path.rglob("*") if path.is_dir() else glob.glob(str(path), recursive=True)
+        inside = [item for item in map(Path, listed) if item.is_file()]
+        if not inside and not path.is_file():
             raise DataError(
                 f"{word}: no such file, no file in this folder, or of this pattern; give files, "
                 "folders or patterns that are there"
             )
-        found.update(x for x in inside if x.name[0] != "." and x.suffix.lower() not in NO_DATA)
+        inside = [x for x in inside if x.name[0] != "." and x.suffix.lower() not in NO_DATA]
+        found.update([path] if path.is_file() else inside)
     if not found:
         raise DataError(
             f"{' '.join(words)}: no data among these files: texts, tables and StationXML are left "
@@ -101,25 +91,18 @@ def stamp(path: Path) -> list[str | int]:
 
 def other_files(path: Path, known: frozenset[Path] = frozenset()) -> list[str]:
     """Name, size and time of the files that virtual and external data sets are read from."""
-    found: dict[str, None] = {}
+    found: list[str] = []
     if path in known or not h5py.is_hdf5(path):
-        return []
-    try:
-        with h5py.File(path, "r") as file:
-            for _, dataset in Storage(path, file).arrays():
-                names = [os.fsdecode(name) for name, _, _ in dataset.external or ()]
-                names += [x.file_name for x in dataset.virtual_sources()] * dataset.is_virtual
-                for name in dict.fromkeys(names):
-                    if name == "." or "%b" in name:
-                        continue
-                    place = next((p for p in _candidates(dataset, name) if p.exists()), None)
-                    text = f"{name} gone" if place is None else " ".join(map(str, stamp(place)))
-                    found[text] = None
-                    if place is not None:
-                        found.update(dict.fromkeys(other_files(place, known | {path})))
-    except (OSError, RuntimeError, DataError):  # reported where it is read
-        pass
-    return list(found)
+        return found
+    with contextlib.suppress(OSError, RuntimeError, DataError), h5py.File(path, "r") as file:
+        for _, dataset in Storage(path, file).arrays():  # errors are reported where it is read
+            names = [os.fsdecode(name) for name, _, _ in dataset.external or ()]
+            names += [x.file_name for x in dataset.virtual_sources()] if dataset.is_virtual else []
+            for name in (x for x in dict.fromkeys(names) if x != "." and "%b" not in x):
+                place = next((p for p in _candidates(dataset, name) if p.exists()), None)
+                found.append(f"{name} gone" if place is None else " ".join(map(str, stamp(place))))
+                found += other_files(place, known | {path}) if place is not None else []
+    return list(dict.fromkeys(found))
 
 
 # ---- opening ------------------------------------------------------------------------------------
@@ -149,16 +132,17 @@ class Storage:
         """Every array with its path, ascending."""
         yield from [("/", self.root)] if is_array(self.root) else sorted(_walk(self.root, ""))
 
+    def listed(self) -> str:
+        """Names and shapes of the first arrays, for a message."""
+        names = [f"{name} {tuple(array.shape or ())}" for name, array in self.arrays()]
+        more = ["..."] * (len(names) > MAX_LISTED)
+        return ", ".join(names[:MAX_LISTED] + more) or "no data set"
+
 
 def open_storage(path: Path, setting: str) -> Storage:
     """Open an HDF5 file or a Zarr folder (format 2 or 3); `setting` is named in messages.
 
-    Raises
-    ------
-    DataError
-        It is missing, neither of the two, or cut short.
-    MissingPackage
-        It is Zarr, and zarr is not installed.
+    DataError where it is missing, neither of the two, or cut short.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file; set {setting} to your data set")
@@ -169,7 +153,7 @@ def open_storage(path: Path, setting: str) -> Storage:
                 warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
                 return Storage(path, zarr.open(str(path), mode="r"), True)
         except Exception as error:  # zarr raises many kinds for damaged metadata
-            raise _unreadable_zarr(path, "/", error) from None
+            raise _unreadable(path, "/", error) from None
     if not path.is_file():
         raise DataError(f"{path}: {setting} must be an HDF5 file or a Zarr folder; {_BUILD}")
     load_hdf5_filters()
@@ -184,15 +168,17 @@ def why_closed(path: Path, error: OSError) -> str:
     reason = reason_of(error)
     if "already open for" in reason or "lock file" in reason:
         return (
-            f"can't be locked ({reason}); close the program that writes it, or wait for its end; if"
-            " there is none, run h5clear -s FILE, or set the environment variable "
-            "HDF5_USE_FILE_LOCKING=FALSE"
+            f"can't be locked ({reason}): it is being written by another program, or was when that "
+            "was killed; close it, or wait for its end; if there is none, run h5clear -s FILE, or "
+            "set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
         )
     try:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as second:
         return f"can't be read ({second.strerror}); check its permissions, or copy it again"
+    if not head:
+        return "is empty (0 bytes); copy or build it again"
     kinds = (kind for form, kind in KINDS if re.match(form, head, re.DOTALL))
     if (kind := next(kinds, None)) and not head.startswith(b"\x89HDF"):
         return f"can't be opened as HDF5: it must be HDF5 or Zarr, and is {kind}"
@@ -213,16 +199,16 @@ def _member(group: Any, name: str) -> Any:
     try:
         return group.get(name)
     except Exception as error:  # zarr raises many kinds for damaged metadata
-        if not isinstance(group, h5py.Group):
-            raise _unreadable_zarr(place_of(group), name, error) from None
-        return None
+        if isinstance(group, h5py.Group):
+            return None
+        raise _unreadable(place_of(group), name, error) from None
 
 
 def _walk(group: Any, prefix: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
     try:
         names = list(group)
     except Exception as error:
-        raise _unreadable_zarr(place_of(group), f"/{prefix}", error) from None
+        raise _unreadable(place_of(group), f"/{prefix}", error) from None
     for name in names:
         item = _member(group, name)
         if is_array(item):
@@ -231,9 +217,9 @@ def _walk(group: Any, prefix: str, above: tuple[Any, ...] = ()) -> Iterator[tupl
             yield from _walk(item, f"{prefix}{name}/", (*above, group))
 
 
-def _unreadable_zarr(place: Any, name: str, error: Exception) -> DataError:
+def _unreadable(place: Any, name: str, error: Exception) -> DataError:
     return DataError(
-        f"{place}: {name} can't be opened ({reason_of(error)}); copy or make it again, or install "
+        f"{place}: {name} can't be read ({reason_of(error)}); copy or make it again, or install "
         "the codec that it needs (pip install numcodecs)"
     )
 
@@ -241,13 +227,6 @@ def _unreadable_zarr(place: Any, name: str, error: Exception) -> DataError:
 def reason_of(error: BaseException) -> str:
     """Message of an exception of h5py or zarr, on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def list_arrays(root: Any) -> str:
-    """Names of the first arrays in a file, for a message."""
-    names = [name for name, _ in sorted(_walk(root, ""))]
-    more = ", ..." if len(names) > MAX_LISTED else ""
-    return (", ".join(names[:MAX_LISTED]) or "no data set") + more
 
 
 def place_of(array: Any) -> Any:
@@ -263,15 +242,14 @@ def place_of(array: Any) -> Any:
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
 # Names of dimensions, in lower case and without _coords
 ROLES = {
-    "time": ("time", "times", "t", "datetime", "start_time", "starttime", "time_bin", "times_bin"),
-    "frequency": ("frequency", "frequencies", "freq", "freqs", "f", "frequency_bin"),
+    "time": "time times t datetime start_time starttime time_bin times_bin",
+    "frequency": "frequency frequencies freq freqs f frequency_bin",
     "channel": (
-        "channel", "channels", "distance", "distances", "location", "loc", "station", "stations",
-        "receiver", "receivers", "sensor", "node", "fibre", "fiber", "locus",
-        "depth", "offset", "position", "x", "space",
+        "channel channels distance distances location loc station stations receiver receivers "
+        "sensor node fibre fiber locus depth offset position x space"
     ),
-    "sample": ("sample", "samples", "event", "events", "detection", "detections", "example"),
-}  # fmt: skip
+    "sample": "sample samples event events detection detections example",
+}
 CUBE = ("time", "channel", "frequency")
 SAMPLES = ("sample", "frequency", "time")
 
@@ -281,10 +259,7 @@ def attributes_of(array: Any) -> dict[str, Any]:
     try:
         return dict(array.attrs)
     except (TypeError, ValueError, KeyError, OSError, RuntimeError) as error:
-        raise DataError(
-            f"{place_of(array)}: attributes of {array.name} can't be read ({reason_of(error)}); "
-            "copy or make it again"
-        ) from None
+        raise _unreadable(place_of(array), f"attributes of {array.name}", error) from None
 
 
 def notes_of(array: Any) -> dict[str, Any]:
@@ -311,25 +286,15 @@ def shape_of(array: Any) -> tuple[int, ...]:
     return shape[:-1] if array.dtype == "S1" and len(shape) > 1 else shape
 
 
-def joined(values: np.ndarray) -> np.ndarray:
-    """Texts of single characters, (n, length), to (n,); other values unchanged."""
-    if values.dtype != "S1" or values.ndim < 2 or not values.size:
-        return values
-    return np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
-
-
 def dimension_names(array: Any) -> list[str]:
     """Names of the axes: of HDF5's scales, Zarr's ``dimension_names`` or an attribute; or ''."""
     names = [""] * array.ndim
     if not isinstance(array, h5py.Dataset):
         names = [name or "" for name in getattr(array.metadata, "dimension_names", None) or names]
     else:
-        try:
-            for axis, dimension in enumerate(array.dims):
-                scale = dimension[0].name if len(dimension) else ""
-                names[axis] = (dimension.label or scale or "").rpartition("/")[2]
-        except (KeyError, OSError, RuntimeError, ValueError, UnicodeError):  # damaged references
-            names = [""] * array.ndim
+        with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):  # damaged references
+            labels = [x.label or (x[0].name if len(x) else "") for x in array.dims]
+            names = [(label or "").rpartition("/")[2] for label in labels]
     attributes = {} if any(names) else attributes_of(array)
     for key in DIMENSIONS:
         found = attributes.get(key, [])
@@ -342,7 +307,7 @@ def dimension_names(array: Any) -> list[str]:
 def roles_of(array: Any) -> list[str]:
     """Role of each axis by the name of its dimension: a key of `ROLES`, or empty."""
     names = [re.sub("_(coords?|dim)$", "", name.lower()) for name in dimension_names(array)]
-    roles = [next((role for role in ROLES if name in ROLES[role]), "") for name in names]
+    roles = [next((x for x in ROLES if name in ROLES[x].split()), "") for name in names]
     known = [role for role in roles if role]
     return roles if len(set(known)) == len(known) else [""] * len(roles)
 
@@ -360,10 +325,10 @@ def dimension_of(array: Any, role: str) -> tuple[str, Any]:
     roles = roles_of(array)
     if role not in roles:
         return "", None
-    axis, scale = roles.index(role), None
-    if isinstance(array, h5py.Dataset) and len(array.dims[axis]):
-        scale = array.dims[axis][0]
-    return dimension_names(array)[axis], scale if scale is not None and is_variable(scale) else None
+    axis = roles.index(role)
+    has_scale = isinstance(array, h5py.Dataset) and len(array.dims[axis])
+    scale = array.dims[axis][0] if has_scale and is_variable(array.dims[axis][0]) else None
+    return dimension_names(array)[axis], scale
 
 
 def axis_order(
@@ -376,11 +341,10 @@ def axis_order(
     """
     names, roles = dimension_names(array), roles_of(array)
     label, needed = f"{path}: {array.name.lstrip('/')}", f"({', '.join(wanted)})"
-    strange = [name for name, role in zip(names, roles, strict=True) if role and role not in wanted]
-    if strange:
+    if set(roles) - {"", *wanted}:
         raise DataError(
             f"{label} has the dimensions ({', '.join(names)}), and this layout needs {needed}; set "
-            f"data.layout or data.dataset, or name {strange[0]} otherwise"
+            "data.layout or data.dataset, or name the dimensions otherwise"
         )
     named = {wanted.index(role): axis for axis, role in enumerate(roles) if role}
     sizes = {wanted.index(role): n for role, n in lengths.items()}
@@ -397,10 +361,9 @@ def axis_order(
             f"{needed}, and the order of its axes is unknown; write it in this order, or name its "
             "dimensions"
         )
-    if len(found) == 1:
-        order = ", ".join(wanted[found[0].index(axis)] for axis in range(3))
-        evidence = "dimension names" if named else "coordinates"
-        log.info(f"{label} is stored as ({order}) by its {evidence}; read as {needed}")
+    order = ", ".join(wanted[found[0].index(axis)] for axis in range(3))
+    evidence = "dimension names" if named else "coordinates"
+    log.info(f"{label} is stored as ({order}) by its {evidence}; read as {needed}")
     return found[0]
 
 
@@ -424,24 +387,19 @@ class Packing:
 
     def unpack(self, values: np.ndarray) -> np.ndarray:
         """Stored numbers to values, float64 with NaN for missing ones where anything changes."""
-        if self == Packing():
-            return values
         if self.unsigned:
-            values = values % np.array(self.unsigned, np.promote_types(values.dtype, np.int64))
+            values = values.astype(np.promote_types(values.dtype, np.int64)) % self.unsigned
         gaps = np.isin(values, np.array(self.missing)) if self.missing else np.False_
         if self.low > -np.inf or self.high < np.inf:
             gaps = gaps | (values < self.low) | (values > self.high)
         if (self.scale, self.offset) != (1, 0):
             values = values * np.float64(self.scale) + self.offset
-        if gaps.any():
-            values = np.where(gaps, np.nan, values.astype(np.float64, copy=False))
-        return values
+        return np.where(gaps, np.nan, values.astype(np.float64)) if gaps.any() else values
 
 
 def packing_of(array: Any) -> Packing:
     """Packing of an array by its attributes; DataError where one of them is no number."""
-    dtype = array.dtype
-    if dtype.kind not in "iuf":
+    if array.dtype.kind not in "iuf":
         return Packing()
     attributes = attributes_of(array)
     names = ("scale_factor", "add_offset", "_FillValue", "missing_value", "valid_range",
@@ -453,77 +411,63 @@ def packing_of(array: Any) -> Packing:
             f"{place_of(array)}: scale_factor and add_offset of {array.name} must be one number "
             "each; unpack the values and write them again"
         )
-    is_packed = "scale_factor" in attributes or "add_offset" in attributes
     if "_FillValue" not in attributes:
-        found["_FillValue"] = _declared_fill(array, attributes, is_packed)
+        found["_FillValue"] = _declared_fill(array, attributes)
     unsigned = 0
-    if dtype.kind == "i" and text_attribute(array, "_Unsigned").lower() == "true":
-        unsigned = 2 ** (8 * dtype.itemsize)
+    if array.dtype.kind == "i" and text_attribute(array, "_Unsigned").lower() == "true":
+        unsigned = 2 ** (8 * array.dtype.itemsize)
         found = {name: [int(x) % unsigned for x in numbers] for name, numbers in found.items()}
-    limits = found["valid_range"] if len(found["valid_range"]) == 2 else (-np.inf, np.inf)
-    low, high = (found["valid_min"] or limits[:1])[0], (found["valid_max"] or limits[1:])[0]
-    is_value = any(isinstance(end, float) and np.isfinite(end) for end in (low, high))
-    if is_packed and dtype.kind in "iu" and is_value:
+    low, high = found["valid_range"] if len(found["valid_range"]) == 2 else (-np.inf, np.inf)
+    low, high = (found["valid_min"] or [low])[0], (found["valid_max"] or [high])[0]
+    is_value = isinstance(low, float) and isinstance(high, float)
+    if is_value and array.dtype.kind in "iu" and {"scale_factor", "add_offset"} & {*attributes}:
         low, high = sorted((end - offset[0]) / scale[0] for end in (low, high))
-    marks = (*found["_FillValue"], *found["missing_value"])
-    if dtype.kind == "f":  # as it is stored: 1e20 is another number in float32
+    marks = found["_FillValue"] + found["missing_value"]
+    if array.dtype.kind == "f":  # as it is stored: 1e20 is another number in float32
         with np.errstate(over="ignore"):
-            marks = np.array(marks, dtype=dtype).tolist()
+            marks = np.array(marks, dtype=array.dtype).tolist()
     missing = tuple(dict.fromkeys(mark for mark in marks if mark == mark))  # NaN is NaN already
     return Packing(float(scale[0]), float(offset[0]), missing, low, high, unsigned)
 
 
 def sample_packing(dataset: h5py.Dataset) -> Packing:
     """Packing of a fibre's samples: also ``dataScale`` in the group header, and least integers."""
-    packing = packing_of(dataset)
-    header = dataset.file.get("header")
+    packing, header = packing_of(dataset), dataset.file.get("header")
     if packing.scale == 1.0 and isinstance(header, h5py.Group):
-        for place in (header.attrs, header):
-            names = [x for x in place if x.lower().replace("_", "") == "datascale"]
-            value = (
-                np.ravel(place[names[0]][()] if place is header else place[names[0]])
-                if names
-                else ()
-            )
-            if len(value) == 1 and value.dtype.kind in "iuf" and np.isfinite(value[0]) and value[0]:
-                packing = replace(packing, scale=float(value[0]))
-                break
+        both = {name: header[name] for name in header} | dict(header.attrs)
+        for name, value in both.items():
+            if name.lower().replace("_", "") == "datascale":
+                scale = np.ravel(value[()] if isinstance(value, h5py.Dataset) else value)
+                if scale.size == 1 and scale.dtype.kind in "iuf" and np.isfinite(scale[0]):
+                    packing = replace(packing, scale=float(scale[0]) or 1.0)
     if dataset.dtype.kind == "i" and dataset.dtype.itemsize > 1 and not packing.unsigned:
         marks = (*packing.missing, int(np.iinfo(dataset.dtype).min))
         packing = replace(packing, missing=tuple(dict.fromkeys(marks)))
     return packing
 
 
-def _declared_fill(array: Any, attributes: dict[str, Any], is_packed: bool) -> list:
-    """Fill value without an attribute, as netCDF declares it to HDF5 and xarray to Zarr 2.
-
-    0 is the default of both and may be a value.
-    """
+def _declared_fill(array: Any, attributes: dict[str, Any]) -> list:
+    """Fill value without an attribute, as netCDF declares it to HDF5 and xarray to Zarr 2."""
     if isinstance(array, h5py.Dataset):
-        properties = array.id.get_create_plist()
-        declared = properties.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
-        return [array.fillvalue.item()] if declared and array.fillvalue != 0 else []
-    fill = array.fill_value
-    if "_ARRAY_DIMENSIONS" not in attributes or fill is None or (fill == 0 and not is_packed):
-        return []
-    return np.ravel(fill).tolist()
+        declared = array.id.get_create_plist().fill_value_defined()
+        is_own = declared == h5py.h5d.FILL_VALUE_USER_DEFINED and array.fillvalue != 0
+        return [array.fillvalue.item()] if is_own else []
+    fill = array.fill_value  # 0 is the default and may be a value
+    is_own = "_ARRAY_DIMENSIONS" in attributes and fill is not None
+    return np.ravel(fill).tolist() if is_own and (fill != 0 or "scale_factor" in attributes) else []
 
 
 def _numbers(array: Any, name: str, value: Any) -> list:
     """Numbers of an attribute; a fill value may be text, or base64 of a float64 as of xarray."""
-    if isinstance(value, (str, bytes)) and name in ("_FillValue", "missing_value"):
-        text = to_text(value)
-        try:
-            return [float(text)]
-        except ValueError:
-            try:
-                return list(struct.unpack("<d", base64.b64decode(text)))
-            except (binascii.Error, struct.error):
-                return []
+    is_text = isinstance(value, (str, bytes)) and name in ("_FillValue", "missing_value")
     try:
         numbers = np.ravel(value)
         return (numbers if numbers.dtype.kind in "iuf" else numbers.astype(np.float64)).tolist()
     except (TypeError, ValueError):
+        if is_text:
+            with contextlib.suppress(binascii.Error, struct.error):
+                return list(struct.unpack("<d", base64.b64decode(to_text(value))))
+            return []
         raise DataError(
             f"{place_of(array)}: attribute {name} of {array.name} must be a number, not "
             f"{str(value)[:40]!r}; change or delete it"
@@ -539,9 +483,8 @@ def why_hardly_written(dataset: h5py.Dataset) -> str:
     if n_missing <= MAX_UNWRITTEN * n:
         return ""
     shape = " x ".join(f"{size:,}" for size in dataset.shape)
-    return (
-        f"{dataset.name[1:]} is {shape}, but {n_missing:,} of its {n:,} pieces were never written"
-    )
+    name = dataset.name.lstrip("/")
+    return f"{name} is {shape}, but {n_missing:,} of its {n:,} pieces were never written"
 
 
 def _count_pieces(dataset: h5py.Dataset) -> tuple[int, int]:
@@ -577,98 +520,87 @@ def _copy_mappings(dataset: h5py.Dataset, file: h5py.File, box: Box) -> tuple[st
     """Copy a data set into `file` as mappings to its parts that can be read: its name, and why."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_fill_value(np.array(np.nan))
-    if dataset.is_virtual:
-        causes, n_mapped = [], 0
-        for mapping in dataset.virtual_sources():
-            n_mapped += mapping.vspace.get_select_npoints()
-            bounds = zip(*mapping.vspace.get_select_bounds(), strict=True)
-            if all(a < stop and start <= b for (a, b), (start, stop) in zip(bounds, box)):  # noqa: B905
-                causes += _copy_source(dataset, mapping, file, properties)
-        causes += ["parts without a source"] * (n_mapped < dataset.size)
-    else:
+    n_mapped, causes = 0, []
+    for mapping in dataset.virtual_sources() if dataset.is_virtual else ():
+        n_mapped += mapping.vspace.get_select_npoints()
+        low, high = mapping.vspace.get_select_bounds()
+        if all(low[axis] < stop and start <= high[axis] for axis, (start, stop) in enumerate(box)):
+            causes += _copy_source(dataset, mapping, file, properties)
+    if dataset.is_virtual and n_mapped < dataset.size and not (box and causes):
+        causes.append("parts without a source")
+    elif not dataset.is_virtual:
         n, n_missing = _count_pieces(dataset)
         causes = [f"{n_missing:,} of {n:,} chunks of {dataset.name[1:]} were never written"]
-        place = os.fsencode(dataset.file.filename), dataset.name.encode()
-        for low, high in _written_parts(dataset):
-            space = _box_in(dataset.shape, low, high - low)
+        for space in _written_parts(dataset):
+            place = os.fsencode(dataset.file.filename), dataset.name.encode()
             properties.set_virtual(space, *place, space)
-    name = str(len(file))
-    space, kind = dataset.id.get_space(), h5py.h5t.py_create(_float_type(dataset.dtype))
-    h5py.h5d.create(file.id, name.encode(), kind, space, properties)
+    name, kind = str(len(file)), h5py.h5t.py_create(_float_type(dataset.dtype))
+    h5py.h5d.create(file.id, name.encode(), kind, dataset.id.get_space(), properties)
     return name, list(dict.fromkeys(causes))
 
 
-def _written_parts(dataset: h5py.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Start and end of runs of written chunks along the first axis."""
-    if not dataset.chunks:
-        return
+def _written_parts(dataset: h5py.Dataset) -> Iterator[Any]:
+    """Selections of runs of written chunks along the first axis."""
     chunks: list[tuple[int, ...]] = []
-    dataset.id.chunk_iter(lambda chunk: chunks.append(chunk.chunk_offset))
-    sizes, shape = np.array(dataset.chunks), np.array(dataset.shape)
+    if dataset.chunks:
+        dataset.id.chunk_iter(lambda chunk: chunks.append(chunk.chunk_offset))
+    sizes, shape = np.array(dataset.chunks or dataset.shape), np.array(dataset.shape)
     written = np.zeros(-(-shape // sizes), dtype=bool)
-    written[tuple((np.array(chunks) // sizes).T)] = True
+    written[tuple((np.array(chunks).reshape(-1, len(shape)) // sizes).astype(int).T)] = True
     for cell in np.ndindex(written.shape[1:]):
         edges = np.diff(written[(slice(None), *cell)], prepend=False, append=False)
         for start, stop in np.flatnonzero(edges).reshape(-1, 2):
-            end = np.array([stop, *np.add(cell, 1)]) * sizes
-            yield np.array([start, *cell]) * sizes, np.minimum(end, shape)
+            low = np.array([start, *cell]) * sizes
+            high = np.minimum(np.array([stop, *np.add(cell, 1)]) * sizes, shape)
+            yield _box_in(dataset.shape, low, high - low)
 
 
 def _copy_source(
     dataset: h5py.Dataset, mapping: Any, file: h5py.File, properties: Any
 ) -> list[str]:
-    """Map what there is of a source; what is missing of it."""
+    """Map a source that is there, without its own missing parts; what is missing of it."""
     label = f"source {mapping.file_name}:/{mapping.dset_name.lstrip('/')}"
-    paths = _candidates(dataset, mapping.file_name)
-    if "%b" in label:  # a series of files without an end
-        place = os.fsencode(next(paths)), mapping.dset_name.encode()
-        properties.set_virtual(mapping.vspace, *place, mapping.src_space)
-        return []
-    for path in paths:
-        try:
-            with h5py.File(path, "r") as source:
-                inner = source.get(mapping.dset_name)
-                if not isinstance(inner, h5py.Dataset):
-                    return [f"{label} is not in that file"]
-                if why := explain_missing_filter(inner):
-                    return [f"{label}: {why}"]
-                place, causes = (os.fsencode(path.absolute()), inner.name.encode()), []
-                if inner.is_virtual or _count_pieces(inner)[1]:
-                    name, causes = _copy_mappings(inner, file, ())
-                    place = (b".", name.encode()) if causes else place
-                spaces, is_short = _selections(mapping, inner.shape)
-                if spaces:
-                    properties.set_virtual(spaces[0], *place, spaces[1])
-                causes = [f"{label}: {cause}" for cause in causes]
-                return [f"{label} is shorter than expected"] * is_short + causes
-        except (OSError, RuntimeError, ValueError):
-            continue
+    space, selected = mapping.vspace, mapping.src_space
+    for path in _candidates(dataset, mapping.file_name):
+        place, causes = (os.fsencode(path.absolute()), mapping.dset_name.encode()), []
+        if "%b" in label:  # a series of files without an end
+            properties.set_virtual(space, *place, selected)
+            return []
+        with contextlib.suppress(OSError, RuntimeError, ValueError), h5py.File(path, "r") as source:
+            inner = source.get(mapping.dset_name)
+            if not isinstance(inner, h5py.Dataset):
+                return [f"{label} is not in that file"]
+            if why := explain_missing_filter(inner):
+                return [f"{label}: {why}"]
+            if inner.is_virtual or _count_pieces(inner)[1]:
+                name, causes = _copy_mappings(inner, file, ())
+                place = (b".", name.encode()) if causes else place
+            causes = [f"{label}: {cause}" for cause in causes]
+            spaces = _selections(space, selected, inner.shape)
+            if spaces and min(x.get_select_npoints() for x in spaces):
+                properties.set_virtual(spaces[0], *place, spaces[1])
+            is_whole = spaces and spaces[0].get_select_npoints() == space.get_select_npoints()
+            return causes if is_whole else [f"{label} is shorter than expected", *causes]
     return [f"{label} is missing or damaged"]
 
 
-def _selections(mapping: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, Any] | None, bool]:
-    """Selections of a virtual data set and of what there is of its source; if that is short."""
-    space, source = mapping.vspace, mapping.src_space
-    n = space.get_select_npoints()
-    low, high = map(np.array, space.get_select_bounds())
+def _selections(space: Any, source: Any, shape: tuple[int, ...]) -> tuple[Any, Any] | None:
+    """Selections in a virtual data set and its source of what the source, of a shape, has."""
+    n, (low, high) = space.get_select_npoints(), map(np.array, space.get_select_bounds())
     if source.get_select_type() == h5py.h5s.SEL_ALL:  # its size is not stored
-        expected = shape if n == math.prod(shape) else tuple((high - low + 1).tolist())
-        source = h5py.h5s.create_simple(expected)
+        source = h5py.h5s.create_simple(shape if n == math.prod(shape) else tuple(high - low + 1))
     first, last = map(np.array, source.get_select_bounds())
     if len(first) == len(shape) and (last < shape).all():
-        return (space, source), False
-    if (
-        not len(low) == len(first) == len(shape)
-        or not n == (high - low + 1).prod() == (last - first + 1).prod()
-    ):
-        return None, True
-    reach = np.minimum(last + 1, shape) - first
-    mapped = _box_in(space.get_simple_extent_dims(), low, reach)
-    return ((mapped, _box_in(shape, first, reach)) if (reach > 0).all() else None), True
+        return space, source
+    is_box = n == (high - low + 1).prod() == (last - first + 1).prod()
+    if not is_box or not len(low) == len(first) == len(shape):
+        return None
+    reach = np.maximum(np.minimum(last + 1, shape) - first, 0)
+    return _box_in(space.get_simple_extent_dims(), low, reach), _box_in(shape, first, reach)
 
 
-def _box_in(shape: Sequence[int], low: np.ndarray, sizes: np.ndarray) -> Any:
-    space = h5py.h5s.create_simple(tuple(shape))
+def _box_in(shape: tuple[int, ...], low: np.ndarray, sizes: np.ndarray) -> Any:
+    space = h5py.h5s.create_simple(shape)
     space.select_hyperslab(tuple(low.tolist()), tuple(sizes.tolist()))
     return space
 
@@ -677,8 +609,7 @@ def _candidates(dataset: h5py.Dataset, name: str) -> Iterator[Path]:
     """Where HDF5 looks for a source."""
     own, path = Path(os.fsdecode(dataset.file.filename)), Path(name)
     if name == ".":
-        yield own
-        return
+        path = own
     if path.is_absolute():
         yield path
         path = Path(path.name)
@@ -707,6 +638,34 @@ def require_filters(array: Any) -> None:
     why = explain_missing_filter(array) if isinstance(array, h5py.Dataset) else None
     if why:
         raise DataError(f"{place_of(array)}: {array.name} needs another package: {why}")
+
+
+def read_values(array: Any, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """A part of an array, unpacked; texts of single characters are joined."""
+    require_filters(array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values = np.asarray(array[start:stop] if array.shape else array[()])
+    if values.dtype == "S1" and values.ndim > 1 and values.size:
+        values = np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
+    return packing_of(array).unpack(values)
+
+
+def read_all(array: Any) -> np.ndarray:
+    """A small array as a whole, unpacked; DataError where it is damaged or not complete."""
+    try:
+        causes = _with_gaps(array)[1] if isinstance(array, h5py.Dataset) and array.shape else []
+        values = read_values(array)
+    except DataError:
+        raise
+    except Exception as error:  # zarr and its codecs raise many kinds
+        raise _unreadable(place_of(array), array.name, error) from None
+    if causes:
+        raise DataError(
+            f"{place_of(array)}: values of {array.name} are missing: {causes[0]}; copy it again, "
+            "with the files that it is read from"
+        )
+    return values
 
 
 def _float_type(dtype: np.dtype) -> np.dtype:
@@ -771,31 +730,10 @@ class StoredArray:
             values = self.packing.unpack(np.asarray(values))
             holes = _zarr_holes(self.array, box) if self._is_zarr else None
         except Exception as error:  # h5py, zarr and its codecs raise many kinds for damaged bytes
-            raise DataError(
-                f"{self.path}: {what} of {self.name} can't be read ({reason_of(error)}); the file "
-                "may have been cut short or damaged: copy or make it again"
-            ) from None
+            raise _unreadable(self.path, f"{what} of {self.name}", error) from None
         if holes is not None:
             self._report_missing([f"chunks of {self.name} that were never written"])
             values = values.astype(_float_type(values.dtype))
             values[holes] = np.nan
         steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
         return values.transpose(self.order)[steps]
-
-
-def read_all(array: Any) -> np.ndarray:
-    """A small array as a whole, unpacked; DataError where it is damaged or not complete."""
-    require_filters(array)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            causes = _with_gaps(array)[1] if isinstance(array, h5py.Dataset) and array.shape else []
-            values = np.asarray(array[()])
-    except Exception as error:  # zarr and its codecs raise many kinds
-        causes = [f"can't be read ({reason_of(error)})"]
-    if causes:
-        raise DataError(
-            f"{place_of(array)}: values of {array.name} are missing: {causes[0]}; copy or make it "
-            "again, with the files that it is read from"
-        )
-    return packing_of(array).unpack(joined(values))

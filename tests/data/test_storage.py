@@ -64,16 +64,17 @@ def test_what_the_system_refuses(tmp_path, monkeypatch):
     assert "set the environment variable HDF5_USE_FILE_LOCKING=FALSE" in text
 
 
+WAVES = "is a file of waveforms; to compute spectrograms of waveforms, run: python -m"
 FILES = {
     b"": "is empty (0 bytes)",
     b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n": "run: git lfs pull",
-    b"000001D XX    ABCDE": "is miniSEED; to compute spectrograms of waveforms, run: python -m",
-    b"MS\x03\x00": "is miniSEED;",
-    b"\0" * 304 + b"\x06\0\0\0" + b"\0" * 400: "is SAC;",
-    b"\0" * 304 + b"\0\0\0\x06" + b"\0" * 400: "is SAC;",
-    b"WID2 2005/10/09": "is waveforms as text (GSE, IMS, ASCII);",
-    b"TIMESERIES XX_TEST": "is waveforms as text (GSE, IMS, ASCII);",
-    b"\xc3\x40\xf1\x40" * 100: "is SEG-Y;",
+    b"000001D XX    ABCDE": WAVES,
+    b"MS\x03\x00": WAVES,
+    b"\0" * 304 + b"\x06\0\0\0" + b"\0" * 400: WAVES,
+    b"\0" * 304 + b"\0\0\0\x06" + b"\0" * 400: WAVES,
+    b"WID2 2005/10/09": WAVES,
+    b"TIMESERIES XX_TEST": WAVES,
+    b"\xc3\x40\xf1\x40" * 100: WAVES,
     b"CDF\x01\0\0": "is classic netCDF; make netCDF-4 of it",
     b"a,b\n1,2\n": "is text, as CSV is;",
     b"<!DOCTYPE html>": "is XML or HTML",
