@@ -21,8 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import DataError
 from ..runtime import log
-from ..setting_values import AxisSlice
-from ..settings import CubeSettings
+from ..settings import AxisSlice, CubeSettings
 from .layouts import SpectrogramFile
 from .storage import (
     CUBE,

@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..extras import explain_missing_filter, load_hdf5_filters, need
+from ..io import explain_missing_filter, load_hdf5_filters, need
 from ..runtime import log
 from .times import to_text
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..data.storage import Storage, reason_of, why_closed, why_hardly_written
 from ..data.times import epoch_unit, nanoseconds_to_iso, parse_cf_units, parse_time, to_text
 from ..errors import DataError
-from ..extras import explain_missing_filter
+from ..io import explain_missing_filter
 from ..settings import RecordsSettings
 from .clock import (
     EPOCH_UNITS,
