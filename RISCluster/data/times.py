@@ -358,15 +358,18 @@ def leave_out_far_pieces(
         days = (begin - stop if start < begin else start - end) / DAY
         away = f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
         first, since = nanoseconds_to_iso([start, begin])
-        lines.setdefault(name, f"{name}: starts {first}, {away} away from the data of {since}")
+        lines.setdefault(name, f"starts {first}, {away} away from the data of {since}")
     if lines and amounts.sum() - amounts[main] >= FEW * amounts.sum():
+        name, line = next(iter(lines.items()))
         raise DataError(
-            f"{next(iter(lines.values()))} in {spans[order[inside[0]]][2]}, more than {FAR_TIMES} "
+            f"{name}: {line} in {spans[order[inside[0]]][2]}, more than {FAR_TIMES} "
             "times as long as all the data; correct the clock that is wrong, or give only the "
             "files of one time"
         )
     advice = "left out; correct its time, or give only files of that time to have it"
-    return sorted(order[inside].tolist()), [f"{line}: {advice}" for line in lines.values()]
+    return sorted(order[inside].tolist()), [
+        f"{name}: {line}: {advice}" for name, line in lines.items()
+    ]
 
 
 def far_times(times: np.ndarray) -> np.ndarray:
