@@ -16,7 +16,7 @@ import numpy as np
 import pandas
 
 from .. import __version__
-from ..data.spectrograms import DETECTION, SpectrogramFile
+from ..data.layouts import DETECTION, SpectrogramFile
 from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, RunError, SettingsError
 from ..io import new_file, require_room

@@ -14,8 +14,8 @@ import numpy as np
 import pandas
 
 from ..data.cube_file import CubeFile
+from ..data.layouts import SpectrogramFile
 from ..data.loading import subsample
-from ..data.spectrograms import SpectrogramFile
 from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..io import new_file, new_rows, row_blocks

@@ -16,8 +16,7 @@ import torch
 
 from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
-from ..data.layouts import open_spectrograms
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile, open_spectrograms
 from ..data.transforms import Preparation
 from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256

@@ -73,7 +73,7 @@ def test_rows_in_any_order_and_with_faults(run):
     )
     assert read_names(run) == {2: "wind", 0: "ice, quake", 1: "unsized"}
     assert [note.split("names.csv: ")[1] for note in names_notes(run)] == [
-        "1 row with fewer cells than the header left out, the first in line 6.",
+        "1 row with another number of cells than the header left out, the first in line 6.",
         "line 8: '7' is no cluster; allowed: 0 to 2.",
         "line 9: 'x' is no cluster; allowed: 0 to 2.",
         "line 7: cluster 0 is repeated; the first is used.",
