@@ -123,9 +123,10 @@ def turn(how: str, folder: Path, target: Path, words: list[str]) -> None:
     import obspy.signal.trigger  # noqa: F401
     import scipy.signal  # noqa: F401
 
-from RISCluster.data.storage import find_files
+    from RISCluster.data.storage import find_files
 
     paths, found = find_files([str(folder)]), {}
+
     def work() -> None:
         one = plain_loop(paths, target, words) if how == "plain" else None
         found.update(one or built(paths, target, words, int(how)))
