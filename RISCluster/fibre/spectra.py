@@ -4,7 +4,6 @@ Letters: n samples, C channels, K time steps, F frequency bins.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import scipy.fft
@@ -15,47 +14,27 @@ from ..runtime import log
 from ..settings import RecordsSettings
 
 TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
-FEWEST_SAMPLES = 8  # of a window
-FEWEST_ROWS = 4  # what the network takes
-TOGETHER = 16  # channels of float32 in a cache line of 64 bytes
+MIN_WINDOW = 8  # samples
+MIN_ROWS = 4  # frequencies that the network takes
 CACHED_VALUES = 2**17  # samples of windows worked on at a time, to stay in the cache
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """Spectra of sliding windows.
+    """One-sided spectra of sliding windows, from row `first` to before row `last`."""
 
-    Attributes
-    ----------
-    sampling_rate : float
-        Hz.
-    window, step : int
-        Samples.
-    taper : str
-        A key of `TAPERS`.
-    first_row, last_row : int
-        Rows of the one-sided spectrum, the last not among them.
-    log : bool
-        Decimal logarithm instead of power.
-    """
-
-    sampling_rate: float
-    window: int
-    step: int
-    taper: str
-    first_row: int
-    last_row: int
-    log: bool
+    sampling_rate: float  # Hz
+    window: int  # samples
+    step: int  # samples
+    taper: str  # of `TAPERS`
+    first: int
+    last: int
+    log: bool  # decimal logarithm
 
     @property
     def frequency(self) -> np.ndarray:
         """Hz of the rows, (F,), float64."""
-        return np.arange(self.first_row, self.last_row) * (self.sampling_rate / self.window)
-
-    @property
-    def n_frequencies(self) -> int:
-        """F."""
-        return self.last_row - self.first_row
+        return np.arange(self.first, self.last) * (self.sampling_rate / self.window)
 
     def n_steps(self, n_samples: int) -> int:
         """Whole windows in a record; raises DataError where there is none."""
@@ -70,59 +49,31 @@ class Spectra:
         """Samples that the windows of some time steps cover, from the first to before the last."""
         return steps[0] * self.step, (steps[1] - 1) * self.step + self.window
 
-    @cached_property
-    def _taper(self) -> np.ndarray:
-        return scipy.signal.get_window(TAPERS[self.taper], self.window).astype(np.float32)
+    def calculate(self, samples: np.ndarray) -> np.ndarray:
+        """Power of every window of samples (n, C), in unit^2/Hz or its logarithm: (K, C, F).
 
-    @cached_property
-    def _scale(self) -> np.ndarray:
-        """Factor from squared transforms to power spectral density, (F,)."""
-        energy = (scipy.signal.get_window(TAPERS[self.taper], self.window) ** 2).sum()
-        sides = np.full(self.window // 2 + 1, 2.0)
-        sides[0] = 1.0
-        if self.window % 2 == 0:
-            sides[-1] = 1.0  # the Nyquist frequency has no twin
-        scale = sides / (self.sampling_rate * energy)
-        return scale[self.first_row : self.last_row].astype(np.float32)
-
-    def calculate(self, samples: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Power spectral density of every window of samples (n, C), NaN where missing.
-
-        Returns
-        -------
-        ndarray, (K, C, F), float32
-            `out`, if given. One-sided, in unit^2/Hz or its decimal logarithm; NaN for windows with
-            a missing sample, beyond the range of float32, and in the logarithm for no power.
+        NaN for windows with a missing sample, beyond float32, and in the logarithm for no power.
         """
-        n_samples, n_channels = samples.shape
-        n_steps = self.n_steps(n_samples)
-        if out is None:
-            out = np.empty((n_steps, n_channels, self.n_frequencies), dtype=np.float32)
-        steps = max(1, CACHED_VALUES // (self.window * min(TOGETHER, n_channels)))
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            for first in range(0, n_channels, TOGETHER):
-                channels = slice(first, first + TOGETHER)
-                traces = np.ascontiguousarray(samples[:, channels].T)
-                windows = np.lib.stride_tricks.sliding_window_view(traces, self.window, axis=1)
-                windows = windows[:, :: self.step]
-                for at in range(0, n_steps, steps):
-                    part = slice(at, at + steps)
-                    out[part, channels] = self._power(windows[:, part]).transpose(1, 0, 2)
+        taper = scipy.signal.get_window(TAPERS[self.taper], self.window)
+        scale = np.full(self.window // 2 + 1, 2 / (self.sampling_rate * (taper**2).sum()))
+        scale[0] /= 2  # as the Nyquist frequency, it has no negative twin
+        scale[self.window // 2 :] /= 2 - self.window % 2
+        scale, taper = scale[self.first : self.last].astype(np.float32), taper.astype(np.float32)
+        n_steps = self.n_steps(len(samples))
+        out = np.empty((n_steps, samples.shape[1], len(scale)), dtype=np.float32)
+        together = max(1, CACHED_VALUES // self.window)
+        for channel, trace in enumerate(np.ascontiguousarray(samples.T)):
+            windows = np.lib.stride_tricks.sliding_window_view(trace, self.window)[:: self.step]
+            for at in range(0, n_steps, together):
+                rows = slice(at, at + together)
+                with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                    tapered = windows[rows] - windows[rows].mean(axis=1, keepdims=True)
+                    tapered = tapered.astype(np.float32, copy=False) * taper
+                    spectrum = scipy.fft.rfft(tapered, overwrite_x=True)[:, self.first : self.last]
+                    power = (np.square(spectrum.real) + np.square(spectrum.imag)) * scale
+                    out[rows, channel] = np.log10(power) if self.log else power
+        out[np.isinf(out)] = np.nan
         return out
-
-    def _power(self, windows: np.ndarray) -> np.ndarray:
-        """(C, K, samples) to (C, K, F)."""
-        tapered = windows - windows.mean(axis=-1, keepdims=True)
-        tapered *= self._taper
-        spectrum = scipy.fft.rfft(tapered, axis=-1, overwrite_x=True)
-        kept = spectrum[..., self.first_row : self.last_row]
-        power = np.square(kept.real)
-        power += np.square(kept.imag)
-        power *= self._scale
-        if self.log:
-            np.log10(power, out=power)
-        power[np.isinf(power)] = np.nan
-        return power
 
 
 def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
@@ -133,36 +84,35 @@ def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
     SettingsError
         Window or step are too short for this rate, or too few rows lie in the band.
     """
-    window = _samples("window", settings.window, sampling_rate, FEWEST_SAMPLES)
+    window = _samples("window", settings.window, sampling_rate, MIN_WINDOW)
     step = _samples("step", settings.step, sampling_rate, 1)
-    resolution = sampling_rate / window
+    spacing, band = sampling_rate / window, settings.band
     first, last = 0, window // 2 + 1
-    if settings.band is not None:
-        if settings.band.high > sampling_rate / 2 * (1 + 1e-9):
+    if band is not None:
+        if band.high > sampling_rate / 2 * (1 + 1e-9):
             raise SettingsError(
-                f"[records] band = {settings.band} goes beyond {sampling_rate / 2:g} Hz, half the "
+                f"[records] band = {band} goes beyond {sampling_rate / 2:g} Hz, half the "
                 "sampling rate; allowed: up to that"
             )
         slack = 1e-6  # of a row, for bands that end on one
-        first = int(np.ceil(settings.band.low / resolution - slack))
-        last = min(last, int(np.floor(settings.band.high / resolution + slack)) + 1)
-    if last - first < FEWEST_ROWS:
+        first = int(np.ceil(band.low / spacing - slack))
+        last = min(last, int(np.floor(band.high / spacing + slack)) + 1)
+    if last - first < MIN_ROWS:
         raise SettingsError(
-            f"[records] band = {settings.band} keeps {max(0, last - first)} rows of those every "
-            f"{resolution:g} Hz up to {sampling_rate / 2:g} Hz; the network needs {FEWEST_ROWS} or "
-            "more: take a wider band or a longer window"
+            f"[records] band = {band} has {max(0, last - first)} rows of those every {spacing:g} "
+            f"Hz up to {sampling_rate / 2:g} Hz; the network needs {MIN_ROWS} or more: take a "
+            "wider band or a longer window"
         )
-    return Spectra(
-        sampling_rate, window, step, settings.taper, first, last, settings.power == "log"
-    )
+    power_is_log = settings.power == "log"
+    return Spectra(sampling_rate, window, step, settings.taper, first, last, power_is_log)
 
 
-def _samples(key: str, seconds: float, sampling_rate: float, fewest: int) -> int:
+def _samples(key: str, seconds: float, sampling_rate: float, least: int) -> int:
     n = round(seconds * sampling_rate)
-    if n < fewest:
+    if n < least:
         raise SettingsError(
             f"[records] {key} = {seconds:g} s is {seconds * sampling_rate:g} samples at "
-            f"{sampling_rate:g} Hz; allowed: {fewest} or more, {fewest / sampling_rate:g} s"
+            f"{sampling_rate:g} Hz; allowed: {least} or more, {least / sampling_rate:g} s"
         )
     if abs(n - seconds * sampling_rate) > 1e-6 * n:
         log.info(
