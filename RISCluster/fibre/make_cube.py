@@ -19,8 +19,7 @@ from ..data.finding import stamp
 from ..data.missing import other_files
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, RunError, SettingsError
-from ..extras import need
-from ..io import new_file, require_room
+from ..io import need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
 from ..settings import Settings
@@ -67,7 +66,7 @@ def make_cube(
     """
     began = time.monotonic()
     files = [[stamp(path), *other_files(path)] for path in paths]
-    choices = settings.affecting("records", "result")
+    choices = settings.inputs("records", "result")
     origin = identity({"settings": choices, "files": files})
     if target.exists() and not overwrite:
         if made_from(target) != origin:
@@ -149,11 +148,11 @@ def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: st
         needed = series.between(*spectra.samples_of(steps))
         for left in range(0, series.n_channels, size[1]):
             channels = left, min(series.n_channels, left + size[1])
-            depends = [origin, __version__, steps, channels]
+            inputs = [origin, __version__, steps, channels]
             # The identity is in the name: a part of other settings is never taken for this one.
-            name = f"{identity(depends)}-{first:09d}-{left:06d}.npy"
+            name = f"{identity(inputs)}-{first:09d}-{left:06d}.npy"
             n_spectra = (steps[1] - first) * (channels[1] - left)
-            jobs.append(Job(name, Task(needed, spectra, steps, channels), depends, n_spectra))
+            jobs.append(Job(name, Task(needed, spectra, steps, channels), inputs, n_spectra))
     return jobs
 
 
@@ -254,7 +253,7 @@ def _write(
 ) -> None:
     """Write the cube in order; a target that was there is intact where that fails."""
     layout = {"shape": shape, "chunks": (*chunk, shape[2]), "dtype": np.float32}
-    names = jobs[0].inputs.series.channel_names
+    names = jobs[0].task.series.channel_names
     is_zarr = target.suffix.lower() == ".zarr"
     if not is_zarr:
         require_room(target, 4 * math.prod(shape))
@@ -279,7 +278,7 @@ def _write(
                 elif names is not None:
                     group["channel_names"] = [name.encode() for name in names]
                 for job in jobs:
-                    place = slice(*job.inputs.steps), slice(*job.inputs.channels)
+                    place = slice(*job.task.steps), slice(*job.task.channels)
                     data[place] = np.load(parts.path(job), allow_pickle=False)
                     progress.add(job.size)
         except (RunError, DataError):

@@ -14,7 +14,7 @@ from ..data.missing import why_hardly_written
 from ..data.storage import Storage, dimension_names, is_variable, reason_of, why_closed
 from ..data.times import nanoseconds_to_iso, parse_cf_units, parse_time, to_text
 from ..errors import DataError
-from ..extras import explain_missing_filter
+from ..io import explain_missing_filter
 from ..settings import RecordsSettings
 from .clock import AGREE, SECOND, SINCE_1980, Clock, Segment, read_clock
 

@@ -17,7 +17,7 @@ from ..data.stored_array import sample_packing
 from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, SettingsError
-from ..extras import load_hdf5_filters
+from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
 from ..waveforms.joining import MIN_RUN, Wave, join, without_marks
