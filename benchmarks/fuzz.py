@@ -44,7 +44,7 @@ from RISCluster.catalogue.environment import read_environment  # noqa: E402
 from RISCluster.catalogue.stations import read_stations  # noqa: E402
 from RISCluster.data.layouts import open_spectrograms  # noqa: E402
 from RISCluster.errors import RISClusterError  # noqa: E402
-from RISCluster.fibre.joining import open_series  # noqa: E402
+from RISCluster.fibre.series import open_series  # noqa: E402
 from RISCluster.io import (  # noqa: E402  # noqa: E402
     HistoryFile,
     new_rows,

@@ -85,7 +85,7 @@ def seconds_of(arguments: list[str]) -> float:
 
 def calculation(paths: list[Path]) -> tuple[float, float]:
     """Seconds of the transforms alone: this package's, and the plain loop's."""
-    from RISCluster.fibre.spectra import spectra_of
+    from RISCluster.fibre.make_cube import spectra_of
     from RISCluster.settings import load_settings
 
     settings = load_settings(

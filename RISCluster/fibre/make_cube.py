@@ -1,4 +1,4 @@
-"""Make a cube of spectra: jobs of whole chunks, in parallel, written in order.
+"""Make a cube of power spectra: jobs of whole chunks, in parallel, written in order.
 
 Letters: n samples, C channels, K time steps, F frequency bins.
 """
@@ -13,6 +13,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy.fft
+import scipy.signal
 
 from .. import __version__
 from ..data.finding import stamp
@@ -22,20 +24,115 @@ from ..errors import DataError, RunError, SettingsError
 from ..io import need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
-from ..settings import Settings
+from ..settings import RecordsSettings, Settings
 from .clock import SECOND
 from .series import Series, open_series, warn_of
-from .spectra import Spectra, spectra_of
 
+TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
+MIN_WINDOW, MIN_ROWS = 8, 4  # samples; frequencies that the network takes
 # Numbers, which set how much memory a worker takes, whatever the size of the cube
-CHUNK_VALUES = 2**19  # of a chunk of the cube, 2 MB
-CHUNK_STEPS = 16  # of a chunk, where there are so many
+CHUNK_VALUES, CHUNK_STEPS = 2**19, 16  # of a chunk of the cube, 2 MB; its steps, if there are any
 PART_VALUES = 2**23  # of the result of a job, 32 MB
 BLOCK_VALUES = 2**24  # of the samples of a job, 64 MB as float32
-HDF5_NAMES = (".h5", ".hdf5")
+CACHED_VALUES = 2**17  # of the windows worked on at a time, to stay in the cache
 AXES = ["time", "channel", "frequency"]
 
 Span = tuple[int, int]  # from the first to before the last
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """One-sided spectra of sliding windows, from row `first` to before row `last`."""
+
+    sampling_rate: float  # Hz
+    window: int  # samples
+    step: int  # samples
+    taper: str  # of `TAPERS`
+    first: int
+    last: int
+    log: bool  # decimal logarithm
+
+    @property
+    def frequency(self) -> np.ndarray:
+        """Hz of the rows, (F,), float64."""
+        return np.arange(self.first, self.last) * (self.sampling_rate / self.window)
+
+    def n_steps(self, n_samples: int) -> int:
+        """Whole windows in a record; raises DataError where there is none."""
+        if n_samples < self.window:
+            raise DataError(
+                f"[records] window = {self.window / self.sampling_rate:g} s is longer than the "
+                f"record of {n_samples / self.sampling_rate:g} s; take a shorter one"
+            )
+        return (n_samples - self.window) // self.step + 1
+
+    def samples_of(self, steps: Span) -> Span:
+        """Samples that the windows of some time steps cover."""
+        return steps[0] * self.step, (steps[1] - 1) * self.step + self.window
+
+    def calculate(self, samples: np.ndarray) -> np.ndarray:
+        """Power of every window of samples (n, C), in unit^2/Hz or its logarithm: (K, C, F).
+
+        NaN for windows with a missing sample, beyond float32, and in the logarithm for no power.
+        """
+        taper = scipy.signal.get_window(TAPERS[self.taper], self.window)
+        scale = np.full(self.window // 2 + 1, 2 / (self.sampling_rate * (taper**2).sum()))
+        scale[0] /= 2  # as the Nyquist frequency, it has no negative twin
+        scale[self.window // 2 :] /= 2 - self.window % 2
+        scale, taper = scale[self.first : self.last].astype(np.float32), taper.astype(np.float32)
+        n_steps = self.n_steps(len(samples))
+        out = np.empty((n_steps, samples.shape[1], len(scale)), dtype=np.float32)
+        together = max(1, CACHED_VALUES // self.window)
+        for channel, trace in enumerate(np.ascontiguousarray(samples.T)):
+            windows = np.lib.stride_tricks.sliding_window_view(trace, self.window)[:: self.step]
+            for at in range(0, n_steps, together):
+                rows = slice(at, at + together)
+                with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                    tapered = windows[rows] - windows[rows].mean(axis=1, keepdims=True)
+                    tapered = tapered.astype(np.float32, copy=False) * taper
+                    spectrum = scipy.fft.rfft(tapered, overwrite_x=True)[:, self.first : self.last]
+                    power = (np.square(spectrum.real) + np.square(spectrum.imag)) * scale
+                    out[rows, channel] = np.log10(power) if self.log else power
+        out[np.isinf(out)] = np.nan
+        return out
+
+
+def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
+    """Spectra in whole samples and rows; SettingsError where these are too few."""
+    lengths = []
+    for key, seconds, least in (
+        ("window", settings.window, MIN_WINDOW),
+        ("step", settings.step, 1),
+    ):
+        exact = seconds * sampling_rate
+        lengths.append(round(exact))
+        if lengths[-1] < least:
+            raise SettingsError(
+                f"[records] {key} = {seconds:g} s is {exact:g} samples at {sampling_rate:g} Hz; "
+                f"allowed: {least} or more, {least / sampling_rate:g} s"
+            )
+        if abs(lengths[-1] - exact) > 1e-6 * exact:
+            log.info(
+                f"{key} of {seconds:g} s is not a whole number of samples: {lengths[-1]} are "
+                f"taken, {lengths[-1] / sampling_rate:.6g} s"
+            )
+    window, step = lengths
+    spacing, band, slack = sampling_rate / window, settings.band, 1e-6  # bands may end on a row
+    first, last = 0, window // 2 + 1
+    if band is not None:
+        first = int(np.ceil(band.low / spacing - slack))
+        last = min(last, int(np.floor(band.high / spacing + slack)) + 1)
+    if last - first < MIN_ROWS or (band and band.high > sampling_rate / 2 * (1 + 1e-9)):
+        raise SettingsError(
+            f"[records] band = {band} has {max(0, last - first)} rows of those every {spacing:g} "
+            f"Hz up to {sampling_rate / 2:g} Hz, half the sampling rate; allowed: {MIN_ROWS} rows "
+            "or more up to there: take another band or a longer window"
+        )
+    power_is_log = settings.power == "log"
+    return Spectra(sampling_rate, window, step, settings.taper, first, last, power_is_log)
+
+
+# ---- jobs ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -57,12 +154,7 @@ def make_cube(
 ) -> None:
     """Make a cube of spectra, by section [records] of the settings, the same for any `workers`.
 
-    Finished parts are in ``<target>.parts`` until the target, a .zarr, .h5 or .hdf5, is complete.
-
-    Raises
-    ------
-    DataError, SettingsError, RunError, Stopped
-        Records or settings do not fit together, another target is there, or see `Parts.run`.
+    Finished parts are in ``<target>.parts`` until the target is complete.
     """
     began = time.monotonic()
     files = [[stamp(path), *other_files(path)] for path in paths]
@@ -80,17 +172,14 @@ def make_cube(
     series = open_series(paths, settings.records, workers)
     spectra = spectra_of(settings.records, series.sampling_rate)
     shape = (spectra.n_steps(series.n_samples), series.n_channels, len(spectra.frequency))
-    shown = (
-        f"{count(shape[0], 'time step')} x {count(shape[1], 'channel')} x "
-        f"{count(shape[2], 'frequency', 'frequencies')}"
-    )
+    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
+    shown = " x ".join(map(count, shape, *names))
     log.info(
-        f"{count(series.n_samples, 'sample')} of {count(series.n_channels, 'channel')} at "
-        f"{series.sampling_rate:g} Hz, to a cube of {shown}, {4 * math.prod(shape) / 1e9:.3g} GB"
+        f"{count(series.n_samples, 'sample')} at {series.sampling_rate:g} Hz, to a cube of "
+        f"{shown}, {4 * math.prod(shape) / 1e9:.3g} GB"
     )
-    chunk, job = tile(*shape, spectra.window, spectra.step)
-    jobs = _jobs(series, spectra, shape[0], job, origin)
-    parts = Parts(target)
+    chunk, size = tile(*shape, spectra.window, spectra.step)
+    jobs, parts = _jobs(series, spectra, shape[0], size, origin), Parts(target)
     parts.run(jobs, calculate_part, workers, "calculating", "spectra")
     summaries = [parts.summary(job) for job in jobs]
     lost = sorted({line for summary in summaries for line in summary["lost"]})
@@ -103,34 +192,28 @@ def make_cube(
             "take a shorter records.window"
         )
     warn_of(lost)
-    attributes = _attributes(series, spectra, choices | {"made_from": origin})
-    _write(target, shape, chunk, attributes, _coordinates(series, spectra, shape[0]), parts, jobs)
+    choices |= {"made_from": origin, "power": settings.records.power}
+    _write(target, chunk, choices, parts, jobs, shape)
     parts.remove()
-    span = f"{series.n_samples / series.sampling_rate:g} s"
+    span, seconds = f"{series.n_samples / series.sampling_rate:g} s", time.monotonic() - began
     if series.start is not None:
         end = series.start + round(series.n_samples * SECOND / series.sampling_rate)
         span = " to ".join(nanoseconds_to_iso([series.start, end]))
     log.info(
         f"{target}: {shown}, {spectra.frequency[0]:g} to {spectra.frequency[-1]:g} Hz; {span}; "
-        f"{missing:.2%} of the steps are missing or {'somewhere ' * spectra.log}without power"
+        f"{missing:.2%} of the steps are missing or {'somewhere ' * spectra.log}without power; "
+        f"{shape[0] * shape[1] / seconds:,.3g} spectra/s"
     )
-    seconds, files = time.monotonic() - began, [target, *target.rglob("*")]
-    size = sum(item.stat().st_size for item in files if item.is_file()) / 1e6
-    speed = shape[0] * shape[1] / seconds
-    log.info(f"{size:,.1f} MB in {seconds:.1f} s, {speed:,.3g} spectra/s")
 
 
 def tile(n_steps: int, n_channels: int, n_rows: int, window: int, step: int) -> tuple[Span, Span]:
-    """Time steps and channels of a chunk, about 2 MB with all frequencies, and of a job.
-
-    A job is whole chunks.
-    """
+    """Time steps and channels of a chunk with all frequencies, and of a job of whole chunks."""
     rows = max(1, CHUNK_VALUES // n_rows)  # of one step and channel each
     most = min(rows // min(CHUNK_STEPS, n_steps), BLOCK_VALUES // window)
     channels = _even(n_channels, max(1, most))
-    steps = _even(n_steps, max(1, min(rows, BLOCK_VALUES // step) // channels))
-    samples = (steps - 1) * step + window
-    most = min(PART_VALUES // (steps * n_rows), BLOCK_VALUES // samples)
+    most = min(rows // channels, (BLOCK_VALUES // channels - window) // step + 1)
+    steps = _even(n_steps, max(1, most))
+    most = min(PART_VALUES // (steps * n_rows), BLOCK_VALUES // ((steps - 1) * step + window))
     wide = min(n_channels, channels * max(1, most // channels))
     most = min(PART_VALUES // (wide * n_rows), (BLOCK_VALUES // wide - window) // step + 1)
     return (steps, channels), (steps * max(1, most // steps), wide)
@@ -157,11 +240,7 @@ def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: st
 
 
 def calculate_part(task: Task, path: Path) -> dict[str, Any]:
-    """Spectra of a task as a file of NumPy.
-
-    Returns a dict of ``missing``, spectra without a value or power, and ``lost``, lines about files
-    that can't be read.
-    """
+    """Write spectra as a file of NumPy; how many are missing, and lines about lost samples."""
     samples, lost = task.series.read(*task.spectra.samples_of(task.steps), *task.channels)
     power = task.spectra.calculate(samples)
     missing = int((np.isnan(power).any(axis=2) | ~power.any(axis=2)).sum())
@@ -174,62 +253,38 @@ def calculate_part(task: Task, path: Path) -> dict[str, Any]:
 
 
 def require_cube_name(target: Path) -> None:
-    """Refuse a name of another format, and a Zarr folder where zarr is missing.
-
-    Raises
-    ------
-    SettingsError, MissingPackage
-    """
+    """Refuse a name of another format, and a Zarr folder where zarr is missing."""
     if target.suffix.lower() == ".zarr":
         need("zarr")
-    elif target.suffix.lower() not in HDF5_NAMES:
+    elif target.suffix.lower() not in (".h5", ".hdf5"):
         raise SettingsError(
-            f"command line: -o {target} is not allowed; allowed: a name that ends in .zarr, "
-            f"{' or '.join(HDF5_NAMES)}"
+            f"command line: -o {target} is not allowed; allowed: a name that ends in .zarr, .h5 or "
+            ".hdf5"
         )
 
 
 def made_from(target: Path) -> str | None:
     """Attribute ``made_from`` of a cube; None where there is none."""
     try:
-        with _opened(target, "r") as root:
+        with _opened(target, "r", target) as root:
             return root["data"].attrs.get("made_from")
     except (OSError, KeyError, ValueError, TypeError):
         return None
 
 
 @contextmanager
-def _opened(path: Path, mode: str, target: Path | None = None) -> Iterator[Any]:
+def _opened(path: Path, mode: str, target: Path) -> Iterator[Any]:
     """Root group of HDF5 or, by the name of the target, of Zarr."""
-    if (target or path).suffix.lower() == ".zarr":
+    if target.suffix.lower() == ".zarr":
         yield need("zarr").open_group(path, mode=mode)
     else:
         with h5py.File(path, mode) as file:
             yield file
 
 
-def _attributes(series: Series, spectra: Spectra, choices: dict[str, Any]) -> dict[str, Any]:
-    """Attributes of the data set, among them the settings as plain values."""
-    unit = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
-    plain = {
-        name: [float(x) for x in value] if isinstance(value, (list, tuple)) else value
-        for name, value in choices.items()
-    }
-    return {
-        "units": f"log10({unit})" if spectra.log else unit,
-        "dimensions": AXES,
-        "window_s": spectra.window / spectra.sampling_rate,
-        "step_s": spectra.step / spectra.sampling_rate,
-        "sampling_rate": spectra.sampling_rate,
-        "power": "log" if spectra.log else "linear",
-        "program": f"RISCluster {__version__}",
-    } | {name: "none" if value is None else value for name, value in plain.items()}
-
-
-def _coordinates(
-    series: Series, spectra: Spectra, n_steps: int
-) -> dict[str, tuple[np.ndarray, str]]:
+def _coordinates(task: Task, n_steps: int) -> dict[str, tuple[np.ndarray, str]]:
     """Values along each axis and their unit, by the name in the file."""
+    series, spectra = task.series, task.spectra
     seconds, unit = np.arange(n_steps) * (spectra.step / spectra.sampling_rate), "s"
     if series.start is not None:
         # Whole seconds apart, for the rest would lose digits beside them.
@@ -244,32 +299,39 @@ def _coordinates(
 
 def _write(
     target: Path,
-    shape: tuple[int, ...],
     chunk: Span,
-    attributes: dict[str, Any],
-    coordinates: dict[str, tuple[np.ndarray, str]],
+    choices: dict[str, Any],
     parts: Parts,
     jobs: Sequence[Job],
+    shape: tuple[int, ...],
 ) -> None:
     """Write the cube in order; a target that was there is intact where that fails."""
+    task, is_zarr = jobs[0].task, target.suffix.lower() == ".zarr"
+    names, rate = task.series.channel_names, task.spectra.sampling_rate
+    unit = f"({task.series.unit})^2/Hz" if task.series.unit else "power per Hz"
+    attributes = {
+        "units": f"log10({unit})" if task.spectra.log else unit,
+        "dimensions": AXES,
+        "window_s": task.spectra.window / rate,
+        "step_s": task.spectra.step / rate,
+        "sampling_rate": rate,
+        "program": f"RISCluster {__version__}",
+    }
+    for name, value in choices.items():
+        pair = isinstance(value, (list, tuple))
+        attributes[name] = list(map(float, value)) if pair else "none" if value is None else value
     layout = {"shape": shape, "chunks": (*chunk, shape[2]), "dtype": np.float32}
-    names = jobs[0].task.series.channel_names
-    is_zarr = target.suffix.lower() == ".zarr"
+    layout |= {"fill_value": np.nan, "dimension_names": AXES} if is_zarr else {"fillvalue": np.nan}
     if not is_zarr:
         require_room(target, 4 * math.prod(shape))
     total = sum(job.size for job in jobs)
     with new_file(target) as path, Progress("writing", total, "spectra") as progress:
         try:
             with _opened(path, "w", target) as root:
-                if is_zarr:
-                    data = root.create_array(
-                        "data", **layout, fill_value=np.nan, dimension_names=AXES
-                    )
-                else:
-                    data = root.create_dataset("data", **layout, fillvalue=np.nan)
+                data = (root.create_array if is_zarr else root.create_dataset)("data", **layout)
                 data.attrs.update(attributes)
                 group = root.create_group("metadata")
-                for name, (values, unit) in coordinates.items():
+                for name, (values, unit) in _coordinates(task, shape[0]).items():
                     group[name] = values
                     group[name].attrs["units"] = unit
                 if names is not None and is_zarr:

@@ -1,7 +1,6 @@
 """Headers of fibre records: HDF5 files of (time, channel) of any maker."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +43,8 @@ NAMES = {
     "unit": ("text", "unit units rawdataunit dataphysicalunit dataproductunits attrsdataunits"),
     "dimensions": ("words", "dims dimensions dimensionnames dasdimensions arraydimensions"),
 }  # fmt: skip
-TIMES = ["gpstime", "rawdatatime", "fbedatatime", "dastimearray", "time", "times", "timestamp", "timestamps", "coordtime", "t", "posixtime"]  # fmt: skip
+TIMES = ["gpstime", "rawdatatime", "fbedatatime", "dastimearray", "time", "times", "timestamp",
+         "timestamps", "coordtime", "t", "posixtime"]  # fmt: skip
 TIME_ENDS = ("time", "times", "stamp", "stamps", "timearray", "stampsunix")
 POSITIONS = ["distance", "distances", "coorddistance", "position", "positions", "depth", "channels"]
 TIME_WORDS = re.compile(r"time|t$|sample")
@@ -63,9 +63,10 @@ class Record:
 
     path: Path
     dataset: str
-    shape: tuple[int, int]
     dtype: np.dtype
     time_axis: int
+    n_samples: int
+    n_channels: int
     sampling_rate: float  # Hz
     estimated: bool  # from time stamps alone
     segments: list[Segment]
@@ -79,19 +80,12 @@ class Record:
         """Time of the first sample, ns since 1970 in UTC."""
         return self.segments[0].start
 
-    @property
-    def n_channels(self) -> int:
-        """Channels of the data set."""
-        return self.shape[1 - self.time_axis]
-
 
 def read_record(path: Path, settings: RecordsSettings) -> Record:
     """Header of one file; settings that are not ``auto`` are not looked for in it.
 
-    Raises
-    ------
-    DataError
-        The file can't be opened, holds no such data set, or lacks a rate or an order.
+    Raises DataError where the file can't be opened, holds no such data set, or lacks a rate or an
+    order.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -121,9 +115,11 @@ def _find_dataset(path: Path, file: h5py.File, chosen: str) -> h5py.Dataset:
         named = [item for item in arrays if item.name.strip("/") == chosen.strip("/")]
         found = [item for item in named if item.ndim == 2]
     if not found:
-        what = "numeric data set of (time, channel)"
-        what = f"no {what}" if chosen == "auto" else f"'{chosen}' is no {what}"
-        raise DataError(f"{path}: {what} in this file; it has {there}; set records.dataset")
+        name = f"'{chosen}' is no" if chosen != "auto" else "no"
+        raise DataError(
+            f"{path}: {name} numeric data set of (time, channel) in this file; it has {there}; set "
+            "records.dataset"
+        )
     if len(found) > 1 and found[1].size >= COMPARABLE * found[0].size:
         raise DataError(f"{path}: which data set is meant? set records.dataset to one of {there}")
     return found[0]
@@ -151,9 +147,9 @@ class Fact(NamedTuple):
             words = value if text is None else re.split(r"[\s,;x]+", text.strip("'\"()[]"))
             return [to_text(word).strip(" '\"()[]").lower() for word in np.ravel(words)]
         if to == "time" and text and re.search(r"\d[-/T]\d", text):
-            text = re.sub(r"\(.*?\)", "", text).strip()
+            text = re.sub(r"\(.*?\)", "", text).strip()  # day or month first, where only one can be
             text = re.sub(r"^(1[3-9]|[23]\d)/(\d\d?)/(\d{4})", r"\3-\2-\1", text)
-            return parse_time(text)
+            return parse_time(re.sub(r"^(\d\d?)/(1[3-9]|[23]\d)/(\d{4})", r"\3-\1-\2", text))
         if text and (found := NUMBER.fullmatch(text)):
             value, unit = float(found[1]), (found[2] or unit).strip()
         if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
@@ -170,7 +166,7 @@ def _factor(unit: str, to: str) -> float | None:
     if to == "s":
         return seconds_factor(unit)
     factor, unit = to_metres(np.float64(1), unit or "m")
-    return factor if unit == "m" or not to else None
+    return float(factor) if unit == "m" or not to else None
 
 
 def _epoch_time(value: float, unit: str) -> int | None:
@@ -243,13 +239,11 @@ class _Reader:
         groups += [item for item in [groups[-1].get("header")] if isinstance(item, h5py.Group)]
         self.facts = [fact for n, item in enumerate([dataset, *groups]) for fact in _facts(item, n)]
         self.unit = self.first("unit")[0] or ""
+        others: list[h5py.Group] = []
         dataset.file.visititems(
-            lambda _, item: (
-                self.facts.extend(_facts(item, len(groups) + 1))
-                if isinstance(item, h5py.Group) and item not in groups
-                else None
-            )
+            lambda _, x: others.append(x) if isinstance(x, h5py.Group) and x not in groups else None
         )
+        self.facts += [fact for group in others for fact in _facts(group, len(groups) + 1)]
         self.arrays = [  # of one dimension, as long as a side
             (rank, _normal(name), item)
             for rank, group in enumerate(groups)
@@ -260,16 +254,15 @@ class _Reader:
     def find(self, *quantities: str) -> list[tuple[Any, str]]:
         """Values of quantities with their names in the file, the nearest first."""
         found = []
-        for what in quantities:
+        for number, what in enumerate(quantities):
             to, names = NAMES[what][0], NAMES[what][1].split()
             for fact in self.facts:
                 value = fact.convert(to) if fact.key in names else None
                 if what == "interval" and value:
                     value = 1 / value
-                if what in ("rate", "interval") and not RATES[0] <= (value or 0) <= RATES[1]:
-                    continue
-                if value is not None:
-                    order = (fact.rank, quantities.index(what), names.index(fact.key))
+                is_rate = what in ("rate", "interval")
+                if value is not None and (not is_rate or RATES[0] <= value <= RATES[1]):
+                    order = (fact.rank, number, names.index(fact.key))
                     found.append((order, value, fact.name))
         return [(value, name) for _, value, name in sorted(found, key=lambda item: item[0])]
 
@@ -281,27 +274,29 @@ class _Reader:
         """The whole header."""
         axis = self._time_axis()
         clock = self._clock(axis)
-        if clock is not None and isinstance(
-            item := self.dataset.file.get(clock.name), h5py.Dataset
-        ):
-            self.facts += _facts(item, 0)  # are as near as those of the samples
+        if clock is not None and clock.name in self.dataset.file:
+            self.facts += _facts(self.dataset.file[clock.name], 0)  # as near as those of samples
         start, of_all = self._start(clock)
         rate, clock, estimated = self._rate(clock)
-        segments = [Segment(start, 0, self.shape[axis])]
+        n_samples, n_channels = self.shape[axis], self.shape[1 - axis]
+        segments = [Segment(start, 0, n_samples)]
         if clock is not None:
-            segments = self._without_unwritten(clock, clock.segments(rate, start), axis)
+            segments = self._without_unwritten(clock.segments(rate, start), clock.stop, axis)
         self._compare(clock, segments, rate)
         return Record(
-            self.path, self.name, self.shape, self.dataset.dtype, axis, rate, estimated, segments,
-            of_all, self._distance(1 - axis), self.unit, self.notes,
+            self.path, self.name, self.dataset.dtype, axis, n_samples, n_channels, rate, estimated,
+            segments, of_all, self._distance(1 - axis), self.unit, self.notes,
         )  # fmt: skip
 
     def _time_axis(self) -> int:
         if self.settings.order != "auto":
             return 0 if self.settings.order == "time,channel" else 1
-        for words in (self.labels, *(words for words, _ in self.find("dimensions"))):
-            if (axis := _axis_of(words)) is not None:
-                return axis
+        for names in (self.labels, *(names for names, _ in self.find("dimensions"))):
+            words = [_normal(name) for name in names]
+            times = [axis for axis, word in enumerate(words) if TIME_WORDS.match(word)]
+            along = [axis for axis, word in enumerate(words) if CHANNEL_WORDS.match(word)]
+            if len(words) == 2 and 1 in (len(times), len(along)):
+                return times[0] if len(times) == 1 else 1 - along[0]
         for size, is_time in self._lengths() if self.shape[0] != self.shape[1] else ():
             if size in self.shape:
                 return self.shape.index(size) if is_time else 1 - self.shape.index(size)
@@ -312,8 +307,8 @@ class _Reader:
 
     def _lengths(self) -> list[tuple[int, bool]]:
         """Lengths of a side by the file, and whether that side is time."""
-        found = [(item.size, True) for item in self._time_arrays()]
-        found += [(item.size, False) for _, name, item in self.arrays if name in POSITIONS]
+        found = [(x.size, True) for _, key, x in self.arrays if key.endswith((*TIMES, *TIME_ENDS))]
+        found += [(item.size, False) for _, key, item in self.arrays if key in POSITIONS]
         found += [(int(n), False) for n, _ in self.find("n channels")]
         found += [(int(n), True) for n, _ in self.find("n samples")]
         (start, _), (end, _), (first, _) = map(self.first, ("start", "end", "first"))
@@ -328,36 +323,34 @@ class _Reader:
                 found += [(round(span * rate) + more, True) for span in spans]
         return found
 
-    def _time_arrays(self) -> list[h5py.Dataset]:
-        """Arrays of time stamps, by how near they are and by their names."""
-        named = [(n, TIMES.index(name), item) for n, name, item in self.arrays if name in TIMES]
+    def _along(
+        self, axis: int, keys: list[str], ends: tuple[str, ...] = ()
+    ) -> list[tuple[str, np.ndarray, str, str]]:
+        """Name, values, unit and calendar of arrays along an axis, the nearest and best first."""
+        items, found = _datasets(self.dataset.parent), []
+        index, tied = (items.get(f"{self.labels[axis]}_{end}") for end in ("indices", "values"))
+        if index is not None and tied is not None and 1 < index.size == tied.size:  # of xdas
+            known = tied[()]
+            past = np.interp(np.arange(self.shape[axis]), index[()], known - known[0])
+            past = np.rint(past).astype(known.dtype) if known.dtype.kind in "iu" else past
+            found.append((tied, known[0] + past))
+        arrays = [entry for entry in self.arrays if entry[2].size == self.shape[axis]]
+        named = [(rank, keys.index(key), item) for rank, key, item in arrays if key in keys]
         named.sort(key=lambda entry: entry[:2])
-        others = [item for _, name, item in self.arrays if name.endswith(TIME_ENDS)]
-        return [item for *_, item in named] + others
-
-    def _tied(self, axis: int) -> tuple[str, np.ndarray, str] | None:
-        """Name, values and unit of an axis between the tie points of xdas."""
-        items = _datasets(self.dataset.parent)
-        index, values = (items.get(f"{self.labels[axis]}_{end}") for end in ("indices", "values"))
-        if index is None or values is None or not 1 < index.size == values.size:
-            return None
-        known = values[()]
-        past = np.interp(np.arange(self.shape[axis]), index[()], known - known[0])
-        past = np.rint(past).astype(known.dtype) if known.dtype.kind in "iu" else past
-        return values.name, known[0] + past, _unit(values)
+        named += [entry for entry in arrays if ends and entry[1].endswith(ends)]
+        found += [(item, _value(item, ())) for _, _, item in named]
+        return [
+            (x.name.strip("/"), v.ravel(), _unit(x), to_text(_value(x.attrs, "calendar") or ""))
+            for x, v in found
+            if v is not None
+        ]
 
     def _clock(self, axis: int) -> Clock | None:
         """The best time stamps of the samples."""
-        for item in (None, *self._time_arrays()):
-            if item is not None and item.size != self.shape[axis]:
-                continue
+        for stamps in self._along(axis, TIMES, TIME_ENDS):
             try:
-                stamps, calendar = self._tied(axis) if item is None else None, ""
-                if item is not None:
-                    stamps = item.name, np.ravel(item[()]), _unit(item)
-                    calendar = to_text(_value(item.attrs, "calendar") or "")
-                clock = read_clock(*stamps, calendar) if stamps is not None else None
-            except (OSError, RuntimeError, TypeError, ValueError) as error:
+                clock = read_clock(*stamps)
+            except (TypeError, ValueError) as error:
                 self.notes.append(f"its time stamps are not used: {error}")
                 continue
             if clock is not None:
@@ -373,7 +366,7 @@ class _Reader:
         start, name = self.first("start of all")
         if start is not None:
             self.notes.append(
-                f"no start of the file itself, {name} is taken; set records.starttime if it is wrong"
+                f"no start of its own but {name}; set records.starttime if it is late"
             )
             return start, True
         for fact in self.facts:
@@ -381,31 +374,36 @@ class _Reader:
             bad = text.lower() != "nan" if number is None else number > SINCE_1980
             if bad and fact.key in NAMES["start"][1].split():
                 raise DataError(
-                    f"{self.path}: its start '{fact.value}' is neither ISO 8601 nor a number since "
-                    "1970 that is a date from 1677 to 2262; correct it, or set records.starttime"
+                    f"{self.path}: its start '{text if number is None else number}' is neither ISO "
+                    "8601 nor a number since 1970 that is a date from 1677 to 2262; correct it, or "
+                    "set records.starttime"
                 )
         return None, False
 
     def _rate(self, clock: Clock | None) -> tuple[float, Clock | None, bool]:
-        """Sampling rate, clock in seconds, and whether the rate comes from stamps alone."""
+        """Sampling rate, clock if it is used, and whether the rate comes from stamps alone."""
         stated = self.find("rate", "interval")
         if self.settings.sampling_rate != "auto":
             stated = [(float(self.settings.sampling_rate), "records.sampling_rate")]
-        rate = name = None
-        if clock is not None:
-            clock, rate = self._in_seconds(clock, [rate for rate, _ in stated])
-            name, estimated = clock.name, rate is None
-        if clock is not None and rate is None and (rate := clock.rate()) is None:
-            self.notes.append(f"{clock.name} does not ascend, its time stamps are not used")
+        if clock is not None and not clock.has_unit:  # it is the one that fits
+            scaled = [clock._replace(times=clock.times * unit) for unit in (1, 1e-3, 1e-6, 1e-9)]
+            fitting = (x for x in scaled if any(x.agrees(rate) for rate, _ in stated))
+            clock = next(fitting, clock)
+        fits = [rate for rate, _ in stated if clock is not None and clock.agrees(rate)]
+        found = None if clock is None else fits[0] if fits else clock.rate()
+        if clock is not None and (found is None or (stated and not fits and not clock.has_unit)):
+            self.notes.append(
+                f"{clock.name} does not ascend, or has no unit and contradicts the sampling rate: "
+                "its time stamps are not used"
+            )
             clock = None
-        if rate is None and not stated:
+        if clock is None and not stated:
             names = list(dict.fromkeys(fact.name for fact in self.facts))
             raise DataError(
                 f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; "
                 f"there are {', '.join(names[:30]) or 'none'}; set records.sampling_rate"
             )
-        if rate is None:
-            (rate, name), estimated = stated[0], False
+        rate, name = stated[0] if clock is None else (found, clock.name)
         for other, named in stated if clock is None else stated[:1]:
             if abs(other - rate) > AGREE * rate:
                 self.notes.append(
@@ -413,30 +411,14 @@ class _Reader:
                     "records.sampling_rate if it is wrong"
                 )
                 break
-        return rate, clock, estimated
-
-    def _in_seconds(self, clock: Clock, rates: list[float]) -> tuple[Clock, float | None]:
-        """Times in the unit that is given, or that fits a rate; and the rate that fits."""
-        for unit in (clock.unit,) if clock.unit else (SECOND, 10**6, 10**3, 1):
-            scaled = clock._replace(times=clock.times * (unit / SECOND))
-            for rate in rates:
-                if scaled.agrees(rate):
-                    return scaled, rate
-        if clock.unit is None:
-            self.notes.append(
-                f"{clock.name} has no unit, seconds are assumed; set records.sampling_rate if it "
-                "is another"
-            )
-            return clock, None
-        return scaled, None
+        return rate, clock, clock is not None and not fits
 
     def _compare(self, clock: Clock | None, segments: list[Segment], rate: float) -> None:
         """Note a start and an end that contradict the time stamps, or the length."""
         (start, name), (end, end_name) = self.first("start"), self.first("end")
         first, last = segments[0].start, segments[-1]
-        if clock is None or clock.origin is None or self.settings.starttime != "auto":
-            start = None
-        if start is not None and abs(start - first) > SECOND:
+        used = clock is not None and clock.origin is not None and self.settings.starttime == "auto"
+        if used and start is not None and abs(start - first) > SECOND:
             start, first = nanoseconds_to_iso([start, first])
             self.notes.append(
                 f"{name} is {start}, but {clock.name} begins {first}, which is taken; set "
@@ -453,9 +435,9 @@ class _Reader:
                 "are taken: samples may be missing in it"
             )
 
-    def _without_unwritten(self, clock: Clock, segments: list[Segment], axis: int) -> list[Segment]:
+    def _without_unwritten(self, segments: list[Segment], stop: int, axis: int) -> list[Segment]:
         """Without samples at the end that have neither a time nor a value but 0."""
-        missing = self.shape[axis] - clock.stop
+        missing = self.shape[axis] - stop
         if not missing or np.any(self.dataset[-1] if axis == 0 else self.dataset[:, -1]):
             return segments
         self.notes.append(f"its last {missing:,} samples were never written, they are left out")
@@ -471,26 +453,14 @@ class _Reader:
         if self.settings.channel_spacing != "auto":
             spacing = float(self.settings.channel_spacing)
         else:
-            arrays = [(x, item[()], _unit(item)) for _, x, item in self.arrays if x in POSITIONS]
-            for name, values, unit in filter(None, (self._tied(axis), *arrays)):
-                if name == "channels":  # their numbers
+            for name, values, unit, _ in self._along(axis, POSITIONS):
+                if name.endswith("channels"):  # their numbers
                     values, unit = values * (spacing or np.nan), "m"
-                metres, unit = to_metres(np.ravel(values).astype(np.float64), unit or "m")
-                is_good = unit == "m" and len(metres) == n and np.isfinite(metres).all()
-                if is_good and (np.diff(metres) > 0).all():
+                metres, unit = to_metres(values.astype(np.float64), unit or "m")
+                if unit == "m" and np.isfinite(metres).all() and (np.diff(metres) > 0).all():
                     return metres
         if spacing is None:
             return None
         first, name = self.first("first")
         first = (first or 0.0) * (spacing if _normal(name) == "startlocusindex" else 1.0)
         return first + spacing * np.arange(n)
-
-
-def _axis_of(names: Sequence[str]) -> int | None:
-    """Which of two names is time, or which is not along the fibre."""
-    words = [_normal(name) for name in names]
-    times = [axis for axis, word in enumerate(words) if TIME_WORDS.match(word)]
-    along = [axis for axis, word in enumerate(words) if CHANNEL_WORDS.match(word)]
-    if len(words) != 2:
-        return None
-    return times[0] if len(times) == 1 else 1 - along[0] if len(along) == 1 else None

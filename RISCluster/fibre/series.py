@@ -199,7 +199,7 @@ def _log_notes(records: Sequence[Record]) -> None:
 def _in_order_of_names(records: Sequence[Record], bad: Sequence[Path]) -> list[Piece]:
     """Files without times, one after the other; a bad one is as long as most of the others."""
     known = {item.path: item for item in records}
-    lengths = {item.path: item.shape[item.time_axis] for item in records}
+    lengths = {item.path: item.n_samples for item in records}
     usual = Counter(lengths.values()).most_common(1)[0][0]
     pieces, first = [], 0
     for path in sorted([*known, *bad], key=lambda path: natural_key(str(path))):
@@ -261,21 +261,27 @@ def _in_order_of_time(records: Sequence[Record], rate: float) -> tuple[list[Piec
 def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> Iterator[str]:
     """Fill `out` (n, C), which begins at a sample and a channel; why samples are missing."""
     load_hdf5_filters()
-    order = slice(None, None, 1 if series.time_axis == 0 else -1)
+    turn = slice(None, None, 1 if series.time_axis == 0 else -1)
+    channels = (channel, channel + out.shape[1])
     for piece in series.pieces:
         low, high = max(start, piece.first), min(start + len(out), piece.first + piece.n_samples)
-        skip, rows = piece.skip - piece.first, out[low - start : high - start]
-        box = ((low + skip, high + skip), (channel, channel + out.shape[1]))[order]
+        rows, first = out[low - start : high - start], low - piece.first + piece.skip
         try:
             with h5py.File(piece.path, "r") as file:
                 dataset = file[piece.name]
-                holes, lines = find_holes(dataset, box)
-                values = dataset[tuple(slice(*side) for side in box)]
-                values = sample_packing(dataset).unpack(values)
-            values = values if holes is None else np.where(holes, np.nan, values)
-            rows[:] = values if series.time_axis == 0 else values.T
+                packing = sample_packing(dataset)
+                holes, lines = find_holes(dataset, ((first, first + len(rows)), channels)[turn])
+                holes = np.zeros(rows.shape[turn], dtype=bool) if holes is None else holes
+                holes = holes if series.time_axis == 0 else holes.T
+                # HDF5 may fail where all is missing.
+                there = np.diff(~holes.all(axis=1), prepend=False, append=False)
+                for low, high in np.flatnonzero(there).reshape(-1, 2).tolist():
+                    box = (slice(first + low, first + high), slice(*channels))[turn]
+                    values = packing.unpack(dataset[box])
+                    rows[low:high] = values if series.time_axis == 0 else values.T
+                rows[holes] = np.nan
         except (OSError, RuntimeError, KeyError, ValueError) as error:
-            lines = [" ".join(str(error).split())]
+            rows[:], lines = np.nan, [" ".join(str(error).split())]
         for line in lines:
             yield f"{piece.path}: samples can't be read, they count as missing: {line}"
 
@@ -317,8 +323,8 @@ def _join_waveforms(paths: Sequence[Path], workers: int) -> Series:
 
 
 def _sample_at(nanoseconds: int, rate: float) -> int:
-    """Nearest sample, the later one of two."""
-    return int(np.floor(nanoseconds * rate / SECOND + 0.5 + 1e-6))
+    """Nearest sample, the earlier one of two."""
+    return int(np.ceil(nanoseconds * rate / SECOND - 0.5 - 1e-6))
 
 
 def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> Iterator[str]:
