@@ -8,10 +8,23 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from ..data.coordinates import frequency_factor, seconds_factor, to_metres
-from ..data.missing import why_hardly_written
-from ..data.storage import Storage, dimension_names, is_variable, reason_of, why_closed
-from ..data.times import nanoseconds_to_iso, parse_cf_units, parse_time, to_text
+from ..data.storage import (
+    Storage,
+    dimension_names,
+    is_variable,
+    reason_of,
+    why_closed,
+    why_hardly_written,
+)
+from ..data.times import (
+    frequency_factor,
+    nanoseconds_to_iso,
+    parse_cf_units,
+    parse_time,
+    seconds_factor,
+    to_metres,
+    to_text,
+)
 from ..errors import DataError
 from ..io import explain_missing_filter
 from ..settings import RecordsSettings

@@ -12,8 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..data.missing import find_holes
-from ..data.stored_array import sample_packing
+from ..data.storage import find_holes, sample_packing
 from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, SettingsError

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from .. import __version__, plots
 from ..clustering.selection import contradictions, read_rows
 from ..clustering.stability import MAX_RESAMPLE_SIZE, MIN_CLUSTER_SIZE
+from ..data.layouts import SpectrogramFile
 from ..data.loading import Split
-from ..data.spectrograms import SpectrogramFile
 from ..data.tables import read_table
 from ..data.times import far_times
 from ..data.transforms import LOG_DECADES, Preparation
@@ -108,10 +108,10 @@ def _catalogue_rows(run: FinishedRun) -> list[tuple[str, str]]:
     if run.final is None:
         return []
     table, rows = run.final.table, []
-    if table.starttime is not None:
-        rows.append(("Time span", _span(table.starttime)))
-    known = [name for name in table.trace_ids if name]
-    if table.trace_ids:
+    if "starttime" in table:
+        rows.append(("Time span", _span(table["starttime"].to_numpy())))
+    if "trace_id" in table:
+        known = [name for name in table["trace_id"].cat.categories if name]
         traces = count(len(known), "trace")
         if all(name.count(".") == 3 for name in known):
             stations = {name.rsplit(".", 2)[0] for name in known}
