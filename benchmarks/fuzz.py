@@ -4,10 +4,9 @@
 
 Valid inputs of everything that the package reads itself are changed: bits flipped, spans cut,
 repeated and left out, nasty words put in, two inputs spliced; of HDF5 files also what is in them.
-An input that reaches new lines of the package is changed further. What is neither read nor refused
-by a `RISClusterError`, takes more than 5 s or more than 500 MB is a finding: it is saved and
-printed, and the exit code is 1. Readers work in a copy of the process, as a library may crash,
-which is counted apart.
+What is neither read nor refused by a `RISClusterError`, takes more than 5 s or more than 500 MB is
+a finding: it is saved and printed, and the exit code is 1. Readers work in a copy of the process,
+as a library may crash, which is counted apart.
 """
 
 import importlib.util
@@ -42,7 +41,7 @@ from RISCluster.catalogue.environment import read_environment
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RISClusterError
-from RISCluster.fibre.joining import open_series
+from RISCluster.fibre.series import open_series
 from RISCluster.report.figures import read_history
 from RISCluster.runs import names
 from RISCluster.runs.labels import read_labels
@@ -53,8 +52,7 @@ MAX_SECONDS = 5  # that an input may take
 MAX_WAIT = 30  # s after which a library that does not return is ended
 MAX_GROWTH = 500 * 1024  # kB
 MAX_MEMORY = 6 * 2**30  # bytes of addresses beyond what is taken at the start
-MAX_SEEDS = 400
-PACKAGE = str(ROOT / "RISCluster") + os.sep
+PACKAGE = f"{ROOT / 'RISCluster'}{os.sep}"
 TOKENS = [token.encode() for token in (
     "-1", "0", "nan", "inf", "-1e999", "99999999999999999999999", "5-2", "1-1000000000000", "%(x)s",
     "%", "${a}", '"', "'", ",", ";", "\t", "|", "\n", "\r\n", "\0", "=", "[[", "]", "{", "}", "#",
@@ -328,18 +326,10 @@ class Hang(BaseException):
     """An input took too long; no reader may catch it."""
 
 
-def attempt(subject: Subject, folder: Path, lines: set) -> tuple[str, str]:
-    """Read an input: ``valid``, ``refused`` or ``finding`` and what; adds lines of the package."""
-
-    def trace(frame: Any, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        lines.add((frame.f_code.co_filename, frame.f_lineno))
-        return trace
-
+def attempt(subject: Subject, folder: Path) -> tuple[str, str]:
+    """Read an input: ``valid``, ``refused`` or ``finding``, and what is wrong."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
-    sys.settrace(trace)
     try:
         subject.read(folder)
         outcome = "valid", ""
@@ -353,7 +343,6 @@ def attempt(subject: Subject, folder: Path, lines: set) -> tuple[str, str]:
         place = at[-1] if at else "outside"
         outcome = "finding", f"{place}: {type(error).__name__}: {str(error)[:150]}"
     finally:
-        sys.settrace(None)
         signal.setitimer(signal.ITIMER_REAL, 0)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     if outcome[0] != "finding" and grown > MAX_GROWTH:
@@ -369,15 +358,14 @@ def write(folder: Path, contents: Files) -> None:
         (folder / name).write_bytes(content)
 
 
-def changed(rng: Rng, subject: Subject, seeds: list[Files], n_valid: int) -> Files:
-    """An input made of the seeds, of which the first `n_valid` are valid."""
-    own = subject.change is not None and rng.random() < 0.5
-    chosen = dict(seeds[rng.integers(n_valid if own else len(seeds))])
+def changed(rng: Rng, subject: Subject, seeds: list[Files]) -> Files:
+    """An input made of one or two valid ones."""
+    chosen, other = (dict(seeds[n]) for n in rng.integers(len(seeds), size=2))
     name = sorted(chosen)[rng.integers(len(chosen))]
-    if own:
+    if subject.change is not None and rng.random() < 0.5:
         chosen[name] = subject.change(rng, chosen[name])
     else:
-        chosen[name] = mutate(rng, chosen[name], seeds[rng.integers(len(seeds))].get(name, b""))
+        chosen[name] = mutate(rng, chosen[name], other.get(name, b""))
     return chosen
 
 
@@ -386,12 +374,10 @@ def changed(rng: Rng, subject: Subject, seeds: list[Files], n_valid: int) -> Fil
 
 @dataclass
 class Tally:
-    """Outcomes of the inputs of one subject: counts, and each kind of finding's first."""
+    """Outcomes of the inputs of one subject, and the first of each kind of finding or crash."""
 
     counts: Counter = field(default_factory=Counter)
     findings: dict[str, str] = field(default_factory=dict)
-    crashes: list[str] = field(default_factory=list)
-    n_lines: int = 0
 
 
 def _raise_hang(*_: object) -> None:
@@ -404,30 +390,23 @@ def _save(top: Path, name: str) -> Path:
 
 def _work(subject: Subject, top: Path, seeds: list[Files], numbers: range, seed: int,
           answers: Connection) -> None:  # fmt: skip
-    """In a copy of the process: send outcome, what, and the number of lines for each input."""
+    """In a copy of the process: send the outcome of each input, and what is wrong."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _raise_hang)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_MEMORY,) * 2)
-    seeds, n_valid, folder, lines = list(seeds), len(seeds), top / "input", set()
-    for valid in seeds:
-        write(folder, valid)
-        outcome, what = attempt(subject, folder, lines)
-        if outcome != "valid":
-            answers.send(("broken", what, 0))
-            return
     for number in numbers:
         rng = np.random.default_rng([seed, sum(subject.name.encode()), number])
-        tried, known = changed(rng, subject, seeds, n_valid), len(lines)
-        write(folder, tried)
-        outcome, what = attempt(subject, folder, lines)
+        valid = number < len(seeds)  # these are read as they are
+        write(top / "input", seeds[number] if valid else changed(rng, subject, seeds))
+        outcome, what = attempt(subject, top / "input")
+        if valid and outcome == "refused":
+            outcome, what = "finding", "a valid input is refused"
         if outcome == "finding":
             what = f"{what}: {_save(top, f'{subject.name}_{number}')}"
-        elif len(lines) > known and len(seeds) < MAX_SEEDS:
-            seeds.append(tried)
-        answers.send((outcome, what, len(lines)))
+        answers.send((outcome, what))
 
 
 def fuzz(subject: Subject, n: int, seed: int, folder: Path) -> Tally:
@@ -442,41 +421,31 @@ def fuzz(subject: Subject, n: int, seed: int, folder: Path) -> Tally:
         process = fork.Process(target=_work, args=arguments)
         process.start()
         sender.close()
-        end = ""
-        try:
-            while number < n:
-                if not receiver.poll(MAX_WAIT):
-                    process.kill()
-                    end = f"does not return in {MAX_WAIT} s"
-                    break
-                outcome, what, lines = receiver.recv()
-                if outcome == "broken":
-                    raise SystemExit(f"{subject.name}: a valid input is refused: {what}")
-                number += 1
-                tally.counts[outcome] += 1
-                tally.n_lines = max(tally.n_lines, lines)
-                if outcome == "finding":
-                    tally.findings.setdefault(what.partition("Error: ")[0], what)
-        except EOFError:
-            process.join()
-            end = f"ends with {process.exitcode}"
-        process.join()
-        if end:
-            tally.counts["crash"] += 1
-            tally.crashes.append(f"{end}: {_save(top, f'{subject.name}_{number}')}")
+        crash = ""
+        while number < n and not crash:
+            try:
+                outcome, what = receiver.recv() if receiver.poll(MAX_WAIT) else ("crash", "")
+            except EOFError:
+                process.join()
+                outcome, what = "crash", f"ends with {process.exitcode}"
+            if outcome == "crash":
+                process.kill()
+                crash = what or f"does not return in {MAX_WAIT} s"
+                what = f"library: {crash}: {_save(top, f'{subject.name}_{number}')}"
             number += 1
+            tally.counts[outcome] += 1
+            if what:
+                tally.findings.setdefault(what.partition("Error: ")[0], what)
+        process.join()
     return tally
 
 
 def table(tallies: dict[str, Tally]) -> str:
     """A row a subject, and what was found."""
     titles = ("valid", "refused", "finding", "crash")
-    lines = [row(["subject", *titles, "lines"], 9)]
-    for name, tally in tallies.items():
-        lines.append(row([name, *(tally.counts[title] for title in titles), tally.n_lines], 9))
-    for name, tally in tallies.items():
-        lines += [f"{name}: {what}" for what in tally.findings.values()]
-        lines += [f"{name}: the library crashed, {line}" for line in tally.crashes]
+    lines = [row(["subject", *titles], 9)]
+    lines += [row([name, *(t.counts[x] for x in titles)], 9) for name, t in tallies.items()]
+    lines += [f"{name}: {what}" for name, t in tallies.items() for what in t.findings.values()]
     return "\n".join(lines)
 
 
@@ -501,7 +470,7 @@ def main() -> int:
     print(table(tallies))
     if not (top / "findings").exists():
         shutil.rmtree(top)
-    return int(any(tally.findings for tally in tallies.values()))
+    return int(any(tally.counts["finding"] for tally in tallies.values()))
 
 
 if __name__ == "__main__":
