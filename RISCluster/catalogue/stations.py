@@ -36,17 +36,16 @@ class StationTable:
 
         Where one of the codes has no network, the station codes alone are compared, if unique.
         """
-        alone: dict[str, set[tuple[float, float]]] = {}
+        places = {code: {place} for code, place in self.places.items()}
         for code, place in self.places.items():
-            alone.setdefault(code.rpartition(".")[2], set()).add(place)
+            places.setdefault(f"*.{code.rpartition('.')[2]}", set()).add(place)
         found = np.full((len(stations), 2), np.nan)
         for row, name in enumerate(stations):
             network, _, station = name.rpartition(".")
-            place = self.places.get(name, self.places.get(station))
-            if place is None and not network and len(alone.get(station, ())) == 1:
-                (place,) = alone[station]
-            if place is not None:
-                found[row] = place
+            keys = (name, station) if network else (name, f"*.{station}")
+            known = next((places[key] for key in keys if key in places), ())
+            if len(known) == 1:
+                (found[row],) = known
         return found
 
 
