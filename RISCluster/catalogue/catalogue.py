@@ -206,28 +206,26 @@ def choose_bins(span: Span, setting: str) -> tuple[Bins, str | None]:
     ``auto`` is the shortest of hour, day, week and month that makes `AUTO_BINS` bins at most;
     minutes, or ten of them, for fewer than `FEW_HOURS` hours.
     """
-    if setting == "auto":
-        bins = _suitable(span, "hour", AUTO_BINS)
-        if bins.interval == "hour" and bins.n < FEW_HOURS:
-            bins = _suitable(span, "minute", AUTO_BINS)
-        return bins, None
-    bins = _suitable(span, setting, MAX_BINS)
-    if bins.interval == setting:
-        return bins, None
-    return bins, (
-        f"report.interval = {setting} makes {Bins.over(*span, setting).n:,} bins of {span[0]}Z to "
-        f"{span[1]}Z, and {MAX_BINS:,} is the most; {bins.interval}s are used."
-    )
+    if setting != "auto":
+        bins, note = _suitable(span, setting, MAX_BINS), None
+        if bins.interval != setting:
+            n = Bins.over(*span, setting).n
+            note = (
+                f"report.interval = {setting} makes {n:,} bins of {span[0]}Z to {span[1]}Z, and "
+                f"{MAX_BINS:,} is the most; {bins.interval}s are used."
+            )
+        return bins, note
+    bins = _suitable(span, "hour", AUTO_BINS)
+    if bins.interval == "hour" and bins.n < FEW_HOURS:
+        bins = _suitable(span, "minute", AUTO_BINS)
+    return bins, None
 
 
 def _suitable(span: Span, shortest: str, most: int) -> Bins:
     """Bins of the shortest interval from `shortest` on that makes at most so many; or months."""
     names = list(FREQUENCIES)
-    for name in names[names.index(shortest) :]:
-        bins = Bins.over(*span, name)
-        if bins.n <= most:
-            break
-    return bins
+    every = (Bins.over(*span, name) for name in names[names.index(shortest) :])
+    return next(bins for bins in every if bins.n <= most or bins.interval == names[-1])
 
 
 def bins_to_draw(bins: Bins, span: Span) -> Bins:

@@ -86,19 +86,20 @@ def _from_inventory(path: Path) -> tuple[pandas.DataFrame, list[str]]:
     """Code, coordinates and source of all epochs of stations, by their start, and notes."""
     inventory = read_inventory(str(path), "report.stations")
     epochs = [
-        (
-            station.start_date.timestamp if station.start_date else -np.inf,
-            f"the epoch from {station.start_date}",
-            f"{network.code}.{station.code}",
-            np.nan if station.latitude is None else float(station.latitude),
-            np.nan if station.longitude is None else float(station.longitude),
-        )
+        {
+            "start": station.start_date.timestamp if station.start_date else -np.inf,
+            "source": f"the epoch from {station.start_date}",
+            "code": f"{network.code}.{station.code}",
+            "latitude": station.latitude,
+            "longitude": station.longitude,
+        }
         for network in inventory.content
         for station in network
     ]
-    rows = pandas.DataFrame(epochs, columns=["start", "source", "code", "latitude", "longitude"])
-    bad = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
-    return rows.sort_values("start", kind="stable"), bad
+    columns = ["start", "source", "code", "latitude", "longitude"]
+    rows = pandas.DataFrame(epochs, columns=columns).astype(dict.fromkeys(columns[3:], float))
+    notes = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
+    return rows.sort_values("start", kind="stable"), notes
 
 
 def _from_table(path: Path) -> tuple[pandas.DataFrame, list[str]]:
