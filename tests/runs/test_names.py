@@ -40,7 +40,7 @@ def test_other_clusters(run):
     run.final.metrics["cluster_sizes"][1] += 1
     assert read_names(run) == {}
     (note,) = names_notes(run)
-    assert "its 2 names are not used: cluster 1 has" in note
+    assert "its 2 names are of other clusters and not used: line 3 is of stage DEC, " in note
     write_names(run)
     (aside,) = run.folder.glob("names_20??-??-??.csv")
     assert aside.read_bytes() == old
@@ -50,7 +50,7 @@ def test_other_clusters(run):
     assert len(list(run.folder.glob("names_*.csv"))) == 2
     put(run, table(run, "icequake", stage="GMM"))
     assert read_names(run) == {}
-    assert "line 2 is of stage GMM, and the labels are of DEC" in names_notes(run)[0]
+    assert "not used: line 2 is of stage GMM" in names_notes(run)[0]
 
 
 @pytest.mark.parametrize(
