@@ -2,28 +2,24 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..clustering.fit import Fits
-from ..clustering.initialisation import NeighbourMap
 from ..clustering.mixture import Mixture
-from ..clustering.selection import HEADER, Criteria, as_rows, contradictions, select
+from ..clustering.selection import HEADER, as_rows, contradictions, select
 from ..data.cube_file import CubeFile
-from ..data.loading import Split, StreamedSet, WholeFile, subsample
-from ..data.transforms import Preparation
+from ..data.loading import Split, StreamedSet, subsample
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..evaluation.outliers import training_distribution
 from ..io import open_rows, read_npz, row_blocks, write_csv, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..run_folder import StageFolder
-from ..runs.labels import Labelling, label_file
+from ..runs.labels import label_file
 from ..runtime import log
 from ..settings import Settings
 from ..training.encode import encode_to
-from .closing import log_summary
 from .session import (
     LABELS,
     LATENTS,
@@ -33,9 +29,9 @@ from .session import (
     NOVELTY,
     SPLIT,
     Session,
-    checksum,
     draw,
     finish,
+    log_summary,
     open_session,
     report_unusable,
 )
@@ -45,64 +41,39 @@ FITS = "fits"
 
 
 def run_gmm(settings: Settings) -> None:
-    """Fit mixtures in the latent space of the run's autoencoder and write ``GMM/``.
-
-    Raises
-    ------
-    RISClusterError
-        No AEC stage or one of other inputs, fewer usable samples than clusters, a criterion that
-        is not computed, or a request to stop.
-    """
+    """Fit mixtures in the latent space of the run's autoencoder and write ``GMM/``."""
     if settings.gmm.select == "stability" and settings.gmm.n_resamples is None:
         raise SettingsError(
             "[gmm] select = stability, and n_resamples = none leaves it out; set "
             "gmm.n_resamples = 4, or select by another criterion"
         )
     with open_session(settings, "GMM") as session:
-        session.require_match("AEC", session.data_key | session.network_key)
+        session.require_match("AEC", session.aec_inputs)
         stage = session.stage("GMM")
-        inputs = inputs_from_aec(session) | settings.affecting("gmm", "result")
+        inputs = session.gmm_inputs | settings.affecting("gmm", "result")
         fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
         if session.is_done(stage, inputs):
             session.rank0(fits.clear)
-            log_summary(session, stage)
-            return
-        aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
-        aec.model.to(session.ranks.device)
-        _possible_numbers(settings.gmm.n_clusters, session.file.n_samples, "in the file")
-        session.begin(stage, inputs, settings)
-        if not session.rank0((stage.path / LATENTS).exists):  # there after an interruption
-            everything = whole_file(session, aec.preparation)
-            encode_to(stage.path / LATENTS, aec.model.encoder, everything, session.ranks)
-        session.rank0(lambda: _fit_and_label(session, stage, fits, aec))
-    log_summary(session, stage)
-
-
-def inputs_from_aec(session: Session) -> dict[str, Any]:
-    """Inputs of every stage after the autoencoder, besides its own settings."""
-    model = session.stage("AEC").path / MODEL
-    return {
-        **session.data_key,
-        **session.network_key,
-        "labels, times and ids": session.columns,
-        "AEC/model.pt": session.rank0(lambda: checksum(model)),
-    }
-
-
-def whole_file(session: Session, preparation: Preparation) -> WholeFile:
-    """Every sample of the file, streamed in its order."""
-    reader = session.reader(preparation)
-    reader.skip_negative = True  # an error in training; here they are unusable
-    return WholeFile(reader)
+        else:
+            aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
+            aec.model.to(session.ranks.device)
+            _possible_numbers(settings, session.file.n_samples, "in the file")
+            session.begin(stage, inputs, settings)
+            path = stage.path / LATENTS
+            if not session.rank0(path.exists):  # it exists after an interruption
+                encode_to(path, aec.model.encoder, session.whole_file(aec.preparation), session.ranks)
+            session.rank0(lambda: _fit_and_label(session, stage, fits, aec))
+        log_summary(session, stage)
 
 
 def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: TrainedModel) -> None:
     """Fit mixtures to latents, select K, label every sample, write the stage."""
     settings, seed = session.settings, session.settings.run.seed
     latents = open_rows(stage.path / LATENTS)
-    usable = report_unusable_latents(latents)
+    usable = usable_latents(latents)
+    report_unusable(np.setdiff1d(np.arange(len(latents)), usable), len(latents))
     drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
-    numbers = _possible_numbers(settings.gmm.n_clusters, len(drawn), "usable")
+    numbers = _possible_numbers(settings, len(drawn), "usable")
     if len(drawn) < len(usable):
         log.info(
             f"mixtures are fitted to {len(drawn):,} of {len(usable):,} latents, "
@@ -129,9 +100,9 @@ def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: Traine
     training = StreamedSet(split.both, session.reader(aec.preparation))
     training_distribution(aec.model, mixture, training).save(stage.path / NOVELTY)
     shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
-    draw(settings.run.figures, lambda: _figures(session, stage, rows, latents, labelling, shown))
+    draw(session, "gmm_figures", stage, rows, latents, labelling, settings, shown)
     results = [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *cube_results(session)]
-    finish(stage, results, metrics, session)
+    finish(session, stage, results, metrics)
     fits.remove()
 
 
@@ -140,20 +111,15 @@ def cube_results(session: Session) -> list[str]:
     return [MAP] if isinstance(session.file, CubeFile) else []
 
 
-def report_unusable_latents(latents: np.ndarray) -> np.ndarray:
-    """Warn of missing latents; indices of the others."""
-    usable = usable_latents(latents)
-    report_unusable(np.setdiff1d(np.arange(len(latents)), usable), len(latents))
-    return usable
-
-
 def usable_latents(latents: np.ndarray) -> np.ndarray:
     """Indices of the latents that are not NaN."""
     missing = [np.isnan(block[:, 0]) for _, block in row_blocks(latents)]
     return np.flatnonzero(~np.concatenate(missing))
 
 
-def _possible_numbers(wanted: tuple[int, ...], n: int, what: str) -> list[int]:
+def _possible_numbers(settings: Settings, n: int, what: str) -> list[int]:
+    """Numbers of clusters that `n` samples allow."""
+    wanted = settings.gmm.n_clusters
     numbers = [number for number in wanted if number <= n]
     if not numbers:
         raise DataError(
@@ -165,25 +131,16 @@ def _possible_numbers(wanted: tuple[int, ...], n: int, what: str) -> list[int]:
     return numbers
 
 
-# ---- the mixtures in a file ---------------------------------------------------------------------
-
-
 def write_mixtures(path: Path, mixtures: dict[int, Mixture], chosen: int) -> None:
     """Write the selected mixture, and all under names that end with their K."""
-    arrays = {"n_clusters": np.array(sorted(mixtures))}
-    for suffix, mixture in [("", mixtures[chosen])] + [(f"_{k}", m) for k, m in mixtures.items()]:
-        arrays |= mixture.arrays(suffix)
+    arrays = {"n_clusters": np.array(sorted(mixtures))} | mixtures[chosen].arrays()
+    for k, mixture in mixtures.items():
+        arrays |= mixture.arrays(f"_{k}")
     write_npz(path, **arrays)
 
 
 def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
-    """The selected mixture (``auto``), or that of a number of clusters.
-
-    Raises
-    ------
-    DataError
-        No mixture of that number of clusters was fitted.
-    """
+    """The selected mixture (``auto``), or that of a number of clusters that was fitted."""
     arrays = read_npz(path)
     if n_clusters == "auto":
         return Mixture.from_arrays(arrays)
@@ -194,16 +151,3 @@ def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
             f"{fitted}; or add it to gmm.n_clusters and run GMM_centroids.py again"
         )
     return Mixture.from_arrays(arrays, f"_{n_clusters}")
-
-
-def _figures(
-    session: Session,
-    stage: StageFolder,
-    rows: list[Criteria],
-    latents: np.ndarray,
-    labelling: Labelling,
-    mapped: NeighbourMap | None,
-) -> list[Path]:
-    from ..report.figures import gmm_figures
-
-    return gmm_figures(session.file, stage, rows, latents, labelling, session.settings, mapped)

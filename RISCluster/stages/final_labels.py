@@ -5,7 +5,6 @@ Letters: N samples of the file, D latent features, K clusters, n latents that ar
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,31 +27,21 @@ from .cluster import usable_latents
 # decreases came with better clusters, larger ones with worse.
 AGREEMENT_TOLERANCE = 0.015
 
-Posterior = Callable[[np.ndarray], np.ndarray]
+Posterior = Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
 
 
 @dataclass(frozen=True)
 class FinalLabels:
     """How samples are labelled after refinement."""
 
-    posterior: Posterior  # latents (n, D) to the probability of each cluster (n, K)
+    posterior: Posterior
     mixture: Mixture | None  # whose posterior it is; None for the soft assignment
     refined: bool  # False where the mixture of the GMM stage, and its latents, are used
     agreement: tuple[float, float]  # neighbour agreement before and after refinement
 
-    def metrics(self) -> dict[str, Any]:
-        """Entries of metrics.json."""
-        before, after = self.agreement
-        mixture = {} if self.mixture is None else {"temperature": self.mixture.temperature}
-        return mixture | {
-            "refined": self.refined,
-            "neighbour_agreement": after,
-            "neighbour_agreement_of_gmm": before,
-        }
-
 
 def soft_assignment(model: DEC) -> Posterior:
-    """The soft assignment q as a function of latents, (n, D) to (n, K), at constant memory."""
+    """The soft assignment q as a function of latents, at constant memory."""
     centroids = model.clustering.centroids
 
     def q(latents: np.ndarray) -> np.ndarray:
@@ -69,37 +58,27 @@ def choose_final_labels(
     before: np.ndarray,
     refined: np.ndarray,
     model: DEC,
-    stop: StopRequest | None = None,
+    stop: StopRequest,
 ) -> FinalLabels:
-    """Choose between the refined clusters and the mixture that they started from.
+    """Choose between the refined clusters and the mixture `start` of the GMM stage.
 
     Neighbours in the latent space of the autoencoder, which refinement does not change, should
     share a cluster. Refinement that separates clearly more of them than the mixture is rejected.
-
-    Parameters
-    ----------
-    settings : Settings
-    start : Mixture
-        Of the GMM stage.
-    before, refined : np.ndarray, (N, D)
-        Latents of the GMM stage, and refined.
-    model : DEC
-        Refined.
-    stop : StopRequest, optional
-
-    Raises
-    ------
-    Stopped
-        On a request to stop while latents were mapped.
+    `before` and `refined` are latents (N, D) of the GMM stage and of the refined model.
     """
     posterior, mixture = soft_assignment(model), None
     if settings.dec.labels == "mixture":
         usable, most = usable_latents(refined), settings.gmm.fit_samples or len(refined)
         drawn = usable[subsample(len(usable), most, settings.run.seed)]
         old, new = (latents[drawn].astype(np.float64) for latents in (before, refined))
-        mixture = _refitted(settings, old, new, start)
+        # From the clusters of the unrefined latents, not from the soft assignment: a Student's t
+        # of one scale assigns samples at the borders of large clusters to small ones.
+        labels, shrinkage = start.posterior(old).argmax(1), settings.gmm.covariance_shrinkage
+        mixture = fit_mixture(new, labels, len(start.weights), shrinkage, EM_STEPS)
         posterior = mixture.posterior
-    agreement = _agreements(settings, before, refined, start, posterior)
+    usable = usable_latents(before)
+    drawn = usable[subsample(len(usable), MAX_MAP_SIZE, settings.run.seed)]
+    agreement = agreements(before[drawn], start.posterior, refined[drawn], posterior)
     log.info(
         "neighbours in the autoencoder's latent space share a cluster beyond chance: "
         f"{agreement[0]:.1%} by the mixture, {agreement[1]:.1%} as refined"
@@ -116,19 +95,19 @@ def choose_final_labels(
     return FinalLabels(posterior, mixture, True, agreement)
 
 
-def _refitted(settings: Settings, old: np.ndarray, new: np.ndarray, start: Mixture) -> Mixture:
-    """Mixture of refined latents, started from the clusters of the unrefined ones.
-
-    Not from the soft assignment: a Student's t of one scale assigns samples at the borders of
-    large clusters to small ones.
-    """
-    labels = start.posterior(old).argmax(1)
-    shrinkage = settings.gmm.covariance_shrinkage
-    return fit_mixture(new, labels, len(start.weights), shrinkage, EM_STEPS)
+def agreements(
+    before: np.ndarray, start: Posterior, refined: np.ndarray, posterior: Posterior
+) -> tuple[float, float]:
+    """Neighbour agreement of the labels of latents (n, D), before and after refinement."""
+    if len(before) < 2:
+        return float("nan"), float("nan")
+    neighbours = nearest_neighbours(before)
+    labels = start(before).argmax(1), posterior(refined).argmax(1)
+    return tuple(neighbour_agreement(each, neighbours) for each in labels)
 
 
 def _calibrated(
-    settings: Settings, mixture: Mixture, old: np.ndarray, new: np.ndarray, stop: StopRequest | None
+    settings: Settings, mixture: Mixture, old: np.ndarray, new: np.ndarray, stop: StopRequest
 ) -> Mixture:
     """The mixture at the temperature from half-samples of the unrefined latents.
 
@@ -143,21 +122,3 @@ def _calibrated(
     if labels is None:
         return mixture
     return replace(mixture, temperature=temperature(mixture, new[halves.index], labels))
-
-
-def _agreements(
-    settings: Settings,
-    before: np.ndarray,
-    refined: np.ndarray,
-    start: Mixture,
-    posterior: Posterior,
-) -> tuple[float, float]:
-    """Neighbour agreement of both labellings, over at most `MAX_MAP_SIZE` samples."""
-    usable = usable_latents(before)
-    drawn = usable[subsample(len(usable), MAX_MAP_SIZE, settings.run.seed)]
-    latents = before[drawn]
-    if len(latents) < 2:
-        return float("nan"), float("nan")
-    neighbours = nearest_neighbours(latents)
-    labels = start.posterior(latents).argmax(1), posterior(refined[drawn]).argmax(1)
-    return tuple(neighbour_agreement(each, neighbours) for each in labels)

@@ -8,21 +8,30 @@ import numpy as np
 import torch
 
 from ..data.loading import SampleSet, Split, draw_split, mean_and_deviation
-from ..data.spectrograms import READ_ROWS, SpectrogramFile
+from ..data.spectrograms import READ_ROWS
 from ..data.transforms import Preparation
-from ..errors import DataError, SettingsError, TrainingError
+from ..errors import DataError, SettingsError
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
-from ..models.features import FixedFeatures, FixedFeatureSizes
+from ..models.features import FixedFeatures, possible_sizes
 from ..run_folder import StageFolder
 from ..runtime import log
 from ..settings import AecSettings, Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode, mean_squared_error
-from ..training.pretrain import PLATEAU, Pretraining, pretrain
-from .closing import log_summary
-from .session import MODEL, SPLIT, Session, checksum, draw, finish, open_session
-from .sweep import Sweep
+from ..training.pretrain import PLATEAU, pretrain
+from .session import (
+    MODEL,
+    SPLIT,
+    Session,
+    checksum,
+    combinations,
+    draw,
+    finish,
+    log_summary,
+    open_session,
+    train_each,
+)
 
 RESULTS = [MODEL, STATE, HISTORY, SPLIT]
 MAX_FITTED_BINS = 4000 * 87 * 100  # of samples for principal components: 139 MB
@@ -33,82 +42,43 @@ COMPONENTS = 10  # of smoothed and of modulation spectra each
 def run_aec(settings: Settings) -> None:
     """Pretrain the autoencoder and write ``AEC/`` of the run.
 
-    Parameters
-    ----------
-    settings : Settings
-        Lists in [aec] are a sweep, of which the run with the lowest validation loss is chosen.
-
-    Raises
-    ------
-    RISClusterError
-        Bad data or settings, an unusable run folder, or a request to stop.
+    Lists in [aec] are a sweep, of which the run with the lowest validation loss is chosen.
     """
-    with open_session(settings) as session:
+    with open_session(settings, "AEC") as session:
         stage = session.stage("AEC")
-        inputs = session.data_key | settings.affecting("aec", "network", "result")
+        inputs = session.data_inputs | settings.affecting("aec", "network", "result")
         inputs["run.precision"] = session.precision
         inputs["aec.initial_weights"] = _identity(settings.aec)
-        if session.is_done(stage, inputs):
-            log_summary(session, stage)
-            return
-        data = _load_data(session)
-        for _, chosen in settings.sweep("aec"):
-            _network(session, chosen, data)  # initial weights of another network are an error
-        session.begin(stage, inputs, settings)
-        sweep = Sweep(session, stage, inputs, "aec", "validation_mse", RESULTS)
-        for chosen, folder in sweep.runs():
-            try:
+        if not session.is_done(stage, inputs):
+            data = _load_data(session)
+            for _, chosen in combinations(settings, "aec"):
+                _network(session, chosen, data)  # weights of another network are an error
+            session.begin(stage, inputs, settings)
+
+            def train(chosen: Settings, folder: StageFolder) -> None:
                 _train(session, chosen, folder, data)
-            except TrainingError as error:
-                sweep.fail(error)
-        sweep.finish()
-    log_summary(session, stage)
 
-
-def _train(session: Session, settings: Settings, stage: StageFolder, data: "_Data") -> None:
-    """Train one autoencoder and write its folder."""
-    torch.manual_seed(settings.run.seed)
-    model = _network(session, settings, data).to(session.ranks.device)
-    log.info(
-        f"training {n_parameters(model):,} parameters on {len(data.train):,} samples, "
-        f"validating on {len(data.validation):,}; the mean spectrogram has mse "
-        f"{data.variance:.4g}"
-    )
-    session.rank0(lambda: data.split.save(stage.path / SPLIT))
-    context = session.context(stage)
-    result = pretrain(model, data.train, data.validation, settings.aec, context, data.variance)
-    model.load_state_dict(result.best_weights)
-    _fit_fixed_features(session, model, data)
-    train_mse = mean_squared_error(model, data.train, session.ranks)
-    latents = encode(model.encoder, data.validation, session.ranks, what="")
-    learnt = latents[:, : model.shape.n_features]
-
-    def write() -> None:
-        metrics = _metrics(session, stage, model, result, data) | {"mse": train_mse}
-        metrics["dead_features"] = _warn_of_failure(learnt, result.best, data.variance)
-        path, preparation = stage.path / MODEL, data.preparation
-        save_model(path, model, preparation, data.variance, session.file, session.fingerprint)
-        draw(settings.run.figures, lambda: _figures(session, model, data, stage))
-        finish(stage, RESULTS, metrics, session)
-
-    session.rank0(write)
+            train_each(session, stage, inputs, train, RESULTS, "validation_mse", -1)
+        log_summary(session, stage)
 
 
 def _identity(aec: AecSettings) -> str:
     """Checksum of the initial weights, or ``none``."""
-    if aec.initial_weights == "none":
-        if not aec.n_epochs:
-            raise SettingsError(
-                "[aec] n_epochs = 0 takes the initial weights as they are; set "
-                "aec.initial_weights, or n_epochs to 1 or more"
-            )
-        return "none"
     path = Path(aec.initial_weights)
-    if not path.is_file():
+    if aec.initial_weights != "none" and not path.is_file():
         raise SettingsError(
             f"[aec] initial_weights = {path}: no such file; allowed: none, or a file of weights"
         )
-    return checksum(path)
+    if aec.initial_weights != "none":
+        return checksum(path)
+    if not aec.n_epochs:
+        raise SettingsError(
+            "[aec] n_epochs = 0 trains nothing; set aec.initial_weights, or n_epochs to 1 or more"
+        )
+    return "none"
+
+
+# ---- data ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -127,7 +97,7 @@ def _load_data(session: Session) -> _Data:
     data, file, seed = session.settings.data, session.file, session.settings.run.seed
     split = draw_split(file.n_samples, data.train_samples, data.validation_fraction, seed)
     preparation = Preparation(data.amplitude, data.transform)
-    samples, unusable = session.load(session.reader(preparation), split.both)
+    samples, unusable = session.load(preparation, split.both)
     split = split.without(unusable)
     if len(split.train) < 2 or not len(split.validation):
         raise DataError(
@@ -151,11 +121,22 @@ def _load_data(session: Session) -> _Data:
     return _Data(train, validation, split, preparation, variance)
 
 
+# ---- network ------------------------------------------------------------------------------------
+
+
 def _network(session: Session, settings: Settings, data: _Data) -> AEC:
     """Network with its initial weights."""
-    size, aec = (session.file.n_frequencies, session.file.n_times), settings.aec
-    wanted = _components(session.file, aec.n_components)
-    fixed = FixedFeatureSizes.possible(wanted, *size, _n_fitted(session, data))
+    file, aec, wanted = session.file, settings.aec, settings.aec.n_components
+    if wanted == "auto":
+        wanted = COMPONENTS
+        if file.time_unit == "bin":  # modulation is change in time
+            wanted = 0
+            log.info(
+                f"{file.path} has no time axis: no principal components are added to the latents; "
+                f"if its samples are spectrograms, aec.n_components = {COMPONENTS} adds them"
+            )
+    size = file.n_frequencies, file.n_times
+    fixed = possible_sizes(wanted, *size, _n_fitted(data, size))
     model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed))
     initialise(model, settings.run.seed)
     if aec.initial_weights != "none":
@@ -163,97 +144,90 @@ def _network(session: Session, settings: Settings, data: _Data) -> AEC:
     return model
 
 
-def _components(file: SpectrogramFile, wanted: int | str) -> int:
-    """Principal components of each kind; ``auto`` is none where the file has no time axis."""
-    if wanted != "auto":
-        return wanted
-    if file.time_unit != "bin":  # modulation is change in time
-        return COMPONENTS
-    log.info(
-        f"{file.path} has no time axis: no principal components stand beside the latents; if its "
-        f"samples are spectrograms, aec.n_components = {COMPONENTS} adds them"
-    )
-    return 0
-
-
-def _n_fitted(session: Session, data: _Data) -> int:
+def _n_fitted(data: _Data, size: tuple[int, int]) -> int:
     """Training samples for principal components, limited by memory."""
-    n_bins = session.file.n_frequencies * session.file.n_times
-    return min(len(data.train), max(MIN_FITTED, MAX_FITTED_BINS // n_bins))
+    return min(len(data.train), max(MIN_FITTED, MAX_FITTED_BINS // (size[0] * size[1])))
 
 
-def _fit_fixed_features(session: Session, model: AEC, data: _Data) -> None:
-    """Fit the fixed features of a trained network to its training samples."""
-    if model.encoder.fixed is None:
-        return
-    n = _n_fitted(session, data)
-    log.info(f"taking principal components of {n:,} training samples, to stand beside the latents")
-
-    def fitted() -> dict[str, torch.Tensor]:
-        positions = np.linspace(0, len(data.train) - 1, n).astype(int)
-        chosen = data.train.take(data.train.index[positions])
-        x = torch.cat([x.cpu() for _, x in chosen.in_order(0, len(chosen), READ_ROWS)])
-        with torch.inference_mode():
-            parts = [model.encoder.learnt(part.to(session.ranks.device)) for part in x.split(256)]
-        spread = float(torch.cat(parts).double().var(0).sum().sqrt())
-        shape, preparation = model.shape, data.preparation
-        features = FixedFeatures(shape.n_frequencies, shape.n_times, shape.fixed)
-        features.fit(x, preparation.mean, preparation.scale, spread, session.settings.run.seed)
-        return features.state_dict()
-
-    model.encoder.fixed.load_state_dict(session.rank0(fitted))
-
-
-def _metrics(
-    session: Session, stage: StageFolder, model: AEC, result: Pretraining, data: _Data
-) -> dict[str, Any]:
-    rate = None
-    if result.epochs:
-        history = np.loadtxt(stage.path / HISTORY, delimiter=",", skiprows=1, usecols=5, ndmin=1)
-        rate = float(np.median(history))
-    return {
+def _train(session: Session, settings: Settings, stage: StageFolder, data: _Data) -> None:
+    """Train one autoencoder and write its folder."""
+    torch.manual_seed(settings.run.seed)
+    model = _network(session, settings, data).to(session.ranks.device)
+    log.info(
+        f"training {n_parameters(model):,} parameters on {len(data.train):,} samples, "
+        f"validating on {len(data.validation):,}; the mean spectrogram has mse "
+        f"{data.variance:.4g}"
+    )
+    session.rank0(lambda: data.split.save(stage.path / SPLIT))
+    context = session.context(stage)
+    result = pretrain(model, data.train, data.validation, settings.aec, context, data.variance)
+    model.load_state_dict(result.best_weights)
+    if model.encoder.fixed is not None:
+        fitted = session.rank0(lambda: _fitted_features(model, data, settings.run.seed))
+        model.encoder.fixed.load_state_dict(fitted)
+    metrics = {
         "n_samples": session.file.n_samples,
         "n_train": len(data.train),
         "n_validation": len(data.validation),
         "n_unusable_drawn": len(data.split.unusable),
-        "epochs": result.epochs,
+        "epochs": len(result.history),
         "validation_mse": result.best,
         "mse_of_mean_spectrogram": data.variance,
         "n_components": vars(model.shape.fixed),
-        "samples_per_second": rate,
+        "samples_per_second": float(np.median([row[-1] for row in result.history] or [np.nan])),
+        "mse": mean_squared_error(model, data.train, session.ranks),
     }
+    latents = encode(model.encoder, data.validation, session.ranks, what="")
+    metrics["dead_features"] = _dead_features(latents[:, : model.shape.n_features])
+    session.rank0(lambda: _write(session, stage, model, data, metrics))
 
 
-def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[int]:
-    """Warn if the network learnt nothing or latents are constant; the dead features."""
-    if best > (1 - PLATEAU) * variance:
-        log.warning(
-            f"the autoencoder has learnt no more than the mean spectrogram (validation mse "
-            f"{best:.4g}, mean spectrogram {variance:.4g}): its latents mean little; of use may be "
-            "data.standardize = yes, another data.amplitude, more samples or another seed"
-        )
+def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tensor]:
+    """Fixed features of a trained network, fitted to its training samples."""
+    shape, device = model.shape, next(model.parameters()).device
+    n = _n_fitted(data, (shape.n_frequencies, shape.n_times))
+    log.info(f"fitting principal components to {n:,} training samples, to add to the latents")
+    positions = np.linspace(0, len(data.train) - 1, n).astype(int)
+    chosen = data.train.take(data.train.index[positions])
+    x = torch.cat([x.cpu() for _, x in chosen.in_order(0, len(chosen), READ_ROWS)])
+    with torch.inference_mode():
+        parts = [model.encoder.learnt(part.to(device)) for part in x.split(256)]
+    spread = float(torch.cat(parts).double().var(0).sum().sqrt())
+    features = FixedFeatures(shape.n_frequencies, shape.n_times, shape.fixed)
+    features.fit(x, data.preparation.mean, data.preparation.scale, spread, seed)
+    return features.state_dict()
+
+
+# ---- results ------------------------------------------------------------------------------------
+
+
+def _dead_features(latents: np.ndarray) -> list[int]:
+    """Learnt latents that are the same for every sample."""
     spread = latents.std(axis=0)
     if len(latents) < 2:
         return []
-    dead = np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist()
+    return np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist()
+
+
+def _write(
+    session: Session, stage: StageFolder, model: AEC, data: _Data, metrics: dict[str, Any]
+) -> None:
+    """Warn of a network that learnt nothing, and write the folder."""
+    best, dead = metrics["validation_mse"], metrics["dead_features"]
+    if best > (1 - PLATEAU) * data.variance:
+        log.warning(
+            f"the autoencoder has learnt no more than the mean spectrogram (validation mse "
+            f"{best:.4g}, mean spectrogram {data.variance:.4g}): its latents mean little; try "
+            "data.standardize = yes, another data.amplitude, more samples or another seed"
+        )
     if dead:
         log.warning(
-            f"{len(dead)} of {latents.shape[1]} latent features are dead (the same for every "
-            f"sample): {', '.join(map(str, dead))}; set aec.latent_activation = linear, "
-            "or another seed"
+            f"{len(dead)} of {model.shape.n_features} latent features are dead (the same for "
+            f"every sample): {', '.join(map(str, dead))}; set aec.latent_activation = linear, or "
+            "another seed"
         )
-    return dead
-
-
-def _figures(session: Session, model: AEC, data: _Data, stage: StageFolder) -> list[Path]:
-    from ..report.figures import aec_figures
-
-    return aec_figures(
-        session.file,
-        stage,
-        model,
-        data.validation,
-        data.preparation,
-        data.variance,
-        session.settings.run.figure_format,
-    )
+    file, preparation, variance = session.file, data.preparation, data.variance
+    save_model(stage.path / MODEL, model, preparation, variance, file, session.fingerprint)
+    image = session.settings.run.figure_format
+    draw(session, "aec_figures", stage, model, data.validation, preparation, variance, image)
+    finish(session, stage, RESULTS, metrics)

@@ -1,17 +1,16 @@
 """The DEC stage: refine encoder and centroids together, label every sample."""
 
+import copy
 import shutil
-from pathlib import Path
 
 import numpy as np
+import pandas
 import torch
 from sklearn.preprocessing import StandardScaler
 
 from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet, Split
-from ..data.spectrograms import SpectrogramFile
-from ..data.transforms import Preparation
-from ..errors import DataError, TrainingError
+from ..errors import DataError
 from ..evaluation.data_space import deviations
 from ..evaluation.mapping import require_package
 from ..evaluation.metrics import (
@@ -22,9 +21,9 @@ from ..evaluation.metrics import (
     sampled_silhouettes,
 )
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
-from ..io import new_file, open_rows, row_blocks, write_csv
-from ..models.autoencoder import AEC, DEC, ClusteringLayer
-from ..models.checkpoint import load_model, save_model
+from ..io import new_file, open_rows, row_blocks, write_text
+from ..models.autoencoder import DEC, ClusteringLayer
+from ..models.checkpoint import TrainedModel, load_model, save_model
 from ..models.clustering import label_change
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling, assign, label_file, of_usable
@@ -33,14 +32,7 @@ from ..settings import Settings
 from ..training.common import HISTORY, STATE
 from ..training.encode import encode_to
 from ..training.refine import refine
-from .closing import log_summary
-from .cluster import (
-    cube_results,
-    inputs_from_aec,
-    read_mixture,
-    report_unusable_latents,
-    whole_file,
-)
+from .cluster import cube_results, read_mixture, usable_latents
 from .final_labels import choose_final_labels
 from .session import (
     LABELS,
@@ -50,12 +42,16 @@ from .session import (
     NOVELTY,
     SPLIT,
     Session,
+    attempt,
     checksum,
+    combinations,
     draw,
     finish,
+    log_summary,
     open_session,
+    report_unusable,
+    train_each,
 )
-from .sweep import Sweep
 
 SOFT = "soft_assignments.npy"
 PERFORMANCE = "cluster_performance.csv"
@@ -67,85 +63,57 @@ RESULTS = [MODEL, STATE, HISTORY, LABELS, LATENTS, SOFT, PERFORMANCE, NOVELTY]
 def run_dec(settings: Settings) -> None:
     """Refine the run's autoencoder and centroids, label every sample, write ``DEC/``.
 
-    Parameters
-    ----------
-    settings : Settings
-        Lists in [dec] are a sweep, of which the run with the highest Calinski-Harabasz index in
-        data space is chosen: training can inflate a measure in latent space, not this one.
-
-    Raises
-    ------
-    RISClusterError
-        An earlier stage is missing, unfinished or out of date, or a request to stop.
+    Lists in [dec] are a sweep, of which the run with the highest Calinski-Harabasz index in data
+    space is chosen: training can inflate a measure in latent space, not this one.
     """
     with open_session(settings, "DEC") as session:
-        session.require_match("AEC", session.data_key | session.network_key)
-        session.require_match("GMM", inputs_from_aec(session))
-        stage, mixture = session.stage("DEC"), session.stage("GMM").path / MIXTURE
-        inputs = inputs_from_aec(session) | settings.affecting("dec", "result")
+        session.require_match("AEC", session.aec_inputs)
+        session.require_match("GMM", session.gmm_inputs)
+        stage, mixtures = session.stage("DEC"), session.stage("GMM").path / MIXTURE
+        inputs = session.gmm_inputs | settings.affecting("dec", "result")
         inputs["run.precision"] = session.precision
-        inputs["GMM/model.npz"] = session.rank0(lambda: checksum(mixture))
-        if session.is_done(stage, inputs):
-            log_summary(session, stage)
-            return
-        if settings.run.figures:
-            require_package(settings.report.embedding)
-        aec = session.stage("AEC").path
-        preparation = load_model(aec / MODEL, "AEC", session.file).preparation
-        split = Split.load(aec / SPLIT)
-        samples, _ = session.load(session.reader(preparation), split.both)
-        for _, chosen in settings.sweep("dec"):
-            _initial_mixture(
-                session, chosen
-            )  # a number of clusters that was not fitted is an error
-        session.begin(stage, inputs, settings)
-        results = RESULTS + cube_results(session)
-        sweep = Sweep(session, stage, inputs, "dec", "calinski_harabasz_data", results, True)
-        for chosen, folder in sweep.runs():
-            try:
-                _refine(session, chosen, folder, samples)
-            except TrainingError as error:
-                sweep.fail(error)
-        sweep.finish()
-    if settings.run.figures and session.ranks.is_first:
-        _report(settings.run_folder)
+        inputs["GMM/model.npz"] = session.rank0(lambda: checksum(mixtures))
+        done = session.is_done(stage, inputs)
+        if not done:
+            if settings.run.figures:
+                require_package(settings.report.embedding)
+            folder = session.stage("AEC").path
+            aec = load_model(folder / MODEL, "AEC", session.file)
+            samples, _ = session.load(aec.preparation, Split.load(folder / SPLIT).both)
+            for _, chosen in combinations(settings, "dec"):
+                _initial_mixture(session, chosen)  # one that was not fitted is an error
+            session.begin(stage, inputs, settings)
+
+            def train(chosen: Settings, folder: StageFolder) -> None:
+                _refine(session, chosen, folder, aec, samples)
+
+            results = RESULTS + cube_results(session)
+            train_each(session, stage, inputs, train, results, "calinski_harabasz_data", 1)
+    if not done and settings.run.figures and session.ranks.is_first:
+        attempt("report", "the report could not be made", lambda: _report(settings))
     log_summary(session, stage)
 
 
-def _report(run_folder: Path) -> None:
-    """Write the report; an error is a warning."""
-    try:
-        from ..report.make_report import write_report
+def _report(settings: Settings) -> object:
+    from ..report.make_report import write_report
 
-        path = write_report(run_folder)
-    except Exception as error:  # the results are already safe
-        log.warning(f"the report could not be made: {type(error).__name__}: {error}")
-        return
-    log.info(f"report: {path}")
+    return write_report(settings.run_folder)
 
 
-def _refine(session: Session, settings: Settings, stage: StageFolder, samples: SampleSet) -> None:
+def _refine(
+    session: Session, settings: Settings, stage: StageFolder, aec: TrainedModel, samples: SampleSet
+) -> None:
     """Refine one network and write its folder."""
     torch.manual_seed(settings.run.seed)
-    aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
-    model = _initial_model(session, settings, aec.model).to(session.ranks.device)
+    model = _initial_model(session, settings, aec)
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
     refine(model, samples, settings.dec, session.context(stage))
-    everything = whole_file(session, aec.preparation)
+    everything = session.whole_file(aec.preparation)
     encode_to(stage.path / LATENTS, model.encoder, everything, session.ranks)
-    session.rank0(lambda: _label(session, settings, stage, model, samples))
+    session.rank0(lambda: _label(session, settings, stage, aec, model, samples))
 
 
-def _initial_model(session: Session, settings: Settings, aec: AEC) -> DEC:
-    """DEC model whose centroids are the means of the mixture."""
-    mixture = _initial_mixture(session, settings)
-    metric = np.eye(mixture.means.shape[1])
-    if settings.dec.latent_scale == "global":
-        metric /= spread(open_rows(session.stage("GMM").path / LATENTS)) or 1.0
-    elif settings.dec.latent_scale == "within":
-        metric = whitening(mixture)
-    centroids, metric = (torch.from_numpy(x).float() for x in (mixture.means, metric))
-    return DEC(aec, ClusteringLayer(centroids, metric))
+# ---- start --------------------------------------------------------------------------------------
 
 
 def _initial_mixture(session: Session, settings: Settings) -> Mixture:
@@ -158,6 +126,19 @@ def _initial_mixture(session: Session, settings: Settings) -> Mixture:
             "dec.n_clusters to a number that was fitted, or gmm.select to another criterion"
         )
     return mixture
+
+
+def _initial_model(session: Session, settings: Settings, aec: TrainedModel) -> DEC:
+    """A copy of the autoencoder, with the means of the mixture as centroids."""
+    mixture = _initial_mixture(session, settings)
+    metric = np.eye(mixture.means.shape[1])
+    if settings.dec.latent_scale == "global":
+        metric /= spread(open_rows(session.stage("GMM").path / LATENTS)) or 1.0
+    elif settings.dec.latent_scale == "within":
+        metric = whitening(mixture)
+    centroids, metric = (torch.from_numpy(x).float() for x in (mixture.means, metric))
+    model = DEC(copy.deepcopy(aec.model), ClusteringLayer(centroids, metric))
+    return model.to(session.ranks.device)
 
 
 def whitening(mixture: Mixture) -> np.ndarray:
@@ -183,66 +164,70 @@ def spread(latents: np.ndarray) -> float:
     return float(np.sqrt(scaler.var_.mean()))
 
 
+# ---- results ------------------------------------------------------------------------------------
+
+
 def _label(
-    session: Session, settings: Settings, stage: StageFolder, model: DEC, samples: SampleSet
+    session: Session,
+    settings: Settings,
+    stage: StageFolder,
+    aec: TrainedModel,
+    model: DEC,
+    samples: SampleSet,
 ) -> None:
     """Label every sample, compute the metrics, write the folder."""
-    gmm, start = session.stage("GMM").path, _initial_mixture(session, settings)
+    file, gmm, start = session.file, session.stage("GMM").path, _initial_mixture(session, settings)
     before, latents = open_rows(gmm / LATENTS), open_rows(stage.path / LATENTS)
-    report_unusable_latents(latents)
+    report_unusable(np.setdiff1d(np.arange(len(before)), usable_latents(latents)), len(before))
     final = choose_final_labels(settings, start, before, latents, model, session.stop)
-    aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
     if not final.refined:
-        model = _initial_model(session, settings, aec.model).to(session.ranks.device)
+        model, latents = _initial_model(session, settings, aec), before
         with new_file(stage.path / LATENTS) as partial:
             shutil.copyfile(gmm / LATENTS, partial)
-        latents = before
-    n_clusters, seed = len(model.clustering.centroids), settings.run.seed
-    labelling = label_file(
-        latents, final.posterior, n_clusters, session.file, stage.path, soft=SOFT
-    )
-    index, silhouettes = sampled_silhouettes(latents, labelling.labels, seed)
-    metrics = clustering_summary(labelling, silhouettes) | final.metrics()
-    metrics["label_change_from_gmm"] = _label_change(before, start, labelling)
-    _warn_if_moved(metrics["label_change_from_gmm"])
-    metrics |= agreement(labelling.labels, session.file.labels())
-    metrics["calinski_harabasz_data"] = calinski_harabasz(samples, labelling.labels, n_clusters)
-    path, preparation, labels = stage.path / MODEL, aec.preparation, "student"
+    n_clusters = len(start.weights)
+    labelling = label_file(latents, final.posterior, n_clusters, file, stage.path, soft=SOFT)
+    index, silhouettes = sampled_silhouettes(latents, labelling.labels, settings.run.seed)
+    metrics = clustering_summary(labelling, silhouettes) | {
+        "refined": final.refined,
+        "neighbour_agreement": final.agreement[1],
+        "neighbour_agreement_of_gmm": final.agreement[0],
+        "label_change_from_gmm": _label_change(before, start, labelling),
+        "calinski_harabasz_data": calinski_harabasz(samples, labelling.labels, n_clusters),
+        **agreement(labelling.labels, file.labels()),
+    }
+    labels = "student"
     if final.mixture is not None:
-        labels = "mixture"
-    file, fingerprint = session.file, session.fingerprint
-    save_model(path, model, preparation, aec.variance, file, fingerprint, labels=labels)
-    _write_performance(stage.path / PERFORMANCE, file, preparation, labelling, index, silhouettes)
+        labels, metrics["temperature"] = "mixture", final.mixture.temperature
+    path, key = stage.path / MODEL, session.fingerprint
+    save_model(path, model, aec.preparation, aec.variance, file, key, labels=labels)
+    _write_performance(session, stage, aec, labelling, index, silhouettes)
     mixture = final.mixture or mixture_of_clusters(latents, labelling)
     training_distribution(model, mixture, samples).save(stage.path / NOVELTY)
-    draw(settings.run.figures, lambda: _figures(session, settings, stage, latents, labelling))
-    finish(stage, RESULTS + cube_results(session), metrics, session)
+    draw(session, "dec_figures", stage, latents, labelling, settings)
+    finish(session, stage, RESULTS + cube_results(session), metrics)
 
 
 def _label_change(before: np.ndarray, mixture: Mixture, labelling: Labelling) -> float:
-    """Fraction of samples whose label differs from that of the mixture."""
+    """Fraction of samples whose label differs from that of the mixture; warns where it is large."""
     k = labelling.n_clusters
     blocks = (of_usable(block, mixture.posterior, k) for _, block in row_blocks(before))
     labels = np.concatenate([assign(block)[0] for block in blocks])
     both = (labels >= 0) & (labelling.labels >= 0)
-    return label_change(labels[both], labelling.labels[both])
-
-
-def _warn_if_moved(change: float) -> None:
-    """Warn if refinement has made other clusters rather than sharper ones."""
+    change = label_change(labels[both], labelling.labels[both])
     if change > MAX_LABEL_CHANGE:
         log.warning(
             f"refinement gave {change:.0%} of the samples another label than the mixture had: "
             "these are other clusters, not sharper ones, as happens where the data have no clear "
-            "groups; compare the galleries of GMM and DEC before you believe either, or lower "
+            "groups; compare the galleries of GMM and DEC before you use either, or lower "
             "dec.gamma"
         )
+    return change
 
 
 def _write_performance(
-    path: Path,
-    file: SpectrogramFile,
-    preparation: Preparation,
+    session: Session,
+    stage: StageFolder,
+    aec: TrainedModel,
     labelling: Labelling,
     index: np.ndarray,
     silhouettes: np.ndarray,
@@ -252,8 +237,8 @@ def _write_performance(
     Silhouettes, and measures in data space, are those of the samples `index`.
     """
     labels, sizes = labelling.labels[index].astype(np.int64), labelling.sizes
-    (space,) = deviations(file, preparation, index, [labels])
-    columns = {
+    (space,) = deviations(session.file, aec.preparation, index, [labels])
+    table = pandas.DataFrame({
         "label": [*range(len(sizes)), "all"],
         "size": [*sizes.tolist(), labelling.n_usable],
         "share": np.r_[sizes / labelling.n_usable, 1],
@@ -261,21 +246,6 @@ def _write_performance(
         "silhouette_latent": measure(silhouettes, labels, sizes).values,
         "mse_to_mean": measure(space.mse, labels, sizes).values,
         "inner_product_with_mean": measure(space.inner_product, labels, sizes).values,
-    }
-    rows = [
-        [label, size, *(f"{value:.6g}" for value in values)]
-        for label, size, *values in zip(*columns.values(), strict=True)
-    ]
-    write_csv(path, tuple(columns), rows)
-
-
-def _figures(
-    session: Session,
-    settings: Settings,
-    stage: StageFolder,
-    latents: np.ndarray,
-    labelling: Labelling,
-) -> list[Path]:
-    from ..report.figures import dec_figures
-
-    return dec_figures(session.file, stage, latents, labelling, settings)
+    })  # fmt: skip
+    text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
+    write_text(stage.path / PERFORMANCE, text)

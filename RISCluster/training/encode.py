@@ -1,7 +1,4 @@
-"""Passing a set of samples through a network in order, in inference mode, shared between ranks.
-
-Letters: n samples of the set, D latent features.
-"""
+"""Passing a set of n samples through a network in order, in inference mode, shared by ranks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
