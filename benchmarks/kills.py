@@ -426,7 +426,7 @@ def _content(path: Path) -> object:
         values = json.loads(path.read_text())
         timed = ("metrics.json", "history.csv")
         results = {name: x for name, x in values["results"].items() if name not in timed}
-        return values["status"], values["depends"], results
+        return values["status"], values["inputs"], results
     return path.read_bytes()
 
 
