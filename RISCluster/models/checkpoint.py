@@ -88,9 +88,7 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
     return trained
 
 
-def load_weights(
-    model: torch.nn.Module, state: dict[str, torch.Tensor], place: str | Path
-) -> None:
+def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str | Path) -> None:
     """Load every parameter; a `CheckpointError` names missing, unknown and misshapen ones."""
     own = model.state_dict()
     wrong = [f"{name} is missing" for name in own if name not in state]

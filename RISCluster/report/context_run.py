@@ -16,11 +16,9 @@ from ..data.loading import Split
 from ..data.spectrograms import SpectrogramFile
 from ..data.tables import read_table
 from ..data.times import far_times
-from ..data.transforms import LOG_DECADES, Preparation
+from ..data.transforms import LOG_DECADES
 from ..evaluation.comparison import DOUBTFUL, certainty
-from ..io import load_checkpoint
-from ..models.autoencoder import AEC, NetworkShape
-from ..models.checkpoint import load_weights
+from ..models.checkpoint import load_model
 from ..runs.run import FinishedRun, FinishedStage
 from ..runtime import count
 from ..settings import Settings, sentences
@@ -247,12 +245,9 @@ def _autoencoder(run: FinishedRun, stage: FinishedStage, pictures: dict[str, Pic
 
 def draw_reconstructions(run: FinishedRun, stage: FinishedStage) -> Figure:
     """Validation samples through the network of the AEC stage."""
-    content = load_checkpoint(stage.path / "model.pt", "AEC model")
-    model = AEC(NetworkShape.from_plain(content["network"]))
-    load_weights(model, content["state"], str(stage.path))
+    trained = load_model(stage.path / "model.pt", "AEC")
     validation = Split.load(stage.path / "split.npz").validation
-    preparation = Preparation(**content["preparation"])
-    return figures.reconstructions(run.file, model, preparation, validation)
+    return figures.reconstructions(run.file, trained.model, trained.preparation, validation)
 
 
 def _refinement(stage: FinishedStage, pictures: dict[str, Picture]) -> Context:

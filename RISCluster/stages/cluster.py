@@ -20,24 +20,9 @@ from ..runs.labels import label_file
 from ..runtime import log
 from ..settings import Settings
 from ..training.encode import encode_to
-from .session import (
-    LABELS,
-    LATENTS,
-    MAP,
-    MIXTURE,
-    MODEL,
-    NOVELTY,
-    SPLIT,
-    Session,
-    draw,
-    finish,
-    log_summary,
-    open_session,
-    report_unusable,
-)
+from .session import Session, open_session, report_unusable
 
-SELECTION = "selection.csv"
-FITS = "fits"
+RESULTS = ["model.npz", "selection.csv", "labels.csv", "latent.npy", "novelty.npz"]
 
 
 def run_gmm(settings: Settings) -> None:
@@ -50,34 +35,34 @@ def run_gmm(settings: Settings) -> None:
     with open_session(settings, "GMM") as session:
         session.require_match("AEC", session.aec_inputs)
         stage = session.stage("GMM")
-        inputs = session.gmm_inputs | settings.affecting("gmm", "result")
-        fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
+        inputs = session.gmm_inputs | settings.inputs("gmm", "result")
+        fits = Fits(stage.path / "fits", settings.gmm, settings.run.seed, session.stop)
         if session.is_done(stage, inputs):
             session.rank0(fits.clear)
         else:
-            aec = load_model(session.stage("AEC").path / MODEL, "AEC", session.file)
+            aec = load_model(session.stage("AEC").path / "model.pt", "AEC", session.file)
             aec.model.to(session.ranks.device)
             _possible_numbers(settings, session.file.n_samples, "in the file")
-            session.begin(stage, inputs, settings)
-            path = stage.path / LATENTS
+            session.begin(stage, inputs)
+            path = stage.path / "latent.npy"
             if not session.rank0(path.exists):  # it exists after an interruption
-                encode_to(path, aec.model.encoder, session.whole_file(aec.preparation), session.ranks)
+                samples = session.whole_file(aec.preparation)
+                encode_to(path, aec.model.encoder, samples, session.ranks)
             session.rank0(lambda: _fit_and_label(session, stage, fits, aec))
-        log_summary(session, stage)
+        session.log_summary(stage)
 
 
 def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: TrainedModel) -> None:
     """Fit mixtures to latents, select K, label every sample, write the stage."""
     settings, seed = session.settings, session.settings.run.seed
-    latents = open_rows(stage.path / LATENTS)
+    latents = open_rows(stage.path / "latent.npy")
     usable = usable_latents(latents)
-    report_unusable(np.setdiff1d(np.arange(len(latents)), usable), len(latents))
     drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
     numbers = _possible_numbers(settings, len(drawn), "usable")
     if len(drawn) < len(usable):
         log.info(
-            f"mixtures are fitted to {len(drawn):,} of {len(usable):,} latents, "
-            "drawn at random (gmm.fit_samples)"
+            f"mixtures are fitted to {len(drawn):,} of {len(usable):,} latents, drawn at random "
+            "(gmm.fit_samples)"
         )
     maps = fits.basis(latents[drawn].astype(np.float64)).maps
     mixtures, rows = fits.of(numbers)
@@ -94,27 +79,27 @@ def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: Traine
         "stability": next(row.stability for row in rows if row.n_clusters == chosen),
         **agreement(labelling.labels, session.file.labels()),
     }
-    write_csv(stage.path / SELECTION, HEADER, as_rows(rows))
-    write_mixtures(stage.path / MIXTURE, mixtures, chosen)
-    split = Split.load(session.stage("AEC").path / SPLIT)
+    write_csv(stage.path / "selection.csv", HEADER, as_rows(rows))
+    write_mixtures(stage.path / "model.npz", mixtures, chosen)
+    split = Split.load(session.stage("AEC").path / "split.npz")
     training = StreamedSet(split.both, session.reader(aec.preparation))
-    training_distribution(aec.model, mixture, training).save(stage.path / NOVELTY)
+    training_distribution(aec.model, mixture, training).save(stage.path / "novelty.npz")
     shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
-    draw(session, "gmm_figures", stage, rows, latents, labelling, settings, shown)
-    results = [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *cube_results(session)]
-    finish(session, stage, results, metrics)
+    session.draw("gmm_figures", stage, rows, latents, labelling, settings, shown)
+    session.finish(stage, RESULTS + cube_results(session), metrics)
     fits.remove()
 
 
 def cube_results(session: Session) -> list[str]:
     """Further results of a stage that labels a cube."""
-    return [MAP] if isinstance(session.file, CubeFile) else []
+    return ["labels.h5"] if isinstance(session.file, CubeFile) else []
 
 
 def usable_latents(latents: np.ndarray) -> np.ndarray:
-    """Indices of the latents that are not NaN."""
-    missing = [np.isnan(block[:, 0]) for _, block in row_blocks(latents)]
-    return np.flatnonzero(~np.concatenate(missing))
+    """Indices of the latents that are not NaN; warns of the others."""
+    missing = np.concatenate([np.isnan(block[:, 0]) for _, block in row_blocks(latents)])
+    report_unusable(np.flatnonzero(missing), len(missing))
+    return np.flatnonzero(~missing)
 
 
 def _possible_numbers(settings: Settings, n: int, what: str) -> list[int]:
@@ -123,8 +108,8 @@ def _possible_numbers(settings: Settings, n: int, what: str) -> list[int]:
     numbers = [number for number in wanted if number <= n]
     if not numbers:
         raise DataError(
-            f"[gmm] n_clusters asks for {min(wanted)} clusters and more, and only {n} "
-            f"samples are {what}; ask for fewer"
+            f"[gmm] n_clusters asks for {min(wanted)} clusters and more, and only {n} samples are "
+            f"{what}; ask for fewer"
         )
     if len(numbers) < len(wanted):
         log.warning(f"only {n} samples {what}: K is tried up to {numbers[-1]}")
@@ -144,7 +129,7 @@ def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
     arrays = read_npz(path)
     if n_clusters == "auto":
         return Mixture.from_arrays(arrays)
-    if f"means_{n_clusters}" not in arrays:
+    if n_clusters not in arrays["n_clusters"]:
         fitted = ", ".join(map(str, arrays["n_clusters"]))
         raise DataError(
             f"[dec] n_clusters = {n_clusters}: no such mixture was fitted; allowed: auto, "

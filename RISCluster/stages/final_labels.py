@@ -9,12 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..clustering.initialisation import (
-    EM_STEPS,
-    MAX_MAP_SIZE,
-    nearest_neighbours,
-    neighbour_agreement,
-)
+from ..clustering import initialisation
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import subsample
@@ -66,18 +61,18 @@ def choose_final_labels(
     share a cluster. Refinement that separates clearly more of them than the mixture is rejected.
     `before` and `refined` are latents (N, D) of the GMM stage and of the refined model.
     """
-    posterior, mixture = soft_assignment(model), None
+    posterior, mixture, usable = soft_assignment(model), None, usable_latents(refined)
+    k, seed = len(start.weights), settings.run.seed
     if settings.dec.labels == "mixture":
-        usable, most = usable_latents(refined), settings.gmm.fit_samples or len(refined)
-        drawn = usable[subsample(len(usable), most, settings.run.seed)]
+        most, shrinkage = settings.gmm.fit_samples or len(usable), settings.gmm.covariance_shrinkage
+        drawn = usable[subsample(len(usable), most, seed)]
         old, new = (latents[drawn].astype(np.float64) for latents in (before, refined))
-        # From the clusters of the unrefined latents, not from the soft assignment: a Student's t
-        # of one scale assigns samples at the borders of large clusters to small ones.
-        labels, shrinkage = start.posterior(old).argmax(1), settings.gmm.covariance_shrinkage
-        mixture = fit_mixture(new, labels, len(start.weights), shrinkage, EM_STEPS)
+        # Not from the soft assignment: a Student's t of one scale assigns samples at the borders
+        # of large clusters to small ones.
+        labels = start.posterior(old).argmax(1)
+        mixture = fit_mixture(new, labels, k, shrinkage, initialisation.EM_STEPS)
         posterior = mixture.posterior
-    usable = usable_latents(before)
-    drawn = usable[subsample(len(usable), MAX_MAP_SIZE, settings.run.seed)]
+    drawn = usable[subsample(len(usable), initialisation.MAX_MAP_SIZE, seed)]
     agreement = agreements(before[drawn], start.posterior, refined[drawn], posterior)
     log.info(
         "neighbours in the autoencoder's latent space share a cluster beyond chance: "
@@ -101,9 +96,9 @@ def agreements(
     """Neighbour agreement of the labels of latents (n, D), before and after refinement."""
     if len(before) < 2:
         return float("nan"), float("nan")
-    neighbours = nearest_neighbours(before)
+    neighbours = initialisation.nearest_neighbours(before)
     labels = start(before).argmax(1), posterior(refined).argmax(1)
-    return tuple(neighbour_agreement(each, neighbours) for each in labels)
+    return tuple(initialisation.neighbour_agreement(each, neighbours) for each in labels)
 
 
 def _calibrated(
@@ -114,11 +109,10 @@ def _calibrated(
     Refinement separates clusters whether they are real or not, so half-samples of refined latents
     would all have the same clusters.
     """
-    gmm, seed = settings.gmm, settings.run.seed
+    gmm, seed, k = settings.gmm, settings.run.seed, len(mixture.weights)
     log.info(f"calibrating probabilities on {gmm.n_resamples} half-samples")
     halves = resamples(old, gmm.n_resamples, seed, gmm.init == "neighbours", stop)
-    n_clusters = len(mixture.weights)
-    labels = labellings(halves, n_clusters, gmm.n_init, seed, gmm.covariance_shrinkage)
+    labels = labellings(halves, k, gmm.n_init, seed, gmm.covariance_shrinkage)
     if labels is None:
         return mixture
     return replace(mixture, temperature=temperature(mixture, new[halves.index], labels))

@@ -1,6 +1,7 @@
 """The AEC stage: pretrain the autoencoder."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,11 @@ from ..models.features import FixedFeatures, possible_sizes
 from ..run_folder import StageFolder
 from ..runtime import log
 from ..settings import AecSettings, Settings
-from ..training.common import HISTORY, STATE
 from ..training.encode import encode, mean_squared_error
 from ..training.pretrain import PLATEAU, pretrain
-from .session import (
-    MODEL,
-    SPLIT,
-    Session,
-    checksum,
-    combinations,
-    draw,
-    finish,
-    log_summary,
-    open_session,
-    train_each,
-)
+from .session import Session, checksum, open_session
 
-RESULTS = [MODEL, STATE, HISTORY, SPLIT]
+RESULTS = ["model.pt", "last.pt", "history.csv", "split.npz"]
 MAX_FITTED_BINS = 4000 * 87 * 100  # of samples for principal components: 139 MB
 MIN_FITTED = 100
 COMPONENTS = 10  # of smoothed and of modulation spectra each
@@ -46,39 +35,33 @@ def run_aec(settings: Settings) -> None:
     """
     with open_session(settings, "AEC") as session:
         stage = session.stage("AEC")
-        inputs = session.data_inputs | settings.affecting("aec", "network", "result")
+        inputs = session.data_inputs | settings.inputs("aec", "network", "result")
         inputs["run.precision"] = session.precision
-        inputs["aec.initial_weights"] = _identity(settings.aec)
+        inputs["aec.initial_weights"] = _initial_weights(settings.aec)
         if not session.is_done(stage, inputs):
             data = _load_data(session)
-            for _, chosen in combinations(settings, "aec"):
-                _network(session, chosen, data)  # weights of another network are an error
-            session.begin(stage, inputs, settings)
-
-            def train(chosen: Settings, folder: StageFolder) -> None:
-                _train(session, chosen, folder, data)
-
-            train_each(session, stage, inputs, train, RESULTS, "validation_mse", -1)
-        log_summary(session, stage)
+            for _, one in session.combinations("aec"):
+                _network(one, data)  # weights of another network are an error
+            session.begin(stage, inputs)
+            work, best = partial(_train, data=data), (min, "validation_mse")
+            session.train(stage, inputs, work, RESULTS, best)
+        session.log_summary(stage)
 
 
-def _identity(aec: AecSettings) -> str:
+def _initial_weights(aec: AecSettings) -> str:
     """Checksum of the initial weights, or ``none``."""
-    path = Path(aec.initial_weights)
-    if aec.initial_weights != "none" and not path.is_file():
+    if aec.initial_weights == "none":
+        if not aec.n_epochs:
+            raise SettingsError(
+                "[aec] n_epochs = 0 trains nothing; set aec.initial_weights, or 1 epoch or more"
+            )
+        return "none"
+    if not Path(aec.initial_weights).is_file():
         raise SettingsError(
-            f"[aec] initial_weights = {path}: no such file; allowed: none, or a file of weights"
+            f"[aec] initial_weights = {aec.initial_weights}: no such file; allowed: none, or a "
+            "file of weights"
         )
-    if aec.initial_weights != "none":
-        return checksum(path)
-    if not aec.n_epochs:
-        raise SettingsError(
-            "[aec] n_epochs = 0 trains nothing; set aec.initial_weights, or n_epochs to 1 or more"
-        )
-    return "none"
-
-
-# ---- data ---------------------------------------------------------------------------------------
+    return checksum(Path(aec.initial_weights))
 
 
 @dataclass(frozen=True)
@@ -99,72 +82,69 @@ def _load_data(session: Session) -> _Data:
     preparation = Preparation(data.amplitude, data.transform)
     samples, unusable = session.load(preparation, split.both)
     split = split.without(unusable)
-    if len(split.train) < 2 or not len(split.validation):
+    n, n_validation = len(split.train), len(split.validation)
+    if n < 2 or not n_validation:
         raise DataError(
-            f"{file.path}: only {len(split.both)} usable samples were drawn, "
-            f"{len(split.train)} to train and {len(split.validation)} to validate; "
-            "two and one are needed: give more, or set data.train_samples or run.seed otherwise"
+            f"{file.path}: only {n + n_validation} usable samples were drawn, {n} to train and "
+            f"{n_validation} to validate; two and one are needed: give more, or set "
+            "data.train_samples or run.seed otherwise"
         )
     mean, deviation = mean_and_deviation(samples.take(split.train))
     if deviation == 0:
         raise DataError(
-            f"{file.path}: all {len(split.train)} training samples are the same after "
-            f"amplitude = {data.amplitude} and transform = {data.transform}; there is nothing "
-            "to cluster: set another transform, or give samples that differ"
+            f"{file.path}: all {n} training samples are the same after amplitude = "
+            f"{data.amplitude} and transform = {data.transform}; there is nothing to cluster: set "
+            "another transform, or give samples that differ"
         )
     variance = deviation**2
     if data.standardize:
-        preparation = Preparation(data.amplitude, data.transform, mean, deviation)
+        preparation, variance = Preparation(data.amplitude, data.transform, mean, deviation), 1.0
         samples.standardize(preparation)
-        variance = 1.0
     train, validation = samples.take(split.train), samples.take(split.validation)
     return _Data(train, validation, split, preparation, variance)
 
 
-# ---- network ------------------------------------------------------------------------------------
-
-
-def _network(session: Session, settings: Settings, data: _Data) -> AEC:
+def _network(session: Session, data: _Data) -> AEC:
     """Network with its initial weights."""
-    file, aec, wanted = session.file, settings.aec, settings.aec.n_components
+    file, aec = session.file, session.settings.aec
+    wanted = aec.n_components
     if wanted == "auto":
-        wanted = COMPONENTS
-        if file.time_unit == "bin":  # modulation is change in time
-            wanted = 0
+        wanted = COMPONENTS if file.time_unit != "bin" else 0  # modulation is change in time
+        if not wanted:
             log.info(
                 f"{file.path} has no time axis: no principal components are added to the latents; "
                 f"if its samples are spectrograms, aec.n_components = {COMPONENTS} adds them"
             )
     size = file.n_frequencies, file.n_times
-    fixed = possible_sizes(wanted, *size, _n_fitted(data, size))
+    fixed = possible_sizes(wanted, *size, _n_fitted(data, *size))
     model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed))
-    initialise(model, settings.run.seed)
+    initialise(model, session.settings.run.seed)
     if aec.initial_weights != "none":
         load_initial_weights(model, aec.initial_weights)
     return model
 
 
-def _n_fitted(data: _Data, size: tuple[int, int]) -> int:
+def _n_fitted(data: _Data, n_frequencies: int, n_times: int) -> int:
     """Training samples for principal components, limited by memory."""
-    return min(len(data.train), max(MIN_FITTED, MAX_FITTED_BINS // (size[0] * size[1])))
+    return min(len(data.train), max(MIN_FITTED, MAX_FITTED_BINS // (n_frequencies * n_times)))
 
 
-def _train(session: Session, settings: Settings, stage: StageFolder, data: _Data) -> None:
+def _train(session: Session, stage: StageFolder, data: _Data) -> None:
     """Train one autoencoder and write its folder."""
+    settings = session.settings
     torch.manual_seed(settings.run.seed)
-    model = _network(session, settings, data).to(session.ranks.device)
+    model = _network(session, data).to(session.ranks.device)
     log.info(
-        f"training {n_parameters(model):,} parameters on {len(data.train):,} samples, "
-        f"validating on {len(data.validation):,}; the mean spectrogram has mse "
-        f"{data.variance:.4g}"
+        f"training {n_parameters(model):,} parameters on {len(data.train):,} samples, validating "
+        f"on {len(data.validation):,}; the mean spectrogram has mse {data.variance:.4g}"
     )
-    session.rank0(lambda: data.split.save(stage.path / SPLIT))
     context = session.context(stage)
     result = pretrain(model, data.train, data.validation, settings.aec, context, data.variance)
     model.load_state_dict(result.best_weights)
     if model.encoder.fixed is not None:
         fitted = session.rank0(lambda: _fitted_features(model, data, settings.run.seed))
         model.encoder.fixed.load_state_dict(fitted)
+    latents = encode(model.encoder, data.validation, session.ranks, what="")
     metrics = {
         "n_samples": session.file.n_samples,
         "n_train": len(data.train),
@@ -176,16 +156,15 @@ def _train(session: Session, settings: Settings, stage: StageFolder, data: _Data
         "n_components": vars(model.shape.fixed),
         "samples_per_second": float(np.median([row[-1] for row in result.history] or [np.nan])),
         "mse": mean_squared_error(model, data.train, session.ranks),
+        "dead_features": _dead_features(latents[:, : model.shape.n_features]),
     }
-    latents = encode(model.encoder, data.validation, session.ranks, what="")
-    metrics["dead_features"] = _dead_features(latents[:, : model.shape.n_features])
     session.rank0(lambda: _write(session, stage, model, data, metrics))
 
 
 def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tensor]:
     """Fixed features of a trained network, fitted to its training samples."""
     shape, device = model.shape, next(model.parameters()).device
-    n = _n_fitted(data, (shape.n_frequencies, shape.n_times))
+    n = _n_fitted(data, shape.n_frequencies, shape.n_times)
     log.info(f"fitting principal components to {n:,} training samples, to add to the latents")
     positions = np.linspace(0, len(data.train) - 1, n).astype(int)
     chosen = data.train.take(data.train.index[positions])
@@ -198,21 +177,17 @@ def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tens
     return features.state_dict()
 
 
-# ---- results ------------------------------------------------------------------------------------
-
-
 def _dead_features(latents: np.ndarray) -> list[int]:
     """Learnt latents that are the same for every sample."""
     spread = latents.std(axis=0)
-    if len(latents) < 2:
-        return []
-    return np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist()
+    dead = np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist()
+    return dead if len(latents) > 1 else []
 
 
 def _write(
     session: Session, stage: StageFolder, model: AEC, data: _Data, metrics: dict[str, Any]
 ) -> None:
-    """Warn of a network that learnt nothing, and write the folder."""
+    """Write the folder; warn of a network that has learnt nothing."""
     best, dead = metrics["validation_mse"], metrics["dead_features"]
     if best > (1 - PLATEAU) * data.variance:
         log.warning(
@@ -222,12 +197,12 @@ def _write(
         )
     if dead:
         log.warning(
-            f"{len(dead)} of {model.shape.n_features} latent features are dead (the same for "
-            f"every sample): {', '.join(map(str, dead))}; set aec.latent_activation = linear, or "
-            "another seed"
+            f"{len(dead)} of {model.shape.n_features} latent features are dead (the same for every "
+            f"sample): {dead}; set aec.latent_activation = linear, or another seed"
         )
-    file, preparation, variance = session.file, data.preparation, data.variance
-    save_model(stage.path / MODEL, model, preparation, variance, file, session.fingerprint)
+    data.split.save(stage.path / "split.npz")
+    about = data.preparation, data.variance
+    save_model(stage.path / "model.pt", model, *about, session.file, session.fingerprint)
     image = session.settings.run.figure_format
-    draw(session, "aec_figures", stage, model, data.validation, preparation, variance, image)
-    finish(session, stage, RESULTS, metrics)
+    session.draw("aec_figures", stage, model, data.validation, *about, image)
+    session.finish(stage, RESULTS, metrics)

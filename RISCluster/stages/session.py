@@ -1,11 +1,12 @@
 """What the stages share: processes, data file, inputs of the results, sweeps, end of a stage."""
 
+import copy
 import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +23,32 @@ from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
 from ..io import read_json, sha256, write_bytes, write_csv, write_json
 from ..run_folder import StageFolder, timestamp
-from ..runtime import StopRequest, count, keep_freed_memory, log, start_log
-from ..setting_values import as_text
-from ..settings import Settings
+from ..runtime import StopRequest, keep_freed_memory, log, start_log
+from ..settings import Settings, as_text
 from ..training.common import Context
 
-MODEL, MIXTURE, METRICS = "model.pt", "model.npz", "metrics.json"
-LABELS, SPLIT, LATENTS = "labels.csv", "split.npz", "latent.npy"
-NOVELTY, MAP, SWEEP = "novelty.npz", "labels.h5", "sweep.csv"
-QUALITY = {  # keys of metrics.json in the closing lines
+SUMMARY = {  # keys of metrics.json in the closing lines
+    "validation_mse": "validation loss",
+    "mse_of_mean_spectrogram": "loss of the mean spectrogram",
     "mean_probability": "mean posterior probability",
     "silhouette_latent": "silhouette",
     "stability": "stability",
     "neighbour_agreement": "neighbour agreement",
-}
-AGREEMENT = ("accuracy", "nmi", "ari")
+} | {"accuracy": "accuracy", "nmi": "NMI", "ari": "ARI"}
+
+Best = tuple[Callable, str]  # min or max, and a key of metrics.json
+Work = Callable[["Session", StageFolder], None]  # trains one network and writes its folder
 
 
-@dataclass(frozen=True)
 class Session:
-    """A running stage."""
+    """A running stage: its processes, its open data file, and the inputs of its results."""
 
-    settings: Settings
-    ranks: Ranks
-    file: SpectrogramFile  # open
-    fingerprint: str  # of the file's content
-    stop: StopRequest
-    columns: str = ""  # fingerprint of the file's labels, start times and trace ids
-    held: ExitStack = field(default_factory=ExitStack)  # lock on the run, until the stage ends
+    def __init__(self, settings: Settings, ranks: Ranks, file: SpectrogramFile, stop: StopRequest):
+        self.settings, self.ranks, self.file, self.stop = settings, ranks, file, stop
+        self.fingerprint = file.fingerprint()
+        # Read before any work, so that bad columns fail now and not when labels are written.
+        self.columns = self.rank0(file.columns_fingerprint)
+        self.held = ExitStack()  # with the lock on the run, until the stage ends
 
     @property
     def precision(self) -> str:
@@ -57,38 +56,43 @@ class Session:
         setting = self.settings.run.precision
         if setting == "bf16" and self.ranks.device.type == "cpu":
             # Slower than fp32 there, and oneDNN's transposed convolutions gave NaN gradients.
-            raise SettingsError(
-                "[run] precision = bf16 needs a GPU, and this run computes on the CPU; allowed "
-                "here: auto, fp32"
-            )
+            raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
         return "fp32" if setting == "auto" else setting
 
     @property
     def data_inputs(self) -> dict[str, Any]:
         """Data and their settings, the same in all stages of a run."""
-        return {
-            "data": self.fingerprint,
-            "run.seed": self.settings.run.seed,
-            **self.settings.affecting("data", "data"),
-            **(self.settings.affecting("cube", "data") if self.file.layout == "cube" else {}),
-        }
+        cube = self.settings.inputs("cube", "data") if self.file.layout == "cube" else {}
+        seed = {"data": self.fingerprint, "run.seed": self.settings.run.seed}
+        return seed | self.settings.inputs("data", "data") | cube
 
     @property
     def aec_inputs(self) -> dict[str, Any]:
-        """Inputs that a complete AEC stage must have for the stages after it."""
-        return self.data_inputs | self.settings.affecting("aec", "network")
+        """Inputs that the AEC stage must have for the stages after it."""
+        return self.data_inputs | self.settings.inputs("aec", "network")
 
     @property
     def gmm_inputs(self) -> dict[str, Any]:
         """Inputs of the stages after AEC, besides their own settings."""
-        model = self.stage("AEC").path / MODEL
-        checksum_of_model = self.rank0(lambda: checksum(model))
         columns = {"labels, times and ids": self.columns}
-        return self.aec_inputs | columns | {f"AEC/{MODEL}": checksum_of_model}
+        return self.aec_inputs | columns | {"AEC/model.pt": self.checksum("AEC/model.pt")}
+
+    def checksum(self, name: str) -> str:
+        """`checksum` of a file of the run."""
+        return self.rank0(lambda: checksum(self.settings.run_folder / name))
 
     def stage(self, name: str, part: str = "") -> StageFolder:
         """Folder of a stage of this run."""
         return StageFolder(self.settings.run_folder, name, part)
+
+    def context(self, stage: StageFolder) -> Context:
+        """Context in which a stage trains."""
+        run = self.settings.run
+        return Context(stage.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
+
+    def rank0(self, work: Callable[[], Any]) -> Any:
+        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
+        return self.ranks.gather_results(lambda: work() if self.ranks.is_first else None)[0]
 
     def reader(self, preparation: Preparation) -> Reader:
         """Reader of the open file."""
@@ -107,20 +111,10 @@ class Session:
         reader.skip_negative = True  # an error in training
         return WholeFile(reader)
 
-    def begin(self, stage: StageFolder, inputs: dict[str, Any], settings: Settings) -> bool:
-        """Begin a stage; False where it is complete already.
-
-        To be called after all checks of the input, because it moves an older stage away.
-        """
-
-        def begin() -> Any:
-            if not stage.part:  # the runs of a sweep lie inside a stage that has begun
-                self.held.enter_context(stage.lock())
-            return stage.begin(inputs, settings.as_ini(), self._words(inputs))
-
-        start = self.rank0(begin)
-        log.info(f"{stage.path}: {start}")
-        return start.state != "done"
+    def require_match(self, name: str, expected: dict[str, Any]) -> None:
+        """Require that an earlier stage is complete and was made from `expected`."""
+        stage = self.stage(name)
+        self.rank0(lambda: stage.require_match(expected, self._words(expected)))
 
     def is_done(self, stage: StageFolder, inputs: dict[str, Any]) -> bool:
         """Whether a stage is complete; logs it."""
@@ -129,10 +123,17 @@ class Session:
             log.info(f"{stage.path}: done already with these settings and data; nothing to do")
         return done
 
-    def require_match(self, name: str, expected: dict[str, Any]) -> None:
-        """Require that an earlier stage is complete and was made from `expected`."""
-        stage = self.stage(name)
-        self.rank0(lambda: stage.require_match(expected, self._words(expected)))
+    def begin(self, stage: StageFolder, inputs: dict[str, Any]) -> bool:
+        """Begin a stage after all checks of the input, as it moves an older stage away.
+
+        False where it is complete already.
+        """
+        if not stage.part:  # the runs of a sweep lie inside a stage that has begun
+            self.rank0(lambda: self.held.enter_context(stage.lock()))
+        ini = self.settings.as_ini()
+        start = self.rank0(lambda: stage.begin(inputs, ini, self._words(inputs)))
+        log.info(f"{stage.path}: {start}")
+        return start.state != "done"
 
     def _words(self, inputs: dict[str, Any]) -> dict[str, str]:
         """Description of the checksums among the inputs, by name."""
@@ -143,35 +144,102 @@ class Session:
             "labels, times and ids": str(path),
             "aec.initial_weights": self.settings.aec.initial_weights,
         }
-        for name in inputs:
-            if name.endswith((MODEL, MIXTURE)):
-                made = self.stage(name.partition("/")[0]).provenance() or {}
-                words[name] = f"that of {made.get('ended', 'an unknown time')}"
+        for name in {"AEC/model.pt", "GMM/model.npz"} & set(inputs):
+            made = self.stage(name[:3]).provenance() or {}
+            words[name] = f"that of {made.get('ended', 'an unknown time')}"
         return {name: text for name, text in words.items() if name in inputs}
 
-    def context(self, stage: StageFolder) -> Context:
-        """Context in which a stage trains."""
-        run = self.settings.run
-        return Context(stage.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
+    def combinations(self, section: str) -> list[tuple[str, "Session"]]:
+        """Combinations of the lists in [aec] or [dec], each with a name and without lists."""
+        values = getattr(self.settings, section)
+        lists = {name: value for name, value in vars(values).items() if isinstance(value, tuple)}
+        found = []
+        for choice in itertools.product(*lists.values()):
+            chosen = dict(zip(lists, choice, strict=True))
+            one = copy.copy(self)
+            one.settings = replace(self.settings, **{section: replace(values, **chosen)})
+            found.append((",".join(f"{key}={as_text(x)}" for key, x in chosen.items()), one))
+        return found
 
-    def rank0(self, work: Callable[[], Any]) -> Any:
-        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
-        return self.ranks.gather_results(lambda: work() if self.ranks.is_first else None)[0]
+    def train(
+        self, stage: StageFolder, inputs: dict[str, Any], work: Work, results: list[str], best: Best
+    ) -> None:
+        """Train a stage that has begun, once, or for each combination of its lists (a sweep).
 
+        Of a sweep, the `results` of the run that is best by a value of metrics.json are copied
+        into the stage. A run that diverges is left out.
+        """
+        runs, scores, (choose, key) = self.combinations(stage.name.lower()), {}, best
+        if len(runs) == 1:
+            work(runs[0][1], stage)
+            return
+        for number, (name, one) in enumerate(runs, 1):
+            part = self.stage(stage.name, f"sweep/{name}")
+            log.info(f"sweep {number} of {len(runs)}: {name}")
+            values = one.settings.inputs(stage.name.lower(), "network", "result")
+            own = {
+                option: x for option, x in values.items() if isinstance(inputs.get(option), list)
+            }
+            try:
+                if one.begin(part, inputs | own):
+                    work(one, part)
+            except TrainingError as error:
+                log.warning(f"sweep: {name} failed and is left out: {error}")
+                if number == len(runs) and not scores:
+                    raise
+                continue
+            score = self.rank0(lambda path=part.path: read_json(path / "metrics.json")[key])
+            worst = np.inf if choose is min else -np.inf
+            scores[name] = worst if score is None else score  # null is NaN
+        chosen = choose(scores, key=scores.get)
+        log.info(f"best of {len(scores)} by {key}: {chosen}")
+        table = ("combination", key), scores.items()
+        self.rank0(lambda: self._take(stage, stage.path / "sweep" / chosen, results, table))
 
-# ---- start --------------------------------------------------------------------------------------
+    def _take(self, stage: StageFolder, best: Path, results: list[str], table: tuple) -> None:
+        """Write sweep.csv, copy the files of the best run and complete the stage."""
+        write_csv(stage.path / "sweep.csv", *table)
+        for path in [*(best / name for name in results), *best.glob("figures/*")]:
+            folder = stage.path if path.parent == best else stage.figures
+            folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(folder / path.name, path.read_bytes())
+        metrics = read_json(best / "metrics.json") | {"sweep_best": best.name}
+        self.finish(stage, [*results, "sweep.csv"], metrics)
+
+    def draw(self, name: str, *arguments: Any) -> None:
+        """Draw the figures of a stage by a function of `report.figures`, if they are wanted."""
+
+        def work() -> str:
+            from ..report import figures
+
+            return ", ".join(map(str, getattr(figures, name)(self.file, *arguments)))
+
+        if self.settings.run.figures:
+            attempt("figures", work)
+
+    def finish(self, stage: StageFolder, results: list[str], metrics: dict[str, Any]) -> None:
+        """Write metrics.json and mark the stage as complete."""
+        write_json(stage.path / "metrics.json", metrics)
+        stage.complete([*results, "metrics.json"], {"fingerprint": self.fingerprint})
+
+    def log_summary(self, stage: StageFolder) -> None:
+        """Log result and quality of a complete stage, and the next command."""
+        if self.ranks.is_first:
+            result, quality = summary(read_json(stage.path / "metrics.json"))
+            log.info(f"result: {result}, in {stage.path}")
+            log.info(f"quality: {quality}")
+            log.info(f"next: {next_command(self.settings, stage.name)}")
 
 
 @contextmanager
 def open_session(settings: Settings, stage: str) -> Iterator[Session]:
-    """Start the processes and open the data.
-
-    Before the AEC stage, a demo set that is missing is written. Before the others, the earlier
-    stages must have begun.
-    """
+    """Start the processes and open the data; the stages before `stage` must have begun."""
     keep_freed_memory()
     run, data = settings.run, settings.data
-    with StopRequest() as stop, _deterministic(run.deterministic), start_ranks(run.device) as ranks:
+    if run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(run.deterministic)
+    with StopRequest() as stop, start_ranks(run.device) as ranks:
         start_log(ranks.rank)
         use_threads(settings)
         if settings.from_run:
@@ -193,11 +261,9 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
                 f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
-            session = Session(settings, ranks, file, file.fingerprint(), stop)
-            # Read before any work, so that bad columns fail now and not when labels are written.
-            columns = session.rank0(file.columns_fingerprint)
+            session = Session(settings, ranks, file, stop)
             with session.held:
-                yield replace(session, columns=columns)
+                yield session
 
 
 def use_threads(settings: Settings) -> None:
@@ -206,28 +272,14 @@ def use_threads(settings: Settings) -> None:
         torch.set_num_threads(max(1, settings.data.cpu_threads))
 
 
-@contextmanager
-def _deterministic(enabled: bool) -> Iterator[None]:
-    """Use deterministic algorithms of PyTorch within the block."""
-    before = torch.are_deterministic_algorithms_enabled()
-    if enabled:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
 def report_unusable(unusable: np.ndarray, n: int) -> None:
     """Warn of samples that are left out."""
     if len(unusable):
-        shown = ", ".join(map(str, unusable[:10].tolist()))
-        more = ", ..." if len(unusable) > 10 else ""
+        shown = ", ".join(map(str, unusable[:10].tolist())) + ", ..." * (len(unusable) > 10)
         log.warning(
             f"{len(unusable):,} of {n:,} samples are unusable (not finite, all zero, or negative "
             "where a root or logarithm is taken): they are left out and get label -1; indices "
-            f"{shown}{more}"
+            f"{shown}"
         )
 
 
@@ -236,140 +288,25 @@ def checksum(path: Path) -> str:
     return sha256(path)[:16]
 
 
-# ---- sweeps -------------------------------------------------------------------------------------
-
-
-def combinations(settings: Settings, section: str) -> list[tuple[str, Settings]]:
-    """Combinations of the lists in [aec] or [dec]: folder name, and settings without lists.
-
-    Without lists there is one, with an empty name.
-    """
-    values = getattr(settings, section)
-    lists = {name: value for name, value in vars(values).items() if isinstance(value, tuple)}
-    found = []
-    for choice in itertools.product(*lists.values()):
-        chosen = dict(zip(lists, choice, strict=True))
-        name = ",".join(f"{key}={as_text(value)}" for key, value in chosen.items())
-        found.append((name, replace(settings, **{section: replace(values, **chosen)})))
-    return found
-
-
-def train_each(
-    session: Session,
-    stage: StageFolder,
-    inputs: dict[str, Any],
-    train: Callable[[Settings, StageFolder], None],
-    results: list[str],
-    criterion: str,
-    sign: int,
-) -> None:
-    """Train a stage that has begun, once, or for each combination of its lists (a sweep).
-
-    Of a sweep, the `results` of the run with the largest `sign` * `criterion`, of metrics.json,
-    are copied into the stage. A run that diverges is left out.
-    """
-    section = stage.name.lower()
-    runs, scores = combinations(session.settings, section), {}
-    if len(runs) == 1:
-        train(runs[0][1], stage)
-        return
-    for number, (name, chosen) in enumerate(runs, 1):
-        part = session.stage(stage.name, f"sweep/{name}")
-        log.info(f"sweep {number} of {len(runs)}: {name}")
-        values = chosen.affecting(section, "network", "result")
-        own = {key: values[key] for key, value in inputs.items() if isinstance(value, list)}
-        try:
-            if session.begin(part, inputs | own, chosen):
-                train(chosen, part)
-        except TrainingError as error:
-            log.warning(f"sweep: {name} failed and is left out: {error}")
-            if number == len(runs) and not scores:
-                raise
-            continue
-        value = session.rank0(lambda path=part.path: read_json(path / METRICS)[criterion])
-        scores[name] = -sign * np.inf if value is None else value  # null is NaN
-    best = max(scores, key=lambda name: sign * scores[name])
-    log.info(f"best of {len(scores)} by {criterion}: {best}")
-    session.rank0(lambda: _take(session, stage, best, results, (criterion, scores)))
-
-
-def _take(
-    session: Session, stage: StageFolder, best: str, results: list[str], table: tuple[str, dict]
-) -> None:
-    """Write sweep.csv, copy the files of the best run and complete the stage."""
-    write_csv(stage.path / SWEEP, ("combination", table[0]), table[1].items())
-    source = stage.path / "sweep" / best
-    for path in [*(source / name for name in results), *source.glob("figures/*")]:
-        folder = stage.path if path.parent == source else stage.figures
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / path.name, path.read_bytes())
-    metrics = read_json(source / METRICS) | {"sweep_best": best}
-    finish(session, stage, [*results, SWEEP], metrics)
-
-
-# ---- end ----------------------------------------------------------------------------------------
-
-
-def finish(
-    session: Session, stage: StageFolder, results: list[str], metrics: dict[str, Any]
-) -> None:
-    """Write metrics.json and mark the stage as complete."""
-    write_json(stage.path / METRICS, metrics)
-    stage.complete([*results, METRICS], {"fingerprint": session.fingerprint})
-
-
-def draw(session: Session, name: str, *arguments: Any) -> None:
-    """Draw the figures of a stage by a function of `report.figures`, if they are wanted."""
-
-    def work() -> str:
-        from ..report import figures
-
-        return ", ".join(map(str, getattr(figures, name)(session.file, *arguments)))
-
-    if session.settings.run.figures:
-        attempt("figures", "figures could not be drawn", work)
-
-
-def attempt(what: str, failed: str, work: Callable[[], Any]) -> None:
+def attempt(what: str, work: Callable[[], Any]) -> None:
     """Log what `work` has written; any error of it is a warning, as the results are complete."""
     try:
         log.info(f"{what}: {work()}")
     except Exception as error:
-        log.warning(f"{failed}: {type(error).__name__}: {error}")
+        log.warning(f"{what} could not be made: {type(error).__name__}: {error}")
 
 
-def log_summary(session: Session, stage: StageFolder) -> None:
-    """Log result and quality of a complete stage, and the next command."""
-    if not session.ranks.is_first:
-        return
-    metrics = read_json(stage.path / METRICS)
-    metrics = {key: value for key, value in metrics.items() if value is not None}  # null is NaN
-    result, quality = (describe_aec if stage.name == "AEC" else describe_clusters)(metrics)
-    log.info(f"result: {result}, in {stage.path}")
-    log.info(f"quality: {quality}")
-    log.info(f"next: {next_command(session.settings, stage.name)}")
-
-
-def describe_aec(metrics: dict[str, Any]) -> tuple[str, str]:
-    """Result and quality of the AEC stage."""
-    epochs, dead = count(metrics["epochs"], "epoch"), len(metrics.get("dead_features", []))
-    return (
-        f"autoencoder trained on {metrics['n_train']:,} samples for {epochs}",
-        f"validation loss {metrics['validation_mse']:.4g}, where the mean spectrogram has "
-        f"{metrics['mse_of_mean_spectrogram']:.4g}; dead latent features: {dead}",
-    )
-
-
-def describe_clusters(metrics: dict[str, Any]) -> tuple[str, str]:
-    """Result and quality of the GMM or the DEC stage."""
-    sizes = metrics["cluster_sizes"]
-    rejected = "" if metrics.get("refined", True) else " (of the mixture; refinement is rejected)"
-    values = [f"{name} {metrics[key]:.3f}" for key, name in QUALITY.items() if key in metrics]
-    known = [f"{key} {metrics[key]:.3f}" for key in AGREEMENT if key in metrics]
-    return (
-        f"{len(sizes)} clusters of {min(sizes):,} to {max(sizes):,} samples{rejected}",
-        ", ".join(values) + (f"; against the known classes: {', '.join(known)}" if known else ""),
-    )
+def summary(metrics: dict[str, Any]) -> tuple[str, str]:
+    """Result and quality of a stage in words; null and missing metrics are left out."""
+    if "n_train" in metrics:
+        result = f"autoencoder of {metrics['n_train']:,} samples, {metrics['epochs']} epochs"
+    else:
+        sizes = metrics["cluster_sizes"]
+        result = f"{len(sizes)} clusters of {min(sizes):,} to {max(sizes):,} samples"
+    if not metrics.get("refined", True):
+        result += " (of the mixture; refinement is rejected)"
+    known = {name: metrics.get(key) for key, name in SUMMARY.items()}
+    return result, ", ".join(f"{name} {x:.4g}" for name, x in known.items() if x is not None)
 
 
 def next_command(settings: Settings, stage: str) -> str:
