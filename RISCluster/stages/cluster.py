@@ -15,11 +15,9 @@ from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouet
 from ..evaluation.outliers import training_distribution
 from ..io import open_rows, read_npz, row_blocks, write_csv, write_npz
 from ..models.checkpoint import TrainedModel, load_model
-from ..run_folder import StageFolder
 from ..runs.labels import label_file
 from ..runtime import log
 from ..settings import Settings
-from ..training.encode import encode_to
 from .session import Session, open_session, report_unusable
 
 RESULTS = ["model.npz", "selection.csv", "labels.csv", "latent.npy", "novelty.npz"]
@@ -33,29 +31,24 @@ def run_gmm(settings: Settings) -> None:
             "gmm.n_resamples = 4, or select by another criterion"
         )
     with open_session(settings, "GMM") as session:
-        session.require_match("AEC", session.aec_inputs)
-        stage = session.stage("GMM")
-        inputs = session.gmm_inputs | settings.inputs("gmm", "result")
-        fits = Fits(stage.path / "fits", settings.gmm, settings.run.seed, session.stop)
-        if session.is_done(stage, inputs):
+        fits = Fits(session.path / "fits", settings.gmm, settings.run.seed, session.stop)
+        if session.is_done():
             session.rank0(fits.clear)
         else:
-            aec = load_model(session.stage("AEC").path / "model.pt", "AEC", session.file)
+            aec = load_model(session.run / "AEC/model.pt", "AEC", session.file)
             aec.model.to(session.ranks.device)
             _possible_numbers(settings, session.file.n_samples, "in the file")
-            session.begin(stage, inputs)
-            path = stage.path / "latent.npy"
-            if not session.rank0(path.exists):  # it exists after an interruption
-                samples = session.whole_file(aec.preparation)
-                encode_to(path, aec.model.encoder, samples, session.ranks)
-            session.rank0(lambda: _fit_and_label(session, stage, fits, aec))
-        session.log_summary(stage)
+            session.begin()
+            if not session.rank0((session.path / "latent.npy").exists):  # after an interruption
+                session.encode(aec.model.encoder, aec.preparation)
+            session.rank0(lambda: _fit_and_label(session, fits, aec))
+        session.log_summary()
 
 
-def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: TrainedModel) -> None:
+def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
     """Fit mixtures to latents, select K, label every sample, write the stage."""
     settings, seed = session.settings, session.settings.run.seed
-    latents = open_rows(stage.path / "latent.npy")
+    latents = open_rows(session.path / "latent.npy")
     usable = usable_latents(latents)
     drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
     numbers = _possible_numbers(settings, len(drawn), "usable")
@@ -71,7 +64,7 @@ def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: Traine
     for text in contradictions(rows, chosen, settings.gmm.select):
         log.warning(text)
     mixture = mixtures[chosen]
-    labelling = label_file(latents, mixture.posterior, chosen, session.file, stage.path)
+    labelling = label_file(latents, mixture.posterior, chosen, session.file, session.path)
     _, silhouette = sampled_silhouettes(latents, labelling.labels, seed)
     metrics = clustering_summary(labelling, silhouette) | {
         "temperature": mixture.temperature,
@@ -79,14 +72,14 @@ def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: Traine
         "stability": next(row.stability for row in rows if row.n_clusters == chosen),
         **agreement(labelling.labels, session.file.labels()),
     }
-    write_csv(stage.path / "selection.csv", HEADER, as_rows(rows))
-    write_mixtures(stage.path / "model.npz", mixtures, chosen)
-    split = Split.load(session.stage("AEC").path / "split.npz")
+    write_csv(session.path / "selection.csv", HEADER, as_rows(rows))
+    write_mixtures(session.path / "model.npz", mixtures, chosen)
+    split = Split.load(session.run / "AEC/split.npz")
     training = StreamedSet(split.both, session.reader(aec.preparation))
-    training_distribution(aec.model, mixture, training).save(stage.path / "novelty.npz")
+    training_distribution(aec.model, mixture, training).save(session.path / "novelty.npz")
     shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
-    session.draw("gmm_figures", stage, rows, latents, labelling, settings, shown)
-    session.finish(stage, RESULTS + cube_results(session), metrics)
+    session.draw("gmm_figures", rows, latents, labelling, settings, shown)
+    session.finish(RESULTS + cube_results(session), metrics)
     fits.remove()
 
 

@@ -5,8 +5,8 @@ Letters: n samples of a block, D latent features, K clusters.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from ..models.checkpoint import TrainedModel, load_model
 from ..run_folder import StageFolder, load_stage_settings
 from ..runs.labels import UNUSABLE, assign, new_labels
 from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
-from .cluster import read_mixture
 from .final_labels import soft_assignment
 from .session import attempt, checksum, report_unusable, use_threads
 
@@ -32,9 +31,8 @@ COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
 BATCH = 256
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """Network, clusters and training distribution of a stage."""
+class Predictor(NamedTuple):
+    """What labels new samples."""
 
     trained: TrainedModel  # on the device
     posterior: Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
@@ -72,8 +70,8 @@ def predict(
     data, image = settings.data, f".{settings.run.figure_format}"
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
         check_axes(file, run.trained, folder.path / "model.pt")
-        suffixes = [".csv", ".latent.npy", *([".h5", image] if isinstance(file, CubeFile) else [])]
-        _check_outputs(file, [output.with_suffix(suffix) for suffix in suffixes], overwrite)
+        for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
+            _check_output(output.with_suffix(suffix), file, overwrite)
         log.info(
             f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
             f"labelled with {folder.path}; computing on {device}"
@@ -83,13 +81,11 @@ def predict(
             attempt("figures", lambda: _draw_map(output, run.n_clusters, image))
 
 
-def _check_outputs(file: SpectrogramFile, outputs: list[Path], overwrite: bool) -> None:
-    """Raise an error where an output exists already, or is the input."""
-    for path in outputs:
-        if path.exists() and path.samefile(file.path):
-            raise DataError(f"{path}: is the file to be labelled; give another name with -o")
-        if path.exists() and not overwrite:
-            raise DataError(f"{path}: exists already; give another name with -o, or --overwrite")
+def _check_output(path: Path, file: SpectrogramFile, overwrite: bool) -> None:
+    if path.exists() and path.samefile(file.path):
+        raise DataError(f"{path}: is the file to be labelled; give another name with -o")
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: exists already; give another name with -o, or --overwrite")
 
 
 def _load(folder: StageFolder, device: torch.device) -> Predictor:
@@ -104,8 +100,6 @@ def _load(folder: StageFolder, device: torch.device) -> Predictor:
                 f"{folder.command} again"
             )
         trained = load_model(aec, "AEC")
-        mixture = read_mixture(folder.path / "model.npz", "auto")
-        posterior = mixture.posterior
     else:
         trained = load_model(folder.path / "model.pt", "DEC")
         n_clusters = len(trained.model.clustering.centroids)
@@ -120,8 +114,8 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
 
     An axis without a unit is taken as that of the other, if it has as many bins.
     """
-    units = zip(trained.units, (file.frequency_unit, file.time_unit), strict=True)
-    for name, (unit, own_unit) in zip(("frequency", "time"), units, strict=True):
+    units = trained.units, (file.frequency_unit, file.time_unit)
+    for name, unit, own_unit in zip(("frequency", "time"), *units, strict=True):
         axis, own = getattr(trained, name), getattr(file, name)
         if len(axis) == len(own) and unit != own_unit and {unit, own_unit} & {"bin", "step"}:
             place = file.path if own_unit in ("bin", "step") else path
@@ -131,90 +125,73 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
         tolerance = 0.01 * spacing + 1e-6 * float(np.abs(axis).max())  # rounding in float32
         same = len(axis) == len(own) and unit == own_unit
         if not same or np.abs(axis - own).max() > tolerance:
-            raise DataError(
-                f"{file.path}: its samples have {_describe(name, own, own_unit)}, and those that "
-                f"{path} was trained on {_describe(name, axis, unit)}; make the file with the "
-                "settings of the training set"
+            here, there = (
+                f"{len(x)} {name} bins from {x[0]:.6g} to {x[-1]:.6g} {its_unit}"
+                for x, its_unit in ((own, own_unit), (axis, unit))
             )
-
-
-def _describe(name: str, axis: np.ndarray, unit: str) -> str:
-    return f"{len(axis)} {name} bins from {axis[0]:.6g} to {axis[-1]:.6g} {unit}"
+            raise DataError(
+                f"{file.path}: its samples have {here}, and those that {path} was trained on "
+                f"{there}; make the file with the settings of the training set"
+            )
 
 
 def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.device) -> None:
     """Label the file block by block, and log how many samples are outliers."""
     reader = Reader(file, run.trained.preparation, device)
     reader.skip_negative = True
-    samples, n_latents = WholeFile(reader), run.trained.model.shape.n_latents
-    latents_path = output.with_suffix(".latent.npy")
-    sizes, outliers, unusable = np.zeros(run.n_clusters, dtype=np.int64), 0, []
+    samples, n, latents_path = WholeFile(reader), file.n_samples, output.with_suffix(".latent.npy")
+    labels, outlying = np.full(n, UNUSABLE, "i2"), np.zeros(n, bool)
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         write = stack.enter_context(new_labels(output, file, COLUMNS, DETECTION))
-        rows = stack.enter_context(new_rows(latents_path, (file.n_samples, n_latents)))
-        progress = stack.enter_context(Progress("Labelling", file.n_samples))
-        for start in range(0, file.n_samples, COLUMN_ROWS):
-            end = min(start + COLUMN_ROWS, file.n_samples)
-            z, errors = (
-                np.full((end - start, n_latents), np.nan, "f4"),
-                np.full(end - start, np.nan),
-            )
-            for positions, x in samples.in_order(start, end, BATCH):
-                places = positions.cpu().numpy() - start
-                z[places], errors[places] = latents_and_errors(run.trained.model, x)
-                progress.add(len(places))
-            labels, certainty, columns, outlying = _assess(run, z, errors)
-            write(start, labels, certainty, *columns)
-            rows[start:end] = z
-            sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
-            outliers += int(outlying.sum())
-            unusable.append(start + np.flatnonzero(labels < 0))
+        rows = stack.enter_context(new_rows(latents_path, (n, run.trained.model.shape.n_latents)))
+        progress = stack.enter_context(Progress("Labelling", n))
+        for start in range(0, n, COLUMN_ROWS):
+            block = slice(start, min(start + COLUMN_ROWS, n))
+            rows[block], errors = np.nan, np.full(block.stop - start, np.nan)
+            for positions, x in samples.in_order(start, block.stop, BATCH):
+                index = positions.cpu().numpy()
+                rows[index], errors[index - start] = latents_and_errors(run.trained.model, x)
+                progress.add(len(index))
+            labels[block], certainty, columns = _assess(run, rows[block], errors)
+            outlying[block] = columns[-1] == "1"
+            write(start, labels[block], certainty, *columns)
             if stop.signal_number:
                 raise Stopped(
-                    f"{output}: not written, {end:,} of {file.n_samples:,} samples are labelled; "
-                    "run the same command to label them all",
+                    f"{output}: not written, {block.stop:,} of {n:,} samples are labelled; run "
+                    "the same command to label them all",
                     stop.signal_number,
                 )
-    report_unusable(np.concatenate(unusable), file.n_samples)
-    _log_result(file, sizes, outliers)
-    log.info(f"{output}: labels; {latents_path}: latents")
-
-
-def _log_result(file: SpectrogramFile, sizes: np.ndarray, outliers: int) -> None:
+    report_unusable(np.flatnonzero(labels < 0), n)
+    sizes, outliers = np.bincount(labels[labels >= 0], minlength=run.n_clusters), outlying.sum()
     usable = int(sizes.sum())
     if not usable:
         missing = f"; missing: {', '.join(file.missing[:3])}" if file.missing else ""
-        log.warning(
-            f"no sample has a label: see data.amplitude, which takes decibels as linear{missing}"
-        )
+        log.warning(f"no sample has a label: decibels need data.amplitude = linear{missing}")
         return
-    log.info(f"{len(sizes)} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
+    log.info(f"{run.n_clusters} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
     write_line = log.warning if outliers > 10 * OUTLYING * usable else log.info
     write_line(
         f"{outliers:,} of {usable:,} samples ({outliers / usable:.1%}) are outliers: worse "
         f"reconstructed or less likely than all but {OUTLYING:.1%} of the training samples, of "
         f"which up to {2 * OUTLYING:.0%} would be"
     )
+    log.info(f"{output}: labels; {latents_path}: latents")
 
 
-def _assess(
-    run: Predictor, z: np.ndarray, errors: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:
-    """Labels, probabilities, further columns, and which samples are outliers."""
-    usable = ~np.isnan(errors)
+def _assess(run: Predictor, z: np.ndarray, errors: np.ndarray) -> tuple:
+    """Labels, probabilities, and COLUMNS of texts."""
+    usable, training = ~np.isnan(errors), run.training
     labels, certainty = np.full(len(z), UNUSABLE), np.zeros(len(z))
-    likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), dtype=bool)
+    likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), bool)
     if usable.any():
         labels[usable], certainty[usable] = assign(run.posterior(z[usable]))
-        likelihood[usable] = run.training.mixture.log_likelihood(z[usable])
-        outlying[usable] = run.training.is_outlier(errors[usable], likelihood[usable])
-    quantiles = run.training.error_quantile(errors), run.training.likelihood_quantile(likelihood)
-    columns = [
-        [f"{value:.6g}" for value in column]
-        for column in (errors, quantiles[0], likelihood, quantiles[1], outlying)
-    ]
-    return labels, certainty, [np.where(usable, column, "") for column in columns], outlying
+        likelihood[usable] = training.mixture.log_likelihood(z[usable])
+        outlying[usable] = training.is_outlier(errors[usable], likelihood[usable])
+    quantiles = training.error_quantile(errors), training.likelihood_quantile(likelihood)
+    columns = errors, quantiles[0], likelihood, quantiles[1], outlying
+    texts = [[f"{value:.6g}" for value in column] for column in columns]
+    return labels, certainty, [np.where(usable, text, "") for text in texts]
 
 
 def _draw_map(output: Path, n_clusters: int, suffix: str) -> Path:

@@ -15,7 +15,6 @@ from ..errors import DataError, SettingsError
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
 from ..models.features import FixedFeatures, possible_sizes
-from ..run_folder import StageFolder
 from ..runtime import log
 from ..settings import AecSettings, Settings
 from ..training.encode import encode, mean_squared_error
@@ -34,18 +33,14 @@ def run_aec(settings: Settings) -> None:
     Lists in [aec] are a sweep, of which the run with the lowest validation loss is chosen.
     """
     with open_session(settings, "AEC") as session:
-        stage = session.stage("AEC")
-        inputs = session.data_inputs | settings.inputs("aec", "network", "result")
-        inputs["run.precision"] = session.precision
-        inputs["aec.initial_weights"] = _initial_weights(settings.aec)
-        if not session.is_done(stage, inputs):
+        session.inputs["aec.initial_weights"] = _initial_weights(settings.aec)
+        if not session.is_done():
             data = _load_data(session)
-            for _, one in session.combinations("aec"):
+            for one in session.combinations().values():
                 _network(one, data)  # weights of another network are an error
-            session.begin(stage, inputs)
-            work, best = partial(_train, data=data), (min, "validation_mse")
-            session.train(stage, inputs, work, RESULTS, best)
-        session.log_summary(stage)
+            session.begin()
+            session.train(partial(_train, data=data), RESULTS, min, "validation_mse")
+        session.log_summary()
 
 
 def _initial_weights(aec: AecSettings) -> str:
@@ -129,7 +124,7 @@ def _n_fitted(data: _Data, n_frequencies: int, n_times: int) -> int:
     return min(len(data.train), max(MIN_FITTED, MAX_FITTED_BINS // (n_frequencies * n_times)))
 
 
-def _train(session: Session, stage: StageFolder, data: _Data) -> None:
+def _train(session: Session, data: _Data) -> None:
     """Train one autoencoder and write its folder."""
     settings = session.settings
     torch.manual_seed(settings.run.seed)
@@ -138,8 +133,8 @@ def _train(session: Session, stage: StageFolder, data: _Data) -> None:
         f"training {n_parameters(model):,} parameters on {len(data.train):,} samples, validating "
         f"on {len(data.validation):,}; the mean spectrogram has mse {data.variance:.4g}"
     )
-    context = session.context(stage)
-    result = pretrain(model, data.train, data.validation, settings.aec, context, data.variance)
+    sets = data.train, data.validation
+    result = pretrain(model, *sets, settings.aec, session.context, data.variance)
     model.load_state_dict(result.best_weights)
     if model.encoder.fixed is not None:
         fitted = session.rank0(lambda: _fitted_features(model, data, settings.run.seed))
@@ -158,7 +153,7 @@ def _train(session: Session, stage: StageFolder, data: _Data) -> None:
         "mse": mean_squared_error(model, data.train, session.ranks),
         "dead_features": _dead_features(latents[:, : model.shape.n_features]),
     }
-    session.rank0(lambda: _write(session, stage, model, data, metrics))
+    session.rank0(lambda: _write(session, model, data, metrics))
 
 
 def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tensor]:
@@ -184,9 +179,7 @@ def _dead_features(latents: np.ndarray) -> list[int]:
     return dead if len(latents) > 1 else []
 
 
-def _write(
-    session: Session, stage: StageFolder, model: AEC, data: _Data, metrics: dict[str, Any]
-) -> None:
+def _write(session: Session, model: AEC, data: _Data, metrics: dict[str, Any]) -> None:
     """Write the folder; warn of a network that has learnt nothing."""
     best, dead = metrics["validation_mse"], metrics["dead_features"]
     if best > (1 - PLATEAU) * data.variance:
@@ -200,9 +193,9 @@ def _write(
             f"{len(dead)} of {model.shape.n_features} latent features are dead (the same for every "
             f"sample): {dead}; set aec.latent_activation = linear, or another seed"
         )
-    data.split.save(stage.path / "split.npz")
+    data.split.save(session.path / "split.npz")
     about = data.preparation, data.variance
-    save_model(stage.path / "model.pt", model, *about, session.file, session.fingerprint)
+    save_model(session.path / "model.pt", model, *about, session.file, session.fingerprint)
     image = session.settings.run.figure_format
-    session.draw("aec_figures", stage, model, data.validation, *about, image)
-    session.finish(stage, RESULTS, metrics)
+    session.draw("aec_figures", model, data.validation, *about, image)
+    session.finish(RESULTS, metrics)

@@ -19,11 +19,9 @@ from ..io import new_file, open_rows, row_blocks, write_text
 from ..models.autoencoder import DEC, ClusteringLayer
 from ..models.checkpoint import TrainedModel, load_model, save_model
 from ..models.clustering import label_change
-from ..run_folder import StageFolder
 from ..runs.labels import Labelling, assign, label_file, of_usable
 from ..runtime import log
 from ..settings import Settings
-from ..training.encode import encode_to
 from ..training.refine import refine
 from .cluster import cube_results, read_mixture
 from .final_labels import choose_final_labels
@@ -43,26 +41,24 @@ def run_dec(settings: Settings) -> None:
     space is chosen: training can inflate a measure in latent space, not this one.
     """
     with open_session(settings, "DEC") as session:
-        session.require_match("AEC", session.aec_inputs)
-        session.require_match("GMM", session.gmm_inputs)
-        stage, inputs = session.stage("DEC"), session.gmm_inputs | settings.inputs("dec", "result")
-        inputs["run.precision"] = session.precision
-        inputs["GMM/model.npz"] = session.checksum("GMM/model.npz")
-        done = session.is_done(stage, inputs)
+        done = session.is_done()
         if not done:
             if settings.run.figures:
                 require_package(settings.report.embedding)
-            folder = session.stage("AEC").path
-            aec = load_model(folder / "model.pt", "AEC", session.file)
-            samples, _ = session.load(aec.preparation, Split.load(folder / "split.npz").both)
-            for _, one in session.combinations("dec"):
+            aec = load_model(session.run / "AEC/model.pt", "AEC", session.file)
+            split = Split.load(session.run / "AEC/split.npz")
+            samples, _ = session.load(aec.preparation, split.both)
+            for one in session.combinations().values():
                 _initial_mixture(one)  # one that was not fitted is an error
-            session.begin(stage, inputs)
-            work, best = partial(_refine, aec=aec, samples=samples), (max, "calinski_harabasz_data")
-            session.train(stage, inputs, work, RESULTS + cube_results(session), best)
+            session.begin()
+            work, results = (
+                partial(_refine, aec=aec, samples=samples),
+                RESULTS + cube_results(session),
+            )
+            session.train(work, results, max, "calinski_harabasz_data")
     if not done and settings.run.figures and session.ranks.is_first:
         attempt("the report", lambda: _report(settings))
-    session.log_summary(stage)
+    session.log_summary()
 
 
 def _report(settings: Settings) -> object:
@@ -71,20 +67,19 @@ def _report(settings: Settings) -> object:
     return write_report(settings.run_folder)
 
 
-def _refine(session: Session, stage: StageFolder, aec: TrainedModel, samples: SampleSet) -> None:
+def _refine(session: Session, aec: TrainedModel, samples: SampleSet) -> None:
     """Refine one network and write its folder."""
     torch.manual_seed(session.settings.run.seed)
     model = _initial_model(session, aec)
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
-    refine(model, samples, session.settings.dec, session.context(stage))
-    everything = session.whole_file(aec.preparation)
-    encode_to(stage.path / "latent.npy", model.encoder, everything, session.ranks)
-    session.rank0(lambda: _label(session, stage, aec, model, samples))
+    refine(model, samples, session.settings.dec, session.context)
+    session.encode(model.encoder, aec.preparation)
+    session.rank0(lambda: _label(session, aec, model, samples))
 
 
 def _initial_mixture(session: Session) -> Mixture:
     """Mixture of `dec.n_clusters`, which has two clusters or more."""
-    path = session.stage("GMM").path / "model.npz"
+    path = session.run / "GMM/model.npz"
     mixture = read_mixture(path, session.settings.dec.n_clusters)
     if len(mixture.weights) < 2:
         raise DataError(
@@ -99,7 +94,7 @@ def _initial_model(session: Session, aec: TrainedModel) -> DEC:
     mixture, scale = _initial_mixture(session), session.settings.dec.latent_scale
     metric = np.eye(mixture.means.shape[1])
     if scale == "global":
-        latents = open_rows(session.stage("GMM").path / "latent.npy")
+        latents = open_rows(session.run / "GMM/latent.npy")
         drawn = latents[subsample(len(latents), MAX_SPREAD_SIZE, session.settings.run.seed)]
         metric /= np.sqrt(np.nanvar(drawn, axis=0, dtype=np.float64).mean()) or 1.0
     elif scale == "within":
@@ -122,12 +117,10 @@ def whitening(mixture: Mixture) -> np.ndarray:
     return (axes / np.sqrt(d * variances)) @ axes.T
 
 
-def _label(
-    session: Session, stage: StageFolder, aec: TrainedModel, model: DEC, samples: SampleSet
-) -> None:
+def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) -> None:
     """Label every sample, compute the metrics, write the folder."""
     file, start = session.file, _initial_mixture(session)
-    paths = [folder.path / "latent.npy" for folder in (session.stage("GMM"), stage)]
+    paths = session.run / "GMM/latent.npy", session.path / "latent.npy"
     before, latents = map(open_rows, paths)
     final = choose_final_labels(session.settings, start, before, latents, model, session.stop)
     if not final.refined:
@@ -135,7 +128,7 @@ def _label(
         with new_file(paths[1]) as partial_path:
             shutil.copyfile(paths[0], partial_path)
     k, soft = len(start.weights), "soft_assignments.npy"
-    labelling = label_file(latents, final.posterior, k, file, stage.path, soft)
+    labelling = label_file(latents, final.posterior, k, file, session.path, soft)
     labels, mixture = labelling.labels, final.mixture
     sampled = evaluation.sampled_silhouettes(latents, labels, session.settings.run.seed)
     metrics = evaluation.clustering_summary(labelling, sampled[1]) | {
@@ -149,16 +142,16 @@ def _label(
     }
     about = aec.preparation, aec.variance, file, session.fingerprint
     posterior = "student" if mixture is None else "mixture"
-    save_model(stage.path / "model.pt", model, *about, labels=posterior)
+    save_model(session.path / "model.pt", model, *about, labels=posterior)
     table = _performance(session, aec, labelling, *sampled)
     text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
-    write_text(stage.path / "cluster_performance.csv", text)
+    write_text(session.path / "cluster_performance.csv", text)
     training = training_distribution(
         model, mixture or mixture_of_clusters(latents, labelling), samples
     )
-    training.save(stage.path / "novelty.npz")
-    session.draw("dec_figures", stage, latents, labelling, session.settings)
-    session.finish(stage, RESULTS + cube_results(session), metrics)
+    training.save(session.path / "novelty.npz")
+    session.draw("dec_figures", latents, labelling, session.settings)
+    session.finish(RESULTS + cube_results(session), metrics)
 
 
 def _label_change(before: np.ndarray, mixture: Mixture, labels: np.ndarray) -> float:

@@ -22,10 +22,12 @@ from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
 from ..io import read_json, sha256, write_bytes, write_csv, write_json
+from ..models.autoencoder import Encoder
 from ..run_folder import StageFolder, timestamp
 from ..runtime import StopRequest, keep_freed_memory, log, start_log
 from ..settings import Settings, as_text
 from ..training.common import Context
+from ..training.encode import encode_to
 
 SUMMARY = {  # keys of metrics.json in the closing lines
     "validation_mse": "validation loss",
@@ -36,19 +38,30 @@ SUMMARY = {  # keys of metrics.json in the closing lines
     "neighbour_agreement": "neighbour agreement",
 } | {"accuracy": "accuracy", "nmi": "NMI", "ari": "ARI"}
 
-Best = tuple[Callable, str]  # min or max, and a key of metrics.json
-Work = Callable[["Session", StageFolder], None]  # trains one network and writes its folder
-
 
 class Session:
-    """A running stage: its processes, its open data file, and the inputs of its results."""
+    """A running stage: its settings, processes, open data file, folder, and inputs."""
 
-    def __init__(self, settings: Settings, ranks: Ranks, file: SpectrogramFile, stop: StopRequest):
+    def __init__(
+        self, settings: Settings, stage: str, ranks: Ranks, file: SpectrogramFile, stop: StopRequest
+    ):
         self.settings, self.ranks, self.file, self.stop = settings, ranks, file, stop
-        self.fingerprint = file.fingerprint()
-        # Read before any work, so that bad columns fail now and not when labels are written.
-        self.columns = self.rank0(file.columns_fingerprint)
+        self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
+        self.path, self.fingerprint = self.stage.path, file.fingerprint()
         self.held = ExitStack()  # with the lock on the run, until the stage ends
+        # Read before any work, so that bad columns fail now and not when labels are written.
+        columns = self.rank0(file.columns_fingerprint)
+        cube = settings.inputs("cube", "data") if file.layout == "cube" else {}
+        self.inputs = {"data": self.fingerprint, "run.seed": settings.run.seed} | cube
+        self.inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
+        if stage != "AEC":
+            self._require("AEC", "model.pt")
+            self.inputs["labels, times and ids"] = columns
+        if stage == "DEC":
+            self._require("GMM", "model.npz")
+        self.inputs |= settings.inputs(stage.lower(), "result")
+        if stage != "GMM":
+            self.inputs["run.precision"] = self.precision
 
     @property
     def precision(self) -> str:
@@ -60,35 +73,10 @@ class Session:
         return "fp32" if setting == "auto" else setting
 
     @property
-    def data_inputs(self) -> dict[str, Any]:
-        """Data and their settings, the same in all stages of a run."""
-        cube = self.settings.inputs("cube", "data") if self.file.layout == "cube" else {}
-        seed = {"data": self.fingerprint, "run.seed": self.settings.run.seed}
-        return seed | self.settings.inputs("data", "data") | cube
-
-    @property
-    def aec_inputs(self) -> dict[str, Any]:
-        """Inputs that the AEC stage must have for the stages after it."""
-        return self.data_inputs | self.settings.inputs("aec", "network")
-
-    @property
-    def gmm_inputs(self) -> dict[str, Any]:
-        """Inputs of the stages after AEC, besides their own settings."""
-        columns = {"labels, times and ids": self.columns}
-        return self.aec_inputs | columns | {"AEC/model.pt": self.checksum("AEC/model.pt")}
-
-    def checksum(self, name: str) -> str:
-        """`checksum` of a file of the run."""
-        return self.rank0(lambda: checksum(self.settings.run_folder / name))
-
-    def stage(self, name: str, part: str = "") -> StageFolder:
-        """Folder of a stage of this run."""
-        return StageFolder(self.settings.run_folder, name, part)
-
-    def context(self, stage: StageFolder) -> Context:
-        """Context in which a stage trains."""
+    def context(self) -> Context:
+        """Context of training."""
         run = self.settings.run
-        return Context(stage.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
+        return Context(self.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
 
     def rank0(self, work: Callable[[], Any]) -> Any:
         """Result of `work` on rank 0, on all ranks; its error is raised on all."""
@@ -105,37 +93,19 @@ class Session:
         report_unusable(unusable, len(index))
         return samples, unusable
 
-    def whole_file(self, preparation: Preparation) -> WholeFile:
-        """Every sample of the file in its order, without the unusable ones."""
+    def encode(self, encoder: Encoder, preparation: Preparation) -> None:
+        """Write the latents of every sample of the file, NaN for unusable ones."""
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        return WholeFile(reader)
+        encode_to(self.path / "latent.npy", encoder, WholeFile(reader), self.ranks)
 
-    def require_match(self, name: str, expected: dict[str, Any]) -> None:
-        """Require that an earlier stage is complete and was made from `expected`."""
-        stage = self.stage(name)
-        self.rank0(lambda: stage.require_match(expected, self._words(expected)))
+    def _require(self, name: str, model: str) -> None:
+        """Require that an earlier stage was made from the inputs so far, and add its model."""
+        stage = StageFolder(self.run, name)
+        self.rank0(lambda: stage.require_match(self.inputs, self._words()))
+        self.inputs[f"{name}/{model}"] = self.rank0(lambda: checksum(stage.path / model))
 
-    def is_done(self, stage: StageFolder, inputs: dict[str, Any]) -> bool:
-        """Whether a stage is complete; logs it."""
-        done = self.rank0(lambda: stage.is_done(inputs))
-        if done:
-            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
-        return done
-
-    def begin(self, stage: StageFolder, inputs: dict[str, Any]) -> bool:
-        """Begin a stage after all checks of the input, as it moves an older stage away.
-
-        False where it is complete already.
-        """
-        if not stage.part:  # the runs of a sweep lie inside a stage that has begun
-            self.rank0(lambda: self.held.enter_context(stage.lock()))
-        ini = self.settings.as_ini()
-        start = self.rank0(lambda: stage.begin(inputs, ini, self._words(inputs)))
-        log.info(f"{stage.path}: {start}")
-        return start.state != "done"
-
-    def _words(self, inputs: dict[str, Any]) -> dict[str, str]:
+    def _words(self) -> dict[str, str]:
         """Description of the checksums among the inputs, by name."""
         file, path = self.file, Path(self.file.path)
         words = {
@@ -144,67 +114,82 @@ class Session:
             "labels, times and ids": str(path),
             "aec.initial_weights": self.settings.aec.initial_weights,
         }
-        for name in {"AEC/model.pt", "GMM/model.npz"} & set(inputs):
-            made = self.stage(name[:3]).provenance() or {}
+        for name in {"AEC/model.pt", "GMM/model.npz"} & self.inputs.keys():
+            made = StageFolder(self.run, name[:3]).provenance() or {}
             words[name] = f"that of {made.get('ended', 'an unknown time')}"
-        return {name: text for name, text in words.items() if name in inputs}
+        return {name: text for name, text in words.items() if name in self.inputs}
 
-    def combinations(self, section: str) -> list[tuple[str, "Session"]]:
-        """Combinations of the lists in [aec] or [dec], each with a name and without lists."""
+    def is_done(self) -> bool:
+        """Whether the stage is complete; logs it."""
+        done = self.rank0(lambda: self.stage.is_done(self.inputs))
+        if done:
+            log.info(f"{self.path}: done already with these settings and data; nothing to do")
+        return done
+
+    def begin(self) -> bool:
+        """Begin the stage, after all checks of the input; False where it is complete already."""
+        if not self.stage.part:  # the runs of a sweep lie inside a stage that has begun
+            self.rank0(lambda: self.held.enter_context(self.stage.lock()))
+        ini = self.settings.as_ini()
+        start = self.rank0(lambda: self.stage.begin(self.inputs, ini, self._words()))
+        log.info(f"{self.path}: {start}")
+        return start.state != "done"
+
+    def combinations(self) -> dict[str, "Session"]:
+        """Runs for each combination of the lists in the stage's section, by name (a sweep)."""
+        section = self.stage.name.lower()
         values = getattr(self.settings, section)
-        lists = {name: value for name, value in vars(values).items() if isinstance(value, tuple)}
-        found = []
+        lists = {key: value for key, value in vars(values).items() if isinstance(value, tuple)}
+        runs = {}
         for choice in itertools.product(*lists.values()):
-            chosen = dict(zip(lists, choice, strict=True))
-            one = copy.copy(self)
+            chosen, one = dict(zip(lists, choice, strict=True)), copy.copy(self)
+            name = ",".join(f"{key}={as_text(value)}" for key, value in chosen.items())
             one.settings = replace(self.settings, **{section: replace(values, **chosen)})
-            found.append((",".join(f"{key}={as_text(x)}" for key, x in chosen.items()), one))
-        return found
+            one.stage = StageFolder(self.run, self.stage.name, f"sweep/{name}" if lists else "")
+            one.path = one.stage.path
+            one.inputs = self.inputs | {f"{section}.{key}": x for key, x in chosen.items()}
+            runs[name] = one
+        return runs
 
     def train(
-        self, stage: StageFolder, inputs: dict[str, Any], work: Work, results: list[str], best: Best
+        self, work: Callable[["Session"], None], results: list[str], best: Callable, criterion: str
     ) -> None:
-        """Train a stage that has begun, once, or for each combination of its lists (a sweep).
+        """Train a stage that has begun by `work`, once or for each combination of its lists.
 
-        Of a sweep, the `results` of the run that is best by a value of metrics.json are copied
-        into the stage. A run that diverges is left out.
+        Then the `results` of the run with the `best` (min or max) `criterion` of metrics.json
+        become those of the stage. A run that diverges is left out.
         """
-        runs, scores, (choose, key) = self.combinations(stage.name.lower()), {}, best
+        runs, scores = self.combinations(), {}
         if len(runs) == 1:
-            work(runs[0][1], stage)
+            work(*runs.values())
             return
-        for number, (name, one) in enumerate(runs, 1):
-            part = self.stage(stage.name, f"sweep/{name}")
+        for number, (name, one) in enumerate(runs.items(), 1):
             log.info(f"sweep {number} of {len(runs)}: {name}")
-            values = one.settings.inputs(stage.name.lower(), "network", "result")
-            own = {
-                option: x for option, x in values.items() if isinstance(inputs.get(option), list)
-            }
             try:
-                if one.begin(part, inputs | own):
-                    work(one, part)
+                if one.begin():
+                    work(one)
             except TrainingError as error:
                 log.warning(f"sweep: {name} failed and is left out: {error}")
                 if number == len(runs) and not scores:
                     raise
                 continue
-            score = self.rank0(lambda path=part.path: read_json(path / "metrics.json")[key])
-            worst = np.inf if choose is min else -np.inf
+            score = self.rank0(lambda path=one.path: read_json(path / "metrics.json")[criterion])
+            worst = np.inf if best is min else -np.inf
             scores[name] = worst if score is None else score  # null is NaN
-        chosen = choose(scores, key=scores.get)
-        log.info(f"best of {len(scores)} by {key}: {chosen}")
-        table = ("combination", key), scores.items()
-        self.rank0(lambda: self._take(stage, stage.path / "sweep" / chosen, results, table))
+        chosen = best(scores, key=scores.get)
+        log.info(f"best of {len(scores)} by {criterion}: {chosen}")
+        table = ("combination", criterion), scores.items()
+        self.rank0(lambda: self._take(runs[chosen].path, results, table))
 
-    def _take(self, stage: StageFolder, best: Path, results: list[str], table: tuple) -> None:
+    def _take(self, best: Path, results: list[str], table: tuple) -> None:
         """Write sweep.csv, copy the files of the best run and complete the stage."""
-        write_csv(stage.path / "sweep.csv", *table)
+        write_csv(self.path / "sweep.csv", *table)
         for path in [*(best / name for name in results), *best.glob("figures/*")]:
-            folder = stage.path if path.parent == best else stage.figures
+            folder = self.path if path.parent == best else self.stage.figures
             folder.mkdir(parents=True, exist_ok=True)
             write_bytes(folder / path.name, path.read_bytes())
         metrics = read_json(best / "metrics.json") | {"sweep_best": best.name}
-        self.finish(stage, [*results, "sweep.csv"], metrics)
+        self.finish([*results, "sweep.csv"], metrics)
 
     def draw(self, name: str, *arguments: Any) -> None:
         """Draw the figures of a stage by a function of `report.figures`, if they are wanted."""
@@ -212,23 +197,23 @@ class Session:
         def work() -> str:
             from ..report import figures
 
-            return ", ".join(map(str, getattr(figures, name)(self.file, *arguments)))
+            return ", ".join(map(str, getattr(figures, name)(self.file, self.stage, *arguments)))
 
         if self.settings.run.figures:
             attempt("figures", work)
 
-    def finish(self, stage: StageFolder, results: list[str], metrics: dict[str, Any]) -> None:
+    def finish(self, results: list[str], metrics: dict[str, Any]) -> None:
         """Write metrics.json and mark the stage as complete."""
-        write_json(stage.path / "metrics.json", metrics)
-        stage.complete([*results, "metrics.json"], {"fingerprint": self.fingerprint})
+        write_json(self.path / "metrics.json", metrics)
+        self.stage.complete([*results, "metrics.json"], {"fingerprint": self.fingerprint})
 
-    def log_summary(self, stage: StageFolder) -> None:
+    def log_summary(self) -> None:
         """Log result and quality of a complete stage, and the next command."""
         if self.ranks.is_first:
-            result, quality = summary(read_json(stage.path / "metrics.json"))
-            log.info(f"result: {result}, in {stage.path}")
+            result, quality = summary(read_json(self.path / "metrics.json"))
+            log.info(f"result: {result}, in {self.path}")
             log.info(f"quality: {quality}")
-            log.info(f"next: {next_command(self.settings, stage.name)}")
+            log.info(f"next: {next_command(self.settings, self.stage.name)}")
 
 
 @contextmanager
@@ -242,12 +227,8 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
     with StopRequest() as stop, start_ranks(run.device) as ranks:
         start_log(ranks.rank)
         use_threads(settings)
-        if settings.from_run:
-            log.info(
-                f"{settings.run_folder}: {len(settings.from_run)} settings are taken from this "
-                f"run, where they differ from the defaults: {'; '.join(settings.from_run)}; "
-                "section.key=value replaces one"
-            )
+        if stored := "; ".join(settings.from_run):
+            log.info(f"{settings.run_folder}: settings that are taken from this run: {stored}")
         for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:  # checked by all ranks
             StageFolder(settings.run_folder, earlier).require_begun()
         demo = Path(data.file)
@@ -261,7 +242,7 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
                 f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
-            session = Session(settings, ranks, file, stop)
+            session = Session(settings, stage, ranks, file, stop)
             with session.held:
                 yield session
 
