@@ -194,7 +194,7 @@ class Bench:
         samples, model = self.samples(), self.network()
 
         def work() -> None:
-            encode(model.encoder, samples, self.ranks, what="")
+            encode(model.encoder, samples, self.ranks)
 
         def plain() -> None:
             with torch.inference_mode():

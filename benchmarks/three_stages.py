@@ -152,7 +152,7 @@ class Ours(Side):
         pretrain(self.aec, self.samples, self.validation, settings, context, 1.0)
 
     def encode(self) -> None:
-        encode(self.aec.encoder, self.samples, self.ranks, what="")
+        encode(self.aec.encoder, self.samples, self.ranks)
 
     def dec_epoch(self) -> None:
         self._fresh()

@@ -8,7 +8,6 @@ import numpy as np
 from ..clustering.fit import Fits
 from ..clustering.mixture import Mixture
 from ..clustering.selection import HEADER, as_rows, contradictions, select
-from ..data.cube_file import CubeFile
 from ..data.loading import Split, StreamedSet, subsample
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
@@ -53,10 +52,7 @@ def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
     drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
     numbers = _possible_numbers(settings, len(drawn), "usable")
     if len(drawn) < len(usable):
-        log.info(
-            f"mixtures are fitted to {len(drawn):,} of {len(usable):,} latents, drawn at random "
-            "(gmm.fit_samples)"
-        )
+        log.info(f"fitting to {len(drawn):,} of {len(usable):,} latents (gmm.fit_samples)")
     maps = fits.basis(latents[drawn].astype(np.float64)).maps
     mixtures, rows = fits.of(numbers)
     chosen = select(rows, settings.gmm.select)
@@ -73,19 +69,17 @@ def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
         **agreement(labelling.labels, session.file.labels()),
     }
     write_csv(session.path / "selection.csv", HEADER, as_rows(rows))
-    write_mixtures(session.path / "model.npz", mixtures, chosen)
+    arrays = {"n_clusters": np.array(sorted(mixtures))} | mixture.arrays()
+    for k, each in mixtures.items():
+        arrays |= each.arrays(f"_{k}")
+    write_npz(session.path / "model.npz", **arrays)
     split = Split.load(session.run / "AEC/split.npz")
     training = StreamedSet(split.both, session.reader(aec.preparation))
     training_distribution(aec.model, mixture, training).save(session.path / "novelty.npz")
     shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
     session.draw("gmm_figures", rows, latents, labelling, settings, shown)
-    session.finish(RESULTS + cube_results(session), metrics)
+    session.finish(RESULTS, metrics)
     fits.remove()
-
-
-def cube_results(session: Session) -> list[str]:
-    """Further results of a stage that labels a cube."""
-    return ["labels.h5"] if isinstance(session.file, CubeFile) else []
 
 
 def usable_latents(latents: np.ndarray) -> np.ndarray:
@@ -107,14 +101,6 @@ def _possible_numbers(settings: Settings, n: int, what: str) -> list[int]:
     if len(numbers) < len(wanted):
         log.warning(f"only {n} samples {what}: K is tried up to {numbers[-1]}")
     return numbers
-
-
-def write_mixtures(path: Path, mixtures: dict[int, Mixture], chosen: int) -> None:
-    """Write the selected mixture, and all under names that end with their K."""
-    arrays = {"n_clusters": np.array(sorted(mixtures))} | mixtures[chosen].arrays()
-    for k, mixture in mixtures.items():
-        arrays |= mixture.arrays(f"_{k}")
-    write_npz(path, **arrays)
 
 
 def read_mixture(path: Path, n_clusters: int | str) -> Mixture:

@@ -1,10 +1,8 @@
-"""Choice between refined clusters and the mixture that they started from.
-
-Letters: N samples of the file, D latent features, K clusters, n latents that are drawn.
-"""
+"""Choice between refined clusters and the mixture that they started from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +12,9 @@ from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import subsample
 from ..models.autoencoder import DEC
-from ..runtime import StopRequest, log
-from ..settings import Settings
+from ..runtime import log
 from .cluster import usable_latents
+from .session import Session
 
 # Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
 # decreases came with better clusters, larger ones with worse.
@@ -25,8 +23,7 @@ AGREEMENT_TOLERANCE = 0.015
 Posterior = Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
 
 
-@dataclass(frozen=True)
-class FinalLabels:
+class FinalLabels(NamedTuple):
     """How samples are labelled after refinement."""
 
     posterior: Posterior
@@ -48,12 +45,7 @@ def soft_assignment(model: DEC) -> Posterior:
 
 
 def choose_final_labels(
-    settings: Settings,
-    start: Mixture,
-    before: np.ndarray,
-    refined: np.ndarray,
-    model: DEC,
-    stop: StopRequest,
+    session: Session, start: Mixture, before: np.ndarray, refined: np.ndarray, model: DEC
 ) -> FinalLabels:
     """Choose between the refined clusters and the mixture `start` of the GMM stage.
 
@@ -62,7 +54,7 @@ def choose_final_labels(
     `before` and `refined` are latents (N, D) of the GMM stage and of the refined model.
     """
     posterior, mixture, usable = soft_assignment(model), None, usable_latents(refined)
-    k, seed = len(start.weights), settings.run.seed
+    k, settings, seed = len(start.weights), session.settings, session.settings.run.seed
     if settings.dec.labels == "mixture":
         most, shrinkage = settings.gmm.fit_samples or len(usable), settings.gmm.covariance_shrinkage
         drawn = usable[subsample(len(usable), most, seed)]
@@ -85,7 +77,7 @@ def choose_final_labels(
         )
         return FinalLabels(start.posterior, start, False, (agreement[0], agreement[0]))
     if mixture is not None and settings.gmm.n_resamples is not None:
-        mixture = _calibrated(settings, mixture, old, new, stop)
+        mixture = _calibrated(session, mixture, old, new)
         posterior = mixture.posterior
     return FinalLabels(posterior, mixture, True, agreement)
 
@@ -101,17 +93,15 @@ def agreements(
     return tuple(initialisation.neighbour_agreement(each, neighbours) for each in labels)
 
 
-def _calibrated(
-    settings: Settings, mixture: Mixture, old: np.ndarray, new: np.ndarray, stop: StopRequest
-) -> Mixture:
-    """The mixture at the temperature from half-samples of the unrefined latents.
+def _calibrated(session: Session, mixture: Mixture, old: np.ndarray, new: np.ndarray) -> Mixture:
+    """The mixture at the temperature from half-samples of the unrefined latents `old`.
 
     Refinement separates clusters whether they are real or not, so half-samples of refined latents
     would all have the same clusters.
     """
-    gmm, seed, k = settings.gmm, settings.run.seed, len(mixture.weights)
+    gmm, seed, k = session.settings.gmm, session.settings.run.seed, len(mixture.weights)
     log.info(f"calibrating probabilities on {gmm.n_resamples} half-samples")
-    halves = resamples(old, gmm.n_resamples, seed, gmm.init == "neighbours", stop)
+    halves = resamples(old, gmm.n_resamples, seed, gmm.init == "neighbours", session.stop)
     labels = labellings(halves, k, gmm.n_init, seed, gmm.covariance_shrinkage)
     if labels is None:
         return mixture

@@ -24,7 +24,7 @@ from ..run_folder import StageFolder, load_stage_settings
 from ..runs.labels import UNUSABLE, assign, new_labels
 from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
 from .final_labels import soft_assignment
-from .session import attempt, checksum, report_unusable, use_threads
+from .session import checksum, report_unusable, use_threads, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
@@ -71,21 +71,19 @@ def predict(
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
         check_axes(file, run.trained, folder.path / "model.pt")
         for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
-            _check_output(output.with_suffix(suffix), file, overwrite)
+            out = output.with_suffix(suffix)
+            if out.exists() and out.samefile(file.path):
+                raise DataError(f"{out}: is the file to be labelled; give another name with -o")
+            if out.exists() and not overwrite:
+                raise DataError(f"{out}: exists already; give another name, or --overwrite")
         log.info(
             f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
             f"labelled with {folder.path}; computing on {device}"
         )
         _label(file, run, output, device)
         if isinstance(file, CubeFile) and settings.run.figures:
-            attempt("figures", lambda: _draw_map(output, run.n_clusters, image))
-
-
-def _check_output(path: Path, file: SpectrogramFile, overwrite: bool) -> None:
-    if path.exists() and path.samefile(file.path):
-        raise DataError(f"{path}: is the file to be labelled; give another name with -o")
-    if path.exists() and not overwrite:
-        raise DataError(f"{path}: exists already; give another name with -o, or --overwrite")
+            with warn("figures"):
+                _draw_map(output, run.n_clusters, image)
 
 
 def _load(folder: StageFolder, device: torch.device) -> Predictor:
@@ -194,7 +192,7 @@ def _assess(run: Predictor, z: np.ndarray, errors: np.ndarray) -> tuple:
     return labels, certainty, [np.where(usable, text, "") for text in texts]
 
 
-def _draw_map(output: Path, n_clusters: int, suffix: str) -> Path:
+def _draw_map(output: Path, n_clusters: int, suffix: str) -> None:
     from .. import plots
     from ..runs.cluster_map import read_cluster_map
 
@@ -203,4 +201,3 @@ def _draw_map(output: Path, n_clusters: int, suffix: str) -> Path:
     figure = plots.cluster_map(image, sizes.tolist(), output.stem)
     with new_file(output.with_suffix(suffix)) as partial:
         figure.savefig(partial, format=suffix[1:])
-    return output.with_suffix(suffix)

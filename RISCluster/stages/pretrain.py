@@ -1,9 +1,8 @@
 """The AEC stage: pretrain the autoencoder."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,22 +44,15 @@ def run_aec(settings: Settings) -> None:
 
 def _initial_weights(aec: AecSettings) -> str:
     """Checksum of the initial weights, or ``none``."""
-    if aec.initial_weights == "none":
-        if not aec.n_epochs:
-            raise SettingsError(
-                "[aec] n_epochs = 0 trains nothing; set aec.initial_weights, or 1 epoch or more"
-            )
-        return "none"
-    if not Path(aec.initial_weights).is_file():
-        raise SettingsError(
-            f"[aec] initial_weights = {aec.initial_weights}: no such file; allowed: none, or a "
-            "file of weights"
-        )
-    return checksum(Path(aec.initial_weights))
+    path = Path(aec.initial_weights)
+    if path.name != "none" and not path.is_file():
+        raise SettingsError(f"[aec] initial_weights = {path}: no such file; allowed: none, a file")
+    if path.name == "none" and not aec.n_epochs:
+        raise SettingsError("[aec] n_epochs = 0 trains nothing; set aec.initial_weights")
+    return "none" if path.name == "none" else checksum(path)
 
 
-@dataclass(frozen=True)
-class _Data:
+class _Data(NamedTuple):
     """Samples of the AEC stage, standardised."""
 
     train: SampleSet
@@ -68,6 +60,7 @@ class _Data:
     split: Split
     preparation: Preparation
     variance: float  # mean squared error of the mean spectrogram
+    n_fitted: int  # training samples for principal components, limited by memory
 
 
 def _load_data(session: Session) -> _Data:
@@ -96,7 +89,8 @@ def _load_data(session: Session) -> _Data:
         preparation, variance = Preparation(data.amplitude, data.transform, mean, deviation), 1.0
         samples.standardize(preparation)
     train, validation = samples.take(split.train), samples.take(split.validation)
-    return _Data(train, validation, split, preparation, variance)
+    n_fitted = min(n, max(MIN_FITTED, MAX_FITTED_BINS // (file.n_frequencies * file.n_times)))
+    return _Data(train, validation, split, preparation, variance, n_fitted)
 
 
 def _network(session: Session, data: _Data) -> AEC:
@@ -111,17 +105,12 @@ def _network(session: Session, data: _Data) -> AEC:
                 f"if its samples are spectrograms, aec.n_components = {COMPONENTS} adds them"
             )
     size = file.n_frequencies, file.n_times
-    fixed = possible_sizes(wanted, *size, _n_fitted(data, *size))
+    fixed = possible_sizes(wanted, *size, data.n_fitted)
     model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed))
     initialise(model, session.settings.run.seed)
     if aec.initial_weights != "none":
         load_initial_weights(model, aec.initial_weights)
     return model
-
-
-def _n_fitted(data: _Data, n_frequencies: int, n_times: int) -> int:
-    """Training samples for principal components, limited by memory."""
-    return min(len(data.train), max(MIN_FITTED, MAX_FITTED_BINS // (n_frequencies * n_times)))
 
 
 def _train(session: Session, data: _Data) -> None:
@@ -139,7 +128,8 @@ def _train(session: Session, data: _Data) -> None:
     if model.encoder.fixed is not None:
         fitted = session.rank0(lambda: _fitted_features(model, data, settings.run.seed))
         model.encoder.fixed.load_state_dict(fitted)
-    latents = encode(model.encoder, data.validation, session.ranks, what="")
+    latents = encode(model.encoder, data.validation, session.ranks)
+    spread = latents[:, : model.shape.n_features].std(axis=0) if len(latents) > 1 else np.ones(1)
     metrics = {
         "n_samples": session.file.n_samples,
         "n_train": len(data.train),
@@ -151,7 +141,7 @@ def _train(session: Session, data: _Data) -> None:
         "n_components": vars(model.shape.fixed),
         "samples_per_second": float(np.median([row[-1] for row in result.history] or [np.nan])),
         "mse": mean_squared_error(model, data.train, session.ranks),
-        "dead_features": _dead_features(latents[:, : model.shape.n_features]),
+        "dead_features": np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist(),
     }
     session.rank0(lambda: _write(session, model, data, metrics))
 
@@ -159,9 +149,8 @@ def _train(session: Session, data: _Data) -> None:
 def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tensor]:
     """Fixed features of a trained network, fitted to its training samples."""
     shape, device = model.shape, next(model.parameters()).device
-    n = _n_fitted(data, shape.n_frequencies, shape.n_times)
-    log.info(f"fitting principal components to {n:,} training samples, to add to the latents")
-    positions = np.linspace(0, len(data.train) - 1, n).astype(int)
+    log.info(f"fitting principal components to {data.n_fitted:,} training samples")
+    positions = np.linspace(0, len(data.train) - 1, data.n_fitted).astype(int)
     chosen = data.train.take(data.train.index[positions])
     x = torch.cat([x.cpu() for _, x in chosen.in_order(0, len(chosen), READ_ROWS)])
     with torch.inference_mode():
@@ -172,21 +161,13 @@ def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tens
     return features.state_dict()
 
 
-def _dead_features(latents: np.ndarray) -> list[int]:
-    """Learnt latents that are the same for every sample."""
-    spread = latents.std(axis=0)
-    dead = np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist()
-    return dead if len(latents) > 1 else []
-
-
 def _write(session: Session, model: AEC, data: _Data, metrics: dict[str, Any]) -> None:
     """Write the folder; warn of a network that has learnt nothing."""
     best, dead = metrics["validation_mse"], metrics["dead_features"]
     if best > (1 - PLATEAU) * data.variance:
         log.warning(
-            f"the autoencoder has learnt no more than the mean spectrogram (validation mse "
-            f"{best:.4g}, mean spectrogram {data.variance:.4g}): its latents mean little; try "
-            "data.standardize = yes, another data.amplitude, more samples or another seed"
+            "the autoencoder has learnt no more than the mean spectrogram: its latents mean "
+            "little; try data.standardize = yes, another data.amplitude or seed, or more samples"
         )
     if dead:
         log.warning(

@@ -23,9 +23,9 @@ from ..runs.labels import Labelling, assign, label_file, of_usable
 from ..runtime import log
 from ..settings import Settings
 from ..training.refine import refine
-from .cluster import cube_results, read_mixture
+from .cluster import read_mixture
 from .final_labels import choose_final_labels
-from .session import Session, attempt, open_session
+from .session import Session, open_session
 
 MAX_LABEL_CHANGE = 0.3  # fraction of the labels, above which there is a warning
 MAX_SPREAD_SIZE = 100_000  # latents from which their spread is computed
@@ -51,20 +51,11 @@ def run_dec(settings: Settings) -> None:
             for one in session.combinations().values():
                 _initial_mixture(one)  # one that was not fitted is an error
             session.begin()
-            work, results = (
-                partial(_refine, aec=aec, samples=samples),
-                RESULTS + cube_results(session),
-            )
-            session.train(work, results, max, "calinski_harabasz_data")
-    if not done and settings.run.figures and session.ranks.is_first:
-        attempt("the report", lambda: _report(settings))
+            work = partial(_refine, aec=aec, samples=samples)
+            session.train(work, RESULTS, max, "calinski_harabasz_data")
+    if not done:
+        session.write_report()
     session.log_summary()
-
-
-def _report(settings: Settings) -> object:
-    from ..report.make_report import write_report
-
-    return write_report(settings.run_folder)
 
 
 def _refine(session: Session, aec: TrainedModel, samples: SampleSet) -> None:
@@ -122,7 +113,7 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     file, start = session.file, _initial_mixture(session)
     paths = session.run / "GMM/latent.npy", session.path / "latent.npy"
     before, latents = map(open_rows, paths)
-    final = choose_final_labels(session.settings, start, before, latents, model, session.stop)
+    final = choose_final_labels(session, start, before, latents, model)
     if not final.refined:
         model, latents = _initial_model(session, aec), before
         with new_file(paths[1]) as partial_path:
@@ -146,12 +137,10 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     table = _performance(session, aec, labelling, *sampled)
     text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
     write_text(session.path / "cluster_performance.csv", text)
-    training = training_distribution(
-        model, mixture or mixture_of_clusters(latents, labelling), samples
-    )
-    training.save(session.path / "novelty.npz")
+    mixture = mixture or mixture_of_clusters(latents, labelling)
+    training_distribution(model, mixture, samples).save(session.path / "novelty.npz")
     session.draw("dec_figures", latents, labelling, session.settings)
-    session.finish(RESULTS + cube_results(session), metrics)
+    session.finish(RESULTS, metrics)
 
 
 def _label_change(before: np.ndarray, mixture: Mixture, labels: np.ndarray) -> float:
@@ -163,9 +152,9 @@ def _label_change(before: np.ndarray, mixture: Mixture, labels: np.ndarray) -> f
     change = label_change(old[both], labels[both])
     if change > MAX_LABEL_CHANGE:
         log.warning(
-            f"refinement gave {change:.0%} of the samples another label than the mixture had: "
-            "these are other clusters, not sharper ones, as happens where the data have no clear "
-            "groups; compare the galleries of GMM and DEC, or lower dec.gamma"
+            f"refinement gave {change:.0%} of the samples another label than the mixture had, as "
+            "happens where the data have no clear groups; compare the galleries of GMM and DEC, or "
+            "lower dec.gamma"
         )
     return change
 

@@ -61,22 +61,17 @@ class Session:
             self._require("GMM", "model.npz")
         self.inputs |= settings.inputs(stage.lower(), "result")
         if stage != "GMM":
-            self.inputs["run.precision"] = self.precision
-
-    @property
-    def precision(self) -> str:
-        """Arithmetic of training: ``fp32`` or ``bf16``."""
-        setting = self.settings.run.precision
-        if setting == "bf16" and self.ranks.device.type == "cpu":
-            # Slower than fp32 there, and oneDNN's transposed convolutions gave NaN gradients.
-            raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
-        return "fp32" if setting == "auto" else setting
+            precision = settings.run.precision
+            self.inputs["run.precision"] = "fp32" if precision == "auto" else precision
+            # Slower than fp32 on CPUs, and oneDNN's transposed convolutions gave NaN gradients.
+            if precision == "bf16" and ranks.device.type == "cpu":
+                raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
 
     @property
     def context(self) -> Context:
         """Context of training."""
-        run = self.settings.run
-        return Context(self.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
+        run, precision = self.settings.run, self.inputs["run.precision"]
+        return Context(self.path, self.ranks, self.stop, run.seed, precision, run.tensorboard)
 
     def rank0(self, work: Callable[[], Any]) -> Any:
         """Result of `work` on rank 0, on all ranks; its error is raised on all."""
@@ -184,7 +179,8 @@ class Session:
     def _take(self, best: Path, results: list[str], table: tuple) -> None:
         """Write sweep.csv, copy the files of the best run and complete the stage."""
         write_csv(self.path / "sweep.csv", *table)
-        for path in [*(best / name for name in results), *best.glob("figures/*")]:
+        labels, figures = best.glob("labels.h5"), best.glob("figures/*")
+        for path in [*(best / name for name in results), *labels, *figures]:
             folder = self.path if path.parent == best else self.stage.figures
             folder.mkdir(parents=True, exist_ok=True)
             write_bytes(folder / path.name, path.read_bytes())
@@ -193,19 +189,26 @@ class Session:
 
     def draw(self, name: str, *arguments: Any) -> None:
         """Draw the figures of a stage by a function of `report.figures`, if they are wanted."""
-
-        def work() -> str:
-            from ..report import figures
-
-            return ", ".join(map(str, getattr(figures, name)(self.file, self.stage, *arguments)))
-
         if self.settings.run.figures:
-            attempt("figures", work)
+            with warn("figures"):
+                from ..report import figures
+
+                paths = getattr(figures, name)(self.file, self.stage, *arguments)
+                log.info(f"figures: {', '.join(map(str, paths))}")
+
+    def write_report(self) -> None:
+        """Write the report of the run, with the figures."""
+        if self.settings.run.figures and self.ranks.is_first:
+            with warn("the report"):
+                from ..report.make_report import write_report
+
+                log.info(f"report: {write_report(self.run)}")
 
     def finish(self, results: list[str], metrics: dict[str, Any]) -> None:
-        """Write metrics.json and mark the stage as complete."""
+        """Write metrics.json and mark the stage, and labels.h5 of a cube, as complete."""
         write_json(self.path / "metrics.json", metrics)
-        self.stage.complete([*results, "metrics.json"], {"fingerprint": self.fingerprint})
+        results = [*results, "metrics.json", *(path.name for path in self.path.glob("labels.h5"))]
+        self.stage.complete(results, {"fingerprint": self.fingerprint})
 
     def log_summary(self) -> None:
         """Log result and quality of a complete stage, and the next command."""
@@ -269,10 +272,11 @@ def checksum(path: Path) -> str:
     return sha256(path)[:16]
 
 
-def attempt(what: str, work: Callable[[], Any]) -> None:
-    """Log what `work` has written; any error of it is a warning, as the results are complete."""
+@contextmanager
+def warn(what: str) -> Iterator[None]:
+    """Log an error as a warning, for work after the results are complete."""
     try:
-        log.info(f"{what}: {work()}")
+        yield
     except Exception as error:
         log.warning(f"{what} could not be made: {type(error).__name__}: {error}")
 

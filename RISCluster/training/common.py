@@ -1,8 +1,7 @@
 """What pretraining and refinement share: batches, optimiser step, history, saved state.
 
-The state is saved after every epoch and on a request to stop. The order of batches follows from
-seed and epoch alone, so that an interrupted training, resumed on a CPU, ends with the same bytes
-as one that was never interrupted.
+The order of batches follows from seed and epoch alone, so that an interrupted training, resumed
+on a CPU, ends with the same bytes as one that was never interrupted.
 """
 
 import math
@@ -53,9 +52,8 @@ class Context:
 class Training:
     """A network in training.
 
-    `losses` are the names of the losses of a step, of which the first is minimised; `columns`
-    those of the history, before `SPEED`. The attributes of `result` are saved with the state; its
-    `history` gets a row for each epoch.
+    `losses` are the names of the losses of a step, the minimised one first; `columns` those of
+    the history, before `SPEED`. `result` is saved with the state, and has the history.
     """
 
     def __init__(
@@ -132,9 +130,8 @@ class Training:
         sums = self.context.ranks.sum(self._sums.clone()).tolist()
         means = {name: value / n for name, value in zip(self.losses, sums, strict=True)}
         self.require_finite("the mean loss", means[self.losses[0]])
-        finite = torch.stack([p.detach().isfinite().all() for p in self.model.parameters()])
-        if not bool(finite.all()):
-            self.require_finite("a weight", math.nan)
+        weights = torch.cat([p.detach().flatten() for p in self.model.parameters()])
+        self.require_finite("a weight", float(weights.abs().max()))
         return means | dict(zip(SPEED, (self.seconds, n / self.seconds), strict=True))
 
     def require_finite(
@@ -227,7 +224,6 @@ class Training:
 
 
 def _tensorboard(context: Context) -> Any:
-    """Writer of TensorBoard's files on rank 0, where asked for and installed."""
     if not context.tensorboard or not context.ranks.is_first:
         return None
     try:

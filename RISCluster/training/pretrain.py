@@ -66,8 +66,12 @@ def pretrain(
         training.result.add(loss, model)
         rate = training.optimizer.param_groups[0]["lr"]
         _stop_or_slow_down(training, variance)
-        _log_epoch(training, means, loss)
-        train_mse = means.pop("mse")
+        train_mse, epoch = means.pop("mse"), training.epoch + 1
+        if epoch % 10 == 0 or epoch == 1 or training.stop_reason:
+            log.info(
+                f"AEC epoch {epoch}: train mse {train_mse:.4g}, validation mse {loss:.4g}, best "
+                f"{training.result.best:.4g}, {means['samples_per_second']:,.0f} samples/s"
+            )
         training.end_epoch(train_mse=train_mse, validation_mse=loss, learning_rate=rate, **means)
     training.end()
     return training.result
@@ -84,12 +88,3 @@ def _stop_or_slow_down(training: Training, variance: float) -> None:
     elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
         for group in training.optimizer.param_groups:
             group["lr"] *= 0.5
-
-
-def _log_epoch(training: Training, means: dict[str, float], validation: float) -> None:
-    epoch = training.epoch + 1
-    if epoch % 10 == 0 or epoch == 1 or training.stop_reason:
-        log.info(
-            f"AEC epoch {epoch}: train mse {means['mse']:.4g}, validation mse {validation:.4g}, "
-            f"best {training.result.best:.4g}, {means['samples_per_second']:,.0f} samples/s"
-        )

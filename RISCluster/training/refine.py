@@ -68,7 +68,7 @@ def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Conte
 def _refresh(training: Training) -> None:
     """Renew target and labels; end the training where few labels have changed."""
     model, ranks, result = training.model, training.context.ranks, training.result
-    latents = encode(model.encoder, training.samples, ranks, what="")
+    latents = encode(model.encoder, training.samples, ranks)
     with torch.no_grad():
         z = torch.from_numpy(latents).to(ranks.device)
         q = torch.cat([model.clustering(part) for part in z.split(8192)])
