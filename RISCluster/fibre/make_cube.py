@@ -322,7 +322,7 @@ def _in_order(
 ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
     with Progress("writing", sum(job.size for job in jobs), "spectra") as progress:
         for job in jobs:
-            place = slice(*job.inputs.steps), slice(*job.inputs.channels)
+            place = slice(*job.task.steps), slice(*job.task.channels)
             yield place, np.load(parts.path(job), allow_pickle=False)
             progress.add(job.size)
 

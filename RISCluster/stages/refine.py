@@ -11,10 +11,10 @@ import torch
 from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet, Split, subsample
 from ..errors import DataError
-from ..evaluation import metrics as evaluation
-from ..evaluation.data_space import deviations
 from ..evaluation.mapping import require_package
+from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
+from ..evaluation.performance import calinski_harabasz, deviations, measure
 from ..io import new_file, open_rows, row_blocks, write_text
 from ..models.autoencoder import DEC, ClusteringLayer
 from ..models.checkpoint import TrainedModel, load_model, save_model
@@ -121,14 +121,14 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     k, soft = len(start.weights), "soft_assignments.npy"
     labelling = label_file(latents, final.posterior, k, file, session.path, soft)
     labels, mixture = labelling.labels, final.mixture
-    sampled = evaluation.sampled_silhouettes(latents, labels, session.settings.run.seed)
-    metrics = evaluation.clustering_summary(labelling, sampled[1]) | {
+    sampled = sampled_silhouettes(latents, labels, session.settings.run.seed)
+    metrics = clustering_summary(labelling, sampled[1]) | {
         "refined": final.refined,
         "neighbour_agreement": final.agreement[1],
         "neighbour_agreement_of_gmm": final.agreement[0],
         "label_change_from_gmm": _label_change(before, start, labels),
-        "calinski_harabasz_data": evaluation.calinski_harabasz(samples, labels, k),
-        **evaluation.agreement(labels, file.labels()),
+        "calinski_harabasz_data": calinski_harabasz(samples, labels, k),
+        **agreement(labels, file.labels()),
         **({} if mixture is None else {"temperature": mixture.temperature}),
     }
     about = aec.preparation, aec.variance, file, session.fingerprint
@@ -164,13 +164,13 @@ def _performance(
 ) -> pandas.DataFrame:
     """A row for each cluster, and one for all; scores are silhouettes of the samples `index`."""
     labels, sizes, n = labelling.labels[index].astype(np.int64), labelling.sizes, labelling.n_usable
-    (space,) = deviations(session.file, aec.preparation, index, [labels])
-    values = {"silhouette_latent": scores, "mse_to_mean": space.mse}
-    values["inner_product_with_mean"] = space.inner_product
+    _, space = deviations(session.file, aec.preparation, index, labels, len(sizes))
+    values = {"silhouette_latent": scores, "mse_to_mean": space["mse"].to_numpy()}
+    values["inner_product_with_mean"] = space["inner_product"].to_numpy()
     return pandas.DataFrame({
         "label": [*range(len(sizes)), "all"],
         "size": [*sizes.tolist(), n],
         "share": np.r_[sizes / n, 1],
         "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
-        **{name: evaluation.measure(x, labels, sizes).values for name, x in values.items()},
+        **{name: measure(x, labels, sizes).values for name, x in values.items()},
     })  # fmt: skip
