@@ -49,28 +49,17 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "there").iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [(), ("init=kmeans",), ("n_resamples=none",)])
+@pytest.mark.parametrize("words", [(), ("gmm.init=kmeans",), ("gmm.n_resamples=none",)])
 def test_a_basis_is_read_as_it_was_drawn(tmp_path, words):
     latents = three_clouds(60)[0]
-    drawn = Basis.draw(latents, settings(*(f"gmm.{word}" for word in words)), 0, StopRequest())
+    drawn = Basis.draw(latents, settings(*words), 0, StopRequest())
     drawn.save(tmp_path / "basis.npz")
     read = Basis.load(tmp_path / "basis.npz")
+    read.save(tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "basis.npz").read_bytes()
     np.testing.assert_array_equal(read.latents, latents)
-    assert len(read.maps) == (0 if "init=kmeans" in words else 12)
-    assert (read.halves is None) == ("n_resamples=none" in words)
-    pairs = list(zip(drawn.maps, read.maps, strict=True))
-    if read.halves is not None:
-        assert [mapped is None for _, mapped in read.halves.parts] == ["init=kmeans" in words] * 2
-        np.testing.assert_array_equal(read.halves.index, drawn.halves.index)
-        np.testing.assert_array_equal(read.halves.labelled, latents[read.halves.index])
-        for (part, mapped), (other, other_mapped) in zip(
-            drawn.halves.parts, read.halves.parts, strict=True
-        ):
-            np.testing.assert_array_equal(part, other)
-            pairs += [] if mapped is None else [(mapped, other_mapped)]
-    for one, other in pairs:
-        for name, value in one.arrays().items():
-            np.testing.assert_array_equal(value, other.arrays()[name])
+    assert len(read.maps) == (0 if "gmm.init=kmeans" in words else 12)
+    assert (read.halves is None) == ("gmm.n_resamples=none" in words)
 
 
 def test_a_damaged_basis_is_made_again(tmp_path, capsys):

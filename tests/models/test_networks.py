@@ -11,6 +11,7 @@ from RISCluster.models.autoencoder import (
     initialise,
     n_parameters,
 )
+from RISCluster.models.features import FixedFeatureSizes
 
 # Jenkins et al. 2021: names and shapes of the published network, in order.
 PUBLISHED = [
@@ -53,14 +54,13 @@ def test_forward_is_the_published_one():
     assert (z >= 0).all()
 
 
-@pytest.mark.parametrize("f", [4, 5, 6, 7, 8, 28, 31, 33, 65, 77, 80, 82, 87, 126, 129, 300])
-@pytest.mark.parametrize("t", [4, 9, 41, 100, 175])
+@pytest.mark.parametrize("f", [4, 5, 7, 31, 33, 87, 129, 300])
+@pytest.mark.parametrize("t", [4, 41, 100])
 def test_any_size_comes_back(f, t):
     model = AEC(NetworkShape(f, t, 5, "linear"))
     with torch.no_grad():
         y, z = model(torch.zeros(2, 1, f, t))
-    assert y.shape == (2, 1, f, t)
-    assert z.shape == (2, 5)
+    assert (y.shape, z.shape) == ((2, 1, f, t), (2, 5))
 
 
 def test_every_axis_covers_itself():
@@ -69,8 +69,7 @@ def test_every_axis_covers_itself():
         size = axis.smallest
         for padding in axis.decoder_padding:
             size = 2 * size + 1 - 2 * padding
-        assert axis.crop + n <= size <= n + 8
-        assert axis.crop >= 0
+        assert 0 <= axis.crop <= axis.crop + n <= size <= n + 8
 
 
 def test_every_parameter_learns():
@@ -111,11 +110,13 @@ def test_dec_shares_the_autoencoder_and_gives_three():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_gpu_agrees_with_cpu():
-    model = AEC(NetworkShape(87, 100, 9, "linear"))
+    model = AEC(NetworkShape(87, 100, 9, "linear", FixedFeatureSizes(3, 2)))
     initialise(model, 0)
+    torch.nn.init.normal_(model.encoder.fixed.smoothed)
     x = torch.rand(8, 1, 87, 100)
     with torch.no_grad():
-        here = model(x)
-        there = model.cuda()(x.cuda())
+        z = model.encoder(x)
+        here = z, model.decoder(z)
+        there = model.cuda().encoder(x.cuda()), model.decoder(z.cuda())
     for a, b in zip(here, there, strict=True):
         assert torch.allclose(a, b.cpu(), rtol=1e-3, atol=1e-4)
