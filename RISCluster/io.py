@@ -223,64 +223,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """`write_bytes` of a CSV table."""
-    write_text(path, "".join(map(_csv_line, [header, *rows])))
-
-
-def _csv_line(row: Sequence[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue()
-
-
-class HistoryFile:
-    """CSV table with a row for each epoch, flushed to disk row by row.
-
-    Parameters
-    ----------
-    path : Path
-    header : sequence of str
-        The first column is ``epoch``, which counts up.
-    n_epochs : int
-        Epochs to keep of an existing table; 0 starts a new one.
-
-    Raises
-    ------
-    CheckpointError
-        The existing table is damaged.
-    """
-
-    def __init__(self, path: Path, header: Sequence[str], n_epochs: int):
-        self.path = path
-        rows = _history(path, list(header), n_epochs) if n_epochs and path.exists() else []
-        write_csv(path, header, rows)
-
-    def append(self, row: Sequence[Any]) -> None:
-        """Add one row."""
-        with _write_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(_csv_line(row))
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _history(path: Path, header: list[str], n_epochs: int) -> list[list[str]]:
-    """Rows up to an epoch; the row after it may be incomplete."""
-    try:
-        found, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
-        if found != header:
-            raise ValueError(f"its header is not {','.join(header)}")
-        first = int(rows[0][0]) if rows else 1
-        rows = rows[: n_epochs - first + 1]
-        for epoch, row in enumerate(rows, first):
-            if len(row) != len(header) or [float(value) for value in row][0] != epoch:
-                raise ValueError(f"'{','.join(row)}' is not the row of epoch {epoch}")
-        if len(rows) < n_epochs - first + 1:
-            raise ValueError(f"it ends before epoch {n_epochs}")
-        return rows
-    except (OSError, ValueError, csv.Error) as error:
-        raise CheckpointError(
-            f"{path}: damaged, can't be read: {error}; move it away and run the same command "
-            f"again: the table begins anew after epoch {n_epochs}"
-        ) from None
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
 
 
 # ---- arrays -------------------------------------------------------------------------------------

@@ -46,7 +46,6 @@ from RISCluster.data.layouts import open_spectrograms  # noqa: E402
 from RISCluster.errors import RISClusterError  # noqa: E402
 from RISCluster.fibre.joining import open_series  # noqa: E402
 from RISCluster.io import (  # noqa: E402  # noqa: E402
-    HistoryFile,
     new_rows,
     open_rows,
     read_json,
@@ -358,8 +357,6 @@ SUBJECTS = (
     Subject("names", one("names.csv", "stage,label,size,name\nDEC,0,5,ice\nDEC,1,6,\nDEC,2,7,x\n",
                          "label;name\n0;a\n1;b\n"), read_names_of),
     Subject("labels", one("l.csv", *LABELS), lambda folder: read_labels(folder / "l.csv")),
-    Subject("history", one("h.csv", HISTORY),
-            lambda folder: HistoryFile(folder / "h.csv", ("epoch", "a", "seconds"), 4)),
     Subject("history_read", one("h.csv", HISTORY), lambda folder: read_history(folder / "h.csv")),
     Subject("json", one("a.json", '{"depends": {"a": 1.5}, "results": ["x", null, true]}'),
             lambda folder: read_json(folder / "a.json")),

@@ -291,7 +291,7 @@ def summary(metrics: dict[str, Any]) -> tuple[str, str]:
     if not metrics.get("refined", True):
         result += " (of the mixture; refinement is rejected)"
     known = {name: metrics.get(key) for key, name in SUMMARY.items()}
-    return result, ", ".join(f"{name} {x:.4g}" for name, x in known.items() if x is not None)
+    return result, ", ".join(f"{name} {x:.3g}" for name, x in known.items() if x is not None)
 
 
 def next_command(settings: Settings, stage: str) -> str:
