@@ -28,7 +28,6 @@ from .final_labels import choose_final_labels
 from .session import Session, open_session
 
 MAX_LABEL_CHANGE = 0.3  # fraction of the labels, above which there is a warning
-MAX_SPREAD_SIZE = 100_000  # latents from which their spread is computed
 MIN_VARIANCE = 0.02  # of the mean variance within clusters, added in every direction
 RESULTS = ["model.pt", "last.pt", "history.csv", "labels.csv", "latent.npy", "novelty.npz"]
 RESULTS += ["soft_assignments.npy", "cluster_performance.csv"]
@@ -86,7 +85,8 @@ def _initial_model(session: Session, aec: TrainedModel) -> DEC:
     metric = np.eye(mixture.means.shape[1])
     if scale == "global":
         latents = open_rows(session.run / "GMM/latent.npy")
-        drawn = latents[subsample(len(latents), MAX_SPREAD_SIZE, session.settings.run.seed)]
+        n = session.settings.gmm.fit_samples or len(latents)
+        drawn = latents[subsample(len(latents), n, session.settings.run.seed)]
         metric /= np.sqrt(np.nanvar(drawn, axis=0, dtype=np.float64).mean()) or 1.0
     elif scale == "within":
         metric = whitening(mixture)

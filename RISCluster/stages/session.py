@@ -29,14 +29,9 @@ from ..settings import Settings, as_text
 from ..training.common import Context
 from ..training.encode import encode_to
 
-SUMMARY = {  # keys of metrics.json in the closing lines
-    "validation_mse": "validation loss",
-    "mse_of_mean_spectrogram": "loss of the mean spectrogram",
-    "mean_probability": "mean posterior probability",
-    "silhouette_latent": "silhouette",
-    "stability": "stability",
-    "neighbour_agreement": "neighbour agreement",
-} | {"accuracy": "accuracy", "nmi": "NMI", "ari": "ARI"}
+# Values of metrics.json in the closing lines.
+SUMMARY = ("validation_mse", "mse_of_mean_spectrogram", "mean_probability", "silhouette_latent")
+SUMMARY += ("stability", "neighbour_agreement", "accuracy", "nmi", "ari")
 
 
 class Session:
@@ -290,7 +285,7 @@ def summary(metrics: dict[str, Any]) -> tuple[str, str]:
         result = f"{len(sizes)} clusters of {min(sizes):,} to {max(sizes):,} samples"
     if not metrics.get("refined", True):
         result += " (of the mixture; refinement is rejected)"
-    known = {name: metrics.get(key) for key, name in SUMMARY.items()}
+    known = {key.replace("_", " "): metrics.get(key) for key in SUMMARY}
     return result, ", ".join(f"{name} {x:.3g}" for name, x in known.items() if x is not None)
 
 

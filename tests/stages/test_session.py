@@ -219,8 +219,8 @@ def test_summary():
     aec = {"n_train": 1200, "epochs": 30, "validation_mse": 0.25, "mse_of_mean_spectrogram": 1.0}
     assert summary(aec) == (
         "autoencoder of 1,200 samples, 30 epochs",
-        "validation loss 0.25, loss of the mean spectrogram 1",
+        "validation mse 0.25, mse of mean spectrogram 1",
     )
     dec = {"cluster_sizes": [1500, 20], "silhouette_latent": 0.4, "stability": None, "nmi": 0.25}
-    assert summary(dec) == ("2 clusters of 20 to 1,500 samples", "silhouette 0.4, NMI 0.25")
+    assert summary(dec) == ("2 clusters of 20 to 1,500 samples", "silhouette latent 0.4, nmi 0.25")
     assert summary(dec | {"refined": False})[0].endswith("(of the mixture; refinement is rejected)")
