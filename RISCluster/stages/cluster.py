@@ -74,7 +74,7 @@ def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
         arrays |= each.arrays(f"_{k}")
     write_npz(session.path / "model.npz", **arrays)
     split = Split.load(session.run / "AEC/split.npz")
-    training = StreamedSet(split.both, session.reader(aec.preparation))
+    training = StreamedSet(session.reader(aec.preparation), split.both)
     training_distribution(aec.model, mixture, training).save(session.path / "novelty.npz")
     shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
     session.draw("gmm_figures", rows, latents, labelling, settings, shown)

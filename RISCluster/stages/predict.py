@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from ..data.cube_file import CubeFile
-from ..data.layouts import open_spectrograms
-from ..data.loading import Reader, WholeFile
-from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
+from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, open_spectrograms
+from ..data.loading import Reader, StreamedSet
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
@@ -137,7 +136,11 @@ def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.de
     """Label the file block by block, and log how many samples are outliers."""
     reader = Reader(file, run.trained.preparation, device)
     reader.skip_negative = True
-    samples, n, latents_path = WholeFile(reader), file.n_samples, output.with_suffix(".latent.npy")
+    samples, n, latents_path = (
+        StreamedSet(reader),
+        file.n_samples,
+        output.with_suffix(".latent.npy"),
+    )
     labels, outlying = np.full(n, UNUSABLE, "i2"), np.zeros(n, bool)
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ..data.layouts import READ_ROWS
 from ..data.loading import SampleSet, Split, draw_split, mean_and_deviation
-from ..data.spectrograms import READ_ROWS
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from ..cli import COMMANDS, package_command, stage_command
-from ..data.layouts import open_spectrograms
-from ..data.loading import Reader, SampleSet, WholeFile, load_set
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile, open_spectrograms
+from ..data.loading import Reader, SampleSet, StreamedSet, load_set
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks
@@ -87,7 +86,7 @@ class Session:
         """Write the latents of every sample of the file, NaN for unusable ones."""
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        encode_to(self.path / "latent.npy", encoder, WholeFile(reader), self.ranks)
+        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks)
 
     def _require(self, name: str, model: str) -> None:
         """Require that an earlier stage was made from the inputs so far, and add its model."""
