@@ -41,7 +41,7 @@ from RISCluster.catalogue.environment import read_environment
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RISClusterError
-from RISCluster.fibre.joining import open_series
+from RISCluster.fibre.series import open_series
 from RISCluster.io import (
     new_rows,
     open_rows,
