@@ -1,7 +1,4 @@
-"""Labels for new data with a finished run.
-
-Letters: n samples of a block, D latent features, K clusters.
-"""
+"""Labels for new data with a finished run."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,13 +14,13 @@ from ..data.loading import Reader, StreamedSet
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import new_file, new_rows
+from ..io import new_file, new_rows, sha256
 from ..models.checkpoint import TrainedModel, load_model
 from ..run_folder import StageFolder, load_stage_settings
 from ..runs.labels import UNUSABLE, assign, new_labels
 from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
 from .final_labels import soft_assignment
-from .session import checksum, report_unusable, use_threads, warn
+from .session import report_unusable, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
@@ -40,19 +37,13 @@ class Predictor(NamedTuple):
 
 
 def predict(
-    path: str | Path,
-    run_folder: Path,
-    output: Path,
-    stage: str,
-    overrides: Sequence[str] = (),
-    overwrite: bool = False,
+    path: str, run_folder: Path, output: Path, stage: str, words: Sequence[str], overwrite: bool
 ) -> None:
     """Label every sample of a file with a finished run, at constant memory.
 
     Writes a table of labels, probabilities and how unlike the training set each sample is to
     `output` (``.csv``), latents beside it (``.latent.npy``), and of a cube a map (``.h5``) and its
-    figure. `stage` is DEC or GMM; `overrides` are ``section.key=value`` words that replace
-    settings of the run. Existing outputs are an error without `overwrite`.
+    figure. `stage` is DEC or GMM; ``section.key=value`` words replace settings of the run.
     """
     start_log()
     keep_freed_memory()
@@ -62,9 +53,10 @@ def predict(
             f"{folder.path}: this run has no finished {stage} stage; run {folder.command} first, "
             "or name another run or --stage"
         )
-    settings = load_stage_settings(folder, ["data.layout=auto", *overrides])
+    settings = load_stage_settings(folder, ["data.layout=auto", *words])
     device = choose_device(settings.run.device)
-    use_threads(settings)
+    if settings.data.cpu_threads != "auto":
+        torch.set_num_threads(max(1, settings.data.cpu_threads))
     run = _load(folder, device)
     data, image = settings.data, f".{settings.run.figure_format}"
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
@@ -91,7 +83,7 @@ def _load(folder: StageFolder, device: torch.device) -> Predictor:
     posterior, n_clusters = training.mixture.posterior, len(training.mixture.weights)
     if folder.name == "GMM":
         aec = folder.run_folder / "AEC/model.pt"
-        if checksum(aec) != (folder.provenance() or {}).get("inputs", {}).get("AEC/model.pt"):
+        if sha256(aec)[:16] != (folder.provenance() or {}).get("inputs", {}).get("AEC/model.pt"):
             raise RunError(
                 f"{folder.path}: was made from another autoencoder than {aec}; run "
                 f"{folder.command} again"

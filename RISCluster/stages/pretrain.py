@@ -11,6 +11,7 @@ from ..data.layouts import READ_ROWS
 from ..data.loading import SampleSet, Split, draw_split, mean_and_deviation
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
+from ..io import sha256
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
 from ..models.features import FixedFeatures, possible_sizes
@@ -18,7 +19,7 @@ from ..runtime import log
 from ..settings import AecSettings, Settings
 from ..training.encode import encode, mean_squared_error
 from ..training.pretrain import PLATEAU, pretrain
-from .session import Session, checksum, open_session
+from .session import Session, open_session
 
 RESULTS = ["model.pt", "last.pt", "history.csv", "split.npz"]
 MAX_FITTED_BINS = 4000 * 87 * 100  # of samples for principal components: 139 MB
@@ -49,7 +50,7 @@ def _initial_weights(aec: AecSettings) -> str:
         raise SettingsError(f"[aec] initial_weights = {path}: no such file; allowed: none, a file")
     if path.name == "none" and not aec.n_epochs:
         raise SettingsError("[aec] n_epochs = 0 trains nothing; set aec.initial_weights")
-    return "none" if path.name == "none" else checksum(path)
+    return "none" if path.name == "none" else sha256(path)[:16]
 
 
 class _Data(NamedTuple):

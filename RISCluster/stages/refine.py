@@ -98,8 +98,7 @@ def _initial_model(session: Session, aec: TrainedModel) -> DEC:
 def whitening(mixture: Mixture) -> np.ndarray:
     """Matrix (D, D) that gives the clusters of a mixture the same variance in all directions.
 
-    The mean square distance of a sample from its centroid becomes 1, which fits the Student's t of
-    unit scale (Xie et al. 2016), whatever D is.
+    The mean square distance from the centroid becomes 1, the scale of the Student's t.
     """
     within = np.einsum("k,kij->ij", mixture.weights, mixture.covariances)
     d = len(within)

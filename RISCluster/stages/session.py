@@ -92,7 +92,7 @@ class Session:
         """Require that an earlier stage was made from the inputs so far, and add its model."""
         stage = StageFolder(self.run, name)
         self.rank0(lambda: stage.require_match(self.inputs, self._words()))
-        self.inputs[f"{name}/{model}"] = self.rank0(lambda: checksum(stage.path / model))
+        self.inputs[f"{name}/{model}"] = self.rank0(lambda: sha256(stage.path / model)[:16])
 
     def _words(self) -> dict[str, str]:
         """Description of the checksums among the inputs, by name."""
@@ -223,7 +223,8 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
     torch.use_deterministic_algorithms(run.deterministic)
     with StopRequest() as stop, start_ranks(run.device) as ranks:
         start_log(ranks.rank)
-        use_threads(settings)
+        if data.cpu_threads != "auto":
+            torch.set_num_threads(max(1, data.cpu_threads))
         if stored := "; ".join(settings.from_run):
             log.info(f"{settings.run_folder}: settings that are taken from this run: {stored}")
         for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:  # checked by all ranks
@@ -244,12 +245,6 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
                 yield session
 
 
-def use_threads(settings: Settings) -> None:
-    """Compute with as many CPU threads as ``data.cpu_threads`` says."""
-    if settings.data.cpu_threads != "auto":
-        torch.set_num_threads(max(1, settings.data.cpu_threads))
-
-
 def report_unusable(unusable: np.ndarray, n: int) -> None:
     """Warn of samples that are left out."""
     if len(unusable):
@@ -259,11 +254,6 @@ def report_unusable(unusable: np.ndarray, n: int) -> None:
             "where a root or logarithm is taken): they are left out and get label -1; indices "
             f"{shown}"
         )
-
-
-def checksum(path: Path) -> str:
-    """Short checksum of a file, for the inputs of a stage."""
-    return sha256(path)[:16]
 
 
 @contextmanager
@@ -282,8 +272,6 @@ def summary(metrics: dict[str, Any]) -> tuple[str, str]:
     else:
         sizes = metrics["cluster_sizes"]
         result = f"{len(sizes)} clusters of {min(sizes):,} to {max(sizes):,} samples"
-    if not metrics.get("refined", True):
-        result += " (of the mixture; refinement is rejected)"
     known = {key.replace("_", " "): metrics.get(key) for key in SUMMARY}
     return result, ", ".join(f"{name} {x:.3g}" for name, x in known.items() if x is not None)
 
@@ -292,8 +280,7 @@ def next_command(settings: Settings, stage: str) -> str:
     """Command to run after a stage: the next stage, a report that is missing, or predict."""
     folder = settings.run_folder
     if stage != "DEC":
-        following = list(COMMANDS)[list(COMMANDS).index(stage) + 1]
-        return stage_command(following, folder, settings.config)
+        return stage_command({"AEC": "GMM", "GMM": "DEC"}[stage], folder, settings.config)
     if not settings.run.figures:
         return f"{package_command('report')} --run {shlex.quote(str(folder))}"
     output = shlex.quote(f"{folder.name}_new_labels.csv")

@@ -80,7 +80,7 @@ def test_labels_are_a_row_a_sample_in_the_files_order(finished):
 
 
 def test_known_classes_are_found(small_file, make_settings):
-    words = ("aec.n_epochs=60", "aec.lr=0.003", "dec.n_epochs=10", "gmm.n_clusters=3")
+    words = ("aec.n_epochs=60", "aec.lr=0.003", "dec.n_epochs=5", "gmm.n_clusters=3", *FAST)
     folder = run_all(make_settings(f"data.file={small_file}", *words))
     assert metrics(folder / "AEC")["validation_mse"] < 0.3
     assert metrics(folder / "GMM")["accuracy"] > 0.95
