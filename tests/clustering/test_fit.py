@@ -56,14 +56,6 @@ def test_a_basis_is_read_as_it_was_drawn(tmp_path, words):
     assert (read.halves is None) == ("gmm.n_resamples=none" in words)
 
 
-def test_a_damaged_basis_is_made_again(tmp_path):
-    found, path = made(tmp_path), tmp_path / "fits.npz"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-100])
-    found.basis(three_clouds(60)[0])
-    assert path.read_bytes() == whole
-
-
 def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
     stop, fit, done = StopRequest(), fits.fit_number, []
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from RISCluster.clustering import initialisation
 from RISCluster.clustering.initialisation import (
     clusters_by_area,
     clusters_by_border,
@@ -77,21 +76,6 @@ def test_consensus_leaves_no_cluster_empty():
     # A third cluster that each sees elsewhere would lose its members one by one.
     votes = hard([2, 0, 0, 0, 1, 1], [0, 2, 0, 0, 1, 1], [0, 0, 2, 0, 1, 1])
     assert len(set(consensus(votes))) == 3
-
-
-def test_borders_are_used_only_where_they_separate_few_neighbours(monkeypatch):
-    latents = np.random.default_rng(0).standard_normal((300, 2))
-
-    def crumbs(points, n_clusters, seed):
-        labels = np.zeros(len(points), dtype=int)
-        labels[: n_clusters - 1] = range(1, n_clusters)
-        return labels
-
-    maps = neighbour_maps(latents, 0, 2)
-    expected = fit_from_maps(latents, maps, 4, 0, 2.0).posterior(latents).argmax(1)
-    monkeypatch.setattr(initialisation, "clusters_by_border", crumbs)
-    found = fit_from_maps(latents, maps, 4, 0, 2.0).posterior(latents).argmax(1)
-    assert found.tolist() == expected.tolist()
 
 
 def test_neighbours_and_their_agreement_by_hand():

@@ -83,10 +83,3 @@ def test_parameters_of_shrunk_covariances_count_less():
     latents = np.random.default_rng(0).standard_normal((40, 3))
     saved = mixture.n_parameters(40) - mixture.n_parameters(40, 2)
     assert mixture.bic(latents) - mixture.bic(latents, 2) == pytest.approx(saved * np.log(40))
-
-
-def test_arrays_without_a_temperature():
-    arrays = Mixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], 5.0).arrays("_1")
-    assert Mixture.from_arrays(arrays, "_1").temperature == 5
-    del arrays["temperature_1"]
-    assert Mixture.from_arrays(arrays, "_1").temperature == 1

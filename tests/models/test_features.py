@@ -86,15 +86,6 @@ def test_an_event_at_a_quiet_frequency_is_seen_beside_loud_noise():
     assert abs(np.corrcoef(z, event)[0, 1]) > 0.9
 
 
-def test_without_a_background_all_frequencies_have_the_same_weight():
-    x = torch.zeros(40, 1, F, T)
-    for i in range(40):
-        x[i, :, 3 + i % 5, i % 7 : i % 7 + 5] = 1.0
-    features = FixedFeatures(F, T, FixedFeatureSizes(3, 1))
-    features.fit(x, None, 1.0, spread=1.0, seed=0)
-    assert_components(features(x)[:, :3].numpy(), smoothed(x))
-
-
 def test_smoothing_repeats_the_edges():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((30, 1, 90, 60)).astype(np.float32)

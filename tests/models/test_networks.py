@@ -4,8 +4,6 @@ from torch import nn
 
 from RISCluster.models.autoencoder import (
     AEC,
-    DEC,
-    ClusteringLayer,
     NetworkShape,
     axis_geometry,
     initialise,
@@ -80,14 +78,6 @@ def test_every_parameter_learns():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-def test_latent_activation():
-    x = torch.randn(64, 1, 20, 20)
-    for activation, negative in (("relu", False), ("linear", True)):
-        model = AEC(NetworkShape(20, 20, 4, activation))
-        initialise(model, 0)
-        assert bool((model.encoder(x) < 0).any()) is negative
-
-
 def test_initial_weights_follow_the_seed():
     models = [AEC(NetworkShape(16, 16, 3, "linear")) for _ in range(3)]
     for model, seed in zip(models, (1, 1, 2), strict=True):
@@ -96,16 +86,6 @@ def test_initial_weights_follow_the_seed():
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert float(models[0].encoder.encoder[0].bias[0].detach()) == pytest.approx(0.01)
-
-
-def test_dec_shares_the_autoencoder_and_gives_three():
-    aec = AEC(NetworkShape(16, 16, 3, "linear"))
-    model = DEC(aec, ClusteringLayer(torch.randn(5, 3), torch.eye(3) / 2))
-    q, x, z = model(torch.rand(4, 1, 16, 16))
-    assert (q.shape, x.shape, z.shape) == ((4, 5), (4, 1, 16, 16), (4, 3))
-    assert model.encoder is aec.encoder
-    extra = model.state_dict().keys() - aec.state_dict().keys()
-    assert extra == {"clustering.centroids", "clustering.metric"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
