@@ -34,14 +34,9 @@ BLOCK_ROWS = 65536  # rows of an array on disk that are processed at a time
 
 @contextlib.contextmanager
 def locked(path: Path, place: Path) -> Iterator[None]:
-    """Hold a lock between processes, acquired at once or not at all.
+    """Hold a lock between processes, acquired at once or not at all: a RunError about `place`.
 
     The file `path` is removed at the end; the system releases the lock of a killed process.
-
-    Raises
-    ------
-    RunError
-        Another process holds it; the message names `place`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.absolute(), timeout=0)
@@ -70,13 +65,7 @@ def clear(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically.
-
-    Raises
-    ------
-    RunError
-        The file can't be written; an existing one is unchanged.
-    """
+    """Write a file atomically; a RunError where that fails."""
     partial = path.with_name(path.name + PARTIAL)
     with _write_errors(path, partial):
         with partial.open("wb") as file:
@@ -90,10 +79,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def new_file(target: Path) -> Iterator[Path]:
     """Path beside a target (file or folder), renamed to the target when the block succeeds.
 
-    Raises
-    ------
-    RunError
-        It can't be written, or another process is writing it; an existing target is unchanged.
+    A RunError if it can't be written, or if another process is writing it.
     """
     partial, lock = (
         target.with_name(target.name + PARTIAL),
@@ -168,13 +154,7 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def require_room(target: Path, n_bytes: int) -> None:
-    """Refuse a file that would not fit: HDF5 can't close a file properly on a full disk.
-
-    Raises
-    ------
-    RunError
-        The disk of `target` has less than `n_bytes` free.
-    """
+    """RunError for a file that would not fit: HDF5 can't close a file properly on a full disk."""
     folder = next(folder for folder in target.absolute().parents if folder.exists())
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
@@ -302,15 +282,9 @@ def row_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
-    """Write a torch file; equal contents give equal bytes.
+    """Write a torch file of tensors and plain values; equal contents give equal bytes.
 
-    Parameters
-    ----------
-    path : Path
-    kind : str
-        As ``"AEC model"``; `load_checkpoint` requires it.
-    content : dict
-        Nested dicts and lists of tensors, numbers, strings, booleans and None.
+    `kind` is as ``"AEC model"``; `load_checkpoint` requires it.
     """
     import torch
 
@@ -338,10 +312,7 @@ def _shared_texts(value: Any, known: dict[str, str]) -> Any:
 def read_torch(path: Path) -> Any:
     """Content of a torch file of tensors and plain values, on the CPU; executes nothing.
 
-    Raises
-    ------
-    CheckpointError
-        The file is missing, damaged, or holds anything else.
+    A CheckpointError if it is missing, damaged, or holds anything else.
     """
     import torch
 
