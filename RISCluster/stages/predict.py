@@ -74,7 +74,14 @@ def predict(
         _label(file, run, output, device)
         if isinstance(file, CubeFile) and settings.run.figures:
             with warn("figures"):
-                _draw_map(output, run.n_clusters, image)
+                from .. import plots
+                from ..runs.cluster_map import read_cluster_map
+
+                found = read_cluster_map(output.with_suffix(".h5"))
+                sizes = np.bincount(found.labels[found.labels >= 0], minlength=run.n_clusters)
+                with new_file(output.with_suffix(image)) as partial:
+                    figure = plots.cluster_map(found, sizes.tolist(), output.stem)
+                    figure.savefig(partial, format=image[1:])
 
 
 def _load(folder: StageFolder, device: torch.device) -> Predictor:
@@ -85,8 +92,7 @@ def _load(folder: StageFolder, device: torch.device) -> Predictor:
         aec = folder.run_folder / "AEC/model.pt"
         if sha256(aec)[:16] != (folder.provenance() or {}).get("inputs", {}).get("AEC/model.pt"):
             raise RunError(
-                f"{folder.path}: was made from another autoencoder than {aec}; run "
-                f"{folder.command} again"
+                f"{folder.path}: made from another autoencoder than {aec}; run {folder.command}"
             )
         trained = load_model(aec, "AEC")
     else:
@@ -185,14 +191,3 @@ def _assess(run: Predictor, z: np.ndarray, errors: np.ndarray) -> tuple:
     columns = errors, quantiles[0], likelihood, quantiles[1], outlying
     texts = [[f"{value:.6g}" for value in column] for column in columns]
     return labels, certainty, [np.where(usable, text, "") for text in texts]
-
-
-def _draw_map(output: Path, n_clusters: int, suffix: str) -> None:
-    from .. import plots
-    from ..runs.cluster_map import read_cluster_map
-
-    image = read_cluster_map(output.with_suffix(".h5"))
-    sizes = np.bincount(image.labels[image.labels >= 0].ravel(), minlength=n_clusters)
-    figure = plots.cluster_map(image, sizes.tolist(), output.stem)
-    with new_file(output.with_suffix(suffix)) as partial:
-        figure.savefig(partial, format=suffix[1:])

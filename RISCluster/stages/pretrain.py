@@ -103,7 +103,7 @@ def _network(session: Session, data: _Data) -> AEC:
         if not wanted:
             log.info(
                 f"{file.path} has no time axis: no principal components are added to the latents; "
-                f"if its samples are spectrograms, aec.n_components = {COMPONENTS} adds them"
+                f"aec.n_components = {COMPONENTS} adds them"
             )
     size = file.n_frequencies, file.n_times
     fixed = possible_sizes(wanted, *size, data.n_fitted)
@@ -178,6 +178,5 @@ def _write(session: Session, model: AEC, data: _Data, metrics: dict[str, Any]) -
     data.split.save(session.path / "split.npz")
     about = data.preparation, data.variance
     save_model(session.path / "model.pt", model, *about, session.file, session.fingerprint)
-    image = session.settings.run.figure_format
-    session.draw("aec_figures", model, data.validation, *about, image)
+    session.draw("aec_figures", model, data.validation, *about, session.settings.run.figure_format)
     session.finish(RESULTS, metrics)

@@ -131,8 +131,7 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
         **({} if mixture is None else {"temperature": mixture.temperature}),
     }
     about = aec.preparation, aec.variance, file, session.fingerprint
-    posterior = "student" if mixture is None else "mixture"
-    save_model(session.path / "model.pt", model, *about, labels=posterior)
+    save_model(session.path / "model.pt", model, *about, labels="mixture" if mixture else "student")
     table = _performance(session, aec, labelling, *sampled)
     text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
     write_text(session.path / "cluster_performance.csv", text)
@@ -151,9 +150,8 @@ def _label_change(before: np.ndarray, mixture: Mixture, labels: np.ndarray) -> f
     change = label_change(old[both], labels[both])
     if change > MAX_LABEL_CHANGE:
         log.warning(
-            f"refinement gave {change:.0%} of the samples another label than the mixture had, as "
-            "happens where the data have no clear groups; compare the galleries of GMM and DEC, or "
-            "lower dec.gamma"
+            f"refinement gave {change:.0%} of the samples another label, as happens where the data "
+            "have no clear groups; compare the galleries of GMM and DEC, or lower dec.gamma"
         )
     return change
 

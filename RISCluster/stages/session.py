@@ -240,8 +240,7 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
                 f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
-            session = Session(settings, stage, ranks, file, stop)
-            with session.held:
+            with (session := Session(settings, stage, ranks, file, stop)).held:
                 yield session
 
 
@@ -251,8 +250,7 @@ def report_unusable(unusable: np.ndarray, n: int) -> None:
         shown = ", ".join(map(str, unusable[:10].tolist())) + ", ..." * (len(unusable) > 10)
         log.warning(
             f"{len(unusable):,} of {n:,} samples are unusable (not finite, all zero, or negative "
-            "where a root or logarithm is taken): they are left out and get label -1; indices "
-            f"{shown}"
+            f"under a root or logarithm), left out and labelled -1: {shown}"
         )
 
 
