@@ -90,20 +90,6 @@ def test_refined_labels_can_be_asked_for(finished, monkeypatch):
     assert not np.array_equal(*latents)
 
 
-def test_agreement_of_labels_without_order_is_none(finished):
-    gmm, dec = (finished().run_folder / name for name in ("GMM", "DEC"))
-    start = read_mixture(gmm / "model.npz", "auto")
-    rng = np.random.default_rng(0)
-
-    def at_random(latents):
-        return np.eye(len(start.weights))[rng.integers(0, len(start.weights), len(latents))]
-
-    before, refined = (np.load(folder / "latent.npy") for folder in (gmm, dec))
-    agreement = final_labels.agreements(before, start.posterior, refined, at_random)
-    assert agreement[0] > 0.9
-    assert abs(agreement[1]) < 0.2
-
-
 def test_labels_of_the_soft_assignment(finished):
     settings = finished("dec.labels=student", "dec.keep=refined")
     run_dec(settings)

@@ -11,7 +11,6 @@ from tests.conftest import blobs, write_samples
 from tests.stages.conftest import (
     FAST,
     GPU,
-    STAGES,
     column,
     content,
     metrics,
@@ -236,16 +235,3 @@ def test_gpu_runs_every_stage_and_gives_the_same_bytes_twice(small_file, make_se
     one, two = (run_all(make_settings(*words, f"run.name={name}")) for name in "ab")
     assert metrics(one / "DEC")["accuracy"] > 0.95
     assert content(one) == content(two)
-
-
-@GPU
-def test_mixed_precision_gives_about_the_same(small_file, make_settings):
-    scores = []
-    for precision in ("fp32", "bf16"):
-        words = (f"run.name={precision}", f"run.precision={precision}", "run.device=cuda")
-        settings = make_settings(f"data.file={small_file}", "aec.n_epochs=10", *words)
-        for stage in STAGES[:1]:
-            stage(settings)
-        scores.append(metrics(settings.run_folder / "AEC")["validation_mse"])
-    assert scores[1] == pytest.approx(scores[0], rel=0.1)
-    assert scores[1] != scores[0]

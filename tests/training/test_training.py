@@ -10,7 +10,6 @@ from RISCluster.errors import CheckpointError, Stopped, TrainingError
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.runtime import StopRequest
 from RISCluster.settings import load_settings
-from RISCluster.training import common
 from RISCluster.training import pretrain as pretraining
 from RISCluster.training import refine as refining
 from RISCluster.training.common import Context
@@ -78,25 +77,6 @@ def test_interrupted_equals_never_interrupted(tmp_path, kind, stops):
     assert history(tmp_path / "cut") == history(tmp_path / "whole")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
-
-
-def test_killed_after_the_history_but_before_the_state(tmp_path, monkeypatch):
-    train(tmp_path / "a")
-    save, calls = common.save_checkpoint, []
-
-    def dying(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise SystemError("killed")
-        save(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(common, "save_checkpoint", dying)
-        with pytest.raises(SystemError):
-            train(tmp_path / "b")
-    assert len(history(tmp_path / "b")) == 2  # the second row has no state
-    train(tmp_path / "b")
-    assert history(tmp_path / "b") == history(tmp_path / "a")
 
 
 def test_state_of_another_version_or_network(tmp_path):
