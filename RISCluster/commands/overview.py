@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from ..data.spectrograms import SpectrogramFile
 from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..plots.samples import sample_overview
-from ..plots.style import SpectrogramAxes, plain
+from ..plots.style import plain
 from ..runtime import Progress, count
 
 BLOCK = 8192  # samples whose indices, times and names are handled at a time
@@ -321,7 +321,7 @@ def picture(file: SpectrogramFile, rows: list[tuple[str, list[int]]]) -> Figure:
     n = sum(len(row) for _, row in rows)
     kinds = "some of each class" if rows[0][0] else "spread over the file"
     title = f"{plain(file.path.name, 60)}: {n} of {file.n_samples:,} samples, {kinds}"
-    return sample_overview(SpectrogramAxes.of(file), drawn, file.amplitude_unit, title)
+    return sample_overview(file, drawn, title)
 
 
 def _title(file: SpectrogramFile, index: int) -> str:
