@@ -17,8 +17,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run this stage from the command line; the exit code."""
     arguments = parse_stage(__doc__, words)
     with exit_code() as result:
+        from RISCluster.run_folder import load_run_settings
         from RISCluster.stages.refine import run_dec  # here, so that --help is fast
-        from RISCluster.stored import load_run_settings
 
         run_dec(load_run_settings(arguments.config, arguments.settings, "DEC"))
     return leave(result.value)

@@ -72,7 +72,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Settings:
     """Run a stage with the settings of its run, of a file and of the command line; gives them."""
-    from .stored import load_run_settings
+    from .run_folder import load_run_settings
 
     settings = load_run_settings(config, overrides, stage)
     module = importlib.import_module(f".stages.{COMMANDS[stage]}", __package__)

@@ -7,19 +7,22 @@ import contextlib
 import csv
 import errno
 import hashlib
+import importlib
 import io
 import json
 import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
-from .errors import CheckpointError, RunError
-from .locking import clear, locked
+from .errors import CheckpointError, MissingPackage, RunError
 
 FORMAT = 1  # of checkpoints; raised when a reader of the old could misread the new
 PARTIAL = ".partial"  # at the end of the name of a file that is being written
@@ -452,3 +455,131 @@ def sha256(path: Path) -> str:
     """Checksum of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path, place: Path) -> Iterator[None]:
+    """Hold a lock for the time of a block, taken at once or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        File of the lock; its folder is made, and the file is removed at the end.
+    place : Path
+        What is locked, as the message names it.
+
+    Raises
+    ------
+    RunError
+        It is held already.
+    OSError
+        The file can't be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.absolute(), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"{place}: in use by another process; wait until it has ended, or stop it, then run "
+            "the same command again"
+        ) from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)  # before the release: nobody else has it then
+        lock.release()
+
+
+def clear(path: Path) -> None:
+    """Remove the file of a lock that nobody holds, if it can be removed."""
+    if path.exists():
+        with contextlib.suppress(RunError, OSError), locked(path, path):
+            pass
+
+
+# Extra, name by which it is installed, and what it is for, by the name that is imported.
+EXTRAS = {
+    "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
+    "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
+    "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
+    "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
+}
+
+
+def need(package: str) -> ModuleType:
+    """Import a package of an extra.
+
+    Parameters
+    ----------
+    package : str
+        One of `EXTRAS`.
+
+    Raises
+    ------
+    MissingPackage
+        It is not installed; the message has the command that installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        extra, name, why = EXTRAS[package]
+        raise MissingPackage(
+            f"{why}, which can't be imported here ({error}); install it with: pip install "
+            f"{name}, or conda install -c conda-forge {name.lower()} (it is the extra '{extra}')"
+        ) from None
+
+
+# Registered numbers of HDF5's filters that hdf5plugin has
+HDF5_FILTERS = {
+    307: "bzip2",
+    32000: "LZF",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "Bitshuffle",
+    32013: "ZFP",
+    32015: "Zstandard",
+    32017: "SZ",
+    32018: "FCIDECOMP",
+    32024: "SZ3",
+    32026: "Blosc2",
+    32028: "SPERR",
+}
+
+
+@cache
+def load_hdf5_filters() -> None:
+    """Make the filters of hdf5plugin known to HDF5, where it is installed; once a process."""
+    try:
+        importlib.import_module("hdf5plugin")
+    except Exception:  # missing, or built against another HDF5: explain_missing_filter names it
+        return
+
+
+def explain_missing_filter(dataset: Any) -> str | None:
+    """Why the chunks of a data set can't be unpacked here.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+
+    Returns
+    -------
+    str or None
+        Filter and the package that has it; None where all its filters are there.
+    """
+    import h5py
+
+    load_hdf5_filters()
+    properties = dataset.id.get_create_plist()
+    for number in range(properties.get_nfilters()):
+        code, _, _, name = properties.get_filter(number)
+        if h5py.h5z.filter_avail(code):
+            continue
+        name = HDF5_FILTERS.get(code) or name.decode("utf-8", "replace").strip() or "unknown"
+        return (
+            f"it is compressed with the HDF5 filter {name} (number {code}), which is missing here; "
+            "install it with: pip install hdf5plugin"
+        )
+    return None

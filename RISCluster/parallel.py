@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, RunError, Stopped
-from .io import plain, read_json, remove_quietly, sha256, write_json
-from .locking import locked
+from .io import locked, plain, read_json, remove_quietly, sha256, write_json
 from .runtime import Progress, StopRequest, log, processors
 
 AUTO = 0  # workers: as many as processors, but no more than there is work for
@@ -42,23 +41,23 @@ class Job:
     ----------
     name : str
         Of its file; unique.
-    inputs : Any
+    task : Any
         What the function that does the work takes; can be pickled.
-    depends : Any
+    inputs : Any
         JSON value: where it is the same, so is the part.
     size : int
         How much of the whole, in the unit that the progress counts.
     """
 
     name: str
+    task: Any
     inputs: Any
-    depends: Any
     size: int = 1
 
 
-def identity(depends: Any) -> str:
+def identity(inputs: Any) -> str:
     """Short checksum of a JSON value."""
-    text = json.dumps(depends, sort_keys=True)
+    text = json.dumps(inputs, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -103,7 +102,7 @@ class Parts:
             found = read_json(marker)
         except CheckpointError:
             return "damaged"
-        if found.get("identity") != identity(job.depends):
+        if found.get("identity") != identity(job.inputs):
             return "other"
         whole = found.get("checksum") == identity([found.get("summary"), sha256(path)])
         return "done" if whole else "damaged"
@@ -134,8 +133,8 @@ class Parts:
         jobs : sequence of Job
         work : callable
             A function of a module: takes a job's inputs and the path where the part is to be
-            written, returns a JSON dict. What it lists under ``told`` and, as warnings, under
-            ``said`` goes to the log, in the order of the jobs that end.
+            written, returns a JSON dict. What it lists under ``infos`` and, as warnings, under
+            ``warnings`` goes to the log, in the order of the jobs that end.
         workers : int
             Processes, or `AUTO`; with 1 the work is done in this one.
         what, unit : str
@@ -182,11 +181,11 @@ class Parts:
         with StopRequest() as stop, Progress(what, total, unit) as progress:
             for job, (summary, checksum) in _results(left, work, self.path, workers, stop):
                 summary = plain(summary)
-                marker = {"identity": identity(job.depends), "summary": summary}
+                marker = {"identity": identity(job.inputs), "summary": summary}
                 write_json(self._marker(job), marker | {"checksum": identity([summary, checksum])})
-                for line in summary.get("told", []):
+                for line in summary.get("infos", []):
                     log.info(line)
-                for line in summary.get("said", []):
+                for line in summary.get("warnings", []):
                     log.warning(line)
                 progress.add(job.size)
             if stop.signal_number:
@@ -244,7 +243,7 @@ def _results(
         for job in jobs:
             if stop.signal_number:
                 return
-            yield job, _work(work, job.inputs, path(job))
+            yield job, _work(work, job.task, path(job))
         return
     yield from _in_parallel(iter(jobs), work, path, min(workers, len(jobs)), stop)
 
@@ -263,7 +262,7 @@ def _in_parallel(
                 job = next(todo, None)
                 if job is None:
                     break
-                running[pool.submit(_work, work, job.inputs, path(job))] = job
+                running[pool.submit(_work, work, job.task, path(job))] = job
             if stop.signal_number:
                 running = {future: job for future, job in running.items() if not future.cancel()}
             if not running:

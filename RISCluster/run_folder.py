@@ -5,6 +5,7 @@ what it depends on (settings, data, the stage before it) and, once it is complet
 its results. That file alone decides whether a stage is new, unfinished, done or out of date.
 """
 
+import dataclasses
 import difflib
 import hashlib
 import itertools
@@ -13,7 +14,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .cli import stage_command
+from .cli import SCRIPTS, stage_command
 from .errors import CheckpointError, RunError
 from .io import (
     LOCK,
     PARTIAL,
+    clear,
+    locked,
     read_json,
     remove_partial_files,
     remove_quietly,
@@ -34,11 +37,19 @@ from .io import (
     write_json,
     write_text,
 )
-from .locking import clear, locked
-from .settings import RENAMED
+from .settings import (
+    CONFIG,
+    RENAMED,
+    SECTIONS,
+    Names,
+    Settings,
+    load_found_settings,
+    load_settings,
+    read_stored,
+)
 
 PROVENANCE = "provenance.json"
-GUARDED = ("depends", "results", "fingerprint")  # keys of the provenance with a checksum
+GUARDED = ("inputs", "results", "fingerprint")  # keys of the provenance with a checksum
 
 
 @dataclass(frozen=True)
@@ -128,10 +139,10 @@ class StageFolder:
                 raise self._unusable(error) from None
             yield
 
-    def is_done(self, depends: dict[str, Any]) -> bool:
-        """Whether the stage is complete, undamaged and made from `depends`."""
+    def is_done(self, inputs: dict[str, Any]) -> bool:
+        """Whether the stage is complete, undamaged and made from `inputs`."""
         before = self.provenance()
-        if before is None or differences(before.get("depends", {}), depends):
+        if before is None or differences(before.get("inputs", {}), inputs):
             return False
         done = before.get("status") == "complete" and not self._damaged(before)
         if done:
@@ -155,27 +166,27 @@ class StageFolder:
     # ---- starting and ending ----
 
     def begin(
-        self, depends: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
+        self, inputs: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
     ) -> Start:
         """Prepare the folder; one made from something else is renamed with a date.
 
         Parameters
         ----------
-        depends : dict
+        inputs : dict
             JSON values by name that determine the results.
         settings_ini : str
             Text of the stage's config.ini.
         words : dict or None
-            Descriptions of checksums in `depends`, by name.
+            Descriptions of checksums in `inputs`, by name.
         """
         changes, kept = [], None
         before = self.provenance()
         if before is not None:
             changes = differences(
-                before.get("depends", {}), depends, before.get("words", {}), words or {}
+                before.get("inputs", {}), inputs, before.get("words", {}), words or {}
             )
             if not changes:
-                return Start("done") if self.is_done(depends) else self._resume(settings_ini)
+                return Start("done") if self.is_done(inputs) else self._resume(settings_ini)
             kept = self._set_aside()
         try:
             if before is None and self._holds_something():
@@ -185,7 +196,7 @@ class StageFolder:
             raise self._unusable(error) from None
         # First, because a folder without provenance counts as foreign.
         began = {"stage": self.name, "status": "unfinished", "words": words or {}}
-        self._write_provenance(began | _now(depends))
+        self._write_provenance(began | _now(inputs))
         write_text(self.path / "config.ini", settings_ini)
         return Start("new", tuple(changes), kept)
 
@@ -294,19 +305,19 @@ class StageFolder:
             Something differs; the message names both values.
         """
         provenance = self.require_complete()
-        depends = {key: provenance["depends"].get(key) for key in expected}
-        changes = differences(depends, expected, provenance.get("words", {}), words or {})
+        inputs = {key: provenance["inputs"].get(key) for key in expected}
+        changes = differences(inputs, expected, provenance.get("words", {}), words or {})
         if changes:
             raise RunError(
                 f"{self.path}: the {self.name} stage was made otherwise than now asked: "
-                f"{'; '.join(changes)}; {_way_out(depends, expected, self.command)}"
+                f"{'; '.join(changes)}; {_way_out(inputs, expected, self.command)}"
             )
         return provenance
 
 
-def _way_out(depends: dict[str, Any], expected: dict[str, Any], command: str) -> str:
+def _way_out(inputs: dict[str, Any], expected: dict[str, Any], command: str) -> str:
     """Advice for a stage that depends on something else."""
-    changed = [key for key in expected if depends[key] != expected[key]]
+    changed = [key for key in expected if inputs[key] != expected[key]]
     if all(key.endswith((".pt", ".npz")) for key in changed):  # a stage before it is newer
         return f"run {command} again"
     return (
@@ -347,8 +358,10 @@ def _show(value: Any) -> str:
 
 def _read_provenance(path: Path) -> dict[str, Any]:
     provenance = read_json(path)
+    if "depends" in provenance:  # name of an earlier version
+        provenance["inputs"] = provenance.pop("depends")
     whole = (
-        isinstance(provenance.get("depends"), dict)
+        isinstance(provenance.get("inputs"), dict)
         and isinstance(provenance.get("results", {}), dict)
         # Those of older versions have no checksum.
         and provenance.get("checksum", _checksum(provenance)) == _checksum(provenance)
@@ -359,9 +372,9 @@ def _read_provenance(path: Path) -> dict[str, Any]:
             "stage again"
         )
     for (section, key), new in RENAMED.items():
-        if f"{section}.{key}" in provenance["depends"]:
-            depends = provenance["depends"]
-            depends[f"{section}.{new}"] = depends.pop(f"{section}.{key}")
+        if f"{section}.{key}" in provenance["inputs"]:
+            inputs = provenance["inputs"]
+            inputs[f"{section}.{new}"] = inputs.pop(f"{section}.{key}")
     return provenance
 
 
@@ -377,9 +390,9 @@ def timestamp(seconds: float | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _now(depends: dict[str, Any]) -> dict[str, Any]:
+def _now(inputs: dict[str, Any]) -> dict[str, Any]:
     return {
-        "depends": depends,
+        "inputs": inputs,
         "started": timestamp(),
         "command": sys.argv,
         "directory": os.getcwd(),
@@ -414,3 +427,88 @@ def _git_state() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return answers[0] + ("+changes" if answers[1] else "") if answers[0] else "unknown"
+
+
+OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage by section
+OF_THE_CALL = (("run", "name"), ("run", "folder"), ("run", "recipe"))
+OF_COMMANDS = ("build", "records")  # sections that no stage reads
+PATHS = (
+    ("data", "file"), ("aec", "initial_weights"), ("report", "environment"), ("report", "stations"),
+)  # fmt: skip
+
+
+def load_run_settings(config: str | None, overrides: Sequence[str], stage: str) -> Settings:
+    """Settings of a stage that is to run, of a run that may exist already.
+
+    Parameters
+    ----------
+    config : str or None
+        Settings file; None takes config.ini if it exists.
+    overrides : sequence of str
+        ``section.key=value`` words.
+    stage : {"AEC", "GMM", "DEC"}
+
+    Raises
+    ------
+    SettingsError, CheckpointError, RunError
+        As `load_settings`, or stored settings can't be read.
+    """
+    return load_found_settings(config, overrides, stored=lambda run: _stored_of_run(run, stage))
+
+
+def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Settings:
+    """Settings of a finished stage, and words that replace single ones."""
+    return load_settings(None, overrides, stored=lambda _: _stored_of_stage(stage))
+
+
+def _stored_of_run(run_folder: Path, stage: str) -> dict[Names, str]:
+    """Stored texts by section and key for a stage that is to run."""
+    stages = [StageFolder(run_folder, name) for name in SCRIPTS]
+    begun = sorted((folder for folder in stages if _config(folder).exists()), key=_time_of_start)
+    stored = {folder.name: _stored_of_stage(folder) for folder in begun}
+    chosen = {}
+    for section, keys in SECTIONS.items():
+        for key in dataclasses.fields(keys):
+            name = (section, key.name)
+            if section in OF_COMMANDS or name in OF_THE_CALL or not stored:
+                continue
+            deciding = _deciding(*name, key.metadata["invalidates"], stage)
+            texts = stored.get(deciding, stored[begun[-1].name])
+            if name in texts:
+                chosen[name] = texts[name]
+    return chosen
+
+
+def _deciding(section: str, key: str, invalidates: str, stage: str) -> str:
+    """Stage whose stored value counts; if it is missing, the latest one counts."""
+    if section in OWNERS:
+        return OWNERS[section]
+    if (section, key) == ("run", "seed"):  # on which all stages must agree with the first
+        return "AEC"
+    return stage if invalidates == "result" else ""
+
+
+def _stored_of_stage(stage: StageFolder) -> dict[Names, str]:
+    """Stored texts of a stage by section and key, with paths that exist."""
+    texts = read_stored(_config(stage))
+    directory = (stage.provenance() or {}).get("directory")
+    for name in PATHS:
+        if name in texts and directory:
+            texts[name] = _found(texts[name], Path(directory))
+    return texts
+
+
+def _found(text: str, directory: Path) -> str:
+    """A path as it is, or relative to the folder in which the stage was started."""
+    here, there = Path(text).expanduser(), directory / text
+    return str(there) if not here.exists() and there.exists() else text
+
+
+def _time_of_start(stage: StageFolder) -> tuple[str, float]:
+    """Start, and for equal ones the time of the settings file."""
+    started = (stage.provenance() or {}).get("started", "")
+    return started, _config(stage).stat().st_mtime
+
+
+def _config(stage: StageFolder) -> Path:
+    return stage.path / CONFIG

@@ -88,7 +88,7 @@ def read_stage(path: Path) -> object:
     stage = StageFolder(path.parent, "AEC")
     (stage.path / "provenance.json").write_bytes(path.read_bytes())
     provenance = stage.require_complete()
-    return [provenance.get(name) for name in ("depends", "results", "fingerprint")]
+    return [provenance.get(name) for name in ("inputs", "results", "fingerprint")]
 
 
 KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
@@ -216,7 +216,7 @@ def test_provenance_of_an_older_version_is_still_read(tmp_path):
     assert read_stage(tmp_path / "provenance.json")[2] == "fedcba"
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"depends": 1}', "[" * 100_000, "\xff", "{"])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"inputs": 1}', "[" * 100_000, "\xff", "{"])
 def test_provenance_that_is_none(tmp_path, text):
     write_stage(tmp_path / "provenance.json")
     (tmp_path / "AEC/provenance.json").write_text(text, encoding="latin-1")

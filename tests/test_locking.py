@@ -6,10 +6,9 @@ import sys
 
 import pytest
 
-from RISCluster import locking
+from RISCluster import io
 from RISCluster.errors import RunError
-from RISCluster.io import new_file
-from RISCluster.locking import locked
+from RISCluster.io import locked, new_file
 from RISCluster.parallel import Job, Parts
 from RISCluster.run_folder import StageFolder
 from tests.conftest import ROOT, blobs, write_samples
@@ -18,7 +17,7 @@ from tests.test_scripts import QUICK, script
 HOLD = """
 import sys
 from pathlib import Path
-from RISCluster.locking import locked
+from RISCluster.io import locked
 with locked(Path(sys.argv[1]), Path(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()
@@ -28,7 +27,7 @@ RACE = """
 import os, sys, time
 from pathlib import Path
 from RISCluster.errors import RunError
-from RISCluster.locking import locked
+from RISCluster.io import locked
 folder, number, done = Path(sys.argv[1]), int(sys.argv[2]), 0
 end = time.monotonic() + 60
 while done < number and time.monotonic() < end:
@@ -127,7 +126,7 @@ def test_a_read_only_run_folder_gives_the_ordinary_error(tmp_path, monkeypatch):
     def read_only(*_):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(locking.FileLock, "acquire", read_only)
+    monkeypatch.setattr(io.FileLock, "acquire", read_only)
     refused = pytest.raises(RunError, match="the run folder can't be made or read: Read-only")
     with refused, StageFolder(tmp_path, "AEC").lock():
         pass

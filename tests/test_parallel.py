@@ -18,7 +18,7 @@ def write_part(inputs, path: Path):
     with path.with_name("log").open("a") as file:
         file.write(f"{inputs}\n")
     path.write_text(str(inputs))
-    return {"value": inputs, "said": [f"line of {inputs}"] if inputs == 3 else []}
+    return {"value": inputs, "warnings": [f"line of {inputs}"] if inputs == 3 else []}
 
 
 def stop_at_two(inputs, path: Path):
@@ -204,7 +204,7 @@ def test_parts_that_another_process_is_at_are_not_cleared(tmp_path):
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from RISCluster.locking import locked
+from RISCluster.io import locked
 with locked(Path({str(parts.folder / ".lock")!r}), Path("out.h5")):
     print("taken", flush=True)
     sys.stdin.read()

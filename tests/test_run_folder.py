@@ -96,7 +96,7 @@ def test_provenance_says_what_one_needs_to_redo_it(stage):
     assert provenance["command"]
     assert provenance["git"]
     assert provenance["started"].endswith("Z")
-    assert provenance["depends"] == {"run.seed": 1}
+    assert provenance["inputs"] == {"run.seed": 1}
     assert len(provenance["results"]["model.pt"]) == 64
 
 

@@ -4,7 +4,7 @@ import tomllib
 import pytest
 
 from RISCluster.errors import MissingPackage
-from RISCluster.extras import EXTRAS, need
+from RISCluster.io import EXTRAS, need
 from RISCluster.runtime import count
 from tests.conftest import ROOT
 

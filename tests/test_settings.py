@@ -4,8 +4,16 @@ from pathlib import Path
 import pytest
 
 from RISCluster.errors import SettingsError
-from RISCluster.setting_values import as_text, describe, takes_sweep
-from RISCluster.settings import SECTIONS, Settings, load_settings, read_stored, sentences
+from RISCluster.settings import (
+    SECTIONS,
+    Settings,
+    as_text,
+    describe,
+    load_settings,
+    read_stored,
+    sentences,
+    takes_sweep,
+)
 from tests.conftest import ROOT
 
 

@@ -3,9 +3,8 @@
 import pytest
 
 from RISCluster.errors import SettingsError
-from RISCluster.run_folder import StageFolder
+from RISCluster.run_folder import StageFolder, load_run_settings, load_stage_settings
 from RISCluster.settings import load_settings
-from RISCluster.stored import load_run_settings, load_stage_settings
 
 
 @pytest.fixture

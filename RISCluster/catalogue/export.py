@@ -17,7 +17,7 @@ from ..errors import RunError, SettingsError
 from ..io import new_file, require_room
 from ..runs.names import read_names
 from ..runs.run import FinishedRun, FinishedStage
-from ..setting_values import Months
+from ..settings import Months
 from .catalogue import Catalogue, catalogue_of, season_names, seasons_of
 
 BLOCK = 65536

@@ -190,7 +190,7 @@ def _compression(file: SpectrogramFile) -> str:
                 return "filtered" if data.id.get_create_plist().get_nfilters() else "no compression"
             level = "" if data.compression_opts is None else f" {data.compression_opts}"
             return f"{data.compression}{level}" + (" with shuffle" if data.shuffle else "")
-    from ..extras import need
+    from ..io import need
 
     root = need("zarr").open(str(file.path), mode="r")
     array = root if hasattr(root, "dtype") else root[file.dataset]

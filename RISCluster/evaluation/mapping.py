@@ -6,7 +6,7 @@ Letters: m latents, D features.
 import numpy as np
 
 from ..clustering.initialisation import MIN_MAP_SIZE, PERPLEXITY, neighbour_map
-from ..extras import need
+from ..io import need
 
 NEIGHBOURS = 15  # of UMAP, its default
 PACKAGES = {"opentsne": "openTSNE", "umap": "umap"}

@@ -99,7 +99,7 @@ def _differing_settings(
         for key in dataclasses.fields(section.type):
             values = [part and getattr(part, key.name) for part in sections]
             there = [v for part, v in zip(sections, values, strict=True) if part is not None]
-            if key.metadata["affects"] != "nothing" and any(v != there[0] for v in there):
+            if key.metadata["invalidates"] != "nothing" and any(v != there[0] for v in there):
                 found[f"{section.name}.{key.name}"] = values
     return list(found.items())
 

@@ -18,9 +18,8 @@ from ..data.layouts import open_spectrograms
 from ..data.spectrograms import SpectrogramFile
 from ..errors import CheckpointError, DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
-from ..run_folder import StageFolder
+from ..run_folder import StageFolder, load_stage_settings
 from ..settings import Settings, load_settings
-from ..stored import load_stage_settings
 from .labels import LabelTable, read_labels
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run
@@ -164,7 +163,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
 def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
     """A complete stage, made from the models of the stages before it as they are now."""
     provenance = stage.require_complete()
-    for name, checksum in provenance.get("depends", {}).items():
+    for name, checksum in provenance.get("inputs", {}).items():
         path = stage.run_folder / name
         if not name.endswith(("model.pt", "model.npz")):
             continue
@@ -188,7 +187,7 @@ def _open_data(stage: FinishedStage) -> Iterator[SpectrogramFile]:
     data, provenance = stage.settings.data, stage.provenance
     made_from = (
         provenance.get("fingerprint"),
-        provenance.get("depends", {}).get("labels, times and ids"),
+        provenance.get("inputs", {}).get("labels, times and ids"),
     )
     with open_spectrograms(data.file, data.layout, data.dataset, stage.settings.cube) as file:
         now = file.fingerprint(), file.columns_fingerprint()

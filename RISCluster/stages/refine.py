@@ -82,7 +82,7 @@ def run_dec(settings: Settings) -> None:
         session.require_match("AEC", session.data_key | session.network_key)
         session.require_match("GMM", inputs_from_aec(session))
         stage, mixture = session.stage("DEC"), session.stage("GMM").path / MIXTURE
-        inputs = inputs_from_aec(session) | settings.affecting("dec", "result")
+        inputs = inputs_from_aec(session) | settings.inputs("dec", "result")
         inputs["run.precision"] = session.precision
         inputs["GMM/model.npz"] = session.rank0(lambda: checksum(mixture))
         if session.is_done(stage, inputs):

@@ -107,7 +107,7 @@ def build(
     _check_target(target, catalogue_only)
     check_settings(settings.build)
     paths = _inputs(words, target)
-    depends = settings.affecting("build", "result")
+    depends = settings.inputs("build", "result")
     depends["build.inventory"] = inventory_checksum(settings.build.inventory)
     made_from = identity([depends, layout, [stamp(path) for path in paths]])
     if catalogue_only:
@@ -126,7 +126,7 @@ def build(
         parts.remove()
         raise DataError(_nothing(built, settings.build))
     content = Content(grid, unit, settings.build, _attributes(settings, built, made_from))
-    done = [(parts.path(job), job.inputs.station_day.trace_id) for job in jobs]
+    done = [(parts.path(job), job.task.station_day.trace_id) for job in jobs]
     layout = None if catalogue_only else layout
     tally = put_together(target, done, built.n_samples, content, layout)
     parts.remove()
@@ -146,9 +146,7 @@ def _make_parts(
         parts.run(jobs, work, workers, "building", "station-days")
     finally:
         read_traces_cached.cache_clear()
-    return sorted(
-        jobs, key=lambda job: (job.inputs.station_day.trace_id, job.inputs.station_day.day)
-    )
+    return sorted(jobs, key=lambda job: (job.task.station_day.trace_id, job.task.station_day.day))
 
 
 # ---- target and inputs --------------------------------------------------------------------------
@@ -327,7 +325,7 @@ def _count(parts: Parts, jobs: Sequence[Job]) -> Built:
         left_out.update(summary["left_out"])
         total.update({name: summary[name] for name in ("n_samples", "n_candidates")})
         if summary["n_samples"]:
-            traces.add(job.inputs.station_day.trace_id)
+            traces.add(job.task.station_day.trace_id)
     return Built(total["n_samples"], total["n_candidates"], len(traces), len(jobs), left_out)
 
 

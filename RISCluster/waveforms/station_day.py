@@ -273,11 +273,11 @@ def work(task: Task, path: Path) -> dict[str, Any]:
         line = f"{task.station_day}: left out: {type(error).__name__}: {text}"
         with writing(path):
             path.write_bytes(b"")
-        return _summary() | {"left_out": {FAILED: 1}, "said": [line]}
+        return _summary() | {"left_out": {FAILED: 1}, "warnings": [line]}
 
 
 def _summary() -> dict[str, Any]:
-    return {"n_samples": 0, "n_candidates": 0, "left_out": Counter(), "said": []}
+    return {"n_samples": 0, "n_candidates": 0, "left_out": Counter(), "warnings": []}
 
 
 def _make(task: Task, path: Path) -> dict[str, Any]:
@@ -334,7 +334,7 @@ def _waves(task: Task, summary: dict[str, Any]) -> Iterator[tuple[Wave, Neighbou
     for reason, n in taken_out.items():
         if n:
             see = "; see build.constant_gap" if reason.startswith(CONSTANT) else ""
-            summary["said"].append(
+            summary["warnings"].append(
                 f"{here}: {n / here.sampling_rate:g} s of samples {reason} are taken for a gap{see}"
             )
     parts = _with_epochs(waves, task, summary)
@@ -360,7 +360,7 @@ def _pieces(task: Task, summary: dict[str, Any]) -> list[Wave]:
             else:
                 traces = read_traces_cached(path, *span, ids, numbered, *stamp(path))
         except DataError as error:
-            summary["said"].append(f"{here}: {error}; left out on this day")
+            summary["warnings"].append(f"{here}: {error}; left out on this day")
             continue
         for trace in traces.get(here.within, []):
             rate = float(trace.stats.sampling_rate)
@@ -387,13 +387,13 @@ def _with_epochs(
             if usable:
                 parts.append((wave, epoch))
                 if day <= wave.start < day + DAY and before is not None and before != epoch:
-                    summary["said"].append(
+                    summary["warnings"].append(
                         f"{here}: the response changes at {_iso(epoch.start)}; the data are cut "
                         "there, and no window reaches across"
                     )
             elif wave.start < day + DAY and wave.end > day:
                 summary["left_out"][NO_RESPONSE] += 1
-                summary["said"].append(_without_response(wave, epoch, inventory, task))
+                summary["warnings"].append(_without_response(wave, epoch, inventory, task))
             before = epoch if usable else None
     return parts
 
@@ -417,7 +417,7 @@ def _is_left_out(wave: Wave, task: Task, summary: dict[str, Any]) -> bool:
     seconds = len(wave.data) / wave.sampling_rate
     if wave.data.min() == wave.data.max():
         summary["left_out"][DEAD] += 1
-        summary["said"].append(
+        summary["warnings"].append(
             f"{task.station_day}: a stretch of {seconds:.0f} s left out: all its samples are "
             f"{wave.data[0]:g}"
         )
