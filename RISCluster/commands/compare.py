@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .arguments import FIGURES, require_suffix, save_figure
 
 if TYPE_CHECKING:
-    from ..evaluation.several import Comparison
+    from ..evaluation.comparison import Comparison
     from ..runs.run import FinishedRun
 
 HELP = "put finished runs side by side: settings that differ, figures of merit, agreement of labels"
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print, and write what was asked for."""
     from contextlib import ExitStack
 
-    from ..evaluation.several import compare
+    from ..evaluation.comparison import compare
     from ..runs.run import open_run
     from .comparison_text import as_lines, as_table
 

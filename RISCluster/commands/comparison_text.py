@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.overlap import Overlap
-from ..evaluation.several import Comparison
+from ..evaluation.comparison import Comparison
+from ..evaluation.metrics import Overlap
 from ..report.page import shown
 
 INDENT = "  "

@@ -60,8 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     if output.exists() and not arguments.overwrite:
         raise DataError(f"{output} is there; give another name with -o, or --overwrite")
     start_log()
-    from ..catalogue.export import Choice, export_of, write_csv, write_hdf5
-    from ..catalogue.quakeml import write_quakeml
+    from ..catalogue.export import FORMATS, export_of
     from ..runs.run import open_run
 
     with open_run(Path(arguments.run), overrides) as finished:
@@ -69,9 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
         for note in finished.notes:
             log.warning(note)
         stage = arguments.stage.upper() if arguments.stage else None
-        export = export_of(finished, stage, Choice(clusters, probability))
-        write = {"csv": write_csv, "hdf5": write_hdf5, "quakeml": write_quakeml}
-        written = write[arguments.format](export, output)
+        export = export_of(finished, stage, clusters, probability)
+        written = FORMATS[arguments.format](export, output)
     what = "event" if arguments.format == "quakeml" else "sample"
     print(f"{output}: {count(written, what)} of {arguments.run}, stage {export.stage_name}")
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
-from ..evaluation.truth import Reliability
+from ..evaluation.metrics import Reliability
 from .style import COLOUR_MAP, PALETTE, cluster_colour, new, plain, tidy
 
 NUMBERED = 24  # rows or columns up to which every cell has its number

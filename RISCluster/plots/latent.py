@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..evaluation.performance import Performance
 from .style import MARKERS, cluster_colour, legend_beside, new, short_title, tidy
 
 PAIRED = 6  # features at most
@@ -49,22 +50,24 @@ def embedding(
 
 
 def silhouette_profiles(
-    panels: Sequence[Panel],
-    n_clusters: int,
-    names: Mapping[int, str] | None = None,
-    columns: int = 2,
+    performances: Sequence[Performance], names: Mapping[int, str] | None = None
 ) -> Figure:
-    """Silhouettes of the samples of each cluster, sorted; NaN where undefined."""
+    """Silhouettes of the samples of each cluster, sorted: a column per stage, a row per space."""
+    panels = [
+        (f"{one.stage}, {space} space", *one.scores[kind])
+        for kind, space in (("silhouette_latent", "latent"), ("silhouette_data", "data"))
+        for one in performances
+        if kind in one.scores
+    ]
+    columns, k = len(performances), max(len(one.sizes) - 1 for one in performances)
     rows = -(-len(panels) // columns)
     figure = new(3.8 * columns + 1.4, 3.6 * rows + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    for axes, panel in zip(grid.flat, panels, strict=True):
         _profile(axes, *panel)
-    for axes in grid.flat[len(panels) :]:
-        axes.axis("off")
     for axes in grid[-1]:
         axes.set_xlabel("Silhouette")
-    _legend(figure, n_clusters, names, lambda _: {"marker": "s", "ls": ""})
+    _legend(figure, k, names, lambda _: {"marker": "s", "ls": ""})
     return figure
 
 
@@ -158,12 +161,12 @@ def _draw_centroids(axes: Axes, centroids: np.ndarray) -> None:
 
 
 def distance_curves(
-    rows: Sequence[Panel], n_clusters: int, names: Mapping[int, str] | None = None
+    panels: Sequence[Panel], n_clusters: int, names: Mapping[int, str] | None = None
 ) -> Figure:
     """Distances of members from their centroid: cumulative share and density, a row a stage."""
-    figure = new(9.5, 3.3 * len(rows) + 0.4)
-    grid = figure.subplots(len(rows), 2, squeeze=False)
-    for (left, right), (title, labels, distances) in zip(grid, rows, strict=True):
+    figure = new(9.5, 3.3 * len(panels) + 0.4)
+    grid = figure.subplots(len(panels), 2, squeeze=False)
+    for (left, right), (title, labels, distances) in zip(grid, panels, strict=True):
         largest = float(np.quantile(distances, 0.995)) if len(distances) else 1.0
         edges = np.linspace(0, largest or 1.0, BINS + 1)
         for label in np.unique(labels):

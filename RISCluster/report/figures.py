@@ -5,11 +5,10 @@ A PNG in ``figures/`` holds a checksum of its inputs; the report reads it if the
 Letters: N samples, D latent features, K clusters, m samples of a figure.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.metrics import MEASURED
 from ..evaluation.performance import Performance, performance_of
 from ..evaluation.representatives import Representatives, representatives_of
-from ..io import new_file, sha256, write_bytes
+from ..io import new_file, sha256
 from ..models.checkpoint import load_model
 from ..plots import latent, occurrence, samples, training
 from ..plots.style import short_title
@@ -69,9 +68,10 @@ class Results:
         return read_names(self.run)
 
     @cached_property
-    def titles(self) -> list[str]:
-        """Titles of all clusters of the final stage."""
-        return [title_of(label, self.names) for label in range(self.stage.n_clusters)]
+    def titles(self) -> dict[int, str | None]:
+        """Titles of the final stage's clusters by label; None for -1."""
+        labels = range(self.stage.n_clusters)
+        return {-1: None} | {label: title_of(label, self.names) for label in labels}
 
     @cached_property
     def performances(self) -> list[Performance]:
@@ -88,7 +88,7 @@ class Results:
         """Networks of the stages that label."""
         return {stage.name: model_of(self.run, stage) for stage in self.run.labelling}
 
-    @cached_property
+    @property
     def index(self) -> np.ndarray:
         """Samples whose latents are drawn, (m,), ascending."""
         return usable_sample(self.stage.labels, MEASURED, self.settings.run.seed)
@@ -121,24 +121,13 @@ def png_of(path: Path, inputs: str, draw: Draw, writes: bool = True) -> bytes:
     figure.savefig(buffer, format="png", metadata={INPUTS: inputs})
     if writes:
         path.parent.mkdir(parents=True, exist_ok=True)
-    if writes and is_png:
-        write_bytes(path, buffer.getvalue())
-    elif writes:
-        with new_file(path) as partial:
-            figure.savefig(partial, format=path.suffix[1:])
+        with new_file(path) as target:
+            if is_png:
+                target.write_bytes(buffer.getvalue())
+            else:
+                figure.savefig(target, format=path.suffix[1:])
     figure.clear()
     return buffer.getvalue()
-
-
-def embedded(png: bytes) -> dict[str, Any]:
-    """Source, width and height of an image in the page."""
-    with Image.open(BytesIO(png)) as image:
-        width, height = image.size
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return {"source": source, "width": width, "height": height}
-
-
-# ---- of a stage ---------------------------------------------------------------------------------
 
 
 def draw_stage(
@@ -148,7 +137,7 @@ def draw_stage(
     metrics: Mapping[str, Any],
     drawn_map: NeighbourMap | None = None,
 ) -> list[Path]:
-    """Draw and save the figures of a stage whose results are written; in a sweep in its folder.
+    """Draw the figures of a stage whose results are written; those of a sweep in its folder.
 
     `drawn_map` is a t-SNE map of its latents, if there is one.
     """
@@ -163,29 +152,27 @@ def draw_stage(
     return paths
 
 
+# ---- of a stage ---------------------------------------------------------------------------------
+
+
 def stage_figures(
     results: Results, stage: FinishedStage, drawn_map: NeighbourMap | None = None
 ) -> dict[str, Draw]:
     """Figures of a stage by file name."""
-    name, path, settings = stage.name, stage.path, stage.settings
+    name, path, settings, figures = stage.name, stage.path, stage.settings, {}
     if name == "GMM":
-        rows, select = read_rows(path / "selection.csv"), settings.gmm.select
-        figures = {
-            "GMM_selection": lambda: training.selection_curves(rows, stage.n_clusters, select)
-        }
-    else:
-        history, curve = read_history(path / "history.csv"), {}
-        if name == "AEC":
-            mse = stage.metrics.get("mse_of_mean_spectrogram") or 1.0
-            curve["AEC_loss"] = lambda: training.aec_history(history, mse)
-        else:
-            tol = np.ravel(settings.dec.tol)[0]
-            curve["DEC_history"] = lambda: training.dec_history(history, tol)
-        figures = curve if len(history["epoch"]) else {}
+        rows, k = read_rows(path / "selection.csv"), stage.n_clusters
+        figures["GMM_selection"] = partial(training.selection_curves, rows, k, settings.gmm.select)
+    elif len((history := read_history(path / "history.csv"))["epoch"]) and name == "AEC":
+        mse = stage.metrics.get("mse_of_mean_spectrogram") or 1.0
+        figures["AEC_loss"] = partial(training.aec_history, history, mse)
+    elif len(history["epoch"]):
+        tol = np.ravel(settings.dec.tol)[0]
+        figures["DEC_history"] = partial(training.dec_history, history, tol)
     if name == "AEC":
-        return figures | {"AEC_reconstructions": lambda: reconstructions(results.file, stage)}
-    figures[f"{name}_gallery"] = lambda: gallery(results, stage)
-    figures[f"{name}_embedding"] = lambda: embedding(results, stage, drawn_map)
+        return figures | {"AEC_reconstructions": partial(reconstructions, results.file, stage)}
+    figures[f"{name}_gallery"] = partial(_gallery, results, stage)
+    figures[f"{name}_embedding"] = partial(embedding, results, stage, drawn_map)
     if (path / "labels.h5").exists():
         figures[f"{name}_map"] = lambda: occurrence.cluster_map(
             read_cluster_map(path / "labels.h5"), stage.sizes.tolist(), METHODS[name], results.names
@@ -222,16 +209,15 @@ def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
     return samples.reconstructions(file, inputs.numpy(), z.numpy(), outputs.numpy(), titles)
 
 
-def gallery(results: Results, stage: FinishedStage) -> Figure:
-    """Typical members of the largest clusters of a stage, a row each."""
+def _gallery(results: Results, stage: FinishedStage) -> Figure:
+    """Typical members of the largest clusters, a row each."""
     k, sizes, amplitude = stage.n_clusters, stage.sizes, results.settings.data.amplitude
     largest = np.sort(np.argsort(-sizes, kind="stable")[:LARGEST]).tolist()
     typical = [results.representatives.typical[label]["sample"] for label in largest]
     members = [images_of(results.file, index[:GALLERY_COLUMNS], amplitude) for index in typical]
     cut = f", the {len(largest)} largest" if len(largest) < k else ""
-    title = f"{METHODS[stage.name]}: {k} clusters{cut}, typical members"
-    shown = sizes[largest].tolist()
-    return samples.gallery(results.file, members, largest, shown, GALLERY_COLUMNS, title)
+    title, shown = f"{METHODS[stage.name]}: {k} clusters{cut}, typical members", sizes[largest]
+    return samples.gallery(results.file, members, largest, shown.tolist(), GALLERY_COLUMNS, title)
 
 
 def embedding(
@@ -244,33 +230,20 @@ def embedding(
     else:
         index = usable_sample(stage.labels, MAX_MAP_SIZE, seed)
         points = mapped(stage.latents[index], method, seed)
-    index, sizes = index[: len(points)], stage.sizes
-    title = f"{METHODS[stage.name]}: {len(index):,} of {sizes.sum():,} latents"
-    return latent.embedding(
-        points, stage.labels[index], sizes.tolist(), title, results.names, TITLES[method]
-    )
+    labels, sizes = stage.labels[index[: len(points)]], stage.sizes
+    title = f"{METHODS[stage.name]}: {len(points):,} of {sizes.sum():,} latents"
+    return latent.embedding(points, labels, sizes.tolist(), title, results.names, TITLES[method])
 
 
-# ---- of samples ---------------------------------------------------------------------------------
+# ---- of the final clusters ----------------------------------------------------------------------
 
 
 def images_of(file: SpectrogramFile, index: Sequence[int], amplitude: str) -> np.ndarray:
     """Samples in any order, (m, F, T), with `data.amplitude` applied and a peak of 1."""
     rows = [file.read(int(i), int(i) + 1) for i in index]
-    if not rows:
-        return np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
-    preparation = Preparation(amplitude, "sample_normalization")
-    return preparation(torch.from_numpy(np.concatenate(rows))).numpy()
-
-
-def cluster_gallery(results: Results, label: int) -> Figure:
-    """Typical members of a cluster."""
-    chosen, sizes = results.representatives.typical[label], results.stage.sizes
-    title = (
-        f"Cluster {short_title(label, results.names)}: {len(chosen)} of "
-        f"{count(int(sizes[label]), 'sample')} ({sizes[label] / sizes.sum():.1%} of all)"
-    )
-    return sample_gallery(results, chosen, "  p {probability:.2f}", title, samples.COLUMNS)
+    empty = np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
+    images = torch.from_numpy(np.concatenate([empty, *rows]))
+    return Preparation(amplitude, "sample_normalization")(images).numpy()
 
 
 def sample_gallery(
@@ -293,6 +266,16 @@ def titles_of(results: Results, chosen: pandas.DataFrame, words: str) -> list[st
     return found
 
 
+def cluster_gallery(results: Results, label: int) -> Figure:
+    """Typical members of a cluster."""
+    chosen, sizes = results.representatives.typical[label], results.stage.sizes
+    title = (
+        f"Cluster {short_title(label, results.names)}: {len(chosen)} of "
+        f"{count(int(sizes[label]), 'sample')} ({sizes[label] / sizes.sum():.1%} of all)"
+    )
+    return sample_gallery(results, chosen, "  p {probability:.2f}", title, samples.COLUMNS)
+
+
 def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
     """Data set, rate (Hz) and unit of the samples' waveforms (N, S), as by ``build.traces``."""
     if not isinstance(file, RowsFile):
@@ -301,15 +284,15 @@ def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
     with h5py.File(file.path, "r") as opened:
         for dataset in (f"{group}/{name}".lstrip("/") for name in ("trace", "Trace")):
             found = opened.get(dataset)
-            if not isinstance(found, h5py.Dataset) or found.ndim != 2:
+            if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.shape[1] < 2:
                 continue
             try:  # the group's name is the length of the window in seconds
-                rate = found.attrs.get("sampling_rate") or found.shape[1] / float(group)
+                rate = float(found.attrs.get("sampling_rate") or found.shape[1] / float(group))
             except (ValueError, ZeroDivisionError):
                 continue
-            if len(found) == file.n_samples and found.shape[1] > 1:
+            if len(found) == file.n_samples:
                 unit = to_text(found.attrs.get("units", found.attrs.get("AmplUnits", "")))
-                return {"dataset": dataset, "sampling_rate": float(rate), "unit": unit}
+                return {"dataset": dataset, "sampling_rate": rate, "unit": unit}
     return None
 
 
@@ -325,30 +308,13 @@ def detections(results: Results, label: int, waveforms: dict[str, Any]) -> Figur
     return samples.detections(results.file, images, traces, rate, unit, titles, label, title)
 
 
-# ---- of latents ---------------------------------------------------------------------------------
-
-
 def means(results: Results) -> Figure:
     """Mean spectrograms of the largest clusters, and their decoded centroids."""
     model, labels = results.models[results.stage.name], results.largest
     unit = f"amplitude {model.preparation.amplitude}, {model.preparation.transform}"
-    decoded, average = model.decode(model.centroids)[labels], results.performances[-1].means[labels]
+    images = results.performances[-1].means[labels], model.decode(model.centroids)[labels]
     sizes = results.stage.sizes[labels].tolist()
-    return samples.means_and_centroids(
-        results.file, average, decoded, labels, sizes, unit, results.names
-    )
-
-
-def silhouettes(results: Results) -> Figure:
-    """Silhouettes of every stage in latent space and, with data, in data space."""
-    panels = [
-        (f"{one.stage}, {space} space", *one.scores[kind])
-        for kind, space in (("silhouette_latent", "latent"), ("silhouette_data", "data"))
-        for one in results.performances
-        if kind in one.scores
-    ]
-    k = max(len(one.sizes) - 1 for one in results.performances)
-    return latent.silhouette_profiles(panels, k, results.names, len(results.performances))
+    return samples.means_and_centroids(results.file, *images, labels, sizes, unit, results.names)
 
 
 def latent_pairs(results: Results, features: str) -> Figure:
@@ -362,11 +328,11 @@ def latent_pairs(results: Results, features: str) -> Figure:
 
 def distances(results: Results) -> Figure:
     """Distances from the centroids, for every stage that labels."""
-    rows = []
+    panels = []
     for stage in results.run.labelling:
         index = results.index[stage.labels[results.index] >= 0]
         labels = stage.labels[index].astype(np.int64)
         away = stage.latents[index] - results.models[stage.name].centroids[labels]
-        rows.append((stage.name, labels, np.linalg.norm(away, axis=1)))
+        panels.append((stage.name, labels, np.linalg.norm(away, axis=1)))
     k = max(stage.n_clusters for stage in results.run.labelling)
-    return latent.distance_curves(rows, k, results.names)
+    return latent.distance_curves(panels, k, results.names)

@@ -1,5 +1,6 @@
 """Write the report of a run: sections, figures and names of clusters, as one page."""
 
+import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,21 +15,16 @@ from ..io import write_text
 from ..runs.names import names_notes, write_names
 from ..runs.run import STAGES, FinishedRun, open_run
 from ..runtime import Progress, log
-from .context_clusters import (
-    clusters_section,
-    comparison_section,
-    samples_section,
-    truth_section,
-)
+from .context_clusters import clusters_section, comparison_section, samples_section, truth_section
 from .context_occurrence import occurrence_section
 from .context_run import choice_section, citing_section, run_section, training_section
-from .figures import Results, embedded, inputs_of, png_of
+from .figures import Results, inputs_of, png_of
 from .page import environment, made_from, render
 
 REPORT = "report.html"
 INTERVAL = 5.0  # s between two lines of progress
 LARGE_PAGE = 15e6  # bytes of a page from which on there is a warning
-# Anchor; title; template, of which the anchor is a part; context, or None to leave it out.
+# Anchor, title, template, and function that returns values or None, which leaves the section out.
 SECTIONS = (
     ("run", "Run", "run.html", run_section),
     ("training", "Training", "run.html", training_section),
@@ -50,21 +46,9 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` of a run, its figures, and the table of names of clusters.
 
-    Parameters
-    ----------
-    run_folder : Path
-    overrides : sequence of str
-        ``section.key=value`` words, as ``report.stations=stations.xml``.
-    output : Path, optional
-        Another path of the page; figures and the table of names are then not written.
-    complete : bool
-        Whether a missing package for ``report.embedding`` is an error instead of a note.
-
-    Raises
-    ------
-    RunError
-        There is no run, the page can't be written, or the existing page was made from more.
-    SettingsError, MissingPackage
+    `overrides` are ``section.key=value`` words. With `output` the page is written there, alone. A
+    missing package for ``report.embedding`` is an error if `complete`, or else a note. Raises
+    RunError if there is no run or the existing page was made from more, and SettingsError.
     """
     path = output or run_folder / REPORT
     with open_run(run_folder, overrides) as run:
@@ -79,10 +63,10 @@ def write_report(
         except RISClusterError as error:
             log.warning(f"report: names of clusters: {error}")
             notes.append(f"The table of names is not written: {error}.")
-        sections = _sections(results)
+        sections = make_sections(results)
         sections[0]["notes"][:0] = notes
         n, drawn = _draw(results, sections, output is None)
-        write_text(path, _page(results, sections))
+        write_text(path, make_page(results, sections))
     size = path.stat().st_size
     failed = f" of {n}; the others could not be drawn" if drawn < n else ""
     log.info(f"report: {size / 1e6:.1f} MB, {drawn} figures{failed}")
@@ -93,7 +77,7 @@ def write_report(
 
 def _parts(run: FinishedRun) -> list[str]:
     """What a page is made from: complete stages, and the data."""
-    return [*run.stages, *(["data"] if run.file is not None else [])]
+    return [*run.stages, *["data"] * bool(run.file)]
 
 
 def _refuse_less(path: Path, run: FinishedRun) -> None:
@@ -107,18 +91,17 @@ def _refuse_less(path: Path, run: FinishedRun) -> None:
             f"{path}: can't be read: {error}; move it away, or name another page: -o"
         ) from None
     shown = [part for part in (*STAGES, "data") if before is None or part in before]
-    lacking = [part for part in shown if part not in _parts(run)]
+    lacking = " and ".join(part for part in shown if part not in _parts(run))
     if lacking:
         why = "; ".join(note.rstrip(".") for note in run.notes)
         raise RunError(
             f"{path}: is made from {', '.join(shown)}, and is not replaced by a page without "
-            f"{' and '.join(lacking)} ({why}); make them complete, or write another page with "
-            "-o other.html"
+            f"{lacking} ({why}); make them complete, or write another page with -o other.html"
         )
 
 
-def _sections(results: Results) -> list[dict[str, Any]]:
-    """Contexts of all sections that are not empty; one that fails becomes a note."""
+def make_sections(results: Results) -> list[dict[str, Any]]:
+    """Values of all sections that are not empty; one that fails becomes a note."""
     found = []
     with Progress("Report", len(SECTIONS), "sections") as progress:
         progress.interval = INTERVAL
@@ -142,38 +125,41 @@ def _describe(error: Exception) -> str:
 
 def _draw(results: Results, sections: Sequence[dict[str, Any]], writes: bool) -> tuple[int, int]:
     """Replace the figures of all sections by images; how many there are, and how many drawn."""
-    run, drawn = results.run, 0
-    report = run.settings.report
+    run, report, drawn = results.run, results.settings.report, 0
     paths = [Path(place).expanduser() for place in (report.stations, report.environment) if place]
-    files = [file for path in paths for file in (path, *sorted(path.rglob("*"))) if file.exists()]
-    stamps = [(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
-    all_inputs = (run.settings.as_ini(), run.file is not None, stamps)
-    figures = [(section, name) for section in sections for name in section["figures"]]
+    files = [file for path in paths for file in (path, *path.rglob("*")) if file.exists()]
+    stamps = sorted((str(file), file.stat().st_mtime_ns) for file in files)
+    more = (run.settings.as_ini(), _parts(run), stamps)
+    figures = [(section["figures"], name) for section in sections for name in section["figures"]]
     with Progress("Report", len(figures), "figures") as progress:
         progress.interval = INTERVAL
-        for section, name in figures:
+        for images, name in figures:
             path = run.folder / "figures" / f"{name}.{run.settings.run.figure_format}"
-            stages, names, more = list(run.stages.values()), results.names, all_inputs
-            if name[:3] in STAGES:  # as the stage draws it
-                stages, more = [run.stages[name[:3]]], (report.embedding,)
-                names = names if stages[0] is results.stage else {}
             try:
-                inputs = inputs_of(stages, names, *more)
-                image = embedded(png_of(path, inputs, section["figures"][name], writes))
+                inputs = inputs_of(run.stages.values(), results.names, *more)
+                if (stage := run.stages.get(name[:3])) is not None:  # as the stage draws it
+                    names = results.names if stage is results.stage else {}
+                    inputs = inputs_of([stage], names, report.embedding)
+                png = png_of(path, inputs, images[name], writes)
+                width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # IHDR
+                source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+                images[name] = {"source": source, "width": width, "height": height}
                 drawn += 1
             except Exception as error:  # the other figures do not depend on it
-                image = {"fault": f"{name} could not be drawn: {_describe(error)}"}
-                log.warning(f"report: {image['fault']}")
-            section["figures"][name] = image
+                images[name] = {"fault": f"{name} could not be drawn: {_describe(error)}"}
+                log.warning(f"report: {images[name]['fault']}")
             progress.add(1)
     return len(figures), drawn
 
 
-def _page(results: Results, sections: Sequence[dict[str, Any]]) -> str:
+def make_page(results: Results, sections: Sequence[dict[str, Any]]) -> str:
+    """The page of sections whose figures are images."""
     run, templates = results.run, environment()
+    common = {"results": results, "run": run, "file": run.file, "final": run.final}
     for section in sections:
         if "html" not in section:
-            section["html"] = Markup(templates.get_template(section["template"]).render(section))
+            template = templates.get_template(section["template"])
+            section["html"] = Markup(template.render(common | section))
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return render(
         run.folder.resolve().name,

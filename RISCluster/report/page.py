@@ -15,7 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.colors import to_hex
 
+from ..catalogue import environment as environment_series
+from ..catalogue import peaks
+from ..clustering import selection, stability
+from ..data import transforms
+from ..evaluation import comparison, mapping, representatives
 from ..plots.style import cluster_colour
+from ..runtime import count
 
 MADE_FROM = "riscluster-made-from"
 HEAD = 4096  # characters at the beginning of a page that hold MADE_FROM
@@ -30,10 +36,17 @@ def environment() -> Environment:
     """Templates with every text escaped and their macros; an unknown name is an error."""
     made = Environment(
         loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
     )  # fmt: skip
-    made.filters |= {"shown": shown, "linked": linked, "percent": percent, "count": "{:,}".format}
-    made.globals["cells"] = cells
+    made.filters |= {
+        "shown": shown, "linked": linked, "percent": percent, "count": "{:,}".format,
+        "counted": count, "time": time_text, "duration": duration_text,
+    }  # fmt: skip
+    made.globals |= {
+        "cells": cells, "comparison": comparison, "environment": environment_series,
+        "mapping": mapping, "peaks_of": peaks, "representatives": representatives,
+        "selection": selection, "stability": stability, "transforms": transforms,
+    }  # fmt: skip
     macros = made.get_template("macros.html").module
     made.globals |= {name: macro for name, macro in vars(macros).items() if name[0] != "_"}
     return made
@@ -171,14 +184,14 @@ def percent(share: float, missing: str = "none") -> str:
     return missing if np.isnan(share) else f"{share:.1%}"
 
 
-def time_text(time: np.datetime64) -> str:
-    """UTC to the second, as ``2016-01-31 12:00:05``."""
-    return str(time.astype("datetime64[s]")).replace("T", " ")
+def time_text(time: np.datetime64 | str | None) -> str | None:
+    """UTC to the second, as ``2016-01-31 12:00:05``, of a time or its ISO 8601 text."""
+    return None if time is None else str(time)[:19].replace("T", " ")
 
 
-def duration_text(seconds: float) -> str:
+def duration_text(duration: np.timedelta64) -> str:
     """As ``3 min 20 s``: the two largest units."""
-    left, parts = max(0, round(seconds)), []
+    left, parts = max(0, round(duration / np.timedelta64(1, "s"))), []
     for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         if left >= size and len(parts) < 2:
             parts.append(f"{left // size} {name}")

@@ -1,9 +1,9 @@
 import numpy as np
 
 from RISCluster.commands.comparison_text import as_lines, as_table
-from RISCluster.evaluation.several import compare
+from RISCluster.evaluation.comparison import compare
 from tests import made
-from tests.evaluation.test_several import ONE, TWO, runs
+from tests.evaluation.test_comparison import ONE, TWO, runs
 
 
 def test_lines():
