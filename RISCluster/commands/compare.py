@@ -85,14 +85,14 @@ def _write(header: list[str], rows: list[list[object]], target: Path) -> None:
 
 def _draw(runs: list["FinishedRun"], found: "Comparison", target: Path) -> None:
     from ..plots.agreement import overlap_matrix
-    from ..runs.names import read_names, title_of
+    from ..runs.names import cluster_title, read_names
 
     first, second = (read_names(run) for run in runs)
     order, table = found.pair.order(), found.pair
     figure = overlap_matrix(
         table.counts[order],
-        [title_of(label, first) for label in order.tolist()],
-        [title_of(label, second) for label in range(table.counts.shape[1])],
+        [cluster_title(label, first) for label in order.tolist()],
+        [cluster_title(label, second) for label in range(table.counts.shape[1])],
         row_title=f"Cluster of {found.names[0]}",
         column_title=f"Cluster of {found.names[1]}",
         title=f"{table.n:,} samples, adjusted Rand index {table.ari:.3f}",

@@ -216,7 +216,7 @@ def degrees(value: float, hemispheres: str) -> str:
     if hemispheres == "EW":
         value = (value + 180) % 360 - 180
     value = round(value, 6)
-    side = "" if value in (0, -180) else hemispheres[value < 0]
+    side = "" if value in (0, -180) else hemispheres[int(value < 0)]
     return f"{abs(value):.8g}°{side}"
 
 

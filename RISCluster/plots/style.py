@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..data.spectrograms import SpectrogramFile
-from ..runs.names import title_of
+from ..runs.names import cluster_title
 
 COLOUR_MAP = "viridis"
 UNUSABLE_COLOUR = (0.6, 0.6, 0.6)
@@ -47,7 +47,7 @@ def plain(text: str, longest: int = LONGEST_TITLE) -> str:
 
 def short_title(label: int, names: Mapping[int, str] | None) -> str:
     """Title of a cluster, as a figure has room for."""
-    return plain(title_of(label, names or {}))
+    return plain(cluster_title(label, names or {}))
 
 
 # ---- figures and axes ---------------------------------------------------------------------------

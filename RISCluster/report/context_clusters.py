@@ -19,7 +19,7 @@ from ..evaluation.metrics import Overlap, against_truth, class_scores, reliabili
 from ..evaluation.performance import compare_stages, performance_table
 from ..plots.agreement import overlap_matrix, reliability_curve
 from ..plots.latent import PAIRED, silhouette_profiles
-from ..runs.names import title_of
+from ..runs.names import cluster_title
 from . import figures
 from .figures import Results, stage_figures
 from .page import percent
@@ -215,7 +215,7 @@ def _confusion(title: str, table: Overlap, classes: Sequence[str], names: Mappin
     scores = f"accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}, ARI {table.ari:.3f}"
     return overlap_matrix(
         table.counts[order][:, present],
-        [title_of(label, names) for label in order],
+        [cluster_title(label, names) for label in order],
         [classes[column] for column in present],
         row_title="Cluster",
         column_title="Known class",

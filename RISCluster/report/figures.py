@@ -41,7 +41,7 @@ from ..plots.style import short_title
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map
 from ..runs.labels import usable_sample
-from ..runs.names import read_names, title_of
+from ..runs.names import cluster_title, read_names
 from ..runs.run import FinishedRun, FinishedStage, StageModel, model_of
 from ..runtime import count
 from ..settings import Settings
@@ -71,7 +71,7 @@ class Results:
     def titles(self) -> dict[int, str | None]:
         """Titles of the final stage's clusters by label; None for -1."""
         labels = range(self.stage.n_clusters)
-        return {-1: None} | {label: title_of(label, self.names) for label in labels}
+        return {-1: None} | {label: cluster_title(label, self.names) for label in labels}
 
     @cached_property
     def performances(self) -> list[Performance]:
