@@ -172,7 +172,7 @@ def _matrix(found: Refinement, results: Results) -> Any:
 
 def truth_section(results: Results) -> Context | None:
     """Scores against known classes; None where the file has none."""
-    run, truth, titles = results.run, results.run.truth, results.titles
+    run, truth = results.run, results.run.truth
     if truth is None or not (truth >= 0).any() or not run.labelling:
         return None
     found = [(stage, table) for stage in run.labelling if (table := against_truth(run, stage))]
@@ -201,7 +201,9 @@ def truth_section(results: Results) -> Context | None:
         },
         "classes": {
             "header": ("class", "samples", "cluster", "recall", "precision"),
-            "rows": [(c.name, c.size, titles[c.cluster], c.recall, c.precision) for c in each],
+            "rows": [
+                (c.name, c.size, results.titles[c.cluster], c.recall, c.precision) for c in each
+            ],
             "clusters": [c.cluster if c.cluster >= 0 else None for c in each],
             "digits": 3,
         },

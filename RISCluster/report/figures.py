@@ -257,8 +257,9 @@ def sample_gallery(
 
 def titles_of(results: Results, chosen: pandas.DataFrame, words: str) -> list[str]:
     """Time and trace of samples on two lines, or their numbers, and `words`."""
-    found = []
-    for row in chosen.join(results.stage.table, on="sample", rsuffix="_").to_dict("records"):
+    found, table = [], results.stage.table.iloc[chosen["sample"]]
+    for mine, others in zip(*(one.to_dict("records") for one in (chosen, table)), strict=True):
+        row = others | mine
         time = row.get("starttime")
         known = [] if time is None or pandas.isna(time) else [f"{time:%Y-%m-%d %H:%M:%S}"]
         known += [row["trace_id"].replace("$", r"\$")] if row.get("trace_id") else []
