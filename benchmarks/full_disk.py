@@ -106,6 +106,7 @@ class Trials:
         """The end must be good, or an error of one line."""
         code, error = end
         self.ends[f"end with {code} at {script}" if code else "end well"] += 1
+        print(f"{what}: {script} ends with {code}: {error[:120]}", flush=True)
         if code and (code != 2 or "\n" in error or "Traceback" in error):
             self.faults.append(f"{what}: ends with {code}: {error[-200:]}")
 

@@ -138,7 +138,7 @@ def turn(how: str, folder: Path, target: Path, words: list[str]) -> None:
     import obspy.signal.trigger  # noqa: F401
     import scipy.signal  # noqa: F401
 
-    from RISCluster.data.finding import find_files
+    from RISCluster.data.storage import find_files
 
     paths = find_files([str(folder)])
     begin = time.perf_counter()

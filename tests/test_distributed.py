@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from RISCluster import distributed
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet, Reader, WholeFile
+from RISCluster.data.loading import HeldSet, Reader, StreamedSet
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import PeerLost, Ranks, choose_device
 from RISCluster.errors import DataError, SettingsError, Stopped, TrainingError
@@ -242,7 +242,7 @@ def _encode(ranks, path, output, block_rows):
     encoding.BLOCK_ROWS, encoding.BATCH = block_rows, 1  # layers sum alike whatever the batch
     encoder = _network().encoder
     with open_spectrograms(path) as file:
-        samples = WholeFile(Reader(file, Preparation("linear", "none"), CPU))
+        samples = StreamedSet(Reader(file, Preparation("linear", "none"), CPU))
         encoding.encode_to(output, encoder, samples, ranks)
         return encoding.encode(encoder, samples, ranks, what="")
 
@@ -338,7 +338,7 @@ def test_labels_that_change_are_counted_over_all_ranks(on_ranks, tmp_path):
     [
         (1, "auto", 1, "2 processes need a GPU each, and PyTorch sees 1; start 1, or set run.dev"),
         (2, "cuda", 3, "4 processes need a GPU each, and PyTorch sees 2; start 2, or set run.dev"),
-        (1, "cuda:1", 1, "cuda:1: PyTorch sees 1 GPU(s), numbered from 0 to 0; allowed: auto, cpu"),
+        (1, "cuda:1", 1, "cuda:1: PyTorch sees 1 GPU(s); allowed: auto, cpu, cuda, cuda:0 to"),
         (0, "cuda", 0, "PyTorch sees 0 GPU(s); allowed: auto, cpu"),
     ],
 )

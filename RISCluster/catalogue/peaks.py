@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile
 from ..evaluation.representatives import drawn_members
 
 EXACT = 5000  # samples that are all read; of more, as many are drawn

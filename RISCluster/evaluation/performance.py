@@ -18,8 +18,8 @@ import numpy as np
 import pandas
 import torch
 
+from ..data.layouts import READ_ROWS, SpectrogramFile
 from ..data.loading import Reader, SampleSet, subsample
-from ..data.spectrograms import READ_ROWS, SpectrogramFile
 from ..data.transforms import Preparation
 from ..runs.labels import usable_sample
 from ..runs.names import cluster_title

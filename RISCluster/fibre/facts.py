@@ -8,8 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..data.coordinates import frequency_factor, to_metres
-from ..data.times import to_text, unit_length
+from ..data.times import frequency_factor, to_metres, to_text, unit_length
 from ..errors import DataError
 
 MAX_GROUPS = 200  # searched in a file

@@ -16,8 +16,7 @@ import h5py
 import numpy as np
 
 from .. import __version__
-from ..data.finding import stamp
-from ..data.missing import other_files
+from ..data.storage import other_files, stamp
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, RunError, SettingsError
 from ..io import need, new_file, require_room

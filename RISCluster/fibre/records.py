@@ -14,8 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..data.missing import why_hardly_written
-from ..data.storage import Storage, reason_of, why_closed
+from ..data.storage import Storage, reason_of, why_closed, why_hardly_written
 from ..data.times import epoch_unit, nanoseconds_to_iso, parse_cf_units, parse_time, to_text
 from ..errors import DataError
 from ..io import explain_missing_filter

@@ -14,8 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..data.missing import find_holes
-from ..data.stored_array import Packing, sample_packing
+from ..data.storage import Packing, find_holes, sample_packing
 from ..errors import DataError
 from ..io import load_hdf5_filters
 from ..waveforms.joining import MIN_RUN, constant_runs, without_marks

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile
 from .style import (
     EMPTY,
     PALETTE,

@@ -11,7 +11,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile
 from ..runs.names import cluster_title
 
 COLOUR_MAP = "viridis"

@@ -174,7 +174,7 @@ class Occurrences:
             "without_time": catalogue.without_time(),
             "far": [(row.Index, row) for row in far.itertuples()],
             "notes": notes,
-            "n_series": 0 if environment is None else len(environment.names),
+            "n_series": 0 if environment is None else environment.series.shape[1],
             "n_stations": min(STATION_PANELS, len(catalogue.stations)),
             "seasons": seasons,
             "correlation": correlation,
@@ -192,7 +192,7 @@ class Occurrences:
     def _draw_series(self, bins: Bins, environment: Environment | None) -> Any:
         found, series = count_occurrences(self.catalogue, bins), []
         if environment is not None:
-            names = map(plain, environment.names)
+            names = map(plain, environment.series)
             series = list(zip(names, environment.averages(bins).T, strict=True))
         pairs = zip(self.drawn, self.drawn_titles, strict=True)
         panels = [(title, found.counts[:, [k]], found.has_data) for k, title in pairs]
@@ -232,7 +232,7 @@ class Occurrences:
             return None, [f"The environment is left out: {error}."]
         notes, far_apart = [f"{found.path}: {text}" for text in found.notes], found.step()
         if not np.isfinite(found.averages(bins)).any():
-            first, last = (str(found.times[at])[:19] for at in (0, -1))
+            first, last = (found.series.index[at].isoformat()[:19] for at in (0, -1))
             text = f"no value within the time of the data; it has values from {first}Z to {last}Z."
             return None, [*notes, f"{found.path}: {text}"]
         if far_apart > 1.5 * float(np.median(bins.days)):
@@ -247,7 +247,7 @@ class Occurrences:
         """Correlation at lags of each cluster's rate (B, K) with each series."""
         days, rows, clusters, panels = LAG_DAYS[bins.interval], [], [], []
         most = int(self.settings.largest_lag / days + 1e-9)
-        for name, series in zip(environment.names, environment.averages(bins).T, strict=True):
+        for name, series in zip(environment.series, environment.averages(bins).T, strict=True):
             found = [correlate_at_lags(mine, series, most) for mine in rate.T]
             known = {label: one for label, one in enumerate(found) if one.best is not None}
             for label, one in known.items():

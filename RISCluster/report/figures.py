@@ -23,9 +23,8 @@ from PIL import Image
 from .. import __version__
 from ..clustering.initialisation import MAX_MAP_SIZE, NeighbourMap
 from ..clustering.selection import read_rows
-from ..data.layouts import RowsFile
+from ..data.layouts import RowsFile, SpectrogramFile
 from ..data.loading import Split
-from ..data.spectrograms import SpectrogramFile
 from ..data.tables import read_numbers
 from ..data.times import to_text
 from ..data.transforms import Preparation

@@ -49,7 +49,7 @@ const tables = all("table.data").map((table) => {
     const sign = head.ariaSort === "ascending" ? -1 : 1;
     heads.forEach((other) => other.removeAttribute("aria-sort"));
     head.ariaSort = sign > 0 ? "ascending" : "descending";
-    const key = (row) => (row.cells[column].dataset.v ?? row.cells[column].textContent).replace("inf", "Infinity");
+    const key = (row) => (row.cells[column].dataset.v ?? row.cells[column].textContent);
     const order = (a, b) => { const found = compare(key(a), key(b)); return isFinite(found) ? sign * found : found; };
     body.append(...[...body.rows].sort(order));
     refresh();
@@ -108,7 +108,7 @@ function current() {
   const above = all("main > section").filter((section) => section.getBoundingClientRect().top < innerHeight / 3);
   const end = innerHeight + scrollY >= document.body.scrollHeight - 4;
   const now = end ? all("main > section").at(-1) : above.at(-1) || all("main > section")[0];
-  links.forEach((link, id) => link.toggleAttribute("aria-current", now && id === now.id));
+  links.forEach((link, id) => { link.ariaCurrent = now && id === now.id ? "true" : null; });
 }
 addEventListener("scroll", () => requestAnimationFrame(current), { passive: true });
 current();

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from .. import __version__
-from ..data.finding import find_files, stamp
+from ..data.storage import find_files, stamp
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, same_rate
 from ..errors import DataError, SettingsError
 from ..io import new_file, require_room

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..data.finding import stamp
+from ..data.storage import stamp
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
 from ..runtime import count

@@ -16,7 +16,7 @@ from RISCluster.catalogue.export import (
     write_hdf5,
     write_quakeml,
 )
-from RISCluster.data.spectrograms import DETECTION
+from RISCluster.data.layouts import DETECTION
 from RISCluster.errors import DataError, RunError, SettingsError
 from RISCluster.runs.names import write_names
 from RISCluster.runs.run import open_run

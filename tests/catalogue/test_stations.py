@@ -47,7 +47,7 @@ def test_rows_that_are_left_out_or_repeated(tmp_path):
     )
     found = read_stations(table(tmp_path, text))
     assert found.places == {"XH.F": (1, 2)}
-    assert "st.csv: 1 row with fewer cells than the header left out" in found.notes[0]
+    assert "st.csv: 1 row with another number of cells than the header left out" in found.notes[0]
     assert "st.csv: 5 stations left out, the first in line 2; needed are" in found.notes[1]
     assert found.notes[2].endswith("XH.F has several places; that in line 10 is used.")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import zarr
 
-from RISCluster.data.coordinates import frequency_factor, seconds_factor, to_metres
 from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.times import frequency_factor, seconds_factor, to_metres
 from RISCluster.errors import DataError
 
 CUBE = np.random.default_rng(0).random((8, 6, 5)).astype(np.float32)

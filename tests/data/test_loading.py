@@ -61,7 +61,7 @@ def test_a_full_gpu_leaves_samples_in_memory_unless_it_is_asked_for(
         return
     samples, unusable = load_set(reader, np.arange(300), asked, ALONE)
     assert (len(samples), len(unusable)) == (297, 3)
-    assert "no room on the GPU after all; load mode ram: fit there" in caplog.text
+    assert "the samples do not fit on the GPU; load mode ram: fit there" in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["ram", "disk"])

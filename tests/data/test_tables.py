@@ -1,9 +1,7 @@
-import time
-
 import numpy as np
 import pytest
 
-from RISCluster.data.tables import natural_key, read_blocks, read_numbers, read_table, read_times
+from RISCluster.data.tables import natural_key, read_numbers, read_table, read_times
 from RISCluster.data.times import nanoseconds_to_iso
 
 ROWS = [["Ätna", "1.5"], ["b", "-2"]]
@@ -79,10 +77,8 @@ def test_names_in_any_case_with_units(read):
 def test_rows_that_are_not_whole(read):
     table = read("a,b\n1\n1,2\n1,2,3\n\n4,5,6\n7,8\n")
     assert rows_of(table) == [["1", "2"], ["7", "8"]]
-    assert table.notes == [
-        "2 rows with more cells than the header left out, the first in line 4.",
-        "1 row with fewer cells than the header left out, the first in line 2.",
-    ]
+    note = "3 rows with another number of cells than the header left out, the first in line 2."
+    assert table.notes == [note]
 
 
 @pytest.mark.parametrize(
@@ -128,10 +124,10 @@ def test_one_or_a_thousand(read):
         (b"", "it is empty"),
         (b"\n# x\n;;\n", "it is empty"),
         (b"PK\x03\x04", "it is a spreadsheet or an archive; export it as CSV"),
-        (b"a\0b\0", "it has NUL bytes"),
+        (b"a\0b\0", "it is no text in UTF-8"),
         (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: a quote that is not closed"),
         (b"a,b\n-78,5,1,2\n", "line 2 has 4 cells, and the header 2; every row needs as many, and"),
-        (b"\xff\xfea", "its mark says UTF-16"),
+        (b"\xff\xfea", "it is no text in UTF-8"),
     ],
 )
 def test_no_table(read, content, reason):
@@ -143,7 +139,7 @@ def test_a_long_cell_and_many_cells(read):
     for text in ("a,b\n" + "x" * 200_000 + ",1\n", "a\n" + "x" * 200_000):
         with pytest.raises(ValueError, match="line 2: field larger than"):
             read(text)
-    assert read("a,b\n1,2\n" + "," * 200_000 + "1\n").notes[0].startswith("1 row with more cells")
+    assert "1 row with" in read("a,b\n1,2\n" + "," * 200_000 + "1\n").notes[0]
 
 
 # ---- times --------------------------------------------------------------------------------------
@@ -220,20 +216,6 @@ def test_numbers_alone(tmp_path):
         path.write_text(f"epoch,mse\n{text}\n")
         with pytest.raises(ValueError, match=reason):
             read_numbers(path)
-
-
-def test_blocks_of_a_large_table(tmp_path):
-    n = 300_000
-    lines = [f"{i},{i % 7},0.5,2016-01-01T00:00:00.000000Z,XH.A..HHZ,new" for i in range(n)]
-    header = "index,label,probability,starttime,trace_id,onset"
-    (tmp_path / "t.csv").write_text("\n".join([header, *lines, ""]))
-    before = time.process_time()
-    parts = list(read_blocks(tmp_path / "t.csv", {"label": "i2", "trace_id": object, "x": "f4"}))
-    assert time.process_time() - before < 3  # 0.1 s where nothing else runs
-    assert {tuple(part) for part in parts} == {("label", "trace_id")}
-    label = np.concatenate([part["label"] for part in parts])
-    assert label.dtype == np.int16
-    assert np.array_equal(label, np.arange(n) % 7)
 
 
 # ---- words --------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def test_other_clusters(run):
     run.final.metrics["cluster_sizes"][1] += 1
     assert read_names(run) == {}
     (note,) = names_notes(run)
-    assert "its 2 names are not used: cluster 1 has" in note
+    assert "its 2 names are of other clusters and not used: line 3 is of stage DEC, " in note
     write_names(run)
     (aside,) = run.folder.glob("names_20??-??-??.csv")
     assert aside.read_bytes() == old
@@ -50,7 +50,7 @@ def test_other_clusters(run):
     assert len(list(run.folder.glob("names_*.csv"))) == 2
     put(run, table(run, "icequake", stage="GMM"))
     assert read_names(run) == {}
-    assert "line 2 is of stage GMM, and the labels are of DEC" in names_notes(run)[0]
+    assert "not used: line 2 is of stage GMM" in names_notes(run)[0]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_rows_in_any_order_and_with_faults(run):
     )
     assert read_names(run) == {2: "wind", 0: "ice, quake", 1: "unsized"}
     assert [note.split("names.csv: ")[1] for note in names_notes(run)] == [
-        "1 row with fewer cells than the header left out, the first in line 6.",
+        "1 row with another number of cells than the header left out, the first in line 6.",
         "line 8: '7' is no cluster; allowed: 0 to 2.",
         "line 9: 'x' is no cluster; allowed: 0 to 2.",
         "line 7: cluster 0 is repeated; the first is used.",

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from RISCluster.data.finding import find_files
+from RISCluster.data.storage import find_files
 from RISCluster.errors import DataError, SettingsError, Stopped
 from RISCluster.waveforms.download import (
     Archive,
