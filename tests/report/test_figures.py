@@ -22,7 +22,7 @@ def draw():
     return figure
 
 
-def fail():
+def fail(*words):
     raise ValueError("drawn again")
 
 
@@ -34,7 +34,8 @@ def test_a_figure_is_drawn_once_for_the_same_inputs(tmp_path, suffix, start):
     assert path.read_bytes().startswith(start)
     if suffix == "png":
         assert png_of(path, "x", fail) == png == path.read_bytes()
-        assert Image.open(path).size == (240, 120)
+        with Image.open(path) as image:
+            assert image.size == (240, 120)
     with pytest.raises(ValueError, match="drawn again"):
         png_of(path, "y", fail)
     png_of(tmp_path / "b.png", "x", draw, writes=False)
