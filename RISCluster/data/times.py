@@ -7,7 +7,7 @@ is `NOT_A_TIME` in arrays and None for single values.
 import contextlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def parse_time(value: Any) -> int | None:
         text = to_text(value).strip().strip("\0")
         found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
         if found and not (text.isdecimal() and len(text) != 8):
-            return _in_range(_from_match(found))
+            return _from_match(found, True)
         try:
             value = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
         except ValueError:
@@ -170,10 +170,11 @@ def parse_time(value: Any) -> int | None:
     if not is_number or isinstance(value, bool) or not abs(value) < 2**63:
         return None
     unit = epoch_unit(value)
-    if isinstance(value, (int, np.integer)):
-        return _in_range(int(value) * unit)
-    whole, rest = divmod(float(value), 1.0)  # apart, for a product loses digits
-    return _in_range(int(whole) * unit + round(rest * unit))
+    whole, rest = divmod(
+        value.item() if isinstance(value, np.generic) else value, 1
+    )  # keeps digits
+    time = int(whole) * unit + round(rest * unit)
+    return time if abs(time) < 2**63 else None
 
 
 def parse_times(values: Any) -> np.ndarray:
@@ -188,7 +189,8 @@ def parse_times(values: Any) -> np.ndarray:
         known = ~np.isnat(values) & (years > 1677) & (years < 2262)
         return np.where(known, values, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
     found: dict[Any, int] = {}  # times of catalogues repeat
-    listed = values.tolist()  # once: a NaN is found again by identity alone
+    # Listed once, as a NaN is found again by identity alone; arrays are no times.
+    listed = [value if isinstance(value, Hashable) else None for value in values.tolist()]
     for value in listed:
         if value not in found:
             time = parse_time(value)
@@ -211,7 +213,7 @@ def log_assumed_epoch(path: Path, name: str, largest: float) -> str:
     return unit
 
 
-def _from_match(found: re.Match) -> int | None:
+def _from_match(found: re.Match, limited: bool = False) -> int | None:
     part = {name: int(text) for name, text in found.groupdict().items() if text and text.isdigit()}
     try:
         day = date(part["year"], part.get("month", 1), part.get("day", 1)).toordinal()
@@ -227,11 +229,8 @@ def _from_match(found: re.Match) -> int | None:
     seconds = ((day - _EPOCH_DAY) * 24 + hour) * 3600 + minute * 60 + second
     offset = part.get("hours", 0) * 3600 + part.get("minutes", 0) * 60
     seconds -= -offset if found["sign"] == "-" else offset
-    return seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
-
-
-def _in_range(time: int | None) -> int | None:
-    return time if time is not None and abs(time) < 2**63 else None
+    time = seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
+    return time if abs(time) < 2**63 or not limited else None
 
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
@@ -242,12 +241,6 @@ def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
     stamps = (times // 1000 + (times % 1000 >= 500)).astype("M8[us]")
     texts = np.datetime_as_string(stamps, unit="us")
     return [f"{text}Z" if there else "" for text, there in zip(texts, known, strict=True)]
-
-
-def to_iso(value: Any) -> str:
-    """Time as `parse_time` reads it, to ISO 8601 in UTC with Z; empty if it is none."""
-    time = parse_time(value)
-    return "" if time is None else nanoseconds_to_iso(np.array([time]))[0]
 
 
 # ---- times of a column, by the CF conventions ----------------------------------------------------

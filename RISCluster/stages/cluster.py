@@ -77,7 +77,7 @@ def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
     training = StreamedSet(session.reader(aec.preparation), split.both)
     training_distribution(aec.model, mixture, training).save(session.path / "novelty.npz")
     shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
-    session.draw("gmm_figures", rows, latents, labelling, settings, shown)
+    session.draw(metrics, shown)
     session.finish(RESULTS, metrics)
     fits.remove()
 

@@ -74,13 +74,13 @@ def predict(
         _label(file, run, output, device)
         if isinstance(file, CubeFile) and settings.run.figures:
             with warn("figures"):
-                from .. import plots
+                from ..plots.occurrence import cluster_map
                 from ..runs.cluster_map import read_cluster_map
 
                 found = read_cluster_map(output.with_suffix(".h5"))
                 sizes = np.bincount(found.labels[found.labels >= 0], minlength=run.n_clusters)
                 with new_file(output.with_suffix(image)) as partial:
-                    figure = plots.cluster_map(found, sizes.tolist(), output.stem)
+                    figure = cluster_map(found, sizes.tolist(), output.stem)
                     figure.savefig(partial, format=image[1:])
 
 

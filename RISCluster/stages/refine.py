@@ -137,7 +137,7 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     write_text(session.path / "cluster_performance.csv", text)
     mixture = mixture or mixture_of_clusters(latents, labelling)
     training_distribution(model, mixture, samples).save(session.path / "novelty.npz")
-    session.draw("dec_figures", latents, labelling, session.settings)
+    session.draw(metrics)
     session.finish(RESULTS, metrics)
 
 

@@ -181,13 +181,13 @@ class Session:
         metrics = read_json(best / "metrics.json") | {"sweep_best": best.name}
         self.finish([*results, "sweep.csv"], metrics)
 
-    def draw(self, name: str, *arguments: Any) -> None:
-        """Draw the figures of a stage by a function of `report.figures`, if they are wanted."""
+    def draw(self, metrics: dict[str, Any], neighbour_map: Any = None) -> None:
+        """Draw the figures of a stage whose results are written, if they are wanted."""
         if self.settings.run.figures:
             with warn("figures"):
-                from ..report import figures
+                from ..report.figures import draw_stage
 
-                paths = getattr(figures, name)(self.file, self.stage, *arguments)
+                paths = draw_stage(self.file, self.stage, self.settings, metrics, neighbour_map)
                 log.info(f"figures: {', '.join(map(str, paths))}")
 
     def write_report(self) -> None:

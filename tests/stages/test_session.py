@@ -7,9 +7,8 @@ import h5py
 import pytest
 import torch
 
-from RISCluster import plots
 from RISCluster.errors import RunError
-from RISCluster.report import make_report
+from RISCluster.report import figures, make_report
 from RISCluster.settings import load_found_settings, load_settings
 from RISCluster.stages import cluster, pretrain
 from RISCluster.stages.cluster import run_gmm
@@ -186,7 +185,7 @@ def test_figures_and_report_and_a_failing_figure(finished, monkeypatch, capsys):
     assert all("silhouette " in quality for _, _, quality, _ in ends[1:])
     following = [command.split()[1] for *_, command in ends]
     assert following == ["GMM_centroids.py", "DEC_train.py", "-m"]
-    monkeypatch.setattr(plots, "gallery", lambda *_: 1 / 0)
+    monkeypatch.setattr(figures, "_gallery", lambda *_: 1 / 0)
     monkeypatch.setattr(cluster, "contradictions", lambda rows, chosen, by: [f"K of {len(rows)}"])
     run_gmm(finished(*words, *FAST, "gmm.n_init=2"))
     out = capsys.readouterr().out

@@ -70,22 +70,6 @@ def test_parts_that_no_source_covers_and_shorter_sources(tmp_path):
     assert missing_of(path)[0] == "source s0.h5:/d is shorter than expected"
 
 
-def test_a_missing_source_of_every_other_bin(tmp_path):
-    layout = h5py.VirtualLayout((12, 5, 6), "f4")
-    for number in (0, 1):
-        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
-            file["d"] = ROWS[:, :, number::2]
-        layout[:, :, number::2] = h5py.VirtualSource(f"s{number}.h5", "d", shape=(12, 5, 3))
-    with h5py.File(tmp_path / "v.h5", "w") as file:
-        file.create_virtual_dataset("spectrogram", layout)
-    assert finite_rows(tmp_path / "v.h5") == list(range(12))
-    (tmp_path / "s1.h5").unlink()
-    with open_spectrograms(tmp_path / "v.h5") as file:
-        rows = file.read(2, 9)
-    np.testing.assert_array_equal(rows[:, :, ::2], ROWS[2:9, :, ::2])
-    assert np.isnan(rows[:, :, 1::2]).all()
-
-
 def test_sources_that_miss_parts_themselves(tmp_path):
     path = write_sources(tmp_path)
     with h5py.File(tmp_path / "s1.h5", "w") as file:
