@@ -109,7 +109,7 @@ def test_other_things_are_outliers_and_unusable_ones_are_said(trained, tmp_path,
     assert np.isnan(np.load(tmp_path / "l.latent.npy")[20:23]).all()
     out = capsys.readouterr().out
     assert "3 of 60 samples are unusable" in out
-    assert "indices 20, 21, 22" in out
+    assert "labelled -1: 20, 21, 22" in out
 
 
 @pytest.mark.parametrize(
