@@ -18,7 +18,7 @@ from ..data.missing import find_holes
 from ..data.stored_array import Packing, sample_packing
 from ..errors import DataError
 from ..extras import load_hdf5_filters
-from ..waveforms.joining import MIN_RUN, constant_runs, without_marks
+from ..waveforms.process import MIN_RUN, constant_runs, without_marks
 from ..waveforms.read import read_traces
 
 SECOND = 10**9  # ns

@@ -1,13 +1,12 @@
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.waveforms.download import ArchiveClient
 from tests.waveforms.fdsn_server import Centre
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(ArchiveClient, "pause", 0.0)
+    monkeypatch.setattr("RISCluster.waveforms.download.PAUSE", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 

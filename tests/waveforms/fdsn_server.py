@@ -8,8 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-
-from RISCluster.waveforms.download import Inventory, UTCDateTime
+from obspy import Inventory, UTCDateTime
 
 START = UTCDateTime(2020, 1, 1)
 WADL = """<?xml version="1.0"?>
