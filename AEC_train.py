@@ -10,18 +10,20 @@ After an interruption, the same command resumes it.
 import sys
 from collections.abc import Sequence
 
-from RISCluster.cli import exit_code, leave, parse_stage
+from RISCluster.cli import all_processes, parse_stage
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run this stage from the command line; the exit code."""
     arguments = parse_stage(__doc__, words)
-    with exit_code() as result:
-        from RISCluster.stages.pretrain import run_aec  # here, so that --help is fast
-        from RISCluster.stored import load_run_settings
+
+    def work() -> None:
+        from RISCluster.run_folder import load_run_settings  # here, so that --help is fast
+        from RISCluster.stages.pretrain import run_aec
 
         run_aec(load_run_settings(arguments.config, arguments.settings, "AEC"))
-    return leave(result.value)
+
+    return all_processes(work)
 
 
 if __name__ == "__main__":

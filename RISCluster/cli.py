@@ -1,8 +1,8 @@
-"""Command lines of the stages: names, arguments, errors as one line, exit codes.
+"""Command lines: arguments of the stages, errors as one line, exit codes, commands in messages.
 
 Exit codes: 0 done; 2 bad input or settings; 130 and 143 stopped by SIGINT and SIGTERM with the
 state saved; 141 standard output was closed; 1 anything else, with a traceback. Only light
-modules are imported here, so that ``--help`` is quick.
+modules are imported here, so that ``--help`` is fast.
 """
 
 import argparse
@@ -11,31 +11,20 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import RISClusterError
-from .settings import CONFIG, Settings
+from .settings import CONFIG, RunSettings, Settings
 
 SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
 COMMANDS = {"AEC": "pretrain", "GMM": "cluster", "DEC": "refine"}  # commands and modules of stages
-DEFAULT_FOLDER = "Outputs"
-
-
-def stage_main(
-    stage: str, description: str, words: Sequence[str] | None, program: str | None = None
-) -> int:
-    """Run one stage from the command line; the exit code. For the arguments see `parse_stage`."""
-    arguments = parse_stage(description, words, program)
-    return all_processes(lambda: run_stage(stage, arguments.config, arguments.settings))
 
 
 def parse_stage(
     description: str, words: Sequence[str] | None, program: str | None = None
 ) -> argparse.Namespace:
-    """Arguments of a stage: `config`, and `settings` as a list of words.
+    """Arguments of a stage, `config` and `settings`.
 
     Parameters
     ----------
@@ -66,18 +55,21 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help=f"settings file; without it {CONFIG} if it is there, or else the defaults",
+        help=f"settings file (default: {CONFIG} if it exists, or else the default settings)",
     )
 
 
 def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Settings:
-    """Run a stage with the settings of its run, of a file and of the command line; gives them."""
-    from .stored import load_run_settings
+    """Run a stage with the settings of its run, of a file and of the command line; return them."""
+    from .run_folder import load_run_settings
 
     settings = load_run_settings(config, overrides, stage)
     module = importlib.import_module(f".stages.{COMMANDS[stage]}", __package__)
     getattr(module, f"run_{stage.lower()}")(settings)
     return settings
+
+
+# ---- exit codes ---------------------------------------------------------------------------------
 
 
 def all_processes(work: Callable[[], object]) -> int:
@@ -86,7 +78,7 @@ def all_processes(work: Callable[[], object]) -> int:
 
 
 def leave(code: int) -> int:
-    """The exit code; one of several processes ends here.
+    """Return the exit code; one of several processes exits here.
 
     PyTorch's communication threads can abort the process while the interpreter shuts down, after
     all results are written.
@@ -99,70 +91,47 @@ def leave(code: int) -> int:
 
 
 def guarded(work: Callable[[], object]) -> int:
-    """Do the work within `exit_code`; the exit code."""
-    with exit_code() as result:
-        work()
-    return result.value
-
-
-@dataclass
-class ExitCode:
-    """Exit code of a process; see `exit_code`."""
-
-    value: int = 0
-
-
-@contextmanager
-def exit_code() -> Iterator[ExitCode]:
-    """Turn the errors of a block into an exit code, a `RISClusterError` also into a line."""
-    result = ExitCode()
+    """Do the work, print an error as one line and return the exit code."""
     try:
-        yield result
+        work()
     except RISClusterError as error:
-        is_first = os.environ.get("RANK", "0") == "0"  # of torchrun
-        if is_first if error.to_be_told is None else error.to_be_told:
+        is_rank0 = os.environ.get("RANK", "0") == "0"  # of torchrun
+        if is_rank0 if error.is_cause is None else error.is_cause:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        result.value = error.exit_code
+        return error.exit_code
     except KeyboardInterrupt:
+        name = Path(sys.argv[0]).name
+        if name in ("__main__.py", "riscluster"):
+            name = next(iter(sys.argv[1:]), name)
         print(
-            f"Stopped: {_called()}: what was saved before is intact; run the same command to go on",
+            f"Stopped: {name}: files saved before are intact; run the same command to resume",
             file=sys.stderr,
         )
-        result.value = 130
+        return 130
     except BrokenPipeError:  # as `head` closes its pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        result.value = 141
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        return 141
+    except (MemoryError, RuntimeError) as error:  # PyTorch raises RuntimeError, on CPU and GPU
+        text = str(error).lower()
+        if not (isinstance(error, MemoryError) or re.search("allocate memory|out of memory", text)):
             raise
         print(f"MemoryError: {_out_of_memory(error)}", file=sys.stderr)
-        result.value = 2
-
-
-def _called() -> str:
-    """Script or command that was called, as a user types it."""
-    name = Path(sys.argv[0]).name
-    return next(iter(sys.argv[1:]), name) if name in ("__main__.py", "riscluster") else name
+        return 2
+    return 0
 
 
 def _out_of_memory(error: Exception) -> str:
-    """What ran out, PyTorch's explanation, and the settings to change."""
+    """Kind of memory, PyTorch's explanation, and the settings to change."""
     place, mode = ("GPU memory", "ram") if "cuda" in str(error).lower() else ("memory", "disk")
     sentences = " ".join(str(error).split()).split(". ")
     what = f" ({'. '.join(sentences[:3])})" if str(error) else ""
     return (
         f"not enough {place}{what}; set data.loadmode={mode}, or smaller aec.batch_size and "
-        "dec.batch_size, and run the same command again: what was saved before is intact"
+        "dec.batch_size, and run the same command again: files saved before are intact"
     )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """PyTorch reports exhausted memory as a RuntimeError, on CPU and GPU."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
-
-
-# ---- command lines in messages ----
+# ---- command lines in messages ------------------------------------------------------------------
 
 
 def stage_command(name: str, run_folder: Path, config: str | None = None) -> str:
@@ -172,7 +141,7 @@ def stage_command(name: str, run_folder: Path, config: str | None = None) -> str
     """
     words = ["--config", config] if config else []
     words.append(f"run.name={run_folder.name}")
-    if str(run_folder.parent) != DEFAULT_FOLDER:
+    if str(run_folder.parent) != RunSettings.folder:
         words.append(f"run.folder={run_folder.parent}")
     return f"{_program(name)} {shlex.join(words)}"
 
@@ -181,13 +150,13 @@ def first_command(file: str | Path, config: str | None = None) -> str:
     """Command that runs the first stage on a file, with the run named after it."""
     words = ["--config", config] if config else []
     words += [f"run.name={run_name(file)}", f"data.file={file}"]
-    script = SCRIPTS["AEC"]
-    program = f"python {script}" if Path(script).exists() else _program("AEC")  # in a checkout
+    is_checkout = Path(SCRIPTS["AEC"]).exists()
+    program = f"python {SCRIPTS['AEC']}" if is_checkout else _program("AEC")
     return f"{program} {shlex.join(words)}"
 
 
 def run_name(file: str | Path) -> str:
-    """Name of a run on a file: the file's, without what does not suit a folder's name."""
+    """Name of a run on a file: the file's, with characters that suit a folder's name."""
     return re.sub(r"[^\w.+-]+", "_", Path(file).stem).strip("._") or "run"
 
 

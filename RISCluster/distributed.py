@@ -1,6 +1,6 @@
-"""Ranks of ``torchrun``: start, reduce, gather in order.
+"""Ranks of ``torchrun``: start, reduce, gather.
 
-A single process is a world of one, for which each method returns its input.
+A single process is a world of one, where each method returns its input.
 """
 
 import itertools
@@ -17,8 +17,7 @@ import torch.distributed as dist
 
 from .errors import RISClusterError, SettingsError
 
-# The other ranks wait while rank 0 fits mixtures or labels a large file.
-LONGEST_WAIT = timedelta(days=7)
+TIMEOUT = timedelta(days=7)  # other ranks wait while rank 0 fits mixtures or labels a large file
 _starts = itertools.count()
 
 
@@ -30,15 +29,7 @@ class PeerLost(RISClusterError, RuntimeError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """One process among those that work on a stage together.
-
-    Attributes
-    ----------
-    rank, world : int
-        Number of this process and of all.
-    device : torch.device
-        Where this process computes.
-    """
+    """One process (`rank`, on `device`) of the `world` that run a stage together."""
 
     rank: int
     world: int
@@ -46,15 +37,15 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files and messages."""
+        """Whether this is rank 0, which writes files and messages."""
         return self.rank == 0
 
     def local_rows(self, batch: torch.Tensor) -> torch.Tensor:
-        """Rows of a global batch for this rank: every `world`-th, so that numbers differ by one."""
+        """Rows of a global batch for this rank: every `world`-th."""
         return batch[self.rank :: self.world] if self.world > 1 else batch
 
     def shard(self, n: int) -> tuple[int, int]:
-        """Contiguous part for this rank of 0 to `n`."""
+        """Start and stop of this rank's contiguous part of 0 to `n`."""
         return n * self.rank // self.world, n * (self.rank + 1) // self.world
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -78,7 +69,7 @@ class Ranks:
             parameter.grad.copy_(part.view_as(parameter))
 
     def gather(self, part: np.ndarray) -> np.ndarray:
-        """Parts of all ranks, one after the other in the order of ranks, on every rank."""
+        """Parts of all ranks concatenated in the order of ranks, on every rank."""
         return part if self.world == 1 else np.concatenate(self.gather_parts(part))
 
     def gather_parts(self, part: Any) -> list[Any]:
@@ -90,13 +81,7 @@ class Ranks:
         return parts
 
     def gather_results(self, work: Callable[[], Any]) -> list[Any]:
-        """`gather_parts` of what `work` gives on each rank; an error of one is raised by all.
-
-        Raises
-        ------
-        RISClusterError
-            That of the first rank that had one.
-        """
+        """`gather_parts` of the results of `work`; the first error of a rank is raised on all."""
         result, error = None, None
         try:
             result = work()
@@ -110,15 +95,14 @@ class Ranks:
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
-        if self.world == 1:
-            return value
         box = [value]
-        with _peer_errors():
-            dist.broadcast_object_list(box, src=0)
+        if self.world > 1:
+            with _peer_errors():
+                dist.broadcast_object_list(box, src=0)
         return box[0]
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up on any rank."""
+        """Whether the flag is true on any rank."""
         if self.world == 1:
             return flag
         return bool(self.sum(torch.tensor([float(flag)], device=self.device)).item())
@@ -132,24 +116,18 @@ class Ranks:
 
 @contextmanager
 def _peer_errors() -> Iterator[None]:
-    """Errors of the communication as a `PeerLost`: the cause is in another process."""
+    """Raise errors of the communication as `PeerLost`: the cause is in another process."""
     try:
         yield
     except RuntimeError as error:
         raise PeerLost(
-            "torchrun: another process of this run has ended or can't be reached; what was saved "
-            f"before is intact: run the same command again to go on ({str(error).splitlines()[0]})"
+            "torchrun: another process of this run has ended or can't be reached; files saved "
+            f"before are intact: run the same command to resume ({str(error).splitlines()[0]})"
         ) from error
 
 
 def choose_device(setting: str, local_rank: int = 0) -> torch.device:
-    """Device for the setting ``run.device``.
-
-    Raises
-    ------
-    SettingsError
-        A GPU is asked for that is not there.
-    """
+    """Device for the setting ``run.device``; a SettingsError for a missing GPU."""
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if setting == "cpu" or (setting == "auto" and not found):
         return torch.device("cpu")
@@ -159,47 +137,38 @@ def choose_device(setting: str, local_rank: int = 0) -> torch.device:
     if found and ":" not in setting:
         reason = f"{number + 1} processes need a GPU each, and PyTorch sees {found}; start {found}"
         raise SettingsError(f"[run] device = {setting}: {reason}, or set run.device = cpu")
-    numbered, more = (
-        (f", numbered from 0 to {found - 1}", ", cuda, or one of those") if found else ("", "")
-    )
     raise SettingsError(
-        f"[run] device = {setting}: PyTorch sees {found} GPU(s){numbered}; allowed: auto, cpu{more}"
+        f"[run] device = {setting}: PyTorch sees {found} GPU(s); allowed: auto, cpu"
+        f"{f', cuda, cuda:0 to cuda:{found - 1}' if found else ''}"
     )
 
 
 @contextmanager
 def start_ranks(device_setting: str) -> Iterator[Ranks]:
-    """Join the other processes that ``torchrun`` started, if it did.
+    """Join the other processes that ``torchrun`` started, if any.
 
-    NCCL between GPUs, gloo between CPUs. A rank that ends with an error ends the others, because
-    ``torchrun`` stops them. The first error is the cause, on whatever rank: it alone gets
-    `to_be_told`, and those that follow from it do not.
+    NCCL between GPUs, gloo between CPUs. An error of one rank makes ``torchrun`` stop the others;
+    the first error gets ``is_cause = True``, those that follow from it False.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    # All processes refuse what one of them would, or the others would wait for it.
+    # The device of every local rank is checked, so that all raise the same error.
     choose_device(device_setting, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
     device = choose_device(device_setting, int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if world == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks(0, 1, device)
         return
-    store, rank, world = next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
-    # Names of its own, because a process may start another stage, and old names are still there.
+    store, rank, world = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    # A prefix, because a process may start several stages and keys of an earlier one remain.
     store = dist.PrefixStore(f"RISCluster/{next(_starts)}", store)
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        timeout=LONGEST_WAIT,
-        store=store,
-        rank=rank,
-        world_size=world,
-    )
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=TIMEOUT, store=store, rank=rank, world_size=world)
     try:
         yield Ranks(rank, world, device)
     except (Exception, KeyboardInterrupt) as error:
-        is_first = _is_first_error(store)
+        is_cause = _is_first_error(store)
         if isinstance(error, RISClusterError):
-            error.to_be_told = is_first
+            error.is_cause = is_cause
         raise
     finally:
         dist.destroy_process_group()
@@ -209,5 +178,5 @@ def _is_first_error(store: dist.Store) -> bool:
     """Whether no other process had an error before."""
     try:
         return store.add("errors", 1) == 1
-    except RuntimeError:  # the process that kept the store is gone
+    except RuntimeError:  # the process of the store has ended
         return True

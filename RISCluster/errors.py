@@ -1,24 +1,23 @@
-"""Errors that a user can act on.
+"""Errors that a user can act on: place, what is wrong, what is allowed.
 
-Each says what is wrong, where, and what is allowed. The command line prints the message alone
-and ends with the class's exit code; from Python they are ordinary exceptions.
+The command line prints the message alone and ends with the exit code of the class.
 """
 
 
 class RISClusterError(Exception):
-    """Base of every error that this package raises on purpose.
+    """Base of the errors of this package.
 
     Attributes
     ----------
     exit_code : int
-        What a script ends with.
-    to_be_told : bool or None
-        Of several processes: whether this one's error is the cause, which is printed, and not one
-        that follows from it. None where all have the same, and the first prints it.
+        Of a script.
+    is_cause : bool or None
+        Of several processes: whether this error is the cause, which is printed, or a consequence.
+        None where all processes have the same error; rank 0 prints it.
     """
 
     exit_code = 2
-    to_be_told: bool | None = None
+    is_cause: bool | None = None
 
 
 class SettingsError(RISClusterError, ValueError):
@@ -26,35 +25,27 @@ class SettingsError(RISClusterError, ValueError):
 
 
 class DataError(RISClusterError, ValueError):
-    """A data file is missing, damaged or not what the settings say."""
+    """A data file is missing, damaged or not as the settings describe it."""
 
 
 class RunError(RISClusterError, RuntimeError):
-    """A run folder can't be used as it stands: stale, from other data, not writable."""
+    """A run folder can't be used: out of date, of other data, not writable."""
 
 
 class CheckpointError(RISClusterError, ValueError):
-    """A checkpoint is damaged or from another network."""
+    """A result file is damaged or of another network."""
 
 
 class TrainingError(RISClusterError, ArithmeticError):
-    """Training can't go on: the loss is not finite, or there is nothing to learn from."""
+    """Training fails: the loss is not finite, or there are no usable samples."""
 
 
 class MissingPackage(RISClusterError, ImportError):
-    """Work needs a package that is not installed."""
+    """An optional package is not installed."""
 
 
 class Stopped(RISClusterError):
-    """SIGINT or SIGTERM was taken at a safe point; the state is saved.
-
-    Parameters
-    ----------
-    message : str
-        What was saved and how to go on.
-    signal_number : int
-        The signal; the exit code is 128 more, as shells have it.
-    """
+    """Stopped by SIGINT or SIGTERM with the state saved; exit code 128 plus the signal."""
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
@@ -62,4 +53,4 @@ class Stopped(RISClusterError):
         self.exit_code = 128 + signal_number
 
     def __reduce__(self) -> tuple:
-        return Stopped, (str(self), self.signal_number)  # it travels between processes
+        return Stopped, (str(self), self.signal_number)  # sent between processes

@@ -1,12 +1,10 @@
-"""Long work in independent jobs, each of which leaves a file: parallel, resumable, in order.
+"""Long work in independent jobs, each of which writes a file: parallel and resumable.
 
-The parts lie in ``<target>.parts/`` until the target has been put together from them. A part
-counts once its ``.json`` is there, which is written after it and holds its checksum; so a job that
-was killed is done again, as is one whose part was damaged since, and nothing else is. From the
-first job until the parts are removed, the folder is locked against other processes.
+The files (parts) lie in ``<target>.parts/``, locked against other processes, until the target is
+written. A part is done when its ``.json``, written after it, has the inputs of the job and the
+checksum of the part.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -14,142 +12,106 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from .errors import CheckpointError, RunError, Stopped
-from .io import plain, read_json, remove_quietly, sha256, write_json
-from .locking import locked
+from .io import locked, plain, read_json, remove_quietly, sha256, write_json
 from .runtime import Progress, StopRequest, log, processors
 
-AUTO = 0  # workers: as many as processors, but no more than there is work for
-JOBS_A_WORKER = 8  # at least, for starting a worker takes a second or two
-LOCK = ".lock"
-STALE = {"other": "parts of other settings or files are", "damaged": "parts are damaged and are"}
-AHEAD = 2  # jobs handed out for each worker: the next one waits while one runs
+AUTO = 0  # workers: one a processor, fewer where there are few jobs
+JOBS_PER_WORKER = 8  # at least: the start of a worker takes a second or two
+JOBS_AHEAD = 2  # jobs submitted for each worker
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+Work = Callable[[Any, Path], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of the work.
+    """One part of the work.
 
     Attributes
     ----------
     name : str
         Of its file; unique.
+    task : Any
+        Argument of the function that does the work; can be pickled.
     inputs : Any
-        What the function that does the work takes; can be pickled.
-    depends : Any
-        JSON value: where it is the same, so is the part.
+        JSON value that determines the part.
     size : int
-        How much of the whole, in the unit that the progress counts.
+        Share of the progress, in its unit.
     """
 
     name: str
+    task: Any
     inputs: Any
-    depends: Any
     size: int = 1
 
 
-def identity(depends: Any) -> str:
+def identity(inputs: Any) -> str:
     """Short checksum of a JSON value."""
-    text = json.dumps(depends, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def workers_for(workers: int, n_jobs: int) -> int:
-    """Number of processes for some jobs, where `AUTO` may be asked for."""
-    return workers or max(1, min(processors(), n_jobs // JOBS_A_WORKER))
+    """Number of processes for some jobs; `workers` may be `AUTO`."""
+    return workers or max(1, min(processors(), n_jobs // JOBS_PER_WORKER))
 
 
 class Parts:
-    """The parts of a target that is being made.
+    """The parts of a target; `hint` tells how to use fewer processes."""
 
-    Parameters
-    ----------
-    target : Path
-    fewer : str
-        How whoever runs out of memory can have fewer processes.
-    """
-
-    def __init__(self, target: Path, fewer: str = "with fewer --workers"):
-        self.target, self.fewer = target, fewer
+    def __init__(self, target: Path, hint: str = "with fewer --workers"):
+        self.target, self.hint = target, hint
         self.folder = target.with_name(target.name + ".parts")
-        self._held = ExitStack()  # the lock, while this process has it
-        self._is_held = False
+        self._lock = ExitStack()
+        self._is_locked = False
 
     def path(self, job: Job) -> Path:
-        """File of a job's part."""
+        """File of a job."""
         return self.folder / job.name
 
     def summary(self, job: Job) -> dict[str, Any]:
-        """What the job's function returned."""
+        """Return value of the job's function."""
         return read_json(self._marker(job))["summary"]
 
     def _marker(self, job: Job) -> Path:
         return self.folder / f"{job.name}.json"
 
-    def _state(self, job: Job) -> str:
-        """How a part stands: ``done``, ``missing``, ``other`` or ``damaged``."""
-        marker, path = self._marker(job), self.path(job)
-        if not marker.exists() or not path.exists():
-            return "other" if marker.exists() else "missing"
+    def is_done(self, job: Job) -> bool:
+        """Whether a part is finished, of the inputs of the job and undamaged."""
+        if not (self._marker(job).exists() and self.path(job).exists()):
+            return False
         try:
-            found = read_json(marker)
+            found = read_json(self._marker(job))
         except CheckpointError:
-            return "damaged"
-        if found.get("identity") != identity(job.depends):
-            return "other"
-        whole = found.get("checksum") == identity([found.get("summary"), sha256(path)])
-        return "done" if whole else "damaged"
+            return False
+        checksum = identity([found.get("summary"), sha256(self.path(job))])
+        return (found.get("identity"), found.get("checksum")) == (identity(job.inputs), checksum)
 
-    def _left(self, jobs: Sequence[Job]) -> list[Job]:
-        """Jobs to do; says what is wrong with parts that are there."""
-        states = [self._state(job) for job in jobs]
-        for state, what in STALE.items():
-            if state in states:
-                log.warning(f"{self.folder}: {states.count(state):,} {what} made again")
-        left = [job for job, state in zip(jobs, states, strict=True) if state != "done"]
-        if len(left) < len(jobs):
-            log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are there")
-        return left
-
-    def run(
-        self,
-        jobs: Sequence[Job],
-        work: Callable[[Any, Path], dict[str, Any]],
-        workers: int,
-        what: str,
-        unit: str,
-    ) -> None:
+    def run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
         """Do the jobs that are not done yet.
 
-        Parameters
-        ----------
-        jobs : sequence of Job
-        work : callable
-            A function of a module: takes a job's inputs and the path where the part is to be
-            written, returns a JSON dict. What it lists under ``told`` and, as warnings, under
-            ``said`` goes to the log, in the order of the jobs that end.
-        workers : int
-            Processes, or `AUTO`; with 1 the work is done in this one.
-        what, unit : str
-            What the progress says and counts.
+        `work`, a function of a module, takes the task of a job and the path of its part, and
+        returns a JSON dict, whose ``infos`` and ``warnings`` are logged. `workers` is a number of
+        processes or `AUTO`; `what` and `unit` are for the progress.
 
         Raises
         ------
         Stopped
-            SIGINT or SIGTERM came; what is done is kept.
+            On SIGINT or SIGTERM; finished parts are kept.
         RunError
-            The folder can't be written, another process is at it, or a worker was killed.
+            The folder can't be written, another process uses it, or a worker was killed.
         """
         try:
-            self._take()
+            self._acquire()
         except OSError as error:
             raise RunError(
                 f"{self.folder}: can't be made: {error.strerror or error}; make room or change "
@@ -157,146 +119,119 @@ class Parts:
             ) from None
         try:
             self._run(jobs, work, workers, what, unit)
-        except BaseException as error:
+        except BrokenProcessPool:
             self._release()
-            if isinstance(error, BrokenProcessPool):
-                raise RunError(
-                    "a worker process was killed, perhaps for want of memory; run the same "
-                    f"command again to go on, {self.fewer}"
-                ) from None
+            raise RunError(
+                "a worker process was killed, perhaps because memory was exhausted; run the same "
+                f"command again, {self.hint}: finished parts are not repeated"
+            ) from None
+        except BaseException:
+            self._release()
             raise
 
-    def _run(
-        self,
-        jobs: Sequence[Job],
-        work: Callable[[Any, Path], dict[str, Any]],
-        workers: int,
-        what: str,
-        unit: str,
-    ) -> None:
-        left = self._left(jobs)
-        for job in left:  # of a part that was made otherwise, and is now overwritten
+    def _run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
+        left = [job for job in jobs if not self.is_done(job)]
+        if len(left) < len(jobs):
+            log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are done")
+        if n_old := sum(self._marker(job).exists() for job in left):
+            log.warning(f"{self.folder}: {n_old:,} damaged or outdated parts are made again")
+        for job in left:
             remove_quietly(self._marker(job))
-        workers = workers_for(workers, len(left))
-        total = sum(job.size for job in left)
+        n_done, total = len(jobs) - len(left), sum(job.size for job in left)
         with StopRequest() as stop, Progress(what, total, unit) as progress:
-            for job, (summary, checksum) in _results(left, work, self.path, workers, stop):
+            for job, (summary, checksum) in self._results(left, work, workers, stop):
                 summary = plain(summary)
-                marker = {"identity": identity(job.depends), "summary": summary}
+                marker = {"identity": identity(job.inputs), "summary": summary}
                 write_json(self._marker(job), marker | {"checksum": identity([summary, checksum])})
-                for line in summary.get("told", []):
+                for line in summary.get("infos", []):
                     log.info(line)
-                for line in summary.get("said", []):
+                for line in summary.get("warnings", []):
                     log.warning(line)
+                n_done += 1
                 progress.add(job.size)
             if stop.signal_number:
-                done = sum(self._state(job) == "done" for job in jobs)
                 raise Stopped(
-                    f"{what[0].lower()}{what[1:]}: {done:,} of {len(jobs):,} parts are done and "
-                    f"kept in {self.folder}; run the same command to go on",
+                    f"{what[0].lower()}{what[1:]}: {n_done:,} of {len(jobs):,} parts are done and "
+                    f"saved in {self.folder}; run the same command to resume",
                     stop.signal_number,
                 )
 
+    def _results(
+        self, jobs: Sequence[Job], work: Work, workers: int, stop: StopRequest
+    ) -> Iterator[tuple[Job, tuple[dict[str, Any], str]]]:
+        """Jobs with summary and checksum as they end; after a signal, only those that run."""
+        workers = min(workers_for(workers, len(jobs)), len(jobs))
+        if workers <= 1:
+            for job in jobs:
+                if stop.signal_number:
+                    return
+                yield job, _work(work, job.task, self.path(job))
+            return
+        todo, running = iter(jobs), {}
+        with _pool(workers) as pool:
+            while True:
+                while len(running) < JOBS_AHEAD * workers and not stop.signal_number:
+                    if (job := next(todo, None)) is None:
+                        break
+                    running[pool.submit(_work, work, job.task, self.path(job))] = job
+                if stop.signal_number:
+                    running = {run: job for run, job in running.items() if not run.cancel()}
+                if not running:
+                    return
+                for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+
     def remove(self) -> None:
-        """Remove the parts, after the target was put together."""
+        """Remove the parts, after the target is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._release()
 
     def clear(self) -> None:
-        """Remove what a process has left that was killed when the target was already whole."""
-        if not self.folder.is_dir():
-            return
-        try:
-            self._take()
-        except (RunError, OSError):  # another process is at it, or nothing can be removed here
-            return
-        self.remove()
+        """`remove`, unless another process uses them."""
+        if self.folder.is_dir():
+            try:
+                self._acquire()
+            except (RunError, OSError):
+                return
+            self.remove()
 
-    def _take(self) -> None:
-        if not self._is_held:
-            self._held.enter_context(locked(self.folder / LOCK, self.target))
-            self._is_held = True
+    def _acquire(self) -> None:
+        if not self._is_locked:
+            self._lock.enter_context(locked(self.folder / ".lock", self.target))
+            self._is_locked = True
 
     def _release(self) -> None:
-        self._is_held = False
-        self._held.close()
+        self._is_locked = False
+        self._lock.close()
 
 
-def _work(
-    work: Callable[[Any, Path], dict[str, Any]], inputs: Any, path: Path
-) -> tuple[dict[str, Any], str]:
-    """Do a job; what it says of itself, and the checksum of its part."""
-    summary = work(inputs, path)
+def _work(work: Work, task: Any, path: Path) -> tuple[dict[str, Any], str]:
+    """Do a job; its summary and the checksum of its part."""
+    summary = work(task, path)
     with path.open("rb") as file:
         os.fsync(file.fileno())  # on disk before its marker is
     return summary, sha256(path)
 
 
-def _results(
-    jobs: Sequence[Job],
-    work: Callable[[Any, Path], dict[str, Any]],
-    path: Callable[[Job], Path],
-    workers: int,
-    stop: StopRequest,
-) -> Iterator[tuple[Job, tuple[dict[str, Any], str]]]:
-    """Jobs and what came of them as they end; after a signal, only those that had begun."""
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            if stop.signal_number:
-                return
-            yield job, _work(work, job.inputs, path(job))
-        return
-    yield from _in_parallel(iter(jobs), work, path, min(workers, len(jobs)), stop)
-
-
-def _in_parallel(
-    todo: Iterator[Job],
-    work: Callable[[Any, Path], dict[str, Any]],
-    path: Callable[[Job], Path],
-    workers: int,
-    stop: StopRequest,
-) -> Iterator[tuple[Job, tuple[dict[str, Any], str]]]:
-    running: dict[Future, Job] = {}
-    with _pool(workers) as pool:
-        while True:
-            while len(running) < AHEAD * workers and not stop.signal_number:
-                job = next(todo, None)
-                if job is None:
-                    break
-                running[pool.submit(_work, work, job.inputs, path(job))] = job
-            if stop.signal_number:
-                running = {future: job for future, job in running.items() if not future.cancel()}
-            if not running:
-                return
-            for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
-
-
-@contextlib.contextmanager
+@contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes of one thread each, which leave signals to this one."""
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in threads}
-    os.environ.update(dict.fromkeys(threads, "1"))
+    """Processes of one thread each, which leave signals to this process."""
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
     try:
         yield pool
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # for libraries that are not loaded yet
+    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """End at once when the process that gives the work was killed, which tells nobody."""
+    """End at once when the parent process was killed."""
     parent_process().join()
     os._exit(1)

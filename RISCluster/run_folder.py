@@ -1,8 +1,7 @@
-"""The run folder: the state of each stage, and what it was made from.
+"""The run folder: state of each stage, what it was made from, and its stored settings.
 
-A run is ``<folder>/<name>`` with a folder for each stage. The ``provenance.json`` of a stage holds
-what it depends on (settings, data, the stage before it) and, once it is complete, the checksums of
-its results. That file alone decides whether a stage is new, unfinished, done or out of date.
+A run is ``<folder>/<name>`` with a folder for each stage. ``provenance.json`` of a stage has its
+inputs (settings, data, the stage before it) and, once it is complete, the checksums of its results.
 """
 
 import difflib
@@ -13,20 +12,22 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import __version__
-from .cli import stage_command
+from .cli import SCRIPTS, stage_command
 from .errors import CheckpointError, RunError
 from .io import (
     LOCK,
     PARTIAL,
+    clear,
+    locked,
     read_json,
     remove_partial_files,
     remove_quietly,
@@ -34,34 +35,36 @@ from .io import (
     write_json,
     write_text,
 )
-from .locking import clear, locked
-from .settings import RENAMED
+from .settings import (
+    CONFIG,
+    KEYS,
+    RENAMED,
+    RESULT,
+    Names,
+    Settings,
+    load_found_settings,
+    load_settings,
+    read_stored,
+)
 
 PROVENANCE = "provenance.json"
-GUARDED = ("depends", "results", "fingerprint")  # keys of the provenance with a checksum
+VERIFIED = ("inputs", "results", "fingerprint")  # keys of the provenance with a checksum
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
+OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage whose settings count, by section
+NOT_STORED = ("build", "records", ("run", "name"), ("run", "folder"), ("run", "recipe"))
+PATHS = (
+    ("data", "file"), ("aec", "initial_weights"), ("report", "environment"), ("report", "stations"),
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Start:
-    """How a stage starts.
-
-    Attributes
-    ----------
-    state : {"done", "resume", "new"}
-    changes : tuple of str
-        Inputs that differ from those of the older results.
-    kept : Path or None
-        Where older results were moved.
-    """
+class Start(NamedTuple):
+    """How a stage starts: ``done``, ``resume`` or ``new``, and why an older one was renamed."""
 
     state: str
-    changes: tuple[str, ...] = ()
-    kept: Path | None = None
+    reason: str = ""
 
     def __str__(self) -> str:
-        if self.kept is None:
-            return self.state
-        return f"new: {'; '.join([*self.changes, f'what was there is kept in {self.kept}'])}"
+        return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
 @dataclass(frozen=True)
@@ -82,167 +85,134 @@ class StageFolder:
 
     @property
     def path(self) -> Path:
-        """Where the stage's files are."""
-        return self.run_folder / self.name / self.part if self.part else self.run_folder / self.name
+        """Folder of the stage's files."""
+        return self.run_folder / self.name / self.part
 
     @property
     def figures(self) -> Path:
-        """Where the run's figures are."""
+        """Folder of the run's figures."""
         return self.run_folder / "figures"
 
     @property
     def command(self) -> str:
-        """The command that makes this stage, as `stage_command`."""
+        """Command that runs this stage."""
         return stage_command(self.name, self.run_folder)
 
     def provenance(self) -> dict[str, Any] | None:
-        """Content of provenance.json, or None where the stage never started.
-
-        Raises
-        ------
-        RunError
-            The folder can't be looked into.
-        CheckpointError
-            The file is damaged.
-        """
-        path = self.path / PROVENANCE
-        try:
-            there = path.exists()
-        except OSError as error:
-            raise self._unusable(error) from None
-        return _read_provenance(path) if there else None
+        """Content of provenance.json; None where the stage never started."""
+        with self._access_errors():
+            exists = (self.path / PROVENANCE).exists()
+        return _read_provenance(self.path / PROVENANCE) if exists else None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from changing this run.
-
-        Raises
-        ------
-        RunError
-            Another process works on it, or the run folder can't be made.
-        """
+        """Keep other processes from changing this run; a RunError if one does."""
         with ExitStack() as held:
-            try:
+            with self._access_errors():
                 held.enter_context(locked(self.run_folder / LOCK, self.run_folder))
-            except OSError as error:
-                raise self._unusable(error) from None
             yield
 
-    def is_done(self, depends: dict[str, Any]) -> bool:
-        """Whether the stage is complete, undamaged and made from `depends`."""
+    @contextmanager
+    def _access_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: the run folder can't be made or read: {error.strerror or error}; "
+                "set run.folder and run.name to a folder that can be written"
+            ) from None
+
+    def is_done(self, inputs: dict[str, Any]) -> bool:
+        """Whether the stage is complete, undamaged and made from `inputs`."""
         before = self.provenance()
-        if before is None or differences(before.get("depends", {}), depends):
+        if before is None or before.get("status") != "complete":
             return False
-        done = before.get("status") == "complete" and not self._damaged(before)
+        done = not differences(before["inputs"], inputs) and not self._damaged(before)
         if done:
             clear(self.run_folder / LOCK)  # of a process killed after its last result
         return done
 
     def _damaged(self, provenance: dict[str, Any]) -> list[str]:
-        """Results that are missing or not as they were written."""
+        """Results that are missing or have another checksum."""
         return [
             name
             for name, checksum in provenance.get("results", {}).items()
             if not (self.path / name).exists() or sha256(self.path / name) != checksum
         ]
 
-    def _unusable(self, error: OSError) -> RunError:
-        return RunError(
-            f"{self.path}: the run folder can't be made or read: {error.strerror or error}; set "
-            "run.folder and run.name to a place that can be written"
-        )
-
-    # ---- starting and ending ----
+    # ---- writing ----
 
     def begin(
-        self, depends: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
+        self, inputs: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
     ) -> Start:
-        """Prepare the folder; one made from something else is renamed with a date.
+        """Prepare the folder; one with other inputs is renamed with the date.
 
         Parameters
         ----------
-        depends : dict
+        inputs : dict
             JSON values by name that determine the results.
         settings_ini : str
             Text of the stage's config.ini.
         words : dict or None
-            Descriptions of checksums in `depends`, by name.
+            Descriptions of checksums in `inputs`, by name.
         """
-        changes, kept = [], None
-        before = self.provenance()
+        before, words, changes = self.provenance(), words or {}, []
         if before is not None:
-            changes = differences(
-                before.get("depends", {}), depends, before.get("words", {}), words or {}
-            )
+            changes = differences(before["inputs"], inputs, before.get("words", {}), words)
+            if not changes and self.is_done(inputs):
+                return Start("done")
             if not changes:
-                return Start("done") if self.is_done(depends) else self._resume(settings_ini)
-            kept = self._set_aside()
-        try:
-            if before is None and self._holds_something():
-                kept = self._set_aside()
+                remove_partial_files(self.path)
+                write_text(self.path / CONFIG, settings_ini)  # paths may have changed
+                return Start("resume")
+        with self._access_errors():
+            if before is not None or self._is_used():
+                changes.append(f"the existing results are now in {self._rename()}")
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._unusable(error) from None
-        # First, because a folder without provenance counts as foreign.
-        began = {"stage": self.name, "status": "unfinished", "words": words or {}}
-        self._write_provenance(began | _now(depends))
-        write_text(self.path / "config.ini", settings_ini)
-        return Start("new", tuple(changes), kept)
+        # First, because a folder without provenance counts as another program's.
+        begun = {"stage": self.name, "status": "unfinished", "words": words, "inputs": inputs}
+        self._write_provenance(begun | _circumstances())
+        write_text(self.path / CONFIG, settings_ini)
+        return Start("new", "; ".join(changes))
 
-    def _resume(self, settings_ini: str) -> Start:
-        """Remove what a killed process left."""
-        remove_partial_files(self.path)
-        write_text(self.path / "config.ini", settings_ini)  # paths may have changed
-        return Start("resume")
-
-    def _write_provenance(self, provenance: dict[str, Any]) -> None:
-        write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
-
-    def _holds_something(self) -> bool:
-        """Whether there is anything but a partial file of a process killed as it began."""
-        if not self.path.exists():
-            return False
+    def _is_used(self) -> bool:
+        """Whether the path has anything but the partial file of a process killed at the start."""
         if not self.path.is_dir():
-            return True
+            return self.path.exists()
         remove_quietly(self.path / (PROVENANCE + PARTIAL))
         return any(self.path.iterdir())
 
-    def complete(self, results: list[str], notes: dict[str, Any]) -> None:
-        """Mark the stage as complete, with the checksums of `results` (names of files)."""
-        provenance = self.provenance() or {}
-        provenance["status"] = "complete"
-        provenance["ended"] = timestamp()
-        provenance["results"] = {name: sha256(self.path / name) for name in results}
-        self._write_provenance(provenance | notes)
-
-    def _set_aside(self) -> Path:
+    def _rename(self) -> Path:
+        """Rename the folder with the date; its figures go with it."""
         name = f"{self.path.name}_{timestamp().replace(':', '-')}"
         names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-        kept = next(path for path in map(self.path.with_name, names) if not path.exists())
+        renamed = next(path for path in map(self.path.with_name, names) if not path.exists())
         try:
-            # Figures first: after a kill the stage is still there to be renamed.
-            if not self.part and self.path.is_dir():
+            if not self.part and self.path.is_dir():  # figures first, in case this is interrupted
                 for figure in self.figures.glob(f"{self.name}_*"):
                     (self.path / "figures").mkdir(exist_ok=True)
                     figure.replace(self.path / "figures" / figure.name)
-            self.path.rename(kept)
+            self.path.rename(renamed)
         except OSError as error:
             raise RunError(
                 f"{self.path}: holds results of other settings and can't be renamed: "
                 f"{error.strerror or error}; change permissions, or take another run.name"
             ) from None
-        return kept
+        return renamed
 
-    # ---- being read by a later stage ----
+    def complete(self, results: list[str], notes: dict[str, Any]) -> None:
+        """Mark the stage as complete, with the checksums of `results` (names of files)."""
+        checksums = {name: sha256(self.path / name) for name in results}
+        ended = {"status": "complete", "ended": timestamp(), "results": checksums}
+        self._write_provenance((self.provenance() or {}) | ended | notes)
+
+    def _write_provenance(self, provenance: dict[str, Any]) -> None:
+        write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
+
+    # ---- reading by a later stage ----
 
     def require_begun(self) -> dict[str, Any]:
-        """Provenance of a stage, finished or not.
-
-        Raises
-        ------
-        RunError
-            There is no such stage.
-        """
+        """Provenance of a stage, finished or not; a RunError where there is no such stage."""
         provenance = self.provenance()
         if provenance is None:
             raise RunError(
@@ -259,60 +229,49 @@ class StageFolder:
         RunError
             The stage is missing or unfinished.
         CheckpointError
-            A result is missing or was changed since.
+            A result is missing or has changed.
         """
         provenance = self.require_begun()
         if provenance.get("status") != "complete":
             raise RunError(
-                f"{self.path}: the {self.name} stage is unfinished; run {self.command} again, it "
-                "goes on where it stopped"
+                f"{self.path}: the {self.name} stage is unfinished; run {self.command} to resume it"
             )
         for name in self._damaged(provenance):
             path = self.path / name
             what = "has changed since it was written" if path.exists() else "is missing"
-            raise CheckpointError(f"{path}: {what}; run {self.command} again, it is made anew")
+            raise CheckpointError(f"{path}: {what}; run {self.command} to make it again")
         return provenance
 
     def _other_runs(self) -> str:
         """Hint for a mistyped name of a run."""
         if self.run_folder.is_dir():
             return ""
-        runs = self.run_folder.parent.glob("*/*/" + PROVENANCE)
-        names = sorted({path.parts[-3] for path in runs})
-        near = difflib.get_close_matches(self.run_folder.name, names, n=1)
+        runs = {path.parts[-3] for path in self.run_folder.parent.glob("*/*/" + PROVENANCE)}
+        near = difflib.get_close_matches(self.run_folder.name, sorted(runs), n=1)
         hint = f"; did you mean run.name={near[0]}?" if near else ""
         return f", and no run '{self.run_folder.name}'{hint}"
 
-    def require_match(
-        self, expected: dict[str, Any], words: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        """`require_complete` of a stage that depends on `expected`; `words` as in `begin`.
+    def require_match(self, expected: dict[str, Any], words: dict[str, str] | None = None) -> None:
+        """`require_complete` of a stage with these inputs; `words` as in `begin`.
 
         Raises
         ------
         RunError
-            Something differs; the message names both values.
+            Inputs differ; the message names both values.
         """
         provenance = self.require_complete()
-        depends = {key: provenance["depends"].get(key) for key in expected}
-        changes = differences(depends, expected, provenance.get("words", {}), words or {})
-        if changes:
-            raise RunError(
-                f"{self.path}: the {self.name} stage was made otherwise than now asked: "
-                f"{'; '.join(changes)}; {_way_out(depends, expected, self.command)}"
-            )
-        return provenance
-
-
-def _way_out(depends: dict[str, Any], expected: dict[str, Any], command: str) -> str:
-    """Advice for a stage that depends on something else."""
-    changed = [key for key in expected if depends[key] != expected[key]]
-    if all(key.endswith((".pt", ".npz")) for key in changed):  # a stage before it is newer
-        return f"run {command} again"
-    return (
-        f"run {command} again with what is asked now, give the settings that it was made with, or "
-        "take another run.name"
-    )
+        inputs = {key: provenance["inputs"].get(key) for key in expected}
+        changes = differences(inputs, expected, provenance.get("words", {}), words or {})
+        if not changes:
+            return
+        changed = [key for key in expected if inputs[key] != expected[key]]
+        advice = ""
+        if not all(key.endswith((".pt", ".npz")) for key in changed):  # not of an earlier stage
+            advice = " with the present settings, give its settings, or take another run.name"
+        raise RunError(
+            f"{self.path}: the {self.name} stage has other inputs: {'; '.join(changes)}; run "
+            f"{self.command} again{advice}"
+        )
 
 
 def differences(
@@ -321,7 +280,7 @@ def differences(
     words_before: dict[str, str] | None = None,
     words_now: dict[str, str] | None = None,
 ) -> list[str]:
-    """Differences between two sets of dependencies, in words."""
+    """Differences between two sets of inputs, in words."""
     phrases = []
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) == now.get(key):
@@ -332,14 +291,14 @@ def differences(
         elif was == now_is:
             phrases.append(f"{key} ({now_is}) have changed")
         else:
-            phrases.append(f"{key} was {was or 'another'}, is {now_is or 'not there'}")
+            phrases.append(f"{key} was {was or 'another'}, is {now_is or 'missing'}")
     return phrases
 
 
 def _show(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return "not there" if value is None else str(value)
+    return "missing" if value is None else str(value)
 
 
 # ---- provenance ---------------------------------------------------------------------------------
@@ -347,27 +306,27 @@ def _show(value: Any) -> str:
 
 def _read_provenance(path: Path) -> dict[str, Any]:
     provenance = read_json(path)
-    whole = (
-        isinstance(provenance.get("depends"), dict)
+    if "depends" in provenance:  # name in an earlier version
+        provenance["inputs"] = provenance.pop("depends")
+    intact = (
+        isinstance(provenance.get("inputs"), dict)
         and isinstance(provenance.get("results", {}), dict)
-        # Those of older versions have no checksum.
+        # Earlier versions wrote no checksum.
         and provenance.get("checksum", _checksum(provenance)) == _checksum(provenance)
     )
-    if not whole:
+    if not intact:
         raise CheckpointError(
             f"{path}: damaged, or changed by another program; move {path.parent} away and run the "
             "stage again"
         )
     for (section, key), new in RENAMED.items():
-        if f"{section}.{key}" in provenance["depends"]:
-            depends = provenance["depends"]
-            depends[f"{section}.{new}"] = depends.pop(f"{section}.{key}")
+        if f"{section}.{key}" in provenance["inputs"]:
+            provenance["inputs"][f"{section}.{new}"] = provenance["inputs"].pop(f"{section}.{key}")
     return provenance
 
 
 def _checksum(provenance: dict[str, Any]) -> str:
-    """Checksum of the keys that decide anything."""
-    text = json.dumps([provenance.get(key) for key in GUARDED], sort_keys=True)
+    text = json.dumps([provenance.get(key) for key in VERIFIED], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -377,40 +336,90 @@ def timestamp(seconds: float | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _now(depends: dict[str, Any]) -> dict[str, Any]:
+def _circumstances() -> dict[str, Any]:
+    versions = {"RISCluster": __version__}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
     return {
-        "depends": depends,
         "started": timestamp(),
         "command": sys.argv,
         "directory": os.getcwd(),
         "git": _git_state(),
         "machine": {"platform": platform.platform(), "python": platform.python_version()},
-        "versions": {"RISCluster": __version__} | _versions(),
+        "versions": versions,
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
 def _git_state() -> str:
-    """Commit of the checkout this package runs from, with ``+changes`` where it was edited."""
+    """Commit of the checkout of this package, with ``-dirty`` where files were edited."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
         return "not a checkout"
+    words = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        answers = [
-            subprocess.run(
-                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10
-            ).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
-        ]
+        answer = subprocess.run(words, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    return answers[0] + ("+changes" if answers[1] else "") if answers[0] else "unknown"
+    return answer.stdout.strip() or "unknown"
+
+
+# ---- stored settings ----------------------------------------------------------------------------
+
+
+def load_run_settings(config: str | None, overrides: Sequence[str], stage: str) -> Settings:
+    """Settings of a stage that is to run, of a run that may exist already.
+
+    Parameters
+    ----------
+    config : str or None
+        Settings file; None takes config.ini if it exists.
+    overrides : sequence of str
+        ``section.key=value`` words.
+    stage : {"AEC", "GMM", "DEC"}
+    """
+    return load_found_settings(config, overrides, stored=lambda run: _stored_of_run(run, stage))
+
+
+def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Settings:
+    """Settings of a finished stage, and words that replace single ones."""
+    return load_settings(None, overrides, stored=lambda _: _stored_of_stage(stage))
+
+
+def _stored_of_run(run_folder: Path, stage: str) -> dict[Names, str]:
+    """Stored texts for a stage that is to run, each from the stage whose value counts."""
+    stages = [StageFolder(run_folder, name) for name in SCRIPTS]
+    begun = sorted((one for one in stages if (one.path / CONFIG).exists()), key=_time_of_start)
+    stored = {one.name: _stored_of_stage(one) for one in begun}
+    if not stored:
+        return {}
+    chosen = {}
+    for (section, key), field in KEYS.items():
+        if section in NOT_STORED or (section, key) in NOT_STORED:
+            continue
+        owner = OWNERS.get(section, "AEC" if (section, key) == ("run", "seed") else None)
+        if owner is None and field.metadata["invalidates"] == RESULT:
+            owner = stage
+        texts = stored.get(owner, stored[begun[-1].name])  # or else of the latest stage
+        if (section, key) in texts:
+            chosen[section, key] = texts[section, key]
+    return chosen
+
+
+def _stored_of_stage(stage: StageFolder) -> dict[Names, str]:
+    """Stored texts of a stage; relative paths of the folder in which it was started."""
+    texts = read_stored(stage.path / CONFIG)
+    directory = (stage.provenance() or {}).get("directory")
+    for name in PATHS:
+        if name in texts and directory and not Path(texts[name]).expanduser().exists():
+            there = Path(directory, texts[name])
+            texts[name] = str(there) if there.exists() else texts[name]
+    return texts
+
+
+def _time_of_start(stage: StageFolder) -> tuple[str, float]:
+    """Start, and for equal ones the time of the settings file."""
+    started = (stage.provenance() or {}).get("started", "")
+    return started, (stage.path / CONFIG).stat().st_mtime

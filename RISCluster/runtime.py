@@ -1,4 +1,4 @@
-"""Log and progress, signals, threads and memory of a process."""
+"""Log, progress, signals, threads and memory of a process."""
 
 import ctypes
 import logging
@@ -11,7 +11,7 @@ from types import FrameType
 log = logging.getLogger("RISCluster")
 log.addHandler(logging.NullHandler())  # silent as a library, until `start_log`
 
-# ---- log and progress ----
+LOG_INTERVAL = 30.0  # s between lines of progress where there is no terminal
 
 
 def start_log(rank: int = 0) -> None:
@@ -27,25 +27,14 @@ def start_log(rank: int = 0) -> None:
 
 
 class Progress:
-    """Progress of a loop: a tqdm bar on a terminal, elsewhere a log line every `interval` seconds.
+    """Progress of a loop over `total` units: a tqdm bar on a terminal, elsewhere lines of the log.
 
-    Parameters
-    ----------
-    what : str
-        Name of the work, in a word or two.
-    total : int
-    unit : str
-        What is counted.
-    shown : bool
-        False on ranks other than 0.
+    Ranks other than 0 give ``shown=False``.
     """
-
-    interval = 30.0  # s
 
     def __init__(self, what: str, total: int, unit: str = "samples", shown: bool = True):
         self.what, self.total, self.unit, self.count = what, total, unit, 0
-        self._bar = None
-        self._shown = shown
+        self._bar, self._shown = None, shown
         self._start = self._logged = time.monotonic()
         if shown and sys.stderr.isatty():
             from tqdm import tqdm
@@ -65,20 +54,18 @@ class Progress:
         """Advance by `count`, and show figures such as the loss."""
         self.count += count
         texts = {name: f"{value:.4g}" for name, value in figures.items()}
+        now = time.monotonic()
         if self._bar is not None:
             if texts:
                 self._bar.set_postfix(texts, refresh=False)
             self._bar.update(count)
-            return
-        now = time.monotonic()
-        if self._shown and now - self._logged >= self.interval:
+        elif self._shown and now - self._logged >= LOG_INTERVAL:
             self._logged = now
             rate = self.count / (now - self._start)
             left = (self.total - self.count) / rate if rate else float("inf")
-            shown = "".join(f", {name} {text}" for name, text in texts.items())
             log.info(
                 f"{self.what}: {self.count:,} of {self.total:,} {self.unit}, {rate:,.3g}/s, "
-                f"{left:.0f} s left{shown}"
+                f"{left:.0f} s left" + "".join(f", {name} {text}" for name, text in texts.items())
             )
 
 
@@ -87,18 +74,10 @@ def count(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
-# ---- signals ----
-
-
 class StopRequest:
-    """Context in which SIGINT and SIGTERM set a flag, which loops look at where they can stop.
+    """Context in which SIGINT and SIGTERM set `signal_number`, 0 before, which loops check.
 
     A second SIGINT stops at once.
-
-    Attributes
-    ----------
-    signal_number : int
-        Signal that was received, 0 for none.
     """
 
     def __init__(self) -> None:
@@ -123,31 +102,24 @@ class StopRequest:
         self.signal_number = number
 
 
-# ---- threads and memory ----
-
-
 def prepare_for_torch() -> None:
-    """Set what torch reads from the environment when it is loaded, where the user has not.
+    """Set environment variables that torch reads when it is loaded, where the user has not.
 
-    OpenMP threads that spin starve each other where another program uses the same cores: training
-    was 12 times slower beside one busy process. Large pages halve the time of loading a file into
-    memory.
+    Spinning OpenMP threads made training 12 times slower beside one busy process. Large pages
+    halve the time of loading a file into memory.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks for the next batch; elsewhere this does nothing.
-
-    Every step allocates the same activations again: new pages took a sixth of its time.
-    """
+    """Let glibc keep freed blocks for the next batch: new pages took a sixth of a step."""
     m_trim_threshold, m_mmap_threshold = -1, -3  # of glibc's malloc.h
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # bytes, the most that glibc takes
+        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # bytes, the largest that glibc accepts
         libc.mallopt(m_trim_threshold, 2**31 - 1)
-    except (OSError, AttributeError):
+    except (OSError, AttributeError):  # another C library
         return
 
 

@@ -1,46 +1,38 @@
-"""Settings: keys with their types, defaults and effects; read from config.ini and words.
+"""Settings: keys with types, defaults and limits; reading of config.ini and command-line words.
 
-What each key is stands in config.ini, which comes with the package.
+config.ini, which is part of the package, has the sentence about each key and what is allowed.
 """
 
 import configparser
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from .errors import SettingsError
-from .setting_values import (
-    AxisSlice,
-    Band,
-    ClusterNumbers,
-    Corners,
-    Device,
-    Limits,
-    Months,
-    RunName,
-    Seasons,
-    as_text,
-    describe,
-    parse_value,
-    takes_sweep,
-)
 
 COMMAND_LINE = "command line"
 CONFIG = "config.ini"
 Names = tuple[str, str]  # section and key
 Auto = Literal["auto"]
+Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a sweep
 
-# Effects of a key. Stages of one run must agree on DATA, what the network sees, and on NETWORK,
-# its shape; RESULT is anything else that changes a result of its own stage; NOTHING is how the
-# work is done.
+# What a key invalidates when it changes. All stages of a run must agree on DATA (the input of the
+# network) and NETWORK (its shape); RESULT: the results of one stage; NOTHING: no result.
 DATA, NETWORK, RESULT, NOTHING = "data", "network", "result", "nothing"
-FREQUENCIES = "low-high in Hz, as 3-20"
-SLICE = "start:stop:step with a step of 1 or more, or : for all"
+FOLDER_NAME = r"(?!\.{1,2}$|[-~])[^/\\:*?\"<>|\x00-\x1f\x7f]+"
+YES_NO = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+COMPARISONS = {
+    "low": operator.ge, "high": operator.le, "above": operator.gt, "below": operator.lt
+}  # fmt: skip
 
 # Keys of earlier versions, by section and key, and their present names.
 RENAMED = {
@@ -67,25 +59,116 @@ PAPER = {
 RECIPES = {"none": {}, "paper": PAPER}
 
 
-def _key(default: Any, affects: str = RESULT, allowed: str = "", **limits: float) -> Any:
-    """A key; `allowed` describes its values where the type does not."""
-    metadata = {"affects": affects, "allowed": allowed, "limits": Limits(**limits)}
-    return field(default=default, metadata=metadata)
+# ---- values with a text form of their own -------------------------------------------------------
+
+
+class Band(NamedTuple):
+    """Range of frequencies, Hz: ``low-high``."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g}-{self.high:g}"
+
+
+class AxisSlice(NamedTuple):
+    """Part of an axis, as a slice of Python: ``start:stop:step``, each optional."""
+
+    start: int | None = None
+    stop: int | None = None
+    step: int | None = None
+
+    def __str__(self) -> str:
+        parts = ["" if value is None else str(value) for value in self]
+        return ":".join(parts if self.step is not None else parts[:2])
+
+
+class Months(NamedTuple):
+    """A season by its first and last month, 1 to 12; it may include the turn of the year."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    def __contains__(self, month: object) -> bool:
+        return (month - self.first) % 12 <= (self.last - self.first) % 12
+
+
+class Listed(tuple):
+    """Values of one key, with commas; not a sweep."""
+
+    def __str__(self) -> str:
+        return ", ".join(map(as_text, self))
+
+
+class ClusterNumbers(Listed):
+    """Ascending numbers of clusters: ``2-20``, ``8`` or ``4, 6, 8``."""
+
+    def __str__(self) -> str:
+        whole = len(self) > 2 and self == tuple(range(self[0], self[-1] + 1))
+        return f"{self[0]}-{self[-1]}" if whole else super().__str__()
+
+
+def _band(text: str) -> Band:
+    low, high = map(float, text.split("-"))
+    _require(0 <= low < high < math.inf)
+    return Band(low, high)
+
+
+def _corners(text: str) -> Listed:
+    f1, f2, f3, f4 = map(float, text.split(","))
+    _require(0 <= f1 < f2 < f3 < f4 < math.inf)
+    return Listed((f1, f2, f3, f4))
+
+
+def _axis_slice(text: str) -> AxisSlice:
+    parts = [int(part) if part.strip() else None for part in text.split(":")]
+    _require(2 <= len(parts) <= 3 and (len(parts) < 3 or parts[2] is None or parts[2] >= 1))
+    return AxisSlice(*parts)
+
+
+def _cluster_numbers(text: str) -> ClusterNumbers:
+    spans = [_span(part) for part in text.split(",")]
+    _require(all(1 <= low <= high <= 1000 for low, high in spans))
+    return ClusterNumbers(sorted({n for low, high in spans for n in range(low, high + 1)}))
+
+
+def _seasons(text: str) -> Listed:
+    seasons = Listed(Months(*_span(part)) for part in text.split(","))
+    _require(all(1 <= month <= 12 for season in seasons for month in tuple(season)))
+    _require(all(sum(month in season for season in seasons) <= 1 for month in range(1, 13)))
+    return seasons
+
+
+def _span(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    return int(first), int(last if dash else first)
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise ValueError
 
 
 # ---- sections -----------------------------------------------------------------------------------
 
 
+def _key(default: Any, invalidates: str = RESULT, **limits: Any) -> Any:
+    """A key; limits: low, high, above, below of a number, pattern of a text, or a parser."""
+    return field(default=default, metadata={"invalidates": invalidates, "limits": limits})
+
+
 @dataclass(frozen=True)
 class RunSettings:
-    """[run]: where results are written and on what they are computed."""
+    """[run]: output folder and device."""
 
-    name: RunName = _key(
-        "demo", NOTHING, allowed='a folder name, without any of / \\ : * ? " < > |'
-    )
-    folder: str = _key("Outputs", NOTHING, allowed="a folder")
+    name: str = _key("demo", NOTHING, pattern=FOLDER_NAME)
+    folder: str = _key("Outputs", NOTHING)
     seed: int = _key(2009, low=0)
-    device: Device = _key("auto", NOTHING, allowed="auto | cpu | cuda | cuda:N")
+    device: str = _key("auto", NOTHING, pattern=r"auto|cpu|cuda(:\d+)?")
     precision: Literal["auto", "fp32", "bf16"] = _key("auto")
     deterministic: bool = _key(False, NOTHING)
     recipe: Literal["none", "paper"] = _key("none", NOTHING)
@@ -96,11 +179,11 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """[data]: the data set and the preparation of spectrograms for the network."""
+    """[data]: the data set and the preparation of spectrograms."""
 
-    file: str = _key("Data/demo.h5", NOTHING, allowed="path of an HDF5 file or a Zarr folder")
+    file: str = _key("Data/demo.h5", NOTHING)
     layout: Literal["auto", "samples", "ris", "cube"] = _key("auto", NOTHING)
-    dataset: str = _key("auto", NOTHING, allowed="auto, or the path of a data set inside the file")
+    dataset: str = _key("auto", NOTHING)
     amplitude: Literal["linear", "sqrt", "log"] = _key("sqrt", DATA)
     transform: Literal["none", "sample_normalization", "sample_norm_cent", "vec_norm"] = _key(
         "vec_norm", DATA
@@ -118,21 +201,21 @@ class CubeSettings:
 
     window: int = _key(4, DATA, low=1)
     stride: int = _key(4, DATA, low=1)
-    channels: AxisSlice = _key(AxisSlice(None, None, None), DATA, allowed=SLICE)
-    times: AxisSlice = _key(AxisSlice(None, None, None), DATA, allowed=SLICE)
+    channels: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
+    times: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
 
 
 @dataclass(frozen=True)
 class AecSettings:
     """[aec]: the autoencoder and its training."""
 
-    n_features: int | tuple[int, ...] = _key(9, NETWORK, low=1, high=4096)
+    n_features: Ints = _key(9, NETWORK, low=1, high=4096)
     latent_activation: Literal["linear", "relu"] = _key("linear", NETWORK)
     n_components: Auto | int = _key("auto", NETWORK, low=0, high=4096)
-    initial_weights: str = _key("none", allowed="none, or the path of a .pt file")
+    initial_weights: str = _key("none")
     n_epochs: int = _key(500, low=0)
-    batch_size: int | tuple[int, ...] = _key(64, low=1)
-    lr: float | tuple[float, ...] = _key(0.001, above=0)
+    batch_size: Ints = _key(64, low=1)
+    lr: Floats = _key(0.001, above=0)
     schedule: Literal["constant", "plateau"] = _key("plateau")
     patience: int = _key(10, low=1)
 
@@ -141,10 +224,7 @@ class AecSettings:
 class GmmSettings:
     """[gmm]: Gaussian mixtures in the latent space."""
 
-    n_clusters: ClusterNumbers = _key(
-        ClusterNumbers(range(2, 21)),
-        allowed="numbers of clusters from 1 to 1000, as 2-20, 8 or 4, 6, 8",
-    )
+    n_clusters: ClusterNumbers = _key(ClusterNumbers(range(2, 21)), parse=_cluster_numbers)
     select: Literal["bic", "aic", "silhouette", "gap", "stability"] = _key("bic")
     n_resamples: int | None = _key(4, low=2, high=100)
     init: Literal["neighbours", "kmeans"] = _key("neighbours")
@@ -159,10 +239,10 @@ class DecSettings:
 
     n_clusters: Auto | int | tuple[Auto | int, ...] = _key("auto", low=2, high=1000)
     n_epochs: int = _key(400, low=1)
-    batch_size: int | tuple[int, ...] = _key(64, low=1)
-    lr: float | tuple[float, ...] = _key(0.001, above=0)
-    gamma: float | tuple[float, ...] = _key(1.0, low=0)
-    tol: float | tuple[float, ...] = _key(0.003, low=0, high=1)
+    batch_size: Ints = _key(64, low=1)
+    lr: Floats = _key(0.001, above=0)
+    gamma: Floats = _key(1.0, low=0)
+    tol: Floats = _key(0.003, low=0, high=1)
     updates_per_epoch: int = _key(2, low=1, high=10000)
     latent_scale: Literal["within", "global", "none"] = _key("within")
     labels: Literal["mixture", "student"] = _key("mixture")
@@ -171,21 +251,19 @@ class DecSettings:
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """[build]: python -m RISCluster build, which makes a data set from waveforms."""
+    """[build]: python -m RISCluster build, a data set from waveforms."""
 
     method: Literal["detect", "slide"] = _key("detect")
-    trace_ids: str = _key(
-        "*", allowed="NET.STA.LOC.CHA with the wildcards * and ?; several with commas"
-    )
+    trace_ids: str = _key("*")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)
     detrend: Literal["none", "demean", "linear"] = _key("linear")
     taper: float = _key(5.0, low=0)
-    inventory: str | None = _key(None, allowed="path of a StationXML file, or of a folder of them")
+    inventory: str | None = _key(None)
     output: Literal["acceleration", "velocity", "displacement"] = _key("velocity")
-    pre_filter: Corners | None = _key(None, allowed="four ascending frequencies in Hz")
+    pre_filter: Listed | None = _key(None, parse=_corners)
     water_level: float | None = _key(60.0, low=0)
-    bandpass: Band | None = _key(Band(3.0, 20.0), allowed=FREQUENCIES)
+    bandpass: Band | None = _key(Band(3.0, 20.0), parse=_band)
     filter_order: int = _key(4, low=1, high=10)
     trigger: Literal["recursive", "classic", "z"] = _key("recursive")
     sta: float = _key(0.5, above=0)
@@ -199,26 +277,23 @@ class BuildSettings:
     kaiser_beta: float = _key(5.7, low=0)
     overlap: float = _key(0.9, low=0, below=1)
     nfft: int = _key(256, low=8, high=2**20)
-    frequencies: Band | None = _key(Band(3.0, 20.0), allowed=FREQUENCIES)
+    frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
     traces: bool = _key(False)
 
 
 @dataclass(frozen=True)
 class RecordsSettings:
-    """[records]: python -m RISCluster cube, which makes a cube from DAS records.
+    """[records]: python -m RISCluster cube, a cube from DAS records or an array's waveforms."""
 
-    Waveforms of an array, in any format that obspy reads, use the processing settings only.
-    """
-
-    dataset: str = _key("auto", allowed="auto, or the path of a data set inside the files")
+    dataset: str = _key("auto")
     order: Literal["auto", "time,channel", "channel,time"] = _key("auto")
     sampling_rate: Auto | float = _key("auto", above=0)
-    starttime: str = _key("auto", allowed="auto, or a time as 2020-07-24T00:00:00")
+    starttime: str = _key("auto")
     channel_spacing: Auto | float = _key("auto", above=0)
     window: float = _key(1.0, above=0)
     step: float = _key(0.5, above=0)
     taper: Literal["hann", "kaiser", "tukey", "none"] = _key("hann")
-    band: Band | None = _key(None, allowed=FREQUENCIES)
+    band: Band | None = _key(None, parse=_band)
     power: Literal["linear", "log"] = _key("linear")
 
 
@@ -226,16 +301,10 @@ class RecordsSettings:
 class ReportSettings:
     """[report]: additions to the report of a run."""
 
-    environment: str | None = _key(None, NOTHING, allowed="path of a CSV file")
-    stations: str | None = _key(
-        None, NOTHING, allowed="path of StationXML, a folder of it, or a CSV file"
-    )
+    environment: str | None = _key(None, NOTHING)
+    stations: str | None = _key(None, NOTHING)
     interval: Literal["auto", "hour", "day", "week", "month"] = _key("auto", NOTHING)
-    seasons: Seasons = _key(
-        Seasons((Months(12, 2), Months(3, 5), Months(6, 8), Months(9, 11))),
-        NOTHING,
-        allowed="seasons without a month in common, as 12-2, 3-5, 6-8, 9-11",
-    )
+    seasons: Listed = _key(_seasons("12-2, 3-5, 6-8, 9-11"), NOTHING, parse=_seasons)
     largest_lag: float = _key(30.0, NOTHING, low=0)
     embedding: Literal["tsne", "opentsne", "umap"] = _key("tsne", NOTHING)
 
@@ -269,23 +338,21 @@ class Settings:
         """Folder of this run, ``<run.folder>/<run.name>``."""
         return Path(self.run.folder).expanduser() / self.run.name
 
-    def affecting(self, section: str, *affects: str) -> dict[str, Any]:
-        """Keys of a section with one of these effects, as ``section.key: JSON value``."""
-        values = getattr(self, section)
-        found = {
-            f"{section}.{key.name}": getattr(values, key.name)
-            for key in dataclasses.fields(values)
-            if key.metadata["affects"] in affects
+    def inputs(self, section: str, *invalidates: str) -> dict[str, Any]:
+        """Keys of a section that invalidate one of these, as ``section.key: JSON value``."""
+        values = vars(getattr(self, section))
+        return {
+            f"{section}.{name}": list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if KEYS[section, name].metadata["invalidates"] in invalidates
         }
-        return {name: list(x) if isinstance(x, tuple) else x for name, x in found.items()}
 
     def changed(self, section: str) -> list[str]:
         """``section.key=value`` words for what differs from the defaults."""
-        defaults = vars(SECTIONS[section]())
         return [
             f"{section}.{name}={as_text(value)}"
             for name, value in vars(getattr(self, section)).items()
-            if value != defaults[name]
+            if value != KEYS[section, name].default
         ]
 
     def sweep(self, section: str) -> list[tuple[str, "Settings"]]:
@@ -305,7 +372,7 @@ class Settings:
         return combinations
 
     def as_ini(self) -> str:
-        """The settings as the text of a config.ini that gives the same settings."""
+        """Text of a config.ini with these settings."""
         lines = []
         for section in SECTIONS:
             values = vars(getattr(self, section)).items()
@@ -316,30 +383,86 @@ class Settings:
 SECTIONS: dict[str, type] = {
     key.name: key.type for key in dataclasses.fields(Settings) if dataclasses.is_dataclass(key.type)
 }
+KEYS: dict[Names, dataclasses.Field] = {
+    (section, key.name): key
+    for section in SECTIONS
+    for key in dataclasses.fields(SECTIONS[section])
+}
 
 
 def shipped_config() -> str:
-    """Text of the config.ini that comes with the package."""
+    """Text of the config.ini of the package."""
     return resources.files(__package__).joinpath(CONFIG).read_text("utf-8")
 
 
 def sentences() -> dict[Names, str]:
-    """What each key is, by section and key, from the comments of the package's config.ini."""
-    found, section, comment = {}, "", []
-    for line in shipped_config().splitlines():
-        if line.startswith("["):
-            section = line[1:-1]
-        elif line.startswith("#"):
-            comment.append(line[2:])
-        else:
-            if " = " in line:
-                found[section, line.partition(" = ")[0]] = " ".join(comment).rpartition(" [")[0]
-            comment = []
+    """Sentence of each key, by section and key."""
+    return {names: comment.rpartition(" [")[0] for names, comment in _comments().items()}
+
+
+def _comments() -> dict[Names, str]:
+    """Comments of the package's config.ini: a sentence, and what is allowed in brackets."""
+    found = {}
+    for text in re.split(r"^\[", shipped_config(), flags=re.MULTILINE)[1:]:
+        section = text.partition("]")[0]
+        for comment, key in re.findall(r"((?:^# .+\n)+)(\w+) = ", text, flags=re.MULTILINE):
+            found[section, key] = comment[2:].strip().replace("\n# ", " ")
     return found
 
 
-def _allowed(key: dataclasses.Field) -> str:
-    return describe(key.type, key.metadata["limits"], key.metadata["allowed"])
+# ---- text of values -----------------------------------------------------------------------------
+
+
+def _alternatives(key: dataclasses.Field) -> tuple[Any, ...]:
+    return get_args(key.type) if get_origin(key.type) in (Union, UnionType) else (key.type,)
+
+
+def takes_sweep(key: dataclasses.Field) -> bool:
+    """Whether several values with commas are a sweep."""
+    return any(get_origin(kind) is tuple for kind in _alternatives(key))
+
+
+def parse_value(text: str, key: dataclasses.Field) -> Any:
+    """Value of a key from its text.
+
+    Raises
+    ------
+    ValueError
+        The text is not allowed.
+    """
+    if takes_sweep(key) and "," in text:
+        values = dict.fromkeys(parse_value(part.strip(), key) for part in text.split(","))
+        return tuple(values) if len(values) > 1 else next(iter(values))
+    kinds, limits = _alternatives(key), key.metadata["limits"]
+    if NoneType in kinds and text == "none":
+        return None
+    if any(get_origin(kind) is Literal and text in get_args(kind) for kind in kinds):
+        return text
+    kind = next((kind for kind in kinds if isinstance(kind, type) and kind is not NoneType), None)
+    _require(kind is not None and bool(text))
+    if "parse" in limits:
+        return limits["parse"](text)
+    if kind is bool:
+        _require(text.lower() in YES_NO)
+        return YES_NO[text.lower()]
+    if kind is str:
+        _require(re.fullmatch(limits.get("pattern", ".*"), text) is not None)
+        return text
+    value = kind(text)
+    _require(math.isfinite(value))
+    _require(all(COMPARISONS[name](value, end) for name, end in limits.items()))
+    return value
+
+
+def as_text(value: Any) -> str:
+    """A value as config.ini has it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if type(value) is tuple:
+        return ", ".join(map(as_text, value))
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -352,17 +475,8 @@ def load_settings(
 ) -> Settings:
     """Settings from a config.ini and ``section.key=value`` words.
 
-    Order of precedence: words, the file where it differs from the default, stored settings, the
-    recipe, the default.
-
-    Parameters
-    ----------
-    path : path or None
-        Settings file; keys may be missing.
-    overrides : sequence of str
-        Words; the last one of a key counts.
-    stored : callable or None
-        Run folder to texts by section and key.
+    Order of precedence: words, the file where it differs from the default, stored settings (a
+    function of the run folder that returns texts by section and key), `run.recipe`, the default.
 
     Raises
     ------
@@ -375,8 +489,14 @@ def load_settings(
         values[section, key] = (value, COMMAND_LINE)
     from_run = []
     if stored is not None:
-        from_run = _apply_stored(values, stored(_resolve(values).run_folder))
-    _apply_recipe(values)
+        for names, text in stored(_resolve(values).run_folder).items():
+            if _is_left(values, names) and not _is_default(names, text):
+                values[names] = (text, "settings stored with the run")
+                from_run.append(f"{'.'.join(names)} = {text}")
+    recipe, place = values.pop(("run", "recipe"), ("none", ""))
+    for names, text in RECIPES[_parse(("run", "recipe"), recipe, place)].items():
+        if _is_left(values, names):
+            values[names] = (text, f"recipe {recipe}")
     return dataclasses.replace(_resolve(values), from_run=tuple(from_run))
 
 
@@ -386,81 +506,47 @@ def load_found_settings(config: str | None, overrides: Sequence[str], **others: 
     return dataclasses.replace(load_settings(found, overrides, **others), config=config)
 
 
+def read_stored(path: Path) -> dict[Names, str]:
+    """Texts by section and key of a settings file of a stage, with the present names of keys.
+
+    Unknown keys are left out.
+    """
+    texts = {names: text for names, (text, _) in _read_ini(path, check=False).items()}
+    present = {(s, RENAMED.get((s, key), key)): text for (s, key), text in texts.items()}
+    return {names: text for names, text in present.items() if names in KEYS}
+
+
 def _resolve(values: Mapping[Names, tuple[str, str]]) -> Settings:
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for (section, key), (text, place) in values.items():
-        sections[section][key] = _parse(section, key, text, place)
+        sections[section][key] = _parse((section, key), text, place)
     return Settings(**{name: SECTIONS[name](**sections[name]) for name in SECTIONS})
 
 
-def _apply_stored(values: dict[Names, tuple[str, str]], stored: Mapping[Names, str]) -> list[str]:
-    """Replace keys at their defaults by stored values, in place; the keys that changed."""
-    changed = []
-    for (section, key), text in stored.items():
-        if _is_left(values, section, key) and not _is_default(section, key, text):
-            values[section, key] = (text, "settings stored with the run")
-            changed.append(f"{section}.{key} = {text}")
-    return changed
+def _is_left(values: Mapping[Names, tuple[str, str]], names: Names) -> bool:
+    """Whether a key has its default, not set by a word of the command line."""
+    text, place = values.get(names, ("", ""))
+    return names not in values or (place != COMMAND_LINE and _is_default(names, text))
 
 
-def _apply_recipe(values: dict[Names, tuple[str, str]]) -> None:
-    """Replace keys at their defaults by those of ``run.recipe``, which itself is not stored."""
-    text, place = values.pop(("run", "recipe"), ("none", ""))
-    for (section, key), value in RECIPES[_parse("run", "recipe", text, place)].items():
-        if _is_left(values, section, key):
-            values[section, key] = (value, f"recipe {text}")
-
-
-def _is_left(values: Mapping[Names, tuple[str, str]], section: str, key: str) -> bool:
-    """Whether a key has its default, which no word of the command line set."""
-    if (section, key) not in values:
-        return True
-    text, place = values[section, key]
-    return place != COMMAND_LINE and _is_default(section, key, text)
-
-
-def _is_default(section: str, key: str, text: str) -> bool:
+def _is_default(names: Names, text: str) -> bool:
     try:
-        value = _parse(section, key, text, "")
-    except SettingsError:  # raised where the value is used
+        return parse_value(text, KEYS[names]) == KEYS[names].default
+    except ValueError:  # raised where the value is used
         return False
-    return value == SECTIONS[section].__dataclass_fields__[key].default
-
-
-def read_stored(path: Path) -> dict[Names, str]:
-    """Texts by section and key of a file that a stage has written.
-
-    Keys of earlier versions have their new names; those that this version does not have are left
-    out.
-
-    Raises
-    ------
-    SettingsError
-        The file can't be read.
-    """
-    found = {}
-    for (section, key), (text, _) in _read_ini(path, check=False).items():
-        key = RENAMED.get((section, key), key)
-        if section in SECTIONS and key in SECTIONS[section].__dataclass_fields__:
-            found[section, key] = text
-    return found
 
 
 def _read_ini(path: Path, check: bool = True) -> dict[Names, tuple[str, str]]:
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
     try:
-        with path.open(encoding="utf-8-sig") as file:  # Windows editors put a mark first
+        with path.open(encoding="utf-8-sig") as file:  # Windows editors write a byte-order mark
             parser.read_file(file)
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: no such settings file; give one with --config FILE, or start in the folder "
             "that holds config.ini"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path}: can't be read as a settings file: {error}; give another with --config FILE"
-        ) from None
-    except configparser.Error as error:
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(
             f"{path}: not a settings file: {reason}; allowed: lines as '[section]' or 'key = value'"
@@ -478,55 +564,52 @@ def _split_override(word: str) -> tuple[str, str, str]:
     name, equals, value = word.partition("=")
     section, dot, key = name.strip().partition(".")
     if not equals or not dot:
+        sections = [s for s, key in KEYS if key == name.strip().lower()]
+        hint = ""
+        if equals and sections:
+            hint = f"; did you mean {sections[0]}.{word}?"
+        elif not equals and (Path(word).suffix or Path(word).exists()):
+            hint = f"; did you mean data.file={word}?"
         raise SettingsError(
-            f"command line: '{word}' is not a setting{_meant(word, name.strip().lower())}; write "
-            "section.key=value, as aec.lr=1e-4"
+            f"command line: '{word}' is not a setting{hint}; write section.key=value, as "
+            "aec.lr=1e-4"
         )
     _check_known(section, key.lower(), COMMAND_LINE)
     return section, key.lower(), value.strip()
 
 
-def _meant(word: str, name: str) -> str:
-    """Hint for a key without its section, and for a file without its key."""
-    sections = [section for section, keys in SECTIONS.items() if name in keys.__dataclass_fields__]
-    if "=" in word and sections:
-        return f"; did you mean {sections[0]}.{word}?"
-    if "=" not in word and (Path(word).suffix or Path(word).exists()):
-        return f"; did you mean data.file={word}?"
-    return ""
-
-
 def _check_known(section: str, key: str, place: str) -> None:
     if section not in SECTIONS:
-        near = _nearest(section, SECTIONS)
         raise SettingsError(
-            f"{place}: unknown section [{section}]{near}; allowed: {', '.join(SECTIONS)}"
+            f"{place}: unknown section [{section}]{_nearest(section, SECTIONS)}; allowed: "
+            f"{', '.join(SECTIONS)}"
         )
     if (section, key) in RENAMED:
         raise SettingsError(
             f"{place}: [{section}] {key} is now called {RENAMED[section, key]}; use that name"
         )
-    known = [key.name for key in dataclasses.fields(SECTIONS[section])]
-    if key not in known:
-        elsewhere = [name for name, keys in SECTIONS.items() if key in keys.__dataclass_fields__]
+    if (section, key) not in KEYS:
+        known = [name for where, name in KEYS if where == section]
+        elsewhere = [where for where, name in KEYS if name == key]
         near = f"; did you mean [{elsewhere[0]}] {key}?" if elsewhere else _nearest(key, known)
         raise SettingsError(
             f"{place}: [{section}] has no key '{key}'{near}; allowed: {', '.join(known)}"
         )
 
 
-def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
+def _nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _parse(section: str, key: str, text: str, place: str) -> Any:
-    item = SECTIONS[section].__dataclass_fields__[key]
+def _parse(names: Names, text: str, place: str) -> Any:
+    key = KEYS[names]
     try:
-        return parse_value(text, item.type, item.metadata["limits"])
+        return parse_value(text, key)
     except ValueError:
-        sweep = "; several with commas are a sweep" if takes_sweep(item.type) else ""
+        allowed = _comments()[names].rpartition(" [")[2][:-1].removeprefix("list of ")
+        sweep = "; several with commas are a sweep" if takes_sweep(key) else ""
         raise SettingsError(
-            f"{place}: [{section}] {key} = {text or '(empty)'} is not allowed; "
-            f"allowed: {_allowed(item)}{sweep}"
+            f"{place}: [{names[0]}] {names[1]} = {text or '(empty)'} is not allowed; "
+            f"allowed: {allowed}{sweep}"
         ) from None

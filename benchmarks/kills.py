@@ -1,45 +1,40 @@
 """Kills at random moments: does what was killed and started again end as if it never had been?
 
     python benchmarks/kills.py [--kills 200] [--seed 1] [--what aec,gmm,dec,build,cube,predict]
-                               [--forked] [--samples 320]
+                               [--forked] [--samples 320] [section.key=value ...]
 
 Every stage by its script, and `build`, `cube` and `predict`, on small data. Each trial starts a
-process, kills it (SIGKILL, SIGTERM or SIGINT), starts it again, a few times, and lets the last one
-end. Half of the kills come at a random time of the process's life, from the first import to the
-end; half before or after a random one of the operations that change files, where damage would be
-done. Then every result must be the same to the byte as without any kill, rates of computing and
-times of day apart, and nothing may lie beside the results. Seeds give the same signals and
-operations again; what a random time falls on depends on the machine.
+process, kills it (SIGKILL, SIGTERM or SIGINT), starts it again, up to four times, and lets the last
+one end. Half of the kills come at a random time of the process's life; half before or after a
+random one of the operations that change files. Then every result must be the same to the byte as
+without any kill, times and rates apart, and no other file may be left. A seed gives the same
+signals and operations again; what a random time hits depends on the machine.
 
 With --forked, processes are copies of one that has imported everything: several times as many
 kills an hour, none of them in an import.
 """
 
-import argparse
 import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
-import numpy as np
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parent))
+from common import ROOT, environment, h5py, np, parser, write_set
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-LONGEST = 300  # s that a process may take
-MOST_KILLS = 4  # of one trial
+MAX_SECONDS = 300  # of a process
+MAX_KILLS = 4  # of one trial
 ENDED_BY_WORKER = "a worker process was killed"
 WORDS = (
     "data.file=s.h5", "run.name=r", "run.figures=no", "run.device=cpu", "aec.n_features=3",
@@ -48,8 +43,14 @@ WORDS = (
 )  # fmt: skip
 BUILD = ("build.sampling_rate=auto", "build.lta=5", "build.taper=2", "build.on=6", "build.off=2")
 RECORDS = ("records.window=0.2", "records.step=0.05")
-WORKERS = "2"  # of `build`; forked it works in one process, for its workers would be no copies
-PASSING = ("seconds", "samples_per_second")  # columns and keys that differ from run to run
+WORKERS = "2"  # of `build`; 1 where forked, as its workers would be no copies
+VARYING = ("seconds", "samples_per_second")  # columns and keys that differ from run to run
+PRELOADED = (
+    "RISCluster.stages.pretrain", "RISCluster.stages.cluster", "RISCluster.stages.refine",
+    "RISCluster.stages.predict", "RISCluster.waveforms.build", "obspy", "zarr",
+    "RISCluster.fibre.make_cube", "sklearn.manifold", "scipy.signal", "scipy.stats",
+    "torch._dynamo",  # which the first optimiser loads
+)  # fmt: skip
 
 # Loaded by every Python process of a trial: counts what changes files, and kills at one of them.
 COUNTER = """
@@ -75,7 +76,7 @@ for name in ("replace", "rename", "unlink", "remove", "rmdir", "mkdir", "fsync",
 
 @atexit.register
 def note():
-    if "KILL_COUNT" in os.environ and f"{os.getppid()}" == os.environ["KILL_PARENT"]:
+    if os.environ["KILL_COUNT"] and f"{os.getppid()}" == os.environ["KILL_PARENT"]:
         with open(os.environ["KILL_COUNT"], "w") as file:
             file.write(str(count))
 """
@@ -83,20 +84,7 @@ def note():
 
 @dataclass(frozen=True)
 class Subject:
-    """What is killed.
-
-    Attributes
-    ----------
-    name : str
-    arguments : tuple of str
-        Of Python.
-    results : tuple of str
-        Files and folders that it makes.
-    needs : tuple of str
-        Results of others that must be there.
-    again : tuple of str
-        Further words of every start but the first.
-    """
+    """A command: its words, its results, results of others that it needs, words when repeated."""
 
     name: str
     arguments: tuple[str, ...]
@@ -105,17 +93,12 @@ class Subject:
     again: tuple[str, ...] = ()
 
 
-def _script(name: str) -> tuple[str, ...]:
-    return (str(ROOT / name), *WORDS)
-
-
 PACKAGE = ("-m", "RISCluster")
 AEC, GMM, DEC = (f"Outputs/r/{stage}" for stage in ("AEC", "GMM", "DEC"))
-TABLE = ("p.csv", "p.latent.npy")
 SUBJECTS = (
-    Subject("aec", _script("AEC_train.py"), (AEC,)),
-    Subject("gmm", _script("GMM_centroids.py"), (GMM,), (AEC,)),
-    Subject("dec", _script("DEC_train.py"), (DEC,), (AEC, GMM)),
+    Subject("aec", (str(ROOT / "AEC_train.py"),), (AEC,)),
+    Subject("gmm", (str(ROOT / "GMM_centroids.py"),), (GMM,), (AEC,)),
+    Subject("dec", (str(ROOT / "DEC_train.py"),), (DEC,), (AEC, GMM)),
     Subject(
         "build",
         (*PACKAGE, "build", "waves", "-o", "set.h5", "--workers", WORKERS, *BUILD),
@@ -129,7 +112,7 @@ SUBJECTS = (
     Subject(
         "predict",
         (*PACKAGE, "predict", "s.h5", "--run", "Outputs/r", "-o", "p.csv"),
-        TABLE,
+        ("p.csv", "p.latent.npy"),
         (AEC, GMM, DEC),
         ("--overwrite",),
     ),
@@ -140,61 +123,72 @@ SUBJECTS = (
 
 
 def write_inputs(folder: Path, n: int) -> None:
-    """Settings, spectrograms of three classes, waveforms of two stations, records of a fibre."""
+    """Settings, spectrograms of three classes, waveforms of three stations, records of a fibre."""
+    import obspy
+
     rng = np.random.default_rng(0)
     (folder / "config.ini").write_text("[run]\n")
-    f, t = np.mgrid[0:16, 0:20]
-    centres = np.array([4, 8, 12])[np.arange(n) % 3][:, None, None]
-    bumps = np.exp(-((f - centres) ** 2 + (t - 20 + centres) ** 2) / 8.0)
-    with h5py.File(folder / "s.h5", "w") as file:
-        file["spectrogram"] = (bumps + 0.1 * rng.random(bumps.shape)).astype(np.float32)
+    write_set(folder / "s.h5", n)
     (folder / "fibre").mkdir()
     for number in range(4):
         with h5py.File(folder / f"fibre/{number}.h5", "w") as file:
             data = file.create_dataset("data", data=rng.standard_normal((2000, 40), np.float32))
             data.attrs.update({"fs": 100.0, "dims": "time,channel", "start": 1.6e9 + 20 * number})
-    _write_waves(folder / "waves", rng)
+    (folder / "waves").mkdir()
+    for name in ("AAA1", "AAA2", "BBB1", "BBB2", "CCC1", "CCC2"):  # station and day
+        data = 100 * rng.standard_normal(120 * 50)
+        for moment in (30, 60, 90):
+            at = np.arange(len(data)) / 50 - moment
+            data += 20_000 * np.exp(-((at / 0.08) ** 2)) * np.cos(20 * np.pi * at)
+        trace = obspy.Trace(np.rint(data).astype(np.int32))
+        trace.id = f"XX.{name[:3]}..HHZ"
+        trace.stats.sampling_rate = 50
+        trace.stats.starttime = obspy.UTCDateTime(f"2016-01-0{name[3]}T12:00:00")
+        trace.write(str(folder / f"waves/{name}.mseed"), format="MSEED")
 
 
-def _write_waves(folder: Path, rng: np.random.Generator) -> None:
-    import obspy
-
-    folder.mkdir()
-    for station in ("AAA", "BBB", "CCC"):
-        for day in (1, 2):
-            data = 100 * rng.standard_normal(120 * 50)
-            for moment in (30, 60, 90):
-                at = np.arange(len(data)) / 50 - moment
-                data += 20_000 * np.exp(-((at / 0.08) ** 2)) * np.cos(20 * np.pi * at)
-            trace = obspy.Trace(np.rint(data).astype(np.int32))
-            trace.id = f"XX.{station}..HHZ"
-            trace.stats.sampling_rate = 50
-            trace.stats.starttime = obspy.UTCDateTime(f"2016-01-0{day}T12:00:00")
-            trace.write(str(folder / f"{station}{day}.mseed"), format="MSEED")
+# ---- processes ----------------------------------------------------------------------------------
 
 
-# ---- one process --------------------------------------------------------------------------------
+def _child(arguments: list[str], folder: Path, env: dict[str, str], forked: bool) -> None:
+    """In a copy of this process: become Python with these arguments, or do as it would."""
+    os.dup2(os.open(env["ERRORS"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.chdir(folder)
+    if not forked:
+        os.execve(sys.executable, [sys.executable, *arguments], env)
+    os.environ.update(env)
+    counter: dict = {}
+    exec(COUNTER, counter)  # what `sitecustomize` does for others
+    words = ["1" if word == WORKERS else word for word in arguments]
+    sys.argv = words[1:] if words[0] == "-m" else words
+    try:
+        if words[0] == "-m":
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
+    finally:
+        counter["note"]()
 
 
 @dataclass
 class Tally:
-    """What came of the kills of one subject."""
+    """Kills of one subject by signal and by how the moment was chosen, and what they led to."""
 
-    kills: Counter = field(default_factory=Counter)  # by signal and by how the moment was chosen
+    kills: Counter = field(default_factory=Counter)
     trials: int = 0
+    killed: int = 0
     tracebacks: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
 class Harness:
-    """Starts processes in folders of their own, and knows what they should come to."""
+    """Starts processes in folders of their own, and knows the results without kills."""
 
-    def __init__(self, top: Path, seed: int, forked: bool, n: int):
-        self.top, self.seed = top, seed
-        self.process = Forked if forked else subprocess.Popen
-        if forked:
-            for name in PRELOADED:
-                importlib.import_module(name)
+    def __init__(self, top: Path, seed: int, forked: bool, n: int, words: Sequence[str] = ()):
+        self.top, self.seed, self.forked, self.words = top, seed, forked, (*WORDS, *words)
+        for name in PRELOADED if forked else ():
+            importlib.import_module(name)
         self.base = top / "never_killed"
         self.base.mkdir()
         write_inputs(self.base, n)
@@ -203,38 +197,35 @@ class Harness:
         self.seconds: dict[str, float] = {}
         self.operations: dict[str, int] = {}
 
-    def environment(self, at: int = 0, number: int = 0) -> dict[str, str]:
-        return os.environ | {
+    def start(
+        self, subject: Subject, folder: Path, again: bool, at: int = 0, by: int = 0, count: str = ""
+    ) -> multiprocessing.Process:
+        """Start a subject, killed by signal `by` before operation `at` (after it: minus `at`)."""
+        env = environment() | {
             "PYTHONPATH": os.pathsep.join([str(self.top / "counter"), str(ROOT)]),
-            "OMP_NUM_THREADS": "1",
-            "KILL_AT": str(at),
-            "KILL_BY": str(number),
-        }
+            "KILL_AT": str(at), "KILL_BY": str(by), "KILL_COUNT": count,
+            "KILL_PARENT": str(os.getpid()), "ERRORS": str(self.top / "errors"),
+        }  # fmt: skip
+        words = self.words if subject.arguments[0] != "-m" else ()
+        arguments = [*subject.arguments, *words, *(subject.again if again else ())]
+        sys.stdout.flush()
+        fork = multiprocessing.get_context("fork")
+        process = fork.Process(target=_child, args=(arguments, folder, env, self.forked))
+        process.start()
+        return process
 
-    def start(self, subject: Subject, folder: Path, again: bool, **kill: int) -> subprocess.Popen:
-        words = subject.again if again else ()
-        return self.process(
-            [sys.executable, *subject.arguments, *words],
-            cwd=folder,
-            env=self.environment(**kill),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def end(self, process: multiprocessing.Process) -> tuple[int, str]:
+        """Exit code (minus a signal) and what was written to standard error."""
+        process.join(MAX_SECONDS)
+        code = 124 if process.is_alive() else process.exitcode
+        process.kill()
+        process.join()
+        return code, (self.top / "errors").read_text()
 
     def measure(self, subject: Subject) -> None:
         """Run it once, never killed: how long it takes, how often it changes files."""
-        count = self.top / f"{subject.name}.count"
-        began = time.monotonic()
-        process = self.process(
-            [sys.executable, *subject.arguments],
-            cwd=self.base,
-            env=self.environment() | {"KILL_COUNT": str(count), "KILL_PARENT": str(os.getpid())},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        code, error = _end(process, LONGEST)
+        count, began = self.top / f"{subject.name}.count", time.monotonic()
+        code, error = self.end(self.start(subject, self.base, False, count=str(count)))
         if code:
             raise SystemExit(f"{subject.name} fails without any kill:\n{error}")
         self.seconds[subject.name] = time.monotonic() - began
@@ -250,61 +241,45 @@ class Harness:
             shutil.copytree(self.base / name, folder / name)
         return folder
 
-    def run_trial(self, subject: Subject, trial: int, most: int, tally: Tally) -> int:
-        """Kill, start again, let end, compare; the number of kills."""
-        rng = np.random.default_rng([self.seed, sum(subject.name.encode()), trial])
-        folder, killed = self.folder(subject, trial), 0
-        wanted = int(rng.integers(1, min(most, MOST_KILLS) + 1))
+    def trial(self, subject: Subject, most: int, tally: Tally) -> None:
+        """Kill at most so often, start again, let end, compare."""
+        rng = np.random.default_rng([self.seed, sum(subject.name.encode()), tally.trials])
+        folder = self.folder(subject, tally.trials)
         faults: list[str] = []
-        for start in range(3 * wanted):
-            if killed == wanted:
-                break
-            if not self._kill_once(subject, folder, start > 0, rng, tally, faults):
-                break  # it came to its end
-            killed += 1
-        code, error = _end(self.start(subject, folder, again=True), LONGEST)
+        for number in range(int(rng.integers(1, min(most, MAX_KILLS) + 1))):
+            if not self._kill_once(subject, folder, number > 0, rng, tally, faults):
+                break  # it ended before
+        code, error = self.end(self.start(subject, folder, again=True))
         if code:
             faults.append(f"started again it ends with {code}: {error.strip()[-300:]}")
         else:
-            faults += different(self.base, folder, subject.results)
-            faults += left_over(folder)
+            faults += different(self.base, folder, subject.results) + left_over(folder)
         tally.trials += 1
         if faults:
             tally.failures.append(f"{folder}: {'; '.join(faults)}")
         else:
             shutil.rmtree(folder)
-        return killed
 
     def _kill_once(
-        self,
-        subject: Subject,
-        folder: Path,
-        again: bool,
-        rng: np.random.Generator,
-        tally: Tally,
-        faults: list[str],
-    ) -> bool:
+        self, subject: Subject, folder: Path, again: bool, rng: np.random.Generator,
+        tally: Tally, faults: list[str],
+    ) -> bool:  # fmt: skip
         """Start and kill; whether the kill found it alive."""
         number = SIGNALS[rng.integers(len(SIGNALS))]
-        if rng.random() < 0.5:
-            how = "operation"
+        how = "operation" if rng.random() < 0.5 else "time"
+        if how == "operation":
             at = int(rng.integers(1, self.operations[subject.name] + 1)) * int(rng.choice([-1, 1]))
-            process = self.start(subject, folder, again, at=at, number=number)
-            code, error = _end(process, LONGEST)
-            struck = code != 0
+            process = self.start(subject, folder, again, at, number)
         else:
-            how = "time"
             process = self.start(subject, folder, again)
-            try:
-                process.wait(rng.random() * 1.05 * self.seconds[subject.name])
-            except subprocess.TimeoutExpired:
-                process.send_signal(number)
-            code, error = _end(process, LONGEST)
-            struck = code != 0
-        if not struck:
+            process.join(rng.random() * 1.05 * self.seconds[subject.name])
+            if process.is_alive():
+                os.kill(process.pid, number)
+        code, error = self.end(process)
+        if code == 0:
             return False
-        tally.kills[signal.Signals(number).name] += 1
-        tally.kills[f"at a random {how}"] += 1
+        tally.killed += 1
+        tally.kills.update([signal.Signals(number).name, f"at a random {how}"])
         if code not in (-number, 128 + number) and ENDED_BY_WORKER not in error:
             faults.append(f"{signal.Signals(number).name} ends it with {code}: {error[-300:]}")
         if "Traceback" in error:
@@ -312,92 +287,14 @@ class Harness:
         return True
 
 
-PRELOADED = (
-    "RISCluster.stages.pretrain", "RISCluster.stages.cluster", "RISCluster.stages.refine",
-    "RISCluster.stages.predict", "RISCluster.waveforms.build", "obspy", "zarr",
-    "RISCluster.fibre.make_cube", "sklearn.manifold", "scipy.signal", "scipy.stats",
-)  # fmt: skip
-
-
-class Forked:
-    """As `subprocess.Popen`, for a Python that is a copy of this one with all imported."""
-
-    def __init__(self, arguments: list[str], cwd: Path, env: dict[str, str], **_: object):
-        self._error = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
-        self.returncode: int | None = None
-        sys.stdout.flush()
-        self.pid = os.fork()
-        if not self.pid:
-            self._be(arguments[1:], cwd, env)
-
-    def _be(self, words: list[str], cwd: Path, env: dict[str, str]) -> None:
-        code: object = 1
-        try:
-            os.dup2(self._error.fileno(), 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.chdir(cwd)
-            os.environ.update(env)
-            note = {}
-            exec(COUNTER, note)  # what `sitecustomize` does for others
-            words = ["1" if word == WORKERS else word for word in words]
-            sys.argv = words[1:] if words[0] == "-m" else words
-            if words[0] == "-m":
-                runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-            else:
-                runpy.run_path(words[0], run_name="__main__")
-        except SystemExit as end:
-            code = end.code or 0
-            note["note"]()
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 1)
-
-    def wait(self, timeout: float) -> int:
-        end = time.monotonic() + timeout
-        while self.returncode is None:
-            found, status = os.waitpid(self.pid, os.WNOHANG)
-            if found:
-                self.returncode = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > end:
-                raise subprocess.TimeoutExpired("", timeout)
-            else:
-                time.sleep(0.002)
-        return self.returncode
-
-    def communicate(self, timeout: float = LONGEST) -> tuple[None, str]:
-        self.wait(timeout)
-        with self._error as file:
-            file.seek(0)
-            return None, file.read()
-
-    def send_signal(self, number: int) -> None:
-        if self.returncode is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-
-def _end(process: subprocess.Popen, seconds: float) -> tuple[int, str]:
-    try:
-        _, error = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        _, error = process.communicate(timeout=LONGEST)
-        return 124, f"still running after {seconds} s\n{error}"
-    return process.returncode, error
-
-
 # ---- comparison ---------------------------------------------------------------------------------
 
 
-def different(expected: Path, found: Path, results: tuple[str, ...]) -> list[str]:
+def different(expected: Path, found: Path, results: Sequence[str]) -> list[str]:
     """What of the results is not as it should be."""
     faults = []
     for name in results:
-        wanted, got = (set(_files(top / name)) for top in (expected, found))
+        wanted, got = (_files(top / name) for top in (expected, found))
         faults += [f"{name}/{path} is missing" for path in sorted(wanted - got)]
         faults += [f"{name}/{path} should not be there" for path in sorted(got - wanted)]
         faults += [
@@ -408,63 +305,56 @@ def different(expected: Path, found: Path, results: tuple[str, ...]) -> list[str
     return faults
 
 
-def _files(path: Path) -> list[str]:
-    if path.is_file():
-        return ["."]
-    return [str(item.relative_to(path)) for item in path.rglob("*") if item.is_file()]
+def _files(path: Path) -> set[str]:
+    items = [path] if path.is_file() else path.rglob("*")
+    return {str(item.relative_to(path)) for item in items if item.is_file()}
 
 
 def _content(path: Path) -> object:
     if path.name == "history.csv":
         rows = [line.split(",") for line in path.read_text().splitlines()]
-        kept = [place for place, name in enumerate(rows[0]) if name not in PASSING]
-        return [[row[place] for place in kept] for row in rows]
+        fixed = [column for column, name in enumerate(rows[0]) if name not in VARYING]
+        return [[row[column] for column in fixed] for row in rows]
     if path.name == "metrics.json":
         values = json.loads(path.read_text())
-        return {key: value for key, value in values.items() if key not in PASSING}
+        return {key: value for key, value in values.items() if key not in VARYING}
     if path.name == "provenance.json":
         values = json.loads(path.read_text())
         timed = ("metrics.json", "history.csv")
-        results = {name: x for name, x in values["results"].items() if name not in timed}
-        return values["status"], values["depends"], results
+        values["results"] = {k: v for k, v in values["results"].items() if k not in timed}
+        return {key: value for key, value in values.items() if key in COMPARED}
     return path.read_bytes()
+
+
+COMPARED = ("status", "depends", "inputs", "results")  # parts of provenance.json
 
 
 def left_over(folder: Path) -> list[str]:
     """Files that are no results."""
     patterns = ("*.partial", "*.parts", "*.lock", "Outputs/r/*_20*")
-    return [
-        f"{path.relative_to(folder)} was left"
-        for pattern in patterns
-        for path in sorted(folder.rglob(pattern))
-    ]
+    found = [path for pattern in patterns for path in sorted(folder.rglob(pattern))]
+    return [f"{path.relative_to(folder)} was left" for path in found]
 
 
 # ---- command line -------------------------------------------------------------------------------
 
 
-def run(
-    names: list[str], kills: int, seed: int, top: Path, forked: bool, n: int
-) -> dict[str, Tally]:
-    """Kill each of the named subjects so often; what came of it."""
-    chosen = [subject for subject in SUBJECTS if subject.name in names]
+def run(harness: Harness, chosen: Sequence[Subject], kills: int) -> dict[str, Tally]:
+    """Kill each of the chosen subjects so often, and print what came of it."""
     needed = {name for subject in chosen for name in subject.needs}
-    harness = Harness(top, seed, forked, n)
     tallies = {}
     for subject in SUBJECTS:
         if subject in chosen or needed & set(subject.results):
             harness.measure(subject)
         if subject not in chosen:
             continue
-        tally, killed = Tally(), 0
-        while killed < kills and tally.trials < 4 * kills + 4:
-            killed += harness.run_trial(subject, tally.trials, kills - killed, tally)
-        tallies[subject.name] = tally
-        size = (
-            f"{harness.seconds[subject.name]:.1f} s, {harness.operations[subject.name]} operations"
-        )
+        tally = tallies[subject.name] = Tally()
+        while tally.killed < kills and tally.trials < 4 * kills + 4:
+            harness.trial(subject, kills - tally.killed, tally)
+        seconds, operations = (x[subject.name] for x in (harness.seconds, harness.operations))
         print(
-            f"{subject.name} ({size}): {killed} kills in {tally.trials} trials, "
+            f"{subject.name} ({seconds:.1f} s, {operations} operations): "
+            f"{tally.killed} kills in {tally.trials} trials, "
             f"{', '.join(f'{name} {n}' for name, n in sorted(tally.kills.items()))}; "
             f"{len(tally.failures)} trials failed, {len(tally.tracebacks)} ends with a traceback"
         )
@@ -476,22 +366,23 @@ def run(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=200, help="of each (default: 200)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--samples", type=int, default=320, help="of the set (default: 320)")
-    parser.add_argument("--forked", action="store_true")
-    parser.add_argument("--what", default=",".join(subject.name for subject in SUBJECTS))
-    arguments = parser.parse_args()
-    names = arguments.what.split(",")
-    unknown = set(names) - {subject.name for subject in SUBJECTS}
-    if unknown:
-        parser.error(f"--what {', '.join(unknown)}: unknown")
+    options = parser(__doc__)
+    options.add_argument("words", nargs="*", help="settings of the stages")
+    options.add_argument("--kills", type=int, default=200, help="of each (default: 200)")
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--samples", type=int, default=320, help="of the set (default: 320)")
+    options.add_argument("--forked", action="store_true")
+    options.add_argument("--what", default=",".join(subject.name for subject in SUBJECTS))
+    given = options.parse_args()
+    names = given.what.split(",")
+    if unknown := set(names) - {subject.name for subject in SUBJECTS}:
+        options.error(f"--what {', '.join(unknown)}: unknown")
     top = Path(tempfile.mkdtemp(prefix="kills_"))
-    tallies = run(names, arguments.kills, arguments.seed, top, arguments.forked, arguments.samples)
+    harness = Harness(top, given.seed, given.forked, given.samples, given.words)
+    tallies = run(harness, [s for s in SUBJECTS if s.name in names], given.kills)
     failed = any(tally.failures for tally in tallies.values())
     if failed:
-        print(f"folders of failed trials are kept in {top}")
+        print(f"folders of failed trials are in {top}")
     else:
         shutil.rmtree(top)
     return int(failed)

@@ -36,9 +36,7 @@ from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.synthetic import write_demo
 from RISCluster.data.transforms import Preparation
-from RISCluster.evaluation.metrics import agreement
-from RISCluster.evaluation.overlap import overlap
-from RISCluster.evaluation.truth import reliability
+from RISCluster.evaluation.metrics import agreement, overlap, reliability
 from RISCluster.runs.labels import read_labels
 from RISCluster.runtime import log
 from RISCluster.settings import load_settings
@@ -123,7 +121,8 @@ def autoencoder(path: Path, seed: int, words: list[str], kept: Path) -> tuple[Pa
 
 def _read_labels(stage: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     table = read_labels(stage / "labels.csv")
-    return table.labels, np.load(stage / "latent.npy"), table.probability
+    label, probability = (table[name].to_numpy() for name in ("label", "probability"))
+    return label, np.load(stage / "latent.npy"), probability
 
 
 def components(amplitude: str, n: int, method: str) -> Method:
@@ -239,7 +238,8 @@ def smallest_recall(labels: np.ndarray, truth: np.ndarray) -> float:
 
 def calibration_error(labels: np.ndarray, probability: np.ndarray, truth: np.ndarray) -> float:
     """Expected calibration error; right is what is of the commonest class of its cluster."""
-    return reliability(labels, probability, truth, overlap(labels, truth)).error
+    known = (labels >= 0) & (truth >= 0)
+    return reliability(overlap(labels, truth), probability[known]).error
 
 
 def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[dict]:

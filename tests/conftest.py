@@ -1,12 +1,14 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import RISCluster  # noqa: F401  (sets up OpenMP before torch is loaded)
 from RISCluster.clustering import initialisation
@@ -122,9 +124,32 @@ QUICK = (
 
 
 @pytest.fixture(scope="session")
-def made_run(tmp_path_factory) -> Path:
+def made_once(tmp_path_factory):
+    """``made_once(make)``: a folder filled by ``make(folder)`` once, for all workers of xdist."""
+    top = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        top = top.parent
+
+    def folder_of(make: Callable[[Path], None]) -> Path:
+        folder = top / f"made_{make.__module__}.{make.__name__}"
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "done").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                (folder / "done").touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def made_run(made_once) -> Path:
     """Folder of a run of three stages on 96 samples of three classes; not to be changed."""
-    folder = tmp_path_factory.mktemp("made")
+    return made_once(three_stages) / "Outputs" / "test"
+
+
+def three_stages(folder: Path) -> None:
     spectrogram, classes = blobs(96)
     spectrogram[5] = 0  # unusable
     times = [f"2016-{1 + i % 12:02d}-01T{i % 24:02d}:00:{i % 60:02d}.000000Z" for i in range(96)]
@@ -155,7 +180,6 @@ def made_run(tmp_path_factory) -> Path:
     settings = load_settings(folder / "config.ini", words)
     for stage in (run_aec, run_gmm, run_dec):
         stage(settings)
-    return folder / "Outputs" / "test"
 
 
 @pytest.fixture

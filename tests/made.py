@@ -4,8 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
 
-from RISCluster.runs.labels import LabelTable
 from RISCluster.runs.run import FinishedRun, FinishedStage
 from RISCluster.settings import load_settings
 
@@ -21,8 +21,8 @@ def stage(name, labels, probability=None, n_clusters=None, words=(), data="a", *
     made = FinishedStage(
         name, Path("nowhere") / name, metrics, {"fingerprint": data}, load_settings(None, words)
     )
-    table = LabelTable(labels, np.asarray(probability, dtype=np.float32), None, None, [])
-    made.__dict__["table"] = table
+    probability = np.asarray(probability, dtype=np.float32)
+    made.__dict__["table"] = pandas.DataFrame({"label": labels, "probability": probability})
     made.__dict__["latents"] = SimpleNamespace(shape=(len(labels), 3))
     return made
 

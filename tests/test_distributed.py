@@ -338,7 +338,7 @@ def test_labels_that_change_are_counted_over_all_ranks(on_ranks, tmp_path):
     [
         (1, "auto", 1, "2 processes need a GPU each, and PyTorch sees 1; start 1, or set run.dev"),
         (2, "cuda", 3, "4 processes need a GPU each, and PyTorch sees 2; start 2, or set run.dev"),
-        (1, "cuda:1", 1, "cuda:1: PyTorch sees 1 GPU(s), numbered from 0 to 0; allowed: auto, cpu"),
+        (1, "cuda:1", 1, "cuda:1: PyTorch sees 1 GPU(s); allowed: auto, cpu, cuda, cuda:0 to"),
         (0, "cuda", 0, "PyTorch sees 0 GPU(s); allowed: auto, cpu"),
     ],
 )

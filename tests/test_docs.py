@@ -106,7 +106,7 @@ def test_settings_named_are_there(page):
 
 
 def test_every_command_and_page_is_in_the_documentation():
-    from RISCluster.commands import COMMANDS
+    from RISCluster.commands.arguments import COMMANDS
 
     text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
     assert not [name for name in COMMANDS if f"`{name}`" not in text]

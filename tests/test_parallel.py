@@ -1,4 +1,4 @@
-"""Jobs that leave files: parallel, resumable, whatever the number of workers."""
+"""Jobs that write files: parallel, resumable, equal for every number of workers."""
 
 import os
 import signal
@@ -9,99 +9,119 @@ from pathlib import Path
 
 import pytest
 
+from RISCluster import parallel
 from RISCluster.errors import DataError, RunError, Stopped
+from RISCluster.io import locked
 from RISCluster.parallel import Job, Parts, identity
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).parent.parent  # not of conftest: workers would load torch
 
 
-def write_part(inputs, path: Path):
+def write_part(task, path: Path):
     with path.with_name("log").open("a") as file:
-        file.write(f"{inputs}\n")
-    path.write_text(str(inputs))
-    return {"value": inputs, "said": [f"line of {inputs}"] if inputs == 3 else []}
+        file.write(f"{task}\n")
+    path.write_text(str(task))
+    return {"value": task, "warnings": [f"line of {task}"] if task == 3 else []}
 
 
-def stop_at_two(inputs, path: Path):
-    if inputs == 2:
+def stop_at_two(task, path: Path):
+    if task == 2:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.05)
-    return write_part(inputs, path)
+    return write_part(task, path)
 
 
-def fail_at_two(inputs, path: Path):
-    if inputs == 2:
+def fail_at_two(task, path: Path):
+    if task == 2:
         raise DataError("two is not allowed")
-    return write_part(inputs, path)
+    return write_part(task, path)
 
 
-def die_at_two(inputs, path: Path):
-    if inputs == 2:
+def die_at_two(task, path: Path):
+    if task == 2:
         os._exit(9)
-    return write_part(inputs, path)
+    return write_part(task, path)
 
 
-def jobs(n=5, depends="a"):
-    return [Job(f"part{number}", number, [depends, number]) for number in range(n)]
+def jobs(n=5, inputs="a"):
+    return [Job(f"part{number}", number, [inputs, number]) for number in range(n)]
 
 
 def done(parts):
     return sorted((parts.folder / "log").read_text().split())
 
 
+@pytest.fixture
+def parts(tmp_path):
+    return Parts(tmp_path / "out.h5")
+
+
+def run(parts, work=write_part, workers=1, todo=None):
+    parts.run(todo or jobs(), work, workers, "Working", "parts")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_job_is_done_once_and_again_not_at_all(tmp_path, workers, caplog):
-    parts = Parts(tmp_path / "out.h5")
+def test_every_job_is_done_once(parts, workers, caplog):
     with caplog.at_level("WARNING", "RISCluster"):
-        parts.run(jobs(), write_part, workers, "Working", "parts")
+        run(parts, workers=workers)
     assert done(parts) == list("01234")
     assert [parts.summary(job)["value"] for job in jobs()] == list(range(5))
     assert [parts.path(job).read_text() for job in jobs()] == list("01234")
     assert caplog.messages == ["line of 3"]
-    parts.run(jobs(), write_part, workers, "Working", "parts")
-    assert done(parts) == list("01234")
-    parts.run(jobs(7), write_part, workers, "Working", "parts")
+    run(parts, workers=workers, todo=jobs(7))
     assert done(parts) == list("0123456")
     parts.remove()
     assert not parts.folder.exists()
 
 
-def test_a_part_made_from_something_else_or_missing_is_made_again(tmp_path):
-    parts = Parts(tmp_path / "out.h5")
-    parts.run(jobs(3), write_part, 1, "Working", "parts")
-    changed = [*jobs(2), Job("part2", 2, ["b", 2])]
-    parts.path(changed[0]).unlink()
-    parts.run(changed, write_part, 1, "Working", "parts")
-    assert done(parts) == ["0", "0", "1", "2", "2"]
+def test_damaged_missing_and_outdated_parts_are_made_again(parts, caplog):
+    run(parts, todo=jobs(7))
+    parts.path(jobs()[0]).unlink()
+    (parts.folder / "part1").write_text("7")  # the same length
+    (parts.folder / "part2.json").write_text("{")
+    marker = parts.folder / "part3.json"
+    marker.write_text(marker.read_text().replace('"value": 3', '"value": 4'))
+    changed = [*jobs(6), Job("part6", 6, ["b", 6])]
+    caplog.clear()
+    run(parts, todo=changed)
+    assert done(parts) == sorted("0123456" + "01236")
+    assert [parts.summary(job)["value"] for job in changed] == list(range(7))
+    assert f"{parts.folder}: 5 damaged or outdated parts are made again" in caplog.messages
 
 
-def test_a_signal_lets_the_job_end_and_keeps_what_is_done(tmp_path):
-    parts = Parts(tmp_path / "out.h5")
-    said = "^working: 3 of 5 parts are done and kept in .*; run the same command to go on$"
-    with pytest.raises(Stopped, match=said) as caught:
-        parts.run(jobs(), stop_at_two, 1, "Working", "parts")
+def test_a_signal_finishes_the_job_and_the_next_run_resumes(parts):
+    text = "^working: 3 of 5 parts are done and saved in .*; run the same command to resume$"
+    with pytest.raises(Stopped, match=text) as caught:
+        run(parts, stop_at_two)
     assert caught.value.exit_code == 128 + signal.SIGTERM
     assert done(parts) == list("012")
-    parts.run(jobs(), write_part, 1, "Working", "parts")
+    run(parts)
     assert done(parts) == list("01234")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_a_job_comes_through(tmp_path, workers):
-    parts = Parts(tmp_path / "out.h5")
+def test_an_error_of_a_job_is_raised(parts, workers):
     with pytest.raises(DataError, match="two is not allowed"):
-        parts.run(jobs(), fail_at_two, workers, "Working", "parts")
-    parts.run(jobs(), write_part, workers, "Working", "parts")
+        run(parts, fail_at_two, workers)
+    run(parts, workers=workers)
     assert set(done(parts)) == set("01234")
 
 
-def test_a_worker_that_is_killed_is_said(tmp_path):
-    parts = Parts(tmp_path / "out.h5")
+def test_a_part_of_other_settings_is_outdated_while_it_is_made(parts):
+    run(parts, todo=jobs(1))
+    with pytest.raises(DataError):
+        run(parts, fail_at_two, todo=[Job("part0", 2, "other")])
+    run(parts, todo=jobs(1))
+    assert done(parts) == ["0", "0"]
+
+
+def test_a_killed_worker_is_reported(parts):
     with pytest.raises(RunError, match="a worker process was killed.*fewer --workers"):
-        parts.run(jobs(), die_at_two, 2, "Working", "parts")
+        run(parts, die_at_two, 2)
 
 
-def wait_long(inputs, path: Path):
-    path.with_name(f"worker{inputs}").write_text(str(os.getpid()))
+def wait_long(task, path: Path):
+    path.with_name(f"worker{task}").write_text(str(os.getpid()))
     time.sleep(60)
 
 
@@ -125,7 +145,7 @@ def is_alive(process: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
 def test_workers_end_with_the_process_that_was_killed(tmp_path):
-    """Or they would go on writing parts beside the workers of the next start."""
+    """Or they would write parts beside the workers of the next start."""
     (tmp_path / "main.py").write_text(WAITING)
     process = subprocess.Popen(
         [sys.executable, tmp_path / "main.py", tmp_path / "out.h5"],
@@ -145,24 +165,34 @@ def test_workers_end_with_the_process_that_was_killed(tmp_path):
         time.sleep(0.02)
 
 
-def test_damaged_parts_are_made_again(tmp_path, caplog):
-    parts = Parts(tmp_path / "out.h5")
-    parts.run(jobs(5), write_part, 1, "Working", "parts")
-    (parts.folder / "part0").write_text("7")  # the same length
-    (parts.folder / "part1.json").write_text("{")
-    marker = parts.folder / "part2.json"
-    marker.write_text(marker.read_text().replace('"value": 2', '"value": 3'))
-    caplog.clear()
-    parts.run(jobs(5), write_part, 1, "Working", "parts")
-    assert done(parts) == sorted("01234012")
-    assert [parts.summary(job)["value"] for job in jobs()] == list(range(5))
-    assert caplog.messages[0] == f"{parts.folder}: 3 parts are damaged and are made again"
+def test_parts_are_locked_until_they_are_removed(parts):
+    lock = parts.folder / ".lock"
+    with locked(lock, parts.target):
+        with pytest.raises(RunError, match=r"out.h5: in use by another process"):
+            run(parts)
+        Parts(parts.target).clear()
+        assert parts.folder.exists()
+    run(parts)
+    with pytest.raises(RunError, match="in use"):
+        locked(lock, parts.target).__enter__()
+    run(parts)
+    parts.remove()
+    assert not parts.folder.exists()
+
+
+def test_parts_beside_a_finished_target_are_cleared(parts):
+    parts.folder.mkdir()
+    for name in ("part0", ".lock"):
+        (parts.folder / name).write_text("")
+    parts.clear()
+    assert not parts.folder.exists()
+    parts.clear()
 
 
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="can't be made"):
-        Parts(tmp_path / "file" / "out.h5").run(jobs(), write_part, 1, "Working", "parts")
+        run(Parts(tmp_path / "file" / "out.h5"))
 
 
 def test_identity_is_of_the_content():
@@ -170,52 +200,8 @@ def test_identity_is_of_the_content():
     assert identity({"a": 1}) != identity({"a": 2})
 
 
-def test_killed_amid_other_settings_leaves_no_part_that_passes_for_the_first(tmp_path):
-    parts = Parts(tmp_path / "out.h5")
-    parts.run(jobs(1), write_part, 1, "Working", "parts")
-    with pytest.raises(DataError):
-        parts.run([Job("part0", 2, "other")], fail_at_two, 1, "Working", "parts")
-    parts.run(jobs(1), write_part, 1, "Working", "parts")
-    assert done(parts) == ["0", "0"]
-
-
 def test_workers_are_as_many_as_there_is_work_for(monkeypatch):
-    from RISCluster import parallel as module
-
-    monkeypatch.setattr(module, "processors", lambda: 4)
-    chosen = [module.workers_for(module.AUTO, n) for n in (0, 1, 8, 16, 31, 32, 1000)]
+    monkeypatch.setattr(parallel, "processors", lambda: 4)
+    chosen = [parallel.workers_for(parallel.AUTO, n) for n in (0, 1, 8, 16, 31, 32, 1000)]
     assert chosen == [1, 1, 1, 2, 3, 4, 4]
-    assert module.workers_for(7, 1) == 7
-
-
-def test_what_was_left_beside_a_whole_target_is_cleared(tmp_path):
-    parts = Parts(tmp_path / "out.h5")
-    parts.clear()
-    parts.folder.mkdir()
-    (parts.folder / "part0").write_text("0")
-    (parts.folder / ".lock").write_text("")
-    parts.clear()
-    assert not parts.folder.exists()
-
-
-def test_parts_that_another_process_is_at_are_not_cleared(tmp_path):
-    parts = Parts(tmp_path / "out.h5")
-    code = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from RISCluster.locking import locked
-with locked(Path({str(parts.folder / ".lock")!r}), Path("out.h5")):
-    print("taken", flush=True)
-    sys.stdin.read()
-"""
-    other = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with other:
-        assert other.stdout.readline() == "taken\n"
-        parts.clear()
-        assert parts.folder.exists()
-        other.stdin.close()
-    parts.clear()
-    assert not parts.folder.exists()
+    assert parallel.workers_for(7, 1) == 7

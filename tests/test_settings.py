@@ -1,83 +1,110 @@
 import re
-from pathlib import Path
+from typing import Literal, Union, get_args, get_origin
 
 import pytest
 
 from RISCluster.errors import SettingsError
-from RISCluster.setting_values import as_text, describe, takes_sweep
-from RISCluster.settings import SECTIONS, Settings, load_settings, read_stored, sentences
+from RISCluster.settings import (
+    COMPARISONS,
+    KEYS,
+    RENAMED,
+    Settings,
+    as_text,
+    load_settings,
+    read_stored,
+    sentences,
+    takes_sweep,
+)
 from tests.conftest import ROOT
 
 
-def write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "c.ini"
-    path.write_text(text)
-    return path
+@pytest.fixture
+def write(tmp_path):
+    """Write a settings file; its path."""
+
+    def write(text, name="c.ini"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
 
 
-def error_of(path: Path, *overrides: str) -> str:
+def error_of(path, *overrides):
     with pytest.raises(SettingsError) as caught:
         load_settings(path, overrides)
+    assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def choices(kind) -> set[str]:
+    """Words among the values of a type."""
+    parts = get_args(kind) if get_origin(kind) in (Union, type(int | str)) else (kind,)
+    return {word for part in parts if get_origin(part) is Literal for word in get_args(part)}
 
 
 def test_shipped_file_holds_every_key_with_its_default_and_what_is_allowed():
     text = (ROOT / "config.ini").read_text()
     assert load_settings(ROOT / "config.ini") == Settings()
     described = sentences()
-    assert list(described) == [
-        (name, key) for name, keys in SECTIONS.items() for key in keys.__dataclass_fields__
-    ]
-    assert all(sentence.endswith(".") for sentence in described.values())
+    assert list(described) == list(KEYS)
     plain = " ".join(text.replace("\n#", "").split())
-    for (section, key), sentence in described.items():
-        item = SECTIONS[section].__dataclass_fields__[key]
-        allowed = describe(item.type, item.metadata["limits"], item.metadata["allowed"])
-        several = "list of " * takes_sweep(item.type)
-        assert f"{sentence} [{several}{allowed}] {key} = {as_text(item.default)}" in plain
+    for names, sentence in described.items():
+        key, limits = KEYS[names], KEYS[names].metadata["limits"]
+        assert sentence.endswith(".")
+        found = re.search(rf"{re.escape(sentence)} \[(.+?)\] {names[1]} = (\S.*)", plain)
+        assert found[2].startswith(as_text(key.default))
+        assert found[1].startswith("list of ") == takes_sweep(key)
+        assert all(f"{limits[end]:,}" in found[1] for end in COMPARISONS if end in limits), names
+        assert choices(key.type) <= set(re.findall(r"[\w,]*\w", found[1])), names
 
 
 def test_every_key_is_read_by_some_code():
     code = "\n".join(path.read_text() for path in (ROOT / "RISCluster").rglob("*.py"))
-    for section, keys in SECTIONS.items():
-        for key in keys.__dataclass_fields__:
-            by_name = rf"\b(?:{section}|settings|data)\.{key}\b"
-            assert re.search(by_name, code), f"[{section}] {key} is read nowhere"
+    for section, key in KEYS:
+        by_name = rf"\b(?:{section}|settings|data)\.{key}\b"
+        assert re.search(by_name, code), f"[{section}] {key} is read nowhere"
 
 
-def test_values_have_their_types(tmp_path):
-    path = write(tmp_path, "[aec]\nlr = 1e-4  ; a comment\nbatch_size = 64, 128\n[run]\nfigures=no")
-    settings = load_settings(path, ["gmm.n_clusters=2-4, 8", "data.cpu_threads=3"])
-    assert settings.aec.lr == 1e-4
-    assert settings.aec.batch_size == (64, 128)
-    assert settings.run.figures is False
-    assert settings.gmm.n_clusters == (2, 3, 4, 8)
-    assert settings.data.cpu_threads == 3
-    assert settings.dec.n_clusters == "auto"
+WORDS = {
+    "aec.lr": ("1e-4", 1e-4),
+    "aec.batch_size": ("64, 128", (64, 128)),
+    "run.figures": ("no", False),
+    "gmm.n_clusters": ("2-4, 8", (2, 3, 4, 8)),
+    "gmm.n_resamples": ("none", None),
+    "data.cpu_threads": ("3", 3),
+    "dec.n_clusters": ("auto, 7", ("auto", 7)),
+    "build.bandpass": ("0.5-20", (0.5, 20)),
+    "build.pre_filter": ("0.01, 0.02,20,25", (0.01, 0.02, 20, 25)),
+    "build.inventory": ("none", None),
+    "build.water_level": ("none", None),
+    "cube.channels": ("-5::2", (-5, None, 2)),
+    "cube.times": (":9", (None, 9, None)),
+    "records.sampling_rate": ("250", 250),
+    "report.seasons": ("11-3,4-10", ((11, 3), (4, 10))),
+}
 
 
-def test_override_wins_over_file_and_later_over_earlier(tmp_path):
-    path = write(tmp_path, "[aec]\npatience = 3\n")
+def test_values_of_words_and_files_and_written_again(write):
+    words = [f"{name}={text}" for name, (text, _) in WORDS.items()]
+    settings = load_settings(None, words)
+    for name, (_, value) in WORDS.items():
+        section, key = name.split(".")
+        assert getattr(getattr(settings, section), key) == value
+    assert load_settings(write(settings.as_ini())) == settings
+    lr = load_settings(None, ["aec.lr=1e-4,0.00123456789"])
+    assert load_settings(write(lr.as_ini())) == lr
+
+
+def test_words_replace_the_file_and_later_words_earlier_ones(write):
+    path = write(b"\xef\xbb\xbf[aec]\npatience = 3  ; a comment\n")  # as Windows editors write
+    assert load_settings(path).aec.patience == 3
     assert load_settings(path, ["aec.patience=4", "aec.patience=5"]).aec.patience == 5
 
 
-def test_unknown_key_names_file_section_key_and_nearest(tmp_path):
-    message = error_of(write(tmp_path, "[aec]\nbatchsize = 64\n"))
-    assert "c.ini" in message
-    assert "[aec] has no key 'batchsize'; did you mean 'batch_size'?" in message
-    assert "patience" in message
-
-
-def test_key_of_another_section_is_pointed_out(tmp_path):
-    message = error_of(write(tmp_path, ""), "aec.gamma=1")
-    assert "did you mean [dec] gamma?" in message
-    assert message.startswith("command line")
-
-
-def test_unknown_section_names_the_nearest(tmp_path):
-    assert "unknown section [dce]; did you mean 'dec'?" in error_of(
-        write(tmp_path, "[dce]\nlr = 1\n")
-    )
+def test_seasons_include_the_turn_of_the_year():
+    winter = Settings().report.seasons[0]
+    assert [month for month in range(1, 13) if month in winter] == [1, 2, 12]
 
 
 @pytest.mark.parametrize(
@@ -94,136 +121,90 @@ def test_unknown_section_names_the_nearest(tmp_path):
         ("run.device=gpu", "auto | cpu | cuda | cuda:N"),
         ("run.device=cuda:", "auto | cpu | cuda | cuda:N"),
         ("run.figures=maybe", "yes | no"),
-        ("run.name=a/b", "a folder name"),
-        ("run.name=..", "a folder name"),
-        ("run.name=a\tb", "a folder name"),
-        ("run.name=-o", "a folder name"),
-        ("gmm.n_clusters=20-2", "numbers of clusters"),
-        ("gmm.n_clusters=0-3", "numbers of clusters"),
-        ("gmm.n_clusters=2-", "numbers of clusters"),
-        ("gmm.n_clusters=2-2000000000", "numbers of clusters"),
+        *((f"run.name={name}", "a folder name") for name in ("a/b", "..", "a\tb", "-o")),
+        *((f"gmm.n_clusters={text}", "numbers of clusters") for text in (
+            "20-2", "0-3", "2-", "2-2000000000"
+        )),
         ("dec.n_clusters=1", "auto, or a whole number"),
+        *((f"build.bandpass={text}", "low-high in Hz") for text in ("20-3", "3", "-1-3", "a-b")),
+        *((f"build.pre_filter={text}", "four ascending frequencies") for text in (
+            "1,2,3", "1,2,4,3", "1,2,3,4,5"
+        )),
+        *((f"cube.channels={text}", "start:stop:step") for text in ("5", "1:2:3:4", "1:2:0", "a:")),
+        ("build.overlap=1", "a number from 0 to below 1"),
+        ("records.order=time", "auto | time,channel | channel,time"),
+        ("report.seasons=12-2,1-3", "seasons without a month in common"),
+        ("run.recipe=rutford", "none | paper"),
     ],
-)
-def test_value_not_allowed_says_what_is(tmp_path, word, allowed):
-    message = error_of(write(tmp_path, ""), word)
+)  # fmt: skip
+def test_value_not_allowed_says_what_is(word, allowed):
     section, _, rest = word.partition(".")
     key, _, value = rest.partition("=")
-    assert f"[{section}] {key} = {value or '(empty)'} is not allowed" in message
+    message = error_of(None, word)
+    assert f"[{section}] {key} = {value or '(empty)'} is not allowed; allowed: " in message
     assert allowed in message
 
 
-def test_word_that_is_no_setting(tmp_path):
-    assert "write section.key=value" in error_of(write(tmp_path, ""), "fast")
-    path = write(tmp_path, "")
-    assert "'name=x' is not a setting; did you mean run.name=x?" in error_of(path, "name=x")
-    assert "'d/s.h5' is not a setting; did you mean data.file=d/s.h5?" in error_of(path, "d/s.h5")
-    assert "unknown section [AEC]; did you mean 'aec'?" in error_of(path, "AEC.lr=1")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[aec]\nbatchsize = 64\n", "[aec] has no key 'batchsize'; did you mean 'batch_size'?"),
+        ("[aec]\ngamma = 1\n", "did you mean [dec] gamma?"),
+        ("[dce]\nlr = 1\n", "unknown section [dce]; did you mean 'dec'?"),
+        ("lr = 1\n", "not a settings file"),
+        ("[aec]\nlr\n", "not a settings file"),
+        ("[aec]\nlr=1\nlr=2\n", "not a settings file"),
+        ("[aec]\n[aec]\n", "not a settings file"),
+        (b"\xff\xfe\x00", "not a settings file"),
+    ],
+)
+def test_fault_in_a_file_names_it(write, text, message):
+    found = error_of(write(text))
+    assert "c.ini: " in found
+    assert message in found
 
 
 @pytest.mark.parametrize(
-    "text", ["lr = 1\n", "[aec]\nlr\n", "[aec]\nlr=1\nlr=2\n", "[aec]\n[aec]\n"]
+    ("word", "message"),
+    [
+        ("fast", "'fast' is not a setting; write section.key=value"),
+        ("name=x", "'name=x' is not a setting; did you mean run.name=x?"),
+        ("d/s.h5", "'d/s.h5' is not a setting; did you mean data.file=d/s.h5?"),
+        ("AEC.lr=1", "unknown section [AEC]; did you mean 'aec'?"),
+    ],
 )
-def test_broken_file_is_one_line(tmp_path, text):
-    message = error_of(write(tmp_path, text))
-    assert "not a settings file" in message
-    assert "\n" not in message
+def test_word_that_is_no_setting(tmp_path, word, message):
+    assert error_of(None, word).startswith(f"command line: {message}")
+    assert "no such settings file" in error_of(tmp_path / "none.ini", word)
 
 
-def test_missing_and_unreadable_file(tmp_path):
-    assert "no such settings file" in error_of(tmp_path / "none.ini")
-    marked = tmp_path / "notepad.ini"
-    marked.write_bytes(b"\xef\xbb\xbf[aec]\npatience = 3\n")
-    assert load_settings(marked).aec.patience == 3
-    path = tmp_path / "binary.ini"
-    path.write_bytes(b"\xff\xfe\x00")
-    assert "can't be read" in error_of(path)
+@pytest.mark.parametrize("names", RENAMED)
+def test_old_name_of_a_key_names_the_new_one(write, names):
+    section, old = names
+    text = f"[{section}] {old} is now called {RENAMED[names]}"
+    path = write(f"[{section}]\n{old} = 3\n")
+    assert text in error_of(path)
+    assert text in error_of(None, f"{section}.{old}=3")
+    assert read_stored(path) == {(section, RENAMED[names]): "3"}
 
 
-def test_sweep_is_every_combination(tmp_path):
-    settings = load_settings(write(tmp_path, ""), ["aec.batch_size=32,64", "aec.lr=1e-3,1e-4"])
+def test_sweep_is_every_combination():
+    settings = load_settings(None, ["aec.batch_size=32,64", "aec.lr=1e-3,1e-4"])
     combinations = settings.sweep("aec")
     assert [name for name, _ in combinations] == [
-        "batch_size=32,lr=0.001",
-        "batch_size=32,lr=0.0001",
-        "batch_size=64,lr=0.001",
-        "batch_size=64,lr=0.0001",
+        f"batch_size={size},lr={lr}" for size in (32, 64) for lr in ("0.001", "0.0001")
     ]
     assert combinations[2][1].aec.batch_size == 64
     assert Settings().sweep("aec") == [("", Settings())]
 
 
-def test_as_ini_gives_the_same_settings_back(tmp_path):
-    words = ["aec.lr=1e-4,0.00123456789", "gmm.n_clusters=3,5", "run.tensorboard=yes"]
-    settings = load_settings(write(tmp_path, ""), words)
-    again = tmp_path / "again.ini"
-    again.write_text(settings.as_ini())
-    assert load_settings(again) == settings
-
-
-def test_bands_corners_and_slices():
-    settings = load_settings(
-        None,
-        [
-            "build.bandpass=0.5-20",
-            "build.pre_filter=0.01, 0.02,20,25",
-            "build.inventory=none",
-            "cube.channels=-5::2",
-        ],
-    )
-    assert settings.build.bandpass == (0.5, 20)
-    assert settings.build.pre_filter == (0.01, 0.02, 20, 25)
-    assert settings.build.inventory is None
-    assert settings.cube.channels == (-5, None, 2)
-
-
-@pytest.mark.parametrize(
-    "word",
-    [
-        "build.bandpass=20-3", "build.bandpass=3", "build.bandpass=-1-3", "build.bandpass=a-b",
-        "build.pre_filter=1,2,3", "build.pre_filter=1,2,4,3", "build.pre_filter=1,2,3,4,5",
-        "cube.channels=5", "cube.channels=1:2:3:4", "cube.channels=1:2:0", "cube.times=a:b",
-        "build.on=nan", "build.overlap=1", "records.order=time",
-    ],
-)  # fmt: skip
-def test_values_of_new_kinds_that_are_not_allowed(word):
-    with pytest.raises(SettingsError, match="is not allowed; allowed: "):
-        load_settings(None, [word])
-
-
-def test_settings_survive_being_written(tmp_path):
-    words = ["build.bandpass=0.5-20", "build.pre_filter=0.01,0.02,20,25", "cube.channels=:9",
-             "records.sampling_rate=250", "build.water_level=none"]  # fmt: skip
-    settings = load_settings(None, words)
-    assert load_settings(write(tmp_path, settings.as_ini())) == settings
-
-
-def test_recipe_replaces_what_is_left_at_its_default(tmp_path):
+def test_recipe_replaces_what_is_left_at_its_default(write):
     text = (ROOT / "config.ini").read_text().replace("gamma = 1\n", "gamma = 0.5\n")
-    path = write(tmp_path, text.replace("recipe = none", "recipe = paper"))
+    path = write(text.replace("recipe = none", "recipe = paper"))
     settings = load_settings(path, ["gmm.covariance_shrinkage=2"])
     assert settings.aec.latent_activation == "relu"
     assert settings.dec.keep == "refined"
     assert settings.dec.gamma == 0.5  # another value than the default in the file
-    assert settings.gmm.covariance_shrinkage == 2  # the default, but asked for
-    assert load_settings(write(tmp_path, settings.as_ini())) == settings
+    assert settings.gmm.covariance_shrinkage == 2  # the default, set by a word
+    assert load_settings(write(settings.as_ini(), "again.ini")) == settings
     assert load_settings(None, ["run.recipe=paper"]).dec.gamma == 0.001
-    assert "none | paper" in error_of(path, "run.recipe=rutford")
-
-
-RENAMED = [
-    ("data", "workers", "cpu_threads", "3"),
-    ("gmm", "start", "init", "kmeans"),
-    ("gmm", "prior", "covariance_shrinkage", "5"),
-    ("gmm", "stability", "n_resamples", "none"),
-]
-
-
-@pytest.mark.parametrize(("section", "old", "new", "value"), RENAMED)
-def test_old_name_of_a_key_names_the_new_one(tmp_path, section, old, new, value):
-    text = f"[{section}] {old} is now called {new}"
-    assert text in error_of(write(tmp_path, f"[{section}]\n{old} = {value}\n"))
-    assert text in error_of(write(tmp_path, ""), f"{section}.{old}={value}")
-    assert read_stored(write(tmp_path, f"[{section}]\n{old} = {value}\n")) == {
-        (section, new): value
-    }

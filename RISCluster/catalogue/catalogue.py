@@ -12,7 +12,6 @@ import pandas
 
 from ..data.tables import natural_key
 from ..data.times import far_times
-from ..runs.labels import LabelTable
 from ..runs.run import FinishedStage
 from ..settings import Months
 
@@ -26,32 +25,24 @@ FEW_HOURS = 30  # below which the interval is shorter than an hour
 MAX_BINS = 100_000
 DRAWN_BINS = 1000  # of a figure
 
+Span = tuple[np.datetime64, np.datetime64]
+
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins of calendar time, UTC.
-
-    Attributes
-    ----------
-    interval : str
-        A key of `FREQUENCIES`.
-    edges : ndarray, (B + 1,), datetime64[s]
-        Starts of the bins, and the end of the last.
-    """
+    """Bins of calendar time, UTC; their interval is a key of `FREQUENCIES`."""
 
     interval: str
-    edges: np.ndarray
+    edges: np.ndarray  # (B + 1,), datetime64[s], starts of the bins, and the end of the last
 
     @classmethod
     def over(cls, first: np.datetime64, last: np.datetime64, interval: str) -> "Bins":
         """Bins from that of the first to that of the last time."""
         frequency = FREQUENCIES[interval]
-        start, stop = pandas.Timestamp(first), pandas.Timestamp(last)
+        start, unit = pandas.Timestamp(first), frequency
         if interval in ("week", "month"):
-            start = start.to_period(interval[0].upper()).start_time
-        edges = pandas.date_range(
-            start.floor("D" if interval in ("week", "month") else frequency), stop, freq=frequency
-        )
+            start, unit = start.to_period(interval[0].upper()).start_time, "D"
+        edges = pandas.date_range(start.floor(unit), pandas.Timestamp(last), freq=frequency)
         return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
 
     @property
@@ -72,22 +63,50 @@ class Bins:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Labels with start times and stations; arrays of N are those of the table.
+    """Labels with start times and stations of all samples."""
 
-    Attributes
-    ----------
-    table : LabelTable
-    n_clusters : int
-    stations : list of str
-        ``NET.STA`` in natural order; empty where the table has no trace ids.
-    station_of_trace : ndarray, int64
-        Which of `stations` each of ``table.trace_ids`` is of.
-    """
-
-    table: LabelTable
+    table: pandas.DataFrame  # see `read_labels`
     n_clusters: int
-    stations: list[str]
-    station_of_trace: np.ndarray
+    stations: list[str]  # NET.STA in natural order; empty without trace ids
+    station: np.ndarray  # (N,), int64, position in `stations`; 0 without trace ids
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(N,); -1 for unusable samples."""
+        return self.table["label"].to_numpy()
+
+    @cached_property
+    def _times(self) -> np.ndarray:
+        """Start times (N,) as recorded; NaT without any."""
+        if "starttime" not in self.table:
+            return np.full(len(self.table), NO_TIME)
+        return self.table["starttime"].to_numpy()
+
+    @cached_property
+    def far(self) -> np.ndarray:
+        """Indices of labelled samples whose time is years from all others, see `far_times`."""
+        return np.flatnonzero(far_times(np.where(self.labels >= 0, self._times, NO_TIME)))
+
+    @cached_property
+    def starttime(self) -> np.ndarray:
+        """Start times (N,) without those of `far`, so that no wrong clock sets an axis."""
+        times = self._times.copy()
+        times[self.far] = NO_TIME
+        return times
+
+    @cached_property
+    def spans(self) -> np.ndarray:
+        """First and last start time of labelled samples by station, (S, 2), datetime64[us]."""
+        labelled = self.labels >= 0
+        groups = pandas.Series(self.starttime[labelled]).groupby(self.station[labelled])
+        every = range(max(1, len(self.stations)))
+        return groups.agg(["min", "max"]).reindex(every).to_numpy().astype("M8[us]")
+
+    @cached_property
+    def span(self) -> Span | None:
+        """First and last start time of all labelled samples; None where none is known."""
+        known = self.spans[~np.isnat(self.spans[:, 0])]
+        return (known[:, 0].min(), known[:, 1].max()) if len(known) else None
 
     @property
     def has_times(self) -> bool:
@@ -99,56 +118,10 @@ class Catalogue:
         """Whether samples have trace ids."""
         return bool(self.stations)
 
-    @cached_property
-    def far(self) -> np.ndarray:
-        """Indices of labelled samples whose time is years from all others, see `far_times`."""
-        if self.table.starttime is None:
-            return np.empty(0, dtype=np.int64)
-        labelled = np.where(self.table.labels >= 0, self.table.starttime, NO_TIME)
-        return np.flatnonzero(far_times(labelled))
-
-    @cached_property
-    def starttime(self) -> np.ndarray | None:
-        """Start times, (N,); NaT also for those of `far`, so that no wrong clock sets an axis."""
-        if not len(self.far):
-            return self.table.starttime
-        times = self.table.starttime.copy()
-        times[self.far] = NO_TIME
-        return times
-
-    @cached_property
-    def station(self) -> np.ndarray:
-        """Which of `stations` each sample is of, (N,), int64; 0 where stations are not known."""
-        if not self.has_stations:
-            return np.zeros(len(self.table.labels), dtype=np.int64)
-        return self.station_of_trace[self.table.trace]
-
-    @cached_property
-    def spans(self) -> np.ndarray:
-        """First and last start time of each station's labelled samples, (S, 2), datetime64[us].
-
-        NaT for a station without any; one row for all samples where stations are not known.
-        """
-        n_stations = max(1, len(self.stations))
-        if self.starttime is None:
-            return np.full((n_stations, 2), NO_TIME)
-        labelled = self.table.labels >= 0
-        groups = pandas.Series(self.starttime[labelled]).groupby(self.station[labelled])
-        return groups.agg(["min", "max"]).reindex(range(n_stations)).to_numpy().astype("M8[us]")
-
-    @cached_property
-    def span(self) -> tuple[np.datetime64, np.datetime64] | None:
-        """First and last start time of all labelled samples; None where none is known."""
-        known = self.spans[~np.isnat(self.spans[:, 0])]
-        return (known[:, 0].min(), known[:, 1].max()) if len(known) else None
-
     def count(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
-        """Samples of each group and cluster, (G, K), int64, by the group of each sample, (N,).
-
-        Samples of a group below 0 do not count.
-        """
-        counted = (self.table.labels >= 0) & (groups >= 0)
-        cell = groups[counted] * self.n_clusters + self.table.labels[counted]
+        """Samples of each group and cluster, (G, K), int64; groups (N,) below 0 do not count."""
+        counted = (self.labels >= 0) & (groups >= 0)
+        cell = groups[counted] * self.n_clusters + self.labels[counted]
         counts = np.bincount(cell, minlength=n_groups * self.n_clusters)
         return counts.reshape(n_groups, self.n_clusters)
 
@@ -158,12 +131,11 @@ class Catalogue:
 
     def by_month(self) -> np.ndarray:
         """(12, K), January first."""
-        return self.count(months_of(self.starttime) - 1, 12)
+        return self.count(_part(self.starttime, "month") - 1, 12)
 
     def by_hour(self) -> np.ndarray:
         """(24, K), hours of the day in UTC."""
-        hours = np.asarray(pandas.DatetimeIndex(self.starttime).hour, dtype=float)
-        return self.count(np.nan_to_num(hours, nan=-1).astype(np.int64), 24)
+        return self.count(_part(self.starttime, "hour"), 24)
 
     def by_season(self, seasons: Sequence[Months]) -> np.ndarray:
         """(seasons, K); months of no season are left out."""
@@ -171,41 +143,37 @@ class Catalogue:
 
     def without_time(self) -> int:
         """Labelled samples whose start time is not known."""
-        labelled = self.table.labels >= 0
-        if self.table.starttime is not None:
-            labelled = labelled & np.isnat(self.table.starttime)
-        return int(labelled.sum())
+        return int(((self.labels >= 0) & np.isnat(self._times)).sum())
 
 
 def catalogue_of(stage: FinishedStage) -> Catalogue:
     """Catalogue of a stage that labels samples; raises CheckpointError for a damaged table."""
-    table = stage.table
-    named = table.trace is not None and any(table.trace_ids)
-    codes = [station_of(name) for name in table.trace_ids] if named else []
-    stations = sorted(set(codes), key=natural_key)
-    lookup = np.array([stations.index(code) for code in codes], dtype=np.int64)
-    return Catalogue(table, stage.n_clusters, stations, lookup)
+    table, stations, station = stage.table, [], np.zeros(len(stage.table), dtype=np.int64)
+    ids = table["trace_id"].cat if "trace_id" in table else None
+    if ids is not None and any(ids.categories):
+        codes = [station_of(name) for name in ids.categories]
+        stations = sorted(set(codes), key=natural_key)
+        station = pandas.Index(stations).get_indexer(codes)[ids.codes]
+    return Catalogue(table, stage.n_clusters, stations, station)
 
 
 def station_of(trace_id: str) -> str:
-    """``NET.STA`` of a trace id, ``STA`` where it has no network, or all of another kind of id."""
+    """``NET.STA`` of a trace id, ``STA`` without a network, or all of another kind of id."""
     parts = trace_id.split(".")
     return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id
 
 
-def months_of(times: np.ndarray) -> np.ndarray:
-    """Month of each time, 1 to 12; 0 for NaT."""
-    months = np.asarray(pandas.DatetimeIndex(times).month, dtype=float)
-    return np.nan_to_num(months, nan=0).astype(np.int64)
+def _part(times: np.ndarray, name: str) -> np.ndarray:
+    """Month (1 to 12) or hour of each time, int64; -1 for NaT."""
+    return pandas.Series(getattr(pandas.DatetimeIndex(times), name)).fillna(-1).to_numpy("i8")
 
 
 def seasons_of(times: np.ndarray, seasons: Sequence[Months]) -> np.ndarray:
-    """Which season each time is in; -1 for none."""
-    found = np.full(13, -1)
-    for month in range(1, 13):
-        inside = [number for number, season in enumerate(seasons) if month in season]
-        found[month] = inside[0] if inside else -1
-    return found[months_of(times)]
+    """Season of each time, as position in `seasons`; -1 for none."""
+    found = np.full(13, -1)  # by month; the first is that of NaT
+    for number, season in reversed(list(enumerate(seasons))):
+        found[[month for month in range(1, 13) if month in season]] = number
+    return found[np.maximum(_part(times, "month"), 0)]
 
 
 def season_names(seasons: Sequence[Months]) -> list[str]:
@@ -227,19 +195,12 @@ def largest(counts: np.ndarray, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """Counts of each cluster in each bin.
-
-    Attributes
-    ----------
-    bins : Bins
-    counts : ndarray, (B, K), int64
-    recording : ndarray, (B,), int64
-        Stations with data: those whose first sample is in or before this bin, and last sample in
-        or after it. A pause of a station looks like a time without events.
-    """
+    """Counts of each cluster in each bin."""
 
     bins: Bins
-    counts: np.ndarray
+    counts: np.ndarray  # (B, K), int64
+    # (B,), stations whose first sample is in or before the bin, and whose last is in or after it:
+    # a pause of a station looks like a time without events
     recording: np.ndarray
 
     @property
@@ -249,24 +210,16 @@ class Occurrence:
 
     @property
     def rate(self) -> np.ndarray:
-        """Occurrences a day and station with data, (B, K); NaN in bins without data."""
-        exposure = self.recording * self.bins.days
-        rate = np.full(self.counts.shape, np.nan)
-        np.divide(self.counts, exposure[:, None], out=rate, where=self.has_data[:, None])
-        return rate
+        """Occurrences per day and station with data, (B, K); NaN in bins without data."""
+        with np.errstate(invalid="ignore"):
+            return self.counts / (self.recording * self.bins.days)[:, None]
 
 
-def choose_bins(span: tuple[np.datetime64, np.datetime64], setting: str) -> tuple[Bins, str | None]:
-    """Bins for a span of time by ``report.interval``.
+def choose_bins(span: Span, setting: str) -> tuple[Bins, str | None]:
+    """Bins for a span of time by ``report.interval``, and a note if the interval is another.
 
-    ``auto`` takes the shortest of hour, day, week and month that makes `AUTO_BINS` bins at most;
-    minutes, or ten of them, where there are fewer than `FEW_HOURS` hours.
-
-    Returns
-    -------
-    Bins
-    str or None
-        A note, where another interval than the setting is taken.
+    ``auto`` is the shortest of hour, day, week and month that makes `AUTO_BINS` bins at most;
+    minutes, or ten of them, for fewer than `FEW_HOURS` hours.
     """
     if setting == "auto":
         bins = _suitable(span, "hour", AUTO_BINS)
@@ -278,12 +231,12 @@ def choose_bins(span: tuple[np.datetime64, np.datetime64], setting: str) -> tupl
         return bins, None
     return bins, (
         f"report.interval = {setting} makes {Bins.over(*span, setting).n:,} bins of {span[0]}Z to "
-        f"{span[1]}Z, and {MAX_BINS:,} is the most; {bins.interval}s are taken."
+        f"{span[1]}Z, and {MAX_BINS:,} is the most; {bins.interval}s are used."
     )
 
 
-def _suitable(span: tuple[np.datetime64, np.datetime64], shortest: str, most: int) -> Bins:
-    """Bins of the shortest interval from this on that makes so many at most, or of months."""
+def _suitable(span: Span, shortest: str, most: int) -> Bins:
+    """Bins of the shortest interval from `shortest` on that makes at most so many; or months."""
     names = list(FREQUENCIES)
     for name in names[names.index(shortest) :]:
         bins = Bins.over(*span, name)
@@ -292,30 +245,19 @@ def _suitable(span: tuple[np.datetime64, np.datetime64], shortest: str, most: in
     return bins
 
 
-def bins_to_draw(bins: Bins, span: tuple[np.datetime64, np.datetime64]) -> Bins:
+def bins_to_draw(bins: Bins, span: Span) -> Bins:
     """The same bins, or longer ones where there are more than a figure can show."""
     return _suitable(span, bins.interval, DRAWN_BINS)
 
 
-def count_occurrences(catalogue: Catalogue, bins: Bins) -> Occurrence:
-    """Occurrences at all stations together."""
-    counts = catalogue.count(bins.index(catalogue.starttime), bins.n)
-    return Occurrence(bins, counts, _recording(catalogue.spans, bins))
-
-
-def count_at_stations(catalogue: Catalogue, bins: Bins, stations: np.ndarray) -> list[Occurrence]:
-    """Occurrences at each of some of the catalogue's stations, (s,)."""
-    index, found = bins.index(catalogue.starttime), []
-    for station in stations:
-        counts = catalogue.count(np.where(catalogue.station == station, index, -1), bins.n)
-        found.append(Occurrence(bins, counts, _recording(catalogue.spans[[station]], bins)))
-    return found
-
-
-def _recording(spans: np.ndarray, bins: Bins) -> np.ndarray:
-    """Stations that have data in each bin, (B,), from their first and last samples (S, 2)."""
+def count_occurrences(catalogue: Catalogue, bins: Bins, station: int | None = None) -> Occurrence:
+    """Occurrences at all stations together, or at one of the catalogue's."""
+    index, spans = bins.index(catalogue.starttime), catalogue.spans
+    if station is not None:
+        index = np.where(catalogue.station == station, index, -1)
+        spans = spans[[station]]
     known = spans[~np.isnat(spans[:, 0])]
     change = np.zeros(bins.n + 1, dtype=np.int64)
     np.add.at(change, bins.index(known[:, 0]), 1)
     np.add.at(change, bins.index(known[:, 1]) + 1, -1)
-    return np.cumsum(change[:-1])
+    return Occurrence(bins, catalogue.count(index, bins.n), np.cumsum(change[:-1]))

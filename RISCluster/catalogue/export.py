@@ -1,11 +1,15 @@
-"""The catalogue as CSV and HDF5, some samples at a time.
+"""The catalogue as CSV, HDF5 and QuakeML, some samples at a time.
 
 Letters: N samples.
 """
 
+import hashlib
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,11 +17,14 @@ import pandas
 
 from .. import __version__
 from ..data.spectrograms import DETECTION, SpectrogramFile
-from ..errors import RunError, SettingsError
+from ..data.times import nanoseconds_to_iso, to_text
+from ..errors import DataError, RunError, SettingsError
 from ..io import new_file, require_room
 from ..runs.names import read_names
-from ..runs.run import FinishedRun, FinishedStage
-from ..setting_values import Months
+from ..runs.run import FinishedRun
+from ..runtime import Progress, count, log
+from ..settings import Months
+from ..waveforms.read import import_obspy
 from .catalogue import Catalogue, catalogue_of, season_names, seasons_of
 
 BLOCK = 65536
@@ -41,75 +48,46 @@ MEANING = {
 }
 FIELDS = tuple(MEANING)
 
-
-@dataclass(frozen=True)
-class Choice:
-    """Samples to export: of some clusters (None: all, and unlabelled ones), of some probability."""
-
-    clusters: tuple[int, ...] | None = None
-    min_probability: float = 0.0
+MOST_EVENTS = 100_000  # in QuakeML
+FAR = 86_400  # s from its window, beyond which an onset is of another clock
+LONGEST_CODE = 8  # characters of a network, station, location or channel, by the schema
+CODES = ("network_code", "station_code", "location_code", "channel_code")
+AMPLITUDE_UNITS = {"m": "m", "m/s": "m/s", "m/s^2": "m/(s*s)"}
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class Export:
-    """A catalogue with names, and the samples to export.
-
-    Attributes
-    ----------
-    run_name, stage_name : str
-    catalogue : Catalogue
-    names : dict of int to str
-        Of clusters that were given one.
-    seasons : sequence of Months
-    choice : Choice
-    file : SpectrogramFile or None
-        The data, where they are there; detections are read from them.
-    """
+    """A catalogue with the names of clusters, and the samples to export."""
 
     run_name: str
     stage_name: str
     catalogue: Catalogue
     names: dict[int, str]
     seasons: Sequence[Months]
-    choice: Choice
-    file: SpectrogramFile | None = None
-
-    @property
-    def chosen(self) -> np.ndarray:
-        """Whether each sample is exported, (N,), bool."""
-        table = self.catalogue.table
-        # Compared as float32, as probabilities are stored, so that 0.9 is not below 0.9.
-        chosen = table.probability >= np.float32(self.choice.min_probability)
-        if self.choice.clusters is not None:
-            chosen &= np.isin(table.labels, self.choice.clusters)
-        return chosen
+    chosen: np.ndarray  # (N,), bool
+    file: SpectrogramFile | None = None  # the data, from which detections are read
 
     def frames(self, block: int = BLOCK) -> Iterator[pandas.DataFrame]:
         """Exported samples of each `block` samples, if any, with a column for each of `FIELDS`."""
-        chosen = self.chosen
-        for start in range(0, len(chosen), block):
-            index = start + np.flatnonzero(chosen[start : start + block])
+        for start in range(0, len(self.chosen), block):
+            index = start + np.flatnonzero(self.chosen[start : start + block])
             if len(index):
                 yield self._frame(index)
 
     def _frame(self, index: np.ndarray) -> pandas.DataFrame:
-        table, columns = self.catalogue.table, dict.fromkeys(FIELDS, "")
-        columns |= {"index": index, "label": table.labels[index]}
-        columns["name"] = [self.names.get(label, "") for label in columns["label"].tolist()]
-        columns["probability"] = table.probability[index]
-        if table.starttime is not None:
-            columns["starttime"] = _stamps(table.starttime[index])
-            seasons = [*season_names(self.seasons), ""]  # -1 is the last
-            number = seasons_of(table.starttime[index], self.seasons)
-            columns["season"] = [seasons[one] for one in number.tolist()]
+        rows, columns = self.catalogue.table.iloc[index], dict.fromkeys(FIELDS, "")
+        columns |= {"index": index, "label": rows["label"], "probability": rows["probability"]}
+        columns["name"] = rows["label"].map(lambda label: self.names.get(label, ""))
+        if "starttime" in rows:
+            columns["starttime"] = _stamps(rows["starttime"])
+            number = seasons_of(rows["starttime"].to_numpy(), self.seasons)
+            columns["season"] = np.array([*season_names(self.seasons), ""])[number]  # -1: the last
         if self.catalogue.has_stations:
-            trace = table.trace[index].tolist()
-            columns["trace_id"] = [table.trace_ids[one] for one in trace]
-            columns["station"] = [
-                self.catalogue.stations[self.catalogue.station_of_trace[one]] for one in trace
-            ]
-        if table.onset is not None:
-            columns["onset"] = _stamps(table.onset[index])
+            columns["trace_id"] = rows["trace_id"].astype(str)
+            columns["station"] = np.array(self.catalogue.stations)[self.catalogue.station[index]]
+        if "onset" in rows:
+            columns["onset"] = _stamps(rows["onset"])
         if self.file is not None:
             columns["unit"] = self.file.waveform_unit
             first = int(index[0])
@@ -120,77 +98,62 @@ class Export:
         return pandas.DataFrame(columns)
 
 
-def _stamps(times: np.ndarray) -> list[str]:
-    """datetime64[us] as text in UTC; NaT is empty."""
-    stamps = np.datetime_as_string(times, unit="us").tolist()
-    return ["" if text == "NaT" else f"{text}Z" for text in stamps]
+def _stamps(times: pandas.Series) -> list[str]:
+    return nanoseconds_to_iso(times.to_numpy().astype("M8[ns]").view("i8"))
 
 
-def export_of(run: FinishedRun, stage: str | None = None, choice: Choice | None = None) -> Export:
+def export_of(
+    run: FinishedRun,
+    stage: str | None = None,
+    clusters: Sequence[int] | None = None,
+    min_probability: float = 0.0,
+) -> Export:
     """Export of the labels of a stage, GMM or DEC; by default of the last one.
 
-    Raises
-    ------
-    RunError
-        That stage is not there.
-    SettingsError
-        The run has no such cluster.
-    CheckpointError
-        Its table is damaged.
+    Only of some clusters, without them also of unlabelled samples, and from a probability on.
+    RunError for a missing stage, SettingsError for an unknown cluster.
     """
-    choice = choice or Choice()
-    chosen = _stage(run, stage)
-    beyond = [label for label in choice.clusters or () if not 0 <= label < chosen.n_clusters]
+    found = run.final if stage is None else run.stages.get(stage)
+    if found is None:
+        notes = f" ({' '.join(run.notes)})" if run.notes else ""
+        raise RunError(
+            f"{run.folder}: no complete {stage or 'GMM or DEC'} stage; complete are: "
+            f"{', '.join(run.stages)}{notes}; run the others, or give one with --stage"
+        )
+    beyond = [label for label in clusters or () if not 0 <= label < found.n_clusters]
     if beyond:
         raise SettingsError(
-            f"command line: --clusters {','.join(map(str, beyond))}: {chosen.path} has clusters 0 "
-            f"to {chosen.n_clusters - 1}; give some of them"
+            f"command line: --clusters {','.join(map(str, beyond))}: {found.path} has clusters 0 "
+            f"to {found.n_clusters - 1}; give some of them"
         )
-    return Export(
-        run.folder.resolve().name,
-        chosen.name,
-        catalogue_of(chosen),
-        read_names(run) if chosen is run.final else {},
-        run.settings.report.seasons,
-        choice,
-        run.file,
-    )
-
-
-def _stage(run: FinishedRun, name: str | None) -> FinishedStage:
-    chosen = run.final if name is None else run.stages.get(name)
-    if chosen is None:
-        there = ", ".join(run.stages)
-        said = f" ({' '.join(run.notes)})" if run.notes else ""
-        raise RunError(
-            f"{run.folder}: no complete {name or 'GMM or DEC'} stage; complete are: {there}{said}; "
-            "run the others, or give one with --stage"
-        )
-    return chosen
+    # Compared as float32, as probabilities are stored, so that 0.9 is not below 0.9.
+    chosen = found.table["probability"].to_numpy() >= np.float32(min_probability)
+    if clusters is not None:
+        chosen = chosen & np.isin(found.labels, clusters)
+    names = read_names(run) if found is run.final else {}
+    seasons, name = run.settings.report.seasons, run.folder.resolve().name
+    return Export(name, found.name, catalogue_of(found), names, seasons, chosen, run.file)
 
 
 def write_csv(export: Export, path: Path) -> int:
-    """Write a row for each sample; the number of rows. Raises RunError if it can't be written."""
-    written = 0
+    """Write a row for each sample; the number of rows."""
     with new_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         pandas.DataFrame(columns=FIELDS).to_csv(file, index=False, lineterminator="\n")
         for frame in export.frames():
-            frame["probability"] = [f"{value:.6f}" for value in frame["probability"]]
+            frame["probability"] = frame["probability"].map("{:.6f}".format)
             frame.to_csv(file, index=False, header=False, lineterminator="\n")
-            written += len(frame)
-    return written
+    return int(export.chosen.sum())
 
 
 def write_hdf5(export: Export, path: Path) -> int:
-    """Write a compressed data set for each of `FIELDS`; the number of samples.
+    """Write a compressed data set for each of `FIELDS`, texts in UTF-8 of fixed length.
 
-    Texts are UTF-8 of fixed length. Raises RunError if it can't be written.
+    The number of samples.
     """
     n, table = int(export.chosen.sum()), export.catalogue.table
-    texts = {name: [TIME_FORM] for name in FIELDS if name not in NUMBERS}
-    texts |= {
-        "name": list(export.names.values()),
-        "trace_id": table.trace_ids,
+    texts = {name: [TIME_FORM] for name in FIELDS if name not in NUMBERS} | {
+        "name": export.names.values(),
+        "trace_id": table["trace_id"].cat.categories if "trace_id" in table else [],
         "station": export.catalogue.stations,
         "season": season_names(export.seasons),
         "unit": [export.file.waveform_unit if export.file else ""],
@@ -202,7 +165,7 @@ def write_hdf5(export: Export, path: Path) -> int:
     require_room(path, n * sum(np.dtype(kind).itemsize for kind in kinds.values()))
     storage = {"compression": "gzip", "shuffle": True, "chunks": (min(CHUNK, n),)} if n else {}
     with new_file(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs["run"], file.attrs["stage"] = export.run_name, export.stage_name
+        file.attrs.update(run=export.run_name, stage=export.stage_name)
         file.attrs["n_clusters"] = export.catalogue.n_clusters
         file.attrs["written_by"] = f"RISCluster {__version__}"
         for name in FIELDS:
@@ -218,3 +181,153 @@ def write_hdf5(export: Export, path: Path) -> int:
                 file[name][start : start + len(frame)] = values
             start += len(frame)
     return n
+
+
+# ---- QuakeML ------------------------------------------------------------------------------------
+
+
+def write_quakeml(export: Export, path: Path) -> int:
+    """Write an event for each labelled sample with a start time; the number of events.
+
+    An event has a pick at the onset of its detection, and its largest amplitude, where known. Its
+    type is ``other event`` where the cluster has a name, else ``not reported``; a comment has
+    cluster, probability, sample, window and trace. Equal catalogues give equal files.
+
+    DataError for data without start times or trace ids, SettingsError for more than `MOST_EVENTS`
+    events.
+    """
+    catalogue = export.catalogue
+    if not (catalogue.has_times and catalogue.has_stations):
+        raise DataError(
+            "quakeml: an event needs a start time and a trace id, and these data have no "
+            f"{'start times' if not catalogue.has_times else 'trace ids'}; allowed: csv, hdf5"
+        )
+    labelled = export.chosen & (catalogue.labels >= 0)
+    untimed = int((labelled & catalogue.table["starttime"].isna()).sum())
+    n = int(labelled.sum()) - untimed
+    if n > MOST_EVENTS:
+        raise SettingsError(
+            f"quakeml: {n:,} events are more than a reader of QuakeML can hold; allowed: "
+            f"{MOST_EVENTS:,}; choose with --clusters 1,3 or --min-probability 0.9, or take csv or "
+            "hdf5"
+        )
+    if untimed:
+        log.warning(f"{count(untimed, 'sample')} without a start time left out")
+    import_obspy()
+    from obspy.core.event import Catalog, ResourceIdentifier
+
+    place = f"smi:local/RISCluster/{_plain(export.run_name)}/{export.stage_name}"
+    with warnings.catch_warnings(), Progress("Writing", n, "events") as progress:
+        warnings.simplefilter("ignore")  # obspy's, on identifiers
+        events = _events(export, place, progress)
+        with new_file(path) as partial:
+            whole = Catalog(events, resource_id=ResourceIdentifier(place))
+            whole.write(str(partial), format="QUAKEML")
+    lacking = sum(not event.picks for event in events)
+    if lacking:
+        log.warning(
+            f"{count(lacking, 'event')} of {n:,} without a pick: no onset is known within a day of "
+            "the window; start and trace of the window are in the comment, or use --format csv"
+        )
+    return n
+
+
+def _events(export: Export, place: str, progress: Progress) -> list[Any]:
+    """Labelled samples with a start time as obspy's events."""
+    from obspy.core.event import ResourceIdentifier, WaveformStreamID
+
+    ids = export.catalogue.table["trace_id"].cat.categories
+    streams = [WaveformStreamID(**code) for code in _codes(ids)]
+    streams, attributes = dict(zip(ids, streams, strict=True)), {}
+    if export.file is not None and "build.method" in export.file.attributes:
+        attributes = export.file.attributes
+    trigger = _plain(to_text(attributes.get("build.trigger", ""))) or "not_known"
+    common = {
+        "method_id": ResourceIdentifier(f"smi:local/RISCluster/detector/{trigger}"),
+        "evaluation_mode": "automatic",
+    }
+    origin, events = f"of run {export.run_name}, stage {export.stage_name}", []
+    for frame in export.frames():
+        frame = frame[(frame["label"] >= 0) & (frame["starttime"] != "")]
+        for row in frame.to_dict("records"):
+            common["waveform_id"] = streams[row["trace_id"]]
+            events.append(_event(row, f"{place}/{row['index']}", origin, common))
+        progress.add(len(frame))
+    return events
+
+
+def _event(row: dict[str, Any], here: str, origin: str, common: dict[str, Any]) -> Any:
+    """One sample as an event: cluster, comment, pick and largest amplitude."""
+    from obspy import UTCDateTime
+    from obspy.core.event import (
+        Amplitude,
+        Comment,
+        Event,
+        EventDescription,
+        Pick,
+        ResourceIdentifier,
+        TimeWindow,
+    )  # fmt: skip
+
+    cluster = f"cluster {row['label']}" + (f" ({row['name']})" if row["name"] else "")
+    comment = (
+        f"{cluster}, probability {row['probability']:.6f}, sample {row['index']} {origin}, window "
+        f"from {row['starttime']} of trace {row['trace_id']}"
+    )
+    event = Event(
+        resource_id=ResourceIdentifier(here),
+        event_type="other event" if row["name"] else "not reported",
+        event_descriptions=[EventDescription(text=_in_xml(cluster))],
+        comments=[Comment(text=_in_xml(comment), resource_id=f"{here}/comment")],
+    )
+    if not row["onset"]:
+        return event
+    onset = UTCDateTime(row["onset"])
+    if abs(onset - UTCDateTime(row["starttime"])) >= FAR:
+        return event
+    event.picks = [Pick(resource_id=ResourceIdentifier(f"{here}/pick"), time=onset, **common)]
+    if row["peak_amplitude"] and row["peak_time"]:
+        peak = UTCDateTime(row["peak_time"])
+        end = UTCDateTime(row["end"]) if row["end"] else peak
+        amplitude = Amplitude(
+            resource_id=ResourceIdentifier(f"{here}/amplitude"),
+            generic_amplitude=float(row["peak_amplitude"]),
+            unit=AMPLITUDE_UNITS.get(row["unit"], "other"),
+            category="point",
+            time_window=TimeWindow(max(0, peak - onset), max(0, end - peak), peak),
+            pick_id=event.picks[0].resource_id,
+            **common,
+        )
+        event.amplitudes = [amplitude]
+    return event
+
+
+def _codes(trace_ids: Sequence[str]) -> list[dict[str, str]]:
+    """Codes of trace ids that the schema allows, different for different ids.
+
+    Another kind of id is the station's code, ``channel 12`` as 12; the number of the trace
+    replaces what is too long.
+    """
+    found: list[tuple[str, ...]] = []
+    for number, trace_id in enumerate(trace_ids):
+        parts = tuple(_in_xml(part) for part in trace_id.split("."))
+        if len(parts) != 4:
+            parts = "", _in_xml(re.sub(r"channel (?=\d+$)", "", trace_id))
+        if max(map(len, parts)) > LONGEST_CODE or parts in found:
+            parts = "", f"T{number}"
+        found.append(parts)
+    return [dict(zip(CODES, parts, strict=False)) for parts in found]
+
+
+def _in_xml(text: str) -> str:
+    """Text without characters that XML does not allow."""
+    return NOT_IN_XML.sub("\ufffd", text)
+
+
+def _plain(text: str) -> str:
+    """A name with the characters of an identifier, different for different names."""
+    plain = re.sub("[^A-Za-z0-9_-]", "_", text)
+    return plain if plain == text else f"{plain}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+FORMATS = {"csv": write_csv, "hdf5": write_hdf5, "quakeml": write_quakeml}

@@ -1,13 +1,14 @@
-"""Coordinates of stations: from StationXML, or from a CSV table.
+"""Coordinates of stations, from StationXML or from a CSV table.
 
 Letters: S stations.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas
 
 from ..data.tables import read_table
 from ..errors import DataError
@@ -24,25 +25,16 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class StationTable:
-    """Coordinates by code.
-
-    Attributes
-    ----------
-    path : Path
-    places : dict of str to (float, float)
-        ``NET.STA``, or ``STA`` where no network is given, to latitude and longitude in degrees
-        north and east, longitude from -180 to below 180.
-    notes : list of str
-    """
+    """Coordinates by code: ``NET.STA``, or ``STA`` where no network is given."""
 
     path: Path
-    places: dict[str, tuple[float, float]]
-    notes: list[str] = field(default_factory=list)
+    places: dict[str, tuple[float, float]]  # latitude, longitude from -180 to below 180, degrees
+    notes: list[str]
 
     def locate(self, stations: Sequence[str]) -> np.ndarray:
         """Latitude and longitude of stations, (S, 2); NaN where they are not known.
 
-        A code without a network, here or there, goes by the station's alone if only one has it.
+        Where one of the codes has no network, the station codes alone are compared, if unique.
         """
         alone: dict[str, set[tuple[float, float]]] = {}
         for code, place in self.places.items():
@@ -50,121 +42,83 @@ class StationTable:
         found = np.full((len(stations), 2), np.nan)
         for row, name in enumerate(stations):
             network, _, station = name.rpartition(".")
-            if name in self.places:
-                found[row] = self.places[name]
-            elif station in self.places:
-                found[row] = self.places[station]
-            elif not network and len(alone.get(station, ())) == 1:
-                found[row] = next(iter(alone[station]))
+            place = self.places.get(name, self.places.get(station))
+            if place is None and not network and len(alone.get(station, ())) == 1:
+                (place,) = alone[station]
+            if place is not None:
+                found[row] = place
         return found
 
 
 def read_stations(place: str | Path) -> StationTable:
-    """Read StationXML, a folder of it, or a CSV table.
+    """Read StationXML, a folder of it, or a table of network (optional), station and coordinates.
 
-    Parameters
-    ----------
-    place : path
-        A table's columns are network, station, latitude and longitude; network may be missing.
-
-    Raises
-    ------
-    DataError
-        It is missing, or not what is allowed.
-    MissingPackage
-        It is StationXML, and obspy is not installed.
+    Raises DataError where it holds no station with coordinates.
     """
     path = Path(place).expanduser()
-    if path.is_dir() and not any(map(is_station_file, path.rglob("*"))):
-        raise DataError(
-            f"report.stations: {path}: no .xml file in this folder; give one with StationXML"
-        )
     if not path.exists():
         raise DataError(f"report.stations: {path}: no such file or folder; give another, or none")
-    is_xml = path.is_dir() or is_station_file(path) or _begins_as_xml(path)
-    table = _read_xml(path) if is_xml else _read_csv(path)
-    if not table.places:
-        why = f" ({table.notes[0].rstrip('.')})" if table.notes else ""
+    is_xml = path.is_dir() or is_station_file(path) or b"<" in path.read_bytes()[:8]
+    rows, notes = _from_inventory(path) if is_xml else _from_table(path)
+    latitude, longitude = rows["latitude"], rows["longitude"]
+    good = (rows["code"] != "") & latitude.abs().le(90) & longitude.between(-180, 360)
+    if not good.all():
+        notes.append(
+            f"{path}: {count(int((~good).sum()), 'station')} left out, the first in "
+            f"{rows['source'][~good].iloc[0]}; needed are a code, a latitude from -90 to 90 and a "
+            "longitude from -180 to 360."
+        )
+    rows["longitude"] = longitude.where(longitude < 180, longitude - 360)
+    places: dict[str, tuple[float, float]] = {}
+    for row in rows[good].itertuples():
+        here = row.latitude, row.longitude
+        if places.get(row.code, here) != here:
+            notes.append(f"{path}: {row.code} has several places; that in {row.source} is used.")
+        places[row.code] = here
+    if not places:
+        why = f" ({notes[0].rstrip('.')})" if notes else ""
         raise DataError(
             f"report.stations: {path}: holds no station with coordinates{why}; it needs one or more"
         )
-    return table
+    return StationTable(path, places, notes)
 
 
-def _begins_as_xml(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return b"<" in file.read(8)
-    except OSError:
-        return False  # said by the reader of tables
-
-
-def _read_xml(path: Path) -> StationTable:
-    """Places of the last epoch of each station."""
+def _from_inventory(path: Path) -> tuple[pandas.DataFrame, list[str]]:
+    """Code, coordinates and source of all epochs of stations, by their start, and notes."""
     inventory = read_inventory(str(path), "report.stations")
-    found: dict[str, dict[tuple[float, float], float]] = {}
-    unknown = []
-    for network in inventory.content:
-        for station in network:
-            code, place = f"{network.code}.{station.code}", (station.latitude, station.longitude)
-            if None in place or not _on_earth(*place):
-                unknown.append(code)
-                continue
-            start = 0.0 if station.start_date is None else station.start_date.timestamp
-            epochs = found.setdefault(code, {})
-            epochs[_place(*place)] = max(start, epochs.get(_place(*place), start))
-    notes = [
-        f"{code} has {len(epochs)} places in {path}: that since the latest date is taken."
-        for code, epochs in found.items()
-        if len(epochs) > 1
-    ]
-    if unknown:
-        notes.append(
-            f"{path}: {count(len(unknown), 'station')} without coordinates left out, the first is "
-            f"{unknown[0]}."
+    epochs = [
+        (
+            station.start_date.timestamp if station.start_date else -np.inf,
+            f"the epoch from {station.start_date}",
+            f"{network.code}.{station.code}",
+            np.nan if station.latitude is None else float(station.latitude),
+            np.nan if station.longitude is None else float(station.longitude),
         )
+        for network in inventory.content
+        for station in network
+    ]
+    rows = pandas.DataFrame(epochs, columns=["start", "source", "code", "latitude", "longitude"])
     bad = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
-    places = {code: max(epochs, key=epochs.get) for code, epochs in found.items()}
-    return StationTable(path, places, bad + notes)
+    return rows.sort_values("start", kind="stable"), bad
 
 
-def _read_csv(path: Path) -> StationTable:
+def _from_table(path: Path) -> tuple[pandas.DataFrame, list[str]]:
+    """Code, coordinates and source of all rows of a table, and notes."""
     try:
         table = read_table(path)
         column = table.require({key: words for key, words in COLUMNS.items() if key != "network"})
-        numbers = [table.numbers(column[axis])[0] for axis in ("latitude", "longitude")]
+        rows = {axis: table.numbers(column[axis])[0] for axis in ("latitude", "longitude")}
     except (OSError, ValueError) as error:
         raise DataError(
             f"report.stations: {path}: can't be read as a table: {error}; allowed: CSV with "
             "network, station, latitude and longitude, or StationXML"
         ) from None
-    codes = zip(
-        table.text(table.find(*COLUMNS["network"])), table.text(column["station"]), strict=True
+    networks, stations = (
+        table.text(at) for at in (table.find(*COLUMNS["network"]), column["station"])
     )
-    places, bad, moved = {}, [], {}
-    for line, (network, station), *place in zip(table.lines, codes, *numbers, strict=True):
-        if station and _on_earth(*place):
-            code = f"{network}.{station}" if network else station
-            if places.get(code, _place(*place)) != _place(*place):
-                moved[code] = line
-            places[code] = _place(*place)
-        else:
-            bad.append(line)
-    table.notes.extend(
-        f"{code} has more than one place: the last, in line {line}, is taken."
-        for code, line in moved.items()
-    )
-    if bad:
-        table.notes.append(
-            f"{count(len(bad), 'row')} left out, the first in line {bad[0]}; a row needs a "
-            "station, a latitude from -90 to 90 and a longitude from -180 to 360."
-        )
-    return StationTable(path, places, [f"{path}: {note}" for note in table.notes])
-
-
-def _on_earth(latitude: float, longitude: float) -> bool:
-    return abs(latitude) <= 90 and -180 <= longitude <= 360
-
-
-def _place(latitude: float, longitude: float) -> tuple[float, float]:
-    return float(latitude), float(longitude - 360 if longitude >= 180 else longitude)
+    rows["code"] = [
+        f"{network}.{station}" if network and station else station
+        for network, station in zip(networks, stations, strict=True)
+    ]
+    rows["source"] = [f"line {line}" for line in table.lines]
+    return pandas.DataFrame(rows), [f"{path}: {note}" for note in table.notes]

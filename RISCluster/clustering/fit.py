@@ -181,7 +181,7 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
         *scores,
     )
     write_npz(path, criteria=np.array(astuple(criteria)[1:]), **mixture.arrays())
-    return {"told": [_line(criteria)]}
+    return {"infos": [_line(criteria)]}
 
 
 def _silhouette(latents: np.ndarray, mixture: Mixture, seed: int) -> float:

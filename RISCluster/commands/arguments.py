@@ -1,30 +1,281 @@
-"""What commands have in common: paths and settings on the command line."""
+"""Table of the commands and their arguments, and checks of arguments.
+
+Only light modules are imported here, so that ``--help`` is fast.
+"""
 
 import argparse
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..cli import COMMANDS as STAGE_COMMANDS
 from ..cli import add_config
 from ..errors import SettingsError
 
 FIGURES = (".png", ".pdf", ".svg")
+STAGES = {command: stage for stage, command in STAGE_COMMANDS.items()}  # stages by command
+SETTINGS_HELP = "settings that replace those of the run, as report.stations=stations.xml"
+
+RUN = ("--run", {"required": True, "metavar": "FOLDER", "help": "finished run, as Outputs/rutford"})
+OVERWRITE = ("--overwrite", {"action": "store_true", "help": "replace existing outputs"})
+WORKERS = (
+    "--workers",
+    {
+        "default": "auto",
+        "metavar": "N",
+        "help": "processes; auto is one per processor, fewer for little work (the output is the "
+        "same)",
+    },
+)
 
 
-def add_settings(parser: argparse.ArgumentParser, section: str) -> None:
-    """Add ``--config`` and a line on settings; they come among the words, see `split_words`."""
-    add_config(parser)
-    parser.epilog = (
-        f"Settings are in [{section}] of config.ini; section.key=value words replace single ones."
-    )
+def _words(metavar: str, text: str, nargs: str = "*") -> tuple[str, dict[str, Any]]:
+    return "words", {"nargs": nargs, "metavar": metavar, "help": text}
+
+
+def _output(metavar: str, text: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "--output", {"required": True, "metavar": metavar, "help": text} | more
+
+
+def _option(name: str, metavar: str, text: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    return name, {"metavar": metavar, "help": text} | more
+
+
+def _flag(name: str, text: str) -> tuple[str, dict[str, Any]]:
+    return name, {"action": "store_true", "help": text}
+
+
+class Command(NamedTuple):
+    """A command: sentence, arguments, text below them, and the section of its ``--config``.
+
+    ``module`` has a function ``run_<command>`` of the parsed arguments.
+    """
+
+    help: str
+    module: str = ""
+    arguments: tuple[tuple[str, dict[str, Any]], ...] = ()
+    epilog: str = ""
+    section: str = ""
+
+
+COMMANDS = {
+    "download": Command(
+        "fetch waveforms and StationXML from FDSN data centres",
+        "download",
+        (
+            *(
+                _option(f"--{name}", "CODES", f"{name} codes with * and ?, several with commas, "
+                        f"as {example}", required=True)
+                for name, example in (
+                    ("network", "XH"), ("station", "DR*,RS08"), ("channel", "HHZ")
+                )
+            ),
+            _option("--location", "CODES", "location codes; --location=-- is the empty one "
+                    "(default: *)", default="*"),
+            _option("--start", "TIME", "UTC, as 2015-06-01T12:00", required=True),
+            _option("--end", "TIME", "UTC", required=True),
+            _option("--provider", "NAMES", "data centres by obspy's names or by URL, several with "
+                    "commas: a station is taken from the first that lists it (default: EARTHSCOPE, "
+                    "formerly IRIS)", default="EARTHSCOPE"),
+            _option("--box", "DEGREES", "MINLAT MAXLAT MINLON MAXLON; with commas as "
+                    "--box=-85,-75,160,180", nargs="+"),
+            _option("--circle", "DEGREES", "LAT LON RADIUS, likewise", nargs="+"),
+            _option("--chunk", "SECONDS", "length of a file, counted from midnight (default: "
+                    "86400, a day)", default="86400"),
+            _output("FOLDER", "folder to write (default: Data/waveforms)", required=False,
+                    default="Data/waveforms"),
+        ),
+        "Run it again to resume after an interruption, or with a later --end: existing files are "
+        "not fetched again.",
+    ),
+    "build": Command(
+        "make a data set of spectrograms from waveforms",
+        "make",
+        (
+            _words("WAVEFORMS", "files, folders and patterns of any format that obspy reads; "
+                   "build.key=value settings"),
+            _output("FILE", "file to write, .h5; its catalogue is beside it, .csv"),
+            ("--layout", {
+                "choices": ("samples", "ris"), "default": "samples",
+                "help": "layout of the file; ris is for RISCluster 0.3 (default: samples)",
+            }),
+            WORKERS,
+            OVERWRITE,
+            _flag("--catalogue-only", "write only the catalogue, .csv, without spectrograms"),
+        ),
+        section="build",
+    ),
+    "cube": Command(
+        "make a cube of (time, channel, frequency) from DAS records or an array's waveforms",
+        "make",
+        (
+            _words("RECORDS", "HDF5 records of a fibre, or waveforms of an array that obspy reads: "
+                   "files, folders, patterns; and records.key=value settings"),
+            _output("FILE", "cube.zarr, cube.h5 or cube.hdf5"),
+            WORKERS,
+            OVERWRITE,
+        ),
+        section="records",
+    ),
+    "info": Command(
+        "describe files of spectrograms, and draw some samples",
+        "info",
+        (
+            _words("FILE", "HDF5 files or Zarr folders (default: data.file of the settings), and "
+                   "settings as data.layout=cube cube.window=8"),
+            _option("--picture", "FILE", "picture to write, .png, .pdf or .svg (default: "
+                    "<FILE>_samples in the working directory, in run.figure_format)"),
+            _flag("--no-picture", "text alone"),
+        ),
+        "Settings in [cube] define the samples of a cube.",
+        section="data",
+    ),
+    "pretrain": Command(
+        "pretrain the autoencoder on spectrograms, results in <run>/AEC (as AEC_train.py)"
+    ),
+    "cluster": Command(
+        "fit Gaussian mixtures to the latents, results in <run>/GMM (as GMM_centroids.py)"
+    ),
+    "refine": Command(
+        "refine encoder and clusters, label every sample, results in <run>/DEC (as DEC_train.py)"
+    ),
+    "run": Command(
+        "run the three stages on a file of spectrograms, and make the report",
+        "results",
+        (
+            _words("FILE", "spectrograms (default: those of the run, or the demo set); "
+                   "section.key=value words replace single settings"),
+            _option("--name", "NAME", "name of the run (default: run.name, or else the name of "
+                    "FILE)"),
+        ),
+        section="run",
+    ),
+    "predict": Command(
+        "label new data with a finished run, and measure how they differ from its training set",
+        "results",
+        (
+            _words("FILE", "spectrograms in any layout; section.key=value words replace settings "
+                   "of the run", nargs="+"),
+            RUN,
+            _output("CSV", "table to write, as newer_labels.csv"),
+            OVERWRITE,
+            ("--stage", {
+                "choices": ("dec", "gmm"), "default": "dec",
+                "help": "labels of the DEC stage or of the mixture (default: dec)",
+            }),
+        ),
+        "Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a "
+        "figure.",
+    ),
+    "report": Command(
+        "write report.html of a finished run: figures, tables and their interpretation",
+        "results",
+        (
+            _words("section.key=value", f"{SETTINGS_HELP} data.file=moved.h5"),
+            RUN,
+            _output("PAGE", "write only the page, to this file (default: report.html in the run "
+                    "folder)", required=False),
+        ),
+        "All other settings are those of the run. Writes report.html and figures/ in the run "
+        "folder. A page is not replaced by one made from fewer stages or without the data.",
+        section="report",
+    ),
+    "compare": Command(
+        "compare finished runs: settings that differ, metrics, agreement of labels",
+        "compare",
+        (
+            ("runs", {
+                "nargs": "+", "metavar": "RUN", "help": "two or more run folders, as Outputs/first"
+            }),
+            _output("CSV", "also write the table to this file", required=False),
+            _option("--figure", "PNG", "of two runs on the same data: figure of the overlap of "
+                    "their clusters (png, pdf, svg)"),
+        ),
+    ),
+    "export": Command(
+        "write the catalogue of a finished run as CSV, QuakeML or HDF5",
+        "results",
+        (
+            _words("section.key=value", SETTINGS_HELP),
+            RUN,
+            ("--format", {
+                "required": True, "choices": ("csv", "quakeml", "hdf5"),
+                "help": "csv: a row a sample; hdf5: the same in data sets; quakeml: an event a "
+                "sample, with a pick at the onset of a detection (needs obspy)",
+            }),
+            _output("FILE", "file to write"),
+            OVERWRITE,
+            ("--stage", {
+                "choices": ("dec", "gmm"), "help": "labels of this stage (default: DEC if complete)"
+            }),
+            _option("--clusters", "NUMBERS", "only these, as 1,3 (default: all samples)"),
+            _option("--min-probability", "P", "only samples whose label has this probability or "
+                    "more, 0 to 1 (default: 0)", default="0"),
+        ),
+        "Columns: index, label, name, probability, starttime, trace_id, station, season, onset, "
+        "end, peak_time, peak_amplitude, unit; values that the data do not have are empty.",
+    ),
+    "demo": Command(
+        "write a synthetic data set of eight known classes of seismic spectrograms",
+        "make",
+        (
+            _output("FILE", "file to write (default: Data/demo.h5)", required=False,
+                    default="Data/demo.h5"),
+            _option("--samples", "N", "number of samples (default: 4000)", default="4000"),
+            _option("--snr", "DB", "signal-to-noise ratio, dB (default: 6)", default="6"),
+            _option("--seed", "N", "seed (default: 2009)", default="2009"),
+            _option("--imbalance", "RATIO", "size of the largest class over that of the smallest "
+                    "(default: 1, balanced)", default="1"),
+        ),
+    ),
+    "config": Command(
+        "print config.ini with every setting, its default and what is allowed (config > config.ini)"
+    ),
+}  # fmt: skip
+
+
+def parse(name: str, program: str, words: Sequence[str]) -> argparse.Namespace:
+    """Parsed arguments of a command, which take options and words in any order."""
+    command = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=program, description=sentence(name))
+    for option, values in command.arguments:
+        names = ("-o", option) if option == "--output" else (option,)
+        parser.add_argument(*names, **values)
+    parser.epilog = command.epilog
+    if command.section:
+        add_config(parser)
+        parser.epilog = (
+            f"Settings are in [{command.section}] of config.ini; section.key=value words replace "
+            f"single ones. {command.epilog}"
+        )
+    return parser.parse_intermixed_args(words)
+
+
+def sentence(name: str) -> str:
+    """Help of a command as a sentence."""
+    text = COMMANDS[name].help
+    return f"{text[0].upper()}{text[1:]}."
+
+
+# ---- checks -------------------------------------------------------------------------------------
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Paths and ``section.key=value`` settings, which come in any order."""
     settings = [word for word in words if re.match(r"[A-Za-z]+\.\w+=", word)]
     return [word for word in words if word not in settings], settings
+
+
+def only_settings(words: Sequence[str]) -> list[str]:
+    """Words of which each must be a setting."""
+    others, overrides = split_words(words)
+    if others:
+        raise SettingsError(
+            f"command line: {' '.join(others)}: not a setting; allowed: section.key=value words"
+        )
+    return overrides
 
 
 def refused(option: str, text: str, allowed: str) -> SettingsError:
@@ -37,13 +288,7 @@ def refused(option: str, text: str, allowed: str) -> SettingsError:
 def option_number(
     option: str, text: str, low: float, high: float, allowed: str, kind: type = float
 ) -> float:
-    """Number of an option, from `low` to `high`.
-
-    Raises
-    ------
-    SettingsError
-        It is none; the message says what is `allowed`.
-    """
+    """Number of an option, from `low` to `high`; a SettingsError with what is `allowed`."""
     try:
         value = kind(text)
     except ValueError:
@@ -54,45 +299,18 @@ def option_number(
 
 
 def number_of_workers(text: str) -> int:
-    """Value of ``--workers``: 0, which is `parallel.AUTO`, for ``auto``."""
-    return (
-        0
-        if text == "auto"
-        else option_number("--workers", text, 1, 1024, "auto, or 1 to 1024", int)
-    )
+    """Value of ``--workers``; 0, which is `parallel.AUTO`, for ``auto``."""
+    if text == "auto":
+        return 0
+    return option_number("--workers", text, 1, 1024, "auto, or 1 to 1024", int)
 
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
-    """Add ``--workers``."""
-    parser.add_argument(
-        "--workers",
-        default="auto",
-        metavar="N",
-        help="processes; auto is one for every processor, fewer where there is little to do (the "
-        "output is the same)",
-    )
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add ``--run``."""
-    parser.add_argument(
-        "--run", required=True, metavar="FOLDER", help="a finished run, as Outputs/rutford"
-    )
-
-
-def only_settings(words: Sequence[str]) -> list[str]:
-    """Words of which each must be a setting.
-
-    Raises
-    ------
-    SettingsError
-    """
-    others, overrides = split_words(words)
-    if others:
+def require_suffix(option: str, path: str | None, allowed: Sequence[str]) -> None:
+    """Refuse an output with another suffix."""
+    if path and Path(path).suffix.lower() not in allowed:
         raise SettingsError(
-            f"command line: {' '.join(others)}: not a setting; allowed: section.key=value words"
+            f"command line: {option} {path}: allowed: a name that ends with {' or '.join(allowed)}"
         )
-    return overrides
 
 
 def save_figure(figure: Any, target: Path) -> None:
@@ -101,27 +319,3 @@ def save_figure(figure: Any, target: Path) -> None:
 
     with new_file(target) as partial:
         figure.savefig(partial, format=target.suffix[1:].lower())
-
-
-def require_paths(paths: Sequence[str], what: str) -> None:
-    """Refuse an empty list of paths.
-
-    Raises
-    ------
-    SettingsError
-    """
-    if not paths:
-        raise SettingsError(f"command line: no {what} given; give files, folders or patterns")
-
-
-def require_suffix(option: str, path: str | None, allowed: Sequence[str]) -> None:
-    """Refuse an output whose name does not end with what can be written.
-
-    Raises
-    ------
-    SettingsError
-    """
-    if path and Path(path).suffix.lower() not in allowed:
-        raise SettingsError(
-            f"command line: {option} {path}: allowed: a name that ends with {' or '.join(allowed)}"
-        )

@@ -1,4 +1,4 @@
-"""``python -m RISCluster download``: waveforms and responses from data centres."""
+"""``download``: waveforms and responses from data centres."""
 
 import argparse
 import math
@@ -10,67 +10,21 @@ from typing import TYPE_CHECKING
 
 from ..cli import package_command, run_name
 from ..errors import DataError, SettingsError
+from ..runtime import count, log, start_log
 from .arguments import option_number, refused
 
 if TYPE_CHECKING:
     from ..waveforms.download import Request, Summary
 
-HELP = "fetch waveforms and StationXML from FDSN data centres"
-LISTED = 10  # lines on what is missing
+N_LISTED = 10  # channels and stations
 AREAS = {
     "box": (("MINLAT", 90), ("MAXLAT", 90), ("MINLON", 180), ("MAXLON", 180)),
     "circle": (("LAT", 90), ("LON", 180), ("RADIUS", 180)),
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
-    for name, example in (("network", "XH"), ("station", "DR*,RS08"), ("channel", "HHZ")):
-        parser.add_argument(
-            f"--{name}",
-            required=True,
-            metavar="CODES",
-            help=f"{name} codes with * and ?, several with commas, as {example}",
-        )
-    parser.add_argument(
-        "--location",
-        default="*",
-        metavar="CODES",
-        help="location codes; --location=-- is the empty one (default: *)",
-    )
-    parser.add_argument("--start", required=True, metavar="TIME", help="UTC, as 2015-06-01T12:00")
-    parser.add_argument("--end", required=True, metavar="TIME", help="UTC")
-    parser.add_argument(
-        "--provider",
-        default="EARTHSCOPE",
-        metavar="NAMES",
-        help="data centres by obspy's names or by URL, several with commas: a station is taken "
-        "from the first that lists it (default: EARTHSCOPE, which was IRIS)",
-    )
-    parser.add_argument(
-        "--box",
-        nargs="+",
-        metavar="DEGREES",
-        help="MINLAT MAXLAT MINLON MAXLON; with commas as --box=-85,-75,160,180",
-    )
-    parser.add_argument("--circle", nargs="+", metavar="DEGREES", help="LAT LON RADIUS, likewise")
-    parser.add_argument(
-        "--chunk",
-        default="86400",
-        metavar="SECONDS",
-        help="seconds of a file, counted from midnight (default: 86400, a day)",
-    )
-    parser.add_argument("-o", "--output", default="Data/waveforms", metavar="FOLDER")
-    parser.epilog = (
-        "Run it again to go on after an interruption, or with a later --end: what is there is not "
-        "fetched again."
-    )
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Fetch what is not there yet."""
-    from ..runtime import start_log
-
+def run_download(arguments: argparse.Namespace) -> None:
+    """Fetch the files that do not exist yet."""
     codes = {
         name: _codes(name, getattr(arguments, name) or "")  # argparse makes a list of --
         for name in ("network", "station", "location", "channel")
@@ -98,28 +52,26 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _report(request: "Request", folder: Path, summary: "Summary") -> None:
-    """What came, what is missing, and how to go on."""
-    from ..runtime import count, log
-
-    for codes, (lacking, wanted, why) in list(summary.missing.items())[:LISTED]:
+    """Report new and missing files and the next command."""
+    for codes, (lacking, wanted, why) in list(summary.missing.items())[:N_LISTED]:
         log.warning(f"missing: {codes}: {lacking:,} of {count(wanted, 'file')}: {why}")
-    if len(summary.missing) > LISTED:
-        more = count(len(summary.missing) - LISTED, "more channel")
+    if len(summary.missing) > N_LISTED:
+        more = count(len(summary.missing) - N_LISTED, "more channel")
         log.warning(f"missing: files of {more}")
     if summary.without_response:
-        names = ", ".join(summary.without_response[:LISTED])
+        names = ", ".join(summary.without_response[:N_LISTED])
         log.warning(f"no StationXML for {count(len(summary.without_response), 'station')}: {names}")
     print(
         f"{folder}: {count(summary.new, 'new file')} ({summary.new_bytes / 1e6:.1f} MB), "
-        f"{summary.existing:,} were there, "
+        f"{summary.existing:,} existed, "
         f"{summary.wanted - summary.new - summary.existing:,} missing; "
         f"{count(len(summary.stations), 'station')}"
     )
     if summary.failures:
         place, reason = next(iter(summary.failures.items()))
         raise DataError(
-            f"{folder}: not all of {request} came ({place}: {reason}); run the same command again "
-            "to fetch what is missing"
+            f"{folder}: {request} is incomplete ({place}: {reason}); run the same command again to "
+            "fetch the missing files"
         )
     words = [str(folder), "-o", f"{run_name(folder)}.h5"]
     words += [f"build.inventory={folder / 'stations'}"] if (folder / "stations").is_dir() else []
@@ -153,20 +105,19 @@ def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
     """Numbers of a box or a circle, each within its limits."""
     if not words:
         return None
-    text = ",".join(words)
-    names = " ".join(part for part, _ in AREAS[name])
+    text, names = ",".join(words), " ".join(part for part, _ in AREAS[name])
     try:
         values = tuple(float(part) for part in text.split(","))
-        within = [
-            math.isfinite(value) and abs(value) <= limit
-            for value, (_, limit) in zip(values, AREAS[name], strict=True)
-        ]
+        pairs = zip(values, AREAS[name], strict=True)
+        valid = all(math.isfinite(value) and abs(value) <= limit for value, (_, limit) in pairs)
     except ValueError:
         raise refused(f"--{name}", text, f"{names} in degrees") from None
-    ascending = name == "circle" or (values[0] < values[1] and values[2] < values[3])
-    if not all(within) or not ascending or (name == "circle" and values[2] <= 0):
-        limits = "latitudes to 90, longitudes to 180, the least first"
-        if name == "circle":
-            limits = "latitude to 90, the radius above 0"
+    if name == "box":
+        limits = "latitudes to 90, longitudes to 180, the smaller first"
+        valid = valid and values[0] < values[1] and values[2] < values[3]
+    else:
+        limits = "latitude to 90, the radius above 0"
+        valid = valid and values[2] > 0
+    if not valid:
         raise refused(f"--{name}", text, f"{names} in degrees: {limits}")
     return values

@@ -1,96 +1,292 @@
-"""``python -m RISCluster info``: what is in a file of spectrograms."""
+"""``info``: content of files of spectrograms, as text and as a figure of some samples.
+
+Letters: N samples, F frequency bins, T time bins, n samples of a block or a figure.
+"""
 
 import argparse
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..data.layouts import open_spectrograms
+from ..data.spectrograms import SpectrogramFile
+from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
-from ..settings import Settings, load_found_settings
-from .arguments import FIGURES, add_settings, require_suffix, save_figure, split_words
+from ..io import need
+from ..plots.samples import sample_overview
+from ..plots.style import SpectrogramAxes, plain
+from ..runtime import Progress, count, log, start_log
+from ..settings import load_found_settings
+from .arguments import FIGURES, require_suffix, save_figure, split_words
 
-HELP = "say what is in a file of spectrograms, and picture some of them"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="FILE",
-        help="HDF5 files or Zarr folders (default: data.file of the settings), and settings as "
-        "data.layout=cube cube.window=8",
-    )
-    parser.add_argument(
-        "--picture",
-        metavar="FILE",
-        help="where the picture goes, a .png, .pdf or .svg (default: <FILE>_samples here, in "
-        "run.figure_format)",
-    )
-    parser.add_argument("--no-picture", action="store_true", help="text alone")
-    add_settings(parser, "data")
-    parser.epilog = f"{parser.epilog} Those of [cube] say what a sample of a cube is."
+BLOCK = 8192  # samples whose times and names are read at a time
+MAX_MEASURED = 20_000  # samples, spread over the file, of which quantiles are taken
+N_TRACES = 5  # trace ids that are listed
+N_CLASSES = 20  # classes that are listed
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+N_PICTURED, MAX_ROWS, N_COLUMNS = 12, 12, 4  # samples of a figure
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Print and draw, one file after the other; one that can't be read costs itself alone."""
-    from ..runtime import log, start_log
-
+def run_info(arguments: argparse.Namespace) -> None:
+    """Print and draw, file after file; of several, one that can't be read is a warning."""
     paths, words = split_words(arguments.words)
-    if arguments.picture and arguments.no_picture:
+    if arguments.picture and (arguments.no_picture or len(paths) > 1):
+        other = "--no-picture is given" if arguments.no_picture else "there are several files"
         raise SettingsError(
-            "command line: --picture and --no-picture are both given; allowed: one of them"
+            f"command line: --picture {arguments.picture} names one picture, and {other}; leave "
+            "one of them out"
         )
     require_suffix("--picture", arguments.picture, FIGURES)
-    if arguments.picture and len(paths) > 1:
-        raise SettingsError(
-            "command line: --picture names one picture, and there are several files; give one "
-            "file, or leave it out"
-        )
     start_log()
     settings = load_found_settings(arguments.config, words)
-    paths, bad = paths or [settings.data.file], 0
-    for path, target in zip(
-        paths, _targets(paths, arguments.picture, settings.run.figure_format), strict=True
-    ):
+    data, paths, n_bad = settings.data, paths or [settings.data.file], 0
+    stems = [Path(path).stem for path in paths]
+    for path, stem in zip(paths, stems, strict=True):
+        folder = f"{Path(path).resolve().parent.name}_" * (stems.count(stem) > 1)
+        target = arguments.picture or f"{folder}{stem}_samples.{settings.run.figure_format}"
         try:
-            _tell(path, settings, None if arguments.no_picture else target)
+            with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
+                print("\n".join(describe(file, survey(file), data.train_samples)))
+                if not arguments.no_picture:
+                    save_figure(picture(file, choose(file)), Path(target).expanduser())
+                    print(f"picture: {Path(target).expanduser()}")
         except DataError as error:
             if len(paths) == 1:
                 raise
             log.warning(f"{error}")
-            bad += 1
-    if bad == len(paths):
-        raise DataError(f"command line: none of {bad} files can be read; give others")
+            n_bad += 1
+    if n_bad == len(paths):
+        raise DataError(f"command line: none of {n_bad} files can be read; give others")
 
 
-def _targets(paths: list[str], picture: str | None, suffix: str) -> list[Path]:
-    """Where pictures go; files of one name in several folders have the folder's name too."""
-    if picture:
-        return [Path(picture).expanduser()]
-    stems = [Path(path).stem for path in paths]
+# ---- values -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Survey:
+    """Counts and measures of the samples of a file."""
+
+    # indices of samples that are not finite, all zero, or usable with negative values
+    faults: dict[str, list[int]] = field(
+        default_factory=lambda: {"not finite": [], "all zero": [], "negative": []}
+    )
+    # of usable samples: maximum, its ratio to the median, its distance from the minimum, (n, 3)
+    measures: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    times: np.ndarray = field(default_factory=lambda: np.empty(0, "M8[ns]"))  # that are known
+    n_untimed: int = 0
+    traces: dict[str, None] = field(default_factory=dict)  # different ids, in the order of the file
+
+
+def survey(file: SpectrogramFile) -> Survey:
+    """Read every sample once, in the order of the file."""
+    found, measures, times = Survey(), [np.empty((0, 3))], [np.empty(0, "M8[ns]")]
+    every = -(-file.n_samples // MAX_MEASURED)
+    with Progress("Reading", file.n_samples) as progress:
+        for start in range(0, file.n_samples, BLOCK):
+            stop = min(start + BLOCK, file.n_samples)
+            texts = file.starttimes(start, stop) or []
+            times.append(np.array([text.rstrip("Z") for text in texts if text], "M8[ns]"))
+            found.n_untimed += len(texts) - len(times[-1])
+            found.traces.update(dict.fromkeys(file.trace_ids(start, stop) or []))
+            for index, x in file.read_blocks(np.arange(start, stop)):
+                low, high = x.min(axis=(1, 2)), x.max(axis=(1, 2))
+                finite = np.isfinite(low) & np.isfinite(high)
+                zero = (low == 0) & (high == 0)
+                for name, mask in zip(
+                    found.faults, (~finite, zero, finite & (low < 0)), strict=True
+                ):
+                    found.faults[name] += index[mask].tolist()
+                measures.append(_measure(x[finite & ~zero & (index % every == 0)]))
+                progress.add(len(index))
+    found.measures, found.times = np.concatenate(measures), np.concatenate(times)
+    return found
+
+
+def _measure(x: np.ndarray) -> np.ndarray:
+    """Measures (n, 3) of samples (n, F, T)."""
+    if not len(x):
+        return np.empty((0, 3))
+    x = x.reshape(len(x), -1)
+    high, median = x.max(axis=1).astype(float), np.median(x, axis=1)
+    with np.errstate(divide="ignore"):
+        return np.stack([high, high / median, high - x.min(axis=1)], axis=1)
+
+
+# ---- text ---------------------------------------------------------------------------------------
+
+
+def describe(file: SpectrogramFile, found: Survey, train_samples: int) -> list[str]:
+    """Lines of text about a file; `train_samples` as ``data.train_samples``."""
+    n, f, t = file.n_samples, file.n_frequencies, file.n_times
+    n_train = min(train_samples or n, n)
+    rows = [
+        ("file", f"{file.path}, layout {file.layout}, data set {file.dataset}"),
+        ("samples", f"{n:,} of {f} x {t} (frequency x time), {file.dtype}"),
+        ("frequency", _axis(file.frequency, file.frequency_unit)),
+        ("time", _axis(file.time, file.time_unit)),
+        ("amplitude", file.amplitude_unit or "unit not given"),
+        ("stored", _storage(file)),
+        ("start times", _times(found)),
+        ("traces", _traces(list(found.traces))),
+        ("classes", _classes(file)),
+        *_values(found),
+        (
+            "training",
+            f"{_bytes(4 * n_train * f * t)} of memory for {n_train:,} samples "
+            "(data.train_samples); streamed from disk if more",
+        ),
+    ]
+    notes = {key: value for key, value in sorted(file.attributes.items()) if key != "class_names"}
+    lines = [f"{name:<14}{text}" for name, text in rows] + ["attributes"] * bool(notes)
+    for key, value in notes.items():
+        text = " ".join(to_text(value).split())
+        lines.append(f"  {key} = {text if len(text) <= 100 else f'{text[:97]}...'}")
+    return lines
+
+
+def _axis(axis: np.ndarray, unit: str) -> str:
+    steps = np.diff(axis)
+    text = f"{axis[0]:.6g} to {axis[-1]:.6g} {unit}"
+    if np.ptp(steps) <= 0.25 * steps.mean():  # axes are often stored in few digits
+        about = "about " if np.ptp(steps) > 1e-3 * steps.mean() else ""
+        return f"{text}, step {about}{steps.mean():.4g} {unit}"
+    return f"{text}, steps of {steps.min():.4g} to {steps.max():.4g} {unit}"
+
+
+def _storage(file: SpectrogramFile) -> str:
+    files = file.path.rglob("*") if file.path.is_dir() else [file.path]
+    size = sum(item.stat().st_size for item in files if item.is_file())
+    chunks = f"chunks of {' x '.join(map(str, file.chunks))}" if file.chunks else "contiguous"
+    return f"{chunks}, {_compression(file)}; {_bytes(size)} on disk in all"
+
+
+def _compression(file: SpectrogramFile) -> str:
+    """Name of the compression, as h5py or zarr name it."""
+    if file.path.is_file():
+        with h5py.File(file.path, "r") as opened:
+            data = opened[file.dataset]
+            if data.compression is None:
+                return "filtered" if data.id.get_create_plist().get_nfilters() else "no compression"
+            level = "" if data.compression_opts is None else f" {data.compression_opts}"
+            return f"{data.compression}{level}" + (" with shuffle" if data.shuffle else "")
+    root = need("zarr").open(str(file.path), mode="r")
+    array = root if hasattr(root, "dtype") else root[file.dataset]
+    names = [type(codec).__name__.removesuffix("Codec").lower() for codec in array.compressors]
+    return ", ".join(names) or "no compression"
+
+
+def _times(found: Survey) -> str:
+    if not len(found.times):
+        return "none known"
+    times = np.sort(found.times)
+    far = far_times(times)
+    texts = [" to ".join(nanoseconds_to_iso(times[~far][[0, -1]].view(np.int64)))]
+    if found.n_untimed:
+        texts.append(f"{count(found.n_untimed, 'sample')} without")
+    if far.any():
+        example = nanoseconds_to_iso(times[far][:1].view(np.int64))[0]
+        texts.append(f"{count(int(far.sum()), 'sample')} years away, as of {example}")
+    return "; ".join(texts)
+
+
+def _traces(names: list[str]) -> str:
+    if not names:
+        return "none named"
+    more = f", ... ({names[-1]})" if len(names) > N_TRACES else ""
+    return f"{len(names):,}: {', '.join(name or '(empty)' for name in names[:N_TRACES])}{more}"
+
+
+def _classes(file: SpectrogramFile) -> str:
+    labels = file.labels()
+    if labels is None:
+        return "none known"
+    values, counts = (part.tolist() for part in np.unique(labels, return_counts=True))
+    texts = [f"{_class_name(file, x)} ({n:,})" for x, n in zip(values, counts, strict=True)]
+    more = f", ... ({len(texts) - N_CLASSES} more)" if len(texts) > N_CLASSES else ""
+    return f"{len(values)}: {', '.join(texts[:N_CLASSES])}{more}"
+
+
+def _class_name(file: SpectrogramFile, label: int) -> str:
+    names = file.class_names()
+    return names[label] if 0 <= label < len(names) else str(label)
+
+
+def _values(found: Survey) -> list[tuple[str, str]]:
+    """Unusable and negative samples, and quantiles of the usable ones."""
+    texts = {
+        name: f"{len(index):,} {name} (first: sample {index[0]})"
+        for name, index in found.faults.items()
+        if index
+    }
+    negative = found.faults["negative"]
+    unusable = [text for name, text in texts.items() if name != "negative"]
+    rows = [("unusable", ", ".join(unusable) or "none")]
+    if negative:
+        text = f"{len(negative):,} samples with values below 0 (first: sample {negative[0]})"
+        rows.append(("negative", f"{text}: set data.amplitude = linear"))
+    if not len(found.measures):
+        return rows
+    # A ratio of decibels has no meaning, nor has a difference of powers.
+    name, column = ("max-min", 2) if negative else ("peak/median", 1)
+    heads = ["minimum", "5 %", "median", "95 %", "maximum"]
+    rows.append(("", "".join(f"{head:>10}" for head in heads)))
+    for row, at in (("peak", 0), (name, column)):
+        quantiles = np.quantile(found.measures[:, at], QUANTILES, method="inverted_cdf")
+        rows.append((row, "".join(f"{value:>10.3g}" for value in quantiles)))
+    return [*rows, ("", f"of {len(found.measures):,} usable samples spread over the file")]
+
+
+def _bytes(n: int) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= factor:
+            return f"{n / factor:.3g} {unit}"
+    return f"{n} bytes"
+
+
+# ---- figure -------------------------------------------------------------------------------------
+
+
+def choose(file: SpectrogramFile) -> list[tuple[str, list[int]]]:
+    """Rows of a figure, as name and indices of samples.
+
+    A row for each of the largest known classes; otherwise three rows spread over the file.
+    """
+    labels = file.labels()
+    if labels is None or len(np.unique(labels)) < 2:
+        chosen = _spread(np.arange(file.n_samples), N_PICTURED)
+        return [("", chosen[at : at + N_COLUMNS]) for at in range(0, len(chosen), N_COLUMNS)]
+    values, counts = np.unique(labels, return_counts=True)
+    largest = np.sort(np.argsort(-counts, kind="stable")[:MAX_ROWS])
     return [
-        Path(
-            f"{Path(path).resolve().parent.name}_" * (stems.count(stem) > 1)
-            + f"{stem}_samples.{suffix}"
-        )
-        for path, stem in zip(paths, stems, strict=True)
+        (_class_name(file, label), _spread(np.flatnonzero(labels == label), N_COLUMNS))
+        for label in values[largest].tolist()
     ]
 
 
-def _tell(path: str, settings: Settings, target: Path | None) -> None:
-    from ..data.layouts import open_spectrograms
-    from .overview import describe, survey
-
-    data = settings.data
-    with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-        for line in describe(file, survey(file), data.train_samples):
-            print(line)
-        if target:
-            _draw(file, target)
+def _spread(index: np.ndarray, n: int) -> list[int]:
+    return index[np.unique(np.linspace(0, len(index) - 1, n).astype(int))].tolist()
 
 
-def _draw(file: object, target: Path) -> None:
-    from .overview import choose, picture
+def picture(file: SpectrogramFile, rows: list[tuple[str, list[int]]]) -> Figure:
+    """Figure of samples, each with its time and trace id; `rows` as of `choose`."""
+    drawn: list[tuple[str, list[Any]]] = [
+        (name, [(file.read(at, at + 1)[0], _title(file, at)) for at in row]) for name, row in rows
+    ]
+    n = sum(len(row) for _, row in rows)
+    kinds = "some of each class" if rows[0][0] else "spread over the file"
+    title = f"{plain(file.path.name, 60)}: {n} of {file.n_samples:,} samples, {kinds}"
+    return sample_overview(SpectrogramAxes.of(file), drawn, file.amplitude_unit, title)
 
-    figure = picture(file, choose(file))
-    save_figure(figure, target)
-    print(f"picture: {target}")
+
+def _title(file: SpectrogramFile, index: int) -> str:
+    """Number, trace id and start time of a sample, on two lines."""
+    times, traces = file.starttimes(index, index + 1), file.trace_ids(index, index + 1)
+    first = f"sample {index:,}" + (f"  {plain(traces[0])}" if traces else "")
+    if not (times and times[0]):
+        return first
+    time = times[0].removesuffix("Z")
+    return f"{first}\n{time.rstrip('0').rstrip('.') if '.' in time else time}Z"

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import DataError
-from ..setting_values import AxisSlice
-from ..settings import CubeSettings
+from ..settings import AxisSlice, CubeSettings
 from .coordinates import named_layout, read_coordinates
 from .spectrograms import SpectrogramFile
 from .storage import Storage

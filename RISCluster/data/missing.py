@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..extras import explain_missing_filter
+from ..io import explain_missing_filter
 from .finding import stamp
 from .storage import Storage, place_of
 

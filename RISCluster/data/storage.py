@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..extras import explain_missing_filter, load_hdf5_filters, need
+from ..io import explain_missing_filter, load_hdf5_filters, need
 from .times import to_text
 
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")

@@ -1,1 +1,1 @@
-"""How good the clusters of finished runs are: in themselves, against each other, against truth."""
+"""Quality of the clusters of finished runs: in themselves, between runs, against known classes."""

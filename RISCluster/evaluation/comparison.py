@@ -1,15 +1,20 @@
-"""The mixture's labels against the refined ones, inside a run.
+"""Stages of a run, and runs, compared: settings, metrics, agreement of labels.
 
-Letters: N samples, K clusters of the mixture, L of refinement (mostly as many).
+Letters: M runs, K clusters of the mixture, L of refinement (mostly as many).
 """
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..runs.run import FinishedRun, FinishedStage
-from .overlap import Overlap, overlap
+from ..errors import RunError
+from ..runs.run import STAGES, FinishedRun, FinishedStage
+from ..settings import Settings
+from .metrics import Overlap, overlap
 
 CONFIDENT, DOUBTFUL = 0.9, 0.5  # labels of at least, and of less than this posterior probability
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -22,17 +27,18 @@ METRICS = {
     "silhouette_latent": "silhouette in latent space",
     "neighbour_agreement_of_gmm": "neighbour agreement before refinement",
     "neighbour_agreement": "neighbour agreement",
-    "refined": "refinement kept",
+    "refined": "refinement accepted",
     "label_change_from_gmm": "share of labels changed from the mixture's",
     "calinski_harabasz_data": "Calinski-Harabasz index in data space",
     "accuracy": "accuracy against known classes",
     "nmi": "NMI with known classes",
     "ari": "ARI with known classes",
 }
+SECTION_OF = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # the stage whose settings count
+COMMON = ("run", "data", "cube")  # of the last stage
 
 
-@dataclass(frozen=True)
-class Certainty:
+class Certainty(NamedTuple):
     """Probabilities of a stage's labels: values at `QUANTILES`, shares confident and doubtful."""
 
     quantiles: np.ndarray
@@ -62,7 +68,7 @@ class Refinement:
         return self.table.share_moved(self.match)
 
     def destinations(self, label: int, most: int = 3) -> list[tuple[int, int]]:
-        """Refined clusters that a cluster's moved samples are in, and how many, most first."""
+        """Refined clusters of a cluster's moved samples, and how many, most frequent first."""
         counts = self.table.counts[label].copy()
         if self.match[label] >= 0:
             counts[self.match[label]] = 0
@@ -75,7 +81,7 @@ def refinement(run: FinishedRun) -> Refinement | None:
     gmm, dec = run.stages.get("GMM"), run.stages.get("DEC")
     if gmm is None or dec is None:
         return None
-    table = overlap(gmm.table.labels, dec.table.labels, gmm.n_clusters, dec.n_clusters)
+    table = overlap(gmm.labels, dec.labels, gmm.n_clusters, dec.n_clusters)
     by_label = gmm.n_clusters == dec.n_clusters
     match = np.arange(gmm.n_clusters) if by_label else table.matching
     return Refinement(table, match, by_label, certainty(gmm), certainty(dec))
@@ -83,12 +89,13 @@ def refinement(run: FinishedRun) -> Refinement | None:
 
 def certainty(stage: FinishedStage) -> Certainty:
     """Quantiles and shares of the probability of a stage's labels; NaN without labels."""
-    known = stage.table.probability[stage.table.labels >= 0]
-    if not len(known):
+    known = stage.table["probability"][stage.labels >= 0]
+    if known.empty:
         return Certainty(np.full(len(QUANTILES), np.nan), float("nan"), float("nan"))
-    confident, doubtful = (known >= CONFIDENT).mean(), (known < DOUBTFUL).mean()
     quantiles = np.quantile(known, QUANTILES).astype(np.float64)
-    return Certainty(quantiles, float(confident), float(doubtful))
+    return Certainty(
+        quantiles, float((known >= CONFIDENT).mean()), float((known < DOUBTFUL).mean())
+    )
 
 
 def metrics_of(stage: FinishedStage) -> dict[str, Any]:
@@ -106,3 +113,85 @@ def side_by_side(run: FinishedRun) -> list[tuple[str, Any, Any]]:
         gmm["neighbour_agreement"] = dec.pop("neighbour_agreement_of_gmm")
     keys = [key for key in METRICS if key in gmm or key in dec]
     return [(METRICS[key], gmm.get(key), dec.get(key)) for key in keys]
+
+
+# ---- several runs -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side."""
+
+    names: list[str]  # (M,)
+    data: list[str]  # data files, (M,)
+    same_data: bool  # whether all label the same samples
+    settings: list[tuple[str, list[Any]]]  # that differ, as aec.lr; None for no stage
+    metrics: list[tuple[str, list[Any]]]  # as DEC nmi; None for no stage
+    ari: np.ndarray | None  # between final labels, (M, M); None where the data differ
+    pair: Overlap | None  # final clusters of two runs on the same data
+
+
+def compare(runs: Sequence[FinishedRun]) -> Comparison:
+    """Compare runs; RunError for fewer than two, or for one without labels."""
+    if len(runs) < 2:
+        raise RunError(f"comparison: {len(runs)} run given; it needs two or more")
+    for run in runs:
+        if run.final is None:
+            raise RunError(
+                f"{run.folder}: has no complete stage that labels; run GMM_centroids.py first"
+            )
+    finals = [run.final for run in runs]
+    # The fingerprint of a cube includes the definition of a sample.
+    contents = [one.provenance.get("fingerprint", str(one.path)) for one in finals]
+    same_data = len({*zip(contents, (one.latents.shape[0] for one in finals), strict=True)}) == 1
+    ari, pair = None, None
+    if same_data:
+        ari = np.eye(len(runs))
+        for i, j in combinations(range(len(runs)), 2):
+            one, two = finals[i], finals[j]
+            pair = overlap(one.labels, two.labels, one.n_clusters, two.n_clusters)
+            ari[i, j] = ari[j, i] = pair.ari
+    files = [stage.settings.data.file for stage in finals]
+    settings = ([] if same_data else [("data.file", files)]) + _differing_settings(runs)
+    pair = pair if len(runs) == 2 else None
+    return Comparison(names_of(runs), files, same_data, settings, _metrics(runs), ari, pair)
+
+
+def names_of(runs: Sequence[FinishedRun]) -> list[str]:
+    """Names of the run folders; their paths where two have the same name."""
+    names = [run.folder.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _differing_settings(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
+    """Settings that change results and differ, from the stage that uses them.
+
+    Runs without that stage do not count as different.
+    """
+    found = []
+    for section in dataclasses.fields(Settings):
+        name = section.name
+        if name not in (*COMMON, *SECTION_OF):
+            continue
+        stages = [
+            run.stages.get(SECTION_OF[name]) if name in SECTION_OF else run.final for run in runs
+        ]
+        sections = [stage and getattr(stage.settings, name) for stage in stages]
+        for key in dataclasses.fields(section.type):
+            values = [part and getattr(part, key.name) for part in sections]
+            known = [v for part, v in zip(sections, values, strict=True) if part is not None]
+            if key.metadata["invalidates"] != "nothing" and any(v != known[0] for v in known):
+                found.append((f"{name}.{key.name}", values))
+    return found
+
+
+def _metrics(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
+    """Metrics of every stage that some run has."""
+    rows = []
+    for name in STAGES:
+        each = [metrics_of(run.stages[name]) if name in run.stages else {} for run in runs]
+        for key in METRICS:
+            values = [metrics.get(key) for metrics in each]
+            if any(value is not None for value in values):
+                rows.append((f"{name} {key}", values))
+    return rows

@@ -1,12 +1,9 @@
-"""The two-dimensional map of latents, by the method of ``report.embedding``.
-
-Letters: m latents, D features.
-"""
+"""The two-dimensional map of latents, by the method of ``report.embedding``."""
 
 import numpy as np
 
 from ..clustering.initialisation import MIN_MAP_SIZE, PERPLEXITY, neighbour_map
-from ..extras import need
+from ..io import need
 
 NEIGHBOURS = 15  # of UMAP, its default
 PACKAGES = {"opentsne": "openTSNE", "umap": "umap"}
@@ -14,25 +11,10 @@ TITLES = {"tsne": "t-SNE", "opentsne": "openTSNE", "umap": "UMAP"}
 
 
 def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
-    """Map latents to two dimensions.
+    """Map finite latents (m, D) to (m, 2), float64; (0, 2) for too few of them.
 
-    Parameters
-    ----------
-    latents : ndarray, (m, D)
-        Finite.
-    method : {"tsne", "opentsne", "umap"}
-        van der Maaten and Hinton 2008; Policar et al. 2024; McInnes et al. 2018.
-    seed : int
-
-    Returns
-    -------
-    ndarray, (m, 2), float64
-        (0, 2) for too few latents.
-
-    Raises
-    ------
-    MissingPackage
-        The method's package is not installed.
+    Methods are tsne (van der Maaten and Hinton 2008), opentsne (Policar et al. 2024) and umap
+    (McInnes et al. 2018). MissingPackage where the package of the method is not installed.
     """
     n = len(latents)
     if n < MIN_MAP_SIZE:

@@ -1,28 +1,113 @@
-"""Metrics of a clustering: agreement with known classes, silhouettes, means by cluster.
+"""Metrics of a clustering: agreement with another labelling, silhouettes, calibration.
 
-Letters: N samples, n of them drawn, m of them measured, D features or bins, K clusters.
+Letters: N samples, D features, K clusters, R rows and C columns of a table, B bins.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.metrics import silhouette_samples
+import pandas
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
 
-from ..data.loading import SampleSet
-from ..data.spectrograms import READ_ROWS
 from ..runs.labels import Labelling, usable_sample
-from .overlap import overlap
+from ..runs.run import FinishedRun, FinishedStage
 
-MEASURED = 5000  # samples drawn at random that are measured; where there are no more, all are
+MEASURED = 5000  # samples drawn at random that are measured; all, if there are no more
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Contingency table of two labellings of the same samples, and scores of their agreement.
+
+    Scores are NaN without samples.
+    """
+
+    rows: np.ndarray  # (n,), labels of the samples that have both
+    columns: np.ndarray  # (n,)
+    counts: np.ndarray  # (R, C), int64
+    n_left_out: int  # samples that lack one of the labels
+
+    @property
+    def n(self) -> int:
+        """Number of samples with both labels."""
+        return len(self.rows)
+
+    @cached_property
+    def matching(self) -> np.ndarray:
+        """Column of each row (R,) in the one-to-one matching with most common samples, or -1."""
+        column = np.full(len(self.counts), -1)
+        rows, columns = linear_sum_assignment(self.counts, maximize=True)
+        met = self.counts[rows, columns] > 0
+        column[rows[met]] = columns[met]
+        return column
+
+    def in_match(self, match: np.ndarray) -> np.ndarray:
+        """Samples of each row in its column of `match` (R,); 0 where that is -1."""
+        padded = np.pad(self.counts, ((0, 0), (0, 1)))  # -1 is the added column
+        return padded[np.arange(len(match)), match]
+
+    def share_moved(self, match: np.ndarray) -> float:
+        """Share of samples in other columns than those of `match` (R,)."""
+        return (self.n - int(self.in_match(match).sum())) / self.n if self.n else float("nan")
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples that agree under the best matching."""
+        return int(self.in_match(self.matching).sum()) / self.n if self.n else float("nan")
+
+    @property
+    def purity(self) -> float:
+        """Share of samples in the most frequent column of their row."""
+        return int(self.counts.max(1).sum()) / self.n if self.n else float("nan")
+
+    @cached_property
+    def ari(self) -> float:
+        """Adjusted Rand index (Hubert and Arabie 1985): 0 is chance, 1 the same partition."""
+        return float(adjusted_rand_score(self.rows, self.columns)) if self.n else float("nan")
+
+    @cached_property
+    def nmi(self) -> float:
+        """Mutual information over the mean of both entropies; 1 where both are one group."""
+        if not self.n:
+            return float("nan")
+        return float(normalized_mutual_info_score(self.rows, self.columns))
+
+    def order(self) -> np.ndarray:
+        """Order of the rows (R,) that makes the table most diagonal.
+
+        By the matched or else the most frequent column, matched rows first, then by size; empty
+        rows last.
+        """
+        sizes, matched = self.counts.sum(1), self.matching >= 0
+        column = np.where(matched, self.matching, self.counts.argmax(1))
+        column = np.where(sizes > 0, column, self.counts.shape[1])
+        return np.lexsort((-sizes, ~matched, column))
+
+
+def overlap(
+    rows: np.ndarray, columns: np.ndarray, n_rows: int | None = None, n_columns: int | None = None
+) -> Overlap:
+    """Count samples by both of their labels (N,), which are negative for samples without one.
+
+    Numbers of labels are as many as occur, if not given. ValueError for different numbers of
+    samples.
+    """
+    if len(rows) != len(columns):
+        raise ValueError(f"{len(rows)} and {len(columns)} labels are not of the same samples")
+    both = (rows >= 0) & (columns >= 0)
+    rows, columns = rows[both].astype(np.int64), columns[both].astype(np.int64)
+    height = n_rows or int(rows.max(initial=0)) + 1
+    width = n_columns or int(columns.max(initial=0)) + 1
+    counts = np.bincount(rows * width + columns, minlength=height * width)
+    return Overlap(rows, columns, counts.reshape(height, width), int((~both).sum()))
 
 
 def agreement(labels: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
-    """Accuracy, NMI and ARI against known classes, over samples that have a label of both.
-
-    Empty where there are none. The numbers of the classes can be any.
-    """
+    """Accuracy, NMI and ARI against known classes of any numbers; empty without common samples."""
     both = np.zeros(len(labels), bool) if truth is None else (labels >= 0) & (truth >= 0)
     if not both.any():
         return {}
@@ -32,10 +117,7 @@ def agreement(labels: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
 
 
 def silhouettes(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Silhouette of every sample (Rousseeuw 1987): (n, D) and (n,) to (n,).
-
-    0 for the only member of a cluster; NaN where there is one cluster only, or as many as samples.
-    """
+    """Silhouettes (N,) of samples (N, D); NaN where there is one cluster, or as many as samples."""
     if not 1 < len(np.unique(labels)) < len(x):
         return np.full(len(x), np.nan)
     return silhouette_samples(x, labels)
@@ -44,15 +126,7 @@ def silhouettes(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def sampled_silhouettes(
     latents: np.ndarray, labels: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of at most `MEASURED` samples with a label, at random, and their silhouettes.
-
-    Parameters
-    ----------
-    latents : np.ndarray, (N, D)
-    labels : ndarray, (N,)
-        -1 for unusable samples.
-    seed : int
-    """
+    """Indices of at most `MEASURED` samples with a label, at random, and their silhouettes."""
     index = usable_sample(labels, MEASURED, seed)
     return index, silhouettes(latents[index], labels[index])
 
@@ -69,78 +143,75 @@ def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str
     }
 
 
+# ---- known classes ------------------------------------------------------------------------------
+
+
+class ClassScore(NamedTuple):
+    """Score of one class under the best one-to-one matching."""
+
+    name: str
+    size: int  # samples of the class that have a label
+    cluster: int  # matched with it; -1 for none
+    recall: float  # share of the class in that cluster; 0 without one, NaN without samples
+    precision: float  # share of that cluster, among samples of known class; NaN without one
+
+
+def against_truth(run: FinishedRun, stage: FinishedStage) -> Overlap | None:
+    """Clusters of a stage by known classes, (K, C); None where no sample has both."""
+    if run.truth is None:
+        return None
+    table = overlap(stage.labels, run.truth, stage.n_clusters, len(run.class_names))
+    return table if table.n else None
+
+
+def class_scores(table: Overlap, names: list[str]) -> list[ClassScore]:
+    """Recall and precision of every class, under the best one-to-one matching."""
+    sizes, cluster_of = table.counts.sum(1), np.full(len(names), -1)
+    cluster_of[table.matching[table.matching >= 0]] = np.flatnonzero(table.matching >= 0)
+    scores = []
+    for column, (name, row) in enumerate(zip(names, cluster_of.tolist(), strict=True)):
+        size = int(table.counts[:, column].sum())
+        found = int(table.counts[row, column]) if row >= 0 else 0
+        recall = found / size if size else float("nan")
+        precision = found / int(sizes[row]) if row >= 0 else float("nan")
+        scores.append(ClassScore(name, size, row, recall, precision))
+    return scores
+
+
 @dataclass(frozen=True)
-class Measure:
-    """Mean of a quantity over the members of each cluster, and last over all samples."""
+class Reliability:
+    """Calibration of probabilities; a label is right for the cluster's most frequent class."""
 
-    values: np.ndarray  # (K + 1,); NaN where no member was measured
-    errors: np.ndarray  # (K + 1,), standard errors: 0 if all were measured, NaN if too few
-    n: int  # samples that were measured
+    edges: np.ndarray  # (B + 1,), of the bins of probability
+    counts: np.ndarray  # (B,), int64
+    probability: np.ndarray  # (B,), mean of each bin; NaN for an empty one
+    right: np.ndarray  # (B,), share of right labels; NaN for an empty bin
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error (Naeini et al. 2015; Guo et al. 2017, eq. 3)."""
+        return self._mean(np.abs(self.right - self.probability))
+
+    @property
+    def overconfidence(self) -> float:
+        """Mean probability minus the share of right labels; NaN without samples."""
+        return self._mean(self.probability - self.right)
+
+    def _mean(self, values: np.ndarray) -> float:
+        n = self.counts.sum()
+        return float(np.nansum(values * self.counts) / n) if n else float("nan")
 
 
-def measure(values: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> Measure:
-    """Means of a random sample by cluster, with their standard errors.
+def reliability(table: Overlap, probability: np.ndarray, n_bins: int = BINS) -> Reliability:
+    """Share of right labels by probability, in bins of equal width.
 
-    Parameters
-    ----------
-    values : ndarray, (m,)
-        NaN for samples that are left out.
-    labels : ndarray, (m,)
-        Below 0 for samples that are left out.
-    sizes : ndarray, (K,)
-        Members of each cluster in the whole set. The error is sd / sqrt(n) with the correction
-        for a finite set, sqrt(1 - n / size): 0 where all were measured (Cochran 1977, eq. 2.20).
+    `table` is that of labels by known classes, `probability` (n,) that of its samples' labels.
     """
-    known = ~np.isnan(values) & (labels >= 0)
-    values, labels = values[known], labels[known]
-    parts = [*(values[labels == label] for label in range(len(sizes))), values]
-    means = [part.mean() if len(part) else np.nan for part in parts]
-    errors = [_error(*pair) for pair in zip(parts, [*sizes, sizes.sum()], strict=True)]
-    return Measure(np.array(means), np.array(errors), len(values))
-
-
-def _error(values: np.ndarray, size: int) -> float:
-    n = len(values)
-    if n and n >= size:
-        return 0.0
-    if n < 2:
-        return float("nan")
-    return float(values.std(ddof=1) / np.sqrt(n) * np.sqrt(1 - n / size))
-
-
-def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_clusters: int) -> float:
-    """Variance between clusters over variance within, each per degree of freedom.
-
-    In data space, at constant memory. Standardisation does not change it.
-
-    Parameters
-    ----------
-    samples : SampleSet
-    labels : ndarray, (N,)
-        Of every sample of the file; 0 or more for those of the set.
-    n_clusters : int
-
-    Returns
-    -------
-    float
-        NaN for fewer than two clusters, or no variance within them.
-    """
-    totals, counts, within = 0.0, np.zeros(n_clusters), 0.0
-    for member, x in _members(samples, labels):
-        one_hot = np.eye(n_clusters)[member]
-        totals = totals + one_hot.T @ x
-        counts += one_hot.sum(0)
-    means = totals / np.maximum(counts, 1)[:, None]
-    for member, x in _members(samples, labels):
-        within += float(np.square(x - means[member]).sum())
-    n, k = counts.sum(), np.count_nonzero(counts)
-    if k < 2 or n <= k or within == 0:
-        return float("nan")
-    between = float((counts * np.square(means - totals.sum(0) / n).sum(1)).sum())
-    return between / (k - 1) / (within / (n - k))
-
-
-def _members(samples: SampleSet, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Labels (n,) and values (n, D) of some samples at a time, in double precision."""
-    for positions, x in samples.in_order(0, len(samples), READ_ROWS):
-        yield labels[samples.index[positions.cpu().numpy()]], x.flatten(1).double().cpu().numpy()
+    # In the precision of the probabilities, in which 0.9 is 0.9.
+    bins = np.minimum((probability * n_bins).astype(np.int64), n_bins - 1)
+    right = table.counts.argmax(1)[table.rows] == table.columns
+    samples = pandas.DataFrame({"probability": probability.astype(np.float64), "right": right})
+    groups = samples.groupby(bins)
+    means = groups.mean().reindex(range(n_bins)).to_numpy(dtype=np.float64)
+    counts = groups.size().reindex(range(n_bins), fill_value=0).to_numpy()
+    return Reliability(np.linspace(0, 1, n_bins + 1), counts, *means.T)

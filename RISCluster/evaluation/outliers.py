@@ -1,9 +1,8 @@
 """Outliers: reconstruction error and likelihood of samples against those of the training set.
 
-Letters: n samples, m training samples, D latent features, K clusters.
+Letters: n samples, m training samples, N samples of the file, D latent features, K clusters.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ class TrainingDistribution:
     """Reconstruction errors and likelihoods of training samples, (m,), ascending."""
 
     mixture: Mixture  # of the latents
-    errors: np.ndarray  # mean squared error of each reconstruction, as the network sees it
+    errors: np.ndarray  # mean squared error of each reconstruction, in the network's units
     likelihoods: np.ndarray  # logarithm of the mixture's density
 
     def save(self, path: Path) -> None:
@@ -49,7 +48,7 @@ class TrainingDistribution:
         return np.searchsorted(self.likelihoods, likelihoods) / len(self.likelihoods)
 
     def is_outlier(self, errors: np.ndarray, likelihoods: np.ndarray) -> np.ndarray:
-        """Whether samples lie beyond `OUTLYING` of the training set in either way: (n,)."""
+        """Whether samples lie beyond `OUTLYING` of the training set in either quantity: (n,)."""
         badly = self.error_quantile(errors) > 1 - OUTLYING
         return badly | (self.likelihood_quantile(likelihoods) < OUTLYING)
 
@@ -57,9 +56,14 @@ class TrainingDistribution:
 def training_distribution(
     model: AEC | DEC, mixture: Mixture, samples: SampleSet
 ) -> TrainingDistribution:
-    """Errors and likelihoods of at most `SCORED` samples of a training set, on this process."""
+    """Errors and likelihoods of at most `SCORED` samples, in batches spread over a training set."""
     model.eval()
-    scores = [latents_and_errors(model, x) for x in _spread(samples)]
+    n, last = min(SCORED // BATCH, -(-len(samples) // BATCH)), max(0, len(samples) - BATCH)
+    scores = [
+        latents_and_errors(model, x)
+        for start in np.unique(np.linspace(0, last, n).astype(int)).tolist()
+        for _, x in samples.in_order(start, min(start + BATCH, len(samples)), BATCH)
+    ]
     errors = np.concatenate([error for _, error in scores])
     likelihoods = np.concatenate([mixture.log_likelihood(z) for z, _ in scores])
     return TrainingDistribution(mixture, np.sort(errors), np.sort(likelihoods))
@@ -71,14 +75,6 @@ def latents_and_errors(model: AEC | DEC, x: torch.Tensor) -> tuple[np.ndarray, n
         z = model.encoder(x)
         error = (model.decoder(z) - x).square().mean((1, 2, 3))
     return z.float().cpu().numpy(), error.double().cpu().numpy()
-
-
-def _spread(samples: SampleSet) -> Iterator[torch.Tensor]:
-    """Batches of consecutive samples, spread evenly over a set."""
-    n, last = min(SCORED // BATCH, -(-len(samples) // BATCH)), max(0, len(samples) - BATCH)
-    for start in np.unique(np.linspace(0, last, n).astype(int)).tolist():
-        for _, x in samples.in_order(start, min(start + BATCH, len(samples)), BATCH):
-            yield x
 
 
 def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
@@ -95,10 +91,10 @@ def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
             mine = block[labels == label].astype(np.float64)
             sums[label] += mine.sum(0)
             products[label] += mine.T @ mine
-    there = labelling.sizes > 0
-    sizes = labelling.sizes[there].astype(np.float64)
-    means = sums[there] / sizes[:, None]
-    scatter = products[there] - sizes[:, None, None] * means[:, :, None] * means[:, None, :]
+    used = labelling.sizes > 0
+    sizes = labelling.sizes[used].astype(np.float64)
+    means = sums[used] / sizes[:, None]
+    scatter = products[used] - sizes[:, None, None] * means[:, :, None] * means[:, None, :]
     pooled = scatter.sum(0) / sizes.sum()
     pooled += 1e-6 * max(np.trace(pooled) / d, 1e-12) * np.eye(d)
     covariances = (scatter + d * pooled) / (sizes + d)[:, None, None]

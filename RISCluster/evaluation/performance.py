@@ -1,20 +1,30 @@
-"""Measures of each cluster and of all, after Jenkins et al. (2021).
+"""Measures of each cluster and of all samples, after Jenkins et al. (2021).
+
+Data space is that of the samples after `data.amplitude` and `data.transform`, without
+standardisation. With the mean c of a cluster's members x, each of B bins:
+
+    MSE to the mean            sum((x - c)^2) / B
+    MAE to the mean            sum(|x - c|) / B
+    inner product with it      sum(x c) / (|x| |c|), 1 for the same shape
 
 Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas
+import torch
 
+from ..data.loading import Reader, SampleSet, subsample
+from ..data.spectrograms import READ_ROWS, SpectrogramFile
+from ..data.transforms import Preparation
 from ..runs.labels import usable_sample
-from ..runs.models import model_of
 from ..runs.names import title_of
-from ..runs.run import FinishedRun, FinishedStage
-from .data_space import Deviations, deviations
-from .metrics import MEASURED, Measure, measure, silhouettes
+from ..runs.run import FinishedRun, FinishedStage, model_of
+from .metrics import MEASURED, silhouettes
 
 TITLES = {
     "probability": "Mean probability",
@@ -25,6 +35,113 @@ TITLES = {
     "silhouette_data": "Silhouette, data space",
 }
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+HELD = 100e6  # bytes of samples in memory for silhouettes; computing them takes half as much again
+
+
+class Measure(NamedTuple):
+    """Mean of a quantity over the measured members of each cluster, and last over all samples."""
+
+    values: np.ndarray  # (K + 1,); NaN where no member was measured
+    errors: np.ndarray  # (K + 1,), standard errors: 0 if all were measured, NaN if too few
+    n: int  # samples that were measured
+
+
+def measure(values: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> Measure:
+    """Means of a random sample (m,) by cluster, with their standard errors.
+
+    NaN, and labels below 0, are left out. With the sizes (K,) of the clusters the error is
+    sd / sqrt(n) sqrt(1 - n / size), 0 where all were measured (Cochran 1977, eq. 2.20).
+    """
+    known = ~np.isnan(values) & (labels >= 0)
+    values, labels = pandas.Series(values[known]), labels[known]
+    clusters = values.groupby(labels).agg(["mean", "std", "count"]).reindex(range(len(sizes)))
+    rows = np.vstack([clusters, values.agg(["mean", "std", "count"])])
+    mean, deviation, n = rows.T
+    every, n = np.r_[sizes, sizes.sum()], np.nan_to_num(n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = deviation / np.sqrt(n) * np.sqrt(np.maximum(0, 1 - n / every))
+    return Measure(mean, np.where((n > 0) & (n >= every), 0.0, errors), len(values))
+
+
+# ---- data space ---------------------------------------------------------------------------------
+
+
+def _totals(blocks: Iterable[tuple[np.ndarray, np.ndarray]], k: int) -> tuple:
+    """Sums (K, F T) and numbers (K,) of the samples of each cluster, of their labels and values."""
+    totals, counts = 0.0, np.zeros(k)
+    for labels, x in blocks:
+        members = np.eye(k)[labels]
+        totals = totals + members.T @ x
+        counts += members.sum(0)
+    return totals, counts
+
+
+def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_clusters: int) -> float:
+    """Variance between clusters over variance within, each per degree of freedom.
+
+    In data space, at constant memory; standardisation does not change it. `labels` (N,) are those
+    of every sample of the file. NaN for fewer than two clusters, or no variance within them.
+    """
+
+    def blocks() -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        for positions, x in samples.in_order(0, len(samples), READ_ROWS):
+            index = samples.index[positions.cpu().numpy()]
+            yield labels[index], x.flatten(1).double().cpu().numpy()
+
+    totals, counts = _totals(blocks(), n_clusters)
+    means = totals / np.maximum(counts, 1)[:, None]
+    within = sum(float(np.square(x - means[member]).sum()) for member, x in blocks())
+    n, k = counts.sum(), np.count_nonzero(counts)
+    if k < 2 or n <= k or within == 0:
+        return float("nan")
+    between = float((counts * np.square(means - totals.sum(0) / n).sum(1)).sum())
+    return between / (k - 1) / (within / (n - k))
+
+
+def deviations(
+    file: SpectrogramFile,
+    preparation: Preparation,
+    index: np.ndarray,
+    labels: np.ndarray,
+    n_clusters: int,
+    seed: int | None = None,
+) -> tuple[np.ndarray, pandas.DataFrame]:
+    """Compare the samples `index` (m,), ascending, with the means of their clusters `labels` (m,).
+
+    Returns the means (K, F, T), and mse, mae, inner_product of each sample; with a seed also
+    silhouette_data, of as many random samples as can be in memory. NaN for what is not known.
+    """
+    reader = Reader(file, preparation.plain, torch.device("cpu"))
+    reader.skip_negative = True
+
+    def blocks(wanted: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        for found, x in reader.blocks(wanted):
+            yield np.searchsorted(index, found), x.flatten(1).double().numpy()
+
+    totals, counts = _totals(((labels[at], x) for at, x in blocks(index)), n_clusters)
+    with np.errstate(invalid="ignore"):
+        means = totals / counts[:, None]
+    values = np.full((len(index), 4), np.nan)
+    for at, x in blocks(index):
+        mean = means[labels[at]]
+        length = np.linalg.norm(x, axis=1) * np.linalg.norm(mean, axis=1)
+        product = np.einsum("ij,ij->i", x, mean) / np.maximum(length, 1e-300)
+        errors = np.square(x - mean).mean(1), np.abs(x - mean).mean(1)
+        values[at, :3] = np.stack([*errors, product], axis=1)
+    names = ["mse", "mae", "inner_product"]
+    if seed is not None:
+        n_bins = file.n_frequencies * file.n_times
+        drawn = subsample(len(index), max(2, int(HELD / (4 * n_bins))), seed)
+        found = [(at, x.astype(np.float32)) for at, x in blocks(index[drawn])]
+        if found:
+            at, x = map(np.concatenate, zip(*found, strict=True))
+            values[at, 3] = silhouettes(x, labels[at])
+        names.append("silhouette_data")
+    frame = pandas.DataFrame(values[:, : len(names)], columns=names)
+    return means.reshape(n_clusters, file.n_frequencies, file.n_times), frame
+
+
+# ---- of a run -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -43,33 +160,33 @@ def performance_of(run: FinishedRun) -> list[Performance]:
 
     All stages are measured on the same samples, drawn with ``run.seed``.
     """
-    stages, seed = run.labelling, run.settings.run.seed
+    stages = run.labelling
     if not stages:
         return []
-    everywhere = np.minimum.reduce([stage.table.labels for stage in stages])
-    index = usable_sample(everywhere, MEASURED, seed)
-    labels = [stage.table.labels[index].astype(np.int64) for stage in stages]
-    spaces: Sequence[Deviations | None] = [None] * len(stages)
+    everywhere = np.minimum.reduce([stage.labels for stage in stages])
+    index = usable_sample(everywhere, MEASURED, run.settings.run.seed)
+    preparation = None
     if run.file is not None and len(index):
         preparation = model_of(run, stages[-1]).preparation
-        spaces = deviations(run.file, preparation, index, labels, seed)
-    parts = zip(stages, labels, spaces, strict=True)
-    return [_performance(stage, index, mine, space) for stage, mine, space in parts]
+    return [_performance(run, stage, index, preparation) for stage in stages]
 
 
 def _performance(
-    stage: FinishedStage, index: np.ndarray, labels: np.ndarray, space: Deviations | None
+    run: FinishedRun, stage: FinishedStage, index: np.ndarray, preparation: Preparation | None
 ) -> Performance:
-    table, sizes = stage.table, stage.sizes
-    scores = {"silhouette_latent": (labels, silhouettes(stage.latents[index], labels))}
-    values = {"probability": (table.labels, table.probability.astype(np.float64))}
-    means = None
-    if space is not None:
-        scores["silhouette_data"] = (labels[space.held], space.silhouettes)
-        values |= {name: (labels, vars(space)[name]) for name in ("inner_product", "mse", "mae")}
-        means = np.full((len(sizes), *space.means.shape[1:]), np.nan)
-        means[: len(space.means)] = space.means
-    measures = {name: measure(x, mine, sizes) for name, (mine, x) in (values | scores).items()}
+    sizes, labels, means = stage.sizes, stage.labels[index].astype(np.int64), None
+    frame = pandas.DataFrame({"silhouette_latent": silhouettes(stage.latents[index], labels)})
+    if preparation is not None:
+        seed = run.settings.run.seed
+        means, found = deviations(run.file, preparation, index, labels, len(sizes), seed)
+        frame = frame.join(found)
+    probability = stage.table["probability"].to_numpy(dtype=np.float64)
+    measures = {"probability": measure(probability, stage.labels, sizes)}
+    measures |= {name: measure(frame[name].to_numpy(), labels, sizes) for name in frame}
+    scores = {}
+    for name in [name for name in frame if name.startswith("silhouette")]:
+        known = frame[name].notna().to_numpy()
+        scores[name] = labels[known], frame[name].to_numpy()[known]
     return Performance(stage.name, np.r_[sizes, sizes.sum()], measures, scores, means)
 
 
@@ -79,65 +196,57 @@ def _performance(
 def performance_table(performance: Performance, names: Mapping[int, str]) -> dict[str, Any]:
     """A row for each cluster and one for all; standard errors where samples were drawn."""
     sizes, measures = performance.sizes, performance.measures
-    there = [name for name in TITLES if name in measures]
-    k, n = len(sizes) - 1, int(sizes[-1])
-    header = ["Cluster", "Size", "Share"]
-    columns = [[*(title_of(label, names) for label in range(k)), "all"], sizes, sizes / max(1, n)]
-    for name in there:
-        header.append(TITLES[name])
-        columns.append(measures[name].values)
+    known, n = [name for name in TITLES if name in measures], int(sizes[-1])
+    columns = [("Size", sizes.tolist()), ("Share", (sizes / max(1, n)).tolist())]
+    for name in known:
+        columns.append((TITLES[name], measures[name].values.tolist()))
         if (measures[name].errors > 0).any():
-            header.append(PLUS_MINUS)
-            columns.append(measures[name].errors)
-    sampled = [f"{TITLES[name]}: {measures[name].n:,}" for name in there if measures[name].n < n]
+            columns.append((PLUS_MINUS, measures[name].errors.tolist()))
+    sampled = [f"{TITLES[name]}: {measures[name].n:,}" for name in known if measures[name].n < n]
     notes = []
     if sampled:
         notes.append(
             f"Measured on random samples of the {n:,}, {PLUS_MINUS} their standard errors "
             f"({'; '.join(sampled)}); the rest on all."
         )
-    if "mse" in there:
+    if "mse" in known:
         notes.append(
             "Data space: after data.amplitude and data.transform, without standardisation. Inner "
             "products are of unit vectors, 1 is the same."
         )
-    return {
-        "title": f"{performance.stage}: clusters",
-        "header": header,
-        "rows": [list(row) for row in zip(*map(_plain, columns), strict=True)],
-        "clusters": [*range(k), None],
-        "note": " ".join(notes),
-        "digits": 3,
-    }
+    return _table(f"{performance.stage}: clusters", len(sizes) - 1, columns, names, notes)
 
 
 def compare_stages(
     performances: Sequence[Performance], names: Mapping[int, str]
 ) -> dict[str, Any] | None:
-    """Stages side by side, a column a stage for every measure; None for fewer than two."""
+    """Stages side by side, a column per stage for every measure; None for fewer than two."""
     if len(performances) < 2:
         return None
-    there = [name for name in TITLES if all(name in one.measures for one in performances)]
-    numbers = [len(one.sizes) - 1 for one in performances]
-    k = max(numbers)
-    header, columns = ["Cluster"], [[*(title_of(label, names) for label in range(k)), "all"]]
-    for name in ("", *there):
+    numbers, columns = [len(one.sizes) - 1 for one in performances], []
+    known = [name for name in TITLES if all(name in one.measures for one in performances)]
+    for name in ("", *known):
         for one in performances:
-            values = _plain(one.measures[name].values if name else one.sizes)
-            header.append(f"{TITLES.get(name, 'Size')}, {one.stage}")
-            columns.append([*values[:-1], *[None] * (k + 1 - len(values)), values[-1]])
+            *values, every = (one.measures[name].values if name else one.sizes).tolist()
+            missing = [None] * (max(numbers) - len(values))
+            columns.append((f"{TITLES.get(name, 'Size')}, {one.stage}", [*values, *missing, every]))
     note = "The same number is the same cluster before and after refinement."
     if len(set(numbers)) > 1:
         note = "The stages have different numbers of clusters: equal labels mean nothing."
+    title = f"{' and '.join(one.stage for one in performances)} side by side"
+    return _table(title, max(numbers), columns, names, [note])
+
+
+def _table(
+    title: str, k: int, columns: Sequence[tuple], names: Mapping[int, str], notes: list[str]
+) -> dict[str, Any]:
+    header, values = zip(*columns, strict=True)
+    titles = [*(title_of(label, names) for label in range(k)), "all"]
     return {
-        "title": f"{' and '.join(one.stage for one in performances)} side by side",
-        "header": header,
-        "rows": [list(row) for row in zip(*columns, strict=True)],
+        "title": title,
+        "header": ["Cluster", *header],
+        "rows": [list(row) for row in zip(titles, *values, strict=True)],
         "clusters": [*range(k), None],
-        "note": note,
+        "note": " ".join(notes),
         "digits": 3,
     }
-
-
-def _plain(column: Sequence[Any]) -> list[Any]:
-    return column.tolist() if isinstance(column, np.ndarray) else list(column)

@@ -1,146 +1,97 @@
 """Samples of each cluster to look at: typical, borderline and outlying ones.
 
-Letters: N samples of the file, D latent features, K clusters, n samples of a block, c candidates.
+Letters: N samples of the file, n samples, D latent features, K clusters, c candidates.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas
 from scipy.spatial.distance import cdist
 
-from ..io import open_rows, row_blocks
-from ..runs.labels import of_usable
-from ..runs.models import components
-from ..runs.run import FinishedRun, FinishedStage
+from .. import io
+from ..runs.run import FinishedRun, FinishedStage, components
 from .outliers import TrainingDistribution
 
-TYPICAL = 12  # samples of a cluster, the most telling first
+TYPICAL = 12  # samples of a cluster, the most central first
 CANDIDATES = 400  # members of a cluster, drawn at random, of which typical ones are chosen
 BORDERLINE = 6  # samples of a cluster
 OUTLYING = 24  # samples in all
 SPARE = 4  # times as many are chosen first, as some may be duplicates
 NEIGHBOURS = 10  # whose distance measures the density at a candidate
 
-Posterior = Callable[[int, np.ndarray], np.ndarray]
 
+class Representatives(NamedTuple):
+    """Samples to look at in a stage's clusters, tables with the columns of `describe`."""
 
-@dataclass(frozen=True)
-class Chosen:
-    """Samples to look at, (m,) each, in the order in which they are shown."""
-
-    index: np.ndarray  # into the file
-    label: np.ndarray
-    second: np.ndarray  # the most probable other cluster; -1 where there is none
-    probability: np.ndarray
-    second_probability: np.ndarray
-    log_likelihood: np.ndarray  # of the latents, under the stage's mixture
-    less_likely: np.ndarray  # share of the training samples that are less likely
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def part(self, places: np.ndarray | slice) -> "Chosen":
-        """Some of them."""
-        return Chosen(*(values[places] for values in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class Representatives:
-    """Samples to look at in a stage's clusters."""
-
-    typical: list[Chosen]  # of each cluster: spread over it, the most central first
-    borderline: list[Chosen]  # of each: the smallest lead over a second cluster first
-    outlying: Chosen  # of all, the least likely first
+    typical: list[pandas.DataFrame]  # of each cluster: spread over it, the most central first
+    borderline: list[pandas.DataFrame]  # of each: the smallest lead over a second cluster first
+    outlying: pandas.DataFrame  # of all, the least likely first
 
 
 def representatives_of(run: FinishedRun, stage: FinishedStage) -> Representatives:
-    """Choose samples of a stage that labels, by its latents.
-
-    Raises
-    ------
-    CheckpointError
-        A file of the stage is missing or damaged.
-    """
+    """Choose samples of a stage that labels, by its latents; CheckpointError for damaged files."""
     soft, latents, k = soft_of(stage), stage.latents, stage.n_clusters
     borderline, outlying = extremes(stage, soft)
     chosen = []
-    for members in drawn_members(stage.table.labels, k, CANDIDATES, run.settings.run.seed):
+    for members in drawn_members(stage.labels, k, CANDIDATES, run.settings.run.seed):
         members = np.sort(_distinct(latents, members))
-        z = latents[members].astype(np.float64)
-        certain = stage.table.probability[members].astype(np.float64)
-        chosen.append(members[medoids(z, certain, TYPICAL)])
+        weights = stage.table["probability"].to_numpy(dtype=np.float64)[members]
+        chosen.append(members[medoids(latents[members].astype(np.float64), weights, TYPICAL)])
     chosen += [_distinct(latents, members)[:BORDERLINE] for members in borderline]
     chosen.append(_distinct(latents, outlying)[:OUTLYING])
-    every = _described(stage, soft, np.concatenate(chosen).astype(np.int64))
-    ends = np.cumsum([0, *map(len, chosen)])
-    parts = [every.part(slice(*pair)) for pair in zip(ends, ends[1:], strict=False)]
+    ends = np.cumsum([len(index) for index in chosen])[:-1]
+    every = describe(stage, soft, np.concatenate(chosen).astype(np.int64))
+    parts = [every.iloc[rows] for rows in np.split(np.arange(len(every)), ends)]
     return Representatives(parts[:k], parts[k : 2 * k], parts[-1])
 
 
-def soft_of(stage: FinishedStage) -> Posterior:
-    """Probabilities by which the stage has labelled.
-
-    Returns
-    -------
-    callable
-        ``soft(start, latents)``: (n, D) of the samples from `start` on to (n, K).
-    """
-    path = stage.path / "soft_assignments.npy"
+def soft_of(stage: FinishedStage) -> Callable[[np.ndarray], np.ndarray]:
+    """Probabilities of the stage's labels, as a function of samples (n,) with (n, K)."""
+    path, k = stage.path / "soft_assignments.npy", stage.n_clusters
     if path.exists():
-        rows = open_rows(path)
-        return lambda start, latents: rows[start : start + len(latents)].astype(np.float64)
-    there, k = components(stage), stage.n_clusters
+        rows = io.open_rows(path)
+        return lambda index: rows[index].astype(np.float64)
+    columns = components(stage)
 
-    def posterior(latents: np.ndarray) -> np.ndarray:
-        values = np.zeros((len(latents), k))
-        values[:, there] = stage.mixture.posterior(latents)
+    def posterior(index: np.ndarray) -> np.ndarray:
+        values = np.zeros((len(index), k))
+        values[:, columns] = stage.mixture.posterior(stage.latents[index])
         return values
 
-    return lambda _, latents: of_usable(latents, posterior, k)
+    return posterior
 
 
-def drawn_members(labels: np.ndarray, k: int, most: int, seed: int) -> list[np.ndarray]:
-    """Indices of members of each of `k` clusters, at most `most` at random, ascending."""
+def drawn_members(
+    labels: np.ndarray, k: int, most: int | np.ndarray, seed: int
+) -> list[np.ndarray]:
+    """Indices of random members of each of `k` clusters, ascending, at most `most` (K,) each."""
     keys = np.random.default_rng(seed).random(len(labels))
-    return [np.sort(_smallest(keys, labels == label, most)) for label in range(k)]
+    quota = np.broadcast_to(most, k).tolist()
+    return [np.sort(_smallest(keys, labels == label, quota[label])) for label in range(k)]
 
 
 def _smallest(keys: np.ndarray, among: np.ndarray, most: int) -> np.ndarray:
     """Indices of the `most` smallest keys where `among`, ascending in them, then in the index."""
     index = np.flatnonzero(among)
-    if len(index) > most:
-        index = index[keys[index] <= np.partition(keys[index], most - 1)[most - 1]]
     return index[np.argsort(keys[index], kind="stable")[:most]]
 
 
-def medoids(latents: np.ndarray, certain: np.ndarray, n: int) -> np.ndarray:
-    """Members that represent a cluster: typical, and spread over it.
+def medoids(latents: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:
+    """Positions of members (c, D), all distinct, that are typical and spread over a cluster.
 
     The BUILD phase of k-medoids (Kaufman and Rousseeuw 1990, chapter 2): first the member with the
     smallest sum of distances, then each time the one that most reduces the distances of all from
-    the nearest chosen one. Members are weighted by their probability and by the density around
-    them, so that the chosen ones do not lie at the fringe.
-
-    Parameters
-    ----------
-    latents : ndarray, (c, D)
-        Distinct.
-    certain : ndarray, (c,)
-        Probability of the label.
-    n : int
-
-    Returns
-    -------
-    ndarray, (min(c, n),)
-        Their positions, the most central first.
+    the nearest chosen one. Members are weighted, also by the density around them, so that the
+    chosen ones do not lie at the fringe.
     """
     distances = cdist(latents, latents)
-    weight = certain * _density(distances)
+    weights = weights * _density(distances)
     nearest = np.full(len(latents), distances.max(initial=0.0))
     chosen: list[int] = []
     for _ in range(min(n, len(latents))):
-        gain = (weight * np.maximum(nearest - distances, 0)).sum(1)
+        gain = (weights * np.maximum(nearest - distances, 0)).sum(1)
         gain[chosen] = -1
         chosen.append(int(gain.argmax()))
         nearest = np.minimum(nearest, distances[chosen[-1]])
@@ -148,7 +99,7 @@ def medoids(latents: np.ndarray, certain: np.ndarray, n: int) -> np.ndarray:
 
 
 def _density(distances: np.ndarray) -> np.ndarray:
-    """Inverse of the distance of the tenth neighbour of each of c samples, 1 at most."""
+    """Inverse distance of the tenth neighbour of each of c samples, scaled to at most 1."""
     if len(distances) < 2:
         return np.ones(len(distances))
     place = min(NEIGHBOURS, len(distances) - 1)
@@ -157,52 +108,55 @@ def _density(distances: np.ndarray) -> np.ndarray:
     return shortest / np.maximum(reach, shortest) if reach.any() else np.ones(len(reach))
 
 
-def extremes(stage: FinishedStage, soft: Posterior) -> tuple[list[np.ndarray], np.ndarray]:
-    """Most borderline samples of each cluster and least likely ones of all, most so first.
+def extremes(
+    stage: FinishedStage, soft: Callable[[np.ndarray], np.ndarray]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Indices of the most borderline samples of each cluster, and of the least likely of all.
 
-    Returns
-    -------
-    list of ndarray
-        Indices by cluster; empty ones where there is one cluster only.
-    ndarray
+    A single cluster has no borderline samples.
     """
-    labels, k = stage.table.labels, stage.n_clusters
+    labels, k = stage.labels, stage.n_clusters
     lead, likelihood = np.full((2, len(labels)), np.nan)  # over the second cluster; logarithm
-    for start, block in row_blocks(stage.latents):
-        known = (labels[start : start + len(block)] >= 0) & ~np.isnan(block[:, 0])
-        if known.any():
-            at = start + np.flatnonzero(known)
-            largest = np.sort(soft(start, block)[known], axis=1)[:, -2:]
-            lead[at] = largest[:, -1] - largest[:, 0]
-            likelihood[at] = stage.mixture.log_likelihood(block[known])
-    known = ~np.isnan(likelihood)
+    usable = np.flatnonzero(labels >= 0)
+    for start in range(0, len(usable), io.BLOCK_ROWS):
+        index = usable[start : start + io.BLOCK_ROWS]
+        largest = np.sort(soft(index), axis=1)[:, -2:]
+        lead[index] = largest[:, -1] - largest[:, 0]
+        likelihood[index] = stage.mixture.log_likelihood(stage.latents[index])
     borderline = [
-        _smallest(lead, known & (labels == label) & (k > 1), SPARE * BORDERLINE)
-        for label in range(k)
+        _smallest(lead, (labels == label) & (k > 1), SPARE * BORDERLINE) for label in range(k)
     ]
-    return borderline, _smallest(likelihood, known, SPARE * OUTLYING)
+    return borderline, _smallest(likelihood, labels >= 0, SPARE * OUTLYING)
 
 
 def _distinct(latents: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Without exact duplicates in latent space; of these the first one stays."""
+    """Without exact duplicates in latent space, of which the first one is used."""
     _, first = np.unique(latents[index], axis=0, return_index=True)
     return index[np.sort(first)]
 
 
-def _described(stage: FinishedStage, soft: Posterior, index: np.ndarray) -> Chosen:
-    """Label, second label, probabilities and likelihood of samples in any order."""
-    unique, place = np.unique(index, return_inverse=True)
-    latents, labels = stage.latents[unique], stage.table.labels[unique].astype(np.int64)
-    rows = [soft(int(i), z[None])[0] for i, z in zip(unique, latents, strict=True)]
-    others = np.array(rows).reshape(len(unique), stage.n_clusters)
-    each = np.arange(len(unique))
-    own = others[each, labels]
-    others[each, labels] = -1
-    second, most = others.argmax(1), others.max(1)
-    likelihood = stage.mixture.log_likelihood(latents) if len(unique) else np.empty(0)
+def describe(
+    stage: FinishedStage, soft: Callable[[np.ndarray], np.ndarray], index: np.ndarray
+) -> pandas.DataFrame:
+    """Samples (n,) with label, probability, the second cluster (-1 for none) and likelihood.
+
+    Columns: sample, label, second, probability, second_probability, log_likelihood, less_likely
+    (the share of the training samples that are less likely).
+    """
+    latents, labels = stage.latents[index], stage.labels[index].astype(np.int64)
+    rows, each = soft(index).reshape(len(index), stage.n_clusters), np.arange(len(index))
+    own = rows[each, labels]
+    rows[each, labels] = -1
+    likelihood = stage.mixture.log_likelihood(latents) if len(index) else np.empty(0)
     training = TrainingDistribution.load(stage.path / "novelty.npz")
-    found = Chosen(
-        unique, labels, np.where(most < 0, -1, second), own, np.maximum(most, 0), likelihood,
-        training.likelihood_quantile(likelihood),
-    )  # fmt: skip
-    return found.part(place)
+    return pandas.DataFrame(
+        {
+            "sample": index,
+            "label": labels,
+            "second": np.where(rows.max(1) < 0, -1, rows.argmax(1)),
+            "probability": own,
+            "second_probability": np.maximum(rows.max(1), 0),
+            "log_likelihood": likelihood,
+            "less_likely": training.likelihood_quantile(likelihood),
+        }
+    )

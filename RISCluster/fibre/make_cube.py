@@ -20,8 +20,7 @@ from ..data.finding import stamp
 from ..data.missing import other_files
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, RunError, SettingsError
-from ..extras import need
-from ..io import new_file, require_room
+from ..io import need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
 from ..settings import Settings
@@ -138,7 +137,7 @@ def make_cube(
 def _origin_of(paths: Sequence[Path], settings: Settings) -> str:
     """Identity of the input: settings, and name, size and time of every file and its sources."""
     files = [[stamp(path), *other_files(path)] for path in paths]
-    return identity({"settings": settings.affecting("records", "result"), "files": files})
+    return identity({"settings": settings.inputs("records", "result"), "files": files})
 
 
 def _is_done(target: Path, origin: str) -> bool:
@@ -248,7 +247,7 @@ def _layout(
         "made_from": origin,
         "program": f"RISCluster {__version__}",
     }
-    for name, value in settings.affecting("records", "result").items():
+    for name, value in settings.inputs("records", "result").items():
         pair = isinstance(value, (list, tuple))
         attributes[name] = list(map(float, value)) if pair else "none" if value is None else value
     return CubeLayout(
@@ -323,7 +322,7 @@ def _in_order(
 ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
     with Progress("writing", sum(job.size for job in jobs), "spectra") as progress:
         for job in jobs:
-            place = slice(*job.inputs.steps), slice(*job.inputs.channels)
+            place = slice(*job.task.steps), slice(*job.task.channels)
             yield place, np.load(parts.path(job), allow_pickle=False)
             progress.add(job.size)
 

@@ -18,7 +18,7 @@ from ..data.missing import why_hardly_written
 from ..data.storage import Storage, reason_of, why_closed
 from ..data.times import epoch_unit, nanoseconds_to_iso, parse_cf_units, parse_time, to_text
 from ..errors import DataError
-from ..extras import explain_missing_filter
+from ..io import explain_missing_filter
 from ..settings import RecordsSettings
 from .clock import (
     EPOCH_UNITS,

@@ -17,7 +17,7 @@ import numpy as np
 from ..data.missing import find_holes
 from ..data.stored_array import Packing, sample_packing
 from ..errors import DataError
-from ..extras import load_hdf5_filters
+from ..io import load_hdf5_filters
 from ..waveforms.process import MIN_RUN, constant_runs, without_marks
 from ..waveforms.read import read_traces
 

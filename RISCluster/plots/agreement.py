@@ -18,7 +18,7 @@ LONGEST_NAME = 22  # letters
 
 
 class Bins(Protocol):
-    """Data of a reliability curve, see `evaluation.truth.Reliability`."""
+    """Data of a reliability curve, see `evaluation.metrics.Reliability`."""
 
     edges: np.ndarray
     counts: np.ndarray

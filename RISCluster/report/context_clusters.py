@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas
 from matplotlib.figure import Figure
 
 from .. import plots
@@ -18,20 +19,18 @@ from ..data.layouts import RowsFile
 from ..data.spectrograms import SpectrogramFile
 from ..data.times import to_text
 from ..evaluation.mapping import TITLES
+from ..evaluation.metrics import MEASURED
 from ..evaluation.performance import (
-    MEASURED,
     Performance,
     compare_stages,
     performance_of,
     performance_table,
 )
-from ..evaluation.representatives import BORDERLINE, Chosen, Representatives, representatives_of
+from ..evaluation.representatives import BORDERLINE, Representatives, representatives_of
 from ..plots import latent, samples
-from ..runs.cached import kept
-from ..runs.labels import LabelTable, usable_sample
-from ..runs.models import StageModel, model_of
+from ..runs.labels import usable_sample
 from ..runs.names import names_path, read_names, title_of
-from ..runs.run import FinishedRun, FinishedStage
+from ..runs.run import FinishedRun, FinishedStage, StageModel, cached, model_of
 from ..runtime import count
 from . import figures
 from .page import Picture
@@ -69,7 +68,7 @@ class Study:
     @cached_property
     def drawn(self) -> np.ndarray:
         """Indices of the samples whose latents are drawn, (m,), ascending."""
-        return usable_sample(self.stage.table.labels, MEASURED, self.run.settings.run.seed)
+        return usable_sample(self.stage.labels, MEASURED, self.run.settings.run.seed)
 
     @cached_property
     def models(self) -> dict[str, StageModel]:
@@ -96,7 +95,7 @@ class Study:
 
 def study_of(run: FinishedRun) -> Study:
     """The study of a run that labels, made once."""
-    return kept(run, "study", lambda: Study(run, run.final))
+    return cached(run, "study", lambda: Study(run, run.final))
 
 
 def clusters_section(run: FinishedRun) -> Context | None:
@@ -121,7 +120,7 @@ def clusters_section(run: FinishedRun) -> Context | None:
         "stage": stage.name,
         "method": figures.STAGE_METHODS[stage.name],
         "sizes": stage.sizes.tolist(),
-        "n_unusable": int((stage.table.labels < 0).sum()),
+        "n_unusable": int((stage.labels < 0).sum()),
         "has_data": run.file is not None,
         "refined": stage.metrics.get("refined") is not False,
         "empty": np.flatnonzero(stage.sizes == 0).tolist(),
@@ -145,10 +144,10 @@ def _gallery(study: Study, label: int) -> Figure:
     return samples.sample_gallery(study.axes, _typical(study, chosen), title)
 
 
-def _typical(study: Study, chosen: Chosen, waveforms: "Waveforms | None" = None) -> list:
+def _typical(study: Study, chosen: pandas.DataFrame, waveforms: "Waveforms | None" = None) -> list:
     def title(place: int) -> str:
-        where = place_of(study.stage.table, int(chosen.index[place]))
-        return f"{where}  p {chosen.probability[place]:.2f}"
+        where = place_of(study.stage.table, int(chosen["sample"].iloc[place]))
+        return f"{where}  p {chosen['probability'].iloc[place]:.2f}"
 
     return _shown(study.run, chosen, title, waveforms)
 
@@ -190,7 +189,7 @@ def _latent_pairs(study: Study) -> Figure:
     )
     return latent.latent_pairs(
         stage.latents[index],
-        stage.table.labels[index].astype(np.int64),
+        stage.labels[index].astype(np.int64),
         study.models[stage.name].centroids,
         f"{figures.STAGE_METHODS[stage.name]}: latents in pairs of features, {cut}",
         study.run.feature_names,
@@ -201,8 +200,8 @@ def _latent_pairs(study: Study) -> Figure:
 def _distances(study: Study) -> Figure:
     rows = []
     for stage in study.run.labelling:
-        index = study.drawn[stage.table.labels[study.drawn] >= 0]
-        labels = stage.table.labels[index].astype(np.int64)
+        index = study.drawn[stage.labels[study.drawn] >= 0]
+        labels = stage.labels[index].astype(np.int64)
         away = stage.latents[index] - study.models[stage.name].centroids[labels]
         rows.append(latent.Distances(stage.name, labels, np.linalg.norm(away, axis=1)))
     k = max(stage.n_clusters for stage in study.run.labelling)
@@ -212,7 +211,7 @@ def _distances(study: Study) -> Figure:
 def _embedding(study: Study) -> Figure:
     stage, settings = study.stage, study.run.settings
     return figures.embedding(
-        stage.name, stage.latents, stage.table.labels, stage.sizes, settings, study.names,
+        stage.name, stage.latents, stage.labels, stage.sizes, settings, study.names,
         method=settings.report.embedding,
     )  # fmt: skip
 
@@ -235,17 +234,17 @@ def samples_section(run: FinishedRun) -> Context | None:
         ("outlying", far, _log_likelihood),
     ):
         if run.file is not None and len(chosen):
-            first = chosen.part(slice(DRAWN))
+            first = chosen[:DRAWN]
             pictures[f"report_{name}"] = Picture(
                 lambda first=first, name=name, words=words: _extreme(study, name, first, words)
             )
-    typical = [part.part(slice(LISTED)) for part in study.representatives.typical]
+    typical = [part[:LISTED] for part in study.representatives.typical]
     return {
         "names_path": str(names_path(run)),
         "n_names": len(study.names),
         "n_clusters": run.final.n_clusters,
         "has_data": run.file is not None,
-        "typical": _table(study, _joined(typical)),
+        "typical": _table(study, pandas.concat(typical)),
         "waveforms": study.titled if waveforms else [],
         "borderline": _table(study, near, ("Second cluster", "Its probability")),
         "outlying": _table(study, far, ("Log-likelihood", "Training samples less likely")),
@@ -255,59 +254,55 @@ def samples_section(run: FinishedRun) -> Context | None:
     }
 
 
-def _table(study: Study, chosen: Chosen, more: Sequence[str] = ()) -> Context:
+def _table(study: Study, chosen: pandas.DataFrame, more: Sequence[str] = ()) -> Context:
     """Columns of all tables, onsets where they are known, and `more` by name."""
-    table, index = study.stage.table, chosen.index.tolist()
+    table, index = study.stage.table, chosen["sample"].tolist()
     titles = [title_of(label, study.names) for label in range(study.stage.n_clusters)]
     columns = {
-        "Cluster": [titles[label] for label in chosen.label],
+        "Cluster": [titles[label] for label in chosen["label"]],
         "Sample": list(map(str, index)),  # without separators
-        "Start time (UTC)": [time_of(table.starttime, i) or None for i in index],
-        "Onset (UTC)": [time_of(table.onset, i, "ms") or None for i in index],
+        "Start time (UTC)": [time_of(table.get("starttime"), i) or None for i in index],
+        "Onset (UTC)": [time_of(table.get("onset"), i, "milliseconds") or None for i in index],
         "Trace": [trace_of(table, i) or None for i in index],
-        "Probability": chosen.probability,
-        "Second cluster": [titles[label] if label >= 0 else None for label in chosen.second],
-        "Its probability": np.where(chosen.second >= 0, chosen.second_probability, np.nan),
-        "Log-likelihood": chosen.log_likelihood,
-        "Training samples less likely": chosen.less_likely,
+        "Probability": chosen["probability"],
+        "Second cluster": [titles[label] if label >= 0 else None for label in chosen["second"]],
+        "Its probability": chosen["second_probability"].where(chosen["second"] >= 0),
+        "Log-likelihood": chosen["log_likelihood"],
+        "Training samples less likely": chosen["less_likely"],
     }
-    left_out = "Onset (UTC)" if table.onset is None else ""
+    left_out = "Onset (UTC)" if "onset" not in table else ""
     header = [name for name in (*list(columns)[:6], *more) if name != left_out]
     rows = list(zip(*(columns[name] for name in header), strict=True))
-    return {"header": header, "rows": rows, "clusters": chosen.label.tolist(), "digits": 3}
+    return {"header": header, "rows": rows, "clusters": chosen["label"].tolist(), "digits": 3}
 
 
-def borderline(study: Study) -> Chosen:
+def borderline(study: Study) -> pandas.DataFrame:
     """Samples with a second cluster, those with the most equal probabilities first."""
-    chosen = _joined(study.representatives.borderline)
-    chosen = chosen.part(chosen.second_probability >= SECOND)
-    lead = chosen.probability - chosen.second_probability
-    return chosen.part(np.argsort(lead, kind="stable"))
-
-
-def _joined(parts: Sequence[Chosen]) -> Chosen:
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return Chosen(*(np.concatenate(column) for column in columns))
+    chosen = pandas.concat(study.representatives.borderline)
+    chosen = chosen[chosen["second_probability"] >= SECOND]
+    lead = chosen["probability"] - chosen["second_probability"]
+    return chosen.iloc[np.argsort(lead, kind="stable")]
 
 
 def _extreme(
-    study: Study, name: str, chosen: Chosen, words: Callable[[Chosen, int], str]
+    study: Study, name: str, chosen: pandas.DataFrame, words: Callable[[pandas.DataFrame, int], str]
 ) -> Figure:
     def title(place: int) -> str:
-        where = place_of(study.stage.table, int(chosen.index[place]))
+        where = place_of(study.stage.table, int(chosen["sample"].iloc[place]))
         return f"{where}\n{words(chosen, place)}"
 
     drawn = _shown(study.run, chosen, title)
     return samples.sample_gallery(study.axes, drawn, f"{len(chosen)} {name} samples", columns=6)
 
 
-def _both_probabilities(chosen: Chosen, place: int) -> str:
-    own, other = chosen.probability[place], chosen.second_probability[place]
-    return f"{chosen.label[place]}: {own:.2f}, {chosen.second[place]}: {other:.2f}"
+def _both_probabilities(chosen: pandas.DataFrame, place: int) -> str:
+    row = chosen.iloc[place]
+    own, other = row["probability"], row["second_probability"]
+    return f"{row['label']:.0f}: {own:.2f}, {row['second']:.0f}: {other:.2f}"
 
 
-def _log_likelihood(chosen: Chosen, place: int) -> str:
-    return f"log-likelihood {chosen.log_likelihood[place]:.4g}"
+def _log_likelihood(chosen: pandas.DataFrame, place: int) -> str:
+    return f"log-likelihood {chosen['log_likelihood'].iloc[place]:.4g}"
 
 
 # ---- single samples -----------------------------------------------------------------------------
@@ -356,7 +351,7 @@ def _sampling_rate(found: h5py.Dataset, group: str) -> float:
 
 
 def _detections(study: Study, label: int, waveforms: Waveforms) -> Figure:
-    chosen = study.representatives.typical[label].part(slice(WITH_WAVEFORMS))
+    chosen = study.representatives.typical[label][:WITH_WAVEFORMS]
     drawn = _typical(study, chosen, waveforms)
     title = f"Cluster {plots.cluster_title(label, study.names)}"
     return samples.detections(study.axes, drawn, waveforms.sampling_rate, waveforms.unit, title)
@@ -364,34 +359,36 @@ def _detections(study: Study, label: int, waveforms: Waveforms) -> Figure:
 
 def _shown(
     run: FinishedRun,
-    chosen: Chosen,
+    chosen: pandas.DataFrame,
     title: Callable[[int], str],
     waveforms: Waveforms | None = None,
 ) -> list[samples.Shown]:
     """Chosen samples with their titles, ready to be drawn."""
-    images = figures.images(run.file, chosen.index, run.settings.data.amplitude)
-    traces = [None] * len(chosen) if waveforms is None else waveforms.read(chosen.index)
+    images = figures.images(run.file, chosen["sample"], run.settings.data.amplitude)
+    traces = [None] * len(chosen) if waveforms is None else waveforms.read(chosen["sample"])
     return [
         samples.Shown(image, title(place), int(label), trace)
         for place, (image, label, trace) in enumerate(
-            zip(images, chosen.label, traces, strict=True)
+            zip(images, chosen["label"], traces, strict=True)
         )
     ]
 
 
-def time_of(times: np.ndarray | None, index: int, unit: str = "s") -> str:
+def time_of(times: pandas.Series | None, index: int, unit: str = "seconds") -> str:
     """UTC to a unit of time; empty where it is not known."""
-    if times is None or np.isnat(times[index]):
+    if times is None or pandas.isna(times[index]):
         return ""
-    return str(times[index].astype(f"datetime64[{unit}]")).replace("T", " ")
+    return times[index].isoformat(" ", unit)
 
 
-def trace_of(table: LabelTable, index: int) -> str:
+def trace_of(table: pandas.DataFrame, index: int) -> str:
     """Trace id; empty where it is not known."""
-    return "" if table.trace is None else table.trace_ids[int(table.trace[index])]
+    return table["trace_id"][index] if "trace_id" in table else ""
 
 
-def place_of(table: LabelTable, index: int) -> str:
+def place_of(table: pandas.DataFrame, index: int) -> str:
     """Time and trace on two lines, or the sample's number where neither is known."""
-    known = [text for text in (time_of(table.starttime, index), trace_of(table, index)) if text]
+    known = [
+        text for text in (time_of(table.get("starttime"), index), trace_of(table, index)) if text
+    ]
     return "\n".join(known).replace("$", r"\$") if known else f"sample {index:,}"

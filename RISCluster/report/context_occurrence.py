@@ -17,7 +17,6 @@ from ..catalogue.catalogue import (
     bins_to_draw,
     catalogue_of,
     choose_bins,
-    count_at_stations,
     count_occurrences,
     largest,
     season_names,
@@ -211,7 +210,7 @@ def _when(shown: Shown, pictures: dict[str, Picture]) -> Context:
         "n_empty": int((~occurrence.has_data).sum()),
         "notes": notes,
         "series_notes": series_notes,
-        "n_series": 0 if environment is None else len(environment.names),
+        "n_series": 0 if environment is None else len(environment.series.columns),
         "n_drawn_stations": len(chosen),
         "seasons": seasons,
         "correlation": correlation,
@@ -221,12 +220,13 @@ def _when(shown: Shown, pictures: dict[str, Picture]) -> Context:
 def _far_samples(catalogue: Catalogue) -> str:
     """How many samples are years away from all others, and the first."""
     far, table = catalogue.far, catalogue.table
-    first = far[np.argmin(table.starttime[far])]
+    times = table["starttime"]
+    first = int(times[far].idxmin())
     trace = trace_of(table, first)
     return (
         f"{count(len(far), 'sample')} years away from all others left out, probably by a wrong "
         f"clock: the first is sample {first}{f' of {trace}' if trace else ''}, "
-        f"{str(table.starttime[first])[:19]}Z."
+        f"{times[first].isoformat(timespec='seconds')}Z."
     )
 
 
@@ -234,7 +234,7 @@ def _series(shown: Shown, bins: Bins, environment: Environment | None) -> Figure
     occurrence, series = count_occurrences(shown.catalogue, bins), []
     if environment is not None:
         averages = environment.averages(bins).T
-        series = list(zip(map(plain, environment.names), averages, strict=True))
+        series = list(zip(map(plain, environment.series.columns), averages, strict=True))
     return occurrence_series(
         bins.edges,
         occurrence.counts[:, shown.drawn],
@@ -247,7 +247,7 @@ def _series(shown: Shown, bins: Bins, environment: Environment | None) -> Figure
 
 
 def _at_stations(shown: Shown, bins: Bins, chosen: np.ndarray) -> Figure:
-    every = count_at_stations(shown.catalogue, bins, chosen)
+    every = [count_occurrences(shown.catalogue, bins, station) for station in chosen]
     counts, labels, titles = shown.with_others(np.stack([mine.counts for mine in every]))
     names = [plain(shown.catalogue.stations[station]) for station in chosen]
     has_data = [mine.has_data for mine in every]
@@ -300,7 +300,7 @@ def _environment(place: str | None, bins: Bins) -> tuple[Environment | None, np.
     averages = environment.averages(bins)
     notes = [f"{environment.path}: {text}" for text in environment.notes]
     if not np.isfinite(averages).any():
-        first, last = (str(environment.times[at])[:19] for at in (0, -1))
+        first, last = (environment.series.index[at].isoformat(timespec="seconds") for at in (0, -1))
         notes.append(
             f"{environment.path}: no value within the time of the data; it has values from "
             f"{first}Z to {last}Z."
@@ -327,7 +327,7 @@ def _correlation(
     most = int(shown.run.settings.report.largest_lag / days + 1e-9)
     found = {
         (label, series): correlate_at_lags(occurrence.rate[:, label], averages[:, series], most)
-        for series in range(len(environment.names))
+        for series in range(len(environment.series.columns))
         for label in range(shown.catalogue.n_clusters)
     }
     found = {pair: one for pair, one in found.items() if one.best is not None}
@@ -347,7 +347,7 @@ def _panels(
     shown: Shown, environment: Environment, found: dict[tuple[int, int], LagCorrelation]
 ) -> list:
     panels = []
-    for series, name in enumerate(environment.names):
+    for series, name in enumerate(environment.series.columns):
         lines = [
             (int(label), found[label, series].r, found[label, series].level_searched)
             for label in shown.drawn
@@ -368,13 +368,13 @@ def _correlation_table(
         "cluster", "series", "best lag (days)", "r there", "level, searched", "beyond",
         "r at zero", "level, one lag", "bins", "effective",
     )  # fmt: skip
-    rows = []
+    rows, names = [], environment.series.columns
     for (label, series), one in found.items():
         r = float(one.r[one.best])
         beyond = "yes" if abs(r) > one.level_searched else "no"
         rows.append(
             (
-                shown.titles[label], environment.names[series], float(one.lags[one.best] * days),
+                shown.titles[label], names[series], float(one.lags[one.best] * days),
                 r, one.level_searched, beyond, one.at_zero, one.level, int(one.n[one.best]),
                 one.effective,
             )
@@ -393,7 +393,7 @@ def _peaks(shown: Shown) -> Context:
         text = "The data can't be read: amplitudes and frequencies are left out."
         return {"peak_notes": [text]}
     try:
-        peaks = measure_peaks(run.file, shown.catalogue.table.labels, sizes, seed)
+        peaks = measure_peaks(run.file, shown.catalogue.labels, sizes, seed)
     except RISClusterError as error:
         return {"peak_notes": [f"Amplitudes and frequencies are left out: {error}."]}
 

@@ -108,10 +108,10 @@ def _catalogue_rows(run: FinishedRun) -> list[tuple[str, str]]:
     if run.final is None:
         return []
     table, rows = run.final.table, []
-    if table.starttime is not None:
-        rows.append(("Time span", _span(table.starttime)))
-    known = [name for name in table.trace_ids if name]
-    if table.trace_ids:
+    if "starttime" in table:
+        rows.append(("Time span", _span(table["starttime"].to_numpy())))
+    if "trace_id" in table:
+        known = [name for name in table["trace_id"].cat.categories if name]
         traces = count(len(known), "trace")
         if all(name.count(".") == 3 for name in known):
             stations = {name.rsplit(".", 2)[0] for name in known}

@@ -13,8 +13,7 @@ from ..evaluation.comparison import (
     refinement,
     side_by_side,
 )
-from ..evaluation.overlap import Overlap
-from ..evaluation.truth import against_truth, class_scores, reliability
+from ..evaluation.metrics import Overlap, against_truth, class_scores, reliability
 from ..plots.agreement import overlap_matrix, reliability_curve
 from ..runs.names import read_names, title_of
 from ..runs.run import FinishedRun, FinishedStage
@@ -102,11 +101,7 @@ def truth_section(run: FinishedRun) -> Context | None:
     same = _same_labels(run)
     found = found[-1:] if same else found
     curves = [
-        (
-            STAGE_TITLES[stage.name],
-            reliability(stage.table.labels, stage.table.probability, run.truth, t),
-        )
-        for stage, t in found
+        (STAGE_TITLES[stage.name], reliability(t, _probability(run, stage))) for stage, t in found
     ]
     table = found[-1][1]
     confusions = {f"report_confusion_{stage.name.lower()}": (stage, t) for stage, t in found}
@@ -124,6 +119,11 @@ def truth_section(run: FinishedRun) -> Context | None:
         "too_sure": TOO_SURE,
         "figures": pictures,
     }
+
+
+def _probability(run: FinishedRun, stage: FinishedStage) -> np.ndarray:
+    """Of the samples that have a label and a known class."""
+    return stage.table["probability"].to_numpy()[(stage.labels >= 0) & (run.truth >= 0)]
 
 
 def _same_labels(run: FinishedRun) -> bool:

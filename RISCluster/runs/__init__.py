@@ -1,1 +1,1 @@
-"""A finished run as it is read again: its stages, their models, the names of its clusters."""
+"""Finished runs: stages, tables of labels, networks, names of clusters."""

@@ -1,10 +1,8 @@
 """The labels of a cube as an image over (time, channel), in HDF5.
 
-Letters: W windows a channel, C channels.
+Letters: N samples, W windows per channel, C channels.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from ..io import new_file, require_room
 
 CHUNK = 2**18  # values per chunk, about
 LARGEST_IMAGE = (900, 900)  # windows and channels, as many as a figure has pixels
-SLAB = 2**22  # labels read at a time, about
 
 
 @dataclass(frozen=True)
@@ -27,40 +24,27 @@ class ClusterMap:
     time: np.ndarray  # (W,), float64, start of each window
     time_unit: str
     duration: float  # from one window to the next, in time_unit
-    position: np.ndarray  # (C,), float64, distance of each channel, or its number
+    position: np.ndarray  # (C,), float64, distance or number of each channel
     position_unit: str
-    names: list[str]  # of the channels; empty where they have numbers alone
+    names: list[str]  # of the channels; empty where they have numbers only
     cell: tuple[int, int]  # windows and channels of a cell
 
 
-@contextmanager
-def new_cluster_map(
-    path: Path, file: CubeFile
-) -> Iterator[Callable[[int, np.ndarray, np.ndarray], None]]:
-    """Write ``label`` and ``probability`` (W, C) with their coordinates, block by block.
-
-    Yields
-    ------
-    callable
-        ``write(start, labels, probabilities)`` for the samples from `start` on.
-    """
+def write_cluster_map(
+    path: Path, file: CubeFile, labels: np.ndarray, probability: np.ndarray
+) -> None:
+    """Write ``label`` and ``probability`` (W, C) of all samples (N,), with their coordinates."""
     shape = (file.n_windows, file.n_channels)
     require_room(path, 6 * shape[0] * shape[1])  # uncompressed
+    chunks = (max(1, min(shape[0], CHUNK // shape[1])), min(shape[1], CHUNK))
+    place = file.place(np.arange(len(labels)))
     with new_file(path) as partial, h5py.File(partial, "w") as out:
-        chunks = (max(1, min(shape[0], CHUNK // shape[1])), min(shape[1], CHUNK))
-        label = out.create_dataset("label", shape, "i2", chunks=chunks, fillvalue=-1)
-        probability = out.create_dataset("probability", shape, "f4", chunks=chunks)
-        label.attrs["missing"] = -1
-        label.attrs["dimensions"] = ["time", "channel"]
+        for name, kind, values in (("label", "i2", labels), ("probability", "f4", probability)):
+            image = np.full(shape, -1 if name == "label" else 0, kind)
+            image[place] = values
+            out.create_dataset(name, data=image, chunks=chunks)
+        out["label"].attrs.update(missing=-1, dimensions=["time", "channel"])
         _write_coordinates(out, file)
-
-        def write(start: int, labels: np.ndarray, probabilities: np.ndarray) -> None:
-            for box, part in _boxes(file, start, len(labels)):
-                size = (box[0].stop - box[0].start, box[1].stop - box[1].start)
-                label[box] = labels[part].reshape(size)
-                probability[box] = probabilities[part].reshape(size)
-
-        yield write
 
 
 def _write_coordinates(out: h5py.File, file: CubeFile) -> None:
@@ -71,29 +55,13 @@ def _write_coordinates(out: h5py.File, file: CubeFile) -> None:
         values, unit = seconds[file.window_starts], "s"
     else:
         values, unit = file.window_starts.astype(np.float64), "time step"
-    time = out.create_dataset("time", data=values)
-    time.attrs["units"], time.attrs["what"] = unit, "start of each window"
-    out.create_dataset("channel", data=file.channels)
-    out.create_dataset("channel_name", data=[name.encode() for name in file.channel_names()])
-    out.attrs["channels_have_names"] = file.coordinates.names is not None
+    out.create_dataset("time", data=values).attrs.update(units=unit, what="start of each window")
+    out["channel"] = file.channels
+    out["channel_name"] = [name.encode() for name in file.channel_names()]
     if file.distance is not None:
         out.create_dataset("distance", data=file.distance).attrs["units"] = file.distance_unit
+    out.attrs["channels_have_names"] = file.coordinates.names is not None
     out.attrs["window_steps"], out.attrs["stride_steps"] = file.n_times, file.settings.stride
-
-
-def _boxes(file: CubeFile, start: int, n: int) -> Iterator[tuple[tuple[slice, slice], slice]]:
-    """Rectangles of (window, channel) that consecutive samples fill, and these samples."""
-    done = 0
-    while done < n:
-        window, channel, first, width = file.row_of(start + done)
-        rows = min((n - done) // width, file.n_windows - window)
-        if channel > first or rows == 0:  # a part of one window
-            rows, width = 1, min(n - done, first + width - channel)
-        yield (
-            (slice(window, window + rows), slice(channel, channel + width)),
-            slice(done, done + rows * width),
-        )
-        done += rows * width
 
 
 def read_cluster_map(path: Path) -> ClusterMap:
@@ -102,13 +70,7 @@ def read_cluster_map(path: Path) -> ClusterMap:
         shape = file["label"].shape
         cell = tuple(-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True))
         windows, channels = (slice(None, None, step) for step in cell)
-        rows = max(1, SLAB // (shape[1] * cell[0])) * cell[0]
-        labels = np.concatenate(
-            [
-                _most_frequent(file["label"][start : start + rows], cell)
-                for start in range(0, shape[0], rows)
-            ]
-        )
+        labels = _most_frequent(file["label"][:], cell)
         time, unit = file["time"][windows], file["time"].attrs["units"]
         names = []
         if file.attrs["channels_have_names"]:
@@ -122,8 +84,6 @@ def read_cluster_map(path: Path) -> ClusterMap:
 
 def _most_frequent(labels: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     """Most frequent label of each cell, (W / cell, C / cell); -1 for cells without any."""
-    if cell == (1, 1):
-        return labels
     short = [(0, -n % size) for n, size in zip(labels.shape, cell, strict=True)]
     labels = np.pad(labels, short, constant_values=-1)
     tall, wide = np.array(labels.shape) // cell

@@ -1,4 +1,4 @@
-"""Tables of labels: one row for every sample of the file, in its order.
+"""Labels of every sample of a file: computed, written as ``labels.csv``, and read back.
 
 Letters: N samples, D latent features, K clusters, n samples of a block.
 """
@@ -8,24 +8,23 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas
 
 from ..data.cube_file import CubeFile
+from ..data.loading import subsample
 from ..data.spectrograms import SpectrogramFile
 from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..io import new_file, new_rows, row_blocks
-from .cluster_map import new_cluster_map
-
-if TYPE_CHECKING:
-    import pandas
+from .cluster_map import write_cluster_map
 
 UNUSABLE = -1
 READ_ROWS = 2**18
-TYPES = {"label": "i2", "probability": "f4"}
-TYPES |= dict.fromkeys(("starttime", "trace_id", "onset"), object)
+TIMES = ("starttime", "onset")
+TYPES = {"label": "i2", "probability": "f4"} | dict.fromkeys((*TIMES, "trace_id"), object)
 
 
 @dataclass(frozen=True)
@@ -43,26 +42,22 @@ class Labelling:
 
     @property
     def n_usable(self) -> int:
-        """Samples that have a label."""
+        """Number of samples with a label."""
         return int(self.sizes.sum())
 
     @property
     def overall_probability(self) -> float:
-        """Mean over all samples that have a label; NaN where none has."""
+        """Mean over all samples with a label; NaN without any."""
         if not self.n_usable:
             return float("nan")
         return float(np.nansum(self.sizes * self.mean_probability) / self.n_usable)
 
 
 def assign(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Label (n,), int64, and its probability (n,) from probabilities (n, K).
-
-    Rows of NaN have label -1 and probability 0.
-    """
+    """Label (n,), int64, and its probability (n,) from (n, K); -1 and 0 for rows of NaN."""
     usable = ~np.isnan(probabilities[:, 0])
     filled = np.where(usable[:, None], probabilities, 0.0)
-    labels = np.where(usable, filled.argmax(1), UNUSABLE)
-    return labels.astype(np.int64), filled.max(1)
+    return np.where(usable, filled.argmax(1), UNUSABLE), filled.max(1)
 
 
 def of_usable(latents: np.ndarray, work: Callable[[np.ndarray], np.ndarray], k: int) -> np.ndarray:
@@ -74,6 +69,12 @@ def of_usable(latents: np.ndarray, work: Callable[[np.ndarray], np.ndarray], k: 
     return values
 
 
+def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """At most `n` indices of samples with a label, drawn at random, ascending."""
+    usable = np.flatnonzero(labels >= 0)
+    return usable[subsample(len(usable), n, seed)]
+
+
 def label_file(
     latents: np.ndarray,
     posterior: Callable[[np.ndarray], np.ndarray],
@@ -82,16 +83,10 @@ def label_file(
     folder: Path,
     soft: str | None = None,
 ) -> Labelling:
-    """Label every sample; write ``labels.csv`` and for a cube ``labels.h5``, block by block.
+    """Label every sample from its latents (N, D); write ``labels.csv``, of a cube ``labels.h5``.
 
-    Parameters
-    ----------
-    latents : np.ndarray, (N, D)
-        NaN for unusable samples.
-    posterior : callable
-        Latents (n, D) to the probability of each cluster (n, K).
-    soft : str, optional
-        Name of a ``.npy`` file for the probabilities, (N, K).
+    `posterior` gives probabilities (n, K) of latents (n, D). With `soft`, the name of a ``.npy``
+    file, they are written too, (N, K).
     """
     labels = np.full(len(latents), UNUSABLE, dtype=np.int16)
     totals, sizes = np.zeros(n_clusters), np.zeros(n_clusters, dtype=np.int64)
@@ -109,7 +104,7 @@ def label_file(
             totals += np.bincount(mine[known], probability[known], n_clusters)
             write(start, mine, probability)
             if rows is not None:
-                rows[start : start + len(probabilities)] = probabilities
+                rows[start : start + len(mine)] = probabilities
     with np.errstate(invalid="ignore"):
         return Labelling(labels, sizes, totals / sizes)
 
@@ -121,27 +116,19 @@ def new_labels(
     more: Sequence[str] = (),
     detection: Sequence[str] = ("onset",),
 ) -> Iterator[Callable[..., None]]:
-    """Write a table of labels block by block; for a cube also a map of them, named ``.h5``.
+    """Write a table of labels block by block, and of a cube an image of them, named ``.h5``.
 
-    Start times, trace ids and the columns `detection` are those of the file, where it has them;
-    `more` are names of further columns.
-
-    Yields
-    ------
-    callable
-        ``write(start, labels, probabilities, *columns)`` for samples from `start` on, in order.
+    Start times, trace ids and the columns `detection` are copied from the file, if it has them;
+    `more` are names of further columns. Yields ``write(start, labels, probabilities, *columns)``,
+    to be called in the order of the samples.
     """
-    import pandas
-
     readers = {"starttime": file.starttimes, "trace_id": file.trace_ids}
     readers |= {name: partial(file.detection, name) for name in detection}
     readers = {name: read for name, read in readers.items() if read(0, 1) is not None}
     with ExitStack() as stack:
         partial_path = stack.enter_context(new_file(path))
         table = stack.enter_context(partial_path.open("w", newline="", encoding="utf-8"))
-        image = None
-        if isinstance(file, CubeFile):
-            image = stack.enter_context(new_cluster_map(path.with_suffix(".h5"), file))
+        image = np.full(file.n_samples, UNUSABLE, "i2"), np.zeros(file.n_samples, "f4")
 
         def write(
             start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Sequence[Any]
@@ -153,70 +140,41 @@ def new_labels(
             pandas.DataFrame(values).to_csv(
                 table, header=start == 0, index=False, float_format="%.6f", lineterminator="\n"
             )
-            if image is not None:
-                image(start, labels, probabilities)
+            image[0][start:stop], image[1][start:stop] = labels, probabilities
 
         yield write
+        if isinstance(file, CubeFile):
+            write_cluster_map(path.with_suffix(".h5"), file, *image)
 
 
-@dataclass(frozen=True)
-class LabelTable:
-    """A table of labels as read back; columns that it lacks are None."""
+def read_labels(path: Path) -> pandas.DataFrame:
+    """Read a table of labels, one row per sample.
 
-    labels: np.ndarray  # (N,), int16; -1 for unusable samples
-    probability: np.ndarray  # (N,), float32
-    starttime: np.ndarray | None  # (N,), datetime64[us], UTC; NaT where unknown
-    trace: np.ndarray | None  # (N,), int32, positions in trace_ids
-    trace_ids: list[str]  # in order of appearance
-    onset: np.ndarray | None = None  # (N,), datetime64[us], of detections
-
-
-def read_labels(path: Path) -> LabelTable:
-    """Read what `new_labels` wrote.
-
-    Raises
-    ------
-    CheckpointError
-        The table is missing or damaged.
+    Columns: label (int16), probability (float32) and, if the file has them, starttime and onset
+    (datetime64[us], UTC), trace_id (categories in order of appearance). Raises CheckpointError.
     """
-    import pandas
-
     try:
         with pandas.read_csv(
             path, usecols=lambda name: name in TYPES, dtype=TYPES, na_filter=False, index_col=False,
             chunksize=READ_ROWS,
         ) as blocks:  # fmt: skip
-            frame = pandas.concat([_with_times(block) for block in blocks], ignore_index=True)
-        found = {name: frame[name].to_numpy(copy=True) for name in {"label", "probability", *frame}}
+            table = pandas.concat([_with_times(block) for block in blocks], ignore_index=True)
+        if table.empty or not {"label", "probability"} <= set(table):
+            raise ValueError("no rows, or no columns label and probability")
     except (OSError, ValueError, OverflowError) as error:
-        text = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path}: can't be read as a table of labels: {text}; run its stage again"
+            f"{path}: can't be read as a table of labels: {' '.join(str(error).split())}; run its "
+            "stage again"
         ) from None
-    except KeyError as error:
-        raise CheckpointError(f"{path}: has no column {error}; run its stage again") from None
-    if frame.empty:
-        raise CheckpointError(f"{path}: holds no labels; run its stage again")
-    trace, trace_ids = None, []
-    if "trace_id" in found:
-        trace, names = pandas.factorize(found["trace_id"])
-        trace, trace_ids = trace.astype(np.int32), names.tolist()
-    times, onsets = found.get("starttime"), found.get("onset")
-    return LabelTable(found["label"], found["probability"], times, trace, trace_ids, onsets)
+    if "trace_id" in table:
+        ids = table["trace_id"]
+        table["trace_id"] = pandas.Categorical(ids, categories=ids.unique())
+    return table
 
 
-def _with_times(block: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Times parsed, in microseconds: a tenth of the memory of their texts."""
-    for name in {"starttime", "onset"} & set(block):
+def _with_times(block: pandas.DataFrame) -> pandas.DataFrame:
+    """Parse times: a tenth of the memory of their texts."""
+    for name in {*TIMES} & {*block}:
         times = parse_times(block[name].to_numpy().astype(str))
         block[name] = times.view("M8[ns]").astype("M8[us]")
     return block
-
-
-def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """At most `n` indices of samples that have a label, drawn at random, ascending."""
-    usable = np.flatnonzero(labels >= 0)
-    if len(usable) <= n:
-        return usable
-    chosen = np.random.default_rng(seed).choice(len(usable), n, replace=False)
-    return usable[np.sort(chosen)]

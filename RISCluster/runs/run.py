@@ -1,35 +1,41 @@
-"""A run folder read back: its complete stages and, where it can be read, its data file.
+"""A run folder read back: complete stages, their networks and, if it can be read, the data file.
 
-Letters: N samples of the file, D latent features, K clusters.
+Letters: N samples of the file, n samples, D latent features, K clusters, F x T bins.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas
+import torch
 
 from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
 from ..data.layouts import open_spectrograms
 from ..data.spectrograms import SpectrogramFile
-from ..errors import CheckpointError, DataError, RISClusterError, RunError
+from ..data.transforms import Preparation
+from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
-from ..run_folder import StageFolder
+from ..models.autoencoder import DEC
+from ..models.checkpoint import load_model
+from ..run_folder import StageFolder, load_stage_settings
 from ..settings import Settings, load_settings
-from ..stored import load_stage_settings
-from .labels import LabelTable, read_labels
+from .labels import read_labels
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run
 LABELLING = ("GMM", "DEC")
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class FinishedStage:
-    """A complete stage of a run; labels, latents and mixture are those of GMM and DEC alone."""
+    """A complete stage of a run; only GMM and DEC have labels, latents and a mixture."""
 
     name: str  # AEC, GMM or DEC
     path: Path
@@ -38,9 +44,14 @@ class FinishedStage:
     settings: Settings  # with which it was made
 
     @cached_property
-    def table(self) -> LabelTable:
-        """Label, probability, time and trace of every sample."""
+    def table(self) -> pandas.DataFrame:
+        """Label, probability, time and trace of every sample, see `read_labels`."""
         return read_labels(self.path / "labels.csv")
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Label of every sample, (N,), int16; -1 for unusable ones."""
+        return self.table["label"].to_numpy()
 
     @cached_property
     def latents(self) -> np.ndarray:
@@ -68,10 +79,10 @@ class FinishedRun:
     """The complete stages of a run."""
 
     folder: Path
-    settings: Settings  # those of the last stage, with the words given beside it
+    settings: Settings  # those of the last stage, with the given overrides
     stages: dict[str, FinishedStage]  # in the order in which they run
-    file: SpectrogramFile | None  # the data, open; None where they can't be read
-    notes: list[str] = field(default_factory=list)  # what is missing or does not fit, and why
+    file: SpectrogramFile | None  # the data, open; None if they can't be read
+    notes: list[str] = field(default_factory=list)  # what is missing or does not match, and why
 
     @property
     def labelling(self) -> list[FinishedStage]:
@@ -120,24 +131,25 @@ class FinishedRun:
         return {number: names.get(number, f"class {number}") for number in sorted(numbers)}
 
 
+def cached(run: FinishedRun, name: str, make: Callable[[], Result]) -> Result:
+    """Result of `make`, which is called once per run and name."""
+    results = vars(run).setdefault("_cached", {})
+    if name not in results:
+        results[name] = make()
+    return results[name]
+
+
 @contextmanager
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRun]:
     """Open a run folder and, if possible, its data.
 
-    `overrides` are ``section.key=value`` words, as ``data.file=moved.h5``.
-
-    Raises
-    ------
-    RunError
-        There is no such folder, or no complete stage in it.
-    SettingsError
-        A word is not a setting.
+    `overrides` are words such as ``data.file=moved.h5``. Raises RunError for a folder without a
+    complete stage, SettingsError for a word that is no setting.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; give one as Outputs/demo")
     load_settings(None, overrides)  # a wrong word is an error, not a note on each stage
-    stages: dict[str, FinishedStage] = {}
-    notes = []
+    stages, notes = {}, []
     for name in STAGES:
         try:
             stages[name] = _read_stage(StageFolder(folder, name), overrides)
@@ -156,26 +168,23 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
         except DataError as error:
             notes.append(
                 f"the data can't be read, and what needs them is left out: {error}; "
-                "data.file=PATH names them where they are now"
+                "data.file=PATH names their present location"
             )
         yield FinishedRun(folder, last.settings, stages, file, notes)
 
 
 def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
-    """A complete stage, made from the models of the stages before it as they are now."""
+    """A complete stage, made from the present models of the stages before it."""
     provenance = stage.require_complete()
-    for name, checksum in provenance.get("depends", {}).items():
+    for name, checksum in provenance.get("inputs", {}).items():
         path = stage.run_folder / name
         if not name.endswith(("model.pt", "model.npz")):
             continue
-        if not path.exists():
-            raise CheckpointError(
-                f"{path}: is missing, and {stage.path} was made from it; run its stage again"
-            )
-        if sha256(path)[: len(checksum)] != checksum:
+        if not path.exists() or sha256(path)[: len(checksum)] != checksum:
+            state = "has changed" if path.exists() else "is missing"
             raise RunError(
-                f"{stage.path}: was made from another {name} than is there now; run "
-                f"{stage.command} again"
+                f"{stage.path}: was made from another {name}, which {state}; run {stage.command} "
+                "again"
             )
     settings = load_stage_settings(stage, overrides)
     metrics = read_json(stage.path / "metrics.json")
@@ -184,18 +193,56 @@ def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
 
 @contextmanager
 def _open_data(stage: FinishedStage) -> Iterator[SpectrogramFile]:
-    """The data file of a stage, if it still is what the stage was made from."""
-    data, provenance = stage.settings.data, stage.provenance
-    made_from = (
-        provenance.get("fingerprint"),
-        provenance.get("depends", {}).get("labels, times and ids"),
-    )
+    """The data file of a stage, if it is the one that the stage was made from."""
+    data, known = stage.settings.data, stage.provenance
+    before = known.get("fingerprint"), known.get("inputs", {}).get("labels, times and ids")
     with open_spectrograms(data.file, data.layout, data.dataset, stage.settings.cube) as file:
         now = file.fingerprint(), file.columns_fingerprint()
-        if any(old not in (None, new) for old, new in zip(made_from, now, strict=True)):
-            was = provenance.get("words", {}).get("data")
+        if any(old not in (None, new) for old, new in zip(before, now, strict=True)):
+            was = known.get("words", {}).get("data")
             raise DataError(
                 f"{file.path}: is not the data that {stage.path} was made from"
                 f"{', which was ' + was if was else ''}"
             )
         yield file
+
+
+# ---- networks -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StageModel:
+    """The network that gave a stage its latents."""
+
+    decoder: torch.nn.Module
+    preparation: Preparation  # of its samples, with the standardisation
+    centroids: np.ndarray  # (K, D), float64; NaN for a cluster that has none
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Spectrograms (n, F, T), float32, of latents (n, D), without standardisation; or NaN."""
+        known = ~np.isnan(latents).any(1)
+        with torch.inference_mode():
+            z = torch.from_numpy(np.where(known[:, None], latents, 0).astype(np.float32))
+            images = self.preparation.undo_standardize(self.decoder(z)[:, 0]).numpy()
+        return np.where(known[:, None, None], images, np.nan).astype(np.float32)
+
+
+def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:
+    """Network and centroids of a stage that labels; CheckpointError for a damaged file."""
+    name = "DEC" if stage.name == "DEC" else "AEC"
+    trained = load_model(run.folder / name / "model.pt", name)
+    model = trained.model
+    if isinstance(model, DEC) and trained.labels == "student":
+        centroids = model.clustering.as_latents().double().numpy()
+    else:
+        means = stage.mixture.means
+        centroids = np.full((stage.n_clusters, means.shape[1]), np.nan)
+        centroids[components(stage)] = means
+    return StageModel(model.decoder, trained.preparation, centroids)
+
+
+def components(stage: FinishedStage) -> np.ndarray:
+    """Cluster of each component of the stage's mixture; empty clusters may have none."""
+    if len(stage.mixture.weights) == stage.n_clusters:
+        return np.arange(stage.n_clusters)
+    return np.flatnonzero(stage.sizes > 0)

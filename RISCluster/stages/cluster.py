@@ -61,7 +61,7 @@ def run_gmm(settings: Settings) -> None:
     with open_session(settings, "GMM") as session:
         session.require_match("AEC", session.data_key | session.network_key)
         stage = session.stage("GMM")
-        inputs = inputs_from_aec(session) | settings.affecting("gmm", "result")
+        inputs = inputs_from_aec(session) | settings.inputs("gmm", "result")
         fits = Fits(stage.path / FITS, settings.gmm, settings.run.seed, session.stop)
         if session.is_done(stage, inputs):
             session.rank0(fits.clear)

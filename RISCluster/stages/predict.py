@@ -21,10 +21,9 @@ from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_er
 from ..io import new_file, new_rows
 from ..models.autoencoder import AEC, DEC
 from ..models.checkpoint import TrainedModel, load_model
-from ..run_folder import StageFolder
+from ..run_folder import StageFolder, load_stage_settings
 from ..runs.labels import UNUSABLE, assign, new_labels
 from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
-from ..stored import load_stage_settings
 from .cluster import read_mixture
 from .final_labels import soft_assignment
 from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable, use_threads
@@ -129,7 +128,7 @@ def _load(run_folder: Path, folder: StageFolder, device: torch.device) -> Predic
     """Read what labels new samples."""
     training = TrainingDistribution.load(folder.path / NOVELTY)
     if folder.name == "GMM":
-        made_from = (folder.provenance() or {}).get("depends", {}).get("AEC/model.pt")
+        made_from = (folder.provenance() or {}).get("inputs", {}).get("AEC/model.pt")
         if checksum(run_folder / "AEC" / MODEL) != made_from:
             raise RunError(
                 f"{folder.path}: was made from another autoencoder than {run_folder / 'AEC'} "

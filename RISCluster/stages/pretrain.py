@@ -45,7 +45,7 @@ def run_aec(settings: Settings) -> None:
     """
     with open_session(settings) as session:
         stage = session.stage("AEC")
-        inputs = session.data_key | settings.affecting("aec", "network", "result")
+        inputs = session.data_key | settings.inputs("aec", "network", "result")
         inputs["run.precision"] = session.precision
         inputs["aec.initial_weights"] = _identity(settings.aec)
         if session.is_done(stage, inputs):

@@ -12,16 +12,10 @@ from ..data.loading import SampleSet, Split
 from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..errors import DataError, TrainingError
-from ..evaluation.data_space import deviations
 from ..evaluation.mapping import require_package
-from ..evaluation.metrics import (
-    agreement,
-    calinski_harabasz,
-    clustering_summary,
-    measure,
-    sampled_silhouettes,
-)
+from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
+from ..evaluation.performance import calinski_harabasz, deviations, measure
 from ..io import new_file, open_rows, row_blocks, write_csv
 from ..models.autoencoder import AEC, DEC, ClusteringLayer
 from ..models.checkpoint import load_model, save_model
@@ -82,7 +76,7 @@ def run_dec(settings: Settings) -> None:
         session.require_match("AEC", session.data_key | session.network_key)
         session.require_match("GMM", inputs_from_aec(session))
         stage, mixture = session.stage("DEC"), session.stage("GMM").path / MIXTURE
-        inputs = inputs_from_aec(session) | settings.affecting("dec", "result")
+        inputs = inputs_from_aec(session) | settings.inputs("dec", "result")
         inputs["run.precision"] = session.precision
         inputs["GMM/model.npz"] = session.rank0(lambda: checksum(mixture))
         if session.is_done(stage, inputs):
@@ -252,15 +246,15 @@ def _write_performance(
     Silhouettes, and measures in data space, are those of the samples `index`.
     """
     labels, sizes = labelling.labels[index].astype(np.int64), labelling.sizes
-    (space,) = deviations(file, preparation, index, [labels])
+    _, space = deviations(file, preparation, index, labels, len(sizes))
     columns = {
         "label": [*range(len(sizes)), "all"],
         "size": [*sizes.tolist(), labelling.n_usable],
         "share": np.r_[sizes / labelling.n_usable, 1],
         "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
         "silhouette_latent": measure(silhouettes, labels, sizes).values,
-        "mse_to_mean": measure(space.mse, labels, sizes).values,
-        "inner_product_with_mean": measure(space.inner_product, labels, sizes).values,
+        "mse_to_mean": measure(space["mse"].to_numpy(), labels, sizes).values,
+        "inner_product_with_mean": measure(space["inner_product"].to_numpy(), labels, sizes).values,
     }
     rows = [
         [label, size, *(f"{value:.6g}" for value in values)]

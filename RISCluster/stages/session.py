@@ -67,14 +67,14 @@ class Session:
         return {
             "data": self.fingerprint,
             "run.seed": self.settings.run.seed,
-            **self.settings.affecting("data", "data"),
-            **(self.settings.affecting("cube", "data") if self.file.layout == "cube" else {}),
+            **self.settings.inputs("data", "data"),
+            **(self.settings.inputs("cube", "data") if self.file.layout == "cube" else {}),
         }
 
     @property
     def network_key(self) -> dict[str, Any]:
         """Network settings that are the same in all stages of a run."""
-        return self.settings.affecting("aec", "network")
+        return self.settings.inputs("aec", "network")
 
     def stage(self, name: str, part: str = "") -> StageFolder:
         """Folder of a stage of this run."""

@@ -84,7 +84,7 @@ class Sweep:
 
     def _inputs_of(self, chosen: Settings) -> dict[str, Any]:
         """Inputs of one run: its values in place of the lists."""
-        values = chosen.affecting(self.section, "network", "result")
+        values = chosen.inputs(self.section, "network", "result")
         lists = {key for key, value in self.inputs.items() if isinstance(value, list)}
         return self.inputs | {key: value for key, value in values.items() if key in lists}
 

@@ -27,8 +27,7 @@ from ..errors import DataError, RunError, SettingsError
 from ..io import new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import count, log
-from ..setting_values import as_text
-from ..settings import BuildSettings, Settings
+from ..settings import BuildSettings, Settings, as_text
 from . import process as processing
 from . import read, responses
 from .detect import Windows, check_settings, cut, margin, min_samples
@@ -112,7 +111,7 @@ def build(
     _check_target(target, catalogue_only)
     check_settings(settings.build)
     paths = _inputs(words, target)
-    inputs = settings.affecting("build", "result")
+    inputs = settings.inputs("build", "result")
     inputs["build.inventory"] = responses.inventory_checksum(settings.build.inventory)
     made_from = identity([inputs, layout, [stamp(path) for path in paths]])
     if not overwrite and _is_done(target, made_from, catalogue_only):
@@ -125,11 +124,11 @@ def build(
         parts.run(jobs, partial(make_part, product=product), workers, "building", "station-days")
     finally:
         read.read_traces_cached.cache_clear()
-    jobs.sort(key=lambda job: (job.inputs.trace_id, job.inputs.day))
+    jobs.sort(key=lambda job: (job.task.trace_id, job.task.day))
     counts = Counter(station_days=len(jobs))
     for job in jobs:
         counts.update(parts.summary(job)["counts"])
-    counts["traces"] = len({j.inputs.trace_id for j in jobs if parts.path(j).stat().st_size})
+    counts["traces"] = len({j.task.trace_id for j in jobs if parts.path(j).stat().st_size})
     if not counts["samples"]:
         parts.remove()
         raise DataError(
@@ -143,7 +142,7 @@ def build(
         "source": "spectrograms of waveforms, made by RISCluster",
         "version": __version__, "made_from": made_from,
     }  # fmt: skip
-    done = [(parts.path(job), job.inputs.trace_id) for job in jobs]
+    done = [(parts.path(job), job.task.trace_id) for job in jobs]
     layout = None if catalogue_only else layout
     put_together(target, done, counts["samples"], product, attributes, layout)
     parts.remove()
@@ -201,12 +200,12 @@ def _inputs(words: Sequence[str], target: Path) -> list[Path]:
     return paths
 
 
-def _job(day: StationDay, inputs: dict[str, Any]) -> Job:
-    depends = [inputs, day.trace_id, day.day, [stamp(path) for path in day.paths]]
+def _job(day: StationDay, inputs: Any) -> Job:
+    inputs = [inputs, day.trace_id, day.day, [stamp(path) for path in day.paths]]
     safe = "".join(char if char.isalnum() or char in "._-" else "_" for char in day.trace_id)
     if safe != day.trace_id:
         safe += f".{identity(day.trace_id)[:8]}"
-    return Job(f"{safe}.{_iso(day.day)[:10]}", day, depends)
+    return Job(f"{safe}.{_iso(day.day)[:10]}", day, inputs)
 
 
 def _iso(time: int) -> str:
@@ -395,7 +394,7 @@ def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
 def make_part(day: StationDay, path: Path, product: Product) -> dict[str, Any]:
     """Write the records of a station-day; none of them where its data raise an error.
 
-    Returns ``counts`` of samples, windows and what was left out, and warnings, ``said``.
+    Returns ``counts`` of samples, windows and what was left out, and ``warnings``.
     """
     counts, lines = Counter(), []
     try:
@@ -420,7 +419,7 @@ def make_part(day: StationDay, path: Path, product: Product) -> dict[str, Any]:
         path.write_bytes(b"")
         text = " ".join(str(error).split())[:200]
         counts, lines = {"station_day_failed": 1}, [f"{day}: left out: {text}"]
-    return {"counts": counts, "said": lines}
+    return {"counts": counts, "warnings": lines}
 
 
 def _records(wave: Wave, windows: Windows, product: Product) -> Iterator[np.ndarray]:

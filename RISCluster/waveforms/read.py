@@ -16,8 +16,7 @@ from joblib import Parallel, delayed
 
 from ..data.times import nanoseconds_to_iso, same_rate
 from ..errors import DataError
-from ..extras import need
-from ..io import sha256
+from ..io import need, sha256
 from ..parallel import workers_for
 from ..runtime import Progress
 

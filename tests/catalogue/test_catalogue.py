@@ -1,15 +1,21 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
+import pytest
 
 from RISCluster.catalogue.catalogue import (
+    FREQUENCIES,
+    Bins,
+    bins_to_draw,
     catalogue_of,
+    choose_bins,
+    count_occurrences,
     largest,
     season_names,
     seasons_of,
     station_of,
 )
-from RISCluster.runs.labels import LabelTable
 from RISCluster.settings import Months
 
 TIMES = [
@@ -26,13 +32,11 @@ SEASONS = (Months(12, 2), Months(3, 5), Months(6, 8))
 
 
 def made(labels=LABELS, times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4, ids=TRACES):
-    table = LabelTable(
-        np.array(labels, "i2"),
-        np.ones(len(labels), "f4"),
-        None if times is None else np.array(times, "datetime64[us]"),
-        None if trace is None else np.array(trace, "i4"),
-        list(ids) if trace is not None else [],
-    )
+    table = pandas.DataFrame({"label": np.array(labels, "i2"), "probability": np.float32(1)})
+    if times is not None:
+        table["starttime"] = np.array(times, "datetime64[us]")
+    if trace is not None:
+        table["trace_id"] = pandas.Categorical.from_codes(trace, ids)
     return catalogue_of(SimpleNamespace(table=table, n_clusters=k))
 
 
@@ -58,20 +62,27 @@ def test_a_wrong_clock_decides_no_span():
     times = ["1970-01-01", *days, "2262-01-01"]
     found = made(labels=[0] * 22, times=times, trace=[0] * 22, k=1)
     assert found.far.tolist() == [0, 21]
-    assert [str(time)[:10] for time in found.span] == ["2016-01-01", "2016-01-20"]
-    assert [str(time)[:10] for time in found.spans[1]] == ["2016-01-01", "2016-01-20"]
+    for span in (found.span, found.spans[1]):
+        assert [str(time)[:10] for time in span] == ["2016-01-01", "2016-01-20"]
     assert found.by_month()[0, 0] == found.by_hour().sum() == 20
     assert found.by_season(SEASONS)[0, 0] == 20
     assert found.by_station().sum() == 22
     assert found.without_time() == 0
-    assert str(found.table.starttime[0])[:4] == "1970"  # what is exported stays
+    assert found.table["starttime"][0].year == 1970  # what is exported stays
 
 
-def test_stations_are_sorted_as_numbers():
+def test_stations_and_codes():
     ids = ["channel 10", "channel 2", "channel 1"]
     found = made(labels=[0, 0, 1], times=None, trace=[0, 1, 2], ids=ids, k=2)
     assert found.stations == ["channel 1", "channel 2", "channel 10"]
     assert found.by_station().tolist() == [[0, 1], [1, 0], [1, 0]]
+    for trace_id, code in (
+        ("XH.DR01..HHZ", "XH.DR01"),
+        (".DR01..HHZ", "DR01"),
+        ("DR01", "DR01"),
+        ("fibre 1.5 m", "fibre 1.5 m"),
+    ):
+        assert station_of(trace_id) == code
 
 
 def test_without_times_or_traces():
@@ -80,28 +91,91 @@ def test_without_times_or_traces():
     found = made(trace=None)
     assert (found.has_times, found.has_stations) == (True, False)
     assert found.spans.shape == (1, 2)
-    assert not made(ids=["", "", ""][:1], trace=[0] * 6).has_stations
+    assert not made(ids=[""], trace=[0] * 6).has_stations
     assert not made(times=["NaT"] * 6).has_times
     assert not made(labels=[-1] * 6).has_times
 
 
-def test_station_of_trace_ids():
-    assert station_of("XH.DR01..HHZ") == "XH.DR01"
-    assert station_of(".DR01..HHZ") == "DR01"
-    assert station_of("DR01") == "DR01"
-    assert station_of("channel 12") == "channel 12"
-    assert station_of("fibre 1.5 m") == "fibre 1.5 m"
-
-
-def test_seasons():
-    times = np.array(
-        ["1969-12-31T23:00", "2000-01-01T00:59", "2000-03-01", "2000-09-01", "NaT"],
-        "datetime64[us]",
-    )
-    assert seasons_of(times, SEASONS).tolist() == [0, 0, 1, -1, -1]
+def test_seasons_and_largest():
+    times = ["1969-12-31T23:00", "2000-01-01T00:59", "2000-03-01", "2000-09-01", "NaT"]
+    assert seasons_of(np.array(times, "M8[us]"), SEASONS).tolist() == [0, 0, 1, -1, -1]
     assert season_names((Months(12, 2), Months(7, 7))) == ["Dec-Feb", "Jul"]
-
-
-def test_largest_in_their_order():
     assert largest(np.array([[1, 1], [5, 0], [2, 0], [0, 4]]), 2).tolist() == [1, 3]
     assert largest(np.array([3, 3, 3]), 2).tolist() == [0, 1]
+
+
+# ---- over time ----
+
+
+def span(first, last):
+    return np.datetime64(first, "us"), np.datetime64(last, "us")
+
+
+@pytest.mark.parametrize("interval", FREQUENCIES)
+def test_bins_hold_their_times(interval):
+    rng = np.random.default_rng(0)
+    around = rng.integers(-(10**6), 10**6, 500) * 1_000_000
+    times = (around + rng.integers(0, 10**6, 500)).astype("datetime64[us]")
+    bins = Bins.over(times.min(), times.max(), interval)
+    index = bins.index(times)
+    assert (bins.edges[index] <= times).all()
+    assert (times < bins.edges[index + 1]).all()
+    assert (index.min(), index.max()) == (0, bins.n - 1)
+
+
+def test_months_and_outside():
+    bins = Bins.over(*span("2015-12-31T23:59:59", "2016-02-01"), "month")
+    assert bins.days.tolist() == [31, 31, 29]
+    times = np.array(["2015-11-30", "2016-02-29T23", "2016-03-01", "NaT"], "datetime64[us]")
+    assert bins.index(times).tolist() == [-1, 2, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("last", "interval", "n"),
+    [
+        ("2016-01-01T00:00:01", "minute", 1),
+        ("2016-01-01T01:00", "minute", 61),
+        ("2016-01-02T00:00", "10 minutes", 145),
+        ("2016-01-10T00:00", "hour", 217),
+        ("2016-03-01T00:00", "day", 61),
+        ("2017-12-31T00:00", "week", 105),
+        ("2126-01-01T00:00", "month", 1321),
+    ],
+)
+def test_suitable_interval(last, interval, n):
+    bins, note = choose_bins(span("2016-01-01", last), "auto")
+    assert (bins.interval, bins.n, note) == (interval, n, None)
+
+
+def test_interval_of_the_setting():
+    bins, note = choose_bins(span("2016-01-01", "2026-01-01"), "hour")
+    assert (bins.interval, bins.n, note) == ("hour", 87673, None)
+    bins, note = choose_bins(span("1970-01-01", "2016-01-01"), "hour")
+    assert bins.interval == "day"
+    assert "403,225 bins" in note
+    assert "days are used" in note
+    assert bins_to_draw(bins, span("1970-01-01", "2016-01-01")).interval == "month"
+
+
+def test_counts_and_what_is_no_data():
+    # Station A has samples on 2 and 4 January, B on 7 January, and 5 and 6 January have no data.
+    found = made(
+        labels=[0, 1, 0, 1, -1],
+        times=["2016-01-02T03", "2016-01-04", "2016-01-07", "2016-01-07T23:59", "2016-01-09"],
+        trace=[1, 1, 0, 0, 0],
+        k=2,
+    )
+    bins = Bins.over(*span("2016-01-02", "2016-01-07"), "day")
+    both = count_occurrences(found, bins)
+    assert both.counts.tolist() == [[1, 0], [0, 0], [0, 1], [0, 0], [0, 0], [1, 1]]
+    assert both.recording.tolist() == [1, 1, 1, 0, 0, 1]
+    assert both.has_data.tolist() == [True, True, True, False, False, True]
+    assert both.rate[:3, 1].tolist() == [0, 0, 1]  # with data and no event: 0
+    assert np.isnan(both.rate[3:5]).all()  # without data
+    b, a = (count_occurrences(found, bins, station) for station in (1, 0))
+    assert a.counts[:, 0].tolist() == [1, 0, 0, 0, 0, 0]
+    assert a.has_data.tolist() == [True, True, True, False, False, False]
+    assert b.counts[5].tolist() == [1, 1]
+    month = count_occurrences(found, Bins.over(*span("2016-01-02", "2016-01-07"), "month"))
+    assert month.recording.tolist() == [2]
+    assert month.rate[0, 0] == pytest.approx(2 / 2 / 31)

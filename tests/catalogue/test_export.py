@@ -1,14 +1,23 @@
 import csv
+import warnings
 from dataclasses import replace
 
 import h5py
 import numpy as np
+import pandas
 import pytest
 
 from RISCluster.catalogue import export as module
-from RISCluster.catalogue.export import Choice, Export, export_of, write_csv, write_hdf5
+from RISCluster.catalogue.export import (
+    FIELDS,
+    Export,
+    export_of,
+    write_csv,
+    write_hdf5,
+    write_quakeml,
+)
 from RISCluster.data.spectrograms import DETECTION
-from RISCluster.errors import RunError, SettingsError
+from RISCluster.errors import DataError, RunError, SettingsError
 from RISCluster.runs.names import write_names
 from RISCluster.runs.run import open_run
 
@@ -32,6 +41,15 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+def with_table(export, **columns):
+    """Other columns in the table of labels; without those that are None."""
+    table = export.catalogue.table
+    table = table.drop(columns=[name for name, values in columns.items() if values is None])
+    table = table.assign(**{name: value for name, value in columns.items() if value is not None})
+    stage = type("Stage", (), {"table": table, "n_clusters": export.catalogue.n_clusters})
+    return replace(export, catalogue=module.catalogue_of(stage), file=None)
+
+
 def test_csv_is_labels_csv_with_more(run, tmp_path):
     assert write_csv(export_of(run), tmp_path / "new/out.csv") == 96
     rows, known = rows_of(tmp_path / "new/out.csv"), rows_of(run.final.path / "labels.csv")
@@ -46,14 +64,23 @@ def test_csv_is_labels_csv_with_more(run, tmp_path):
 
 
 def test_choice(run, tmp_path):
-    table = run.final.table
-    some = Choice((0, 2), float(table.probability[table.labels == 2].max()))
-    wanted = (table.probability >= np.float32(some.min_probability)) & np.isin(table.labels, (0, 2))
-    assert write_csv(export_of(run, choice=some), tmp_path / "x.csv") == wanted.sum() > 0
+    labels, probability = run.final.labels, run.final.table["probability"].to_numpy()
+    least = float(probability[labels == 2].max())
+    wanted = (probability >= np.float32(least)) & np.isin(labels, (0, 2))
+    some = export_of(run, clusters=(0, 2), min_probability=least)
+    assert write_csv(some, tmp_path / "x.csv") == wanted.sum() > 0
     written = [int(row["index"]) for row in rows_of(tmp_path / "x.csv")]
     assert written == np.flatnonzero(wanted).tolist()
-    certain = Choice(min_probability=0.01)
-    assert export_of(run, choice=certain).chosen.sum() == 95  # not the unusable one
+    assert export_of(run, min_probability=0.01).chosen.sum() == 95  # not the unusable one
+    assert export_of(run, "GMM").stage_name == "GMM"
+    assert export_of(run, "GMM").names == {}  # they are those of the refined clusters
+    with pytest.raises(SettingsError, match="--clusters 7: .* has clusters 0 to"):
+        export_of(run, clusters=(0, 7))
+    other = replace(run, stages={"AEC": run.stages["AEC"]})
+    with pytest.raises(RunError, match="no complete DEC stage; complete are: AEC"):
+        export_of(other, "DEC")
+    with pytest.raises(RunError, match="no complete GMM or DEC stage"):
+        export_of(other)
 
 
 def test_hdf5_is_the_same_in_blocks(run, tmp_path, monkeypatch):
@@ -63,17 +90,12 @@ def test_hdf5_is_the_same_in_blocks(run, tmp_path, monkeypatch):
     write_csv(export, tmp_path / "x.csv")
     rows = rows_of(tmp_path / "x.csv")
     with h5py.File(tmp_path / "x.h5") as file:
-        assert sorted(file) == sorted(module.FIELDS)
+        assert sorted(file) == sorted(FIELDS)
         assert file["peak_amplitude"][5] == np.float32(0.005)
-        for name in set(module.FIELDS) - {"index", "label", "probability", "peak_amplitude"}:
+        for name in set(FIELDS) - set(module.NUMBERS):
             assert file[name].asstr()[:].tolist() == [row[name] for row in rows]
-        assert file["label"][:].tolist() == run.final.table.labels.tolist()
+        assert file["label"][:].tolist() == run.final.labels.tolist()
         assert file["index"][:].tolist() == list(range(96))
-        assert np.array_equal(file["probability"][:], run.final.table.probability)
-        assert file["label"].chunks == (96,)
-        assert "UTC" in file["starttime"].attrs["what"]
-        assert file.attrs["stage"] == "DEC"
-        assert file.attrs["n_clusters"] == 3
 
 
 def test_detections(run, tmp_path):
@@ -85,41 +107,119 @@ def test_detections(run, tmp_path):
         "peak_time": "2016-08-01T07:00:07.500000Z", "peak_amplitude": "0.007", "unit": "m/s",
     }  # fmt: skip
     assert last["onset"] == last["end"] == ""
-    write_csv(replace(export_of(run), file=None), tmp_path / "x.csv")  # the data are gone
-    gone = rows_of(tmp_path / "x.csv")[7]
-    assert gone["onset"] == row["onset"]
-    assert gone["peak_time"] == gone["unit"] == ""
+    write_csv(replace(export_of(run), file=None), tmp_path / "x.csv")  # the data are missing
+    without = rows_of(tmp_path / "x.csv")[7]
+    assert without["onset"] == row["onset"]
+    assert without["peak_time"] == without["unit"] == ""
 
 
-def test_nothing_chosen(run, tmp_path):
-    none = replace(export_of(run), choice=Choice((0,), 1.0))
-    none.catalogue.table.probability[:] = 0.5
+def test_nothing_chosen_and_no_times_or_traces(run, tmp_path):
+    none = replace(export_of(run), chosen=np.zeros(96, bool))
     assert write_csv(none, tmp_path / "x.csv") == 0
-    assert (tmp_path / "x.csv").read_text().splitlines() == [",".join(module.FIELDS)]
+    assert (tmp_path / "x.csv").read_text().splitlines() == [",".join(FIELDS)]
     assert write_hdf5(none, tmp_path / "x.h5") == 0
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["season"].shape == (0,)
-
-
-def test_without_times_and_traces(run, tmp_path):
-    table = replace(run.final.table, starttime=None, trace=None, trace_ids=[])
-    run.final.__dict__["table"] = table
-    write_csv(export_of(run), tmp_path / "x.csv")
+    bare = with_table(export_of(run), starttime=None, trace_id=None)
+    write_csv(bare, tmp_path / "x.csv")
     row = rows_of(tmp_path / "x.csv")[0]
-    assert [row[name] for name in module.FIELDS[4:8]] == [""] * 4
-    write_hdf5(export_of(run), tmp_path / "x.h5")
+    assert [row[name] for name in FIELDS[4:8]] == [""] * 4
+    write_hdf5(bare, tmp_path / "x.h5")
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["starttime"].asstr()[0] == ""
 
 
-def test_stages(run, tmp_path):
-    mixture = export_of(run, "GMM")
-    assert mixture.stage_name == "GMM"
-    assert mixture.names == {}  # they are those of the refined clusters
-    with pytest.raises(SettingsError, match="--clusters 7: .* has clusters 0 to"):
-        export_of(run, choice=Choice((0, 7)))
-    other = replace(run, stages={"AEC": run.stages["AEC"]})
-    with pytest.raises(RunError, match="no complete DEC stage; complete are: AEC"):
-        export_of(other, "DEC")
-    with pytest.raises(RunError, match="no complete GMM or DEC stage"):
-        export_of(other)
+# ---- QuakeML ----
+
+
+def events_of(export, path):
+    """Write QuakeML, validate and read it."""
+    obspy = pytest.importorskip("obspy")
+    from obspy.io.quakeml.core import _validate
+
+    written = write_quakeml(export, path)
+    assert _validate(str(path), verbose=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        events = obspy.read_events(str(path), format="QUAKEML")
+    assert len(events) == written
+    return events
+
+
+def test_events_and_picks(run, tmp_path):
+    export = replace(export_of(run), names={1: "stick <slip> & more"})
+    events, table = events_of(export, tmp_path / "x.xml"), run.final.table
+    from obspy import UTCDateTime
+
+    usable = np.flatnonzero(run.final.labels >= 0)
+    assert len(events) == 95
+    for event, index in zip(events, usable.tolist(), strict=True):
+        row = table.iloc[index]
+        start = UTCDateTime(row["starttime"].isoformat())
+        assert event.resource_id.id == f"smi:local/RISCluster/run/DEC/{index}"
+        assert event.event_type == ("other event" if row["label"] == 1 else "not reported")
+        called = f"cluster {row['label']}" + (" (stick <slip> & more)" if row["label"] == 1 else "")
+        assert event.event_descriptions[0].text == called
+        assert event.comments[0].text == (
+            f"{called}, probability {row['probability']:.6f}, sample {index} of run run, stage DEC,"
+            f" window from {start} of trace {row['trace_id']}"
+        )
+        if index >= 93:
+            assert event.picks == event.amplitudes == []
+            continue
+        (pick,), (amplitude,) = event.picks, event.amplitudes
+        assert pick.time == start + 0.25
+        assert pick.waveform_id.get_seed_string() == row["trace_id"]
+        assert pick.method_id.id == "smi:local/RISCluster/detector/recursive"
+        assert amplitude.generic_amplitude == pytest.approx(index / 1000)
+        assert (amplitude.unit, amplitude.pick_id) == ("m/s", pick.resource_id)
+        window = amplitude.time_window
+        assert (window.reference, window.begin, window.end) == (start + 0.5, 0.25, 0.25)
+    write_quakeml(export, tmp_path / "y.xml")
+    assert (tmp_path / "x.xml").read_bytes() == (tmp_path / "y.xml").read_bytes()
+
+
+def test_events_without_picks(run, tmp_path):
+    export = export_of(run)
+    assert not any(
+        event.picks for event in events_of(with_table(export, onset=None), tmp_path / "x")
+    )
+    onset = run.final.table["starttime"] + np.timedelta64(1, "s")
+    onset[0] = np.datetime64("1970-01-01")  # of another clock
+    events = events_of(with_table(export, onset=onset), tmp_path / "x")
+    assert [len(event.picks) for event in events] == [0] + [1] * 94
+
+
+def test_names_that_the_schema_does_not_allow(run, tmp_path):
+    ids = ["channel 0", "channel 123456", "a fibre\x01 of fourteen", "NETWORK12.STA..HHZ", ""]
+    few = with_table(export_of(run), trace_id=pandas.Categorical.from_codes(np.arange(96) % 5, ids))
+    few = replace(few, run_name="Lauf 1: K\u00e4lte & Eis", names={0: "slip\x00\x1f\ud800"})
+    events = events_of(few, tmp_path / "x.xml")
+    others = events_of(replace(few, run_name="Lauf 1: K\u00f6lte & Eis"), tmp_path / "y.xml")
+    assert events[0].resource_id.id != others[0].resource_id.id
+    codes = {
+        event.comments[0].text.rpartition("trace ")[2]: event.picks[0].waveform_id.station_code
+        for event in events
+        if event.picks
+    }
+    assert codes["channel 0"] == "0"
+    assert codes["channel 123456"] == "123456"
+    assert codes["NETWORK12.STA..HHZ"] == "T3"
+    assert len(set(codes.values())) == 5
+    assert "slip" in "".join(event.event_descriptions[0].text for event in events)
+
+
+def test_chosen_events(run, tmp_path, monkeypatch):
+    few = export_of(run, clusters=(2,))
+    assert len(events_of(few, tmp_path / "x.xml")) == run.final.sizes[2]
+    assert len(events_of(replace(few, chosen=np.zeros(96, bool)), tmp_path / "x.xml")) == 0
+    times = run.final.table["starttime"].copy()
+    times[7] = np.datetime64("NaT")
+    assert len(events_of(with_table(export_of(run), starttime=times), tmp_path / "x.xml")) == 94
+    monkeypatch.setattr(module, "MOST_EVENTS", 94)
+    with pytest.raises(SettingsError, match="95 events .* choose with --clusters 1,3"):
+        write_quakeml(export_of(run), tmp_path / "new.xml")
+    assert not (tmp_path / "new.xml").exists()
+    for column, what in (("starttime", "start times; allowed: csv, hdf5"), ("trace_id", "trace")):
+        with pytest.raises(DataError, match=f"have no {what}"):
+            write_quakeml(with_table(export_of(run), **{column: None}), tmp_path / "new.xml")

@@ -35,8 +35,8 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
     mixtures, rows = here.of(NUMBERS)
     monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
     there = made(tmp_path / "there")
-    parallel, used = jobs._in_parallel, []
-    monkeypatch.setattr(jobs, "_in_parallel", lambda *w: used.append(w[3]) or parallel(*w))
+    pool, used = jobs._pool, []
+    monkeypatch.setattr(jobs, "_pool", lambda workers: used.append(workers) or pool(workers))
     others, other_rows = there.of(NUMBERS)
     assert used == [2]
     assert str(rows) == str(other_rows)  # as text, for NaN is not itself
@@ -96,7 +96,7 @@ def test_stopped_between_mixtures(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fits, "fit_number", signalled)
     found = made(tmp_path)
-    said = r"^fitting mixtures: 2 of \d parts are done and kept in .*fits\.parts"
+    said = r"^fitting mixtures: 2 of \d parts are done and saved in .*fits\.parts"
     with pytest.raises(Stopped, match=said):
         found.of(NUMBERS)
     mixtures, _ = found.of(NUMBERS)

@@ -4,8 +4,12 @@ import shutil
 import pytest
 
 from RISCluster.__main__ import main
+from RISCluster.commands.compare import as_lines, as_table
+from RISCluster.evaluation.comparison import compare
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
+from tests import made
+from tests.evaluation.test_comparison import ONE, TWO, runs
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,10 @@ def test_data_that_are_gone_are_not_needed(folder, tmp_path, capsys):
         (["one", "two", "-o", "table.txt"], "--output table.txt: allowed: a name that ends with"),
         (["one", "two", "--figure", "x.gif"], "ends with .png or .pdf or .svg"),
         (["one", "other", "--figure", "x.png"], "these label other samples"),
-        (["one", "two", "other", "--figure", "x.png"], "more than two are given"),
+        (
+            ["one", "two", "other", "--figure", "x.png"],
+            "needs two runs on the same data, and there are more",
+        ),
     ],
 )
 def test_errors_are_one_line(folder, tmp_path, monkeypatch, capsys, words, text):
@@ -87,3 +94,45 @@ def test_errors_are_one_line(folder, tmp_path, monkeypatch, capsys, words, text)
     assert answer.err.count("\n") == 1
     assert answer.out == ""
     assert not (runs / "x.png").exists()
+
+
+def test_lines():
+    third = made.run(
+        made.stage("GMM", ONE, words=["gmm.n_clusters=2, 3, 5"]),
+        made.stage("DEC", ONE, words=["dec.gamma=0.5"]),
+        folder="Outputs/three",
+    )
+    lines = as_lines(compare(runs()))
+    assert lines[0] == "                 one           two"
+    assert lines[1] == "  data  Data/demo.h5  Data/demo.h5"
+    assert lines[3] == "Settings that differ"
+    assert next(line for line in lines if "aec.lr" in line).split() == ["aec.lr", "0.001", "0.0003"]
+    at = lines.index("Adjusted Rand index between final labels (1: the same clusters, 0: chance)")
+    assert [line.split() for line in lines[at + 1 : at + 4]] == [
+        ["one", "two"], ["one", "1.000", "0.242"], ["two", "0.242", "1.000"]
+    ]  # fmt: skip
+    assert "Clusters under the best matching: 66.7% of 6 samples agree" in lines
+    assert [line.split() for line in lines[-3:]] == [
+        ["0", "1", "2", "66.7%", "100.0%"],
+        ["1", "2", "2", "66.7%", "100.0%"],
+        ["without", "a", "partner", "in", "two:", "0"],
+    ]
+    words = [line.split("  ") for line in as_lines(compare([*runs(), third]))]
+    settings = {line[1]: [word.strip() for word in line[2:] if word] for line in words if line[1:]}
+    assert settings["gmm.n_clusters"] == ["2-4", "2-4", "2, 3, 5"]
+    assert settings["dec.gamma"][-2:] == ["2", "0.5"]
+    alike = [made.run(made.stage("GMM", ONE), folder=name) for name in ("x", "y")]
+    assert "No setting that changes results differs." in as_lines(compare(alike))
+    text = "\n".join(as_lines(compare(runs(("a", "b"), (ONE, TWO)))))
+    assert "label different samples" in text
+    assert "Rand index" not in text
+
+
+def test_table():
+    table = as_table(compare(runs()))
+    assert list(table) == ["kind", "name", "one", "two"]
+    rows = table.to_numpy().tolist()
+    assert ["data", "file", "Data/demo.h5", "Data/demo.h5"] in rows
+    assert ["setting", "aec.lr", "0.001", "0.0003"] in rows
+    assert ["metric", "GMM nmi", "0.5", ""] in rows
+    assert ["ari", "one", "1", "0.242424"] in rows

@@ -34,7 +34,7 @@ def test_the_cube_among_the_records_is_not_taken_for_one(records, capsys):
     assert main(words) == 0
     assert "done already" in capsys.readouterr().out
     assert main(["cube", str(records / "cube.h5"), "-o", str(records / "cube.h5")]) == 2
-    assert "nothing but the cube itself" in capsys.readouterr().err
+    assert "the cube itself is the only file found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -22,14 +22,14 @@ def test_summary_and_next_command(tmp_path, capsys):
     with Centre({"AAA": ["HHZ"], "BBB": ["HHZ"]}) as centre:
         assert main(words(tmp_path, centre.url)) == 0
         out = capsys.readouterr().out
-        assert "2 new files (0.1 MB), 0 were there, 0 missing; 2 stations" in out
+        assert "2 new files (0.1 MB), 0 existed, 0 missing; 2 stations" in out
         assert (
             f"next: python -m RISCluster build {tmp_path} -o {tmp_path.name}.h5 "
             f"build.inventory={tmp_path / 'stations'}"
         ) in out
         assert "asking for 2 files of waveforms" in out
         assert main(words(tmp_path, centre.url)) == 0
-        assert "0 new files (0.0 MB), 2 were there" in capsys.readouterr().out
+        assert "0 new files (0.0 MB), 2 existed" in capsys.readouterr().out
     # 02:00 one hour east of Greenwich is 01:00 UTC.
     assert (tmp_path / "XX/AAA/XX.AAA..HHZ__20200101T000000Z__20200101T010000Z.mseed").exists()
 

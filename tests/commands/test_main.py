@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.commands import COMMANDS
+from RISCluster.commands.arguments import COMMANDS
 
 
 def test_overview_and_unknown_command(capsys):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import zarr
 
-from RISCluster import extras
+from RISCluster import io
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Reader, load_set
 from RISCluster.data.missing import MissingParts
@@ -142,7 +142,7 @@ def test_a_filter_that_is_not_installed_is_named(tmp_path, name, monkeypatch):
             plist = {"chunks": values.shape, "compression": "gzip"} if column == name else {}
             file.create_dataset(column, data=values, **plist)
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
-    monkeypatch.setitem(extras.HDF5_FILTERS, 1, "Blosc")
+    monkeypatch.setitem(io.HDF5_FILTERS, 1, "Blosc")
     with (
         pytest.raises(DataError, match=rf"/{name} needs .* filter Blosc .*pip install hdf5plugin"),
         open_spectrograms(tmp_path / "f.h5") as file,

@@ -1,13 +1,22 @@
 import numpy as np
 import pytest
 
-from RISCluster.evaluation.comparison import Certainty, certainty, refinement, side_by_side
+from RISCluster.errors import RunError
+from RISCluster.evaluation.comparison import (
+    Certainty,
+    certainty,
+    compare,
+    names_of,
+    refinement,
+    side_by_side,
+)
 from tests import made
 
 MIXTURE = [0, 0, 0, 0, 1, 1, 2, -1]
+ONE, TWO = [0, 0, 0, 1, 1, 1, -1], [1, 1, 0, 0, 2, 2, 0]
 
 
-def test_by_label():
+def test_refinement_by_label():
     gmm = made.stage("GMM", MIXTURE, [0.4, 0.6, 0.9, 1, 1, 1, 0.95, 0])
     dec = made.stage("DEC", [0, 0, 1, 2, 1, 1, 0, -1], n_clusters=3)
     found = refinement(made.run(gmm, dec))
@@ -17,13 +26,12 @@ def test_by_label():
     assert found.share_moved == pytest.approx(3 / 7)
     assert found.destinations(0) == [(1, 1), (2, 1)]
     assert found.destinations(1) == []
-    assert found.before.confident == pytest.approx(5 / 7)
-    assert found.before.doubtful == pytest.approx(1 / 7)
+    assert found.before[1:] == pytest.approx((5 / 7, 1 / 7))
     assert found.before.quantiles[2] == pytest.approx(0.95)
     assert found.after == Certainty(pytest.approx(np.ones(5)), 1.0, 0.0)
 
 
-def test_other_number_of_clusters_is_matched():
+def test_another_number_of_clusters_is_matched():
     gmm = made.stage("GMM", [0, 0, 0, 1, 1, 2])
     dec = made.stage("DEC", [1, 1, 1, 0, 0, 0])
     found = refinement(made.run(gmm, dec))
@@ -34,7 +42,7 @@ def test_other_number_of_clusters_is_matched():
     assert found.destinations(2) == [(0, 1)]
 
 
-def test_empty_cluster_and_no_labels():
+def test_empty_cluster_no_labels_and_no_stage():
     gmm = made.stage("GMM", [0, 0, 2])
     found = refinement(made.run(gmm, made.stage("DEC", [0, 0, 2])))
     assert np.isnan(found.moved[1])
@@ -43,9 +51,6 @@ def test_empty_cluster_and_no_labels():
     assert np.isnan(certainty(nothing).quantiles).all()
     found = refinement(made.run(nothing, made.stage("DEC", [-1, -1], n_clusters=2)))
     assert np.isnan(found.share_moved)
-
-
-def test_a_stage_is_missing():
     assert refinement(made.run(made.stage("GMM", MIXTURE))) is None
 
 
@@ -59,5 +64,69 @@ def test_metrics_side_by_side():
         ("clusters", 3, 3),
         ("silhouette in latent space", 0.2, 0.6),
         ("neighbour agreement", 0.9, 0.8),
-        ("refinement kept", None, True),
+        ("refinement accepted", None, True),
     ]
+
+
+def runs(data=("a", "a"), labels=(ONE, TWO)):
+    first = made.run(
+        made.stage("AEC", [0], words=["aec.lr=1e-3", "dec.gamma=5"], validation_mse=0.25),
+        made.stage("GMM", labels[0], words=["gmm.n_clusters=2-4"], data=data[0], nmi=0.5),
+        folder="Outputs/one",
+    )
+    second = made.run(
+        made.stage("AEC", [0], words=["aec.lr=3e-4", "run.device=cpu"], validation_mse=0.125),
+        made.stage("GMM", labels[1], words=["gmm.n_clusters=2-4"], data=data[1]),
+        made.stage("DEC", labels[1], words=["dec.gamma=2", "run.seed=7"], data=data[1], nmi=0.75),
+        folder="Outputs/two",
+    )
+    return [first, second]
+
+
+def test_runs_on_the_same_data():
+    found = compare(runs())
+    assert found.names == ["one", "two"]
+    assert found.same_data
+    # Not of another stage than their own, and not what changes no result.
+    settings, metrics = dict(found.settings), dict(found.metrics)
+    assert (settings["aec.lr"], settings["run.seed"]) == ([0.001, 0.0003], [2009, 7])
+    others = {"dec.gamma", "run.device", "gmm.n_clusters", "data.file", "run.name"}
+    assert not others & set(settings)
+    assert metrics["AEC validation_mse"] == [0.25, 0.125]
+    assert metrics["GMM nmi"] == [0.5, None]
+    assert metrics["DEC nmi"] == [None, 0.75]
+    assert found.pair.counts.tolist() == [[1, 2, 0], [1, 0, 2]]
+    assert found.ari[0, 1] == found.ari[1, 0] == pytest.approx((2 - 1.2) / (4.5 - 1.2))
+    assert found.ari[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "labels"), [(("a", "b"), (ONE, TWO)), (("a", "a"), (ONE, TWO[:-1]))]
+)
+def test_runs_on_other_data(data, labels):
+    found = compare(runs(data, labels))
+    assert (found.same_data, found.ari, found.pair) == (False, None, None)
+    assert dict(found.settings)["data.file"] == ["Data/demo.h5", "Data/demo.h5"]
+
+
+def test_three_runs():
+    third = made.run(
+        made.stage("GMM", ONE, words=["gmm.n_clusters=2, 3, 5"]),
+        made.stage("DEC", ONE, words=["dec.gamma=0.5"]),
+        folder="Outputs/three",
+    )
+    found = compare([*runs(), third])
+    assert dict(found.settings)["dec.gamma"] == [None, 2.0, 0.5]
+    assert found.pair is None
+    assert found.ari[0, 2] == 1
+    assert found.ari[1, 2] == pytest.approx(found.ari[0, 1])
+
+
+def test_names_and_errors():
+    alike = [made.run(made.stage("GMM", ONE), folder=f"{place}/run") for place in ("x", "y")]
+    assert names_of(alike) == ["x/run", "y/run"]
+    with pytest.raises(RunError, match="1 run given"):
+        compare(runs()[:1])
+    bare = made.run(made.stage("AEC", [0]), folder="Outputs/bare")
+    with pytest.raises(RunError, match="Outputs/bare: has no complete stage that labels"):
+        compare([*runs(), bare])

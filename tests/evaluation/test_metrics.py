@@ -1,35 +1,79 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
-import torch
-from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score
 
-from RISCluster.data.loading import HeldSet
-from RISCluster.evaluation.metrics import agreement, calinski_harabasz, silhouettes
+from RISCluster.evaluation.metrics import (
+    Overlap,
+    against_truth,
+    agreement,
+    class_scores,
+    overlap,
+    reliability,
+    silhouettes,
+)
 from RISCluster.runs.labels import assign
+from tests import made
+
+LABELS = [0, 0, 0, 1, 1, 2, -1, 1]
+TRUTH = [0, 0, 1, 1, 1, 0, 0, -2]
 
 
-def test_agreement_leaves_unlabelled_samples_out():
+def test_scores_by_hand():
+    found = overlap(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 2, 2]))
+    assert found.counts.tolist() == [[2, 1, 0], [0, 1, 2]]
+    assert found.matching.tolist() == [0, 2]
+    assert found.accuracy == found.purity == pytest.approx(4 / 6)
+    # Pairs: 2 in cells, 6 in rows, 3 in columns, 15 in all; 6 * 3 / 15 = 1.2 by chance.
+    assert found.ari == pytest.approx((2 - 1.2) / (4.5 - 1.2))
+    # Entropies ln 2 and ln 3; mutual information of 2 ln 2 + ... = ln 2 * 2 / 3.
+    assert found.nmi == pytest.approx(np.log(2) * 2 / 3 / ((np.log(2) + np.log(3)) / 2))
+
+
+def test_best_matching_leaves_unlabelled_samples_out():
+    rng = np.random.default_rng(0)
+    rows, columns = rng.integers(-1, 5, 300), rng.integers(-1, 7, 300)
+    columns[:150] = rows[:150]
+    both = (rows >= 0) & (columns >= 0)
+    found = overlap(rows.astype(np.int16), columns)
+    assert (found.n, found.n_left_out) == (both.sum(), 300 - both.sum())
+    matchings = permutations(range(7), 5)
+    best = max(sum(found.counts[place] for place in enumerate(one)) for one in matchings)
+    assert found.accuracy == pytest.approx(best / found.n)
+
+
+def test_one_group_and_no_samples():
+    found = overlap(np.repeat([0, 1], [5, 3]), np.zeros(8, int), 3, 2)
+    assert found.matching.tolist() == [0, -1, -1]
+    assert found.accuracy == 5 / 8
+    one = overlap(np.zeros(4, int), np.zeros(4, int))
+    assert (one.ari, one.nmi, one.accuracy) == (1, 1, 1)
+    none = overlap(np.full(4, -1), np.zeros(4, int), 2, 2)
+    assert none.counts.tolist() == [[0, 0], [0, 0]]
+    assert np.isnan([none.ari, none.nmi, none.accuracy, none.purity]).all()
+    with pytest.raises(ValueError, match="3 and 4 labels"):
+        overlap(np.zeros(3, int), np.zeros(4, int))
+
+
+def test_order_makes_the_table_diagonal():
+    counts = np.array([[0, 0], [1, 9], [8, 1], [3, 0], [0, 4]])
+    # Matched: row 1 with column 1, row 2 with column 0; the others by their largest column.
+    assert Overlap(np.zeros(0), np.zeros(0), counts, 0).order().tolist() == [2, 3, 1, 4, 0]
+
+
+def test_agreement_with_classes_of_any_number():
     labels, truth = np.array([0, 0, 1, -1]), np.array([1, 1, 0, 0])
-    assert agreement(labels, truth) == {"accuracy": 1.0, "nmi": 1.0, "ari": 1.0}
-    assert agreement(labels, None) == {}
-    assert agreement(np.array([-1]), np.array([0])) == {}
-    # whatever the numbers of the classes
+    assert agreement(labels, truth) == pytest.approx({"accuracy": 1, "nmi": 1, "ari": 1})
+    assert agreement(labels, None) == agreement(np.array([-1]), np.array([0])) == {}
     found = agreement(np.array([1, 1, 0, 0, 2]), np.array([7, 7, 10**12, 10**12, 10**12]))
     assert found["accuracy"] == 0.8
-    assert found["ari"] == pytest.approx(adjusted_rand_score([1, 1, 0, 0, 2], [0, 0, 1, 1, 1]))
 
 
-def test_silhouette_by_hand():
+def test_silhouettes():
     scores = silhouettes(np.array([[0.0], [1.0], [10.0], [12.0]]), np.array([0, 0, 1, 1]))
-    assert scores[0] == pytest.approx((11 - 1) / 11)
-    assert scores[3] == pytest.approx((11.5 - 2) / 11.5)
-    alone = silhouettes(np.array([[0.0], [1.0], [5.0]]), np.array([0, 0, 3]))
-    assert alone[2] == 0
-
-
-@pytest.mark.parametrize("labels", [np.zeros(4, int), np.arange(4), np.zeros(0, int)])
-def test_silhouette_without_meaning_is_nan(labels):
-    assert np.isnan(silhouettes(np.eye(len(labels)), labels)).all()
+    assert scores[[0, 3]] == pytest.approx([(11 - 1) / 11, (11.5 - 2) / 11.5])
+    for labels in (np.zeros(4, int), np.arange(4), np.zeros(0, int)):
+        assert np.isnan(silhouettes(np.eye(len(labels)), labels)).all()
 
 
 def test_assign_marks_unusable():
@@ -38,14 +82,41 @@ def test_assign_marks_unusable():
     assert probability.tolist() == [0.8, 0, 0.5]
 
 
-def test_calinski_harabasz():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((50, 4, 5)).astype(np.float32)
-    index = np.arange(50) * 2
-    labels = np.full(100, -1)
-    labels[index] = rng.integers(0, 3, 50)
-    device = torch.device("cpu")
-    samples = HeldSet(index, torch.from_numpy(x)[:, None], torch.arange(50), device)
-    expected = calinski_harabasz_score(x.reshape(50, -1), labels[index])
-    assert calinski_harabasz(samples, labels, 4) == pytest.approx(expected, rel=1e-5)
-    assert np.isnan(calinski_harabasz(samples, np.zeros(100, int), 4))
+def test_class_scores_by_hand():
+    run = made.run(made.stage("GMM", LABELS), truth=TRUTH, class_names=["quake", "noise", "none"])
+    table = against_truth(run, run.final)
+    assert table.counts.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert (table.n_left_out, table.purity) == (2, pytest.approx(5 / 6))
+    quake, noise, none = class_scores(table, run.class_names)
+    assert quake == ("quake", 3, 0, pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert noise == ("noise", 3, 1, pytest.approx(2 / 3), 1)
+    assert none.cluster == -1
+    assert np.isnan([none.recall, none.precision]).all()
+    run = made.run(made.stage("GMM", [0] * 4), truth=[0, 0, 0, 1], class_names=["ice", "sea"])
+    sea = class_scores(against_truth(run, run.final), run.class_names)[1]
+    assert (sea.cluster, sea.recall) == (-1, 0)
+    assert np.isnan(sea.precision)
+
+
+def test_reliability_by_hand():
+    table = overlap(np.array([0, 0, 0, 1, 1, -1, 0]), np.array([0, 0, 1, 1, 1, 0, -1]))
+    probability = np.array([1.0, 0.9, 0.6, 0.55, 0.5], dtype=np.float32)
+    found = reliability(table, probability, n_bins=2)
+    # All are above 0.5; the third is the only one not of its cluster's most frequent class.
+    assert found.counts.tolist() == [0, 5]
+    assert np.isnan(found.right[0])
+    assert found.right[1] == pytest.approx(4 / 5)
+    assert found.probability[1] == pytest.approx(3.55 / 5)
+    assert (found.error, found.overconfidence) == pytest.approx((0.09, -0.09))
+    ten = reliability(table, probability)
+    assert ten.counts.tolist() == [0, 0, 0, 0, 0, 2, 1, 0, 0, 2]
+    # Bins of 0.525, 0.6 and 0.95, of which all, none and all are right.
+    assert ten.error == pytest.approx((2 * 0.475 + 0.6 + 2 * 0.05) / 5, abs=1e-6)
+
+
+def test_nothing_known():
+    stage = made.stage("GMM", LABELS)
+    assert against_truth(made.run(stage), stage) is None
+    assert against_truth(made.run(stage, truth=np.full(8, -1)), stage) is None
+    found = reliability(overlap(np.array([-1]), np.zeros(1, int)), np.zeros(0))
+    assert np.isnan([found.error, found.overconfidence]).all()

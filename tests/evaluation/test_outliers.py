@@ -11,7 +11,6 @@ from RISCluster.evaluation.outliers import (
     mixture_of_clusters,
     training_distribution,
 )
-from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, NetworkShape, initialise
 from RISCluster.runs.labels import Labelling
 
@@ -30,7 +29,7 @@ def test_quantiles_and_outliers_by_hand(tmp_path):
     np.testing.assert_array_equal(again.mixture.covariances, ONE.covariances)
 
 
-@pytest.mark.parametrize("n", [1, 3, 255, 256, 700, SCORED + 900])
+@pytest.mark.parametrize("n", [1, 256, 700, SCORED + 900])
 def test_scored_samples_are_spread_over_the_set(n):
     model = AEC(NetworkShape(4, 4, 2, "linear"))
     initialise(model, 0)
@@ -41,28 +40,22 @@ def test_scored_samples_are_spread_over_the_set(n):
     assert (np.diff(known.errors) >= 0).all()
     z, errors = latents_and_errors(model, x[:5])
     with torch.no_grad():
-        np.testing.assert_allclose(
-            errors, (model(x[:5])[0] - x[:5]).square().mean((1, 2, 3)), rtol=1e-5
-        )
+        expected = (model(x[:5])[0] - x[:5]).square().mean((1, 2, 3))
+    np.testing.assert_allclose(errors, expected, rtol=1e-5)
     assert errors[0] >= known.errors[0] * (1 - 1e-6)
-    np.testing.assert_allclose(
-        ONE.log_likelihood(z), -0.5 * np.square(z).sum(1) - np.log(2 * np.pi), rtol=1e-5
-    )
+    expected = -0.5 * np.square(z).sum(1) - np.log(2 * np.pi)
+    np.testing.assert_allclose(ONE.log_likelihood(z), expected, rtol=1e-5)
 
 
-def test_mixture_of_clusters_against_numpy(tmp_path):
+def test_mixture_of_clusters_against_numpy():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 3, -1], [500, 300, 2, 5]).astype(np.int16)
     latents = rng.standard_normal((807, 2)) @ np.array([[2, 1], [0, 0.5]]) + 100 * labels[:, None]
     latents[labels < 0] = np.nan
-    np.save(tmp_path / "z.npy", latents.astype(np.float32))
     sizes = np.array([500, 300, 0, 2])
-    mixture = mixture_of_clusters(
-        open_rows(tmp_path / "z.npy"), Labelling(labels, sizes, np.ones(4))
-    )
+    mixture = mixture_of_clusters(latents.astype("f4"), Labelling(labels, sizes, np.ones(4)))
     np.testing.assert_allclose(mixture.weights, np.array([500, 300, 2]) / 802)
     np.testing.assert_allclose(mixture.means[1], latents[labels == 1].mean(0), rtol=1e-5)
-    np.testing.assert_allclose(
-        mixture.covariances[0], np.cov(latents[labels == 0].T, ddof=0), rtol=0.02, atol=0.01
-    )
+    expected = np.cov(latents[labels == 0].T, ddof=0)
+    np.testing.assert_allclose(mixture.covariances[0], expected, rtol=0.02, atol=0.01)
     assert np.isfinite(mixture.log_likelihood(latents[labels == 3])).all(), "two samples are enough"

@@ -3,29 +3,33 @@ import csv
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import silhouette_samples
+from sklearn.metrics import calinski_harabasz_score, silhouette_samples
 
 from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.loading import HeldSet
 from RISCluster.data.transforms import Preparation
-from RISCluster.evaluation import data_space, performance
-from RISCluster.evaluation.metrics import measure
-from RISCluster.evaluation.performance import compare_stages, performance_of, performance_table
+from RISCluster.evaluation import performance
+from RISCluster.evaluation.performance import (
+    calinski_harabasz,
+    compare_stages,
+    measure,
+    performance_of,
+    performance_table,
+)
 from RISCluster.runs.run import open_run
 from tests.conftest import write_samples
 
-PLAIN = Preparation("linear", "none")
-
 
 @pytest.fixture
-def run(run_folder):
-    with open_run(run_folder) as opened:
+def run(made_run):
+    with open_run(made_run) as opened:
         yield opened
 
 
-def deviations(path, preparation, *labellings, seed=None):
+def deviations(path, labels):
     with open_spectrograms(path, "auto", "auto") as file:
-        index = np.arange(file.n_samples)
-        return data_space.deviations(file, preparation, index, labellings, seed)
+        index, plain = np.arange(file.n_samples), Preparation("linear", "none")
+        return performance.deviations(file, plain, index, labels, 3, seed=0)
 
 
 def test_measure_by_hand():
@@ -42,45 +46,45 @@ def test_measure_by_hand():
     assert exact.values.tolist() == [0.5, 2.5, 1.5]
 
 
+def test_calinski_harabasz():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 4, 5)).astype(np.float32)
+    index, labels = np.arange(50) * 2, np.full(100, -1)
+    labels[index] = rng.integers(0, 3, 50)
+    device = torch.device("cpu")
+    samples = HeldSet(index, torch.from_numpy(x)[:, None], torch.arange(50), device)
+    expected = calinski_harabasz_score(x.reshape(50, -1), labels[index])
+    assert calinski_harabasz(samples, labels, 4) == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(calinski_harabasz(samples, np.zeros(100, int), 4))
+
+
 def test_deviations_by_hand(tmp_path):
     flat = np.zeros((4, 16), np.float32)
     flat[0, 0], flat[1, 1], flat[2, 2], flat[3, 2] = 1, 1, 2, 4
     path = write_samples(tmp_path / "s.h5", flat.reshape(4, 4, 4))
     labels = np.array([0, 0, 1, 1])
-    first, second = deviations(path, PLAIN, labels, labels[::-1], seed=0)
-    assert first.means[0].ravel()[:3].tolist() == [0.5, 0.5, 0]
-    assert first.means[1].ravel()[:3].tolist() == [0, 0, 3]
-    np.testing.assert_allclose(first.mse, [0.5 / 16, 0.5 / 16, 1 / 16, 1 / 16])
-    np.testing.assert_allclose(first.mae, [1 / 16] * 4)
-    np.testing.assert_allclose(first.inner_product, [np.sqrt(0.5), np.sqrt(0.5), 1, 1])
-    assert second.means[1].ravel()[:3].tolist() == [0.5, 0.5, 0]
+    means, found = deviations(path, labels)
+    assert means[0].ravel()[:3].tolist() == [0.5, 0.5, 0]
+    assert means[1].ravel()[:3].tolist() == [0, 0, 3]
+    assert np.isnan(means[2]).all()
+    np.testing.assert_allclose(found["mse"], [0.5 / 16, 0.5 / 16, 1 / 16, 1 / 16])
+    np.testing.assert_allclose(found["mae"], [1 / 16] * 4)
+    np.testing.assert_allclose(found["inner_product"], [np.sqrt(0.5), np.sqrt(0.5), 1, 1])
     expected = silhouette_samples(flat.astype(float), labels)
-    np.testing.assert_allclose(first.silhouettes, expected, atol=1e-6)
+    np.testing.assert_allclose(found["silhouette_data"], expected, atol=1e-6)
 
 
-def test_standardisation_is_left_out(tmp_path):
-    spectrogram = np.random.default_rng(0).random((6, 4, 4)).astype(np.float32)
-    path = write_samples(tmp_path / "s.h5", spectrogram)
-    labels = np.array([0, 0, 0, 1, 1, 1])
-    (one,) = deviations(path, Preparation("sqrt", "vec_norm"), labels)
-    (other,) = deviations(path, Preparation("sqrt", "vec_norm", torch.ones(4, 4), 0.1), labels)
-    np.testing.assert_array_equal(one.mse, other.mse)
-    np.testing.assert_array_equal(one.inner_product, other.inner_product)
-    assert len(one.silhouettes) == 0
-
-
-def test_few_samples_are_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_space, "HELD", 4 * 16 * 5)
+def test_silhouettes_of_as_many_as_can_be_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(performance, "HELD", 5 * 16 * 4)
     spectrogram = np.random.default_rng(0).random((20, 4, 4)).astype(np.float32)
-    spectrogram[3] = 0  # unusable
-    path = write_samples(tmp_path / "s.h5", spectrogram)
-    labels = np.arange(20) % 2
-    (found,) = deviations(path, PLAIN, labels, seed=0)
-    assert 4 <= len(found.held) == len(found.silhouettes) <= 5
-    assert 3 not in found.held
-    expected = silhouette_samples(spectrogram.reshape(20, 16)[found.held], labels[found.held])
-    np.testing.assert_allclose(found.silhouettes, expected, atol=1e-5)
-    assert np.isnan(found.mse).nonzero()[0].tolist() == [3]
+    spectrogram[3] = np.nan
+    path, labels = write_samples(tmp_path / "s.h5", spectrogram), np.arange(20) % 2
+    _, found = deviations(path, labels)
+    known = np.flatnonzero(found["silhouette_data"].notna())
+    assert 4 <= len(known) <= 5
+    expected = silhouette_samples(spectrogram.reshape(20, 16)[known], labels[known])
+    np.testing.assert_allclose(found["silhouette_data"][known], expected, atol=1e-5)
+    assert np.flatnonzero(found["mse"].isna()).tolist() == [3]
 
 
 def test_of_a_run(run):
@@ -94,7 +98,6 @@ def test_of_a_run(run):
     # unit norm: |x - mean|^2 over 320 bins
     assert 0 < dec.measures["mse"].values[-1] < 4 / 320
     assert (dec.measures["inner_product"].values > 0.5).all()
-    # as in the table of the stage
     with (run.final.path / "cluster_performance.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["0", "1", "2", "all"]
@@ -143,8 +146,8 @@ def test_tables(run):
     assert compare_stages([dec], {}) is None
 
 
-def test_without_data(run_folder):
-    with open_run(run_folder, ["data.file=nowhere.h5"]) as run:
+def test_without_data(made_run):
+    with open_run(made_run, ["data.file=nowhere.h5"]) as run:
         found = performance_of(run)[-1]
     assert list(found.measures) == ["probability", "silhouette_latent"]
     assert "data space" not in performance_table(found, {})["note"]

@@ -1,35 +1,20 @@
 import shutil
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from RISCluster.evaluation import representatives
+from RISCluster.clustering.initialisation import MAX_MAP_SIZE, neighbour_map
+from RISCluster.clustering.mixture import Mixture
+from RISCluster.evaluation import mapping, representatives
 from RISCluster.evaluation.representatives import (
     drawn_members,
     extremes,
     medoids,
     representatives_of,
-    soft_of,
 )
-from RISCluster.io import open_rows
 from RISCluster.runs.run import open_run
-
-
-class Stage:
-    """A stage with made-up latents; its mixture has one standard normal component a cluster."""
-
-    def __init__(self, folder, latents, labels, soft):
-        from types import SimpleNamespace
-
-        from RISCluster.clustering.mixture import Mixture
-
-        np.save(folder / "latent.npy", latents.astype(np.float32))
-        np.save(folder / "soft_assignments.npy", soft.astype(np.float32))
-        self.path, self.latents = folder, open_rows(folder / "latent.npy")
-        self.table = SimpleNamespace(labels=labels.astype(np.int16))
-        k, d = soft.shape[1], latents.shape[1]
-        self.n_clusters, self.sizes = k, np.bincount(labels[labels >= 0], minlength=k)
-        self.mixture = Mixture(np.full(k, 1 / k), np.zeros((k, d)), np.stack([np.eye(d)] * k))
 
 
 def test_medoids_are_central_then_spread():
@@ -43,9 +28,8 @@ def test_medoids_are_central_then_spread():
     assert medoids(latents, np.ones(5), 1).tolist() == [2]
     certain = np.array([1, 1, 1e-3, 1e-3, 1e-3])
     assert medoids(latents, certain, 1)[0] < 2  # doubtful members count less
-    assert sorted(medoids(latents, np.ones(5), 9)) == [0, 1, 2, 3, 4]
-    assert medoids(latents[:1], np.ones(1), 3).tolist() == [0]
-    assert medoids(latents[:0], np.ones(0), 3).tolist() == []
+    for n in (5, 1, 0):
+        assert sorted(medoids(latents[:n], np.ones(n), 9)) == list(range(n))
 
 
 def test_drawn_members():
@@ -57,73 +41,83 @@ def test_drawn_members():
     assert (labels[drawn[0]] == 0).all()
     assert (np.diff(drawn[0]) > 0).all()
     assert abs(drawn[0].mean() - 300_000) < 30_000  # from everywhere
-    again = drawn_members(labels, 5, 1000, 0)
-    assert all((a == b).all() for a, b in zip(drawn, again, strict=True))
+    again = drawn_members(labels, 5, np.array([1000, 0, 3, 1, 1]), 0)
+    assert again[0].tolist() == drawn[0].tolist()
+    assert [len(part) for part in again] == [1000, 0, 3, 1, 0]
 
 
 @pytest.mark.parametrize("rows", [3, 100])
-def test_extremes_by_hand(tmp_path, monkeypatch, rows):
+def test_extremes_by_hand(monkeypatch, rows):
     monkeypatch.setattr("RISCluster.io.BLOCK_ROWS", rows)
     monkeypatch.setattr(representatives, "SPARE", 1)
     monkeypatch.setattr(representatives, "BORDERLINE", 2)
     monkeypatch.setattr(representatives, "OUTLYING", 3)
-    latents = np.array([0, 1, 2, np.nan, 9, -5, 3, 0.5])[:, None]
-    labels = np.array([0, 0, 0, -1, 1, 1, 0, 1])
     first = np.array([0.9, 0.51, 0.6, np.nan, 0.1, 0.45, 0.55, 0.0])
-    stage = Stage(tmp_path, latents, labels, np.stack([first, 1 - first], 1))
-    borderline, outlying = extremes(stage, soft_of(stage))
+    soft = np.stack([first, 1 - first], 1)
+    stage = SimpleNamespace(
+        latents=np.array([0, 1, 2, np.nan, 9, -5, 3, 0.5])[:, None],
+        labels=np.array([0, 0, 0, -1, 1, 1, 0, 1]),
+        n_clusters=2,
+        mixture=Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1))),
+    )
+    borderline, outlying = extremes(stage, soft.__getitem__)
     assert [part.tolist() for part in borderline] == [[1, 6], [5, 4]]
     assert outlying.tolist() == [4, 5, 6]
-    one = Stage(tmp_path, np.arange(4.0)[:, None], np.zeros(4, int), np.ones((4, 1)))
-    borderline, outlying = extremes(one, soft_of(one))
+    stage.labels, stage.n_clusters = np.minimum(stage.labels, 0), 1
+    borderline, outlying = extremes(stage, np.ones((8, 1)).__getitem__)
     assert [len(part) for part in borderline] == [0]
-    assert outlying[0] == 3
+    assert outlying[0] == 4
 
 
 def test_of_a_run(made_run):
     with open_run(made_run) as run:
         stage = run.final
         found = representatives_of(run, stage)
-        table, soft = stage.table, np.load(made_run / "DEC/soft_assignments.npy")
+        soft = np.load(made_run / "DEC/soft_assignments.npy")
         for label in range(3):
             typical, borderline = found.typical[label], found.borderline[label]
             assert len(typical) == min(12, stage.sizes[label])
-            assert (table.labels[typical.index] == label).all()
-            assert (typical.label == label).all()
-            lead = np.sort(soft[table.labels == label], axis=1)
-            lead = lead[:, -1] - lead[:, -2]
-            mine = borderline.probability - borderline.second_probability
-            np.testing.assert_allclose(mine, np.sort(lead)[: len(borderline)], atol=1e-6)
-            assert (borderline.second != label).all()
-        latents = np.delete(np.load(stage.path / "latent.npy"), 5, 0)
-        likelihood = stage.mixture.log_likelihood(latents)
-        np.testing.assert_allclose(found.outlying.log_likelihood, np.sort(likelihood)[:24])
-        assert found.outlying.less_likely[0] < 0.05
-        assert 5 not in found.outlying.index
-        np.testing.assert_allclose(
-            found.outlying.probability, table.probability[found.outlying.index], atol=1e-5
-        )
+            assert (stage.labels[typical["sample"]] == label).all()
+            assert (typical["label"] == label).all()
+            lead = np.sort(soft[stage.labels == label], axis=1)
+            lead = np.sort(lead[:, -1] - lead[:, -2])[: len(borderline)]
+            mine = borderline["probability"] - borderline["second_probability"]
+            np.testing.assert_allclose(mine, lead, atol=1e-6)
+            assert (borderline["second"] != label).all()
+        far = found.outlying
+        likelihood = stage.mixture.log_likelihood(np.delete(stage.latents, 5, 0))
+        np.testing.assert_allclose(far["log_likelihood"], np.sort(likelihood)[:24])
+        assert far["less_likely"].iloc[0] < 0.05
+        assert 5 not in far["sample"].tolist()
+        probability = stage.table["probability"][far["sample"]]
+        np.testing.assert_allclose(far["probability"], probability, atol=1e-5)
 
 
-def test_of_the_mixture(run_folder):
+def test_of_the_mixture_and_duplicates(run_folder):
     shutil.rmtree(run_folder / "DEC")
-    with open_run(run_folder) as run:
-        found = representatives_of(run, run.final)
-        index = found.outlying.index
-        np.testing.assert_allclose(
-            found.outlying.probability, run.final.table.probability[index], atol=1e-5
-        )
-
-
-def test_duplicates_are_shown_once(run_folder):
-    path = run_folder / "DEC/latent.npy"
+    path = run_folder / "GMM/latent.npy"
     rows = np.load(path)
     with open_run(run_folder) as run:
-        mine = np.flatnonzero(run.final.table.labels == 1)
-        rows[mine[:4]] = rows[mine[0]]
-        rows[mine[4:8]] = 50
-        np.save(path, rows)
+        far = representatives_of(run, run.final).outlying
+        probability = run.final.table["probability"][far["sample"]]
+        np.testing.assert_allclose(far["probability"], probability, atol=1e-5)
+        label = int(run.final.sizes.argmax())
+        mine = np.flatnonzero(run.final.labels == label)
+        rows[mine[:4]], rows[mine[4:8]] = rows[mine[0]], 50
+        run.final.__dict__["latents"] = rows
         found = representatives_of(run, run.final)
-        assert len(set(found.typical[1].index) & set(mine[:4])) <= 1
-        assert sum(index in mine[4:8] for index in found.outlying.index) == 1
-        assert found.outlying.index[0] == mine[4]
+        assert found.typical[label]["sample"].isin(mine[:4]).sum() <= 1
+        assert found.outlying["sample"].isin(mine[4:8]).sum() == 1
+        assert found.outlying["sample"].iloc[0] == mine[4]
+
+
+@pytest.mark.parametrize("n", [40, MAX_MAP_SIZE + 100])
+def test_a_row_of_the_map_is_the_latent_of_that_row(n, monkeypatch):
+    monkeypatch.setattr(mapping, "neighbour_map", partial(neighbour_map, steps=250))
+    group = np.random.default_rng(0).integers(0, 2, n)
+    latents = np.random.default_rng(1).standard_normal((n, 3)) + 30 * group[:, None]
+    points = mapping.mapped(latents, "tsne", 0)
+    middles = np.stack([points[group == one].mean(0) for one in (0, 1)])
+    nearest = np.linalg.norm(points[:, None] - middles, axis=2).argmin(1)
+    assert (nearest == group).mean() > 0.98
+    assert mapping.mapped(latents[:4], "tsne", 0).shape == (0, 2)

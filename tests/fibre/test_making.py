@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from RISCluster import extras
+from RISCluster import io
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError, MissingPackage, SettingsError, Stopped
 from RISCluster.fibre import make_cube as making
@@ -251,7 +251,7 @@ def test_names_of_targets(monkeypatch):
     def missing(name):
         raise ImportError(f"No module named '{name}'")
 
-    monkeypatch.setattr(extras.importlib, "import_module", missing)
+    monkeypatch.setattr(io.importlib, "import_module", missing)
     with pytest.raises(MissingPackage, match="pip install zarr"):
         require_cube_name(Path("cube.zarr"))
     require_cube_name(Path("cube.h5"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from RISCluster.evaluation.truth import Reliability
+from RISCluster.evaluation.metrics import Reliability
 from RISCluster.plots.agreement import LONGEST_NAME, compact, overlap_matrix, reliability_curve
 from RISCluster.plots.style import cluster_colour
 from RISCluster.plots.training import selection_curves

@@ -1,13 +1,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 
 from RISCluster.catalogue import peaks
 from RISCluster.catalogue.catalogue import catalogue_of
 from RISCluster.report import context_occurrence
 from RISCluster.report.context_occurrence import Shown
-from RISCluster.runs.labels import LabelTable
 from RISCluster.runs.run import open_run
 from tests.report.html import MAKE, Section
 
@@ -18,7 +18,7 @@ def section(run):
 
 def with_table(run, table, k=3):
     """The run with other labels."""
-    sizes = np.bincount(table.labels[table.labels >= 0], minlength=k).tolist()
+    sizes = np.bincount(table["label"][table["label"] >= 0], minlength=k).tolist()
     stage = run.final
     stage = replace(stage, metrics=stage.metrics | {"n_clusters": k, "cluster_sizes": sizes})
     stage.__dict__["table"] = table
@@ -30,12 +30,14 @@ def synthetic(n_days=120, k=3, n_stations=2, n=6):
     rows = [(day, 0) for day in range(0, n_days, 4) for _ in range(n)]
     rows += [(day, label) for day in range(n_days) for label in range(1, k)]
     day, label = np.array(sorted(rows)).T
-    return LabelTable(
-        label.astype("i2"),
-        np.ones(len(day), "f4"),
-        np.datetime64("2016-01-01T06", "us") + day * np.timedelta64(1, "D"),
-        (np.arange(len(day)) % n_stations).astype("i4"),
-        [f"XH.S{i:03d}..HHZ" for i in range(n_stations)],
+    ids = [f"XH.S{i:03d}..HHZ" for i in range(n_stations)]
+    return pandas.DataFrame(
+        {
+            "label": label.astype("i2"),
+            "probability": np.ones(len(day), "f4"),
+            "starttime": np.datetime64("2016-01-01T06", "us") + day * np.timedelta64(1, "D"),
+            "trace_id": pandas.Categorical.from_codes(np.arange(len(day)) % n_stations, ids),
+        }
     )
 
 
@@ -67,14 +69,14 @@ def test_all_of_a_run(opened, tmp_path):
         )
         seasons = found.table("season")
         assert seasons[0] == ["cluster", "all", "Dec-Feb", "Mar-May", "Jun-Aug", "Sep-Nov"]
-        winter = ((np.arange(96) % 12 < 2) | (np.arange(96) % 12 == 11)) & (table.labels == 0)
+        winter = ((np.arange(96) % 12 < 2) | (np.arange(96) % 12 == 11)) & (table["label"] == 0)
         assert seasons[1][2] == str(winter.sum())
         frequency = found.table("Frequency of the largest value (Hz)")
         assert [int(row[1]) for row in frequency[1:]] == run.final.sizes.tolist()
         assert frequency[0][-1] == "upper quartile"  # all were read
         said = found.notes
         assert any("1 of 4 have no coordinates" in text and "XH.DR03" in text for text in said)
-        assert any("st.csv: 1 row left out, the first in line 5" in text for text in said)
+        assert any("st.csv: 1 station left out, the first in line 5" in text for text in said)
         for picture in names.values():
             picture.draw().savefig(tmp_path / "x.png")
 
@@ -82,31 +84,31 @@ def test_all_of_a_run(opened, tmp_path):
 def test_missing_times_traces_or_both(opened):
     with opened() as run:
         table = run.final.table
-        found = section(with_table(run, replace(table, starttime=None)))
+        found = section(with_table(run, table.drop(columns="starttime")))
         assert list(found.figures) == ["report_stations"]
         assert any("no start times" in text for text in found.notes)
-        found = section(with_table(run, replace(table, trace=None, trace_ids=[])))
+        found = section(with_table(run, table.drop(columns="trace_id")))
         assert list(found.figures) == ["report_occurrence", "report_profiles"]
         assert any("no trace ids" in text for text in found.notes)
-        neither = replace(table, starttime=None, trace=None, trace_ids=[])
+        neither = table.drop(columns=["starttime", "trace_id"])
         found = section(with_table(run, neither))
         assert found.text == ""
         assert "neither start times nor trace ids" in found.notes[0]
-        times = table.starttime.copy()
+        times = table["starttime"].copy()
         times[[7, 8]] = np.datetime64("NaT")
-        found = section(with_table(run, replace(table, starttime=times)))
+        found = section(with_table(run, table.assign(starttime=times)))
         assert "2 samples without a start time left out." in found.notes
 
 
 def test_a_wrong_clock_is_said_and_draws_nothing(opened, tmp_path):
     with opened("report.interval=hour") as run:
         table = run.final.table
-        times = table.starttime.copy()
+        times = table["starttime"].copy()
         times[11] = np.datetime64("1970-01-01T00:00:07")
-        found = section(with_table(run, replace(table, starttime=times)))
+        found = section(with_table(run, table.assign(starttime=times)))
         assert (
             "1 sample years away from all others left out, probably by a wrong clock: "
-            f"the first is sample 11 of {table.trace_ids[table.trace[11]]}, 1970-01-01T00:00:07Z."
+            f"the first is sample 11 of {table['trace_id'][11]}, 1970-01-01T00:00:07Z."
         ) in found.notes
         assert "Samples from 2016-01-01T" in found.text
         figure = found.figures["report_occurrence"].draw()
@@ -130,15 +132,14 @@ def test_one_cluster_and_empty_ones(opened, tmp_path):
         run = replace(with_table(run, table, k=4), file=None)
         for picture in section(run).figures.values():
             picture.draw().savefig(tmp_path / "x.png")
-        one = replace(
-            table,
-            labels=np.where(np.arange(len(table.labels)) == 4, 0, -1).astype("i2"),
+        one = table.assign(
+            label=np.where(np.arange(len(table)) == 4, 0, -1).astype("i2"),
         )
         found = section(replace(with_table(run, one, k=1), file=None))
         for picture in found.figures.values():
             picture.draw().savefig(tmp_path / "x.png")
         assert "Less than a day" in found.text
-        none = replace(table, labels=np.full(len(table.labels), -1, "i2"))
+        none = table.assign(label=np.full(len(table), -1, "i2"))
         found = section(replace(with_table(run, none, k=1), file=None))
         assert any("no start times" in text for text in found.notes)
 

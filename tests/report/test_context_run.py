@@ -30,7 +30,7 @@ def test_tiles_are_those_of_the_final_labels(run_folder):
     change_metrics(run_folder, "DEC", accuracy=0.98765)
     with open_run(run_folder) as run:
         found, sizes = Section("run", run), run.final.sizes
-        tiles, known = found.tiles(), run.final.table.probability[run.final.table.labels >= 0]
+        tiles, known = found.tiles(), run.final.table["probability"][run.final.labels >= 0]
         share = (known < 0.5).mean()
         assert tiles["Samples"] == "96"
         assert tiles["Clusters"] == "3"
@@ -69,15 +69,14 @@ def test_data_stages_and_settings(run_folder):
 
 def test_times_that_are_not_known_or_wrong(run_folder):
     with open_run(run_folder) as run:
-        times = run.final.table.starttime
-        times[3] = np.datetime64("2262-01-01")
+        run.final.table.loc[3, "starttime"] = np.datetime64("2262-01-01")
         span = dict(data_rows(run))["Time span"]
         assert span.startswith("2016-01-01 00:00:00 to 2016-12-01")
         assert span.endswith("; 1 sample years away, as of 2262-01-01 00:00:00")
-        times[:95] = np.datetime64("NaT")
+        run.final.table.loc[:94, "starttime"] = np.datetime64("NaT")
         span = dict(data_rows(run))["Time span"]
         assert span.endswith("(under 1 s); 95 samples without a time")
-        times[:] = np.datetime64("NaT")
+        run.final.table["starttime"] = np.datetime64("NaT")
         assert dict(data_rows(run))["Time span"] == "no sample has a time"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from RISCluster.errors import RunError, SettingsError
-from RISCluster.evaluation.truth import against_truth
+from RISCluster.evaluation.metrics import against_truth
 from RISCluster.runs.run import FinishedRun, open_run
 from tests.made import stage
 
@@ -27,12 +27,15 @@ def test_complete_run(made_run):
         assert list(run.stages) == ["AEC", "GMM", "DEC"]
         assert (run.notes, run.final.name, run.final.n_clusters) == ([], "DEC", 3)
         table = run.final.table
-        assert len(table.labels) == 96
-        assert table.labels[5] == -1
-        assert table.starttime[1] == np.datetime64("2016-02-01T01:00:01")
+        assert len(table) == 96
+        assert run.final.labels[5] == -1
+        assert table["starttime"][1] == np.datetime64("2016-02-01T01:00:01")
         ids = [f"XH.DR{i % 4:02d}..HHZ" for i in range(96)]
-        assert [table.trace_ids[i] for i in table.trace] == ids
-        assert (np.bincount(table.labels[table.labels >= 0]) == run.final.sizes).all()
+        assert table["trace_id"].tolist() == ids
+        assert (
+            np.bincount(run.final.labels[run.final.labels >= 0]).tolist()
+            == run.final.sizes.tolist()
+        )
         assert run.final.latents.shape == (96, 3 + 10 + 10)
         assert len(run.feature_names) == 23
         assert run.feature_names[2:4] == ["feature 2", "smoothed 0"]
@@ -63,7 +66,7 @@ def test_data_missing_or_other(made_run, small_file):
             assert run.file is None
             assert run.truth is None
             assert reason in run.notes[0]
-            assert len(run.final.table.labels) == 96
+            assert len(run.final.labels) == 96
 
 
 @pytest.mark.parametrize(

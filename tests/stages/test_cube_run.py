@@ -12,7 +12,7 @@ from RISCluster.__main__ import main
 from RISCluster.data import cube_file as cubefile
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RunError
-from RISCluster.runs.cluster_map import new_cluster_map, read_cluster_map
+from RISCluster.runs.cluster_map import read_cluster_map, write_cluster_map
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
@@ -115,40 +115,31 @@ def test_settings_of_cubes_do_not_matter_elsewhere(small_file, make_settings, ca
     assert "done already" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("rows", [1, 5, 6, 13, 1000])
-def test_map_is_written_in_blocks_of_any_size(tmp_path, monkeypatch, rows):
+def test_map_has_the_samples_where_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(cubefile, "TILE_BYTES", 40 * 4 * 16 * 4)  # bands of four and of two
     with h5py.File(tmp_path / "c.h5", "w") as file:
         file.create_dataset("data", data=cube_of_blobs(), chunks=(40, 2, 16))
     with open_spectrograms(tmp_path / "c.h5") as file:
         index = np.arange(file.n_samples)
-        with new_cluster_map(tmp_path / "m.h5", file) as write:
-            for start in range(0, len(index), rows):
-                part = index[start : start + rows]
-                write(start, part.astype(np.int16), part / 1000)
+        write_cluster_map(tmp_path / "m.h5", file, index.astype(np.int16), index / 1000)
         window, channel = file.place(index)
     with h5py.File(tmp_path / "m.h5") as file:
         np.testing.assert_array_equal(file["label"][:][window, channel], index)
         np.testing.assert_allclose(file["probability"][:][window, channel], index / 1000)
 
 
-@pytest.mark.parametrize("slab", [1, 2**22])
-def test_large_maps_show_the_most_frequent_label_of_a_cell(tmp_path, monkeypatch, slab):
+def test_large_maps_show_the_most_frequent_label_of_a_cell(tmp_path, monkeypatch):
     from RISCluster.runs import cluster_map
 
     monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (20, 4))
-    monkeypatch.setattr(cluster_map, "SLAB", slab)
     with h5py.File(tmp_path / "c.h5", "w") as file:
         file["data"] = cube_of_blobs()  # windows of four: 50 x 6
     labels = np.full((50, 6), 2)
     labels[0:3, 0:2] = [[0, 1], [1, 1], [-1, -1]]
     labels[48:, 4:] = [[-1, -1], [-1, 0]]
     labels[3:6, 2:4] = -1
-    with (
-        open_spectrograms(tmp_path / "c.h5") as file,
-        new_cluster_map(tmp_path / "m.h5", file) as write,
-    ):
-        write(0, labels.ravel(), np.ones(labels.size))
+    with open_spectrograms(tmp_path / "c.h5") as file:
+        write_cluster_map(tmp_path / "m.h5", file, labels.ravel(), np.ones(labels.size))
     image = read_cluster_map(tmp_path / "m.h5")
     assert image.cell == (3, 2)
     expected = np.full((17, 3), 2)

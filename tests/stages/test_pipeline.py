@@ -543,8 +543,8 @@ def test_provenance_and_settings_are_kept(finished, tmp_path):
     for stage in ("AEC", "GMM", "DEC"):
         provenance = json.loads((folder / stage / "provenance.json").read_text())
         assert provenance["status"] == "complete"
-        assert provenance["depends"]["run.seed"] == settings.run.seed
-        assert len(provenance["depends"]["data"]) == 32
+        assert provenance["inputs"]["run.seed"] == settings.run.seed
+        assert len(provenance["inputs"]["data"]) == 32
         kept = load_settings(folder / stage / "config.ini")
         assert (kept.aec, kept.gmm, kept.dec) == (settings.aec, settings.gmm, settings.dec)
 

@@ -1,0 +1,98 @@
+"""Commands on runs: ``run``, ``predict``, ``report`` and ``export``."""
+
+import argparse
+from pathlib import Path
+
+from ..cli import COMMANDS, run_name, run_stage
+from ..errors import DataError, SettingsError
+from ..runtime import count, log, start_log
+from ..settings import load_found_settings
+from .arguments import only_settings, option_number, refused, require_suffix, split_words
+
+
+def run_run(arguments: argparse.Namespace) -> None:
+    """Run every stage that is not done, and make the report where there is none."""
+    files, words = split_words(arguments.words)
+    if len(files) > 1:
+        raise SettingsError(
+            f"command line: {' '.join(files)}: give one file, and settings as section.key=value"
+        )
+    words += [f"data.file={file}" for file in files]
+    name = arguments.name or (run_name(files[0]) if files else None)
+    if name and (arguments.name or not any(word.startswith("run.name=") for word in words)):
+        words.append(f"run.name={name}")
+    for stage in COMMANDS:
+        settings = run_stage(stage, arguments.config, words)
+    if settings.run.figures and not (settings.run_folder / "report.html").exists():
+        from ..report.make_report import write_report
+
+        write_report(settings.run_folder)
+
+
+def run_predict(arguments: argparse.Namespace) -> None:
+    """Label a file with a finished run."""
+    from ..stages.predict import predict
+
+    files, overrides = split_words(arguments.words)
+    if len(files) != 1:
+        raise SettingsError(
+            f"command line: {' '.join(files) or 'no file'}: one file is labelled at a time; give "
+            "one"
+        )
+    require_suffix("--output", arguments.output, (".csv",))
+    run, output = Path(arguments.run), Path(arguments.output)
+    predict(files[0], run, output, arguments.stage.upper(), overrides, arguments.overwrite)
+
+
+def run_report(arguments: argparse.Namespace) -> None:
+    """Write the report and print its path."""
+    from ..report.make_report import write_report
+
+    overrides = only_settings(arguments.words)
+    require_suffix("--output", arguments.output, (".html",))
+    output = Path(arguments.output).expanduser() if arguments.output else None
+    start_log()
+    overrides = [*load_found_settings(arguments.config, []).changed("report"), *overrides]
+    print(write_report(Path(arguments.run).expanduser(), overrides, output, True))
+
+
+def run_export(arguments: argparse.Namespace) -> None:
+    """Write the catalogue."""
+    overrides = only_settings(arguments.words)
+    output, run = Path(arguments.output).expanduser(), Path(arguments.run)
+    clusters = _clusters(arguments.clusters)
+    probability = option_number(
+        "--min-probability", arguments.min_probability, 0, 1, "a number, 0 to 1"
+    )
+    if output.is_dir():
+        raise DataError(f"{output}: is a folder; -o names a file: give one")
+    if output.exists() and not arguments.overwrite:
+        raise DataError(f"{output} is there; give another name with -o, or --overwrite")
+    start_log()
+    from ..catalogue.export import FORMATS, export_of
+    from ..runs.run import open_run
+
+    with open_run(run, overrides) as finished:
+        file = finished.file
+        is_data = file is not None and output.exists() and output.samefile(file.path)
+        if is_data or (output.exists() and output.resolve().parent.parent == run.resolve()):
+            raise DataError(
+                f"{output}: is {'the data' if is_data else 'a file'} of the run; give another name "
+                "with -o"
+            )
+        for note in finished.notes:
+            log.warning(note)
+        stage = arguments.stage.upper() if arguments.stage else None
+        export = export_of(finished, stage, clusters, probability)
+        written = FORMATS[arguments.format](export, output)
+    what = "event" if arguments.format == "quakeml" else "sample"
+    print(f"{output}: {count(written, what)} of {arguments.run}, stage {export.stage_name}")
+
+
+def _clusters(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise refused("--clusters", text, "numbers of clusters with commas, as 1,3")
+    return tuple(map(int, parts))
