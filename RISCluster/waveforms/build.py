@@ -4,12 +4,12 @@ Headers are read first, and give station-days: one trace on one UTC day each. Ea
 part, a file of records, in its own job. The parts are put together into the data set.
 """
 
+import contextlib
 import json
 import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -32,7 +32,7 @@ from . import process as processing
 from . import read, responses
 from .detect import Windows, check_settings, cut, margin, min_samples
 from .process import Wave
-from .read import DAY, SECOND
+from .read import DAY
 from .spectra import Grid, make_grid, spectrograms
 
 FAR_CLOCK = 3650  # days without data, beyond which a clock is wrong
@@ -84,7 +84,7 @@ class StationDay:
     sampling_rate: float  # as recorded, Hz
     paths: tuple[Path, ...]  # files with data of the day and of the margins around it
     within: str | int  # see `Stretch`
-    n_bytes: int = 0  # of its samples in double precision
+    n_bytes: int = 0  # of samples in its files, in double precision
     together: str | None = None
 
     def __str__(self) -> str:
@@ -108,11 +108,17 @@ def build(
     """
     read.import_obspy()
     begin, target = time.monotonic(), Path(target).expanduser()
-    _check_target(target, catalogue_only)
+    if target.suffix.lower() not in (".h5", ".hdf5", ".csv")[: 2 + catalogue_only]:
+        raise SettingsError(
+            f"command line: -o {target} is not allowed; allowed: a file ending in .h5 or .hdf5 "
+            "(the catalogue is written beside it as .csv)"
+        )
     check_settings(settings.build)
     paths = _inputs(words, target)
     inputs = settings.inputs("build", "result")
-    inputs["build.inventory"] = responses.inventory_checksum(settings.build.inventory)
+    if settings.build.inventory is not None:
+        files = responses.inventory_files(settings.build.inventory)
+        inputs["build.inventory"] = [stamp(path) for path in files]
     made_from = identity([inputs, layout, [stamp(path) for path in paths]])
     if not overwrite and _is_done(target, made_from, catalogue_only):
         return None
@@ -148,32 +154,19 @@ def build(
     parts.remove()
     _report(counts, product, time.monotonic() - begin)
     table = target.with_suffix(".csv")
-    both = f"{target} and its catalogue {table}"
-    log.info(f"{table}: the catalogue alone" if catalogue_only else both)
+    log.info(
+        f"{table}: {'the catalogue alone' if catalogue_only else f'the catalogue of {target}'}"
+    )
     return counts
-
-
-def _check_target(target: Path, catalogue_only: bool) -> None:
-    if target.suffix.lower() not in (".h5", ".hdf5", ".csv")[: 2 + catalogue_only]:
-        raise SettingsError(
-            f"command line: -o {target} is not allowed; allowed: a file ending in .h5 or .hdf5 "
-            "(the catalogue is written beside it as .csv)"
-        )
-    if target.is_dir():
-        raise DataError(f"{target}: is a folder; give the name of a file with -o")
 
 
 def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
     """Whether the target exists as it would be made; DataError where it exists otherwise."""
     table, found = target.with_suffix(".csv"), None
-    if not catalogue_only and target.exists():
-        try:
-            with h5py.File(target, "r") as file:
-                found = file.attrs.get("made_from")
-        except OSError:
-            pass
+    with contextlib.suppress(OSError), h5py.File(target, "r") as file:
+        found = file.attrs.get("made_from")
     existing = [path for path in (target, table)[catalogue_only:] if path.exists()]
-    if existing and found != made_from:
+    if existing and (found != made_from or catalogue_only):
         raise DataError(
             f"{existing[0]}: exists, made from other files or settings; give another name with -o, "
             "or --overwrite to replace it"
@@ -194,9 +187,7 @@ def _inputs(words: Sequence[str], target: Path) -> list[Path]:
         if own.isdisjoint([path.resolve(), *path.resolve().parents])
     ]
     if not paths:
-        raise DataError(
-            f"{' '.join(words)}: no waveforms among these files; allowed: anything that obspy reads"
-        )
+        raise DataError(f"{' '.join(words)}: no waveforms among these files; give others")
     return paths
 
 
@@ -221,10 +212,7 @@ def _plan(
     for line in lines:
         log.warning(line)
     if not stretches:
-        raise DataError(
-            f"{paths[0]}{' ...' if len(paths) > 1 else ''}: no waveforms in "
-            f"{count(len(paths), 'file')}; allowed: anything that obspy reads"
-        )
+        raise DataError(f"{paths[0]}: no waveforms in {count(len(paths), 'file')}; give others")
     stretches = read.matching(stretches, settings.trace_ids)
     try:
         spans = [(item.start, item.end, str(item.path)) for item in stretches]
@@ -233,11 +221,10 @@ def _plan(
     except DataError as error:  # which clocks are wrong is not known
         lines = [str(error)]
     days, more = station_days(stretches, settings)
-    lines, unit = lines + more, "counts"
+    unit, others = "counts", []
     if inventory:
-        days, unit, more = with_response(days, inventory, settings)
-        lines += more
-    for line in lines:
+        days, unit, others = with_response(days, inventory, settings)
+    for line in [*lines, *more, *others]:
         log.warning(line)
     if not days:
         raise DataError(
@@ -258,8 +245,7 @@ def station_days(
 
     Where a trace has more than one sampling rate on a day, that with most data is used.
     """
-    by_day: dict[tuple[str, int], list[read.Stretch]] = defaultdict(list)
-    around = margin(settings)
+    by_day, around = defaultdict(list), margin(settings)
     for item in read.of_few_rates(stretches):
         first, last = (item.start - around) // DAY, (item.end - 1 + around) // DAY
         for number in range(first, last + 1):
@@ -276,9 +262,7 @@ def station_days(
         dropped.update((trace_id, other, rate) for other in time if other != rate)
         near = [item for item in near if item.sampling_rate == rate]
         paths = tuple(sorted({item.path for item in near}))
-        edges = day - around, day + DAY + around
-        span = sum(min(item.end, edges[1]) - max(item.start, edges[0]) for item in near)
-        n_bytes = round(span / SECOND * rate) * 8
+        n_bytes = 8 * sum(item.n_samples for item in near)
         found.append(StationDay(trace_id, day, rate, paths, near[0].within, n_bytes))
     return found, [
         f"{trace_id}: data at {other:g} Hz left out on {n} of its days, most is at {rate:g} Hz"
@@ -291,7 +275,7 @@ def read_together(days: Sequence[StationDay]) -> list[StationDay]:
 
     Those of one day and the same files are read together, as many as fit in memory.
     """
-    groups: dict[tuple, list[StationDay]] = defaultdict(list)
+    groups = defaultdict(list)
     for day in days:
         groups[day.paths, day.day, isinstance(day.within, int)].append(day)
     return [day for key in sorted(groups) for day in _by_common_start(groups[key], key[2])]
@@ -304,7 +288,7 @@ def _by_common_start(group: Sequence[StationDay], numbered: bool) -> list[Statio
     start = "" if numbered else os.path.commonprefix([day.within for day in group])
     if numbered or sum(day.n_bytes for day in group) <= READ_BYTES:
         return [replace(day, together=start) for day in group]
-    parts: dict[str, list[StationDay]] = defaultdict(list)
+    parts = defaultdict(list)
     for day in group:
         parts[day.within[: len(start) + 1]].append(day)
     return [day for part in parts.values() for day in _by_common_start(part, numbered)]
@@ -313,43 +297,35 @@ def _by_common_start(group: Sequence[StationDay], numbered: bool) -> list[Statio
 def with_response(
     days: Sequence[StationDay], inventory: responses.Inventory, settings: BuildSettings
 ) -> tuple[list[StationDay], str, list[str]]:
-    """Station-days with a valid response to the unit of the data set; that unit; and warnings.
+    """Station-days of traces with a response to the unit of the data set; that unit; and warnings.
 
     The unit is ``build.output`` where any instrument records ground motion, otherwise that of most
     station-days.
     """
-    units, flat, rows, lines = Counter(), set(), [], list(inventory.lines)
-    for day in days:
-        epochs = [
-            epoch
-            for epoch in inventory.epochs(day.trace_id, settings)
-            if epoch.start < day.day + DAY and epoch.end > day.day
-        ]
-        removers = [epoch.remover for epoch in epochs if epoch.remover]
-        units.update({remover.unit for remover in removers})
-        flat |= {day.trace_id for remover in removers if remover.is_flat}
-        rows.append((day, next(iter(epochs), None), {remover.unit for remover in removers}))
-    unit = responses.UNITS[settings.output]
+    epochs = {day.trace_id: inventory.epochs(day.trace_id, settings) for day in days}
+    removers = {
+        trace_id: [epoch.remover for epoch in items if epoch.remover]
+        for trace_id, items in epochs.items()
+    }
+    units = Counter(remover.unit for day in days for remover in removers[day.trace_id])
+    unit, lines, unusable = responses.UNITS[settings.output], list(inventory.lines), set()
     if units and unit not in units:
         unit = units.most_common(1)[0][0]
         lines.append(
             f"{settings.inventory}: has responses to {unit}, which is not {settings.output}: "
             f"build.output does not apply, and the data set is in {unit}"
         )
-    missing = defaultdict(list)
-    for day, epoch, own in rows:
-        if unit not in own:
-            reason = inventory.why_none(day.trace_id, epoch, unit)
-            missing[reason].append(_iso(day.day)[:10])
-    for reason, dates in missing.items():
-        lines.append(f"{reason}; left out on {count(len(dates), 'day')} from {dates[0]} on")
-    if flat:
-        names = f"{', '.join(sorted(flat)[:8])}{' ...' if len(flat) > 8 else ''}"
-        lines.append(
-            f"{settings.inventory}: has sensitivities alone, no stages, for {names}: counts are "
-            "divided by them, which holds where the response is flat"
-        )
-    return [day for day, _, own in rows if unit in own], unit, lines
+    for trace_id, own in removers.items():
+        if unit not in {remover.unit for remover in own}:
+            unusable.add(trace_id)
+            reason = inventory.why_none(trace_id, next(iter(epochs[trace_id]), None), unit)
+            lines.append(f"{reason}; left out")
+        elif any(remover.is_flat for remover in own):
+            lines.append(
+                f"{trace_id}: {settings.inventory} has only the sensitivity: counts are divided by "
+                "it, which holds where the response is flat"
+            )
+    return [day for day in days if day.trace_id not in unusable], unit, lines
 
 
 def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
@@ -357,10 +333,7 @@ def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
     rates = {day.sampling_rate: day for day in reversed(days)}
     rate, lowest = settings.sampling_rate, min(rates)
     if rate == "auto" and len(rates) > 1:
-        examples = ", ".join(
-            f"{own:g} Hz ({rates[own].trace_id} in {rates[own].paths[0]})"
-            for own in sorted(rates)[:4]
-        )
+        examples = ", ".join(f"{own:g} Hz ({rates[own].paths[0]})" for own in sorted(rates)[:4])
         raise DataError(
             f"build.sampling_rate = auto: traces have different sampling rates: {examples}; set it "
             "to a number of Hz, or use one kind of trace with build.trace_ids"
@@ -381,13 +354,9 @@ def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
             f"build.step = {settings.step:g} s is less than a sample at {rate:g} Hz; allowed: "
             f"{1 / rate:g} or more"
         )
-    resampled = [own for own in rates if not same_rate(own, rate)]
     band, limit = settings.frequencies or settings.bandpass, processing.PASS * nyquist
-    if resampled and band is not None and band.high > limit:
-        log.warning(
-            f"resampling from {min(resampled):g} Hz to {rate:g} Hz weakens frequencies above "
-            f"{limit:g} Hz, and {band} Hz are asked for"
-        )
+    if band and band.high > limit and not all(same_rate(own, rate) for own in rates):
+        log.warning(f"resampling to {rate:g} Hz weakens {band} Hz above {limit:g} Hz")
     return rate
 
 
@@ -554,7 +523,7 @@ def put_together(
     Without a `layout` the catalogue alone is written.
     """
     first, axes = 0, {"frequency": "Hz", "time": "s"}
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         table_path = stack.enter_context(new_file(target.with_suffix(".csv")))
         if layout:
             require_room(target, n * product.record.itemsize)

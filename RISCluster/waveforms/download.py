@@ -34,7 +34,6 @@ with warnings.catch_warnings():  # of obspy about Python and other packages
 
 THREADS = 3  # requests at a time, as data centres ask for
 PAUSE = 5.0  # s before a failed request is repeated
-MIN_RECORD = 128  # bytes; lengths of miniSEED records are powers of two from here on
 MAX_FAILURES = 3  # consecutive stations of a data centre, after which its other files are not tried
 ERRORS = (fdsn.FDSNException, HTTPException, OSError)
 FINAL = (  # answers that another request does not change
@@ -105,7 +104,7 @@ def download(request: Request, folder: Path) -> Summary:
             columns=["start", "channel", "station", "path", "centre", "line"],
         )
         files = files.drop_duplicates("path").sort_values(["start", "channel"])
-        existing = files.path.map(_looks_whole).astype(bool)
+        existing = files.path.map(Path.exists).astype(bool)
         sizes = _fetch_all(files[~existing])
         files["n_bytes"] = files.path.map(lambda path: sizes.get(path, -1))
         found = sorted(set(files[files.n_bytes != 0].station))
@@ -123,23 +122,14 @@ def download(request: Request, folder: Path) -> Summary:
         reason = failures.get(".".join(name.split(".")[:2]), "no data")
         missing[name] = int(n), int(n_files[name]), reason
     if not found:
-        raise DataError(_nothing(request, missing, failures))
+        place, reason = next(iter(failures.items()), (", ".join(request.providers), "no data"))
+        reason = reason if stations or failures else "no station matches"
+        raise DataError(
+            f"{request}: nothing was downloaded ({place}: {reason}); run the same command again, "
+            "or give other codes, times or places"
+        )
     counts = new, n_existing, len(files), sum(sizes.values())
     return Summary(*counts, tuple(found), missing, tuple(without), failures)
-
-
-def _nothing(request: Request, missing: dict, failures: dict[str, str]) -> str:
-    if failures:
-        place, reason = next(iter(failures.items()))
-        return (
-            f"nothing was downloaded of {request} ({place}: {reason}); run the same command again"
-        )
-    if missing:
-        return (
-            f"no waveforms of {request}, where {count(len(missing), 'channel')} should be; give "
-            "another time span"
-        )
-    return f"no station matches {request}; give other codes, times or places"
 
 
 def _files(
@@ -154,8 +144,7 @@ def _files(
             if first < stop and last > start:
                 span = "__".join(moment.strftime("%Y%m%dT%H%M%SZ") for moment in (start, stop))
                 path = folder / codes[0] / codes[1] / f"{'.'.join(codes)}__{span}.mseed"
-                line = _line(codes, start, stop)
-                yield start.ns, ".".join(codes), station, path, centre, line
+                yield start.ns, ".".join(codes), station, path, centre, _line(codes, start, stop)
             start = stop
 
 
@@ -163,12 +152,6 @@ def _line(codes: tuple[str, str, str, str], start: Any, end: Any) -> tuple:
     """Line of a request."""
     network, station, location, channel = codes
     return network, station, location or "--", channel, start, end
-
-
-def _looks_whole(path: Path) -> bool:
-    """Whether a file exists with a size that records can have."""
-    size = path.stat().st_size if path.exists() else 0
-    return size > 0 and size % MIN_RECORD == 0
 
 
 def _fetch_all(files: pd.DataFrame) -> dict[Path, int]:
@@ -179,10 +162,11 @@ def _fetch_all(files: pd.DataFrame) -> dict[Path, int]:
     rows = list(files.itertuples())
     parallel = Parallel(THREADS, backend="threading", return_as="generator")
     with Progress("Downloading", len(rows), "files") as progress:
-        done = parallel(delayed(_fetch)(row) for row in rows)
-        for row, size in zip(rows, done, strict=True):
+        n_bytes = 0
+        for row, size in zip(rows, parallel(delayed(_fetch)(row) for row in rows), strict=True):
             sizes[row.path] = size
-            progress.add(1, MB=sum(sizes.values()) / 1e6)
+            n_bytes += size
+            progress.add(1, MB=n_bytes / 1e6)
     return sizes
 
 
@@ -193,7 +177,7 @@ def _fetch(file: Any) -> int:
         centre.failures.setdefault(file.station, "not tried after failures of other stations")
         return 0
     content = centre.ask(file.station, "get_waveforms_bulk", [file.line], _is_whole)
-    return _write(file.path, content)
+    return _write(file.path, content) if content else 0
 
 
 def _has_responses(station: str, centre: "Centre", channels: list, folder: Path) -> bool:
@@ -238,16 +222,14 @@ def _channels_of(inventory: Any) -> list[tuple]:
 
 
 def _write(path: Path, content: bytes) -> int:
-    """Write a file, if there is content; the number of bytes."""
+    """Write a file; the number of bytes."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
-            f"{path.parent}: can't be written: {error.strerror}; change its permissions, or give "
-            "another folder with --output"
+            f"{path}: can't be written: {error.strerror}; give another folder with --output"
         ) from None
-    if content:
-        write_bytes(path, content)
+    write_bytes(path, content)
     return len(content)
 
 
@@ -255,7 +237,7 @@ def _connect(
     providers: tuple[str, ...], stop: StopRequest
 ) -> tuple[list["Centre"], dict[str, str]]:
     """Data centres that answer, and errors of the others."""
-    centres, unreachable = [], {}
+    centres, failures = [], {}
     for provider in providers:
         try:
             centres.append(Centre(provider, stop))
@@ -264,15 +246,14 @@ def _connect(
                 f"command line: --provider {provider} is not known; allowed: a URL, or one of "
                 f"{', '.join(sorted(fdsn.URL_MAPPINGS))}"
             ) from None
-        except fdsn.FDSNNoServiceException:
-            unreachable[provider] = "can't be reached: no FDSN service answers there"
         except (*ERRORS, SyntaxError) as error:  # lxml's errors are syntax errors
-            unreachable[provider] = f"can't be reached: {reason_of(error)}"
-    for provider, reason in unreachable.items():
-        if not centres:
-            raise DataError(f"provider {provider} {reason}; check --provider and the network")
-        log.warning(f"provider {provider} {reason}; going on without it")
-    return centres, unreachable
+            failures[provider] = f"can't be reached: {reason_of(error)}"
+            log.warning(f"provider {provider} {failures[provider]}")
+    if not centres:
+        raise DataError(
+            f"provider {provider} {failures[provider]}; check --provider and the network"
+        )
+    return centres, failures
 
 
 class Centre:
@@ -308,8 +289,7 @@ class Centre:
             return found
         for codes, start, end, _ in _channels_of(listed):
             found[".".join(codes[:2])].append((codes, start, end))
-        n = sum(map(len, found.values()))
-        log.info(f"{self.url}: {count(len(found), 'station')}, {count(n, 'channel')}")
+        log.info(f"{self.url}: {count(len(found), 'station')}")
         return found
 
     def ask(
@@ -353,7 +333,7 @@ def _is_whole(answer: io.BytesIO) -> bool:
 
 def _is_stationxml(answer: io.BytesIO) -> bool:
     try:
-        return bool(obspy.read_inventory(io.BytesIO(answer.getvalue()), format="STATIONXML"))
+        return bool(obspy.read_inventory(io.BytesIO(answer.getvalue())))
     except Exception:  # obspy's readers raise many types
         return False
 

@@ -127,9 +127,8 @@ def constant_runs(
 ) -> list[tuple[int, int]]:
     """Runs of one value with which gaps have been filled, as first sample and that after the last.
 
-    A run has `seconds` (None: there are none) and 32 samples, or 8 samples of -12345, SAC's
-    undefined value. The data on both sides show that it was not measured: no other run touches it,
-    as in square pulses, and `_is_filled`.
+    A run has `seconds` (None: there are none) and 32 samples, or 8 of SAC's undefined value, and
+    the data on both sides show that it was not measured.
     """
     if seconds is None:
         return []
@@ -146,7 +145,7 @@ def constant_runs(
     before, after = [0, *runs[:-1, 1]], [*runs[1:, 0], n]  # edges of the neighbouring runs
     for first, (start, stop), last in zip(before, runs.tolist(), after, strict=True):
         if (first == start > 0) or (last == stop < n) or stop - start == n:
-            continue
+            continue  # runs that touch, as in square pulses, or all of the data
         sides = (data[max(first, start - 10 * least) : start][::-1], data[stop:last][: 10 * least])
         sides = [side[np.isfinite(side)] for side in sides if np.isfinite(side).any()]
         is_limit = data[start] in limits
@@ -236,7 +235,15 @@ def resample(wave: Wave, sampling_rate: float) -> Wave:
     ratio = Fraction(sampling_rate / wave.sampling_rate).limit_denominator(MAX_FACTOR)
     rate, up, down = float(ratio) * wave.sampling_rate, ratio.numerator, ratio.denominator
     if up > MAX_FACTOR or not same_rate(rate, sampling_rate):
-        return replace(wave, data=_interpolated(wave, sampling_rate), sampling_rate=sampling_rate)
+        from obspy.signal.interpolation import lanczos_interpolation
+
+        old, new, data = 1 / wave.sampling_rate, 1 / sampling_rate, wave.data
+        if new > old:
+            factor = wave.sampling_rate / sampling_rate
+            data = signal.oaconvolve(data, low_pass(factor), mode="same")
+        n = int((len(data) - 1) * old / new) + 1
+        data = lanczos_interpolation(data, 0.0, old, 0.0, new, n, a=LANCZOS_WIDTH)
+        return replace(wave, data=data, sampling_rate=sampling_rate)
     # Rates that differ by rounding are one; the drift keeps the times of the samples.
     drift = (1 + wave.drift) * sampling_rate / rate - 1
     data = wave.data
@@ -250,18 +257,6 @@ def low_pass(factor: float) -> np.ndarray:
     """Filter of linear phase against aliasing when the rate is divided by `factor`."""
     n, beta = signal.kaiserord(ATTENUATION, (STOP - PASS) / factor)
     return signal.firwin(n | 1, (STOP + PASS) / 2 / factor, window=("kaiser", beta))
-
-
-def _interpolated(wave: Wave, sampling_rate: float) -> np.ndarray:
-    import_obspy()
-    from obspy.signal.interpolation import lanczos_interpolation
-
-    data = wave.data
-    if sampling_rate < wave.sampling_rate:
-        data = signal.oaconvolve(data, low_pass(wave.sampling_rate / sampling_rate), mode="same")
-    old, new = 1 / wave.sampling_rate, 1 / sampling_rate
-    n = int((len(data) - 1) * old / new) + 1
-    return lanczos_interpolation(data, 0.0, old, 0.0, new, n, a=LANCZOS_WIDTH)
 
 
 def band_pass(wave: Wave, settings: BuildSettings) -> np.ndarray:

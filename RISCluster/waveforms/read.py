@@ -87,14 +87,9 @@ def _read(path: Path, **options: Any) -> tuple[Any, list[str]]:
 
 
 def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]:
-    """Read the headers of waveform files, in `workers` processes where there are many.
+    """Headers of waveform files, sorted by trace id, start and path; and warnings.
 
-    Returns
-    -------
-    list of Stretch
-        Sorted by trace id, start and path.
-    list of str
-        Warnings, also for files and traces that are left out.
+    Many files are read in `workers` processes. A warning names each file and trace left out.
     """
     import_obspy()
     stretches: list[Stretch] = []
@@ -247,22 +242,10 @@ def _named_by_file(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[st
 def read_traces(
     path: Path, start_ns: int, end_ns: int, ids: str = "", numbered: bool = False
 ) -> dict[str | int, list[Any]]:
-    """Read the samples of one file between two times; DataError where it can't be read.
+    """Traces of obspy of one file by `Stretch.within`; DataError where it can't be read.
 
-    Parameters
-    ----------
-    path : Path
-    start_ns, end_ns : int
-        ns since 1970-01-01 UTC; the nearest samples are the first and the last.
-    ids : str
-        Beginning of the trace ids. Only these are decoded, where the format allows it.
-    numbered : bool
-        Identify traces by their position in the file.
-
-    Returns
-    -------
-    dict
-        Lists of obspy Traces by `Stretch.within`, in the order of the file.
+    The samples nearest to the times, ns since 1970-01-01 UTC, are the first and the last. `ids` is
+    the beginning of the trace ids that are decoded; `numbered` traces have positions in the file.
     """
     time = import_obspy().UTCDateTime
     span = {"starttime": time(ns=int(start_ns)), "endtime": time(ns=int(end_ns))}

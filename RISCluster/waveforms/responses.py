@@ -1,6 +1,5 @@
 """Responses of instruments: read from StationXML or dataless SEED, by epoch, and removed."""
 
-import hashlib
 import re
 import warnings
 from collections import defaultdict
@@ -45,15 +44,10 @@ _WORDS = {
 
 
 def parse_unit(text: str) -> tuple[str, float]:
-    """Parse a unit such as ``M/S**2``, ``nm/sec`` or ``PA``.
+    """Parse a unit such as ``M/S**2``, ``nm/sec`` or ``PA``; and its factor to the result.
 
-    Returns
-    -------
-    str
-        ``m``, ``m/s`` or ``m/s^2`` for ground motion, otherwise the unit in its usual spelling, or
-        the text itself.
-    float
-        Factor from the unit of the text to this one.
+    The result is ``m``, ``m/s`` or ``m/s^2`` for ground motion, otherwise the unit in its usual
+    spelling, or the text itself.
     """
     written = re.split(r"\s+-\s+", text.strip())[0].strip()
     short = re.sub(r"[\s()_]", "", written.lower().replace(" per ", "/"))
@@ -232,8 +226,7 @@ def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch
 def read_inventory(place: str, setting: str = "build.inventory") -> Inventory:
     """Read a file of StationXML or dataless SEED, or all files of a folder that can be read.
 
-    `setting` is its name in messages: SettingsError where there is no file, DataError where none
-    can be read.
+    SettingsError where there is no file, DataError where none can be read, with the `setting`.
     """
     files = inventory_files(place, setting)
     content, lines, unread = import_obspy().Inventory(networks=[], source=""), [], []
@@ -282,10 +275,3 @@ def inventory_files(place: str, setting: str = "build.inventory") -> list[Path]:
             "a StationXML file, a folder of them, or none"
         )
     return files
-
-
-def inventory_checksum(place: str | None) -> str | None:
-    """Checksum of the files of an inventory."""
-    if place is None:
-        return None
-    return hashlib.sha256(b"".join(p.read_bytes() for p in inventory_files(place))).hexdigest()

@@ -74,22 +74,11 @@ def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
 
 
 def spectrograms(grid: Grid, data: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Power spectral densities of windows, as scipy.signal's ``scaling="density"``.
+    """Power spectral densities of windows by their first samples: (k, F, T), float32, per Hz.
 
-    One-sided, of segments with a Kaiser window, without detrending. Segments that windows have in
-    common are computed once.
-
-    Parameters
-    ----------
-    grid : Grid
-    data : ndarray, (n,), float64
-    starts : ndarray, (k,), int
-        First samples of the windows; each needs `grid.before` and `grid.after` samples around it.
-
-    Returns
-    -------
-    ndarray, (k, F, T), float32
-        Squared unit of the data per Hz.
+    One-sided, as scipy.signal's ``scaling="density"``, of segments with a Kaiser window, without
+    detrending. Segments that windows have in common are computed once. Each window needs
+    `grid.before` and `grid.after` samples around it.
     """
     columns = (starts - grid.before)[:, None] + grid.hop * np.arange(grid.n_columns)
     first, which = np.unique(columns, return_inverse=True)

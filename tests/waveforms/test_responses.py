@@ -164,10 +164,8 @@ def test_a_data_set_has_one_unit(tmp_path, said):
     found = built(tmp_path, folder)
     assert {(row["trace_id"], row["unit"]) for row in found} == {(ID, "m/s")}
     for name in ("BDF", "BDG"):
-        assert (
-            f"XX.AAA..{name}: its response is to Pa, and the data set is in m/s; left out on 1 day "
-            "from 2016-01-01 on"
-        ) in said
+        line = f"XX.AAA..{name}: its response is to Pa, and the data set is in m/s; left out"
+        assert line in said
 
 
 @pytest.mark.parametrize(
