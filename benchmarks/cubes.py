@@ -170,7 +170,7 @@ def plain_transforms(record: np.ndarray) -> list[np.ndarray]:
 
 def transforms(path: Path, turns: int) -> float:
     """Rate of the transforms alone over that of the plain loop."""
-    from RISCluster.fibre.spectra import spectra_of
+    from RISCluster.fibre.make_cube import spectra_of
     from RISCluster.settings import load_settings
 
     spectra = spectra_of(load_settings(None, RECORDS).records, RATE)

@@ -30,7 +30,8 @@ def stage(name, labels, probability=None, n_clusters=None, words=(), data="a", *
 def run(*stages, folder="nowhere", truth=None, class_names=()):
     """A run of these stages, without a data file."""
     made = FinishedRun(Path(folder), stages[-1].settings, {one.name: one for one in stages}, None)
-    made.__dict__["truth"] = None if truth is None else np.asarray(truth, dtype=np.int64)
+    truth = None if truth is None else np.asarray(truth, dtype=np.int64)
     n_classes = 0 if truth is None else int(np.max(truth)) + 1
-    made.__dict__["class_names"] = list(class_names) or [f"class {n}" for n in range(n_classes)]
+    names = list(class_names) or [f"class {n}" for n in range(n_classes)]
+    made.__dict__["known_classes"] = truth, names
     return made

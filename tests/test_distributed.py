@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from RISCluster import distributed
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet, Reader, WholeFile
+from RISCluster.data.loading import HeldSet, Reader, StreamedSet
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import PeerLost, Ranks, choose_device
 from RISCluster.errors import DataError, SettingsError, Stopped, TrainingError
@@ -242,7 +242,7 @@ def _encode(ranks, path, output, block_rows):
     encoding.BLOCK_ROWS, encoding.BATCH = block_rows, 1  # layers sum alike whatever the batch
     encoder = _network().encoder
     with open_spectrograms(path) as file:
-        samples = WholeFile(Reader(file, Preparation("linear", "none"), CPU))
+        samples = StreamedSet(Reader(file, Preparation("linear", "none"), CPU))
         encoding.encode_to(output, encoder, samples, ranks)
         return encoding.encode(encoder, samples, ranks, what="")
 

@@ -123,7 +123,7 @@ def faults(text: str) -> list[str]:
 
 def test_every_message_is_in_the_style():
     assert not [(path, text, wrong) for path, text in messages() if (wrong := faults(text))]
-    assert len(messages()) > 200
+    assert len(messages()) > 100
     assert {"SettingsError", "PeerLost", "Stopped"} <= error_classes()
 
 

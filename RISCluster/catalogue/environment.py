@@ -52,14 +52,10 @@ def read_environment(place: str | Path) -> Environment:
         table = read_table(path)
         times, used = read_times(table)
         columns = [column for column in range(len(table.names)) if column not in used]
-        series = _rows_in_order(table, times, columns)
-        if not len(series.columns):
+        series = _series(table, times, columns)
+        if series is None:
             reason = " holds numbers" * bool(columns)
             raise ValueError("no column of values beside the times" + reason)
-    except FileNotFoundError:
-        raise DataError(
-            f"report.environment: {path}: no such file; give another, or none"
-        ) from None
     except (OSError, ValueError) as error:
         raise DataError(
             f"report.environment: {path}: can't be read as a table: {error}; allowed: CSV with a "
@@ -68,49 +64,41 @@ def read_environment(place: str | Path) -> Environment:
     return Environment(path, series, table.notes)
 
 
-def _rows_in_order(table: Table, times: np.ndarray, columns: list[int]) -> pandas.DataFrame:
-    """Columns that hold numbers, by time; notes are added to the table."""
+def _series(table: Table, times: np.ndarray, columns: list[int]) -> pandas.DataFrame | None:
+    """Columns that hold numbers, by time; None without any. Notes are added to the table."""
     far, stamps = far_times(times), times.view("M8[ns]").astype("M8[us]")
     if far.any():
         table.notes.append(
             f"{count(int(far.sum()), 'time')} years away from all others left out, the first in "
             f"line {table.lines[far.argmax()]}: {stamps[far][0]}Z."
         )
-    rows = (times != NOT_A_TIME) & ~far
-    series = [pandas.Series(_numbers(table, at, rows), name=table.names[at]) for at in columns]
-    series = [values for values in series if values.notna().any()]
+    rows, series = (times != NOT_A_TIME) & ~far, []
+    for column in columns:
+        name, before = table.names[column], len(table.notes)
+        values, wrong = table.numbers(column)
+        if not np.isfinite(values[rows]).any():
+            table.notes[before:] = [f"Column '{name}' holds no number and is left out."]
+            continue
+        if wrong.any():
+            cell = table.cells[column][wrong.argmax()].strip()[:SHOWN]
+            table.notes.append(
+                f"'{name}': {count(int(wrong.sum()), 'cell')} without a finite number left out, "
+                f"the first in line {table.lines[wrong.argmax()]}: '{cell}'."
+            )
+        for mark, n in zip(*np.unique(values[rows], return_counts=True), strict=True):
+            if mark in MARKS:
+                table.notes.append(
+                    f"'{name}' is {mark:g} in {count(int(n), 'row')}, and used as a value; if that "
+                    "marks a gap, empty these cells."
+                )
+        series.append(pandas.Series(values[rows], stamps[rows], name=name))
     if not series:
-        return pandas.DataFrame()
-    frame = pandas.concat(series, axis=1).set_axis(pandas.DatetimeIndex(stamps[rows]))
-    if not frame.index.is_monotonic_increasing:
-        table.notes.append("Its rows are not in order of time; they were sorted.")
-        frame = frame.sort_index(kind="stable")
+        return None
+    frame = pandas.concat(series, axis=1).sort_index(kind="stable")
     if frame.index.has_duplicates:
         repeated = count(int(frame.index.duplicated().sum()), "row")
         table.notes.append(f"{repeated} with a time that came before; values are averaged.")
     return frame
-
-
-def _numbers(table: Table, column: int, rows: np.ndarray) -> np.ndarray:
-    """Values of one column at some rows, all NaN where none is a number; with notes."""
-    name, before = table.names[column], len(table.notes)
-    values, wrong = table.numbers(column)
-    if not np.isfinite(values[rows]).any():
-        table.notes[before:] = [f"Column '{name}' holds no number and is left out."]
-    elif wrong.any():
-        first = int(wrong.argmax())
-        table.notes.append(
-            f"'{name}': {count(int(wrong.sum()), 'cell')} without a finite number left out, the "
-            f"first in line {table.lines[first]}: '{table.cells[column][first].strip()[:SHOWN]}'."
-        )
-    for mark in MARKS:
-        marked = int((values[rows] == mark).sum())
-        if marked:
-            table.notes.append(
-                f"'{name}' is {mark:g} in {count(marked, 'row')}, and used as a value; if that "
-                "marks a gap, empty these cells."
-            )
-    return values[rows]
 
 
 # ---- correlation --------------------------------------------------------------------------------
@@ -202,14 +190,14 @@ def _products(a: np.ndarray, b: np.ndarray, largest: int) -> np.ndarray:
 
 def _pearson(x: np.ndarray, y: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
     """Number of pairs and Pearson's r at each lag, means and variances over the pairs alone."""
-    in_x, in_y = np.isfinite(x).astype(float), np.isfinite(y).astype(float)
-    x, y = np.nan_to_num(x), np.nan_to_num(y)
+    (in_x, x, xx), (in_y, y, yy) = (
+        (np.isfinite(one).astype(float), np.nan_to_num(one), np.nan_to_num(one) ** 2)
+        for one in (x, y)
+    )
     n = np.rint(_products(in_x, in_y, largest)).astype(np.int64)
-    some = np.maximum(n, 1)
-    mean_x, mean_y = _products(x, in_y, largest) / some, _products(in_x, y, largest) / some
-    var_x = _products(x**2, in_y, largest) / some - mean_x**2
-    var_y = _products(in_x, y**2, largest) / some - mean_y**2
-    together = _products(x, y, largest) / some - mean_x * mean_y
+    pairs = ((x, in_y), (in_x, y), (xx, in_y), (in_x, yy), (x, y))
+    mean_x, mean_y, xx, yy, xy = (_products(*pair, largest) / np.maximum(n, 1) for pair in pairs)
+    var_x, var_y, together = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     good = (n >= FEWEST) & (var_x > TINY) & (var_y > TINY)
     r = np.full(len(n), np.nan)
     r[good] = np.clip(together[good] / np.sqrt(var_x[good] * var_y[good]), -1, 1)

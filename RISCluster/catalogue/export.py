@@ -16,7 +16,7 @@ import numpy as np
 import pandas
 
 from .. import __version__
-from ..data.spectrograms import DETECTION, SpectrogramFile
+from ..data.layouts import DETECTION, SpectrogramFile
 from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, RunError, SettingsError
 from ..io import new_file, require_room
@@ -79,22 +79,19 @@ class Export:
         rows, columns = self.catalogue.table.iloc[index], dict.fromkeys(FIELDS, "")
         columns |= {"index": index, "label": rows["label"], "probability": rows["probability"]}
         columns["name"] = rows["label"].map(lambda label: self.names.get(label, ""))
+        columns |= {name: _stamps(rows[name]) for name in ("starttime", "onset") if name in rows}
         if "starttime" in rows:
-            columns["starttime"] = _stamps(rows["starttime"])
             number = seasons_of(rows["starttime"].to_numpy(), self.seasons)
             columns["season"] = np.array([*season_names(self.seasons), ""])[number]  # -1: the last
         if self.catalogue.has_stations:
             columns["trace_id"] = rows["trace_id"].astype(str)
             columns["station"] = np.array(self.catalogue.stations)[self.catalogue.station[index]]
-        if "onset" in rows:
-            columns["onset"] = _stamps(rows["onset"])
         if self.file is not None:
-            columns["unit"] = self.file.waveform_unit
-            first = int(index[0])
+            columns["unit"], first = self.file.waveform_unit, int(index[0])
             for name in DETECTION:
                 values = self.file.detection(name, first, int(index[-1]) + 1)
                 if values is not None:
-                    columns[name] = [values[one - first] for one in index.tolist()]
+                    columns[name] = np.array(values, dtype=object)[index - first]
         return pandas.DataFrame(columns)
 
 
@@ -146,12 +143,9 @@ def write_csv(export: Export, path: Path) -> int:
 
 
 def write_hdf5(export: Export, path: Path) -> int:
-    """Write a compressed data set for each of `FIELDS`, texts in UTF-8 of fixed length.
-
-    The number of samples.
-    """
+    """Write a compressed data set for each of `FIELDS`, texts in UTF-8 of fixed length."""
     n, table = int(export.chosen.sum()), export.catalogue.table
-    texts = {name: [TIME_FORM] for name in FIELDS if name not in NUMBERS} | {
+    texts = dict.fromkeys(FIELDS, [TIME_FORM]) | {
         "name": export.names.values(),
         "trace_id": table["trace_id"].cat.categories if "trace_id" in table else [],
         "station": export.catalogue.stations,
@@ -161,6 +155,7 @@ def write_hdf5(export: Export, path: Path) -> int:
     kinds = NUMBERS | {
         name: h5py.string_dtype("utf-8", max([1, *(len(text.encode()) for text in found)]))
         for name, found in texts.items()
+        if name not in NUMBERS
     }
     require_room(path, n * sum(np.dtype(kind).itemsize for kind in kinds.values()))
     storage = {"compression": "gzip", "shuffle": True, "chunks": (min(CHUNK, n),)} if n else {}
@@ -172,13 +167,12 @@ def write_hdf5(export: Export, path: Path) -> int:
             file.create_dataset(name, (n,), kinds[name], **storage).attrs["what"] = MEANING[name]
         start = 0
         for frame in export.frames():
-            for name in FIELDS:
+            for name, kind in kinds.items():
                 values = frame[name]
-                if name in NUMBERS:
-                    values = pandas.to_numeric(values).to_numpy(dtype=kinds[name])
-                else:
-                    values = np.array([text.encode() for text in values], dtype=kinds[name])
-                file[name][start : start + len(frame)] = values
+                values = (
+                    pandas.to_numeric(values) if name in NUMBERS else values.str.encode("utf-8")
+                )
+                file[name][start : start + len(frame)] = values.to_numpy().astype(kind)
             start += len(frame)
     return n
 
@@ -190,11 +184,8 @@ def write_quakeml(export: Export, path: Path) -> int:
     """Write an event for each labelled sample with a start time; the number of events.
 
     An event has a pick at the onset of its detection, and its largest amplitude, where known. Its
-    type is ``other event`` where the cluster has a name, else ``not reported``; a comment has
-    cluster, probability, sample, window and trace. Equal catalogues give equal files.
-
-    DataError for data without start times or trace ids, SettingsError for more than `MOST_EVENTS`
-    events.
+    type is ``other event`` where the cluster has a name, else ``not reported``. DataError for data
+    without start times or trace ids, SettingsError for more than `MOST_EVENTS` events.
     """
     catalogue = export.catalogue
     if not (catalogue.has_times and catalogue.has_stations):
@@ -234,23 +225,17 @@ def write_quakeml(export: Export, path: Path) -> int:
 
 def _events(export: Export, place: str, progress: Progress) -> list[Any]:
     """Labelled samples with a start time as obspy's events."""
-    from obspy.core.event import ResourceIdentifier, WaveformStreamID
+    from obspy.core.event import ResourceIdentifier
 
-    ids = export.catalogue.table["trace_id"].cat.categories
-    streams = [WaveformStreamID(**code) for code in _codes(ids)]
-    streams, attributes = dict(zip(ids, streams, strict=True)), {}
-    if export.file is not None and "build.method" in export.file.attributes:
-        attributes = export.file.attributes
-    trigger = _plain(to_text(attributes.get("build.trigger", ""))) or "not_known"
-    common = {
-        "method_id": ResourceIdentifier(f"smi:local/RISCluster/detector/{trigger}"),
-        "evaluation_mode": "automatic",
-    }
+    attributes = export.file.attributes if export.file is not None else {}
+    trigger = to_text(attributes.get("build.trigger", "")) if "build.method" in attributes else ""
+    method = ResourceIdentifier(f"smi:local/RISCluster/detector/{_plain(trigger) or 'not_known'}")
+    streams = _streams(export.catalogue.table["trace_id"].cat.categories)
     origin, events = f"of run {export.run_name}, stage {export.stage_name}", []
     for frame in export.frames():
         frame = frame[(frame["label"] >= 0) & (frame["starttime"] != "")]
         for row in frame.to_dict("records"):
-            common["waveform_id"] = streams[row["trace_id"]]
+            common = {"waveform_id": streams[row["trace_id"]], "method_id": method}
             events.append(_event(row, f"{place}/{row['index']}", origin, common))
         progress.add(len(frame))
     return events
@@ -259,42 +244,35 @@ def _events(export: Export, place: str, progress: Progress) -> list[Any]:
 def _event(row: dict[str, Any], here: str, origin: str, common: dict[str, Any]) -> Any:
     """One sample as an event: cluster, comment, pick and largest amplitude."""
     from obspy import UTCDateTime
-    from obspy.core.event import (
-        Amplitude,
-        Comment,
-        Event,
-        EventDescription,
-        Pick,
-        ResourceIdentifier,
-        TimeWindow,
-    )  # fmt: skip
+    from obspy.core import event as quakeml
 
     cluster = f"cluster {row['label']}" + (f" ({row['name']})" if row["name"] else "")
     comment = (
         f"{cluster}, probability {row['probability']:.6f}, sample {row['index']} {origin}, window "
         f"from {row['starttime']} of trace {row['trace_id']}"
     )
-    event = Event(
-        resource_id=ResourceIdentifier(here),
+    event = quakeml.Event(
+        resource_id=here,
         event_type="other event" if row["name"] else "not reported",
-        event_descriptions=[EventDescription(text=_in_xml(cluster))],
-        comments=[Comment(text=_in_xml(comment), resource_id=f"{here}/comment")],
+        event_descriptions=[quakeml.EventDescription(text=_in_xml(cluster))],
+        comments=[quakeml.Comment(text=_in_xml(comment), resource_id=f"{here}/comment")],
     )
-    if not row["onset"]:
+    start, onset, peak, end = (
+        UTCDateTime(row[name]) if row[name] else None
+        for name in ("starttime", "onset", "peak_time", "end")
+    )
+    if onset is None or abs(onset - start) >= FAR:
         return event
-    onset = UTCDateTime(row["onset"])
-    if abs(onset - UTCDateTime(row["starttime"])) >= FAR:
-        return event
-    event.picks = [Pick(resource_id=ResourceIdentifier(f"{here}/pick"), time=onset, **common)]
-    if row["peak_amplitude"] and row["peak_time"]:
-        peak = UTCDateTime(row["peak_time"])
-        end = UTCDateTime(row["end"]) if row["end"] else peak
-        amplitude = Amplitude(
-            resource_id=ResourceIdentifier(f"{here}/amplitude"),
+    common = common | {"evaluation_mode": "automatic"}
+    event.picks = [quakeml.Pick(resource_id=f"{here}/pick", time=onset, **common)]
+    if peak and row["peak_amplitude"]:
+        after = max(0, (end or peak) - peak)
+        amplitude = quakeml.Amplitude(
+            resource_id=f"{here}/amplitude",
             generic_amplitude=float(row["peak_amplitude"]),
             unit=AMPLITUDE_UNITS.get(row["unit"], "other"),
             category="point",
-            time_window=TimeWindow(max(0, peak - onset), max(0, end - peak), peak),
+            time_window=quakeml.TimeWindow(max(0, peak - onset), after, peak),
             pick_id=event.picks[0].resource_id,
             **common,
         )
@@ -302,21 +280,27 @@ def _event(row: dict[str, Any], here: str, origin: str, common: dict[str, Any]) 
     return event
 
 
-def _codes(trace_ids: Sequence[str]) -> list[dict[str, str]]:
+def _streams(trace_ids: Sequence[str]) -> dict[str, Any]:
     """Codes of trace ids that the schema allows, different for different ids.
 
     Another kind of id is the station's code, ``channel 12`` as 12; the number of the trace
     replaces what is too long.
     """
-    found: list[tuple[str, ...]] = []
+    from obspy.core.event import WaveformStreamID
+
+    found: dict[tuple[str, ...], str] = {}
     for number, trace_id in enumerate(trace_ids):
-        parts = tuple(_in_xml(part) for part in trace_id.split("."))
-        if len(parts) != 4:
-            parts = "", _in_xml(re.sub(r"channel (?=\d+$)", "", trace_id))
-        if max(map(len, parts)) > LONGEST_CODE or parts in found:
-            parts = "", f"T{number}"
-        found.append(parts)
-    return [dict(zip(CODES, parts, strict=False)) for parts in found]
+        text = _in_xml(trace_id)
+        codes = (
+            tuple(text.split(".")) if text.count(".") == 3 else ("", text.removeprefix("channel "))
+        )
+        if max(map(len, codes)) > LONGEST_CODE or codes in found:
+            codes = "", f"T{number}"
+        found[codes] = trace_id
+    return {
+        trace_id: WaveformStreamID(**dict(zip(CODES, codes, strict=False)))
+        for codes, trace_id in found.items()
+    }
 
 
 def _in_xml(text: str) -> str:

@@ -12,8 +12,7 @@ import h5py
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..data.layouts import open_spectrograms
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile, open_spectrograms
 from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
 from ..io import need

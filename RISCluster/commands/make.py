@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from ..cli import first_command
-from ..data.finding import find_files
+from ..data.storage import find_files
 from ..errors import DataError, SettingsError
 from ..runtime import log, start_log
 from ..settings import Settings, load_found_settings

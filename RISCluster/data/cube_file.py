@@ -1,4 +1,4 @@
-"""A cube of (time, channel, frequency) as a file of spectrograms.
+"""A cube of (time, channel, frequency) and its coordinates, as a file of spectrograms.
 
 Letters: M time steps, C channels, F frequency bins, T time steps of a sample, W windows a channel,
 n samples of a block.
@@ -10,6 +10,7 @@ window, in each window channel by channel. Where a row of chunks over all channe
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,26 +19,55 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import DataError
+from ..runtime import log
 from ..settings import AxisSlice, CubeSettings
-from .coordinates import named_layout, read_coordinates
-from .spectrograms import SpectrogramFile
-from .storage import Storage
-from .stored_array import StoredArray
-from .times import nanoseconds_to_iso
+from .layouts import Coordinate, SpectrogramFile, find_coordinate
+from .storage import (
+    CUBE,
+    Storage,
+    StoredArray,
+    axis_order,
+    named_layout,
+    read_all,
+    shape_of,
+)
+from .times import (
+    NOT_A_TIME,
+    count_unreadable,
+    decode_times,
+    epoch_unit,
+    far_times,
+    frequency_factor,
+    log_assumed_epoch,
+    nanoseconds_to_iso,
+    seconds_factor,
+    to_metres,
+    to_text,
+)
 
 TILE_BYTES = 32 * 2**20  # read at a time, about; at least one stored chunk
 BLOCK_BYTES = 4 * 2**20  # of samples handed on at a time: few enough to stay in cache
 SHORT = 16  # time steps of a window that is copied step by step
 
+# Names of coordinates beside the cube: CryoCube's first, then those that xarray users give.
+NAMES = {
+    "time": ("metadata/time_coords", "time", "times", "metadata/time"),
+    "channel": (
+        "metadata/loc_coords", "distance", "channel", "channels", "location", "metadata/distance",
+    ),
+    "frequency": ("metadata/freq_coords", "frequency", "frequencies", "freq", "metadata/frequency"),
+}  # fmt: skip
+CHANNEL_NAMES = ("metadata/channel_names", "channel_names", "trace_id")
+TEXT_NAMES = ("station", "channel")  # names of channels where they are texts
+EPOCH = (1e8, 1e10)  # s since 1970: from 1973 on
+
 
 class CubeFile(SpectrogramFile):
-    """An open cube.
-
-    `dataset` is the path of the cube inside, or ``auto``; `settings` say what a sample is, and
-    which channels and times are taken.
+    """An open cube; `dataset` is its path inside, or ``auto``, `settings` which samples it gives.
 
     Attributes
     ----------
+    coordinates : Coordinates
     n_windows, n_channels : int
     channels : ndarray, (C,), int64
         Numbers of the channels that are taken.
@@ -45,48 +75,43 @@ class CubeFile(SpectrogramFile):
         Of those channels, in `distance_unit`.
     window_starts : ndarray, (W,), int64
         Time step at which each window starts, among those of the file.
-
-    Raises
-    ------
-    DataError
-        There is no cube, its coordinates do not fit, or the settings go beyond it.
     """
 
     layout = "cube"
-    time_unit: str
 
     def __init__(self, path: Path, storage: Storage, dataset: str, settings: CubeSettings):
-        self.path, self._storage, self.settings = path, storage, settings
-        self.dataset, cube = _find_cube(path, storage, dataset)
-        self.coordinates = known = read_coordinates(path, storage, self.dataset, cube)
-        self.stored = StoredArray(path, cube, known.order, known.flipped)
+        dataset, cube = _find_cube(path, storage, dataset)
+        self.settings, self.coordinates = settings, Coordinates(path, storage, dataset, cube)
+        known = self.coordinates
+        super().__init__(
+            path, storage, dataset, StoredArray(path, cube, known.order, known.flipped)
+        )
         shape = self.stored.shape
         steps = _chosen(path, "times", settings.times, shape[0])
         self.channels = _chosen(path, "channels", settings.channels, shape[1])
         self.n_frequencies, self.n_times = shape[2], settings.window
-        self.n_windows = _count_windows(path, settings, len(steps))
+        if settings.window > len(steps):
+            raise DataError(
+                f"{path}: [cube] window = {settings.window} is longer than the {len(steps):,} time "
+                "steps that are taken; allowed: up to that many"
+            )
+        self.n_windows = (len(steps) - settings.window) // settings.stride + 1
         self.n_channels = len(self.channels)
         self.n_samples = self.n_windows * self.n_channels
         self._check_values()
         self._step = int(steps[1] - steps[0]) if len(steps) > 1 else 1
         self.window_starts = steps[np.arange(self.n_windows) * settings.stride]
-        self._set_axes()
-        self._set_tiles(shape)
-
-    def _set_axes(self) -> None:
-        known = self.coordinates
-        if known.frequency is None:
-            self.frequency, self.frequency_unit = np.arange(self.n_frequencies, dtype=float), "bin"
-        else:
+        self.frequency, self.frequency_unit = np.arange(self.n_frequencies, dtype=float), "bin"
+        if known.frequency is not None:
             self.frequency = self._check_axis(known.frequency, self.n_frequencies, "frequency")
             self.frequency_unit = "Hz"
         self.time, self.time_unit = np.arange(self.n_times, dtype=float) * self._step, "step"
         if known.seconds is not None and len(known.seconds) > 1:
             between = float(np.median(np.diff(known.seconds[: 2**16])))
             self.time, self.time_unit = self.time * between, "s"
-        picked = self.channels
-        self.distance = None if known.distance is None else known.distance[picked]
+        self.distance = None if known.distance is None else known.distance[self.channels]
         self.distance_unit = known.distance_unit
+        self._set_tiles(shape)
 
     # ---- which sample is where ----
 
@@ -110,13 +135,6 @@ class CubeFile(SpectrogramFile):
         window, channel = np.divmod(within, self._band_widths[band])
         return window, channel + self._band_starts[band]
 
-    def row_of(self, index: int) -> tuple[int, int, int, int]:
-        """Where one sample is: window, channel, and its band's first channel and width."""
-        band = int(np.searchsorted(self._band_offsets, index, side="right")) - 1
-        window, channel = self.place(np.array([index]))
-        first, width = int(self._band_starts[band]), int(self._band_widths[band])
-        return int(window[0]), int(channel[0]), first, width
-
     # ---- reading ----
 
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -127,70 +145,50 @@ class CubeFile(SpectrogramFile):
         band = np.searchsorted(self._band_starts, channel, side="right") - 1
         tile = self.window_starts[window] // self._tile_steps
         ends = np.flatnonzero((np.diff(band) != 0) | (np.diff(tile) != 0)) + 1
-        held: tuple[int, int, int, np.ndarray] | None = None  # channels, first step, last, values
-        for first, last in zip(np.r_[0, ends], np.r_[ends, len(index)], strict=True):
-            part = slice(first, last)
-            held = self._read_tile(window[part], channel[part], held)
-            yield from self._cut(index[part], window[part], channel[part], held)
-
-    def _read_tile(
-        self, window: np.ndarray, channel: np.ndarray, held: tuple | None
-    ) -> tuple[Any, int, int, np.ndarray]:
-        """Time steps of these windows on these channels; those in `held` are not read again."""
-        start = int(self.window_starts[window[0]])
-        stop = int(self.window_starts[window[-1]]) + (self.n_times - 1) * self._step + 1
-        low, high = int(channel.min()), int(channel.max())
-        first, last = int(self.channels[low]), int(self.channels[high]) + 1
-        key = (first, last)
-        kept = None
-        if held is not None and held[0] == key and held[1] <= start < held[2] < stop:
-            kept = held[3][start - held[1] :]
-        values = self._read_box(start if kept is None else held[2], stop, first, last)
-        if kept is not None:
-            values = np.concatenate([kept, values])
-        return key, start, stop, values
+        held, key, low, high = np.empty(0), None, 0, 0  # values of the tile before, and its place
+        for part in map(slice, np.r_[0, ends], np.r_[ends, len(index)]):
+            start = int(self.window_starts[window[part][0]])
+            stop = int(self.window_starts[window[part][-1]]) + (self.n_times - 1) * self._step + 1
+            picked = self.channels[[channel[part].min(), channel[part].max()]] + [0, 1]
+            first, last = picked.tolist()
+            if key == (first, last) and low <= start < high < stop:  # a part is there already
+                rest = self._read_box(high, stop, first, last)
+                held = np.concatenate([held[start - low :], rest])
+            else:
+                held = self._read_box(start, stop, first, last)
+            key, low, high = (first, last), start, stop
+            position = (self.window_starts[window[part]] - start) // self._step
+            yield from self._cut(index[part], position, self.channels[channel[part]] - first, held)
 
     def _read_box(self, start: int, stop: int, first: int, last: int) -> np.ndarray:
         what = f"time steps {start} to {stop - 1}, channels {first} to {last - 1}"
         return self.stored.read(what, (start, stop), (first, last))
 
     def _cut(
-        self, index: np.ndarray, window: np.ndarray, channel: np.ndarray, held: tuple
+        self, index: np.ndarray, position: np.ndarray, column: np.ndarray, values: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Samples of one tile, some at a time: to (n, F, T)."""
-        (first, _), start, _, values = held
+        """Samples of one tile, at these steps and channels of it, some at a time: (n, F, T)."""
         views = sliding_window_view(values[:: self._step], self.n_times, axis=0)  # (..., C, F, T)
-        position = (self.window_starts[window] - start) // self._step
-        column = self.channels[channel] - first
         size = max(1, BLOCK_BYTES // (4 * self.n_frequencies * self.n_times))
-        whole = self._is_whole(position, column)
-        if whole is None:
+        n = int((position == position[0]).sum())
+        step = int(column[1] - column[0]) if n > 1 else 1
+        rows = np.arange(len(index) // n) * self.settings.stride
+        columns = column[0] + np.arange(n) * step
+        if not (
+            len(index) % n == 0
+            and np.array_equal(position, np.repeat(rows, n))
+            and np.array_equal(column, np.tile(columns, len(rows)))
+        ):
             for at in range(0, len(index), size):
                 chosen = slice(at, at + size)
                 yield index[chosen], _float32(views[position[chosen], column[chosen]])
             return
-        n_windows, columns = whole
-        grid = views[:: self.settings.stride][:n_windows, columns]
-        rows = max(1, size // grid.shape[1])
-        for at in range(0, n_windows, rows):
-            x = _float32(grid[at : at + rows]).reshape(-1, self.n_frequencies, self.n_times)
-            done = at * grid.shape[1]
-            yield index[done : done + len(x)], x
-
-    def _is_whole(self, position: np.ndarray, column: np.ndarray) -> tuple[int, slice] | None:
-        """The number of windows and the channels, where these are a full grid of both."""
-        n_columns = int((position == position[0]).sum())
-        n_windows = len(position) // n_columns
-        columns = column[:n_columns]
-        step = int(columns[1] - columns[0]) if n_columns > 1 else 1
-        grid_columns = columns[0] + np.arange(n_columns) * step
-        grid_positions = np.arange(n_windows) * self.settings.stride
-        whole = (
-            len(position) == n_windows * n_columns
-            and np.array_equal(position, np.repeat(grid_positions, n_columns))
-            and np.array_equal(column, np.tile(grid_columns, n_windows))
-        )
-        return (n_windows, slice(int(columns[0]), int(columns[-1]) + 1, step)) if whole else None
+        # A full grid of windows and channels is cut without an index of each.
+        grid = views[:: self.settings.stride, columns[0] : columns[-1] + 1 : step][: len(rows)]
+        for at in range(0, len(rows), max(1, size // n)):
+            x = _float32(grid[at : at + max(1, size // n)])
+            x = x.reshape(-1, self.n_frequencies, self.n_times)
+            yield index[at * n : at * n + len(x)], x
 
     # ---- what is known of the samples ----
 
@@ -217,10 +215,8 @@ class CubeFile(SpectrogramFile):
     def channel_names(self) -> list[str]:
         """Name of each channel that is taken."""
         names = self.coordinates.names
-        return [
-            f"channel {number}" if names is None else names[number]
-            for number in self.channels.tolist()
-        ]
+        numbers = self.channels.tolist()
+        return [f"channel {n}" for n in numbers] if names is None else [names[n] for n in numbers]
 
     def columns_fingerprint(self) -> str:
         """See `SpectrogramFile.columns_fingerprint`; made of the coordinates."""
@@ -233,8 +229,8 @@ class CubeFile(SpectrogramFile):
 def _float32(views: np.ndarray) -> np.ndarray:
     """A copy of windows (..., T) whose time steps lie far apart in memory.
 
-    One time step after the other was measured three times as fast as NumPy's own order for the
-    paper's kind of window, of a few steps; for long windows it would jump too far.
+    One time step after the other was measured three times as fast as NumPy's own order for windows
+    of a few steps; for long windows it would jump too far.
     """
     x = np.empty(views.shape, dtype=np.float32)
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
@@ -247,29 +243,20 @@ def _float32(views: np.ndarray) -> np.ndarray:
 
 
 def _find_cube(path: Path, storage: Storage, dataset: str) -> tuple[str, Any]:
-    if dataset == "auto":
-        three = {name: array for name, array in storage.arrays() if array.ndim == 3}
+    three = {name: array for name, array in storage.arrays() if array.ndim == 3}
+    if dataset != "auto":
+        found = [dataset] if storage.get(dataset) is not None else []
+        three = {name: storage.get(name) for name in found if storage.get(name).ndim == 3}
+    else:
         named = [name for name, array in three.items() if named_layout(array) == "cube"]
-        found = next(
-            (names for names in (["data"], list(three), named) if len(three.keys() & names) == 1),
-            None,
-        )
-        if found is None:
-            raise DataError(
-                f"{path}: a cube needs one data set of (time, channel, frequency), and this file "
-                f"has {', '.join(three) or 'none'} with three dimensions; set data.dataset"
-            )
-        name = next(name for name in found if name in three)
-        return name, three[name]
-    array = storage.get(dataset)
-    if array is None or array.ndim != 3:
-        there = "no array" if array is None else f"{array.ndim} dimensions"
-        names = ", ".join(name for name, _ in storage.arrays()) or "no array"
+        choices = (["data"] if "data" in three else [], list(three), named)
+        found = next((names for names in choices if len(names) == 1), [])
+    if len(found) != 1 or found[0] not in three:
         raise DataError(
-            f"{path}: {dataset}: {there}; a cube has three: time, channel, frequency; the file has "
-            f"{names}; set data.dataset to one of them"
+            f"{path}: a cube needs one data set of (time, channel, frequency); the file has "
+            f"{storage.listed()}; set data.dataset to one of three dimensions"
         )
-    return dataset, array
+    return found[0], three[found[0]]
 
 
 def _chosen(path: Path, key: str, part: AxisSlice, n: int) -> np.ndarray:
@@ -284,10 +271,144 @@ def _chosen(path: Path, key: str, part: AxisSlice, n: int) -> np.ndarray:
     return numbers
 
 
-def _count_windows(path: Path, settings: CubeSettings, n_steps: int) -> int:
-    if settings.window > n_steps:
-        raise DataError(
-            f"{path}: [cube] window = {settings.window} is longer than the {n_steps:,} time steps "
-            "that are taken; allowed: up to that many"
-        )
-    return (n_steps - settings.window) // settings.stride + 1
+# ---- coordinates --------------------------------------------------------------------------------
+
+
+class Coordinates:
+    """Coordinates of a cube, ascending; DataError where one does not match the shape.
+
+    Attributes
+    ----------
+    times, seconds : ndarray, (M,), int64 and float64, or None
+        Start of each time step: ns since 1970 UTC, and seconds from the first.
+    distance : ndarray, (C,), float64, or None
+        Of each channel, in `distance_unit`.
+    names : list of str or None
+        Of the channels.
+    frequency : ndarray, (F,), float64, or None
+        Hz.
+    order : tuple of int
+        Axis of the file that is time, channel and frequency.
+    flipped : tuple of bool
+        Which of these are stored in descending order.
+    """
+
+    def __init__(self, path: Path, storage: Storage, dataset: str, cube: Any):
+        self._path, self._storage, self._cube = path, storage, cube
+        self._group = dataset.rpartition("/")[0]
+        found = {
+            axis: find_coordinate(path, storage, cube, axis, [*map(self._full, NAMES[axis])])
+            for axis in CUBE
+        }
+        lengths = {axis: len(one.values) for axis, one in found.items() if one}
+        self.order = axis_order(path, cube, CUBE, lengths)
+        shape = dict(zip(CUBE, (cube.shape[axis] for axis in self.order), strict=True))
+        for axis, one in found.items():
+            if one:
+                self._require_length(one.name, one.values.shape, axis, shape[axis])
+        self.times, self.seconds, backwards = self._times(found["time"])
+        self.distance, self.distance_unit = self._distance(found["channel"])
+        self.names = self._channel_names(found["channel"], shape["channel"])
+        self.frequency = self._frequency(found["frequency"])
+        descends = self.frequency is not None and found["frequency"].descends
+        self.frequency = self.frequency[::-1] if descends else self.frequency
+        self.flipped = backwards, False, descends
+
+    def _full(self, name: str) -> str:
+        return f"{self._group}/{name}" if self._group else name
+
+    def _require_length(self, name: str, shape: tuple, axis: str, n: int) -> None:
+        if shape != (n,):
+            raise DataError(
+                f"{self._path}: {name} has shape {shape}, but the cube has {n} {axis} steps; a "
+                "coordinate needs one value a step"
+            )
+
+    def _numbers(self, found: Coordinate) -> np.ndarray:
+        is_number = found.values.dtype.kind in "iufb"
+        values = found.values.astype(np.float64) if is_number else np.array(np.nan)
+        if not np.isfinite(values).all():
+            raise DataError(f"{self._path}: {found.name} must hold finite numbers")
+        return values
+
+    def _frequency(self, found: Coordinate | None) -> np.ndarray | None:
+        factor = found and frequency_factor(f"{self._path}: {found.name}", found.units)
+        if factor is None:
+            return None
+        values = self._numbers(found)
+        return values if factor == 1 else values * factor
+
+    def _distance(self, found: Coordinate | None) -> tuple[np.ndarray | None, str]:
+        """Distances in metres, or in another unit that is no length."""
+        if found is None or found.values.dtype.kind in "SUOT":
+            return None, ""
+        is_length = found.name.endswith(("loc_coords", "distance", "distance_values"))
+        return to_metres(self._numbers(found), found.units or ("m" if is_length else ""))
+
+    def _channel_names(self, channel: Coordinate | None, n: int) -> list[str] | None:
+        """Names of the channels: of an array of names, or of a coordinate of texts."""
+        texts = channel.values if channel and channel.values.dtype.kind in "SUOT" else None
+        for name in (*CHANNEL_NAMES, *TEXT_NAMES):
+            array = self._storage.get(self._full(name))
+            if array is None:
+                continue
+            if name in CHANNEL_NAMES:
+                self._require_length(self._full(name), shape_of(array), "channel", n)
+            if name in CHANNEL_NAMES or (array.dtype.kind in "SUOT" and shape_of(array) == (n,)):
+                texts = read_all(array)
+                break
+        names = None if texts is None else [to_text(value) for value in texts]
+        if names and len(set(names)) < len(names):
+            log.warning(f"{self._path}: names of channels are not unique: they are numbered")
+            return None
+        return names
+
+    def _times(self, found: Coordinate | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+        """Ascending absolute times, seconds from the first, and whether they are stored so."""
+        if found is None:
+            return None, None, False
+        times = seconds = None
+        why = ""
+        try:
+            times, seconds = self._decode(found)
+        except DataError:
+            raise
+        except ValueError as error:
+            why = f"{error}; change its attributes units and calendar"
+        if times is not None:
+            seconds = (times - times[0]) / 1e9
+            if (times == NOT_A_TIME).any():
+                why = count_unreadable(found.values, times) or "some times are missing"
+            elif (far := far_times(times)).any():
+                first = nanoseconds_to_iso(times[far][:1])[0]
+                why = f"{first} is far from its other times, as of a clock that is wrong"
+        descends = seconds is not None and not why and found.descends
+        if descends:
+            times, seconds = None if times is None else times[::-1], seconds[::-1] - seconds[-1]
+        if seconds is not None and not why and not (np.diff(seconds) > 0).all():
+            why = "it does not ascend from step to step, as where only days are stored"
+        if why:
+            log.warning(
+                f"{self._path}: {found.name}: {why}: its times are not used, and time steps are "
+                "counted"
+            )
+            return None, None, False
+        return times, seconds, descends
+
+    def _decode(self, found: Coordinate) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Absolute times, or seconds from the first step where only those are known; or neither."""
+        values, units = found.values, found.units
+        if values.dtype.kind == "m":
+            seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
+            return None, seconds - seconds[0]
+        is_absolute = re.search(r"\s(since|after|from|ref|@)\s|\[", units, re.I)
+        if values.dtype.kind not in "iuf" or is_absolute:
+            return decode_times(values, units, found.calendar), None
+        numbers = self._numbers(found)
+        factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
+        if factor is None:
+            return None, None
+        if EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
+            unit = units or log_assumed_epoch(self._path, found.name, numbers.max())
+            return decode_times(values, f"{unit} since 1970-01-01"), None
+        return None, (numbers - numbers[0]) * (factor if units else 1.0)

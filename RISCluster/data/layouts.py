@@ -1,11 +1,13 @@
-"""Layouts of spectrogram files: what is where, checked on opening, read in blocks.
+"""Files of spectrograms: what is where in each layout, checked on opening, read in blocks.
 
-Letters: N samples, F frequency bins, T time bins.
+Letters: N samples of a file, F frequency bins, T time bins, n samples of a block.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,112 +17,270 @@ import numpy as np
 from ..errors import DataError, RISClusterError
 from ..runtime import log
 from ..settings import CubeSettings
-from .coordinates import (
-    SAMPLES,
-    axis_order,
-    dimension_of,
-    frequency_factor,
-    is_descending,
-    log_assumed_epoch,
-    named_layout,
-    seconds_factor,
-)
-from .cube_file import CubeFile
-from .spectrograms import DETECTION, READ_ROWS, SpectrogramFile
 from .storage import (
+    SAMPLES,
     Storage,
+    StoredArray,
+    axis_order,
+    dimension_names,
+    dimension_of,
     is_variable,
-    joined,
-    list_arrays,
+    named_layout,
     notes_of,
     open_storage,
+    read_all,
+    read_values,
     reason_of,
-    require_filters,
     shape_of,
     text_attribute,
 )
-from .stored_array import StoredArray, packing_of, read_all
-from .times import SECOND, count_unreadable, decode_times, epoch_unit, nanoseconds_to_iso, to_text
+from .times import (
+    count_unreadable,
+    decode_times,
+    frequency_factor,
+    log_assumed_epoch,
+    nanoseconds_to_iso,
+    seconds_factor,
+    to_text,
+)
 
-# What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
-DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
+SMALLEST = 4  # bins an axis, what the network takes
+FINGERPRINT_SAMPLES = 64
+READ_ROWS = 128  # samples read and prepared at a time, about: few enough to stay in cache
+COLUMN_ROWS = 65536  # values of a column handled at a time
+LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
+DETECTION = ("onset", "end", "peak_time", "peak_amplitude")  # columns of a detection
 DETECTION_KEYS = dict(zip(DETECTION, ("dt_on", "dt_off", "dt_peak", "peak"), strict=True))
 TIME_KEYS = ("starttime", "dt_start", "dt_on", "dt_peak")  # of a catalogue's rows
-LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
+TRACE_KEYS = ("network", "station", "location", "channel")
+# What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
+DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
+
+Column = tuple[str, np.ndarray, str, str]  # name, values, units and calendar
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A coordinate of an axis as stored: (n,) values, and attributes."""
+
+    name: str
+    values: np.ndarray
+    units: str
+    calendar: str
+
+    @property
+    def descends(self) -> bool:
+        """Whether every number is below the one before it; not so for a single one."""
+        values = self.values
+        is_number = values.dtype.kind in "iuf" and len(values) > 1
+        return is_number and bool((values[1:] < values[:-1]).all())
+
+
+def find_coordinate(
+    path: Path, storage: Storage, array: Any, role: str, names: Sequence[str]
+) -> Coordinate | None:
+    """The coordinate of the axis of a role: that of its dimension, or else one of `names`.
+
+    DataError where it has not the length of any axis of `array`; it is not read then.
+    """
+    own, scale = dimension_of(array, role)
+    group = array.name.lstrip("/").rpartition("/")[0]
+    if scale is None and own and (tied := _interpolate(storage, array, own, f"{group}/{own}")):
+        return tied
+    own = [f"{group}/{own}"] if own else []
+    names = [*names, *own] if role == "channel" else [*own, *names]
+    for item in [scale] if scale is not None and role != "channel" else map(storage.get, names):
+        if item is not None and is_variable(item):
+            if len(shape_of(item)) != 1 or shape_of(item)[0] not in array.shape:
+                raise DataError(
+                    f"{path}: {item.name.lstrip('/')} has shape {shape_of(item)}, and {array.name} "
+                    f"{array.shape}; the coordinate of its {role} axis needs one value a step"
+                )
+            return Coordinate(item.name.lstrip("/"), read_all(item), *_units(item))
+    return None
+
+
+def _interpolate(storage: Storage, array: Any, own: str, name: str) -> Coordinate | None:
+    """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
+    indices, values = storage.get(f"{name}_indices"), storage.get(f"{name}_values")
+    if indices is None or values is None or len(indices.shape) != 1 or not indices.shape[0]:
+        return None
+    ties, known = read_all(indices), read_all(values)
+    if known.shape != ties.shape or known.dtype.kind not in "iuf":
+        return None
+    steps = np.arange(array.shape[dimension_names(array).index(own)])
+    dense = np.interp(steps, ties, (known - known[0]).astype(np.float64))
+    if known.dtype.kind in "iu":
+        dense = np.rint(dense).astype(np.int64)
+    return Coordinate(f"{name}_values".lstrip("/"), known[0] + dense, *_units(values))
+
+
+def _units(array: Any) -> tuple[str, str]:
+    return text_attribute(array, "units"), text_attribute(array, "calendar")
+
+
+class SpectrogramFile:
+    """An open file of spectrograms, whatever its layout.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the spectrograms inside the file, `stored` as a `StoredArray`, with `dtype` and
+        `chunks`; `missing` is why values of it may be missing.
+    n_samples, n_frequencies, n_times : int
+    frequency, time : ndarray, (F,) and (T,), float64
+        Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
+
+    A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, F, T) float32
+    as stored of `index` (ascending) in blocks; and `starttimes` and `trace_ids`.
+    """
+
+    layout = ""
+    path: Path
+    dataset: str
+    stored: StoredArray
+    n_samples: int
+    n_frequencies: int
+    n_times: int
+    frequency: np.ndarray
+    time: np.ndarray
+    frequency_unit: str
+    time_unit: str
+    waveform_unit = ""  # of peak amplitudes, where the file gives it
+
+    def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
+        self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
+        self.dtype, self.chunks, self.missing = stored.dtype, stored.chunks, stored.causes
+        self.attributes = notes_of(stored.array)
+        units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
+        self.amplitude_unit = next(filter(None, units), "")
+
+    def __enter__(self) -> "SpectrogramFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._storage.close()
+
+    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """One of `DETECTION`: times as in `starttimes`, '' where unknown; None without them."""
+        return None
+
+    def labels(self) -> np.ndarray | None:
+        """Known class of every sample, (N,), int64, or None. For scoring only."""
+        return None
+
+    def class_names(self) -> list[str]:
+        """Names of the known classes, empty where the file has none."""
+        return []
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Samples `start` to `stop` as stored: (n, F, T), float32."""
+        index = np.arange(start, min(stop, self.n_samples))
+        empty = np.empty((0, self.n_frequencies, self.n_times), dtype=np.float32)
+        return np.concatenate([empty, *(rows for _, rows in self.read_blocks(index))])
+
+    def fingerprint(self) -> str:
+        """Identity of the content: shape, axes and 64 samples spread over the file, hashed."""
+        digest = hashlib.sha256()
+        shape = (self.n_samples, self.n_frequencies, self.n_times)
+        digest.update(f"{self.layout} {shape} {self.dtype}".encode())
+        digest.update(self.frequency.tobytes() + self.time.tobytes())
+        for index in np.unique(np.linspace(0, self.n_samples - 1, FINGERPRINT_SAMPLES).astype(int)):
+            digest.update(self.read(int(index), int(index) + 1).tobytes())
+        return digest.hexdigest()[:32]
+
+    def columns_fingerprint(self) -> str:
+        """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
+        labels = self.labels()
+        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
+        digest.update("\n".join(self.class_names()).encode())
+        columns = [self.starttimes, self.trace_ids]
+        # Catalogues of `ris` had onsets before results named them.
+        if self.layout != "ris" and self.detection("onset", 0, 1) is not None:
+            columns.append(partial(self.detection, "onset"))
+        for column in columns:
+            digest.update(b"\0")
+            for start in range(0, self.n_samples, COLUMN_ROWS):
+                values = column(start, min(start + COLUMN_ROWS, self.n_samples))
+                if values is None:
+                    break
+                digest.update("\n".join(values).encode() + b"\n")
+        return digest.hexdigest()[:32]
+
+    def _check_values(self) -> None:
+        """Refuse files without samples, without numbers, or of too few bins."""
+        place = f"{self.path}: {self.dataset}"
+        if self.n_samples == 0:
+            raise DataError(f"{place} is empty: it holds no sample; training needs three or more")
+        if self.dtype.kind not in "iuf":
+            raise DataError(f"{place} holds {self.dtype}; allowed: real numbers")
+        if min(self.n_frequencies, self.n_times) < SMALLEST:
+            raise DataError(
+                f"{place} has samples of {self.n_frequencies} x {self.n_times} (frequency x time); "
+                f"the network needs {SMALLEST} x {SMALLEST} or more"
+            )
+
+    def _check_axis(self, axis: np.ndarray, n: int, name: str) -> np.ndarray:
+        """An axis as float64, refused where it does not fit."""
+        try:
+            axis = np.asarray(axis, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"{self.path}: the {name} axis must hold numbers") from None
+        if axis.shape != (n,):
+            raise DataError(
+                f"{self.path}: the {name} axis has shape {axis.shape}, but the samples have "
+                f"{n} {name} bins; it needs one value a bin"
+            )
+        if not np.isfinite(axis).all() or (n > 1 and not (np.diff(axis) > 0).all()):
+            raise DataError(f"{self.path}: the {name} axis must be finite and ascending")
+        return axis
 
 
 class RowsFile(SpectrogramFile):
-    """An open HDF5 file with a row a sample; `dataset` is the name of the spectrograms inside.
-
-    Raises
-    ------
-    DataError
-        It does not hold what the layout needs.
-    """
+    """An open HDF5 file with a row a sample; `dataset` is the name of the spectrograms inside."""
 
     default_dataset = ""
     time_columns = ("starttime", "time")
 
     def __init__(self, path: Path, storage: Storage, dataset: str):
-        self.path, self.dataset, self._storage = path, dataset, storage
-        self._file = file = storage.root
-        found = file.get(dataset)
-        if not isinstance(found, h5py.Dataset):
+        found = storage.get(dataset)
+        if found is None or found.ndim != 3:
             raise DataError(
-                f"{path}: no data set '{dataset}' in this file; it has {list_arrays(file)}; set "
-                "data.dataset to one of them"
+                f"{path}: no data set '{dataset}' of three dimensions (sample, frequency, time) in "
+                f"this file; it has {storage.listed()}; set data.dataset to one of them"
             )
-        if found.ndim != 3:
-            raise DataError(
-                f"{path}: {dataset} has {found.ndim} dimensions, {found.shape}; spectrograms need "
-                "three: sample, frequency, time; set data.dataset if it is another data set"
-            )
-        self.stored = self._stored(found)
-        self.n_samples, self.n_frequencies, self.n_times = self._shape()
+        self.path, self._storage = path, storage
+        super().__init__(path, storage, dataset, self._stored(found))
+        self.attributes = notes_of(storage.root) | self.attributes
+        self.n_samples, self.n_frequencies, self.n_times = self._crop_shape(self.stored.shape)
         self._check_values()
-        self.frequency, self.frequency_unit = self._frequency_axis()
-        self.time, self.time_unit = self._time_axis()
+        self.frequency, self.frequency_unit = self._axis("frequency", self.n_frequencies)
+        self.time, self.time_unit = self._axis("time", self.n_times)
         self._decoded: dict[tuple[str, ...], np.ndarray | None] = {}  # times by column
 
     # ---- what a layout defines ----
 
-    def _shape(self) -> tuple[int, ...]:
-        return self.stored.shape
-
-    def _frequency_axis(self) -> tuple[np.ndarray, str]:
-        raise NotImplementedError
-
-    def _time_axis(self) -> tuple[np.ndarray, str]:
-        raise NotImplementedError
-
     def _stored(self, dataset: h5py.Dataset) -> StoredArray:
         return StoredArray(self.path, dataset)
+
+    def _crop_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
 
     def _crop(self, rows: np.ndarray) -> np.ndarray:
         """Spectrograms (n, F, T) out of rows of the data set."""
         return rows
 
-    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.starttimes`."""
-        return self._times(self.time_columns, start, stop)
-
-    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.trace_ids`."""
-        found = self._first_of(("trace_id", "station"))
-        return None if found is None else [to_text(x) for x in self._values(found, start, stop)]
-
-    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.detection`."""
-        if name != "peak_amplitude":
-            return self._times((name,), start, stop)
-        found = self._first_of((name,))
-        return None if found is None else [to_number(x) for x in self._values(found, start, stop)]
-
-    @property
-    def waveform_unit(self) -> str:
-        """See `SpectrogramFile.waveform_unit`."""
-        found = self._item("peak_amplitude")
-        return "" if found is None else text_attribute(found, "units")
+    def _column(self, names: tuple[str, ...], start: int, stop: int | None) -> Column | None:
+        """The first of these columns that the file has with one value a sample."""
+        for name in names:
+            found = self._storage.get(name)
+            if found is not None and shape_of(found) in ((self.n_samples,), (self.n_samples, 1)):
+                return found.name, self._values(found, start, stop), *_units(found)
+        return None
 
     # ---- what they share ----
 
@@ -138,10 +298,27 @@ class RowsFile(SpectrogramFile):
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
             return np.ascontiguousarray(self._crop(rows), dtype=np.float32)
 
+    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.starttimes`."""
+        return self._times(self.time_columns, start, stop)
+
+    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.trace_ids`."""
+        column = self._column(("trace_id", "station"), start, stop)
+        return None if column is None else [to_text(value) for value in column[1]]
+
+    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """See `SpectrogramFile.detection`."""
+        if name != "peak_amplitude":
+            return self._times((name,), start, stop)
+        column = self._column((name,), start, stop)
+        return None if column is None else [_number(value) for value in column[1]]
+
     @property
-    def attributes(self) -> dict[str, Any]:
-        """See `SpectrogramFile.attributes`; with those of the file."""
-        return notes_of(self._file) | notes_of(self.stored.array)
+    def waveform_unit(self) -> str:
+        """Unit of peak amplitudes, empty where the file does not give it."""
+        found = self._storage.get("peak_amplitude")
+        return "" if found is None else text_attribute(found, "units")
 
     def labels(self) -> np.ndarray | None:
         """See `SpectrogramFile.labels`; None for a file of a single class, which scores nothing."""
@@ -149,61 +326,37 @@ class RowsFile(SpectrogramFile):
         if found is None or len(self.class_names()) == 1:
             return None
         values = self._values(found)
-        unknown = np.isnan(values) if values.dtype.kind == "f" else np.False_
-        known = np.where(unknown, -1, values) if values.dtype.kind in "iuf" else None
-        if known is None or not (np.isfinite(known) & (known == np.round(known))).all():
+        if values.dtype.kind == "f":
+            values = np.where(np.isnan(values), -1, values)
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
             raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
-        return known.astype(np.int64)
+        return values.astype(np.int64)
 
     def class_names(self) -> list[str]:
         """See `SpectrogramFile.class_names`."""
-        labels = self._item("labels")
-        if labels is None:
-            return []
-        try:
-            names = labels.attrs.get("class_names", self._file.attrs.get("class_names", []))
-        except DAMAGED as error:
-            raise DataError(f"{self.path}: class_names: {_damage(error)}") from None
-        return [to_text(name) for name in np.ravel(names)]
+        found = self._storage.get("labels")
+        notes = {} if found is None else self.attributes | notes_of(found)
+        return [to_text(name) for name in np.ravel(notes.get("class_names", []))]
 
-    def _item(self, name: str) -> Any:
-        """What has a name in the file, or None."""
-        try:
-            return self._file.get(name)
-        except DAMAGED as error:
-            raise DataError(f"{self.path}: /{name}: {_damage(error)}") from None
-
-    def _values(self, found: h5py.Dataset, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """A part of a column, unpacked, with NaN for missing values."""
-        require_filters(found)
-        try:
-            return packing_of(found).unpack(joined(found[start:stop]).reshape(-1))
-        except DAMAGED as error:
-            raise DataError(f"{self.path}: {found.name}: {_damage(error)}") from None
-
-    def _beside(self, name: str) -> Any:
+    def _beside(self, name: str) -> h5py.Dataset | None:
         """A data set with one value a sample, or None where it is not in the file."""
-        found = self._item(name)
-        if not isinstance(found, h5py.Dataset):
-            return None
-        if found.shape != (self.n_samples,):
+        found = self._storage.get(name)
+        if found is not None and found.shape != (self.n_samples,):
             raise DataError(
                 f"{self.path}: /{name} has shape {found.shape}, but {self.dataset} holds "
                 f"{self.n_samples} samples; it needs one value a sample"
             )
         return found
 
-    def _first_of(self, names: Sequence[str]) -> h5py.Dataset | None:
-        """The first of these columns that the file has with one value a sample."""
-        shapes = (self.n_samples,), (self.n_samples, 1)
-        for name in names:
-            found = self._item(name)
-            if isinstance(found, h5py.Dataset) and shape_of(found) in shapes:
-                return found
-        return None
+    def _values(self, found: h5py.Dataset, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """A part of a column, unpacked, with NaN for missing values."""
+        try:
+            return read_values(found, start, stop).reshape(-1)
+        except DAMAGED as error:
+            raise DataError(f"{self.path}: {found.name}: {_damage(error)}") from None
 
     def _times(self, names: tuple[str, ...], start: int, stop: int | None) -> list[str] | None:
-        """Times of the first of these columns, in UTC, ISO 8601 with Z; empty where not known."""
+        """Times of the first of these columns, in UTC, ISO 8601 with Z; empty where unknown."""
         if names not in self._decoded:
             self._decoded[names] = self._decode_times(names)
         times = self._decoded[names]
@@ -211,18 +364,18 @@ class RowsFile(SpectrogramFile):
 
     def _decode_times(self, names: tuple[str, ...]) -> np.ndarray | None:
         """Times of a column, (N,) int64, ns since 1970; unreadable ones are logged."""
-        name, values, units, calendar = self._time_values(names)
-        if values is None:
-            wrong = self._item(names[0])
-            if isinstance(wrong, h5py.Dataset):
+        column = self._column(names, 0, None)
+        if column is None:
+            wrong = self._storage.get(names[0])
+            if wrong is not None:
                 log.warning(
                     f"{self.path}: /{names[0]} has shape {wrong.shape} and is not used: it needs "
                     f"one value a sample, of which there are {self.n_samples:,}"
                 )
             return None
+        name, values, units, calendar = column
         if values.dtype.kind in "iuf" and not units and np.isfinite(values).any():
-            unit = {1: "ns", 10**3: "us", 10**6: "ms", SECOND: "s"}[epoch_unit(np.nanmax(values))]
-            log_assumed_epoch(self.path, name, unit)
+            log_assumed_epoch(self.path, name, np.nanmax(values))
         try:
             times = decode_times(values, units, calendar)
         except ValueError as error:
@@ -231,18 +384,9 @@ class RowsFile(SpectrogramFile):
                 "units and calendar"
             )
             return None
-        unreadable = count_unreadable(values, times)
-        if unreadable:
+        if unreadable := count_unreadable(values, times):
             log.warning(f"{self.path}: {name}: {unreadable}; these have no time")
         return times
-
-    def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
-        """Name, values, units and calendar of a column of times."""
-        found = self._first_of(names)
-        if found is None:
-            return "", None, "", ""
-        units, calendar = (text_attribute(found, key) for key in ("units", "calendar"))
-        return found.name, self._values(found), units, calendar
 
 
 class SamplesFile(RowsFile):
@@ -250,161 +394,110 @@ class SamplesFile(RowsFile):
 
     layout = "samples"
     default_dataset = "spectrogram"
-
     time_columns = ("starttime",)
 
     def _stored(self, dataset: h5py.Dataset) -> StoredArray:
-        self._axes = {name: self._find_axis(dataset, name) for name in ("frequency", "time")}
-        lengths = {
-            name: found.shape[0]
-            for name, found in self._axes.items()
-            if found is not None and len(found.shape or ()) == 1
-        }
+        find = partial(find_coordinate, self.path, self._storage, dataset)
+        self._axes = {name: find(name, (name,)) for name in SAMPLES[1:]}
+        for name, found in self._axes.items():
+            is_there = self._storage.root.get(name, getlink=True) is not None
+            if found is None and is_there and self._storage.get(name) is None:
+                raise DataError(f"{self.path}: the {name} axis must be a data set of numbers")
+        lengths = {name: len(found.values) for name, found in self._axes.items() if found}
         order = axis_order(self.path, dataset, SAMPLES, lengths)
-        flipped = [False]
-        for name, axis in zip(self._axes, order[1:], strict=True):
-            found, n = self._axes[name], dataset.shape[axis]
-            is_axis = found is not None and found.shape == (n,) and found.dtype.kind in "iuf"
-            flipped.append(is_axis and is_descending(read_all(found)))
+        flipped = [False, *(bool(found) and found.descends for found in self._axes.values())]
         return StoredArray(self.path, dataset, order, flipped)
 
-    def _find_axis(self, dataset: h5py.Dataset, name: str) -> h5py.Dataset | None:
-        _, scale = dimension_of(dataset, name)
-        found = scale if scale is not None else self._item(name)
-        if isinstance(found, h5py.Dataset):
-            return found if is_variable(found) else None
-        if found is not None or self._file.get(name, getlink=True) is not None:
-            raise DataError(f"{self.path}: the {name} axis must be a data set of numbers")
-        return None
-
-    def _frequency_axis(self) -> tuple[np.ndarray, str]:
-        found = self._axes["frequency"]
-        unit = "" if found is None else text_attribute(found, "units")
-        factor = frequency_factor(f"{self.path}: the frequency axis", unit)
-        return self._axis("frequency", 1, factor, "Hz")
-
-    def _time_axis(self) -> tuple[np.ndarray, str]:
-        found = self._axes["time"]
+    def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
+        found, place = self._axes[name], f"{self.path}: the {name} axis"
+        if found is None:
+            return np.arange(n, dtype=np.float64), "bin"
         try:
-            factor = None if found is None else seconds_factor(text_attribute(found, "units"))
+            is_time, units = name == "time", found.units
+            factor = seconds_factor(units) if is_time else frequency_factor(place, units)
+        except DataError:
+            raise
         except ValueError as error:
             factor = None
-            log.warning(
-                f"{self.path}: the time axis: {error}: time bins are counted; change its "
-                "attribute units"
-            )
-        return self._axis("time", 2, factor, "s")
-
-    def _axis(
-        self, name: str, axis: int, factor: float | None, unit: str
-    ) -> tuple[np.ndarray, str]:
-        n, found = self.stored.shape[axis], self._axes[name]
-        if found is None or factor is None:
+            log.warning(f"{place}: {error}: time bins are counted; change its attribute units")
+        if factor is None:
             return np.arange(n, dtype=np.float64), "bin"
-        # Of another shape it is refused, and not read: it may be of any size.
-        shape = found.shape or (0,)
-        values = read_all(found) if shape == (n,) else np.broadcast_to(0.0, shape)
-        if self.stored.flipped[axis]:
-            values = values[::-1]
-        values = self._check_axis(values, n, name)
-        return (values if factor == 1 else values * factor), unit
+        values = self._check_axis(found.values[:: -1 if found.descends else 1], n, name)
+        return (values if factor == 1 else values * factor), "s" if is_time else "Hz"
 
 
 class RisFile(RowsFile):
-    """What RISProcess and RISCluster wrote: ``/4.0/Spectrogram`` (N, F+1, T+1).
+    """Layout of RISProcess and the first RISCluster: ``/4.0/Spectrogram`` (N, F+1, T+1).
 
-    Each row carries its axes: frequencies in ``[:F, 0]``, times in ``[F, 1:]``.
+    Each row carries its axes: frequencies in ``[:F, 0]``, times in ``[F, 1:]``. A JSON object a
+    sample is in ``/4.0/Catalogue``.
     """
 
     layout = "ris"
     default_dataset = "4.0/Spectrogram"
 
-    def _shape(self) -> tuple[int, ...]:
-        n, f, t = self.stored.shape
-        return n, f - 1, t - 1
-
-    def _frequency_axis(self) -> tuple[np.ndarray, str]:
-        axis = self._first_row()[: self.n_frequencies, 0]
-        return self._check_axis(axis, self.n_frequencies, "frequency"), "Hz"
-
-    def _time_axis(self) -> tuple[np.ndarray, str]:
-        axis = self._first_row()[self.n_frequencies, 1:]
-        return self._check_axis(axis, self.n_times, "time"), "s"
-
-    def _first_row(self) -> np.ndarray:
-        return self.stored.read("sample 0", (0, 1))[0]
+    def _crop_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape[0], shape[1] - 1, shape[2] - 1
 
     def _crop(self, rows: np.ndarray) -> np.ndarray:
         return rows[:, :-1, 1:]
 
-    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """Onset of samples in UTC, ISO 8601 with Z, or None where the file has no times."""
-        if self._keys is None:
-            return super().starttimes(start, stop)
-        key = next((key for key in TIME_KEYS if key in self._keys), None)
-        return None if key is None else self._times((key,), start, stop)
+    def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
+        row = self.stored.read("sample 0", (0, 1))[0]
+        values, unit = (row[:-1, 0], "Hz") if name == "frequency" else (row[-1, 1:], "s")
+        return self._check_axis(values, n, name), unit
 
-    def _time_values(self, names: tuple[str, ...]) -> tuple[str, np.ndarray | None, str, str]:
-        rows = self._catalogue(0, None)
-        if rows is None:
-            return super()._time_values(names)
-        found = [row.get(names[0]) for row in rows]
-        texts = [x if isinstance(x, (str, int, float)) else str(x or "") for x in found]
-        return f"{names[0]} of the catalogue", np.array(texts, dtype=object), "", ""
+    def _column(self, names: tuple[str, ...], start: int, stop: int | None) -> Column | None:
+        if self._catalogue is None:
+            return super()._column(names, start, stop)
+        keys = TIME_KEYS if names == self.time_columns else [DETECTION_KEYS[name] for name in names]
+        slid = to_text(self.attributes.get("build.method", "")) == "slide"
+        if slid and keys[0] in ("dt_on", "dt_off"):
+            return None
+        key = next((key for key in keys if key in self._catalogue), None)
+        if key is None:
+            return None
+        values = self._catalogue[key][start:stop]
+        texts = [x if isinstance(x, (str, int, float)) else str(x or "") for x in values]
+        return f"{key} of the catalogue", np.array(texts, dtype=object), "", ""
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.trace_ids`."""
-        if self._keys is None:
+        rows = self._catalogue
+        if rows is None:
             return super().trace_ids(start, stop)
-        if "station" not in self._keys:
+        if "station" not in rows:
             return None
-        keys = ("network", "station", "location", "channel")
-        rows = self._catalogue(start, stop)
-        return [".".join(str(row.get(key) or "") for key in keys) for row in rows]
-
-    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.detection`."""
-        key = DETECTION_KEYS[name]
-        if self._keys is None:
-            return super().detection(name, start, stop)
-        slid = to_text(self.attributes.get("build.method", "")) == "slide"
-        if key not in self._keys or (slid and key in ("dt_on", "dt_off")):
-            return None
-        if name != "peak_amplitude":
-            return self._times((key,), start, stop)
-        return [to_number(row.get(key)) for row in self._catalogue(start, stop)]
+        empty = [""] * self.n_samples
+        codes = zip(*(rows.get(key, empty)[start:stop] for key in TRACE_KEYS), strict=True)
+        return [".".join(str(code or "") for code in parts) for parts in codes]
 
     @property
     def waveform_unit(self) -> str:
-        """See `SpectrogramFile.waveform_unit`."""
-        first = self._catalogue(0, 1)
-        return super().waveform_unit if first is None else str(first[0].get("unit") or "")
+        """See `RowsFile.waveform_unit`."""
+        rows = self._catalogue
+        return super().waveform_unit if rows is None else str(rows.get("unit", [""])[0] or "")
 
     @cached_property
-    def _keys(self) -> frozenset[str] | None:
-        """What any row of the catalogue has, for the first may lack some; None without one."""
-        rows = self._catalogue(0, None)
-        return None if rows is None else frozenset().union(*rows)
-
-    def _catalogue(self, start: int, stop: int | None) -> list[dict[str, Any]] | None:
-        """Rows of the JSON catalogue beside the spectrograms, with keys in lower case."""
+    def _catalogue(self) -> dict[str, list[Any]] | None:
+        """Columns of the catalogue that are used, with keys in lower case; None without one."""
         name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
         found = self._beside(name)
         if found is None:
             return None
-        rows = []
-        try:
-            for text in self._values(found, start, stop):
-                row = json.loads(to_text(text))
-                rows.append({key.lower(): value for key, value in row.items()})
-        except RISClusterError:
-            raise
-        except (ValueError, AttributeError, RecursionError):
-            raise DataError(
-                f"{self.path}: {name} must hold one JSON object a sample, and that of sample "
-                f"{start + len(rows)} is none"
-            ) from None
-        return rows
+        wanted = {*TIME_KEYS, *DETECTION_KEYS.values(), *TRACE_KEYS, "unit"}
+        columns: dict[str, list[Any]] = {}
+        for number, text in enumerate(self._values(found)):
+            try:
+                row = {key.lower(): value for key, value in json.loads(to_text(text)).items()}
+            except (ValueError, AttributeError, RecursionError):
+                raise DataError(
+                    f"{self.path}: {name} must hold one JSON object a sample, and that of sample "
+                    f"{number} is none"
+                ) from None
+            for key in wanted & row.keys():
+                columns.setdefault(key, [None] * self.n_samples)[number] = row[key]
+        return columns
 
 
 ROWS_LAYOUTS: dict[str, type[RowsFile]] = {"samples": SamplesFile, "ris": RisFile}
@@ -418,20 +511,12 @@ def open_spectrograms(
 ) -> SpectrogramFile:
     """Open a file of spectrograms and check what is in it.
 
-    Parameters
-    ----------
-    layout : {"auto", "samples", "ris", "cube"}
-    dataset : str
-        Name of the spectrograms inside the file, or ``auto``.
-    cube : CubeSettings, optional
-        What a sample of a cube is.
-
-    Raises
-    ------
-    DataError
-        The file is missing, neither HDF5 nor Zarr or cut short, or does not hold what the layout
-        needs.
+    `layout` is ``auto``, ``samples``, ``ris`` or ``cube``, `dataset` the name of the spectrograms
+    inside, or ``auto``, and `cube` what a sample of a cube is. DataError where the file is missing,
+    neither HDF5 nor Zarr or cut short, or does not hold what the layout needs.
     """
+    from .cube_file import CubeFile  # which is a SpectrogramFile
+
     path = Path(path).expanduser()
     storage = open_storage(path, "data.file")
     try:
@@ -443,9 +528,9 @@ def open_spectrograms(
             raise DataError(
                 f"{path}: is Zarr, and layout {layout} is read from HDF5; allowed for Zarr: cube"
             )
-        kind, file = ROWS_LAYOUTS[layout], storage.root
+        kind = ROWS_LAYOUTS[layout]
         if dataset == "auto":
-            dataset = (layout == "ris" and _ris_dataset(file)) or kind.default_dataset
+            dataset = (layout == "ris" and _ris_dataset(storage)) or kind.default_dataset
         return kind(path, storage, dataset)
     except BaseException as error:
         storage.close()
@@ -466,43 +551,31 @@ def _guess_layout(storage: Storage, dataset: str) -> tuple[str, str]:
         named = {name: named[name] for name in usual[:1]} or named
     if len(named) == 1 and (layout := next(iter(named.values()))):
         return layout, next(iter(named))
-    return _usual_layout(storage, dataset), dataset
-
-
-def _usual_layout(storage: Storage, dataset: str) -> str:
-    path = storage.path
-    data, file = storage.get("data"), storage.root
-    is_cube = data is not None and data.ndim == 3 and storage.get("spectrogram") is None
-    if storage.is_zarr or is_cube:
-        return "cube"
-    if _ris_dataset(file) and dataset in ("auto", _ris_dataset(file)):
-        return "ris"
-    if "spectrogram" in file or dataset != "auto":
-        return "samples"
-    if data is not None:
-        shape = data.shape or ()  # none at all where it is declared as empty
-        raise DataError(
-            f"{path}: 'data' has {len(shape)} dimensions, {tuple(shape)}; a cube has "
-            "three: time, channel, frequency; set data.dataset if it is another data set, or "
-            "make a cube of a fibre record with: python -m RISCluster cube"
-        )
+    data, ris = storage.get("data"), _ris_dataset(storage)
+    has_spectrogram = storage.get("spectrogram") is not None
+    if storage.is_zarr or (data is not None and data.ndim == 3 and not has_spectrogram):
+        return "cube", dataset
+    if ris and dataset in ("auto", ris):
+        return "ris", dataset
+    if has_spectrogram or "spectrogram" in storage.root or dataset != "auto":
+        return "samples", dataset
     raise DataError(
-        f"{path}: neither 'spectrogram' (layout samples) nor '4.0/Spectrogram' (layout ris) nor "
-        f"'data' (layout cube) is in this file; it has {list_arrays(file)}; set data.dataset, "
-        "or make spectrograms with python -m RISCluster build, of a fibre record with cube"
+        f"{storage.path}: no 'spectrogram' of three dimensions (layout samples), "
+        f"'4.0/Spectrogram' (layout ris) or 'data' (layout cube) in this file; it has "
+        f"{storage.listed()}; set data.dataset, or make spectrograms with python -m RISCluster "
+        "build, of a fibre record with cube"
     )
 
 
-def _ris_dataset(file: h5py.File) -> str | None:
+def _ris_dataset(storage: Storage) -> str | None:
     """``<seconds>/Spectrogram``, whatever length of window the group is named after."""
+    if storage.is_zarr:
+        return None
     try:
-        groups = list(file)
+        groups = [name for name in storage.root if name.replace(".", "", 1).isdecimal()]
     except TypeError as error:  # of h5py, where the file's root is damaged
-        raise DataError(f"{file.filename}: {_damage(error)}") from None
-    for group in groups:
-        if group.replace(".", "", 1).isdecimal() and f"{group}/Spectrogram" in file:
-            return f"{group}/Spectrogram"
-    return None
+        raise DataError(f"{storage.path}: {_damage(error)}") from None
+    return next((f"{x}/Spectrogram" for x in groups if f"{x}/Spectrogram" in storage.root), None)
 
 
 def _damage(error: BaseException) -> str:
@@ -510,7 +583,7 @@ def _damage(error: BaseException) -> str:
     return f"can't be read ({reason}); it may be damaged, or a link to nowhere: copy it again"
 
 
-def to_number(value: Any) -> str:
+def _number(value: Any) -> str:
     """A finite number as text; empty if it is none."""
     try:
         number = float(value)
@@ -521,10 +594,5 @@ def to_number(value: Any) -> str:
 
 def _segments(index: np.ndarray, rows: int, gap: int) -> Iterator[np.ndarray]:
     """Ascending indices in runs that one read covers, ending at multiples of `rows`."""
-    jumps = np.flatnonzero(np.diff(index) > gap) + 1
-    for run in np.split(index, jumps):
-        start = 0
-        while start < len(run):
-            stop = int(np.searchsorted(run, (run[start] // rows + 1) * rows))
-            yield run[start:stop]
-            start = stop
+    ends = (np.diff(index) > gap) | (np.diff(index // rows) > 0)
+    return iter(np.split(index, np.flatnonzero(ends) + 1) if len(index) else [])

@@ -1,13 +1,11 @@
-"""Samples for the network: drawn, read in blocks, held in memory or streamed from disk.
+"""Samples for the network: split, read in blocks, held in memory or streamed from disk.
 
 Letters: N samples of the file, n samples of a set or block, B samples of a batch, F frequency bins,
-T time bins. A set is a choice of usable samples in ascending order; a sample's position in it (0 to
-n-1) comes with every batch, and what belongs to the sample is looked up by it.
+T time bins. A sample's position in its set (0 to n - 1) comes with every batch.
 
-The order of batches depends on the set's size, the seed and the epoch alone: not on where the
-samples are held, nor on how many are read at once. It is a shuffle that a disk can follow: blocks
-of `BLOCK` neighbours are shuffled over the whole set, then samples are shuffled within windows of
-`WINDOW` samples. A set of up to `WINDOW` samples is fully shuffled.
+The order of batches depends on the set's size, the seed and the epoch alone, not on where samples
+are held. It is a shuffle that a disk can follow: blocks of `BLOCK` neighbours are shuffled over the
+whole set, then samples within windows of `WINDOW`. A set within one window is fully shuffled.
 """
 
 import os
@@ -24,30 +22,22 @@ from ..distributed import Ranks
 from ..errors import DataError
 from ..io import read_npz, write_npz
 from ..runtime import Progress, log
-from .spectrograms import READ_ROWS, SpectrogramFile
+from .layouts import READ_ROWS, SpectrogramFile
 from .transforms import Preparation, check_sign, largest_absolute
 
 BLOCK = 64
 WINDOW = 4096
 WINDOW_BINS = WINDOW * 87 * 100  # of a window at most: 143 MB, of which three are in memory
-RUN = 2**20  # samples of a whole file whose indices are made at a time
+RUN = 2**20  # samples whose indices are made at a time
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, 1, F, T)
 
 # ---- training and validation --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into the file, ascending, int64.
-
-    Attributes
-    ----------
-    train, validation : ndarray
-        Usable samples.
-    unusable : ndarray
-        Samples drawn that are not finite or all zero; in neither of the two.
-    """
+    """Ascending indices into the file: for training, for validation, and unusable ones."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -60,15 +50,12 @@ class Split:
 
     def without(self, unusable: np.ndarray) -> "Split":
         """The split without `unusable` (indices into the file)."""
-        return Split(
-            np.setdiff1d(self.train, unusable),
-            np.setdiff1d(self.validation, unusable),
-            np.union1d(self.unusable, unusable),
-        )
+        train, validation = (np.setdiff1d(x, unusable) for x in (self.train, self.validation))
+        return Split(train, validation, np.union1d(self.unusable, unusable))
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``."""
-        write_npz(path, train=self.train, validation=self.validation, unusable=self.unusable)
+        write_npz(path, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> "Split":
@@ -85,15 +72,7 @@ def subsample(n: int, most: int, seed: int) -> np.ndarray:
 
 
 def draw_split(n_samples: int, train_samples: int, validation_fraction: float, seed: int) -> Split:
-    """Draw samples of a file for training and validation.
-
-    Parameters
-    ----------
-    n_samples, train_samples : int
-        Samples in the file, and how many of them to draw; 0 draws all.
-    validation_fraction : float
-        Fraction of those drawn that validate, rounded; at least one sample.
-    seed : int
+    """Draw `train_samples` of a file (0 for all), of which a fraction, at least one, validates.
 
     Raises
     ------
@@ -120,25 +99,15 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
 
 
 class Reader:
-    """Reads samples of an open file and prepares them on `device`, where they stay."""
+    """Reads samples of an open file and prepares them on `device`."""
 
     def __init__(self, file: SpectrogramFile, preparation: Preparation, device: torch.device):
         self.file, self.preparation, self.device = file, preparation, device
-        self.skip_negative = False  # where a root or logarithm is taken: refuse, or leave out
-
-    @property
-    def bytes_per_sample(self) -> int:
-        """Bytes of one prepared sample, float32."""
-        return 4 * self.file.n_frequencies * self.file.n_times
+        self.skip_negative = False  # where a root or logarithm is taken: leave out, or refuse
+        self.shape = 1, file.n_frequencies, file.n_times
 
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Usable samples among `index` (ascending), block by block, read ahead.
-
-        Yields
-        ------
-        ndarray (n,), Tensor (n, 1, F, T)
-            Indices into the file, and the samples prepared.
-        """
+        """Usable samples among `index` (ascending): indices (n,) and prepared (n, 1, F, T)."""
         for wanted, rows in read_ahead(self.file.read_blocks(index)):
             x = torch.from_numpy(rows).to(self.device)
             peak = largest_absolute(x)
@@ -167,13 +136,8 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
 # ---- sets ---------------------------------------------------------------------------------------
 
 
-def window_of(n_bins: int) -> int:
-    """Samples of a shuffling window, for samples of `n_bins`."""
-    return int(max(BLOCK, min(WINDOW, WINDOW_BINS // n_bins)))
-
-
 def epoch_order(n: int, seed: int, epoch: int, window: int) -> np.ndarray:
-    """Positions 0 to n-1 in the order of one epoch, (n,) int64; for `window` see `window_of`."""
+    """Positions 0 to n-1 in the order of one epoch, (n,) int64; for `window` see `_window_of`."""
     rng = np.random.default_rng([seed, epoch])
     blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
     order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
@@ -182,70 +146,16 @@ def epoch_order(n: int, seed: int, epoch: int, window: int) -> np.ndarray:
     return order
 
 
-class SampleSet:
-    """A choice of samples of one file, in ascending order.
-
-    Attributes
-    ----------
-    index : ndarray, (n,), int64
-        Each sample's index into the file.
-    """
-
-    index: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """Samples at positions `start` to `stop`, at most `size` at a time.
-
-        Yields
-        ------
-        Tensor (B,), Tensor (B, 1, F, T)
-            Positions (ascending; unusable ones are left out) and samples, on the device.
-        """
-        raise NotImplementedError
-
-    def epoch(
-        self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
-    ) -> Iterator[Batch]:
-        """Share of this rank in the shuffled batches of one epoch.
-
-        Parameters
-        ----------
-        size : int
-            Samples of a batch, over all ranks.
-        first : int
-            Batches to leave out at the start, which were done before an interruption.
-
-        Yields
-        ------
-        Tensor (B,), Tensor (B, 1, F, T)
-            Positions and samples, on the device.
-        """
-        raise NotImplementedError
-
-    def take(self, index: np.ndarray) -> "SampleSet":
-        """The samples of this set that are in `index` (indices into the file)."""
-        raise NotImplementedError
-
-    def standardize(self, preparation: Preparation) -> None:
-        """Apply mean and scale of `preparation` to samples loaded without them."""
-        raise NotImplementedError
+def _window_of(shape: tuple[int, ...]) -> int:
+    """Samples of a shuffling window, for samples of a shape (1, F, T)."""
+    return int(max(BLOCK, min(WINDOW, WINDOW_BINS // (shape[1] * shape[2]))))
 
 
-class HeldSet(SampleSet):
+class HeldSet:
     """Samples held in one tensor, in memory or on the GPU.
 
-    Parameters
-    ----------
-    index : ndarray, (n,)
-    x : Tensor, (m, 1, F, T)
-        Prepared samples, also of other sets.
-    rows : Tensor, (n,)
-        Row of `x` of each sample of the set.
-    device : torch.device
-        Of the batches.
+    `index` (n,) are ascending indices into the file, `x` (m, 1, F, T) prepared samples, also of
+    other sets, `rows` (n,) those of this set in `x`, and `device` that of the batches.
     """
 
     def __init__(
@@ -253,114 +163,103 @@ class HeldSet(SampleSet):
     ):
         self.index, self.x, self.rows, self.device = index, x, rows, device
 
-    def _batch(self, positions: torch.Tensor) -> Batch:
-        x = self.x[self.rows[positions]]
-        return positions.to(self.device), x.to(self.device, non_blocking=True)
+    def __len__(self) -> int:
+        return len(self.index)
 
     def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """See `SampleSet.in_order`."""
+        """Samples at positions `start` to `stop`, at most `size` at a time, on the device."""
         for first in range(start, stop, size):
             yield self._batch(torch.arange(first, min(first + size, stop), device=self.rows.device))
 
     def epoch(
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
     ) -> Iterator[Batch]:
-        """See `SampleSet.epoch`."""
-        window = window_of(self.x.shape[2] * self.x.shape[3])
-        order = torch.from_numpy(epoch_order(len(self), seed, epoch, window))
-        order = order.to(self.rows.device)
-        for batch in order.split(size)[first:]:
+        """Part of this rank in the shuffled batches of `size`, from batch `first` on."""
+        order = epoch_order(len(self), seed, epoch, _window_of(self.x.shape[1:]))
+        for batch in torch.from_numpy(order).to(self.rows.device).split(size)[first:]:
             yield self._batch(ranks.local_rows(batch))
 
-    def standardize(self, preparation: Preparation) -> None:
-        """See `SampleSet.standardize`."""
-        for part in self.x.split(READ_ROWS):
-            part.copy_(preparation.standardize(part))
+    def _batch(self, positions: torch.Tensor) -> Batch:
+        x = self.x[self.rows[positions]]
+        return positions.to(self.device), x.to(self.device, non_blocking=True)
 
     def take(self, index: np.ndarray) -> "HeldSet":
-        """See `SampleSet.take`."""
+        """The samples of this set that are in `index` (indices into the file)."""
         chosen = np.flatnonzero(np.isin(self.index, index))
         rows = self.rows[torch.from_numpy(chosen).to(self.rows.device)]
         return HeldSet(self.index[chosen], self.x, rows, self.device)
 
+    def standardize(self, preparation: Preparation) -> None:
+        """Apply mean and scale of `preparation` to samples loaded without them."""
+        for part in self.x.split(READ_ROWS):
+            part.copy_(preparation.standardize(part))
 
-class StreamedSet(SampleSet):
-    """Samples read from the file whenever they are needed, at constant memory."""
 
-    def __init__(self, index: np.ndarray, reader: Reader):
-        self.index, self.reader = index, reader
+class StreamedSet:
+    """As `HeldSet`, of samples that are read from the file at each use, at constant memory.
+
+    Without an `index` they are all of the file, whose unusable ones `in_order` leaves out.
+    """
+
+    def __init__(self, reader: Reader, index: np.ndarray | None = None):
+        self.reader, self.index = reader, index
+
+    def __len__(self) -> int:
+        return self.reader.file.n_samples if self.index is None else len(self.index)
 
     def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """See `SampleSet.in_order`."""
-        for index, x in self.reader.blocks(self.index[start:stop]):
-            positions = torch.from_numpy(np.searchsorted(self.index, index)).to(x.device)
-            yield from zip(positions.split(size), x.split(size), strict=True)
+        """See `HeldSet.in_order`."""
+        for first in range(start, stop, RUN):
+            positions = np.arange(first, min(first + RUN, stop))
+            wanted = positions if self.index is None else self.index[positions]
+            for index, x in self.reader.blocks(wanted):
+                found = torch.from_numpy(first + np.searchsorted(wanted, index)).to(x.device)
+                yield from zip(found.split(size), x.split(size), strict=True)
 
     def epoch(
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
     ) -> Iterator[Batch]:
-        """See `SampleSet.epoch`."""
-        order = epoch_order(len(self), seed, epoch, self._window)[first * size :]
-        left = torch.empty(0, dtype=torch.int64), torch.empty(0, 0)
-        for positions, x in read_ahead(self._windows(order), depth=1):
-            if len(left[0]):
-                positions, x = torch.cat([left[0], positions]), torch.cat([left[1], x])
+        """See `HeldSet.epoch`."""
+        window = _window_of(self.reader.shape)
+        order = epoch_order(len(self), seed, epoch, window)[first * size :]
+        windows = (order[start : start + window] for start in range(0, len(order), window))
+        rest = torch.empty(0, dtype=torch.int64), torch.empty(0, *self.reader.shape)
+        rest = tuple(part.to(self.reader.device) for part in rest)
+        for batch in read_ahead(map(self._read, windows), depth=1):
+            positions, x = map(torch.cat, zip(rest, batch, strict=True))
             full = len(positions) // size * size
-            for batch, rows in zip(positions[:full].split(size), x[:full].split(size), strict=True):
-                if len(batch):
-                    yield ranks.local_rows(batch), ranks.local_rows(rows)
-            left = positions[full:], x[full:].clone()
-        if len(left[0]):
-            yield ranks.local_rows(left[0]), ranks.local_rows(left[1])
+            for start in range(0, full, size):
+                part = slice(start, start + size)
+                yield ranks.local_rows(positions[part]), ranks.local_rows(x[part])
+            rest = positions[full:], x[full:].clone()
+        if len(rest[0]):
+            yield ranks.local_rows(rest[0]), ranks.local_rows(rest[1])
 
-    @property
-    def _window(self) -> int:
-        return window_of(self.reader.file.n_frequencies * self.reader.file.n_times)
-
-    def _windows(self, order: np.ndarray) -> Iterator[Batch]:
-        """Samples of the order, a window at a time, read in the file's order."""
-        for start in range(0, len(order), self._window):
-            positions = order[start : start + self._window]
-            ascending = np.argsort(positions)
-            x = torch.empty(
-                (len(positions), 1, self.reader.file.n_frequencies, self.reader.file.n_times),
-                device=self.reader.device,
+    def _read(self, positions: np.ndarray) -> Batch:
+        """Samples at positions of any order, read in the file's order."""
+        ascending = np.argsort(positions)
+        x = torch.empty((len(positions), *self.reader.shape), device=self.reader.device)
+        n = 0
+        for index, rows in self.reader.blocks(self.index[positions[ascending]]):
+            x[torch.from_numpy(ascending[n : n + len(index)])] = rows
+            n += len(index)
+        if n != len(positions):
+            raise DataError(
+                f"{self.reader.file.path}: has changed since it was first read; run the same "
+                "command again when it is complete"
             )
-            place = 0
-            for index, rows in self.reader.blocks(self.index[positions[ascending]]):
-                x[torch.from_numpy(ascending[place : place + len(index)])] = rows
-                place += len(index)
-            if place != len(positions):
-                raise DataError(
-                    f"{self.reader.file.path}: has changed since it was first read; run the same "
-                    "command again when it is whole"
-                )
-            yield torch.from_numpy(positions).to(x.device), x
-
-    def standardize(self, preparation: Preparation) -> None:
-        """See `SampleSet.standardize`."""
-        self.reader.preparation = preparation
+        return torch.from_numpy(positions).to(x.device), x
 
     def take(self, index: np.ndarray) -> "StreamedSet":
-        """See `SampleSet.take`."""
-        return StreamedSet(self.index[np.isin(self.index, index)], self.reader)
+        """See `HeldSet.take`."""
+        return StreamedSet(self.reader, self.index[np.isin(self.index, index)])
+
+    def standardize(self, preparation: Preparation) -> None:
+        """See `HeldSet.standardize`."""
+        self.reader.preparation = preparation
 
 
-class WholeFile(SampleSet):
-    """Every sample of a file, streamed in its order without the unusable ones."""
-
-    def __init__(self, reader: Reader):
-        self.reader = reader
-
-    def __len__(self) -> int:
-        return self.reader.file.n_samples
-
-    def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """See `SampleSet.in_order`; a position is the index into the file."""
-        for first in range(start, stop, RUN):
-            for index, x in self.reader.blocks(np.arange(first, min(first + RUN, stop))):
-                positions = torch.from_numpy(index).to(x.device)
-                yield from zip(positions.split(size), x.split(size), strict=True)
+SampleSet = HeldSet | StreamedSet
 
 
 def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
@@ -377,7 +276,7 @@ def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
     return mean.float().cpu(), float(variance.sqrt())
 
 
-# ---- choosing -----------------------------------------------------------------------------------
+# ---- load mode ----------------------------------------------------------------------------------
 
 
 def load_set(
@@ -385,17 +284,12 @@ def load_set(
 ) -> tuple[SampleSet, np.ndarray]:
     """A set of the usable samples among `index` (ascending), and the indices of the unusable ones.
 
-    Parameters
-    ----------
-    loadmode : {"auto", "device", "ram", "disk"}
-        Where samples are held.
-
     Raises
     ------
     DataError
         No sample is usable, or there is no GPU for the load mode ``device``.
     """
-    n_bytes = len(index) * reader.bytes_per_sample
+    n_bytes = 4 * len(index) * int(np.prod(reader.shape))
     mode, why = choose_loadmode(loadmode, n_bytes, reader.device)
     log.info(f"load mode {mode}: {why}")
     try:
@@ -405,7 +299,7 @@ def load_set(
             raise
         torch.cuda.empty_cache()
         mode, why = choose_loadmode("auto", n_bytes, torch.device("cpu"))
-        log.warning(f"samples found no room on the GPU after all; load mode {mode}: {why}")
+        log.warning(f"the samples do not fit on the GPU; load mode {mode}: {why}")
         samples = _load(reader, index, mode, ranks)
     if not len(samples):
         missing = ", ".join(reader.file.missing[:3])
@@ -419,33 +313,25 @@ def load_set(
 
 def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleSet:
     """Read samples once: to hold them, or to find the usable ones that are to be streamed."""
-    place = None if mode == "disk" else torch.device("cpu") if mode == "ram" else reader.device
-    shape = (len(index), 1, reader.file.n_frequencies, reader.file.n_times)
-    x = None if place is None else torch.empty(shape, device=place)
+    is_held, device = mode != "disk", torch.device("cpu") if mode == "ram" else reader.device
+    x = torch.empty((len(index) if is_held else 0, *reader.shape), device=device)
     found, n = [index[:0]], 0
-    with Progress(
-        "Checking" if x is None else "Loading", len(index), shown=ranks.is_first
-    ) as progress:
+    what = "Loading" if is_held else "Checking"
+    with Progress(what, len(index), shown=ranks.is_first) as progress:
         for indices, samples in reader.blocks(index):
-            if x is not None:
+            if is_held:
                 x[n : n + len(indices)] = samples
             found.append(indices)
             n += len(indices)
             progress.add(len(indices))
     usable = np.concatenate(found)
-    if x is None:
-        return StreamedSet(usable, reader)
-    return HeldSet(usable, x[:n], torch.arange(n, device=place), reader.device)
+    if not is_held:
+        return StreamedSet(reader, usable)
+    return HeldSet(usable, x[:n], torch.arange(n, device=device), reader.device)
 
 
 def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[str, str]:
-    """Load mode for `n_bytes` of samples, and why.
-
-    Raises
-    ------
-    DataError
-        ``device`` is set and there is no GPU.
-    """
+    """Load mode for `n_bytes` of samples, and why; DataError for ``device`` without a GPU."""
     size = f"{n_bytes / 1e9:.2f} GB of samples"
     if setting == "device" and device.type != "cuda":
         raise DataError(
@@ -464,12 +350,10 @@ def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[s
     return "disk", f"{size} are more than half of {available / 1e9:.1f} GB of free memory"
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
+def available_memory() -> int:
     """Bytes of available memory; 4 GB where this is not known."""
     try:
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    return 4 * 10**9
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return 4 * 10**9

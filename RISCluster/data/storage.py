@@ -1,10 +1,23 @@
-"""HDF5 files and Zarr folders, opened for reading and looked into in one way."""
+"""HDF5 files and Zarr folders: opened, listed, and their arrays read as the file describes them.
 
+Arrays are unpacked by the conventions of CF and netCDF, and values that are missing (fill values,
+missing sources of virtual data sets, chunks never written) are NaN. A box is (start, stop) along
+every axis.
+"""
+
+import base64
+import binascii
+import contextlib
+import glob
+import math
 import os
 import re
+import struct
+import tempfile
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +26,86 @@ import numpy as np
 
 from ..errors import DataError
 from ..io import explain_missing_filter, load_hdf5_filters, need
+from ..runtime import log
 from .times import to_text
 
-ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
+Box = Sequence[tuple[int, int]]
+
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
-MAX_LISTED = 20
+MAX_LISTED = 20  # names of arrays in a message
+MAX_CAUSES = 3  # of missing values in a log line
+MAX_UNWRITTEN = 0.999  # of all chunks; a data set with more has a size and no values
+NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
-# Attributes that hold names of dimensions, of those who do without HDF5's scales
-DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
 
 _BUILD = "to compute spectrograms of waveforms, run: python -m RISCluster build"
-_TABLE = "write the spectrograms with h5py or xarray"
+_WRITE = "write the spectrograms with h5py or xarray"
 # By the first bytes of a file: what it is, and what to do.
 KINDS = (
-    (rb"\d{6}[DRQM][ \0]|MS\x03", f"miniSEED; {_BUILD}"),
-    (rb".{304}(\x06\0\0\0|\0\0\0\x06|\x07\0\0\0|\0\0\0\x07)", f"SAC; {_BUILD}"),
-    (rb"WID[12]|BEGIN (IMS|GSE)", f"GSE or IMS; {_BUILD}"),
-    (rb"TIMESERIES ", f"ASCII waveforms (SLIST, TSPAIR); {_BUILD}"),
-    (rb"\xc3(\x40|\xf0)|C 1 |C01 ", f"SEG-Y; {_BUILD}"),
+    (rb"\d{6}[DRQM][ \0]|MS\x03|WID[12]|BEGIN (IMS|GSE)|TIMESERIES |\xc3(\x40|\xf0)|C 1 |C01 |"
+     rb".{304}(\x06\0\0\0|\0\0\0\x06|\x07\0\0\0|\0\0\0\x07)", f"a file of waveforms; {_BUILD}"),
     (rb"TDSm", "TDMS; make a cube of it with: python -m RISCluster cube"),
     (rb"version https://git-lfs", "a pointer of Git LFS and not the data; run: git lfs pull"),
     (rb"CDF[\x01\x02\x05]", "classic netCDF; make netCDF-4 of it: nccopy -k nc4 IN OUT"),
-    (rb"\x93NUMPY", f"NumPy's npy; {_TABLE}"),
-    (rb"PK\x03\x04", "a zip archive, as npz and packed Zarr are; unpack it first"),
-    (rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "packed by gzip, bzip2, xz or zstd; unpack it"),
-    (rb"MATLAB 5", f"MATLAB 5; save it with '-v7.3', or: {_TABLE}"),
-    (rb"\x89PNG|\xff\xd8\xff|%PDF|RIFF", f"an image, a sound or a PDF; {_TABLE}"),
+    (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "a packed file; unpack it first"),
+    (rb"\x93NUMPY|MATLAB 5|\x89PNG|\xff\xd8\xff|%PDF|RIFF", f"NumPy, MATLAB or media; {_WRITE}"),
     (rb"\s*<", "XML or HTML, as an error page of a server is; get the data again"),
-    (rb"[\t\r\n -~\x80-\xff]+\Z", f"text, as CSV is; {_TABLE}"),
+    (rb"[\t\r\n -~\x80-\xff]+\Z", f"text, as CSV is; {_WRITE}"),
 )  # fmt: skip
+
+# ---- input files --------------------------------------------------------------------------------
+
+
+def find_files(words: Sequence[str]) -> list[Path]:
+    """Files that words of the command line name, ascending, each once.
+
+    Words are files, folders (with all below them) and patterns with ``*``, ``?`` and ``**``. Of
+    the latter two, texts, tables, StationXML and hidden files are left out. DataError where a word
+    names nothing, or there is no file at all.
+    """
+    found: set[Path] = set()
+    for word in words:
+        path = Path(word).expanduser()
+        listed = path.rglob("*") if path.is_dir() else glob.glob(str(path), recursive=True)
+        inside = [item for item in map(Path, listed) if item.is_file()]
+        if not inside and not path.is_file():
+            raise DataError(
+                f"{word}: no such file, no file in this folder, or of this pattern; give files, "
+                "folders or patterns that are there"
+            )
+        inside = [x for x in inside if x.name[0] != "." and x.suffix.lower() not in NO_DATA]
+        found.update([path] if path.is_file() else inside)
+    if not found:
+        raise DataError(
+            f"{' '.join(words)}: no data among these files: texts, tables and StationXML are left "
+            "out; give others"
+        )
+    return sorted(found)
+
+
+def stamp(path: Path) -> list[str | int]:
+    """Identity of a file: name, size in bytes, and time of last change in ns."""
+    status = path.stat()
+    return [path.name, status.st_size, status.st_mtime_ns]
+
+
+def other_files(path: Path, known: frozenset[Path] = frozenset()) -> list[str]:
+    """Name, size and time of the files that virtual and external data sets are read from."""
+    found: list[str] = []
+    if path in known or not h5py.is_hdf5(path):
+        return found
+    with contextlib.suppress(OSError, RuntimeError, DataError), h5py.File(path, "r") as file:
+        for _, dataset in Storage(path, file).arrays():  # errors are reported where it is read
+            names = [os.fsdecode(name) for name, _, _ in dataset.external or ()]
+            names += [x.file_name for x in dataset.virtual_sources()] if dataset.is_virtual else []
+            for name in (x for x in dict.fromkeys(names) if x != "." and "%b" not in x):
+                place = next((p for p in _candidates(dataset, name) if p.exists()), None)
+                found.append(f"{name} gone" if place is None else " ".join(map(str, stamp(place))))
+                found += other_files(place, known | {path}) if place is not None else []
+    return list(dict.fromkeys(found))
+
+
+# ---- opening ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -50,7 +114,7 @@ class Storage:
 
     path: Path
     root: Any
-    is_zarr: bool
+    is_zarr: bool = False
 
     def close(self) -> None:
         """Close the file."""
@@ -61,84 +125,40 @@ class Storage:
         """An array by its path inside, or None."""
         if is_array(self.root):
             return self.root if name in ("", "/") else None
-        try:
-            found = self.root.get(name)
-        except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
-            _raise_missing_codec(self.path, name, error)
-            return None  # a link to nowhere
+        found = _member(self.root, name)
         return found if is_array(found) else None
 
     def arrays(self) -> Iterator[tuple[str, Any]]:
         """Every array with its path, ascending."""
-        if is_array(self.root):
-            yield "/", self.root
-            return
-        yield from sorted(_walk(self.root, ""))
+        yield from [("/", self.root)] if is_array(self.root) else sorted(_walk(self.root, ""))
 
-
-def is_array(item: Any) -> bool:
-    """Whether an item of HDF5 or Zarr is an array, not a group."""
-    return hasattr(item, "shape") and hasattr(item, "dtype")
-
-
-def _walk(group: Any, prefix: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
-    above = (*above, group)
-    for name in _names(group, prefix):
-        try:
-            item = group[name]
-        except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
-            _raise_missing_codec(place_of(group), prefix + name, error)
-            continue  # a link to nowhere
-        if is_array(item):
-            yield prefix + name, item
-        elif hasattr(item, "keys") and item not in above:  # a link may lead back up
-            yield from _walk(item, f"{prefix}{name}/", above)
-
-
-def _names(group: Any, prefix: str) -> list[str]:
-    try:
-        return list(group)
-    except Exception as error:  # zarr raises many kinds for damaged metadata
-        _raise_missing_codec(place_of(group), f"/{prefix}", error)
-        raise DataError(
-            f"{place_of(group)}: what is in /{prefix} can't be listed ({reason_of(error)}); "
-            "copy or make it again"
-        ) from None
-
-
-def reason_of(error: BaseException) -> str:
-    """What an exception of h5py or zarr says, on one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def list_arrays(root: Any) -> str:
-    """Names of the first arrays in a file, for a message."""
-    names = [name for name, _ in sorted(_walk(root, ""))]
-    more = ", ..." if len(names) > MAX_LISTED else ""
-    return (", ".join(names[:MAX_LISTED]) or "no data set") + more
+    def listed(self) -> str:
+        """Names and shapes of the first arrays, for a message."""
+        names = [f"{name} {tuple(array.shape or ())}" for name, array in self.arrays()]
+        more = ["..."] * (len(names) > MAX_LISTED)
+        return ", ".join(names[:MAX_LISTED] + more) or "no data set"
 
 
 def open_storage(path: Path, setting: str) -> Storage:
-    """Open an HDF5 file or a Zarr folder (format 2 or 3) for reading.
+    """Open an HDF5 file or a Zarr folder (format 2 or 3); `setting` is named in messages.
 
-    `setting` is named in messages as what to change.
-
-    Raises
-    ------
-    DataError
-        It is missing, neither of the two, or cut short.
-    MissingPackage
-        It is Zarr, and zarr is not installed.
+    DataError where it is missing, neither of the two, or cut short.
     """
+    if not path.exists():
+        raise DataError(f"{path}: no such file; set {setting} to your data set")
+    if any((path / mark).exists() for mark in ("zarr.json", ".zgroup", ".zarray")):
+        zarr = need("zarr")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
+                return Storage(path, zarr.open(str(path), mode="r"), True)
+        except Exception as error:  # zarr raises many kinds for damaged metadata
+            raise _unreadable(path, "/", error) from None
+    if not path.is_file():
+        raise DataError(f"{path}: {setting} must be an HDF5 file or a Zarr folder; {_BUILD}")
+    load_hdf5_filters()
     try:
-        if not path.exists():
-            raise DataError(f"{path}: no such file; set {setting} to your data set")
-        if path.is_dir():
-            return _open_zarr(path, setting)
-        if not path.is_file():
-            raise DataError(f"{path}: is no file; {setting} must be an HDF5 file or a Zarr folder")
-        load_hdf5_filters()
-        return Storage(path, h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE), False)
+        return Storage(path, h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE))
     except OSError as error:
         raise DataError(f"{path}: {why_closed(path, error)}") from None
 
@@ -146,33 +166,21 @@ def open_storage(path: Path, setting: str) -> Storage:
 def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
     reason = reason_of(error)
-    if "lock file" in reason and error.errno in (11, 13, 35):
+    if "already open for" in reason or "lock file" in reason:
         return (
-            "is locked by a program that writes it; close that, or wait for its end (where none "
-            "does, set the environment variable HDF5_USE_FILE_LOCKING=FALSE)"
+            f"can't be locked ({reason}): it is being written by another program, or was when that "
+            "was killed; close it, or wait for its end; if there is none, run h5clear -s FILE, or "
+            "set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
         )
-    if "lock file" in reason:
-        return (
-            f"can't be locked here ({reason}); set the environment variable "
-            "HDF5_USE_FILE_LOCKING=FALSE"
-        )
-    if "already open for" in reason:
-        return (
-            "is being written by another program, or was when that was killed; close it, or wait "
-            "for its end (if it was killed, run: h5clear -s FILE)"
-        )
-    if isinstance(error, PermissionError):
-        return "permission to read it is denied; change its permissions"
     try:
         with path.open("rb") as file:
             head = file.read(512)
-            size = os.fstat(file.fileno()).st_size
     except OSError as second:
-        return f"can't be read ({second.strerror}); check the disk, or copy it again"
-    if not size:
+        return f"can't be read ({second.strerror}); check its permissions, or copy it again"
+    if not head:
         return "is empty (0 bytes); copy or build it again"
-    kind = next((kind for form, kind in KINDS if re.match(form, head, re.DOTALL)), None)
-    if kind and not head.startswith(b"\x89HDF"):
+    kinds = (kind for form, kind in KINDS if re.match(form, head, re.DOTALL))
+    if (kind := next(kinds, None)) and not head.startswith(b"\x89HDF"):
         return f"can't be opened as HDF5: it must be HDF5 or Zarr, and is {kind}"
     reason = reason.rpartition("(")[2].rstrip(")") or reason
     return (
@@ -181,35 +189,69 @@ def why_closed(path: Path, error: OSError) -> str:
     )
 
 
-def _open_zarr(path: Path, setting: str) -> Storage:
-    if not any((path / mark).exists() for mark in ZARR_MARKS):
-        raise DataError(
-            f"{path}: is a folder; {setting} must be an HDF5 file or a Zarr folder; {_BUILD}"
-        )
-    zarr = need("zarr")
+def is_array(item: Any) -> bool:
+    """Whether an item of HDF5 or Zarr is an array, not a group."""
+    return hasattr(item, "shape") and hasattr(item, "dtype")
+
+
+def _member(group: Any, name: str) -> Any:
+    """An item of a group; None for a link to nowhere."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
-            return Storage(path, zarr.open(str(path), mode="r"), True)
+        return group.get(name)
     except Exception as error:  # zarr raises many kinds for damaged metadata
-        _raise_missing_codec(path, "/", error)
-        raise DataError(
-            f"{path}: can't be opened as Zarr ({reason_of(error)}); make it again"
-        ) from None
+        if isinstance(group, h5py.Group):
+            return None
+        raise _unreadable(place_of(group), name, error) from None
 
 
-def _raise_missing_codec(place: Any, name: str, error: Exception) -> None:
-    """Name a codec of Zarr that is not installed, where that is the error."""
-    text = reason_of(error)
-    if isinstance(error, KeyError) and "codec" not in text.lower():
-        return
-    if "UnknownCodec" in type(error).__name__ or re.search(
-        "codec.*not (available|found)|Unknown codec", text
-    ):
-        raise DataError(
-            f"{place}: {name} is compressed with a codec of Zarr that is missing here ({text}); "
-            "install it with: pip install numcodecs, or the package that has this codec"
-        ) from None
+def _walk(group: Any, prefix: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
+    try:
+        names = list(group)
+    except Exception as error:
+        raise _unreadable(place_of(group), f"/{prefix}", error) from None
+    for name in names:
+        item = _member(group, name)
+        if is_array(item):
+            yield prefix + name, item
+        elif hasattr(item, "keys") and item not in (*above, group):  # a link may lead back up
+            yield from _walk(item, f"{prefix}{name}/", (*above, group))
+
+
+def _unreadable(place: Any, name: str, error: Exception) -> DataError:
+    return DataError(
+        f"{place}: {name} can't be read ({reason_of(error)}); copy or make it again, or install "
+        "the codec that it needs (pip install numcodecs)"
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """Message of an exception of h5py or zarr, on one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def place_of(array: Any) -> Any:
+    """File or folder of an array or group, for messages."""
+    if isinstance(array, (h5py.Dataset, h5py.Group)):
+        return array.file.filename
+    return str(array.store_path).removeprefix("file://")
+
+
+# ---- attributes and names of axes ----------------------------------------------------------------
+
+# Attributes that hold names of dimensions, of files without HDF5's scales
+DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
+# Names of dimensions, in lower case and without _coords
+ROLES = {
+    "time": "time times t datetime start_time starttime time_bin times_bin",
+    "frequency": "frequency frequencies freq freqs f frequency_bin",
+    "channel": (
+        "channel channels distance distances location loc station stations receiver receivers "
+        "sensor node fibre fiber locus depth offset position x space"
+    ),
+    "sample": "sample samples event events detection detections example",
+}
+CUBE = ("time", "channel", "frequency")
+SAMPLES = ("sample", "frequency", "time")
 
 
 def attributes_of(array: Any) -> dict[str, Any]:
@@ -217,10 +259,7 @@ def attributes_of(array: Any) -> dict[str, Any]:
     try:
         return dict(array.attrs)
     except (TypeError, ValueError, KeyError, OSError, RuntimeError) as error:
-        raise DataError(
-            f"{place_of(array)}: attributes of {array.name} can't be read ({reason_of(error)}); "
-            "copy or make it again"
-        ) from None
+        raise _unreadable(place_of(array), f"attributes of {array.name}", error) from None
 
 
 def notes_of(array: Any) -> dict[str, Any]:
@@ -235,13 +274,6 @@ def text_attribute(array: Any, name: str) -> str:
     return to_text(value[0]).strip() if value.size else ""
 
 
-def place_of(array: Any) -> Any:
-    """File or folder of an array or group, for messages."""
-    if isinstance(array, (h5py.Dataset, h5py.Group)):
-        return array.file.filename
-    return str(array.store_path).removeprefix("file://")
-
-
 def is_variable(array: Any) -> bool:
     """Whether an array holds values, rather than the size of a netCDF dimension alone."""
     name = attributes_of(array).get("NAME", b"")
@@ -249,34 +281,20 @@ def is_variable(array: Any) -> bool:
 
 
 def shape_of(array: Any) -> tuple[int, ...]:
-    """Shape of an array; of texts kept as single characters, as netCDF may, that of the texts."""
+    """Shape of an array; of texts stored as single characters, as netCDF may, that of the texts."""
     shape = tuple(array.shape or ())  # none at all where it is declared as empty
     return shape[:-1] if array.dtype == "S1" and len(shape) > 1 else shape
 
 
-def joined(values: np.ndarray) -> np.ndarray:
-    """Texts of single characters, (n, length), to (n,); other values unchanged."""
-    if values.dtype != "S1" or values.ndim < 2 or not values.size:
-        return values
-    return np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
-
-
 def dimension_names(array: Any) -> list[str]:
-    """Names of the axes of an array, empty where the file gives none.
-
-    Of HDF5's scales and labels, Zarr's ``dimension_names``, or an attribute; see `DIMENSIONS`.
-    """
-    names: list[str] = [""] * array.ndim
+    """Names of the axes: of HDF5's scales, Zarr's ``dimension_names`` or an attribute; or ''."""
+    names = [""] * array.ndim
     if not isinstance(array, h5py.Dataset):
-        found = getattr(array.metadata, "dimension_names", None)
-        names = [name or "" for name in found or names]
+        names = [name or "" for name in getattr(array.metadata, "dimension_names", None) or names]
     else:
-        try:
-            for axis, dimension in enumerate(array.dims):
-                scale = dimension[0].name if len(dimension) else ""
-                names[axis] = (dimension.label or scale or "").rpartition("/")[2]
-        except (KeyError, OSError, RuntimeError, ValueError, UnicodeError):  # damaged references
-            names = [""] * array.ndim
+        with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):  # damaged references
+            labels = [x.label or (x[0].name if len(x) else "") for x in array.dims]
+            names = [(label or "").rpartition("/")[2] for label in labels]
     attributes = {} if any(names) else attributes_of(array)
     for key in DIMENSIONS:
         found = attributes.get(key, [])
@@ -286,8 +304,436 @@ def dimension_names(array: Any) -> list[str]:
     return names
 
 
+def roles_of(array: Any) -> list[str]:
+    """Role of each axis by the name of its dimension: a key of `ROLES`, or empty."""
+    names = [re.sub("_(coords?|dim)$", "", name.lower()) for name in dimension_names(array)]
+    roles = [next((x for x in ROLES if name in ROLES[x].split()), "") for name in names]
+    known = [role for role in roles if role]
+    return roles if len(set(known)) == len(known) else [""] * len(roles)
+
+
+def named_layout(array: Any) -> str | None:
+    """Layout by the names of an array's dimensions: ``cube``, ``samples`` or None."""
+    roles = set(roles_of(array)) if array.ndim == 3 else set()
+    if not {"time", "frequency"} <= roles:
+        return None
+    return "cube" if "channel" in roles else "samples" if "sample" in roles else None
+
+
+def dimension_of(array: Any, role: str) -> tuple[str, Any]:
+    """Name of the dimension of a role, and its scale in HDF5 or None."""
+    roles = roles_of(array)
+    if role not in roles:
+        return "", None
+    axis = roles.index(role)
+    has_scale = isinstance(array, h5py.Dataset) and len(array.dims[axis])
+    scale = array.dims[axis][0] if has_scale and is_variable(array.dims[axis][0]) else None
+    return dimension_names(array)[axis], scale
+
+
+def axis_order(
+    path: Path, array: Any, wanted: tuple[str, ...], lengths: dict[str, int]
+) -> tuple[int, ...]:
+    """Axis of the file for each axis of `wanted`; as stored where nothing contradicts it.
+
+    `array` has three dimensions, `wanted` is `CUBE` or `SAMPLES`, and `lengths` are those of
+    coordinates, by role. DataError where the dimensions are others, or their order is unknown.
+    """
+    names, roles = dimension_names(array), roles_of(array)
+    label, needed = f"{path}: {array.name.lstrip('/')}", f"({', '.join(wanted)})"
+    if set(roles) - {"", *wanted}:
+        raise DataError(
+            f"{label} has the dimensions ({', '.join(names)}), and this layout needs {needed}; set "
+            "data.layout or data.dataset, or name the dimensions otherwise"
+        )
+    named = {wanted.index(role): axis for axis, role in enumerate(roles) if role}
+    sizes = {wanted.index(role): n for role, n in lengths.items()}
+    orders = [x for x in permutations(range(3)) if all(x[at] == y for at, y in named.items())]
+    fitting = [x for x in orders if all(array.shape[x[at]] == n for at, n in sizes.items())]
+    if wanted is SAMPLES and not named:  # samples come first, unless names say otherwise
+        fitting = [order for order in fitting if order[0] == 0] or fitting
+    found = fitting or orders  # where no order fits, the coordinate is refused later on
+    if (0, 1, 2) in found:
+        return 0, 1, 2
+    if len(found) > 1 and fitting:
+        raise DataError(
+            f"{label} has shape {tuple(array.shape)}, which does not fit its coordinates as "
+            f"{needed}, and the order of its axes is unknown; write it in this order, or name its "
+            "dimensions"
+        )
+    order = ", ".join(wanted[found[0].index(axis)] for axis in range(3))
+    evidence = "dimension names" if named else "coordinates"
+    log.info(f"{label} is stored as ({order}) by its {evidence}; read as {needed}")
+    return found[0]
+
+
+# ---- packing ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How stored numbers become values: stored * scale + offset.
+
+    Stored numbers in `missing`, below `low` and above `high` are missing values. Where `unsigned`,
+    signed integers stand for unsigned ones of that many values.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    missing: tuple = ()
+    low: float = -np.inf
+    high: float = np.inf
+    unsigned: int = 0
+
+    def unpack(self, values: np.ndarray) -> np.ndarray:
+        """Stored numbers to values, float64 with NaN for missing ones where anything changes."""
+        if self.unsigned:
+            values = values.astype(np.promote_types(values.dtype, np.int64)) % self.unsigned
+        gaps = np.isin(values, np.array(self.missing)) if self.missing else np.False_
+        if self.low > -np.inf or self.high < np.inf:
+            gaps = gaps | (values < self.low) | (values > self.high)
+        if (self.scale, self.offset) != (1, 0):
+            values = values * np.float64(self.scale) + self.offset
+        return np.where(gaps, np.nan, values.astype(np.float64)) if gaps.any() else values
+
+
+def packing_of(array: Any) -> Packing:
+    """Packing of an array by its attributes; DataError where one of them is no number."""
+    if array.dtype.kind not in "iuf":
+        return Packing()
+    attributes = attributes_of(array)
+    names = ("scale_factor", "add_offset", "_FillValue", "missing_value", "valid_range",
+             "valid_min", "valid_max")  # fmt: skip
+    found = {name: _numbers(array, name, attributes.get(name, ())) for name in names}
+    scale, offset = found["scale_factor"] or [1.0], found["add_offset"] or [0.0]
+    if len(scale) != 1 or len(offset) != 1:
+        raise DataError(
+            f"{place_of(array)}: scale_factor and add_offset of {array.name} must be one number "
+            "each; unpack the values and write them again"
+        )
+    if "_FillValue" not in attributes:
+        found["_FillValue"] = _declared_fill(array, attributes)
+    unsigned = 0
+    if array.dtype.kind == "i" and text_attribute(array, "_Unsigned").lower() == "true":
+        unsigned = 2 ** (8 * array.dtype.itemsize)
+        found = {name: [int(x) % unsigned for x in numbers] for name, numbers in found.items()}
+    low, high = found["valid_range"] if len(found["valid_range"]) == 2 else (-np.inf, np.inf)
+    low, high = (found["valid_min"] or [low])[0], (found["valid_max"] or [high])[0]
+    is_value = isinstance(low, float) and isinstance(high, float)
+    if is_value and array.dtype.kind in "iu" and {"scale_factor", "add_offset"} & {*attributes}:
+        low, high = sorted((end - offset[0]) / scale[0] for end in (low, high))
+    marks = found["_FillValue"] + found["missing_value"]
+    if array.dtype.kind == "f":  # as it is stored: 1e20 is another number in float32
+        with np.errstate(over="ignore"):
+            marks = np.array(marks, dtype=array.dtype).tolist()
+    missing = tuple(dict.fromkeys(mark for mark in marks if mark == mark))  # NaN is NaN already
+    return Packing(float(scale[0]), float(offset[0]), missing, low, high, unsigned)
+
+
+def sample_packing(dataset: h5py.Dataset) -> Packing:
+    """Packing of a fibre's samples: also ``dataScale`` in the group header, and least integers."""
+    packing, header = packing_of(dataset), dataset.file.get("header")
+    if packing.scale == 1.0 and isinstance(header, h5py.Group):
+        both = {name: header[name] for name in header} | dict(header.attrs)
+        for name, value in both.items():
+            if name.lower().replace("_", "") == "datascale":
+                scale = np.ravel(value[()] if isinstance(value, h5py.Dataset) else value)
+                if scale.size == 1 and scale.dtype.kind in "iuf" and np.isfinite(scale[0]):
+                    packing = replace(packing, scale=float(scale[0]) or 1.0)
+    if dataset.dtype.kind == "i" and dataset.dtype.itemsize > 1 and not packing.unsigned:
+        marks = (*packing.missing, int(np.iinfo(dataset.dtype).min))
+        packing = replace(packing, missing=tuple(dict.fromkeys(marks)))
+    return packing
+
+
+def _declared_fill(array: Any, attributes: dict[str, Any]) -> list:
+    """Fill value without an attribute, as netCDF declares it to HDF5 and xarray to Zarr 2."""
+    if isinstance(array, h5py.Dataset):
+        declared = array.id.get_create_plist().fill_value_defined()
+        is_own = declared == h5py.h5d.FILL_VALUE_USER_DEFINED and array.fillvalue != 0
+        return [array.fillvalue.item()] if is_own else []
+    fill = array.fill_value  # 0 is the default and may be a value
+    is_own = "_ARRAY_DIMENSIONS" in attributes and fill is not None
+    return np.ravel(fill).tolist() if is_own and (fill != 0 or "scale_factor" in attributes) else []
+
+
+def _numbers(array: Any, name: str, value: Any) -> list:
+    """Numbers of an attribute; a fill value may be text, or base64 of a float64 as of xarray."""
+    is_text = isinstance(value, (str, bytes)) and name in ("_FillValue", "missing_value")
+    try:
+        numbers = np.ravel(value)
+        return (numbers if numbers.dtype.kind in "iuf" else numbers.astype(np.float64)).tolist()
+    except (TypeError, ValueError):
+        if is_text:
+            with contextlib.suppress(binascii.Error, struct.error):
+                return list(struct.unpack("<d", base64.b64decode(to_text(value))))
+            return []
+        raise DataError(
+            f"{place_of(array)}: attribute {name} of {array.name} must be a number, not "
+            f"{str(value)[:40]!r}; change or delete it"
+        ) from None
+
+
+# ---- missing parts ------------------------------------------------------------------------------
+
+
+def why_hardly_written(dataset: h5py.Dataset) -> str:
+    """Why a data set has a size and no values; empty where it has some."""
+    n, n_missing = _count_pieces(dataset)
+    if n_missing <= MAX_UNWRITTEN * n:
+        return ""
+    shape = " x ".join(f"{size:,}" for size in dataset.shape)
+    name = dataset.name.lstrip("/")
+    return f"{name} is {shape}, but {n_missing:,} of its {n:,} pieces were never written"
+
+
+def _count_pieces(dataset: h5py.Dataset) -> tuple[int, int]:
+    """Chunks, or one for a data set without, and how many of them were never written."""
+    if dataset.is_virtual or dataset.external or not dataset.size:
+        return 0, 0
+    if not dataset.chunks:
+        return 1, int(dataset.id.get_storage_size() == 0)
+    n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
+    return n, n - dataset.id.get_num_chunks()
+
+
+def find_holes(dataset: h5py.Dataset, box: Box) -> tuple[np.ndarray | None, list[str]]:
+    """Missing values of a box: True in a mask of its shape, or None; and why, without a path."""
+    source, causes = _with_gaps(dataset, box)
+    if source is dataset:
+        return None, []
+    holes = np.isnan(source[tuple(slice(*side) for side in box)])
+    return (holes, causes) if holes.any() else (None, [])
+
+
+def _with_gaps(dataset: h5py.Dataset, box: Box = ()) -> tuple[h5py.Dataset, list[str]]:
+    """A data set as it is, or a virtual one that reads NaN where it is missing; and why it is."""
+    if not dataset.is_virtual and not _count_pieces(dataset)[1]:
+        return dataset, []
+    with tempfile.NamedTemporaryFile(suffix=".h5") as place:  # can be read while it is open
+        with h5py.File(place.name, "w") as file:
+            name, causes = _copy_mappings(dataset, file, box)
+        return (h5py.File(place.name, "r")[name] if causes else dataset), causes
+
+
+def _copy_mappings(dataset: h5py.Dataset, file: h5py.File, box: Box) -> tuple[str, list[str]]:
+    """Copy a data set into `file` as mappings to its parts that can be read: its name, and why."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_fill_value(np.array(np.nan))
+    n_mapped, causes = 0, []
+    for mapping in dataset.virtual_sources() if dataset.is_virtual else ():
+        n_mapped += mapping.vspace.get_select_npoints()
+        low, high = mapping.vspace.get_select_bounds()
+        if all(low[axis] < stop and start <= high[axis] for axis, (start, stop) in enumerate(box)):
+            causes += _copy_source(dataset, mapping, file, properties)
+    if dataset.is_virtual and n_mapped < dataset.size and not (box and causes):
+        causes.append("parts without a source")
+    elif not dataset.is_virtual:
+        n, n_missing = _count_pieces(dataset)
+        causes = [f"{n_missing:,} of {n:,} chunks of {dataset.name[1:]} were never written"]
+        for space in _written_parts(dataset):
+            place = os.fsencode(dataset.file.filename), dataset.name.encode()
+            properties.set_virtual(space, *place, space)
+    name, kind = str(len(file)), h5py.h5t.py_create(_float_type(dataset.dtype))
+    h5py.h5d.create(file.id, name.encode(), kind, dataset.id.get_space(), properties)
+    return name, list(dict.fromkeys(causes))
+
+
+def _written_parts(dataset: h5py.Dataset) -> Iterator[Any]:
+    """Selections of runs of written chunks along the first axis."""
+    chunks: list[tuple[int, ...]] = []
+    if dataset.chunks:
+        dataset.id.chunk_iter(lambda chunk: chunks.append(chunk.chunk_offset))
+    sizes, shape = np.array(dataset.chunks or dataset.shape), np.array(dataset.shape)
+    written = np.zeros(-(-shape // sizes), dtype=bool)
+    written[tuple((np.array(chunks).reshape(-1, len(shape)) // sizes).astype(int).T)] = True
+    for cell in np.ndindex(written.shape[1:]):
+        edges = np.diff(written[(slice(None), *cell)], prepend=False, append=False)
+        for start, stop in np.flatnonzero(edges).reshape(-1, 2):
+            low = np.array([start, *cell]) * sizes
+            high = np.minimum(np.array([stop, *np.add(cell, 1)]) * sizes, shape)
+            yield _box_in(dataset.shape, low, high - low)
+
+
+def _copy_source(
+    dataset: h5py.Dataset, mapping: Any, file: h5py.File, properties: Any
+) -> list[str]:
+    """Map a source that is there, without its own missing parts; what is missing of it."""
+    label = f"source {mapping.file_name}:/{mapping.dset_name.lstrip('/')}"
+    space, selected = mapping.vspace, mapping.src_space
+    for path in _candidates(dataset, mapping.file_name):
+        place, causes = (os.fsencode(path.absolute()), mapping.dset_name.encode()), []
+        if "%b" in label:  # a series of files without an end
+            properties.set_virtual(space, *place, selected)
+            return []
+        with contextlib.suppress(OSError, RuntimeError, ValueError), h5py.File(path, "r") as source:
+            inner = source.get(mapping.dset_name)
+            if not isinstance(inner, h5py.Dataset):
+                return [f"{label} is not in that file"]
+            if why := explain_missing_filter(inner):
+                return [f"{label}: {why}"]
+            if inner.is_virtual or _count_pieces(inner)[1]:
+                name, causes = _copy_mappings(inner, file, ())
+                place = (b".", name.encode()) if causes else place
+            causes = [f"{label}: {cause}" for cause in causes]
+            spaces = _selections(space, selected, inner.shape)
+            if spaces and min(x.get_select_npoints() for x in spaces):
+                properties.set_virtual(spaces[0], *place, spaces[1])
+            is_whole = spaces and spaces[0].get_select_npoints() == space.get_select_npoints()
+            return causes if is_whole else [f"{label} is shorter than expected", *causes]
+    return [f"{label} is missing or damaged"]
+
+
+def _selections(space: Any, source: Any, shape: tuple[int, ...]) -> tuple[Any, Any] | None:
+    """Selections in a virtual data set and its source of what the source, of a shape, has."""
+    n, (low, high) = space.get_select_npoints(), map(np.array, space.get_select_bounds())
+    if source.get_select_type() == h5py.h5s.SEL_ALL:  # its size is not stored
+        source = h5py.h5s.create_simple(shape if n == math.prod(shape) else tuple(high - low + 1))
+    first, last = map(np.array, source.get_select_bounds())
+    if len(first) == len(shape) and (last < shape).all():
+        return space, source
+    is_box = n == (high - low + 1).prod() == (last - first + 1).prod()
+    if not is_box or not len(low) == len(first) == len(shape):
+        return None
+    reach = np.maximum(np.minimum(last + 1, shape) - first, 0)
+    return _box_in(space.get_simple_extent_dims(), low, reach), _box_in(shape, first, reach)
+
+
+def _box_in(shape: tuple[int, ...], low: np.ndarray, sizes: np.ndarray) -> Any:
+    space = h5py.h5s.create_simple(shape)
+    space.select_hyperslab(tuple(low.tolist()), tuple(sizes.tolist()))
+    return space
+
+
+def _candidates(dataset: h5py.Dataset, name: str) -> Iterator[Path]:
+    """Where HDF5 looks for a source."""
+    own, path = Path(os.fsdecode(dataset.file.filename)), Path(name)
+    if name == ".":
+        path = own
+    if path.is_absolute():
+        yield path
+        path = Path(path.name)
+    if prefix := os.environ.get("HDF5_VDS_PREFIX", ""):
+        yield Path(prefix.replace("${ORIGIN}", str(own.parent))) / path
+    yield from (own.parent / path, path, own.resolve().parent / path)
+
+
+def _zarr_holes(array: Any, box: Box) -> np.ndarray | None:
+    """True for values of a box in chunks without a file; None where there are none."""
+    chunks = getattr(array, "shards", None) or array.chunks
+    cells = [np.arange(*side) // size for side, size in zip(box, chunks, strict=True)]
+    found = [np.unique(numbers, return_inverse=True) for numbers in cells]
+    holes = np.zeros([len(numbers) for numbers, _ in found], dtype=bool)
+    for cell in np.ndindex(holes.shape):
+        at = tuple(int(numbers[k]) for k, (numbers, _) in zip(cell, found, strict=True))
+        holes[cell] = not (Path(place_of(array)) / array.metadata.encode_chunk_key(at)).exists()
+    return holes[np.ix_(*(places for _, places in found))] if holes.any() else None
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
 def require_filters(array: Any) -> None:
     """Refuse a data set of HDF5 whose compression filter is not installed, with its name."""
     why = explain_missing_filter(array) if isinstance(array, h5py.Dataset) else None
     if why:
         raise DataError(f"{place_of(array)}: {array.name} needs another package: {why}")
+
+
+def read_values(array: Any, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """A part of an array, unpacked; texts of single characters are joined."""
+    require_filters(array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values = np.asarray(array[start:stop] if array.shape else array[()])
+    if values.dtype == "S1" and values.ndim > 1 and values.size:
+        values = np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
+    return packing_of(array).unpack(values)
+
+
+def read_all(array: Any) -> np.ndarray:
+    """A small array as a whole, unpacked; DataError where it is damaged or not complete."""
+    try:
+        causes = _with_gaps(array)[1] if isinstance(array, h5py.Dataset) and array.shape else []
+        values = read_values(array)
+    except DataError:
+        raise
+    except Exception as error:  # zarr and its codecs raise many kinds
+        raise _unreadable(place_of(array), array.name, error) from None
+    if causes:
+        raise DataError(
+            f"{place_of(array)}: values of {array.name} are missing: {causes[0]}; copy it again, "
+            "with the files that it is read from"
+        )
+    return values
+
+
+def _float_type(dtype: np.dtype) -> np.dtype:
+    """The type of values of which some are NaN."""
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
+
+
+class StoredArray:
+    """An array of an open file, read in boxes.
+
+    `order` is the axis of the file for each axis as it is used, and `flipped` which of the latter
+    are stored in descending order. `shape` and `chunks` (None where contiguous) are of the axes as
+    used, and `causes` why values may be missing. DataError where it is compressed with a filter
+    that is not installed, was never written, or its packing can't be understood.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        array: Any,
+        order: Sequence[int] = (0, 1, 2),
+        flipped: Sequence[bool] = (False, False, False),
+    ):
+        self.path, self.array, self.name = path, array, array.name.lstrip("/")
+        self.order, self.flipped = tuple(order), tuple(flipped)
+        self.dtype = np.dtype(array.dtype)
+        self.shape = tuple(array.shape[axis] for axis in self.order)
+        chunks = getattr(array, "chunks", None)
+        self.chunks = None if chunks is None else tuple(chunks[axis] for axis in self.order)
+        self.packing = packing_of(array)
+        marks = ", ".join(map(str, self.packing.missing))
+        self.causes = [f"the fill value {marks}"] if marks else []
+        require_filters(array)
+        self._source, self._is_zarr = array, not isinstance(array, h5py.Dataset)
+        if not self._is_zarr:
+            if why := why_hardly_written(array):
+                raise DataError(f"{path}: {why}; wait until it is complete, or copy it again")
+            self._source, causes = _with_gaps(array)
+            self._report_missing(causes)
+
+    def _report_missing(self, causes: list[str]) -> None:
+        if causes and causes[0] not in self.causes:
+            shown = [*causes[:MAX_CAUSES], *["..."] * (len(causes) > MAX_CAUSES)]
+            log.warning(
+                f"{self.path}: {self.name}: missing: {', '.join(shown)}; these parts are read as "
+                "missing values (NaN)"
+            )
+            self.causes += causes
+
+    def read(self, what: str, *ranges: tuple[int, int]) -> np.ndarray:
+        """Values of a part, as stored, or float with NaN where values are packed or missing.
+
+        `what` is the part in words, for the DataError where it can't be read; `ranges` are start
+        and end along the first axes; all of the others are read.
+        """
+        box = [(0, n) for n in self.array.shape]
+        for axis, (start, stop) in enumerate(ranges):
+            n = self.shape[axis]
+            box[self.order[axis]] = (n - stop, n - start) if self.flipped[axis] else (start, stop)
+        try:
+            values = self._source[tuple(slice(*side) for side in box)]
+            values = self.packing.unpack(np.asarray(values))
+            holes = _zarr_holes(self.array, box) if self._is_zarr else None
+        except Exception as error:  # h5py, zarr and its codecs raise many kinds for damaged bytes
+            raise _unreadable(self.path, f"{what} of {self.name}", error) from None
+        if holes is not None:
+            self._report_missing([f"chunks of {self.name} that were never written"])
+            values = values.astype(_float_type(values.dtype))
+            values[holes] = np.nan
+        steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
+        return values.transpose(self.order)[steps]

@@ -1,21 +1,17 @@
 """Synthetic seismic spectrograms of eight known classes.
 
-The traces are made in the time domain and cut into spectrograms with the parameters of
-Jenkins et al. (2021): 4 s at 50 Hz, Kaiser window of 0.4 s (beta 5.7), overlap 0.9, NFFT 256,
-linear power, 3 to 20 Hz, which gives 87 frequency bins and 100 time bins.
-
-Letters: N traces, L samples a trace, F frequency bins, T time bins.
+Traces are made in the time domain and cut into spectrograms with the parameters of Jenkins et al.
+(2021): 4 s at 50 Hz, Kaiser window of 0.4 s (beta 5.7), overlap 0.9, NFFT 256, linear power, 3 to
+20 Hz, which gives 87 frequency bins and 100 time bins. Letters: N traces, L samples a trace.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from ..errors import DataError
-from ..io import remove_quietly
+from ..io import new_file
 
 DEMO_FILE = "Data/demo.h5"
 DEMO_SAMPLES = 4000
@@ -29,59 +25,12 @@ NFFT = 256
 BINS = slice(16, 103)  # 3.125 to 19.92 Hz
 N_TIMES = 100
 TRACE_LENGTH = HOP * (N_TIMES - 1) + WINDOW  # 218 samples
-
-CLASS_NAMES = (
-    "impulsive burst",
-    "narrow-band tremor",
-    "harmonic tremor",
-    "gliding tremor",
-    "dispersive arrival",
-    "emergent event",
-    "double event",
-    "noise",
-)
+BLOCK = 512  # traces that are transformed at a time
 STATIONS = tuple(f"SY.DEMO{number}..HHZ" for number in range(1, 7))
 YEAR_START = np.datetime64("2016-01-01T00:00:00", "us")
 
-# Share of each class per season (rows as CLASS_NAMES; summer, autumn, winter, spring): bursts by
-# thermal cracking in winter, tremor in the melt season, so that a catalogue has something to show.
-SEASONS = np.array(
-    [
-        [0.5, 1.0, 2.0, 1.0],
-        [2.0, 1.0, 0.5, 1.0],
-        [1.5, 1.0, 0.7, 1.0],
-        [1.0, 1.0, 1.0, 1.0],
-        [0.6, 1.2, 1.4, 0.8],
-        [1.8, 0.8, 0.4, 1.2],
-        [0.8, 1.0, 1.4, 1.0],
-        [1.0, 1.0, 1.0, 1.0],
-    ]
-)
-
-
-@dataclass(frozen=True)
-class SyntheticSet:
-    """Spectrograms with everything that the `samples` layout can hold.
-
-    Attributes
-    ----------
-    spectrogram : ndarray, (N, F, T), float32
-        Linear power, arbitrary units.
-    frequency, time : ndarray, (F,) Hz and (T,) s
-        Centres of the bins.
-    starttime : ndarray, (N,), datetime64[us], UTC
-    trace_id : list of str
-        ``NET.STA.LOC.CHA`` of each sample.
-    labels : ndarray, (N,), int64
-        Class of each sample, an index into `CLASS_NAMES`.
-    """
-
-    spectrogram: np.ndarray
-    frequency: np.ndarray
-    time: np.ndarray
-    starttime: np.ndarray
-    trace_id: list[str]
-    labels: np.ndarray
+_T = np.arange(TRACE_LENGTH) / SAMPLING_RATE  # s
+_MIDDLE = _T[-1] / 2
 
 
 def write_demo(
@@ -93,87 +42,75 @@ def write_demo(
 ) -> Path:
     """Write a synthetic set of known classes; see `make_synthetic_set`. Return the path."""
     path = Path(path)
-    samples = make_synthetic_set(n_samples, snr_db, seed, imbalance)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(partial, "w") as file:
-            _fill(file, samples)
-            file.attrs["source"] = "synthetic spectrograms of known classes, made by RISCluster"
-            file.attrs["snr_db"], file.attrs["seed"] = snr_db, seed
-        partial.replace(path)
-    except OSError as error:
-        remove_quietly(partial)
-        raise DataError(
-            f"{path}: can't be written: {error.strerror or error}; make room or change "
-            "permissions, then run again"
-        ) from None
+    columns = make_synthetic_set(n_samples, snr_db, seed, imbalance)
+    attributes = {
+        "spectrogram": {
+            "units": "arbitrary power",
+            "sampling_rate": SAMPLING_RATE,
+            "window_s": WINDOW / SAMPLING_RATE,
+            "hop_s": HOP / SAMPLING_RATE,
+            "nfft": NFFT,
+        },
+        "frequency": {"units": "Hz"},
+        "time": {"units": "s"},
+        "starttime": {"units": "UTC, ISO 8601"},
+        "labels": {"class_names": list(CLASS_NAMES)},
+    }
+    columns["starttime"] = [f"{time}Z".encode() for time in columns["starttime"]]
+    with new_file(path) as partial, h5py.File(partial, "w") as file:
+        for name, values in columns.items():
+            chunks = (min(n_samples, 64), *values.shape[1:]) if name == "spectrogram" else None
+            dataset = file.create_dataset(name, data=values, chunks=chunks)
+            dataset.attrs.update(attributes.get(name, {}))
+        file.attrs["source"] = "synthetic spectrograms of known classes, made by RISCluster"
+        file.attrs["snr_db"], file.attrs["seed"] = snr_db, seed
     return path
-
-
-def _fill(file: h5py.File, samples: SyntheticSet) -> None:
-    n, f, t = samples.spectrogram.shape
-    chunk = min(n, 64)
-    spectrogram = file.create_dataset("spectrogram", data=samples.spectrogram, chunks=(chunk, f, t))
-    spectrogram.attrs["units"] = "arbitrary power"
-    spectrogram.attrs["sampling_rate"] = SAMPLING_RATE
-    spectrogram.attrs["window_s"] = WINDOW / SAMPLING_RATE
-    spectrogram.attrs["hop_s"] = HOP / SAMPLING_RATE
-    spectrogram.attrs["nfft"] = NFFT
-    file.create_dataset("frequency", data=samples.frequency).attrs["units"] = "Hz"
-    file.create_dataset("time", data=samples.time).attrs["units"] = "s"
-    iso = [f"{time}Z".encode() for time in samples.starttime]
-    file.create_dataset("starttime", data=iso).attrs["units"] = "UTC, ISO 8601"
-    file.create_dataset("trace_id", data=[name.encode() for name in samples.trace_id])
-    file.create_dataset("labels", data=samples.labels).attrs["class_names"] = list(CLASS_NAMES)
 
 
 def make_synthetic_set(
     n_samples: int, snr_db: float, seed: int, imbalance: float = 1.0
-) -> SyntheticSet:
-    """Draw a synthetic set.
+) -> dict[str, Any]:
+    """Draw a synthetic set, ascending in time; the same seed gives the same set.
 
     Parameters
     ----------
-    n_samples : int
     snr_db : float
         Median power of the events over that of the background between 3 and 20 Hz, in dB; each
         event varies by 3 dB (standard deviation) about it.
-    seed : int
-        The same seed gives the same set.
     imbalance : float
         Ratio of the most to the least frequent class; 1 is balanced.
+
+    Returns
+    -------
+    dict of str to ndarray or list
+        The columns of the layout ``samples``; labels are indices into `CLASS_NAMES`.
     """
     rng = np.random.default_rng(seed)
-    share = np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES))
-    labels = _draw_labels(rng, n_samples, share)
+    labels = _draw_labels(rng, n_samples, np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES)))
     traces = np.empty((n_samples, TRACE_LENGTH))
-    for label, make in enumerate(_SOURCES):
+    for label, (make, _) in enumerate(CLASSES.values()):
         members = np.flatnonzero(labels == label)
         traces[members] = _with_background(rng, make(rng, members.size), snr_db)
     seconds, stations = _draw_catalogue(rng, labels)
     order = np.argsort(seconds, kind="stable")
-    return SyntheticSet(
-        spectrogram=spectrogram(traces[order]),
-        frequency=np.fft.rfftfreq(NFFT, 1 / SAMPLING_RATE)[BINS],
-        time=(np.arange(N_TIMES) * HOP + WINDOW / 2) / SAMPLING_RATE,
-        starttime=YEAR_START + (seconds[order] * 1e6).astype("timedelta64[us]"),
-        trace_id=[STATIONS[station] for station in stations[order]],
-        labels=labels[order],
-    )
+    return {
+        "spectrogram": spectrogram(traces[order]),
+        "frequency": np.fft.rfftfreq(NFFT, 1 / SAMPLING_RATE)[BINS],
+        "time": (np.arange(N_TIMES) * HOP + WINDOW / 2) / SAMPLING_RATE,
+        "starttime": YEAR_START + (seconds[order] * 1e6).astype("timedelta64[us]"),
+        "trace_id": [STATIONS[station].encode() for station in stations[order]],
+        "labels": labels[order],
+    }
 
 
-def spectrogram(traces: np.ndarray, block: int = 512) -> np.ndarray:
-    """Power spectra of traces (N, L) with the parameters of Jenkins et al. (2021).
-
-    The result is (N, F, T), float32; `block` traces are transformed at a time.
-    """
+def spectrogram(traces: np.ndarray) -> np.ndarray:
+    """Power spectra of traces (N, L), as (N, 87, 100) float32."""
     taper = np.kaiser(WINDOW, 5.7)
     frames = np.lib.stride_tricks.sliding_window_view(traces, WINDOW, axis=1)[:, ::HOP]
     power = np.empty((len(traces), BINS.stop - BINS.start, N_TIMES), dtype=np.float32)
-    for start in range(0, len(traces), block):
-        spectra = np.fft.rfft(frames[start : start + block] * taper, NFFT, axis=2)[:, :, BINS]
-        power[start : start + block] = (np.abs(spectra) ** 2).transpose(0, 2, 1)
+    for start in range(0, len(traces), BLOCK):
+        spectra = np.fft.rfft(frames[start : start + BLOCK] * taper, NFFT, axis=2)[:, :, BINS]
+        power[start : start + BLOCK] = (np.abs(spectra) ** 2).transpose(0, 2, 1)
     return power
 
 
@@ -185,22 +122,29 @@ def _draw_labels(rng: np.random.Generator, n_samples: int, share: np.ndarray) ->
 
 def _draw_catalogue(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Seconds since the start of the year, and the index of the station, of each sample."""
-    weights = SEASONS[labels] / SEASONS[labels].sum(axis=1, keepdims=True)
+    weights = np.array([seasons for _, seasons in CLASSES.values()])[labels]
+    weights = weights / weights.sum(axis=1, keepdims=True)
     season = (rng.random((labels.size, 1)) > np.cumsum(weights, axis=1)).sum(axis=1)
     quarter = 366 / 4 * 86400
     seconds = np.round((season + rng.random(labels.size)) * quarter, 2)
-    # Each class is heard best at a station of its own.
-    favourite = rng.random(labels.size) < 0.4
-    station = np.where(
-        favourite, labels % len(STATIONS), rng.integers(0, len(STATIONS), labels.size)
-    )
-    return seconds, station
+    is_best = rng.random(labels.size) < 0.4  # at the station where the class is observed best
+    drawn = rng.integers(0, len(STATIONS), labels.size)
+    return seconds, np.where(is_best, labels % len(STATIONS), drawn)
+
+
+def _with_background(rng: np.random.Generator, events: np.ndarray, snr_db: float) -> np.ndarray:
+    """Add coloured background, `snr_db` below the mean power of the event."""
+    n = len(events)
+    background = _band_noise(rng, np.full((n, 1), 2.0), np.full((n, 1), 9.0))
+    background /= background.std(axis=1, keepdims=True) + 1e-300
+    amplitude = 10 ** ((snr_db + 3.0 * rng.standard_normal((n, 1))) / 20)
+    strength = np.sqrt(np.mean(events**2, axis=1, keepdims=True))
+    scaled = np.divide(events, strength, out=np.zeros_like(events), where=strength > 0)
+    gain = 10 ** rng.normal(0.0, 0.5, (n, 1))  # by the distance to the station
+    return gain * (amplitude * scaled + background)
 
 
 # ---- sources: (generator, n) -> (n, L) traces, not normalised -----------------------------------
-
-_T = np.arange(TRACE_LENGTH) / SAMPLING_RATE  # s
-_MIDDLE = _T[-1] / 2
 
 
 def _uniform(rng: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
@@ -215,7 +159,7 @@ def _band_noise(rng: np.random.Generator, centre: np.ndarray, width: np.ndarray)
     return np.fft.irfft(spectrum, TRACE_LENGTH, axis=1)
 
 
-def _decay(onset: np.ndarray, rise: np.ndarray, fall: np.ndarray) -> np.ndarray:
+def _decay(onset: np.ndarray, rise: float, fall: np.ndarray) -> np.ndarray:
     """Envelope that starts at `onset`, rises within `rise` and decays with `fall`, all in s."""
     since = np.maximum(_T - onset, 0.0)
     return (1.0 - np.exp(-since / rise)) * np.exp(-since / fall)
@@ -224,7 +168,7 @@ def _decay(onset: np.ndarray, rise: np.ndarray, fall: np.ndarray) -> np.ndarray:
 def _burst(rng, n):
     onset = _MIDDLE + _uniform(rng, n, -0.3, 0.1)
     noise = _band_noise(rng, _uniform(rng, n, 9, 13), _uniform(rng, n, 4, 6))
-    return noise * _decay(onset, np.full((n, 1), 0.02), _uniform(rng, n, 0.15, 0.3))
+    return noise * _decay(onset, 0.02, _uniform(rng, n, 0.15, 0.3))
 
 
 def _narrow_tremor(rng, n):
@@ -248,14 +192,13 @@ def _gliding(rng, n):
     return np.sin(2 * np.pi * phase)
 
 
-def _dispersive(rng, n):
-    # High frequencies arrive first; what arrives later is lower and longer.
+def _dispersive(rng, n):  # high frequencies arrive first
     onset = _MIDDLE + _uniform(rng, n, -1.0, -0.6)
     since = np.maximum(_T - onset, 0.0)
     low, spread = _uniform(rng, n, 3.5, 4.5), _uniform(rng, n, 14, 17)
     scale = _uniform(rng, n, 0.5, 0.7)
     phase = low * since + spread * scale * (1.0 - np.exp(-since / scale))
-    envelope = _decay(onset, np.full((n, 1), 0.1), _uniform(rng, n, 0.9, 1.4))
+    envelope = _decay(onset, 0.1, _uniform(rng, n, 0.9, 1.4))
     return np.sin(2 * np.pi * (phase + _uniform(rng, n, 0, 1))) * envelope
 
 
@@ -271,33 +214,23 @@ def _double(rng, n):
     fall = _uniform(rng, n, 0.12, 0.2)
     early = _band_noise(rng, _uniform(rng, n, 11, 14), _uniform(rng, n, 3, 5))
     late = _band_noise(rng, _uniform(rng, n, 7, 9), _uniform(rng, n, 3, 5))
-    rise = np.full((n, 1), 0.02)
-    return 0.8 * early * _decay(first, rise, fall) + late * _decay(second, rise, 1.3 * fall)
+    return 0.8 * early * _decay(first, 0.02, fall) + late * _decay(second, 0.02, 1.3 * fall)
 
 
-def _noise(rng, n):
+def _noise(_, n):
     return np.zeros((n, TRACE_LENGTH))
 
 
-_SOURCES: tuple[Callable[[np.random.Generator, int], np.ndarray], ...] = (
-    _burst,
-    _narrow_tremor,
-    _harmonic_tremor,
-    _gliding,
-    _dispersive,
-    _emergent,
-    _double,
-    _noise,
-)
-
-
-def _with_background(rng: np.random.Generator, events: np.ndarray, snr_db: float) -> np.ndarray:
-    """Add coloured background, `snr_db` below the mean power of the event."""
-    n = len(events)
-    background = _band_noise(rng, np.full((n, 1), 2.0), np.full((n, 1), 9.0))
-    background /= background.std(axis=1, keepdims=True) + 1e-300
-    amplitude = 10 ** ((snr_db + 3.0 * rng.standard_normal((n, 1))) / 20)
-    strength = np.sqrt(np.mean(events**2, axis=1, keepdims=True))
-    scaled = np.divide(events, strength, out=np.zeros_like(events), where=strength > 0)
-    gain = 10 ** rng.normal(0.0, 0.5, (n, 1))  # distance to the station
-    return gain * (amplitude * scaled + background)
+# Source and frequency of each class in summer, autumn, winter and spring: bursts by thermal
+# cracking in winter, tremor in the melt season.
+CLASSES = {
+    "impulsive burst": (_burst, (0.5, 1.0, 2.0, 1.0)),
+    "narrow-band tremor": (_narrow_tremor, (2.0, 1.0, 0.5, 1.0)),
+    "harmonic tremor": (_harmonic_tremor, (1.5, 1.0, 0.7, 1.0)),
+    "gliding tremor": (_gliding, (1.0, 1.0, 1.0, 1.0)),
+    "dispersive arrival": (_dispersive, (0.6, 1.2, 1.4, 0.8)),
+    "emergent event": (_emergent, (1.8, 0.8, 0.4, 1.2)),
+    "double event": (_double, (0.8, 1.0, 1.4, 1.0)),
+    "noise": (_noise, (1.0, 1.0, 1.0, 1.0)),
+}
+CLASS_NAMES = tuple(CLASSES)

@@ -1,17 +1,19 @@
-"""The one reader of small tables: CSV as spreadsheets, R, QGIS and data centres write it.
+"""The reader of small tables: CSV as spreadsheets, R, QGIS and data centres write it.
 
 Letters: n rows, C columns.
 """
 
+import contextlib
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 
 from ..runtime import count
 from .times import NOT_A_TIME, decode_cf, parse_cf_units, parse_times
@@ -20,29 +22,26 @@ DELIMITERS = ";\t|,"  # of equals the first: a comma may be a part of numbers an
 SAMPLE, LONGEST = 50, 2000  # lines, and characters of each, in which the delimiter is looked for
 ENCODINGS = ("utf-8-sig", "cp1252", "latin-1")  # the last one takes any bytes
 MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-GAPS = frozenset(
-    ("", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "missing", "-", "--", "---")
-)
+GAPS = ("", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "missing", "-", "--", "---")
 TIME_NAMES = ("time", "datetime", "date_time", "timestamp", "date", "starttime", "time_utc", "utc")
 PARTS = (("year", "yr"), ("month", "mon"), ("day",), ("hour", "hours", "hr"),
          ("minute", "minutes", "min"), ("second", "seconds", "sec"))  # fmt: skip
 ISO = "ISO 8601, as 2016-01-31T12:00:00Z"
-READ_ROWS = 2**18
 SHOWN = 40  # characters of a cell in a message
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")  # 1.234 of those who write 78,5
-_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # 1,234: a decimal comma, or thousands
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
-_DECIMALS = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")  # 1.234,5 or 78,5
-_SPACED = re.compile("(?<=\\d)[ '\u00a0\u202f\u2009\u2019](?=\\d{3}(?!\\d))")  # 1 234
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_POINTS = r"[+-]?[1-9]\d{0,2}(\.\d{3})+"  # 1.234 of those who write 78,5
+_COMMA = r"[+-]?[1-9]\d{0,2},\d{3}"  # 1,234: a decimal comma, or thousands
+_THOUSANDS = r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"
+_DECIMALS = r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?"  # 1.234,5 or 78,5
+_SPACES = "(?<=\\d)[ '\u00a0\u202f\u2009\u2019](?=\\d{3}(?!\\d))"  # 1 234
 # Numbers since 1970 by their length; 2016, 42400.5 and 2016013112 are something else.
-_EPOCH = re.compile(r"([3-9]\d{8}|1[0-8]\d{8})(\d{3}){0,3}(\.\d+)?")
-_CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d*)?)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)?", re.I)
-_ZONED = re.compile(r"(Z|UTC|GMT|[T :]\d[\d:.,]*\s*(?P<offset>[+-]\d{1,2}(:?\d\d)?))\s*$", re.I)
-_OFFSET = re.compile(r"(?:UTC|GMT)?\s*([+-]\d{1,2}(?::?\d\d)?)", re.I)
-_UTC = re.compile(r"(?<![a-z])(UTC|GMT|Z)(?![a-z])", re.I)
-_LOCAL = re.compile(r"(?i:local.*)|LT|(?!GMT)[A-Z]{1,3}[SD]?T")
+_EPOCH = r"([3-9]\d{8}|1[0-8]\d{8})(\d{3}){0,3}(\.\d+)?"
+_CLOCK = r"\d{1,2}:\d\d(:\d\d([.,]\d*)?)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)?"
+_ZONE = r"(Z|UTC|GMT|[T :]\d[\d:.,]*\s*(?P<offset>[+-]\d{1,2}(:?\d\d)?))\s*$"
+_OFFSET = r"(?i:UTC|GMT)?\s*([+-]\d{1,2}(?::?\d\d)?)"
+_UTC = r"(?i)(?<![a-z])(UTC|GMT|Z)(?![a-z])"
+_LOCAL = r"(?i:local.*)|LT|(?!GMT)[A-Z]{1,3}[SD]?T"
 
 
 def natural_key(text: str) -> list[tuple[float, str]]:
@@ -55,23 +54,12 @@ def natural_key(text: str) -> list[tuple[float, str]]:
     return [*keys, (0.0, text)]  # 01 and 1 are two names
 
 
-# ---- a table ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Table:
     """Cells of a table, without rows that are empty, comments, or of another number of cells.
 
-    Attributes
-    ----------
-    names : list of str, (C,)
-        As the header has them.
-    cells : list of ndarray, (C,) of (n,)
-        Texts.
-    lines : ndarray, (n,), int64
-        Where each row is in the file, from 1.
-    notes : list of str
-        What was left out or interpreted, a sentence each.
+    `names` are as the header has them, `cells` (C,) arrays of n texts, `lines` (n,) where each row
+    is in the file, from 1, and `notes` what was left out or interpreted, a sentence each.
     """
 
     names: list[str]
@@ -81,7 +69,8 @@ class Table:
 
     def find(self, *words: str) -> int | None:
         """Column with one of these names, whatever its case and unit; the first word counts."""
-        plain = [plain_name(name) for name in self.names]
+        bare = [re.sub(r"[(\[{].*", "", name).strip(" #_").lower() for name in self.names]
+        plain = [re.sub(r"[\s_-]+", "_", name) for name in bare]
         return next((plain.index(word) for word in words if word in plain), None)
 
     def require(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -107,113 +96,62 @@ class Table:
     def numbers(self, column: int, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of a column, also with a decimal comma, or with separators of thousands.
 
-        Parameters
-        ----------
-        column : int
-        counts : bool
-            They are whole, so that 1,234 has no decimals.
-
-        Returns
-        -------
-        ndarray, (n,), float64
-            NaN for gaps and for what is no finite number.
-        ndarray, (n,), bool
-            Cells that are neither a finite number nor a gap.
-
-        Raises
-        ------
-        ValueError
-            1,234 can be one or a thousand, and no other cell decides; its line is named.
+        The result is the values, NaN for gaps and for what is no finite number, and whether a cell
+        is neither a number nor a gap. ValueError where 1,234 can be one or a thousand, and no other
+        cell decides; with `counts`, of whole numbers, it has no decimals.
         """
-        cells = [cell.strip() for cell in self.cells[column].tolist()]
+        cells = pandas.Series(self.cells[column], dtype=str).str.strip()
         comma = False if counts else self._decimal_comma
-        dotted = [cell for cell in cells if "." in cell] if comma else []
-        points = bool(dotted) and all("," in x or _POINTS.fullmatch(x) for x in dotted)
-        values, wrong = np.full(len(cells), np.nan), np.zeros(len(cells), dtype=bool)
-        is_plain = not points and all(map(_NUMBER.fullmatch, cells))
-        if is_plain:
-            values = np.array(cells, dtype=np.float64)
-        odd = []
-        for row, cell in enumerate(() if is_plain else cells):
-            if not points and _NUMBER.fullmatch(cell):
-                values[row] = float(cell)
-                continue
-            if comma is None and _COMMA.fullmatch(_SPACED.sub("", cell)):
-                raise ValueError(
-                    f"line {self.lines[row]}: '{cell}' in column '{self.names[column]}' is one or "
-                    "a thousand, for no other number tells; allowed: a decimal point, and digits "
-                    "alone before it"
-                )
-            try:
-                values[row] = _number(cell, bool(comma), points)
-            except ValueError:
-                wrong[row] = True
-            as_written = _NUMBER.fullmatch(cell) and float(cell) == values[row]
-            if np.isfinite(values[row]) and not as_written:
-                odd.append(row)
-        if odd:
+        text = cells.str.replace(_SPACES, "", regex=True).str.replace("\u2212", "-")
+        single = text.str.fullmatch(_COMMA)
+        if comma is None and single.any():
+            row = int(single.argmax())
+            raise ValueError(
+                f"line {self.lines[row]}: '{cells[row]}' in column '{self.names[column]}' is one "
+                "or a thousand: no other number decides; allowed: a decimal point, and digits alone"
+                " before it"
+            )
+        thousands = text.str.fullmatch(_THOUSANDS) & ~(single & bool(comma))
+        decimals = text.str.fullmatch(_DECIMALS) & ~thousands
+        points = text.str.fullmatch(_POINTS)
+        dotted = text.str.contains(".", regex=False)
+        points &= bool(comma) and (points | decimals)[dotted].all()  # separates thousands
+        plain = text.mask(thousands, text.str.replace(",", ""))
+        plain = plain.mask(decimals | points, text.str.replace(".", "").str.replace(",", "."))
+        plain = plain.where(plain.str.fullmatch(_NUMBER))
+        values = pandas.to_numeric(plain).to_numpy(np.float64)
+        odd = np.flatnonzero(np.isfinite(values) & (plain != cells).to_numpy())
+        if len(odd):
             self.notes.append(
                 f"{count(len(odd), 'number')} of column '{self.names[column]}' with a decimal "
                 f"comma, or with thousands apart: the first, in line {self.lines[odd[0]]}, is "
                 f"'{cells[odd[0]]}' and was read as {values[odd[0]]:.12g}."
             )
-        wrong |= np.isinf(values)
-        return np.where(wrong, np.nan, values), wrong
+        values = np.where(np.isfinite(values), values, np.nan)
+        return values, np.isnan(values) & ~text.str.lower().isin(GAPS).to_numpy()
 
     @cached_property
     def _decimal_comma(self) -> bool | None:
         """Whether numbers have a decimal comma, by the cells of which there is no doubt."""
-        comma = point = False
-        for cell in (cell for cells in self.cells for cell in cells.tolist()):
-            if "," in cell or "." in cell:
-                text = _SPACED.sub("", cell.strip())
-                if "," in text and not _COMMA.fullmatch(text):
-                    point |= bool(_THOUSANDS.fullmatch(text))
-                    comma |= bool(_DECIMALS.fullmatch(text))
-                elif "." in text and not _POINTS.fullmatch(text):
-                    point |= bool(_NUMBER.fullmatch(text))
-        return comma if comma != point else None
-
-
-def plain_name(name: str) -> str:
-    """Name of a column without unit, case and blanks: ``Wind speed [m/s]`` is ``wind_speed``."""
-    bare = re.sub(r"[(\[{].*", "", name).strip(" #_").lower()
-    return re.sub(r"[\s_-]+", "_", bare)
-
-
-def _number(cell: str, comma: bool, points: bool) -> float:
-    """A number of any form; `points`: a point of the column separates thousands."""
-    text = _SPACED.sub("", cell.replace("\u2212", "-"))
-    if text.lower() in GAPS:
-        return np.nan
-    if _COMMA.fullmatch(text):
-        text = text.replace(",", "." if comma else "")
-    elif _THOUSANDS.fullmatch(text):
-        text = text.replace(",", "")
-    elif _DECIMALS.fullmatch(text):
-        text = text.replace(".", "").replace(",", ".")
-    elif points and _POINTS.fullmatch(text):
-        text = text.replace(".", "")
-    return float(text.replace("_", "x"))  # Python takes 1_000
+        cells = pandas.Series(np.concatenate([[""], *self.cells]), dtype=str).str.strip()
+        text = cells[cells.str.contains("[.,]")].str.replace(_SPACES, "", regex=True)
+        of_comma = text[text.str.contains(",") & ~text.str.fullmatch(_COMMA)]
+        of_point = text[~text.str.contains(",") & ~text.str.fullmatch(_POINTS)]
+        comma = of_comma.str.fullmatch(_DECIMALS).any()
+        point = of_comma.str.fullmatch(_THOUSANDS).any() or of_point.str.fullmatch(_NUMBER).any()
+        return bool(comma) if comma != point else None
 
 
 # ---- from a file --------------------------------------------------------------------------------
 
 
 def read_table(path: Path) -> Table:
-    """Read a table of text.
+    """Read a table of text; OSError where it can't be read, ValueError where it is no table.
 
     Its encoding is UTF-8, UTF-16 with a byte order mark, or that of Western Windows; its delimiter
     a comma, semicolon, tab or |, by a line ``sep=;`` or by its first lines. Before the header may
     be empty lines and comments that begin with #; the header may be such a comment itself, as in
     FDSN's tables of stations.
-
-    Raises
-    ------
-    OSError
-        The file can't be read.
-    ValueError
-        It is no table; the message says why.
     """
     lines = [f"{line}\n" for line in _decoded(path.read_bytes()).split("\n")]
     place, delimiter = _header(lines)
@@ -225,42 +163,31 @@ def read_table(path: Path) -> Table:
     for line, row in records:
         if row == header or not any(map(str.strip, row)):  # or tables one after the other
             continue
-        if len(row) == n or len(_without_end(row)) <= n < len(row):
+        if len(_without_end(row)) <= n <= len(row):
             good.append((line, *row[:n]))
         elif not row[0].startswith("#"):
             bad.append((line, len(row)))
     if bad and not good:
+        more = ", and numbers a decimal point, or another delimiter" if delimiter == "," else ""
         raise ValueError(
             f"line {bad[0][0]} has {count(bad[0][1], 'cell')}, and the header {n}; every row needs "
-            "as many"
-            + (", and numbers a decimal point, or another delimiter" if delimiter == "," else "")
+            f"as many{more}"
         )
-    notes = []
-    for what, lines in (
-        ("more", [line for line, size in bad if size > n]),
-        ("fewer", [line for line, size in bad if size < n]),
-    ):
-        if lines:
-            notes.append(
-                f"{count(len(lines), 'row')} with {what} cells than the header left out, the first "
-                f"in line {lines[0]}."
-            )
     numbers, *cells = zip(*good, strict=True) if good else [()] * (1 + n)
-    return Table(
-        names,
-        [np.array(column, dtype=object) for column in cells],
-        np.array(numbers, dtype=np.int64),
-        notes,
-    )
+    columns = [np.array(column, dtype=object) for column in cells]
+    table = Table(names, columns, np.array(numbers, dtype=np.int64))
+    if bad:
+        table.notes.append(
+            f"{count(len(bad), 'row')} with another number of cells than the header left out, the "
+            f"first in line {bad[0][0]}."
+        )
+    return table
 
 
 def read_numbers(path: Path) -> dict[str, np.ndarray]:
     """Columns of a table that this program wrote, and that holds numbers alone.
 
-    Raises
-    ------
-    OSError, ValueError
-        As `read_table`; or a row is not whole, or a cell is no number.
+    OSError and ValueError as `read_table`; or a row is not whole, or a cell is no number.
     """
     table = read_table(path)
     if table.notes:
@@ -275,41 +202,17 @@ def read_numbers(path: Path) -> dict[str, np.ndarray]:
     return columns
 
 
-def read_blocks(path: Path, kinds: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
-    """Some columns of a large table of this program, some rows at a time.
-
-    `kinds` are types by column; columns that the table does not have are left out.
-
-    Raises
-    ------
-    OSError, ValueError
-        It can't be read as that.
-    """
-    import pandas
-
-    with pandas.read_csv(
-        path, usecols=lambda name: name in kinds, dtype=kinds, na_filter=False, index_col=False,
-        chunksize=READ_ROWS,
-    ) as blocks:  # fmt: skip
-        for block in blocks:
-            yield {name: block[name].to_numpy() for name in block}
-
-
 def _decoded(content: bytes) -> str:
     """Text with line feeds alone."""
     if content.startswith(b"PK\x03\x04"):
         raise ValueError("it is a spreadsheet or an archive; export it as CSV")
-    encodings = [name for mark, name in MARKS if content.startswith(mark)][:1] or ENCODINGS
-    for encoding in encodings:
-        try:
+    text = "\0"
+    for encoding in [name for mark, name in MARKS if content.startswith(mark)][:1] or ENCODINGS:
+        with contextlib.suppress(UnicodeDecodeError):
             text = content.decode(encoding)
             break
-        except UnicodeDecodeError:
-            continue
-    else:
-        raise ValueError(f"its mark says {encodings[0].upper()}, and its bytes are something else")
     if "\0" in text:
-        raise ValueError("it has NUL bytes, and is no text in UTF-8 or in UTF-16 with its mark")
+        raise ValueError("it is no text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark")
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
@@ -317,8 +220,7 @@ def _header(lines: Sequence[str]) -> tuple[int, str]:
     """Number of the header's line, from 0, and the delimiter."""
     declared, comments = "", []
     for place, line in enumerate(lines):
-        found = re.fullmatch(r'\s*"?sep=([;,|\t])"?[;,|\t ]*\n', line, re.I)
-        if found:
+        if found := re.fullmatch(r'\s*"?sep=([;,|\t])"?[;,|\t ]*\n', line, re.I):
             declared = found[1]
         elif line.lstrip(' "').startswith("#"):
             comments.append(place)
@@ -334,6 +236,18 @@ def _header(lines: Sequence[str]) -> tuple[int, str]:
             if len(_without_end(first)) <= len(_without_end(cells)) <= len(first) > 1:
                 return comment, delimiter
     return place, delimiter
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """The one that splits most lines as it splits the header, into most cells."""
+    scores = {}
+    for delimiter in DELIMITERS:
+        header, *rows = (row for _, row in _records(lines, delimiter, 1, strict=False))
+        n = len(_without_end(header))
+        alike = sum(len(_without_end(row)) <= n <= len(row) for row in rows)
+        if n > 1:
+            scores[delimiter] = alike >= len(rows) / 2, n
+    return max(scores, key=scores.get, default=",")
 
 
 def _records(
@@ -358,38 +272,15 @@ def _without_end(cells: list[str]) -> list[str]:
     return cells[:n]
 
 
-def _delimiter(lines: Sequence[str]) -> str:
-    """The one that parts most lines as it parts the header, into most cells."""
-    best, parts = ",", (False, 1)
-    for delimiter in DELIMITERS:
-        header, *rows = (row for _, row in _records(lines, delimiter, 1, strict=False))
-        n = len(_without_end(header))
-        alike = [len(_without_end(row)) <= n <= len(row) for row in rows]
-        found = (sum(alike) >= len(rows) / 2, n)
-        if n > 1 and found > parts:
-            best, parts = delimiter, found
-    return best
-
-
 # ---- times --------------------------------------------------------------------------------------
 
 
 def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     """Times of the rows: of one column, of a date and a time, or of year, month, day and so on.
 
-    What is left out or interpreted is added to the table's notes.
-
-    Returns
-    -------
-    ndarray, (n,), int64
-        Nanoseconds since 1970 in UTC; `NOT_A_TIME` where there is none.
-    set of int
-        The columns that were used.
-
-    Raises
-    ------
-    ValueError
-        There are no columns of times, or no time in them can be read.
+    The result is ns since 1970 in UTC, (n,) int64, `NOT_A_TIME` where there is none, and the
+    columns that were used. What is left out or interpreted is added to the table's notes.
+    ValueError where there are no columns of times, or no time in them can be read.
     """
     texts, used = _time_texts(table)
     name = " and ".join(table.names[column] for column in used)
@@ -397,29 +288,29 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     unit = unit[1].strip() if unit else ""
     if " since " in unit:
         return decode_cf(table.numbers(used[0])[0], *parse_cf_units(unit)), set(used)
-    offset = _OFFSET.fullmatch(unit)
-    if _LOCAL.fullmatch(unit):
+    if re.fullmatch(_LOCAL, unit):
         raise ValueError(
             f"the times of column '{name}' are of a zone without a fixed offset; allowed: UTC, or "
             "an offset, as UTC+12:00"
         )
     times = parse_times(np.array(texts, dtype=str))
-    is_number = _each(texts, lambda text: len(text) != 8 and _NUMBER.fullmatch(text))
-    times[is_number & ~_each(texts, _EPOCH.fullmatch)] = NOT_A_TIME
-    zones = [_ZONED.search(text) for text in texts]
+    cells = pandas.Series(texts, dtype=str)
+    is_number = (cells.str.fullmatch(_NUMBER) & (cells.str.len() != 8)).to_numpy(bool)
+    times[is_number & ~cells.str.fullmatch(_EPOCH).to_numpy(bool)] = NOT_A_TIME
     known = times != NOT_A_TIME
-    bare = known & ~is_number & ~_each(zones, bool)
-    shifted = _each(zones, lambda zone: zone and (zone["offset"] or "").strip("+-0:"))
-    if offset:
+    zones = cells.str.extract(f"(?i:{_ZONE})")
+    bare = known & ~is_number & zones[0].isna().to_numpy(bool)
+    shifted = zones["offset"].fillna("").str.strip("+-0:").str.len().to_numpy() > 0
+    if offset := re.fullmatch(_OFFSET, unit):
         times[bare] += parse_times([f"1970-01-01T00:00{offset[1]}"])[0]
         bare, shifted = bare & False, bare | shifted
-    bad = ~known & ~_each(texts, lambda text: text.lower() in GAPS)
+    bad = ~known & ~cells.str.lower().isin(GAPS).to_numpy(bool)
     if not known.any():
         first = [f"; line {table.lines[row]} has '{texts[row]}'" for row in np.flatnonzero(bad)[:1]]
         raise ValueError(f"no time can be read in column '{name}'{''.join(first)}; allowed: {ISO}")
     for which, text, rest in (
         (bad, "row{} without a readable time left out", f"; allowed: {ISO}"),
-        (bare & (not _UTC.search(name)), "time{} without an offset taken for UTC", ""),
+        (bare & (not re.search(_UTC, name)), "time{} without an offset taken for UTC", ""),
         (known & shifted, "time{} with an offset converted to UTC", ""),
         (known & is_number, "number{} taken for seconds or smaller units since 1970", ""),
     ):
@@ -432,46 +323,39 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     return times, set(used)
 
 
-def _each(items: Sequence[Any], test: Callable[[Any], Any]) -> np.ndarray:
-    return np.array([bool(test(item)) for item in items], dtype=bool)
-
-
 def _time_texts(table: Table) -> tuple[list[str], list[int]]:
     """Each row's time as one text, and the columns that it is made of."""
     column, day = table.find(*TIME_NAMES), table.find("date", "date_utc")
-    year, month, day_of_month, hour, minute, second = (table.find(*words) for words in PARTS)
+    parts = [table.find(*words) for words in PARTS]
     texts = [text[:64] for text in table.text(column)]
     first = next((text for text in texts if text.lower() not in GAPS), "")
-    is_clock = column is not None and bool(_CLOCK.fullmatch(first))
-    used = [year, month, day_of_month]
+    is_clock = column is not None and bool(re.fullmatch(_CLOCK, first, re.I))
     if column is not None and not is_clock:
-        if hour is None or not re.fullmatch(r"[\d/-]+", first):
+        if parts[3] is None or not re.fullmatch(r"[\d/-]+", first):
             return texts, [column]
         days, used = texts, [column]
     elif day not in (None, column):
         days, used = [text[:64] for text in table.text(day)], [day]
-    elif None not in used:
-        days = _padded(table, used, "-")
+    elif None not in parts[:3]:
+        days, used = _padded(table, parts[:3], "-"), parts[:3]
     else:
         raise ValueError(
             f"no column of {'dates' if is_clock else 'times'}; it has {table.header}; one must be "
             f"called {', '.join(TIME_NAMES[:-1])} or {TIME_NAMES[-1]}"
         )
-    if is_clock:
-        clocks, more = texts, [column]
-    else:
-        more = [part for part in (hour, minute, second) if part is not None]
-        clocks = _padded(table, more, ":") if more else [""] * len(days)
+    more = [part for part in parts[3:] if part is not None] if not is_clock else [column]
+    clocks = texts if is_clock else _padded(table, more, ":")
     both = zip(days, clocks, strict=True)
     return [f"{date}T{clock}" if date and clock else date for date, clock in both], [*used, *more]
 
 
-def _padded(table: Table, columns: Sequence[int], between: str) -> list[str]:
+def _padded(table: Table, columns: Sequence[Any], between: str) -> list[str]:
     """Numbers of some columns as one text a row; empty where one is none."""
-    values = np.stack([table.numbers(column)[0] for column in columns], axis=1)
-    return [
+    rows = zip(*(table.numbers(column)[0].tolist() for column in columns), strict=True)
+    texts = [
         between.join(f"{x:02.0f}" if x.is_integer() else f"{x:09.6f}" for x in row)
         if np.isfinite(row).all()
         else ""
-        for row in values.tolist()
+        for row in rows
     ]
+    return texts or [""] * len(table.lines)

@@ -1,7 +1,6 @@
-"""What is done to a spectrogram before the network sees it; whole batches, on any device.
+"""What is done to a spectrogram before the network sees it: whole batches, on any device.
 
-Letters: N spectrograms, F frequency bins, T time bins. Each sample is treated by itself, so the
-result does not depend on what else is in the batch.
+Each of N spectrograms is treated by itself, so the result does not depend on the batch.
 """
 
 from dataclasses import dataclass
@@ -12,21 +11,63 @@ import torch
 
 from ..errors import DataError
 
-LOG_DECADES = 4.0  # kept below a sample's maximum; 40 dB of power
+LOG_DECADES = 4.0  # below a sample's maximum; 40 dB of power
+
+
+def largest_absolute(x: torch.Tensor) -> torch.Tensor:
+    """Largest absolute value of each sample, (N, ...) to (N,); NaN and infinity come through."""
+    flat = x.flatten(1)
+    return torch.maximum(flat.amax(1), -flat.amin(1))  # no copy is made, as abs would
+
+
+def check_sign(x: torch.Tensor, index: np.ndarray, amplitude: str, path: str) -> None:
+    """Refuse negative values where a root or a logarithm is taken, naming the first sample."""
+    if amplitude == "linear" or not len(x):
+        return
+    negative = (x.flatten(1).amin(1) < 0).cpu().numpy()
+    if negative.any():
+        raise DataError(
+            f"{path}: sample {index[negative][0]} has negative values, as decibels have; "
+            f"[data] amplitude = {amplitude} needs power or magnitude; set amplitude = linear"
+        )
+
+
+def _peak(x: torch.Tensor) -> torch.Tensor:
+    """Largest absolute value of each sample, (N, 1, 1); 1 where a sample is all zero."""
+    peak = largest_absolute(x)
+    return torch.where(peak > 0, peak, torch.ones_like(peak)).view(-1, 1, 1)
+
+
+def _log(x: torch.Tensor) -> torch.Tensor:
+    return (x / _peak(x)).clamp_min_(10.0**-LOG_DECADES).log10_().add_(LOG_DECADES)
+
+
+def _centre(x: torch.Tensor) -> torch.Tensor:
+    scaled = x / _peak(x)  # first, so that no sum overflows
+    return scaled - scaled.flatten(1).mean(1).view(-1, 1, 1)
+
+
+def _unit_norm(x: torch.Tensor) -> torch.Tensor:
+    scaled = x / _peak(x)  # first, so that no square over- or underflows
+    norm = scaled.flatten(1).norm(dim=1)
+    return scaled.div_(torch.where(norm > 0, norm, torch.ones_like(norm)).view(-1, 1, 1))
+
+
+_AMPLITUDES = {"linear": lambda x: x, "sqrt": torch.sqrt, "log": _log}
+_TRANSFORMS = {
+    "none": lambda x: x,
+    "sample_normalization": lambda x: x / _peak(x),
+    "sample_norm_cent": _centre,
+    "vec_norm": _unit_norm,
+}
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to samples, in this order; kept with the network that was trained on them.
+    """Amplitude, transform, and standardisation by the training set, in this order.
 
-    Attributes
-    ----------
-    amplitude : {"linear", "sqrt", "log"}
-    transform : {"none", "sample_normalization", "sample_norm_cent", "vec_norm"}
-    mean : Tensor, (F, T), or None
-        Mean spectrogram of the training set, which is removed.
-    scale : float
-        Standard deviation about it over samples and bins, which is divided by.
+    `mean` is the mean spectrogram of the training set, (F, T), or None; `scale` the standard
+    deviation about it over samples and bins.
     """
 
     amplitude: str
@@ -53,61 +94,4 @@ class Preparation:
 
     def as_plain(self) -> dict[str, Any]:
         """Values that a checkpoint may hold; `Preparation(**values)` takes them back."""
-        return {
-            "amplitude": self.amplitude,
-            "transform": self.transform,
-            "mean": self.mean,
-            "scale": self.scale,
-        }
-
-
-def check_sign(x: torch.Tensor, index: np.ndarray, amplitude: str, path: str) -> None:
-    """Refuse negative values where a root or a logarithm is taken, naming the first sample."""
-    if amplitude == "linear" or not len(x):
-        return
-    negative = (x.flatten(1).amin(1) < 0).cpu().numpy()
-    if negative.any():
-        raise DataError(
-            f"{path}: sample {index[negative][0]} has negative values, as decibels have; "
-            f"[data] amplitude = {amplitude} needs power or magnitude; set amplitude = linear"
-        )
-
-
-def _column(x: torch.Tensor) -> torch.Tensor:
-    return x.view(-1, 1, 1)
-
-
-def largest_absolute(x: torch.Tensor) -> torch.Tensor:
-    """Largest absolute value of each sample, (N, ...) to (N,); NaN and infinity come through."""
-    flat = x.flatten(1)
-    return torch.maximum(flat.amax(1), -flat.amin(1))  # no copy is made, as abs would
-
-
-def _peak(x: torch.Tensor) -> torch.Tensor:
-    """Largest absolute value of each sample, (N, 1, 1); 1 where a sample is all zero."""
-    peak = largest_absolute(x)
-    return _column(torch.where(peak > 0, peak, torch.ones_like(peak)))
-
-
-def _log(x: torch.Tensor) -> torch.Tensor:
-    return (x / _peak(x)).clamp_min_(10.0**-LOG_DECADES).log10_().add_(LOG_DECADES)
-
-
-def _centre(x: torch.Tensor) -> torch.Tensor:
-    scaled = x / _peak(x)  # first, so that no sum overflows
-    return scaled - _column(scaled.flatten(1).mean(1))
-
-
-def _unit_norm(x: torch.Tensor) -> torch.Tensor:
-    scaled = x / _peak(x)  # first, so that no square over- or underflows
-    norm = scaled.flatten(1).norm(dim=1)
-    return scaled.div_(_column(torch.where(norm > 0, norm, torch.ones_like(norm))))
-
-
-_AMPLITUDES = {"linear": lambda x: x, "sqrt": torch.sqrt, "log": _log}
-_TRANSFORMS = {
-    "none": lambda x: x,
-    "sample_normalization": lambda x: x / _peak(x),
-    "sample_norm_cent": _centre,
-    "vec_norm": _unit_norm,
-}
+        return vars(self).copy()

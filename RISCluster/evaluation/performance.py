@@ -11,15 +11,15 @@ Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
 import torch
 
+from ..data.layouts import READ_ROWS, SpectrogramFile
 from ..data.loading import Reader, SampleSet, subsample
-from ..data.spectrograms import READ_ROWS, SpectrogramFile
 from ..data.transforms import Preparation
 from ..runs.labels import usable_sample
 from ..runs.names import title_of
@@ -151,8 +151,8 @@ class Performance:
     stage: str
     sizes: np.ndarray  # (K + 1,), int64; the last one is all
     measures: dict[str, Measure]  # by their names in TITLES
-    scores: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    means: np.ndarray | None = None  # (K, F, T), of spectrograms; NaN where not measured
+    scores: dict[str, tuple[np.ndarray, np.ndarray]]
+    means: np.ndarray | None  # (K, F, T), of spectrograms; NaN where not measured
 
 
 def performance_of(run: FinishedRun) -> list[Performance]:

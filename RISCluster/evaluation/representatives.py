@@ -11,7 +11,7 @@ import pandas
 from scipy.spatial.distance import cdist
 
 from .. import io
-from ..runs.run import FinishedRun, FinishedStage, components
+from ..runs.run import FinishedRun, FinishedStage
 from .outliers import TrainingDistribution
 
 TYPICAL = 12  # samples of a cluster, the most central first
@@ -49,18 +49,11 @@ def representatives_of(run: FinishedRun, stage: FinishedStage) -> Representative
 
 def soft_of(stage: FinishedStage) -> Callable[[np.ndarray], np.ndarray]:
     """Probabilities of the stage's labels, as a function of samples (n,) with (n, K)."""
-    path, k = stage.path / "soft_assignments.npy", stage.n_clusters
-    if path.exists():
-        rows = io.open_rows(path)
-        return lambda index: rows[index].astype(np.float64)
-    columns = components(stage)
-
-    def posterior(index: np.ndarray) -> np.ndarray:
-        values = np.zeros((len(index), k))
-        values[:, columns] = stage.mixture.posterior(stage.latents[index])
-        return values
-
-    return posterior
+    path = stage.path / "soft_assignments.npy"
+    if not path.exists():
+        return lambda index: stage.mixture.posterior(stage.latents[index])
+    rows = io.open_rows(path)
+    return lambda index: rows[index].astype(np.float64)
 
 
 def drawn_members(

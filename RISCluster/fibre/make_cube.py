@@ -1,12 +1,11 @@
-"""Making a cube of spectra: jobs of whole chunks, in parallel, written in order.
+"""Make a cube of power spectra: jobs of whole chunks, in parallel, written in order.
 
-Letters: C channels, K time steps, F frequency bins.
+Letters: n samples, C channels, K time steps, F frequency bins.
 """
 
-import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,62 +13,135 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy.fft
+import scipy.signal
 
 from .. import __version__
-from ..data.finding import stamp
-from ..data.missing import other_files
+from ..data.storage import other_files, stamp
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, RunError, SettingsError
 from ..io import need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
-from ..settings import Settings
-from .joining import open_series, warn_of
-from .series import SECOND, Series
-from .spectra import Spectra, spectra_of
+from ..settings import RecordsSettings, Settings
+from .clock import SECOND
+from .series import Series, open_series, warn_of
 
-# Numbers of float32. They set how much memory a worker takes, whatever the size of the cube.
-CHUNK_VALUES = 2**19  # a chunk of the cube, 2 MB
-CHUNK_STEPS = 16  # of one chunk, where there are so many
-PART_VALUES = 2**23  # the result of a job, 32 MB
-BLOCK_VALUES = 2**24  # samples read at a time, 64 MB
-JOB_VALUES = 2**26  # samples read by a job
-HDF5_NAMES = (".h5", ".hdf5")
+TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
+MIN_WINDOW, MIN_ROWS = 8, 4  # samples; frequencies that the network takes
+# Numbers, which set how much memory a worker takes, whatever the size of the cube
+CHUNK_VALUES, CHUNK_STEPS = 2**19, 16  # of a chunk of the cube, 2 MB; its steps, if there are any
+PART_VALUES = 2**23  # of the result of a job, 32 MB
+BLOCK_VALUES = 2**24  # of the samples of a job, 64 MB as float32
+CACHED_VALUES = 2**17  # of the windows worked on at a time, to stay in the cache
 AXES = ["time", "channel", "frequency"]
 
 Span = tuple[int, int]  # from the first to before the last
 
 
 @dataclass(frozen=True)
+class Spectra:
+    """One-sided spectra of sliding windows, from row `first` to before row `last`."""
+
+    sampling_rate: float  # Hz
+    window: int  # samples
+    step: int  # samples
+    taper: str  # of `TAPERS`
+    first: int
+    last: int
+    log: bool  # decimal logarithm
+
+    @property
+    def frequency(self) -> np.ndarray:
+        """Hz of the rows, (F,), float64."""
+        return np.arange(self.first, self.last) * (self.sampling_rate / self.window)
+
+    def n_steps(self, n_samples: int) -> int:
+        """Whole windows in a record; raises DataError where there is none."""
+        if n_samples < self.window:
+            raise DataError(
+                f"[records] window = {self.window / self.sampling_rate:g} s is longer than the "
+                f"record of {n_samples / self.sampling_rate:g} s; take a shorter one"
+            )
+        return (n_samples - self.window) // self.step + 1
+
+    def samples_of(self, steps: Span) -> Span:
+        """Samples that the windows of some time steps cover."""
+        return steps[0] * self.step, (steps[1] - 1) * self.step + self.window
+
+    def calculate(self, samples: np.ndarray) -> np.ndarray:
+        """Power of every window of samples (n, C), in unit^2/Hz or its logarithm: (K, C, F).
+
+        NaN for windows with a missing sample, beyond float32, and in the logarithm for no power.
+        """
+        taper = scipy.signal.get_window(TAPERS[self.taper], self.window)
+        scale = np.full(self.window // 2 + 1, 2 / (self.sampling_rate * (taper**2).sum()))
+        scale[0] /= 2  # as the Nyquist frequency, it has no negative twin
+        scale[self.window // 2 :] /= 2 - self.window % 2
+        scale, taper = scale[self.first : self.last].astype(np.float32), taper.astype(np.float32)
+        n_steps = self.n_steps(len(samples))
+        out = np.empty((n_steps, samples.shape[1], len(scale)), dtype=np.float32)
+        together = max(1, CACHED_VALUES // self.window)
+        for channel, trace in enumerate(np.ascontiguousarray(samples.T)):
+            windows = np.lib.stride_tricks.sliding_window_view(trace, self.window)[:: self.step]
+            for at in range(0, n_steps, together):
+                rows = slice(at, at + together)
+                with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                    tapered = windows[rows] - windows[rows].mean(axis=1, keepdims=True)
+                    tapered = tapered.astype(np.float32, copy=False) * taper
+                    spectrum = scipy.fft.rfft(tapered, overwrite_x=True)[:, self.first : self.last]
+                    power = (np.square(spectrum.real) + np.square(spectrum.imag)) * scale
+                    out[rows, channel] = np.log10(power) if self.log else power
+        out[np.isinf(out)] = np.nan
+        return out
+
+
+def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
+    """Spectra in whole samples and rows; SettingsError where these are too few."""
+    lengths = []
+    for key, seconds, least in (
+        ("window", settings.window, MIN_WINDOW),
+        ("step", settings.step, 1),
+    ):
+        exact = seconds * sampling_rate
+        lengths.append(round(exact))
+        if lengths[-1] < least:
+            raise SettingsError(
+                f"[records] {key} = {seconds:g} s is {exact:g} samples at {sampling_rate:g} Hz; "
+                f"allowed: {least} or more, {least / sampling_rate:g} s"
+            )
+        if abs(lengths[-1] - exact) > 1e-6 * exact:
+            log.info(
+                f"{key} of {seconds:g} s is not a whole number of samples: {lengths[-1]} are "
+                f"taken, {lengths[-1] / sampling_rate:.6g} s"
+            )
+    window, step = lengths
+    spacing, band, slack = sampling_rate / window, settings.band, 1e-6  # bands may end on a row
+    first, last = 0, window // 2 + 1
+    if band is not None:
+        first = int(np.ceil(band.low / spacing - slack))
+        last = min(last, int(np.floor(band.high / spacing + slack)) + 1)
+    if last - first < MIN_ROWS or (band and band.high > sampling_rate / 2 * (1 + 1e-9)):
+        raise SettingsError(
+            f"[records] band = {band} has {max(0, last - first)} rows of those every {spacing:g} "
+            f"Hz up to {sampling_rate / 2:g} Hz, half the sampling rate; allowed: {MIN_ROWS} rows "
+            "or more up to there: take another band or a longer window"
+        )
+    power_is_log = settings.power == "log"
+    return Spectra(sampling_rate, window, step, settings.taper, first, last, power_is_log)
+
+
+# ---- jobs ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
 class Task:
-    """Input of a worker for one part: a span of time steps and one of channels."""
+    """Input of a worker: a span of time steps and one of channels."""
 
     series: Series
     spectra: Spectra
     steps: Span
     channels: Span
-
-
-@dataclass(frozen=True)
-class CubeLayout:
-    """A cube without its values.
-
-    Attributes
-    ----------
-    shape, chunks : (int, int, int)
-        Of (time, channel, frequency).
-    coordinates : dict of str to (ndarray, str)
-        Values along an axis and their unit, by the axis' name in the file.
-    channel_names : tuple of str or None
-    attributes : dict
-        Of the data set; plain values.
-    """
-
-    shape: tuple[int, int, int]
-    chunks: tuple[int, int, int]
-    coordinates: dict[str, tuple[np.ndarray, str]]
-    channel_names: tuple[str, ...] | None
-    attributes: dict[str, Any]
 
 
 def make_cube(
@@ -79,96 +151,71 @@ def make_cube(
     workers: int = 1,
     overwrite: bool = False,
 ) -> None:
-    """Make a cube of spectra out of records.
+    """Make a cube of spectra, by section [records] of the settings, the same for any `workers`.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        See `open_series`.
-    target : Path
-        Ends in ``.zarr``, ``.h5`` or ``.hdf5``. Finished parts are in ``<target>.parts`` until it
-        is complete.
-    settings : Settings
-        Its section ``[records]``.
-    workers : int
-        Processes; the cube is the same for any number.
-    overwrite : bool
-        Replace a target made from anything else.
-
-    Raises
-    ------
-    DataError, SettingsError, RunError, Stopped
-        Records or settings do not fit together, another target is there, or see `Parts.run`.
+    Finished parts are in ``<target>.parts`` until the target is complete.
     """
     began = time.monotonic()
-    origin = _origin_of(paths, settings)
-    if not overwrite and _is_done(target, origin):
+    files = [[stamp(path), *other_files(path)] for path in paths]
+    choices = settings.inputs("records", "result")
+    origin = identity({"settings": choices, "files": files})
+    if target.exists() and not overwrite:
+        if made_from(target) != origin:
+            raise DataError(
+                f"{target} is there, and was made from other files or settings; give another "
+                "name, or --overwrite"
+            )
+        log.info(f"{target}: done already, from the same files and settings")
         Parts(target).clear()
         return
     series = open_series(paths, settings.records, workers)
     spectra = spectra_of(settings.records, series.sampling_rate)
-    n_steps = spectra.n_steps(series.n_samples)
-    chunk, job = tile(n_steps, series.n_channels, spectra)
-    layout = _layout(series, spectra, n_steps, chunk, settings, origin)
+    shape = (spectra.n_steps(series.n_samples), series.n_channels, len(spectra.frequency))
+    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
+    shown = " x ".join(map(count, shape, *names))
     log.info(
-        f"{count(series.n_samples, 'sample')} of {count(series.n_channels, 'channel')} at "
-        f"{series.sampling_rate:g} Hz, to a cube of {_shape(layout)}, "
-        f"{4 * math.prod(layout.shape) / 1e9:.3g} GB"
+        f"{count(series.n_samples, 'sample')} at {series.sampling_rate:g} Hz, to a cube of "
+        f"{shown}, {4 * math.prod(shape) / 1e9:.3g} GB"
     )
-    jobs = _jobs(series, spectra, n_steps, job, origin)
-    parts = Parts(target)
+    chunk, size = tile(*shape, spectra.window, spectra.step)
+    jobs, parts = _jobs(series, spectra, shape[0], size, origin), Parts(target)
     parts.run(jobs, calculate_part, workers, "calculating", "spectra")
     summaries = [parts.summary(job) for job in jobs]
     lost = sorted({line for summary in summaries for line in summary["lost"]})
-    missing = sum(summary["missing"] for summary in summaries)
-    if missing == n_steps * series.n_channels:
+    missing = sum(summary["missing"] for summary in summaries) / (shape[0] * shape[1])
+    if missing == 1:
         parts.remove()  # what is missing may be there the next time
         reason = lost[0] if lost else "every window touches a gap, or has no power"
         raise DataError(
-            f"{target}: would have no value, and is not written ({reason}); mend that, or take a "
-            "shorter records.window"
+            f"{target}: would have no value, and is not written ({reason}); check the files, or "
+            "take a shorter records.window"
         )
     warn_of(lost)
-    write_cube(target, layout, _in_order(parts, jobs))
+    choices |= {"made_from": origin, "power": settings.records.power}
+    _write(target, chunk, choices, parts, jobs, shape)
     parts.remove()
-    _report(target, layout, series, missing, time.monotonic() - began)
-
-
-def _origin_of(paths: Sequence[Path], settings: Settings) -> str:
-    """Identity of the input: settings, and name, size and time of every file and its sources."""
-    files = [[stamp(path), *other_files(path)] for path in paths]
-    return identity({"settings": settings.inputs("records", "result"), "files": files})
-
-
-def _is_done(target: Path, origin: str) -> bool:
-    if not target.exists():
-        return False
-    if made_from(target) == origin:
-        log.info(f"{target}: done already, from the same files and settings")
-        return True
-    raise DataError(
-        f"{target} is there, and was made from other files or settings; give another name, or "
-        "--overwrite"
+    span, seconds = f"{series.n_samples / series.sampling_rate:g} s", time.monotonic() - began
+    if series.start is not None:
+        end = series.start + round(series.n_samples * SECOND / series.sampling_rate)
+        span = " to ".join(nanoseconds_to_iso([series.start, end]))
+    log.info(
+        f"{target}: {shown}, {spectra.frequency[0]:g} to {spectra.frequency[-1]:g} Hz; {span}; "
+        f"{missing:.2%} of the steps are missing or {'somewhere ' * spectra.log}without power; "
+        f"{shape[0] * shape[1] / seconds:,.3g} spectra/s"
     )
 
 
-# ---- jobs ---------------------------------------------------------------------------------------
-
-
-def tile(n_steps: int, n_channels: int, spectra: Spectra) -> tuple[Span, Span]:
-    """Time steps and channels of a chunk, about 2 MB with all frequencies, and of a job.
-
-    A job is whole chunks.
-    """
-    rows = max(1, CHUNK_VALUES // spectra.n_frequencies)  # of one step and channel each
-    chunk_channels = _even(n_channels, max(1, rows // min(CHUNK_STEPS, n_steps)))
-    chunk_steps = _even(n_steps, max(1, rows // chunk_channels))
-    chunk_values = chunk_steps * chunk_channels * spectra.n_frequencies
-    job_channels = min(n_channels, chunk_channels * max(1, PART_VALUES // chunk_values))
-    chunk_values = chunk_steps * job_channels * spectra.n_frequencies
-    chunk_samples = chunk_steps * spectra.step * job_channels
-    times = max(1, min(PART_VALUES // chunk_values, JOB_VALUES // chunk_samples))
-    return (chunk_steps, chunk_channels), (chunk_steps * times, job_channels)
+def tile(n_steps: int, n_channels: int, n_rows: int, window: int, step: int) -> tuple[Span, Span]:
+    """Time steps and channels of a chunk with all frequencies, and of a job of whole chunks."""
+    rows = max(1, CHUNK_VALUES // n_rows)  # of one step and channel each
+    most = min(rows // min(CHUNK_STEPS, n_steps), BLOCK_VALUES // window)
+    channels = _even(n_channels, max(1, most))
+    most = min(rows // channels, (BLOCK_VALUES // channels - window) // step + 1)
+    steps = _even(n_steps, max(1, most))
+    most = min(PART_VALUES // (steps * n_rows), BLOCK_VALUES // ((steps - 1) * step + window))
+    wide = min(n_channels, channels * max(1, most // channels))
+    most = min(PART_VALUES // (wide * n_rows), (BLOCK_VALUES // wide - window) // step + 1)
+    return (steps, channels), (steps * max(1, most // steps), wide)
 
 
 def _even(n: int, most: int) -> int:
@@ -176,212 +223,126 @@ def _even(n: int, most: int) -> int:
     return -(-n // -(-n // most))
 
 
-def _spans(span: Span, step: int) -> list[Span]:
-    return [(first, min(span[1], first + step)) for first in range(*span, step)]
-
-
 def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: str) -> list[Job]:
     jobs = []
-    for steps in _spans((0, n_steps), size[0]):
+    for first in range(0, n_steps, size[0]):
+        steps = first, min(n_steps, first + size[0])
         needed = series.between(*spectra.samples_of(steps))
-        for channels in _spans((0, series.n_channels), size[1]):
-            depends = [origin, __version__, steps, channels]
+        for left in range(0, series.n_channels, size[1]):
+            channels = left, min(series.n_channels, left + size[1])
+            inputs = [origin, __version__, steps, channels]
             # The identity is in the name: a part of other settings is never taken for this one.
-            name = f"{identity(depends)}-{steps[0]:09d}-{channels[0]:06d}.npy"
-            n_spectra = (steps[1] - steps[0]) * (channels[1] - channels[0])
-            jobs.append(Job(name, Task(needed, spectra, steps, channels), depends, n_spectra))
+            name = f"{identity(inputs)}-{first:09d}-{left:06d}.npy"
+            n_spectra = (steps[1] - first) * (channels[1] - left)
+            jobs.append(Job(name, Task(needed, spectra, steps, channels), inputs, n_spectra))
     return jobs
 
 
 def calculate_part(task: Task, path: Path) -> dict[str, Any]:
-    """Spectra of some time steps and channels, as a file of NumPy.
-
-    Returns
-    -------
-    dict
-        ``missing``: time steps times channels without a value or power; ``lost``: lines about
-        files that can't be read.
-    """
-    spectra, (first, last), (left, right) = task.spectra, task.steps, task.channels
-    out = np.empty((last - first, right - left, spectra.n_frequencies), dtype=np.float32)
-    lost: dict[str, None] = {}
-    # Steps and channels whose samples fit in memory together.
-    n_channels = min(right - left, max(1, BLOCK_VALUES // spectra.window))
-    n_steps = max(1, (BLOCK_VALUES // n_channels - spectra.window) // spectra.step + 1)
-    blocks = itertools.product(_spans(task.steps, n_steps), _spans(task.channels, n_channels))
-    for steps, channels in blocks:
-        samples, lines = task.series.read(*spectra.samples_of(steps), *channels)
-        lost.update(dict.fromkeys(lines))
-        rows = slice(steps[0] - first, steps[1] - first)
-        spectra.calculate(samples, out[rows, channels[0] - left : channels[1] - left])
-    missing = int((np.isnan(out).any(axis=2) | ~out.any(axis=2)).sum())
+    """Write spectra as a file of NumPy; how many are missing, and lines about lost samples."""
+    samples, lost = task.series.read(*task.spectra.samples_of(task.steps), *task.channels)
+    power = task.spectra.calculate(samples)
+    missing = int((np.isnan(power).any(axis=2) | ~power.any(axis=2)).sum())
     with new_file(path) as partial, partial.open("wb") as file:
-        np.save(file, out)
-    return {"missing": missing, "lost": list(lost)}
+        np.save(file, power)
+    return {"missing": missing, "lost": lost}
 
 
 # ---- the cube -----------------------------------------------------------------------------------
 
 
-def _layout(
-    series: Series, spectra: Spectra, n_steps: int, chunk: Span, settings: Settings, origin: str
-) -> CubeLayout:
-    seconds = np.arange(n_steps) * (spectra.step / spectra.sampling_rate)
-    time_unit = "s"
-    if series.start is not None:
-        # Whole seconds apart, for the rest would lose digits beside them.
-        whole, rest = divmod(series.start, SECOND)
-        seconds = whole + (seconds + rest / SECOND)
-        time_unit = "seconds since 1970-01-01T00:00:00Z"
-    location = (series.distance, "m")
-    if series.distance is None:
-        location = (np.arange(series.n_channels, dtype=float), "channel")
-    power_unit = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
-    attributes = {
-        "units": f"log10({power_unit})" if spectra.log else power_unit,
-        "dimensions": AXES,
-        "window_s": spectra.window / spectra.sampling_rate,
-        "step_s": spectra.step / spectra.sampling_rate,
-        "sampling_rate": spectra.sampling_rate,
-        "power": settings.records.power,
-        "made_from": origin,
-        "program": f"RISCluster {__version__}",
-    }
-    for name, value in settings.inputs("records", "result").items():
-        pair = isinstance(value, (list, tuple))
-        attributes[name] = list(map(float, value)) if pair else "none" if value is None else value
-    return CubeLayout(
-        shape=(n_steps, series.n_channels, spectra.n_frequencies),
-        chunks=(*chunk, spectra.n_frequencies),
-        coordinates={
-            "time_coords": (seconds, time_unit),
-            "loc_coords": location,
-            "freq_coords": (spectra.frequency, "Hz"),
-        },
-        channel_names=series.channel_names,
-        attributes=attributes,
-    )
-
-
-def _is_zarr(target: Path) -> bool:
-    return target.suffix.lower() == ".zarr"
-
-
 def require_cube_name(target: Path) -> None:
-    """Refuse a name of another format, and a Zarr folder where zarr is missing.
-
-    Raises
-    ------
-    SettingsError, MissingPackage
-    """
-    if _is_zarr(target):
+    """Refuse a name of another format, and a Zarr folder where zarr is missing."""
+    if target.suffix.lower() == ".zarr":
         need("zarr")
-    elif target.suffix.lower() not in HDF5_NAMES:
+    elif target.suffix.lower() not in (".h5", ".hdf5"):
         raise SettingsError(
-            f"command line: -o {target} is not allowed; allowed: a name that ends in .zarr, "
-            f"{' or '.join(HDF5_NAMES)}"
+            f"command line: -o {target} is not allowed; allowed: a name that ends in .zarr, .h5 or "
+            ".hdf5"
         )
 
 
 def made_from(target: Path) -> str | None:
     """Attribute ``made_from`` of a cube; None where there is none."""
     try:
-        if _is_zarr(target):
-            return need("zarr").open_group(target, mode="r")["data"].attrs.get("made_from")
-        with h5py.File(target, "r") as file:
-            return file["data"].attrs.get("made_from")
+        with _opened(target, "r", target) as root:
+            return root["data"].attrs.get("made_from")
     except (OSError, KeyError, ValueError, TypeError):
         return None
 
 
-def write_cube(
-    target: Path, layout: CubeLayout, parts: Iterable[tuple[tuple[slice, slice], np.ndarray]]
-) -> None:
-    """Write a cube: parts are a place in time and channel, and values (time, channel, frequency).
+@contextmanager
+def _opened(path: Path, mode: str, target: Path) -> Iterator[Any]:
+    """Root group of HDF5 or, by the name of the target, of Zarr."""
+    if target.suffix.lower() == ".zarr":
+        yield need("zarr").open_group(path, mode=mode)
+    else:
+        with h5py.File(path, mode) as file:
+            yield file
 
-    Raises
-    ------
-    RunError
-        It can't be written; a target that was there is intact.
-    """
-    if not _is_zarr(target):
-        require_room(target, 4 * math.prod(layout.shape))
-    with new_file(target) as path:
+
+def _coordinates(task: Task, n_steps: int) -> dict[str, tuple[np.ndarray, str]]:
+    """Values along each axis and their unit, by the name in the file."""
+    series, spectra = task.series, task.spectra
+    seconds, unit = np.arange(n_steps) * (spectra.step / spectra.sampling_rate), "s"
+    if series.start is not None:
+        # Whole seconds apart, for the rest would lose digits beside them.
+        whole, rest = divmod(series.start, SECOND)
+        seconds, unit = whole + (seconds + rest / SECOND), "seconds since 1970-01-01T00:00:00Z"
+    location = (series.distance, "m")
+    if series.distance is None:
+        location = (np.arange(series.n_channels, dtype=float), "channel")
+    frequency = (spectra.frequency, "Hz")
+    return {"time_coords": (seconds, unit), "loc_coords": location, "freq_coords": frequency}
+
+
+def _write(
+    target: Path,
+    chunk: Span,
+    choices: dict[str, Any],
+    parts: Parts,
+    jobs: Sequence[Job],
+    shape: tuple[int, ...],
+) -> None:
+    """Write the cube in order; a target that was there is intact where that fails."""
+    task, is_zarr = jobs[0].task, target.suffix.lower() == ".zarr"
+    names, rate = task.series.channel_names, task.spectra.sampling_rate
+    unit = f"({task.series.unit})^2/Hz" if task.series.unit else "power per Hz"
+    attributes = {
+        "units": f"log10({unit})" if task.spectra.log else unit,
+        "dimensions": AXES,
+        "window_s": task.spectra.window / rate,
+        "step_s": task.spectra.step / rate,
+        "sampling_rate": rate,
+        "program": f"RISCluster {__version__}",
+    }
+    for name, value in choices.items():
+        pair = isinstance(value, (list, tuple))
+        attributes[name] = list(map(float, value)) if pair else "none" if value is None else value
+    layout = {"shape": shape, "chunks": (*chunk, shape[2]), "dtype": np.float32}
+    layout |= {"fill_value": np.nan, "dimension_names": AXES} if is_zarr else {"fillvalue": np.nan}
+    if not is_zarr:
+        require_room(target, 4 * math.prod(shape))
+    total = sum(job.size for job in jobs)
+    with new_file(target) as path, Progress("writing", total, "spectra") as progress:
         try:
-            with (_zarr if _is_zarr(target) else _hdf5)(path, layout) as data:
-                for place, values in parts:
-                    data[place] = values
+            with _opened(path, "w", target) as root:
+                data = (root.create_array if is_zarr else root.create_dataset)("data", **layout)
+                data.attrs.update(attributes)
+                group = root.create_group("metadata")
+                for name, (values, unit) in _coordinates(task, shape[0]).items():
+                    group[name] = values
+                    group[name].attrs["units"] = unit
+                if names is not None and is_zarr:
+                    array = group.create_array("channel_names", shape=(len(names),), dtype=str)
+                    array[:] = np.array(names, dtype=object)
+                elif names is not None:
+                    group["channel_names"] = [name.encode() for name in names]
+                for job in jobs:
+                    place = slice(*job.task.steps), slice(*job.task.channels)
+                    data[place] = np.load(parts.path(job), allow_pickle=False)
+                    progress.add(job.size)
         except (RunError, DataError):
             raise
         except (RuntimeError, ValueError) as error:  # h5py's, of a full disk on closing
             raise OSError(str(error)) from None
-
-
-def _in_order(
-    parts: Parts, jobs: Sequence[Job]
-) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
-    with Progress("writing", sum(job.size for job in jobs), "spectra") as progress:
-        for job in jobs:
-            place = slice(*job.task.steps), slice(*job.task.channels)
-            yield place, np.load(parts.path(job), allow_pickle=False)
-            progress.add(job.size)
-
-
-@contextmanager
-def _hdf5(path: Path, layout: CubeLayout) -> Iterator[Any]:
-    with h5py.File(path, "w") as file:
-        data = file.create_dataset(
-            "data", layout.shape, np.float32, chunks=layout.chunks, fillvalue=np.nan
-        )
-        data.attrs.update(layout.attributes)
-        group = file.create_group("metadata")
-        for name, (values, unit) in layout.coordinates.items():
-            group.create_dataset(name, data=values).attrs["units"] = unit
-        if layout.channel_names is not None:
-            group["channel_names"] = [name.encode() for name in layout.channel_names]
-        yield data
-
-
-@contextmanager
-def _zarr(path: Path, layout: CubeLayout) -> Iterator[Any]:
-    root = need("zarr").create_group(path, zarr_format=3)
-    data = root.create_array(
-        "data",
-        shape=layout.shape,
-        chunks=layout.chunks,
-        dtype=np.float32,
-        fill_value=np.nan,
-        dimension_names=AXES,
-        attributes=layout.attributes,
-    )
-    group = root.create_group("metadata")
-    for name, (values, unit) in layout.coordinates.items():
-        group.create_array(name, data=values, attributes={"units": unit})
-    if layout.channel_names is not None:
-        names = group.create_array("channel_names", shape=(len(layout.channel_names),), dtype=str)
-        names[:] = np.array(layout.channel_names, dtype=object)
-    yield data
-
-
-def _shape(layout: CubeLayout) -> str:
-    steps, channels, rows = layout.shape
-    return (
-        f"{count(steps, 'time step')} x {count(channels, 'channel')} x "
-        f"{count(rows, 'frequency', 'frequencies')}"
-    )
-
-
-def _report(target: Path, layout: CubeLayout, series: Series, missing: int, seconds: float) -> None:
-    n_spectra, frequency = layout.shape[0] * layout.shape[1], layout.coordinates["freq_coords"][0]
-    span = f"{series.n_samples / series.sampling_rate:g} s"
-    if series.start is not None:
-        end = series.start + round(series.n_samples * SECOND / series.sampling_rate)
-        span = " to ".join(nanoseconds_to_iso([series.start, end]))
-    log.info(
-        f"{target}: {_shape(layout)}, {frequency[0]:g} to {frequency[-1]:g} Hz; {span}; "
-        f"{missing / n_spectra:.2%} of the steps are missing or "
-        f"{'somewhere ' if layout.attributes['power'] == 'log' else ''}without power"
-    )
-    files = target.rglob("*") if target.is_dir() else [target]
-    size = sum(item.stat().st_size for item in files if item.is_file())
-    log.info(f"{size / 1e6:,.1f} MB in {seconds:.1f} s, {n_spectra / seconds:,.3g} spectra/s")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
 from ..io import load_checkpoint, read_torch, save_checkpoint

@@ -15,8 +15,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..data.layouts import RowsFile
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import RowsFile, SpectrogramFile
 from ..data.times import to_text
 from ..evaluation.mapping import TITLES
 from ..evaluation.metrics import MEASURED

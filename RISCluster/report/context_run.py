@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from .. import __version__, plots
 from ..clustering.selection import contradictions, read_rows
 from ..clustering.stability import MAX_RESAMPLE_SIZE, MIN_CLUSTER_SIZE
+from ..data.layouts import SpectrogramFile
 from ..data.loading import Split
-from ..data.spectrograms import SpectrogramFile
 from ..data.tables import read_table
 from ..data.times import far_times
 from ..data.transforms import LOG_DECADES, Preparation

@@ -11,8 +11,8 @@ from .. import plots
 from ..clustering.initialisation import MAX_MAP_SIZE, NeighbourMap
 from ..clustering.selection import Criteria
 from ..data.cube_file import CubeFile
+from ..data.layouts import SpectrogramFile
 from ..data.loading import SampleSet
-from ..data.spectrograms import SpectrogramFile
 from ..data.tables import read_numbers
 from ..data.transforms import Preparation
 from ..errors import CheckpointError

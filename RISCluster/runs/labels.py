@@ -14,8 +14,8 @@ import numpy as np
 import pandas
 
 from ..data.cube_file import CubeFile
+from ..data.layouts import SpectrogramFile
 from ..data.loading import subsample
-from ..data.spectrograms import SpectrogramFile
 from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..io import new_file, new_rows, row_blocks
@@ -35,15 +35,8 @@ class Labelling:
     sizes: np.ndarray  # (K,), int64
     mean_probability: np.ndarray  # (K,), of the members of each cluster; NaN for an empty one
 
-    @property
-    def n_clusters(self) -> int:
-        """K."""
-        return len(self.sizes)
-
-    @property
-    def n_usable(self) -> int:
-        """Number of samples with a label."""
-        return int(self.sizes.sum())
+    n_clusters = property(lambda self: len(self.sizes), doc="K.")
+    n_usable = property(lambda self: int(self.sizes.sum()), doc="Number of samples with a label.")
 
     @property
     def overall_probability(self) -> float:
@@ -85,28 +78,27 @@ def label_file(
 ) -> Labelling:
     """Label every sample from its latents (N, D); write ``labels.csv``, of a cube ``labels.h5``.
 
-    `posterior` gives probabilities (n, K) of latents (n, D). With `soft`, the name of a ``.npy``
-    file, they are written too, (N, K).
+    `posterior` gives probabilities (n, K) of latents (n, D), written as `soft`, a ``.npy`` file.
     """
-    labels = np.full(len(latents), UNUSABLE, dtype=np.int16)
-    totals, sizes = np.zeros(n_clusters), np.zeros(n_clusters, dtype=np.int64)
+    labels, probability = np.full(len(latents), UNUSABLE, np.int16), np.zeros(len(latents))
     with ExitStack() as stack:
         write = stack.enter_context(new_labels(folder / "labels.csv", file))
-        rows = None
         if soft:
-            rows = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
+            every = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
         for start, block in row_blocks(latents):
-            probabilities = of_usable(block, posterior, n_clusters)
-            mine, probability = assign(probabilities)
-            labels[start : start + len(mine)] = mine
-            known = mine >= 0
-            sizes += np.bincount(mine[known], minlength=n_clusters)
-            totals += np.bincount(mine[known], probability[known], n_clusters)
-            write(start, mine, probability)
-            if rows is not None:
-                rows[start : start + len(mine)] = probabilities
+            rows, soft_rows = (
+                slice(start, start + len(block)),
+                of_usable(block, posterior, n_clusters),
+            )
+            labels[rows], probability[rows] = assign(soft_rows)
+            write(start, labels[rows], probability[rows])
+            if soft:
+                every[rows] = soft_rows
+    known = labels >= 0
+    sizes = np.bincount(labels[known], minlength=n_clusters)
     with np.errstate(invalid="ignore"):
-        return Labelling(labels, sizes, totals / sizes)
+        means = np.bincount(labels[known], probability[known], n_clusters) / sizes
+    return Labelling(labels, sizes, means)
 
 
 @contextmanager
@@ -125,10 +117,8 @@ def new_labels(
     readers = {"starttime": file.starttimes, "trace_id": file.trace_ids}
     readers |= {name: partial(file.detection, name) for name in detection}
     readers = {name: read for name, read in readers.items() if read(0, 1) is not None}
-    with ExitStack() as stack:
-        partial_path = stack.enter_context(new_file(path))
-        table = stack.enter_context(partial_path.open("w", newline="", encoding="utf-8"))
-        image = np.full(file.n_samples, UNUSABLE, "i2"), np.zeros(file.n_samples, "f4")
+    image = np.full(file.n_samples, UNUSABLE, "i2"), np.zeros(file.n_samples, "f4")
+    with new_file(path) as part, part.open("w", newline="", encoding="utf-8") as table:
 
         def write(
             start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Sequence[Any]

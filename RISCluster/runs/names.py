@@ -13,7 +13,7 @@ import pandas
 from ..data.tables import read_table
 from ..errors import RunError
 from ..io import write_text
-from .run import FinishedRun, FinishedStage
+from .run import FinishedRun
 
 HEADER = ("stage", "label", "size", "name")
 LARGEST_FILE = 2**22  # bytes
@@ -42,8 +42,7 @@ def names_notes(run: FinishedRun) -> list[str]:
 def write_names(run: FinishedRun) -> Path | None:
     """Write a table with empty names for the final stage's clusters, unless there is one.
 
-    A table of other clusters is renamed to ``names_<date>.csv``. Returns the path, None without a
-    stage that labels; raises RunError if it can't be written.
+    A table of other clusters is renamed to ``names_<date>.csv``. None without a stage that labels.
     """
     path, stage = names_path(run), run.final
     if stage is None or (path.exists() and read(run)[2]):
@@ -68,52 +67,40 @@ def read(run: FinishedRun) -> tuple[dict[int, str], list[str], bool]:
     if stage is None or not path.exists():
         return {}, [], False
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(f"it is larger than {LARGEST_FILE // 2**20} MB")
         rows, notes = _rows(path)
     except (OSError, ValueError) as error:
         return {}, [f"{path}: no names are read: {error}."], False
-    is_label = rows["label"].isin(range(stage.n_clusters))
-    other = _other_clusters(stage, rows, is_label)
-    if other:
-        unused = f"its {(rows['name'] != '').sum()} names are not used: {other}"
-        return {}, [f"{path}: {unused}; {path.stem}_<date>.csv will be its name."], False
-    for row in rows[~is_label & ((rows["text"] != "") | (rows["name"] != ""))].itertuples():
+    named, known = rows["name"] != "", rows["label"].isin(range(stage.n_clusters))
+    size = rows["label"].map(dict(enumerate(stage.sizes)))
+    foreign = (rows["stage"] != "") & (rows["stage"].str.upper() != stage.name)
+    for row in rows[foreign | (known & (rows["size"] >= 0) & (rows["size"] != size))].itertuples():
+        text = f"line {row.line} is of stage {row.stage or stage.name}, {row.size:,.0f} samples"
+        text = f"{path}: its {named.sum()} names are of other clusters and not used: {text}."
+        return {}, [text], False
+    for row in rows[~known & ((rows["text"] != "") | named)].itertuples():
         allowed = f"allowed: 0 to {stage.n_clusters - 1}"
         notes.append(f"line {row.line}: '{row.text}' is no cluster; {allowed}.")
-    used = rows[is_label].drop_duplicates("label")
-    for row in rows[is_label].drop(used.index).itertuples():
+    repeated = known & rows[known].duplicated("label").reindex(rows.index, fill_value=False)
+    for row in rows[repeated].itertuples():
         notes.append(f"line {row.line}: cluster {row.label:.0f} is repeated; the first is used.")
-    if ((rows["name"] != "") & ~(rows["size"] >= 0)).any():
+    if (named & ~(rows["size"] >= 0)).any():
         notes.append("names without the sizes of their clusters are used, and can be of others.")
-    named = used[used["name"] != ""]
-    names = dict(zip(named["label"].astype(int).tolist(), named["name"], strict=True))
+    used = rows[known & ~repeated & named]
+    names = dict(zip(used["label"].astype(int).tolist(), used["name"], strict=True))
     return names, [f"{path}: {note}" for note in notes], True
 
 
 def _rows(path: Path) -> tuple[pandas.DataFrame, list[str]]:
     """Line, stage, name, text of the label; label and size as numbers; notes on the table."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"it is larger than {LARGEST_FILE // 2**20} MB")
     table = read_table(path)
     columns = {key: table.find(key) for key in HEADER}
     columns |= table.require({key: [key] for key in ("label", "name")})
-    rows = pandas.DataFrame(
-        {key: table.text(columns[key]) for key in ("stage", "name")}, dtype="str"
-    )
-    rows["line"], rows["text"] = table.lines, table.text(columns["label"])
+    texts = {"stage": columns["stage"], "name": columns["name"], "text": columns["label"]}
+    rows = pandas.DataFrame({key: table.text(at) for key, at in texts.items()}, dtype="str")
+    rows["line"] = table.lines
     for key in ("label", "size"):
         given = columns[key] is not None
         rows[key] = table.numbers(columns[key], counts=True)[0] if given else float("nan")
     return rows, list(table.notes)
-
-
-def _other_clusters(stage: FinishedStage, rows: pandas.DataFrame, is_label: pandas.Series) -> str:
-    """Why the rows are of other clusters than the stage's; empty where they are not."""
-    foreign = rows[(rows["stage"] != "") & (rows["stage"].str.upper() != stage.name)]
-    if len(foreign):
-        first = foreign.iloc[0]
-        return f"line {first.line} is of stage {first.stage}, and the labels are of {stage.name}"
-    for row in rows[is_label & (rows["size"] >= 0)].itertuples():
-        size = int(stage.sizes[int(row.label)])
-        if row.size != size:
-            return f"cluster {row.label:.0f} has {size:,} samples, in the table {row.size:,.0f}"
-    return ""

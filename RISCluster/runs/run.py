@@ -16,8 +16,7 @@ import torch
 
 from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
-from ..data.layouts import open_spectrograms
-from ..data.spectrograms import SpectrogramFile
+from ..data.layouts import SpectrogramFile, open_spectrograms
 from ..data.transforms import Preparation
 from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
@@ -60,8 +59,16 @@ class FinishedStage:
 
     @cached_property
     def mixture(self) -> Mixture:
-        """Gaussians of the clusters in latent space; empty clusters have none."""
-        return Mixture.from_arrays(read_npz(self.path / "novelty.npz"))
+        """Gaussian of each cluster in latent space; of weight 0 for empty ones that have none."""
+        found, k = Mixture.from_arrays(read_npz(self.path / "novelty.npz")), self.n_clusters
+        if len(found.weights) == k:
+            return found
+        d, used = found.means.shape[1], self.sizes > 0
+        weights, means, covariances = np.zeros(k), np.zeros((k, d)), np.tile(np.eye(d), (k, 1, 1))
+        weights[used], means[used], covariances[used] = (
+            found.weights, found.means, found.covariances
+        )  # fmt: skip
+        return Mixture(weights, means, covariances, found.temperature)
 
     @property
     def n_clusters(self) -> int:
@@ -108,27 +115,25 @@ class FinishedRun:
         return [*(f"feature {i}" for i in range(n - len(beside))), *beside][:n]
 
     @cached_property
+    def known_classes(self) -> tuple[np.ndarray | None, list[str]]:
+        """`truth` and `class_names`; classes can have any numbers in the file."""
+        labels = None if self.file is None else self.file.labels()
+        if labels is None:
+            return None, []
+        names = dict(enumerate(self.file.class_names()))
+        numbers = sorted({*names, *np.unique(labels[labels >= 0]).tolist()})
+        truth = np.where(labels >= 0, np.searchsorted(numbers, labels), -1)
+        return truth, [names.get(number, f"class {number}") for number in numbers]
+
+    @property
     def truth(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64: position in `class_names`, or -1; or None."""
-        labels = None if self.file is None else self.file.labels()
-        if labels is None:
-            return None
-        return np.where(labels >= 0, np.searchsorted(list(self._classes), labels), -1)
+        return self.known_classes[0]
 
-    @cached_property
+    @property
     def class_names(self) -> list[str]:
         """Names of the known classes: those named in the file, and those that occur."""
-        return list(self._classes.values())
-
-    @cached_property
-    def _classes(self) -> dict[int, str]:
-        """Names by the numbers of the classes in the file, which can be any."""
-        labels = None if self.file is None else self.file.labels()
-        if labels is None:
-            return {}
-        names = dict(enumerate(self.file.class_names()))
-        numbers = {*names, *np.unique(labels[labels >= 0]).tolist()}
-        return {number: names.get(number, f"class {number}") for number in sorted(numbers)}
+        return self.known_classes[1]
 
 
 def cached(run: FinishedRun, name: str, make: Callable[[], Result]) -> Result:
@@ -149,7 +154,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; give one as Outputs/demo")
     load_settings(None, overrides)  # a wrong word is an error, not a note on each stage
-    stages, notes = {}, []
+    stages, notes, file = {}, [], None
     for name in STAGES:
         try:
             stages[name] = _read_stage(StageFolder(folder, name), overrides)
@@ -161,11 +166,14 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
             f"first, or name another folder{': ' + ' '.join(notes) if notes else ''}"
         )
     last = list(stages.values())[-1]
-    with ExitStack() as files:
-        file = None
+    data = last.settings.data
+    with ExitStack() as stack:
         try:
-            file = files.enter_context(_open_data(last))
+            opened = open_spectrograms(data.file, data.layout, data.dataset, last.settings.cube)
+            file = stack.enter_context(opened)
+            _require_same_data(file, last)
         except DataError as error:
+            file = None
             notes.append(
                 f"the data can't be read, and what needs them is left out: {error}; "
                 "data.file=PATH names their present location"
@@ -181,30 +189,26 @@ def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
         if not name.endswith(("model.pt", "model.npz")):
             continue
         if not path.exists() or sha256(path)[: len(checksum)] != checksum:
-            state = "has changed" if path.exists() else "is missing"
             raise RunError(
-                f"{stage.path}: was made from another {name}, which {state}; run {stage.command} "
-                "again"
+                f"{stage.path}: was made from another {name} than is there now; run "
+                f"{stage.command} again"
             )
     settings = load_stage_settings(stage, overrides)
     metrics = read_json(stage.path / "metrics.json")
     return FinishedStage(stage.name, stage.path, metrics, provenance, settings)
 
 
-@contextmanager
-def _open_data(stage: FinishedStage) -> Iterator[SpectrogramFile]:
-    """The data file of a stage, if it is the one that the stage was made from."""
-    data, known = stage.settings.data, stage.provenance
+def _require_same_data(file: SpectrogramFile, stage: FinishedStage) -> None:
+    """Raise DataError if the stage was made from other data."""
+    known = stage.provenance
     before = known.get("fingerprint"), known.get("inputs", {}).get("labels, times and ids")
-    with open_spectrograms(data.file, data.layout, data.dataset, stage.settings.cube) as file:
-        now = file.fingerprint(), file.columns_fingerprint()
-        if any(old not in (None, new) for old, new in zip(before, now, strict=True)):
-            was = known.get("words", {}).get("data")
-            raise DataError(
-                f"{file.path}: is not the data that {stage.path} was made from"
-                f"{', which was ' + was if was else ''}"
-            )
-        yield file
+    now = file.fingerprint(), file.columns_fingerprint()
+    if any(old not in (None, new) for old, new in zip(before, now, strict=True)):
+        was = known.get("words", {}).get("data")
+        raise DataError(
+            f"{file.path}: is not the data that {stage.path} was made from"
+            f"{', which was ' + was if was else ''}"
+        )
 
 
 # ---- networks -----------------------------------------------------------------------------------
@@ -231,18 +235,9 @@ def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:
     """Network and centroids of a stage that labels; CheckpointError for a damaged file."""
     name = "DEC" if stage.name == "DEC" else "AEC"
     trained = load_model(run.folder / name / "model.pt", name)
-    model = trained.model
-    if isinstance(model, DEC) and trained.labels == "student":
-        centroids = model.clustering.as_latents().double().numpy()
+    if isinstance(trained.model, DEC) and trained.labels == "student":
+        centroids = trained.model.clustering.as_latents().double().numpy()
     else:
-        means = stage.mixture.means
-        centroids = np.full((stage.n_clusters, means.shape[1]), np.nan)
-        centroids[components(stage)] = means
-    return StageModel(model.decoder, trained.preparation, centroids)
-
-
-def components(stage: FinishedStage) -> np.ndarray:
-    """Cluster of each component of the stage's mixture; empty clusters may have none."""
-    if len(stage.mixture.weights) == stage.n_clusters:
-        return np.arange(stage.n_clusters)
-    return np.flatnonzero(stage.sizes > 0)
+        weights = stage.mixture.weights[:, None]
+        centroids = np.where(weights > 0, stage.mixture.means, np.nan)
+    return StageModel(trained.model.decoder, trained.preparation, centroids)

@@ -11,7 +11,7 @@ from ..clustering.initialisation import NeighbourMap
 from ..clustering.mixture import Mixture
 from ..clustering.selection import HEADER, Criteria, as_rows, contradictions, select
 from ..data.cube_file import CubeFile
-from ..data.loading import Split, StreamedSet, WholeFile, subsample
+from ..data.loading import Split, StreamedSet, subsample
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
@@ -89,11 +89,11 @@ def inputs_from_aec(session: Session) -> dict[str, Any]:
     }
 
 
-def whole_file(session: Session, preparation: Preparation) -> WholeFile:
+def whole_file(session: Session, preparation: Preparation) -> StreamedSet:
     """Every sample of the file, streamed in its order."""
     reader = session.reader(preparation)
     reader.skip_negative = True  # an error in training; here they are unusable
-    return WholeFile(reader)
+    return StreamedSet(reader)
 
 
 def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: TrainedModel) -> None:
@@ -126,7 +126,7 @@ def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: Traine
     write_csv(stage.path / SELECTION, HEADER, as_rows(rows))
     write_mixtures(stage.path / MIXTURE, mixtures, chosen)
     split = Split.load(session.stage("AEC").path / SPLIT)
-    training = StreamedSet(split.both, session.reader(aec.preparation))
+    training = StreamedSet(session.reader(aec.preparation), split.both)
     training_distribution(aec.model, mixture, training).save(stage.path / NOVELTY)
     shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
     draw(settings.run.figures, lambda: _figures(session, stage, rows, latents, labelling, shown))

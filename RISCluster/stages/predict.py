@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from ..data.cube_file import CubeFile
-from ..data.layouts import open_spectrograms
+from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, open_spectrograms
 from ..data.loading import Reader
-from ..data.spectrograms import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors

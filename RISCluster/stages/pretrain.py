@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..data.layouts import READ_ROWS, SpectrogramFile
 from ..data.loading import SampleSet, Split, draw_split, mean_and_deviation
-from ..data.spectrograms import READ_ROWS, SpectrogramFile
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError, TrainingError
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters

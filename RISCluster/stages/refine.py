@@ -8,8 +8,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from ..clustering.mixture import Mixture
+from ..data.layouts import SpectrogramFile
 from ..data.loading import SampleSet, Split
-from ..data.spectrograms import SpectrogramFile
 from ..data.transforms import Preparation
 from ..errors import DataError, TrainingError
 from ..evaluation.mapping import require_package

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from ..cli import COMMANDS, package_command, stage_command
-from ..data.layouts import open_spectrograms
+from ..data.layouts import SpectrogramFile, open_spectrograms
 from ..data.loading import Reader, SampleSet, load_set
-from ..data.spectrograms import SpectrogramFile
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks

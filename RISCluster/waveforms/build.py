@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
-from ..data.finding import find_files, stamp
+from ..data.storage import find_files, stamp
 from ..data.times import NOT_A_TIME, leave_out_far_pieces, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError, SettingsError
 from ..io import new_file, require_room

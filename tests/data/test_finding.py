@@ -1,6 +1,6 @@
 import pytest
 
-from RISCluster.data.finding import find_files
+from RISCluster.data.storage import find_files
 from RISCluster.errors import DataError
 
 

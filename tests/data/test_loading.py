@@ -10,10 +10,8 @@ from RISCluster.data.loading import (
     Split,
     choose_loadmode,
     draw_split,
-    epoch_order,
     load_set,
     mean_and_deviation,
-    read_ahead,
 )
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
@@ -37,31 +35,6 @@ def reader(tmp_path):
 def expected(reader, index):
     raw = np.stack([reader.file.read(i, i + 1)[0] for i in index])
     return reader.preparation(torch.from_numpy(raw)).unsqueeze(1)
-
-
-@pytest.mark.parametrize("asked", ["auto", "device"])
-def test_a_full_gpu_leaves_samples_in_memory_unless_it_is_asked_for(
-    reader, monkeypatch, caplog, asked
-):
-    def choose(setting, n_bytes, device, tries=[]):  # noqa: B006
-        tries.append(setting)
-        return ("device", "free a moment ago") if len(tries) == 1 else ("ram", "fit there")
-
-    def hold(reader, index, ranks, place, tries=[], work=loading._load):  # noqa: B006
-        tries.append(place)
-        if len(tries) == 1:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
-        return work(reader, index, ranks, place)
-
-    monkeypatch.setattr(loading, "choose_loadmode", choose)
-    monkeypatch.setattr(loading, "_load", hold)
-    if asked == "device":
-        with pytest.raises(torch.cuda.OutOfMemoryError):
-            load_set(reader, np.arange(300), asked, ALONE)
-        return
-    samples, unusable = load_set(reader, np.arange(300), asked, ALONE)
-    assert (len(samples), len(unusable)) == (297, 3)
-    assert "no room on the GPU after all; load mode ram: fit there" in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["ram", "disk"])
@@ -102,18 +75,6 @@ def test_order_is_the_same_wherever_samples_are_kept(reader, monkeypatch):
             assert torch.equal(x, y)
 
 
-@pytest.mark.parametrize("mode", ["ram", "disk"])
-def test_ranks_share_every_batch(reader, mode):
-    samples, _ = load_set(reader, np.arange(300), mode, ALONE)
-    whole = [positions.tolist() for positions, _ in samples.epoch(1, 0, 64, ALONE)]
-    shares = [
-        [positions.tolist() for positions, _ in samples.epoch(1, 0, 64, Ranks(rank, 3, CPU))]
-        for rank in range(3)
-    ]
-    for batch, *parts in zip(whole, *shares, strict=True):
-        assert sorted(sum(parts, [])) == sorted(batch)
-
-
 def test_take_and_standardize(reader):
     for mode in ("ram", "disk"):
         reader.preparation = Preparation("sqrt", "vec_norm")
@@ -144,15 +105,6 @@ def test_every_chunk_is_read_once(tmp_path):
         assert asked == [(3, 120), (120, 150), (290, 300)]
 
 
-def test_order_is_a_shuffle_and_differs_by_epoch_and_seed():
-    order = epoch_order(1000, 1, 0, 8192)
-    assert sorted(order.tolist()) == list(range(1000))
-    for seed, epoch in ((1, 1), (2, 0)):
-        assert not np.array_equal(order, epoch_order(1000, seed, epoch, 8192))
-    # A set within one window is fully shuffled: neighbours end up far apart.
-    assert np.abs(np.diff(order)).mean() == pytest.approx(1000 / 3, rel=0.15)
-
-
 def test_loadmode_says_why():
     assert choose_loadmode("auto", 1000, CPU)[0] == "ram"
     mode, why = choose_loadmode("auto", 10**15, CPU)
@@ -161,20 +113,6 @@ def test_loadmode_says_why():
     assert choose_loadmode("ram", 10**15, CPU)[0] == "ram"
     with pytest.raises(DataError, match="needs a GPU"):
         choose_loadmode("device", 1, CPU)
-
-
-def test_read_ahead_passes_errors_on_and_ends_when_left():
-    def failing():
-        yield 1
-        raise DataError("broken")
-
-    items = read_ahead(failing())
-    assert next(items) == 1
-    with pytest.raises(DataError, match="broken"):
-        next(items)
-    endless = read_ahead(iter(int, 1))
-    assert next(endless) == 0
-    endless.close()
 
 
 # ---- training and validation --------------------------------------------------------------------

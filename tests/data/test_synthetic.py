@@ -26,11 +26,11 @@ def test_classes_are_what_they_are_called():
     samples = make_synthetic_set(400, 20.0, 0)
     mean = {
         name: (lambda x: (x / x.sum((1, 2), keepdims=True)).mean(0))(
-            samples.spectrogram[samples.labels == label]
+            samples["spectrogram"][samples["labels"] == label]
         )
         for label, name in enumerate(CLASS_NAMES)
     }
-    frequency = samples.frequency
+    frequency = samples["frequency"]
     peak = {name: frequency[image.argmax(0)] for name, image in mean.items()}
     assert np.ptp(peak["narrow-band tremor"]) < 3
     assert peak["gliding tremor"][90] > peak["gliding tremor"][10] + 6
@@ -41,11 +41,11 @@ def test_classes_are_what_they_are_called():
 
 
 def test_snr_and_imbalance():
-    loud, quiet = (make_synthetic_set(80, snr, 0).spectrogram for snr in (20.0, -10.0))
+    loud, quiet = (make_synthetic_set(80, snr, 0)["spectrogram"] for snr in (20.0, -10.0))
 
     def contrast(x):
         return np.median(x.max((1, 2)) / np.median(x, axis=(1, 2)))
 
     assert contrast(loud) > 3 * contrast(quiet)
-    counts = np.bincount(make_synthetic_set(2000, 6.0, 0, imbalance=50).labels)
+    counts = np.bincount(make_synthetic_set(2000, 6.0, 0, imbalance=50)["labels"])
     assert counts[0] / counts[-1] == pytest.approx(50, rel=0.1)

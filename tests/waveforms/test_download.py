@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from RISCluster.data.finding import find_files
+from RISCluster.data.storage import find_files
 from RISCluster.errors import DataError, RunError, SettingsError, Stopped
 from RISCluster.waveforms.download import Request, _is_whole, download, obspy
 from tests.waveforms.fdsn_server import START, Centre, trace_of

@@ -104,13 +104,6 @@ def test_an_order_that_cannot_be_told_is_refused(tmp_path):
         open_spectrograms(tmp_path / "c.h5")
 
 
-def test_sizes_of_dimensions_are_no_coordinates(tmp_path):
-    path = write_netcdf(tmp_path / "c.nc", CUBE, AXES)
-    with open_spectrograms(path) as file:
-        assert file.distance is None
-        assert file.frequency[1] == 1.5
-
-
 @pytest.mark.parametrize("name", ["data", "spectrogram", "psd"])
 def test_the_names_of_dimensions_tell_the_layout(tmp_path, name):
     path = write_netcdf(tmp_path / "c.nc", CUBE, ("time", "channel", "frequency"), name)
@@ -120,12 +113,6 @@ def test_the_names_of_dimensions_tell_the_layout(tmp_path, name):
     layout, got, _ = samples_of(path)
     assert layout == "samples"
     np.testing.assert_array_equal(got, CUBE.transpose(0, 2, 1))
-
-
-def test_a_cube_by_its_names_is_no_set_of_samples(tmp_path):
-    path = write_netcdf(tmp_path / "c.nc", CUBE, ("time", "channel", "frequency"), "spectrogram")
-    with pytest.raises(DataError, match=r"has the dimensions \(time, channel, frequency\), and"):
-        open_spectrograms(path, "samples")
 
 
 @pytest.mark.parametrize("named", [True, False])

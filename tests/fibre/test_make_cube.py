@@ -12,27 +12,36 @@ from RISCluster import io
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError, MissingPackage, SettingsError, Stopped
 from RISCluster.fibre import make_cube as making
-from RISCluster.fibre.joining import open_series
-from RISCluster.fibre.make_cube import made_from, make_cube, require_cube_name, tile
-from RISCluster.fibre.series import Series
-from RISCluster.fibre.spectra import Spectra, spectra_of
+from RISCluster.fibre.make_cube import (
+    TAPERS,
+    Spectra,
+    made_from,
+    make_cube,
+    require_cube_name,
+    spectra_of,
+    tile,
+)
+from RISCluster.fibre.series import Series, open_series
 from tests.conftest import ROOT, shared_data
 from tests.fibre.fibre import RATE, START, noise, record, records_settings, waveforms
 
-SETTINGS = records_settings("window=0.2", "step=0.1")
+WORDS = "window=0.2", "step=0.1"
+SETTINGS = records_settings(*WORDS)
+
+
+def spectra(*words, rate=RATE):
+    return spectra_of(records_settings(*words).records, rate)
 
 
 def content(path: Path) -> dict:
     """Arrays and attributes of a cube of either format."""
     if path.suffix == ".zarr":
-        zarr = pytest.importorskip("zarr")
-        root = zarr.open_group(path, mode="r")
+        root = pytest.importorskip("zarr").open_group(path, mode="r")
     else:
         root = h5py.File(path)
     arrays = {"data": root["data"], **{name: root["metadata"][name] for name in root["metadata"]}}
     found = {name: np.asarray(array[:]) for name, array in arrays.items()}
-    attributes = {name: dict(array.attrs) for name, array in arrays.items()}
-    return {"attributes": attributes, **found}
+    return {"attributes": {name: dict(x.attrs) for name, x in arrays.items()}, **found}
 
 
 def bits(path: Path) -> bytes:
@@ -49,90 +58,173 @@ def said(monkeypatch):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Many jobs of a few chunks each, read some samples at a time."""
+    """Many jobs of a few chunks each."""
     monkeypatch.setattr(making, "CHUNK_VALUES", 500)
     monkeypatch.setattr(making, "CHUNK_STEPS", 4)
     monkeypatch.setattr(making, "PART_VALUES", 2000)
-    monkeypatch.setattr(making, "BLOCK_VALUES", 150)
 
 
-@pytest.mark.parametrize("ending", ["h5", "zarr"])
-def test_layout(tmp_path, ending, said):
+@pytest.fixture(params=["h5", "zarr"])
+def target(request, tmp_path):
+    if request.param == "zarr":
+        pytest.importorskip("zarr")
+    return tmp_path / f"cube.{request.param}"
+
+
+# ---- spectra ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("taper", TAPERS)
+@pytest.mark.parametrize(("window", "step"), [(64, 16), (65, 40), (50, 75)])
+def test_spectra_as_of_scipy(taper, window, step):
+    samples = noise(1000, 20) + 3
+    ours = Spectra(RATE, window, step, taper, 0, window // 2 + 1, False)
+    power = ours.calculate(samples)
+    # scipy takes overlaps of less than a window: its steps of 1 are thinned instead.
+    frequency, _, expected = scipy.signal.spectrogram(
+        samples.T.astype(float), RATE, TAPERS[taper], window, window - 1
+    )
+    expected = expected[..., ::step].transpose(2, 0, 1)
+    np.testing.assert_allclose(ours.frequency, frequency)
+    assert power.dtype == np.float32
+    scale = expected.max(axis=2, keepdims=True)
+    np.testing.assert_allclose(power / scale, expected / scale, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(power[:, :, 1:].sum(2), expected[:, :, 1:].sum(2), rtol=1e-5)
+
+
+def test_a_band_is_rows_of_the_whole():
+    samples = noise(500)
+    band = spectra("band=3-20")
+    np.testing.assert_array_equal(band.frequency, np.arange(3, 21))
+    np.testing.assert_array_equal(band.calculate(samples), spectra().calculate(samples)[..., 3:21])
+    np.testing.assert_array_equal(spectra("band=40-50").frequency, np.arange(40, 51))
+
+
+def test_windows_with_missing_samples_are_missing():
+    samples = noise(1000, 20)
+    samples[250, 7], samples[700, 8] = np.nan, np.inf
+    power = spectra().calculate(samples)  # windows of 100, step 50
+    expected = np.zeros((19, 20), dtype=bool)
+    expected[[4, 5], 7], expected[[13, 14], 8] = True, True
+    np.testing.assert_array_equal(np.isnan(power).all(axis=2), expected)
+    whole = spectra().calculate(noise(1000, 20))
+    np.testing.assert_array_equal(power[~expected], whole[~expected])
+
+
+def test_logarithm():
+    samples = noise(1000)
+    samples[:, 1] = 5.0
+    power, logarithm = spectra().calculate(samples), spectra("power=log").calculate(samples)
+    np.testing.assert_allclose(logarithm[:, 0], np.log10(power[:, 0]), rtol=1e-5)
+    assert np.isnan(logarithm[:, 1]).all()
+    assert (power[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("power", ["log", "linear"])
+def test_more_power_than_float32_holds_is_missing(power):
+    samples = noise(400, 2)
+    samples[:100] *= np.float32(1e30)
+    found = spectra(f"power={power}").calculate(samples)
+    assert np.isnan(found[0]).any()
+    assert not np.isinf(found).any()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("window=0.07",), "window = 0.07 s is 7 samples at 100 Hz; allowed: 8 or more, 0.08 s"),
+        (("step=0.001",), "step = 0.001 s is 0.1 samples at 100 Hz; allowed: 1 or more"),
+        (("band=20-80",), "band = 20-80 has .* up to 50 Hz, half the sampling rate"),
+        (("band=3-5",), "band = 3-5 has 3 rows"),
+    ],
+)
+def test_settings_that_do_not_fit_the_rate(words, line):
+    with pytest.raises(SettingsError, match=line):
+        spectra(*words)
+
+
+def test_windows_in_whole_samples():
+    ours = spectra("window=0.256", "step=0.1", rate=50.0)
+    assert (ours.window, ours.step, ours.n_steps(13), ours.n_steps(22)) == (13, 5, 1, 2)
+    with pytest.raises(DataError, match="window = 0.26 s is longer than the record of 0.24 s"):
+        ours.n_steps(12)
+
+
+# ---- cubes --------------------------------------------------------------------------------------
+
+
+def test_layout(tmp_path, target, said):
     samples = noise(1000, 4)
     path = record(tmp_path / "a.h5", samples, START + 0.125, dx=2.5, unit="nm/m/s")
-    target = tmp_path / f"cube.{ending}"
-    if ending == "zarr":
-        pytest.importorskip("zarr")
     make_cube([path], target, SETTINGS)
-    cube = content(target)
-    expected = spectra_of(SETTINGS.records, RATE).calculate(samples)
-    np.testing.assert_array_equal(cube["data"], expected)
-    assert cube["data"].dtype == np.float32
-    assert cube["data"].shape == (99, 4, 11)
+    cube, attributes = content(target), content(target)["attributes"]
+    np.testing.assert_array_equal(cube["data"], spectra(*WORDS).calculate(samples))
+    assert (cube["data"].shape, cube["data"].dtype) == ((99, 4, 11), np.float32)
     np.testing.assert_allclose(cube["freq_coords"], np.arange(11) * 5)
     np.testing.assert_array_equal(cube["loc_coords"], [0, 2.5, 5, 7.5])
-    np.testing.assert_allclose(
-        cube["time_coords"] - START, 0.125 + 0.1 * np.arange(99), rtol=0, atol=5e-7
-    )
-    assert cube["attributes"]["time_coords"]["units"] == "seconds since 1970-01-01T00:00:00Z"
-    assert cube["attributes"]["loc_coords"]["units"] == "m"
-    assert cube["attributes"]["freq_coords"]["units"] == "Hz"
-    attributes = cube["attributes"]["data"]
-    assert attributes["units"] == "(nm/m/s)^2/Hz"
-    assert list(attributes["dimensions"]) == ["time", "channel", "frequency"]
-    if ending == "zarr":
-        data = pytest.importorskip("zarr").open_array(target / "data", mode="r")
-        assert data.metadata.dimension_names == ("time", "channel", "frequency")
-    assert (attributes["window_s"], attributes["step_s"], attributes["sampling_rate"]) == (
-        0.2,
-        0.1,
-        RATE,
-    )
-    assert (attributes["power"], attributes["records.taper"]) == ("linear", "hann")
-    assert made_from(target) == attributes["made_from"]
-    assert not (tmp_path / f"cube.{ending}.parts").exists()
+    seconds = 0.125 + 0.1 * np.arange(99)
+    np.testing.assert_allclose(cube["time_coords"] - START, seconds, rtol=0, atol=5e-7)
+    units = {name: values["units"] for name, values in attributes.items()}
+    assert units == {
+        "data": "(nm/m/s)^2/Hz",
+        "time_coords": "seconds since 1970-01-01T00:00:00Z",
+        "loc_coords": "m",
+        "freq_coords": "Hz",
+    }
+    data = attributes["data"]
+    assert list(data["dimensions"]) == ["time", "channel", "frequency"]
+    assert (data["window_s"], data["step_s"], data["sampling_rate"]) == (0.2, 0.1, RATE)
+    assert (data["power"], data["records.taper"]) == ("linear", "hann")
+    assert made_from(target) == data["made_from"]
+    if target.suffix == ".zarr":
+        stored = pytest.importorskip("zarr").open_array(target / "data", mode="r")
+        assert stored.metadata.dimension_names == ("time", "channel", "frequency")
+    assert sorted(tmp_path.iterdir()) == [path, target]
     assert any("2020-09-13T12:26:40.125000Z to 2020-09-13T12:26:50.125000Z" in s for s in said)
 
 
-@pytest.mark.parametrize("ending", ["h5", "zarr"])
-def test_channels_of_an_array_keep_their_names(tmp_path, ending):
-    if ending == "zarr":
-        pytest.importorskip("zarr")
+def test_channels_of_an_array_have_their_names(tmp_path, target):
     samples = (100 * noise(400, 2)).astype(np.int32)
     traces = [("XX.B..HHZ", 0, samples[:, 1], RATE), ("XX.A..HHZ", 1, samples[:300, 0], RATE)]
-    target = tmp_path / f"cube.{ending}"
     make_cube([waveforms(tmp_path / "a.mseed", *traces)], target, SETTINGS)
     with open_spectrograms(target) as cube:
         assert cube.trace_ids()[:2] == ["XX.A..HHZ", "XX.B..HHZ"]
         assert cube.amplitude_unit == "(count)^2/Hz"
     values = content(target)["data"]
-    expected = spectra_of(SETTINGS.records, RATE).calculate(samples.astype(np.float32))
+    expected = spectra(*WORDS).calculate(samples.astype(float))
     np.testing.assert_array_equal(values[:, 1], expected[:, 1])
     np.testing.assert_array_equal(np.isnan(values[:, 0]).all(axis=1), np.arange(39) < 10)
     np.testing.assert_array_equal(values[10:, 0], expected[: 39 - 10, 0])
 
 
-def test_times_that_are_not_known_count_from_0(tmp_path):
-    path = record(tmp_path / "a.h5", noise(200), None)
-    make_cube([path], tmp_path / "cube.h5", SETTINGS)
+def test_unknown_times_count_from_0(tmp_path):
+    make_cube([record(tmp_path / "a.h5", noise(200), None)], tmp_path / "cube.h5", SETTINGS)
     cube = content(tmp_path / "cube.h5")
     np.testing.assert_allclose(cube["time_coords"], 0.1 * np.arange(19))
-    assert cube["attributes"]["time_coords"]["units"] == "s"
     np.testing.assert_array_equal(cube["loc_coords"], [0, 1, 2])
-    assert cube["attributes"]["loc_coords"]["units"] == "channel"
+    units = [cube["attributes"][name]["units"] for name in ("time_coords", "loc_coords")]
+    assert units == ["s", "channel"]
 
 
-def test_three_files_give_the_cube_of_one(tmp_path, small_parts):
-    """Bit for bit: windows run across the borders of files."""
-    samples = noise(1000, 5)
+def test_three_files_give_the_cube_of_one(tmp_path, small_parts, monkeypatch):
+    """Bit for bit, in blocks of limited size: windows run across the borders of files."""
+    samples, cuts, shapes, read = noise(1000, 5), [0, 333, 671, 1000], [], Series.read
     make_cube([record(tmp_path / "all.h5", samples)], tmp_path / "one.h5", SETTINGS)
-    cuts = [0, 333, 671, 1000]
     paths = [
         record(tmp_path / f"{number}.h5", samples[start:stop], START + start / RATE)
-        for number, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for number, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))
     ]
+
+    def watched(self, *box):
+        values, lost = read(self, *box)
+        shapes.append(values.shape)
+        return values, lost
+
+    monkeypatch.setattr(Series, "read", watched)
+    monkeypatch.setattr(making, "BLOCK_VALUES", 150)
     make_cube(paths, tmp_path / "three.h5", SETTINGS)
     assert bits(tmp_path / "three.h5") == bits(tmp_path / "one.h5")
+    assert max(rows * columns for rows, columns in shapes) <= 150
     assert np.isfinite(content(tmp_path / "three.h5")["data"]).all()
 
 
@@ -171,8 +263,7 @@ making.make_cube([Path(sys.argv[1])], Path(sys.argv[2]), settings)
 
 
 def test_killed_and_run_again_is_as_never_killed(tmp_path, small_parts, monkeypatch):
-    path = record(tmp_path / "a.h5", noise(1000, 6))
-    target = tmp_path / "cube.h5"
+    path, target = record(tmp_path / "a.h5", noise(1000, 6)), tmp_path / "cube.h5"
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, path, target],
         cwd=ROOT,
@@ -193,24 +284,21 @@ def test_killed_and_run_again_is_as_never_killed(tmp_path, small_parts, monkeypa
 
 
 def test_parts_of_other_settings_are_neither_taken_nor_lost(tmp_path, small_parts, monkeypatch):
-    path = record(tmp_path / "a.h5", noise(1000, 6))
-    other = records_settings("window=0.2", "step=0.1", "taper=tukey")
-    target, calculate = tmp_path / "cube.h5", making.calculate_part
-    made = []
+    path, target = record(tmp_path / "a.h5", noise(1000, 6)), tmp_path / "cube.h5"
+    made, most, calculate = [], 3, making.calculate_part
 
-    def counted(task, part, most=3):
+    def counted(task, part):
         if len(made) == most:
             raise Stopped("enough", 15)
         made.append(part)
         return calculate(task, part)
 
     monkeypatch.setattr(making, "calculate_part", counted)
-    for settings in (SETTINGS, other):
+    for settings in (SETTINGS, records_settings(*WORDS, "taper=tukey")):
         made.clear()
         with pytest.raises(Stopped):
             make_cube([path], target, settings)
-    made.clear()
-    monkeypatch.setattr(making, "calculate_part", lambda *task: counted(*task, most=1000))
+    made, most = [], 1000
     make_cube([path], target, SETTINGS)
     left = len(made)
     make_cube([path], tmp_path / "whole.h5", SETTINGS)
@@ -218,12 +306,8 @@ def test_parts_of_other_settings_are_neither_taken_nor_lost(tmp_path, small_part
     assert bits(target) == bits(tmp_path / "whole.h5")
 
 
-@pytest.mark.parametrize("ending", ["h5", "zarr"])
-def test_a_target_that_is_there(tmp_path, ending, said, monkeypatch):
-    if ending == "zarr":
-        pytest.importorskip("zarr")
+def test_a_target_that_is_there(tmp_path, target, said, monkeypatch):
     path = record(tmp_path / "a.h5", noise(1000))
-    target = tmp_path / f"cube.{ending}"
     make_cube([path], target, SETTINGS)
     before = bits(target)
     monkeypatch.setattr(making, "open_series", None)  # nothing is read
@@ -232,7 +316,7 @@ def test_a_target_that_is_there(tmp_path, ending, said, monkeypatch):
     make_cube([path], target, SETTINGS)
     assert any("done already" in line for line in said)
     assert not left.exists()
-    other = records_settings("window=0.2", "step=0.1", "power=log")
+    other = records_settings(*WORDS, "power=log")
     with pytest.raises(DataError, match="made from other files or settings; .* --overwrite"):
         make_cube([path], target, other)
     os.utime(path, (1, 1))
@@ -257,50 +341,38 @@ def test_names_of_targets(monkeypatch):
     require_cube_name(Path("cube.h5"))
 
 
-def test_window_longer_than_the_record(tmp_path):
-    path = record(tmp_path / "a.h5", noise(100))
-    settings = records_settings("window=2")
-    with pytest.raises(DataError, match="window = 2 s is longer than the record of 1 s"):
-        make_cube([path], tmp_path / "cube.h5", settings)
+def virtual(tmp_path: Path, samples: np.ndarray) -> Path:
+    """A virtual record of two halves, ``s0.h5`` and ``s1.h5``."""
+    half = len(samples) // 2
+    layout = h5py.VirtualLayout(samples.shape, "f4")
+    for number in (0, 1):
+        part = slice(half * number, half * (number + 1))
+        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
+            file["d"] = samples[part]
+        layout[part] = h5py.VirtualSource(f"s{number}.h5", "d", shape=(half, samples.shape[1]))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        data = file.create_virtual_dataset("data", layout)
+        data.attrs.update({"fs": RATE, "dims": "time,channel"})
+    return tmp_path / "v.h5"
 
 
 @pytest.mark.parametrize("cause", ["window", "source", "zeros"])
-def test_a_cube_without_a_value_is_no_result(tmp_path, cause):
-    path, target = record(tmp_path / "a.h5", noise(1000)), tmp_path / "cube.h5"
-    words = ["window=0.2", "step=0.1"]
-    if cause == "window":
-        samples = noise(1000)
-        samples[::10] = np.nan
-        record(path, samples)
-    if cause == "zeros":
-        record(path, np.zeros((1000, 3), "f4"))
-        words.append("power=log")
+def test_a_cube_without_a_value_is_not_written(tmp_path, cause):
+    samples, reason = noise(1000), "every window touches a gap"
+    words = [*WORDS, "power=log"]
+    samples[:: 10 if cause == "window" else 1] = np.nan if cause == "window" else 0
+    path = record(tmp_path / "a.h5", samples)
     if cause == "source":
-        layout = h5py.VirtualLayout((1000, 3), "f4")
-        layout[:] = h5py.VirtualSource("gone.h5", "data", shape=(1000, 3))
-        with h5py.File(path, "w") as file:
-            data = file.create_virtual_dataset("data", layout)
-            data.attrs.update({"fs": RATE, "dims": "time,channel"})
-    reason = (
-        "source gone.h5:/data is missing" if cause == "source" else "every window touches a gap"
-    )
+        path, reason = virtual(tmp_path, noise(1000)), "source s0.h5:/d is missing"
+        (tmp_path / "s0.h5").unlink()
+        (tmp_path / "s1.h5").unlink()
     with pytest.raises(DataError, match=f"would have no value, and is not written .*{reason}"):
-        make_cube([path], target, records_settings(*words))
-    assert list(tmp_path.iterdir()) == [path]
+        make_cube([path], tmp_path / "cube.h5", records_settings(*words))
+    assert not list(tmp_path.glob("cube*"))
 
 
 def test_a_source_that_came_back_is_read(tmp_path, said):
-    samples, target = noise(1000), tmp_path / "cube.h5"
-    layout = h5py.VirtualLayout((1000, 3), "f4")
-    for number in (0, 1):
-        part = slice(500 * number, 500 * (number + 1))
-        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
-            file["d"] = samples[part]
-        layout[part] = h5py.VirtualSource(f"s{number}.h5", "d", shape=(500, 3))
-    path = tmp_path / "v.h5"
-    with h5py.File(path, "w") as file:
-        data = file.create_virtual_dataset("data", layout)
-        data.attrs.update({"fs": RATE, "dims": "time,channel"})
+    path, target = virtual(tmp_path, noise(1000)), tmp_path / "cube.h5"
     (tmp_path / "s1.h5").rename(tmp_path / "away")
     make_cube([path], target, SETTINGS)
     assert np.isnan(content(target)["data"][50:]).all()
@@ -310,27 +382,6 @@ def test_a_source_that_came_back_is_read(tmp_path, said):
         make_cube([path], target, SETTINGS)
     make_cube([path], target, SETTINGS, overwrite=True)
     assert np.isfinite(content(target)["data"]).all()
-
-
-# ---- memory -------------------------------------------------------------------------------------
-
-
-def test_many_channels_are_read_in_blocks(tmp_path, small_parts, monkeypatch):
-    samples = noise(60, 400)
-    path = record(tmp_path / "a.h5", samples)
-    read, shapes = Series.read, []
-
-    def watched(self, *box):
-        values, lost = read(self, *box)
-        shapes.append(values.shape)
-        return values, lost
-
-    monkeypatch.setattr(Series, "read", watched)
-    make_cube([path], tmp_path / "cube.h5", SETTINGS)
-    assert max(rows * columns for rows, columns in shapes) <= 150
-    assert max(columns for _, columns in shapes) == 7  # whole windows of 20 samples
-    expected = spectra_of(SETTINGS.records, RATE).calculate(samples)
-    np.testing.assert_array_equal(content(tmp_path / "cube.h5")["data"], expected)
 
 
 @pytest.mark.parametrize(
@@ -346,16 +397,14 @@ def test_many_channels_are_read_in_blocks(tmp_path, small_parts, monkeypatch):
     ],
 )
 def test_chunks_and_jobs_are_bounded_and_aligned(n_steps, n_channels, window, step):
-    spectra = Spectra(RATE, window, step, "hann", 0, window // 2 + 1, False)
-    (steps, channels), (job_steps, job_channels) = tile(n_steps, n_channels, spectra)
-    rows = spectra.n_frequencies
+    rows = window // 2 + 1
+    (steps, channels), (job_steps, wide) = tile(n_steps, n_channels, rows, window, step)
     assert steps * channels * rows <= max(making.CHUNK_VALUES, rows)
-    assert min(n_steps, job_steps) * job_channels * rows <= max(making.PART_VALUES, rows)
+    assert min(n_steps, job_steps) * wide * rows <= max(making.PART_VALUES, rows)
+    samples = (min(n_steps, job_steps) - 1) * step + window
+    assert samples * wide <= max(making.BLOCK_VALUES, window)
     assert job_steps % steps == 0
-    assert job_channels % channels == 0 or job_channels == n_channels
-
-
-# ---- real records -------------------------------------------------------------------------------
+    assert wide % channels == 0 or wide == n_channels
 
 
 @pytest.mark.parametrize(

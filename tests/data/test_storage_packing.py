@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.stored_array import packing_of
+from RISCluster.data.storage import packing_of
 from RISCluster.errors import DataError
 
 STORED = np.random.default_rng(0).integers(1, 9000, (12, 6, 5)).astype(np.int16)
