@@ -153,10 +153,8 @@ def build(
     put_together(target, done, counts["samples"], product, attributes, layout)
     parts.remove()
     _report(counts, product, time.monotonic() - begin)
-    table = target.with_suffix(".csv")
-    log.info(
-        f"{table}: {'the catalogue alone' if catalogue_only else f'the catalogue of {target}'}"
-    )
+    of = "the catalogue alone" if catalogue_only else f"the catalogue of {target}"
+    log.info(f"{target.with_suffix('.csv')}: {of}")
     return counts
 
 
@@ -458,7 +456,7 @@ def _pieces(day: StationDay, settings: BuildSettings, lines: list[str]) -> list[
                 traces = read.read_traces(path, *span, "" if numbered else day.within, numbered)
             else:
                 traces = read.read_traces_cached(path, *span, day.together, numbered, *stamp(path))
-        except DataError as error:
+        except (DataError, OSError) as error:
             lines.append(f"{day}: {error}; left out on this day")
             continue
         for trace in traces.get(day.within, []):
@@ -485,8 +483,9 @@ def _with_removers(
                     "and no window reaches across"
                 )
             before = epoch
-        elif start < end:
-            before = None
+            continue
+        before = None
+        if start < end:
             counts["stretch_without_response"] += 1
             reason = inventory.why_none(day.trace_id, epoch, product.unit)
             lines.append(f"{reason}; left out from {_iso(start)} to {_iso(end)}")
