@@ -528,7 +528,7 @@ except RunError as error:
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "set.h5").exists()
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 200_000}))
-    with pytest.raises(RunError, match=r"set.h5: takes 0.000209 GB, and there are 0.0002 GB left"):
+    with pytest.raises(RunError, match=r"set.h5: needs 0.000209 GB, and 0.0002 GB are free"):
         run(folder, tmp_path / "set.h5")
     monkeypatch.undo()
     assert len(list((tmp_path / "set.h5.parts").glob("*.json"))) == 2
