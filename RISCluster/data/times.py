@@ -180,7 +180,7 @@ def parse_time(value: Any) -> int | None:
 def parse_times(values: Any) -> np.ndarray:
     """Many times, see `parse_time`: (n,) int64, `NOT_A_TIME` for what is none."""
     values = np.asarray(values)
-    if values.dtype.kind in "US":
+    if values.dtype.kind in "US" and not np.char.isalpha(values).any():  # pandas takes "now"
         with contextlib.suppress(ValueError):  # in the form of `nanoseconds_to_iso`
             form = "%Y-%m-%dT%H:%M:%S.%fZ"
             values = pandas.to_datetime(values.astype("U"), format=form).to_numpy()
