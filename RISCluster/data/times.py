@@ -7,7 +7,7 @@ is `NOT_A_TIME` in arrays and None for single values.
 import contextlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,8 @@ def parse_times(values: Any) -> np.ndarray:
         known = ~np.isnat(values) & (years > 1677) & (years < 2262)
         return np.where(known, values, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
     found: dict[Any, int] = {}  # times of catalogues repeat
-    listed = values.tolist()  # once: a NaN is found again by identity alone
+    # Listed once, as a NaN is found again by identity alone; arrays are no times.
+    listed = [value if isinstance(value, Hashable) else None for value in values.tolist()]
     for value in listed:
         if value not in found:
             time = parse_time(value)
