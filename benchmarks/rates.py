@@ -28,18 +28,21 @@ from common import h5py, in_turns, np, numbers, parser, ratio, row, seconds  # i
 import torch  # after OpenMP was set up
 from torch.utils.data import DataLoader, Dataset
 
-from RISCluster import plots as figures
+from RISCluster.clustering.initialisation import MAX_MAP_SIZE
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, Reader, load_set
 from RISCluster.data.synthetic import write_demo
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
+from RISCluster.evaluation.mapping import mapped
 from RISCluster.evaluation.metrics import MEASURED, silhouettes
+from RISCluster.evaluation.representatives import drawn_members, medoids
 from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution
-from RISCluster.report.figures import embedding, typical_members
+from RISCluster.plots import latent, samples
+from RISCluster.runs.labels import usable_sample
 from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
@@ -175,7 +178,7 @@ class Bench:
         samples, model = self.samples(), self.network()
 
         def work() -> None:
-            encode(model.encoder, samples, self.ranks, what="")
+            encode(model.encoder, samples, self.ranks)
 
         def loop() -> None:
             with torch.inference_mode():
@@ -221,8 +224,9 @@ class Bench:
 
         def work() -> None:
             latents, sizes = open_rows(self.folder / "latent.npy"), np.ones(CLUSTERS, int)
-            figure = embedding("GMM", latents, labels, sizes, load_settings(None), {})
-            figure.savefig(self.folder / "e.png")
+            index = usable_sample(labels, MAX_MAP_SIZE, 0)
+            points = mapped(latents[index], "tsne", 0)
+            latent.embedding(points, labels[index], sizes, "").savefig(self.folder / "e.png")
 
         return Part(work)
 
@@ -231,16 +235,15 @@ class Bench:
         _, labels = self.latents()
 
         def work() -> None:
-            found = typical_members(open_rows(self.folder / "latent.npy"), labels, CLUSTERS, 0)
+            rows, members = open_rows(self.folder / "latent.npy"), []
             with open_spectrograms(self.path) as file:
-                axes = figures.SpectrogramAxes.of(file)
-                members = [
-                    np.concatenate([file.read(int(i), int(i) + 1) for i in index[:8]])
-                    for index in found
-                ]
-            sizes = np.bincount(labels).tolist()
-            page = figures.gallery(axes, members, list(range(CLUSTERS)), sizes, 8, "")
-            page.savefig(self.folder / "g.png", dpi=120)
+                for drawn in drawn_members(labels, CLUSTERS, 400, 0):
+                    index = drawn[medoids(rows[drawn].astype(float), np.ones(len(drawn)), 8)]
+                    images = [file.read(int(i), int(i) + 1) for i in index]
+                    members.append(np.concatenate(images))
+                sizes = np.bincount(labels).tolist()
+                page = samples.gallery(file, members, list(range(CLUSTERS)), sizes, 8, "")
+                page.savefig(self.folder / "g.png", dpi=120)
 
         return Part(work)
 
