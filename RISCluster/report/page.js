@@ -16,11 +16,10 @@ function button(content, work) {
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
 const nameTheme = () => { byId("theme").textContent = isDark() ? "Light" : "Dark"; };
-const remember = (...words) => { try { return localStorage[words.length > 1 ? "setItem" : "getItem"](...words); } catch { return null; } };
-if (remember("riscluster-theme")) root.dataset.theme = remember("riscluster-theme");
+try { if (localStorage.theme) root.dataset.theme = localStorage.theme; } catch { /* no storage */ }
 byId("theme").onclick = () => {
   root.dataset.theme = isDark() ? "light" : "dark";
-  remember("riscluster-theme", root.dataset.theme);
+  try { localStorage.theme = root.dataset.theme; } catch { /* no storage */ }
   nameTheme();
 };
 dark.onchange = nameTheme;
