@@ -245,6 +245,7 @@ class RowsFile(SpectrogramFile):
 
     default_dataset = ""
     time_columns = ("starttime", "time")
+    crop = slice(None), slice(None)  # frequency and time bins of a row
 
     def __init__(self, path: Path, storage: Storage, dataset: str):
         found = storage.get(dataset)
@@ -256,7 +257,9 @@ class RowsFile(SpectrogramFile):
         self.path, self._storage = path, storage
         super().__init__(path, storage, dataset, self._stored(found))
         self.attributes = notes_of(storage.root) | self.attributes
-        self.n_samples, self.n_frequencies, self.n_times = self._crop_shape(self.stored.shape)
+        n, *bins = self.stored.shape
+        bins = (len(range(size)[part]) for size, part in zip(bins, self.crop, strict=True))
+        self.n_samples, self.n_frequencies, self.n_times = n, *bins
         self._check_values()
         self.frequency, self.frequency_unit = self._axis("frequency", self.n_frequencies)
         self.time, self.time_unit = self._axis("time", self.n_times)
@@ -266,13 +269,6 @@ class RowsFile(SpectrogramFile):
 
     def _stored(self, dataset: h5py.Dataset) -> StoredArray:
         return StoredArray(self.path, dataset)
-
-    def _crop_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape
-
-    def _crop(self, rows: np.ndarray) -> np.ndarray:
-        """Spectrograms (n, F, T) out of rows of the data set."""
-        return rows
 
     def _column(self, names: tuple[str, ...], start: int, stop: int | None) -> Column | None:
         """The first of these columns that the file has with one value a sample."""
@@ -296,7 +292,7 @@ class RowsFile(SpectrogramFile):
     def _read_rows(self, start: int, stop: int) -> np.ndarray:
         rows = self.stored.read(f"samples {start} to {stop - 1}", (start, stop))
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
-            return np.ascontiguousarray(self._crop(rows), dtype=np.float32)
+            return np.ascontiguousarray(rows[:, *self.crop], dtype=np.float32)
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.starttimes`."""
@@ -435,12 +431,7 @@ class RisFile(RowsFile):
 
     layout = "ris"
     default_dataset = "4.0/Spectrogram"
-
-    def _crop_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape[0], shape[1] - 1, shape[2] - 1
-
-    def _crop(self, rows: np.ndarray) -> np.ndarray:
-        return rows[:, :-1, 1:]
+    crop = slice(None, -1), slice(1, None)
 
     def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
         row = self.stored.read("sample 0", (0, 1))[0]

@@ -22,7 +22,7 @@ from ..data.layouts import READ_ROWS, SpectrogramFile
 from ..data.loading import Reader, SampleSet, subsample
 from ..data.transforms import Preparation
 from ..runs.labels import usable_sample
-from ..runs.names import title_of
+from ..runs.names import cluster_title
 from ..runs.run import FinishedRun, FinishedStage, model_of
 from .metrics import MEASURED, silhouettes
 
@@ -241,7 +241,7 @@ def _table(
     title: str, k: int, columns: Sequence[tuple], names: Mapping[int, str], notes: list[str]
 ) -> dict[str, Any]:
     header, values = zip(*columns, strict=True)
-    titles = [*(title_of(label, names) for label in range(k)), "all"]
+    titles = [*(cluster_title(label, names) for label in range(k)), "all"]
     return {
         "title": title,
         "header": ["Cluster", *header],

@@ -91,20 +91,6 @@ def test_labels(tmp_path, labels, found):
                 file.labels()
 
 
-def test_fingerprint_is_of_the_content(tmp_path):
-    spectrogram, _ = blobs(40)
-
-    def fingerprint(values, name):
-        with open_spectrograms(write_samples(tmp_path / name, values)) as file:
-            return file.fingerprint()
-
-    assert fingerprint(spectrogram, "a.h5") == fingerprint(spectrogram, "b.h5")
-    changed = spectrogram.copy()
-    changed[39, 0, 0] += 1
-    assert fingerprint(changed, "c.h5") != fingerprint(spectrogram, "a.h5")
-    assert fingerprint(spectrogram[:39], "d.h5") != fingerprint(spectrogram, "a.h5")
-
-
 @pytest.mark.parametrize(
     ("name", "shape"),
     [("rutford_icequakes", (2500, 82, 100)), ("pnw", (679, 77, 100)), ("esc10", (400, 80, 100))],
@@ -128,23 +114,6 @@ def test_links_that_lead_nowhere_or_back(small_file, name):
             file[name] = link
         with suppress(DataError), open_spectrograms(small_file) as file:
             assert file.labels() is None
-
-
-def test_a_coordinate_or_data_declared_as_empty_is_refused(tmp_path):
-    with h5py.File(tmp_path / "coordinate.h5", "w") as file:
-        file["data"] = np.ones((40, 6, 16), np.float32)
-        file["metadata/loc_coords"] = h5py.Empty("f4")
-    with pytest.raises(DataError, match=r"loc_coords has shape \(\), and /data"):
-        opened(tmp_path / "coordinate.h5")
-    with h5py.File(tmp_path / "data.h5", "w") as file:
-        file["data"] = h5py.Empty("f4")
-    with pytest.raises(DataError, match=r"it has data \(\)"):
-        opened(tmp_path / "data.h5")
-
-
-def opened(path):
-    with open_spectrograms(path) as file:
-        return file.attributes
 
 
 @pytest.mark.parametrize(
@@ -204,14 +173,6 @@ def test_a_row_of_the_catalogue_that_is_no_object_is_named(tmp_path):
     path = write_ris(tmp_path / "r.h5", blobs(3)[0], [{"station": "A"}, ["A"], {"station": "A"}])
     with open_spectrograms(path) as file, pytest.raises(DataError, match="that of sample 1 is"):
         file.trace_ids()
-
-
-def test_the_first_row_of_a_catalogue_may_lack_what_others_have(tmp_path):
-    row = {"station": "A", "starttime": "2016-01-01T00:00:00Z", "dt_on": "2016-01-01T00:00:01Z"}
-    with open_spectrograms(write_ris(tmp_path / "r.h5", blobs(3)[0], [{}, row, row])) as file:
-        assert file.starttimes() == ["", *["2016-01-01T00:00:00.000000Z"] * 2]
-        assert file.detection("onset")[1:] == ["2016-01-01T00:00:01.000000Z"] * 2
-        assert file.trace_ids()[1:] == [".A.."] * 2
 
 
 @pytest.mark.parametrize(

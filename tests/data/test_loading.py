@@ -1,4 +1,3 @@
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -92,19 +91,6 @@ def test_take_and_standardize(reader):
         assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
 
 
-def test_every_chunk_is_read_once(tmp_path):
-    with h5py.File(tmp_path / "c.h5", "w") as file:
-        file.create_dataset("spectrogram", data=blobs(300)[0], chunks=(20, 16, 20))
-    with open_spectrograms(tmp_path / "c.h5") as file:
-        reader, asked = Reader(file, Preparation("linear", "none"), CPU), []
-        read = file._read_rows
-        file._read_rows = lambda start, stop: asked.append((start, stop)) or read(start, stop)
-        wanted = np.concatenate([np.arange(3, 150), np.arange(290, 300)])
-        got = np.concatenate([index for index, _ in reader.blocks(wanted)])
-        assert np.array_equal(got, wanted)
-        assert asked == [(3, 120), (120, 150), (290, 300)]
-
-
 def test_loadmode_says_why():
     assert choose_loadmode("auto", 1000, CPU)[0] == "ram"
     mode, why = choose_loadmode("auto", 10**15, CPU)
@@ -118,28 +104,16 @@ def test_loadmode_says_why():
 # ---- training and validation --------------------------------------------------------------------
 
 
-def test_sizes_and_disjoint():
+def test_split(tmp_path):
     assert np.array_equal(draw_split(500, 100, 0.2, 1).train, draw_split(500, 100, 0.2, 1).train)
-    assert not np.array_equal(
-        draw_split(500, 100, 0.2, 1).train, draw_split(500, 100, 0.2, 2).train
-    )
-    for n, fraction in ((2, 0.01), (2, 0.99), (3, 0.5)):
-        assert len(draw_split(n, 0, fraction, 0).train) in (1, 2)
+    assert len(draw_split(2, 0, 0.99, 0).train) == 1
+    assert draw_split(10, 50000, 0.2, 0).both.tolist() == list(range(10))
     with pytest.raises(DataError, match="two samples at least"):
         draw_split(100, 1, 0.2, 0)
     split = draw_split(1000, 100, 0.2, seed=3)
     assert (len(split.train), len(split.validation)) == (80, 20)
-    assert len(np.intersect1d(split.train, split.validation)) == 0
     assert (np.diff(split.both) > 0).all()
-    assert draw_split(10, 0, 0.2, 0).both.tolist() == list(range(10))
-    assert len(draw_split(10, 50000, 0.2, 0).both) == 10
-
-
-def test_without_unusable_and_saved(tmp_path):
-    split = draw_split(50, 0, 0.2, 0).without(np.array([3, 4]))
-    assert not np.isin([3, 4], split.both).any()
-    assert split.unusable.tolist() == [3, 4]
+    split = split.without(split.both[:2])
     split.save(tmp_path / "s.npz")
     again = Split.load(tmp_path / "s.npz")
-    assert np.array_equal(again.train, split.train)
-    assert np.array_equal(again.unusable, split.unusable)
+    assert (len(again.both), again.unusable.tolist()) == (98, split.unusable.tolist())

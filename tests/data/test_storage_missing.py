@@ -10,9 +10,6 @@ import zarr
 
 from RISCluster import io
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import Reader, load_set
-from RISCluster.data.transforms import Preparation
-from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
 
 CPU = torch.device("cpu")
@@ -103,18 +100,6 @@ def test_chunks_that_were_never_written_are_missing(tmp_path, kind, caplog):
     np.testing.assert_array_equal(rows[2], cube[8:].transpose(1, 2, 0))
     assert np.isnan(rows[1]).all()
     assert caplog.text.count("never written") == 1
-
-
-def test_a_set_without_one_usable_sample_names_the_cause(tmp_path):
-    path = write_sources(tmp_path)
-    for number in range(3):
-        (tmp_path / f"s{number}.h5").unlink()
-    with open_spectrograms(path) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm"), CPU)
-        with pytest.raises(
-            DataError, match=r"all 12 samples are unusable.*missing: source s0\.h5:/d"
-        ):
-            load_set(reader, np.arange(12), "ram", Ranks(0, 1, CPU))
 
 
 @pytest.mark.parametrize("name", ["spectrogram", "frequency", "starttime"])

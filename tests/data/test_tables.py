@@ -43,18 +43,6 @@ def test_rows_that_are_not_whole(read):
     assert table.notes == [note]
 
 
-def test_one_or_a_thousand(read):
-    table = read("a;x\n1;2\n1;1,234\n")
-    with pytest.raises(ValueError, match="line 3: '1,234' in column 'x' is one or a thousand"):
-        table.numbers(1)
-    assert table.numbers(1, counts=True)[0].tolist() == [2, 1234]
-    assert table.notes == [
-        "1 number of column 'x' with a decimal comma, or with thousands apart: the first, in line "
-        "3, is '1,234' and was read as 1234."
-    ]
-    assert read("y;x\n1.5;1,234\n").numbers(1)[0].tolist() == [1234]
-
-
 # ---- times --------------------------------------------------------------------------------------
 
 
@@ -74,17 +62,6 @@ def test_times_of_local_forms_are_refused(read, cell):
     assert (
         f"1 row without a readable time left out, the first in line 3: '{cell}'" in table.notes[-1]
     )
-
-
-def test_what_is_said_of_times(read):
-    table = read("time,x\n2016-01-01,1\n2016-01-01T05+05:00,1\n1454241600,1\n2016-01-01T00Z,1\n")
-    read_times(table)
-    assert table.notes == [
-        "1 time without an offset taken for UTC, the first in line 2: '2016-01-01'.",
-        "1 time with an offset converted to UTC, the first in line 3: '2016-01-01T05+05:00'.",
-        "1 number taken for seconds or smaller units since 1970, the first in line 4: "
-        "'1454241600'.",
-    ]
 
 
 # ---- tables of this program ---------------------------------------------------------------------
@@ -197,3 +174,20 @@ def test_times(read, text, used, time):
     table = read(text)
     assert times_of(table) == [time]
     assert read_times(table)[1] == used
+
+
+def test_what_is_interpreted_is_noted(read):
+    table = read("a;x\n1;2\n1;1,234\n")
+    with pytest.raises(ValueError, match="line 3: '1,234' in column 'x' is one or a thousand"):
+        table.numbers(1)
+    assert table.numbers(1, counts=True)[0].tolist() == [2, 1234]
+    assert "in line 3, is '1,234' and was read as 1234." in table.notes[0]
+    assert read("y;x\n1.5;1,234\n").numbers(1)[0].tolist() == [1234]
+    table = read("time,x\n2016-01-01,1\n2016-01-01T05+05:00,1\n1454241600,1\n2016-01-01T00Z,1\n")
+    read_times(table)
+    assert table.notes == [
+        "1 time without an offset taken for UTC, the first in line 2: '2016-01-01'.",
+        "1 time with an offset converted to UTC, the first in line 3: '2016-01-01T05+05:00'.",
+        "1 number taken for seconds or smaller units since 1970, the first in line 4: "
+        "'1454241600'.",
+    ]

@@ -23,27 +23,6 @@ DAY, HOUR = 86400 * 10**9, 3600 * 10**9
 T2020 = 18262 * DAY  # 2020-01-01
 
 
-def test_arrays_are_parsed_like_single_values():
-    texts = np.array(["2020-01-01T00:00:00Z", "nothing", "2020-01-02T01:00:00+01:00"])
-    assert parse_times(texts).tolist() == [T2020, NOT_A_TIME, T2020 + DAY]
-    plain = np.array(["2020-01-01T00:00:00.000001Z", "2399-01-01T00:00:00.0Z", ""])
-    assert parse_times(plain).tolist() == [T2020 + 1000, NOT_A_TIME, NOT_A_TIME]
-    assert parse_times(plain[:1].astype("S")).tolist() == [T2020 + 1000]
-    stamps = np.array(["2020-01-01", "NaT", "2399-01-01"], dtype="M8[s]")
-    assert parse_times(stamps).tolist() == [T2020, NOT_A_TIME, NOT_A_TIME]
-
-
-def test_the_proleptic_calendar_has_no_reform():
-    standard = parse_cf_units("days since 0001-01-01")[1]
-    proleptic = parse_cf_units("days since 0001-01-01", "proleptic_gregorian")[1]
-    assert proleptic - standard == 2 * DAY
-    assert (
-        parse_cf_units("days since 2000-01-01", "julian")[1]
-        - parse_cf_units("days since 2000-01-14")[1]
-        == 0
-    )
-
-
 def test_times_beyond_int64_are_none():
     unit, origin = parse_cf_units("seconds since 1970-01-01")
     values = np.array([0.0, np.nan, np.inf, 1e12, -1e10, 1.5])
@@ -73,14 +52,6 @@ def test_a_far_gap_between_equals_is_refused():
     said = "b: starts 1970-01-01T00:00:10.000000Z, 50 years away from the data of 2020.* in a, "
     with pytest.raises(DataError, match=said):
         leave_out_far_pieces([span(T2020, 10, "a"), span(10**10, 10, "b")])
-
-
-def test_gaps_that_the_data_are_worth_stay():
-    many = [span(T2020 + k * 300 * DAY, 31 * 86400, str(k)) for k in range(3)]
-    assert leave_out_far_pieces(many) == ([0, 1, 2], [])
-    month = [span(T2020 + k * 29 * DAY, 60, str(k)) for k in range(3)]
-    assert leave_out_far_pieces(month) == ([0, 1, 2], [])
-    assert leave_out_far_pieces([]) == ([], [])
 
 
 def days(first, n, step=1):
@@ -204,3 +175,12 @@ def test_durations_lengths_and_rates():
     assert to_metres(np.array([0.0]), "degrees")[1] == "degrees"
     assert same_rate(100, float(np.float32(1 / np.float32(0.01))))
     assert not same_rate(1e-3, 1.1e-3)
+
+
+def test_arrays_are_parsed_like_single_values():
+    texts = np.array(["2020-01-01T00:00:00Z", "nothing", "2020-01-02T01:00:00+01:00"])
+    assert parse_times(texts).tolist() == [T2020, NOT_A_TIME, T2020 + DAY]
+    plain = np.array(["2020-01-01T00:00:00.000001Z", "2399-01-01T00:00:00.0Z", "", "now"])
+    assert parse_times(plain).tolist() == [T2020 + 1000, *[NOT_A_TIME] * 3]
+    stamps = np.array(["2020-01-01", "NaT", "2399-01-01"], dtype="M8[s]")
+    assert parse_times(stamps).tolist() == [T2020, NOT_A_TIME, NOT_A_TIME]

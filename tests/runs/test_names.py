@@ -1,6 +1,6 @@
 import pytest
 
-from RISCluster.runs.names import names_notes, read_names, title_of, write_names
+from RISCluster.runs.names import cluster_title, names_notes, read_names, write_names
 from RISCluster.runs.run import open_run
 
 
@@ -30,7 +30,7 @@ def test_written_once(run):
     assert write_names(run) == path
     assert path.read_bytes() == before
     assert read_names(run) == {0: "icequake", 2: "<script>$x$"}
-    assert [title_of(label, read_names(run)) for label in (0, 1)] == ["0 icequake", "1"]
+    assert [cluster_title(label, read_names(run)) for label in (0, 1)] == ["0 icequake", "1"]
 
 
 def test_other_clusters(run):
