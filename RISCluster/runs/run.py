@@ -3,12 +3,12 @@
 Letters: N samples of the file, n samples, D latent features, K clusters, F x T bins.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas
@@ -28,8 +28,6 @@ from .labels import read_labels
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run
 LABELLING = ("GMM", "DEC")
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -115,14 +113,6 @@ class FinishedRun:
         n = self.final.latents.shape[1] if self.final else 0
         beside = [f"{view} {i}" for view, size in self.views.items() for i in range(size)]
         return [*(f"feature {i}" for i in range(n - len(beside))), *beside][:n]
-
-
-def cached(run: FinishedRun, name: str, make: Callable[[], Result]) -> Result:
-    """Result of `make`, which is called once per run and name."""
-    results = vars(run).setdefault("_cached", {})
-    if name not in results:
-        results[name] = make()
-    return results[name]
 
 
 @contextmanager
