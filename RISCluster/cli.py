@@ -24,17 +24,7 @@ COMMANDS = {"AEC": "pretrain", "GMM": "cluster", "DEC": "refine"}  # commands an
 def parse_stage(
     description: str, words: Sequence[str] | None, program: str | None = None
 ) -> argparse.Namespace:
-    """Arguments of a stage, `config` and `settings`.
-
-    Parameters
-    ----------
-    description : str
-        Text of ``--help``.
-    words : sequence of str or None
-        Arguments; None takes those of the process.
-    program : str or None
-        Name of the command in ``--help``, if not the script's.
-    """
+    """Arguments of a stage, `config` and `settings`; `program` is its name in ``--help``."""
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,
@@ -80,8 +70,7 @@ def all_processes(work: Callable[[], object]) -> int:
 def leave(code: int) -> int:
     """Return the exit code; one of several processes exits here.
 
-    PyTorch's communication threads can abort the process while the interpreter shuts down, after
-    all results are written.
+    PyTorch's communication threads can abort the process while the interpreter shuts down.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()

@@ -34,14 +34,9 @@ BLOCK_ROWS = 65536  # rows of an array on disk that are processed at a time
 
 @contextlib.contextmanager
 def locked(path: Path, place: Path) -> Iterator[None]:
-    """Hold a lock between processes, acquired at once or not at all.
+    """Hold a lock between processes, acquired at once or not at all: a RunError about `place`.
 
     The file `path` is removed at the end; the system releases the lock of a killed process.
-
-    Raises
-    ------
-    RunError
-        Another process holds it; the message names `place`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.absolute(), timeout=0)
@@ -70,13 +65,7 @@ def clear(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically.
-
-    Raises
-    ------
-    RunError
-        The file can't be written; an existing one is unchanged.
-    """
+    """Write a file atomically; a RunError where that fails."""
     partial = path.with_name(path.name + PARTIAL)
     with _write_errors(path, partial):
         with partial.open("wb") as file:
@@ -90,10 +79,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def new_file(target: Path) -> Iterator[Path]:
     """Path beside a target (file or folder), renamed to the target when the block succeeds.
 
-    Raises
-    ------
-    RunError
-        It can't be written, or another process is writing it; an existing target is unchanged.
+    A RunError if it can't be written, or if another process is writing it.
     """
     partial, lock = (
         target.with_name(target.name + PARTIAL),
@@ -168,13 +154,7 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def require_room(target: Path, n_bytes: int) -> None:
-    """Refuse a file that would not fit: HDF5 can't close a file properly on a full disk.
-
-    Raises
-    ------
-    RunError
-        The disk of `target` has less than `n_bytes` free.
-    """
+    """RunError for a file that would not fit: HDF5 can't close a file properly on a full disk."""
     folder = next(folder for folder in target.absolute().parents if folder.exists())
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
@@ -223,64 +203,39 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """`write_bytes` of a CSV table."""
-    write_text(path, "".join(map(_csv_line, [header, *rows])))
-
-
-def _csv_line(row: Sequence[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
 
 
 class HistoryFile:
-    """CSV table with a row for each epoch, flushed to disk row by row.
+    """CSV table with a row for each epoch, written again with every row.
 
-    Parameters
-    ----------
-    path : Path
-    header : sequence of str
-        The first column is ``epoch``, which counts up.
-    n_epochs : int
-        Epochs to keep of an existing table; 0 starts a new one.
-
-    Raises
-    ------
-    CheckpointError
-        The existing table is damaged.
+    Of an existing table, the rows up to epoch `n_epochs` are kept; a damaged one is a
+    CheckpointError.
     """
 
     def __init__(self, path: Path, header: Sequence[str], n_epochs: int):
-        self.path = path
-        rows = _history(path, list(header), n_epochs) if n_epochs and path.exists() else []
-        write_csv(path, header, rows)
+        self.path, self.header = path, list(header)
+        self.rows = self._read(n_epochs) if n_epochs and path.exists() else []
+        write_csv(path, header, self.rows)
+
+    def _read(self, n_epochs: int) -> list[list[str]]:
+        with _read_errors(self.path):
+            text = self.path.read_text(encoding="utf-8")
+            found, *rows = csv.reader(io.StringIO(text, newline=""))
+            n = n_epochs - int(rows[0][0]) + 1 if rows else 0
+            for epoch, row in enumerate(rows[:n], n_epochs - n + 1):
+                if [float(value) for value in row][0] != epoch or len(row) != len(found):
+                    raise ValueError(f"'{','.join(row)}' is not the row of epoch {epoch}")
+            if found != self.header or not 0 < n <= len(rows):
+                raise ValueError(f"not a table of {','.join(self.header)} up to epoch {n_epochs}")
+            return rows[:n]
 
     def append(self, row: Sequence[Any]) -> None:
         """Add one row."""
-        with _write_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(_csv_line(row))
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _history(path: Path, header: list[str], n_epochs: int) -> list[list[str]]:
-    """Rows up to an epoch; the row after it may be incomplete."""
-    try:
-        found, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
-        if found != header:
-            raise ValueError(f"its header is not {','.join(header)}")
-        first = int(rows[0][0]) if rows else 1
-        rows = rows[: n_epochs - first + 1]
-        for epoch, row in enumerate(rows, first):
-            if len(row) != len(header) or [float(value) for value in row][0] != epoch:
-                raise ValueError(f"'{','.join(row)}' is not the row of epoch {epoch}")
-        if len(rows) < n_epochs - first + 1:
-            raise ValueError(f"it ends before epoch {n_epochs}")
-        return rows
-    except (OSError, ValueError, csv.Error) as error:
-        raise CheckpointError(
-            f"{path}: damaged, can't be read: {error}; move it away and run the same command "
-            f"again: the table begins anew after epoch {n_epochs}"
-        ) from None
+        self.rows.append(row)
+        write_csv(self.path, self.header, self.rows)
 
 
 # ---- arrays -------------------------------------------------------------------------------------
@@ -357,15 +312,9 @@ def row_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
-    """Write a torch file; equal contents give equal bytes.
+    """Write a torch file of tensors and plain values; equal contents give equal bytes.
 
-    Parameters
-    ----------
-    path : Path
-    kind : str
-        As ``"AEC model"``; `load_checkpoint` requires it.
-    content : dict
-        Nested dicts and lists of tensors, numbers, strings, booleans and None.
+    `kind` is as ``"AEC model"``; `load_checkpoint` requires it.
     """
     import torch
 
@@ -393,10 +342,7 @@ def _shared_texts(value: Any, known: dict[str, str]) -> Any:
 def read_torch(path: Path) -> Any:
     """Content of a torch file of tensors and plain values, on the CPU; executes nothing.
 
-    Raises
-    ------
-    CheckpointError
-        The file is missing, damaged, or holds anything else.
+    A CheckpointError if it is missing, damaged, or holds anything else.
     """
     import torch
 

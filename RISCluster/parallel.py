@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -35,18 +35,10 @@ Work = Callable[[Any, Path], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Job:
-    """One part of the work.
+    """One part of the work, of a `size` in the unit of the progress.
 
-    Attributes
-    ----------
-    name : str
-        Of its file; unique.
-    task : Any
-        Argument of the function that does the work; can be pickled.
-    inputs : Any
-        JSON value that determines the part.
-    size : int
-        Share of the progress, in its unit.
+    `name` is that of its file, `task` the argument of the function that makes it (can be pickled),
+    `inputs` a JSON value that determines it.
     """
 
     name: str
@@ -97,36 +89,22 @@ class Parts:
         return (found.get("identity"), found.get("checksum")) == (identity(job.inputs), checksum)
 
     def run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
-        """Do the jobs that are not done yet.
+        """Do the jobs that are not done yet; `Stopped` on SIGINT or SIGTERM.
 
         `work`, a function of a module, takes the task of a job and the path of its part, and
         returns a JSON dict, whose ``infos`` and ``warnings`` are logged. `workers` is a number of
         processes or `AUTO`; `what` and `unit` are for the progress.
-
-        Raises
-        ------
-        Stopped
-            On SIGINT or SIGTERM; finished parts are kept.
-        RunError
-            The folder can't be written, another process uses it, or a worker was killed.
         """
         try:
             self._acquire()
-        except OSError as error:
-            raise RunError(
-                f"{self.folder}: can't be made: {error.strerror or error}; make room or change "
-                "permissions, then run again"
-            ) from None
-        try:
             self._run(jobs, work, workers, what, unit)
-        except BrokenProcessPool:
+        except BaseException as error:
             self._release()
-            raise RunError(
-                "a worker process was killed, perhaps because memory was exhausted; run the same "
-                f"command again, {self.hint}: finished parts are not repeated"
-            ) from None
-        except BaseException:
-            self._release()
+            if isinstance(error, BrokenProcessPool):
+                raise RunError(
+                    "a worker process was killed, perhaps because memory was exhausted; run the "
+                    f"same command again, {self.hint}: finished parts are not repeated"
+                ) from None
             raise
 
     def _run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
@@ -188,17 +166,22 @@ class Parts:
 
     def clear(self) -> None:
         """`remove`, unless another process uses them."""
-        if self.folder.is_dir():
-            try:
+        with suppress(RunError):
+            if self.folder.is_dir():
                 self._acquire()
-            except (RunError, OSError):
-                return
-            self.remove()
+                self.remove()
 
     def _acquire(self) -> None:
-        if not self._is_locked:
+        if self._is_locked:
+            return
+        try:
             self._lock.enter_context(locked(self.folder / ".lock", self.target))
-            self._is_locked = True
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: can't be made: {error.strerror or error}; make room or change "
+                "permissions, then run again"
+            ) from None
+        self._is_locked = True
 
     def _release(self) -> None:
         self._is_locked = False

@@ -69,14 +69,9 @@ class Start(NamedTuple):
 
 @dataclass(frozen=True)
 class StageFolder:
-    """The folder of one stage of a run.
+    """The folder of one stage of a run, ``AEC``, ``GMM`` or ``DEC``.
 
-    Attributes
-    ----------
-    run_folder : Path
-    name : {"AEC", "GMM", "DEC"}
-    part : str
-        Folder inside the stage for one combination of a sweep; empty for the stage itself.
+    `part` is the folder inside the stage for one combination of a sweep.
     """
 
     run_folder: Path
@@ -147,14 +142,8 @@ class StageFolder:
     ) -> Start:
         """Prepare the folder; one with other inputs is renamed with the date.
 
-        Parameters
-        ----------
-        inputs : dict
-            JSON values by name that determine the results.
-        settings_ini : str
-            Text of the stage's config.ini.
-        words : dict or None
-            Descriptions of checksums in `inputs`, by name.
+        `inputs` are JSON values by name that determine the results; `words` describe checksums
+        among them.
         """
         before, words, changes = self.provenance(), words or {}, []
         if before is not None:
@@ -222,15 +211,7 @@ class StageFolder:
         return provenance
 
     def require_complete(self) -> dict[str, Any]:
-        """Provenance of a complete stage with undamaged results.
-
-        Raises
-        ------
-        RunError
-            The stage is missing or unfinished.
-        CheckpointError
-            A result is missing or has changed.
-        """
+        """Provenance of a complete stage with undamaged results, or an error with what to run."""
         provenance = self.require_begun()
         if provenance.get("status") != "complete":
             raise RunError(
@@ -252,13 +233,7 @@ class StageFolder:
         return f", and no run '{self.run_folder.name}'{hint}"
 
     def require_match(self, expected: dict[str, Any], words: dict[str, str] | None = None) -> None:
-        """`require_complete` of a stage with these inputs; `words` as in `begin`.
-
-        Raises
-        ------
-        RunError
-            Inputs differ; the message names both values.
-        """
+        """`require_complete` of a stage with these inputs; a RunError names those that differ."""
         provenance = self.require_complete()
         inputs = {key: provenance["inputs"].get(key) for key in expected}
         changes = differences(inputs, expected, provenance.get("words", {}), words or {})
@@ -372,13 +347,7 @@ def _git_state() -> str:
 def load_run_settings(config: str | None, overrides: Sequence[str], stage: str) -> Settings:
     """Settings of a stage that is to run, of a run that may exist already.
 
-    Parameters
-    ----------
-    config : str or None
-        Settings file; None takes config.ini if it exists.
-    overrides : sequence of str
-        ``section.key=value`` words.
-    stage : {"AEC", "GMM", "DEC"}
+    `config` is a settings file; None takes config.ini if it exists.
     """
     return load_found_settings(config, overrides, stored=lambda run: _stored_of_run(run, stage))
 

@@ -42,21 +42,15 @@ RENAMED = {
     ("gmm", "stability"): "n_resamples",
 }
 
-# Jenkins et al. 2021, where the defaults differ from it.
-PAPER = {
-    ("data", "amplitude"): "linear",
-    ("data", "standardize"): "no",
-    ("aec", "latent_activation"): "relu",
-    ("aec", "n_components"): "0",
-    ("aec", "schedule"): "constant",
-    ("gmm", "init"): "kmeans",
-    ("gmm", "covariance_shrinkage"): "0",
-    ("dec", "latent_scale"): "none",
-    ("dec", "gamma"): "0.001",
-    ("dec", "labels"): "student",
-    ("dec", "keep"): "refined",
-}
-RECIPES = {"none": {}, "paper": PAPER}
+RECIPES = {
+    "none": (),
+    "paper": (  # Jenkins et al. 2021, where the defaults differ from it
+        "data.amplitude=linear", "data.standardize=no", "aec.latent_activation=relu",
+        "aec.n_components=0", "aec.schedule=constant", "gmm.init=kmeans",
+        "gmm.covariance_shrinkage=0", "dec.latent_scale=none", "dec.gamma=0.001",
+        "dec.labels=student", "dec.keep=refined",
+    ),
+}  # fmt: skip
 
 
 # ---- values with a text form of their own -------------------------------------------------------
@@ -311,15 +305,7 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a run, an object for each section.
-
-    Attributes
-    ----------
-    config : str or None
-        Settings file that was named on the command line.
-    from_run : tuple of str
-        ``section.key = value`` of keys set by the run's stored settings.
-    """
+    """All settings of a run, an object for each section."""
 
     run: RunSettings = RunSettings()
     data: DataSettings = DataSettings()
@@ -330,6 +316,7 @@ class Settings:
     build: BuildSettings = BuildSettings()
     records: RecordsSettings = RecordsSettings()
     report: ReportSettings = ReportSettings()
+    # settings file named on the command line; ``section.key = value`` of the run's stored settings
     config: str | None = field(default=None, compare=False)
     from_run: tuple[str, ...] = field(default=(), compare=False)
 
@@ -356,11 +343,7 @@ class Settings:
         ]
 
     def sweep(self, section: str) -> list[tuple[str, "Settings"]]:
-        """Combinations of the lists in [aec] or [dec].
-
-        Each has a folder name such as ``batch_size=64,lr=0.001``, and settings without lists in
-        that section; without lists there is one with an empty name.
-        """
+        """Combinations of the lists in [aec] or [dec], each with a name as ``lr=0.001,tol=0``."""
         values = getattr(self, section)
         lists = {name: value for name, value in vars(values).items() if isinstance(value, tuple)}
         combinations = []
@@ -423,13 +406,7 @@ def takes_sweep(key: dataclasses.Field) -> bool:
 
 
 def parse_value(text: str, key: dataclasses.Field) -> Any:
-    """Value of a key from its text.
-
-    Raises
-    ------
-    ValueError
-        The text is not allowed.
-    """
+    """Value of a key from its text; a ValueError where that is not allowed."""
     if takes_sweep(key) and "," in text:
         values = dict.fromkeys(parse_value(part.strip(), key) for part in text.split(","))
         return tuple(values) if len(values) > 1 else next(iter(values))
@@ -473,15 +450,10 @@ def load_settings(
     overrides: Sequence[str] = (),
     stored: Callable[[Path], Mapping[Names, str]] | None = None,
 ) -> Settings:
-    """Settings from a config.ini and ``section.key=value`` words.
+    """Settings from a config.ini and ``section.key=value`` words; faults are a SettingsError.
 
     Order of precedence: words, the file where it differs from the default, stored settings (a
     function of the run folder that returns texts by section and key), `run.recipe`, the default.
-
-    Raises
-    ------
-    SettingsError
-        A missing or unreadable file, an unknown section or key, or a value that is not allowed.
     """
     values = {} if path is None else _read_ini(Path(path))
     for word in overrides:
@@ -494,9 +466,10 @@ def load_settings(
                 values[names] = (text, "settings stored with the run")
                 from_run.append(f"{'.'.join(names)} = {text}")
     recipe, place = values.pop(("run", "recipe"), ("none", ""))
-    for names, text in RECIPES[_parse(("run", "recipe"), recipe, place)].items():
-        if _is_left(values, names):
-            values[names] = (text, f"recipe {recipe}")
+    for word in RECIPES[_parse(("run", "recipe"), recipe, place)]:
+        section, key, text = _split_override(word)
+        if _is_left(values, (section, key)):
+            values[section, key] = (text, f"recipe {recipe}")
     return dataclasses.replace(_resolve(values), from_run=tuple(from_run))
 
 
@@ -507,10 +480,7 @@ def load_found_settings(config: str | None, overrides: Sequence[str], **others: 
 
 
 def read_stored(path: Path) -> dict[Names, str]:
-    """Texts by section and key of a settings file of a stage, with the present names of keys.
-
-    Unknown keys are left out.
-    """
+    """Texts of known keys, by section and present name, of a settings file of a stage."""
     texts = {names: text for names, (text, _) in _read_ini(path, check=False).items()}
     present = {(s, RENAMED.get((s, key), key)): text for (s, key), text in texts.items()}
     return {names: text for names, text in present.items() if names in KEYS}

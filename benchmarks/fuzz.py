@@ -4,10 +4,9 @@
 
 Valid inputs of everything that the package reads itself are changed: bits flipped, spans cut,
 repeated and left out, nasty words put in, two inputs spliced; of HDF5 files also what is in them.
-An input that reaches new lines of the package is changed further. What is neither read nor refused
-by a `RISClusterError`, takes more than 5 s or more than 500 MB is a finding: it is saved and
-printed, and the exit code is 1. Readers work in a copy of the process, as a library may crash,
-which is counted apart.
+What is neither read nor refused by a `RISClusterError`, takes more than 5 s or more than 500 MB is
+a finding: it is saved and printed, and the exit code is 1. Readers work in a copy of the process,
+as a library may crash, which is counted apart.
 """
 
 import importlib.util
@@ -37,20 +36,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from common import ROOT, h5py, np, parser, row
 
+from RISCluster import io as files
 from RISCluster.catalogue.environment import read_environment
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RISClusterError
 from RISCluster.fibre.series import open_series
-from RISCluster.io import (
-    HistoryFile,
-    new_rows,
-    open_rows,
-    read_json,
-    read_npz,
-    read_torch,
-    write_npz,
-)
 from RISCluster.report.figures import read_history
 from RISCluster.runs import names
 from RISCluster.runs.labels import read_labels
@@ -61,19 +52,14 @@ MAX_SECONDS = 5  # that an input may take
 MAX_WAIT = 30  # s after which a library that does not return is ended
 MAX_GROWTH = 500 * 1024  # kB
 MAX_MEMORY = 6 * 2**30  # bytes of addresses beyond what is taken at the start
-MAX_SEEDS = 400
-PACKAGE = str(ROOT / "RISCluster") + os.sep
-TOKENS = [
-    token.encode()
-    for token in (
-        "-1", "0", "nan", "inf", "1e999", "-1e999", "9999999999", "99999999999999999999999",
-        "5-2", "1-1000000", "1-1000000000000", "%(x)s", "%", "${a}", '"', "'", ",", ";", "\t",
-        "|", "\n", "\r", "\r\n", "\0", "=", "[", "]", "[[", "{", "}", "#", "..", "/", "~", "\\",
-        "\u00e4", "\u2028", "\u0663", "\U0001f600", "\ufeff", "null", "true", "NaN", "[]", "{}",
-        "1_000", "0x10", "1e5", "1e-320", "A" * 200_000, "[" * 5000, "9" * 5000, "auto", "none",
-        "0000-00-00", "9999-12-31T23:59:59.999999+23:59", "0001-01-01T00:00:00+23:59", "2016-13",
-    )
-]  # fmt: skip
+PACKAGE = f"{ROOT / 'RISCluster'}{os.sep}"
+TOKENS = [token.encode() for token in (
+    "-1", "0", "nan", "inf", "-1e999", "99999999999999999999999", "5-2", "1-1000000000000", "%(x)s",
+    "%", "${a}", '"', "'", ",", ";", "\t", "|", "\n", "\r\n", "\0", "=", "[[", "]", "{", "}", "#",
+    "..", "/", "~", "\\", "\u00e4", "\u2028", "\u0663", "\U0001f600", "\ufeff", "null", "[]",
+    "{}", "1_000", "0x10", "1e-320", "A" * 200_000, "[" * 5000, "9" * 5000, "auto", "none",
+    "2016-13", "0000-00-00", "9999-12-31T23:59:59.999999+23:59", "0001-01-01T00:00:00+23:59",
+)]  # fmt: skip
 TOKENS += [b"\xff", b"\xff\xfe", b"\xed\xa0\x80", struct.pack("<q", -1), struct.pack("<q", 2**62)]
 
 Files = dict[str, bytes]  # an input: contents by name
@@ -123,20 +109,18 @@ def odd_values(rng: Rng, shape: tuple[int, ...]) -> Any:
     """What may stand in a data set instead of what belongs there."""
     n = shape[0]
     makers = (
-        lambda: np.full(shape, np.nan),
-        lambda: np.full(shape, np.inf),
+        lambda: np.full(shape, rng.choice([np.nan, np.inf])),
         lambda: np.zeros(shape, dtype=rng.choice(["u1", "i8", "f2", "f8", "c8", "?"])),
-        lambda: np.full(shape, b"x", dtype="S3"),
+        lambda: np.full(shape, rng.choice([b"x", b"\xff[{"])),
         lambda: np.zeros(shape, dtype=[("a", "f4"), ("b", "i4")]),
         lambda: np.zeros((n, 3)),
         lambda: np.zeros((0, *shape[1:])),
         lambda: np.zeros((*shape, 2), dtype="f4"),
-        lambda: np.float64(1e300),
+        lambda: rng.choice([1e300, -1e300]),
         lambda: "text \u00e4",
         lambda: h5py.Empty("f4"),
         lambda: np.full(shape, 2**63, dtype="u8"),
         lambda: np.arange(n)[::-1].astype("f8"),
-        lambda: np.full(shape, b"\xff[{", dtype="S4"),
     )
     return makers[rng.integers(len(makers))]()
 
@@ -192,15 +176,14 @@ def array_seeds(folder: Path, kind: str) -> list[Files]:
     """Arrays as this package and as NumPy and PyTorch write them."""
     import torch
 
-    values = np.arange(40, dtype=np.float32).reshape(10, 4)
-    ours, plain = folder / f"ours.{kind}", folder / f"plain.{kind}"
+    x, ours, plain = np.ones((10, 4), np.float32), folder / f"ours.{kind}", folder / f"plain.{kind}"
     if kind == "npy":
-        with new_rows(ours, values.shape) as out:
-            out[:] = values
-        np.save(plain, values)
+        with files.new_rows(ours, x.shape) as out:
+            out[:] = x
+        np.save(plain, x)
     elif kind == "npz":
-        write_npz(ours, weights=values[0], means=values)
-        np.savez(plain, weights=values[0], means=values)
+        files.write_npz(ours, weights=x[0], means=x)
+        np.savez(plain, weights=x[0], means=x)
     else:
         torch.save({"kind": "x", "w": torch.ones(3)}, plain)
         torch.save({"w": torch.ones(3)}, ours, _use_new_zipfile_serialization=False)
@@ -248,8 +231,8 @@ def zarr_seeds(folder: Path) -> list[Files]:
             ("metadata/freq_coords", np.arange(8.0)),
         ):
             root.create_array(name, data=values)
-        files = sorted(item for item in path.rglob("*") if item.is_file())
-        found.append({f"a.zarr/{item.relative_to(path)}": item.read_bytes() for item in files})
+        items = sorted(item for item in path.rglob("*") if item.is_file())
+        found.append({f"a.zarr/{item.relative_to(path)}": item.read_bytes() for item in items})
     return found
 
 
@@ -268,9 +251,6 @@ def waveform_seeds(_: Path) -> list[Files]:
     return found
 
 
-# ---- readers ------------------------------------------------------------------------------------
-
-
 def read_spectrograms(path: Path) -> None:
     """All that is asked of a file before and while it is worked on."""
     with open_spectrograms(path) as file:
@@ -279,10 +259,8 @@ def read_spectrograms(path: Path) -> None:
         str(file.amplitude_unit), file.chunks, file.attributes
 
 
-def read_words(folder: Path) -> None:
-    """Words of a command line, one a line."""
-    text = (folder / "words").read_bytes().decode("utf-8", "surrogateescape")
-    load_settings(None, text.split("\n"))
+def decoded(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def read_fibre(folder: Path) -> None:
@@ -318,18 +296,20 @@ NAMES = ("stage,label,size,name\nDEC,0,5,ice\nDEC,1,6,\nDEC,2,7,x\n", "label;nam
 JSON = '{"inputs": {"a": 1.5}, "results": ["x", null, true]}'
 SUBJECTS = (
     Subject("config", one("c.ini", *CONFIG), lambda folder: load_settings(folder / "c.ini")),
-    Subject("words", one("words", *WORDS), read_words),
+    Subject("words", one("words", *WORDS),
+            lambda top: load_settings(None, decoded(top / "words").split("\n"))),
     Subject("environment", one("e.csv", *SERIES), lambda top: read_environment(top / "e.csv")),
     Subject("stations", one("s.csv", *STATIONS), lambda top: read_stations(top / "s.csv")),
     Subject("names", one("names.csv", *NAMES), read_names),
     Subject("labels", one("l.csv", *LABELS), lambda folder: read_labels(folder / "l.csv")),
     Subject("history", one("h.csv", HISTORY),
-            lambda folder: HistoryFile(folder / "h.csv", ("epoch", "a", "seconds"), 4)),
+            lambda folder: files.HistoryFile(folder / "h.csv", ("epoch", "a", "seconds"), 4)),
     Subject("history_read", one("h.csv", HISTORY), lambda folder: read_history(folder / "h.csv")),
-    Subject("json", one("a.json", JSON), lambda folder: read_json(folder / "a.json")),
-    Subject("npy", lambda top: array_seeds(top, "npy"), lambda top: open_rows(top / "a.npy")[0:3]),
-    Subject("npz", lambda top: array_seeds(top, "npz"), lambda top: read_npz(top / "a.npz")),
-    Subject("pt", lambda top: array_seeds(top, "pt"), lambda top: read_torch(top / "a.pt")),
+    Subject("json", one("a.json", JSON), lambda folder: files.read_json(folder / "a.json")),
+    Subject("npy", lambda top: array_seeds(top, "npy"),
+            lambda top: files.open_rows(top / "a.npy")[0:3]),
+    Subject("npz", lambda top: array_seeds(top, "npz"), lambda top: files.read_npz(top / "a.npz")),
+    Subject("pt", lambda top: array_seeds(top, "pt"), lambda top: files.read_torch(top / "a.pt")),
     *(Subject(name, lambda _, name=name: layout_seeds(name),
               lambda folder: read_spectrograms(folder / "a.h5"), change_hdf5)
       for name in ("samples", "ris", "cube")),
@@ -346,18 +326,10 @@ class Hang(BaseException):
     """An input took too long; no reader may catch it."""
 
 
-def attempt(subject: Subject, folder: Path, lines: set) -> tuple[str, str]:
-    """Read an input: ``valid``, ``refused`` or ``finding`` and what; adds lines of the package."""
-
-    def trace(frame: Any, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        lines.add((frame.f_code.co_filename, frame.f_lineno))
-        return trace
-
+def attempt(subject: Subject, folder: Path) -> tuple[str, str]:
+    """Read an input: ``valid``, ``refused`` or ``finding``, and what is wrong."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
-    sys.settrace(trace)
     try:
         subject.read(folder)
         outcome = "valid", ""
@@ -371,7 +343,6 @@ def attempt(subject: Subject, folder: Path, lines: set) -> tuple[str, str]:
         place = at[-1] if at else "outside"
         outcome = "finding", f"{place}: {type(error).__name__}: {str(error)[:150]}"
     finally:
-        sys.settrace(None)
         signal.setitimer(signal.ITIMER_REAL, 0)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     if outcome[0] != "finding" and grown > MAX_GROWTH:
@@ -379,25 +350,23 @@ def attempt(subject: Subject, folder: Path, lines: set) -> tuple[str, str]:
     return outcome
 
 
-def write(folder: Path, files: Files) -> None:
+def write(folder: Path, contents: Files) -> None:
     """Put an input into a new folder."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name, content in files.items():
+    for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
 
 
-def changed(rng: Rng, subject: Subject, seeds: list[Files], n_valid: int) -> Files:
-    """An input made of the seeds, of which the first `n_valid` are valid."""
-    own = subject.change is not None and rng.random() < 0.5
-    files = dict(seeds[rng.integers(n_valid if own else len(seeds))])
-    name = sorted(files)[rng.integers(len(files))]
-    if own:
-        files[name] = subject.change(rng, files[name])
+def changed(rng: Rng, subject: Subject, seeds: list[Files]) -> Files:
+    """An input made of one or two valid ones."""
+    chosen, other = (dict(seeds[n]) for n in rng.integers(len(seeds), size=2))
+    name = sorted(chosen)[rng.integers(len(chosen))]
+    if subject.change is not None and rng.random() < 0.5:
+        chosen[name] = subject.change(rng, chosen[name])
     else:
-        other = seeds[rng.integers(len(seeds))].get(name, b"")
-        files[name] = mutate(rng, files[name], other)
-    return files
+        chosen[name] = mutate(rng, chosen[name], other.get(name, b""))
+    return chosen
 
 
 # ---- many ---------------------------------------------------------------------------------------
@@ -405,12 +374,10 @@ def changed(rng: Rng, subject: Subject, seeds: list[Files], n_valid: int) -> Fil
 
 @dataclass
 class Tally:
-    """Outcomes of the inputs of one subject: counts, and each kind of finding's first."""
+    """Outcomes of the inputs of one subject, and the first of each kind of finding or crash."""
 
     counts: Counter = field(default_factory=Counter)
     findings: dict[str, str] = field(default_factory=dict)
-    crashes: list[str] = field(default_factory=list)
-    n_lines: int = 0
 
 
 def _raise_hang(*_: object) -> None:
@@ -423,30 +390,23 @@ def _save(top: Path, name: str) -> Path:
 
 def _work(subject: Subject, top: Path, seeds: list[Files], numbers: range, seed: int,
           answers: Connection) -> None:  # fmt: skip
-    """In a copy of the process: send outcome, what, and the number of lines for each input."""
+    """In a copy of the process: send the outcome of each input, and what is wrong."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _raise_hang)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_MEMORY,) * 2)
-    seeds, n_valid, folder, lines = list(seeds), len(seeds), top / "input", set()
-    for files in seeds:
-        write(folder, files)
-        outcome, what = attempt(subject, folder, lines)
-        if outcome != "valid":
-            answers.send(("broken", what, 0))
-            return
     for number in numbers:
         rng = np.random.default_rng([seed, sum(subject.name.encode()), number])
-        files, known = changed(rng, subject, seeds, n_valid), len(lines)
-        write(folder, files)
-        outcome, what = attempt(subject, folder, lines)
+        valid = number < len(seeds)  # these are read as they are
+        write(top / "input", seeds[number] if valid else changed(rng, subject, seeds))
+        outcome, what = attempt(subject, top / "input")
+        if valid and outcome == "refused":
+            outcome, what = "finding", "a valid input is refused"
         if outcome == "finding":
             what = f"{what}: {_save(top, f'{subject.name}_{number}')}"
-        elif len(lines) > known and len(seeds) < MAX_SEEDS:
-            seeds.append(files)
-        answers.send((outcome, what, len(lines)))
+        answers.send((outcome, what))
 
 
 def fuzz(subject: Subject, n: int, seed: int, folder: Path) -> Tally:
@@ -461,41 +421,31 @@ def fuzz(subject: Subject, n: int, seed: int, folder: Path) -> Tally:
         process = fork.Process(target=_work, args=arguments)
         process.start()
         sender.close()
-        end = ""
-        try:
-            while number < n:
-                if not receiver.poll(MAX_WAIT):
-                    process.kill()
-                    end = f"does not return in {MAX_WAIT} s"
-                    break
-                outcome, what, lines = receiver.recv()
-                if outcome == "broken":
-                    raise SystemExit(f"{subject.name}: a valid input is refused: {what}")
-                number += 1
-                tally.counts[outcome] += 1
-                tally.n_lines = max(tally.n_lines, lines)
-                if outcome == "finding":
-                    tally.findings.setdefault(what.partition("Error: ")[0], what)
-        except EOFError:
-            process.join()
-            end = f"ends with {process.exitcode}"
-        process.join()
-        if end:
-            tally.crashes.append(f"{end}: {_save(top, f'{subject.name}_{number}')}")
+        crash = ""
+        while number < n and not crash:
+            try:
+                outcome, what = receiver.recv() if receiver.poll(MAX_WAIT) else ("crash", "")
+            except EOFError:
+                process.join()
+                outcome, what = "crash", f"ends with {process.exitcode}"
+            if outcome == "crash":
+                process.kill()
+                crash = what or f"does not return in {MAX_WAIT} s"
+                what = f"library: {crash}: {_save(top, f'{subject.name}_{number}')}"
             number += 1
+            tally.counts[outcome] += 1
+            if what:
+                tally.findings.setdefault(what.partition("Error: ")[0], what)
+        process.join()
     return tally
 
 
 def table(tallies: dict[str, Tally]) -> str:
     """A row a subject, and what was found."""
-    titles = ("valid", "refused", "finding")
-    lines = [row(["subject", "inputs", *titles, "crashes", "lines"], 9)]
-    for name, tally in tallies.items():
-        counts, crashes = [tally.counts[title] for title in titles], len(tally.crashes)
-        lines.append(row([name, sum(counts) + crashes, *counts, crashes, tally.n_lines], 9))
-    for name, tally in tallies.items():
-        lines += [f"{name}: {what}" for what in tally.findings.values()]
-        lines += [f"{name}: the library crashed, {line}" for line in tally.crashes]
+    titles = ("valid", "refused", "finding", "crash")
+    lines = [row(["subject", *titles], 9)]
+    lines += [row([name, *(t.counts[x] for x in titles)], 9) for name, t in tallies.items()]
+    lines += [f"{name}: {what}" for name, t in tallies.items() for what in t.findings.values()]
     return "\n".join(lines)
 
 
@@ -520,7 +470,7 @@ def main() -> int:
     print(table(tallies))
     if not (top / "findings").exists():
         shutil.rmtree(top)
-    return int(any(tally.findings for tally in tallies.values()))
+    return int(any(tally.counts["finding"] for tally in tallies.values()))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 from common import ROOT, environment, h5py, np, parser, write_set
@@ -82,8 +83,7 @@ def note():
 """
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """A command: its words, its results, results of others that it needs, words when repeated."""
 
     name: str
@@ -93,30 +93,20 @@ class Subject:
     again: tuple[str, ...] = ()
 
 
-PACKAGE = ("-m", "RISCluster")
 AEC, GMM, DEC = (f"Outputs/r/{stage}" for stage in ("AEC", "GMM", "DEC"))
+PACKAGE = ("-m", "RISCluster")
+MAKE_SET = ("build", "waves", "-o", "set.h5", "--workers", WORKERS)
+MAKE_CUBE = ("cube", "fibre", "-o", "cube.zarr", "--workers", "1")
+PREDICT = ("predict", "s.h5", "--run", "Outputs/r", "-o", "p.csv")
 SUBJECTS = (
     Subject("aec", (str(ROOT / "AEC_train.py"),), (AEC,)),
     Subject("gmm", (str(ROOT / "GMM_centroids.py"),), (GMM,), (AEC,)),
     Subject("dec", (str(ROOT / "DEC_train.py"),), (DEC,), (AEC, GMM)),
-    Subject(
-        "build",
-        (*PACKAGE, "build", "waves", "-o", "set.h5", "--workers", WORKERS, *BUILD),
-        ("set.h5", "set.csv"),
-    ),
-    Subject(
-        "cube",
-        (*PACKAGE, "cube", "fibre", "-o", "cube.zarr", "--workers", "1", *RECORDS),
-        ("cube.zarr",),
-    ),
-    Subject(
-        "predict",
-        (*PACKAGE, "predict", "s.h5", "--run", "Outputs/r", "-o", "p.csv"),
-        ("p.csv", "p.latent.npy"),
-        (AEC, GMM, DEC),
-        ("--overwrite",),
-    ),
-)
+    Subject("build", (*PACKAGE, *MAKE_SET, *BUILD), ("set.h5", "set.csv")),
+    Subject("cube", (*PACKAGE, *MAKE_CUBE, *RECORDS), ("cube.zarr",)),
+    Subject("predict", (*PACKAGE, *PREDICT), ("p.csv", "p.latent.npy"), (AEC, GMM, DEC),
+            ("--overwrite",)),
+)  # fmt: skip
 
 
 # ---- data ---------------------------------------------------------------------------------------
@@ -171,17 +161,6 @@ def _child(arguments: list[str], folder: Path, env: dict[str, str], forked: bool
         counter["note"]()
 
 
-@dataclass
-class Tally:
-    """Kills of one subject by signal and by how the moment was chosen, and what they led to."""
-
-    kills: Counter = field(default_factory=Counter)
-    trials: int = 0
-    killed: int = 0
-    tracebacks: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-
 class Harness:
     """Starts processes in folders of their own, and knows the results without kills."""
 
@@ -194,12 +173,9 @@ class Harness:
         write_inputs(self.base, n)
         (top / "counter").mkdir()
         (top / "counter/sitecustomize.py").write_text(COUNTER)
-        self.seconds: dict[str, float] = {}
-        self.operations: dict[str, int] = {}
 
-    def start(
-        self, subject: Subject, folder: Path, again: bool, at: int = 0, by: int = 0, count: str = ""
-    ) -> multiprocessing.Process:
+    def start(self, subject: Subject, folder: Path, again: bool = False, at: int = 0, by: int = 0,
+              count: str = "") -> multiprocessing.Process:  # fmt: skip
         """Start a subject, killed by signal `by` before operation `at` (after it: minus `at`)."""
         env = environment() | {
             "PYTHONPATH": os.pathsep.join([str(self.top / "counter"), str(ROOT)]),
@@ -222,18 +198,17 @@ class Harness:
         process.join()
         return code, (self.top / "errors").read_text()
 
-    def measure(self, subject: Subject) -> None:
-        """Run it once, never killed: how long it takes, how often it changes files."""
-        count, began = self.top / f"{subject.name}.count", time.monotonic()
-        code, error = self.end(self.start(subject, self.base, False, count=str(count)))
+    def measure(self, subject: Subject) -> tuple[float, int]:
+        """Run it once, never killed: seconds, and how often it changes files."""
+        count, began = self.top / "count", time.monotonic()
+        code, error = self.end(self.start(subject, self.base, count=str(count)))
         if code:
             raise SystemExit(f"{subject.name} fails without any kill:\n{error}")
-        self.seconds[subject.name] = time.monotonic() - began
-        self.operations[subject.name] = int(count.read_text())
+        return time.monotonic() - began, int(count.read_text())
 
-    def folder(self, subject: Subject, trial: int) -> Path:
+    def folder(self, name: str, subject: Subject) -> Path:
         """A new folder with all that it needs."""
-        folder = self.top / f"{subject.name}{trial}"
+        folder = self.top / name
         folder.mkdir()
         for name in ("config.ini", "s.h5", "fibre", "waves"):
             (folder / name).symlink_to(self.base / name)
@@ -241,50 +216,74 @@ class Harness:
             shutil.copytree(self.base / name, folder / name)
         return folder
 
-    def trial(self, subject: Subject, most: int, tally: Tally) -> None:
+
+@dataclass
+class Trials:
+    """Kills of one subject, and what they led to."""
+
+    harness: Harness
+    subject: Subject
+    seconds: float  # that it takes
+    operations: int  # that change files
+    n: int = 0
+    kills: Counter = field(default_factory=Counter)  # by signal and by how the moment was chosen
+    tracebacks: Counter = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def killed(self) -> int:
+        return sum(self.kills[number.name] for number in SIGNALS)
+
+    def trial(self, most: int) -> None:
         """Kill at most so often, start again, let end, compare."""
-        rng = np.random.default_rng([self.seed, sum(subject.name.encode()), tally.trials])
-        folder = self.folder(subject, tally.trials)
-        faults: list[str] = []
+        rng = np.random.default_rng([self.harness.seed, sum(self.subject.name.encode()), self.n])
+        folder, faults = self.harness.folder(f"{self.subject.name}{self.n}", self.subject), []
+        self.n += 1
         for number in range(int(rng.integers(1, min(most, MAX_KILLS) + 1))):
-            if not self._kill_once(subject, folder, number > 0, rng, tally, faults):
+            if not self._kill(folder, number > 0, rng, faults):
                 break  # it ended before
-        code, error = self.end(self.start(subject, folder, again=True))
+        code, error = self.harness.end(self.harness.start(self.subject, folder, again=True))
         if code:
             faults.append(f"started again it ends with {code}: {error.strip()[-300:]}")
         else:
-            faults += different(self.base, folder, subject.results) + left_over(folder)
-        tally.trials += 1
+            faults += different(self.harness.base, folder, self.subject.results)
+            faults += left_over(folder)
         if faults:
-            tally.failures.append(f"{folder}: {'; '.join(faults)}")
+            self.failures.append(f"{folder}: {'; '.join(faults)}")
         else:
             shutil.rmtree(folder)
 
-    def _kill_once(
-        self, subject: Subject, folder: Path, again: bool, rng: np.random.Generator,
-        tally: Tally, faults: list[str],
-    ) -> bool:  # fmt: skip
+    def _kill(self, folder: Path, again: bool, rng: np.random.Generator, faults: list[str]) -> bool:
         """Start and kill; whether the kill found it alive."""
         number = SIGNALS[rng.integers(len(SIGNALS))]
         how = "operation" if rng.random() < 0.5 else "time"
         if how == "operation":
-            at = int(rng.integers(1, self.operations[subject.name] + 1)) * int(rng.choice([-1, 1]))
-            process = self.start(subject, folder, again, at, number)
+            at = int(rng.integers(1, self.operations + 1)) * int(rng.choice([-1, 1]))
+            process = self.harness.start(self.subject, folder, again, at, number)
         else:
-            process = self.start(subject, folder, again)
-            process.join(rng.random() * 1.05 * self.seconds[subject.name])
+            process = self.harness.start(self.subject, folder, again)
+            process.join(rng.random() * 1.05 * self.seconds)
             if process.is_alive():
                 os.kill(process.pid, number)
-        code, error = self.end(process)
+        code, error = self.harness.end(process)
         if code == 0:
             return False
-        tally.killed += 1
-        tally.kills.update([signal.Signals(number).name, f"at a random {how}"])
+        self.kills.update([number.name, f"at a random {how}"])
         if code not in (-number, 128 + number) and ENDED_BY_WORKER not in error:
-            faults.append(f"{signal.Signals(number).name} ends it with {code}: {error[-300:]}")
+            faults.append(f"{number.name} ends it with {code}: {error[-300:]}")
         if "Traceback" in error:
-            tally.tracebacks.append(error.strip().splitlines()[-1])
+            self.tracebacks.update([error.strip().splitlines()[-1]])
         return True
+
+    def lines(self) -> list[str]:
+        kills = ", ".join(f"{name} {n}" for name, n in sorted(self.kills.items()))
+        what = f"{self.subject.name} ({self.seconds:.1f} s, {self.operations} operations)"
+        return [
+            f"{what}: {self.killed} kills in {self.n} trials, {kills}; "
+            f"{len(self.failures)} trials failed, {self.tracebacks.total()} ends with a traceback",
+            *(f"  {line}" for line in self.failures),
+            *(f"  traceback, {count} times: {line}" for line, count in self.tracebacks.items()),
+        ]
 
 
 # ---- comparison ---------------------------------------------------------------------------------
@@ -339,30 +338,19 @@ def left_over(folder: Path) -> list[str]:
 # ---- command line -------------------------------------------------------------------------------
 
 
-def run(harness: Harness, chosen: Sequence[Subject], kills: int) -> dict[str, Tally]:
-    """Kill each of the chosen subjects so often, and print what came of it."""
-    needed = {name for subject in chosen for name in subject.needs}
-    tallies = {}
+def run(harness: Harness, chosen: Sequence[Subject], kills: int) -> int:
+    """Kill each of the chosen subjects so often, and print what came of it; failed trials."""
+    needed, failed = {name for subject in chosen for name in subject.needs}, 0
     for subject in SUBJECTS:
-        if subject in chosen or needed & set(subject.results):
-            harness.measure(subject)
-        if subject not in chosen:
+        if subject not in chosen and not needed & set(subject.results):
             continue
-        tally = tallies[subject.name] = Tally()
-        while tally.killed < kills and tally.trials < 4 * kills + 4:
-            harness.trial(subject, kills - tally.killed, tally)
-        seconds, operations = (x[subject.name] for x in (harness.seconds, harness.operations))
-        print(
-            f"{subject.name} ({seconds:.1f} s, {operations} operations): "
-            f"{tally.killed} kills in {tally.trials} trials, "
-            f"{', '.join(f'{name} {n}' for name, n in sorted(tally.kills.items()))}; "
-            f"{len(tally.failures)} trials failed, {len(tally.tracebacks)} ends with a traceback"
-        )
-        for line in tally.failures:
-            print(f"  {line}")
-        for line, count in Counter(tally.tracebacks).items():
-            print(f"  traceback, {count} times: {line}")
-    return tallies
+        trials = Trials(harness, subject, *harness.measure(subject))
+        if subject in chosen:
+            while trials.killed < kills and trials.n < 4 * kills + 4:
+                trials.trial(kills - trials.killed)
+            print(*trials.lines(), sep="\n", flush=True)
+            failed += len(trials.failures)
+    return failed
 
 
 def main() -> int:
@@ -379,13 +367,12 @@ def main() -> int:
         options.error(f"--what {', '.join(unknown)}: unknown")
     top = Path(tempfile.mkdtemp(prefix="kills_"))
     harness = Harness(top, given.seed, given.forked, given.samples, given.words)
-    tallies = run(harness, [s for s in SUBJECTS if s.name in names], given.kills)
-    failed = any(tally.failures for tally in tallies.values())
+    failed = run(harness, [s for s in SUBJECTS if s.name in names], given.kills)
     if failed:
         print(f"folders of failed trials are in {top}")
     else:
         shutil.rmtree(top)
-    return int(failed)
+    return int(failed > 0)
 
 
 if __name__ == "__main__":

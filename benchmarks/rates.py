@@ -1,44 +1,48 @@
-"""Rate of every part of the stages against what this machine and PyTorch can do, in one run.
+"""Rate of every part of the stages against plain loops and against what the machine can do.
 
     python benchmarks/rates.py                                   4,000 samples; some minutes
+    python benchmarks/rates.py --plain --rows @                  the rows with a plain loop
     python benchmarks/rates.py --device cuda                     on a GPU
     python benchmarks/rates.py --rates-only --turns 1 --sizes 2000,20000,200000 --plot growth.png
 
-Columns: rate here; that of a bare loop of PyTorch on samples that are prepared and in place
-already (where there is such a thing); the limit that arithmetic or memory sets, measured by a
-matrix product, a copy and a sequential read in the same process; peak memory. Each row has a
-process of its own. `three_stages.py` has the comparison with a plain loop.
+Columns: samples a second here; in a bare loop of PyTorch on samples that are prepared and in place;
+with --plain, in what common implementations do (a data set object that opens the HDF5 file for
+every sample, default collation, contiguous layout, two numbers read back at every step, the whole
+autoencoder with gradients on to get latents); the limit that arithmetic or memory sets, measured
+by a matrix product, a copy and a sequential read. Then the rate here over these, and peak memory.
+Every side has a process of its own; they take turns, and ratios are medians of those turn by turn.
 """
 
-import argparse
 import json
 import multiprocessing
 import resource
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import RISCluster  # noqa: F401  isort: skip  (sets up OpenMP before torch is loaded)
-import numpy as np
-import torch
+sys.path.insert(0, str(Path(__file__).parent))
+from common import h5py, in_turns, np, numbers, parser, ratio, row, seconds  # isort: skip
+import torch  # after OpenMP was set up
+from torch.utils.data import DataLoader, Dataset
 
-from RISCluster import plots as figures
+from RISCluster.clustering.initialisation import MAX_MAP_SIZE
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, Reader, load_set
 from RISCluster.data.synthetic import write_demo
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
+from RISCluster.evaluation.mapping import mapped
 from RISCluster.evaluation.metrics import MEASURED, silhouettes
+from RISCluster.evaluation.representatives import drawn_members, medoids
 from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
-from RISCluster.models.clustering import target_distribution
-from RISCluster.report.figures import embedding, typical_members
+from RISCluster.models.clustering import kl_divergence, target_distribution
+from RISCluster.plots import latent, samples
+from RISCluster.runs.labels import usable_sample
 from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
@@ -52,71 +56,31 @@ from RISCluster.training.refine import refine
 # Of the paper's network at 87 x 100, counted by hand from its layers.
 FLOP_TRAIN, FLOP_ENCODE = 34.0e6, 5.8e6
 BYTES = 4 * 87 * 100
-CLUSTERS = 8
+BATCH, CLUSTERS = 64, 8
 LONG = 20.0  # seconds; what takes longer is not warmed up
+Work = Callable[[], object]
 
-Measured = tuple[float, float | None, float | None]  # seconds here, seconds bare, samples/s at most
+
+@dataclass
+class Part:
+    """What a row measures: work here, a bare loop, and what sets a limit at what cost a sample."""
+
+    here: Work
+    bare: Work | None = None
+    limit: str = ""
+    cost: float = 0.0
 
 
 class Bench:
-    """What the rows measure, on one device."""
+    """The parts, on one device, with `n` random samples."""
 
-    def __init__(self, path: Path, n: int, task: "Task", folder: Path):
-        keep_freed_memory()
-        self.path, self.n, self.turns, self.folder = path, n, task.turns, folder
-        self.rates_only, device = task.rates_only, task.device
+    def __init__(self, path: Path, n: int, device: str, folder: Path):
+        self.path, self.n, self.folder = path, n, folder
         self.ranks = Ranks(0, 1, torch.device(device))
         self.rng = np.random.default_rng(0)
 
-    # ---- helpers ----
-
-    def seconds(self, work: Callable[[], object]) -> float:
-        """Median time of some turns, after one that warms up where it is short."""
-        times = []
-        for _ in range(self.turns + 1):
-            times.append(self._once(work))
-            if len(times) == self.turns and times[0] > LONG:
-                return statistics.median(times)
-        return statistics.median(times[1:])
-
-    def compared(
-        self, ours: Callable[[], object], other: Callable[[], object]
-    ) -> tuple[float, float | None]:
-        """`seconds` of both, in turns where the other is wanted."""
-        if self.rates_only:
-            return self.seconds(ours), None
-        times = [(self._once(ours), self._once(other)) for _ in range(self.turns + 1)]
-        return tuple(statistics.median(column) for column in zip(*times[1:], strict=True))
-
-    def limit(self, rate: Callable[[], float], cost: float) -> float | None:
-        """Samples a second that a measured rate allows, where that is wanted."""
-        return None if self.rates_only else rate() / cost
-
-    def _once(self, work: Callable[[], object]) -> float:
-        self._wait()
-        begin = time.perf_counter()
-        work()
-        self._wait()
-        return time.perf_counter() - begin
-
-    def _wait(self) -> None:
-        if self.ranks.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    def matrix_rate(self) -> float:
-        """Operations a second of a product of large matrices."""
-        size = 2048 if self.ranks.device.type == "cpu" else 8192
-        a = torch.rand(size, size, device=self.ranks.device)
-        return 2 * size**3 / self.seconds(lambda: a @ a)
-
-    def copy_rate(self) -> float:
-        """Bytes a second that a copy reads and writes."""
-        a = torch.rand(2**26, device=self.ranks.device)
-        b = torch.empty_like(a)
-        return 2 * 4 * len(a) / self.seconds(lambda: b.copy_(a))
-
     def samples(self) -> HeldSet:
-        """Random samples on the device, as `load_set` would hold them."""
+        """On the device, as `load_set` would hold them."""
         x = torch.rand(self.n, 1, 87, 100, device=self.ranks.device)
         rows = torch.arange(self.n, device=self.ranks.device)
         return HeldSet(np.arange(self.n), x, rows, self.ranks.device)
@@ -130,18 +94,51 @@ class Bench:
         centroids = torch.from_numpy(self.rng.standard_normal((CLUSTERS, 9))).float()
         return DEC(self.network(), ClusteringLayer(centroids)).to(self.ranks.device)
 
-    def latents(self) -> np.ndarray:
-        labels = self.rng.integers(0, CLUSTERS, self.n)
+    def latents(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of clusters, also in a file, and random labels."""
         centres = 6 * self.rng.standard_normal((CLUSTERS, 9))
-        return centres[labels] + self.rng.standard_normal((self.n, 9))
+        z = centres[np.arange(self.n) % CLUSTERS] + self.rng.standard_normal((self.n, 9))
+        np.save(self.folder / "latent.npy", z.astype(np.float32))
+        return z, self.rng.integers(0, CLUSTERS, self.n)
 
     def context(self) -> Context:
         (self.folder / "last.pt").unlink(missing_ok=True)
         return Context(self.folder, self.ranks, StopRequest(), seed=0)
 
-    # ---- rows ----
+    def timed(self, work: Work) -> float:
+        """Seconds, on a GPU until it is done."""
 
-    def load(self) -> Measured:
+        def whole() -> None:
+            work()
+            if self.ranks.device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return seconds(whole)
+
+    def limit(self, what: str, cost: float) -> float:
+        """Samples a second that a product of matrices, a copy or a sequential read allows."""
+        device = self.ranks.device
+        if what == "read":
+            work, amount = self._read, self.n * BYTES
+        elif what == "copy":
+            a = torch.rand(2**26, device=device)
+            b = torch.empty_like(a)
+            work, amount = lambda: b.copy_(a), 2 * 4 * len(a)
+        else:
+            size = 2048 if device.type == "cpu" else 8192
+            a = torch.rand(size, size, device=device)
+            work, amount = lambda: a @ a, 2 * size**3
+        return amount / statistics.median([self.timed(work) for _ in range(4)][1:]) / cost
+
+    def _read(self) -> None:
+        buffer, left = bytearray(2**22), self.n * BYTES
+        with self.path.open("rb", buffering=0) as file:
+            while left > 0:
+                left -= file.readinto(buffer) or left
+
+    # ---- parts ----
+
+    def load(self) -> Part:
         """Open the file and bring every sample to memory, prepared."""
 
         def work() -> None:
@@ -150,190 +147,251 @@ class Bench:
                 mode = "ram" if self.ranks.device.type == "cpu" else "device"
                 load_set(reader, np.arange(self.n), mode, self.ranks)
 
-        def read() -> None:
-            buffer = bytearray(2**22)
-            left = self.n * BYTES
-            with self.path.open("rb", buffering=0) as file:
-                while left > 0:
-                    left -= file.readinto(buffer) or left
+        return Part(work, None, "read", BYTES)
 
-        seconds, limit = self.compared(work, read)
-        return seconds, None, limit and self.n / limit
-
-    def transform(self) -> Measured:
+    def transform(self) -> Part:
         """Square root, unit norm, standardising; of samples in memory, some at a time."""
         x = self.samples().x[:, 0]
-        mean = x.mean(0)
-        prepare = Preparation("sqrt", "vec_norm", mean, 0.01)
-        work = self.seconds(lambda: [prepare(part) for part in x.split(128)])
-        return work, None, self.limit(self.copy_rate, 2 * BYTES)
+        prepare = Preparation("sqrt", "vec_norm", x.mean(0), 0.01)
+        return Part(lambda: [prepare(part) for part in x.split(128)], None, "copy", 2 * BYTES)
 
-    def train(self, batch: int) -> Measured:
+    def train(self, batch: int = BATCH) -> Part:
         """An epoch of the autoencoder, its state saved at the end."""
-        samples, model = self.samples(), self.network()
+        samples, model, bare = self.samples(), self.network(), self.network()
         words = ["aec.n_epochs=1", f"aec.batch_size={batch}", f"aec.patience={10**6}"]
-        settings = load_settings(None, words).aec
-        few = samples.take(np.arange(64))
-
-        def work() -> None:
-            pretrain(model, samples, few, settings, self.context(), 1.0)
-
-        bare = self.network()
+        settings, few = load_settings(None, words).aec, samples.take(np.arange(64))
         optimizer = torch.optim.Adam(bare.parameters(), lr=1e-3, fused=True)
 
-        def plain() -> None:
+        def loop() -> None:
             for x in samples.x.split(batch):
                 optimizer.zero_grad(set_to_none=True)
                 torch.nn.functional.mse_loss(bare(x)[0], x).backward()
                 optimizer.step()
 
-        return *self.compared(work, plain), self.limit(self.matrix_rate, FLOP_TRAIN)
+        def work() -> None:
+            pretrain(model, samples, few, settings, self.context(), 1.0)
 
-    def encode(self) -> Measured:
+        return Part(work, loop, "matrix", FLOP_TRAIN)
+
+    def encode(self) -> Part:
         """Latents of every sample."""
         samples, model = self.samples(), self.network()
 
         def work() -> None:
             encode(model.encoder, samples, self.ranks, what="")
 
-        def plain() -> None:
+        def loop() -> None:
             with torch.inference_mode():
                 for x in samples.x.split(256):
                     model.encoder(x)
 
-        return *self.compared(work, plain), self.limit(self.matrix_rate, FLOP_ENCODE)
+        return Part(work, loop, "matrix", FLOP_ENCODE)
 
-    def refresh(self) -> Measured:
+    def refresh(self) -> Part:
         """Soft assignment and target distribution of latents that are there."""
         model = self.dec()
-        z = torch.from_numpy(self.latents()).float().to(self.ranks.device)
-        with torch.no_grad():
-            return self.seconds(lambda: target_distribution(model.clustering(z))), None, None
+        z = torch.from_numpy(self.latents()[0]).float().to(self.ranks.device)
+        return Part(torch.no_grad()(lambda: target_distribution(model.clustering(z))))
 
-    def dec_epoch(self) -> Measured:
+    def dec_epoch(self) -> Part:
         """An epoch of DEC with two refreshes."""
         samples, model = self.samples(), self.dec()
         settings = load_settings(None, ["dec.n_epochs=1", "dec.tol=0"]).dec
-        work = self.seconds(lambda: refine(model, samples, settings, self.context()))
-        return work, None, self.limit(self.matrix_rate, FLOP_TRAIN + 2 * FLOP_ENCODE)
-
-    def mixtures(self) -> Measured:
-        """K-means of ten restarts and a mixture, for one K."""
-        latents = self.latents()
 
         def work() -> None:
-            fit_mixture(latents, fit_kmeans(latents, CLUSTERS, 10, 0).labels_, CLUSTERS)
+            refine(model, samples, settings, self.context())
 
-        return self.seconds(work), None, None
+        return Part(work, None, "matrix", FLOP_TRAIN + 2 * FLOP_ENCODE)
 
-    def silhouette(self) -> Measured:
+    def loops(self) -> Part:
+        """A short run of all stages but the mixture."""
+        works = [*[self.train().here] * 5, self.encode().here, *[self.dec_epoch().here] * 2]
+        return Part(lambda: [work() for work in works])
+
+    def mixtures(self) -> Part:
+        """K-means of ten restarts and a mixture, for one K."""
+        z, _ = self.latents()
+        return Part(lambda: fit_mixture(z, fit_kmeans(z, CLUSTERS, 10, 0).labels_, CLUSTERS))
+
+    def silhouette(self) -> Part:
         """Of as many samples as a stage measures."""
-        latents = self.latents()[:MEASURED]
-        labels = self.rng.integers(0, CLUSTERS, len(latents))
-        return self.seconds(lambda: silhouettes(latents, labels)), None, None
+        z, labels = self.latents()
+        return Part(lambda: silhouettes(z[:MEASURED], labels[:MEASURED]))
 
-    def embedding(self) -> Measured:
+    def embedding(self) -> Part:
         """t-SNE of at most 3,000 latents, and its figure."""
-        np.save(self.folder / "latent.npy", self.latents().astype(np.float32))
-        labels = self.rng.integers(0, CLUSTERS, self.n)
+        _, labels = self.latents()
 
         def work() -> None:
             latents, sizes = open_rows(self.folder / "latent.npy"), np.ones(CLUSTERS, int)
-            figure = embedding("GMM", latents, labels, sizes, load_settings(None), {})
-            figure.savefig(self.folder / "e.png")
+            index = usable_sample(labels, MAX_MAP_SIZE, 0)
+            points = mapped(latents[index], "tsne", 0)
+            latent.embedding(points, labels[index], sizes, "").savefig(self.folder / "e.png")
 
-        return self.seconds(work), None, None
+        return Part(work)
 
-    def gallery(self) -> Measured:
+    def gallery(self) -> Part:
         """Typical members of each cluster found, read, drawn and written."""
-        latents = self.latents().astype(np.float32)
-        np.save(self.folder / "latent.npy", latents)
-        labels = self.rng.integers(0, CLUSTERS, self.n)
+        _, labels = self.latents()
 
         def work() -> None:
-            found = typical_members(open_rows(self.folder / "latent.npy"), labels, CLUSTERS, 0)
+            rows, members = open_rows(self.folder / "latent.npy"), []
             with open_spectrograms(self.path) as file:
-                axes = figures.SpectrogramAxes.of(file)
-                members = [
-                    np.concatenate([file.read(int(i), int(i) + 1) for i in index[:8]])
-                    for index in found
-                ]
+                for drawn in drawn_members(labels, CLUSTERS, 400, 0):
+                    index = drawn[medoids(rows[drawn].astype(float), np.ones(len(drawn)), 8)]
+                    images = [file.read(int(i), int(i) + 1) for i in index]
+                    members.append(np.concatenate(images))
                 sizes = np.bincount(labels).tolist()
-                page = figures.gallery(axes, members, list(range(CLUSTERS)), sizes, 8, "")
+                page = samples.gallery(file, members, list(range(CLUSTERS)), sizes, 8, "")
                 page.savefig(self.folder / "g.png", dpi=120)
 
-        return self.seconds(work), None, None
+        return Part(work)
 
-    def whole(self) -> Measured:
+    def whole(self) -> Part:
         """All three stages with their figures and files: 5 epochs, K from 2 to 10, 2 epochs."""
 
         def work() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 words = [f"run.folder={folder}", f"data.file={self.path}", "aec.n_epochs=5"]
                 words += ["gmm.n_clusters=2-10", "gmm.n_init=10", "dec.n_epochs=2", "dec.tol=0"]
-                words += [f"run.device={self.ranks.device.type}"]
-                settings = load_settings(None, words)
+                settings = load_settings(None, [*words, f"run.device={self.ranks.device.type}"])
                 for stage in (run_aec, run_gmm, run_dec):
                     stage(settings)
 
-        return self.seconds(work), None, None
+        return Part(work)
 
 
-ROWS: dict[str, tuple[str, tuple]] = {
-    "open and load": ("load", ()),
-    "transform": ("transform", ()),
-    "AEC training, batch 64": ("train", (64,)),
-    "AEC training, batch 256": ("train", (256,)),
-    "AEC training, batch 512": ("train", (512,)),
-    "AEC training, batch 2048": ("train", (2048,)),
-    "encode": ("encode", ()),
-    "target refresh": ("refresh", ()),
-    "DEC epoch, batch 64": ("dec_epoch", ()),
-    "k-means and mixture, one K": ("mixtures", ()),
-    "silhouette": ("silhouette", ()),
-    "t-SNE and its figure": ("embedding", ()),
-    "gallery": ("gallery", ()),
-    "whole run": ("whole", ()),
+class Plain(Dataset):
+    """The plain loops, and the data set that opens the file for every sample."""
+
+    def __init__(self, path: Path, n: int):
+        self.path, self.n = path, n
+        aec = AEC(NetworkShape(87, 100, 9, "linear"))
+        initialise(aec, 0)
+        layer = ClusteringLayer(torch.randn(CLUSTERS, 9))
+        self.model = DEC(aec.to(memory_format=torch.contiguous_format), layer)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> tuple[int, torch.Tensor]:
+        with h5py.File(self.path, "r") as file:
+            x = torch.from_numpy(file["spectrogram"][index])
+        return index, (x / x.norm()).unsqueeze(0)
+
+    def aec(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The whole autoencoder, in contiguous layout throughout."""
+        z = self.model.encoder(x)
+        decoder = self.model.decoder
+        image = decoder.decoder(decoder.latent2dec(z).view(-1, 128, 3, 3))
+        return image[:, :, 4:-4, 1:], z
+
+    def load(self) -> None:
+        for _ in DataLoader(self, batch_size=BATCH):
+            pass
+
+    def train(self) -> None:
+        for _, x in DataLoader(self, batch_size=BATCH, shuffle=True):
+            self.optimizer.zero_grad()
+            loss = torch.nn.functional.mse_loss(self.aec(x)[0], x)
+            loss.backward()
+            self.optimizer.step()
+            loss.item()
+
+    def encode(self) -> torch.Tensor:
+        return torch.cat([self.aec(x)[1].detach() for _, x in DataLoader(self, BATCH)])
+
+    def dec_epoch(self) -> None:
+        loader = DataLoader(self, batch_size=BATCH)
+        for step, (index, x) in enumerate(loader):
+            if step in (0, len(loader) // 2):
+                target = target_distribution(self.model.clustering(self.encode()).detach())
+            self.optimizer.zero_grad()
+            reconstruction, z = self.aec(x)
+            q = self.model.clustering(z)
+            mse = torch.nn.functional.mse_loss(reconstruction, x)
+            loss = mse + 1e-3 * kl_divergence(target[index], q) / len(x)
+            loss.backward()
+            self.optimizer.step()
+            loss.item(), mse.item()
+
+    def loops(self) -> None:
+        works = (*[self.train] * 5, self.encode, *[self.dec_epoch] * 2)
+        [work() for work in works]
+
+
+# Rows marked with @ have a plain loop, of the same name.
+ROWS: dict[str, tuple] = {
+    "open and load @": ("load",),
+    "transform": ("transform",),
+    "AEC training, batch 64 @": ("train", 64),
+    "AEC training, batch 256": ("train", 256),
+    "AEC training, batch 512": ("train", 512),
+    "AEC training, batch 2048": ("train", 2048),
+    "encode @": ("encode",),
+    "target refresh": ("refresh",),
+    "DEC epoch, batch 64 @": ("dec_epoch",),
+    "5 AEC, encode, 2 DEC @": ("loops",),
+    "k-means and mixture, one K": ("mixtures",),
+    "silhouette": ("silhouette",),
+    "t-SNE and its figure": ("embedding",),
+    "gallery": ("gallery",),
+    "whole run": ("whole",),
 }
+SIDE: tuple[Bench, Part, Work | None]  # of a worker process
 
 
-@dataclass(frozen=True)
-class Task:
-    """How rows are measured."""
+def start(side: str, what: str, path: Path, n: int, device: str, folder: Path) -> None:
+    """In a worker: make what one side of a row needs."""
+    global SIDE
+    method, *arguments = ROWS[what]
+    bench = Bench(path, n, device, folder)
+    if side == "plain":
+        SIDE = bench, None, getattr(Plain(path, n), method)
+        return
+    keep_freed_memory()  # as the stages do
+    part = getattr(bench, method)(*arguments)
+    SIDE = bench, part, getattr(part, side)
 
-    device: str
-    turns: int
-    rates_only: bool
+
+def once() -> float | None:
+    """Seconds of the work of a worker; None where it has none."""
+    return SIDE[2] and SIDE[0].timed(SIDE[2])
 
 
-def measure(row: str, path: Path, n: int, task: Task) -> dict:
-    """A row, in a process of its own."""
-    method, arguments = ROWS[row]
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(path, n, task, Path(folder))
-        seconds, bare, most = getattr(bench, method)(*arguments)
+def limit_and_peak(limited: bool) -> tuple[float | None, int]:
+    bench, part, _ = SIDE
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    on_device = torch.cuda.max_memory_allocated() if task.device != "cpu" else 0
-    return {
-        "what": row, "samples": n, "per_s": n / seconds, "bare_per_s": bare and n / bare,
-        "limit_per_s": most, "peak_bytes": peak, "peak_device_bytes": on_device,
-    }  # fmt: skip
+    peak += torch.cuda.max_memory_allocated() if bench.ranks.device.type == "cuda" else 0
+    return bench.limit(part.limit, part.cost) if limited and part.limit else None, peak
 
 
-def show(row: dict) -> None:
-    def cell(key: str) -> str:
-        return f"{row[key]:>14,.0f}" if row[key] else f"{'':>14}"
-
-    shares = "".join(
-        f"{row['per_s'] / row[key]:>8.2f}" if row[key] else f"{'':>8}"
-        for key in ("bare_per_s", "limit_per_s")
-    )
-    size = (row["peak_bytes"] + row["peak_device_bytes"]) / 1e9
-    print(
-        f"{row['what']:<28}{row['samples']:>9,}{cell('per_s')}{cell('bare_per_s')}"
-        f"{cell('limit_per_s')}{shares}{size:>8.2f}",
-        flush=True,
-    )
+def measure(what: str, path: Path, n: int, given: object) -> dict:
+    """A row: samples a second of every side and at most, and peak bytes."""
+    sides = ["here", *([] if given.rates_only else ["bare"])]
+    sides += ["plain"] if given.plain and "@" in what else []
+    spawn = multiprocessing.get_context("spawn")
+    found = {"what": what, "samples": n}
+    with tempfile.TemporaryDirectory() as folder:
+        task = (what, path, n, given.device, Path(folder))
+        pools = {side: spawn.Pool(1, start, (side, *task)) for side in sides}
+        first = {side: pool.apply(once) for side, pool in pools.items()}
+        works = {s: lambda p=pool: p.apply(once) for s, pool in pools.items() if first[s]}
+        times = {side: [value] for side, value in first.items()}
+        if given.turns > 1 or first["here"] < LONG:
+            times = in_turns(works, given.turns)
+        for side in works:
+            found[f"{side}_per_s"] = n / statistics.median(times[side])
+            found[f"{side}_ratio"] = ratio(times[side], times["here"])
+        found["limit_per_s"], found["peak"] = pools["here"].apply(
+            limit_and_peak, (not given.rates_only,)
+        )
+        for pool in pools.values():
+            pool.terminate()
+    if found["limit_per_s"]:
+        found["limit_ratio"] = found["here_per_s"] / found["limit_per_s"]
+    return found
 
 
 def plot(rows: list[dict], path: Path) -> None:
@@ -342,19 +400,17 @@ def plot(rows: list[dict], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
-    axes = figure.subplots()
-    lines = {}
+    axes, last = figure.subplots(), {}
     for number, what in enumerate(ROWS):
-        mine = [row for row in rows if row["what"] == what]
-        if len(mine) > 1:
-            n = [row["samples"] for row in mine]
-            seconds = [row["samples"] / row["per_s"] for row in mine]
-            colour, marker = colormaps["tab20"](number), "os^Dv<>pPX*hd8"[number]
-            (line,) = axes.loglog(n, seconds, marker + "-", color=colour, label=what)
-            lines[line] = seconds[-1]
+        own = [(r["samples"], r["samples"] / r["here_per_s"]) for r in rows if r["what"] == what]
+        if len(own) > 1:
+            colour, marker = colormaps["tab20"](number), "os^Dv<>pPX*hd8."[number]
+            label = what.removesuffix(" @")
+            (line,) = axes.loglog(*zip(*own, strict=True), marker + "-", color=colour, label=label)
+            last[line] = own[-1][1]
     axes.set(xlabel="Samples of 87 x 100", ylabel="Seconds (training: of an epoch)")
     axes.grid(alpha=0.25)
-    slowest_first = sorted(lines, key=lines.get, reverse=True)
+    slowest_first = sorted(last, key=last.get, reverse=True)
     axes.legend(
         handles=slowest_first, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8
     )
@@ -362,35 +418,34 @@ def plot(rows: list[dict], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sizes", default="4000", metavar="N,N", help="samples")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--rows", default="", help="only rows whose name has this in it")
-    parser.add_argument("--rates-only", action="store_true", help="no bare loops, no limits")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--plot", type=Path)
-    arguments = parser.parse_args()
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.device}")
-    print(
-        f"{'medians':<28}{'samples':>9}{'here /s':>14}{'bare /s':>14}{'limit /s':>14}{'of bare':>8}"
-        f"{'of lim.':>8}{'GB':>8}"
-    )
+    options = parser(__doc__)
+    options.add_argument("--sizes", default=[4000], type=numbers, metavar="N,N", help="samples")
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--turns", type=int, default=3)
+    options.add_argument("--rows", default="", help="only rows whose name has this in it")
+    options.add_argument("--plain", action="store_true", help="also plain loops, on the CPU")
+    options.add_argument("--rates-only", action="store_true", help="no bare loops, no limits")
+    options.add_argument("--json", type=Path)
+    options.add_argument("--plot", type=Path)
+    given = options.parse_args()
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {given.device}")
+    others = ("bare", "plain", "limit")
+    titles = [f"{name} /s" for name in ("here", *others)] + [f"of {name}" for name in others]
+    print(row(["medians", "samples", *titles, "GB"], 10))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for n in (int(text) for text in arguments.sizes.split(",")):
+        for n in map(int, given.sizes):
             path = write_demo(Path(folder) / "set.h5", n_samples=n)
-            for row in ROWS:
-                if arguments.rows in row:
-                    task = Task(arguments.device, arguments.turns, arguments.rates_only)
-                    context = multiprocessing.get_context("spawn")
-                    with context.Pool(1) as pool:
-                        rows.append(pool.apply(measure, (row, path, n, task)))
-                    show(rows[-1])
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    if arguments.plot:
-        plot(rows, arguments.plot)
+            for what in (name for name in ROWS if given.rows in name):
+                found = measure(what, path, n, given)
+                rows.append(found)
+                keys = [f"{name}_per_s" for name in ("here", *others)]
+                cells = [found.get(key) or "" for key in keys + [f"{x}_ratio" for x in others]]
+                print(row([what, f"{n:,}", *cells, found["peak"] / 1e9], 10), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=2) + "\n")
+    if given.plot:
+        plot(rows, given.plot)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,13 @@
     python benchmarks/recipes.py --sets demo,pnw --recipes default,paper --seeds 2
     python benchmarks/recipes.py --report --plot recipes.png      the table of what is there, drawn
 
-Every method is told the true number of classes and nothing else of them: labels score, and score
-only. A result is a line of ``--out`` as soon as it is there, and what is there is not done again;
-labels and trained autoencoders lie beside it, in folders of the same name.
-The sets named here are read from ``FOLDER/NAME.h5``; those that are missing are left out, those
-whose name begins with ``demo`` are synthetic. Needs umap-learn and clustpy for the recipes with
-their names in it, and leaves these out without them.
+Every method gets the true number of classes; labels are used to score alone. Results are lines of
+``--out``, written as they come, and are not computed twice; labels and trained autoencoders lie
+beside it, in folders of the same name. Sets are read from ``FOLDER/NAME.h5``; missing ones
+are left out, those whose name begins with ``demo`` are synthetic. Recipes with umap or clustpy in
+their names need umap-learn and clustpy, and are left out without them.
 """
 
-import argparse
 import importlib.util
 import json
 import multiprocessing
@@ -22,15 +20,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import combinations
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import RISCluster  # noqa: F401  isort: skip  (sets up OpenMP before torch is loaded)
-import h5py
-import numpy as np
+sys.path.insert(0, str(Path(__file__).parent))
+from common import h5py, np, parser  # isort: skip  (first, as it sets up OpenMP)
+import pandas as pd
 import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics.cluster import contingency_matrix
 
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
@@ -48,8 +48,9 @@ from RISCluster.stages.refine import run_dec
 DEMO = {"demo": (6.0, 1.0), "demo0": (0.0, 1.0), "demo-5": (-5.0, 1.0), "demo1:50": (6.0, 50.0)}
 FILES = {"pnw": "pnw", "fsdd": "fsdd", "esc10": "esc10", "mnist": "mnist"}
 FILES |= {"rutford": "rutford_icequakes"}
+SETS = (*DEMO, *FILES)
 RUTFORD_CLUSTERS = 8  # it has no classes: for the stability of labels alone
-
+COLOURS = {"default": "#0072B2", "paper": "#D55E00"}
 OURS = {
     "default": [],
     "paper": ["run.recipe=paper"],
@@ -62,19 +63,19 @@ OURS = {
     "student-labels": ["dec.labels=student"],
     "uncalibrated": ["gmm.n_resamples=none"],
 }
+SECONDS = "seconds.txt"
 
-# Of each stage: labels, where they lie, and how probable they are where that is told.
+# Of each stage: labels, latents, and probabilities where there are any.
 Labels = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 # File, number of clusters and seed to labels, and seconds of work that was done before.
 Method = Callable[[Path, int, int], tuple[Labels, float]]
-SECONDS = "seconds.txt"
 
 
 # ---- ways to cluster ----------------------------------------------------------------------------
 
 
-def stages(words: list[str], kept: Path) -> Method:
-    """The three stages, as a user runs them; the first one's networks are kept."""
+def stages(words: list[str], networks: Path) -> Method:
+    """The three stages, as a user runs them; trained autoencoders are stored in a folder."""
 
     def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
         with tempfile.TemporaryDirectory() as folder:
@@ -82,30 +83,28 @@ def stages(words: list[str], kept: Path) -> Method:
             fixed += [f"gmm.n_clusters={n_clusters}", f"run.folder={folder}"]
             settings = load_settings(None, fixed + words)
             early = [word for word in words if word.startswith(("run.", "data.", "aec."))]
-            trained, seconds = autoencoder(path, seed, early, kept)
+            trained, seconds = autoencoder(path, seed, early, networks)
             shutil.copytree(trained, settings.run_folder / "AEC")
-            for stage in (run_gmm, run_dec):
+            found: Labels = {}
+            for name, stage in (("GMM", run_gmm), ("DEC", run_dec)):
                 stage(settings)
-            found = {stage: _read_labels(settings.run_folder / stage) for stage in ("GMM", "DEC")}
+                table = read_labels(settings.run_folder / name / "labels.csv")
+                latents = np.load(settings.run_folder / name / "latent.npy")
+                found[name] = (
+                    table["label"].to_numpy(), latents, table["probability"].to_numpy()
+                )  # fmt: skip
             return found, seconds
 
     return work
 
 
-def autoencoder(path: Path, seed: int, words: list[str], kept: Path) -> tuple[Path, float]:
-    """Folder of the first stage, trained once for recipes that differ after it.
-
-    Returns
-    -------
-    Path
-    float
-        Seconds that it took, where it was there already.
-    """
-    done = kept / " ".join([path.stem, *words, str(seed)])
+def autoencoder(path: Path, seed: int, words: list[str], networks: Path) -> tuple[Path, float]:
+    """Folder of the first stage, trained once for recipes that differ after it; seconds it took."""
+    done = networks / " ".join([path.stem, *words, str(seed)])
     if done.exists():
         return done, float((done / SECONDS).read_text())
-    kept.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept) as folder:
+    networks.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=networks) as folder:
         fixed = [f"run.folder={folder}", f"data.file={path}", f"run.seed={seed}"]
         settings = load_settings(None, [*fixed, "run.figures=no", *words])
         began = time.perf_counter()
@@ -119,18 +118,11 @@ def autoencoder(path: Path, seed: int, words: list[str], kept: Path) -> tuple[Pa
     return done, 0.0
 
 
-def _read_labels(stage: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    table = read_labels(stage / "labels.csv")
-    label, probability = (table[name].to_numpy() for name in ("label", "probability"))
-    return label, np.load(stage / "latent.npy"), probability
-
-
 def components(amplitude: str, n: int, method: str) -> Method:
     """K-means, a mixture, or UMAP and a mixture, on principal components at unit norm."""
 
     def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
-        flat = prepared(path, amplitude).reshape(n_samples(path), -1)
-        z = PCA(n, svd_solver="randomized", random_state=seed).fit_transform(flat)
+        z = PCA(n, svd_solver="randomized", random_state=seed).fit_transform(flat(path, amplitude))
         z = (z / z.std()).astype(np.float64)
         if method == "umap":
             from umap import UMAP
@@ -141,7 +133,7 @@ def components(amplitude: str, n: int, method: str) -> Method:
         kmeans = fit_kmeans(z, n_clusters, 20, seed)
         if method == "kmeans":
             return {"": (kmeans.labels_, z, None)}, 0.0
-        posterior = fit_mixture(z, kmeans.labels_, n_clusters, prior=0).posterior(z)
+        posterior = fit_mixture(z, kmeans.labels_, n_clusters, shrinkage=0).posterior(z)
         return {"": (posterior.argmax(1), z, posterior.max(1))}, 0.0
 
     return work
@@ -153,19 +145,18 @@ def clustpy(name: str) -> Method:
     def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
         from clustpy import deep
 
-        flat = prepared(path, "sqrt").reshape(n_samples(path), -1)
-        # VaDE's loss is for values from 0 to 1.
-        flat = flat / flat.max() if name == "VaDE" else (flat - flat.mean()) / flat.std()
+        x = flat(path, "sqrt")
+        x = x / x.max() if name == "VaDE" else (x - x.mean()) / x.std()  # VaDE: from 0 to 1
         method = getattr(deep, name)(n_clusters, random_state=seed, device=torch.device("cpu"))
-        method.fit(flat.astype(np.float32))
-        return {"": (method.labels_, flat[:, :1], None)}, 0.0
+        method.fit(x.astype(np.float32))
+        return {"": (method.labels_, x[:, :1], None)}, 0.0
 
     return work
 
 
-def recipes(kept: Path = Path()) -> dict[str, Method]:
-    """All of them by name; `kept` is the folder of networks."""
-    found: dict[str, Method] = {name: stages(words, kept) for name, words in OURS.items()}
+def recipes(networks: Path = Path()) -> dict[str, Method]:
+    """All of them by name."""
+    found: dict[str, Method] = {name: stages(words, networks) for name, words in OURS.items()}
     for amplitude in ("linear", "sqrt", "log"):
         for n in (9, 20, 50):
             for method in ("kmeans", "gmm", "umap"):
@@ -179,74 +170,56 @@ def recipes(kept: Path = Path()) -> dict[str, Method]:
 # ---- sets ---------------------------------------------------------------------------------------
 
 
-def place(name: str, data: Path | None, work: Path) -> Path | None:
-    """File of a set, written first where it is synthetic or not in a layout of ours."""
+def path_of(name: str, data: Path | None, work: Path) -> Path | None:
+    """File of a set, written first where it is synthetic or in no layout of ours."""
+    path = work / f"{name.replace(':', '_')}.h5"
     if name in DEMO:
-        path = work / f"{name.replace(':', '_')}.h5"
         snr, imbalance = DEMO[name]
         return path if path.exists() else write_demo(path, snr_db=snr, imbalance=imbalance)
     source = data and data / f"{FILES[name]}.h5"
     if source is None or not source.exists():
         return None
-    return _images(source, work / "mnist.h5") if name == "mnist" else source
-
-
-def _images(source: Path, path: Path) -> Path:
+    if name != "mnist":
+        return source
     if not path.exists():
         with h5py.File(source) as given, h5py.File(path, "w") as file:
-            images = given["images"][:].astype(np.float32)
-            file["spectrogram"], file["labels"] = images, given["labels"][:].astype(int)
+            file["spectrogram"] = given["images"][:].astype(np.float32)
+            file["labels"] = given["labels"][:].astype(int)
     return path
 
 
-def n_samples(path: Path) -> int:
+def flat(path: Path, amplitude: str) -> np.ndarray:
+    """All samples at unit norm, a row each."""
     with open_spectrograms(path) as file:
-        return file.n_samples
+        x = torch.from_numpy(file.read(0, file.n_samples)).clamp_min(0)
+    return Preparation(amplitude, "vec_norm")(x).numpy().reshape(len(x), -1)
 
 
-def prepared(path: Path, amplitude: str) -> np.ndarray:
-    """All samples at unit norm, (N, F, T)."""
-    with open_spectrograms(path) as file:
-        return Preparation(amplitude, "vec_norm")(
-            torch.from_numpy(file.read(0, file.n_samples)).clamp_min(0)
-        ).numpy()
+# ---- scores -------------------------------------------------------------------------------------
 
 
-def known_classes(path: Path) -> np.ndarray | None:
-    with open_spectrograms(path) as file:
-        return file.labels()
-
-
-# ---- doing and showing --------------------------------------------------------------------------
-
-
-def purity(labels: np.ndarray, truth: np.ndarray) -> float:
-    """Share of samples that are of the commonest class of their cluster."""
-    right = sum(np.bincount(truth[labels == label]).max() for label in np.unique(labels))
-    return float(right / len(truth))
-
-
-def smallest_recall(labels: np.ndarray, truth: np.ndarray) -> float:
-    """Lowest share of a class (of 1 % or more) that lies in clusters where it is the commonest."""
-    shares = []
-    for name, count in zip(*np.unique(truth, return_counts=True), strict=True):
-        if count >= 0.01 * len(truth):
-            own = [k for k in np.unique(labels) if np.bincount(truth[labels == k]).argmax() == name]
-            shares.append(np.isin(labels[truth == name], own).mean())
-    return float(min(shares))
-
-
-def calibration_error(labels: np.ndarray, probability: np.ndarray, truth: np.ndarray) -> float:
-    """Expected calibration error; right is what is of the commonest class of its cluster."""
-    known = (labels >= 0) & (truth >= 0)
-    return reliability(overlap(labels, truth), probability[known]).error
+def scores(labels: np.ndarray, probability: np.ndarray | None, truth: np.ndarray) -> dict:
+    """Agreement, purity, lowest recall of a class (of 1 % or more), calibration error."""
+    counts = contingency_matrix(truth, labels)
+    own = counts.argmax(0)  # the commonest class of each cluster
+    recall = [counts[k, own == k].sum() / counts[k].sum() for k in range(len(counts))]
+    large = counts.sum(1) >= 0.01 * len(truth)
+    found = agreement(labels, truth) | {
+        "purity": float(counts.max(0).sum() / len(truth)),
+        "smallest_recall": float(np.min(np.array(recall)[large])),
+    }
+    if probability is not None:
+        known = (labels >= 0) & (truth >= 0)
+        found["calibration_error"] = reliability(overlap(labels, truth), probability[known]).error
+    return found
 
 
 def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[dict]:
     """Results of one recipe on one set with one seed: a line for each stage that labels."""
     torch.set_num_threads(1)
     log.disabled = True
-    truth = known_classes(path)
+    with open_spectrograms(path) as file:
+        truth = file.labels()
     n_clusters = RUTFORD_CLUSTERS if truth is None else len(np.unique(truth))
     began = time.perf_counter()
     found, before = recipes(out.with_suffix(".networks"))[recipe](path, n_clusters, seed)
@@ -254,15 +227,12 @@ def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[di
     lines = []
     for stage, (labels, z, probability) in found.items():
         what = f"{recipe} {stage}".strip()
-        folder = out.with_suffix(".labels")
-        folder.mkdir(exist_ok=True)
-        np.save(folder / f"{name.replace(':', '_')} {what} {seed}.npy", labels.astype(np.int16))
+        target = labels_of(out, name, what, seed)
+        target.parent.mkdir(exist_ok=True)
+        np.save(target, labels.astype(np.int16))
         line = {"set": name, "recipe": recipe, "what": what, "seed": seed, "seconds": seconds}
         if truth is not None:
-            line |= agreement(labels, truth) | {"purity": purity(labels, truth)}
-            line["smallest_recall"] = smallest_recall(labels, truth)
-        if truth is not None and probability is not None:
-            line["calibration_error"] = calibration_error(labels, probability, truth)
+            line |= scores(labels, probability, truth)
         chosen = np.random.default_rng(0).permutation(len(labels))[:5000]
         if len(np.unique(labels[chosen])) > 1:
             line["silhouette"] = float(silhouette_score(z[chosen], labels[chosen]))
@@ -270,137 +240,125 @@ def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[di
     return lines
 
 
-def read(out: Path) -> list[dict]:
-    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+def labels_of(out: Path, name: str, what: str, seed: int) -> Path:
+    return out.with_suffix(".labels") / f"{name.replace(':', '_')} {what} {seed}.npy"
 
 
 def run(todo: Iterable[tuple], out: Path, jobs: int) -> None:
     """Do what is left, a process each, and write every result as it comes."""
     os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, maxtasksperchild=1) as pool:
-        waiting = [(task, pool.apply_async(measure, (*task, out))) for task in todo]
-        for task, result in waiting:
-            try:
-                lines = result.get()
-            except Exception as error:  # the others go on
-                print(f"{' '.join(map(str, task[:3]))}: {type(error).__name__}: {error}")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
+        tasks = {pool.submit(measure, *task, out): task for task in todo}
+        for result in as_completed(tasks):
+            if error := result.exception():  # the others go on
+                print(f"{' '.join(map(str, tasks[result][:3]))}: {type(error).__name__}: {error}")
                 continue
-            with out.open("a") as file:
-                file.writelines(json.dumps(line) + "\n" for line in lines)
-            for line in lines:
-                print(one_line(line), flush=True)
+            for line in result.result():
+                with out.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                values = "  ".join(f"{key} {line.get(key, 0):.3f}" for key in ("nmi", "accuracy"))
+                what = f"{line['set']:<9} {line['what']:<22} {line['seed']}"
+                print(f"{what}  {values}  {line['seconds']:.0f} s", flush=True)
 
 
-def one_line(line: dict) -> str:
-    scores = "  ".join(f"{key} {line.get(key, 0):.3f}" for key in ("accuracy", "nmi", "ari"))
-    what = f"{line['set']:<9} {line['what']:<22} {line['seed']}"
-    return f"{what}  {scores}  {line['seconds']:.0f} s"
+# ---- tables and figure --------------------------------------------------------------------------
 
 
-def stability(name: str, what: str, seeds: list[int], out: Path) -> float:
-    """Mean adjusted Rand index between the labels of any two seeds."""
-    folder = out.with_suffix(".labels")
-    names = [folder / f"{name.replace(':', '_')} {what} {seed}.npy" for seed in seeds]
-    labels = [np.load(path) for path in names if path.exists()]
-    pairs = [adjusted_rand_score(a, b) for i, a in enumerate(labels) for b in labels[:i]]
+def read(out: Path) -> pd.DataFrame:
+    columns = ["set", "recipe", "what", "seed", "nmi", "accuracy", "ari", "calibration_error"]
+    found = pd.read_json(out, lines=True) if out.exists() else pd.DataFrame()
+    return found.reindex(columns=list(dict.fromkeys([*found.columns, *columns])))
+
+
+def stability(lines: pd.DataFrame, out: Path) -> float:
+    """Mean adjusted Rand index between the labels of any two seeds of one recipe on one set."""
+    paths = [labels_of(out, line.set, line.what, line.seed) for line in lines.itertuples()]
+    labels = [np.load(path) for path in paths if path.exists()]
+    pairs = [adjusted_rand_score(a, b) for a, b in combinations(labels, 2)]
     return float(np.mean(pairs)) if pairs else float("nan")
 
 
 def table(out: Path, key: str = "nmi") -> str:
     """Mean and range of every recipe on every set, in Markdown; the mean over sets last."""
     lines = read(out)
-    sets = [name for name in (*DEMO, *FILES) if any(line["set"] == name for line in lines)]
-    scored = [name for name in sets if name != "rutford"]
-    rows = [f"| {key} | {' | '.join(sets)} | mean | stability |", "|---" * (len(sets) + 3) + "|"]
-    means = {}
-    for what in dict.fromkeys(line["what"] for line in lines):
-        cells, values, stable = [], [], []
-        for name in sets:
-            mine = [line for line in lines if (line["set"], line["what"]) == (name, what)]
-            stable += [stability(name, what, [line["seed"] for line in mine], out)]
-            found = [line[key] for line in mine if key in line]
-            if found:
-                values.append(np.mean(found))
-                spread = f" ({min(found):.2f}-{max(found):.2f})" if len(found) > 1 else ""
-                cells.append(f"{values[-1]:.3f}{spread}")
-            else:
-                cells.append("" if name != "rutford" else f"{stable[-1]:.2f}")
-        if not values and key == "calibration_error":  # k-means says nothing of probability
+    sets = [name for name in SETS if (lines["set"] == name).any()]
+    rows = []
+    for what, own in lines.groupby("what", sort=False):
+        if key == "calibration_error" and own[key].isna().all():  # k-means has no probability
             continue
-        complete = len(values) == len(scored)
-        means[what] = np.mean(values) if complete else -1.0
-        mean = f"{means[what]:.3f}" if complete else ""
-        known = [value for value in stable if np.isfinite(value)]
-        steady = f"{np.mean(known):.2f}" if known else ""
-        row = f"| {what} | {' | '.join(cells)} | {mean} | {steady} |"
-        rows.append((means[what], row))
-    body = sorted((row for row in rows if isinstance(row, tuple)), key=lambda row: -row[0])
-    return "\n".join([*rows[:2], *(row for _, row in body)])
+        groups = {name: own[own["set"] == name] for name in sets}
+        steady = pd.Series({name: stability(group, out) for name, group in groups.items()})
+        means = pd.Series({name: group[key].mean() for name, group in groups.items()})
+        cells = []
+        for name, group in groups.items():
+            low, high = group[key].min(), group[key].max()
+            cell = "" if np.isnan(means[name]) else f"{means[name]:.3f}"
+            cell += f" ({low:.2f}-{high:.2f})" if cell and len(group) > 1 else ""
+            cells.append(f"{steady[name]:.2f}" if name == "rutford" and len(group) else cell)
+        mean = means.drop("rutford", errors="ignore").mean(skipna=False)
+        rows.append({"what": what} | dict(zip(sets, cells, strict=True))
+                    | {"mean": mean, "stability": steady.mean()})  # fmt: skip
+    if not rows:
+        return ""
+    found = pd.DataFrame(rows).sort_values("mean", ascending=False, na_position="last")
+    found["mean"] = found["mean"].map(lambda x: "" if np.isnan(x) else f"{x:.3f}")
+    found["stability"] = found["stability"].map(lambda x: "" if np.isnan(x) else f"{x:.2f}")
+    body = [found.columns.tolist(), ["---"] * found.shape[1], *found.to_numpy().tolist()]
+    body[0][0] = key
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in body)
 
 
 def plot(out: Path, target: Path, key: str = "nmi") -> None:
     """A panel a set: mean and range of every recipe there, those of this package in colour."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = [line for line in read(out) if key in line]
-    sets = [name for name in (*DEMO, *FILES) if any(line["set"] == name for line in lines)]
-    recipes = list(dict.fromkeys(line["what"] for line in sorted(lines, key=_order)))[::-1]
-    figure = Figure(figsize=(2.1 * len(sets) + 2, 0.24 * len(recipes) + 1), layout="constrained")
+    lines, order = read(out).dropna(subset=[key]), list(recipes())
+    lines = lines.sort_values("recipe", key=lambda names: names.map(order.index), kind="stable")
+    sets = [name for name in SETS if (lines["set"] == name).any()]
+    names = list(lines["what"].unique())[::-1]
+    figure = Figure(figsize=(2.1 * len(sets) + 2, 0.24 * len(names) + 1), layout="constrained")
     panels = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
     for panel, name in zip(panels, sets, strict=True):
-        for row, what in enumerate(recipes):
-            values = [line[key] for line in lines if (line["set"], line["what"]) == (name, what)]
-            if values:
-                colour = next((c for start, c in COLOURS.items() if what.startswith(start)), "grey")
-                panel.plot([min(values), max(values)], [row, row], color=colour, lw=1.5)
-                panel.plot(np.mean(values), row, "o", color=colour, ms=5)
+        for what, values in lines[lines["set"] == name].groupby("what")[key]:
+            place = names.index(what)
+            colour = next((c for start, c in COLOURS.items() if what.startswith(start)), "grey")
+            panel.plot([values.min(), values.max()], [place, place], color=colour, lw=1.5)
+            panel.plot(values.mean(), place, "o", color=colour, ms=5)
         panel.set(title=name, xlabel=key.upper() if key != "accuracy" else key)
         panel.grid(alpha=0.3)
-    panels[0].set_yticks(range(len(recipes)), recipes)
-    FigureCanvasAgg(figure).print_png(target)
-
-
-COLOURS = {"default": "#0072B2", "paper": "#D55E00"}
-
-
-def _order(line: dict) -> int:
-    """The package's own first, then in the order in which recipes are listed."""
-    return list(recipes()).index(line["recipe"])
+    panels[0].set_yticks(range(len(names)), names)
+    figure.savefig(target)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder of the labelled files")
-    parser.add_argument("--sets", default=",".join((*DEMO, *FILES)))
-    parser.add_argument("--recipes", default="", help="names, several with commas; else all")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--out", type=Path, default=Path("Outputs/recipes.jsonl"))
-    parser.add_argument("--report", action="store_true", help="only the table of what is there")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what is there")
-    arguments = parser.parse_args()
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    if not arguments.report:
-        names = arguments.recipes.split(",") if arguments.recipes else list(recipes())
-        done = {(line["set"], line["recipe"], line["seed"]) for line in read(arguments.out)}
-        paths = {
-            name: place(name, arguments.data, arguments.out.parent)
-            for name in arguments.sets.split(",")
-        }
+    options = parser(__doc__)
+    options.add_argument("--data", type=Path, help="folder of the labelled files")
+    options.add_argument("--sets", default=",".join(SETS))
+    options.add_argument("--recipes", default="", help="names, several with commas; else all")
+    options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    options.add_argument("--out", type=Path, default=Path("Outputs/recipes.jsonl"))
+    options.add_argument("--report", action="store_true", help="only the table of what is there")
+    options.add_argument("--plot", type=Path, metavar="PNG", help="draw what is there")
+    given = options.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    if not given.report:
+        names = given.recipes.split(",") if given.recipes else list(recipes())
+        done = set(read(given.out)[["set", "recipe", "seed"]].itertuples(index=False, name=None))
+        paths = {s: path_of(s, given.data, given.out.parent) for s in given.sets.split(",")}
         todo = [
             (name, recipe, seed, path)
-            for seed in range(arguments.seeds)
+            for seed in range(given.seeds)
             for name, path in paths.items()
             for recipe in names
             if path and (name, recipe, seed) not in done
         ]
-        run(todo, arguments.out, arguments.jobs)
+        run(todo, given.out, given.jobs)
     for key in ("nmi", "accuracy", "ari", "calibration_error"):
-        print(table(arguments.out, key), end="\n\n")
-    if arguments.plot:
-        plot(arguments.out, arguments.plot)
+        print(table(given.out, key), end="\n\n")
+    if given.plot:
+        plot(given.out, given.plot)
 
 
 if __name__ == "__main__":

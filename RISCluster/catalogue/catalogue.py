@@ -38,11 +38,12 @@ class Bins:
     @classmethod
     def over(cls, first: np.datetime64, last: np.datetime64, interval: str) -> "Bins":
         """Bins from that of the first to that of the last time."""
-        frequency = FREQUENCIES[interval]
-        start, unit = pandas.Timestamp(first), frequency
-        if interval in ("week", "month"):
-            start, unit = start.to_period(interval[0].upper()).start_time, "D"
-        edges = pandas.date_range(start.floor(unit), pandas.Timestamp(last), freq=frequency)
+        frequency, start = FREQUENCIES[interval], pandas.Timestamp(first)
+        is_long = interval in ("week", "month")
+        if is_long:
+            start = start.to_period(interval[0].upper()).start_time
+        start = start.floor("D" if is_long else frequency)
+        edges = pandas.date_range(start, pandas.Timestamp(last), freq=frequency)
         return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
 
     @property
@@ -67,32 +68,11 @@ class Catalogue:
 
     table: pandas.DataFrame  # see `read_labels`
     n_clusters: int
+    labels: np.ndarray  # (N,); -1 for unusable samples
+    starttime: np.ndarray  # (N,), datetime64[us]; NaT for unknown ones and for those of `far`
+    far: np.ndarray  # indices of labelled samples with a wrong clock, see `far_times`
     stations: list[str]  # NET.STA in natural order; empty without trace ids
     station: np.ndarray  # (N,), int64, position in `stations`; 0 without trace ids
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """(N,); -1 for unusable samples."""
-        return self.table["label"].to_numpy()
-
-    @cached_property
-    def _times(self) -> np.ndarray:
-        """Start times (N,) as recorded; NaT without any."""
-        if "starttime" not in self.table:
-            return np.full(len(self.table), NO_TIME)
-        return self.table["starttime"].to_numpy()
-
-    @cached_property
-    def far(self) -> np.ndarray:
-        """Indices of labelled samples whose time is years from all others, see `far_times`."""
-        return np.flatnonzero(far_times(np.where(self.labels >= 0, self._times, NO_TIME)))
-
-    @cached_property
-    def starttime(self) -> np.ndarray:
-        """Start times (N,) without those of `far`, so that no wrong clock sets an axis."""
-        times = self._times.copy()
-        times[self.far] = NO_TIME
-        return times
 
     @cached_property
     def spans(self) -> np.ndarray:
@@ -143,18 +123,23 @@ class Catalogue:
 
     def without_time(self) -> int:
         """Labelled samples whose start time is not known."""
-        return int(((self.labels >= 0) & np.isnat(self._times)).sum())
+        return int(((self.labels >= 0) & np.isnat(self.starttime)).sum()) - len(self.far)
 
 
 def catalogue_of(stage: FinishedStage) -> Catalogue:
     """Catalogue of a stage that labels samples; raises CheckpointError for a damaged table."""
-    table, stations, station = stage.table, [], np.zeros(len(stage.table), dtype=np.int64)
-    ids = table["trace_id"].cat if "trace_id" in table else None
-    if ids is not None and any(ids.categories):
-        codes = [station_of(name) for name in ids.categories]
+    table, labels = stage.table, stage.table["label"].to_numpy()
+    times = np.full(len(table), NO_TIME)
+    if "starttime" in table:
+        times = table["starttime"].to_numpy(copy=True)
+    far = np.flatnonzero(far_times(np.where(labels >= 0, times, NO_TIME)))
+    times[far] = NO_TIME  # so that no wrong clock sets an axis
+    stations, station = [], np.zeros(len(table), dtype=np.int64)
+    if "trace_id" in table and any(table["trace_id"].cat.categories):
+        codes = [station_of(name) for name in table["trace_id"].cat.categories]
         stations = sorted(set(codes), key=natural_key)
-        station = pandas.Index(stations).get_indexer(codes)[ids.codes]
-    return Catalogue(table, stage.n_clusters, stations, station)
+        station = pandas.Index(stations).get_indexer(codes)[table["trace_id"].cat.codes]
+    return Catalogue(table, stage.n_clusters, labels, times, far, stations, station)
 
 
 def station_of(trace_id: str) -> str:
@@ -221,28 +206,26 @@ def choose_bins(span: Span, setting: str) -> tuple[Bins, str | None]:
     ``auto`` is the shortest of hour, day, week and month that makes `AUTO_BINS` bins at most;
     minutes, or ten of them, for fewer than `FEW_HOURS` hours.
     """
-    if setting == "auto":
-        bins = _suitable(span, "hour", AUTO_BINS)
-        if bins.interval == "hour" and bins.n < FEW_HOURS:
-            bins = _suitable(span, "minute", AUTO_BINS)
-        return bins, None
-    bins = _suitable(span, setting, MAX_BINS)
-    if bins.interval == setting:
-        return bins, None
-    return bins, (
-        f"report.interval = {setting} makes {Bins.over(*span, setting).n:,} bins of {span[0]}Z to "
-        f"{span[1]}Z, and {MAX_BINS:,} is the most; {bins.interval}s are used."
-    )
+    if setting != "auto":
+        bins, note = _suitable(span, setting, MAX_BINS), None
+        if bins.interval != setting:
+            n = Bins.over(*span, setting).n
+            note = (
+                f"report.interval = {setting} makes {n:,} bins of {span[0]}Z to {span[1]}Z, and "
+                f"{MAX_BINS:,} is the most; {bins.interval}s are used."
+            )
+        return bins, note
+    bins = _suitable(span, "hour", AUTO_BINS)
+    if bins.interval == "hour" and bins.n < FEW_HOURS:
+        bins = _suitable(span, "minute", AUTO_BINS)
+    return bins, None
 
 
 def _suitable(span: Span, shortest: str, most: int) -> Bins:
     """Bins of the shortest interval from `shortest` on that makes at most so many; or months."""
     names = list(FREQUENCIES)
-    for name in names[names.index(shortest) :]:
-        bins = Bins.over(*span, name)
-        if bins.n <= most:
-            break
-    return bins
+    every = (Bins.over(*span, name) for name in names[names.index(shortest) :])
+    return next(bins for bins in every if bins.n <= most or bins.interval == names[-1])
 
 
 def bins_to_draw(bins: Bins, span: Span) -> Bins:

@@ -79,22 +79,19 @@ class Export:
         rows, columns = self.catalogue.table.iloc[index], dict.fromkeys(FIELDS, "")
         columns |= {"index": index, "label": rows["label"], "probability": rows["probability"]}
         columns["name"] = rows["label"].map(lambda label: self.names.get(label, ""))
+        columns |= {name: _stamps(rows[name]) for name in ("starttime", "onset") if name in rows}
         if "starttime" in rows:
-            columns["starttime"] = _stamps(rows["starttime"])
             number = seasons_of(rows["starttime"].to_numpy(), self.seasons)
             columns["season"] = np.array([*season_names(self.seasons), ""])[number]  # -1: the last
         if self.catalogue.has_stations:
             columns["trace_id"] = rows["trace_id"].astype(str)
             columns["station"] = np.array(self.catalogue.stations)[self.catalogue.station[index]]
-        if "onset" in rows:
-            columns["onset"] = _stamps(rows["onset"])
         if self.file is not None:
-            columns["unit"] = self.file.waveform_unit
-            first = int(index[0])
+            columns["unit"], first = self.file.waveform_unit, int(index[0])
             for name in DETECTION:
                 values = self.file.detection(name, first, int(index[-1]) + 1)
                 if values is not None:
-                    columns[name] = [values[one - first] for one in index.tolist()]
+                    columns[name] = np.array(values, dtype=object)[index - first]
         return pandas.DataFrame(columns)
 
 

@@ -20,8 +20,8 @@ class Peaks:
 
     read: np.ndarray  # (K,), int64, samples that were read
     amplitude: np.ndarray  # (K, 3), quartiles; NaN for a cluster without samples
-    frequency: np.ndarray  # (K, 3)
     amplitude_error: np.ndarray  # (K,), of the medians, see `median_error`
+    frequency: np.ndarray  # (K, 3)
     frequency_error: np.ndarray  # (K,)
     exact: bool  # whether all samples were read
 
@@ -40,12 +40,11 @@ def measure_peaks(file: SpectrogramFile, labels: np.ndarray, sizes: np.ndarray, 
     statistics = []
     for series in (values, file.frequency[bins]):
         parts = [series[mine] for mine in members]
-        statistics.append([np.percentile(x, QUARTILES) if len(x) else [np.nan] * 3 for x in parts])
-        statistics.append([median_error(*pair) for pair in zip(parts, sizes.tolist(), strict=True)])
-    amplitude, amplitude_error, frequency, frequency_error = map(np.array, statistics)
+        quartiles = [np.percentile(x, QUARTILES) if len(x) else [np.nan] * 3 for x in parts]
+        errors = [median_error(*pair) for pair in zip(parts, sizes.tolist(), strict=True)]
+        statistics += [np.array(quartiles), np.array(errors)]
     read = np.array([len(mine) for mine in members], dtype=np.int64)
-    exact = len(index) == int(sizes.sum())
-    return Peaks(read, amplitude, frequency, amplitude_error, frequency_error, exact)
+    return Peaks(read, *statistics, len(index) == int(sizes.sum()))
 
 
 def share_out(sizes: np.ndarray, most: int) -> np.ndarray:

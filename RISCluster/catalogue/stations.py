@@ -36,17 +36,16 @@ class StationTable:
 
         Where one of the codes has no network, the station codes alone are compared, if unique.
         """
-        alone: dict[str, set[tuple[float, float]]] = {}
+        places = {code: {place} for code, place in self.places.items()}
         for code, place in self.places.items():
-            alone.setdefault(code.rpartition(".")[2], set()).add(place)
+            places.setdefault(f"*.{code.rpartition('.')[2]}", set()).add(place)
         found = np.full((len(stations), 2), np.nan)
         for row, name in enumerate(stations):
             network, _, station = name.rpartition(".")
-            place = self.places.get(name, self.places.get(station))
-            if place is None and not network and len(alone.get(station, ())) == 1:
-                (place,) = alone[station]
-            if place is not None:
-                found[row] = place
+            keys = (name, station) if network else (name, f"*.{station}")
+            known = next((places[key] for key in keys if key in places), ())
+            if len(known) == 1:
+                (found[row],) = known
         return found
 
 
@@ -87,19 +86,20 @@ def _from_inventory(path: Path) -> tuple[pandas.DataFrame, list[str]]:
     """Code, coordinates and source of all epochs of stations, by their start, and notes."""
     inventory = read_inventory(str(path), "report.stations")
     epochs = [
-        (
-            station.start_date.timestamp if station.start_date else -np.inf,
-            f"the epoch from {station.start_date}",
-            f"{network.code}.{station.code}",
-            np.nan if station.latitude is None else float(station.latitude),
-            np.nan if station.longitude is None else float(station.longitude),
-        )
+        {
+            "start": station.start_date.timestamp if station.start_date else -np.inf,
+            "source": f"the epoch from {station.start_date}",
+            "code": f"{network.code}.{station.code}",
+            "latitude": station.latitude,
+            "longitude": station.longitude,
+        }
         for network in inventory.content
         for station in network
     ]
-    rows = pandas.DataFrame(epochs, columns=["start", "source", "code", "latitude", "longitude"])
-    bad = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
-    return rows.sort_values("start", kind="stable"), bad
+    columns = ["start", "source", "code", "latitude", "longitude"]
+    rows = pandas.DataFrame(epochs, columns=columns).astype(dict.fromkeys(columns[3:], float))
+    notes = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
+    return rows.sort_values("start", kind="stable"), notes
 
 
 def _from_table(path: Path) -> tuple[pandas.DataFrame, list[str]]:

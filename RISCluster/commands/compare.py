@@ -15,7 +15,7 @@ from ..evaluation.metrics import Overlap
 from ..io import new_file
 from ..plots.agreement import overlap_matrix
 from ..report.page import shown
-from ..runs.names import read_names, title_of
+from ..runs.names import cluster_title, read_names
 from ..runs.run import FinishedRun, open_run
 from ..settings import as_text
 from .arguments import FIGURES, require_suffix, save_figure
@@ -56,8 +56,8 @@ def _figure(runs: Sequence[FinishedRun], found: Comparison) -> Any:
     n_columns = table.counts.shape[1]
     return overlap_matrix(
         table.counts[order],
-        [title_of(label, first) for label in order.tolist()],
-        [title_of(label, second) for label in range(n_columns)],
+        [cluster_title(label, first) for label in order.tolist()],
+        [cluster_title(label, second) for label in range(n_columns)],
         row_title=f"Cluster of {found.names[0]}",
         column_title=f"Cluster of {found.names[1]}",
         title=f"{table.n:,} samples, adjusted Rand index {table.ari:.3f}",

@@ -17,7 +17,7 @@ from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
 from ..io import need
 from ..plots.samples import sample_overview
-from ..plots.style import SpectrogramAxes, plain
+from ..plots.style import plain
 from ..runtime import Progress, count, log, start_log
 from ..settings import load_found_settings
 from .arguments import FIGURES, require_suffix, save_figure, split_words
@@ -278,7 +278,7 @@ def picture(file: SpectrogramFile, rows: list[tuple[str, list[int]]]) -> Figure:
     n = sum(len(row) for _, row in rows)
     kinds = "some of each class" if rows[0][0] else "spread over the file"
     title = f"{plain(file.path.name, 60)}: {n} of {file.n_samples:,} samples, {kinds}"
-    return sample_overview(SpectrogramAxes.of(file), drawn, file.amplitude_unit, title)
+    return sample_overview(file, drawn, title)
 
 
 def _title(file: SpectrogramFile, index: int) -> str:

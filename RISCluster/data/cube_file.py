@@ -12,7 +12,6 @@ window, in each window channel by channel. Where a row of chunks over all channe
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..errors import DataError
 from ..runtime import log
 from ..settings import AxisSlice, CubeSettings
-from .layouts import SpectrogramFile
+from .layouts import Coordinate, SpectrogramFile, find_coordinate
 from .storage import (
     CUBE,
     Storage,
     StoredArray,
     axis_order,
-    dimension_names,
-    dimension_of,
-    is_variable,
     named_layout,
     read_all,
     shape_of,
-    text_attribute,
 )
 from .times import (
     NOT_A_TIME,
@@ -139,13 +134,6 @@ class CubeFile(SpectrogramFile):
         within = index - self._band_offsets[band]
         window, channel = np.divmod(within, self._band_widths[band])
         return window, channel + self._band_starts[band]
-
-    def row_of(self, index: int) -> tuple[int, int, int, int]:
-        """Where one sample is: window, channel, and its band's first channel and width."""
-        band = int(np.searchsorted(self._band_offsets, index, side="right")) - 1
-        window, channel = self.place(np.array([index]))
-        first, width = int(self._band_starts[band]), int(self._band_widths[band])
-        return int(window[0]), int(channel[0]), first, width
 
     # ---- reading ----
 
@@ -286,16 +274,6 @@ def _chosen(path: Path, key: str, part: AxisSlice, n: int) -> np.ndarray:
 # ---- coordinates --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A coordinate as stored: (n,) values, and attributes."""
-
-    name: str
-    values: np.ndarray
-    units: str
-    calendar: str
-
-
 class Coordinates:
     """Coordinates of a cube, ascending; DataError where one does not match the shape.
 
@@ -316,8 +294,12 @@ class Coordinates:
     """
 
     def __init__(self, path: Path, storage: Storage, dataset: str, cube: Any):
-        self._path, self._storage, self._dataset, self._cube = path, storage, dataset, cube
-        found = {axis: self._find(axis) for axis in CUBE}
+        self._path, self._storage, self._cube = path, storage, cube
+        self._group = dataset.rpartition("/")[0]
+        found = {
+            axis: find_coordinate(path, storage, cube, axis, [*map(self._full, NAMES[axis])])
+            for axis in CUBE
+        }
         lengths = {axis: len(one.values) for axis, one in found.items() if one}
         self.order = axis_order(path, cube, CUBE, lengths)
         shape = dict(zip(CUBE, (cube.shape[axis] for axis in self.order), strict=True))
@@ -328,78 +310,42 @@ class Coordinates:
         self.distance, self.distance_unit = self._distance(found["channel"])
         self.names = self._channel_names(found["channel"], shape["channel"])
         self.frequency = self._frequency(found["frequency"])
-        descends = self.frequency is not None and is_descending(self.frequency)
+        descends = self.frequency is not None and found["frequency"].descends
         self.frequency = self.frequency[::-1] if descends else self.frequency
         self.flipped = backwards, False, descends
 
     def _full(self, name: str) -> str:
-        group = self._dataset.rpartition("/")[0]
-        return f"{group}/{name}" if group else name
-
-    def _find(self, axis: str) -> _Found | None:
-        """The coordinate of an axis: that of its dimension, or else one of the usual names."""
-        own, scale = dimension_of(self._cube, axis)
-        if scale is not None and axis != "channel":
-            return self._read(axis, scale.name.lstrip("/"), scale)
-        if own and (tied := self._interpolate(own)):
-            return tied
-        names = [own, *NAMES[axis]] if axis != "channel" else [*NAMES[axis], own]
-        for name in filter(None, names):
-            array = self._storage.get(self._full(name))
-            if array is not None and is_variable(array):
-                return self._read(axis, self._full(name), array)
-        return None
-
-    def _read(self, axis: str, name: str, array: Any) -> _Found:
-        shape = shape_of(array)
-        if len(shape) != 1 or shape[0] not in self._cube.shape:  # not read: it may be of any size
-            self._require_length(name, shape, axis, self._cube.shape[CUBE.index(axis)])
-        return _Found(name, read_all(array), *_attributes(array))
-
-    def _interpolate(self, own: str) -> _Found | None:
-        """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
-        name = self._full(f"{own}_values")
-        indices, values = self._storage.get(self._full(f"{own}_indices")), self._storage.get(name)
-        if indices is None or values is None or len(indices.shape) != 1 or not indices.shape[0]:
-            return None
-        n = self._cube.shape[dimension_names(self._cube).index(own)]
-        ties, known = read_all(indices), read_all(values)
-        if known.shape != ties.shape or known.dtype.kind not in "iuf":
-            return None
-        dense = np.interp(np.arange(n), ties, (known - known[0]).astype(np.float64))
-        if known.dtype.kind in "iu":
-            dense = np.rint(dense).astype(np.int64)
-        return _Found(name, known[0] + dense, *_attributes(values))
+        return f"{self._group}/{name}" if self._group else name
 
     def _require_length(self, name: str, shape: tuple, axis: str, n: int) -> None:
         if shape != (n,):
             raise DataError(
-                f"{self._path}: {name} has shape {shape}, but {self._dataset} has {n} {axis} steps "
-                "along that axis; a coordinate needs one value a step"
+                f"{self._path}: {name} has shape {shape}, but the cube has {n} {axis} steps; a "
+                "coordinate needs one value a step"
             )
 
-    def _numbers(self, found: _Found) -> np.ndarray:
+    def _numbers(self, found: Coordinate) -> np.ndarray:
         is_number = found.values.dtype.kind in "iufb"
         values = found.values.astype(np.float64) if is_number else np.array(np.nan)
         if not np.isfinite(values).all():
             raise DataError(f"{self._path}: {found.name} must hold finite numbers")
         return values
 
-    def _frequency(self, found: _Found | None) -> np.ndarray | None:
+    def _frequency(self, found: Coordinate | None) -> np.ndarray | None:
         factor = found and frequency_factor(f"{self._path}: {found.name}", found.units)
         if factor is None:
             return None
         values = self._numbers(found)
         return values if factor == 1 else values * factor
 
-    def _distance(self, found: _Found | None) -> tuple[np.ndarray | None, str]:
+    def _distance(self, found: Coordinate | None) -> tuple[np.ndarray | None, str]:
         """Distances in metres, or in another unit that is no length."""
         if found is None or found.values.dtype.kind in "SUOT":
             return None, ""
         is_length = found.name.endswith(("loc_coords", "distance", "distance_values"))
         return to_metres(self._numbers(found), found.units or ("m" if is_length else ""))
 
-    def _channel_names(self, channel: _Found | None, n: int) -> list[str] | None:
+    def _channel_names(self, channel: Coordinate | None, n: int) -> list[str] | None:
         """Names of the channels: of an array of names, or of a coordinate of texts."""
         texts = channel.values if channel and channel.values.dtype.kind in "SUOT" else None
         for name in (*CHANNEL_NAMES, *TEXT_NAMES):
@@ -417,7 +363,7 @@ class Coordinates:
             return None
         return names
 
-    def _times(self, found: _Found | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    def _times(self, found: Coordinate | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
         """Ascending absolute times, seconds from the first, and whether they are stored so."""
         if found is None:
             return None, None, False
@@ -436,7 +382,7 @@ class Coordinates:
             elif (far := far_times(times)).any():
                 first = nanoseconds_to_iso(times[far][:1])[0]
                 why = f"{first} is far from its other times, as of a clock that is wrong"
-        descends = seconds is not None and not why and is_descending(seconds)
+        descends = seconds is not None and not why and found.descends
         if descends:
             times, seconds = None if times is None else times[::-1], seconds[::-1] - seconds[-1]
         if seconds is not None and not why and not (np.diff(seconds) > 0).all():
@@ -449,7 +395,7 @@ class Coordinates:
             return None, None, False
         return times, seconds, descends
 
-    def _decode(self, found: _Found) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _decode(self, found: Coordinate) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Absolute times, or seconds from the first step where only those are known; or neither."""
         values, units = found.values, found.units
         if values.dtype.kind == "m":
@@ -466,12 +412,3 @@ class Coordinates:
             unit = units or log_assumed_epoch(self._path, found.name, numbers.max())
             return decode_times(values, f"{unit} since 1970-01-01"), None
         return None, (numbers - numbers[0]) * (factor if units else 1.0)
-
-
-def is_descending(values: np.ndarray) -> bool:
-    """Whether every value is below the one before it; not so for a single one."""
-    return len(values) > 1 and bool((np.diff(values) < 0).all())
-
-
-def _attributes(array: Any) -> tuple[str, str]:
-    return text_attribute(array, "units"), text_attribute(array, "calendar")

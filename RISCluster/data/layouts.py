@@ -5,7 +5,8 @@ Letters: N samples of a file, F frequency bins, T time bins, n samples of a bloc
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from .storage import (
     Storage,
     StoredArray,
     axis_order,
+    dimension_names,
     dimension_of,
     is_variable,
     named_layout,
@@ -57,6 +59,66 @@ DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
 Column = tuple[str, np.ndarray, str, str]  # name, values, units and calendar
 
 
+@dataclass(frozen=True)
+class Coordinate:
+    """A coordinate of an axis as stored: (n,) values, and attributes."""
+
+    name: str
+    values: np.ndarray
+    units: str
+    calendar: str
+
+    @property
+    def descends(self) -> bool:
+        """Whether every number is below the one before it; not so for a single one."""
+        values = self.values
+        is_number = values.dtype.kind in "iuf" and len(values) > 1
+        return is_number and bool((values[1:] < values[:-1]).all())
+
+
+def find_coordinate(
+    path: Path, storage: Storage, array: Any, role: str, names: Sequence[str]
+) -> Coordinate | None:
+    """The coordinate of the axis of a role: that of its dimension, or else one of `names`.
+
+    DataError where it has not the length of any axis of `array`; it is not read then.
+    """
+    own, scale = dimension_of(array, role)
+    group = array.name.lstrip("/").rpartition("/")[0]
+    if scale is None and own and (tied := _interpolate(storage, array, own, f"{group}/{own}")):
+        return tied
+    own = [f"{group}/{own}"] if own else []
+    names = [*names, *own] if role == "channel" else [*own, *names]
+    for item in [scale] if scale is not None and role != "channel" else map(storage.get, names):
+        if item is not None and is_variable(item):
+            if len(shape_of(item)) != 1 or shape_of(item)[0] not in array.shape:
+                raise DataError(
+                    f"{path}: {item.name.lstrip('/')} has shape {shape_of(item)}, and {array.name} "
+                    f"{array.shape}; the coordinate of its {role} axis needs one value a step"
+                )
+            return Coordinate(item.name.lstrip("/"), read_all(item), *_units(item))
+    return None
+
+
+def _interpolate(storage: Storage, array: Any, own: str, name: str) -> Coordinate | None:
+    """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
+    indices, values = storage.get(f"{name}_indices"), storage.get(f"{name}_values")
+    if indices is None or values is None or len(indices.shape) != 1 or not indices.shape[0]:
+        return None
+    ties, known = read_all(indices), read_all(values)
+    if known.shape != ties.shape or known.dtype.kind not in "iuf":
+        return None
+    steps = np.arange(array.shape[dimension_names(array).index(own)])
+    dense = np.interp(steps, ties, (known - known[0]).astype(np.float64))
+    if known.dtype.kind in "iu":
+        dense = np.rint(dense).astype(np.int64)
+    return Coordinate(f"{name}_values".lstrip("/"), known[0] + dense, *_units(values))
+
+
+def _units(array: Any) -> tuple[str, str]:
+    return text_attribute(array, "units"), text_attribute(array, "calendar")
+
+
 class SpectrogramFile:
     """An open file of spectrograms, whatever its layout.
 
@@ -89,8 +151,7 @@ class SpectrogramFile:
     def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
         self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
         self.dtype, self.chunks, self.missing = stored.dtype, stored.chunks, stored.causes
-        notes = {} if storage.is_zarr else notes_of(storage.root)
-        self.attributes = notes | notes_of(stored.array)  # of the file and the spectrograms
+        self.attributes = notes_of(stored.array)
         units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
         self.amplitude_unit = next(filter(None, units), "")
 
@@ -184,6 +245,7 @@ class RowsFile(SpectrogramFile):
 
     default_dataset = ""
     time_columns = ("starttime", "time")
+    crop = slice(None), slice(None)  # frequency and time bins of a row
 
     def __init__(self, path: Path, storage: Storage, dataset: str):
         found = storage.get(dataset)
@@ -194,7 +256,10 @@ class RowsFile(SpectrogramFile):
             )
         self.path, self._storage = path, storage
         super().__init__(path, storage, dataset, self._stored(found))
-        self.n_samples, self.n_frequencies, self.n_times = self._crop_shape(self.stored.shape)
+        self.attributes = notes_of(storage.root) | self.attributes
+        n, *bins = self.stored.shape
+        bins = (len(range(size)[part]) for size, part in zip(bins, self.crop, strict=True))
+        self.n_samples, self.n_frequencies, self.n_times = n, *bins
         self._check_values()
         self.frequency, self.frequency_unit = self._axis("frequency", self.n_frequencies)
         self.time, self.time_unit = self._axis("time", self.n_times)
@@ -205,20 +270,12 @@ class RowsFile(SpectrogramFile):
     def _stored(self, dataset: h5py.Dataset) -> StoredArray:
         return StoredArray(self.path, dataset)
 
-    def _crop_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape
-
-    def _crop(self, rows: np.ndarray) -> np.ndarray:
-        """Spectrograms (n, F, T) out of rows of the data set."""
-        return rows
-
     def _column(self, names: tuple[str, ...], start: int, stop: int | None) -> Column | None:
         """The first of these columns that the file has with one value a sample."""
         for name in names:
             found = self._storage.get(name)
             if found is not None and shape_of(found) in ((self.n_samples,), (self.n_samples, 1)):
-                units, calendar = (text_attribute(found, key) for key in ("units", "calendar"))
-                return found.name, self._values(found, start, stop), units, calendar
+                return found.name, self._values(found, start, stop), *_units(found)
         return None
 
     # ---- what they share ----
@@ -235,7 +292,7 @@ class RowsFile(SpectrogramFile):
     def _read_rows(self, start: int, stop: int) -> np.ndarray:
         rows = self.stored.read(f"samples {start} to {stop - 1}", (start, stop))
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
-            return np.ascontiguousarray(self._crop(rows), dtype=np.float32)
+            return np.ascontiguousarray(rows[:, *self.crop], dtype=np.float32)
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
         """See `SpectrogramFile.starttimes`."""
@@ -336,48 +393,32 @@ class SamplesFile(RowsFile):
     time_columns = ("starttime",)
 
     def _stored(self, dataset: h5py.Dataset) -> StoredArray:
-        self._axes = {name: self._find_axis(dataset, name) for name in ("frequency", "time")}
-        one_dimensional = {
-            name: found
-            for name, found in self._axes.items()
-            if found is not None and len(found.shape or ()) == 1
-        }
-        lengths = {name: found.shape[0] for name, found in one_dimensional.items()}
+        find = partial(find_coordinate, self.path, self._storage, dataset)
+        self._axes = {name: find(name, (name,)) for name in SAMPLES[1:]}
+        for name, found in self._axes.items():
+            is_there = self._storage.root.get(name, getlink=True) is not None
+            if found is None and is_there and self._storage.get(name) is None:
+                raise DataError(f"{self.path}: the {name} axis must be a data set of numbers")
+        lengths = {name: len(found.values) for name, found in self._axes.items() if found}
         order = axis_order(self.path, dataset, SAMPLES, lengths)
-        flipped = [False]
-        for name, axis in zip(self._axes, order[1:], strict=True):
-            found, n = one_dimensional.get(name), dataset.shape[axis]
-            is_axis = found is not None and found.shape == (n,) and found.dtype.kind in "iuf"
-            flipped.append(is_axis and n > 1 and bool((np.diff(read_all(found)) < 0).all()))
+        flipped = [False, *(bool(found) and found.descends for found in self._axes.values())]
         return StoredArray(self.path, dataset, order, flipped)
-
-    def _find_axis(self, dataset: h5py.Dataset, name: str) -> h5py.Dataset | None:
-        _, scale = dimension_of(dataset, name)
-        found = scale if scale is not None else self._storage.get(name)
-        if found is not None:
-            return found if is_variable(found) else None
-        if self._storage.root.get(name, getlink=True) is not None:
-            raise DataError(f"{self.path}: the {name} axis must be a data set of numbers")
-        return None
 
     def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
         found, place = self._axes[name], f"{self.path}: the {name} axis"
-        units = "" if found is None else text_attribute(found, "units")
+        if found is None:
+            return np.arange(n, dtype=np.float64), "bin"
         try:
-            is_time = name == "time"
+            is_time, units = name == "time", found.units
             factor = seconds_factor(units) if is_time else frequency_factor(place, units)
         except DataError:
             raise
         except ValueError as error:
             factor = None
             log.warning(f"{place}: {error}: time bins are counted; change its attribute units")
-        if found is None or factor is None:
+        if factor is None:
             return np.arange(n, dtype=np.float64), "bin"
-        # Of another shape it is refused, and not read: it may be of any size.
-        shape = found.shape or (0,)
-        values = read_all(found) if shape == (n,) else np.broadcast_to(0.0, shape)
-        flipped = self.stored.flipped[SAMPLES.index(name)]
-        values = self._check_axis(values[::-1] if flipped else values, n, name)
+        values = self._check_axis(found.values[:: -1 if found.descends else 1], n, name)
         return (values if factor == 1 else values * factor), "s" if is_time else "Hz"
 
 
@@ -390,12 +431,7 @@ class RisFile(RowsFile):
 
     layout = "ris"
     default_dataset = "4.0/Spectrogram"
-
-    def _crop_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape[0], shape[1] - 1, shape[2] - 1
-
-    def _crop(self, rows: np.ndarray) -> np.ndarray:
-        return rows[:, :-1, 1:]
+    crop = slice(None, -1), slice(1, None)
 
     def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
         row = self.stored.read("sample 0", (0, 1))[0]

@@ -8,6 +8,7 @@ are held. It is a shuffle that a disk can follow: blocks of `BLOCK` neighbours a
 whole set, then samples within windows of `WINDOW`. A set within one window is fully shuffled.
 """
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -223,10 +224,10 @@ class StreamedSet:
         window = _window_of(self.reader.shape)
         order = epoch_order(len(self), seed, epoch, window)[first * size :]
         windows = (order[start : start + window] for start in range(0, len(order), window))
-        rest = torch.empty(0, dtype=torch.int64), torch.empty(0, *self.reader.shape)
-        rest = tuple(part.to(self.reader.device) for part in rest)
+        rest = torch.empty(0), torch.empty(0)
         for batch in read_ahead(map(self._read, windows), depth=1):
-            positions, x = map(torch.cat, zip(rest, batch, strict=True))
+            both = zip(rest, batch, strict=True)
+            positions, x = map(torch.cat, both) if len(rest[0]) else batch  # no copy otherwise
             full = len(positions) // size * size
             for start in range(0, full, size):
                 part = slice(start, start + size)
@@ -352,8 +353,7 @@ def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[s
 
 def available_memory() -> int:
     """Bytes of available memory; 4 GB where this is not known."""
-    try:
+    with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return 4 * 10**9
+    return 4 * 10**9

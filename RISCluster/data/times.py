@@ -7,7 +7,7 @@ is `NOT_A_TIME` in arrays and None for single values.
 import contextlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -49,30 +49,27 @@ def same_rate(a: float, b: float) -> bool:
 
 # ---- units --------------------------------------------------------------------------------------
 
-# Nanoseconds by the names of UDUNITS, without a plural's s. Months and years have no fixed length.
+_PREFIXES = {
+    "n": 1e-9, "nano": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "micro": 1e-6, "m": 1e-3,
+    "milli": 1e-3, "c": 1e-2, "centi": 1e-2, "": 1.0, "k": 1e3, "K": 1e3, "kilo": 1e3, "M": 1e6,
+    "mega": 1e6, "G": 1e9, "giga": 1e9,
+}  # fmt: skip
+# Names of UDUNITS without a plural's s. Months and years have no fixed length.
 _NANOSECONDS = {
-    f"{prefix}{name}": length
-    for length, *prefixes in (
-        (1, "n", "nano"), (10**3, "u", "µ", "μ", "micro"), (10**6, "m", "milli"), (SECOND, "")
-    )
-    for prefix in prefixes
+    f"{prefix}{name}": round(factor * SECOND)
+    for prefix, factor in _PREFIXES.items()
     for name in ("s", "sec", "second")
+    if factor <= 1
 } | {"min": 60 * SECOND, "minute": 60 * SECOND, "h": 3600 * SECOND, "hr": 3600 * SECOND,
      "hour": 3600 * SECOND, "d": DAY, "day": DAY, "week": 7 * DAY}  # fmt: skip
 _METRES = {
-    f"{prefix}{name}": length
-    for length, *prefixes in (
-        (1.0, ""), (1e3, "k", "kilo"), (1e-2, "c", "centi"), (1e-3, "m", "milli")
-    )
-    for prefix in prefixes
+    f"{prefix}{name}": factor
+    for prefix, factor in _PREFIXES.items()
     for name in ("m", "meter", "metre")
+    if factor >= 1e-3
 } | {"ft": 0.3048, "foot": 0.3048, "feet": 0.3048, "us_survey_foot": 1200 / 3937,
      "us_survey_feet": 1200 / 3937, "yd": 0.9144, "yard": 0.9144, "mi": 1609.344,
      "mile": 1609.344, "nautical_mile": 1852.0, "nmi": 1852.0}  # fmt: skip
-_HERTZ = {
-    "": 1.0, "k": 1e3, "K": 1e3, "kilo": 1e3, "M": 1e6, "mega": 1e6, "G": 1e9, "giga": 1e9,
-    "m": 1e-3, "milli": 1e-3, "u": 1e-6, "µ": 1e-6, "micro": 1e-6, "n": 1e-9, "nano": 1e-9,
-}  # fmt: skip
 _COUNT = r"(1|rad(?:ian)?s?|cyc(?:le)?s?|deg(?:ree)?s?|)"
 _PER_TIME = re.compile(
     rf"{_COUNT}\s*(?:(?:/|per\b)\s*([a-zµ]+)|[.*\s]?\s*([a-zµ]+)\s*(?:\^|\*\*)?\s*-1)", re.I
@@ -108,8 +105,8 @@ def frequency_factor(place: str, unit: str) -> float | None:
     if not text or text.lower() in ("cps", "hz"):
         return 1.0
     hertz = re.fullmatch(r"([a-zA-Zµ]*?)(?:[Hh]z|[Hh]ertz|HZ)", text)
-    if hertz and (prefix := hertz[1] if len(hertz[1]) < 2 else hertz[1].lower()) in _HERTZ:
-        return _HERTZ[prefix]
+    if hertz and (prefix := hertz[1] if len(hertz[1]) < 2 else hertz[1].lower()) in _PREFIXES:
+        return _PREFIXES[prefix]
     with contextlib.suppress(ValueError):  # no unit of time
         if found := _PER_TIME.fullmatch(text):
             turns = _TURNS.get(found[1][:1].lower(), 1.0)
@@ -161,7 +158,7 @@ def parse_time(value: Any) -> int | None:
         text = to_text(value).strip().strip("\0")
         found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
         if found and not (text.isdecimal() and len(text) != 8):
-            return _in_range(_from_match(found))
+            return _from_match(found, True)
         try:
             value = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
         except ValueError:
@@ -170,16 +167,17 @@ def parse_time(value: Any) -> int | None:
     if not is_number or isinstance(value, bool) or not abs(value) < 2**63:
         return None
     unit = epoch_unit(value)
-    if isinstance(value, (int, np.integer)):
-        return _in_range(int(value) * unit)
-    whole, rest = divmod(float(value), 1.0)  # apart, for a product loses digits
-    return _in_range(int(whole) * unit + round(rest * unit))
+    whole, rest = divmod(
+        value.item() if isinstance(value, np.generic) else value, 1
+    )  # keeps digits
+    time = int(whole) * unit + round(rest * unit)
+    return time if abs(time) < 2**63 else None
 
 
 def parse_times(values: Any) -> np.ndarray:
     """Many times, see `parse_time`: (n,) int64, `NOT_A_TIME` for what is none."""
     values = np.asarray(values)
-    if values.dtype.kind in "US":
+    if values.dtype.kind in "US" and not np.char.isalpha(values).any():  # pandas takes "now"
         with contextlib.suppress(ValueError):  # in the form of `nanoseconds_to_iso`
             form = "%Y-%m-%dT%H:%M:%S.%fZ"
             values = pandas.to_datetime(values.astype("U"), format=form).to_numpy()
@@ -188,7 +186,8 @@ def parse_times(values: Any) -> np.ndarray:
         known = ~np.isnat(values) & (years > 1677) & (years < 2262)
         return np.where(known, values, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
     found: dict[Any, int] = {}  # times of catalogues repeat
-    listed = values.tolist()  # once: a NaN is found again by identity alone
+    # Listed once, as a NaN is found again by identity alone; arrays are no times.
+    listed = [value if isinstance(value, Hashable) else None for value in values.tolist()]
     for value in listed:
         if value not in found:
             time = parse_time(value)
@@ -211,7 +210,7 @@ def log_assumed_epoch(path: Path, name: str, largest: float) -> str:
     return unit
 
 
-def _from_match(found: re.Match) -> int | None:
+def _from_match(found: re.Match, limited: bool = False) -> int | None:
     part = {name: int(text) for name, text in found.groupdict().items() if text and text.isdigit()}
     try:
         day = date(part["year"], part.get("month", 1), part.get("day", 1)).toordinal()
@@ -227,11 +226,8 @@ def _from_match(found: re.Match) -> int | None:
     seconds = ((day - _EPOCH_DAY) * 24 + hour) * 3600 + minute * 60 + second
     offset = part.get("hours", 0) * 3600 + part.get("minutes", 0) * 60
     seconds -= -offset if found["sign"] == "-" else offset
-    return seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
-
-
-def _in_range(time: int | None) -> int | None:
-    return time if time is not None and abs(time) < 2**63 else None
+    time = seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
+    return time if abs(time) < 2**63 or not limited else None
 
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
@@ -242,12 +238,6 @@ def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
     stamps = (times // 1000 + (times % 1000 >= 500)).astype("M8[us]")
     texts = np.datetime_as_string(stamps, unit="us")
     return [f"{text}Z" if there else "" for text, there in zip(texts, known, strict=True)]
-
-
-def to_iso(value: Any) -> str:
-    """Time as `parse_time` reads it, to ISO 8601 in UTC with Z; empty if it is none."""
-    time = parse_time(value)
-    return "" if time is None else nanoseconds_to_iso(np.array([time]))[0]
 
 
 # ---- times of a column, by the CF conventions ----------------------------------------------------

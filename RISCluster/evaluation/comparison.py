@@ -65,7 +65,8 @@ class Refinement:
     @property
     def share_moved(self) -> float:
         """Share of all samples that have moved; NaN without samples."""
-        return self.table.share_moved(self.match)
+        n = self.table.n
+        return (n - int(self.table.in_match(self.match).sum())) / n if n else float("nan")
 
     def destinations(self, label: int, most: int = 3) -> list[tuple[int, int]]:
         """Refined clusters of a cluster's moved samples, and how many, most frequent first."""

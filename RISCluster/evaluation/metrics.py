@@ -21,10 +21,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Overlap:
-    """Contingency table of two labellings of the same samples, and scores of their agreement.
-
-    Scores are NaN without samples.
-    """
+    """Contingency table of two labellings of the same samples; scores are NaN without samples."""
 
     rows: np.ndarray  # (n,), labels of the samples that have both
     columns: np.ndarray  # (n,)
@@ -50,10 +47,6 @@ class Overlap:
         padded = np.pad(self.counts, ((0, 0), (0, 1)))  # -1 is the added column
         return padded[np.arange(len(match)), match]
 
-    def share_moved(self, match: np.ndarray) -> float:
-        """Share of samples in other columns than those of `match` (R,)."""
-        return (self.n - int(self.in_match(match).sum())) / self.n if self.n else float("nan")
-
     @property
     def accuracy(self) -> float:
         """Share of samples that agree under the best matching."""
@@ -77,11 +70,7 @@ class Overlap:
         return float(normalized_mutual_info_score(self.rows, self.columns))
 
     def order(self) -> np.ndarray:
-        """Order of the rows (R,) that makes the table most diagonal.
-
-        By the matched or else the most frequent column, matched rows first, then by size; empty
-        rows last.
-        """
+        """Order of rows (R,) by the matched or else the most frequent column; empty ones last."""
         sizes, matched = self.counts.sum(1), self.matching >= 0
         column = np.where(matched, self.matching, self.counts.argmax(1))
         column = np.where(sizes > 0, column, self.counts.shape[1])
@@ -91,11 +80,7 @@ class Overlap:
 def overlap(
     rows: np.ndarray, columns: np.ndarray, n_rows: int | None = None, n_columns: int | None = None
 ) -> Overlap:
-    """Count samples by both of their labels (N,), which are negative for samples without one.
-
-    Numbers of labels are as many as occur, if not given. ValueError for different numbers of
-    samples.
-    """
+    """Count samples by both of their labels (N,), which are negative for samples without one."""
     if len(rows) != len(columns):
         raise ValueError(f"{len(rows)} and {len(columns)} labels are not of the same samples")
     both = (rows >= 0) & (columns >= 0)
@@ -203,10 +188,7 @@ class Reliability:
 
 
 def reliability(table: Overlap, probability: np.ndarray, n_bins: int = BINS) -> Reliability:
-    """Share of right labels by probability, in bins of equal width.
-
-    `table` is that of labels by known classes, `probability` (n,) that of its samples' labels.
-    """
+    """Share of right labels by the probabilities (n,) of the labels in a table by known class."""
     # In the precision of the probabilities, in which 0.9 is 0.9.
     bins = np.minimum((probability * n_bins).astype(np.int64), n_bins - 1)
     right = table.counts.argmax(1)[table.rows] == table.columns

@@ -11,7 +11,7 @@ Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..data.layouts import READ_ROWS, SpectrogramFile
 from ..data.loading import Reader, SampleSet, subsample
 from ..data.transforms import Preparation
 from ..runs.labels import usable_sample
-from ..runs.names import title_of
+from ..runs.names import cluster_title
 from ..runs.run import FinishedRun, FinishedStage, model_of
 from .metrics import MEASURED, silhouettes
 
@@ -151,8 +151,8 @@ class Performance:
     stage: str
     sizes: np.ndarray  # (K + 1,), int64; the last one is all
     measures: dict[str, Measure]  # by their names in TITLES
-    scores: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    means: np.ndarray | None = None  # (K, F, T), of spectrograms; NaN where not measured
+    scores: dict[str, tuple[np.ndarray, np.ndarray]]
+    means: np.ndarray | None  # (K, F, T), of spectrograms; NaN where not measured
 
 
 def performance_of(run: FinishedRun) -> list[Performance]:
@@ -241,7 +241,7 @@ def _table(
     title: str, k: int, columns: Sequence[tuple], names: Mapping[int, str], notes: list[str]
 ) -> dict[str, Any]:
     header, values = zip(*columns, strict=True)
-    titles = [*(title_of(label, names) for label in range(k)), "all"]
+    titles = [*(cluster_title(label, names) for label in range(k)), "all"]
     return {
         "title": title,
         "header": ["Cluster", *header],

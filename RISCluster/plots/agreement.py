@@ -1,30 +1,21 @@
-"""Figures of agreement: tables of counts between two labellings, and reliability curves.
+"""Tables of counts between two labellings, and reliability curves.
 
 Letters: R rows and C columns of a table, B bins of probability.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
+from ..evaluation.metrics import Reliability
 from .style import COLOUR_MAP, PALETTE, cluster_colour, new, plain, tidy
 
 NUMBERED = 24  # rows or columns up to which every cell has its number
 TICKED = 60  # rows or columns up to which each has its name
 LONGEST_NAME = 22  # letters
-
-
-class Bins(Protocol):
-    """Data of a reliability curve, see `evaluation.metrics.Reliability`."""
-
-    edges: np.ndarray
-    counts: np.ndarray
-    probability: np.ndarray
-    right: np.ndarray
-    error: float
 
 
 def overlap_matrix(
@@ -38,37 +29,28 @@ def overlap_matrix(
     row_clusters: Sequence[int] | None = None,
     column_clusters: Sequence[int] | None = None,
 ) -> Figure:
-    """Counts of samples by two labels, shaded by their share of the row.
+    """Counts of samples by two labels, (R, C), shaded by their share of the row.
 
-    Parameters
-    ----------
-    counts : ndarray, (R, C)
-        In the order in which they are drawn, the first row at the top.
-    rows, columns : sequence of str
-        Their names.
-    row_title, column_title : str
-        What they are.
-    title : str
-    row_clusters, column_clusters : sequence of int, optional
-        Clusters whose colours the names have; without them names are black.
+    Names of rows and columns have frames in the colours of their clusters, where these are given.
     """
-    height, width = counts.shape
-    numbered = max(height, width) <= NUMBERED
-    cell = 0.5 if numbered else 0.22
-    long = max((len(_short(name)) for name in rows), default=0)
+    rows, columns = ([plain(name, LONGEST_NAME) for name in names] for names in (rows, columns))
+    numbered = max(counts.shape) <= NUMBERED
+    cell, long = 0.5 if numbered else 0.22, max(map(len, rows), default=0)
     figure = new(
-        float(np.clip(cell * width + 2.6 + 0.08 * long, 5, 16)),
-        float(np.clip(cell * 0.8 * height + 2.4, 3.5, 16)),
+        float(np.clip(cell * counts.shape[1] + 2.6 + 0.08 * long, 5, 16)),
+        float(np.clip(cell * 0.8 * counts.shape[0] + 2.4, 3.5, 16)),
     )
     axes = figure.subplots()
-    sizes = counts.sum(1, keepdims=True)
-    share = counts / np.maximum(sizes, 1)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = axes.imshow(share, cmap=COLOUR_MAP, vmin=0, vmax=1, aspect="auto")
     figure.colorbar(image, ax=axes, label="Share of the row", shrink=0.9)
-    _name_axis(axes, "y", rows, row_clusters)
-    _name_axis(axes, "x", columns, column_clusters)
+    _name_axis(axes.yaxis, rows, row_clusters)
+    _name_axis(axes.xaxis, columns, column_clusters)
+    if max(map(len, columns), default=0) > 4:
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
     axes.set_xlabel(column_title, labelpad=8)
-    axes.set_ylabel(row_title, labelpad=8)  # clear of the boxes of the names
+    axes.set_ylabel(row_title, labelpad=8)
     axes.set_title(title, fontsize=10)
     if numbered:
         _write_counts(axes, counts, share)
@@ -76,12 +58,11 @@ def overlap_matrix(
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, share: np.ndarray) -> None:
-    """Every count in its cell; none where there are no samples."""
+    """Every count that is not 0 in its cell, white on the dark end of the colour map."""
     for row, column in zip(*np.nonzero(counts), strict=True):
-        dark = share[row, column] < 0.6  # of the colour map: white letters are read on it
         axes.text(
             column, row, compact(int(counts[row, column])), ha="center", va="center",
-            fontsize=8, color="white" if dark else "black",
+            fontsize=8, color="white" if share[row, column] < 0.6 else "black",
         )  # fmt: skip
 
 
@@ -96,46 +77,26 @@ def compact(count: int) -> str:
     return f"{count / 1e9:.1f}G"
 
 
-def _short(name: str) -> str:
-    return plain(name, LONGEST_NAME)
+def _name_axis(axis: Axis, names: Sequence[str], clusters: Sequence[int] | None) -> None:
+    """Names along an axis, of many only some, in frames of the colours of their clusters."""
+    places = range(0, len(names), -(-len(names) // TICKED) or 1)
+    axis.set_ticks(list(places), [names[place] for place in places], fontsize=8)
+    if clusters is not None:
+        for place, label in zip(places, axis.get_ticklabels(), strict=True):
+            colour = cluster_colour(clusters[place])
+            label.set_bbox({"boxstyle": "square,pad=0.25", "fc": "white", "ec": colour, "lw": 1.5})
 
 
-def _name_axis(
-    axes: Axes, which: str, names: Sequence[str], clusters: Sequence[int] | None
-) -> None:
-    """Names along an axis, some of them where there are many, in the colours of their clusters."""
-    step = -(-len(names) // TICKED)
-    places = range(0, len(names), step)
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_ticks(list(places), [_short(names[place]) for place in places], fontsize=8)
-    longest = max((len(_short(name)) for name in names), default=0)
-    if which == "x" and longest > 4:
-        for label in axis.get_ticklabels():
-            label.set(rotation=40, ha="right", rotation_mode="anchor")
-    if clusters is None:
-        return
-    for place, label in zip(places, axis.get_ticklabels(), strict=True):
-        colour = cluster_colour(clusters[place])
-        box = {"boxstyle": "square,pad=0.25", "fc": "white", "ec": colour, "lw": 1.5}
-        label.set_bbox(box)
-
-
-def reliability_curve(curves: Sequence[tuple[str, Bins]]) -> Figure:
-    """Share of right labels against their probability, and how many samples there are of each.
-
-    Parameters
-    ----------
-    curves : sequence of (str, Reliability)
-        Name of a stage, and what was counted of it.
-    """
+def reliability_curve(curves: Sequence[tuple[str, Reliability]]) -> Figure:
+    """Share of right labels against their probability, by stage, and the samples of each bin."""
     figure = new(6.5, 6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color="0.4", ls=":", label="calibrated")
     for place, (name, bins) in enumerate(curves):
         colour, there = PALETTE[place % len(PALETTE)], bins.counts > 0
         right, counts = bins.right[there], bins.counts[there]
-        # Of a share of n samples, with one more of either kind (Agresti and Coull 1998): a bin of
-        # one sample is not to be believed, and has a long bar.
+        # One sample more of either kind (Agresti and Coull 1998), so that a bin of one sample has
+        # a long bar.
         likely = (right * counts + 1) / (counts + 2)
         error = np.sqrt(likely * (1 - likely) / counts)
         top.errorbar(

@@ -1,10 +1,9 @@
-"""Figures of clusters in their spaces: silhouettes, latents in pairs of features, distances.
+"""Clusters in latent space: embedding, silhouettes, pairs of features, distances.
 
-Letters: m samples, D latent features, K clusters, P panels.
+Letters: m samples, D latent features, K clusters.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,88 +11,92 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .style import MARKERS, cluster_colour, cluster_title, new, tidy
+from ..evaluation.performance import Performance
+from .style import MARKERS, cluster_colour, legend_beside, new, short_title, tidy
 
 PAIRED = 6  # features at most
 POINTS = 3000  # latents a panel draws
 BINS = 25
 NUMBERED = 16  # clusters up to which each profile has its number
+Panel = tuple[str, np.ndarray, np.ndarray]  # title, labels (m,) and values (m,)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Silhouettes (m,) of one panel, NaN where undefined, the labels (m,), and the mean."""
-
-    title: str
-    labels: np.ndarray
-    values: np.ndarray
-    mean: float
-
-
-@dataclass(frozen=True)
-class Distances:
-    """Distances (m,) from the centroids, for one row of panels, and the labels (m,)."""
-
-    title: str
-    labels: np.ndarray
-    values: np.ndarray
-
-
-def silhouette_profiles(
-    panels: Sequence[Scores],
-    n_clusters: int,
+def embedding(
+    points: np.ndarray,
+    labels: np.ndarray,
+    sizes: Sequence[int],
+    title: str,
     names: Mapping[int, str] | None = None,
-    columns: int = 2,
+    method: str = "t-SNE",
 ) -> Figure:
-    """Silhouettes of the samples of each cluster, sorted, a panel a space and stage.
-
-    Parameters
-    ----------
-    panels : sequence of Scores
-        `columns` a row.
-    n_clusters : int
-    names : mapping of int to str, optional
-    columns : int
-    """
-    rows = -(-len(panels) // columns)
-    figure = new(3.8 * columns + 1.4, 3.6 * rows + 0.6)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        _profile(axes, panel)
-    for axes in grid.flat[len(panels) :]:
-        axes.axis("off")
-    for axes in grid[-1]:
-        axes.set_xlabel("Silhouette")
-    _cluster_legend(figure, range(n_clusters), names)
+    """Embedded latents (m, 2), coloured by label; `sizes` are those of the whole clusters."""
+    figure = new(8, 6)
+    axes = figure.subplots()
+    for label in range(len(sizes)):
+        axes.scatter(
+            *points[labels == label].T, s=14, marker=_marker(label), color=cluster_colour(label),
+            alpha=0.7, linewidths=0,
+        )  # fmt: skip
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.set_xlabel(f"{method}: neighbours are near; distances between clusters mean little")
+    axes.spines[:].set_color("0.8")
+    titles = [f"{short_title(label, names)}  ({size:,})" for label, size in enumerate(sizes)]
+    handles = [
+        Line2D([], [], ls="", marker=_marker(label), color=cluster_colour(label), label=title)
+        for label, title in enumerate(titles)
+    ]
+    legend_beside(figure, handles, "Cluster (size)")
     return figure
 
 
-def _profile(axes: Axes, panel: Scores) -> None:
-    """One panel: a shape a cluster, the first at the top."""
-    known = ~np.isnan(panel.values)
-    there = np.unique(panel.labels[known])
+def silhouette_profiles(
+    performances: Sequence[Performance], names: Mapping[int, str] | None = None
+) -> Figure:
+    """Silhouettes of the samples of each cluster, sorted: a column per stage, a row per space."""
+    panels = [
+        (f"{one.stage}, {space} space", *one.scores[kind])
+        for kind, space in (("silhouette_latent", "latent"), ("silhouette_data", "data"))
+        for one in performances
+        if kind in one.scores
+    ]
+    columns, k = len(performances), max(len(one.sizes) - 1 for one in performances)
+    rows = -(-len(panels) // columns)
+    figure = new(3.8 * columns + 1.4, 3.6 * rows + 0.6)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for axes, panel in zip(grid.flat, panels, strict=True):
+        _profile(axes, *panel)
+    for axes in grid[-1]:
+        axes.set_xlabel("Silhouette")
+    _legend(figure, k, names, lambda _: {"marker": "s", "ls": ""})
+    return figure
+
+
+def _profile(axes: Axes, title: str, labels: np.ndarray, values: np.ndarray) -> None:
+    """One panel: a shape for each cluster, the first at the top."""
+    known = ~np.isnan(values)
+    present = np.unique(labels[known])
     gap, top = max(1, known.sum() // 60), 0
-    for label in there:
-        values = np.sort(panel.values[known & (panel.labels == label)])[::-1]
-        rows = np.arange(top, top + len(values) + 1)
+    for label in present:
+        mine = np.sort(values[known & (labels == label)])[::-1]
+        rows = np.arange(top, top + len(mine) + 1)
         axes.fill_betweenx(
-            rows, 0, np.r_[values, values[-1]], step="post", color=cluster_colour(label), lw=0.3
+            rows, 0, np.r_[mine, mine[-1]], step="post", color=cluster_colour(label), lw=0.3
         )
-        if len(there) <= NUMBERED:
+        if len(present) <= NUMBERED:
             axes.text(
-                -0.015, top + len(values) / 2, str(label), va="center", ha="right", fontsize=8,
+                -0.015, top + len(mine) / 2, str(label), va="center", ha="right", fontsize=8,
                 transform=axes.get_yaxis_transform(),
             )  # fmt: skip
-        top += len(values) + gap
+        top += len(mine) + gap
     axes.set_ylim(max(top, 1), -gap)
     axes.set_yticks([])
     axes.axvline(0, color="0.4", lw=0.8)
     tidy(axes)
+    mean = "not defined"
     if known.any():
-        axes.axvline(panel.mean, color="black", ls=":", lw=1.2)
-        axes.set_title(f"{panel.title}: mean {panel.mean:.3f}", fontsize=10)
-    else:
-        axes.set_title(f"{panel.title}: not defined", fontsize=10)
+        axes.axvline(values[known].mean(), color="black", ls=":", lw=1.2)
+        mean = f"mean {values[known].mean():.3f}"
+    axes.set_title(f"{title}: {mean}", fontsize=10)
 
 
 def latent_pairs(
@@ -104,49 +107,35 @@ def latent_pairs(
     feature_names: Sequence[str],
     names: Mapping[int, str] | None = None,
 ) -> Figure:
-    """Latents in pairs of features, with the centroids.
+    """Latents (m, D) and centroids (K, D) in pairs of at most `PAIRED` features.
 
-    Where there are more than `PAIRED` features, those in which the clusters lie farthest apart,
-    see `separating_features`.
-
-    Parameters
-    ----------
-    latents : ndarray, (m, D)
-    labels : ndarray, (m,)
-    centroids : ndarray, (K, D)
-        NaN where a cluster has none.
-    title : str
-    feature_names : sequence of str
-        Of all D.
-    names : mapping of int to str, optional
+    Of more features those with the largest share of variance between clusters are drawn. Centroids
+    are NaN where a cluster has none.
     """
     features = np.sort(separating_features(latents, labels)[:PAIRED])
-    n = max(1, len(features) - 1)
+    across, down = (features[:-1], features[1:]) if len(features) > 1 else (features, features)
+    n = len(across)
     figure = new(2.0 * n + 2.6, 1.8 * n + 1.4)
     grid = figure.subplots(n, n, squeeze=False, sharex="col", sharey="row")
-    order = np.random.default_rng(0).permutation(len(latents))[:POINTS]  # none lies over another
+    order = np.random.default_rng(0).permutation(len(latents))[:POINTS]  # no cluster on top
     colours = np.array([to_rgb(cluster_colour(label)) for label in range(len(centroids))])
     for row, column in np.ndindex(n, n):
-        axes = grid[row, column]
+        axes, x, y = grid[row, column], across[column], down[row]
         if column > row:
             axes.axis("off")
             continue
-        x, y = _pair(features, row, column)
-        shown = latents[order]
         axes.scatter(
-            shown[:, x], shown[:, y], s=4, c=colours[labels[order]], alpha=0.5, linewidths=0,
-            rasterized=True,
+            latents[order, x], latents[order, y], s=4, c=colours[labels[order]], alpha=0.5,
+            linewidths=0, rasterized=True,
         )  # fmt: skip
         _draw_centroids(axes, centroids[:, [x, y]])
         axes.tick_params(labelsize=7)
         axes.locator_params(nbins=4)
         tidy(axes)
-        if row == n - 1:
-            axes.set_xlabel(feature_names[x].capitalize(), fontsize=9)
-        if column == 0:
-            axes.set_ylabel(feature_names[y].capitalize(), fontsize=9)
+        axes.set_xlabel(feature_names[x].capitalize() if row == n - 1 else "", fontsize=9)
+        axes.set_ylabel(feature_names[y].capitalize() if column == 0 else "", fontsize=9)
     figure.suptitle(title, fontsize=11)
-    _cluster_legend(figure, range(len(centroids)), names, markers=True)
+    _legend(figure, len(centroids), names, lambda label: {"marker": _marker(label), "ls": ""})
     return figure
 
 
@@ -162,81 +151,57 @@ def separating_features(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.argsort(-share, kind="stable")
 
 
-def _pair(features: np.ndarray, row: int, column: int) -> tuple[int, int]:
-    if len(features) == 1:
-        return int(features[0]), int(features[0])
-    return int(features[column]), int(features[row + 1])
-
-
 def _draw_centroids(axes: Axes, centroids: np.ndarray) -> None:
     for label, (x, y) in enumerate(centroids):
-        axes.plot(
-            x, y, MARKERS[label % len(MARKERS)], ms=9, mfc=cluster_colour(label), mec="white",
-            mew=1.6, zorder=4,
-        )  # fmt: skip
-        axes.plot(
-            x, y, MARKERS[label % len(MARKERS)], ms=10, mfc="none", mec="black", mew=0.7, zorder=5
-        )
+        for edge, face, size, width in (
+            ("white", cluster_colour(label), 9, 1.6),
+            ("black", "none", 10, 0.7),
+        ):
+            axes.plot(x, y, _marker(label), ms=size, mfc=face, mec=edge, mew=width, zorder=4)
 
 
 def distance_curves(
-    rows: Sequence[Distances], n_clusters: int, names: Mapping[int, str] | None = None
+    panels: Sequence[Panel], n_clusters: int, names: Mapping[int, str] | None = None
 ) -> Figure:
-    """How far members are from their centroid: cumulative share, and density.
-
-    Parameters
-    ----------
-    rows : sequence of Distances
-        A row of two panels each.
-    n_clusters : int
-    names : mapping of int to str, optional
-    """
-    figure = new(9.5, 3.3 * len(rows) + 0.4)
-    grid = figure.subplots(len(rows), 2, squeeze=False)
-    for (left, right), row in zip(grid, rows, strict=True):
-        largest = float(np.quantile(row.values, 0.995)) if len(row.values) else 1.0
+    """Distances of members from their centroid: cumulative share and density, a row a stage."""
+    figure = new(9.5, 3.3 * len(panels) + 0.4)
+    grid = figure.subplots(len(panels), 2, squeeze=False)
+    for (left, right), (title, labels, distances) in zip(grid, panels, strict=True):
+        largest = float(np.quantile(distances, 0.995)) if len(distances) else 1.0
         edges = np.linspace(0, largest or 1.0, BINS + 1)
-        for label in np.unique(row.labels):
-            values = np.sort(row.values[row.labels == label])
-            style = {"color": cluster_colour(label), "lw": 1.6, "ls": _line(label)}
+        for label in np.unique(labels):
+            values = np.sort(distances[labels == label])
+            style = {"color": cluster_colour(label), "lw": 1.6, **_line(label)}
+            share = np.arange(1, len(values) + 1) / len(values)
             left.plot(
-                np.r_[0, values, edges[-1]],
-                np.r_[0, np.arange(1, len(values) + 1) / len(values), 1],
-                drawstyle="steps-post", **style,
-            )  # fmt: skip
+                np.r_[0, values, edges[-1]], np.r_[0, share, 1], drawstyle="steps-post", **style
+            )
             density = np.histogram(values, edges)[0] / len(values) / np.diff(edges)
             right.plot((edges[:-1] + edges[1:]) / 2, density, **style)
-        for axes, label in ((left, "Share that is nearer"), (right, "Density")):
+        for axes, label, kind in (
+            (left, "Share that is nearer", "cumulative"),
+            (right, "Density", "density"),
+        ):
             axes.set(xlim=(0, edges[-1]), ylim=(0, None), ylabel=label)
             axes.set_xlabel("Distance from the centroid in latent space")
+            axes.set_title(f"{title}: {kind}", fontsize=10)
             tidy(axes)
-        left.set_title(f"{row.title}: cumulative", fontsize=10)
-        right.set_title(f"{row.title}: density", fontsize=10)
-    _cluster_legend(figure, range(n_clusters), names, lines=True)
+    _legend(figure, n_clusters, names, _line)
     return figure
 
 
-def _line(label: int) -> str:
-    return ("-", "--", "-.")[label // 8 % 3]
+def _marker(label: int) -> str:
+    return MARKERS[label % len(MARKERS)]
 
 
-def _cluster_legend(
-    figure: Figure,
-    labels: Sequence[int],
-    names: Mapping[int, str] | None,
-    markers: bool = False,
-    lines: bool = False,
-) -> None:
-    """Numbers, names and colours of clusters to the right of all panels."""
+def _line(label: int) -> dict[str, str]:
+    return {"ls": ("-", "--", "-.")[label // 8 % 3]}
+
+
+def _legend(figure: Figure, n_clusters: int, names: Mapping[int, str] | None, style) -> None:
+    """Legend of clusters; `style` gives keywords of the line of a label."""
     handles = [
-        Line2D(
-            [], [], color=cluster_colour(label), label=cluster_title(label, names),
-            marker="" if lines else MARKERS[label % len(MARKERS)] if markers else "s",
-            ls=_line(label) if lines else "", lw=2,
-        )
-        for label in labels
-    ]  # fmt: skip
-    figure.legend(
-        handles=handles, title="Cluster", frameon=False, loc="outside right center", fontsize=9,
-        ncols=1 + (len(handles) - 1) // 26,
-    )  # fmt: skip
+        Line2D([], [], color=cluster_colour(k), lw=2, label=short_title(k, names), **style(k))
+        for k in range(n_clusters)
+    ]
+    legend_beside(figure, handles)

@@ -1,116 +1,131 @@
-"""Occurrence of clusters: time series, daily and yearly profiles, correlation with other series.
+"""Clusters over time: map of a cube, time series, daily and yearly profiles, correlations.
 
-Letters: B bins, k drawn clusters, s drawn stations, K clusters, L lags.
+Letters: B bins, k drawn clusters, K clusters, L lags.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.colors import ListedColormap
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from .style import cluster_colour, cluster_patches, legend_below, new, tidy
+from ..runs.cluster_map import ClusterMap
+from .style import (
+    UNUSABLE_COLOUR,
+    cluster_colour,
+    cluster_patches,
+    label_dates,
+    legend_below,
+    legend_beside,
+    new,
+    short_title,
+    tidy,
+)
 
 NO_DATA = {"facecolor": "0.9", "edgecolor": "0.7", "hatch": "///", "linewidth": 0}
 INITIALS = "JFMAMJJASOND"
 ENVIRONMENT_COLOURS = ("0.15", "0.45")
+NAMED_CHANNELS = 40
+Panel = tuple[str, np.ndarray, np.ndarray]  # title, counts (B, k), whether bins have data (B,)
+
+
+def cluster_map(
+    image: ClusterMap, sizes: Sequence[int], title: str, names: Mapping[int, str] | None = None
+) -> Figure:
+    """Labels of a cube over time (to the right) and channel or distance (downward)."""
+    figure = new(10, 5.5)
+    axes = figure.subplots()
+    colours = [UNUSABLE_COLOUR, *map(cluster_colour, range(len(sizes)))]
+    half = float(np.median(np.diff(image.position))) / 2 if len(image.position) > 1 else 0.5
+    left, right = image.time[0], image.time[-1] + image.duration
+    if image.time_unit.startswith("seconds since 1970"):
+        left, right = (date2num(np.datetime64(round(1e6 * t), "us")) for t in (left, right))
+        label_dates(axes)
+    else:
+        axes.set_xlabel("Time (s)" if image.time_unit == "s" else "Time step")
+    axes.imshow(
+        image.labels.T, cmap=ListedColormap(colours), vmin=-1.5, vmax=len(sizes) - 0.5,
+        aspect="auto", interpolation="nearest",
+        extent=(left, right, image.position[-1] + half, image.position[0] - half),
+    )  # fmt: skip
+    if image.names and len(image.names) <= NAMED_CHANNELS:
+        axes.set_yticks(image.position, image.names)
+    elif image.position_unit == "channel":
+        axes.set_ylabel("Channel")
+    else:
+        axes.set_ylabel(f"Distance ({image.position_unit})" if image.position_unit else "Distance")
+    cells = zip(image.cell, ("windows", "channels"), strict=True)
+    counted = " x ".join(f"{n} {what}" for n, what in cells if n > 1)
+    axes.set_title(title + (f" (most frequent of {counted})" if counted else ""))
+    titles = [f"{short_title(label, names)}  ({size:,})" for label, size in enumerate(sizes)]
+    handles = cluster_patches(range(len(sizes)), titles)
+    if (image.labels < 0).any():
+        handles.append(Patch(color=UNUSABLE_COLOUR, label="unusable"))
+    legend_beside(figure, handles, "Cluster (size)")
+    return figure
 
 
 def occurrence_series(
     edges: np.ndarray,
-    counts: np.ndarray,
-    has_data: np.ndarray,
-    labels: Sequence[int],
-    names: Sequence[str],
+    panels: Sequence[Panel],
+    labels: Sequence[Sequence[int]],
     interval: str,
     environment: Sequence[tuple[str, np.ndarray]] = (),
+    titles: Sequence[str] = (),
+    height: float = 0.85,
 ) -> Figure:
-    """Occurrences of each cluster over time, environmental series below, on one axis of time.
+    """Counts over time in panels, clusters stacked, and environmental series below.
 
     Parameters
     ----------
     edges : ndarray, (B + 1,), datetime64
-    counts : ndarray, (B, k)
-        Of the clusters that are drawn.
-    has_data : ndarray, (B,), bool
-    labels : sequence of int, (k,)
-    names : sequence of str, (k,)
+    panels : sequence of Panel
+    labels : sequence of sequence of int
+        The k clusters of each panel.
     interval : str
-        What a bin is, as ``day``.
+        Name of a bin, as ``day``.
     environment : sequence of (str, ndarray)
         Name, and mean in each bin, (B,), NaN for none.
+    titles : sequence of str
+        Titles for a legend of the clusters, which are then the same in all panels.
+    height : float
+        Of a panel, inches.
     """
-    n = len(labels) + len(environment)
-    figure = new(10, max(2.4, 0.85 * n + 1.1))
-    panels = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
+    n = len(panels) + len(environment)
+    figure = new(10, max(2.4, height * n + 1.2))
+    grid = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
     dates = date2num(edges)
-    for axes, series, label, name in zip(panels, counts.T, labels, names, strict=False):
-        axes.stairs(
-            np.where(has_data, series, np.nan), dates, fill=True, color=cluster_colour(label)
-        )
-        axes.set_ylim(0, max(1, 1.08 * series.max()))
-        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        _beside(axes, f"{name}\nn = {int(series.sum()):,}")
-        _shade(axes, dates, has_data)
-    for number, (axes, (name, values)) in enumerate(
-        zip(panels[len(labels) :], environment, strict=True)
-    ):
-        middle = (dates[:-1] + dates[1:]) / 2
-        style = {"marker": ".", "ms": 2 if len(middle) > 150 else 5}
-        axes.plot(middle, values, lw=0.9, color=ENVIRONMENT_COLOURS[number % 2], **style)
-        axes.yaxis.set_major_locator(MaxNLocator(3))
-        _beside(axes, name)
-    _dated(panels[-1], dates)
-    _count_label(figure, interval)
-    if not has_data.all():
-        legend_below(figure, [Patch(label="no data at any station", **NO_DATA)])
-    return figure
-
-
-def station_series(
-    edges: np.ndarray,
-    stations: Sequence[str],
-    counts: Sequence[np.ndarray],
-    has_data: Sequence[np.ndarray],
-    labels: Sequence[int],
-    names: Sequence[str],
-    interval: str,
-) -> Figure:
-    """Occurrences over time at each of some stations, clusters stacked.
-
-    Parameters
-    ----------
-    edges : ndarray, (B + 1,), datetime64
-    stations : sequence of str, (s,)
-    counts : sequence of ndarray, (s,) of (B, k)
-    has_data : sequence of ndarray, (s,) of (B,), bool
-    labels, names : sequences, (k,)
-    interval : str
-    """
-    figure = new(10, 1.1 * len(stations) + 1.3)
-    panels = figure.subplots(len(stations), 1, sharex=True, squeeze=False)[:, 0]
-    dates = date2num(edges)
-    for axes, name, mine, data in zip(panels, stations, counts, has_data, strict=True):
-        top = np.cumsum(mine, axis=1)
-        for column, label in enumerate(labels):
-            below = top[:, column] - mine[:, column]
+    for axes, (name, counts, has_data), clusters in zip(grid, panels, labels, strict=False):
+        top = np.where(has_data[:, None], np.cumsum(counts, axis=1), np.nan)
+        for column, label in enumerate(clusters):
+            below = top[:, column] - counts[:, column]
             axes.stairs(
                 top[:, column], dates, baseline=below, fill=True, color=cluster_colour(label)
             )
-        axes.set_ylim(0, max(1, 1.08 * top[:, -1].max()))
+        axes.set_ylim(0, max(1, 1.08 * counts.sum(axis=1).max()))
         axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        _beside(axes, f"{name}\nn = {int(mine.sum()):,}")
-        _shade(axes, dates, data)
-    _dated(panels[-1], dates)
-    _count_label(figure, interval)
-    handles = cluster_patches(labels, names)
-    if not np.all(has_data):
-        handles.append(Patch(label="no data", **NO_DATA))
-    legend_below(figure, handles)
+        _beside(axes, f"{name}\nn = {int(counts.sum()):,}")
+        _shade(axes, dates, has_data)
+    for number, (name, values) in enumerate(environment):
+        axes, middle = grid[len(panels) + number], (dates[:-1] + dates[1:]) / 2
+        style = {"marker": ".", "ms": 2 if len(middle) > 150 else 5, "lw": 0.9}
+        axes.plot(middle, values, color=ENVIRONMENT_COLOURS[number % 2], **style)
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+        _beside(axes, name)
+    label_dates(grid[-1])
+    grid[-1].set_xlim(dates[0], dates[-1])
+    what = "in" if interval == "10 minutes" else "per"
+    figure.supylabel(f"Samples {what} {interval}", fontsize=10)
+    handles = cluster_patches(labels[0], titles) if titles else []
+    if not all(has_data.all() for _, _, has_data in panels):
+        handles.append(Patch(label="no data" if titles else "no data at any station", **NO_DATA))
+    if handles:
+        legend_below(figure, handles)
     return figure
 
 
@@ -118,7 +133,7 @@ def profiles(
     hours: np.ndarray,
     months: np.ndarray,
     labels: Sequence[int],
-    names: Sequence[str],
+    titles: Sequence[str],
     seasons: Sequence[tuple[str, Sequence[int]]],
     everything: tuple[np.ndarray, np.ndarray],
 ) -> Figure:
@@ -126,20 +141,19 @@ def profiles(
 
     Parameters
     ----------
-    hours : ndarray, (24, k)
-    months : ndarray, (12, k)
-    labels, names : sequences, (k,)
+    hours, months : ndarray, (24, k) and (12, k)
+    labels, titles : sequences, (k,)
     seasons : sequence of (str, sequence of int)
         Name of each and its months, 1 to 12.
     everything : (ndarray (24,), ndarray (12,))
         Samples of all clusters, drawn as a line; hatched where there is none.
     """
-    figure = new(10, max(3.3, 0.85 * len(labels) + 1.6))  # room for the label of the axis
+    figure = new(10, max(3.3, 0.85 * len(labels) + 1.6))
     grid = figure.subplots(len(labels), 2, sharex="col", squeeze=False, width_ratios=(3, 2))
-    for row, (label, name) in enumerate(zip(labels, names, strict=True)):
+    for row, (label, title) in enumerate(zip(labels, titles, strict=True)):
         for axes, counts, total in zip(grid[row], (hours, months), everything, strict=True):
             _profile(axes, counts[:, row], total, cluster_colour(label))
-        _beside(grid[row, 0], f"{name}\nn = {int(hours[:, row].sum()):,}")
+        _beside(grid[row, 0], f"{title}\nn = {int(hours[:, row].sum()):,}")
     grid[-1, 0].set_xticks(np.arange(0, 25, 3) - 0.5, [str(hour) for hour in range(0, 25, 3)])
     grid[-1, 0].set_xlabel("Hour of the day (UTC)")
     grid[-1, 1].set_xticks(np.arange(12), INITIALS)
@@ -154,18 +168,18 @@ def profiles(
 
 
 def _profile(axes: Axes, counts: np.ndarray, total: np.ndarray, colour: object) -> None:
-    """Bars of one cluster's shares, and the shares of everything as a line."""
-    place = np.arange(len(counts))
-    axes.bar(place, _percent(counts), width=1, color=colour, alpha=0.85)
-    axes.stairs(_percent(total), np.r_[place, len(place)] - 0.5, color="0.25", lw=1)
-    _shade(axes, np.r_[place, len(place)] - 0.5, total > 0)
-    axes.set_xlim(-0.5, len(place) - 0.5)
+    """Bars of one cluster's shares, and the shares of all samples as a line."""
+    edges = np.arange(len(counts) + 1) - 0.5
+    axes.bar(edges[:-1] + 0.5, _percent(counts), width=1, color=colour, alpha=0.85)
+    axes.stairs(_percent(total), edges, color="0.25", lw=1)
+    _shade(axes, edges, total > 0)
+    axes.set_xlim(edges[0], edges[-1])
     axes.yaxis.set_major_locator(MaxNLocator(3))
     tidy(axes)
 
 
 def _name_seasons(axes: Axes, seasons: Sequence[tuple[str, Sequence[int]]]) -> None:
-    """Names of seasons above their months, as often as they are cut by the new year."""
+    """Names of seasons above their months; a season over the new year has two bars."""
     for name, months in seasons:
         ordered = np.sort(np.asarray(months)) - 1
         runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
@@ -175,11 +189,6 @@ def _name_seasons(axes: Axes, seasons: Sequence[tuple[str, Sequence[int]]]) -> N
             axes.plot([low, high], [1.05, 1.05], color="0.5", lw=1.5, **at)
             if len(run) == max(map(len, runs)):
                 axes.text((low + high) / 2, 1.1, name, ha="center", fontsize=8, **at)
-
-
-def _count_label(figure: Figure, interval: str) -> None:
-    what = "in" if interval == "10 minutes" else "per"
-    figure.supylabel(f"Samples {what} {interval}", fontsize=10)
 
 
 def _percent(counts: np.ndarray) -> np.ndarray:
@@ -199,20 +208,10 @@ def _beside(axes: Axes, text: str) -> None:
     tidy(axes)
 
 
-def _dated(axes: Axes, dates: np.ndarray) -> None:
-    """Time in UTC along the lowest panel."""
-    locator = AutoDateLocator()
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.set_xlim(dates[0], dates[-1])
-    axes.set_xlabel("Time (UTC)")
-
-
 def lag_correlations(
     lags: np.ndarray,
     panels: Sequence[tuple[str, Sequence[tuple[int, np.ndarray, float]]]],
-    names: Sequence[str],
-    response: str = "occurrences",
+    titles: Sequence[str],
 ) -> Figure:
     """Correlation of occurrences with each environmental series over lags.
 
@@ -221,20 +220,16 @@ def lag_correlations(
     lags : ndarray, (L,)
         Days.
     panels : sequence of (str, sequence of (int, ndarray, float))
-        Name of each series; and of each cluster its label, r at each lag, and the level that the
-        best lag has to pass, which is marked: full where it does, open where it does not.
-    names : sequence of str, (K,)
-        Of the clusters, by label.
-    response : str
-        What is correlated, as the axis has it.
+        Name of each series; and of each cluster its label, r at each lag, and the level. The best
+        lag is marked: full where r is beyond the level, open otherwise.
+    titles : sequence of str, (K,)
+        Of all clusters.
     """
     figure = new(10, 2.3 * len(panels) + 1.1)
     grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    drawn: dict[int, None] = {}
     for axes, (name, lines) in zip(grid, panels, strict=True):
         for label, r, level in lines:
             colour = cluster_colour(label)
-            drawn[label] = None
             axes.plot(lags, r, color=colour, lw=1.3, marker="." if len(lags) < 4 else None)
             best = int(np.nanargmax(np.abs(r)))
             face = colour if abs(r[best]) > level else "white"
@@ -244,11 +239,11 @@ def lag_correlations(
         axes.set_title(name, fontsize=10, loc="left")
         axes.set_ylim(-1, 1)
         tidy(axes)
-    figure.supylabel(f"Correlation of {response} with the series", fontsize=10)
+    figure.supylabel("Correlation of occurrences with the series", fontsize=10)
     grid[-1].set_xlabel("Lag (days): to the right occurrences follow the series")
-    handles = [Line2D([], [], color=cluster_colour(k), label=names[k]) for k in sorted(drawn)]
+    drawn = sorted({label for _, lines in panels for label, _, _ in lines})
+    handles = [Line2D([], [], color=cluster_colour(k), label=titles[k]) for k in drawn]
     for face, text in (("0.3", "best lag, beyond the level"), ("white", "best lag, within it")):
-        marker = {"marker": "o", "mfc": face, "mec": "0.3", "ls": "", "label": text}
-        handles.append(Line2D([], [], **marker))
+        handles.append(Line2D([], [], marker="o", mfc=face, mec="0.3", ls="", label=text))
     legend_below(figure, handles)
     return figure

@@ -1,99 +1,128 @@
-"""Spectrograms of single samples, means and decoded centroids of clusters, waveforms.
+"""Spectrograms of samples, reconstructions, means and decoded centroids, waveforms.
 
-Letters: m samples, k clusters, F x T bins, S samples of a waveform.
+Letters: n samples, k clusters, F x T bins, D latent features, S samples of a waveform.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from ..data.layouts import SpectrogramFile
 from .style import (
-    COLOUR_MAP,
+    EMPTY,
+    PALETTE,
     UNUSABLE_COLOUR,
-    SpectrogramAxes,
-    cluster_colour,
-    cluster_title,
+    amplitude_range,
+    bar_of_each_sample,
+    draw_spectrogram,
+    frame,
+    frequency_label,
     new,
     plain,
+    short_title,
+    time_label,
 )
 
 COLUMNS = 4
-EMPTY = "0.93"
 DECADES = 4.0  # below each sample's peak that an overview shows at most
+SMALL = {"fontsize": 7.5, "linespacing": 1.15, "pad": 3}  # titles of panels
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Image (F, T), title of one or two lines, label, and waveform (S,) of a sample."""
-
-    image: np.ndarray
-    title: str
-    label: int
-    trace: np.ndarray | None = None
-
-
-def sample_gallery(
-    axes_of: SpectrogramAxes, samples: Sequence[Shown], title: str, columns: int = COLUMNS
+def reconstructions(
+    file: SpectrogramFile,
+    inputs: np.ndarray,
+    latents: np.ndarray,
+    outputs: np.ndarray,
+    titles: Sequence[str],
 ) -> Figure:
-    """Samples with their titles, each in its own range of amplitudes.
+    """Samples in rows: input (n, F, T), latents (n, D), reconstruction (n, F, T)."""
+    n = len(inputs)
+    figure = new(9, 1.7 * n + 0.8)
+    grid = figure.subplots(n, 3, squeeze=False, width_ratios=(3, 1.6, 3))
+    for row, title in enumerate(titles):
+        left, middle, right = grid[row]
+        limits = amplitude_range(inputs[row], lowest=1)
+        image = draw_spectrogram(left, file, inputs[row], limits)
+        draw_spectrogram(right, file, outputs[row], limits)
+        figure.colorbar(image, ax=right, label="amplitude")
+        middle.bar(np.arange(latents.shape[1]), latents[row], color=PALETTE[0])
+        middle.axhline(0, color="0.4", lw=0.6)
+        left.set_ylabel(f"{title}\n{frequency_label(file)}", fontsize=8)
+        right.set_yticklabels([])
+    headings, below = ("Input", "Latent", "Reconstruction"), time_label(file)
+    for column, label in enumerate((below, "Feature", below)):
+        grid[0, column].set_title(headings[column], fontsize=10)
+        grid[-1, column].set_xlabel(label)
+    return figure
 
-    Parameters
-    ----------
-    axes_of : SpectrogramAxes
-    samples : sequence of Shown
-    title : str
-    columns : int
-    """
-    columns = min(columns, max(1, len(samples)))
-    n_rows = max(1, -(-len(samples) // columns))
-    figure = new(2.2 * columns + 1.6, 1.75 * n_rows + 1.0)
-    grid = figure.subplots(n_rows, columns, squeeze=False, sharex=True, sharey=True)
-    for axes, sample in zip(grid.flat, samples, strict=False):
-        _draw_sample(axes, axes_of, sample.image)
-        axes.set_title(sample.title, fontsize=7.5, linespacing=1.15, pad=3)
-        _frame(axes, sample.label)
-    _label_once(grid, axes_of, len(samples))
-    shades = ScalarMappable(Normalize(0, 1), COLOUR_MAP)
-    bar = figure.colorbar(shades, ax=grid, shrink=min(1.0, 1.7 / n_rows), aspect=16, pad=0.02)
-    bar.set_ticks([0, 1], labels=["lowest", "highest"], fontsize=8)
-    bar.set_label("amplitude\nof each sample", fontsize=8)
+
+def gallery(
+    file: SpectrogramFile,
+    members: Sequence[np.ndarray],
+    labels: Sequence[int],
+    sizes: Sequence[int],
+    n_columns: int,
+    title: str,
+) -> Figure:
+    """Members of each cluster, (n, F, T) with n at most `n_columns`, in a row for each cluster."""
+    figure = new(1.45 * n_columns + 1.4, 1.15 * len(members) + 1.1)
+    grid = figure.subplots(len(members), n_columns, squeeze=False)
+    total = max(1, sum(sizes))
+    for row, images in enumerate(members):
+        for column, axes in enumerate(grid[row]):
+            axes.set(xticks=[], yticks=[], facecolor=EMPTY)
+            if column < len(images):
+                draw_spectrogram(axes, file, images[column])
+            frame(axes, labels[row])
+        grid[row, 0].set_ylabel(
+            f"{labels[row]}\nn = {sizes[row]:,}\n{sizes[row] / total:.1%}", rotation=0, ha="right",
+            va="center", fontsize=9,
+        )  # fmt: skip
+    time, frequency = file.time, file.frequency
+    figure.supxlabel(
+        f"each panel: {time_label(file)} {time[0]:.3g} to {time[-1]:.3g} to the right, "
+        f"{frequency_label(file)} {frequency[0]:.3g} to {frequency[-1]:.3g} upward",
+        fontsize=9,
+    )
+    bar_of_each_sample(figure, grid)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _draw_sample(axes: Axes, axes_of: SpectrogramAxes, image: np.ndarray) -> None:
-    """One spectrogram in its own range of amplitudes."""
-    known = image[np.isfinite(image)]
-    low, high = (known.min(), np.percentile(known, 99.7)) if len(known) else (0.0, 1.0)
-    axes_of.draw(axes, image, vmin=low, vmax=high if high > low else low + 1e-12)
-
-
-def _frame(axes: Axes, label: int) -> None:
-    """Edges in the colour of a cluster."""
-    for side in axes.spines.values():
-        side.set(color=cluster_colour(label), linewidth=2)
-
-
-def _label_once(grid: np.ndarray, axes_of: SpectrogramAxes, n: int) -> None:
-    """Label the axes of the lower left panel only; hide panels without a sample."""
-    for axes in grid.flat[n:]:
-        axes.axis("off")
-    for axes in grid.flat[:n]:
+def sample_gallery(
+    file: SpectrogramFile,
+    images: np.ndarray,
+    titles: Sequence[str],
+    labels: Sequence[int],
+    title: str,
+    columns: int = COLUMNS,
+) -> Figure:
+    """Samples (n, F, T) with their titles, in frames of the colours of their clusters."""
+    columns = min(columns, max(1, len(images)))
+    n_rows = max(1, -(-len(images) // columns))
+    figure = new(2.2 * columns + 1.6, 1.75 * n_rows + 1.0)
+    grid = figure.subplots(n_rows, columns, squeeze=False, sharex=True, sharey=True)
+    for place, axes in enumerate(grid.flat):
         axes.tick_params(labelsize=7, labelbottom=False, labelleft=False, length=2)
-    if n:
-        corner = grid[(n - 1) // grid.shape[1], 0]
-        corner.tick_params(labelbottom=True, labelleft=True)
-        corner.set_xlabel(axes_of.time_label, fontsize=8)
-        corner.set_ylabel(axes_of.frequency_label, fontsize=8)
+        if place >= len(images):
+            axes.axis("off")
+            continue
+        draw_spectrogram(axes, file, images[place])
+        axes.set_title(titles[place], **SMALL)
+        frame(axes, labels[place])
+    corner = grid[-1, 0]
+    corner.tick_params(labelbottom=True, labelleft=True)
+    corner.set_xlabel(time_label(file), fontsize=8)
+    corner.set_ylabel(frequency_label(file), fontsize=8)
+    bar_of_each_sample(figure, grid)
+    figure.suptitle(title, fontsize=11)
+    return figure
 
 
 def means_and_centroids(
-    axes_of: SpectrogramAxes,
+    file: SpectrogramFile,
     means: np.ndarray,
     decoded: np.ndarray,
     labels: Sequence[int],
@@ -101,20 +130,9 @@ def means_and_centroids(
     unit: str,
     names: Mapping[int, str] | None = None,
 ) -> Figure:
-    """Mean spectrogram of each cluster, and below it its centroid decoded to a spectrogram.
+    """Mean spectrograms of clusters (k, F, T) above their decoded centroids, in the same range.
 
-    Both have the same range of amplitudes.
-
-    Parameters
-    ----------
-    axes_of : SpectrogramAxes
-    means, decoded : ndarray, (k, F, T)
-        NaN where there is none.
-    labels, sizes : sequence of int
-        Of the k clusters.
-    unit : str
-        Of the amplitudes.
-    names : mapping of int to str, optional
+    NaN where there is none.
     """
     columns = min(COLUMNS if len(labels) <= 2 * COLUMNS else 6, max(1, len(labels)))
     bands = max(1, -(-len(labels) // columns))
@@ -125,16 +143,16 @@ def means_and_centroids(
     for place, label in enumerate(labels):
         row, column = 2 * (place // columns), place % columns
         pair = grid[row, column], grid[row + 1, column]
-        _draw_pair(figure, axes_of, pair, (means[place], decoded[place]))
-        pair[0].set_title(f"{cluster_title(label, names)}  (n = {sizes[place]:,})", fontsize=9)
+        _draw_pair(figure, file, pair, (means[place], decoded[place]))
+        pair[0].set_title(f"{short_title(label, names)}  (n = {sizes[place]:,})", fontsize=9)
         pair[1].set_title(_likeness(means[place], decoded[place]), fontsize=7.5, pad=3)
         for axes in pair:
-            _frame(axes, label)
+            frame(axes, label)
     for row, axes in enumerate(grid[:, 0]):
         kind = "mean" if row % 2 == 0 else "decoded\ncentroid"
-        axes.set_ylabel(f"{kind}\n{axes_of.frequency_label}", fontsize=8)
+        axes.set_ylabel(f"{kind}\n{frequency_label(file)}", fontsize=8)
         axes.tick_params(labelleft=True)
-    grid[-1, 0].set_xlabel(axes_of.time_label, fontsize=8)
+    grid[-1, 0].set_xlabel(time_label(file), fontsize=8)
     grid[-1, 0].tick_params(labelbottom=True)
     figure.suptitle(f"Mean of each cluster above its decoded centroid ({unit})", fontsize=11)
     return figure
@@ -142,27 +160,28 @@ def means_and_centroids(
 
 def _draw_pair(
     figure: Figure,
-    axes_of: SpectrogramAxes,
+    file: SpectrogramFile,
     pair: tuple[Axes, Axes],
     images: tuple[np.ndarray, np.ndarray],
 ) -> None:
     """Two spectrograms in the same range, with one colour bar."""
-    known = np.concatenate([image[np.isfinite(image)] for image in images])
-    low, high = np.percentile(known, [1, 99.7]) if len(known) else (0.0, 1.0)
-    limits = {"vmin": low, "vmax": high if high > low else low + 1e-12}
-    drawn = None
+    drawn, limits = None, amplitude_range(*images, lowest=1)
     for axes, image in zip(pair, images, strict=True):
         axes.axis("on")
         axes.tick_params(labelsize=7, labelbottom=False, labelleft=False, length=2)
         if np.isfinite(image).any():
-            drawn = axes_of.draw(axes, image, **limits)
+            drawn = draw_spectrogram(axes, file, image, limits)
         else:
-            axes.set_facecolor(EMPTY)
-            axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center")
+            _say(axes, "none", EMPTY)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=list(pair), aspect=25, pad=0.02, shrink=0.8)
         bar.ax.tick_params(labelsize=6)
         bar.ax.locator_params(nbins=4)
+
+
+def _say(axes: Axes, text: str, colour: object) -> None:
+    axes.set_facecolor(colour)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
 
 
 def _likeness(mean: np.ndarray, decoded: np.ndarray) -> str:
@@ -174,90 +193,53 @@ def _likeness(mean: np.ndarray, decoded: np.ndarray) -> str:
 
 
 def detections(
-    axes_of: SpectrogramAxes,
-    samples: Sequence[Shown],
+    file: SpectrogramFile,
+    images: np.ndarray,
+    traces: np.ndarray,
     sampling_rate: float,
     unit: str,
+    titles: Sequence[str],
+    label: int,
     title: str,
-    columns: int = COLUMNS,
 ) -> Figure:
-    """Waveforms of samples above their spectrograms.
-
-    Parameters
-    ----------
-    axes_of : SpectrogramAxes
-    samples : sequence of Shown
-        With their waveforms.
-    sampling_rate : float
-        Hz, of the waveforms, which begin at 0 s.
-    unit : str
-        Of the waveforms; empty where it is not known.
-    title : str
-    columns : int
-    """
-    columns = min(columns, max(1, len(samples)))
-    bands = max(1, -(-len(samples) // columns))
-    figure = new(2.5 * columns + 0.9, 2.8 * bands + 0.8)
-    grid = figure.subplots(
-        2 * bands, columns, squeeze=False, sharex=True, height_ratios=[1, 1.6] * bands
-    )
-    for axes in grid.flat:
-        axes.axis("off")
-    for place, sample in enumerate(samples):
-        row, column = 2 * (place // columns), place % columns
-        top, below = grid[row, column], grid[row + 1, column]
-        _draw_trace(top, sample, sampling_rate)
-        below.axis("on")
-        _draw_sample(below, axes_of, sample.image)
-        _frame(below, sample.label)
-        first = column == 0
-        below.tick_params(labelsize=7, labelleft=first, labelbottom=True, length=2)
-        below.set_xlabel(axes_of.time_label if row == 2 * bands - 2 else "", fontsize=8)
-        if first:
-            top.set_ylabel(f"Amplitude\n({unit})" if unit else "Amplitude", fontsize=8)
-            below.set_ylabel(axes_of.frequency_label, fontsize=8)
+    """Waveforms of a cluster's samples (n, S), which begin at 0 s, above their spectrograms."""
+    n = max(1, len(images))
+    figure = new(2.5 * n + 0.9, 3.6)
+    grid = figure.subplots(2, n, squeeze=False, sharex=True, height_ratios=[1, 1.6])
+    for top, below, image, trace, text in zip(*grid, images, traces, titles, strict=True):
+        top.plot(np.arange(len(trace)) / sampling_rate, trace, color="0.15", lw=0.6)
+        top.spines[["top", "right", "bottom"]].set_visible(False)
+        top.tick_params(labelsize=6, labelbottom=False, bottom=False, length=2)
+        top.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        top.yaxis.get_offset_text().set_fontsize(6)
+        top.locator_params(axis="y", nbins=3)
+        top.margins(x=0)
+        top.set_title(text, **SMALL)
+        draw_spectrogram(below, file, image)
+        frame(below, label)
+        below.tick_params(labelsize=7, labelleft=below is grid[1, 0], length=2)
+        below.set_xlabel(time_label(file), fontsize=8)
+    grid[0, 0].set_ylabel(f"Amplitude\n({unit})" if unit else "Amplitude", fontsize=8)
+    grid[1, 0].set_ylabel(frequency_label(file), fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _draw_trace(axes: Axes, sample: Shown, sampling_rate: float) -> None:
-    axes.axis("on")
-    seconds = np.arange(len(sample.trace)) / sampling_rate
-    axes.plot(seconds, sample.trace, color="0.15", lw=0.6)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.tick_params(labelsize=6, labelbottom=False, bottom=False, length=2)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    axes.yaxis.get_offset_text().set_fontsize(6)
-    axes.locator_params(axis="y", nbins=3)
-    axes.margins(x=0)
-    axes.set_title(sample.title, fontsize=7.5, linespacing=1.15, pad=3)
-
-
 def sample_overview(
-    axes_of: SpectrogramAxes,
+    file: SpectrogramFile,
     rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]],
-    unit: str,
     title: str,
 ) -> Figure:
-    """Samples in one range of amplitudes, with a row for each known class.
+    """Samples in one range of amplitudes: rows of (name, (image (F, T), title) of each).
 
     Drawn is the decimal logarithm of the amplitude over each sample's peak or, if any sample has
     negative values (decibels), the amplitude as stored.
-
-    Parameters
-    ----------
-    axes_of : SpectrogramAxes
-    rows : sequence of (str, sequence of (ndarray (F, T), str))
-        Name of each row, images and their titles.
-    unit : str
-        Of the amplitudes; may be empty.
-    title : str
     """
     images = [image for _, row in rows for image, _ in row]
     signed = any(np.isfinite(image).all() and image.min() < 0 for image in images)
     limits = _common_limits([_scaled(image, signed) for image in images], signed)
-    columns = max(4, *(len(row) for _, row in rows))
     figure = new(11, 1.75 * len(rows) + 1.2)
+    columns = max(4, *(len(row) for _, row in rows))
     grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
     drawn = None
     for axes_row, (name, row) in zip(grid, rows, strict=True):
@@ -267,21 +249,19 @@ def sample_overview(
             axes.set_title(heading, fontsize=7.5)
             scaled = _scaled(image, signed)
             if scaled is None:
-                axes.set_facecolor(UNUSABLE_COLOUR)
-                axes.text(0.5, 0.5, "unusable", transform=axes.transAxes, ha="center", va="center")
+                _say(axes, "unusable", UNUSABLE_COLOUR)
             else:
-                drawn = axes_of.draw(axes, scaled, **limits)
-        if name:
-            axes_row[0].set_ylabel(plain(name), fontsize=9)
-    grid[0, 0].set(xlim=_ends(axes_of.time), ylim=_ends(axes_of.frequency))
-    figure.supxlabel(axes_of.time_label, fontsize=10)
-    figure.supylabel(axes_of.frequency_label, fontsize=10)
+                drawn = draw_spectrogram(axes, file, scaled, limits)
+        axes_row[0].set_ylabel(plain(name), fontsize=9)
+    grid[0, 0].set(xlim=_ends(file.time), ylim=_ends(file.frequency))
+    figure.supxlabel(time_label(file), fontsize=10)
+    figure.supylabel(frequency_label(file), fontsize=10)
     if drawn is not None:
         shrink, extend = min(1.0, 4 / len(rows)), "both" if signed else "min"
         bar = figure.colorbar(
             drawn, ax=grid, shrink=shrink, aspect=30, pad=0.015, extend=extend, extendfrac=0.03
         )
-        label = "amplitude" + f" ({unit})" * bool(unit)
+        label = "amplitude" + (f" ({file.amplitude_unit})" if file.amplitude_unit else "")
         bar.set_label(label if signed else "log10 of amplitude over the sample's peak", fontsize=9)
     figure.suptitle(title)
     return figure
@@ -295,14 +275,14 @@ def _scaled(image: np.ndarray, signed: bool) -> np.ndarray | None:
     return image if signed else np.log10(np.maximum(image / peak, 10.0**-DECADES))
 
 
-def _common_limits(images: Sequence[np.ndarray | None], signed: bool) -> dict[str, float]:
+def _common_limits(images: Sequence[np.ndarray | None], signed: bool) -> tuple[float, float]:
     """Colour limits of all panels."""
     usable = [image for image in images if image is not None]
     if not usable:
-        return {}
+        return 0.0, 1.0
     low = float(np.median([np.percentile(image, 2) for image in usable]))
     high = float(np.max([np.percentile(image, 99.7) for image in usable])) if signed else 0.0
-    return {"vmin": low, "vmax": high} if high > low else {"vmin": low - 1, "vmax": low + 1}
+    return (low, high) if high > low else (low - 1, low + 1)
 
 
 def _ends(axis: np.ndarray) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Bbox
 
 from .style import cluster_colour, cluster_patches, legend_below, new, tidy
 
@@ -19,7 +20,7 @@ FEW = 16  # stations; pies of more are smaller
 LETTER, LINE = 5.0, 9.0  # points that names take
 KM_PER_DEGREE = 111.195
 POLAR = 85.0  # degrees of latitude from which on a map is in kilometres
-UNEVEN = 0.03  # relative: lengths of a degree of longitude by which the bar's latitude is said
+UNEVEN = 0.03  # relative change of scale over a map from which on the bar has its latitude
 ARC = 48  # corners of a full circle
 
 
@@ -28,13 +29,12 @@ def station_map(
     places: np.ndarray,
     counts: np.ndarray,
     labels: Sequence[int],
-    names: Sequence[str],
+    titles: Sequence[str],
 ) -> Figure:
     """Stations by latitude and longitude, each a pie of its clusters, its area by its samples.
 
-    A degree of longitude is drawn cos(latitude) as long as one of latitude, as it is in the middle
-    of the map; longitudes go on over the date line. Near a pole the axes are kilometres to the east
-    and to the north of the stations' middle.
+    A degree of longitude is cos(latitude) as long as one of latitude, as in the middle of the map;
+    longitudes continue over the date line. Near a pole the axes are kilometres.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def station_map(
     places : ndarray, (S, 2)
         Latitude and longitude, degrees north and east.
     counts : ndarray, (S, k)
-    labels, names : sequences, (k,)
+    labels, titles : sequences, (k,)
     """
     is_polar = np.abs(places[:, 0]).max() > POLAR
     if is_polar:
@@ -55,7 +55,7 @@ def station_map(
     width = 6.5 if shape < 1 else max(3.0, 6.5 / shape)
     figure = new(width + 2.9, min(6.5, width * shape) + 1.6)
     axes = figure.subplots()
-    axes.set_aspect(1 / narrowing, anchor="SW")  # else margins are taken for room to the left
+    axes.set_aspect(1 / narrowing, anchor="SW")  # otherwise labels are cut off at the left
     axes.set(xlim=west_east, ylim=south_north)
     axes.grid(alpha=0.25)
     axes.xaxis.set_major_locator(MaxNLocator(4 if width > 5 else 2))
@@ -64,32 +64,26 @@ def station_map(
         axes.set(xlabel=f"East of {middle} (km)", ylabel="North (km)")
         _scale_bar(axes, west_east, 1.0, "")
     else:
-        _degrees(axes)
-        at = degrees(round(sum(south_north) / 2, 1), 0, "N", "S")
+        axes.set(xlabel="Longitude", ylabel="Latitude")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: degrees(value, "EW")))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: degrees(value, "NS")))
+        at = degrees(round(sum(south_north) / 2, 1), "NS")
         uneven = np.ptp(np.cos(np.deg2rad(south_north))) > UNEVEN * narrowing
         _scale_bar(axes, west_east, narrowing * KM_PER_DEGREE, f" at {at}" if uneven else "")
     totals = counts.sum(axis=1)
-    most = max(1, int(totals.max()))
-    across = pie_diameter(totals, most, len(stations))
+    across = pie_diameter(totals, max(1, int(totals.max())), len(stations))
     for row in np.argsort(-totals, kind="stable"):
-        _pie(axes, x[row], y[row], counts[row], labels, across[row])
-    _name(figure, axes, stations, np.column_stack([x, y]), across)
-    figure.legend(
-        handles=cluster_patches(labels, names), ncols=1 + (len(labels) - 1) // 20,
-        loc="outside right upper", frameon=False, fontsize=9,
-    )  # fmt: skip
-    figure.legend(
-        handles=_sizes(most, len(stations)), title="Samples", loc="outside right lower",
-        frameon=False, fontsize=9, labelspacing=1.9, borderpad=1.4, handletextpad=1.2,
-    )  # fmt: skip
+        _pie(axes, (x[row], y[row]), counts[row], labels, across[row])
+    _name_stations(figure, axes, stations, np.column_stack([x, y]), across)
+    _legends(figure, totals, cluster_patches(labels, titles))
     return figure
 
 
-def _name(
+def _name_stations(
     figure: Figure, axes: Axes, stations: Sequence[str], points: np.ndarray, across: np.ndarray
 ) -> None:
-    """Names beside pies where there is room for them, those of the largest pies first."""
-    figure.draw_without_rendering()  # only then is it known where axes are
+    """Names beside pies where they overlap nothing, those of the largest pies first."""
+    figure.draw_without_rendering()  # lays out the axes
     where = axes.transData.transform(points) * 72 / figure.dpi
     taken = [_box(place, size, size) for place, size in zip(where, across, strict=True)]
     for row in np.argsort(-across, kind="stable").tolist():
@@ -97,8 +91,7 @@ def _name(
         for side in ((0, 1), (0, -1), (1, 0), (-1, 0)):
             offset = np.array(side) * (across[row] / 2 + np.array([width / 2 + 2, LINE / 2 + 1]))
             box = _box(where[row] + offset, width, LINE)
-            others = taken[:row] + taken[row + 1 :]
-            if not any(_meet(box, other) for other in others):
+            if not any(map(box.overlaps, taken[:row] + taken[row + 1 :])):
                 taken.append(box)
                 axes.annotate(
                     stations[row], points[row], fontsize=7.5, ha="center", va="center",
@@ -107,14 +100,8 @@ def _name(
                 break
 
 
-def _box(centre: np.ndarray, width: float, height: float) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top."""
-    x, y = centre
-    return x - width / 2, x + width / 2, y - height / 2, y + height / 2
-
-
-def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
+def _box(centre: np.ndarray, width: float, height: float) -> Bbox:
+    return Bbox.from_bounds(centre[0] - width / 2, centre[1] - height / 2, width, height)
 
 
 def unwrapped(longitude: np.ndarray) -> np.ndarray:
@@ -127,12 +114,7 @@ def unwrapped(longitude: np.ndarray) -> np.ndarray:
 def around_middle(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     """Kilometres to the north and to the east of the stations' middle, and where that is.
 
-    Azimuthal equidistant, so that a kilometre is as long on either axis, at a pole too.
-
-    Parameters
-    ----------
-    places : ndarray, (S, 2)
-        Latitude and longitude, degrees.
+    Azimuthal equidistant, of latitudes and longitudes (S, 2) in degrees.
     """
     latitude, longitude = np.deg2rad(places).T
     across = np.cos(latitude)
@@ -146,8 +128,8 @@ def around_middle(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     away = KM_PER_DEGREE * np.rad2deg(np.arctan2(np.hypot(east, north), up))
     bearing = np.arctan2(east, north)
     lat, lon = np.rad2deg([lat, lon]).round(4).tolist()
-    said = f"{degrees(lat, 0, 'N', 'S')}, {degrees(lon, 360, 'E', 'W')}"
-    return away * np.cos(bearing), away * np.sin(bearing), said
+    middle = f"{degrees(lat, 'NS')}, {degrees(lon, 'EW')}"
+    return away * np.cos(bearing), away * np.sin(bearing), middle
 
 
 def map_limits(
@@ -155,8 +137,8 @@ def map_limits(
 ) -> tuple[tuple[float, float], tuple[float, float], float]:
     """Limits of longitude and latitude with a margin, and the length of a degree of longitude.
 
-    The last in degrees of latitude: by default that in the middle of the map, which is at most
-    three times as long as wide.
+    The length is in degrees of latitude, by default that in the middle. A map is at most three
+    times as long as wide.
     """
     middle = (latitude.min() + latitude.max()) / 2
     least = 1e-4 if narrowing is None else 1e-4 * KM_PER_DEGREE
@@ -177,7 +159,11 @@ def pie_diameter(totals: np.ndarray, most: int, n_stations: int) -> np.ndarray:
 
 
 def _pie(
-    axes: Axes, x: float, y: float, counts: np.ndarray, labels: Sequence[int], across: float
+    axes: Axes,
+    point: tuple[float, float],
+    counts: np.ndarray,
+    labels: Sequence[int],
+    across: float,
 ) -> None:
     """Draw one pie as markers, which stay round whatever the axes' scales."""
     ends = np.r_[0, np.cumsum(counts)] / max(1, counts.sum())
@@ -186,27 +172,35 @@ def _pie(
             angle = np.pi / 2 - 2 * np.pi * np.linspace(start, stop, 2 + int(ARC * (stop - start)))
             corners = np.column_stack([np.cos(angle), np.sin(angle)])
             corners = corners if stop - start == 1 else np.vstack([[0, 0], corners, [0, 0]])
-            # A marker is scaled to its farthest coordinate, a pie to its radius.
+            # Matplotlib scales a marker to its farthest coordinate.
             area = (across * np.abs(corners).max()) ** 2
             axes.scatter(
-                x, y, s=area, marker=corners, color=cluster_colour(label), linewidths=0, zorder=3
+                *point, s=area, marker=corners, color=cluster_colour(label), linewidths=0, zorder=3
             )
     edge = "0.2" if counts.sum() else "0.6"
-    axes.scatter(x, y, s=across**2, facecolors="none", edgecolors=edge, linewidths=0.6, zorder=3)
+    axes.scatter(*point, s=across**2, facecolors="none", edgecolors=edge, linewidths=0.6, zorder=3)
 
 
-def _sizes(most: int, n_stations: int) -> list[Line2D]:
-    """Circles of a legend for three numbers of samples."""
+def _legends(figure: Figure, totals: np.ndarray, clusters: list) -> None:
+    """Clusters, and circles for up to three numbers of samples."""
+    most, n = max(1, int(totals.max())), len(totals)
     shown = sorted({most, *(round_down(most * share) for share in (0.3, 0.1))} - {0})
-    across = pie_diameter(np.array(shown), most, n_stations)
-    first = max(0, int((across == SMALLEST_PIE).sum()) - 1)  # those of the least size look the same
-    return [
+    across = pie_diameter(np.array(shown), most, n)
+    first = max(0, int((across == SMALLEST_PIE).sum()) - 1)  # smaller numbers look the same
+    circles = [
         Line2D(
             [], [], marker="o", ls="", mfc="0.85", mec="0.2", ms=size,
-            label=f"{n:,}" + (" or fewer" if size == SMALLEST_PIE else ""),
+            label=f"{number:,}" + (" or fewer" if size == SMALLEST_PIE else ""),
         )
-        for n, size in zip(shown[first:], across[first:].tolist(), strict=True)
+        for number, size in zip(shown[first:], across[first:].tolist(), strict=True)
     ]  # fmt: skip
+    style = {"frameon": False, "fontsize": 9}
+    n_columns = 1 + (len(clusters) - 1) // 20
+    figure.legend(handles=clusters, ncols=n_columns, loc="outside right upper", **style)
+    figure.legend(
+        handles=circles, title="Samples", loc="outside right lower", labelspacing=1.9,
+        borderpad=1.4, handletextpad=1.2, **style,
+    )  # fmt: skip
 
 
 def round_down(value: float) -> float:
@@ -217,40 +211,17 @@ def round_down(value: float) -> float:
     return next(step * power for step in (5, 2, 1) if step * power <= value)
 
 
-def _degrees(axes: Axes) -> None:
-    """Ticks in degrees with the hemisphere."""
-    for axis, north, south, turn in (
-        (axes.xaxis, "E", "W", 360),
-        (axes.yaxis, "N", "S", 0),
-    ):
-        axis.set_major_formatter(
-            FuncFormatter(lambda value, _, t=turn, n=north, s=south: degrees(value, t, n, s))
-        )
-    axes.set(xlabel="Longitude", ylabel="Latitude")
-
-
-def degrees(value: float, turn: int, positive: str, negative: str) -> str:
-    """``78.5°S``; longitudes (`turn` of 360) beyond 180 degrees come from the other side."""
-    if turn:
+def degrees(value: float, hemispheres: str) -> str:
+    """``78.5°S`` for "NS"; for "EW" also of longitudes beyond 180 degrees."""
+    if hemispheres == "EW":
         value = (value + 180) % 360 - 180
     value = round(value, 6)
-    side = "" if value in (0, -180) else positive if value > 0 else negative
+    side = "" if value in (0, -180) else hemispheres[int(value < 0)]
     return f"{abs(value):.8g}°{side}"
 
 
 def _scale_bar(axes: Axes, west_east: tuple[float, float], km: float, at: str) -> None:
-    """A bar of a round number of kilometres or metres, above on the left.
-
-    Parameters
-    ----------
-    axes : Axes
-    west_east : (float, float)
-        Limits of the map.
-    km : float
-        Kilometres of one of their units in the middle of the map.
-    at : str
-        Where it is right, if not everywhere.
-    """
+    """A bar of a round length above the map; `km` is the length of one unit of the limits."""
     km_per_width = (west_east[1] - west_east[0]) * km
     metres = round_down(300 * km_per_width)
     length = metres / 1000 / km_per_width
@@ -261,26 +232,16 @@ def _scale_bar(axes: Axes, west_east: tuple[float, float], km: float, at: str) -
 
 
 def station_counts(
-    stations: Sequence[str], counts: np.ndarray, labels: Sequence[int], names: Sequence[str]
+    stations: Sequence[str], counts: np.ndarray, labels: Sequence[int], titles: Sequence[str]
 ) -> Figure:
-    """Samples of each cluster at each station: counts, and shares of the station's.
-
-    Parameters
-    ----------
-    stations : sequence of str, (S,)
-    counts : ndarray, (S, k)
-        Of the clusters that are drawn.
-    labels, names : sequences, (k,)
-    """
+    """Samples of each cluster at each station, (S, k): counts, and shares of the station's."""
     figure = new(10, 0.24 * len(stations) + 1.9)
     left, right = figure.subplots(1, 2, sharey=True)
-    totals = np.maximum(1, counts.sum(axis=1))
-    for axes, values in ((left, counts), (right, 100 * counts / totals[:, None])):
-        start = np.zeros(len(stations))
-        for column, label in enumerate(labels):
-            width = values[:, column]
+    shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    for axes, values in ((left, counts), (right, shares)):
+        starts = np.cumsum(values, axis=1) - values
+        for width, start, label in zip(values.T, starts.T, labels, strict=True):
             axes.barh(range(len(stations)), width, 0.8, left=start, color=cluster_colour(label))
-            start = start + width
         tidy(axes)
         axes.grid(visible=False, axis="y")
     left.set_yticks(range(len(stations)), stations, fontsize=8)
@@ -289,5 +250,5 @@ def station_counts(
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     left.set_xlabel("Samples")
     right.set(xlabel="Share of the station's samples (%)", xlim=(0, 100))
-    legend_below(figure, cluster_patches(labels, names))
+    legend_below(figure, cluster_patches(labels, titles))
     return figure

@@ -1,95 +1,142 @@
-"""What all figures share: axes of spectrograms, colours of clusters, an empty figure."""
+"""Colours and titles of clusters, spectrogram panels, axes of time, legends."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, hsv_to_rgb
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ..data.layouts import SpectrogramFile
+from ..runs.names import cluster_title
+
 COLOUR_MAP = "viridis"
 UNUSABLE_COLOUR = (0.6, 0.6, 0.6)
-# Okabe and Ito's palette without black: eight colours that are distinct for colour-blind readers.
+EMPTY = "0.94"  # background of panels without a sample
+# Okabe and Ito's palette without black, for colour-blind readers.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7F3C8D")
-# For clusters beyond the eighth: the farthest from one another and from the palette that a search
-# over sRGB found, in CIELAB as seen and as seen with deuteranopia (Machado et al. 2009).
+# Farthest from one another and from the palette in CIELAB, as seen with and without deuteranopia
+# (Machado et al. 2009).
 FURTHER = (
     "#0F00FF", "#2D1E00", "#E100FF", "#F0C3A5", "#D2004B", "#785A00", "#0F00A5", "#69F05A",
     "#4B6969", "#005AD2", "#A5E1D2", "#96B45A", "#1E4B00", "#001E4B", "#782D3C", "#E11EB4",
 )  # fmt: skip
-LONGEST_NAME = 26  # letters of a name in a figure
+LONGEST_TITLE = 28  # letters of a cluster's title in a figure
 MARKERS = "os^Dv<>pPX*hd"
 
 
-@dataclass(frozen=True)
-class SpectrogramAxes:
-    """Frequency (F,) and time (T,) axes of the spectrograms of a file."""
-
-    frequency: np.ndarray
-    time: np.ndarray
-    frequency_unit: str
-    time_unit: str
-
-    @classmethod
-    def of(cls, file: Any) -> "SpectrogramAxes":
-        """Those of an open `SpectrogramFile`."""
-        return cls(file.frequency, file.time, file.frequency_unit, file.time_unit)
-
-    @property
-    def frequency_label(self) -> str:
-        """Label of the vertical axis."""
-        return f"Frequency ({self.frequency_unit})"
-
-    @property
-    def time_label(self) -> str:
-        """Label of the horizontal axis."""
-        return f"Time ({self.time_unit})"
-
-    def draw(self, axes: Axes, image: np.ndarray, **keywords: Any) -> Any:
-        """Draw one spectrogram (F, T)."""
-        return axes.pcolormesh(
-            self.time,
-            self.frequency,
-            image,
-            cmap=keywords.pop("cmap", COLOUR_MAP),
-            shading="nearest",
-            rasterized=True,
-            **keywords,
-        )
-
-
 def cluster_colour(label: int) -> Any:
-    """Colour of a cluster: 24 distinct ones, then further hues."""
+    """Colour of a cluster: 24 distinct ones, then further hues; grey for -1."""
     if label < 0:
         return UNUSABLE_COLOUR
-    if label < len(PALETTE):
-        return PALETTE[label]
-    if label < len(PALETTE) + len(FURTHER):
-        return FURTHER[label - len(PALETTE)]
+    colours = PALETTE + FURTHER
+    if label < len(colours):
+        return colours[label]
     return tuple(hsv_to_rgb((label * 0.618034 % 1, 0.55 + 0.35 * (label % 2), 0.75)))
 
 
-def cluster_title(label: int, names: Mapping[int, str] | None = None) -> str:
-    """Number of a cluster and the name it was given, as a figure has room for."""
-    name = (names or {}).get(label, "")
-    return f"{label} {plain(name)}" if name else str(label)
-
-
-def plain(text: str, longest: int = LONGEST_NAME) -> str:
+def plain(text: str, longest: int = LONGEST_TITLE) -> str:
     """A text for a figure: shortened, and dollar signs escaped."""
     short = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
     return short.replace("$", r"\$")
 
 
-def cluster_patches(labels: Sequence[int], names: Sequence[str]) -> list[Patch]:
+def short_title(label: int, names: Mapping[int, str] | None) -> str:
+    """Title of a cluster, as a figure has room for."""
+    return plain(cluster_title(label, names or {}))
+
+
+# ---- figures and axes ---------------------------------------------------------------------------
+
+
+def new(width: float, height: float) -> Figure:
+    """An empty figure, inches."""
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def tidy(axes: Axes) -> None:
+    """Two spines and a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def label_dates(axes: Axes) -> None:
+    """Time in UTC along the horizontal axis."""
+    locator = AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_xlabel("Time (UTC)")
+
+
+# ---- spectrograms -------------------------------------------------------------------------------
+
+
+def frequency_label(file: SpectrogramFile) -> str:
+    """Label of the vertical axis of spectrograms."""
+    return f"Frequency ({file.frequency_unit})"
+
+
+def time_label(file: SpectrogramFile) -> str:
+    """Label of the horizontal axis of spectrograms."""
+    return f"Time ({file.time_unit})"
+
+
+def amplitude_range(*images: np.ndarray, lowest: float = 0) -> tuple[float, float]:
+    """Colour limits for images: the percentiles `lowest` and 99.7 of their finite values."""
+    known = np.concatenate([image[np.isfinite(image)] for image in images])
+    low, high = np.percentile(known, [lowest, 99.7]) if len(known) else (0.0, 1.0)
+    return low, high if high > low else low + 1e-12
+
+
+def draw_spectrogram(
+    axes: Axes,
+    file: SpectrogramFile,
+    image: np.ndarray,
+    limits: tuple[float, float] | None = None,
+) -> Any:
+    """Draw one image (F, T), by default in its own range of amplitudes."""
+    low, high = limits or amplitude_range(image)
+    return axes.pcolormesh(
+        file.time, file.frequency, image, cmap=COLOUR_MAP, shading="nearest", rasterized=True,
+        vmin=low, vmax=high,
+    )  # fmt: skip
+
+
+def frame(axes: Axes, label: int) -> None:
+    """Spines in the colour of a cluster."""
+    for side in axes.spines.values():
+        side.set(color=cluster_colour(label), linewidth=2)
+
+
+def bar_of_each_sample(figure: Figure, grid: np.ndarray) -> None:
+    """Colour bar of panels of which each has its own range."""
+    shades = ScalarMappable(Normalize(0, 1), COLOUR_MAP)
+    bar = figure.colorbar(shades, ax=grid, shrink=min(1.0, 1.8 / len(grid)), aspect=16, pad=0.02)
+    bar.set_ticks([0, 1], labels=["lowest", "highest"], fontsize=8)
+    bar.set_label("amplitude\nof each sample", fontsize=8)
+
+
+# ---- legends ------------------------------------------------------------------------------------
+
+
+def cluster_patches(labels: Sequence[int], titles: Sequence[str]) -> list[Patch]:
     """Legend entries of clusters."""
     return [
-        Patch(color=cluster_colour(label), label=name)
-        for label, name in zip(labels, names, strict=True)
+        Patch(color=cluster_colour(label), label=title)
+        for label, title in zip(labels, titles, strict=True)
     ]
+
+
+def legend_beside(figure: Figure, handles: Sequence[Any], title: str = "Cluster") -> None:
+    """A legend to the right of all panels."""
+    figure.legend(
+        handles=handles, title=title, loc="outside right center", frameon=False, fontsize=9,
+        ncols=1 + (len(handles) - 1) // 24,
+    )  # fmt: skip
 
 
 def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
@@ -99,14 +146,3 @@ def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
     figure.legend(
         handles=along_rows, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )
-
-
-def new(width: float, height: float) -> Figure:
-    """An empty figure, inches."""
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
-
-
-def tidy(axes: Axes) -> None:
-    """Few lines, a faint grid."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)

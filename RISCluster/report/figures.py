@@ -1,197 +1,186 @@
-"""The figures of the stages, which the report draws again with the names of the clusters."""
+"""Figures of a run by file name: drawn by a stage or the report, embedded by the report.
 
-from collections.abc import Mapping, Sequence
+A PNG in ``figures/`` holds a checksum of its inputs; the report reads it if these are unchanged.
+
+Letters: N samples, D latent features, K clusters, m samples of a figure.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
+import pandas
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
-from .. import plots
+from .. import __version__
 from ..clustering.initialisation import MAX_MAP_SIZE, NeighbourMap
-from ..clustering.selection import Criteria
-from ..data.cube_file import CubeFile
-from ..data.layouts import SpectrogramFile
-from ..data.loading import SampleSet
+from ..clustering.selection import read_rows
+from ..data.layouts import RowsFile, SpectrogramFile
+from ..data.loading import Split
 from ..data.tables import read_numbers
+from ..data.times import to_text
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
 from ..evaluation.mapping import TITLES, mapped
-from ..evaluation.representatives import CANDIDATES, drawn_members, medoids
-from ..io import new_file
-from ..models.autoencoder import AEC
-from ..plots import SpectrogramAxes
+from ..evaluation.metrics import MEASURED
+from ..evaluation.performance import Performance, performance_of
+from ..evaluation.representatives import Representatives, representatives_of
+from ..io import new_file, sha256
+from ..models.checkpoint import load_model
+from ..plots import latent, occurrence, samples, training
+from ..plots.style import short_title
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map
-from ..runs.labels import Labelling, usable_sample
+from ..runs.labels import usable_sample
+from ..runs.names import cluster_title, read_names
+from ..runs.run import FinishedRun, FinishedStage, StageModel, model_of
+from ..runtime import count
 from ..settings import Settings
 
-STAGE_METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
+METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
+MODELS = {"AEC": "model.pt", "GMM": "model.npz", "DEC": "model.pt"}
+INPUTS = "RISCluster inputs"  # key of the checksum in a PNG
 GALLERY_COLUMNS = 8
-SHOWN_RECONSTRUCTIONS = 6
+LARGEST = 24  # clusters with galleries of their own
+RECONSTRUCTED = 6
+WITH_WAVEFORMS = 4  # samples of a cluster that are drawn with their waveforms
+Draw = Callable[[], Figure]
 
 
-def aec_figures(
+class Results:
+    """A run, and results that several sections and figures need, computed once."""
+
+    def __init__(self, run: FinishedRun):
+        self.run, self.stage, self.file, self.settings = run, run.final, run.file, run.settings
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Names of clusters by label, given by the user."""
+        return read_names(self.run)
+
+    @cached_property
+    def titles(self) -> dict[int, str | None]:
+        """Titles of the final stage's clusters by label; None for -1."""
+        labels = range(self.stage.n_clusters)
+        return {-1: None} | {label: cluster_title(label, self.names) for label in labels}
+
+    @cached_property
+    def performances(self) -> list[Performance]:
+        """Of all stages that label, the final one last."""
+        return performance_of(self.run)
+
+    @cached_property
+    def representatives(self) -> Representatives:
+        """Samples to look at."""
+        return representatives_of(self.run, self.stage)
+
+    @cached_property
+    def models(self) -> dict[str, StageModel]:
+        """Networks of the stages that label."""
+        return {stage.name: model_of(self.run, stage) for stage in self.run.labelling}
+
+    @property
+    def index(self) -> np.ndarray:
+        """Samples whose latents are drawn, (m,), ascending."""
+        return usable_sample(self.stage.labels, MEASURED, self.settings.run.seed)
+
+    @property
+    def largest(self) -> list[int]:
+        """The `LARGEST` largest clusters that are not empty, ascending."""
+        order = np.argsort(-self.stage.sizes, kind="stable")[:LARGEST]
+        return np.sort(order[self.stage.sizes[order] > 0]).tolist()
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def inputs_of(stages: Sequence[FinishedStage], names: Mapping[int, str], *more: Any) -> str:
+    """Checksum of the inputs of figures: models, names of clusters, further values."""
+    models = [sha256(stage.path / MODELS[stage.name]) for stage in stages]
+    text = json.dumps([__version__, models, sorted(names.items()), more], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def png_of(path: Path, inputs: str, draw: Draw, writes: bool = True) -> bytes:
+    """A figure as PNG: read from its file if that has these inputs, or else drawn and saved."""
+    is_png = path.suffix == ".png"
+    if is_png and path.is_file():
+        with Image.open(path) as image:
+            if image.info.get(INPUTS) == inputs:
+                return path.read_bytes()
+    figure, buffer = draw(), BytesIO()
+    figure.savefig(buffer, format="png", metadata={INPUTS: inputs})
+    if writes:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as target:
+            if is_png:
+                target.write_bytes(buffer.getvalue())
+            else:
+                figure.savefig(target, format=path.suffix[1:])
+    figure.clear()
+    return buffer.getvalue()
+
+
+def draw_stage(
     file: SpectrogramFile,
-    stage: StageFolder,
-    model: AEC,
-    validation: SampleSet,
-    preparation: Preparation,
-    variance: float,
-    figure_format: str,
+    folder: StageFolder,
+    settings: Settings,
+    metrics: Mapping[str, Any],
+    drawn_map: NeighbourMap | None = None,
 ) -> list[Path]:
-    """Draw ``AEC_loss`` and ``AEC_reconstructions``."""
-    history = read_history(stage.path / "history.csv")
-    drawn = [("loss", plots.aec_history(history, variance))] if len(history["epoch"]) else []
-    figure = reconstructions(file, model, preparation, validation.index)
-    return _save(stage, [*drawn, ("reconstructions", figure)], figure_format)
+    """Draw the figures of a stage whose results are written; those of a sweep in its folder.
 
-
-def gmm_figures(
-    file: SpectrogramFile,
-    stage: StageFolder,
-    rows: list[Criteria],
-    latents: np.ndarray,
-    labelling: Labelling,
-    settings: Settings,
-    drawn_map: NeighbourMap | None,
-) -> list[Path]:
-    """Draw ``GMM_selection``, ``GMM_gallery``, ``GMM_embedding`` and, of a cube, ``GMM_map``."""
-    curves = plots.selection_curves(rows, labelling.n_clusters, settings.gmm.select)
-    rest = _cluster_figures(file, stage, latents, labelling, settings, drawn_map)
-    return _save(stage, [("selection", curves), *rest], settings.run.figure_format)
-
-
-def dec_figures(
-    file: SpectrogramFile,
-    stage: StageFolder,
-    latents: np.ndarray,
-    labelling: Labelling,
-    settings: Settings,
-) -> list[Path]:
-    """Draw ``DEC_history``, ``DEC_gallery``, ``DEC_embedding`` and, of a cube, ``DEC_map``."""
-    history = plots.dec_history(read_history(stage.path / "history.csv"), settings.dec.tol)
-    rest = _cluster_figures(file, stage, latents, labelling, settings, None)
-    return _save(stage, [("history", history), *rest], settings.run.figure_format)
-
-
-def _cluster_figures(
-    file: SpectrogramFile,
-    stage: StageFolder,
-    latents: np.ndarray,
-    labelling: Labelling,
-    settings: Settings,
-    drawn_map: NeighbourMap | None,
-) -> list[tuple[str, Figure]]:
-    drawn = [("gallery", gallery(file, stage.name, latents, labelling, settings))]
-    found = None if drawn_map is None else (drawn_map.points, drawn_map.index)
-    figure = embedding(stage.name, latents, labelling.labels, labelling.sizes, settings, {}, found)
-    drawn.append(("embedding", figure))
-    if isinstance(file, CubeFile):
-        drawn.append(("map", cluster_map(stage.path, stage.name, labelling.sizes)))
-    return drawn
-
-
-def reconstructions(
-    file: SpectrogramFile, model: AEC, preparation: Preparation, validation: np.ndarray
-) -> Figure:
-    """Some of the validation samples (their indices into the file), spread over the file."""
-    chosen = np.linspace(0, len(validation) - 1, SHOWN_RECONSTRUCTIONS).astype(int)
-    index = validation[np.unique(chosen)]
-    samples = np.concatenate([rows for _, rows in file.read_blocks(index)])
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode():
-        x = preparation(torch.from_numpy(samples).to(device))[:, None]
-        reconstruction, z = model(x)
-        inputs, outputs = (
-            preparation.undo_standardize(y[:, 0]).cpu().numpy() for y in (x, reconstruction)
-        )
-    titles = [f"sample {i}" for i in index]
-    return plots.reconstructions(SpectrogramAxes.of(file), inputs, z.cpu().numpy(), outputs, titles)
-
-
-def gallery(
-    file: SpectrogramFile,
-    stage: str,
-    latents: np.ndarray,
-    labelling: Labelling,
-    settings: Settings,
-) -> Figure:
-    """Typical members of the largest clusters, a row each."""
-    sizes, k = labelling.sizes, labelling.n_clusters
-    largest = np.sort(np.argsort(-sizes, kind="stable")[: plots.LARGEST_GALLERY])
-    typical = typical_members(latents, labelling.labels, k, settings.run.seed)
-    members = [images(file, typical[label], settings.data.amplitude) for label in largest]
-    cut = f", the {len(largest)} largest" if len(largest) < k else ""
-    title = f"{STAGE_METHODS[stage]}: {k} clusters{cut}, typical members"
-    return plots.gallery(
-        SpectrogramAxes.of(file),
-        members,
-        largest.tolist(),
-        sizes[largest].tolist(),
-        GALLERY_COLUMNS,
-        title,
-    )
-
-
-def typical_members(latents: np.ndarray, labels: np.ndarray, k: int, seed: int) -> list[np.ndarray]:
-    """Indices of medoids of each cluster, the most central first; duplicates count once."""
-    chosen = []
-    for members in drawn_members(labels, k, CANDIDATES, seed):
-        rows, first = np.unique(latents[members], axis=0, return_index=True)
-        central = medoids(rows.astype(np.float64), np.ones(len(rows)), GALLERY_COLUMNS)
-        chosen.append(members[first][central])
-    return chosen
-
-
-def images(file: SpectrogramFile, index: Sequence[int], amplitude: str) -> np.ndarray:
-    """Samples in any order, (m, F, T), with `data.amplitude` applied and a peak of 1."""
-    rows = [file.read(int(i), int(i) + 1) for i in index]
-    if not rows:
-        return np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
-    preparation = Preparation(amplitude, "sample_normalization")
-    return preparation(torch.from_numpy(np.concatenate(rows))).numpy()
-
-
-def embedding(
-    stage: str,
-    latents: np.ndarray,
-    labels: np.ndarray,
-    sizes: np.ndarray,
-    settings: Settings,
-    names: Mapping[int, str],
-    found: tuple[np.ndarray, np.ndarray] | None = None,
-    method: str = "tsne",
-) -> Figure:
-    """Embedding of at most `MAX_MAP_SIZE` labelled latents; without points if there are too few.
-
-    `found` is a map that has been computed before: points (m, 2) and their indices (m,).
+    `drawn_map` is a t-SNE map of its latents, if there is one.
     """
-    if found is None:
-        index = usable_sample(labels, MAX_MAP_SIZE, settings.run.seed)
-        found = mapped(latents[index], method, settings.run.seed), index
-    points, index = found
-    index = index[: len(points)]
-    title = f"{STAGE_METHODS[stage]}: {len(index):,} of {int(sizes.sum()):,} latents"
-    return plots.embedding(points, labels[index], sizes.tolist(), title, names, TITLES[method])
+    stage = FinishedStage(folder.name, folder.path, dict(metrics), {}, settings)
+    results = Results(FinishedRun(folder.run_folder, settings, {stage.name: stage}, file))
+    figures = folder.path / "figures" if folder.part else folder.figures
+    inputs, paths = inputs_of([stage], results.names, settings.report.embedding), []
+    for name, draw in stage_figures(results, stage, drawn_map).items():
+        paths.append(figures / f"{name}.{settings.run.figure_format}")
+        paths[-1].unlink(missing_ok=True)
+        png_of(paths[-1], inputs, draw)
+    return paths
 
 
-def cluster_map(stage_path: Path, stage: str, sizes: np.ndarray) -> Figure:
-    """Labels of a cube over time and channel."""
-    return plots.cluster_map(
-        read_cluster_map(stage_path / "labels.h5"), sizes.tolist(), STAGE_METHODS[stage]
-    )
+# ---- of a stage ---------------------------------------------------------------------------------
+
+
+def stage_figures(
+    results: Results, stage: FinishedStage, drawn_map: NeighbourMap | None = None
+) -> dict[str, Draw]:
+    """Figures of a stage by file name."""
+    name, path, settings, figures = stage.name, stage.path, stage.settings, {}
+    if name == "GMM":
+        rows, k = read_rows(path / "selection.csv"), stage.n_clusters
+        figures["GMM_selection"] = partial(training.selection_curves, rows, k, settings.gmm.select)
+    elif len((history := read_history(path / "history.csv"))["epoch"]) and name == "AEC":
+        mse = stage.metrics.get("mse_of_mean_spectrogram") or 1.0
+        figures["AEC_loss"] = partial(training.aec_history, history, mse)
+    elif len(history["epoch"]):
+        tol = np.ravel(settings.dec.tol)[0]
+        figures["DEC_history"] = partial(training.dec_history, history, tol)
+    if name == "AEC":
+        return figures | {"AEC_reconstructions": partial(reconstructions, results.file, stage)}
+    figures[f"{name}_gallery"] = partial(_gallery, results, stage)
+    figures[f"{name}_embedding"] = partial(embedding, results, stage, drawn_map)
+    if (path / "labels.h5").exists():
+        figures[f"{name}_map"] = lambda: occurrence.cluster_map(
+            read_cluster_map(path / "labels.h5"), stage.sizes.tolist(), METHODS[name], results.names
+        )
+    return figures
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a history.csv.
-
-    Raises
-    ------
-    CheckpointError
-        It is missing or damaged.
-    """
+    """Columns of a history.csv; raises CheckpointError if it is missing or damaged."""
     try:
         columns = read_numbers(path)
         if "epoch" not in columns:
@@ -203,14 +192,147 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _save(stage: StageFolder, drawn: list[tuple[str, Figure]], figure_format: str) -> list[Path]:
-    """Write ``figures/<stage>_<name>.<figure_format>``; in a sweep beside the combination."""
-    folder = stage.path / "figures" if stage.part else stage.figures
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, figure in drawn:
-        path = folder / f"{stage.name}_{name}.{figure_format}"
-        with new_file(path) as partial:
-            figure.savefig(partial, format=figure_format)
-        paths.append(path)
-    return paths
+def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
+    """Some validation samples of the AEC stage, spread over the file, through its network."""
+    trained = load_model(stage.path / "model.pt", "AEC")
+    validation = Split.load(stage.path / "split.npz").validation
+    chosen = np.linspace(0, len(validation) - 1, RECONSTRUCTED).astype(int)
+    index = validation[np.unique(chosen)]
+    images = np.concatenate([rows for _, rows in file.read_blocks(index)])
+    model, preparation = trained.model.eval(), trained.preparation
+    with torch.inference_mode():
+        x = preparation(torch.from_numpy(images))[:, None]
+        reconstruction, z = model(x)
+        inputs, outputs = (preparation.undo_standardize(y[:, 0]) for y in (x, reconstruction))
+    titles = [f"sample {i}" for i in index]
+    return samples.reconstructions(file, inputs.numpy(), z.numpy(), outputs.numpy(), titles)
+
+
+def _gallery(results: Results, stage: FinishedStage) -> Figure:
+    """Typical members of the largest clusters, a row each."""
+    k, sizes, amplitude = stage.n_clusters, stage.sizes, results.settings.data.amplitude
+    largest = np.sort(np.argsort(-sizes, kind="stable")[:LARGEST]).tolist()
+    typical = [results.representatives.typical[label]["sample"] for label in largest]
+    members = [images_of(results.file, index[:GALLERY_COLUMNS], amplitude) for index in typical]
+    cut = f", the {len(largest)} largest" if len(largest) < k else ""
+    title, shown = f"{METHODS[stage.name]}: {k} clusters{cut}, typical members", sizes[largest]
+    return samples.gallery(results.file, members, largest, shown.tolist(), GALLERY_COLUMNS, title)
+
+
+def embedding(
+    results: Results, stage: FinishedStage, drawn_map: NeighbourMap | None = None
+) -> Figure:
+    """Map of at most `MAX_MAP_SIZE` latents by ``report.embedding``; of too few without points."""
+    method, seed = results.settings.report.embedding, results.settings.run.seed
+    if drawn_map is not None and method == "tsne":
+        points, index = drawn_map.points, drawn_map.index
+    else:
+        index = usable_sample(stage.labels, MAX_MAP_SIZE, seed)
+        points = mapped(stage.latents[index], method, seed)
+    labels, sizes = stage.labels[index[: len(points)]], stage.sizes
+    title = f"{METHODS[stage.name]}: {len(points):,} of {sizes.sum():,} latents"
+    return latent.embedding(points, labels, sizes.tolist(), title, results.names, TITLES[method])
+
+
+# ---- of the final clusters ----------------------------------------------------------------------
+
+
+def images_of(file: SpectrogramFile, index: Sequence[int], amplitude: str) -> np.ndarray:
+    """Samples in any order, (m, F, T), with `data.amplitude` applied and a peak of 1."""
+    rows = [file.read(int(i), int(i) + 1) for i in index]
+    empty = np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
+    images = torch.from_numpy(np.concatenate([empty, *rows]))
+    return Preparation(amplitude, "sample_normalization")(images).numpy()
+
+
+def sample_gallery(
+    results: Results, chosen: pandas.DataFrame, words: str, title: str, columns: int = 6
+) -> Figure:
+    """Chosen samples with time, trace, and `words` with values of the table's columns."""
+    images = images_of(results.file, chosen["sample"], results.settings.data.amplitude)
+    titles, labels = titles_of(results, chosen, words), chosen["label"].tolist()
+    return samples.sample_gallery(results.file, images, titles, labels, title, columns)
+
+
+def titles_of(results: Results, chosen: pandas.DataFrame, words: str) -> list[str]:
+    """Time and trace of samples on two lines, or their numbers, and `words`."""
+    found, table = [], results.stage.table.iloc[chosen["sample"]]
+    for mine, others in zip(*(one.to_dict("records") for one in (chosen, table)), strict=True):
+        row = others | mine
+        time = row.get("starttime")
+        known = [] if time is None or pandas.isna(time) else [f"{time:%Y-%m-%d %H:%M:%S}"]
+        known += [row["trace_id"].replace("$", r"\$")] if row.get("trace_id") else []
+        found.append(("\n".join(known) or f"sample {row['sample']:,}") + words.format(**row))
+    return found
+
+
+def cluster_gallery(results: Results, label: int) -> Figure:
+    """Typical members of a cluster."""
+    chosen, sizes = results.representatives.typical[label], results.stage.sizes
+    title = (
+        f"Cluster {short_title(label, results.names)}: {len(chosen)} of "
+        f"{count(int(sizes[label]), 'sample')} ({sizes[label] / sizes.sum():.1%} of all)"
+    )
+    return sample_gallery(results, chosen, "  p {probability:.2f}", title, samples.COLUMNS)
+
+
+def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
+    """Data set, rate (Hz) and unit of the samples' waveforms (N, S), as by ``build.traces``."""
+    if not isinstance(file, RowsFile):
+        return None
+    group = file.dataset.rpartition("/")[0]
+    with h5py.File(file.path, "r") as opened:
+        for dataset in (f"{group}/{name}".lstrip("/") for name in ("trace", "Trace")):
+            found = opened.get(dataset)
+            if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.shape[1] < 2:
+                continue
+            try:  # the group's name is the length of the window in seconds
+                rate = float(found.attrs.get("sampling_rate") or found.shape[1] / float(group))
+            except (ValueError, ZeroDivisionError):
+                continue
+            if len(found) == file.n_samples:
+                unit = to_text(found.attrs.get("units", found.attrs.get("AmplUnits", "")))
+                return {"dataset": dataset, "sampling_rate": rate, "unit": unit}
+    return None
+
+
+def detections(results: Results, label: int, waveforms: dict[str, Any]) -> Figure:
+    """First typical members of a cluster with their waveforms."""
+    chosen = results.representatives.typical[label].iloc[:WITH_WAVEFORMS]
+    images = images_of(results.file, chosen["sample"], results.settings.data.amplitude)
+    with h5py.File(results.file.path, "r") as file:
+        traces = [file[waveforms["dataset"]][int(i)].astype(np.float32) for i in chosen["sample"]]
+    titles = titles_of(results, chosen, "  p {probability:.2f}")
+    rate, unit = waveforms["sampling_rate"], waveforms["unit"]
+    title = f"Cluster {short_title(label, results.names)}"
+    return samples.detections(results.file, images, traces, rate, unit, titles, label, title)
+
+
+def means(results: Results) -> Figure:
+    """Mean spectrograms of the largest clusters, and their decoded centroids."""
+    model, labels = results.models[results.stage.name], results.largest
+    unit = f"amplitude {model.preparation.amplitude}, {model.preparation.transform}"
+    images = results.performances[-1].means[labels], model.decode(model.centroids)[labels]
+    sizes = results.stage.sizes[labels].tolist()
+    return samples.means_and_centroids(results.file, *images, labels, sizes, unit, results.names)
+
+
+def latent_pairs(results: Results, features: str) -> Figure:
+    """Latents of the final stage in pairs of `features`, as the title has them."""
+    index, stage = results.index, results.stage
+    labels, centroids = stage.labels[index].astype(np.int64), results.models[stage.name].centroids
+    title = f"{METHODS[stage.name]}: latents in pairs of features, {features}"
+    names = results.run.feature_names
+    return latent.latent_pairs(stage.latents[index], labels, centroids, title, names, results.names)
+
+
+def distances(results: Results) -> Figure:
+    """Distances from the centroids, for every stage that labels."""
+    panels = []
+    for stage in results.run.labelling:
+        index = results.index[stage.labels[results.index] >= 0]
+        labels = stage.labels[index].astype(np.int64)
+        away = stage.latents[index] - results.models[stage.name].centroids[labels]
+        panels.append((stage.name, labels, np.linalg.norm(away, axis=1)))
+    k = max(stage.n_clusters for stage in results.run.labelling)
+    return latent.distance_curves(panels, k, results.names)

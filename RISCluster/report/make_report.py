@@ -1,6 +1,7 @@
 """Write the report of a run: sections, figures and names of clusters, as one page."""
 
-from collections.abc import Callable, Sequence
+import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,34 +9,32 @@ from typing import Any
 from markupsafe import Markup
 
 from .. import __version__
-from ..errors import MissingPackage, RunError
+from ..errors import MissingPackage, RISClusterError, RunError
 from ..evaluation.mapping import require_package
 from ..io import write_text
-from ..runs.names import names_notes, read_names, write_names
+from ..runs.names import names_notes, write_names
 from ..runs.run import STAGES, FinishedRun, open_run
 from ..runtime import Progress, log
-from .context_clusters import clusters_section, samples_section
+from .context_clusters import clusters_section, comparison_section, samples_section, truth_section
 from .context_occurrence import occurrence_section
 from .context_run import choice_section, citing_section, run_section, training_section
-from .context_scores import comparison_section, truth_section
-from .page import Drawer, environment, made_from, render
+from .figures import Results, inputs_of, png_of
+from .page import environment, made_from, render
 
 REPORT = "report.html"
 INTERVAL = 5.0  # s between two lines of progress
 LARGE_PAGE = 15e6  # bytes of a page from which on there is a warning
-
-Context = dict[str, Any]
-# Anchor, which names the template; title; what the template needs, or None to leave it out.
-SECTIONS: tuple[tuple[str, str, Callable[[FinishedRun], Context | None]], ...] = (
-    ("run", "Run", run_section),
-    ("training", "Training", training_section),
-    ("choice", "Why this number of clusters", choice_section),
-    ("clusters", "Clusters", clusters_section),
-    ("comparison", "Mixture against refinement", comparison_section),
-    ("truth", "Agreement with known classes", truth_section),
-    ("where-and-when", "Where and when", occurrence_section),
-    ("samples", "Samples to look at", samples_section),
-    ("citing", "Citing", citing_section),
+# Anchor, title, template, and function that returns values or None, which leaves the section out.
+SECTIONS = (
+    ("run", "Run", "run.html", run_section),
+    ("training", "Training", "run.html", training_section),
+    ("choice", "Why this number of clusters", "run.html", choice_section),
+    ("clusters", "Clusters", "clusters.html", clusters_section),
+    ("comparison", "Mixture against refinement", "clusters.html", comparison_section),
+    ("truth", "Agreement with known classes", "clusters.html", truth_section),
+    ("where-and-when", "Where and when", "clusters.html", occurrence_section),
+    ("samples", "Samples to look at", "clusters.html", samples_section),
+    ("citing", "Citing", "run.html", citing_section),
 )
 
 
@@ -47,30 +46,9 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` of a run, its figures, and the table of names of clusters.
 
-    Parameters
-    ----------
-    run_folder : Path
-        ``<run.folder>/<run.name>``.
-    overrides : sequence of str
-        ``section.key=value`` words, as ``report.stations=stations.xml``.
-    output : Path, optional
-        Another place for the page; figures and the table of names are then not written.
-    complete : bool
-        Whether a missing package that a figure needs is an error instead of a note in the page.
-
-    Returns
-    -------
-    Path
-        Of the page.
-
-    Raises
-    ------
-    RunError
-        There is no run, the page can't be written, or the existing page was made from more.
-    SettingsError
-        A word is not a setting.
-    MissingPackage
-        ``report.embedding`` needs a package that is not installed, and `complete`.
+    `overrides` are ``section.key=value`` words. With `output` the page is written there, alone. A
+    missing package for ``report.embedding`` is an error if `complete`, or else a note. Raises
+    RunError if there is no run or the existing page was made from more, and SettingsError.
     """
     path = output or run_folder / REPORT
     with open_run(run_folder, overrides) as run:
@@ -78,30 +56,32 @@ def write_report(
         if complete:
             require_package(run.settings.report.embedding)
         log.info(f"drawing the report of {run_folder}")
-        names, notes = _names(run, writes=output is None)
-        sections = _sections(run)
+        results, notes = Results(run), names_notes(run)
+        try:
+            if output is None:
+                write_names(run)
+        except RISClusterError as error:
+            log.warning(f"report: names of clusters: {error}")
+            notes.append(f"The table of names is not written: {error}.")
+        sections = make_sections(results)
         sections[0]["notes"][:0] = notes
-        folder = run.folder / "figures" if output is None else None
-        drawer = Drawer(folder, run.settings.run.figure_format)
-        n_figures = sum(len(section["figures"]) for section in sections)
-        _draw(sections, drawer, n_figures)
-        write_text(path, _page(run, sections, names))
-    _log_size(path, drawer.drawn, n_figures)
+        n, drawn = _draw(results, sections, output is None)
+        write_text(path, make_page(results, sections))
+    size = path.stat().st_size
+    failed = f" of {n}; the others could not be drawn" if drawn < n else ""
+    log.info(f"report: {size / 1e6:.1f} MB, {drawn} figures{failed}")
+    if size > LARGE_PAGE:
+        log.warning(f"report: {path} is large for a page: a browser may take long to open it")
     return path
 
 
 def _parts(run: FinishedRun) -> list[str]:
-    """What a page of a run is made from: its complete stages, and the data."""
-    return [*run.stages, *(["data"] if run.file is not None else [])]
+    """What a page is made from: complete stages, and the data."""
+    return [*run.stages, *["data"] * bool(run.file)]
 
 
 def _refuse_less(path: Path, run: FinishedRun) -> None:
-    """Refuse to replace a page that was made from more; one without the mark was made from all.
-
-    Raises
-    ------
-    RunError
-    """
+    """Refuse to replace a page that was made from more; an unmarked one was made from all."""
     if not path.is_file():
         return
     try:
@@ -111,78 +91,81 @@ def _refuse_less(path: Path, run: FinishedRun) -> None:
             f"{path}: can't be read: {error}; move it away, or name another page: -o"
         ) from None
     shown = [part for part in (*STAGES, "data") if before is None or part in before]
-    lacking = [part for part in shown if part not in _parts(run)]
+    lacking = " and ".join(part for part in shown if part not in _parts(run))
     if lacking:
         why = "; ".join(note.rstrip(".") for note in run.notes)
         raise RunError(
             f"{path}: is made from {', '.join(shown)}, and is not replaced by a page without "
-            f"{' and '.join(lacking)} ({why}); make them complete, or write another page with "
-            "-o other.html"
+            f"{lacking} ({why}); make them complete, or write another page with -o other.html"
         )
 
 
-def _names(run: FinishedRun, writes: bool) -> tuple[dict[int, str], list[str]]:
-    """Names of clusters, and notes on their table."""
-    if run.final is None:
-        return {}, []
-    try:
-        notes = names_notes(run)  # before the table is written
-        if writes:
-            write_names(run)
-        return read_names(run), notes
-    except Exception as error:  # costs the names alone
-        log.warning(f"report: names of clusters: {type(error).__name__}: {error}")
-        return {}, [f"The names of clusters are left out: {error}"]
-
-
-def _sections(run: FinishedRun) -> list[Context]:
-    """Contexts of all sections that are not empty; one that fails becomes a note."""
+def make_sections(results: Results) -> list[dict[str, Any]]:
+    """Values of all sections that are not empty; one that fails becomes a note."""
     found = []
     with Progress("Report", len(SECTIONS), "sections") as progress:
         progress.interval = INTERVAL
-        for anchor, title, make in SECTIONS:
+        for anchor, title, template, make in SECTIONS:
             try:
-                context = make(run)
-            except Exception as error:  # costs this section alone
-                missing = isinstance(error, MissingPackage)
-                fault = str(error) if missing else f"{type(error).__name__}: {error}"
+                context = make(results)
+            except Exception as error:  # the other sections do not depend on it
+                fault = str(error) if isinstance(error, MissingPackage) else _describe(error)
                 log.warning(f"report: {title} is left out: {fault}")
-                context = {"notes": [f"Left out: {fault}"], "figures": {}, "html": ""}
+                context = {"notes": [f"Left out: {fault}"], "html": ""}
             if context is not None:
-                found.append({"notes": [], "anchor": anchor, "title": title} | context)
+                common = {"anchor": anchor, "title": title, "template": template}
+                found.append(common | {"notes": [], "figures": {}} | context)
             progress.add(1)
     return found
 
 
-def _draw(sections: Sequence[Context], drawer: Drawer, n_figures: int) -> None:
-    """Replace the figures of all sections by images."""
-    with Progress("Report", n_figures, "figures") as progress:
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _draw(results: Results, sections: Sequence[dict[str, Any]], writes: bool) -> tuple[int, int]:
+    """Replace the figures of all sections by images; how many there are, and how many drawn."""
+    run, report, drawn = results.run, results.settings.report, 0
+    paths = [Path(place).expanduser() for place in (report.stations, report.environment) if place]
+    files = [file for path in paths for file in (path, *path.rglob("*")) if file.exists()]
+    stamps = sorted((str(file), file.stat().st_mtime_ns) for file in files)
+    more = (run.settings.as_ini(), _parts(run), stamps)
+    figures = [(section["figures"], name) for section in sections for name in section["figures"]]
+    with Progress("Report", len(figures), "figures") as progress:
         progress.interval = INTERVAL
-        for section in sections:
-            for name, picture in section["figures"].items():
-                section["figures"][name] = drawer(name, picture)
-                progress.add(1)
+        for images, name in figures:
+            path = run.folder / "figures" / f"{name}.{run.settings.run.figure_format}"
+            try:
+                inputs = inputs_of(run.stages.values(), results.names, *more)
+                if (stage := run.stages.get(name[:3])) is not None:  # as the stage draws it
+                    names = results.names if stage is results.stage else {}
+                    inputs = inputs_of([stage], names, report.embedding)
+                png = png_of(path, inputs, images[name], writes)
+                width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # IHDR
+                source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+                images[name] = {"source": source, "width": width, "height": height}
+                drawn += 1
+            except Exception as error:  # the other figures do not depend on it
+                images[name] = {"fault": f"{name} could not be drawn: {_describe(error)}"}
+                log.warning(f"report: {images[name]['fault']}")
+            progress.add(1)
+    return len(figures), drawn
 
 
-def _page(run: FinishedRun, sections: Sequence[Context], names: dict[int, str]) -> str:
-    templates, made = environment(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+def make_page(results: Results, sections: Sequence[dict[str, Any]]) -> str:
+    """The page of sections whose figures are images."""
+    run, templates = results.run, environment()
+    common = {"results": results, "run": run, "file": run.file, "final": run.final}
     for section in sections:
         if "html" not in section:
-            template = templates.get_template(f"{section['anchor']}.html")
-            section["html"] = Markup(template.render(section))
+            template = templates.get_template(section["template"])
+            section["html"] = Markup(template.render(common | section))
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return render(
         run.folder.resolve().name,
         sections,
         n_clusters=max((stage.n_clusters for stage in run.labelling), default=0),
-        names=names,
+        names=results.names,
         made_from=_parts(run),
         footer=f"Made on {made} by RISCluster {__version__} from {run.folder.resolve()}",
     )
-
-
-def _log_size(path: Path, drawn: int, n_figures: int) -> None:
-    size = path.stat().st_size
-    failed = f" of {n_figures}; the others could not be drawn" if drawn < n_figures else ""
-    log.info(f"report: {size / 1e6:.1f} MB, {drawn} figures{failed}")
-    if size > LARGE_PAGE:
-        log.warning(f"report: {path} is large for a page: a browser may take long to open it")

@@ -24,7 +24,7 @@ def names_path(run: FinishedRun) -> Path:
     return run.folder / "names.csv"
 
 
-def title_of(label: int, names: Mapping[int, str]) -> str:
+def cluster_title(label: int, names: Mapping[int, str]) -> str:
     """Title of a cluster: ``3``, or ``3 icequake``."""
     return f"{label} {names[label]}" if names.get(label) else str(label)
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..clustering.fit import Fits
-from ..clustering.initialisation import NeighbourMap
 from ..clustering.mixture import Mixture
-from ..clustering.selection import HEADER, Criteria, as_rows, contradictions, select
+from ..clustering.selection import HEADER, as_rows, contradictions, select
 from ..data.cube_file import CubeFile
 from ..data.loading import Split, StreamedSet, subsample
 from ..data.transforms import Preparation
@@ -19,7 +18,7 @@ from ..evaluation.outliers import training_distribution
 from ..io import open_rows, read_npz, row_blocks, write_csv, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..run_folder import StageFolder
-from ..runs.labels import Labelling, label_file
+from ..runs.labels import label_file
 from ..runtime import log
 from ..settings import Settings
 from ..training.encode import encode_to
@@ -34,7 +33,7 @@ from .session import (
     SPLIT,
     Session,
     checksum,
-    draw,
+    draw_figures,
     finish,
     open_session,
     report_unusable,
@@ -129,7 +128,7 @@ def _fit_and_label(session: Session, stage: StageFolder, fits: Fits, aec: Traine
     training = StreamedSet(session.reader(aec.preparation), split.both)
     training_distribution(aec.model, mixture, training).save(stage.path / NOVELTY)
     shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
-    draw(settings.run.figures, lambda: _figures(session, stage, rows, latents, labelling, shown))
+    draw_figures(session, stage, settings, metrics, shown)
     results = [MIXTURE, SELECTION, LABELS, LATENTS, NOVELTY, *cube_results(session)]
     finish(stage, results, metrics, session)
     fits.remove()
@@ -194,16 +193,3 @@ def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
             f"{fitted}; or add it to gmm.n_clusters and run GMM_centroids.py again"
         )
     return Mixture.from_arrays(arrays, f"_{n_clusters}")
-
-
-def _figures(
-    session: Session,
-    stage: StageFolder,
-    rows: list[Criteria],
-    latents: np.ndarray,
-    labelling: Labelling,
-    mapped: NeighbourMap | None,
-) -> list[Path]:
-    from ..report.figures import gmm_figures
-
-    return gmm_figures(session.file, stage, rows, latents, labelling, session.settings, mapped)

@@ -259,13 +259,13 @@ def _assess(
 
 
 def _draw_map(output: Path, n_clusters: int, suffix: str) -> list[Path]:
-    from .. import plots as figures
+    from ..plots.occurrence import cluster_map
     from ..runs.cluster_map import read_cluster_map
 
     image = read_cluster_map(output.with_suffix(".h5"))
     sizes = np.bincount(image.labels[image.labels >= 0].ravel(), minlength=n_clusters)
     path = output.with_suffix(suffix)
-    figure = figures.cluster_map(image, sizes.tolist(), output.stem)
+    figure = cluster_map(image, sizes.tolist(), output.stem)
     with new_file(path) as partial:
         figure.savefig(partial, format=suffix[1:])
     return [path]

@@ -21,7 +21,7 @@ from ..training.common import HISTORY, STATE
 from ..training.encode import encode, mean_squared_error
 from ..training.pretrain import PLATEAU, Pretraining, pretrain
 from .closing import log_summary
-from .session import MODEL, SPLIT, Session, checksum, draw, finish, open_session
+from .session import MODEL, SPLIT, Session, checksum, draw_figures, finish, open_session
 from .sweep import Sweep
 
 RESULTS = [MODEL, STATE, HISTORY, SPLIT]
@@ -88,7 +88,7 @@ def _train(session: Session, settings: Settings, stage: StageFolder, data: "_Dat
         metrics["dead_features"] = _warn_of_failure(learnt, result.best, data.variance)
         path, preparation = stage.path / MODEL, data.preparation
         save_model(path, model, preparation, data.variance, session.file, session.fingerprint)
-        draw(settings.run.figures, lambda: _figures(session, model, data, stage))
+        draw_figures(session, stage, settings, metrics)
         finish(stage, RESULTS, metrics, session)
 
     session.rank0(write)
@@ -243,17 +243,3 @@ def _warn_of_failure(latents: np.ndarray, best: float, variance: float) -> list[
             "or another seed"
         )
     return dead
-
-
-def _figures(session: Session, model: AEC, data: _Data, stage: StageFolder) -> list[Path]:
-    from ..report.figures import aec_figures
-
-    return aec_figures(
-        session.file,
-        stage,
-        model,
-        data.validation,
-        data.preparation,
-        data.variance,
-        session.settings.run.figure_format,
-    )

@@ -45,7 +45,7 @@ from .session import (
     SPLIT,
     Session,
     checksum,
-    draw,
+    draw_figures,
     finish,
     open_session,
 )
@@ -209,7 +209,7 @@ def _label(
     _write_performance(stage.path / PERFORMANCE, file, preparation, labelling, index, silhouettes)
     mixture = final.mixture or mixture_of_clusters(latents, labelling)
     training_distribution(model, mixture, samples).save(stage.path / NOVELTY)
-    draw(settings.run.figures, lambda: _figures(session, settings, stage, latents, labelling))
+    draw_figures(session, stage, settings, metrics)
     finish(stage, RESULTS + cube_results(session), metrics, session)
 
 
@@ -261,15 +261,3 @@ def _write_performance(
         for label, size, *values in zip(*columns.values(), strict=True)
     ]
     write_csv(path, tuple(columns), rows)
-
-
-def _figures(
-    session: Session,
-    settings: Settings,
-    stage: StageFolder,
-    latents: np.ndarray,
-    labelling: Labelling,
-) -> list[Path]:
-    from ..report.figures import dec_figures
-
-    return dec_figures(session.file, stage, latents, labelling, settings)

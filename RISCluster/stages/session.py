@@ -268,3 +268,20 @@ def draw(enabled: bool, work: Callable[[], list[Path]]) -> None:
         log.warning(f"figures could not be drawn: {type(error).__name__}: {error}")
         return
     log.info(f"figures: {', '.join(str(path) for path in paths)}")
+
+
+def draw_figures(
+    session: Session,
+    stage: StageFolder,
+    settings: Settings,
+    metrics: dict[str, Any],
+    drawn_map: Any = None,
+) -> None:
+    """Draw the figures of a stage whose results are written; `drawn_map` is a map of latents."""
+
+    def work() -> list[Path]:
+        from ..report.figures import draw_stage
+
+        return draw_stage(session.file, stage, settings, metrics, drawn_map)
+
+    draw(settings.run.figures, work)

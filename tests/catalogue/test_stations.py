@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from RISCluster.catalogue.stations import read_stations
-from RISCluster.errors import DataError, RISClusterError
+from RISCluster.errors import DataError
 
 XML = """<?xml version="1.0" encoding="UTF-8"?>
 <FDSNStationXML xmlns="http://www.fdsn.org/xml/station/1" schemaVersion="1.1">
@@ -31,7 +31,6 @@ def table(tmp_path, text):
         "\nLON;Sta;NET;Lat;extra\n180.5;DR01;XH;-78.5;x\n",
         "#Network | Station | Latitude | Longitude\nXH|DR01|-78.5|-179.5\n",
         '"network","station","latitude","longitude"\n"XH","DR01","-78.5","-179.5"\n',
-        "sep=;\nStation Code;Network;Latitude (deg);Longitude [deg]\nDR01;XH;-78.5;180.5;\n",
     ],
 )
 def test_tables(tmp_path, text):
@@ -69,6 +68,7 @@ def test_codes_without_a_network(tmp_path):
         ("net,sta,x,lon\n", "no column latitude; it has net, sta, x, lon; allowed"),
         ("net,sta,lat,lon\nXH,A,-91,0\n", r"coordinates \(.*1 station left out, the first in line"),
         ("net,sta,lat,lon\n", "holds no station with coordinates"),
+        ("<nothing/>", "can't be read as StationXML"),
     ],
 )
 def test_unreadable_tables(tmp_path, text, reason):
@@ -112,15 +112,3 @@ def test_stations_without_a_place(tmp_path):
     assert "the others are used." in notes
     assert "DR02" in notes or "b.xml" in notes
     assert "DR03" in notes or "c.xml" in notes
-
-
-def test_no_stationxml(tmp_path):
-    pytest.importorskip("obspy")
-    (tmp_path / "x.xml").write_text("<nothing/>")
-    with pytest.raises(DataError, match="x.xml: can't be read as StationXML"):
-        read_stations(tmp_path / "x.xml")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(RISClusterError, match="no folder with .xml files"):
-        read_stations(tmp_path / "empty")
-    with pytest.raises(DataError, match="nowhere: no such file or folder"):
-        read_stations(tmp_path / "nowhere")

@@ -8,11 +8,10 @@ from RISCluster.report import make_report as report
 def words_only(monkeypatch):
     """A report that says which stations were asked for, and draws nothing."""
 
-    def section(run):
-        notes = [f"stations {run.settings.report.stations}"]
-        return {"notes": notes, "figures": {}, "html": ""}
+    def section(results):
+        return {"notes": [f"stations {results.settings.report.stations}"], "html": ""}
 
-    monkeypatch.setattr(report, "SECTIONS", (("run", "Run", section),))
+    monkeypatch.setattr(report, "SECTIONS", (("run", "Run", "", section),))
 
 
 def test_page_is_written_and_its_path_printed(run_folder, words_only, capsys):

@@ -1,4 +1,3 @@
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -10,10 +9,8 @@ from RISCluster.data.loading import (
     Split,
     choose_loadmode,
     draw_split,
-    epoch_order,
     load_set,
     mean_and_deviation,
-    read_ahead,
 )
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
@@ -37,31 +34,6 @@ def reader(tmp_path):
 def expected(reader, index):
     raw = np.stack([reader.file.read(i, i + 1)[0] for i in index])
     return reader.preparation(torch.from_numpy(raw)).unsqueeze(1)
-
-
-@pytest.mark.parametrize("asked", ["auto", "device"])
-def test_a_full_gpu_leaves_samples_in_memory_unless_it_is_asked_for(
-    reader, monkeypatch, caplog, asked
-):
-    def choose(setting, n_bytes, device, tries=[]):  # noqa: B006
-        tries.append(setting)
-        return ("device", "free a moment ago") if len(tries) == 1 else ("ram", "fit there")
-
-    def hold(reader, index, ranks, place, tries=[], work=loading._load):  # noqa: B006
-        tries.append(place)
-        if len(tries) == 1:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
-        return work(reader, index, ranks, place)
-
-    monkeypatch.setattr(loading, "choose_loadmode", choose)
-    monkeypatch.setattr(loading, "_load", hold)
-    if asked == "device":
-        with pytest.raises(torch.cuda.OutOfMemoryError):
-            load_set(reader, np.arange(300), asked, ALONE)
-        return
-    samples, unusable = load_set(reader, np.arange(300), asked, ALONE)
-    assert (len(samples), len(unusable)) == (297, 3)
-    assert "the samples do not fit on the GPU; load mode ram: fit there" in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["ram", "disk"])
@@ -102,18 +74,6 @@ def test_order_is_the_same_wherever_samples_are_kept(reader, monkeypatch):
             assert torch.equal(x, y)
 
 
-@pytest.mark.parametrize("mode", ["ram", "disk"])
-def test_ranks_share_every_batch(reader, mode):
-    samples, _ = load_set(reader, np.arange(300), mode, ALONE)
-    whole = [positions.tolist() for positions, _ in samples.epoch(1, 0, 64, ALONE)]
-    shares = [
-        [positions.tolist() for positions, _ in samples.epoch(1, 0, 64, Ranks(rank, 3, CPU))]
-        for rank in range(3)
-    ]
-    for batch, *parts in zip(whole, *shares, strict=True):
-        assert sorted(sum(parts, [])) == sorted(batch)
-
-
 def test_take_and_standardize(reader):
     for mode in ("ram", "disk"):
         reader.preparation = Preparation("sqrt", "vec_norm")
@@ -131,28 +91,6 @@ def test_take_and_standardize(reader):
         assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
 
 
-def test_every_chunk_is_read_once(tmp_path):
-    with h5py.File(tmp_path / "c.h5", "w") as file:
-        file.create_dataset("spectrogram", data=blobs(300)[0], chunks=(20, 16, 20))
-    with open_spectrograms(tmp_path / "c.h5") as file:
-        reader, asked = Reader(file, Preparation("linear", "none"), CPU), []
-        read = file._read_rows
-        file._read_rows = lambda start, stop: asked.append((start, stop)) or read(start, stop)
-        wanted = np.concatenate([np.arange(3, 150), np.arange(290, 300)])
-        got = np.concatenate([index for index, _ in reader.blocks(wanted)])
-        assert np.array_equal(got, wanted)
-        assert asked == [(3, 120), (120, 150), (290, 300)]
-
-
-def test_order_is_a_shuffle_and_differs_by_epoch_and_seed():
-    order = epoch_order(1000, 1, 0, 8192)
-    assert sorted(order.tolist()) == list(range(1000))
-    for seed, epoch in ((1, 1), (2, 0)):
-        assert not np.array_equal(order, epoch_order(1000, seed, epoch, 8192))
-    # A set within one window is fully shuffled: neighbours end up far apart.
-    assert np.abs(np.diff(order)).mean() == pytest.approx(1000 / 3, rel=0.15)
-
-
 def test_loadmode_says_why():
     assert choose_loadmode("auto", 1000, CPU)[0] == "ram"
     mode, why = choose_loadmode("auto", 10**15, CPU)
@@ -163,45 +101,19 @@ def test_loadmode_says_why():
         choose_loadmode("device", 1, CPU)
 
 
-def test_read_ahead_passes_errors_on_and_ends_when_left():
-    def failing():
-        yield 1
-        raise DataError("broken")
-
-    items = read_ahead(failing())
-    assert next(items) == 1
-    with pytest.raises(DataError, match="broken"):
-        next(items)
-    endless = read_ahead(iter(int, 1))
-    assert next(endless) == 0
-    endless.close()
-
-
 # ---- training and validation --------------------------------------------------------------------
 
 
-def test_sizes_and_disjoint():
+def test_split(tmp_path):
     assert np.array_equal(draw_split(500, 100, 0.2, 1).train, draw_split(500, 100, 0.2, 1).train)
-    assert not np.array_equal(
-        draw_split(500, 100, 0.2, 1).train, draw_split(500, 100, 0.2, 2).train
-    )
-    for n, fraction in ((2, 0.01), (2, 0.99), (3, 0.5)):
-        assert len(draw_split(n, 0, fraction, 0).train) in (1, 2)
+    assert len(draw_split(2, 0, 0.99, 0).train) == 1
+    assert draw_split(10, 50000, 0.2, 0).both.tolist() == list(range(10))
     with pytest.raises(DataError, match="two samples at least"):
         draw_split(100, 1, 0.2, 0)
     split = draw_split(1000, 100, 0.2, seed=3)
     assert (len(split.train), len(split.validation)) == (80, 20)
-    assert len(np.intersect1d(split.train, split.validation)) == 0
     assert (np.diff(split.both) > 0).all()
-    assert draw_split(10, 0, 0.2, 0).both.tolist() == list(range(10))
-    assert len(draw_split(10, 50000, 0.2, 0).both) == 10
-
-
-def test_without_unusable_and_saved(tmp_path):
-    split = draw_split(50, 0, 0.2, 0).without(np.array([3, 4]))
-    assert not np.isin([3, 4], split.both).any()
-    assert split.unusable.tolist() == [3, 4]
+    split = split.without(split.both[:2])
     split.save(tmp_path / "s.npz")
     again = Split.load(tmp_path / "s.npz")
-    assert np.array_equal(again.train, split.train)
-    assert np.array_equal(again.unusable, split.unusable)
+    assert (len(again.both), again.unusable.tolist()) == (98, split.unusable.tolist())

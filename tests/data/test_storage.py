@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import zipfile
 
 import h5py
-import numpy as np
 import pytest
 
 from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.storage import find_files
 from RISCluster.errors import DataError
 
 WRITER = """
@@ -49,21 +48,6 @@ def test_a_file_that_is_being_written(tmp_path, mode):
     assert "wait for its end" in text
 
 
-def reason_of_open(monkeypatch, path, error) -> str:
-    def refuse(*_, **__):
-        raise error
-
-    monkeypatch.setattr(h5py, "File", refuse)
-    return error_of(path)
-
-
-def test_what_the_system_refuses(tmp_path, monkeypatch):
-    (tmp_path / "x.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    unlocked = OSError(37, "unable to lock file, errno = 37, error message = 'No locks available'")
-    text = reason_of_open(monkeypatch, tmp_path / "x.h5", unlocked)
-    assert "set the environment variable HDF5_USE_FILE_LOCKING=FALSE" in text
-
-
 WAVES = "is a file of waveforms; to compute spectrograms of waveforms, run: python -m"
 FILES = {
     b"": "is empty (0 bytes)",
@@ -88,27 +72,46 @@ def test_other_kinds_of_files(tmp_path, content):
     assert FILES[content] in error_of(tmp_path / "x.h5")
 
 
-def test_arrays_of_numpy_and_folders(tmp_path):
-    np.save(tmp_path / "a.npy", np.ones(3))
-    assert "is NumPy, MATLAB or media" in error_of(tmp_path / "a.npy")
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("x", "y")
-    assert "is a packed file" in error_of(tmp_path / "a.zip")
+@pytest.mark.parametrize("name", ["spectrogram", "data"])
+def test_a_size_without_values(tmp_path, name):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset(name, (10**12, 8, 8), "f4", chunks=(100, 8, 8))
+    assert "10,000,000,000 pieces were never written" in error_of(tmp_path / "a.h5")
+
+
+def test_what_is_no_file(tmp_path):
     assert "python -m RISCluster build" in error_of(tmp_path)
     assert "no such file; set data.file" in error_of(tmp_path / "none.h5")
     os.mkfifo(tmp_path / "pipe")
     assert "must be an HDF5 file or a Zarr folder" in error_of(tmp_path / "pipe")
 
 
-def test_a_file_cut_short_is_not_called_locked(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["spectrogram"] = np.ones((100, 8, 8))
-    os.truncate(tmp_path / "a.h5", 10_000)
-    assert "can't be opened as HDF5 (truncated file" in error_of(tmp_path / "a.h5")
+@pytest.fixture
+def archive(tmp_path):
+    for name in ("a/2020.001.msd", "a/b/2020.002", "a/notes.txt", "a/.hidden", "c.mseed", "s.xml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    return tmp_path
 
 
-@pytest.mark.parametrize("name", ["spectrogram", "data"])
-def test_a_size_without_values(tmp_path, name):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset(name, (10**12, 8, 8), "f4", chunks=(100, 8, 8))
-    assert "10,000,000,000 pieces were never written" in error_of(tmp_path / "a.h5")
+def names(archive, *words):
+    found = find_files([str(archive / word) for word in words])
+    return [str(path.relative_to(archive)) for path in found]
+
+
+def test_folders_patterns_and_files(archive):
+    assert names(archive, "a") == ["a/2020.001.msd", "a/b/2020.002"]
+    assert names(archive, "*.mseed") == ["c.mseed"]
+    assert names(archive, "**/2020*") == ["a/2020.001.msd", "a/b/2020.002"]
+    assert names(archive, "c.mseed", "a", "c.mseed") == [
+        "a/2020.001.msd", "a/b/2020.002", "c.mseed",
+    ]  # fmt: skip
+    assert names(archive, "a/notes.txt") == ["a/notes.txt"], "a file that is named is taken"
+
+
+def test_nothing_there(archive):
+    with pytest.raises(DataError, match="no such file, no file in this folder, or of this pattern"):
+        find_files([str(archive / "z*")])
+    with pytest.raises(DataError, match="no data among these files"):
+        find_files([str(archive / "*.xml")])

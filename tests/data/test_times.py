@@ -7,119 +7,20 @@ from RISCluster.data.times import (
     NOT_A_TIME,
     decode_cf,
     far_times,
+    frequency_factor,
     leave_out_far_pieces,
     nanoseconds_to_iso,
     parse_cf_units,
     parse_time,
     parse_times,
     same_rate,
-    to_iso,
+    seconds_factor,
+    to_metres,
 )
 from RISCluster.errors import DataError
 
-DAY = 86400 * 10**9
+DAY, HOUR = 86400 * 10**9, 3600 * 10**9
 T2020 = 18262 * DAY  # 2020-01-01
-
-
-@pytest.mark.parametrize(
-    ("text", "after"),
-    [
-        ("2020-01-01T00:00:00Z", 0),
-        (b"2020-01-01 00:00:00.123456789+00:00", 123456789),
-        ("2020-01-01T02:00:00+02:00", 0),
-        ("2020-01-01T00:00:00-0600", 6 * 3600 * 10**9),
-        ("2020-01-01 00:00:00 -6:00", 6 * 3600 * 10**9),
-        ("2020-01-01 00:00 UTC", 0),
-        ("2020-01-01", 0),
-        ("2020-01", 0),
-        ("2020", None),  # a number of seconds since 1970
-        ("2020/1/2", DAY),
-        ("2020-002T03", DAY + 3 * 3600 * 10**9),
-        ("20200102", DAY),
-        ("20200102T030405.5Z", DAY + (3 * 3600 + 4 * 60 + 5) * 10**9 + 5 * 10**8),
-        ("2020-01-01T24:00:00", DAY),
-        ("2020-01-01T23:59:60", DAY),
-    ],
-)
-def test_text_to_nanoseconds(text, after):
-    assert parse_time(text) == (2020 * 10**9 if after is None else T2020 + after)
-
-
-@pytest.mark.parametrize("value", [1577836800, 1577836800.0, 1577836800000, 1577836800000000,
-                                   1577836800000000000, "1577836800", np.datetime64("2020-01-01"),
-                                   np.datetime64("2020"), np.float64(1577836800)])  # fmt: skip
-def test_numbers_since_1970_by_their_size(value):
-    assert parse_time(value) == T2020
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["", "yesterday", "2020-13-01", "2020-02-30", "2020-366x", "2019-366", "2020-01-01T25:00",
-     "2399-01-01", "1600-01-01", "51976-01-01", float("nan"), None, True, [1],
-     10**30, "1e400", "9" * 40, np.datetime64("NaT"), np.datetime64("2399-01-01"),
-     "now", "2020-01-01T00:00:00?"],
-)  # fmt: skip
-def test_what_is_no_time_or_out_of_range_is_none(value):
-    assert parse_time(value) is None
-    assert to_iso(value) == ""
-
-
-def test_arrays_are_parsed_like_single_values():
-    texts = np.array(["2020-01-01T00:00:00Z", "nothing", "2020-01-02T01:00:00+01:00"])
-    assert parse_times(texts).tolist() == [T2020, NOT_A_TIME, T2020 + DAY]
-    plain = np.array(["2020-01-01T00:00:00.000001Z", "2399-01-01T00:00:00.0Z", ""])
-    assert parse_times(plain).tolist() == [T2020 + 1000, NOT_A_TIME, NOT_A_TIME]
-    assert parse_times(plain[:1].astype("S")).tolist() == [T2020 + 1000]
-    stamps = np.array(["2020-01-01", "NaT", "2399-01-01"], dtype="M8[s]")
-    assert parse_times(stamps).tolist() == [T2020, NOT_A_TIME, NOT_A_TIME]
-
-
-@pytest.mark.parametrize(
-    ("units", "value", "right"),
-    [
-        ("seconds since 2020-01-01 00:00:00 UTC", 39, "2020-01-01T00:00:39.000000Z"),
-        ("hours since 2020-01-01 00:00:00 -6:00", 0, "2020-01-01T06:00:00.000000Z"),
-        ("hours since 1800-1-1", 1928472, "2020-01-01T00:00:00.000000Z"),
-        ("msec since 2020-01-01", 39000, "2020-01-01T00:00:39.000000Z"),
-        ("hrs since 2020-01-01", 36, "2020-01-02T12:00:00.000000Z"),
-        ("nanoseconds since 1970-01-01", 1577836800000000001, "2020-01-01T00:00:00.000000Z"),
-        ("days since 2020-01-01T00:00:00Z", 0.5, "2020-01-01T12:00:00.000000Z"),
-        ("weeks since 2020-01-01", 1, "2020-01-08T00:00:00.000000Z"),
-        # Two days before the proleptic calendar, as is known of NCEP's files
-        ("hours since 1-1-1 00:00:0.0", 17338824, "1979-01-01T00:00:00.000000Z"),
-    ],
-)
-def test_units_of_cf(units, value, right):
-    unit, origin = parse_cf_units(units)
-    assert nanoseconds_to_iso(decode_cf(np.array([value]), unit, origin)) == [right]
-    as_float = decode_cf(np.array([value], dtype=float), unit, origin)
-    assert nanoseconds_to_iso(as_float) == [right]
-
-
-def test_the_proleptic_calendar_has_no_reform():
-    standard = parse_cf_units("days since 0001-01-01")[1]
-    proleptic = parse_cf_units("days since 0001-01-01", "proleptic_gregorian")[1]
-    assert proleptic - standard == 2 * DAY
-    assert (
-        parse_cf_units("days since 2000-01-01", "julian")[1]
-        - parse_cf_units("days since 2000-01-14")[1]
-        == 0
-    )
-
-
-@pytest.mark.parametrize(
-    ("units", "calendar", "said"),
-    [
-        ("months since 2020-01-01", "standard", "has no fixed length"),
-        ("blips since 2020-01-01", "standard", "'blips' is not known"),
-        ("s since the flood", "standard", "'the flood' is no date"),
-        ("s since 2020-01-01", "noleap", "calendar 'noleap'"),
-        ("s since 2020-01-01", "360_day", "calendar '360_day'"),
-    ],
-)
-def test_what_cf_can_not_convert_is_said(units, calendar, said):
-    with pytest.raises(ValueError, match=said):
-        parse_cf_units(units, calendar)
 
 
 def test_times_beyond_int64_are_none():
@@ -129,13 +30,6 @@ def test_times_beyond_int64_are_none():
         0, NOT_A_TIME, NOT_A_TIME, NOT_A_TIME, NOT_A_TIME, 1500000000,
     ]  # fmt: skip
     assert nanoseconds_to_iso(np.array([NOT_A_TIME, 0])) == ["", "1970-01-01T00:00:00.000000Z"]
-
-
-def test_rates_are_the_same_up_to_rounding():
-    assert same_rate(99.999992, 100.000008)
-    assert same_rate(100, float(np.float32(1 / np.float32(0.01))))
-    assert not same_rate(100, 100.01)
-    assert not same_rate(1e-3, 1.1e-3)
 
 
 def span(start, seconds, name):
@@ -158,14 +52,6 @@ def test_a_far_gap_between_equals_is_refused():
     said = "b: starts 1970-01-01T00:00:10.000000Z, 50 years away from the data of 2020.* in a, "
     with pytest.raises(DataError, match=said):
         leave_out_far_pieces([span(T2020, 10, "a"), span(10**10, 10, "b")])
-
-
-def test_gaps_that_the_data_are_worth_stay():
-    many = [span(T2020 + k * 300 * DAY, 31 * 86400, str(k)) for k in range(3)]
-    assert leave_out_far_pieces(many) == ([0, 1, 2], [])
-    month = [span(T2020 + k * 29 * DAY, 60, str(k)) for k in range(3)]
-    assert leave_out_far_pieces(month) == ([0, 1, 2], [])
-    assert leave_out_far_pieces([]) == ([], [])
 
 
 def days(first, n, step=1):
@@ -197,3 +83,104 @@ def test_times_that_are_worth_their_axis_are_not_far():
     assert far_of(days("2016-01-01", 100), days("1950-01-01", 30, 500)) == []  # more than a tenth
     assert far_of(days("2016-01-01", 5), ["2019-01-01"], days("2020-01-01", 5)) == []  # between
     assert far_of(["2016-01-01", "1970-01-01"]) == far_of([]) == far_of(["NaT"]) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "after"),
+    [
+        ("2020-01-01T00:00:00Z", 0), (b"2020-01-01 00:00:00.123456789+00:00", 123456789),
+        ("2020-01-01T02:00:00+02:00", 0), ("2020-01-01T00:00:00-0600", 6 * HOUR),
+        ("2020-01-01 00:00:00 -6:00", 6 * HOUR), ("2020-01-01 00:00 UTC", 0), ("2020-01", 0),
+        ("2020/1/2", DAY), ("2020-002T03", DAY + 3 * HOUR), ("20200102", DAY),
+        ("20200102T030000.5Z", DAY + 3 * HOUR + 5 * 10**8), ("2020-01-01T24:00:00", DAY),
+        ("2020-01-01T23:59:60", DAY), (1577836800, 0), (1577836800.0, 0), (1577836800000, 0),
+        (1577836800000000, 0), (1577836800000000000, 0), ("1577836800", 0),
+        (np.datetime64("2020"), 0), (np.float64(1577836800), 0),
+    ],
+)  # fmt: skip
+def test_one_time(value, after):
+    assert parse_time(value) == T2020 + after
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "yesterday", "2020-13-01", "2020-02-30", "2019-366", "2020-01-01T25:00", "2399-01-01",
+     "1600-01-01", "51976-01-01", float("nan"), None, True, [1], 10**30, "1e400", "9" * 40,
+     np.datetime64("NaT"), np.datetime64("2399-01-01"), "now", "2020-01-01T00:00:00?"],
+)  # fmt: skip
+def test_what_is_no_time_or_out_of_range_is_none(value):
+    assert parse_time(value) is None
+
+
+@pytest.mark.parametrize(
+    ("units", "value", "right"),
+    [
+        ("seconds since 2020-01-01 00:00:00 UTC", 39, "2020-01-01T00:00:39"),
+        ("hours since 2020-01-01 00:00:00 -6:00", 0, "2020-01-01T06:00:00"),
+        ("hours since 1800-1-1", 1928472, "2020-01-01T00:00:00"),
+        ("msec since 2020-01-01", 39000, "2020-01-01T00:00:39"),
+        ("hrs since 2020-01-01", 36, "2020-01-02T12:00:00"),
+        ("nanoseconds since 1970-01-01", 1577836800000000001, "2020-01-01T00:00:00"),
+        ("days since 2020-01-01T00:00:00Z", 0.5, "2020-01-01T12:00:00"),
+        # Two days before the proleptic calendar, as is known of NCEP's files
+        ("hours since 1-1-1 00:00:0.0", 17338824, "1979-01-01T00:00:00"),
+    ],
+)
+def test_units_of_cf(units, value, right):
+    for kind in (int, float):
+        if kind(value) == value:
+            found = decode_cf(np.array([value], dtype=kind), *parse_cf_units(units))
+            assert nanoseconds_to_iso(found) == [f"{right}.000000Z"]
+
+
+@pytest.mark.parametrize(
+    ("units", "calendar", "reason"),
+    [
+        ("months since 2020-01-01", "standard", "has no fixed length"),
+        ("blips since 2020-01-01", "standard", "'blips' is not known"),
+        ("s since the flood", "standard", "'the flood' is no date"),
+        ("s since 2020-01-01", "noleap", "calendar 'noleap'"),
+    ],
+)
+def test_what_cf_can_not_convert(units, calendar, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_cf_units(units, calendar)
+
+
+@pytest.mark.parametrize(
+    ("unit", "hertz"),
+    [
+        ("", 1), ("Hz", 1), ("hertz", 1), ("kHz", 1e3), ("mHz", 1e-3), ("MHz", 1e6), ("s-1", 1),
+        ("s**-1", 1), ("cycles per second", 1), ("1/min", 1 / 60), ("rad/s", 1 / (2 * np.pi)),
+        ("rad s-1", 1 / (2 * np.pi)), ("deg/s", 1 / 360), ("bin", None),
+    ],
+)  # fmt: skip
+def test_frequencies(unit, hertz):
+    assert frequency_factor("x.h5: frequency", unit) == (hertz and pytest.approx(hertz, rel=1e-12))
+
+
+@pytest.mark.parametrize("unit", ["s", "m", "rad", "log10(Hz)", "mel", "1/m", "octaves"])
+def test_what_is_no_frequency_is_refused(unit):
+    with pytest.raises(DataError, match=r"x\.h5: frequency is in '.*', which is no known unit"):
+        frequency_factor("x.h5: frequency", unit)
+
+
+def test_durations_lengths_and_rates():
+    assert [seconds_factor(unit) for unit in ("", "s", "msec", "hrs", "ns", "bin", "samples")] == [
+        1, 1, 1e-3, 3600, 1e-9, None, None
+    ]  # fmt: skip
+    for unit, last in (("m", 2), ("km", 2000), ("ft", 0.6096), ("feet", 0.6096), ("metres", 2)):
+        values, shown = to_metres(np.array([0.0, 2.0]), unit)
+        assert (values.tolist(), shown) == ([0, pytest.approx(last)], "m")
+    assert to_metres(np.array([0.0]), "degrees")[1] == "degrees"
+    assert same_rate(100, float(np.float32(1 / np.float32(0.01))))
+    assert not same_rate(1e-3, 1.1e-3)
+
+
+def test_arrays_are_parsed_like_single_values():
+    texts = np.array(["2020-01-01T00:00:00Z", "nothing", "2020-01-02T01:00:00+01:00"])
+    assert parse_times(texts).tolist() == [T2020, NOT_A_TIME, T2020 + DAY]
+    plain = np.array(["2020-01-01T00:00:00.000001Z", "2399-01-01T00:00:00.0Z", "", "now"])
+    assert parse_times(plain).tolist() == [T2020 + 1000, *[NOT_A_TIME] * 3]
+    stamps = np.array(["2020-01-01", "NaT", "2399-01-01"], dtype="M8[s]")
+    assert parse_times(stamps).tolist() == [T2020, NOT_A_TIME, NOT_A_TIME]

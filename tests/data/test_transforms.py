@@ -43,14 +43,6 @@ def test_scaling_takes_any_amplitude(factor, transform):
     np.testing.assert_allclose(scaled, expected, rtol=2e-5, atol=1e-6)
 
 
-def test_each_sample_by_itself():
-    x = torch.rand(37, 9, 11, generator=torch.Generator().manual_seed(1))
-    prepare = Preparation("sqrt", "vec_norm")
-    whole = prepare(x)
-    for size in (1, 2, 5, 36):
-        assert torch.equal(torch.cat([prepare(part) for part in x.split(size)]), whole)
-
-
 def test_negative_values_need_linear_amplitude():
     x = torch.stack([torch.ones(4, 4), -torch.ones(4, 4)])
     check_sign(x, np.array([5, 8]), "linear", "f.h5")

@@ -12,7 +12,6 @@ from RISCluster.evaluation.metrics import (
     reliability,
     silhouettes,
 )
-from RISCluster.runs.labels import assign
 from tests import made
 
 LABELS = [0, 0, 0, 1, 1, 2, -1, 1]
@@ -74,12 +73,6 @@ def test_silhouettes():
     assert scores[[0, 3]] == pytest.approx([(11 - 1) / 11, (11.5 - 2) / 11.5])
     for labels in (np.zeros(4, int), np.arange(4), np.zeros(0, int)):
         assert np.isnan(silhouettes(np.eye(len(labels)), labels)).all()
-
-
-def test_assign_marks_unusable():
-    labels, probability = assign(np.array([[0.2, 0.8], [np.nan, np.nan], [0.5, 0.5]]))
-    assert labels.tolist() == [1, -1, 0]
-    assert probability.tolist() == [0.8, 0, 0.5]
 
 
 def test_class_scores_by_hand():

@@ -2,13 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from RISCluster.plots import cluster_colour
-from RISCluster.plots.occurrence import (
-    lag_correlations,
-    occurrence_series,
-    profiles,
-    station_series,
-)
+from RISCluster.plots.occurrence import lag_correlations, occurrence_series, profiles
 from RISCluster.plots.stations import (
     degrees,
     map_limits,
@@ -18,6 +12,7 @@ from RISCluster.plots.stations import (
     station_map,
     unwrapped,
 )
+from RISCluster.plots.style import cluster_colour
 
 EDGES = np.arange("2016-01-01", "2016-01-06", dtype="datetime64[D]")
 HAS_DATA = np.array([True, True, False, True])
@@ -40,11 +35,14 @@ def words(figure):
     return texts + legends
 
 
+def panels(counts=COUNTS, has_data=HAS_DATA):
+    return [(name, counts[:, [k]], has_data) for k, name in enumerate(NAMES[: counts.shape[1]])]
+
+
 def test_series_and_environment_share_time(drawn):
     values = np.array([1.0, np.nan, 2.0, 3.0])
-    figure = drawn(
-        occurrence_series(EDGES, COUNTS, HAS_DATA, [0, 1], NAMES, "day", [("tide (m)", values)])
-    )
+    series = [("tide (m)", values)]
+    figure = drawn(occurrence_series(EDGES, panels(), [[0], [1]], "day", series))
     top, _, below = figure.axes
     assert [axes.get_xlim() for axes in figure.axes] == [below.get_xlim()] * 3
     heights = top.patches[0].get_data().values
@@ -57,22 +55,16 @@ def test_series_and_environment_share_time(drawn):
     ]  # fmt: skip
     hatched = top.patches[1].get_window_extent()
     assert top.transData.inverted().transform(hatched.p0)[0] == pytest.approx(EDGES[2].astype(int))
-
-
-def test_one_bin_one_cluster_none_empty(drawn):
-    figure = drawn(
-        occurrence_series(EDGES[:2], COUNTS[1:2, :1], HAS_DATA[:1], [0], NAMES[:1], "10 minutes")
-    )
+    one = panels(COUNTS[1:2, :1], HAS_DATA[:1])
+    figure = drawn(occurrence_series(EDGES[:2], one, [[0]], "10 minutes"))
     assert figure.legends == []
     assert figure.get_supylabel() == "Samples in 10 minutes"
 
 
-def test_station_series_stacks(drawn):
-    data = [HAS_DATA, np.ones(4, bool)]
-    figure = drawn(
-        station_series(EDGES, ["XH.A", "XH.B"], [COUNTS, COUNTS], data, [0, 1], NAMES, "day")
-    )
-    first, second = figure.axes[0].patches[:2]
+def test_clusters_are_stacked_at_stations(drawn):
+    stations = [("XH.A", COUNTS, HAS_DATA), ("XH.B", COUNTS, np.ones(4, bool))]
+    figure = drawn(occurrence_series(EDGES, stations, [[0, 1]] * 2, "day", titles=NAMES))
+    first, second = figure.axes[1].patches[:2]
     assert second.get_data().values.tolist() == [1, 5, 0, 2]
     assert second.get_data().baseline.tolist() == first.get_data().values.tolist() == [1, 3, 0, 2]
     assert words(figure) == ["XH.A\nn = 8", "XH.B\nn = 8", *NAMES, "no data"]
@@ -206,8 +198,8 @@ def test_the_label_of_few_panels_is_not_cut_off(drawn, interval):
     seasons = [("Dec-Feb", [12, 1, 2]), ("Mar-Nov", list(range(3, 12)))]
     for figure in (
         profiles(hours, months, [0], NAMES[:1], seasons, (hours[:, 0], months[:, 0])),
-        occurrence_series(EDGES, COUNTS[:, :1], HAS_DATA, [0], NAMES[:1], interval),
-        station_series(EDGES, ["A"], [COUNTS], [HAS_DATA], [0, 1], NAMES, interval),
+        occurrence_series(EDGES, panels(COUNTS[:, :1]), [[0]], interval),
+        occurrence_series(EDGES, [("A", COUNTS, HAS_DATA)], [[0, 1]], interval, titles=NAMES),
     ):
         box = drawn(figure)._supylabel.get_window_extent()
         assert box.y0 > 5  # of 294 pixels or more
@@ -228,11 +220,11 @@ def test_a_legend_is_in_order_along_its_rows(tmp_path):
 def test_over_the_date_line():
     assert np.ptp(unwrapped(np.array([179.0, -179.0, 178.0]))) == pytest.approx(3)
     assert unwrapped(np.array([-10.0, 10.0])).tolist() == pytest.approx([-10, 10])
-    assert degrees(181.0, 360, "E", "W") == "179°W"
-    assert degrees(-181.5, 360, "E", "W") == "178.5°E"
-    assert degrees(180.0, 360, "E", "W") == "180°"
-    assert degrees(-80.25, 0, "N", "S") == "80.25°S"
-    assert degrees(0.0, 0, "N", "S") == "0°"
+    assert degrees(181.0, "EW") == "179°W"
+    assert degrees(-181.5, "EW") == "178.5°E"
+    assert degrees(180.0, "EW") == "180°"
+    assert degrees(-80.25, "NS") == "80.25°S"
+    assert degrees(0.0, "NS") == "0°"
 
 
 def test_limits_are_as_long_on_the_ground():

@@ -2,11 +2,11 @@
 
 from html.parser import HTMLParser
 
-from RISCluster.report.make_report import SECTIONS
-from RISCluster.report.page import environment
+from RISCluster.report.figures import Results
+from RISCluster.report.make_report import SECTIONS, make_page
 
-PIXEL = {"cluster": None, "fault": "", "source": "data:image/png;base64,", "width": 1, "height": 1}
-MAKE = {anchor: make for anchor, _, make in SECTIONS}
+PIXEL = {"source": "data:image/png;base64,", "width": 1, "height": 1}
+MAKE = {anchor: make for anchor, _, _, make in SECTIONS}
 
 
 class Elements(HTMLParser):
@@ -39,7 +39,6 @@ class Elements(HTMLParser):
             self.tiles_of.append("")
 
     def handle_endtag(self, tag):
-        assert self.open
         assert self.open.pop() == tag
 
     def handle_data(self, data):
@@ -62,17 +61,18 @@ class Elements(HTMLParser):
 
 
 class Section(Elements):
-    """A section of a run as its template has it; figures are not drawn."""
+    """A section of a run as in the page; figures are not drawn."""
 
     def __init__(self, anchor, run):
-        self.context = MAKE[anchor](run)
+        results = Results(run)
+        template = next(template for name, _, template, _ in SECTIONS if name == anchor)
+        section = {"figures": {}, "notes": [], "title": "", "anchor": anchor, "template": template}
+        self.context = section | MAKE[anchor](results)
         self.figures = self.context["figures"]
-        pixels = {name: PIXEL | {"name": name} for name in self.figures}
-        html = (
-            environment().get_template(f"{anchor}.html").render(self.context | {"figures": pixels})
-        )
-        super().__init__(html)
-        self.notes = self.context.get("notes", []) + self.notes
+        section = self.context | {"figures": dict.fromkeys(self.figures, PIXEL)}
+        make_page(results, [section])
+        super().__init__(section["html"])
+        self.notes = self.context["notes"] + self.notes
 
     def table(self, title):
         """Rows of the table whose title has these words; the first one is the header."""

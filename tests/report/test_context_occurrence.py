@@ -7,7 +7,8 @@ import pytest
 from RISCluster.catalogue import peaks
 from RISCluster.catalogue.catalogue import catalogue_of
 from RISCluster.report import context_occurrence
-from RISCluster.report.context_occurrence import Shown
+from RISCluster.report.context_occurrence import Occurrences
+from RISCluster.report.figures import Results
 from RISCluster.runs.run import open_run
 from tests.report.html import MAKE, Section
 
@@ -78,7 +79,7 @@ def test_all_of_a_run(opened, tmp_path):
         assert any("1 of 4 have no coordinates" in text and "XH.DR03" in text for text in said)
         assert any("st.csv: 1 station left out, the first in line 5" in text for text in said)
         for picture in names.values():
-            picture.draw().savefig(tmp_path / "x.png")
+            picture().savefig(tmp_path / "x.png")
 
 
 def test_missing_times_traces_or_both(opened):
@@ -111,14 +112,16 @@ def test_a_wrong_clock_is_said_and_draws_nothing(opened, tmp_path):
             f"the first is sample 11 of {table['trace_id'][11]}, 1970-01-01T00:00:07Z."
         ) in found.notes
         assert "Samples from 2016-01-01T" in found.text
-        figure = found.figures["report_occurrence"].draw()
+        figure = found.figures["report_occurrence"]()
         assert figure.axes[-1].get_xlim()[0] > np.datetime64("2015-01-01").astype(int)
 
 
 def test_no_stage_no_data_no_table(opened, run_folder):
     with opened("data.file=nowhere.h5") as run:
         assert "The data can't be read" in section(run).notes[-1]
-        assert MAKE["where-and-when"](replace(run, stages={"AEC": run.stages["AEC"]})) is None
+        assert (
+            MAKE["where-and-when"](Results(replace(run, stages={"AEC": run.stages["AEC"]}))) is None
+        )
     with opened() as run:
         (run_folder / "DEC/labels.csv").write_text("index,label,probability\n0,x,1\n")
         found = section(run)
@@ -131,13 +134,13 @@ def test_one_cluster_and_empty_ones(opened, tmp_path):
     with opened() as run:
         run = replace(with_table(run, table, k=4), file=None)
         for picture in section(run).figures.values():
-            picture.draw().savefig(tmp_path / "x.png")
+            picture().savefig(tmp_path / "x.png")
         one = table.assign(
             label=np.where(np.arange(len(table)) == 4, 0, -1).astype("i2"),
         )
         found = section(replace(with_table(run, one, k=1), file=None))
         for picture in found.figures.values():
-            picture.draw().savefig(tmp_path / "x.png")
+            picture().savefig(tmp_path / "x.png")
         assert "Less than a day" in found.text
         none = table.assign(label=np.full(len(table), -1, "i2"))
         found = section(replace(with_table(run, none, k=1), file=None))
@@ -155,7 +158,7 @@ def test_many_stations_and_clusters(opened, tmp_path, monkeypatch):
         names = found.figures
         assert "The 8 channels with most samples, of 9." in found.text
         assert "The 2 largest of 4 clusters are drawn." in found.text
-        figure = names["report_stations"].draw()
+        figure = names["report_stations"]()
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
         assert texts == ["cluster 0", "cluster 1", "other clusters"]
         widths = [bar.get_width() for bar in figure.axes[1].patches]
@@ -186,15 +189,15 @@ def test_environment_and_its_lag(opened, tmp_path):
         assert f"{path}: Column 'remark' holds no number and is left out." in found.notes
         assert "the search over all lags" in found.text
         for picture in found.figures.values():
-            picture.draw().savefig(tmp_path / "x.png")
-        assert len(found.figures["report_occurrence"].draw().axes) == 4
+            picture().savefig(tmp_path / "x.png")
+        assert len(found.figures["report_occurrence"]().axes) == 4
 
 
 def test_environment_that_does_not_fit(opened, tmp_path):
     path = tmp_path / "env.csv"
     with opened(f"report.environment={path}") as run:
         run = replace(with_table(run, synthetic()), file=None)
-        assert any("env.csv: no such file" in text for text in section(run).notes)
+        assert any("env.csv: can't be read as a table" in text for text in section(run).notes)
         path.write_text("time,x\n2011-01-01Z,1\n2011-01-01T00:00Z,5\n")
         assert any(
             "no value within the time of the data; it has values from 2011-01-01T00:00:00Z" in text
@@ -221,9 +224,9 @@ def test_a_sample_of_peaks_is_said(opened, monkeypatch):
         assert "drawn at random" in section(run).text
 
 
-def test_names_in_figures(opened):
+def test_names_in_figures(opened, run_folder):
+    (run_folder / "names.csv").write_text(f"label,name\n1,cost $5$\n2,{'x' * 40}\n")
     with opened() as run:
-        catalogue = catalogue_of(run.final)
-    shown = Shown(run, catalogue, {1: "cost $5$", 2: "x" * 40}, np.arange(3))
-    assert shown.titles == ["0", "1 cost $5$", "2 " + "x" * 40]
-    assert shown.drawn_titles == ["cluster 0", r"1 cost \$5\$", "2 " + "x" * 23 + "…"]
+        shown = Occurrences(Results(run), catalogue_of(run.final), {})
+        assert shown.titles == ["0", "1 cost $5$", "2 " + "x" * 40]
+        assert shown.drawn_titles == ["cluster 0", r"1 cost \$5\$", "2 " + "x" * 25 + "…"]

@@ -1,5 +1,6 @@
 import pytest
 
+from RISCluster.report.figures import Results
 from RISCluster.runs.run import open_run
 from tests import made
 from tests.report.html import MAKE, Section
@@ -29,8 +30,8 @@ def test_refinement_by_label():
     assert found.notes == []
     assert found.table("Probability")[1][-2:] == ["0.833", "0.167"]
     assert found.table("Changes of each cluster")[1] == ["0", "3", "0", "2", "0.333", "1 to 1"]
-    assert found.context["clusters_table"]["clusters"] == [0, 1, 2]
-    axes = found.figures["report_label_changes"].draw().axes[0]
+    assert found.context["changes"]["clusters"] == [0, 1, 2]
+    axes = found.figures["report_label_changes"]().axes[0]
     assert [text.get_text() for text in axes.texts] == ["2", "1", "2", "1"]
     assert axes.get_title() == "16.7% of 6 samples moved"
 
@@ -41,9 +42,9 @@ def test_refinement_with_another_number_of_clusters():
     found = Section("comparison", made.run(gmm, dec))
     assert "selected 3 clusters, and refinement started from a mixture of 2" in found.notes[0]
     assert "refinement changed 12.5%" in found.notes[0]
-    axes = found.figures["report_label_changes"].draw().axes[0]
+    axes = found.figures["report_label_changes"]().axes[0]
     assert names(axes, "y") == ["1", "2", "0"]  # the order of the columns that they match
-    assert found.context["clusters_table"]["clusters"] == [1, 0, None]
+    assert found.context["changes"]["clusters"] == [1, 0, None]
 
 
 def test_refinement_that_was_not_kept_or_is_missing():
@@ -54,7 +55,7 @@ def test_refinement_that_was_not_kept_or_is_missing():
     assert len(found.tables) == 2
     one = Section("comparison", made.run(made.stage("GMM", BEFORE)))
     assert one.text == "There is no complete DEC stage to compare GMM with."
-    assert MAKE["comparison"](made.run(made.stage("AEC", BEFORE))) is None
+    assert MAKE["comparison"](Results(made.run(made.stage("AEC", BEFORE)))) is None
     unusable = [made.stage(name, [-1, -1], n_clusters=2) for name in ("GMM", "DEC")]
     found = Section("comparison", made.run(*unusable))
     assert found.tiles()["labels changed"] == "none"
@@ -66,7 +67,7 @@ def test_names_in_figures(run_folder):
         size = run.final.sizes[0]
         (run_folder / "names.csv").write_text(f"stage,label,size,name\nDEC,0,{size},tremor\n")
         picture = Section("truth", run).figures["report_confusion_dec"]
-        assert "0 tremor" in names(picture.draw().axes[0], "y")
+        assert "0 tremor" in names(picture().axes[0], "y")
 
 
 # ---- known classes ----
@@ -87,10 +88,10 @@ def test_scores_against_known_classes():
     assert list(found.figures) == [
         "report_confusion_gmm", "report_confusion_dec", "report_reliability"
     ]  # fmt: skip
-    axes = found.figures["report_confusion_dec"].draw().axes[0]
+    axes = found.figures["report_confusion_dec"]().axes[0]
     assert (names(axes, "x"), names(axes, "y")) == (["quake", "noise"], ["1", "0"])
     assert [text.get_text() for text in axes.texts] == ["2", "1", "2"]
-    legend = found.figures["report_reliability"].draw().axes[0].get_legend()
+    legend = found.figures["report_reliability"]().axes[0].get_legend()
     assert len(legend.get_texts()) == 3
 
 
@@ -113,14 +114,49 @@ def test_probabilities_that_are_too_high_and_labels_that_are_the_same():
 def test_other_numbers_of_clusters_than_classes(labels, text):
     found = Section("truth", made.run(made.stage("GMM", labels), truth=TRUTH))
     assert text in found.notes[0]
-    for picture in found.figures.values():
-        picture.draw()
+    for draw in found.figures.values():
+        draw()
 
 
 def test_nothing_to_score():
     stage = made.stage("GMM", LABELS)
-    assert MAKE["truth"](made.run(stage)) is None
-    assert MAKE["truth"](made.run(stage, truth=[-1] * 6)) is None
-    assert MAKE["truth"](made.run(made.stage("AEC", LABELS), truth=TRUTH)) is None
+    assert MAKE["truth"](Results(made.run(stage))) is None
+    assert MAKE["truth"](Results(made.run(stage, truth=[-1] * 6))) is None
+    assert MAKE["truth"](Results(made.run(made.stage("AEC", LABELS), truth=TRUTH))) is None
     apart = Section("truth", made.run(stage, truth=[-1, -1, -1, -1, -1, 3]))
     assert apart.text == "No sample has both a label and a known class."
+
+
+# ---- clusters and samples ----
+
+
+def test_clusters(made_run):
+    with open_run(made_run) as run:
+        found = Section("clusters", run)
+        assert "Deep embedded clustering (DEC) sorted 95 samples into 3 clusters" in found.text
+        assert [table["title"] for table in found.tables] == [
+            "DEC: clusters", "GMM and DEC side by side", "GMM: clusters"
+        ]  # fmt: skip
+        assert list(found.figures)[-1] == "DEC_embedding"
+        marked = [figure.get("data-c") for figure in found.of("figure")]
+        assert marked == ["0", "1", "2", None, None, None, None, None]
+    with open_run(made_run, ["data.file=nowhere.h5"]) as run:
+        found = Section("clusters", run)
+        assert "Without the data there are no figures of samples" in found.notes[0]
+        assert "report_means" not in found.figures
+
+
+def test_samples_and_onsets_where_they_are_known(made_run):
+    with open_run(made_run) as run:
+        found = Section("samples", run)
+        assert "report_outlying" in found.figures
+        for table in found.tables:
+            header, *rows = table["rows"]
+            assert header[2:5] == ["Start time (UTC)", "Onset (UTC)", "Trace"]
+            for row in rows:
+                assert row[3] == (f"{row[2]}.250" if int(row[1]) < 93 else "–")
+        assert found.table("Outlying")[0][-1] == "Training samples less likely"
+        run.final.__dict__["table"] = run.final.table.drop(columns=["onset", "trace_id"])
+        for table in Section("samples", run).tables:
+            assert table["rows"][0][2:4] == ["Start time (UTC)", "Trace"]
+            assert table["rows"][1][3] == "–"

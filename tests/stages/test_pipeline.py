@@ -413,9 +413,9 @@ def test_figures_of_every_stage_and_none_stops_a_run(
         "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
         "GMM_embedding.svg", "DEC_history.svg", "DEC_gallery.svg", "DEC_embedding.svg",
     }  # fmt: skip
-    from RISCluster import plots as figures
+    from RISCluster.report import figures
 
-    monkeypatch.setattr(figures, "gallery", lambda *_: 1 / 0)
+    monkeypatch.setattr(figures, "_gallery", lambda *_: 1 / 0)
     monkeypatch.setattr(gmm, "contradictions", lambda rows, chosen, by: [f"K of {len(rows)}", by])
     run_gmm(make_settings(f"data.file={small_file}", "run.figures=yes", "gmm.n_init=2"))
     said = capsys.readouterr().out

@@ -10,9 +10,6 @@ import zarr
 
 from RISCluster import io
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import Reader, load_set
-from RISCluster.data.transforms import Preparation
-from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
 
 CPU = torch.device("cpu")
@@ -70,22 +67,6 @@ def test_parts_that_no_source_covers_and_shorter_sources(tmp_path):
     assert missing_of(path)[0] == "source s0.h5:/d is shorter than expected"
 
 
-def test_a_missing_source_of_every_other_bin(tmp_path):
-    layout = h5py.VirtualLayout((12, 5, 6), "f4")
-    for number in (0, 1):
-        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
-            file["d"] = ROWS[:, :, number::2]
-        layout[:, :, number::2] = h5py.VirtualSource(f"s{number}.h5", "d", shape=(12, 5, 3))
-    with h5py.File(tmp_path / "v.h5", "w") as file:
-        file.create_virtual_dataset("spectrogram", layout)
-    assert finite_rows(tmp_path / "v.h5") == list(range(12))
-    (tmp_path / "s1.h5").unlink()
-    with open_spectrograms(tmp_path / "v.h5") as file:
-        rows = file.read(2, 9)
-    np.testing.assert_array_equal(rows[:, :, ::2], ROWS[2:9, :, ::2])
-    assert np.isnan(rows[:, :, 1::2]).all()
-
-
 def test_sources_that_miss_parts_themselves(tmp_path):
     path = write_sources(tmp_path)
     with h5py.File(tmp_path / "s1.h5", "w") as file:
@@ -119,18 +100,6 @@ def test_chunks_that_were_never_written_are_missing(tmp_path, kind, caplog):
     np.testing.assert_array_equal(rows[2], cube[8:].transpose(1, 2, 0))
     assert np.isnan(rows[1]).all()
     assert caplog.text.count("never written") == 1
-
-
-def test_a_set_without_one_usable_sample_names_the_cause(tmp_path):
-    path = write_sources(tmp_path)
-    for number in range(3):
-        (tmp_path / f"s{number}.h5").unlink()
-    with open_spectrograms(path) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm"), CPU)
-        with pytest.raises(
-            DataError, match=r"all 12 samples are unusable.*missing: source s0\.h5:/d"
-        ):
-            load_set(reader, np.arange(12), "ram", Ranks(0, 1, CPU))
 
 
 @pytest.mark.parametrize("name", ["spectrogram", "frequency", "starttime"])
