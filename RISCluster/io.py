@@ -208,36 +208,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_text(path, text.getvalue())
 
 
-class HistoryFile:
-    """CSV table with a row for each epoch, written again with every row.
-
-    Of an existing table, the rows up to epoch `n_epochs` are kept; a damaged one is a
-    CheckpointError.
-    """
-
-    def __init__(self, path: Path, header: Sequence[str], n_epochs: int):
-        self.path, self.header = path, list(header)
-        self.rows = self._read(n_epochs) if n_epochs and path.exists() else []
-        write_csv(path, header, self.rows)
-
-    def _read(self, n_epochs: int) -> list[list[str]]:
-        with _read_errors(self.path):
-            text = self.path.read_text(encoding="utf-8")
-            found, *rows = csv.reader(io.StringIO(text, newline=""))
-            n = n_epochs - int(rows[0][0]) + 1 if rows else 0
-            for epoch, row in enumerate(rows[:n], n_epochs - n + 1):
-                if [float(value) for value in row][0] != epoch or len(row) != len(found):
-                    raise ValueError(f"'{','.join(row)}' is not the row of epoch {epoch}")
-            if found != self.header or not 0 < n <= len(rows):
-                raise ValueError(f"not a table of {','.join(self.header)} up to epoch {n_epochs}")
-            return rows[:n]
-
-    def append(self, row: Sequence[Any]) -> None:
-        """Add one row."""
-        self.rows.append(row)
-        write_csv(self.path, self.header, self.rows)
-
-
 # ---- arrays -------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,6 @@ config.ini, which is part of the package, has the sentence about each key and wh
 import configparser
 import dataclasses
 import difflib
-import itertools
 import math
 import operator
 import re
@@ -341,18 +340,6 @@ class Settings:
             for name, value in vars(getattr(self, section)).items()
             if value != KEYS[section, name].default
         ]
-
-    def sweep(self, section: str) -> list[tuple[str, "Settings"]]:
-        """Combinations of the lists in [aec] or [dec], each with a name as ``lr=0.001,tol=0``."""
-        values = getattr(self, section)
-        lists = {name: value for name, value in vars(values).items() if isinstance(value, tuple)}
-        combinations = []
-        for choice in itertools.product(*lists.values()):
-            chosen = dict(zip(lists, choice, strict=True))
-            name = ",".join(f"{key}={as_text(value)}" for key, value in chosen.items())
-            one = dataclasses.replace(values, **chosen)
-            combinations.append((name, dataclasses.replace(self, **{section: one})))
-        return combinations
 
     def as_ini(self) -> str:
         """Text of a config.ini with these settings."""

@@ -302,8 +302,6 @@ SUBJECTS = (
     Subject("stations", one("s.csv", *STATIONS), lambda top: read_stations(top / "s.csv")),
     Subject("names", one("names.csv", *NAMES), read_names),
     Subject("labels", one("l.csv", *LABELS), lambda folder: read_labels(folder / "l.csv")),
-    Subject("history", one("h.csv", HISTORY),
-            lambda folder: files.HistoryFile(folder / "h.csv", ("epoch", "a", "seconds"), 4)),
     Subject("history_read", one("h.csv", HISTORY), lambda folder: read_history(folder / "h.csv")),
     Subject("json", one("a.json", JSON), lambda folder: files.read_json(folder / "a.json")),
     Subject("npy", lambda top: array_seeds(top, "npy"),

@@ -178,7 +178,7 @@ class Bench:
         samples, model = self.samples(), self.network()
 
         def work() -> None:
-            encode(model.encoder, samples, self.ranks, what="")
+            encode(model.encoder, samples, self.ranks)
 
         def loop() -> None:
             with torch.inference_mode():

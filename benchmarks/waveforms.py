@@ -115,7 +115,7 @@ def built(paths: list[Path], target: Path, words: list[str], workers: int) -> di
     result = build(
         [str(path) for path in paths], target, load_settings(None, words), workers=workers
     )
-    return {"n": result.n_samples, "steps": dict(result.seconds)}
+    return {"n": result["samples"]}
 
 
 def turn(how: str, folder: Path, target: Path, words: list[str]) -> None:
@@ -141,7 +141,7 @@ def turn(how: str, folder: Path, target: Path, words: list[str]) -> None:
 
 
 def compare(folder: Path, words: list[str], turns: int) -> None:
-    """Print a table of rates, ratios and the share of time by step."""
+    """Print a table of rates and ratios."""
     last: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as place:
 
@@ -157,10 +157,6 @@ def compare(folder: Path, words: list[str], turns: int) -> None:
     for name, times in found.items():
         middle, n = statistics.median(times), last[name]["n"]
         print(row([name, n, middle, n / middle, ratio(found["plain loop"], times)]))
-    alone = last["build, 1 worker"]
-    rest = alone["seconds"] - sum(alone["steps"].values())
-    shares = {**alone["steps"], "plan, put together": rest}
-    print(", ".join(f"{key} {100 * s / alone['seconds']:.0f} %" for key, s in shares.items()))
 
 
 def many_traces() -> None:

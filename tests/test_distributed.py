@@ -244,7 +244,7 @@ def _encode(ranks, path, output, block_rows):
     with open_spectrograms(path) as file:
         samples = StreamedSet(Reader(file, Preparation("linear", "none"), CPU))
         encoding.encode_to(output, encoder, samples, ranks)
-        return encoding.encode(encoder, samples, ranks, what="")
+        return encoding.encode(encoder, samples, ranks)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def _diverged(ranks, output):
     caught = []
     encoder = _network().encoder
     for work in (
-        lambda: encoding.encode(encoder, samples, ranks, what=""),
+        lambda: encoding.encode(encoder, samples, ranks),
         lambda: encoding.encode_to(output, encoder, samples, ranks),
     ):
         try:

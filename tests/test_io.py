@@ -99,43 +99,6 @@ def test_rows_are_written_in_any_order_and_read_in_blocks(tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 
-# ---- history ------------------------------------------------------------------------------------
-
-HEADER = ("epoch", "mse", "seconds")
-HISTORY = "epoch,mse,seconds\n" + "".join(f"{epoch},0.123,12.5\n" for epoch in range(1, 9))
-
-
-def test_history_is_cut_back_to_an_epoch_and_grows(tmp_path):
-    path = tmp_path / "history.csv"
-    path.write_text(HISTORY + "9,0.1")  # interrupted in a row
-    history = files.HistoryFile(path, HEADER, 8)
-    assert path.read_text() == HISTORY
-    history.append([9, 1, 1])
-    files.HistoryFile(path, HEADER, 9)
-    assert path.read_text() == HISTORY + "9,1,1\n"
-    path.unlink()  # then a table without the first epochs
-    files.HistoryFile(path, HEADER, 8).append([9, 1, 1])
-    files.HistoryFile(path, HEADER, 9)
-    assert path.read_text() == "epoch,mse,seconds\n9,1,1\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "not enough values"),
-        (HISTORY[:60], "is not the row of epoch"),
-        (HISTORY.replace("4,0.123,12.5\n", "", 1), "'5,0.123,12.5' is not the row of epoch 4"),
-        (HISTORY.replace("mse", "m\0e"), "not a table of epoch,mse,seconds up to epoch 8"),
-        (HISTORY.replace("0.123", "0.1S3", 1), "could not convert string to float: '0.1S3'"),
-        (HISTORY[: -len("8,0.123,12.5\n")], "not a table of epoch,mse,seconds up to epoch 8"),
-    ],
-)
-def test_damaged_history_is_named(tmp_path, text, reason):
-    (tmp_path / "history.csv").write_text(text)
-    with pytest.raises(CheckpointError, match=rf"history.csv: damaged, .*{reason}"):
-        files.HistoryFile(tmp_path / "history.csv", HEADER, 8)
-
-
 # ---- locks --------------------------------------------------------------------------------------
 
 HOLD = """

@@ -34,12 +34,8 @@ WAYS_OUT = (
 WITHOUT_PLACE = {
     "a worker process was killed": "it is one of this program's own, and no file is at fault",
     f"no window in {FIELD}": "it is about all of the files that were given",
-    f"nothing was downloaded of {FIELD}": "the request that is named is the place",
-    f"no waveforms of {FIELD}": "the request that is named is the place",
-    f"no station matches {FIELD}": "the request that is named is the place",
 }
 WITHOUT_WAY_OUT = {
-    f"no window in {FIELD}": "the last field is one of four ways out",
     f"{FIELD}: is not the data that": "a note says that data.file=PATH names the data",
 }
 NAMES = ("HDF5", "StationXML", "CSV", "Zarr", "GMM")  # with which a message may start

@@ -228,7 +228,7 @@ def stop_in_the_middle(folder: Path, stage: str, processes: int) -> None:
     assert not (folder / "Outputs/r" / stage / "metrics.json").exists()
 
 
-GOING_ON = "going on after epoch 2, batch 3 of "
+GOING_ON = "resuming after epoch 2, batch 3 of "
 
 
 def test_two_stopped_and_four_go_on(tmp_path, reference):
@@ -265,7 +265,7 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path, reference):
     assert load_checkpoint(state, "AEC state")["epoch"] == 3
     assert len(history(state.parent, "train_mse")) == 3
     out = finish(start(folder, 3, script, *SETTINGS))
-    assert "going on after epoch 3, batch 0 of 5" in out
+    assert "resuming after epoch 3, batch 0 of 5" in out
     assert_same(folder / "Outputs/r", reference, "AEC")
 
 

@@ -176,5 +176,5 @@ def test_interrupted_says_how_to_resume_and_resumes(folder, capsys):
     assert "Traceback" not in message
     assert not (stage / "metrics.json").exists()
     assert script("AEC_train.py", *words) == 0
-    assert "going on after epoch" in capsys.readouterr().out
+    assert "resuming after epoch" in capsys.readouterr().out
     assert len((stage / "history.csv").read_text().splitlines()) == 31

@@ -188,16 +188,6 @@ def test_old_name_of_a_key_names_the_new_one(write, names):
     assert read_stored(path) == {(section, RENAMED[names]): "3"}
 
 
-def test_sweep_is_every_combination():
-    settings = load_settings(None, ["aec.batch_size=32,64", "aec.lr=1e-3,1e-4"])
-    combinations = settings.sweep("aec")
-    assert [name for name, _ in combinations] == [
-        f"batch_size={size},lr={lr}" for size in (32, 64) for lr in ("0.001", "0.0001")
-    ]
-    assert combinations[2][1].aec.batch_size == 64
-    assert Settings().sweep("aec") == [("", Settings())]
-
-
 def test_recipe_replaces_what_is_left_at_its_default(write):
     text = (ROOT / "config.ini").read_text().replace("gamma = 1\n", "gamma = 0.5\n")
     path = write(text.replace("recipe = none", "recipe = paper"))

@@ -1,8 +1,5 @@
 """Mixtures of every number of clusters, fitted in parallel and cached until the stage has ended.
 
-What they are fitted to is written once and read by every process, so that an interrupted stage
-does not repeat the t-SNE maps.
-
 Letters: N latents that mixtures are fitted to, D features, K clusters.
 """
 
@@ -68,16 +65,7 @@ class Basis:
 
 
 class Fits:
-    """Cached basis and mixtures of a stage.
-
-    Parameters
-    ----------
-    target : Path
-        The files lie beside it, with its name, until `remove`.
-    settings : GmmSettings
-    seed : int
-    stop : StopRequest
-    """
+    """Basis and mixtures of a stage, cached in files beside `target` until `remove`."""
 
     def __init__(self, target: Path, settings: GmmSettings, seed: int, stop: StopRequest):
         self.settings, self.seed, self.stop = settings, seed, stop
@@ -96,18 +84,9 @@ class Fits:
         return basis
 
     def of(self, numbers: list[int]) -> tuple[dict[int, Mixture], list[Criteria]]:
-        """Fit each number of clusters to the cached basis.
+        """Mixture of each number of clusters, fitted to the cached basis, and their criteria.
 
-        Returns
-        -------
-        dict of int to Mixture
-        list of Criteria
-            In the order of the numbers.
-
-        Raises
-        ------
-        Stopped
-            On a request to stop; finished mixtures are cached.
+        A request to stop raises `Stopped`; finished mixtures are cached.
         """
         if self.stop.signal_number:  # between maps and mixtures
             raise Stopped(
@@ -143,19 +122,9 @@ def _read(path: Path, checksum: str) -> Basis:
 
 @threadpool_limits.wrap(limits=1)  # sums of several threads differ in the last digits
 def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> dict[str, Any]:
-    """Fit the mixture of one K and compute its criteria: the work of a `Job`.
+    """Fit the mixture of one K, compute its criteria and write both to `path`: a `Job`.
 
-    Parameters
-    ----------
-    inputs : tuple
-        File of the basis and its checksum, settings, seed and K.
-    path : Path
-        For the mixture and its criteria.
-
-    Returns
-    -------
-    dict
-        Lines for the log.
+    `inputs` are file and checksum of the basis, settings, seed and K. Returns lines for the log.
     """
     source, checksum, settings, seed, k = inputs
     basis, shrinkage = _read(source, checksum), settings.covariance_shrinkage

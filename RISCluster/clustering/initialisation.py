@@ -1,10 +1,8 @@
 """Initial clusters of mixtures, from t-SNE maps of the latents.
 
-K-means and the distances of a mixture cut long thin clusters and merge clusters that touch; a
-t-SNE map (van der Maaten and Hinton 2008) separates what has no neighbours between. Where there
-are no clear groups, maps are cut differently, so the clusters of several maps are combined (Strehl
-and Ghosh 2002). How often neighbours share a cluster measures a clustering independently of the
-space in which it was made.
+K-means and the distances of a mixture divide long thin clusters and merge clusters that touch; a
+t-SNE map (van der Maaten and Hinton 2008) separates groups without neighbours between them. Where
+there are no clear groups, maps differ, so that several are combined (Strehl and Ghosh 2002).
 
 Letters: N latents, D features, m of them on a map, K clusters.
 """
@@ -117,21 +115,9 @@ def neighbour_maps(
 def draw_maps(
     arguments: list[tuple[np.ndarray, int, int, int]], what: str, stop: StopRequest | None = None
 ) -> list[NeighbourMap]:
-    """Compute maps on all processors.
+    """Compute maps on all processors, each by `neighbour_map` of its arguments.
 
-    Parameters
-    ----------
-    arguments : list of tuple
-        Of `neighbour_map`, for each map.
-    what : str
-        Title of the progress.
-    stop : StopRequest, optional
-        Checked after each map.
-
-    Raises
-    ------
-    Stopped
-        On a request to stop; the maps are lost.
+    `what` is the title of the progress. A request to stop raises `Stopped`; the maps are lost.
     """
     with (
         threadpool_limits(1),
@@ -158,18 +144,9 @@ def nearest_neighbours(latents: np.ndarray, n: int = N_NEIGHBOURS) -> np.ndarray
 
 
 def neighbour_agreement(labels: np.ndarray, neighbours: np.ndarray) -> float:
-    """How often neighbours share a cluster, beyond chance, as Cohen's kappa.
+    """How often neighbours (N, n) share one of the labels (N,), beyond chance, as Cohen's kappa.
 
-    Parameters
-    ----------
-    labels : ndarray, (N,)
-    neighbours : ndarray, (N, n)
-        See `nearest_neighbours`.
-
-    Returns
-    -------
-    float
-        0 for random labels, 1 where all neighbours share a cluster, NaN for a single cluster.
+    0 for random labels, 1 where all neighbours share a cluster, NaN for a single cluster.
     """
     fractions = np.unique(labels, return_counts=True)[1] / len(labels)
     chance = float(np.square(fractions).sum())
@@ -184,26 +161,12 @@ def neighbour_agreement(labels: np.ndarray, neighbours: np.ndarray) -> float:
 def fit_from_maps(
     latents: np.ndarray, maps: list[NeighbourMap], n_clusters: int, seed: int, shrinkage: float
 ) -> Mixture | None:
-    """Mixture initialised by the clusters on which the maps agree.
+    """Mixture of latents (N, D), initialised by the clusters on which their maps agree.
 
     Two kinds of clusters are tried: by area, which is stable where clusters touch, and by border,
     which finds small clusters beside large ones. Those by border are used if the resulting
     mixture separates less than half as many neighbours: slightly fewer are separated by any large
-    cluster that leaves little for the others.
-
-    Parameters
-    ----------
-    latents : ndarray, (N, D), float64
-    maps : list of NeighbourMap
-        Of these latents; neighbours are counted on the first.
-    n_clusters, seed : int
-    shrinkage : float
-        See `fit_mixture`.
-
-    Returns
-    -------
-    Mixture or None
-        None where the maps have too few distinct points.
+    cluster. None where the maps have too few distinct points.
     """
     if not maps[0].holds(n_clusters):
         return None
@@ -246,8 +209,8 @@ def consensus(posteriors: list[np.ndarray]) -> np.ndarray:
     """Labels (n,) of the mean of several posteriors (n, K), after matching their clusters.
 
     Clusters are matched one to one to those of the clustering with the highest adjusted Rand
-    index to the others, then to the labels of the mean, until these no longer change. Where that
-    leaves a cluster empty, the labels of that clustering are returned.
+    index to the others, then to the labels of the mean, until these no longer change; or to the
+    former alone, where that would leave a cluster empty.
     """
     each = [posterior.argmax(1) for posterior in posteriors]
     likeness = np.zeros((len(each), len(each)))
@@ -275,10 +238,7 @@ def _matching(labels: np.ndarray, others: np.ndarray, n_clusters: int) -> np.nda
 
 
 def in_order(labels: np.ndarray) -> np.ndarray:
-    """Number clusters (N,) by their first members.
-
-    Rounding can rotate or mirror a map; the numbers of the clusters then stay the same.
-    """
+    """Number clusters (N,) by their first members, as rounding can rotate or mirror a map."""
     _, first, place = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[place]
 
@@ -294,9 +254,8 @@ def clusters_by_area(points: np.ndarray, n_clusters: int, seed: int) -> np.ndarr
 def clusters_by_border(points: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
     """Clusters of the points (m, 2) of a map: patches, joined where many links cross the border.
 
-    Points are spread evenly on a map, so that k-means or a mixture cuts large clusters and merges
-    small ones. Borders do not depend on size: many links between neighbours cross from one patch
-    to the next within a cluster, and few between clusters. Coincident points give fewer clusters.
+    Unlike k-means and mixtures, this does not depend on the size of clusters: many links between
+    neighbours cross a border within a cluster, few between clusters.
     """
     n_patches = min(PATCHES_PER_CLUSTER * n_clusters, max(MAX_PATCHES, n_clusters), len(points))
     patches = fit_kmeans(points, n_patches, PATCH_N_INIT, seed).labels_

@@ -43,17 +43,10 @@ class Mixture:
         return {name + suffix: np.asarray(value) for name, value in vars(self).items()}
 
     def n_parameters(self, n: int, shrinkage: float = 0.0) -> float:
-        """Free parameters: weights, means, covariances.
+        """Free parameters of a fit to `n` latents: weights, means, covariances.
 
         Of a shrunk covariance only the fraction that its own members determine is free; the rest
         is one pooled covariance.
-
-        Parameters
-        ----------
-        n : int
-            Latents that the mixture was fitted to.
-        shrinkage : float
-            As in `fit_mixture`.
         """
         k, d = self.means.shape
         members, pseudo = n * self.weights, shrinkage * d
@@ -99,13 +92,7 @@ class Mixture:
 
 
 def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> KMeans:
-    """Best of `n_init` k-means fits.
-
-    Raises
-    ------
-    DataError
-        There are fewer latents than clusters.
-    """
+    """Best of `n_init` k-means fits."""
     if len(latents) < n_clusters:
         raise DataError(
             f"[gmm] n_clusters: {n_clusters} clusters asked for and only {len(latents)} usable "
@@ -124,26 +111,11 @@ def fit_mixture(
     shrinkage: float = SHRINKAGE,
     max_steps: int = MAX_ITERATIONS,
 ) -> Mixture:
-    """Mixture with full covariances, by expectation maximisation from given clusters.
+    """Mixture of latents (N, D), by expectation maximisation from labels (N,), -1 for none.
 
     Each covariance is shrunk towards the pooled one, as by an inverse Wishart prior (Fraley and
-    Raftery 2007), so that clusters of few members do not fit their noise.
-
-    Parameters
-    ----------
-    latents : ndarray, (N, D), float64
-    labels : ndarray, (N,)
-        Initial clusters; -1 for latents without one.
-    n_clusters : int
-    shrinkage : float
-        In pseudo-samples per feature; 0 is maximum likelihood.
-    max_steps : int
-        The first step computes a Gaussian of each initial cluster.
-
-    Raises
-    ------
-    DataError
-        The latents are not finite.
+    Raftery 2007), so that clusters of few members do not fit their noise; `shrinkage` is in
+    pseudo-samples per feature. The first step computes a Gaussian of each initial cluster.
     """
     if not np.isfinite(latents).all():
         raise DataError(

@@ -49,20 +49,8 @@ def gap_statistic(
 ) -> tuple[float, float]:
     """Gap statistic and its standard error (Tibshirani et al. 2001, version b).
 
-    Reference sets are uniform in the box of the latents' principal axes.
-
-    Parameters
-    ----------
-    latents : ndarray, (N, D)
-    n_clusters : int
-    inertia : float
-        Of the k-means fit to the latents.
-    seed : int
-
-    Returns
-    -------
-    float, float
-        Gap(K), and s(K) = sd * sqrt(1 + 1 / number of reference sets).
+    Reference sets are uniform in the box of the principal axes of the latents (N, D), whose
+    k-means fit has this inertia. The error is sd * sqrt(1 + 1 / number of reference sets).
     """
     rng = np.random.default_rng([seed, n_clusters])
     mean = latents.mean(axis=0)
@@ -96,22 +84,12 @@ def knee(rows: list[Criteria]) -> int | None:
 
 
 def choose(rows: list[Criteria], criterion: str) -> int | None:
-    """Number of clusters that a criterion selects.
+    """Number of clusters that a criterion selects, of rows ascending in K.
 
-    Parameters
-    ----------
-    rows : list of Criteria
-        Ascending in the number of clusters.
-    criterion : {"bic", "aic", "silhouette", "gap", "stability", "inertia"}
-        Lowest BIC or AIC; highest silhouette; smallest K whose gap is within one standard error
-        of the next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable
-        one within `STABILITY_TOLERANCE`, since merged clusters can be as repeatable as separate
-        ones; `knee` of the inertia.
-
-    Returns
-    -------
-    int or None
-        None where the criterion has no value, or where the gap increases to the end.
+    Lowest BIC or AIC; highest silhouette; smallest K whose gap is within one standard error of the
+    next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable one within
+    `STABILITY_TOLERANCE`, since merged clusters can be as repeatable as separate ones; `knee` of
+    the inertia. None where there is no value, or where the gap increases to the end.
     """
     if criterion == "inertia":
         return knee(rows)
@@ -135,13 +113,7 @@ def _first_within_one_error(rows: list[Criteria]) -> int | None:
 
 
 def select(rows: list[Criteria], criterion: str) -> int:
-    """Number of clusters of a run: as `choose`, and the largest one where the gap takes none.
-
-    Raises
-    ------
-    DataError
-        The criterion has no value for any K.
-    """
+    """Number of clusters of a run: as `choose`, and the largest one where the gap takes none."""
     best = choose(rows, criterion)
     if best is None and criterion == "gap":
         return rows[-1].n_clusters
@@ -155,18 +127,10 @@ def select(rows: list[Criteria], criterion: str) -> int:
 
 
 def contradictions(rows: list[Criteria], chosen: int, criterion: str) -> list[str]:
-    """Reasons to doubt the selected K, a sentence each.
+    """Reasons to doubt the K that a criterion has chosen of rows ascending in K, a sentence each.
 
     The criteria select K that differ by more than `K_TOLERANCE`, or the selected K is the smallest
     (above 1) or the largest of three or more.
-
-    Parameters
-    ----------
-    rows : list of Criteria
-        Ascending in the number of clusters.
-    chosen : int
-    criterion : str
-        That has selected it.
     """
     if len(rows) < 2:
         return []
@@ -202,13 +166,7 @@ def as_rows(rows: list[Criteria]) -> list[tuple]:
 
 
 def read_rows(path: Path) -> list[Criteria]:
-    """Read a selection.csv; older ones have no stability.
-
-    Raises
-    ------
-    CheckpointError
-        It is missing or damaged.
-    """
+    """Read a selection.csv; older ones have no stability."""
     try:
         columns = read_numbers(path)
         lacking = [name for name in HEADER[:-2] if name not in columns]

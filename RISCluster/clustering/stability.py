@@ -2,14 +2,12 @@
 
 A mixture is fitted to each of several half-samples, from a t-SNE map of that half-sample alone,
 and labels the same latents. The mean adjusted Rand index (Hubert and Arabie 1985) between these
-labellings is the stability (Ben-Hur et al. 2002; Lange et al. 2004). Clusters of which a
-half-sample has fewer than `MIN_CLUSTER_SIZE` latents can't be seen to be stable.
+labellings is the stability (Ben-Hur et al. 2002; Lange et al. 2004).
 
 The posterior of a mixture is overconfident, because clusters of real latents are not Gaussian. Log
 densities are divided by the temperature (Guo et al. 2017) at which the posterior predicts the
 labels of the half-samples best; this changes no label. Each cluster of a half-sample is matched to
-the one that has most of its members: half-samples can be too small for a rare cluster and split a
-common one instead, which says nothing about the common one.
+the one that has most of its members, as half-samples can split a common cluster.
 
 Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled,
 H half-samples.
@@ -66,10 +64,7 @@ class Resamples:
 def resamples(
     latents: np.ndarray, number: int, seed: int, mapped: bool, stop: StopRequest | None = None
 ) -> Resamples:
-    """Draw half-samples of latents (N, D) at random and, if `mapped`, map each.
-
-    For `stop` see `draw_maps`.
-    """
+    """Draw half-samples of latents (N, D) at random and, if `mapped`, map each."""
     rng = np.random.default_rng([seed, number])
     size = min(len(latents) // 2, MAX_RESAMPLE_SIZE)
     parts = [latents[np.sort(rng.choice(len(latents), size, replace=False))] for _ in range(number)]
@@ -89,8 +84,7 @@ def labellings(
 ) -> np.ndarray | None:
     """Labels (H, m) of the same latents by a mixture of each half-sample.
 
-    None for one cluster, and for more clusters than a half-sample has latents. For `n_init` and
-    `shrinkage` see `fit_kmeans` and `fit_mixture`.
+    None for one cluster, and for more clusters than a half-sample has latents.
     """
     if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
         return None
@@ -113,20 +107,9 @@ def stability(labels: np.ndarray) -> tuple[float, float]:
 
 
 def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> float:
-    """Temperature at which the posterior predicts the labels of half-samples best.
+    """Temperature at which the posterior of latents (m, D) predicts labels (H, m) best.
 
-    Parameters
-    ----------
-    mixture : Mixture
-        Its own temperature is ignored.
-    latents : ndarray, (m, D)
-    labels : ndarray, (H, m)
-        Of `labellings` with as many clusters as the mixture.
-
-    Returns
-    -------
-    float
-        From 1 to `MAX_TEMPERATURE`: half-samples can only lower the confidence.
+    From 1 to `MAX_TEMPERATURE`. The labels are those of `labellings` with as many clusters.
     """
     log_densities = mixture.log_densities(latents)
     own = log_densities.argmax(1)

@@ -19,7 +19,7 @@ from ..errors import DataError, SettingsError
 from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
-from ..waveforms.joining import MIN_RUN, Wave, join, without_marks
+from ..waveforms.process import MIN_RUN, Wave, join, without_marks
 from ..waveforms.read import of_few_rates, read_traces, scan
 from .clock import AGREE, SECOND, SINCE_1980
 from .records import Record, read_record

@@ -1,1 +1,1 @@
-"""Networks, and the mathematics of clustering in their latent space."""
+"""Networks, soft assignment, fixed features, and the files in which they are stored."""

@@ -7,7 +7,6 @@ Letters: N samples, F frequency bins, T time bins, D latent features, K clusters
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,15 +20,13 @@ DEPTH = len(CHANNELS) - 1
 
 @dataclass(frozen=True)
 class Axis:
-    """Paddings of one axis of `n` bins in encoder and decoder."""
+    """Sizes and paddings of one axis of `n` bins in encoder and decoder."""
 
     n: int  # bins of the spectrogram
     encoder_padding: int  # padding of the last convolution; the others have 1
     smallest: int  # bins after the last convolution
     decoder_padding: tuple[int, ...]  # padding of each transposed convolution
-    # bins cut off at the start of the decoder's output; what is then beyond `n` is cut
-    # off too
-    crop: int
+    crop: int  # bins cut off at the start of the decoder's output; then all beyond `n` are cut
 
 
 def axis_geometry(n: int) -> Axis:
@@ -39,7 +36,7 @@ def axis_geometry(n: int) -> Axis:
     an odd size down. A transposed convolution takes m to 2m + 1 - 2 * padding, so from the
     smallest size s the output is 32 s + 31 - 2 k, where k is the paddings read as a binary
     number; the largest k that still covers n is taken. At 100 bins that is the paper's choice.
-    At 87 the paper's overshoots to 95 and crops, which is kept so that its weights mean the same.
+    At 87 the paper has 95 bins and crops, which is used here too so that its weights fit.
     """
     size = n
     for _ in range(DEPTH - 1):
@@ -60,19 +57,7 @@ class NetworkShape:
     n_times: int
     n_features: int  # learnt latents, from which spectrograms are reconstructed
     latent_activation: str  # {"linear", "relu"}
-    # fixed features behind the learnt latents
-    fixed: FixedFeatureSizes = field(default_factory=FixedFeatureSizes)
-
-    @classmethod
-    def from_plain(cls, values: dict[str, Any]) -> "NetworkShape":
-        """Inverse of `as_plain`; networks of older versions have ``views``, or neither."""
-        rest = {name: value for name, value in values.items() if name not in ("fixed", "views")}
-        fixed = values.get("fixed", values.get("views", {}))
-        return cls(**rest, fixed=FixedFeatureSizes(**fixed))
-
-    def as_plain(self) -> dict[str, Any]:
-        """Values for a checkpoint."""
-        return vars(self) | {"fixed": vars(self.fixed)}
+    fixed: FixedFeatureSizes = field(default_factory=FixedFeatureSizes)  # behind the learnt latents
 
     @property
     def n_latents(self) -> int:
@@ -114,7 +99,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Learnt ones of latents (N, D) to (N, 1, F, T)."""
+    """Spectrograms (N, 1, F, T) of the learnt ones of latents (N, D)."""
 
     def __init__(self, frequency: Axis, time: Axis, n_features: int):
         super().__init__()
@@ -160,18 +145,8 @@ class AEC(nn.Module):
 class ClusteringLayer(nn.Module):
     """Soft assignment to centroids.
 
-    Parameters
-    ----------
-    centroids : Tensor, (K, D)
-        As latents.
-    metric : Tensor, (D, D), or None
-        Latents are multiplied by it before distances are computed; None is the identity, as in
-        the paper.
-
-    Attributes
-    ----------
-    centroids : Parameter, (K, D)
-        Multiplied by the metric.
+    Centroids (K, D) are given as latents. Latents and centroids are multiplied by `metric` (D, D)
+    before distances are computed; None is the identity, as in the paper.
     """
 
     def __init__(self, centroids: torch.Tensor, metric: torch.Tensor | None = None):
@@ -190,14 +165,7 @@ class ClusteringLayer(nn.Module):
 
 
 class DEC(nn.Module):
-    """Autoencoder with a clustering layer on its latents.
-
-    Parameters
-    ----------
-    aec : AEC
-        Pretrained; encoder and decoder are shared, not copied.
-    clustering : ClusteringLayer
-    """
+    """A pretrained autoencoder, whose encoder and decoder are shared, with a clustering layer."""
 
     def __init__(self, aec: AEC, clustering: ClusteringLayer):
         super().__init__()

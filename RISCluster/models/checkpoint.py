@@ -1,10 +1,6 @@
-"""Networks in files: the model.pt of a stage, and state files of the reference implementation.
+"""Networks in files: the model.pt of a stage, and state files of the reference implementation."""
 
-The reference's parameters have the same names; those of a data-parallel run have ``module.`` in
-front.
-"""
-
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +11,9 @@ from ..data.transforms import Preparation
 from ..errors import CheckpointError
 from ..io import load_checkpoint, read_torch, save_checkpoint
 from .autoencoder import AEC, DEC, ClusteringLayer, NetworkShape
+from .features import FixedFeatureSizes
 
-FIXED = "encoder.fixed."
-OLD_FIXED = "encoder.views."  # in files of older versions
+FIXED = "encoder.fixed."  # prefix of the fixed features, which are fitted to the samples at hand
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ def save_model(
 ) -> None:
     """Write the model.pt of a stage; `more` are further values of it."""
     content = {
-        "network": model.shape.as_plain(),
+        "network": asdict(model.shape),
         "preparation": preparation.as_plain(),
         "variance": variance,
         "data": fingerprint,
@@ -53,39 +49,23 @@ def save_model(
         "units": [file.frequency_unit, file.time_unit],
         "state": {name: value.cpu() for name, value in model.state_dict().items()},
     }
-    save_checkpoint(path, f"{_kind(model)} model", content | more)
-
-
-def _kind(model: AEC | DEC) -> str:
-    return "DEC" if isinstance(model, DEC) else "AEC"
+    save_checkpoint(path, f"{type(model).__name__} model", content | more)
 
 
 def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> TrainedModel:
-    """Read the model.pt of a stage.
+    """Read the model.pt of a stage, ``AEC`` or ``DEC``.
 
-    Parameters
-    ----------
-    path : Path
-    kind : {"AEC", "DEC"}
-    file : SpectrogramFile, optional
-        Spectrograms that the network has to fit.
-
-    Raises
-    ------
-    CheckpointError
-        The file is missing or damaged, or its network does not fit the spectrograms.
+    A `CheckpointError` is raised where it is damaged or does not fit the spectrograms `file`.
     """
     content = load_checkpoint(path, f"{kind} model")
     try:
-        shape = NetworkShape.from_plain(content["network"])
-        if file is not None:
-            _require_shape(path, shape, file)
+        network, state = content["network"], content["state"]
+        shape = NetworkShape(**network | {"fixed": FixedFeatureSizes(**network["fixed"])})
         model: AEC | DEC = AEC(shape)
         if kind == "DEC":
-            centroids = torch.zeros_like(content["state"]["clustering.centroids"])
-            model = DEC(model, ClusteringLayer(centroids))
-        load_weights(model, content["state"], str(path))
-        return TrainedModel(
+            model = DEC(model, ClusteringLayer(torch.zeros_like(state["clustering.centroids"])))
+        load_weights(model, state, path)
+        trained = TrainedModel(
             model.eval(),
             Preparation(**content["preparation"]),
             content["variance"],
@@ -98,27 +78,19 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
         raise CheckpointError(
             f"{path}: not what this version writes ({error}); run {kind}'s script again"
         ) from None
-
-
-def _require_shape(path: Path, shape: NetworkShape, file: SpectrogramFile) -> None:
-    if (shape.n_frequencies, shape.n_times) != (file.n_frequencies, file.n_times):
+    size = shape.n_frequencies, shape.n_times
+    if file is not None and size != (file.n_frequencies, file.n_times):
         raise CheckpointError(
-            f"{path}: its network takes spectrograms of {shape.n_frequencies} x {shape.n_times}, "
-            f"and {file.path} has {file.n_frequencies} x {file.n_times}; give spectrograms of that "
-            "shape, or train anew on these"
+            f"{path}: its network takes spectrograms of {size[0]} x {size[1]}, and {file.path} "
+            f"has {file.n_frequencies} x {file.n_times}; give spectrograms of that shape, or "
+            "train a network on these"
         )
+    return trained
 
 
-def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str) -> None:
-    """Load every parameter.
-
-    Raises
-    ------
-    CheckpointError
-        Parameters are missing, unknown or of another shape; they are named.
-    """
+def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str | Path) -> None:
+    """Load every parameter; a `CheckpointError` names missing, unknown and misshapen ones."""
     own = model.state_dict()
-    state = {name.replace(OLD_FIXED, FIXED): value for name, value in state.items()}
     wrong = [f"{name} is missing" for name in own if name not in state]
     wrong += [f"{name} is not of this network" for name in state if name not in own]
     wrong += [
@@ -135,32 +107,19 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: 
     model.load_state_dict(state)
 
 
-# ---- initial weights and files of the reference -------------------------------------------------
-
-
 def load_initial_weights(model: AEC, path: str | Path) -> None:
     """Give an autoencoder the weights of a model.pt or of a reference state file.
 
-    Of a DEC model, encoder and decoder are taken. Fixed features are not: they are fitted to the
-    samples at hand.
-
-    Raises
-    ------
-    CheckpointError
-        The file is damaged, or its parameters are not those of `model`; they are named.
+    The reference's parameters have the same names, those of a data-parallel run with ``module.``
+    in front. Of a DEC model, encoder and decoder are taken. Errors as in `load_weights`.
     """
-    state, own = _read_state(path), model.state_dict().items()
-    state = {k: v for k, v in state.items() if not k.startswith(("clustering.", FIXED, OLD_FIXED))}
-    state |= {name: value for name, value in own if name.startswith(FIXED)}
-    load_weights(model, state, str(path))
-
-
-def _read_state(path: str | Path) -> dict[str, torch.Tensor]:
-    """Parameters by name, from a state dict or a checkpoint of this package."""
     content = read_torch(Path(path))
     state = content.get("state", content) if isinstance(content, dict) else {}
-    return {
+    state = {
         name.removeprefix("module."): value
         for name, value in state.items()
         if isinstance(value, torch.Tensor)
     }
+    state = {k: v for k, v in state.items() if not k.startswith(("clustering.", FIXED))}
+    state |= {name: v for name, v in model.state_dict().items() if name.startswith(FIXED)}
+    load_weights(model, state, path)

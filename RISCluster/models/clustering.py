@@ -10,15 +10,7 @@ import torch
 def soft_assignment(z: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Student's t with one degree of freedom around each centroid (Xie et al. 2016, eq. 1).
 
-    Parameters
-    ----------
-    z : Tensor, (N, D)
-    centroids : Tensor, (K, D)
-
-    Returns
-    -------
-    Tensor, (N, K)
-        Rows sum to one.
+    Latents `z` (N, D) and centroids (K, D) give q (N, K), whose rows sum to one.
     """
     distance = (z.unsqueeze(1) - centroids.unsqueeze(0)).square().sum(2)
     closeness = 1.0 / (1.0 + distance)

@@ -1,9 +1,8 @@
 """Fixed features of a spectrogram, which complement the latents that a network learns.
 
-A few learnt latents hold what a decoder needs, which is not all that tells kinds of events apart.
-Two sets of principal components are added: of the smoothed spectrogram, in which noise is averaged
-out and quiet frequencies have a larger weight, and of its modulation spectrum (how fast the
-amplitude at each frequency varies), which does not depend on the time of the event in its window.
+Principal components of the smoothed spectrogram, in which noise is averaged out and quiet
+frequencies have a larger weight, and of its modulation spectrum (how fast the amplitude at each
+frequency varies), which does not depend on the time of the event in its window.
 
 Letters: N spectrograms, F frequency bins, T time bins, M modulation frequencies, P components.
 """
@@ -29,19 +28,18 @@ class FixedFeatureSizes:
     smoothed: int = 0
     modulation: int = 0
 
-    @classmethod
-    def possible(
-        cls, wanted: int, n_frequencies: int, n_times: int, n_samples: int
-    ) -> "FixedFeatureSizes":
-        """As many as wanted, at most as many as bins and training samples allow."""
-        most = min(wanted, n_samples - 1)
-        bins = n_frequencies * n_times, n_frequencies * n_modulations(n_times)
-        return cls(*(min(most, n) for n in bins))
-
     @property
     def total(self) -> int:
         """Fixed features of a sample."""
         return self.smoothed + self.modulation
+
+
+def possible_sizes(
+    wanted: int, n_frequencies: int, n_times: int, n_samples: int
+) -> FixedFeatureSizes:
+    """Components of each kind: as many as wanted, limited by bins and by training samples."""
+    bins = n_frequencies * n_times, n_frequencies * n_modulations(n_times)
+    return FixedFeatureSizes(*(min(wanted, n_samples - 1, n) for n in bins))
 
 
 def n_modulations(n_times: int) -> int:
@@ -55,7 +53,7 @@ def modulation_spectrum(x: torch.Tensor) -> torch.Tensor:
     The root limits the weight of the mean over time, which is by far the largest.
     """
     n = n_modulations(x.shape[-1])
-    if not len(x):  # share of a rank in a small batch; FFT libraries refuse it
+    if not len(x):  # FFT libraries refuse an empty batch
         return x.new_zeros((*x.shape[:-1], n), dtype=torch.float32)
     return torch.fft.rfft(x.float())[..., :n].abs().sqrt()
 
@@ -70,15 +68,15 @@ class FixedFeatures(nn.Module):
 
     def __init__(self, n_frequencies: int, n_times: int, sizes: FixedFeatureSizes):
         super().__init__()
-        bins = n_frequencies * n_times, n_frequencies * n_modulations(n_times)
-        self.register_buffer("smoothed", torch.zeros(sizes.smoothed, bins[0]))
-        self.register_buffer("modulation", torch.zeros(sizes.modulation, bins[1]))
+        n_modulation_bins = n_frequencies * n_modulations(n_times)
+        self.register_buffer("smoothed", torch.zeros(sizes.smoothed, n_frequencies * n_times))
+        self.register_buffer("modulation", torch.zeros(sizes.modulation, n_modulation_bins))
         self.register_buffer("centre", torch.zeros(sizes.modulation))
         self.register_buffer("mean", torch.zeros(n_frequencies, n_times))
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Components (N, P + P) of spectrograms (N, 1, F, T) as the network sees them."""
+        """Components (N, P + P) of standardised spectrograms (N, 1, F, T)."""
         x = x[:, 0].float()
         modulation = modulation_spectrum(x * self.scale + self.mean).flatten(1)
         return torch.cat(
@@ -86,27 +84,13 @@ class FixedFeatures(nn.Module):
         )
 
     def fit(
-        self,
-        x: torch.Tensor,
-        mean: torch.Tensor | None,
-        scale: float,
-        spread: float,
-        seed: int,
+        self, x: torch.Tensor, mean: torch.Tensor | None, scale: float, spread: float, seed: int
     ) -> None:
-        """Compute the principal axes of training samples.
+        """Compute the principal axes of standardised training samples (N, 1, F, T) on the CPU.
 
-        Parameters
-        ----------
-        x : Tensor, (N, 1, F, T)
-            Standardised, on the CPU.
-        mean : Tensor, (F, T), or None
-        scale : float
-            Of the standardisation.
-        spread : float
-            Root mean square distance from the mean that the components of each of the two get,
-            so that neither dominates distances.
-        seed : int
-            Of the randomised decomposition (Halko et al. 2011).
+        `mean` (F, T) and `scale` are those of the standardisation. The components of each kind
+        get the root mean square distance `spread` from their mean, so that neither dominates
+        distances. The decomposition is randomised (Halko et al. 2011).
         """
         if mean is not None:
             self.mean.copy_(mean)
@@ -115,7 +99,7 @@ class FixedFeatures(nn.Module):
         f, t = (_smoothing(n, share) for n, share in zip(images.shape[1:], SMOOTHING, strict=True))
         smooth = f @ images.numpy() @ t.T
         amplitude = images * self.scale + self.mean
-        weight = _frequency_weights(smooth, _background(amplitude.numpy()))[:, None]
+        weight = _frequency_weights(smooth, amplitude.numpy())[:, None]
         axes, _ = _principal_axes(weight * smooth, len(self.smoothed), spread, seed)
         # Projecting the smoothed image equals projecting the image on smoothed axes.
         axes = f.T @ (weight * axes.reshape(-1, *images.shape[1:])) @ t
@@ -131,20 +115,16 @@ def _smoothing(n: int, share: float) -> np.ndarray:
     return gaussian_filter1d(np.eye(n, dtype=np.float32), share * n, axis=0, mode="nearest")
 
 
-def _background(amplitude: np.ndarray) -> np.ndarray:
-    """Median amplitude at each frequency, (F,), of (N, F, T), in units of the mean amplitude."""
-    mean = np.abs(amplitude).mean(dtype=np.float64)
-    median = np.array([np.median(amplitude[:, f]) for f in range(amplitude.shape[1])], np.float64)
-    return np.maximum(median / (mean or 1.0), MIN_BACKGROUND)
-
-
-def _frequency_weights(smooth: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Weight of each frequency, (F,), of smoothed spectrograms (N, F, T).
+def _frequency_weights(smooth: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
+    """Weight of each frequency, (F,), of smoothed spectrograms (N, F, T) and their amplitudes.
 
     Components of the weighted spectrogram are those of two copies of equal variance: itself, and
-    divided by the background. The first alone is dominated by the loudest frequencies of the
-    noise, the second by the quietest.
+    divided by the background, the median amplitude at each frequency. The first alone is
+    dominated by the loudest frequencies of the noise, the second by the quietest.
     """
+    median = np.array([np.median(amplitude[:, f]) for f in range(amplitude.shape[1])], np.float64)
+    mean = np.abs(amplitude).mean(dtype=np.float64)
+    background = np.maximum(median / (mean or 1.0), MIN_BACKGROUND)
     variance = smooth.var(axis=0).sum(axis=1)
     relative = variance.sum() / (variance / background**2).sum() if variance.any() else 1.0
     return np.sqrt(1 + relative / background**2).astype(np.float32)
@@ -155,7 +135,7 @@ def _principal_axes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Principal axes (P, bins), scaled to give `spread`; the mean (bins,)."""
     flat = values.reshape(len(values), -1)
-    if not n or np.ptp(flat, axis=0).max() == 0:  # all the same
+    if not n or np.ptp(flat, axis=0).max() == 0:  # no difference between samples
         return np.zeros((n, flat.shape[1]), dtype=np.float32), flat[0]
     found = PCA(n, svd_solver="randomized", random_state=seed).fit(flat)
     own = float(np.sqrt(found.explained_variance_.sum()))

@@ -1,1 +1,1 @@
-"""The three stages: each opens the run, runs its loop, scores, writes and draws."""
+"""The stages: each opens the run, trains or fits, scores, writes its folder and draws."""

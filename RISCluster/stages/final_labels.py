@@ -1,58 +1,39 @@
-"""Choice between refined clusters and the mixture that they started from.
-
-Letters: N samples of the file, D latent features, K clusters, n latents that are drawn.
-"""
+"""Choice between refined clusters and the mixture that they started from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ..clustering.initialisation import (
-    EM_STEPS,
-    MAX_MAP_SIZE,
-    nearest_neighbours,
-    neighbour_agreement,
-)
+from ..clustering import initialisation
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import subsample
 from ..models.autoencoder import DEC
-from ..runtime import StopRequest, log
-from ..settings import Settings
+from ..runtime import log
 from .cluster import usable_latents
+from .session import Session
 
 # Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
 # decreases came with better clusters, larger ones with worse.
 AGREEMENT_TOLERANCE = 0.015
 
-Posterior = Callable[[np.ndarray], np.ndarray]
+Posterior = Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
 
 
-@dataclass(frozen=True)
-class FinalLabels:
+class FinalLabels(NamedTuple):
     """How samples are labelled after refinement."""
 
-    posterior: Posterior  # latents (n, D) to the probability of each cluster (n, K)
+    posterior: Posterior
     mixture: Mixture | None  # whose posterior it is; None for the soft assignment
     refined: bool  # False where the mixture of the GMM stage, and its latents, are used
     agreement: tuple[float, float]  # neighbour agreement before and after refinement
 
-    def metrics(self) -> dict[str, Any]:
-        """Entries of metrics.json."""
-        before, after = self.agreement
-        mixture = {} if self.mixture is None else {"temperature": self.mixture.temperature}
-        return mixture | {
-            "refined": self.refined,
-            "neighbour_agreement": after,
-            "neighbour_agreement_of_gmm": before,
-        }
-
 
 def soft_assignment(model: DEC) -> Posterior:
-    """The soft assignment q as a function of latents, (n, D) to (n, K), at constant memory."""
+    """The soft assignment q as a function of latents, at constant memory."""
     centroids = model.clustering.centroids
 
     def q(latents: np.ndarray) -> np.ndarray:
@@ -64,42 +45,27 @@ def soft_assignment(model: DEC) -> Posterior:
 
 
 def choose_final_labels(
-    settings: Settings,
-    start: Mixture,
-    before: np.ndarray,
-    refined: np.ndarray,
-    model: DEC,
-    stop: StopRequest | None = None,
+    session: Session, start: Mixture, before: np.ndarray, refined: np.ndarray, model: DEC
 ) -> FinalLabels:
-    """Choose between the refined clusters and the mixture that they started from.
+    """Choose between the refined clusters and the mixture `start` of the GMM stage.
 
     Neighbours in the latent space of the autoencoder, which refinement does not change, should
     share a cluster. Refinement that separates clearly more of them than the mixture is rejected.
-
-    Parameters
-    ----------
-    settings : Settings
-    start : Mixture
-        Of the GMM stage.
-    before, refined : np.ndarray, (N, D)
-        Latents of the GMM stage, and refined.
-    model : DEC
-        Refined.
-    stop : StopRequest, optional
-
-    Raises
-    ------
-    Stopped
-        On a request to stop while latents were mapped.
+    `before` and `refined` are latents (N, D) of the GMM stage and of the refined model.
     """
-    posterior, mixture = soft_assignment(model), None
+    posterior, mixture, usable = soft_assignment(model), None, usable_latents(refined)
+    k, settings, seed = len(start.weights), session.settings, session.settings.run.seed
     if settings.dec.labels == "mixture":
-        usable, most = usable_latents(refined), settings.gmm.fit_samples or len(refined)
-        drawn = usable[subsample(len(usable), most, settings.run.seed)]
+        most, shrinkage = settings.gmm.fit_samples or len(usable), settings.gmm.covariance_shrinkage
+        drawn = usable[subsample(len(usable), most, seed)]
         old, new = (latents[drawn].astype(np.float64) for latents in (before, refined))
-        mixture = _refitted(settings, old, new, start)
+        # Not from the soft assignment: a Student's t of one scale assigns samples at the borders
+        # of large clusters to small ones.
+        labels = start.posterior(old).argmax(1)
+        mixture = fit_mixture(new, labels, k, shrinkage, initialisation.EM_STEPS)
         posterior = mixture.posterior
-    agreement = _agreements(settings, before, refined, start, posterior)
+    drawn = usable[subsample(len(usable), initialisation.MAX_MAP_SIZE, seed)]
+    agreement = agreements(before[drawn], start.posterior, refined[drawn], posterior)
     log.info(
         "neighbours in the autoencoder's latent space share a cluster beyond chance: "
         f"{agreement[0]:.1%} by the mixture, {agreement[1]:.1%} as refined"
@@ -111,53 +77,32 @@ def choose_final_labels(
         )
         return FinalLabels(start.posterior, start, False, (agreement[0], agreement[0]))
     if mixture is not None and settings.gmm.n_resamples is not None:
-        mixture = _calibrated(settings, mixture, old, new, stop)
+        mixture = _calibrated(session, mixture, old, new)
         posterior = mixture.posterior
     return FinalLabels(posterior, mixture, True, agreement)
 
 
-def _refitted(settings: Settings, old: np.ndarray, new: np.ndarray, start: Mixture) -> Mixture:
-    """Mixture of refined latents, started from the clusters of the unrefined ones.
+def agreements(
+    before: np.ndarray, start: Posterior, refined: np.ndarray, posterior: Posterior
+) -> tuple[float, float]:
+    """Neighbour agreement of the labels of latents (n, D), before and after refinement."""
+    if len(before) < 2:
+        return float("nan"), float("nan")
+    neighbours = initialisation.nearest_neighbours(before)
+    labels = start(before).argmax(1), posterior(refined).argmax(1)
+    return tuple(initialisation.neighbour_agreement(each, neighbours) for each in labels)
 
-    Not from the soft assignment: a Student's t of one scale assigns samples at the borders of
-    large clusters to small ones.
-    """
-    labels = start.posterior(old).argmax(1)
-    shrinkage = settings.gmm.covariance_shrinkage
-    return fit_mixture(new, labels, len(start.weights), shrinkage, EM_STEPS)
 
-
-def _calibrated(
-    settings: Settings, mixture: Mixture, old: np.ndarray, new: np.ndarray, stop: StopRequest | None
-) -> Mixture:
-    """The mixture at the temperature from half-samples of the unrefined latents.
+def _calibrated(session: Session, mixture: Mixture, old: np.ndarray, new: np.ndarray) -> Mixture:
+    """The mixture at the temperature from half-samples of the unrefined latents `old`.
 
     Refinement separates clusters whether they are real or not, so half-samples of refined latents
     would all have the same clusters.
     """
-    gmm, seed = settings.gmm, settings.run.seed
+    gmm, seed, k = session.settings.gmm, session.settings.run.seed, len(mixture.weights)
     log.info(f"calibrating probabilities on {gmm.n_resamples} half-samples")
-    halves = resamples(old, gmm.n_resamples, seed, gmm.init == "neighbours", stop)
-    n_clusters = len(mixture.weights)
-    labels = labellings(halves, n_clusters, gmm.n_init, seed, gmm.covariance_shrinkage)
+    halves = resamples(old, gmm.n_resamples, seed, gmm.init == "neighbours", session.stop)
+    labels = labellings(halves, k, gmm.n_init, seed, gmm.covariance_shrinkage)
     if labels is None:
         return mixture
     return replace(mixture, temperature=temperature(mixture, new[halves.index], labels))
-
-
-def _agreements(
-    settings: Settings,
-    before: np.ndarray,
-    refined: np.ndarray,
-    start: Mixture,
-    posterior: Posterior,
-) -> tuple[float, float]:
-    """Neighbour agreement of both labellings, over at most `MAX_MAP_SIZE` samples."""
-    usable = usable_latents(before)
-    drawn = usable[subsample(len(usable), MAX_MAP_SIZE, settings.run.seed)]
-    latents = before[drawn]
-    if len(latents) < 2:
-        return float("nan"), float("nan")
-    neighbours = nearest_neighbours(latents)
-    labels = start.posterior(latents).argmax(1), posterior(refined[drawn]).argmax(1)
-    return tuple(neighbour_agreement(each, neighbours) for each in labels)

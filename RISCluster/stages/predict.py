@@ -1,144 +1,103 @@
-"""Labels for new data with a finished run.
-
-Letters: n samples of a block, D latent features, K clusters.
-"""
+"""Labels for new data with a finished run."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, open_spectrograms
-from ..data.loading import Reader
+from ..data.loading import Reader, StreamedSet
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import new_file, new_rows
-from ..models.autoencoder import AEC, DEC
+from ..io import new_file, new_rows, sha256
 from ..models.checkpoint import TrainedModel, load_model
 from ..run_folder import StageFolder, load_stage_settings
 from ..runs.labels import UNUSABLE, assign, new_labels
 from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
-from .cluster import read_mixture
 from .final_labels import soft_assignment
-from .session import MIXTURE, MODEL, NOVELTY, checksum, draw, report_unusable, use_threads
+from .session import report_unusable, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
 BATCH = 256
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """Network, clusters and training distribution of a stage."""
+class Predictor(NamedTuple):
+    """What labels new samples."""
 
     trained: TrainedModel  # on the device
-    # latents (n, D) to the probability of each cluster (n, K)
-    posterior: Callable[[np.ndarray], np.ndarray]
+    posterior: Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
     n_clusters: int
     training: TrainingDistribution
 
 
 def predict(
-    path: str | Path,
-    run_folder: Path,
-    output: Path,
-    stage: str,
-    overrides: Sequence[str] = (),
-    overwrite: bool = False,
+    path: str, run_folder: Path, output: Path, stage: str, words: Sequence[str], overwrite: bool
 ) -> None:
     """Label every sample of a file with a finished run, at constant memory.
 
-    Parameters
-    ----------
-    path : path
-        Spectrograms, in any layout.
-    run_folder : Path
-        ``<run.folder>/<run.name>``.
-    output : Path
-        A ``.csv``: index, label, probability, start time, trace id and detection where known, and
-        how unlike the training set each sample is. Latents are written beside it as
-        ``.latent.npy``, NaN for unusable samples.
-    stage : {"DEC", "GMM"}
-        Whose labels.
-    overrides : sequence of str
-        ``section.key=value`` words that replace settings of the run.
-    overwrite : bool
-        Replace existing outputs, but never the file that is labelled.
-
-    Raises
-    ------
-    RISClusterError
-        The run is not finished; the file can't be read, or has samples of another shape or other
-        axes; or a request to stop.
+    Writes a table of labels, probabilities and how unlike the training set each sample is to
+    `output` (``.csv``), latents beside it (``.latent.npy``), and of a cube a map (``.h5``) and its
+    figure. `stage` is DEC or GMM; ``section.key=value`` words replace settings of the run.
     """
     start_log()
     keep_freed_memory()
-    folder = _finished(run_folder, stage)
-    settings = load_stage_settings(folder, ["data.layout=auto", *overrides])
+    folder = StageFolder(run_folder, stage)
+    if (folder.provenance() or {}).get("status") != "complete":
+        raise RunError(
+            f"{folder.path}: this run has no finished {stage} stage; run {folder.command} first, "
+            "or name another run or --stage"
+        )
+    settings = load_stage_settings(folder, ["data.layout=auto", *words])
     device = choose_device(settings.run.device)
-    use_threads(settings)
-    run = _load(run_folder, folder, device)
-    data = settings.data
+    if settings.data.cpu_threads != "auto":
+        torch.set_num_threads(max(1, settings.data.cpu_threads))
+    run = _load(folder, device)
+    data, image = settings.data, f".{settings.run.figure_format}"
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-        check_axes(file, run.trained, folder.path / MODEL)
-        image = f".{settings.run.figure_format}"
-        _check_outputs(file, output, overwrite, image)
+        check_axes(file, run.trained, folder.path / "model.pt")
+        for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
+            out = output.with_suffix(suffix)
+            if out.exists() and out.samefile(file.path):
+                raise DataError(f"{out}: is the file to be labelled; give another name with -o")
+            if out.exists() and not overwrite:
+                raise DataError(f"{out}: exists already; give another name, or --overwrite")
         log.info(
             f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
             f"labelled with {folder.path}; computing on {device}"
         )
         _label(file, run, output, device)
-        if isinstance(file, CubeFile):
-            draw(settings.run.figures, lambda: _draw_map(output, run.n_clusters, image))
+        if isinstance(file, CubeFile) and settings.run.figures:
+            with warn("figures"):
+                from ..plots.occurrence import cluster_map
+                from ..runs.cluster_map import read_cluster_map
+
+                found = read_cluster_map(output.with_suffix(".h5"))
+                sizes = np.bincount(found.labels[found.labels >= 0], minlength=run.n_clusters)
+                with new_file(output.with_suffix(image)) as partial:
+                    figure = cluster_map(found, sizes.tolist(), output.stem)
+                    figure.savefig(partial, format=image[1:])
 
 
-def _check_outputs(file: SpectrogramFile, output: Path, overwrite: bool, image: str) -> None:
-    """Raise an error where an output exists already, or is the input."""
-    suffixes = [".csv", ".latent.npy"] + ([".h5", image] if isinstance(file, CubeFile) else [])
-    for path in (output.with_suffix(suffix) for suffix in suffixes):
-        if path.exists() and path.samefile(file.path):
-            raise DataError(
-                f"{path}: is the file to be labelled, and its labels would be written there; give "
-                "another name with -o"
-            )
-        if path.exists() and not overwrite:
-            raise DataError(f"{path} is there; give another name with -o, or --overwrite")
-
-
-def _finished(run_folder: Path, stage: str) -> StageFolder:
-    folder = StageFolder(run_folder, stage)
-    provenance = folder.provenance()
-    if provenance is None or provenance.get("status") != "complete":
-        others = [name for name in ("DEC", "GMM") if (run_folder / name / MODEL).exists()]
-        raise RunError(
-            f"{folder.path}: the {stage} stage of this run is "
-            f"{'not there' if provenance is None else 'not finished'}; run {folder.command} first, "
-            f"or name another run{' or --stage' if others else ''}"
-        )
-    return folder
-
-
-def _load(run_folder: Path, folder: StageFolder, device: torch.device) -> Predictor:
+def _load(folder: StageFolder, device: torch.device) -> Predictor:
     """Read what labels new samples."""
-    training = TrainingDistribution.load(folder.path / NOVELTY)
+    training = TrainingDistribution.load(folder.path / "novelty.npz")
+    posterior, n_clusters = training.mixture.posterior, len(training.mixture.weights)
     if folder.name == "GMM":
-        made_from = (folder.provenance() or {}).get("inputs", {}).get("AEC/model.pt")
-        if checksum(run_folder / "AEC" / MODEL) != made_from:
+        aec = folder.run_folder / "AEC/model.pt"
+        if sha256(aec)[:16] != (folder.provenance() or {}).get("inputs", {}).get("AEC/model.pt"):
             raise RunError(
-                f"{folder.path}: was made from another autoencoder than {run_folder / 'AEC'} "
-                f"holds; run {folder.command} again"
+                f"{folder.path}: made from another autoencoder than {aec}; run {folder.command}"
             )
-        trained = load_model(run_folder / "AEC" / MODEL, "AEC")
-        mixture = read_mixture(folder.path / MIXTURE, "auto")
-        posterior, n_clusters = mixture.posterior, len(mixture.weights)
+        trained = load_model(aec, "AEC")
     else:
-        trained = load_model(folder.path / MODEL, "DEC")
-        posterior, n_clusters = training.mixture.posterior, len(trained.model.clustering.centroids)
+        trained = load_model(folder.path / "model.pt", "DEC")
+        n_clusters = len(trained.model.clustering.centroids)
         if trained.labels == "student":
             posterior = soft_assignment(trained.model)
     trained.model.to(device)
@@ -148,71 +107,66 @@ def _load(run_folder: Path, folder: StageFolder, device: torch.device) -> Predic
 def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None:
     """Require the axes of the training set; `path` is where `trained` was read from.
 
-    Raises
-    ------
-    DataError
-        Shape or axes differ; the message names both.
+    An axis without a unit is taken as that of the other, if it has as many bins.
     """
-    for name, unit, own_unit in zip(
-        ("frequency", "time"), trained.units, (file.frequency_unit, file.time_unit), strict=True
-    ):
+    units = trained.units, (file.frequency_unit, file.time_unit)
+    for name, unit, own_unit in zip(("frequency", "time"), *units, strict=True):
         axis, own = getattr(trained, name), getattr(file, name)
-        unknown = [known in ("bin", "step") for known in (unit, own_unit)]
-        if len(axis) == len(own) and (any(unknown) and unit != own_unit):
-            log.info(
-                f"{file.path if unknown[1] else path}: its {name} axis has no unit, and is "
-                "taken as that of the other"
-            )
+        if len(axis) == len(own) and unit != own_unit and {unit, own_unit} & {"bin", "step"}:
+            place = file.path if own_unit in ("bin", "step") else path
+            log.info(f"{place}: its {name} axis has no unit, and is taken as that of the other")
             continue
         spacing = float(np.diff(axis).mean()) if len(axis) > 1 else 1.0
-        rounding = 1e-6 * float(np.abs(axis).max())  # of an axis in float32
+        tolerance = 0.01 * spacing + 1e-6 * float(np.abs(axis).max())  # rounding in float32
         same = len(axis) == len(own) and unit == own_unit
-        if not same or np.abs(axis - own).max() > 0.01 * spacing + rounding:
-            raise DataError(
-                f"{file.path}: its samples have {_describe(name, own, own_unit)}, and those that "
-                f"{path} was trained on {_describe(name, axis, unit)}; make the file with the "
-                "settings of the training set"
+        if not same or np.abs(axis - own).max() > tolerance:
+            here, there = (
+                f"{len(x)} {name} bins from {x[0]:.6g} to {x[-1]:.6g} {its_unit}"
+                for x, its_unit in ((own, own_unit), (axis, unit))
             )
-
-
-def _describe(name: str, axis: np.ndarray, unit: str) -> str:
-    return f"{len(axis)} {name} bins from {axis[0]:.6g} to {axis[-1]:.6g} {unit}"
+            raise DataError(
+                f"{file.path}: its samples have {here}, and those that {path} was trained on "
+                f"{there}; make the file with the settings of the training set"
+            )
 
 
 def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.device) -> None:
+    """Label the file block by block, and log how many samples are outliers."""
     reader = Reader(file, run.trained.preparation, device)
     reader.skip_negative = True
-    model = run.trained.model
-    latents_path = output.with_suffix(".latent.npy")
-    sizes = np.zeros(run.n_clusters, dtype=np.int64)
-    outliers, unusable = 0, []
+    samples, n, latents_path = (
+        StreamedSet(reader),
+        file.n_samples,
+        output.with_suffix(".latent.npy"),
+    )
+    labels, outlying = np.full(n, UNUSABLE, "i2"), np.zeros(n, bool)
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         write = stack.enter_context(new_labels(output, file, COLUMNS, DETECTION))
-        rows = stack.enter_context(new_rows(latents_path, (file.n_samples, model.shape.n_latents)))
-        progress = stack.enter_context(Progress("Labelling", file.n_samples))
-        for start in range(0, file.n_samples, COLUMN_ROWS):
-            end = min(start + COLUMN_ROWS, file.n_samples)
-            z, errors = _encode(model, reader, start, end, progress)
-            labels, certainty, columns, outlying = _assess(run, z, errors)
-            write(start, labels, certainty, *columns)
-            rows[start:end] = z
-            sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
-            outliers += int(outlying.sum())
-            unusable.append(start + np.flatnonzero(labels < 0))
+        rows = stack.enter_context(new_rows(latents_path, (n, run.trained.model.shape.n_latents)))
+        progress = stack.enter_context(Progress("Labelling", n))
+        for start in range(0, n, COLUMN_ROWS):
+            block = slice(start, min(start + COLUMN_ROWS, n))
+            rows[block], errors = np.nan, np.full(block.stop - start, np.nan)
+            for positions, x in samples.in_order(start, block.stop, BATCH):
+                index = positions.cpu().numpy()
+                rows[index], errors[index - start] = latents_and_errors(run.trained.model, x)
+                progress.add(len(index))
+            labels[block], certainty, columns = _assess(run, rows[block], errors)
+            outlying[block] = columns[-1] == "1"
+            write(start, labels[block], certainty, *columns)
             if stop.signal_number:
                 raise Stopped(
-                    f"{output}: not written, for {file.n_samples - end:,} of {file.n_samples:,} "
-                    "samples have no label yet; run the same command to label them all",
+                    f"{output}: not written, {block.stop:,} of {n:,} samples are labelled; run "
+                    "the same command to label them all",
                     stop.signal_number,
                 )
-    report_unusable(np.concatenate(unusable), file.n_samples)
+    report_unusable(np.flatnonzero(labels < 0), n)
+    sizes, outliers = np.bincount(labels[labels >= 0], minlength=run.n_clusters), outlying.sum()
     usable = int(sizes.sum())
     if not usable:
         missing = f"; missing: {', '.join(file.missing[:3])}" if file.missing else ""
-        log.warning(
-            f"no sample has a label: see data.amplitude, which takes decibels as linear{missing}"
-        )
+        log.warning(f"no sample has a label: decibels need data.amplitude = linear{missing}")
         return
     log.info(f"{run.n_clusters} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
     write_line = log.warning if outliers > 10 * OUTLYING * usable else log.info
@@ -224,48 +178,16 @@ def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.de
     log.info(f"{output}: labels; {latents_path}: latents")
 
 
-def _encode(
-    model: AEC | DEC, reader: Reader, start: int, stop: int, progress: Progress
-) -> tuple[np.ndarray, np.ndarray]:
-    """Latents (n, D) and reconstruction errors (n,) of samples; NaN for unusable ones."""
-    z = np.full((stop - start, model.shape.n_latents), np.nan, dtype=np.float32)
-    errors = np.full(stop - start, np.nan)
-    for index, x in reader.blocks(np.arange(start, stop)):
-        for at in range(0, len(index), BATCH):
-            places = index[at : at + BATCH] - start
-            z[places], errors[places] = latents_and_errors(model, x[at : at + BATCH])
-        progress.add(len(index))
-    return z, errors
-
-
-def _assess(
-    run: Predictor, z: np.ndarray, errors: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[list[str]], np.ndarray]:
-    """Labels, probabilities, further columns, and which samples are outliers."""
-    usable = ~np.isnan(errors)
+def _assess(run: Predictor, z: np.ndarray, errors: np.ndarray) -> tuple:
+    """Labels, probabilities, and COLUMNS of texts."""
+    usable, training = ~np.isnan(errors), run.training
     labels, certainty = np.full(len(z), UNUSABLE), np.zeros(len(z))
-    likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), dtype=bool)
+    likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), bool)
     if usable.any():
         labels[usable], certainty[usable] = assign(run.posterior(z[usable]))
-        likelihood[usable] = run.training.mixture.log_likelihood(z[usable])
-        outlying[usable] = run.training.is_outlier(errors[usable], likelihood[usable])
-    quantiles = run.training.error_quantile(errors), run.training.likelihood_quantile(likelihood)
-    columns = [
-        np.where(usable, [f"{value:.6g}" for value in column], "")
-        for column in (errors, quantiles[0], likelihood, quantiles[1])
-    ]
-    columns.append(np.where(usable, outlying.astype(int).astype(str), ""))
-    return labels, certainty, columns, outlying
-
-
-def _draw_map(output: Path, n_clusters: int, suffix: str) -> list[Path]:
-    from ..plots.occurrence import cluster_map
-    from ..runs.cluster_map import read_cluster_map
-
-    image = read_cluster_map(output.with_suffix(".h5"))
-    sizes = np.bincount(image.labels[image.labels >= 0].ravel(), minlength=n_clusters)
-    path = output.with_suffix(suffix)
-    figure = cluster_map(image, sizes.tolist(), output.stem)
-    with new_file(path) as partial:
-        figure.savefig(partial, format=suffix[1:])
-    return [path]
+        likelihood[usable] = training.mixture.log_likelihood(z[usable])
+        outlying[usable] = training.is_outlier(errors[usable], likelihood[usable])
+    quantiles = training.error_quantile(errors), training.likelihood_quantile(likelihood)
+    columns = errors, quantiles[0], likelihood, quantiles[1], outlying
+    texts = [[f"{value:.6g}" for value in column] for column in columns]
+    return labels, certainty, [np.where(usable, text, "") for text in texts]

@@ -1,10 +1,12 @@
-"""What the stages share: processes, data file, inputs of the results, end of a stage."""
+"""What the stages share: processes, data file, inputs of the results, sweeps, end of a stage."""
 
+import copy
+import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,275 +15,271 @@ import torch
 
 from ..cli import COMMANDS, package_command, stage_command
 from ..data.layouts import SpectrogramFile, open_spectrograms
-from ..data.loading import Reader, SampleSet, load_set
+from ..data.loading import Reader, SampleSet, StreamedSet, load_set
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks
-from ..errors import RISClusterError, SettingsError
-from ..io import sha256, write_json
-from ..run_folder import StageFolder, Start, timestamp
+from ..errors import SettingsError, TrainingError
+from ..io import read_json, sha256, write_bytes, write_csv, write_json
+from ..models.autoencoder import Encoder
+from ..run_folder import StageFolder, timestamp
 from ..runtime import StopRequest, keep_freed_memory, log, start_log
-from ..settings import Settings
+from ..settings import Settings, as_text
 from ..training.common import Context
+from ..training.encode import encode_to
 
-MODEL = "model.pt"
-MIXTURE = "model.npz"
-METRICS = "metrics.json"
-LABELS = "labels.csv"
-SPLIT = "split.npz"
-LATENTS = "latent.npy"
-NOVELTY = "novelty.npz"
-MAP = "labels.h5"
-SHOWN = 12  # settings in a line
+# Values of metrics.json in the closing lines.
+SUMMARY = ("validation_mse", "mse_of_mean_spectrogram", "mean_probability", "silhouette_latent")
+SUMMARY += ("stability", "neighbour_agreement", "accuracy", "nmi", "ari")
 
 
-@dataclass(frozen=True)
 class Session:
-    """A running stage."""
+    """A running stage: its settings, processes, open data file, folder, and inputs."""
 
-    settings: Settings
-    ranks: Ranks
-    file: SpectrogramFile  # open
-    fingerprint: str  # of the file's content
-    stop: StopRequest
-    columns: str = ""  # fingerprint of the file's labels, start times and trace ids
-    # closed when the stage ends; releases the lock on the run
-    held: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def precision(self) -> str:
-        """Arithmetic of training: ``fp32`` or ``bf16``."""
-        setting = self.settings.run.precision
-        if setting == "bf16" and self.ranks.device.type == "cpu":
-            # Slower than fp32 there, and oneDNN's transposed convolutions gave NaN gradients.
-            raise SettingsError(
-                "[run] precision = bf16 needs a GPU, and this run computes on the CPU; allowed "
-                "here: auto, fp32"
-            )
-        return "fp32" if setting == "auto" else setting
-
-    @property
-    def data_key(self) -> dict[str, Any]:
-        """Data settings that are the same in all stages of a run."""
-        return {
-            "data": self.fingerprint,
-            "run.seed": self.settings.run.seed,
-            **self.settings.inputs("data", "data"),
-            **(self.settings.inputs("cube", "data") if self.file.layout == "cube" else {}),
-        }
+    def __init__(
+        self, settings: Settings, stage: str, ranks: Ranks, file: SpectrogramFile, stop: StopRequest
+    ):
+        self.settings, self.ranks, self.file, self.stop = settings, ranks, file, stop
+        self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
+        self.path, self.fingerprint = self.stage.path, file.fingerprint()
+        self.held = ExitStack()  # with the lock on the run, until the stage ends
+        # Read before any work, so that bad columns fail now and not when labels are written.
+        columns = self.rank0(file.columns_fingerprint)
+        cube = settings.inputs("cube", "data") if file.layout == "cube" else {}
+        self.inputs = {"data": self.fingerprint, "run.seed": settings.run.seed} | cube
+        self.inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
+        if stage != "AEC":
+            self._require("AEC", "model.pt")
+            self.inputs["labels, times and ids"] = columns
+        if stage == "DEC":
+            self._require("GMM", "model.npz")
+        self.inputs |= settings.inputs(stage.lower(), "result")
+        if stage != "GMM":
+            precision = settings.run.precision
+            self.inputs["run.precision"] = "fp32" if precision == "auto" else precision
+            # Slower than fp32 on CPUs, and oneDNN's transposed convolutions gave NaN gradients.
+            if precision == "bf16" and ranks.device.type == "cpu":
+                raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
 
     @property
-    def network_key(self) -> dict[str, Any]:
-        """Network settings that are the same in all stages of a run."""
-        return self.settings.inputs("aec", "network")
+    def context(self) -> Context:
+        """Context of training."""
+        run, precision = self.settings.run, self.inputs["run.precision"]
+        return Context(self.path, self.ranks, self.stop, run.seed, precision, run.tensorboard)
 
-    def stage(self, name: str, part: str = "") -> StageFolder:
-        """Folder of a stage of this run."""
-        return StageFolder(self.settings.run_folder, name, part)
+    def rank0(self, work: Callable[[], Any]) -> Any:
+        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
+        return self.ranks.gather_results(lambda: work() if self.ranks.is_first else None)[0]
 
     def reader(self, preparation: Preparation) -> Reader:
         """Reader of the open file."""
         return Reader(self.file, preparation, self.ranks.device)
 
-    def load(self, reader: Reader, index: np.ndarray) -> tuple[SampleSet, np.ndarray]:
+    def load(self, preparation: Preparation, index: np.ndarray) -> tuple[SampleSet, np.ndarray]:
         """Usable samples of `index`, and the indices of the others."""
-        samples, unusable = load_set(reader, index, self.settings.data.loadmode, self.ranks)
+        mode = self.settings.data.loadmode
+        samples, unusable = load_set(self.reader(preparation), index, mode, self.ranks)
         report_unusable(unusable, len(index))
         return samples, unusable
 
-    def begin(self, stage: StageFolder, inputs: dict[str, Any], settings: Settings) -> bool:
-        """Begin a stage; False where it is complete already.
+    def encode(self, encoder: Encoder, preparation: Preparation) -> None:
+        """Write the latents of every sample of the file, NaN for unusable ones."""
+        reader = self.reader(preparation)
+        reader.skip_negative = True  # an error in training
+        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks)
 
-        To be called after all checks of the input, because it moves an older stage away.
-        """
+    def _require(self, name: str, model: str) -> None:
+        """Require that an earlier stage was made from the inputs so far, and add its model."""
+        stage = StageFolder(self.run, name)
+        self.rank0(lambda: stage.require_match(self.inputs, self._words()))
+        self.inputs[f"{name}/{model}"] = self.rank0(lambda: sha256(stage.path / model)[:16])
 
-        def begin() -> Start:
-            if not stage.part:  # the runs of a sweep lie inside a stage that has begun
-                self.held.enter_context(stage.lock())
-            return stage.begin(inputs, settings.as_ini(), self._words(inputs))
-
-        start = self.rank0(begin)
-        log.info(f"{stage.path}: {start}")
-        return start.state != "done"
-
-    def is_done(self, stage: StageFolder, inputs: dict[str, Any]) -> bool:
-        """Whether a stage is complete; logs it."""
-        done = self.rank0(lambda: stage.is_done(inputs))
-        if done:
-            log.info(f"{stage.path}: done already with these settings and data; nothing to do")
-        return done
-
-    def require_match(self, name: str, expected: dict[str, Any]) -> None:
-        """Require that an earlier stage is complete and was made from `expected`."""
-        stage = self.stage(name)
-        self.rank0(lambda: stage.require_match(expected, self._words(expected)))
-
-    def _words(self, inputs: dict[str, Any]) -> dict[str, str]:
+    def _words(self) -> dict[str, str]:
         """Description of the checksums among the inputs, by name."""
-        file, weights = self.file, self.settings.aec.initial_weights
-        path = Path(file.path)
+        file, path = self.file, Path(self.file.path)
         words = {
             "data": f"{path} ({file.n_samples:,} samples of {file.n_frequencies} x "
             f"{file.n_times}, written {timestamp(path.stat().st_mtime)})",
             "labels, times and ids": str(path),
-            "aec.initial_weights": weights,
+            "aec.initial_weights": self.settings.aec.initial_weights,
         }
-        for name in inputs:
-            if name.endswith((MODEL, MIXTURE)):
-                made = self.stage(name.partition("/")[0]).provenance() or {}
-                words[name] = f"that of {made.get('ended', 'an unknown time')}"
-        return {name: text for name, text in words.items() if name in inputs}
+        for name in {"AEC/model.pt", "GMM/model.npz"} & self.inputs.keys():
+            made = StageFolder(self.run, name[:3]).provenance() or {}
+            words[name] = f"that of {made.get('ended', 'an unknown time')}"
+        return {name: text for name, text in words.items() if name in self.inputs}
 
-    def context(self, stage: StageFolder) -> Context:
-        """Context in which a stage trains."""
-        run = self.settings.run
-        return Context(stage.path, self.ranks, self.stop, run.seed, self.precision, run.tensorboard)
+    def is_done(self) -> bool:
+        """Whether the stage is complete; logs it."""
+        done = self.rank0(lambda: self.stage.is_done(self.inputs))
+        if done:
+            log.info(f"{self.path}: done already with these settings and data; nothing to do")
+        return done
 
-    def rank0(self, work: Callable[[], Any]) -> Any:
-        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
-        result, error = None, None
-        if self.ranks.is_first:
+    def begin(self) -> bool:
+        """Begin the stage, after all checks of the input; False where it is complete already."""
+        if not self.stage.part:  # the runs of a sweep lie inside a stage that has begun
+            self.rank0(lambda: self.held.enter_context(self.stage.lock()))
+        ini = self.settings.as_ini()
+        start = self.rank0(lambda: self.stage.begin(self.inputs, ini, self._words()))
+        log.info(f"{self.path}: {start}")
+        return start.state != "done"
+
+    def combinations(self) -> dict[str, "Session"]:
+        """Runs for each combination of the lists in the stage's section, by name (a sweep)."""
+        section = self.stage.name.lower()
+        values = getattr(self.settings, section)
+        lists = {key: value for key, value in vars(values).items() if isinstance(value, tuple)}
+        runs = {}
+        for choice in itertools.product(*lists.values()):
+            chosen, one = dict(zip(lists, choice, strict=True)), copy.copy(self)
+            name = ",".join(f"{key}={as_text(value)}" for key, value in chosen.items())
+            one.settings = replace(self.settings, **{section: replace(values, **chosen)})
+            one.stage = StageFolder(self.run, self.stage.name, f"sweep/{name}" if lists else "")
+            one.path = one.stage.path
+            one.inputs = self.inputs | {f"{section}.{key}": x for key, x in chosen.items()}
+            runs[name] = one
+        return runs
+
+    def train(
+        self, work: Callable[["Session"], None], results: list[str], best: Callable, criterion: str
+    ) -> None:
+        """Train a stage that has begun by `work`, once or for each combination of its lists.
+
+        Then the `results` of the run with the `best` (min or max) `criterion` of metrics.json
+        become those of the stage. A run that diverges is left out.
+        """
+        runs, scores = self.combinations(), {}
+        if len(runs) == 1:
+            work(*runs.values())
+            return
+        for number, (name, one) in enumerate(runs.items(), 1):
+            log.info(f"sweep {number} of {len(runs)}: {name}")
             try:
-                result = work()
-            except RISClusterError as caught:
-                error = caught
-        result, error = self.ranks.broadcast((result, error))
-        if error is not None:
-            raise error
-        return result
+                if one.begin():
+                    work(one)
+            except TrainingError as error:
+                log.warning(f"sweep: {name} failed and is left out: {error}")
+                if number == len(runs) and not scores:
+                    raise
+                continue
+            score = self.rank0(lambda path=one.path: read_json(path / "metrics.json")[criterion])
+            worst = np.inf if best is min else -np.inf
+            scores[name] = worst if score is None else score  # null is NaN
+        chosen = best(scores, key=scores.get)
+        log.info(f"best of {len(scores)} by {criterion}: {chosen}")
+        table = ("combination", criterion), scores.items()
+        self.rank0(lambda: self._take(runs[chosen].path, results, table))
+
+    def _take(self, best: Path, results: list[str], table: tuple) -> None:
+        """Write sweep.csv, copy the files of the best run and complete the stage."""
+        write_csv(self.path / "sweep.csv", *table)
+        labels, figures = best.glob("labels.h5"), best.glob("figures/*")
+        for path in [*(best / name for name in results), *labels, *figures]:
+            folder = self.path if path.parent == best else self.stage.figures
+            folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(folder / path.name, path.read_bytes())
+        metrics = read_json(best / "metrics.json") | {"sweep_best": best.name}
+        self.finish([*results, "sweep.csv"], metrics)
+
+    def draw(self, metrics: dict[str, Any], neighbour_map: Any = None) -> None:
+        """Draw the figures of a stage whose results are written, if they are wanted."""
+        if self.settings.run.figures:
+            with warn("figures"):
+                from ..report.figures import draw_stage
+
+                paths = draw_stage(self.file, self.stage, self.settings, metrics, neighbour_map)
+                log.info(f"figures: {', '.join(map(str, paths))}")
+
+    def write_report(self) -> None:
+        """Write the report of the run, with the figures."""
+        if self.settings.run.figures and self.ranks.is_first:
+            with warn("the report"):
+                from ..report.make_report import write_report
+
+                log.info(f"report: {write_report(self.run)}")
+
+    def finish(self, results: list[str], metrics: dict[str, Any]) -> None:
+        """Write metrics.json and mark the stage, and labels.h5 of a cube, as complete."""
+        write_json(self.path / "metrics.json", metrics)
+        results = [*results, "metrics.json", *(path.name for path in self.path.glob("labels.h5"))]
+        self.stage.complete(results, {"fingerprint": self.fingerprint})
+
+    def log_summary(self) -> None:
+        """Log result and quality of a complete stage, and the next command."""
+        if self.ranks.is_first:
+            result, quality = summary(read_json(self.path / "metrics.json"))
+            log.info(f"result: {result}, in {self.path}")
+            log.info(f"quality: {quality}")
+            log.info(f"next: {next_command(self.settings, self.stage.name)}")
 
 
 @contextmanager
-def open_session(settings: Settings, stage: str = "AEC") -> Iterator[Session]:
-    """Start the processes and open the data.
-
-    Before the AEC stage, a demo set that is missing is written. Before the others, the earlier
-    stages must have begun.
-    """
+def open_session(settings: Settings, stage: str) -> Iterator[Session]:
+    """Start the processes and open the data; the stages before `stage` must have begun."""
     keep_freed_memory()
-    run = settings.run
-    with StopRequest() as stop, _deterministic(run.deterministic), start_ranks(run.device) as ranks:
+    run, data = settings.run, settings.data
+    if run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(run.deterministic)
+    with StopRequest() as stop, start_ranks(run.device) as ranks:
         start_log(ranks.rank)
-        use_threads(settings)
-        _say_stored(settings)
-        # All processes look, and refuse the same.
-        for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:
+        if data.cpu_threads != "auto":
+            torch.set_num_threads(max(1, data.cpu_threads))
+        if stored := "; ".join(settings.from_run):
+            log.info(f"{settings.run_folder}: settings that are taken from this run: {stored}")
+        for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:  # checked by all ranks
             StageFolder(settings.run_folder, earlier).require_begun()
-        if ranks.is_first and stage == "AEC":
-            _ensure_demo(Path(settings.data.file))
+        demo = Path(data.file)
+        if ranks.is_first and stage == "AEC" and demo == Path(DEMO_FILE) and not demo.exists():
+            log.info(f"{demo} does not exist: writing the synthetic demo set (eight known classes)")
+            write_demo(demo)
         ranks.barrier()
-        data = settings.data
         with open_spectrograms(data.file, data.layout, data.dataset, settings.cube) as file:
             log.info(
                 f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x "
                 f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
-            session = Session(settings, ranks, file, file.fingerprint(), stop)
-            # Read before any work, so that bad columns fail now and not when labels are written.
-            columns = session.rank0(file.columns_fingerprint)
-            with session.held:
-                yield replace(session, columns=columns)
-
-
-def use_threads(settings: Settings) -> None:
-    """Compute with as many CPU threads as ``data.cpu_threads`` says."""
-    if settings.data.cpu_threads != "auto":
-        torch.set_num_threads(max(1, settings.data.cpu_threads))
-
-
-def _say_stored(settings: Settings) -> None:
-    """Log which settings are the run's stored ones, not the defaults."""
-    taken = settings.from_run
-    if taken:
-        more = f" and {len(taken) - SHOWN} more" if len(taken) > SHOWN else ""
-        log.info(
-            f"{settings.run_folder}: {len(taken)} settings are taken from this run, where they "
-            f"differ from the defaults: {'; '.join(taken[:SHOWN])}{more}; section.key=value "
-            "replaces one"
-        )
-
-
-@contextmanager
-def _deterministic(enabled: bool) -> Iterator[None]:
-    """Use deterministic algorithms of PyTorch within the block."""
-    before = torch.are_deterministic_algorithms_enabled()
-    if enabled:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def _ensure_demo(path: Path) -> None:
-    if path == Path(DEMO_FILE) and not path.exists():
-        log.info(f"{path} is not there: writing the synthetic demo set (eight known classes)")
-        write_demo(path)
+            with (session := Session(settings, stage, ranks, file, stop)).held:
+                yield session
 
 
 def report_unusable(unusable: np.ndarray, n: int) -> None:
     """Warn of samples that are left out."""
     if len(unusable):
-        shown = ", ".join(map(str, unusable[:10].tolist()))
-        more = ", ..." if len(unusable) > 10 else ""
+        shown = ", ".join(map(str, unusable[:10].tolist())) + ", ..." * (len(unusable) > 10)
         log.warning(
             f"{len(unusable):,} of {n:,} samples are unusable (not finite, all zero, or negative "
-            "where a root or logarithm is taken): they are left out and get label -1; indices "
-            f"{shown}{more}"
+            f"under a root or logarithm), left out and labelled -1: {shown}"
         )
 
 
-def finish(
-    stage: StageFolder, results: list[str], metrics: dict[str, Any], session: Session
-) -> None:
-    """Write metrics.json and mark the stage as complete."""
-    write_json(stage.path / METRICS, metrics)
-    stage.complete([*results, METRICS], {"fingerprint": session.fingerprint})
+@contextmanager
+def warn(what: str) -> Iterator[None]:
+    """Log an error as a warning, for work after the results are complete."""
+    try:
+        yield
+    except Exception as error:
+        log.warning(f"{what} could not be made: {type(error).__name__}: {error}")
+
+
+def summary(metrics: dict[str, Any]) -> tuple[str, str]:
+    """Result and quality of a stage in words; null and missing metrics are left out."""
+    if "n_train" in metrics:
+        result = f"autoencoder of {metrics['n_train']:,} samples, {metrics['epochs']} epochs"
+    else:
+        sizes = metrics["cluster_sizes"]
+        result = f"{len(sizes)} clusters of {min(sizes):,} to {max(sizes):,} samples"
+    known = {key.replace("_", " "): metrics.get(key) for key in SUMMARY}
+    return result, ", ".join(f"{name} {x:.3g}" for name, x in known.items() if x is not None)
 
 
 def next_command(settings: Settings, stage: str) -> str:
     """Command to run after a stage: the next stage, a report that is missing, or predict."""
     folder = settings.run_folder
     if stage != "DEC":
-        following = list(COMMANDS)[list(COMMANDS).index(stage) + 1]
-        return stage_command(following, folder, settings.config)
+        return stage_command({"AEC": "GMM", "GMM": "DEC"}[stage], folder, settings.config)
     if not settings.run.figures:
         return f"{package_command('report')} --run {shlex.quote(str(folder))}"
     output = shlex.quote(f"{folder.name}_new_labels.csv")
     return f"{package_command('predict')} NEW.h5 --run {shlex.quote(str(folder))} -o {output}"
-
-
-def checksum(path: Path) -> str:
-    """Short checksum of a file, for the inputs of a stage."""
-    return sha256(path)[:16]
-
-
-def draw(enabled: bool, work: Callable[[], list[Path]]) -> None:
-    """Draw figures; an error is a warning."""
-    if not enabled:
-        return
-    try:
-        paths = work()
-    except Exception as error:  # figures are leaves: the results are already safe
-        log.warning(f"figures could not be drawn: {type(error).__name__}: {error}")
-        return
-    log.info(f"figures: {', '.join(str(path) for path in paths)}")
-
-
-def draw_figures(
-    session: Session,
-    stage: StageFolder,
-    settings: Settings,
-    metrics: dict[str, Any],
-    drawn_map: Any = None,
-) -> None:
-    """Draw the figures of a stage whose results are written; `drawn_map` is a map of latents."""
-
-    def work() -> list[Path]:
-        from ..report.figures import draw_stage
-
-        return draw_stage(session.file, stage, settings, metrics, drawn_map)
-
-    draw(settings.run.figures, work)

@@ -1,1 +1,1 @@
-"""The three stages' loops, and encoding a whole data set in order. Nothing here draws or scores."""
+"""Loops over epochs and batches, and encoding a whole data set. Nothing here draws or scores."""

@@ -1,15 +1,13 @@
-"""Steps that pretraining and refinement share: batches, optimiser step, history, state.
+"""What pretraining and refinement share: batches, optimiser step, history, saved state.
 
-The state (weights, optimiser, position in the epoch, sums so far) is saved after every epoch and
-on a request to stop. The order of batches follows from seed and epoch alone, so that an
-interrupted training, resumed on a CPU, ends with the same bytes as one that never stopped.
+The order of batches follows from seed and epoch alone, so that an interrupted training, resumed
+on a CPU, ends with the same bytes as one that was never interrupted.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,23 @@ import torch
 from ..data.loading import SampleSet
 from ..distributed import Ranks
 from ..errors import CheckpointError, Stopped, TrainingError
-from ..io import HistoryFile, load_checkpoint, save_checkpoint
+from ..io import load_checkpoint, save_checkpoint, write_csv
 from ..models.checkpoint import load_weights
 from ..runtime import Progress, StopRequest, count, log
 
 STATE = "last.pt"
 HISTORY = "history.csv"
 SYNC_EVERY = 20  # steps between reads of the loss on a GPU, and between stop checks of ranks
+SAVED = ("epoch", "step", "seconds", "stop_reason")  # attributes of `Training` in the state
+SPEED = ("seconds", "samples_per_second")  # last columns of the history
+REASONS = {  # why a training has ended, by stop_reason
+    "": "all epochs done",
+    "patience": "no better validation loss",
+    "tol": "label change below dec.tol",
+}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Context:
     """Where and how a network is trained."""
 
@@ -38,274 +43,198 @@ class Context:
     precision: str = "fp32"  # {"fp32", "bf16"}
     tensorboard: bool = False
 
+    def autocast(self) -> torch.autocast:
+        """Arithmetic of the forward pass."""
+        bf16 = self.precision == "bf16"
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=bf16)
 
-@dataclass
+
 class Training:
-    """A network in training."""
+    """A network in training.
 
-    kind: str  # {"AEC", "DEC"}
-    model: torch.nn.Module
-    samples: SampleSet
-    settings: Any
-    context: Context
-    optimizer: torch.optim.Optimizer = field(init=False)
-    epoch: int = 0  # complete epochs
-    step: int = 0  # batches done of the next epoch
-    seconds: float = 0.0  # spent on those batches
-    # Of losses over this rank's samples of the epoch, in double precision; ``n`` counts samples.
-    sums: dict[str, torch.Tensor | float] = field(default_factory=dict)
-    stop_reason: str = ""  # empty while training goes on
-    _began: float = 0.0
+    `losses` are the names of the losses of a step, the minimised one first; `columns` those of
+    the history, before `SPEED`. `result` is saved with the state, and has the history.
+    """
 
-    def __post_init__(self):
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.lr, fused=True)
-
-    @property
-    def n_steps(self) -> int:
-        """Batches per epoch."""
-        return -(-len(self.samples) // self.settings.batch_size)
-
-    @property
-    def learning_rate(self) -> float:
-        """Of the next step."""
-        return self.optimizer.param_groups[0]["lr"]
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        samples: SampleSet,
+        settings: Any,
+        context: Context,
+        losses: tuple[str, ...],
+        columns: tuple[str, ...],
+        result: Any,
+    ):
+        self.kind = type(model).__name__
+        self.model, self.samples, self.settings = model, samples, settings
+        self.context, self.losses, self.result = context, losses, result
+        self.columns = (*columns, *SPEED)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+        self.n_steps = -(-len(samples) // settings.batch_size)  # of an epoch
+        self.epoch = 0  # complete epochs
+        self.step = 0  # complete steps of the next epoch
+        self.seconds = 0.0  # spent on those
+        self.stop_reason = ""  # key of REASONS; empty while training continues
+        # Of losses over the samples of this rank in the epoch.
+        self._sums = torch.zeros(len(losses), dtype=torch.float64, device=context.ranks.device)
+        self._shown: dict[str, float] = {}  # with the progress
+        self._board = _tensorboard(context)
 
     @property
     def running(self) -> bool:
         """Whether another epoch is due."""
         return self.epoch < self.settings.n_epochs and not self.stop_reason
 
+    # ---- one epoch ----
 
-# ---- one epoch ----------------------------------------------------------------------------------
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+        """Remaining batches of the epoch: positions and samples of this rank, size over all ranks.
+
+        After each, a request to stop saves the state and raises `Stopped`.
+        """
+        self.model.train()
+        began = time.monotonic() - self.seconds
+        size, context, total = self.settings.batch_size, self.context, len(self.samples)
+        epoch = self.samples.epoch(context.seed, self.epoch, size, context.ranks, first=self.step)
+        what = f"{self.kind} epoch {self.epoch + 1} of at most {self.settings.n_epochs}"
+        with Progress(what, total, shown=context.ranks.is_first) as progress:
+            progress.add(self.step * size)
+            for positions, x in epoch:
+                n = min(size, total - self.step * size)
+                yield positions, x, n
+                self.seconds = time.monotonic() - began
+                progress.add(n, **self._shown)
+                self._stop_if_requested()
+
+    def optimizer_step(self, positions: torch.Tensor, *losses: torch.Tensor) -> None:
+        """Sum gradients over ranks, check the loss, update the weights.
+
+        `losses` are those named by `Training.losses`, summed over the samples at `positions`.
+        """
+        ranks = self.context.ranks
+        ranks.sum_gradients(self.model.parameters())
+        self._shown = {}
+        alone_on_cpu = ranks.device.type == "cpu" and ranks.world == 1
+        if alone_on_cpu or self.step % SYNC_EVERY == 0:
+            loss = float(losses[0].detach()) / max(1, len(positions))
+            ranks.gather_results(lambda: self.require_finite("the loss", loss, positions))
+            self._shown = {"loss": loss}
+        self.optimizer.step()
+        self._sums += torch.stack([loss.detach().double() for loss in losses])
+        self.step += 1
+
+    def epoch_means(self) -> dict[str, float]:
+        """Mean of each loss over the samples of the epoch, and the speed; all must be finite."""
+        n = min(self.step * self.settings.batch_size, len(self.samples))
+        sums = self.context.ranks.sum(self._sums.clone()).tolist()
+        means = {name: value / n for name, value in zip(self.losses, sums, strict=True)}
+        self.require_finite("the mean loss", means[self.losses[0]])
+        weights = torch.cat([p.detach().flatten() for p in self.model.parameters()])
+        self.require_finite("a weight", float(weights.abs().max()))
+        return means | dict(zip(SPEED, (self.seconds, n / self.seconds), strict=True))
+
+    def require_finite(
+        self, what: str, value: float, positions: torch.Tensor | None = None
+    ) -> None:
+        """Raise a `TrainingError` where a value of the samples at `positions` is not finite."""
+        if math.isfinite(value):
+            return
+        place = f"epoch {self.epoch + 1}"
+        if positions is not None:
+            members = self.samples.index[positions.cpu().numpy()][:5].tolist()
+            place += f", batch {self.step + 1} (samples {', '.join(map(str, members))}, ...)"
+        raise TrainingError(
+            f"{self.context.folder}: {what} is {value} in {place}; the state of the last good "
+            f"epoch is kept; lower {self.kind.lower()}.lr, or check the amplitudes of the samples"
+        )
+
+    def end_epoch(self, **row: float) -> None:
+        """Add a row to the history, and save the state before the next epoch."""
+        self.epoch += 1
+        values = {"epoch": self.epoch, **row}
+        self.result.history.append(tuple(values[name] for name in self.columns))
+        if self._board is not None:
+            for name in self.columns[1:]:
+                self._board.add_scalar(f"{self.kind}/{name}", values[name], self.epoch)
+            self._board.flush()
+        self.step, self.seconds = 0, 0.0
+        self._sums.zero_()
+        self.save()
+
+    def end(self) -> None:
+        """Save the state, and log why the training has ended."""
+        self.save()
+        log.info(f"stopped after {count(self.epoch, 'epoch')}: {REASONS[self.stop_reason]}")
+
+    # ---- state ----
+
+    def _stop_if_requested(self) -> None:
+        context = self.context
+        if context.ranks.world > 1 and self.step % SYNC_EVERY and self.step != self.n_steps:
+            return
+        if context.ranks.any(bool(context.stop.signal_number)):
+            self.save()
+            raise Stopped(
+                f"{self.kind} stage: in epoch {self.epoch + 1} after batch {self.step} of "
+                f"{self.n_steps}, saved in {context.folder / STATE}; run the same command to "
+                "resume",
+                context.stop.signal_number or 15,
+            )
+
+    def save(self) -> None:
+        """Write history and state; called on all ranks, written by rank 0."""
+        sums = self.context.ranks.sum(self._sums.clone())
+        if not self.context.ranks.is_first:
+            return
+        rows = [
+            [f"{value:.8g}" if isinstance(value, float) else value for value in row]
+            for row in self.result.history
+        ]
+        write_csv(self.context.folder / HISTORY, self.columns, rows)
+        state = {name: getattr(self, name) for name in SAVED} | {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sums": sums,
+            "result": vars(self.result),
+        }
+        save_checkpoint(self.context.folder / STATE, f"{self.kind} state", state)
+
+    def resume(self) -> bool:
+        """Continue from the saved state; False where there is none."""
+        path, ranks = self.context.folder / STATE, self.context.ranks
+        if not ranks.broadcast(path.exists()):
+            return False
+        state = load_checkpoint(path, f"{self.kind} state")
+        try:
+            load_weights(self.model, state["model"], path)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.result = type(self.result)(**state["result"])
+            for name in SAVED:
+                setattr(self, name, state[name])
+            if ranks.is_first:  # the sums of all ranks, so that another number may resume
+                self._sums += state["sums"].to(ranks.device)
+        except (KeyError, TypeError):
+            raise CheckpointError(
+                f"{path}: written by another version; move {path.parent} away and run the stage "
+                "again"
+            ) from None
+        log.info(f"resuming after epoch {self.epoch}, batch {self.step} of {self.n_steps}")
+        return True
 
 
-@contextmanager
-def epoch_progress(training: Training) -> Iterator[Progress]:
-    """Progress of one epoch, in samples."""
-    what = f"{training.kind} epoch {training.epoch + 1} of at most {training.settings.n_epochs}"
-    shown = training.context.ranks.is_first
-    with Progress(what, len(training.samples), shown=shown) as progress:
-        progress.add(training.step * training.settings.batch_size)
-        yield progress
-
-
-def batches(training: Training) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-    """Remaining batches of the epoch: positions and samples of this rank, size over all ranks."""
-    training.model.train()
-    training._began = time.monotonic() - training.seconds
-    size, context = training.settings.batch_size, training.context
-    done = training.step * size
-    epoch = training.samples.epoch(
-        context.seed, training.epoch, size, context.ranks, first=training.step
-    )
-    for positions, x in epoch:
-        n = min(size, len(training.samples) - done)
-        done += n
-        yield positions, x, n
-
-
-def autocast(context: Context) -> torch.autocast:
-    """Arithmetic of the forward pass."""
-    device = context.ranks.device.type
-    return torch.autocast(device, torch.bfloat16, enabled=context.precision == "bf16")
+def _tensorboard(context: Context) -> Any:
+    if not context.tensorboard or not context.ranks.is_first:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        log.warning("run.tensorboard = yes needs the tensorboard package: pip install tensorboard")
+        return None
+    return SummaryWriter(context.folder / "tensorboard")
 
 
 def summed_error(reconstruction: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Squared error, mean over bins and summed over samples: (N, 1, F, T) twice to a scalar."""
     n_bins = x.shape[2] * x.shape[3]
     return torch.nn.functional.mse_loss(reconstruction.float(), x, reduction="sum") / n_bins
-
-
-def optimizer_step(
-    training: Training, losses: dict[str, torch.Tensor], positions: torch.Tensor
-) -> dict[str, float]:
-    """Sum gradients over ranks, check the loss, update the weights, add to the sums.
-
-    Parameters
-    ----------
-    training : Training
-        With gradients.
-    losses : dict of Tensor
-        ``loss``, which is minimised, and others for the history; each summed over samples.
-    positions : Tensor, (N,)
-        Of the samples.
-
-    Returns
-    -------
-    dict
-        Mean loss for the progress; empty where it was not read from the device.
-    """
-    ranks, losses = training.context.ranks, {k: v.detach() for k, v in losses.items()}
-    ranks.sum_gradients(training.model.parameters())
-    shown = {}
-    alone_on_cpu = ranks.device.type == "cpu" and ranks.world == 1
-    if alone_on_cpu or training.step % SYNC_EVERY == 0:
-        shown = {"loss": float(losses["loss"]) / max(1, len(positions))}
-        ranks.gather_results(lambda: _require_finite_loss(training, shown["loss"], positions))
-    training.optimizer.step()
-    for name, value in losses.items():
-        training.sums[name] = training.sums.get(name, 0.0) + value.double()
-    training.sums["n"] = training.sums.get("n", 0.0) + len(positions)
-    training.step += 1
-    training.seconds = time.monotonic() - training._began
-    return shown
-
-
-def epoch_means(training: Training) -> dict[str, float]:
-    """Mean losses of the epoch over all ranks, and ``n``, ``seconds``, ``samples_per_second``.
-
-    Empty for an epoch without a step.
-
-    Raises
-    ------
-    TrainingError
-        The mean loss or a weight is not finite.
-    """
-    sums = sums_over_ranks(training)
-    n = sums.pop("n", 0.0)
-    if not n:
-        return {}
-    means = {name: value / n for name, value in sums.items()}
-    if not math.isfinite(means["loss"]):
-        raise diverged(training, f"the mean loss is {means['loss']}")
-    finite = torch.stack([p.detach().isfinite().all() for p in training.model.parameters()])
-    if not bool(finite.all()):
-        raise diverged(training, "weights are no longer finite")
-    seconds = time.monotonic() - training._began
-    return means | {"n": n, "seconds": seconds, "samples_per_second": n / seconds}
-
-
-def sums_over_ranks(training: Training) -> dict[str, float]:
-    """Sums of the epoch over all ranks, which have the same names."""
-    ranks, names = training.context.ranks, sorted(training.sums)
-    if not names:
-        return {}
-    values = [
-        torch.as_tensor(training.sums[name], dtype=torch.float64, device=ranks.device)
-        for name in names
-    ]
-    total = ranks.sum(torch.stack(values))
-    return dict(zip(names, total.tolist(), strict=True))
-
-
-def _require_finite_loss(training: Training, loss: float, positions: torch.Tensor) -> None:
-    if not math.isfinite(loss):
-        raise diverged(training, f"the loss is {loss}", positions)
-
-
-def diverged(training: Training, what: str, positions: torch.Tensor | None = None) -> TrainingError:
-    """Error for values that are not finite, with the epoch, and the batch where it is known."""
-    place = f"epoch {training.epoch + 1}"
-    if positions is not None:
-        members = training.samples.index[positions.cpu().numpy()][:5].tolist()
-        place += f", batch {training.step + 1} (samples {', '.join(map(str, members))}, ...)"
-    return TrainingError(
-        f"{training.context.folder}: {what} in {place}; the state of the last good epoch is kept; "
-        f"lower {training.kind.lower()}.lr, or look at the amplitudes of the samples"
-    )
-
-
-def log_end(training: Training) -> None:
-    """Log why the training has ended."""
-    reason = training.stop_reason or "all epochs done"
-    log.info(f"stopped after {count(training.epoch, 'epoch')}: {reason}")
-
-
-# ---- history ------------------------------------------------------------------------------------
-
-
-@contextmanager
-def open_history(
-    training: Training, header: tuple[str, ...]
-) -> Iterator[Callable[[tuple[Any, ...]], None]]:
-    """Yield a function that writes the row of an epoch, on rank 0.
-
-    The row goes to ``history.csv`` and, with run.tensorboard, to TensorBoard.
-    """
-    context, history, board = training.context, None, None
-    if context.ranks.is_first:
-        history = HistoryFile(context.folder / HISTORY, header, training.epoch)
-        board = _tensorboard(context.folder, training.epoch) if context.tensorboard else None
-
-    def write(row: tuple[Any, ...]) -> None:
-        if history is not None:
-            history.append([f"{value:.8g}" if isinstance(value, float) else value for value in row])
-        if board is not None:
-            for name, value in zip(header[1:], row[1:], strict=True):
-                board.add_scalar(f"{training.kind}/{name}", value, row[0])
-
-    try:
-        yield write
-    finally:
-        if board is not None:
-            board.close()
-
-
-def _tensorboard(folder: Path, epoch: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        log.warning("run.tensorboard = yes needs the tensorboard package: pip install tensorboard")
-        return None
-    return SummaryWriter(folder / "tensorboard", purge_step=epoch + 1)
-
-
-# ---- state --------------------------------------------------------------------------------------
-
-
-def end_epoch(training: Training, more: dict[str, Any]) -> None:
-    """Start the next epoch and save the state; `more` as in `save_state`."""
-    training.step, training.seconds, training.sums = 0, 0.0, {}
-    save_state(training, more)
-
-
-def stop_if_requested(training: Training, more: dict[str, Any]) -> None:
-    """Save the state and raise `Stopped` where a signal has come to any rank."""
-    context = training.context
-    if context.ranks.world > 1 and training.step % SYNC_EVERY and training.step != training.n_steps:
-        return
-    if context.ranks.any(bool(context.stop.signal_number)):
-        save_state(training, more)
-        raise Stopped(
-            f"{training.kind} stage: in epoch {training.epoch + 1} after batch {training.step} of "
-            f"{training.n_steps}, saved in {context.folder / STATE}; run the same command to "
-            "go on",
-            context.stop.signal_number or 15,
-        )
-
-
-def save_state(training: Training, more: dict[str, Any]) -> None:
-    """Write the state and `more` values by name; called on all ranks, written by rank 0."""
-    sums = sums_over_ranks(training)
-    if not training.context.ranks.is_first:
-        return
-    state = {
-        "model": training.model.state_dict(),
-        "optimizer": training.optimizer.state_dict(),
-        "epoch": training.epoch,
-        "step": training.step,
-        "seconds": training.seconds,
-        "sums": sums,
-        "stop_reason": training.stop_reason,
-    }
-    save_checkpoint(training.context.folder / STATE, f"{training.kind} state", state | more)
-
-
-def load_state(training: Training) -> dict[str, Any] | None:
-    """Resume from the saved state; what it holds, or None where there is none."""
-    path, ranks = training.context.folder / STATE, training.context.ranks
-    if not ranks.broadcast(path.exists()):
-        return None
-    state = load_checkpoint(path, f"{training.kind} state")
-    if "stop_reason" not in state:
-        raise CheckpointError(
-            f"{path}: written by another version; move {path.parent} away and run the stage again"
-        )
-    load_weights(training.model, state["model"], str(path))
-    training.optimizer.load_state_dict(state["optimizer"])
-    training.epoch, training.step = state["epoch"], state["step"]
-    training.seconds, training.stop_reason = state["seconds"], state["stop_reason"]
-    # Rank 0 takes the sums of all ranks, so that another number of ranks may resume.
-    training.sums = state["sums"] if ranks.is_first else dict.fromkeys(state["sums"], 0.0)
-    log.info(f"going on after epoch {training.epoch}, batch {training.step} of {training.n_steps}")
-    return state

@@ -1,7 +1,4 @@
-"""Passing a set of samples through a network in order, in inference mode, shared between ranks.
-
-Letters: n samples of the set, D latent features.
-"""
+"""Passing a set of n samples through a network in order, in inference mode, shared by ranks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,22 +18,15 @@ from ..runtime import Progress
 BATCH = 256
 
 
-def encode(
-    encoder: Encoder, samples: SampleSet, ranks: Ranks, what: str = "Encoding"
-) -> np.ndarray:
-    """Latents (n, D), float32, of every sample on every rank; NaN for unusable samples.
-
-    `what` is the title of the progress, empty for none.
-    """
-    start, stop = ranks.shard(len(samples))
-    shown = bool(what) and ranks.is_first
-    with _inference(encoder), Progress(what, stop - start, shown=shown) as progress:
-        parts = ranks.gather_results(lambda: _encode(encoder, samples, start, stop, progress))
-    return np.concatenate(parts)
+def encode(encoder: Encoder, samples: SampleSet, ranks: Ranks) -> np.ndarray:
+    """Latents (n, D), float32, of every sample on every rank; NaN for unusable samples."""
+    span = ranks.shard(len(samples))
+    with _inference(encoder):
+        return np.concatenate(ranks.gather_results(lambda: _encode(encoder, samples, *span)))
 
 
 def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) -> None:
-    """Write the latents of every sample to a ``.npy`` file, at constant memory; see `encode`."""
+    """Write latents as of `encode` to a ``.npy`` file, at constant memory."""
     n = len(samples)
     shards = [replace(ranks, rank=rank).shard(n) for rank in range(ranks.world)]
     start, stop = ranks.shard(n)
@@ -46,9 +36,8 @@ def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) ->
     with rows as out, _inference(encoder), progress:
         for offset in range(0, longest, BLOCK_ROWS):
             first, last = (min(start + offset + more, stop) for more in (0, BLOCK_ROWS))
-            parts = ranks.gather_results(
-                lambda a=first, b=last: _encode(encoder, samples, a, b, progress)
-            )
+            parts = ranks.gather_results(lambda a=first, b=last: _encode(encoder, samples, a, b))
+            progress.add(last - first)
             if out is not None:
                 for (begin, _), part in zip(shards, parts, strict=True):
                     out[begin + offset : begin + offset + len(part)] = part
@@ -64,9 +53,7 @@ def _inference(model: torch.nn.Module) -> Iterator[None]:
     model.train(was_training)
 
 
-def _encode(
-    encoder: Encoder, samples: SampleSet, start: int, stop: int, progress: Progress
-) -> np.ndarray:
+def _encode(encoder: Encoder, samples: SampleSet, start: int, stop: int) -> np.ndarray:
     """Latents at positions `start` to `stop`."""
     latents = np.full((stop - start, encoder.n_latents), np.nan, dtype=np.float32)
     for positions, x in samples.in_order(start, stop, BATCH):
@@ -77,7 +64,6 @@ def _encode(
                 "lower aec.lr or dec.lr and train again"
             )
         latents[positions.cpu().numpy() - start] = z
-        progress.add(len(positions))
     return latents
 
 

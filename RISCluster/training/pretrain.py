@@ -1,6 +1,5 @@
 """Pretraining of the autoencoder: Adam on the mean squared error, early stopping on validation."""
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -9,26 +8,10 @@ from ..data.loading import SampleSet
 from ..models.autoencoder import AEC
 from ..runtime import log
 from ..settings import AecSettings
-from .common import (
-    Context,
-    Training,
-    autocast,
-    batches,
-    diverged,
-    end_epoch,
-    epoch_means,
-    epoch_progress,
-    load_state,
-    log_end,
-    open_history,
-    optimizer_step,
-    save_state,
-    stop_if_requested,
-    summed_error,
-)
+from .common import Context, Training, summed_error
 from .encode import mean_squared_error
 
-HEADER = ("epoch", "train_mse", "validation_mse", "learning_rate", "seconds", "samples_per_second")
+COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate")
 # Patience counts once the validation loss is this fraction below that of the mean spectrogram:
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
@@ -40,10 +23,9 @@ class Pretraining:
     """Result of pretraining so far."""
 
     best: float = float("inf")  # lowest validation mean squared error
-    # state of the model that has it
-    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)  # state that has it
     epochs_without_improvement: int = 0
-    epochs: int = 0
+    history: list[tuple[float, ...]] = field(default_factory=list)  # a row for each epoch
 
     def add(self, validation: float, model: AEC) -> None:
         """Take the weights of `model` where its validation loss is the lowest."""
@@ -62,79 +44,47 @@ def pretrain(
     context: Context,
     variance: float,
 ) -> Pretraining:
-    """Train an autoencoder, from the saved state where there is one.
+    """Train an autoencoder in place, from the saved state where there is one.
 
-    Parameters
-    ----------
-    model : AEC
-        Left with the weights of the last epoch.
-    samples, validation : SampleSet
-    settings : AecSettings
-        Without lists.
-    context : Context
-    variance : float
-        Mean squared error of the mean spectrogram.
-
-    Raises
-    ------
-    Stopped
-        On a signal; the state is saved.
-    TrainingError
-        The loss is not finite; the state of the last good epoch is kept.
+    `variance` is the mean squared error of the mean spectrogram. A signal raises `Stopped` after
+    the state is saved; a loss that is not finite raises `TrainingError`.
     """
-    training, result = Training("AEC", model, samples, settings, context), Pretraining()
-    if settings.initial_weights != "none":  # these weights are a candidate too
-        result.add(mean_squared_error(model, validation, context.ranks), model)
-    state = load_state(training)
-    if state is not None:
-        result = Pretraining(**{name: state[name] for name in vars(result)})
-    with open_history(training, HEADER) as write_row:
-        while training.running:
-            with epoch_progress(training) as progress:
-                for positions, x, n in batches(training):
-                    training.optimizer.zero_grad(set_to_none=True)
-                    with autocast(context):
-                        reconstruction, _ = model(x)
-                        loss = summed_error(reconstruction, x)
-                    (loss / n).backward()
-                    progress.add(n, **optimizer_step(training, {"loss": loss}, positions))
-                    stop_if_requested(training, vars(result))
-            write_row(_validate(training, result, validation, variance))
-            end_epoch(training, vars(result))
-    if not training.epoch:
-        save_state(training, vars(result))
-    log_end(training)
-    return result
+    training = Training(model, samples, settings, context, ("mse",), COLUMNS, Pretraining())
+    if not training.resume() and settings.initial_weights != "none":
+        training.result.add(mean_squared_error(model, validation, context.ranks), model)
+    while training.running:
+        for positions, x, n in training.batches():
+            training.optimizer.zero_grad(set_to_none=True)
+            with context.autocast():
+                reconstruction, _ = model(x)
+                loss = summed_error(reconstruction, x)
+            (loss / n).backward()
+            training.optimizer_step(positions, loss)
+        means = training.epoch_means()
+        loss = mean_squared_error(model, validation, context.ranks)
+        training.require_finite("the validation loss", loss)
+        training.result.add(loss, model)
+        rate = training.optimizer.param_groups[0]["lr"]
+        _stop_or_slow_down(training, variance)
+        train_mse, epoch = means.pop("mse"), training.epoch + 1
+        if epoch % 10 == 0 or epoch == 1 or training.stop_reason:
+            log.info(
+                f"AEC epoch {epoch}: train mse {train_mse:.4g}, validation mse {loss:.4g}, best "
+                f"{training.result.best:.4g}, {means['samples_per_second']:,.0f} samples/s"
+            )
+        training.end_epoch(train_mse=train_mse, validation_mse=loss, learning_rate=rate, **means)
+    training.end()
+    return training.result
 
 
-def _validate(
-    training: Training, result: Pretraining, validation: SampleSet, variance: float
-) -> tuple[float, ...]:
-    """Validate, take the best weights, adapt the learning rate; the row of the history."""
-    means, rate = epoch_means(training), training.learning_rate
-    loss = mean_squared_error(training.model, validation, training.context.ranks)
-    if not math.isfinite(loss):
-        raise diverged(training, f"the validation loss is {loss}")
-    result.add(loss, training.model)
-    _stop_or_slow_down(training, result, learnt=result.best < (1 - PLATEAU) * variance)
-    training.epoch += 1
-    result.epochs = training.epoch
-    if training.epoch % 10 == 0 or training.epoch == 1 or training.stop_reason:
-        log.info(
-            f"AEC epoch {training.epoch}: train mse {means['loss']:.4g}, validation mse "
-            f"{loss:.4g}, best {result.best:.4g}, {means['samples_per_second']:,.0f} samples/s"
-        )
-    speed = means["seconds"], means["samples_per_second"]
-    return training.epoch, means["loss"], loss, rate, *speed
-
-
-def _stop_or_slow_down(training: Training, result: Pretraining, learnt: bool) -> None:
+def _stop_or_slow_down(training: Training, variance: float) -> None:
     """After epochs without improvement, end the training or halve the learning rate."""
-    settings, waited = training.settings, result.epochs_without_improvement
+    settings, waited = training.settings, training.result.epochs_without_improvement
+    learnt = training.result.best < (1 - PLATEAU) * variance
     if not waited:
         return
     if waited >= settings.patience * (1 if learnt else MAX_PLATEAU):
-        training.stop_reason = f"no better validation loss for {waited} epochs"
+        training.stop_reason = "patience"
     elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
         for group in training.optimizer.param_groups:
             group["lr"] *= 0.5

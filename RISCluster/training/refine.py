@@ -1,6 +1,6 @@
 """Deep embedded clustering: encoder, decoder and centroids refined together.
 
-Letters: n samples of the training set, D latent features, K clusters.
+Letters: n samples of the training set, K clusters.
 """
 
 from dataclasses import dataclass, field
@@ -13,37 +13,21 @@ from ..models.autoencoder import DEC
 from ..models.clustering import kl_divergence, label_change, target_distribution
 from ..runtime import log
 from ..settings import DecSettings
-from .common import (
-    Context,
-    Training,
-    autocast,
-    batches,
-    end_epoch,
-    epoch_means,
-    epoch_progress,
-    load_state,
-    log_end,
-    open_history,
-    optimizer_step,
-    stop_if_requested,
-    summed_error,
-)
+from .common import Context, Training, summed_error
 from .encode import encode
 
-HEADER = ("epoch", "mse", "kl", "loss", "label_change", "learning_rate")
-HEADER += ("seconds", "samples_per_second")
+COLUMNS = ("epoch", "mse", "kl", "loss", "label_change", "learning_rate")
 
 
 @dataclass
 class Refinement:
     """Result of refinement so far."""
 
-    target: torch.Tensor | None = None  # (n, K) or None; target distribution p
-    # (n,) or None; most probable cluster of each sample at the last refresh of the target
-    labels: torch.Tensor | None = None
-    # fraction of changed labels at each refresh but the first
-    changes: list[float] = field(default_factory=list)
+    target: torch.Tensor | None = None  # (n, K); target distribution p
+    labels: torch.Tensor | None = None  # (n,); most probable cluster at the last refresh of p
+    changes: list[float] = field(default_factory=list)  # of labels, at each refresh but the first
     empty: list[int] = field(default_factory=list)  # clusters without a member at the last refresh
+    history: list[tuple[float, ...]] = field(default_factory=list)  # a row for each epoch
 
 
 def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Context) -> Refinement:
@@ -51,81 +35,47 @@ def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Conte
 
     The target p is that of the whole training set, refreshed `updates_per_epoch` times an epoch
     and looked up by position. Training ends when the label change between two refreshes is below
-    `tol`. It resumes from the saved state where there is one.
-
-    Parameters
-    ----------
-    model : DEC
-        Trained in place.
-    samples : SampleSet
-    settings : DecSettings
-        Without lists.
-    context : Context
-
-    Raises
-    ------
-    Stopped
-        On a signal; the state is saved.
-    TrainingError
-        The loss is not finite; the state of the last good epoch is kept.
+    `tol`. The model is trained in place, from the saved state where there is one; errors as in
+    `pretrain`.
     """
-    training, result = Training("DEC", model, samples, settings, context), Refinement()
-    state = load_state(training)
-    if state is not None:
-        result = Refinement(**{name: state[name] for name in vars(result)})
-        if result.target is not None:
-            result.target = result.target.to(context.ranks.device)
+    losses = ("loss", "mse", "kl")
+    training = Training(model, samples, settings, context, losses, COLUMNS, Refinement())
+    if training.resume() and training.result.target is not None:
+        training.result.target = training.result.target.to(context.ranks.device)
     n_updates = settings.updates_per_epoch
     refreshes = {update * training.n_steps // n_updates for update in range(n_updates)}
-    with open_history(training, HEADER) as write_row:
-        while training.running:
-            with epoch_progress(training) as progress:
-                for positions, x, n in batches(training):
-                    if training.step in refreshes:
-                        _refresh(training, result)
-                        if training.stop_reason:
-                            break
-                    training.optimizer.zero_grad(set_to_none=True)
-                    with autocast(context):
-                        z = model.encoder(x)
-                        mse = summed_error(model.decoder(z), x)
-                        q = model.clustering(z.float())
-                        kl = kl_divergence(result.target[positions], q)
-                        loss = mse + settings.gamma * kl
-                    (loss / n).backward()
-                    losses = {"loss": loss, "mse": mse, "kl": kl}
-                    progress.add(n, **optimizer_step(training, losses, positions))
-                    stop_if_requested(training, vars(result))
-            means = epoch_means(training)
-            if means:
-                training.epoch += 1
-                write_row(_row(training, means, result.changes))
-            end_epoch(training, vars(result))
-    log_end(training)
-    return result
+    while training.running:
+        for positions, x, n in training.batches():
+            if training.step in refreshes:
+                _refresh(training)
+                if training.stop_reason:
+                    break
+            training.optimizer.zero_grad(set_to_none=True)
+            with context.autocast():
+                z = model.encoder(x)
+                mse = summed_error(model.decoder(z), x)
+                q = model.clustering(z.float())
+                kl = kl_divergence(training.result.target[positions], q)
+                loss = mse + settings.gamma * kl
+            (loss / n).backward()
+            training.optimizer_step(positions, loss, mse, kl)
+        if training.step:
+            _end_epoch(training)
+    training.end()
+    return training.result
 
 
-def _refresh(training: Training, result: Refinement) -> None:
+def _refresh(training: Training) -> None:
     """Renew target and labels; end the training where few labels have changed."""
-    model, ranks = training.model, training.context.ranks
-    latents = encode(model.encoder, training.samples, ranks, what="")
+    model, ranks, result = training.model, training.context.ranks, training.result
+    latents = encode(model.encoder, training.samples, ranks)
     with torch.no_grad():
         z = torch.from_numpy(latents).to(ranks.device)
         q = torch.cat([model.clustering(part) for part in z.split(8192)])
         result.target = target_distribution(q)
     labels = q.argmax(1).cpu()
-    _warn_of_empty_clusters(training, result, labels.numpy())
-    if result.labels is not None:
-        change = ranks.broadcast(label_change(result.labels.numpy(), labels.numpy()))
-        result.changes.append(change)
-        if change < training.settings.tol:
-            training.stop_reason = f"{change:.3%} of the labels changed, less than tol"
-    result.labels = labels
-
-
-def _warn_of_empty_clusters(training: Training, result: Refinement, labels: np.ndarray) -> None:
-    n_clusters = len(training.model.clustering.centroids)
-    empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0).tolist()
+    sizes = np.bincount(labels.numpy(), minlength=q.shape[1])
+    empty = np.flatnonzero(sizes == 0).tolist()
     new = sorted(set(empty) - set(result.empty))
     if new:
         log.warning(
@@ -133,17 +83,22 @@ def _warn_of_empty_clusters(training: Training, result: Refinement, labels: np.n
             "sample is nearest to the centroid; fewer clusters or a smaller gamma may suit "
             "the data"
         )
-    result.empty = empty
+    if result.labels is not None:
+        change = ranks.broadcast(label_change(result.labels.numpy(), labels.numpy()))
+        result.changes.append(change)
+        if change < training.settings.tol:
+            training.stop_reason = "tol"
+    result.labels, result.empty = labels, empty
 
 
-def _row(training: Training, means: dict[str, float], changes: list[float]) -> tuple[float, ...]:
-    """Log the epoch; its row of the history."""
+def _end_epoch(training: Training) -> None:
+    """Log the epoch and add it to the history."""
+    means, changes = training.epoch_means(), training.result.changes
     changed = f"label change {changes[-1]:.3%}, " if changes else ""
     log.info(
-        f"DEC epoch {training.epoch}: mse {means['mse']:.4g}, kl {means['kl']:.4g}, loss "
+        f"DEC epoch {training.epoch + 1}: mse {means['mse']:.4g}, kl {means['kl']:.4g}, loss "
         f"{means['loss']:.4g}, {changed}{means['samples_per_second']:,.0f} samples/s"
     )
     change = changes[-1] if changes else float("nan")
-    losses = means["mse"], means["kl"], means["loss"], change
-    speed = means["seconds"], means["samples_per_second"]
-    return training.epoch, *losses, training.learning_rate, *speed
+    rate = training.optimizer.param_groups[0]["lr"]
+    training.end_epoch(label_change=change, learning_rate=rate, **means)

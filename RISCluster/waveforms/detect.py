@@ -7,19 +7,9 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..settings import BuildSettings
-from .joining import Wave
-from .process import samples_of
+from .process import Wave, samples_of
 from .read import DAY, SECOND, import_obspy
 from .spectra import Grid
-
-GAP, DATA_END, TAPERED = "gap", "end_of_data", "taper"  # reasons to leave a window out
-
-
-class Neighbours(NamedTuple):
-    """Whether a wave has data of its trace before and after it, beyond a gap."""
-
-    before: bool
-    after: bool
 
 
 class Windows(NamedTuple):
@@ -32,54 +22,51 @@ class Windows(NamedTuple):
     onset: np.ndarray  # first sample of the detection
     end: np.ndarray  # its last sample
     peak: np.ndarray  # its largest amplitude
-    left_out: Counter  # other windows, by reason
+    left_out: Counter  # other windows, by reason: "gap", "end_of_data" or "taper"
 
 
 def check_settings(settings: BuildSettings) -> None:
     """Raise SettingsError for settings of the detector that contradict each other."""
-    if settings.method != "detect":
-        return
-    if settings.trigger != "z" and settings.sta >= settings.lta:
+    if settings.method == "detect" and settings.trigger != "z" and settings.sta >= settings.lta:
         raise SettingsError(
             f"build.sta = {settings.sta:g} s must be less than build.lta = {settings.lta:g} s"
         )
-    if settings.off > settings.on:
+    if settings.method == "detect" and settings.off > settings.on:
         raise SettingsError(
             f"build.off = {settings.off:g} must not be more than build.on = {settings.on:g}"
         )
 
 
+def average(settings: BuildSettings) -> float:
+    """Length of the longest average of the detector, s; 0 for sliding windows."""
+    longest = settings.sta if settings.trigger == "z" else settings.lta
+    return longest if settings.method == "detect" else 0.0
+
+
 def margin(settings: BuildSettings) -> int:
     """Time before and after a day that its windows may depend on, ns.
 
-    It holds the taper, the window, and ten times the detector's averages, whose memory of earlier
-    data is e^-10 then.
+    Ten times the average of the detector is what it remembers of earlier data to e^-10.
     """
-    seconds = settings.taper + settings.length + settings.segment + 1.0
-    if settings.method == "detect":
-        seconds += 10 * _longest_average(settings) + 2 * settings.dead_time
+    seconds = settings.taper + settings.length + settings.segment + 1.0 + 10 * average(settings)
+    seconds += 2 * settings.dead_time if settings.method == "detect" else 0
     return int(np.ceil(seconds)) * SECOND
-
-
-def _longest_average(settings: BuildSettings) -> float:
-    return settings.sta if settings.trigger == "z" else settings.lta
 
 
 def min_samples(settings: BuildSettings, grid: Grid) -> int:
     """Samples that a processed wave must have to hold a window."""
-    edges, averages = 2 * samples_of(settings.taper, grid.sampling_rate), 0
-    if settings.method == "detect":
-        averages = samples_of(_longest_average(settings), grid.sampling_rate)
-    return edges + max(averages + 1, grid.before + grid.n_samples + grid.after)
+    edge, long = (samples_of(s, grid.sampling_rate) for s in (settings.taper, average(settings)))
+    return 2 * edge + max(long + 1, grid.before + grid.n_samples + grid.after)
 
 
 def cut(
-    wave: Wave, day: int, settings: BuildSettings, grid: Grid, neighbours: Neighbours
+    wave: Wave, day: int, settings: BuildSettings, grid: Grid, data_around: tuple[bool, bool]
 ) -> Windows:
     """Windows of a processed wave that belong to a day.
 
     A detection belongs to the day of its peak, a sliding window to that of its start. `day` is
-    midnight, ns since 1970-01-01 UTC.
+    midnight, ns since 1970-01-01 UTC; `data_around` is whether there are data of the trace before
+    and after the wave, beyond a gap.
     """
     if settings.method == "detect":
         onset, end, peak = detect(wave, settings).T
@@ -90,9 +77,13 @@ def cut(
     else:
         start = _sliding_starts(wave, day, settings)
         onset, end, peak = start, start + grid.n_samples, start
-    fits, left_out = _fitting(wave, start, grid, neighbours)
-    windows = (start[fits], onset[fits], end[fits], peak[fits])
-    return Windows(*(column.astype(np.int64) for column in windows), left_out)
+    first, stop, n = start - grid.before, start + grid.n_samples + grid.after, len(wave.data)
+    fits = (first >= wave.edge) & (stop <= n - wave.edge)
+    at_gap = ((first < 0) & data_around[0]) | ((stop > n) & data_around[1])
+    at_end = ((first < 0) | (stop > n)) & ~at_gap
+    reasons = {"gap": at_gap, "end_of_data": at_end, "taper": ~fits & ~at_gap & ~at_end}
+    left_out = +Counter({reason: int(which.sum()) for reason, which in reasons.items()})
+    return Windows(start[fits], onset[fits], end[fits], peak[fits], left_out)
 
 
 def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray:
@@ -106,49 +97,22 @@ def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray
     return starts[(starts >= 0) & (starts < len(wave.data))]
 
 
-def _fitting(
-    wave: Wave, start: np.ndarray, grid: Grid, neighbours: Neighbours
-) -> tuple[np.ndarray, Counter]:
-    """Which windows lie on untapered data, with the segments that reach beyond them."""
-    n = len(wave.data)
-    first, stop = start - grid.before, start + grid.n_samples + grid.after
-    over_start, over_end = first < 0, stop > n
-    fits = (first >= wave.edge) & (stop <= n - wave.edge)
-    at_gap = (over_start & neighbours.before) | (over_end & neighbours.after)
-    at_end = (over_start | over_end) & ~at_gap
-    left_out = {GAP: at_gap, DATA_END: at_end, TAPERED: ~fits & ~at_gap & ~at_end}
-    counts = {reason: int(which.sum()) for reason, which in left_out.items() if which.any()}
-    return fits, Counter(counts)
-
-
 def detect(wave: Wave, settings: BuildSettings) -> np.ndarray:
     """First sample, last sample and peak of the events in a wave's untapered part, (k, 3)."""
     import_obspy()
-    from obspy.signal.trigger import trigger_onset
+    from obspy.signal import trigger
 
     rate, events = wave.sampling_rate, []
-    data = wave.data[wave.edge : len(wave.data) - wave.edge]
-    if len(data) > samples_of(_longest_average(settings), rate):
-        detector = characteristic_function(data, settings, rate)
+    data = np.ascontiguousarray(wave.data[wave.edge : len(wave.data) - wave.edge])
+    if len(data) > samples_of(average(settings), rate):
+        short = max(1, round(settings.sta * rate))
+        averages = short, max(short + 1, round(settings.lta * rate))
+        if settings.trigger == "z":
+            detector = trigger.z_detect(data, short)
+        else:
+            detector = getattr(trigger, f"{settings.trigger}_sta_lta")(data, *averages)
         dead = round(settings.dead_time * rate)
-        for on, off in trigger_onset(detector, settings.on, settings.off):
+        for on, off in trigger.trigger_onset(detector, settings.on, settings.off):
             if not events or on > events[-1][1] + dead:
                 events.append((on, off, on + np.abs(data[on : off + 1]).argmax()))
     return np.array(events, dtype=np.int64).reshape(-1, 3) + wave.edge
-
-
-def characteristic_function(
-    data: np.ndarray, settings: BuildSettings, sampling_rate: float
-) -> np.ndarray:
-    """Value of obspy's trigger at every sample, (n,), float64."""
-    import_obspy()
-    from obspy.signal import trigger
-
-    short = max(1, round(settings.sta * sampling_rate))
-    data = np.ascontiguousarray(data)
-    if settings.trigger == "z":
-        return trigger.z_detect(data, short)
-    long = max(short + 1, round(settings.lta * sampling_rate))
-    if settings.trigger == "classic":
-        return trigger.classic_sta_lta(data, short, long)
-    return trigger.recursive_sta_lta(data, short, long)

@@ -1,63 +1,52 @@
-"""Waveforms and StationXML from FDSN data centres, by obspy's mass downloader.
+"""Waveforms and StationXML from FDSN data centres.
 
-All channels and locations that match are taken, with gaps, and also where stations are close to
-each other or have no response. What the mass downloader does not do is here: a file is written
-beside its place and renamed once complete, answers are checked, failed requests are repeated and
-split by station, and intervals of files begin at multiples of their length since 1970.
+Each file of waveforms is one request, so that complete files stay however a download ends. Files
+begin at multiples of their length since 1970.
 """
 
-import contextlib
-import logging
-import os
+import io
 import re
-import threading
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import DataError, SettingsError, Stopped
-from ..io import new_file, remove_quietly
+import pandas as pd
+from joblib import Parallel, delayed
+
+from ..errors import DataError, RunError, SettingsError, Stopped
+from ..io import write_bytes
 from ..runtime import Progress, StopRequest, count, log
 from .read import import_obspy
 from .responses import read_station_file
 
 with warnings.catch_warnings():  # of obspy about Python and other packages
     warnings.simplefilter("ignore")
-    import_obspy()
-    from obspy import Inventory, UTCDateTime
+    obspy = import_obspy()
     from obspy.clients.fdsn import Client
     from obspy.clients.fdsn import header as fdsn
-    from obspy.clients.fdsn import mass_downloader as obspy_downloader
-    from obspy.clients.fdsn.mass_downloader.utils import get_stationxml_contents
     from obspy.io.mseed.util import get_record_information
 
-obspy_log = logging.getLogger("obspy.clients.fdsn.mass_downloader")
-obspy_log.propagate = False
-obspy_log.addHandler(logging.NullHandler())
-obspy_log.addFilter(  # its errors are reported by `ArchiveClient`
-    lambda record: (
-        record.levelno == logging.WARNING and log.warning(record.getMessage().splitlines()[0])
-    )
-)
-
-THREADS = 3  # of a data centre, as data centres ask for
-REQUEST_MB = 20  # approximate size of a request
-MIN_RECORD = 128  # bytes; lengths of miniSEED records are powers of two from here on
-MAX_FAILURES = 3  # consecutive stations, after which the rest of a request is not tried
+THREADS = 3  # requests at a time, as data centres ask for
+PAUSE = 5.0  # s before a failed request is repeated
+MAX_FAILURES = 3  # consecutive stations of a data centre, after which its other files are not tried
 ERRORS = (fdsn.FDSNException, HTTPException, OSError)
 FINAL = (  # answers that another request does not change
-    fdsn.FDSNNoDataException,
     fdsn.FDSNBadRequestException,
     fdsn.FDSNUnauthorizedException,
     fdsn.FDSNForbiddenException,
     fdsn.FDSNRequestTooLargeException,
 )
+AREAS = {
+    "box": ("minlatitude", "maxlatitude", "minlongitude", "maxlongitude"),
+    "circle": ("latitude", "longitude", "maxradius"),
+}
+EVER = obspy.UTCDateTime(1800, 1, 1), obspy.UTCDateTime(2599, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -77,10 +66,8 @@ class Request:
 
     def __str__(self) -> str:
         span = f"{self.start:%Y-%m-%dT%H:%M:%SZ} to {self.end:%Y-%m-%dT%H:%M:%SZ}"
-        area = f" in --box {self.box}" if self.box else ""
-        area = f" in --circle {self.circle}" if self.circle else area
         codes = ".".join((self.network, self.station, self.location, self.channel))
-        return f"{codes} from {span}{area} at {', '.join(self.providers)}"
+        return f"{codes} from {span} at {', '.join(self.providers)}"
 
 
 class Summary(NamedTuple):
@@ -100,455 +87,255 @@ def download(request: Request, folder: Path) -> Summary:
     """Download what is not in the folder yet.
 
     Waveforms are written to ``NET/STA/NET.STA.LOC.CHA__START__END.mseed``, StationXML to
-    ``stations/NET.STA.xml``. Existing waveforms stay; responses are added to a StationXML file.
+    ``stations/NET.STA.xml``. Existing waveforms stay, also where they are of other requests.
     """
-    archive = Archive(folder)
-    archive.remove_partial()
     with StopRequest() as stop:
-        clients, failures = _connect(request.providers, archive, stop)
-        _run(clients, request, archive)
-        new = archive.commit()
-        for client in clients:
-            failures |= client.failures
+        centres, failures = _connect(request.providers, stop)
+        stations: dict[str, tuple[Centre, list]] = {}
+        for centre in centres:
+            for station, channels in centre.channels(request).items():
+                stations.setdefault(station, (centre, channels))
+        files = pd.DataFrame(
+            [
+                file
+                for station, (centre, channels) in stations.items()
+                for file in _files(request, folder, station, centre, channels)
+            ],
+            columns=["start", "channel", "station", "path", "centre", "line"],
+        )
+        files = files.drop_duplicates("path").sort_values(["start", "channel"])
+        existing = files.path.map(Path.exists).astype(bool)
+        sizes = _fetch_all(files[~existing])
+        files["n_bytes"] = files.path.map(lambda path: sizes.get(path, -1))
+        found = sorted(set(files[files.n_bytes != 0].station))
+        without = [name for name in found if not _has_responses(name, *stations[name], folder)]
+        new, n_existing = sum(size > 0 for size in sizes.values()), int(existing.sum())
+        for centre in centres:
+            failures |= centre.failures
         if stop.signal_number:
             raise Stopped(
-                f"{folder}: {len(new):,} new files are kept; run the same command to go on",
+                f"{folder}: {new:,} new files are complete; run the same command to go on",
                 stop.signal_number,
             )
-    summary = _summary(archive, new, failures)
-    if not summary.stations:
-        raise DataError(_nothing(request, summary))
-    return summary
+    n_files, missing = files.channel.value_counts(), {}
+    for name, n in files[files.n_bytes == 0].channel.value_counts(sort=False).items():
+        reason = failures.get(".".join(name.split(".")[:2]), "no data")
+        missing[name] = int(n), int(n_files[name]), reason
+    if not found:
+        place, reason = next(iter(failures.items()), (", ".join(request.providers), "no data"))
+        reason = reason if stations or failures else "no station matches"
+        raise DataError(
+            f"{request}: nothing was downloaded ({place}: {reason}); run the same command again, "
+            "or give other codes, times or places"
+        )
+    counts = new, n_existing, len(files), sum(sizes.values())
+    return Summary(*counts, tuple(found), missing, tuple(without), failures)
+
+
+def _files(
+    request: Request, folder: Path, station: str, centre: "Centre", channels: list
+) -> Iterator[tuple]:
+    """Rows of the table of files, of the intervals in the epochs of channels of a station."""
+    for codes, first, last in channels:
+        start, end = obspy.UTCDateTime(request.start), obspy.UTCDateTime(request.end)
+        while start < end:
+            number = int(start.timestamp // request.chunk) + 1
+            stop = min(obspy.UTCDateTime(number * request.chunk), end)
+            if first < stop and last > start:
+                span = "__".join(moment.strftime("%Y%m%dT%H%M%SZ") for moment in (start, stop))
+                path = folder / codes[0] / codes[1] / f"{'.'.join(codes)}__{span}.mseed"
+                yield start.ns, ".".join(codes), station, path, centre, _line(codes, start, stop)
+            start = stop
+
+
+def _line(codes: tuple[str, str, str, str], start: Any, end: Any) -> tuple:
+    """Line of a request."""
+    network, station, location, channel = codes
+    return network, station, location or "--", channel, start, end
+
+
+def _fetch_all(files: pd.DataFrame) -> dict[Path, int]:
+    """Download files; their sizes in bytes, 0 for those that did not come."""
+    sizes: dict[Path, int] = {}
+    for url, n in files.centre.map(lambda centre: centre.url).value_counts().items():
+        log.info(f"{url}: asking for {count(n, 'file')} of waveforms")
+    rows = list(files.itertuples())
+    parallel = Parallel(THREADS, backend="threading", return_as="generator")
+    with Progress("Downloading", len(rows), "files") as progress:
+        n_bytes = 0
+        for row, size in zip(rows, parallel(delayed(_fetch)(row) for row in rows), strict=True):
+            sizes[row.path] = size
+            n_bytes += size
+            progress.add(1, MB=n_bytes / 1e6)
+    return sizes
+
+
+def _fetch(file: Any) -> int:
+    """Download a file; its size in bytes, 0 where it did not come."""
+    centre = file.centre
+    if len(centre.failing) >= MAX_FAILURES:
+        centre.failures.setdefault(file.station, "not tried after failures of other stations")
+        return 0
+    content = centre.ask(file.station, "get_waveforms_bulk", [file.line], _is_whole)
+    return _write(file.path, content) if content else 0
+
+
+def _has_responses(station: str, centre: "Centre", channels: list, folder: Path) -> bool:
+    """Whether the StationXML file of a station has its responses; it is downloaded if not."""
+    path, old = folder / "stations" / f"{station}.xml", obspy.Inventory(networks=[], source="")
+    if path.exists():
+        try:
+            old, _ = read_station_file(path)
+        except DataError as error:
+            log.warning(f"{error}; it is downloaded again")
+    known = {(codes, start.ns) for codes, start, _, response in _channels_of(old) if response}
+    lines = [
+        _line(codes, start, end) for codes, start, end in channels if (codes, start.ns) not in known
+    ]
+    if not lines:
+        return True
+    content = centre.ask(station, "get_stations_bulk", lines, _is_stationxml, level="response")
+    if not content:
+        reason = centre.failures.get(station, "no data")
+        centre.failures[station] = f"no StationXML: {reason}"
+        return False
+    if old.networks:
+        both = io.BytesIO()
+        (old + obspy.read_inventory(io.BytesIO(content))).write(both, format="STATIONXML")
+        content = both.getvalue()
+    return _write(path, content) > 0
+
+
+def _channels_of(inventory: Any) -> list[tuple]:
+    """Codes, start, end and response of all channels."""
+    return [
+        (
+            (network.code, station.code, channel.location_code, channel.code),
+            channel.start_date or EVER[0],
+            channel.end_date or EVER[1],
+            channel.response,
+        )
+        for network in inventory
+        for station in network
+        for channel in station
+    ]
+
+
+def _write(path: Path, content: bytes) -> int:
+    """Write a file; the number of bytes."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{path}: can't be written: {error.strerror}; give another folder with --output"
+        ) from None
+    write_bytes(path, content)
+    return len(content)
 
 
 def _connect(
-    providers: Sequence[str], archive: "Archive", stop: StopRequest
-) -> tuple[list["ArchiveClient"], dict[str, str]]:
-    """Clients of the data centres that answer, and errors of the others."""
-    clients, unreachable = [], {}
+    providers: tuple[str, ...], stop: StopRequest
+) -> tuple[list["Centre"], dict[str, str]]:
+    """Data centres that answer, and errors of the others."""
+    centres, failures = [], {}
     for provider in providers:
         try:
-            with warnings.catch_warnings():  # old names, unusual service descriptions
-                warnings.simplefilter("ignore")
-                client = ArchiveClient(provider, archive, stop)
+            centres.append(Centre(provider, stop))
         except ValueError:
             raise SettingsError(
                 f"command line: --provider {provider} is not known; allowed: a URL, or one of "
                 f"{', '.join(sorted(fdsn.URL_MAPPINGS))}"
             ) from None
         except (*ERRORS, SyntaxError) as error:  # lxml's errors are syntax errors
-            none = isinstance(error, fdsn.FDSNNoServiceException)
-            reason = "no FDSN service answers there" if none else reason_of(error)
-            unreachable[provider] = f"can't be reached: {reason}"
-            continue
-        lacking = [name for name in ("dataselect", "station") if name not in client.services]
-        if lacking:
-            unreachable[provider] = f"offers no service {' and '.join(lacking)}"
-        else:
-            clients.append(client)
-    for provider, reason in unreachable.items():
-        if not clients:
-            raise DataError(f"provider {provider} {reason}; check --provider and the network")
-        log.warning(f"provider {provider} {reason}; going on without it")
-    return clients, unreachable
-
-
-class _Intervals(obspy_downloader.Restrictions):
-    """Restrictions whose intervals begin at multiples of their length since 1970."""
-
-    def __iter__(self) -> Iterator[tuple[UTCDateTime, UTCDateTime]]:
-        start = self.starttime
-        while start < self.endtime:
-            number = int(start.timestamp // self.chunklength) + 1
-            stop = min(UTCDateTime(number * self.chunklength), self.endtime)
-            yield start, stop
-            start = stop
-
-
-def _run(clients: list["ArchiveClient"], request: Request, archive: "Archive") -> None:
-    restrictions = _Intervals(
-        starttime=UTCDateTime(request.start),
-        endtime=UTCDateTime(request.end),
-        chunklength_in_sec=request.chunk,
-        network=request.network,
-        station=request.station,
-        location=request.location,
-        channel=request.channel,
-        reject_channels_with_gaps=False,
-        minimum_length=0.0,
-        sanitize=False,  # would remove waveforms without a response
-        minimum_interstation_distance_in_m=0.0,
-    )
-    try:
-        obspy_downloader.MassDownloader(clients, configure_logging=False).download(
-            _domain(request),
-            restrictions,
-            mseed_storage=archive.waveform_file,
-            stationxml_storage=archive.station_file,
-            download_chunk_size_in_mb=REQUEST_MB,
-            threads_per_client=THREADS,
-            print_report=False,
-        )
-    except NotImplementedError:  # of obspy, for a record that touches three files
+            failures[provider] = f"can't be reached: {reason_of(error)}"
+            log.warning(f"provider {provider} {failures[provider]}")
+    if not centres:
         raise DataError(
-            f"command line: --chunk {request.chunk:g} s is shorter than records are; give a "
-            "larger one"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{archive.folder}: can't be written: {error.strerror or error}; make room or change "
-            "permissions, then run the same command again: what was downloaded before is intact"
-        ) from None
-    finally:
-        for client in clients:
-            client.close_progress()
-
-
-def _domain(request: Request) -> Any:
-    if request.box:
-        return obspy_downloader.RectangularDomain(*request.box)
-    if request.circle:
-        latitude, longitude, radius = request.circle
-        return obspy_downloader.CircularDomain(latitude, longitude, 0.0, radius)
-    return obspy_downloader.GlobalDomain()
-
-
-def _summary(archive: "Archive", new: list[Path], failures: dict[str, str]) -> Summary:
-    there = archive.existing.union(new)
-    stations, missing = set(), {}
-    for codes, files in archive.wanted.items():
-        station = ".".join(codes[:2])
-        lacking = len(files.keys() - there)
-        if lacking < len(files):
-            stations.add(station)
-        if lacking:
-            missing[".".join(codes)] = lacking, len(files), failures.get(station, "no data")
-    return Summary(
-        new=len(new),
-        existing=len(archive.existing),
-        wanted=sum(map(len, archive.wanted.values())),
-        new_bytes=sum(path.stat().st_size for path in new),
-        stations=tuple(sorted(stations)),
-        missing=missing,
-        without_response=tuple(sorted(archive.without_response)),
-        failures=failures,
-    )
-
-
-def _nothing(request: Request, summary: Summary) -> str:
-    if summary.failures:
-        place, reason = next(iter(summary.failures.items()))
-        return (
-            f"nothing was downloaded of {request} ({place}: {reason}); run the same command again"
+            f"provider {provider} {failures[provider]}; check --provider and the network"
         )
-    if summary.wanted:
-        return (
-            f"no waveforms of {request}, where {count(len(summary.missing), 'channel')} should be; "
-            "take another time span"
-        )
-    return f"no station matches {request}; take other codes, times or places"
+    return centres, failures
 
 
-# ---- folder -------------------------------------------------------------------------------------
+class Centre:
+    """A data centre, whose answers are checked, and asked for once more where they fail.
 
-
-def partial_of(path: Path) -> Path:
-    """Path of a file while it is written."""
-    return path.with_name(path.name + ".partial")
-
-
-class Archive:
-    """Folder of downloaded files, as the mass downloader asks for it.
-
-    `wanted` has start and end of the files of the request, by codes of a channel, then path.
+    `failures` has the last error by ``NET.STA``, or by URL where no station is concerned;
+    `failing` the stations that failed since the last answer. After a signal nothing is requested.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.stations = folder, folder / "stations"
-        self.wanted: dict[tuple, dict[Path, tuple[UTCDateTime, UTCDateTime]]] = defaultdict(dict)
-        self.existing: set[Path] = set()  # of the wanted files
-        self.without_response: set[str] = set()  # stations
-        self._asked: set[Path] = set()  # StationXML files
-        self._in_request: dict[int, list[Path]] = {}  # files, by thread
-
-    def waveform_file(
-        self,
-        network: str,
-        station: str,
-        location: str,
-        channel: str,
-        start: UTCDateTime,
-        end: UTCDateTime,
-    ) -> str:
-        """File of an interval where it exists, otherwise its path while it is written."""
-        span = "__".join(time.strftime("%Y%m%dT%H%M%SZ") for time in (start, end))
-        name = f"{network}.{station}.{location}.{channel}__{span}.mseed"
-        target = self.folder / network / station / name
-        self.wanted[network, station, location, channel][target] = start, end
-        if looks_whole(target):
-            self.existing.add(target)
-            return str(target)
-        return str(partial_of(target))
-
-    def station_file(
-        self,
-        network: str,
-        station: str,
-        channels: list[tuple[str, str]],
-        start: UTCDateTime,
-        end: UTCDateTime,
-    ) -> dict:
-        """File of a station, and which channels have and lack a response in it."""
-        target = self.stations / f"{network}.{station}.xml"
-        epochs = defaultdict(lambda: ([], []))
-        if target.exists() and _read_stations(target) is None:
-            log.warning(f"{target}: can't be read as StationXML; it is downloaded again")
-        elif target.exists():
-            for item in get_stationxml_contents(str(target)):  # channels with a response
-                if (item.network, item.station) == (network, station):
-                    epochs[item.location, item.channel][0].append(item.starttime)
-                    epochs[item.location, item.channel][1].append(item.endtime)
-        spans = {codes: (min(first), max(last)) for codes, (first, last) in epochs.items()}
-        there = [
-            codes
-            for codes in map(tuple, channels)
-            if codes in spans and spans[codes][0] <= start and end <= spans[codes][1]
-        ]
-        missing = [codes for codes in channels if tuple(codes) not in there]
-        if missing:
-            self._asked.add(target)
-        return {
-            "available_channels": there,
-            "missing_channels": missing,
-            "filename": str(partial_of(target) if missing else target),
-        }
-
-    def begin_request(self, lines: Sequence[Sequence]) -> int:
-        """Give the files of this thread's last request their names; number of files of this one.
-
-        obspy cuts an answer into files record by record, and is done with the last answer now. It
-        looks for the files under their first names again after all requests, hence the links.
-        """
-        self._link(self._in_request.pop(threading.get_ident(), []))
-        targets = [
-            target
-            for *codes, start, end in lines
-            for target, (first, last) in self.wanted.get(tuple(codes), {}).items()
-            if target not in self.existing and start <= first and last <= end
-        ]
-        self._in_request[threading.get_ident()] = targets
-        return len(targets)
-
-    def _link(self, targets: Sequence[Path]) -> None:
-        for target in filter(lambda target: partial_of(target).exists(), targets):
-            remove_quietly(target)
-            with contextlib.suppress(OSError):  # a file system without links: see `commit`
-                target.hardlink_to(partial_of(target))
-
-    def remove_partial(self) -> None:
-        """Remove incomplete files of a download that was killed."""
-        for path in self.folder.rglob("*.partial"):
-            remove_quietly(path)
-
-    def commit(self) -> list[Path]:
-        """Give all new files their names; those of waveforms."""
-        new = []
-        for files in self.wanted.values():
-            for target in files:
-                path = partial_of(target)
-                if path.exists():
-                    path.replace(target)
-                    remove_quietly(path)  # a second link to a file stays on renaming
-                    new.append(target)
-        for target in sorted(self._asked):
-            if not self._commit_stations(target):
-                self.without_response.add(target.stem)
-        return new
-
-    def _commit_stations(self, target: Path) -> bool:
-        """Add a station's new responses to the existing ones; whether there are any."""
-        path = partial_of(target)
-        if not path.exists():
-            return False
-        merged, new = _read_stations(target) if target.exists() else None, _read_stations(path)
-        if merged is None:
-            path.replace(target)
-            return True
-        merge_stations(merged.networks, new.networks)
-        remove_quietly(path)
-        with new_file(target) as fresh:
-            merged.write(str(fresh), format="STATIONXML")
-        return True
-
-
-def looks_whole(path: Path) -> bool:
-    """Whether a file exists with a size that records can have."""
-    size = path.stat().st_size if path.exists() else 0
-    return size > 0 and size % MIN_RECORD == 0
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file consists of complete miniSEED records."""
-    size, position = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while position < size:
-            try:
-                length = get_record_information(file, position)["record_length"]
-            except Exception:  # obspy raises many types for what is no record
-                return False
-            if length <= 0:
-                return False
-            position += length
-    return 0 < position == size
-
-
-def _read_stations(path: Path) -> Inventory | None:
-    try:
-        return read_station_file(path)[0]
-    except DataError:
-        return None
-
-
-def merge_stations(old: list, new: list, levels: Sequence[str] = ("stations", "channels")) -> None:
-    """Add networks, stations and channels to a list in place; replace channels of equal epochs."""
-
-    def key(item: Any) -> tuple:
-        return item.code, getattr(item, "location_code", None), item.start_date
-
-    for item in new:
-        same = next((k for k, other in enumerate(old) if key(other) == key(item)), None)
-        if same is None:
-            old.append(item)
-        elif levels:
-            merge_stations(getattr(old[same], levels[0]), getattr(item, levels[0]), levels[1:])
-        else:
-            old[same] = item
-
-
-# ---- client -------------------------------------------------------------------------------------
-
-
-class ArchiveClient(Client):
-    """Client of a data centre that checks its answers, and repeats and splits failed requests.
-
-    `failures` has the last error by ``NET.STA``, or by URL where no station is concerned. After a
-    signal every further request is refused.
-    """
-
-    pause = 5.0  # s before a failed request is repeated
-
-    def __init__(self, provider: str, archive: Archive, stop: StopRequest):
-        super().__init__(provider, service_mappings={"event": None})
-        self.archive, self.stop = archive, stop
+    def __init__(self, provider: str, stop: StopRequest):
+        with warnings.catch_warnings():  # old names, unusual service descriptions
+            warnings.simplefilter("ignore")
+            self.client = Client(provider, service_mappings={"event": None})
+        self.stop, self.url = stop, self.client.base_url
         self.failures: dict[str, str] = {}
-        self._lock = threading.Lock()
-        self._progress: Progress | None = None
-        self._bytes, self._begin = 0, time.monotonic()
+        self.failing: set[str] = set()
 
-    def get_stations(self, *arguments: Any, **keywords: Any) -> Inventory:
-        """List stations."""
-        self._refuse_if_stopped()
+    def channels(self, request: Request) -> dict[str, list[tuple]]:
+        """Codes, start and end of all channels that match, by station; of none after an error."""
+        found, area = defaultdict(list), {}
+        for kind, names in AREAS.items():
+            area |= dict(zip(names, getattr(request, kind) or (), strict=False))
         try:
-            found = super().get_stations(*arguments, **keywords)
+            listed = self.client.get_stations(
+                network=request.network, station=request.station, location=request.location,
+                channel=request.channel, starttime=obspy.UTCDateTime(request.start),
+                endtime=obspy.UTCDateTime(request.end), level="channel", format="text", **area,
+            )  # fmt: skip
         except fdsn.FDSNNoDataException:
-            log.info(f"{self.base_url}: no station matches")
-            raise
+            listed = ()
         except Exception as error:  # also of obspy for an answer that is no list
-            self.failures[self.base_url] = f"stations can't be listed: {reason_of(error)}"
-            raise
-        stations = [station for network in found for station in network]
-        channels = sum(len(station.channels) for station in stations)
-        log.info(
-            f"{self.base_url}: {count(len(stations), 'station')}, "
-            f"{count(channels, 'epoch of a channel', 'epochs of channels')}"
-        )
+            self.failures[self.url] = f"stations can't be listed: {reason_of(error)}"
+            return found
+        for codes, start, end, _ in _channels_of(listed):
+            found[".".join(codes[:2])].append((codes, start, end))
+        log.info(f"{self.url}: {count(len(found), 'station')}")
         return found
 
-    def get_stations_bulk(self, bulk: Sequence, filename: str, **keywords: Any) -> None:
-        """Download StationXML of one station; without a file where it can't be read."""
-        self._refuse_if_stopped()
+    def ask(
+        self, station: str, service: str, lines: list, is_whole: Callable, **options: str
+    ) -> bytes:
+        """Answer to a request; empty where there is none, with the reason in `failures`."""
+        reason = ""
+        for pause in (PAUSE, 0):
+            if self.stop.signal_number:
+                return b""
+            answer = io.BytesIO()
+            try:
+                getattr(self.client, service)(lines, filename=answer, **options)
+                if answer.tell() and not is_whole(answer):
+                    raise fdsn.FDSNException(f"the answer of {answer.tell():,} bytes is cut short")
+                self.failing.clear()
+                return answer.getvalue()
+            except fdsn.FDSNNoDataException:
+                self.failing.clear()
+                return b""
+            except ERRORS as error:
+                reason = reason_of(error)
+                if isinstance(error, FINAL):
+                    break
+                time.sleep(pause)
+        self.failures[station] = reason
+        self.failing.add(station)
+        return b""
+
+
+def _is_whole(answer: io.BytesIO) -> bool:
+    """Whether an answer consists of complete miniSEED records."""
+    size, position = answer.tell(), 0
+    while position < size:
         try:
-            super().get_stations_bulk(bulk, filename=filename, **keywords)
-            if _read_stations(Path(filename)) is None:
-                Path(filename).unlink()
-                raise fdsn.FDSNException("the answer is no StationXML, or was cut short")
-        except ERRORS as error:
-            self.failures[f"{bulk[0][0]}.{bulk[0][1]}"] = f"no StationXML: {reason_of(error)}"
-            raise
+            position += get_record_information(answer, position)["record_length"]
+        except Exception:  # obspy raises many types for what is no record
+            return False
+    return position == size
 
-    def get_waveforms_bulk(self, bulk: Sequence[Sequence], filename: str, **_: Any) -> None:
-        """Download waveforms; where that fails, station by station."""
-        self._refuse_if_stopped()
-        n_files = self.archive.begin_request(bulk)
-        self._show(0)
-        try:
-            self._fetch_or_split(bulk, filename)
-        finally:
-            self._show(n_files)
 
-    def close_progress(self) -> None:
-        """End the display of progress."""
-        if self._progress is not None:
-            self._progress.__exit__(None, None, None)
-            self._progress = None
-
-    def _fetch_or_split(self, bulk: Sequence[Sequence], filename: str) -> None:
-        """Fetch all in one request; where that fails, each station once more in its own."""
-        stations = defaultdict(list)
-        for line in bulk:
-            stations[f"{line[0]}.{line[1]}"].append(line)
-        try:
-            self._fetch(bulk, filename)
-            return
-        except fdsn.FDSNNoDataException:
-            raise
-        except ERRORS as error:
-            if len(stations) == 1 and isinstance(error, FINAL):
-                self.failures.update(dict.fromkeys(stations, reason_of(error)))
-                raise
-            log.info(f"{self.base_url}: {reason_of(error)}; asking once more, station by station")
-        time.sleep(0 if self.stop.signal_number else self.pause)
-        failed, part = 0, Path(filename + ".station")
-        with open(filename, "wb") as whole:
-            for station, lines in stations.items():
-                if failed >= MAX_FAILURES or self.stop.signal_number:
-                    self.failures[station] = "not tried after failures of other stations"
-                    continue
-                try:
-                    self._fetch(lines, str(part))
-                    whole.write(part.read_bytes())
-                    failed = 0
-                except fdsn.FDSNNoDataException:
-                    failed = 0
-                except ERRORS as error:
-                    self.failures[station] = reason_of(error)
-                    failed += 1
-                finally:
-                    part.unlink(missing_ok=True)
-
-    def _fetch(self, lines: Sequence[Sequence], filename: str) -> None:
-        super().get_waveforms_bulk(lines, filename=filename)
-        size = os.path.getsize(filename)
-        if size == 0:  # as some answer instead of 204
-            raise fdsn.FDSNNoDataException("No data available")
-        if not is_whole(Path(filename)):
-            raise fdsn.FDSNException(f"the answer of {size:,} bytes is no miniSEED, or cut short")
-        with self._lock:
-            self._bytes += size
-
-    def _show(self, n_files: int) -> None:
-        with self._lock:
-            if self._progress is None:
-                left = sum(map(len, self.archive.wanted.values())) - len(self.archive.existing)
-                log.info(f"{self.base_url}: asking for {count(left, 'file')} of waveforms")
-                self._progress = Progress("Downloading", left, "files")
-            if n_files:
-                rate = self._bytes / 1e6 / max(time.monotonic() - self._begin, 1e-3)
-                self._progress.add(n_files, MB=self._bytes / 1e6, **{"MB/s": rate})
-
-    def _refuse_if_stopped(self) -> None:
-        if self.stop.signal_number:
-            raise fdsn.FDSNException("stopped")
+def _is_stationxml(answer: io.BytesIO) -> bool:
+    try:
+        return bool(obspy.read_inventory(io.BytesIO(answer.getvalue())))
+    except Exception:  # obspy's readers raise many types
+        return False
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,6 +1,8 @@
-"""Detrend, taper, remove the response, resample and filter continuous waves."""
+"""Continuous waves: joined from pieces, with gaps found; detrended, resampled and filtered."""
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -9,22 +11,179 @@ from scipy import signal
 
 from ..data.times import same_rate
 from ..settings import BuildSettings
-from .joining import Wave
-from .read import import_obspy
-from .responses import Remover
+from .read import SECOND, duration, import_obspy
 
+DISAGREE, NOT_FINITE = "of overlaps that disagree", "that are not finite or marked as missing"
+CONSTANT = "that are all"  # followed by the value
+MIN_DRIFT = 0.1  # samples; less is the rounding of start times
+MIN_RUN = 32  # samples of one value, which noise of a count or more does not give by itself
+SAC_UNDEFINED, MIN_UNDEFINED_RUN = -12345.0, 8
+QUIET = 0.5  # share of samples equal to the one before, above which an instrument is quiet
 PASS, STOP = 0.8, 1.0  # edges of the anti-alias filter, as shares of the lower Nyquist frequency
 ATTENUATION = 80.0  # dB
 MAX_FACTOR = 1000  # of resampling by whole numbers
-BLOCK = 2**20  # samples; a sum of sums over blocks has a smaller rounding error
+BLOCK = 2**20  # samples
 LANCZOS_WIDTH = 20  # samples to each side
 
 
-def process(wave: Wave, settings: BuildSettings, remove_response: Remover | None) -> Wave:
-    """Detrend, taper, remove the response, resample and filter a wave.
+@dataclass(frozen=True)
+class Wave:
+    """Continuous samples of one trace.
 
-    The data of the input, counts in float64, are overwritten. A polynomial response is applied
-    first, to counts with their mean. The tapered samples are the `edge` of the result.
+    `drift` is the relative excess of the true sampling interval, by the start times of files, over
+    that of `sampling_rate`, which headers round.
+    """
+
+    start: int  # ns since 1970-01-01 UTC
+    sampling_rate: float  # Hz
+    data: np.ndarray  # (n,)
+    edge: int = 0  # tapered samples at each end
+    drift: float = 0.0
+
+    @property
+    def end(self) -> int:
+        """Time of the sample after the last, ns."""
+        return self.time(len(self.data))
+
+    def time(self, sample: int | float) -> int:
+        """Time of a sample by its number, ns."""
+        time = duration(sample, self.sampling_rate)
+        return self.start + time + round(time * self.drift)
+
+
+def join(
+    pieces: Sequence[Wave], removed: Counter | None = None, constant: float | None = None
+) -> list[Wave]:
+    """Join pieces of one sampling rate where they touch: float64, ascending, with gaps between.
+
+    A piece continues another where it starts within half a sample of the time after its last one.
+    Where overlaps disagree, the whole overlap is a gap, as with obspy's ``merge(method=0)``;
+    samples that are not finite and `constant_runs` of `constant` seconds are gaps too. `removed`
+    counts their samples by `DISAGREE`, `NOT_FINITE`, or `CONSTANT` and the value.
+    """
+    removed = Counter() if removed is None else removed
+    chains: list[list[tuple[int, Wave]]] = []  # pieces that touch, each with its first sample
+    end, end_time = 0, 0
+    for piece in sorted(pieces, key=lambda piece: (piece.start, piece.end)):
+        first = end + round((piece.start - end_time) * piece.sampling_rate / SECOND)
+        if not chains or first > end:
+            chains.append([])
+            first, end = 0, 0
+        chains[-1].append((first, piece))
+        if first + len(piece.data) > end:  # else it lies within the pieces before
+            end, end_time = first + len(piece.data), piece.end
+    return [wave for chain in chains for wave in _without_gaps(chain, removed, constant)]
+
+
+def _without_gaps(
+    chain: Sequence[tuple[int, Wave]], removed: Counter, constant: float | None
+) -> list[Wave]:
+    start, rate = chain[0][1].start, chain[0][1].sampling_rate
+    n = max(first + len(piece.data) for first, piece in chain)
+    data, good, end = np.full(n, np.nan), np.ones(n, bool), 0
+    for first, piece in chain:
+        here, known = slice(first, first + len(piece.data)), np.isfinite(piece.data)
+        common = np.isfinite(data[here]) & known
+        if (common & (data[here] != piece.data)).any():
+            good[here] &= ~common
+        known &= ~common
+        data[here][known] = piece.data[known]
+        end = piece.end if here.stop == n else end
+    removed[DISAGREE] += int((~good).sum())
+    removed[NOT_FINITE] += int((~np.isfinite(data)).sum())
+    good &= np.isfinite(data)
+    for first, last in constant_runs(data, rate, constant):
+        removed[f"{CONSTANT} {data[first]:g}"] += last - first
+        good[first:last] = False
+    drift = (end - start) / duration(n, rate) - 1
+    whole = Wave(start, rate, data, drift=drift if abs(drift) * n >= MIN_DRIFT else 0.0)
+    return [
+        replace(whole, start=whole.time(first), data=data[first:last])
+        for first, last in _runs(good).tolist()
+    ]
+
+
+def _runs(there: np.ndarray) -> np.ndarray:
+    """First sample, and that after the last, of runs of True in (n,): (k, 2)."""
+    padded = np.concatenate(([False], there, [False]))
+    return np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)
+
+
+def without_marks(data: np.ndarray) -> np.ndarray:
+    """Replace masked samples and the smallest integer of 32 or 64 bits, marks of a gap, by NaN.
+
+    The smallest integer of 16 bits is where such a digitiser clips.
+    """
+    if np.ma.isMaskedArray(data):
+        data = data.astype(np.float64).filled(np.nan)
+    least = data == np.float64(-(2**31))
+    if data.dtype.kind == "i" and data.dtype.itemsize > 4:
+        least |= data == np.iinfo(data.dtype).min
+    return np.where(least, np.nan, data) if least.any() else data
+
+
+def constant_runs(
+    data: np.ndarray, sampling_rate: float, seconds: float | None
+) -> list[tuple[int, int]]:
+    """Runs of one value with which gaps have been filled, as first sample and that after the last.
+
+    A run has `seconds` (None: there are none) and 32 samples, or 8 of SAC's undefined value, and
+    the data on both sides show that it was not measured.
+    """
+    if seconds is None:
+        return []
+    least, n = max(MIN_RUN, int(np.ceil(seconds * sampling_rate))), len(data)
+    runs = _runs(data[1:] == data[:-1]) + [0, 1]
+    length, value = runs[:, 1] - runs[:, 0], data[runs[:, 0]]
+    runs = runs[(length >= least) | ((value == SAC_UNDEFINED) & (length >= MIN_UNDEFINED_RUN))]
+    if not len(runs):
+        return []
+    known = data[np.isfinite(data)]
+    steps = np.abs(np.diff(known))
+    quantum = steps.min(where=steps > 0, initial=np.inf)
+    found, limits = [], (known.min(), known.max())
+    before, after = [0, *runs[:-1, 1]], [*runs[1:, 0], n]  # edges of the neighbouring runs
+    for first, (start, stop), last in zip(before, runs.tolist(), after, strict=True):
+        if (first == start > 0) or (last == stop < n) or stop - start == n:
+            continue  # runs that touch, as in square pulses, or all of the data
+        sides = (data[max(first, start - 10 * least) : start][::-1], data[stop:last][: 10 * least])
+        sides = [side[np.isfinite(side)] for side in sides if np.isfinite(side).any()]
+        is_limit = data[start] in limits
+        if not sides or _is_filled(data[start], stop - start, sides, least, quantum, is_limit):
+            found.append((start, stop))
+    return found
+
+
+def _is_filled(
+    value: float, n: int, sides: list[np.ndarray], least: int, quantum: float, is_limit: bool
+) -> bool:
+    """Whether data on both sides, each from the run on, show that one value was not measured.
+
+    They change from sample to sample; else the instrument is quiet, with few counts, or holds
+    values. Where the steps to and from the run are the smallest of all, as of a quiet instrument,
+    it is ten times as long, and the data change for so long on both sides. It is -12345, or not
+    the largest or smallest value and reached by small steps, as where an instrument clips.
+    """
+    if not all(_changes(side[:least]) for side in sides):
+        return False
+    jumps = [abs(side[0] - value) for side in sides]
+    if max(jumps) <= 2 * quantum:
+        return n >= 10 * least and len(sides) == 2 and all(map(_changes, sides))
+    steps = [np.abs(np.diff(side[:10])).max(initial=0) for side in sides]
+    is_smooth = all(jump <= 2 * step for jump, step in zip(jumps, steps, strict=True))
+    return value == SAC_UNDEFINED or not (is_smooth and is_limit)
+
+
+def _changes(data: np.ndarray) -> bool:
+    """Whether most samples differ from the one before."""
+    return len(data) > 1 and np.mean(data[1:] == data[:-1]) <= QUIET
+
+
+def process(wave: Wave, settings: BuildSettings, remove_response: Callable | None) -> Wave:
+    """Detrend, taper, remove the response, resample and filter a wave of float64, in place.
+
+    A polynomial response is applied first, to counts with their mean. The tapered samples are the
+    `edge` of the result.
     """
     if remove_response is not None and remove_response.is_polynomial:
         wave, remove_response = remove_response(wave), None
@@ -51,8 +210,7 @@ def detrend(data: np.ndarray, kind: str) -> None:
     data -= data.mean()
     n = len(data)
     if kind == "linear" and n > 1:
-        # About the middle, slope and mean are independent, and no matrix need be solved.
-        position = np.arange(n) - (n - 1) / 2
+        position = np.arange(n) - (n - 1) / 2  # so that slope and mean are independent
         blocks = [slice(first, first + BLOCK) for first in range(0, n, BLOCK)]
         slope = sum(position[block] @ data[block] for block in blocks) / (n * (n**2 - 1) / 12)
         data -= slope * position
@@ -75,48 +233,38 @@ def resample(wave: Wave, sampling_rate: float) -> Wave:
     likewise, and interpolated with a Lanczos kernel.
     """
     ratio = Fraction(sampling_rate / wave.sampling_rate).limit_denominator(MAX_FACTOR)
-    rate = float(ratio) * wave.sampling_rate
-    if ratio.numerator > MAX_FACTOR or not same_rate(rate, sampling_rate):
-        return _interpolate(wave, sampling_rate)
+    rate, up, down = float(ratio) * wave.sampling_rate, ratio.numerator, ratio.denominator
+    if up > MAX_FACTOR or not same_rate(rate, sampling_rate):
+        from obspy.signal.interpolation import lanczos_interpolation
+
+        old, new, data = 1 / wave.sampling_rate, 1 / sampling_rate, wave.data
+        if new > old:
+            factor = wave.sampling_rate / sampling_rate
+            data = signal.oaconvolve(data, low_pass(factor), mode="same")
+        n = int((len(data) - 1) * old / new) + 1
+        data = lanczos_interpolation(data, 0.0, old, 0.0, new, n, a=LANCZOS_WIDTH)
+        return replace(wave, data=data, sampling_rate=sampling_rate)
     # Rates that differ by rounding are one; the drift keeps the times of the samples.
     drift = (1 + wave.drift) * sampling_rate / rate - 1
-    wave = replace(wave, sampling_rate=sampling_rate, drift=drift)
-    if ratio == 1:
-        return wave
-    up, down = ratio.numerator, ratio.denominator
-    data = signal.resample_poly(wave.data, up, down, window=low_pass(max(up, down)))
-    return replace(wave, data=data)
+    data = wave.data
+    if ratio != 1:
+        data = signal.resample_poly(data, up, down, window=low_pass(max(up, down)))
+    return replace(wave, data=data, sampling_rate=sampling_rate, drift=drift)
 
 
 @lru_cache(maxsize=8)
 def low_pass(factor: float) -> np.ndarray:
-    """Filter of linear phase, (odd n,), against aliasing when the rate is divided by `factor`."""
+    """Filter of linear phase against aliasing when the rate is divided by `factor`."""
     n, beta = signal.kaiserord(ATTENUATION, (STOP - PASS) / factor)
     return signal.firwin(n | 1, (STOP + PASS) / 2 / factor, window=("kaiser", beta))
 
 
-def _interpolate(wave: Wave, sampling_rate: float) -> Wave:
-    import_obspy()
-    from obspy.signal.interpolation import lanczos_interpolation
-
-    data = wave.data
-    if sampling_rate < wave.sampling_rate:
-        data = signal.oaconvolve(data, low_pass(wave.sampling_rate / sampling_rate), mode="same")
-    old, new = 1 / wave.sampling_rate, 1 / sampling_rate
-    n = int((len(data) - 1) * old / new) + 1
-    data = lanczos_interpolation(data, 0.0, old, 0.0, new, n, a=LANCZOS_WIDTH)
-    return replace(wave, data=data, sampling_rate=sampling_rate)
-
-
 def band_pass(wave: Wave, settings: BuildSettings) -> np.ndarray:
-    """Filter forward and backward with a Butterworth filter; from 0 Hz it is a low-pass.
+    """Filter forward and backward with a Butterworth filter; from 0 Hz it is a low-pass."""
+    import_obspy()
+    from obspy.signal import filter as filters
 
-    Both ends of a wave are tapered to zero, so the filter starts at rest.
-    """
-    band = settings.bandpass
-    kind, corners = ("bandpass", (band.low, band.high)) if band.low else ("lowpass", band.high)
-    sections = signal.butter(
-        settings.filter_order, corners, kind, fs=wave.sampling_rate, output="sos"
-    )
-    forward = signal.sosfilt(sections, wave.data)
-    return signal.sosfilt(sections, forward[::-1])[::-1]
+    (low, high), options = settings.bandpass, {"corners": settings.filter_order, "zerophase": True}
+    if low:
+        return filters.bandpass(wave.data, low, high, wave.sampling_rate, **options)
+    return filters.lowpass(wave.data, high, wave.sampling_rate, **options)

@@ -1,23 +1,21 @@
 """Responses of instruments: read from StationXML or dataless SEED, by epoch, and removed."""
 
-import glob
-import hashlib
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..settings import BuildSettings
-from .joining import Wave
-from .read import COMPRESSED, SECOND, import_obspy, warnings_about_data
+from .process import Wave
+from .read import SECOND, import_obspy, quietly
 
 OUTPUTS = {"acceleration": "ACC", "velocity": "VEL", "displacement": "DISP"}
 UNITS = {"acceleration": "m/s^2", "velocity": "m/s", "displacement": "m"}
@@ -25,72 +23,56 @@ SUFFIXES = (".xml", ".stationxml", ".staxml", ".dataless", ".dless", ".seed", ".
 OTHERS = "the others are used"
 ALWAYS = 2**63  # ns, later than all times
 MAX_EPOCH_GAP = SECOND  # often an epoch ends a second before the next begins
+COMPRESSED = (".gz", ".bz2", ".zip", ".tar", ".tgz", ".tbz2")
 
-_MOTION = re.compile(
-    r"(?P<prefix>[numc]?)m(?:(?P<acceleration>/s\^?2|/s/s|/s\*s|[.*]?s\^?-2)|"
-    r"(?P<velocity>/s|[.*]?s\^?-1))?"
-)
+_MOTION = {  # spellings in lower case, without blanks and brackets
+    **dict.fromkeys(("m/s^2", "m/s2", "m/s/s", "m/s*s", "ms^-2", "ms-2", "m*s^-2"), "m/s^2"),
+    **dict.fromkeys(("m/s", "ms^-1", "ms-1", "m*s^-1", "m.s-1"), "m/s"),
+    "m": "m",
+}
 _PREFIX = {"": 1.0, "c": 1e-2, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_SPELLINGS = {
+_OTHER_UNITS = {
     "pa": "Pa", "pascal": "Pa", "pascals": "Pa", "hpa": "hPa", "kpa": "kPa", "mbar": "mbar",
     "rad": "rad", "rad/s": "rad/s", "rad/s^2": "rad/s^2", "v": "V", "volt": "V", "volts": "V",
     "c": "degC", "degc": "degC", "celsius": "degC", "degreescelsius": "degC", "t": "T",
     "tesla": "T", "nt": "nT", "count": "counts", "counts": "counts", "m/m": "m/m",
 }  # fmt: skip
+_WORDS = {
+    r"nano(?=m)": "n", r"micro(?=m)|[µμ]": "u", r"milli(?=m)": "m", r"centi(?=m)": "c",
+    r"met(er|re)s?": "m", r"sec(ond)?s?": "s", r"²": "2", r"\*\*": "^", r"^gal$": "cm/s^2",
+}  # fmt: skip
 
 
 def parse_unit(text: str) -> tuple[str, float]:
-    """Parse a unit such as ``M/S**2``, ``nm/sec`` or ``PA``.
+    """Parse a unit such as ``M/S**2``, ``nm/sec`` or ``PA``; and its factor to the result.
 
-    Returns
-    -------
-    str
-        ``m``, ``m/s`` or ``m/s^2`` for ground motion, otherwise the unit in its usual spelling, or
-        the text itself.
-    float
-        Factor from the unit of the text to this one.
+    The result is ``m``, ``m/s`` or ``m/s^2`` for ground motion, otherwise the unit in its usual
+    spelling, or the text itself.
     """
     written = re.split(r"\s+-\s+", text.strip())[0].strip()
     short = re.sub(r"[\s()_]", "", written.lower().replace(" per ", "/"))
-    for pattern, spelling in (
-        (r"nano(?=m)", "n"), (r"micro(?=m)|[µμ]", "u"), (r"milli(?=m)", "m"), (r"centi(?=m)", "c"),
-        (r"met(er|re)s?", "m"), (r"sec(ond)?s?", "s"), (r"²", "2"), (r"\*\*", "^"),
-    ):  # fmt: skip
-        short = re.sub(pattern, spelling, short)
-    if short == "gal":
-        return UNITS["acceleration"], 1e-2
-    found = _MOTION.fullmatch(short)
-    if found is None:
-        return _SPELLINGS.get(short, written), 1.0
-    motion = found.lastgroup if found.lastgroup in UNITS else "displacement"
-    return UNITS[motion], _PREFIX[found["prefix"]]
+    for word, symbol in _WORDS.items():
+        short = re.sub(word, symbol, short)
+    for prefix, factor in _PREFIX.items():
+        motion = short.removeprefix(prefix)
+        if short.startswith(prefix) and motion in _MOTION:
+            return _MOTION[motion], factor
+    return _OTHER_UNITS.get(short, written), 1.0
 
 
-# ---- removal ------------------------------------------------------------------------------------
+class Remover(NamedTuple):
+    """Converts counts of one trace to what its instrument records."""
 
-
-@dataclass(frozen=True)
-class Remover:
-    """Converts counts of one trace to what its instrument records.
-
-    `response` has all stages, a polynomial, or the overall sensitivity alone, by which counts are
-    then divided.
-    """
-
-    response: Any
+    response: Any  # of all stages, a polynomial, or the overall sensitivity alone
     settings: BuildSettings
     unit: str  # of the result
     scale: float  # factor of obspy's result
     output: str  # of obspy; DEF neither differentiates nor integrates
-
-    @property
-    def is_polynomial(self) -> bool:
-        """Whether it needs counts with their mean."""
-        return _is_polynomial(self.response)
+    is_polynomial: bool  # needs counts with their mean
 
     @property
     def is_flat(self) -> bool:
-        """Whether only the sensitivity is known."""
+        """Whether only the sensitivity is known, by which counts are divided."""
         return not (self.response.response_stages or self.is_polynomial)
 
     def __call__(self, wave: Wave) -> Wave:
@@ -101,25 +83,20 @@ class Remover:
         trace = import_obspy().Trace(wave.data, {"sampling_rate": wave.sampling_rate})
         trace.stats.response = self.response
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # logged by `try_out`
+            warnings.simplefilter("ignore")
             trace.remove_response(
-                output=self.output,
-                pre_filt=self.settings.pre_filter,
-                water_level=self.settings.water_level,
-                zero_mean=False,
-                taper=False,
+                output=self.output, pre_filt=self.settings.pre_filter,
+                water_level=self.settings.water_level, zero_mean=False, taper=False,
                 hide_sensitivity_mismatch_warning=True,
-            )
+            )  # fmt: skip
         data = trace.data if self.scale == 1 else trace.data * self.scale
         if not np.isfinite(data).all():
             raise ValueError("its response gives values that are not finite")
         return replace(wave, data=data)
 
-
-def _is_polynomial(response: Any) -> bool:
-    stages = response.response_stages
-    first = stages[0] if stages else response.instrument_polynomial
-    return hasattr(first, "approximation_type")
+    def is_as(self, other: "Remover | None") -> bool:
+        """Whether both give the same."""
+        return other is not None and self[2:] == other[2:] and self.response == other.response
 
 
 def remover_of(response: Any, settings: BuildSettings) -> Remover:
@@ -127,87 +104,31 @@ def remover_of(response: Any, settings: BuildSettings) -> Remover:
 
     ValueError says why a response can't be used.
     """
-    sensitivity = response.instrument_sensitivity
-    stages = response.response_stages
-    sources = [stages[0]] if stages else []
-    sources += [sensitivity, response.instrument_polynomial]
-    written = next((item.input_units for item in sources if item and item.input_units), None)
-    if not written:
-        raise ValueError("its response says no unit of what is recorded")
-    unit, scale = parse_unit(written)
-    output, is_motion = "DEF", unit in UNITS.values()
-    wanted = UNITS[settings.output]
-    whole = bool(stages) and not _is_polynomial(response)
-    if is_motion and whole:
-        response, output, unit = _spelled(response, unit), OUTPUTS[settings.output], wanted
-    elif is_motion and unit != wanted:
+    sensitivity, stages = response.instrument_sensitivity, response.response_stages
+    sources = [*stages[:1], sensitivity, response.instrument_polynomial]
+    first = next((item for item in sources if item and item.input_units), None)
+    if first is None:
+        raise ValueError("its response has no unit of what is recorded")
+    unit, scale = parse_unit(first.input_units)
+    is_polynomial = hasattr((stages or [response.instrument_polynomial])[0], "approximation_type")
+    wanted, is_motion = UNITS[settings.output], unit in UNITS.values()
+    if is_motion and stages and not is_polynomial:
+        response = deepcopy(response)  # with the unit in evalresp's spelling
+        for item in filter(None, (response.response_stages[0], response.instrument_sensitivity)):
+            item.input_units = unit.upper().replace("^", "**")
+        return Remover(response, settings, wanted, scale, OUTPUTS[settings.output], False)
+    if is_motion and unit != wanted:
         raise ValueError(
             f"its response has no stages but only the sensitivity to {unit}, which can't give "
             f"{settings.output}: set build.output, or get level 'response'"
         )
-    remover = Remover(response, settings, unit, scale, output)
-    if remover.is_flat and not (sensitivity.value and np.isfinite(sensitivity.value)):
-        raise ValueError(f"its response has no stages, and a sensitivity of {sensitivity.value}")
-    return remover
+    value = sensitivity.value if sensitivity else 0
+    if not (stages or is_polynomial) and not (value and np.isfinite(value)):
+        raise ValueError(f"its response has no stages, and a sensitivity of {value}")
+    return Remover(response, settings, unit, scale, "DEF", is_polynomial)
 
 
-def _spelled(response: Any, unit: str) -> Any:
-    """Response to ground motion with its unit in evalresp's spelling."""
-    response = deepcopy(response)
-    name = unit.upper().replace("^", "**")
-    response.response_stages[0].input_units = name
-    if response.instrument_sensitivity is not None:
-        response.instrument_sensitivity.input_units = name
-    return response
-
-
-def try_out(remover: Remover, frequency: float) -> list[str]:
-    """Evaluate a response at a frequency; warnings of obspy, ValueError without a value."""
-    value, lines = 1.0, []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            if remover.is_polynomial:
-                remover(Wave(0, 1.0, np.zeros(4)))
-            elif not remover.is_flat:
-                value = _gain(remover.response, frequency, remover.output)
-                lines = _contradictions(remover.response)
-        except Exception as error:  # obspy and evalresp raise many types
-            text = " ".join(str(error).split())[:200]
-            raise ValueError(f"its response can't be evaluated ({text})") from None
-    if not 0 < value < float("inf"):
-        raise ValueError(f"its response is {value:g} at {frequency:g} Hz")
-    # With DEF a unit that obspy does not know makes no difference.
-    warned = warnings_about_data(caught)
-    return lines + [text for text in warned if "is not known to ObsPy" not in text]
-
-
-def _gain(response: Any, frequency: float, output: str) -> float:
-    found = response.get_evalresp_response_for_frequencies(
-        [frequency], output=output, hide_sensitivity_mismatch_warning=True
-    )
-    return float(abs(found[0]))
-
-
-def _contradictions(response: Any) -> list[str]:
-    """A line where stages and sensitivity differ by more than evalresp's 5 percent."""
-    sensitivity = response.instrument_sensitivity
-    if sensitivity is None or not sensitivity.frequency or not sensitivity.value:
-        return []
-    value = _gain(response, sensitivity.frequency, "DEF")
-    if abs(value - abs(sensitivity.value)) <= 0.05 * abs(sensitivity.value):
-        return []
-    return [
-        f"its stages give {value:.4g} at {sensitivity.frequency:g} Hz, and it has a sensitivity of "
-        f"{sensitivity.value:.4g}; the stages are used"
-    ]
-
-
-# ---- epochs -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Epoch:
+class Epoch(NamedTuple):
     """Time span with one response: start and exclusive end in ns since 1970-01-01 UTC.
 
     `remover` is None where the response can't be used, for the reason `why_not`.
@@ -219,140 +140,80 @@ class Epoch:
     why_not: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Inventory:
+class Inventory(NamedTuple):
     """Responses of a file or a folder."""
 
     place: str
     content: Any  # obspy's Inventory
-    lines: list[str] = field(default_factory=list)  # warnings, also for files that are left out
-    _found: dict[Any, Any] = field(default_factory=dict)
+    lines: list[str]  # warnings, also for files that are left out
+    responses: dict[str, list[tuple[int, int, Any]]]  # start, end and response by trace id
 
-    def epochs(self, trace_id: str, settings: BuildSettings) -> tuple[list[Epoch], list[str]]:
-        """Epochs of a trace, ascending, without overlap; and warnings.
+    def epochs(self, trace_id: str, settings: BuildSettings) -> list[Epoch]:
+        """Epochs of a trace, ascending, without overlap.
 
-        Where more than one is valid, that which begins last is taken. One that ends within a
-        second before the next begins lasts until then.
+        Where more than one is valid, that which begins last is used. One that ends within a second
+        before the next begins lasts until then. Neighbours with equal responses are one.
         """
-        key = trace_id, settings.output
-        if key not in self._found:
-            lines: list[str] = []
-            known = [
-                (start, end, *self._usable(trace_id, response, settings, lines))
-                for start, end, response in self._responses.get(_plain_id(trace_id), ())
-            ]
-            found = list(_apart(trace_id, known, lines))
-            self._found[key] = found, list(dict.fromkeys(lines))
-        return self._found[key]
-
-    def why_none(self, trace_id: str) -> str:
-        """Message for a trace that has no response at a time."""
-        known = self._responses.get(_plain_id(trace_id))
-        if known:
-            ends = [[_date(time) for time in (start, end)] for start, end, _ in known[:3]]
-            spans = ", ".join(f"{start} to {end}" for start, end in ends)
-            return f"{trace_id}: no response in {self.place} at this time, but from {spans}"
-        network, station = trace_id.split(".")[:2]
-        if any(site.code == station for net in self.content if net.code == network for site in net):
-            return (
-                f"{trace_id}: {self.place} has the station, but no response of this channel: get "
-                "level 'response'"
-            )
-        return f"{trace_id}: no response in {self.place}"
-
-    @cached_property
-    def _responses(self) -> dict[str, list[tuple[int, int, Any]]]:
-        """Start, end and response by trace id, within the epochs of station and network."""
-        found: dict[str, list[tuple[int, int, Any]]] = {}
-        for network in self.content:
-            for station in network:
-                for channel in station:
-                    above = network, station, channel
-                    starts = [item.start_date.ns for item in above if item.start_date is not None]
-                    ends = [item.end_date.ns for item in above if item.end_date is not None]
-                    start, end = max(starts, default=-ALWAYS), min(ends, default=ALWAYS)
-                    if channel.response is None or start >= end:
-                        continue
-                    codes = network.code, station.code, channel.location_code or "", channel.code
-                    trace_id = _plain_id(".".join(codes))
-                    found.setdefault(trace_id, []).append((start, end, channel.response))
+        known = self.responses.get(_plain_id(trace_id), [])
+        starts, usable = sorted(start for start, _, _ in known), []
+        for start, end, response in known:
+            end = next((later for later in starts if 0 < later - end <= MAX_EPOCH_GAP), end)
+            try:
+                usable.append(Epoch(start, end, remover_of(response, settings)))
+            except ValueError as error:
+                usable.append(Epoch(start, end, None, f"{trace_id}: {error} ({self.place})"))
+        borders, found = sorted({time for epoch in usable for time in epoch[:2]}), []
+        for start, end in zip(borders, borders[1:], strict=False):
+            valid = [item for item in usable if item.start <= start and item.end >= end]
+            if not valid:
+                continue
+            # Of equal starts the first in the file; an unusable one only where there is no other.
+            epoch = max(valid, key=lambda item: (item.remover is not None, item.start))
+            last = found[-1] if found and found[-1].end == start else None
+            if last and epoch.remover and epoch.remover.is_as(last.remover):
+                found[-1] = last._replace(end=end)
+            else:
+                found.append(epoch._replace(start=start, end=end))
         return found
 
-    def _usable(
-        self, trace_id: str, response: Any, settings: BuildSettings, lines: list[str]
-    ) -> tuple[Remover | None, str]:
-        band = settings.bandpass or settings.frequencies
-        try:
-            remover = remover_of(response, settings)
-            warned = try_out(remover, (band.low + band.high) / 2 if band else 1.0)
-        except ValueError as error:
-            return None, f"{trace_id}: {error} ({self.place})"
-        lines += [f"{trace_id}: its response in {self.place}: {text}" for text in warned]
-        return remover, ""
+    def why_none(self, trace_id: str, epoch: Epoch | None, unit: str = "") -> str:
+        """Why data of an epoch can't be converted to a unit."""
+        if epoch is None:
+            return f"{trace_id}: no response in {self.place}"
+        return epoch.why_not or (
+            f"{trace_id}: its response is to {epoch.remover.unit}, and the data set is in {unit}"
+        )
 
 
 def _plain_id(trace_id: str) -> str:
     """Trace id with an empty code in place of blanks or dashes."""
-    codes = trace_id.split(".")
-    return ".".join(code if code.strip(" -") else "" for code in codes)
+    return ".".join(code if code.strip(" -") else "" for code in trace_id.split("."))
 
 
-def _date(time: int) -> str:
-    if abs(time) >= ALWAYS:
-        return "ever" if time < 0 else "now"
-    return nanoseconds_to_iso(np.array([time]))[0][:19] + "Z"
-
-
-Known = tuple[int, int, Remover | None, str]
-
-
-def _apart(trace_id: str, known: Sequence[Known], lines: list[str]) -> Iterator[Epoch]:
-    """Epochs without overlap; neighbours with equal responses are one."""
-    starts = sorted(start for start, *_ in known)
-    known = [
-        (start, next((s for s in starts if 0 < s - end <= MAX_EPOCH_GAP), end), *rest)
-        for start, end, *rest in known
-    ]
-    borders = sorted({time for start, end, *_ in known for time in (start, end)})
-    last: Epoch | None = None
-    for start, end in zip(borders, borders[1:], strict=False):
-        valid = [item for item in known if item[0] <= start and item[1] >= end]
-        if not valid:
-            continue
-        # Of equal starts the first in the file; an unusable one only where there is no other.
-        taken = max(valid, key=lambda item: (item[2] is not None, item[0]))
-        if any(item[2] is not None and not _same(item[2], taken[2]) for item in valid):
-            lines.append(
-                f"{trace_id}: more than one response from {_date(start)} to {_date(end)}; that "
-                f"which begins at {_date(taken[0])} is taken"
-            )
-        here = Epoch(start, end, *taken[2:])
-        if last and last.end == start and _same(last.remover, here.remover):
-            last = replace(last, end=end)
-            continue
-        if last:
-            yield last
-        last = here
-    if last:
-        yield last
-
-
-def _same(one: Remover | None, other: Remover | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.unit == other.unit and one.scale == other.scale and one.response == other.response
+def _responses(content: Any) -> dict[str, list[tuple[int, int, Any]]]:
+    """Start, end and response by trace id, within the epochs of station and network."""
+    found = defaultdict(list)
+    for network in content:
+        for station in network:
+            for channel in station:
+                above = network, station, channel
+                starts = [item.start_date.ns for item in above if item.start_date is not None]
+                ends = [item.end_date.ns for item in above if item.end_date is not None]
+                start, end = max(starts, default=-ALWAYS), min(ends, default=ALWAYS)
+                codes = network.code, station.code, channel.location_code or "", channel.code
+                if channel.response is not None and start < end:
+                    found[_plain_id(".".join(codes))].append((start, end, channel.response))
+    return found
 
 
 def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch | None]]:
     """Split a wave into parts with one response each; None where there is none."""
-    borders = {time for epoch in epochs for time in (epoch.start, epoch.end)}
-    inside = [border for border in borders if wave.start < border < wave.end]
+    borders = {time for epoch in epochs for time in epoch[:2] if wave.start < time < wave.end}
     samples = [
         int(np.ceil(round((border - wave.start) * wave.sampling_rate / SECOND, 6)))
-        for border in inside
+        for border in borders
     ]
-    edges = sorted({0, *samples, len(wave.data)})
-    parts = []
+    edges, parts = sorted({0, *samples, len(wave.data)}), []
     for first, stop in zip(edges, edges[1:], strict=False):
         start = wave.time(first)
         middle = start + (wave.time(stop) - start) // 2
@@ -361,15 +222,11 @@ def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch
     return parts
 
 
-# ---- files --------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=1)
 def read_inventory(place: str, setting: str = "build.inventory") -> Inventory:
     """Read a file of StationXML or dataless SEED, or all files of a folder that can be read.
 
-    `setting` is its name in messages: SettingsError where there is no file, DataError where none
-    can be read.
+    SettingsError where there is no file, DataError where none can be read, with the `setting`.
     """
     files = inventory_files(place, setting)
     content, lines, unread = import_obspy().Inventory(networks=[], source=""), [], []
@@ -383,22 +240,19 @@ def read_inventory(place: str, setting: str = "build.inventory") -> Inventory:
         lines += [f"{path}: {text}" for text in warned]
     if len(unread) == len(files):
         raise DataError(f"{setting}: {unread[0]}, or give another file")
-    return Inventory(place, content, [*(f"{text}; {OTHERS}" for text in unread), *lines])
+    lines = [*(f"{text}; {OTHERS}" for text in unread), *lines]
+    return Inventory(place, content, lines, _responses(content))
 
 
 def read_station_file(path: Path) -> tuple[Any, list[str]]:
     """Inventory of one file, and obspy's warnings; DataError where it can't be read."""
-    obspy = import_obspy()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            found = obspy.read_inventory(glob.escape(str(path)))
-        except Exception as error:  # obspy's readers raise many types
-            text = " ".join(str(error).split())[:200]
-            raise DataError(
-                f"{path}: can't be read as StationXML ({text}); copy it again, or leave it out"
-            ) from None
-    return found, warnings_about_data(caught)
+    try:
+        return quietly(import_obspy().read_inventory, path)
+    except Exception as error:  # obspy's readers raise many types
+        text = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path}: can't be read as StationXML ({text}); copy it again, or leave it out"
+        ) from None
 
 
 def is_station_file(path: Path) -> bool:
@@ -421,13 +275,3 @@ def inventory_files(place: str, setting: str = "build.inventory") -> list[Path]:
             "a StationXML file, a folder of them, or none"
         )
     return files
-
-
-def inventory_checksum(place: str | None) -> str | None:
-    """Checksum of the files of an inventory."""
-    if place is None:
-        return None
-    digest = hashlib.sha256()
-    for path in inventory_files(place):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -5,8 +5,8 @@ after the window's start, so that n samples have n // hop columns; the segments 
 the last column reach (segment - hop) / 2 samples beyond the window.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy import fft, signal
@@ -14,12 +14,8 @@ from scipy import fft, signal
 from ..errors import SettingsError
 from ..settings import BuildSettings
 
-# Operations of a matrix product take a seventh of the time of those of a fast Fourier transform.
-PRODUCT_SPEED = 7.0
 
-
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """Sizes of a window and its spectrogram, in samples."""
 
     sampling_rate: float  # Hz
@@ -30,22 +26,9 @@ class Grid:
     beta: float  # shape of the Kaiser window
     first_row: int  # number of the first frequency that is stored
     n_rows: int  # frequencies that are stored
-
-    @property
-    def n_columns(self) -> int:
-        """Columns of a spectrogram."""
-        return self.n_samples // self.hop
-
-    @property
-    def before(self) -> int:
-        """Samples needed before a window."""
-        return (self.segment - self.hop) // 2
-
-    @property
-    def after(self) -> int:
-        """Samples needed after a window."""
-        reach = (self.n_columns - 1) * self.hop - self.before + self.segment
-        return max(0, reach - self.n_samples)
+    n_columns: int
+    before: int  # samples needed before a window
+    after: int  # and after it
 
     @property
     def frequency(self) -> np.ndarray:
@@ -61,133 +44,55 @@ class Grid:
 
 def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
     """Convert settings from seconds to samples; SettingsError where they contradict each other."""
-    n = round(settings.length * sampling_rate)
+    n, nfft = round(settings.length * sampling_rate), settings.nfft
     segment = round(settings.segment * sampling_rate)
     hop = segment - round(settings.overlap * segment)
     at = f"at {sampling_rate:g} Hz"
-    if segment < 2:
+    if not 2 <= segment <= min(n, nfft):
         raise SettingsError(
-            f"build.segment = {settings.segment:g} s is {segment} samples {at}; allowed: 2 or more"
+            f"build.segment = {settings.segment:g} s is {segment} samples {at}; allowed: from 2 to "
+            f"the {n} samples of build.length and to build.nfft = {nfft}"
         )
     if hop < 1:
         raise SettingsError(
             f"build.overlap = {settings.overlap:g} leaves no sample from one segment of {segment} "
-            f"samples ({settings.segment:g} s {at}) to the next; allowed: at most "
-            f"{1 - 1 / segment:.4f}"
+            f"samples to the next; allowed: at most {1 - 1 / segment:.4f}"
         )
-    if segment > n:
+    first, last = 0, nfft // 2
+    if settings.frequencies is not None:
+        low, high = (frequency * nfft / sampling_rate for frequency in settings.frequencies)
+        first, last = int(np.ceil(round(low, 9))), min(last, int(np.floor(round(high, 9))))
+    n_rows, n_columns, before = max(0, last - first + 1), n // hop, (segment - hop) // 2
+    after = max(0, (n_columns - 1) * hop - before + segment - n)
+    if min(n_rows, n_columns) < 4:
         raise SettingsError(
-            f"build.segment = {settings.segment:g} s is longer than a window, build.length = "
-            f"{settings.length:g} s; make it shorter"
+            f"[build] a window would have {n_rows} frequencies x {n_columns} times {at}; the "
+            "network needs 4 x 4 or more: change build.length, segment, overlap, nfft, frequencies"
         )
-    if settings.nfft < segment:
-        raise SettingsError(
-            f"build.nfft = {settings.nfft} is less than the {segment} samples of a segment "
-            f"({settings.segment:g} s {at}); allowed: {segment} or more"
-        )
-    first_row, n_rows = _rows(settings, sampling_rate)
-    nfft, beta = settings.nfft, settings.kaiser_beta
-    grid = Grid(sampling_rate, n, segment, hop, nfft, beta, first_row, n_rows)
-    if min(grid.n_rows, grid.n_columns) < 4:
-        raise SettingsError(
-            f"[build] a window would have {grid.n_rows} frequencies x {grid.n_columns} times {at}; "
-            "the network needs 4 x 4 or more: change build.length, segment, overlap, nfft, "
-            "frequencies"
-        )
-    return grid
-
-
-def _rows(settings: BuildSettings, sampling_rate: float) -> tuple[int, int]:
-    """First row and number of rows within `build.frequencies`, both ends included."""
-    n_all = settings.nfft // 2 + 1
-    if settings.frequencies is None:
-        return 0, n_all
-    low, high = settings.frequencies
-    if high > sampling_rate / 2:
-        raise SettingsError(
-            f"build.frequencies = {settings.frequencies} Hz reach above the Nyquist frequency, "
-            f"{sampling_rate / 2:g} Hz; set them lower, or build.sampling_rate higher"
-        )
-    spacing = sampling_rate / settings.nfft
-    first = int(np.ceil(round(low / spacing, 9)))
-    last = int(np.floor(round(high / spacing, 9)))
-    return first, max(0, min(last, n_all - 1) - first + 1)
+    sizes = first, n_rows, n_columns, before, after
+    return Grid(sampling_rate, n, segment, hop, nfft, settings.kaiser_beta, *sizes)
 
 
 def spectrograms(grid: Grid, data: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Power spectral densities of windows, as scipy.signal's ``scaling="density"``.
+    """Power spectral densities of windows by their first samples: (k, F, T), float32, per Hz.
 
-    One-sided, of segments with a Kaiser window, without detrending.
-
-    Parameters
-    ----------
-    grid : Grid
-    data : ndarray, (n,), float64
-    starts : ndarray, (k,), int
-        First samples of the windows, ascending; each window needs `grid.before` and `grid.after`
-        samples around it.
-
-    Returns
-    -------
-    ndarray, (k, F, T), float32
-        Squared unit of the data per Hz.
+    One-sided, as scipy.signal's ``scaling="density"``, of segments with a Kaiser window, without
+    detrending. Segments that windows have in common are computed once. Each window needs
+    `grid.before` and `grid.after` samples around it.
     """
     columns = (starts - grid.before)[:, None] + grid.hop * np.arange(grid.n_columns)
-    first, which = _shared(columns, grid.hop)
-    power = _power(grid, data, first).astype(np.float32)
-    images = power.reshape(*columns.shape, -1) if which is None else power[which]
-    return np.ascontiguousarray(images.transpose(0, 2, 1))
-
-
-def _shared(columns: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Starts of the segments to compute, and which of them is each column (None: in order).
-
-    Columns that windows have in common, where they overlap by whole hops, are computed once.
-    """
-    offsets = columns[:, 0] - columns[0, 0]
-    if len(columns) < 2 or (offsets % hop).any() or columns[1, 0] > columns[0, -1]:
-        return columns.ravel(), None
-    numbers = (columns - columns[0, 0]) // hop
-    used = np.zeros(numbers[-1, -1] + 1, dtype=bool)
-    used[numbers] = True
-    return columns[0, 0] + hop * np.flatnonzero(used), (np.cumsum(used) - 1)[numbers]
-
-
-def _power(grid: Grid, data: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Densities of segments by their first samples, (k,): (k, F), float64."""
+    first, which = np.unique(columns, return_inverse=True)
     segments = np.lib.stride_tricks.sliding_window_view(data, grid.segment)[first]
-    if product_is_faster(grid):
-        parts = segments @ _matrix(grid)
-        parts *= parts
-        return parts[:, : grid.n_rows] + parts[:, grid.n_rows :]
-    rows = slice(grid.first_row, grid.first_row + grid.n_rows)
-    spectrum = fft.rfft(segments * _window(grid), grid.nfft)[:, rows]
-    return (spectrum.real**2 + spectrum.imag**2) * _scale(grid)
-
-
-def product_is_faster(grid: Grid) -> bool:
-    """Whether a product with the Fourier matrix takes less time than the fast transform."""
-    product, transform = 4 * grid.segment * grid.n_rows, 2.5 * grid.nfft * np.log2(grid.nfft)
-    return product < PRODUCT_SPEED * transform
+    window, scale = _window(grid)
+    spectrum = fft.rfft(segments * window, grid.nfft)[:, grid.first_row :][:, : grid.n_rows]
+    power = ((spectrum.real**2 + spectrum.imag**2) * scale).astype(np.float32)
+    return np.ascontiguousarray(power[which.reshape(columns.shape)].transpose(0, 2, 1))
 
 
 @lru_cache(maxsize=4)
-def _window(grid: Grid) -> np.ndarray:
-    return signal.get_window(("kaiser", grid.beta), grid.segment)
-
-
-@lru_cache(maxsize=4)
-def _scale(grid: Grid) -> np.ndarray:
-    """Factors from squared magnitudes to one-sided densities, (F,)."""
+def _window(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Kaiser window, and factors from squared magnitudes to one-sided densities, (F,)."""
+    window = signal.get_window(("kaiser", grid.beta), grid.segment)
     rows = np.arange(grid.first_row, grid.first_row + grid.n_rows)
     sides = np.where((rows == 0) | (2 * rows == grid.nfft), 1.0, 2.0)
-    return sides / (grid.sampling_rate * (_window(grid) ** 2).sum())
-
-
-@lru_cache(maxsize=4)
-def _matrix(grid: Grid) -> np.ndarray:
-    """Window, Fourier matrix and scale, (segment, 2 F): real parts, then imaginary parts."""
-    rows = np.arange(grid.first_row, grid.first_row + grid.n_rows)
-    turns = np.outer(np.arange(grid.segment), rows) % grid.nfft / grid.nfft
-    waves = np.exp(-2j * np.pi * turns) * _window(grid)[:, None] * np.sqrt(_scale(grid))
-    return np.ascontiguousarray(np.hstack([waves.real, waves.imag]))
+    return window, sides / (grid.sampling_rate * (window**2).sum())

@@ -43,12 +43,15 @@ def test_settings_come_from_a_file(source, tmp_path):
         (["none.mseed"], "DataError: none.mseed: no such file"),
         (["a.mseed", "build.lenght=3"], "SettingsError: command line: [build] has no key 'lenght'"),
         (["a.mseed", "build.sta=60"], "SettingsError: build.sta = 60 s must be less than"),
-        (["a.mseed", "build.nfft=8"], "SettingsError: build.nfft = 8 is less than the 20 samples"),
+        (
+            ["a.mseed", "build.nfft=8"],
+            "SettingsError: build.segment = 0.4 s is 20 samples at 50 Hz",
+        ),
         (
             ["a.mseed", "build.inventory=x.xml"],
             "SettingsError: build.inventory = x.xml: no such file",
         ),
-        (["a.mseed", "build.on=1e6"], "DataError: no window in 1 station-day: 0 detections"),
+        (["a.mseed", "build.on=1e6"], "DataError: no window in 1 station-day: 0 found"),
     ],
 )
 def test_faults_are_one_line(source, words, line, capsys):
@@ -74,7 +77,10 @@ def test_the_catalogue_alone(source, tmp_path, capsys):
         "only.csv",
     }
     assert main([*words, "only.csv", "--catalogue-only"]) == 2
-    assert "only.csv: is there; give another name with -o" in capsys.readouterr().err
+    assert (
+        "only.csv: exists, made from other files or settings; give another name"
+        in capsys.readouterr().err
+    )
     assert main([*words, "only.h5", "--catalogue-only", "--overwrite"]) == 0
     assert not (tmp_path / "only.h5").exists()
     assert main([*words, "set.csv"]) == 2

@@ -1,13 +1,12 @@
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.waveforms.download import ArchiveClient
 from tests.waveforms.fdsn_server import Centre
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(ArchiveClient, "pause", 0.0)
+    monkeypatch.setattr("RISCluster.waveforms.download.PAUSE", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -88,7 +87,7 @@ def test_area_reaches_the_data_centre(tmp_path, monkeypatch):
         ({"circle": "0,0,0"}, "--circle 0,0,0 is not allowed; allowed: LAT LON RADIUS"),
         ({"circle": "0,0,1", "box": "0,1,0,1"}, "--box and --circle are both given"),
         ({"output": __file__}, "is not allowed; allowed: a folder"),
-        ({}, "provider http://127.0.0.1:65000 can't be reached: no FDSN service answers there"),
+        ({}, "provider http://127.0.0.1:65000 can't be reached: No FDSN services"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path, capsys, changes, text):

@@ -109,7 +109,7 @@ def test_other_things_are_outliers_and_unusable_ones_are_said(trained, tmp_path,
     assert np.isnan(np.load(tmp_path / "l.latent.npy")[20:23]).all()
     out = capsys.readouterr().out
     assert "3 of 60 samples are unusable" in out
-    assert "indices 20, 21, 22" in out
+    assert "labelled -1: 20, 21, 22" in out
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,8 @@ def test_runs_that_cannot_label(trained, tmp_path, capsys):
     run, data = trained
     assert predict(data, tmp_path / "none", tmp_path / "l.csv") == 2
     assert (
-        "is not there; run python DEC_train.py run.name=none run.folder=" in capsys.readouterr().err
+        "no finished DEC stage; run python DEC_train.py run.name=none run.folder="
+        in capsys.readouterr().err
     )
     assert predict(data, run, tmp_path / "l.txt") == 2
     assert "a name that ends with .csv" in capsys.readouterr().err
@@ -168,7 +169,7 @@ def test_nothing_that_is_there_is_written_over(trained, tmp_path, capsys):
     run, data = trained
     (tmp_path / "l.latent.npy").write_bytes(b"mine")
     assert predict(data, run, tmp_path / "l.csv") == 2
-    assert "l.latent.npy is there; give another name with -o" in capsys.readouterr().err
+    assert "l.latent.npy: exists already; give another name" in capsys.readouterr().err
     assert (tmp_path / "l.latent.npy").read_bytes() == b"mine"
     assert predict(data, run, tmp_path / "l.csv", "--overwrite") == 0
     assert len(np.load(tmp_path / "l.latent.npy")) == 240
@@ -178,7 +179,7 @@ def test_decibels_get_no_label_and_that_is_said(trained, tmp_path, capsys):
     run, _ = trained
     file = write_samples(tmp_path / "n.h5", -1 - blobs(9)[0])
     assert predict(file, run, tmp_path / "l.csv") == 0
-    assert "no sample has a label: see data.amplitude" in capsys.readouterr().out
+    assert "no sample has a label: decibels need data.amplitude" in capsys.readouterr().out
 
 
 def test_axes_of_another_unit_or_order_are_those_of_the_training_set(trained, tmp_path, capsys):

@@ -1,14 +1,17 @@
 import pytest
 import torch
 
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.transforms import Preparation
 from RISCluster.errors import CheckpointError
-from RISCluster.models.autoencoder import AEC, NetworkShape
-from RISCluster.models.checkpoint import load_initial_weights, load_weights
+from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.models.checkpoint import load_initial_weights, load_model, save_model
 from RISCluster.models.features import FixedFeatureSizes
+from tests.conftest import blobs, write_samples
 from tests.models.test_networks import PUBLISHED
 
 
-def reference_state(**extra) -> dict[str, torch.Tensor]:
+def reference_state() -> dict[str, torch.Tensor]:
     """A state as the reference implementation writes it: its names, shapes and order."""
     generator = torch.Generator().manual_seed(0)
     state = {}
@@ -16,7 +19,7 @@ def reference_state(**extra) -> dict[str, torch.Tensor]:
         state[f"{name}.weight"] = torch.randn(shape, generator=generator)
         out = shape[1] if name.startswith("decoder.decoder") else shape[0]
         state[f"{name}.bias"] = torch.randn(out, generator=generator)
-    return state | extra
+    return state
 
 
 def load(tmp_path, state, *size) -> AEC:
@@ -24,6 +27,29 @@ def load(tmp_path, state, *size) -> AEC:
     model = AEC(NetworkShape(*(size or (87, 100)), 9, "relu"))
     load_initial_weights(model, tmp_path / "ref.pt")
     return model
+
+
+@pytest.mark.parametrize("kind", ["AEC", "DEC"])
+def test_models_of_stages(tmp_path, kind):
+    path, shape = tmp_path / "model.pt", NetworkShape(16, 20, 3, "relu", FixedFeatureSizes(2, 1))
+    model = AEC(shape)
+    initialise(model, 1)
+    if kind == "DEC":
+        model = DEC(model, ClusteringLayer(torch.randn(4, 6), torch.eye(6) / 2))
+    preparation = Preparation("sqrt", "vec_norm", torch.ones(16, 20), 2.0)
+    with open_spectrograms(write_samples(tmp_path / "s.h5", blobs(3)[0])) as file:
+        save_model(path, model, preparation, 0.5, file, "checksum", labels="student")
+        trained = load_model(path, kind, file)
+    assert (trained.model.shape, trained.variance, trained.labels) == (shape, 0.5, "student")
+    assert (trained.preparation.scale, trained.units) == (2.0, ["Hz", "s"])
+    for name, value in model.state_dict().items():
+        assert torch.equal(trained.model.state_dict()[name], value)
+    with pytest.raises(CheckpointError, match=f"holds {kind} model, not"):
+        load_model(path, {"AEC": "DEC", "DEC": "AEC"}[kind])
+    wide = write_samples(tmp_path / "wide.h5", torch.ones(3, 16, 33).numpy())
+    text = "takes spectrograms of 16 x 20, and .*wide.h5 has 16 x 33"
+    with open_spectrograms(wide) as file, pytest.raises(CheckpointError, match=text):
+        load_model(path, kind, file)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -36,6 +62,16 @@ def test_states_of_the_reference(tmp_path, prefix):
         assert torch.equal(value, state[name])
 
 
+def test_initial_weights_leave_fixed_features_as_they_are(tmp_path):
+    model = AEC(NetworkShape(87, 100, 9, "relu", FixedFeatureSizes(3, 2)))
+    torch.nn.init.normal_(model.encoder.fixed.smoothed)
+    before, state = model.encoder.fixed.smoothed.clone(), reference_state()
+    torch.save(state, tmp_path / "plain.pt")
+    load_initial_weights(model, tmp_path / "plain.pt")
+    assert torch.equal(model.encoder.encoder[0].weight, state["encoder.encoder.0.weight"])
+    assert torch.equal(model.encoder.fixed.smoothed, before)
+
+
 def test_parameters_of_another_network_are_named(tmp_path):
     state = reference_state()
     del state["decoder.decoder.8.bias"]
@@ -46,23 +82,12 @@ def test_parameters_of_another_network_are_named(tmp_path):
     assert "encoder.extra is not of this network" in str(caught.value)
     with pytest.raises(CheckpointError, match=r"encoder.encoder.11.weight has shape \(9, 1152\)"):
         load(tmp_path, reference_state(), 120, 200)
-
-
-def test_fixed_features_in_files_of_older_versions():
-    shape = NetworkShape(16, 20, 3, "linear", FixedFeatureSizes(2, 2))
-    state = AEC(shape).state_dict()
-    old = {name.replace("encoder.fixed.", "encoder.views."): x for name, x in state.items()}
-    assert old.keys() != state.keys()
-    load_weights(AEC(shape), old, "old.pt")
-    plain = {name: value for name, value in shape.as_plain().items() if name != "fixed"}
-    assert NetworkShape.from_plain(plain | {"views": {"smoothed": 2, "modulation": 2}}) == shape
-
-
-def test_files_that_are_no_state(tmp_path):
     with pytest.raises(CheckpointError, match="is missing"):
         load(tmp_path, {"a": torch.zeros(1)})
+
+
+@pytest.mark.parametrize(("name", "text"), [("t.pt", "damaged"), ("none.pt", "no such file")])
+def test_files_that_are_no_state(tmp_path, name, text):
     (tmp_path / "t.pt").write_text("text")
-    with pytest.raises(CheckpointError, match="not a file of tensors"):
-        load_initial_weights(AEC(NetworkShape(16, 20, 3, "linear")), tmp_path / "t.pt")
-    with pytest.raises(CheckpointError, match="no such file"):
-        load_initial_weights(AEC(NetworkShape(16, 20, 3, "linear")), tmp_path / "none.pt")
+    with pytest.raises(CheckpointError, match=text):
+        load_initial_weights(AEC(NetworkShape(16, 20, 3, "linear")), tmp_path / name)

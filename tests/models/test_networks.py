@@ -4,13 +4,12 @@ from torch import nn
 
 from RISCluster.models.autoencoder import (
     AEC,
-    DEC,
-    ClusteringLayer,
     NetworkShape,
     axis_geometry,
     initialise,
     n_parameters,
 )
+from RISCluster.models.features import FixedFeatureSizes
 
 # Jenkins et al. 2021: names and shapes of the published network, in order.
 PUBLISHED = [
@@ -53,14 +52,13 @@ def test_forward_is_the_published_one():
     assert (z >= 0).all()
 
 
-@pytest.mark.parametrize("f", [4, 5, 6, 7, 8, 28, 31, 33, 65, 77, 80, 82, 87, 126, 129, 300])
-@pytest.mark.parametrize("t", [4, 9, 41, 100, 175])
+@pytest.mark.parametrize("f", [4, 5, 7, 31, 33, 87, 129, 300])
+@pytest.mark.parametrize("t", [4, 41, 100])
 def test_any_size_comes_back(f, t):
     model = AEC(NetworkShape(f, t, 5, "linear"))
     with torch.no_grad():
         y, z = model(torch.zeros(2, 1, f, t))
-    assert y.shape == (2, 1, f, t)
-    assert z.shape == (2, 5)
+    assert (y.shape, z.shape) == ((2, 1, f, t), (2, 5))
 
 
 def test_every_axis_covers_itself():
@@ -69,8 +67,7 @@ def test_every_axis_covers_itself():
         size = axis.smallest
         for padding in axis.decoder_padding:
             size = 2 * size + 1 - 2 * padding
-        assert axis.crop + n <= size <= n + 8
-        assert axis.crop >= 0
+        assert 0 <= axis.crop <= axis.crop + n <= size <= n + 8
 
 
 def test_every_parameter_learns():
@@ -79,14 +76,6 @@ def test_every_parameter_learns():
     y, _ = model(torch.rand(8, 1, 20, 33))
     y.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
-
-
-def test_latent_activation():
-    x = torch.randn(64, 1, 20, 20)
-    for activation, negative in (("relu", False), ("linear", True)):
-        model = AEC(NetworkShape(20, 20, 4, activation))
-        initialise(model, 0)
-        assert bool((model.encoder(x) < 0).any()) is negative
 
 
 def test_initial_weights_follow_the_seed():
@@ -99,23 +88,15 @@ def test_initial_weights_follow_the_seed():
     assert float(models[0].encoder.encoder[0].bias[0].detach()) == pytest.approx(0.01)
 
 
-def test_dec_shares_the_autoencoder_and_gives_three():
-    aec = AEC(NetworkShape(16, 16, 3, "linear"))
-    model = DEC(aec, ClusteringLayer(torch.randn(5, 3), torch.eye(3) / 2))
-    q, x, z = model(torch.rand(4, 1, 16, 16))
-    assert (q.shape, x.shape, z.shape) == ((4, 5), (4, 1, 16, 16), (4, 3))
-    assert model.encoder is aec.encoder
-    extra = model.state_dict().keys() - aec.state_dict().keys()
-    assert extra == {"clustering.centroids", "clustering.metric"}
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_gpu_agrees_with_cpu():
-    model = AEC(NetworkShape(87, 100, 9, "linear"))
+    model = AEC(NetworkShape(87, 100, 9, "linear", FixedFeatureSizes(3, 2)))
     initialise(model, 0)
+    torch.nn.init.normal_(model.encoder.fixed.smoothed)
     x = torch.rand(8, 1, 87, 100)
     with torch.no_grad():
-        here = model(x)
-        there = model.cuda()(x.cuda())
+        z = model.encoder(x)
+        here = z, model.decoder(z)
+        there = model.cuda().encoder(x.cuda()), model.decoder(z.cuda())
     for a, b in zip(here, there, strict=True):
         assert torch.allclose(a, b.cpu(), rtol=1e-3, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Resamples in the GMM stage, and requests to stop while maps are made."""
+"""The GMM stage: choice of K, half-samples, interruptions."""
 
 import os
 import signal
@@ -10,15 +10,15 @@ import pytest
 from RISCluster.clustering import fit as fits
 from RISCluster.clustering import initialisation, stability
 from RISCluster.clustering.selection import choose, read_rows
-from RISCluster.errors import SettingsError, Stopped
-from RISCluster.stages.cluster import run_gmm
+from RISCluster.errors import DataError, Stopped
+from RISCluster.stages.cluster import read_mixture, run_gmm
 from RISCluster.stages.pretrain import run_aec
-from RISCluster.stages.refine import run_dec
+from tests.conftest import blobs, write_samples
+from tests.stages.conftest import STAGES, content, metrics, refused
 
 
-def test_selected_by_stability(make_settings, small_file):
-    settings = make_settings(f"data.file={small_file}", "gmm.select=stability")
-    run_aec(settings)
+def test_selected_by_stability(finished):
+    settings = finished("gmm.select=stability")
     run_gmm(settings)
     rows = read_rows(settings.run_folder / "GMM/selection.csv")
     assert all(np.isfinite([row.stability, row.stability_std]).all() for row in rows)
@@ -26,30 +26,72 @@ def test_selected_by_stability(make_settings, small_file):
     assert len(mixture["weights"]) == choose(rows, "stability")
 
 
-def test_left_out(make_settings, small_file, monkeypatch):
+def test_half_samples_can_be_left_out(finished, monkeypatch):
     monkeypatch.setattr(fits, "resamples", None)  # not called
-    settings = make_settings(f"data.file={small_file}", "gmm.n_resamples=none")
-    run_aec(settings)
+    settings = finished("gmm.n_resamples=none")
     run_gmm(settings)
     rows = read_rows(settings.run_folder / "GMM/selection.csv")
     assert np.isnan([row.stability for row in rows]).all()
+    assert metrics(settings.run_folder / "GMM")["temperature"] == 1
+    message = refused(run_gmm, finished("gmm.n_resamples=none", "gmm.select=stability"))
+    assert "set gmm.n_resamples = 4, or select by another" in message
 
 
-def test_not_computed_but_asked_for(make_settings, small_file):
-    words = (f"data.file={small_file}", "gmm.select=stability", "gmm.n_resamples=none")
-    with pytest.raises(SettingsError, match=r"set gmm\.n_resamples = 4, or select by another"):
-        run_gmm(make_settings(*words))
+def test_mixtures_of_every_number_have_their_temperature(finished):
+    path = finished().run_folder / "GMM/model.npz"
+    with np.load(path) as arrays:
+        numbers = arrays["n_clusters"].tolist()
+        found = [float(arrays[f"temperature_{k}"]) for k in numbers]
+    assert numbers == [2, 3, 4]
+    assert 1 <= min(found) < max(found)  # more clusters than the three classes were fitted
+    assert [read_mixture(path, k).temperature for k in numbers] == found
+    assert "allowed: auto, 2, 3, 4" in refused(read_mixture, path, 7)
 
 
-STAGES = (run_aec, run_gmm, run_dec)
+def test_fewer_samples_than_clusters(tmp_path, make_settings, capsys):
+    path = write_samples(tmp_path / "few.h5", blobs(6)[0])
+    run_aec(make_settings(f"data.file={path}", "aec.n_epochs=1"))
+    message = refused(run_gmm, make_settings(f"data.file={path}", "gmm.n_clusters=8-9"))
+    assert "asks for 8 clusters and more, and only 6 samples are in the file" in message
+    run_gmm(make_settings(f"data.file={path}", "gmm.n_clusters=2-9"))
+    assert "K is tried up to 6" in capsys.readouterr().out
+
+
+def test_resumes_after_the_last_k(finished, monkeypatch):
+    whole = content(finished().run_folder)
+    settings = finished("run.name=cut")
+    run_aec(settings)
+    fit, fitted = fits.fit_number, []
+
+    def dying(inputs, path):
+        fitted.append(inputs[-1])
+        if fitted == [2, 3, 4]:
+            raise DataError("power cut")
+        return fit(inputs, path)
+
+    monkeypatch.setattr(fits, "fit_number", dying)
+    with pytest.raises(DataError):
+        run_gmm(settings)
+    monkeypatch.setattr(fits.Basis, "draw", None)  # not called: it exists
+    run_gmm(settings)
+    assert fitted == [2, 3, 4, 4]
+    folder = settings.run_folder / "GMM"
+    for name in ("model.npz", "labels.csv", "selection.csv"):
+        assert (folder / name).read_bytes() == whole[f"GMM/{name}"]
+    names = sorted(folder.iterdir())
+    assert not [path for path in names if "fits" in path.name]
+    (folder / "fits.parts").mkdir()  # as of a process that was killed when the stage was done
+    (folder / "fits.npz").write_bytes(b"")
+    run_gmm(settings)
+    assert sorted(folder.iterdir()) == names
 
 
 @pytest.mark.parametrize(
     ("number", "what", "most"),
     [(1, "Mapping latents", 4), (1, "Mapping half-samples", 3), (2, "Mapping half-samples", 3)],
 )
-def test_stops_soon_and_goes_on(number, what, most, make_settings, small_file, monkeypatch):
-    mapped = unwrap(initialisation.neighbour_map)  # one that was drawn before takes no time
+def test_stops_between_maps_and_resumes(number, what, most, finished, monkeypatch):
+    mapped = unwrap(initialisation.neighbour_map)  # a cached one takes no time
     draw, done = initialisation.draw_maps, []
 
     def asked_to_stop(*words):
@@ -58,22 +100,20 @@ def test_stops_soon_and_goes_on(number, what, most, make_settings, small_file, m
             os.kill(os.getpid(), signal.SIGTERM)
         return mapped(*words)
 
-    def draw_or_stop(asked, said, stop):
+    def draw_or_stop(arguments, title, stop):
         with monkeypatch.context() as patch:
-            if said == what:
+            if title == what:
                 patch.setattr(initialisation, "neighbour_map", asked_to_stop)
-            return draw(asked, said, stop)
+            return draw(arguments, title, stop)
 
-    settings = make_settings(f"data.file={small_file}", "dec.keep=refined")
-    for stage in STAGES[:number]:
-        stage(settings)
+    settings = finished("gmm.n_init=2" if number == 1 else "dec.keep=refined")
     monkeypatch.setattr(initialisation, "processors", lambda: 1)
     for module in (initialisation, stability):
         monkeypatch.setattr(module, "draw_maps", draw_or_stop)
-    with pytest.raises(Stopped, match="^mapping .*; run the same command to go on$") as error:
+    with pytest.raises(Stopped, match="^mapping .*; run the same command") as error:
         STAGES[number](settings)
     assert error.value.exit_code == 128 + signal.SIGTERM
-    assert 0 < len(done) < most  # one that was under way, and one that the thread took up
+    assert 0 < len(done) < most  # one that was running, and one that the thread had begun
     monkeypatch.undo()
     STAGES[number](settings)
     assert (settings.run_folder / ("GMM", "DEC")[number - 1] / "labels.csv").exists()

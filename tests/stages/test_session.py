@@ -1,14 +1,196 @@
-"""Closing lines of a stage."""
+"""Inputs of a stage, repetition, sweeps, and the closing lines."""
 
+import re
 import shlex
-from pathlib import Path
 
+import h5py
 import pytest
+import torch
 
-from RISCluster.run_folder import StageFolder
+from RISCluster.errors import RunError
+from RISCluster.report import figures, make_report
 from RISCluster.settings import load_found_settings, load_settings
-from RISCluster.stages.closing import describe_autoencoder, describe_clusters
-from RISCluster.stages.session import next_command
+from RISCluster.stages import cluster, pretrain
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
+from RISCluster.stages.session import next_command, summary
+from tests.conftest import blobs, write_samples
+from tests.stages.conftest import FAST, content, metrics, refused, run_all, table
+
+# ---- run again ----------------------------------------------------------------------------------
+
+
+def test_finished_stages_are_left_alone(finished, capsys):
+    folder = finished().run_folder
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    run_all(finished())
+    moved = finished().data.file.replace("small", "moved")
+    with h5py.File(finished().data.file) as old, h5py.File(moved, "w") as new:
+        for name in old:
+            old.copy(name, new)
+    run_all(finished(f"data.file={moved}", "data.loadmode=disk", "run.figures=yes"))
+    run_all(finished("cube.window=9"))  # not a cube
+    assert capsys.readouterr().out.count("done already") == 9
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_edit_of_settings_starts_anew_and_old_results_are_renamed(finished):
+    folder = finished().run_folder
+    old = content(folder)
+    run_dec(finished("dec.gamma=0.5"))
+    (renamed,) = (path for path in folder.glob("DEC_*") if path.is_dir())
+    assert (renamed / "model.pt").read_bytes() == old["DEC/model.pt"]
+    assert (folder / "DEC/model.pt").read_bytes() != old["DEC/model.pt"]
+    assert (folder / "GMM/model.npz").read_bytes() == old["GMM/model.npz"]
+
+
+def test_damaged_result_is_made_anew(finished):
+    folder = finished().run_folder
+    before, model = content(folder), folder / "AEC/model.pt"
+    model.write_bytes(before["AEC/model.pt"][:-10])
+    assert "has changed since it was written" in refused(run_gmm, finished())
+    run_aec(finished())
+    assert content(folder) == before
+    (folder / "AEC/provenance.json").write_text("{")
+    assert re.search("provenance.json: .*can't be read", refused(run_gmm, finished()))
+
+
+def test_changed_labels_are_scored_anew(finished, capsys):
+    with h5py.File(finished().data.file, "a") as file:
+        file["labels"][:] = 0
+        file["labels"][0] = 1
+    run_aec(finished())
+    assert "done already" in capsys.readouterr().out
+    assert "labels, times and ids" in refused(run_dec, finished())
+    for stage in (run_gmm, run_dec):
+        stage(finished())
+    assert metrics(finished().run_folder / "DEC")["accuracy"] < 0.9
+
+
+# ---- refused ------------------------------------------------------------------------------------
+
+
+def test_stages_in_the_wrong_order(small_file, make_settings, tmp_path):
+    settings = make_settings(f"data.file={small_file}", "aec.n_epochs=1")
+    first = f"run.name=test run.folder={settings.run.folder} first"
+    assert f"run python AEC_train.py {first}" in refused(run_gmm, settings)
+    assert f"run python AEC_train.py {first}" in refused(run_dec, settings)
+    run_aec(settings)
+    assert f"run python GMM_centroids.py {first}" in refused(run_dec, settings)
+    (tmp_path / "file").write_text("")
+    settings = make_settings(f"data.file={small_file}", f"run.folder={tmp_path / 'file'}")
+    assert "can't be made or read" in refused(run_aec, settings)
+
+
+def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
+    folder = finished().run_folder
+    before = content(folder)
+    other = write_samples(tmp_path / "other.h5", blobs(96, seed=5)[0])
+    message = refused(run_gmm, finished(f"data.file={other}"))
+    shape = r"\(96 samples of 16 x 20, written 20..-.{14}Z\)"
+    assert re.search(rf"data was \S+/small.h5 {shape}, is \S+/other.h5 {shape}; ", message)
+    message = refused(run_dec, finished("aec.n_features=4"))
+    assert "aec.n_features was 3, is 4; run python AEC_train.py run.name=test" in message
+    message = refused(run_gmm, finished("data.amplitude=linear"))
+    assert "data.amplitude was sqrt, is linear" in message
+    assert content(folder) == before
+    run_aec(finished("aec.lr=0.01"))
+    message = refused(run_dec, finished("aec.lr=0.01"))
+    assert re.search("AEC/model.pt was that of 20..-.{14}Z, is that of 20..-.{14}Z; run", message)
+    assert re.search("run python GMM_centroids.py run.name=test run.folder=.* again$", message)
+    with h5py.File(finished().data.file, "a") as file:
+        file["spectrogram"][0] = 1.0
+    assert "data was" in refused(run_dec, finished())
+
+
+def test_bad_input_leaves_finished_stages_as_they_are(finished, tmp_path):
+    folder = finished().run_folder
+    before = content(folder)
+    other = tmp_path / "other.pt"
+    torch.save({"encoder.encoder.11.weight": torch.zeros(3, 3)}, other)
+    for stage, words in (
+        (run_aec, ("data.loadmode=device", "aec.lr=0.01")),
+        (run_aec, (f"aec.initial_weights={other}",)),
+        (run_gmm, ("gmm.n_clusters=500",)),
+        (run_dec, ("dec.n_clusters=9",)),
+        (run_dec, ("dec.n_clusters=2,9",)),
+    ):
+        refused(stage, finished(*words))
+        assert content(folder) == before
+        assert {path.name for path in folder.iterdir()} == {"AEC", "GMM", "DEC"}
+
+
+# ---- sweeps -------------------------------------------------------------------------------------
+
+
+def test_sweep_takes_the_best_of_all_combinations(small_file, make_settings, capsys):
+    lists = ("aec.lr=1e-05,1e30,0.003", "dec.gamma=0,0.5")
+    words = (f"data.file={small_file}", "aec.n_epochs=3", *FAST, *lists)
+    run_aec(make_settings(*words, "run.figures=yes"))
+    folder = run_all(make_settings(*words))
+    out = capsys.readouterr().out
+    assert "lr=1e+30 failed and is left out" in out
+    assert "could not be made" not in out
+    assert (folder / "figures/AEC_loss.png").exists()
+    rows = table(folder / "AEC/sweep.csv")
+    scores = {row["combination"]: float(row["validation_mse"]) for row in rows}
+    assert set(scores) == {"lr=1e-05", "lr=0.003"}
+    assert scores["lr=0.003"] < scores["lr=1e-05"]
+    best = folder / "AEC/sweep/lr=0.003/model.pt"
+    assert (folder / "AEC/model.pt").read_bytes() == best.read_bytes()
+    assert metrics(folder / "AEC")["sweep_best"] == "lr=0.003"
+    assert len(table(folder / "DEC/sweep.csv")) == 2
+    names = ("gamma=0", "gamma=0.5")
+    scores = {n: metrics(folder / "DEC/sweep" / n)["calinski_harabasz_data"] for n in names}
+    assert metrics(folder / "DEC")["sweep_best"] == max(scores, key=scores.get)
+
+
+def test_sweep_resumes_where_it_stopped(small_file, make_settings, monkeypatch):
+    words = (f"data.file={small_file}", "aec.batch_size=32,64", "aec.lr=1e-3,1e-4")
+    settings = make_settings(*words, "aec.n_epochs=1")
+    train, calls = pretrain._train, []
+
+    def dying(*arguments, **others):
+        calls.append(arguments[0].path.name)
+        if len(calls) == 3:
+            raise RunError("power cut")
+        train(*arguments, **others)
+
+    monkeypatch.setattr(pretrain, "_train", dying)
+    with pytest.raises(RunError):
+        run_aec(settings)
+    run_aec(settings)
+    names = [f"batch_size={size},lr={lr}" for size in (32, 64) for lr in (0.001, 0.0001)]
+    assert calls == [*names[:3], *names[2:]]
+    assert [row["combination"] for row in table(settings.run_folder / "AEC/sweep.csv")] == names
+
+
+# ---- figures and closing lines ------------------------------------------------------------------
+
+
+def test_figures_and_report_and_a_failing_figure(finished, monkeypatch, capsys):
+    words = ("run.figures=yes", "run.figure_format=svg", "aec.n_epochs=2")
+    monkeypatch.setattr(make_report, "write_report", lambda folder: folder / "report.html")
+    folder = run_all(finished(*words, *FAST))
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
+        "GMM_embedding.svg", "DEC_history.svg", "DEC_gallery.svg", "DEC_embedding.svg",
+    }  # fmt: skip
+    lines = r"  result: (.*), in .*/(\w+)\n\S+  quality: (.*)\n\S+  next: (.*)\n"
+    out = capsys.readouterr().out
+    assert f"report: {folder}/report.html" in out
+    ends = re.findall(lines, out)
+    assert [stage for _, stage, _, _ in ends] == ["AEC", "GMM", "DEC"]
+    assert all("silhouette " in quality for _, _, quality, _ in ends[1:])
+    following = [command.split()[1] for *_, command in ends]
+    assert following == ["GMM_centroids.py", "DEC_train.py", "-m"]
+    monkeypatch.setattr(figures, "_gallery", lambda *_: 1 / 0)
+    monkeypatch.setattr(cluster, "contradictions", lambda rows, chosen, by: [f"K of {len(rows)}"])
+    run_gmm(finished(*words, *FAST, "gmm.n_init=2"))
+    out = capsys.readouterr().out
+    assert "figures could not be made: ZeroDivisionError" in out
+    assert "  K of 3\n" in out
 
 
 @pytest.mark.parametrize(
@@ -34,40 +216,11 @@ def test_next_command_names_the_settings_file(tmp_path):
     assert shlex.split(command)[2:] == ["--config", str(path), "run.name=a b"]
 
 
-RUN = Path("Outputs/x")
-
-
-def test_of_the_autoencoder():
-    metrics = {
-        "n_train": 1200, "epochs": 30, "validation_mse": 0.25, "mse_of_mean_spectrogram": 1.0,
-        "dead_features": [],
-    }  # fmt: skip
-    made, sure = describe_autoencoder(metrics, StageFolder(RUN, "AEC"))
-    assert made == "autoencoder trained on 1,200 samples for 30 epochs, in Outputs/x/AEC"
-    assert sure == (
-        "validation loss 0.25, where the mean spectrogram has 1; no latent feature is dead"
+def test_summary():
+    aec = {"n_train": 1200, "epochs": 30, "validation_mse": 0.25, "mse_of_mean_spectrogram": 1.0}
+    assert summary(aec) == (
+        "autoencoder of 1,200 samples, 30 epochs",
+        "validation mse 0.25, mse of mean spectrogram 1",
     )
-    _, sure = describe_autoencoder(metrics | {"dead_features": [1, 2]}, StageFolder(RUN, "AEC"))
-    assert sure.endswith("; 2 latent features are dead")
-
-
-@pytest.mark.parametrize(
-    ("more", "made", "sure"),
-    [
-        ({"stability": 0.8}, "", "silhouette 0.400, stability 0.800"),
-        (
-            {"refined": False, "neighbour_agreement": 0.9},
-            ", those of the mixture: refinement is not kept",
-            "silhouette 0.400, neighbour agreement 0.900",
-        ),
-        (
-            {"accuracy": 0.5, "nmi": 0.25, "ari": 0.125},
-            "",
-            "silhouette 0.400; against the known classes: accuracy 0.500, nmi 0.250, ari 0.125",
-        ),
-    ],
-)
-def test_of_clusters(more, made, sure):
-    metrics = {"n_clusters": 2, "cluster_sizes": [1500, 20], "silhouette_latent": 0.4} | more
-    found = describe_clusters(metrics, StageFolder(RUN, "GMM"))
-    assert found == (f"2 clusters of 20 to 1,500 samples, in Outputs/x/GMM/labels.csv{made}", sure)
+    dec = {"cluster_sizes": [1500, 20], "silhouette_latent": 0.4, "stability": None, "nmi": 0.25}
+    assert summary(dec) == ("2 clusters of 20 to 1,500 samples", "silhouette latent 0.4, nmi 0.25")

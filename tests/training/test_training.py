@@ -6,11 +6,10 @@ import torch
 
 from RISCluster.data.loading import HeldSet
 from RISCluster.distributed import Ranks
-from RISCluster.errors import Stopped, TrainingError
+from RISCluster.errors import CheckpointError, Stopped, TrainingError
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.runtime import StopRequest
 from RISCluster.settings import load_settings
-from RISCluster.training import common
 from RISCluster.training import pretrain as pretraining
 from RISCluster.training import refine as refining
 from RISCluster.training.common import Context
@@ -62,13 +61,12 @@ def train(folder, kind="aec", *words, stop=None, samples=None, model=None):
 
 def history(folder) -> list[dict]:
     """Rows without the columns of times."""
-    times = ("seconds", "samples_per_second")
     with (folder / "history.csv").open() as file:
-        return [{k: v for k, v in row.items() if k not in times} for row in csv.DictReader(file)]
+        return [{k: v for k, v in row.items() if "second" not in k} for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize("kind", ["aec", "dec"])
-@pytest.mark.parametrize("stops", [(0,), (3,), (5, 0, 1), (10,)])
+@pytest.mark.parametrize("stops", [(0,), (5, 0, 1), (10,)])
 def test_interrupted_equals_never_interrupted(tmp_path, kind, stops):
     whole, _ = train(tmp_path / "whole", kind)
     for stop in stops:
@@ -81,23 +79,14 @@ def test_interrupted_equals_never_interrupted(tmp_path, kind, stops):
         assert torch.equal(value, model.state_dict()[name]), name
 
 
-def test_killed_after_the_history_but_before_the_state(tmp_path, monkeypatch):
-    train(tmp_path / "a")
-    save, calls = common.save_state, []
-
-    def dying(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise SystemError("killed")
-        save(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(common, "save_state", dying)
-        with pytest.raises(SystemError):
-            train(tmp_path / "b")
-    assert len(history(tmp_path / "b")) == 2  # the second row has no state
-    train(tmp_path / "b")
-    assert history(tmp_path / "b") == history(tmp_path / "a")
+def test_state_of_another_version_or_network(tmp_path):
+    train(tmp_path)
+    with pytest.raises(CheckpointError, match="from another network"):
+        train(tmp_path, model=AEC(NetworkShape(16, 20, 4, "linear")))
+    state = torch.load(tmp_path / "last.pt")
+    torch.save({k: v for k, v in state.items() if k != "stop_reason"}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="written by another version"):
+        train(tmp_path)
 
 
 def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
@@ -127,8 +116,10 @@ def test_patience(tmp_path, monkeypatch, schedule, losses, epochs, halved):
     monkeypatch.setattr(pretraining, "mean_squared_error", lambda *_: next(given))
     words = ("aec.patience=3", "aec.n_epochs=60", "aec.lr=0.001", f"aec.schedule={schedule}")
     _, result = train(tmp_path, "aec", *words, samples=held(8))
-    assert result.epochs == epochs
-    rate = torch.load(tmp_path / "last.pt")["optimizer"]["param_groups"][0]["lr"]
+    assert len(result.history) == epochs
+    state = torch.load(tmp_path / "last.pt")
+    assert state["stop_reason"] == "patience"
+    rate = state["optimizer"]["param_groups"][0]["lr"]
     assert rate == pytest.approx(0.001 / 2**halved)
 
 
@@ -141,7 +132,7 @@ def test_loss_that_is_not_finite_stops_before_the_step(tmp_path):
 
 
 def test_dec_looks_targets_up_by_position(tmp_path, monkeypatch):
-    """With a target of 0 or 1 by position, the divergence sees that of each batch."""
+    """With a target that is the position, the divergence sees the positions of each batch."""
     samples, seen = held(), []
     monkeypatch.setattr(refining, "target_distribution", lambda q: torch.arange(60.0)[:, None])
 
@@ -158,10 +149,8 @@ def test_dec_looks_targets_up_by_position(tmp_path, monkeypatch):
 
 def test_dec_loss_is_mse_plus_gamma_kl(tmp_path):
     samples = held(8)
-    model, result = train(
-        tmp_path, "dec", "dec.gamma=0.7", "dec.n_epochs=1", "dec.lr=1e-12",
-        "dec.updates_per_epoch=1", samples=samples,
-    )  # fmt: skip
+    words = ("dec.gamma=0.7", "dec.n_epochs=1", "dec.lr=1e-12", "dec.updates_per_epoch=1")
+    model, result = train(tmp_path, "dec", *words, samples=samples)
     with torch.no_grad():
         q, y, _ = model(samples.x)
     p = result.target
@@ -173,16 +162,16 @@ def test_dec_loss_is_mse_plus_gamma_kl(tmp_path):
     assert float(row["loss"]) == pytest.approx(mse + 0.7 * kl, rel=1e-5)
 
 
-def test_dec_refreshes_as_often_as_set_and_stops_on_tol(tmp_path, caplog):
+def test_dec_refreshes_as_often_as_set_and_stops_on_tol(tmp_path):
     _, result = train(tmp_path / "a", "dec", "dec.updates_per_epoch=4", "dec.n_epochs=3")
     assert len(result.changes) == 4 * 3 - 1
     assert len(history(tmp_path / "a")) == 3
     _, once = train(tmp_path / "b", "dec", "dec.tol=1", "dec.updates_per_epoch=2")
     assert len(once.changes) == len(history(tmp_path / "b")) == 1
-    assert "less than tol" in torch.load(tmp_path / "b/last.pt")["stop_reason"]
+    assert torch.load(tmp_path / "b/last.pt")["stop_reason"] == "tol"
 
 
-def test_warning_of_a_cluster_that_empties_comes_once(tmp_path, monkeypatch):
+def test_a_cluster_that_empties_is_warned_of_once(tmp_path, monkeypatch):
     centroids = torch.tensor([[0.0, 0, 0], [1e6, 0, 0], [1, 1, 1]])
     warnings = []
     monkeypatch.setattr(refining.log, "warning", warnings.append)

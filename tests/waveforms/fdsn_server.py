@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from RISCluster.waveforms.download import Inventory, UTCDateTime
+from RISCluster.waveforms.download import obspy
 
-START = UTCDateTime(2020, 1, 1)
+UTCDateTime, made = obspy.UTCDateTime, obspy.core.inventory
+START, BUILT = UTCDateTime(2020, 1, 1), UTCDateTime(2019, 1, 1)
 WADL = """<?xml version="1.0"?>
 <application xmlns="http://wadl.dev.java.net/2009/02"><resources base="http://x/fdsnws/{service}/1">
 <resource path="/"><resource path="query"><method name="GET" id="query"><request>{params}</request>
@@ -24,41 +25,33 @@ PARAMS = {
 
 
 def trace_of(station, channel, seconds, rate=10.0):
-    from obspy import Trace
-
     seed = sum(map(ord, station + channel))
     data = np.random.default_rng(seed).integers(-500, 500, int(seconds * rate)).astype(np.int32)
-    header = {
-        "network": "XX", "station": station, "channel": channel,
-        "starttime": START, "sampling_rate": rate,
-    }  # fmt: skip
-    return Trace(data, header)
+    header = {"network": "XX", "station": station, "channel": channel, "sampling_rate": rate}
+    return obspy.Trace(data, header | {"starttime": START})
 
 
 def inventory_of(codes):
     """Inventory of stations and their channels, each with a response of gain 2."""
-    from obspy.core.inventory import Channel, InstrumentSensitivity, Network, Response, Station
-
     where = {"latitude": -80.0, "longitude": 170.0, "elevation": 0.0}
-    network = Network("XX", stations=[])
-    for station, channels in codes.items():
-        site = Station(station, creation_date=UTCDateTime(2019, 1, 1), channels=[], **where)
-        for name in channels:
-            gain = InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS")
-            site.channels.append(
-                Channel(
-                    name,
-                    "",
-                    depth=0.0,
-                    sample_rate=10.0,
-                    start_date=UTCDateTime(2019, 1, 1),
-                    response=Response(instrument_sensitivity=gain),
-                    **where,
-                )  # fmt: skip
-            )
-        site.start_date = UTCDateTime(2019, 1, 1)
-        network.stations.append(site)
-    return Inventory([network], source="test")
+    gain = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS")
+    answer = made.Response(instrument_sensitivity=gain)
+    options = {"depth": 0.0, "sample_rate": 10.0, "start_date": BUILT, **where}
+    stations = [
+        made.Station(
+            station, start_date=BUILT, **where,
+            channels=[
+                made.Channel(name, "", response=answer, **options)
+                for name in channels
+            ],
+        )
+        for station, channels in codes.items()
+    ]  # fmt: skip
+    return obspy.Inventory([made.Network("XX", stations=stations)], source="test")
+
+
+def matches(code, patterns):
+    return any(fnmatchcase(code, pattern) for pattern in patterns.split(","))
 
 
 class Centre:
@@ -69,11 +62,11 @@ class Centre:
         self.waveforms = {
             (s, c): trace_of(s, c, seconds) for s, channels in codes.items() for c in channels
         }
-        self.faults = {}  # station: "500", "drop", "truncate", "204"; "*" for all
+        self.faults = {}  # station: "500", "drop", "truncate", "204"; "list" for the list
         self.requests = Counter()
         self.asked = []  # lines of dataselect requests
-        self.before_answer = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.before_answer = lambda: None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -88,100 +81,83 @@ class Centre:
         self._server.server_close()
         self._thread.join()
 
-    def dataselect(self, lines):
+    def dataselect(self, line):
         """Status, content, and whether to break off in its midst."""
-        self.asked.extend(lines)
-        faults = {self.faults.get("*")} | {self.faults.get(line.split()[1]) for line in lines}
-        out = io.BytesIO()
-        for line in lines:
-            _, station, _, channel, start, end = line.split()
-            if self.faults.get(station) == "204" or (station, channel) not in self.waveforms:
-                continue
-            part = self.waveforms[station, channel].slice(UTCDateTime(start), UTCDateTime(end))
-            if part.stats.npts > 1:
-                part.write(out, format="MSEED", reclen=512)
+        self.asked.append(line)
+        _, station, _, channel, start, end = line.split()
+        fault, out = self.faults.get(station), io.BytesIO()
+        part = self.waveforms[station, channel].slice(UTCDateTime(start), UTCDateTime(end))
+        if fault != "204" and part.stats.npts > 1:
+            part.write(out, format="MSEED", reclen=512)
         content = out.getvalue()
-        if "500" in faults:
+        if fault == "500":
             return 500, b"no", False
-        if "garbage" in faults:
+        if fault == "garbage":
             return 200, b"<html>try later</html>" * 40, False
-        if "truncate" in faults:  # without an end that the protocol could miss
+        if fault == "truncate":  # without an end that the protocol could miss
             return 200, content[: len(content) // 2 + 100], False
-        return (200, content, "drop" in faults) if content else (204, b"", False)
+        return (200, content, fault == "drop") if content else (204, b"", False)
 
     def stations(self, query):
-        name, level = query.get("station", "*"), query["level"]
         codes = {
             s: [c for c in channels if matches(c, query.get("channel", "*"))]
             for s, channels in self.codes.items()
-            if matches(s, name)
+            if matches(s, query.get("station", "*"))
         }
         codes = {s: channels for s, channels in codes.items() if channels}
-        if not codes or query.get("network") == "ZZ":
+        if not codes:
             return 204, b""
-        out = io.BytesIO()
-        if level == "channel":
-            text = io.StringIO()
+        out, text = io.BytesIO(), io.StringIO()
+        if query["level"] == "channel":
             inventory_of(codes).write(text, format="STATIONTXT", level="channel")
-            out.write(text.getvalue().encode())
-        else:
-            inventory_of(codes).write(out, format="STATIONXML")
+            return 200, text.getvalue().encode()
+        inventory_of(codes).write(out, format="STATIONXML")
         return 200, out.getvalue()
 
-    def _handler(centre):
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
 
-            def answer(self, status, content, broken=False):
-                self.send_response(status)
-                if broken:
-                    self.send_header("Content-Length", str(len(content)))
-                    content = content[: len(content) // 2]
-                self.end_headers()
-                self.wfile.write(content)
+def handler(centre):
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
 
-            def do_GET(self):
-                parts = urlsplit(self.path)
-                service = parts.path.split("/")[2] if parts.path.count("/") > 2 else ""
-                if parts.path.endswith("application.wadl") and service in PARAMS:
-                    names = PARAMS[service].split()
-                    params = "".join(f'<param name="{n}" style="query"/>' for n in names)
-                    self.answer(200, WADL.format(service=service, params=params).encode())
-                elif parts.path.endswith("query") and service == "station":
-                    centre.requests["list"] += 1
-                    query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                    if centre.faults.get("list"):
-                        self.answer(500, b"no")
-                    else:
-                        self.answer(*centre.stations(query))
-                else:
-                    self.answer(404, b"")
+        def answer(self, status, content, broken=False):
+            self.send_response(status)
+            if broken:
+                self.send_header("Content-Length", str(len(content)))
+                content = content[: len(content) // 2]
+            self.end_headers()
+            self.wfile.write(content)
 
-            def do_POST(self):
-                text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                lines = [line for line in text.splitlines() if "=" not in line and line.strip()]
-                if "dataselect" in self.path:
-                    centre.requests["waveforms"] += 1
-                    answer = centre.dataselect(lines)
-                    if centre.before_answer:
-                        centre.before_answer()
-                    self.answer(*answer)
-                    return
-                centre.requests["responses"] += 1
-                station = lines[0].split()[1]
-                channels = ",".join(line.split()[3] for line in lines)
-                if centre.faults.get(station) == "no response":
-                    self.answer(204, b"")
-                elif centre.faults.get(station) == "half response":
-                    _, content = centre.stations({"station": station, "level": "response"})
-                    self.answer(200, content[: len(content) // 2])
-                else:
-                    query = {"station": station, "channel": channels, "level": "response"}
-                    self.answer(*centre.stations(query))
+        def do_GET(self):
+            parts = urlsplit(self.path)
+            service = parts.path.split("/")[2] if parts.path.count("/") > 2 else ""
+            if parts.path.endswith("application.wadl") and service in PARAMS:
+                names = PARAMS[service].split()
+                params = "".join(f'<param name="{n}" style="query"/>' for n in names)
+                self.answer(200, WADL.format(service=service, params=params).encode())
+            elif parts.path.endswith("query") and service == "station":
+                centre.requests["list"] += 1
+                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+                failed = centre.faults.get("list")
+                self.answer(*((500, b"no") if failed else centre.stations(query)))
+            else:
+                self.answer(404, b"")
 
-        return Handler
+        def do_POST(self):
+            text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            lines = [line for line in text.splitlines() if "=" not in line and line.strip()]
+            if "dataselect" in self.path:
+                centre.requests["waveforms"] += 1
+                answer = centre.dataselect(*lines)
+                centre.before_answer()
+                return self.answer(*answer)
+            centre.requests["responses"] += 1
+            station, channels = lines[0].split()[1], ",".join(line.split()[3] for line in lines)
+            fault = centre.faults.get(station)
+            query = {"station": station, "channel": channels, "level": "response"}
+            status, content = centre.stations(query)
+            if fault == "half response":
+                content = content[: len(content) // 2]
+            return self.answer(*((204, b"") if fault == "no response" else (status, content)))
 
-
-def matches(code, patterns):
-    return any(fnmatchcase(code, pattern) for pattern in patterns.split(","))
+    return Handler

@@ -1,3 +1,4 @@
+import io
 import os
 import signal
 from datetime import UTC, datetime
@@ -6,17 +7,9 @@ import numpy as np
 import pytest
 
 from RISCluster.data.storage import find_files
-from RISCluster.errors import DataError, SettingsError, Stopped
-from RISCluster.waveforms.download import (
-    Archive,
-    ArchiveClient,
-    Request,
-    UTCDateTime,
-    download,
-    is_whole,
-    merge_stations,
-)
-from tests.waveforms.fdsn_server import START, Centre, inventory_of, trace_of
+from RISCluster.errors import DataError, RunError, SettingsError, Stopped
+from RISCluster.waveforms.download import Request, _is_whole, download, obspy
+from tests.waveforms.fdsn_server import START, Centre, trace_of
 
 CODES = {"AAA": ["HHZ", "HHN"], "BBB": ["HHZ"]}
 N_FILES = 9  # three channels, an hour in three files
@@ -24,7 +17,7 @@ N_FILES = 9  # three channels, an hour in three files
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(ArchiveClient, "pause", 0.0)
+    monkeypatch.setattr("RISCluster.waveforms.download.PAUSE", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -44,11 +37,9 @@ def asking(*urls, **changes):
 
 
 def waveforms_in(folder, pattern="*.mseed"):
-    from obspy import Stream, read
-
-    stream = Stream()
+    stream = obspy.Stream()
     for path in sorted(folder.rglob(pattern)):
-        stream += read(str(path))
+        stream += obspy.read(str(path))
     return stream.merge(method=-1).sort()
 
 
@@ -56,212 +47,152 @@ def names_in(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-class TestAll:
-    def test_every_sample_and_response_arrives(self, centre, tmp_path):
-        summary = download(asking(centre.url), tmp_path)
-        assert (summary.new, summary.existing, summary.wanted) == (N_FILES, 0, N_FILES)
-        assert summary.stations == ("XX.AAA", "XX.BBB")
-        assert not summary.missing
-        assert not summary.failures
-        assert not summary.without_response
-        found = {trace.id: trace for trace in waveforms_in(tmp_path)}
-        assert sorted(found) == ["XX.AAA..HHN", "XX.AAA..HHZ", "XX.BBB..HHZ"]
-        for (station, channel), trace in centre.waveforms.items():
-            got = found[f"XX.{station}..{channel}"]
-            assert got.stats.starttime == START
-            np.testing.assert_array_equal(got.data, trace.data)
-        path = tmp_path / "XX/AAA/XX.AAA..HHN__20200101T002000Z__20200101T004000Z.mseed"
-        assert path.exists()
-        assert (tmp_path / "stations/XX.BBB.xml").exists()
-        assert not [name for name in names_in(tmp_path) if not name.endswith((".mseed", ".xml"))]
-        assert len(find_files([str(tmp_path)])) == N_FILES
+def test_every_sample_and_response_arrives(centre, tmp_path):
+    summary = download(asking(centre.url), tmp_path)
+    assert (summary.new, summary.existing, summary.wanted) == (N_FILES, 0, N_FILES)
+    assert summary.stations == ("XX.AAA", "XX.BBB")
+    assert not any((summary.missing, summary.failures, summary.without_response))
+    found = {trace.id: trace for trace in waveforms_in(tmp_path)}
+    assert sorted(found) == ["XX.AAA..HHN", "XX.AAA..HHZ", "XX.BBB..HHZ"]
+    for (station, channel), trace in centre.waveforms.items():
+        got = found[f"XX.{station}..{channel}"]
+        assert got.stats.starttime == START
+        np.testing.assert_array_equal(got.data, trace.data)
+    assert (tmp_path / "XX/AAA/XX.AAA..HHN__20200101T002000Z__20200101T004000Z.mseed").exists()
+    assert (tmp_path / "stations/XX.BBB.xml").exists()
+    assert not [name for name in names_in(tmp_path) if not name.endswith((".mseed", ".xml"))]
+    assert len(find_files([str(tmp_path)])) == N_FILES
+    # Again: no waveforms and no responses are asked for.
+    before = centre.requests.copy()
+    summary = download(asking(centre.url), tmp_path)
+    assert (summary.new, summary.existing) == (0, N_FILES)
+    assert centre.requests - before == {"list": 1}
 
-    def test_again_asks_for_no_waveforms_and_no_responses(self, centre, tmp_path):
+
+def test_a_longer_span_asks_for_what_is_new(centre, tmp_path):
+    early = asking(centre.url, end=datetime(2020, 1, 1, 0, 40, tzinfo=UTC))
+    assert download(early, tmp_path).new == 6
+    centre.asked.clear()
+    summary = download(asking(centre.url), tmp_path)
+    assert (summary.new, summary.existing) == (3, 6)
+    assert {line.split()[4] for line in centre.asked} == {"2020-01-01T00:40:00.000000"}
+
+
+def test_files_begin_at_multiples_of_their_length(centre, tmp_path):
+    late = asking(centre.url, station="BBB", start=datetime(2020, 1, 1, 0, 10, tzinfo=UTC))
+    download(late, tmp_path)
+    spans = [name.split("__")[1] for name in names_in(tmp_path) if name.endswith("mseed")]
+    assert spans == ["20200101T001000Z", "20200101T002000Z", "20200101T004000Z"]
+
+
+def test_other_channels_leave_the_responses_there(centre, tmp_path):
+    for channel in ("HHZ", "HHN"):
+        download(asking(centre.url, station="AAA", channel=channel), tmp_path)
+    inventory = obspy.read_inventory(str(tmp_path / "stations/XX.AAA.xml"))
+    for channel in ("HHZ", "HHN"):
+        assert inventory.get_response(f"XX.AAA..{channel}", START)
+
+
+def test_gaps_and_short_traces_stay(centre, tmp_path):
+    trace = centre.waveforms["BBB", "HHZ"]
+    trace.trim(START, START + 30)
+    assert download(asking(centre.url, station="BBB"), tmp_path).new == 1
+    np.testing.assert_array_equal(waveforms_in(tmp_path)[0].data, trace.data)
+
+
+@pytest.mark.parametrize("fault", ["500", "drop", "truncate", "garbage"])
+def test_one_station_fails_and_is_fetched_later(centre, tmp_path, fault):
+    centre.faults["BBB"] = fault
+    summary = download(asking(centre.url), tmp_path)
+    assert (summary.new, summary.stations) == (6, ("XX.AAA",))
+    assert list(summary.failures) == ["XX.BBB"]
+    assert summary.missing["XX.BBB..HHZ"][:2] == (3, 3)
+    assert not any("BBB" in name for name in names_in(tmp_path))
+    centre.faults.clear()
+    centre.asked.clear()
+    summary = download(asking(centre.url), tmp_path)
+    assert (summary.new, summary.existing) == (3, 6)
+    assert not summary.failures
+    assert {line.split()[1] for line in centre.asked} == {"BBB"}
+
+
+def test_no_data(centre, tmp_path):
+    centre.faults["BBB"] = "204"
+    summary = download(asking(centre.url), tmp_path)
+    assert summary.missing == {"XX.BBB..HHZ": (3, 3, "no data")}
+    assert not summary.failures
+    for changes, reason in (({"station": "BBB"}, "no data"), ({"station": "Q*"}, "no station")):
+        with pytest.raises(DataError, match=rf"^XX\..* from 2020.* nothing .*: {reason}"):
+            download(asking(centre.url, **changes), tmp_path)
+    centre.faults["list"] = "500"
+    with pytest.raises(DataError, match="stations can't be listed: .*; run the same command"):
         download(asking(centre.url), tmp_path)
-        before = centre.requests.copy()
-        summary = download(asking(centre.url), tmp_path)
-        assert (summary.new, summary.existing) == (0, N_FILES)
-        assert centre.requests - before == {"list": 1}
-
-    def test_a_longer_span_asks_for_what_is_new(self, centre, tmp_path):
-        early = asking(centre.url, end=datetime(2020, 1, 1, 0, 40, tzinfo=UTC))
-        assert download(early, tmp_path).new == 6
-        centre.asked.clear()
-        summary = download(asking(centre.url), tmp_path)
-        assert (summary.new, summary.existing) == (3, 6)
-        assert {line.split()[4] for line in centre.asked} == {"2020-01-01T00:40:00.000000"}
-
-    def test_files_begin_at_multiples_of_their_length(self, centre, tmp_path):
-        late = asking(centre.url, station="BBB", start=datetime(2020, 1, 1, 0, 10, tzinfo=UTC))
-        download(late, tmp_path)
-        spans = [name.split("__")[1] for name in names_in(tmp_path) if name.endswith("mseed")]
-        assert spans == ["20200101T001000Z", "20200101T002000Z", "20200101T004000Z"]
-
-    def test_other_channels_leave_the_responses_there(self, centre, tmp_path):
-        download(asking(centre.url, station="AAA", channel="HHZ"), tmp_path)
-        download(asking(centre.url, station="AAA", channel="HHN"), tmp_path)
-        from obspy import read_inventory
-
-        inventory = read_inventory(str(tmp_path / "stations/XX.AAA.xml"))
-        assert sorted(inventory.get_contents()["channels"]) == ["XX.AAA..HHN", "XX.AAA..HHZ"]
-        assert all(channel.response is not None for channel in inventory[0][0])
-
-    def test_gaps_and_short_traces_are_kept(self, centre, tmp_path):
-        trace = centre.waveforms["BBB", "HHZ"]
-        trace.trim(START, START + 30)
-        assert download(asking(centre.url, station="BBB"), tmp_path).new == 1
-        np.testing.assert_array_equal(waveforms_in(tmp_path)[0].data, trace.data)
 
 
-class TestFaults:
-    @pytest.mark.parametrize("fault", ["500", "drop", "truncate", "garbage"])
-    def test_one_station_fails_and_is_fetched_later(self, centre, tmp_path, fault):
-        centre.faults["BBB"] = fault
-        summary = download(asking(centre.url), tmp_path)
-        assert (summary.new, summary.stations) == (6, ("XX.AAA",))
-        assert list(summary.failures) == ["XX.BBB"]
-        assert summary.missing["XX.BBB..HHZ"][:2] == (3, 3)
-        assert not any("BBB" in name for name in names_in(tmp_path))
-        centre.faults.clear()
-        centre.asked.clear()
-        summary = download(asking(centre.url), tmp_path)
-        assert (summary.new, summary.existing) == (3, 6)
-        assert not summary.failures
-        assert {line.split()[1] for line in centre.asked} == {"BBB"}
-
-    def test_no_data_of_one_station(self, centre, tmp_path):
-        centre.faults["BBB"] = "204"
-        summary = download(asking(centre.url), tmp_path)
-        assert summary.missing == {"XX.BBB..HHZ": (3, 3, "no data")}
-        assert not summary.failures
-
-    def test_no_data_at_all(self, centre, tmp_path):
-        centre.faults.update(AAA="204", BBB="204")
-        with pytest.raises(DataError, match=r"^no waveforms of XX\.\*\.\*\.HH\? from 2020-01-01T"):
-            download(asking(centre.url), tmp_path)
-        with pytest.raises(DataError, match=r"^no station matches XX\.Q\*.* at http://127"):
-            download(asking(centre.url, station="Q*"), tmp_path)
-
-    def test_list_of_stations_fails(self, centre, tmp_path):
-        centre.faults["list"] = "500"
-        with pytest.raises(DataError, match="stations can't be listed: .*; run the same command"):
-            download(asking(centre.url), tmp_path)
-
-    def test_centre_is_not_there(self, tmp_path):
-        with Centre(CODES) as gone:
-            url = gone.url
-        with pytest.raises(DataError, match=f"^provider {url} can't be reached"):
-            download(asking(url), tmp_path)
-
-    def test_another_centre_does_it(self, centre, tmp_path):
-        summary = download(asking("http://127.0.0.1:65000", centre.url), tmp_path)
-        assert summary.new == N_FILES
-        assert list(summary.failures) == ["http://127.0.0.1:65000"]
-
-    def test_unknown_name(self, tmp_path):
-        with pytest.raises(SettingsError, match="--provider NOWHERE is not known; allowed: a URL"):
-            download(asking("NOWHERE"), tmp_path)
-
-    @pytest.mark.parametrize("fault", ["no response", "half response"])
-    def test_waveforms_without_response_are_kept_and_named(self, centre, tmp_path, fault):
-        centre.faults["BBB"] = fault
-        summary = download(asking(centre.url), tmp_path)
-        assert summary.new == N_FILES
-        assert summary.without_response == ("XX.BBB",)
-        assert summary.failures["XX.BBB"].startswith("no StationXML: ")
-        assert ("cut short" in summary.failures["XX.BBB"]) is (fault == "half response")
-        assert not (tmp_path / "stations/XX.BBB.xml").exists()
-        centre.faults.clear()
-        assert not download(asking(centre.url), tmp_path).without_response
-        assert (tmp_path / "stations/XX.BBB.xml").exists()
-
-    def test_folder_that_is_not_writable(self, centre, tmp_path):
-        (tmp_path / "XX").write_text("a file where a folder is needed")
-        with pytest.raises(DataError, match="can't be written"):
-            download(asking(centre.url), tmp_path)
-
-    def test_stop_keeps_what_is_complete(self, centre, tmp_path, monkeypatch):
-        monkeypatch.setattr("RISCluster.waveforms.download.REQUEST_MB", 1e-6)
-        monkeypatch.setattr("RISCluster.waveforms.download.THREADS", 1)
-
-        def stop_at_fourth():
-            if centre.requests["waveforms"] == 4:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        centre.before_answer = stop_at_fourth
-        with pytest.raises(Stopped, match="4 new files are kept") as stopped:
-            download(asking(centre.url), tmp_path)
-        assert stopped.value.exit_code == 143
-        assert len([name for name in names_in(tmp_path) if name.endswith(".mseed")]) == 4
-        centre.before_answer = None
-        assert download(asking(centre.url), tmp_path).new == N_FILES - 4
+def test_centres_that_are_not_there(centre, tmp_path):
+    url = "http://127.0.0.1:65000"
+    with pytest.raises(DataError, match=f"^provider {url} can't be reached"):
+        download(asking(url), tmp_path)
+    summary = download(asking(url, centre.url), tmp_path)
+    assert summary.new == N_FILES
+    assert list(summary.failures) == [url]
+    with pytest.raises(SettingsError, match="--provider NOWHERE is not known; allowed: a URL"):
+        download(asking("NOWHERE"), tmp_path)
 
 
-class TestKilled:
-    def test_requests_before_the_last_one_are_kept(self, centre, tmp_path, monkeypatch):
-        """Also where nothing can be renamed at the end any more."""
-        monkeypatch.setattr("RISCluster.waveforms.download.REQUEST_MB", 1e-6)
-        monkeypatch.setattr("RISCluster.waveforms.download.THREADS", 1)
+@pytest.mark.parametrize("fault", ["no response", "half response"])
+def test_waveforms_without_response_stay_and_are_named(centre, tmp_path, fault):
+    centre.faults["BBB"] = fault
+    summary = download(asking(centre.url), tmp_path)
+    assert summary.new == N_FILES
+    assert summary.without_response == ("XX.BBB",)
+    assert summary.failures["XX.BBB"].startswith("no StationXML: ")
+    assert ("cut short" in summary.failures["XX.BBB"]) is (fault == "half response")
+    assert not (tmp_path / "stations/XX.BBB.xml").exists()
+    centre.faults.clear()
+    assert not download(asking(centre.url), tmp_path).without_response
+    assert (tmp_path / "stations/XX.BBB.xml").exists()
 
-        def killed(_):
-            raise SystemExit
 
-        monkeypatch.setattr(Archive, "commit", killed)
-        with pytest.raises(SystemExit):
-            download(asking(centre.url), tmp_path)
-        names = names_in(tmp_path)
-        assert sum(name.endswith(".mseed") for name in names) == N_FILES - 1
-        assert sum(name.endswith(".mseed.partial") for name in names) == N_FILES
-        monkeypatch.undo()
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        summary = download(asking(centre.url), tmp_path)
-        assert (summary.new, summary.existing) == (1, N_FILES - 1)
-        assert not [name for name in names_in(tmp_path) if name.endswith("partial")]
-
-    def test_a_half_written_file_does_not_count(self, centre, tmp_path):
-        download(asking(centre.url, station="BBB"), tmp_path)
-        path = sorted(tmp_path.rglob("*.mseed"))[1]
-        path.write_bytes(path.read_bytes()[:-100])
-        summary = download(asking(centre.url, station="BBB"), tmp_path)
-        assert (summary.new, summary.existing) == (1, 2)
-        assert is_whole(path)
-        trace = centre.waveforms["BBB", "HHZ"].slice(START + 1200, START + 2400)
-        np.testing.assert_array_equal(waveforms_in(path.parent, path.name)[0].data, trace.data)
-
-    def test_damaged_stationxml_is_replaced(self, centre, tmp_path):
+def test_folder_that_is_not_writable(centre, tmp_path):
+    (tmp_path / "XX").write_text("a file where a folder is needed")
+    with pytest.raises(RunError, match="can't be written"):
         download(asking(centre.url), tmp_path)
-        path = tmp_path / "stations/XX.AAA.xml"
-        content = path.read_bytes()
-        path.write_bytes(content[:300])
+
+
+def test_a_signal_leaves_what_is_complete(centre, tmp_path, monkeypatch):
+    monkeypatch.setattr("RISCluster.waveforms.download.THREADS", 1)
+
+    def stop_at_fourth():
+        if centre.requests["waveforms"] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    centre.before_answer = stop_at_fourth
+    with pytest.raises(Stopped, match="4 new files are complete") as stopped:
         download(asking(centre.url), tmp_path)
-        assert len(path.read_bytes()) == len(content)
+    assert stopped.value.exit_code == 143
+    assert len([name for name in names_in(tmp_path) if name.endswith(".mseed")]) == 4
+    centre.before_answer = lambda: None
+    assert download(asking(centre.url), tmp_path).new == N_FILES - 4
 
 
-class TestWhole:
-    def test_records_of_several_lengths(self, tmp_path):
-        path, other = tmp_path / "a.mseed", tmp_path / "b.mseed"
-        trace_of("AAA", "HHZ", 300).write(str(path), format="MSEED", reclen=512)
-        later = trace_of("AAA", "HHZ", 300)
-        later.stats.starttime += 300
-        later.write(str(other), format="MSEED", reclen=4096)
-        path.write_bytes(path.read_bytes() + other.read_bytes())
-        assert is_whole(path)
-        path.write_bytes(path.read_bytes()[:-1])
-        assert not is_whole(path)
-        path.write_bytes(b"<html>" * 512)
-        assert not is_whole(path)
+def test_damaged_stationxml_is_replaced(centre, tmp_path):
+    download(asking(centre.url, station="BBB"), tmp_path)
+    stations = tmp_path / "stations/XX.BBB.xml"
+    content = stations.read_bytes()
+    stations.write_bytes(content[:300])
+    download(asking(centre.url, station="BBB"), tmp_path)
+    assert len(stations.read_bytes()) == len(content)
 
 
-class TestStations:
-    def test_an_epoch_in_both_is_taken_from_the_new(self):
-        old, new = inventory_of({"AAA": ["HHZ"]}), inventory_of({"AAA": ["HHZ"], "BBB": ["HHN"]})
-        new[0][0][0].azimuth = 12.0
-        merge_stations(old.networks, new.networks)
-        assert [station.code for station in old[0]] == ["AAA", "BBB"]
-        assert [channel.azimuth for channel in old[0][0]] == [12.0]
-
-    def test_a_later_epoch_is_added(self):
-        old, new = inventory_of({"AAA": ["HHZ"]}), inventory_of({"AAA": ["HHZ"]})
-        new[0][0][0].start_date = UTCDateTime(2021, 1, 1)
-        merge_stations(old.networks, new.networks)
-        assert len(old[0][0].channels) == 2
+def test_records_of_several_lengths(tmp_path):
+    content = b""
+    for start, length in ((0, 512), (300, 4096)):
+        trace, part = trace_of("AAA", "HHZ", 300), io.BytesIO()
+        trace.stats.starttime += start
+        trace.write(part, format="MSEED", reclen=length)
+        content += part.getvalue()
+    for n, is_whole in ((0, True), (128, False)):
+        answer = io.BytesIO()
+        answer.write(content[: len(content) - n])
+        assert _is_whole(answer) is is_whole

@@ -13,7 +13,7 @@ from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB.00.HHZ"
 
 
-def test_headers_sorted_with_exact_times(tmp_path):
+def test_headers_sorted_with_exact_times(tmp_path, monkeypatch):
     b = write(tmp_path / "b.mseed", (OTHER, MIDNIGHT + 123_456_000, 100.0, noise(10, 100)))
     late = (ID, MIDNIGHT + 60 * SECOND, 50.0, noise(10, 50))
     a = write(tmp_path / "z.mseed", late, (ID, MIDNIGHT, 50.0, noise(20, 50)))
@@ -25,45 +25,24 @@ def test_headers_sorted_with_exact_times(tmp_path):
     ]
     assert stretches[0].end == MIDNIGHT + 20 * SECOND
     assert lines == []
+    monkeypatch.setattr(reading, "MIN_PARALLEL_FILES", 2)
+    assert scan([b, a], 2)[0] == stretches
 
 
-def test_files_that_are_no_waveforms_cost_themselves_and_a_line(tmp_path):
+def test_files_that_are_no_waveforms_are_left_out(tmp_path):
     good = write(tmp_path / "good.mseed", (ID, MIDNIGHT, 100.0, noise(60, 100)))
     cut = tmp_path / "cut.mseed"
     cut.write_bytes(good.read_bytes()[: 4096 + 100])
     (tmp_path / "text.dat").write_text("no waveform\n")
-    (tmp_path / "empty.mseed").write_bytes(b"")
     (tmp_path / "tiny.mseed").write_bytes(good.read_bytes()[:100])
     stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
     assert [stretch.path.name for stretch in stretches] == ["cut.mseed", "good.mseed"]
     assert stretches[0].n_samples < stretches[1].n_samples == 6000
-    assert len(lines) == 4
     assert lines[0].startswith(f"{cut}: ")
     assert lines[0].endswith("; what can be read of it is used")
-    assert lines[1] == f"{tmp_path / 'empty.mseed'}: left out: of no format that obspy reads"
-    assert lines[2] == f"{tmp_path / 'text.dat'}: left out: of no format that obspy reads"
-    assert lines[3].startswith(f"{tmp_path / 'tiny.mseed'}: left out: can't be read as waveforms")
-
-
-@pytest.mark.parametrize("rest", [40, 100, 200, 2000])
-def test_every_cut_is_said(tmp_path, rest):
-    data = noise(60, 100)
-    data[2000] = 2**20  # obspy says nothing of a file cut near this
-    path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 100.0, data))
-    path.write_bytes(path.read_bytes()[: 4096 + rest])
-    stretches, lines = scan([path], 1)
-    assert (len(stretches), len(lines)) == (1, 1)
-    assert lines[0].endswith("; what can be read of it is used")
-
-
-def test_many_files_in_processes(tmp_path, monkeypatch):
-    paths = [
-        write(tmp_path / f"{k}.mseed", (ID, MIDNIGHT + k * SECOND, 50.0, noise(1, 50, k)))
-        for k in range(4)
-    ]
-    alone = scan(paths, 1)
-    monkeypatch.setattr(reading, "MIN_PARALLEL_FILES", 2)
-    assert scan(paths, 2) == alone
+    assert lines[1] == f"{tmp_path / 'text.dat'}: of no format that obspy reads: left out"
+    assert lines[2].startswith(f"{tmp_path / 'tiny.mseed'}: can't be read as waveforms")
+    assert len(lines) == 3
 
 
 def test_a_slice_of_one_trace(tmp_path):
@@ -74,10 +53,9 @@ def test_a_slice_of_one_trace(tmp_path):
     assert list(read_traces(path, *span)) == [ID, OTHER]
     found = read_traces(path, *span, OTHER)
     assert list(found) == [OTHER]
-    stream = found[OTHER]
-    assert len(stream) == 1
-    assert stream[0].stats.starttime.ns == MIDNIGHT + 10 * SECOND
-    np.testing.assert_array_equal(stream[0].data, data[1000:2001])
+    (trace,) = found[OTHER]
+    assert trace.stats.starttime.ns == MIDNIGHT + 10 * SECOND
+    np.testing.assert_array_equal(trace.data, data[1000:2001])
     assert read_traces(path, MIDNIGHT - 9 * SECOND, MIDNIGHT - 8 * SECOND) == {}
     with pytest.raises(DataError, match=r"none.mseed: can't be read as waveforms"):
         read_traces(tmp_path / "none.mseed", 0, 1)
@@ -91,16 +69,10 @@ class Trap:
 
 
 def test_a_pickle_is_not_executed(tmp_path):
-    Trap.path = tmp_path / "sprung"
-    path = tmp_path / "stream.dat"
+    Trap.path, path = tmp_path / "sprung", tmp_path / "stream.dat"
     path.write_bytes(pickle.dumps(["obspy.core.stream", Trap()], protocol=0))
-    stretches, lines = scan([path], 1)
-    assert stretches == []
-    assert lines == [f"{path}: left out: of no format that obspy reads"]
+    assert scan([path], 1)[0] == []
     assert not Trap.path.exists()
-
-
-# ---- odd files ----------------------------------------------------------------------------------
 
 
 def header(**fields):
@@ -126,8 +98,7 @@ def test_ascii_waveforms_have_no_record_length(tmp_path):
 
 
 def test_text_in_mini_seed_is_left_out(tmp_path):
-    obspy = reading.import_obspy()
-    text = obspy.Trace(np.frombuffer(b"clock is locked" * 20, dtype="|S1"))
+    text = reading.import_obspy().Trace(np.frombuffer(b"clock is locked" * 20, dtype="|S1"))
     text.id, text.stats.sampling_rate = "XX.AAA..LOG", 1
     path, other = tmp_path / "a.mseed", tmp_path / "b.mseed"
     text.write(str(path), format="MSEED")
@@ -145,31 +116,25 @@ def test_rates_that_no_instrument_has(monkeypatch, rate):
     odd.stats.__dict__["sampling_rate"] = float(rate)
     stretches, lines = scan_of(monkeypatch, odd, header(), odd)
     assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
-    said = f"x.dat: a trace of .BAD..HHZ left out: 10 samples at {rate:g} Hz (2 such traces)"
-    assert lines == [said]
+    assert lines[0].startswith(f"x.dat: a trace of .BAD..HHZ left out: 10 samples at {rate:g} Hz")
+    assert lines[0].endswith("(2 traces)")
 
 
 @pytest.mark.parametrize(
-    ("year", "kept"), [(1600, 0), (1677, 0), (1900, 1), (2261, 1), (2262, 0), (2399, 0), (51976, 0)]
+    ("year", "is_used"), [(1600, 0), (1677, 0), (1900, 1), (2261, 1), (2262, 0), (51976, 0)]
 )
-def test_times_beyond_nanoseconds_of_64_bits(monkeypatch, year, kept):
+def test_times_beyond_nanoseconds_of_64_bits(monkeypatch, year, is_used):
     far = header(station="BAD", start=round((year - 1970 + 0.5) * 365.2425 * 86400) * SECOND)
     stretches, lines = scan_of(monkeypatch, far, header())
-    assert len(stretches) == 1 + kept
-    if not kept:
-        assert lines[0].startswith(
-            f"x.dat: a trace of .BAD..HHZ left out: it starts in the year {year}, "
-        )
-        assert lines[0].endswith("times from 1678 to 2261 can be stored")
+    assert len(stretches) == 1 + is_used
+    assert is_used or f"from the year {year}; times from 1678 to 2261 can be stored" in lines[0]
 
 
 def test_a_header_without_a_time_beside_others(tmp_path):
-    trace = header(sampling_rate=10.0)
-    trace.data = trace.data.astype(np.float32)
-    trace.write(str(tmp_path / "b.sac"), format="SAC")
-    sac = trace.copy()
-    sac.stats.station = "BBB"
-    sac.write(str(tmp_path / "a.sac"), format="SAC")
+    for name, station in (("b.sac", "AAA"), ("a.sac", "BBB")):
+        trace = header(sampling_rate=10.0, station=station)
+        trace.data = trace.data.astype(np.float32)
+        trace.write(str(tmp_path / name), format="SAC")
     raw = bytearray((tmp_path / "a.sac").read_bytes())
     raw[70 * 4 : 76 * 4] = np.full(6, -12345, np.int32).tobytes()  # year to millisecond
     (tmp_path / "a.sac").write_bytes(raw)
@@ -182,33 +147,27 @@ def test_a_header_without_a_time_beside_others(tmp_path):
     assert lines[0].endswith("times of its windows count from there")
 
 
-# ---- ids ----------------------------------------------------------------------------------------
-
-
 def gather(path, start=MIDNIGHT, n=12, seed=0, form="SEGY"):
     obspy = reading.import_obspy()
     rng = np.random.default_rng(seed)
     traces = [header(station="", channel="", sampling_rate=500, start=start) for _ in range(n)]
     for trace in traces:
         trace.data = rng.standard_normal(1000).astype(np.float32)
-    stream = obspy.Stream(traces)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it makes headers
-        stream.write(str(path), format=form, **({"data_encoding": 5} if form == "SEGY" else {}))
-    return np.array([trace.data for trace in stream])
+        options = {"data_encoding": 5} if form == "SEGY" else {}
+        obspy.Stream(traces).write(str(path), format=form, **options)
+    return np.array([trace.data for trace in traces])
 
 
 @pytest.mark.parametrize("form", ["SEGY", "SU"])
-def test_a_gather_has_its_channels_by_their_place(tmp_path, form):
+def test_channels_of_a_gather_are_numbered(tmp_path, form):
     path = tmp_path / "g.dat"
     data = gather(path, form=form)
     stretches, lines = scan([path], 1)
     assert [item.trace_id for item in stretches] == [f".{k:05d}.." for k in range(1, 13)]
     assert [item.within for item in stretches] == list(range(12))
-    assert lines == [
-        f"{path}: 12 traces at the same time have the id ...: named by their place in the file, "
-        ".00001.. to .00012.."
-    ]
+    assert "12 traces at the same time have the id ...: named by their position" in lines[0]
     found = read_traces(path, MIDNIGHT + SECOND, MIDNIGHT + 2 * SECOND, numbered=True)
     for place in range(12):
         np.testing.assert_array_equal(found[place][0].data, data[place, 500:])
@@ -224,20 +183,14 @@ def test_files_without_ids_at_the_same_time_are_named_by_file(tmp_path):
         trace.write(str(tmp_path / name), format="SAC")
     stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
     assert [item.trace_id for item in stretches] == [
-        ".copy-00001..",
-        ".copy-00002..",
-        ".north_1-00001..",
-        ".north_1-00002..",
-        ".p..",
-        ".q..",
-    ]
-    south, copy = tmp_path / "south.sgy", tmp_path / "copy.sgy"
-    assert lines[-2] == f"{south}: left out: the same as {copy}"
+        ".copy-00001..", ".copy-00002..", ".north_1-00001..", ".north_1-00002..", ".p..", ".q..",
+    ]  # fmt: skip
+    assert lines[-2] == f"{tmp_path / 'south.sgy'}: left out: the same as {tmp_path / 'copy.sgy'}"
     assert "have the id .00001.. at the same time: their traces are named by the file" in lines[-1]
 
 
 def test_an_id_that_is_set_stays_one_trace(tmp_path):
-    """Segments, repeated and overlapping; but not channels of the same times."""
+    """Also where pieces repeat and overlap."""
     data = noise(20, 100)
     pieces = [(ID, MIDNIGHT, 100.0, data), (ID, MIDNIGHT + 10 * SECOND, 100.0, data[1000:])]
     path = write(tmp_path / "a.mseed", *pieces)
@@ -245,11 +198,6 @@ def test_an_id_that_is_set_stays_one_trace(tmp_path):
     stretches, lines = scan([path], 1)
     assert {(item.trace_id, item.within) for item in stretches} == {(ID, ID)}
     assert lines == []
-    other = noise(20, 100, seed=5)
-    write(path, (ID, MIDNIGHT, 100.0, data), (ID, MIDNIGHT, 100.0, other))
-    stretches, lines = scan([path], 1)
-    assert [item.trace_id for item in stretches] == ["XX.AAA-00001..HHZ", "XX.AAA-00002..HHZ"]
-    assert "2 traces at the same time have the id XX.AAA..HHZ" in lines[0]
 
 
 def test_codes_that_the_reader_changes_are_still_found(tmp_path):

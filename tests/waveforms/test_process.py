@@ -2,18 +2,26 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy import signal
 
-from RISCluster.waveforms.joining import (
+from RISCluster.waveforms.process import (
     CONSTANT,
     DISAGREE,
     NOT_FINITE,
     Wave,
+    band_pass,
     constant_runs,
+    detrend,
     join,
+    process,
+    resample,
+    taper,
     without_marks,
 )
 from RISCluster.waveforms.read import SECOND, import_obspy
+from RISCluster.waveforms.responses import read_inventory
 from tests.conftest import shared_data
+from tests.waveforms.waves import settings
 
 RATE = 10.0
 STEP = SECOND // 10
@@ -30,20 +38,24 @@ def spans(waves):
 def test_a_piece_within_another():
     long = piece(0, range(8))
     assert spans(join([long, piece(3, [3, 4])])) == [(0, list(range(8)))]
-    assert spans(join([long, piece(3, [3, 9])])) == [(0, [0, 1, 2]), (5, [5, 6, 7])]
+    removed = Counter()
+    assert spans(join([long, piece(3, [3, 9])], removed)) == [(0, [0, 1, 2]), (5, [5, 6, 7])]
+    assert removed == Counter({DISAGREE: 2})
     # What follows the long one still joins it.
     assert spans(join([long, piece(3, [3, 4]), piece(8, [8])])) == [(0, list(range(9)))]
+    removed = Counter()
+    assert spans(join([piece(0, [0.0, np.nan, 2.0])], removed)) == [(0, [0]), (2, [2])]
+    assert removed[NOT_FINITE] == 1
 
 
 def test_less_than_half_a_sample_off_is_no_gap():
     late = Wave(2 * STEP + STEP // 3, RATE, np.array([2, 3]))
     assert spans(join([piece(0, [0, 1]), late])) == [(0, [0, 1, 2, 3])]
     later = Wave(2 * STEP + 2 * STEP // 3, RATE, np.array([2, 3]))
-    found = join([piece(0, [0, 1]), later])
-    assert [wave.start for wave in found] == [0, later.start]
+    assert [wave.start for wave in join([piece(0, [0, 1]), later])] == [0, later.start]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_two_traces_merge_as_in_obspy(seed):
     obspy = import_obspy()
     rng = np.random.default_rng(seed)
@@ -58,23 +70,10 @@ def test_two_traces_merge_as_in_obspy(seed):
         trace = obspy.Trace(values.copy(), {"sampling_rate": RATE})
         trace.stats.starttime = obspy.UTCDateTime(ns=first * STEP)
         stream.append(trace)
-    expected = [
+    assert spans(join(pieces)) == [
         (trace.stats.starttime.ns // STEP, trace.data.tolist())
         for trace in stream.merge(method=0).split()
     ]
-    assert spans(join(pieces)) == expected
-
-
-def test_what_is_taken_for_a_gap_is_counted():
-    taken_out = Counter()
-    join([piece(0, [0, 1, 2, 3]), piece(2, [2, 9, 4])], taken_out)
-    assert taken_out == Counter({DISAGREE: 2})
-    taken_out = Counter()
-    join([piece(0, [0.0, np.nan, 2.0])], taken_out)
-    assert taken_out == Counter({NOT_FINITE: 1})
-
-
-# ---- rates that are rounded ---------------------------------------------------------------------
 
 
 def test_times_are_those_of_the_files_where_a_rate_is_rounded():
@@ -91,14 +90,6 @@ def test_times_are_those_of_the_files_where_a_rate_is_rounded():
     assert whole.drift == 0
 
 
-# ---- gaps that are filled -----------------------------------------------------------------------
-
-
-def level(seconds=60, size=200.0, offset=5000, seed=0):
-    rng = np.random.default_rng(seed)
-    return np.rint(offset + size * rng.standard_normal(round(100 * seconds)))
-
-
 @pytest.mark.parametrize(
     ("offset", "size", "value", "n"),
     [
@@ -112,9 +103,9 @@ def level(seconds=60, size=200.0, offset=5000, seed=0):
     ],
 )
 def test_a_run_of_one_value_is_a_gap(offset, size, value, n):
-    data = level(size=size, offset=offset)
-    if size < 1:
-        data = np.random.default_rng(0).standard_normal(len(data))
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal(6000)
+    data = np.rint(offset + size * data) if size >= 1 else data
     data[2000 : 2000 + n] = value
     data[4500:5900] = value  # less than a second before the end
     found = constant_runs(data, 100.0, 1.0)
@@ -122,18 +113,19 @@ def test_a_run_of_one_value_is_a_gap(offset, size, value, n):
     assert len(found) == 2
     assert abs(np.array(found) - [[2000, 2000 + n], [4500, 5900]]).max() <= 1
     assert constant_runs(data, 100.0, None) == []
-    taken_out = Counter()
-    waves = join([Wave(0, 100.0, data)], taken_out, constant=1.0)
-    assert len(waves) == 3
-    assert list(taken_out)[-1] == f"{CONSTANT} {value:g}"
+    removed = Counter()
+    assert len(join([Wave(0, 100.0, data)], removed, constant=1.0)) == 3
+    assert list(removed)[-1] == f"{CONSTANT} {value:g}"
 
 
 def test_fills_close_to_each_other_and_at_the_ends():
-    data = level()
-    for first, last in ((0, 500), (2000, 3000), (3030, 3500), (5800, 6000)):
+    data = np.rint(5000 + 200 * np.random.default_rng(0).standard_normal(6000))
+    fills = [(0, 500), (2000, 3000), (3030, 3500), (5800, 6000)]
+    for first, last in fills:
         data[first:last] = 0
-    found = constant_runs(data, 100.0, 1.0)
-    assert found == [(0, 500), (2000, 3000), (3030, 3500), (5800, 6000)]
+    assert constant_runs(data, 100.0, 1.0) == fills
+    (wave,) = join([Wave(0, 100.0, np.zeros(500))], constant=1.0)
+    assert len(wave.data) == 500
 
 
 def quiet(kind):
@@ -162,28 +154,17 @@ def quiet(kind):
     return np.clip(1000 * np.sin(0.5 * time), -500, 500)  # clipped
 
 
-KINDS = (
-    "few counts",
-    "hardly a count",
-    "a shock in the silence",
-    "square pulses",
-    "held",
-    "clipped",
-    "clipped with noise",
-)
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "few counts", "hardly a count", "a shock in the silence", "square pulses", "held",
+        "clipped", "clipped with noise",
+    ],
+)  # fmt: skip
 def test_runs_that_are_measured_stay(kind):
     data = quiet(kind)
-    longest = np.diff(np.flatnonzero(np.diff(data))).max()
-    assert longest >= 100
+    assert np.diff(np.flatnonzero(np.diff(data))).max() >= 100
     assert constant_runs(data, 100.0, 1.0) == []
-
-
-def test_a_wave_of_one_value_stays_one():
-    waves = join([Wave(0, 100.0, np.zeros(500))], constant=1.0)
-    assert [len(wave.data) for wave in waves] == [500]
 
 
 @pytest.mark.parametrize("name", ["rutford/2020001_010000_A000_GHZ.msd", "mesetas"])
@@ -192,9 +173,9 @@ def test_real_data_stay(name):
     place = shared_data(name)
     path = place if place.is_file() else sorted(place.rglob("*.mseed"))[0]
     trace = import_obspy().read(str(path))[0]
-    data = trace.data[: 2**19].astype(float)
+    data = trace.data[: 2**18].astype(float)
     typical = np.median(np.abs(data - np.median(data)))
-    for factor in (1 / typical, 0.5, 1, 3, 10, 30, 100):
+    for factor in (1 / typical, 0.5, 3, 10, 100):
         counts = np.floor(data / (factor * typical))
         assert constant_runs(counts, trace.stats.sampling_rate, 1.0) == []
 
@@ -209,3 +190,73 @@ def test_marks_of_missing_samples():
     np.testing.assert_array_equal(without_marks(masked), [1, np.nan])
     clipped = np.array([1, -(2**15)], np.int16)  # what 16 bits can measure
     assert without_marks(clipped) is clipped
+
+
+def test_detrend_is_scipys_and_the_taper_touches_the_ends_alone():
+    data = np.random.default_rng(0).standard_normal(5000) + 0.01 * np.arange(5000) + 7
+    for ours, theirs in (("linear", "linear"), ("demean", "constant"), ("none", None)):
+        found = data.copy()
+        detrend(found, ours)
+        expected = signal.detrend(data, type=theirs) if theirs else data
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+    ones = np.ones(100)
+    taper(ones, 10)
+    np.testing.assert_array_equal(ones[10:90], 1)
+    np.testing.assert_array_equal(ones, ones[::-1])
+    assert (np.diff(ones[:11]) > 0).all()
+    assert ones[0] < 0.01
+
+
+def sine(frequency, rate, seconds=60.0):
+    data = np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
+    taper(data, round(5 * rate))
+    return Wave(123 * SECOND, rate, data)
+
+
+@pytest.mark.parametrize("before", [1000.0, 200.0, 40.0, 99.98765])
+def test_resampled_sines_keep_amplitude_phase_and_time_and_are_not_folded_back(before):
+    for frequency in (0.5, 10.0, 0.8 * min(before, 50.0) / 2 - 0.5):
+        wave = resample(sine(frequency, before), 50.0)
+        assert (wave.start, wave.sampling_rate) == (123 * SECOND, 50.0)
+        middle = slice(500, 2500)
+        expected = np.sin(2 * np.pi * frequency * np.arange(len(wave.data)) / 50)[middle]
+        np.testing.assert_allclose(wave.data[middle], expected, atol=1e-3)
+    for frequency in (25.5, 30.0, 45.0) if before > 50 else ():
+        middle = resample(sine(frequency, before), 50.0).data[500:-500]
+        assert np.sqrt((middle**2).mean()) < 3e-4  # 80 dB down, give or take
+
+
+def test_band_pass():
+    obspy = import_obspy()
+    wave = Wave(0, 50.0, np.random.default_rng(0).standard_normal(3000))
+    trace = obspy.Trace(wave.data.copy(), {"sampling_rate": 50.0})
+    trace.filter("bandpass", freqmin=3, freqmax=20, corners=4, zerophase=True)
+    np.testing.assert_allclose(band_pass(wave, settings().build), trace.data, atol=1e-10)
+    slow = Wave(0, 50.0, np.cos(2 * np.pi * 0.5 * np.arange(3000) / 50))  # from 0 Hz: low-pass
+    low = band_pass(slow, settings("build.bandpass=0-5").build)
+    np.testing.assert_allclose(low[500:-500], slow.data[500:-500], atol=1e-6)
+
+
+def test_ground_motion_is_what_obspys_steps_give():
+    """Amplitude spectra of windows of real data agree to 0.2 % of their maximum."""
+    folder, obspy = shared_data("mesetas"), import_obspy()
+    place, time = str(folder / "stations.xml"), obspy.UTCDateTime("2019-12-24T19:10:00")
+    (path,) = folder.glob("CM.PRA*190000Z*")
+    trace = obspy.read(str(path), starttime=time, endtime=time + 600)[0]
+    trace.data = trace.data[:60_000].astype(np.float64)  # an odd number stretches obspy's result
+    words = settings("build.sampling_rate=50", "build.taper=5", f"build.inventory={place}").build
+    start, data = trace.stats.starttime.ns, trace.data.copy()
+    epochs = read_inventory(place).epochs("CM.PRA.00.HHZ", words)
+    (remover,) = (item.remover for item in epochs if item.start <= start < item.end)
+    wave = process(Wave(start, 100.0, data), words, remover)
+    trace.detrend("linear")
+    trace.taper(max_percentage=None, max_length=5, type="hann")
+    trace.data = trace.data / 625853000.0  # counts s/m, from the file
+    trace.resample(50.0, window=None, no_filter=True)
+    trace.filter("bandpass", freqmin=3, freqmax=20, corners=4, zerophase=True)
+    for first in (5000, 15000, 25000):
+        ours, theirs = (
+            np.abs(np.fft.rfft(found[first : first + 200] * np.hanning(200)))
+            for found in (wave.data, trace.data)
+        )
+        np.testing.assert_allclose(ours, theirs, atol=2e-3 * theirs.max())

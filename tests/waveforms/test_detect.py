@@ -2,20 +2,13 @@ import numpy as np
 import pytest
 
 from RISCluster.errors import SettingsError
-from RISCluster.waveforms.detect import (
-    Neighbours,
-    characteristic_function,
-    check_settings,
-    cut,
-    detect,
-)
-from RISCluster.waveforms.joining import Wave
+from RISCluster.waveforms.detect import check_settings, cut, detect
+from RISCluster.waveforms.process import Wave
 from RISCluster.waveforms.read import import_obspy
 from RISCluster.waveforms.spectra import make_grid
 from tests.waveforms.waves import DAY, MIDNIGHT, SECOND, noise, settings, with_events
 
 RATE = 50.0
-ALONE = Neighbours(False, False)
 
 
 def wave_with(seconds, events, start=MIDNIGHT, edge=100, **options):
@@ -23,21 +16,29 @@ def wave_with(seconds, events, start=MIDNIGHT, edge=100, **options):
     return Wave(start, RATE, data, edge)
 
 
-def windows(wave, *words, day=MIDNIGHT, neighbours=ALONE):
+def windows(wave, *words, day=MIDNIGHT, around=(False, False)):
     build = settings(*words).build
-    return cut(wave, day, build, make_grid(build, wave.sampling_rate), neighbours)
+    return cut(wave, day, build, make_grid(build, wave.sampling_rate), around)
 
 
 @pytest.mark.parametrize("trigger", ["recursive", "classic", "z"])
 def test_windows_are_centred_on_the_peaks(trigger):
     words = ("build.trigger=z", "build.on=1", "build.off=0.5") if trigger == "z" else ()
-    wave = wave_with(120, (30, 60.4, 90))
-    found = windows(wave, f"build.trigger={trigger}", *words)
+    found = windows(wave_with(120, (30, 60.4, 90)), f"build.trigger={trigger}", *words)
     assert found.peak.tolist() == [1500, 3020, 4500]
     assert found.start.tolist() == [1400, 2920, 4400]
     assert (found.onset <= found.peak).all()
     assert (found.peak <= found.end).all()
     assert not found.left_out
+
+
+def test_onsets_are_those_of_obspys_detector():
+    import_obspy()
+    from obspy.signal.trigger import recursive_sta_lta, trigger_onset
+
+    wave = wave_with(120, (30, 60.4, 90))
+    expected = trigger_onset(recursive_sta_lta(wave.data[100:-100], 25, 250), 6, 2) + 100
+    np.testing.assert_array_equal(detect(wave, settings().build)[:, :2], expected)
 
 
 @pytest.mark.parametrize("trigger", ["recursive", "classic"])
@@ -54,15 +55,12 @@ def test_no_event_begins_in_the_dead_time_of_another():
 
 def test_windows_at_edges_are_left_out_by_reason():
     # The window of the last event reaches 0.5 s over the end, of that before into the taper.
-    wave = wave_with(120, (30, 114.5, 118.6), edge=100)
-    at_end = windows(Wave(wave.start, RATE, wave.data, 0), "build.dead_time=1")
-    assert dict(at_end.left_out) == {"end_of_data": 1}
-    at_gap = windows(
-        Wave(wave.start, RATE, wave.data, 0), "build.dead_time=1", neighbours=Neighbours(0, True)
-    )
+    wave, words = wave_with(120, (30, 114.5, 118.6), edge=0), ("build.dead_time=1",)
+    assert dict(windows(wave, *words).left_out) == {"end_of_data": 1}
+    at_gap = windows(wave, *words, around=(False, True))
     assert dict(at_gap.left_out) == {"gap": 1}
     assert at_gap.peak.tolist() == [1500, 5725]
-    tapered = windows(wave_with(120, (30, 117), edge=100), "build.dead_time=1")
+    tapered = windows(wave_with(120, (30, 117)), *words)
     assert dict(tapered.left_out) == {"taper": 1}
     assert tapered.peak.tolist() == [1500]
 
@@ -75,22 +73,12 @@ def test_a_detection_belongs_to_the_day_of_its_peak():
 
 def test_nothing_in_quiet_or_short_data():
     assert windows(wave_with(120, ())).start.shape == (0,)
-    build = settings().build
-    assert detect(Wave(0, RATE, np.ones(300), 100), build).shape == (0, 3)
-
-
-def test_detector_is_obspys():
-    import_obspy()
-    from obspy.signal.trigger import recursive_sta_lta
-
-    data = np.random.default_rng(0).standard_normal(2000)
-    found = characteristic_function(data, settings("build.sta=0.5", "build.lta=5").build, RATE)
-    np.testing.assert_array_equal(found, recursive_sta_lta(data, 25, 250))
+    assert detect(Wave(0, RATE, np.ones(300), 100), settings().build).shape == (0, 3)
 
 
 def test_sliding_windows_lie_on_the_grid_of_the_day():
     start = MIDNIGHT + 10 * SECOND + 4_000_000  # 4 ms after a step
-    wave = wave_with(60, (), start=start, edge=100)
+    wave = wave_with(60, (), start=start)
     found = windows(wave, "build.method=slide", "build.step=2.5")
     times = [wave.time(int(sample)) - MIDNIGHT for sample in found.start]
     # Those from 10 s and 67.5 s on need samples beyond the ends, that from 65 s tapered ones.

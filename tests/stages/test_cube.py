@@ -1,0 +1,113 @@
+"""The three stages on a cube, and the map of its clusters."""
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+from RISCluster import io
+from RISCluster.__main__ import main
+from RISCluster.data import cube_file
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.runs import cluster_map
+from RISCluster.runs.cluster_map import read_cluster_map, write_cluster_map
+from RISCluster.stages.cluster import run_gmm
+from tests.conftest import blobs
+from tests.stages.conftest import FAST, refused, run_all, table
+
+N_STEPS, N_CHANNELS, WINDOW = 200, 6, 20
+WORDS = ("data.layout=cube", f"cube.window={WINDOW}", f"cube.stride={WINDOW}", "gmm.n_clusters=3")
+
+
+def classes_of_the_map():
+    """Which of three classes is at (window, channel): one moves over the channels."""
+    window, channel = np.mgrid[0 : N_STEPS // WINDOW, 0:N_CHANNELS]
+    return (window + channel) % 3
+
+
+def cube_of_blobs():
+    """A cube whose windows are `blobs` of those classes; a window of NaN at (3, 2)."""
+    truth = classes_of_the_map()
+    spectrogram, classes = blobs(3 * truth.size)
+    left = {known: list(np.flatnonzero(classes == known)) for known in range(3)}
+    cube = np.empty((N_STEPS, N_CHANNELS, 16), dtype=np.float32)
+    for (window, channel), known in np.ndenumerate(truth):
+        sample = spectrogram[left[known].pop()]
+        cube[window * WINDOW : (window + 1) * WINDOW, channel] = sample.T
+    cube[3 * WINDOW + 5, 2] = np.nan
+    return cube
+
+
+@pytest.fixture(params=["h5", "zarr"])
+def cube(request, tmp_path):
+    path = tmp_path / f"c.{request.param}"
+    root = h5py.File(path, "w") if request.param == "h5" else zarr.open_group(str(path), mode="w")
+    create = root.create_dataset if request.param == "h5" else root.create_array
+    create("data", data=cube_of_blobs(), chunks=(40, 2, 16))
+    create("metadata/loc_coords", data=np.arange(6) * 16.8)
+    create("metadata/freq_coords", data=np.arange(16) + 1.0)
+    time = create("metadata/time_coords", data=1.6e9 + 0.5 * np.arange(N_STEPS))
+    time.attrs["units"] = "seconds since 1970-01-01T00:00:00Z"
+    if request.param == "h5":
+        root.close()
+    return path
+
+
+def test_the_map_shows_the_classes_where_they_are(cube, make_settings, monkeypatch, tmp_path):
+    monkeypatch.setattr(io, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(cube_file, "TILE_BYTES", 40 * 2 * 16 * 4)  # bands of two channels
+    words = (f"data.file={cube}", *WORDS, *FAST, "aec.n_epochs=25")
+    settings = make_settings(*words, "run.figures=yes")
+    folder, truth = run_all(settings), classes_of_the_map()
+    for stage in ("GMM", "DEC"):
+        with h5py.File(folder / stage / "labels.h5") as file:
+            labels, probability = file["label"][:], file["probability"][:]
+            np.testing.assert_allclose(file["distance"][:], np.arange(6) * 16.8)
+            np.testing.assert_allclose(np.diff(file["time"]), WINDOW * 0.5)
+            assert file["time"].attrs["units"] == "seconds since 1970-01-01T00:00:00Z"
+        assert (labels[3, 2], probability[3, 2], (labels < 0).sum()) == (-1, 0, 1)
+        known = labels >= 0
+        pairs = set(zip(truth[known].tolist(), labels[known].tolist(), strict=True))
+        assert len(pairs) == 3, "each class is one cluster"
+        rows = table(folder / stage / "labels.csv")
+        with open_spectrograms(cube, cube=settings.cube) as opened:
+            window, channel = opened.place(np.arange(len(rows)))
+        assert [int(row["label"]) for row in rows] == labels[window, channel].tolist()
+        assert [row["trace_id"] for row in rows] == [f"channel {place}" for place in channel]
+        assert (folder / f"figures/{stage}_map.png").stat().st_size > 5000
+    assert rows[0]["starttime"] == "2020-09-13T12:26:40.000000Z"
+    predict = ["predict", str(cube), "--run", str(folder), "-o", str(tmp_path / "p.csv")]
+    assert main([*predict, "run.figure_format=svg"]) == 0
+    with h5py.File(tmp_path / "p.h5") as file:
+        np.testing.assert_array_equal(file["label"][:], labels)
+    assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    if cube.suffix == ".h5":  # the map would replace the file that is labelled
+        before = cube.read_bytes()
+        predict = ["predict", str(cube), "--run", str(folder), "--overwrite"]
+        assert main([*predict, "-o", str(cube.with_suffix(".csv"))]) == 2
+        assert cube.read_bytes() == before
+    assert "cube.stride was 20, is 10" in refused(run_gmm, make_settings(*words, "cube.stride=10"))
+
+
+def test_large_maps_show_the_most_frequent_label_of_a_cell(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file.create_dataset("data", data=cube_of_blobs(), chunks=(40, 2, 16))
+    labels = np.full((50, 6), 2)  # windows of four
+    labels[0:3, 0:2] = [[0, 1], [1, 1], [-1, -1]]
+    labels[48:, 4:] = [[-1, -1], [-1, 0]]
+    labels[3:6, 2:4] = -1
+    with open_spectrograms(tmp_path / "c.h5") as file:
+        window, channel = file.place(np.arange(300))
+        flat = labels[window, channel]
+        write_cluster_map(tmp_path / "m.h5", file, flat, np.arange(300) / 1000)
+    with h5py.File(tmp_path / "m.h5") as file:
+        np.testing.assert_array_equal(file["label"][:], labels)
+        np.testing.assert_allclose(file["probability"][:][window, channel], np.arange(300) / 1000)
+    monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (20, 4))
+    image = read_cluster_map(tmp_path / "m.h5")
+    assert image.cell == (3, 2)
+    expected = np.full((17, 3), 2)
+    expected[0, 0], expected[16, 2], expected[1, 1] = 1, 0, -1
+    np.testing.assert_array_equal(image.labels, expected)
+    assert (image.time_unit, image.position_unit) == ("time step", "channel")
+    np.testing.assert_array_equal(image.time, np.arange(17) * 12.0)

@@ -1,0 +1,150 @@
+"""The DEC stage: start, choice of the labels, calibrated probabilities."""
+
+import numpy as np
+import pytest
+import torch
+
+from RISCluster.__main__ import main
+from RISCluster.clustering import fit as fits
+from RISCluster.clustering.mixture import Mixture
+from RISCluster.runs.run import open_run
+from RISCluster.stages import final_labels
+from RISCluster.stages.cluster import read_mixture, run_gmm
+from RISCluster.stages.refine import run_dec, whitening
+from tests.stages.conftest import column, metrics, refused
+
+HOT = 3000.0  # the clusters of the small file are far apart
+
+
+def test_whitened_latents_lie_at_unit_distance():
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal((4, 4))
+    covariance = factor @ factor.T + np.eye(4)
+    mixture = Mixture(np.array([0.3, 0.7]), np.zeros((2, 4)), np.stack([covariance, covariance]))
+    away = rng.multivariate_normal(np.zeros(4), covariance, 20000) @ whitening(mixture)
+    assert np.square(away).sum(1).mean() == pytest.approx(1, abs=0.1)
+    spread = np.sqrt(4 * np.square(away).mean(0))
+    assert spread.min() > 0.6  # every direction counts, but for the narrowest
+    equal = Mixture(np.ones(1), np.zeros((1, 3)), np.zeros((1, 3, 3)))
+    assert np.isfinite(whitening(equal)).all()
+
+
+@pytest.mark.parametrize("scale", ["global", "none"])
+def test_centroids_start_at_the_means_of_the_mixture(finished, scale):
+    settings = finished(f"dec.latent_scale={scale}", "dec.lr=1e-12", "dec.n_epochs=1")
+    run_dec(settings)
+    state = torch.load(settings.run_folder / "DEC/model.pt")["state"]
+    means = read_mixture(settings.run_folder / "GMM/model.npz", "auto").means
+    latents = np.load(settings.run_folder / "GMM/latent.npy").astype(float)
+    factor = 1 / np.sqrt(latents.var(0).mean()) if scale == "global" else 1
+    np.testing.assert_allclose(state["clustering.metric"], factor * np.eye(23), rtol=1e-6)
+    np.testing.assert_allclose(state["clustering.centroids"], factor * means, atol=1e-5)
+
+
+def test_number_of_clusters(finished):
+    settings = finished("dec.n_clusters=4")
+    run_dec(settings)
+    assert metrics(settings.run_folder / "DEC")["n_clusters"] == 4
+    message = refused(run_dec, finished("dec.n_clusters=7"))
+    assert "no such mixture was fitted; allowed: auto, 2, 3, 4" in message
+    run_gmm(finished("gmm.n_clusters=1"))
+    assert "one cluster was selected" in refused(run_dec, finished("gmm.n_clusters=1"))
+
+
+# ---- choice of the labels -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", ["mixture", "student"])
+def test_refinement_that_separates_neighbours_is_rejected(
+    finished, monkeypatch, capsys, tmp_path, labels
+):
+    monkeypatch.setattr(final_labels, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
+    monkeypatch.setattr(final_labels, "resamples", None)  # not called: nothing to calibrate
+    settings = finished(f"dec.labels={labels}", "dec.gamma=0.5")
+    run_dec(settings)
+    aec, gmm, dec = (settings.run_folder / name for name in ("AEC", "GMM", "DEC"))
+    assert "refinement separates more nearest neighbours and is rejected" in capsys.readouterr().out
+    for name in ("label", "probability"):
+        assert column(dec / "labels.csv", name) == column(gmm / "labels.csv", name)
+    np.testing.assert_array_equal(np.load(dec / "latent.npy"), np.load(gmm / "latent.npy"))
+    found = metrics(dec)
+    assert (found["refined"], found["label_change_from_gmm"]) == (False, 0)
+    assert found["neighbour_agreement"] == found["neighbour_agreement_of_gmm"]
+    encoder, start = (
+        torch.load(folder / "model.pt")["state"]["encoder.encoder.0.weight"]
+        for folder in (dec, aec)
+    )
+    assert torch.equal(encoder, start)
+    table = tmp_path / "again.csv"
+    words = ["--run", str(settings.run_folder), "-o", str(table)]
+    assert main(["predict", settings.data.file, *words]) == 0
+    assert column(table, "label") == column(gmm / "labels.csv", "label")
+
+
+def test_refined_labels_can_be_asked_for(finished, monkeypatch):
+    monkeypatch.setattr(final_labels, "AGREEMENT_TOLERANCE", -2.0)
+    settings = finished("dec.keep=refined")
+    run_dec(settings)
+    assert metrics(settings.run_folder / "DEC")["refined"] is True
+    latents = [np.load(settings.run_folder / stage / "latent.npy") for stage in ("GMM", "DEC")]
+    assert not np.array_equal(*latents)
+
+
+def test_labels_of_the_soft_assignment(finished):
+    settings = finished("dec.labels=student", "dec.keep=refined")
+    run_dec(settings)
+    dec = settings.run_folder / "DEC"
+    state = torch.load(dec / "model.pt")["state"]
+    z = torch.from_numpy(np.load(dec / "latent.npy")) @ state["clustering.metric"]
+    closeness = 1 / (1 + torch.cdist(z, state["clustering.centroids"]).square())
+    q = closeness / closeness.sum(1, keepdim=True)
+    np.testing.assert_allclose(np.load(dec / "soft_assignments.npy"), q, atol=1e-5)
+    assert column(dec / "labels.csv", "label") == [str(k) for k in q.argmax(1).tolist()]
+    assert "temperature" not in metrics(dec)
+
+
+# ---- calibrated probabilities -------------------------------------------------------------------
+
+
+def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_path):
+    for module in (fits, final_labels):
+        monkeypatch.setattr(module, "temperature", lambda *_: HOT)
+    settings = finished("dec.keep=refined", "gmm.n_init=2")
+    for stage in (run_gmm, run_dec):
+        stage(settings)
+    for name in ("GMM", "DEC"):
+        folder = settings.run_folder / name
+        assert metrics(folder)["temperature"] == HOT
+        with open_run(settings.run_folder) as run:
+            mixture = run.stages[name].mixture
+        densities = mixture.log_densities(np.load(folder / "latent.npy").astype(float))
+        tempered = np.exp((densities - densities.max(1, keepdims=True)) / HOT)
+        tempered /= tempered.sum(1, keepdims=True)
+        written = np.array(column(folder / "labels.csv", "probability"), float)
+        np.testing.assert_allclose(written, tempered.max(1), atol=1e-5)
+        assert 0.4 < written.mean() < 0.99
+        table = tmp_path / f"{name}.csv"
+        words = ["--run", str(settings.run_folder), "--stage", name.lower(), "-o", str(table)]
+        assert main(["predict", settings.data.file, *words]) == 0
+        again = np.array(column(table, "probability"), float)
+        np.testing.assert_allclose(again, written, atol=1e-4)
+    np.testing.assert_allclose(np.load(folder / "soft_assignments.npy"), tempered, atol=1e-5)
+
+
+def test_refined_mixture_is_calibrated_by_half_samples_of_the_unrefined_latents(
+    finished, monkeypatch
+):
+    given, asked, resamples = [], [], final_labels.resamples
+
+    def noted(latents, *rest):
+        given.append(latents)
+        return resamples(latents, *rest)
+
+    monkeypatch.setattr(final_labels, "resamples", noted)
+    monkeypatch.setattr(final_labels, "temperature", lambda *words: asked.append(words) or 2.0)
+    settings = finished("dec.keep=refined")
+    run_dec(settings)
+    before, refined = (np.load(settings.run_folder / s / "latent.npy") for s in ("GMM", "DEC"))
+    np.testing.assert_array_equal(given[0], before)
+    np.testing.assert_array_equal(asked[0][1], refined)  # all of them, in their order
+    assert asked[0][2].shape == (4, len(refined))

@@ -1,0 +1,237 @@
+"""The three stages in a row: what they write, on clear, unusual and unusable data."""
+
+import json
+
+import numpy as np
+import pytest
+
+from RISCluster.data.loading import draw_split
+from RISCluster.stages.pretrain import run_aec
+from tests.conftest import blobs, write_samples
+from tests.stages.conftest import (
+    FAST,
+    GPU,
+    column,
+    content,
+    metrics,
+    refused,
+    run_all,
+    table,
+)
+
+N = 32
+
+
+def test_run_folder_is_as_designed(finished):
+    folder = finished().run_folder
+    expected = {
+        "AEC": {"model.pt", "last.pt", "history.csv", "split.npz"},
+        "GMM": {"model.npz", "selection.csv", "labels.csv", "latent.npy", "novelty.npz"},
+        "DEC": {
+            "model.pt", "last.pt", "history.csv", "labels.csv", "latent.npy",
+            "soft_assignments.npy", "cluster_performance.csv", "novelty.npz",
+        },
+    }  # fmt: skip
+    for stage, names in expected.items():
+        found = {path.name for path in (folder / stage).iterdir()}
+        assert found == names | {"metrics.json", "config.ini", "provenance.json"}
+    headers = {
+        "AEC/history.csv": "epoch,train_mse,validation_mse,learning_rate,seconds,"
+        "samples_per_second",
+        "DEC/history.csv": "epoch,mse,kl,loss,label_change,learning_rate,seconds,"
+        "samples_per_second",
+        "GMM/selection.csv": "n_clusters,bic,aic,silhouette,inertia,gap,gap_std,stability,"
+        "stability_std",
+        "DEC/cluster_performance.csv": "label,size,share,mean_probability,silhouette_latent,"
+        "mse_to_mean,inner_product_with_mean",
+    }
+    for name, header in headers.items():
+        assert (folder / name).read_text().splitlines()[0] == header
+    gmm = {
+        "n_samples", "n_clusters", "cluster_sizes", "silhouette_latent", "accuracy", "nmi", "ari",
+        "stability", "temperature",
+    }  # fmt: skip
+    assert gmm <= metrics(folder / "GMM").keys()
+    dec = {"label_change_from_gmm", "refined", "neighbour_agreement", "calinski_harabasz_data"}
+    assert gmm - {"stability"} | dec <= metrics(folder / "DEC").keys()
+    aec = {"mse", "validation_mse", "samples_per_second", "n_samples", "n_train", "epochs"}
+    assert aec <= metrics(folder / "AEC").keys()
+    for stage in expected:
+        provenance = json.loads((folder / stage / "provenance.json").read_text())
+        assert (provenance["status"], provenance["inputs"]["run.seed"]) == ("complete", 2009)
+
+
+def test_labels_are_a_row_a_sample_in_the_files_order(finished):
+    folder = finished().run_folder
+    soft = np.load(folder / "DEC/soft_assignments.npy")
+    np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-5)
+    for stage in ("GMM", "DEC"):
+        rows = table(folder / stage / "labels.csv")
+        assert list(rows[0]) == ["index", "label", "probability", "starttime", "trace_id"]
+        assert [int(row["index"]) for row in rows] == list(range(96))
+        assert rows[61]["starttime"] == "2016-01-01T00:01:01.000000Z"
+        assert rows[61]["trace_id"] == "XH.DR01..HHZ"
+    assert [int(row["label"]) for row in rows] == soft.argmax(1).tolist()
+    assert float(rows[3]["probability"]) == pytest.approx(soft[3].max(), abs=1e-6)
+    sizes = metrics(folder / "DEC")["cluster_sizes"]
+    performance = table(folder / "DEC/cluster_performance.csv")
+    assert [int(row["size"]) for row in performance] == [*sizes, 96]
+
+
+def test_known_classes_are_found(small_file, make_settings):
+    words = ("aec.n_epochs=60", "aec.lr=0.003", "dec.n_epochs=5", "gmm.n_clusters=3", *FAST)
+    folder = run_all(make_settings(f"data.file={small_file}", *words))
+    assert metrics(folder / "AEC")["validation_mse"] < 0.3
+    assert metrics(folder / "GMM")["accuracy"] > 0.95
+    assert metrics(folder / "DEC")["accuracy"] > 0.95
+
+
+def test_labels_are_never_read_by_training(tmp_path, make_settings):
+    spectrogram, classes = blobs(96)
+    found = []
+    for name, columns in (("a", {"labels": classes}), ("b", {"labels": classes[::-1]}), ("c", {})):
+        path = write_samples(tmp_path / f"{name}.h5", spectrogram, **columns)
+        folder = run_all(make_settings(f"data.file={path}", f"run.name={name}", *FAST))
+        names = ("DEC/labels.csv", "DEC/soft_assignments.npy", "GMM/model.npz")
+        found.append([content(folder)[name] for name in names])
+    assert found[0] == found[1] == found[2]
+    assert "accuracy" not in metrics(folder / "DEC")
+
+
+def test_results_do_not_depend_on_loadmode(finished):
+    other = run_all(finished("run.name=disk", "data.loadmode=disk"))
+    assert content(other) == content(finished().run_folder)
+
+
+def test_unusable_samples_are_left_out_and_labelled_minus_one(tmp_path, make_settings, capsys):
+    spectrogram, classes = blobs(96)
+    drawn = draw_split(96, 60, 0.2, 2009).both
+    negative = int(np.setdiff1d(np.arange(96), [5, 40, 95, *drawn])[0])  # not trained on
+    spectrogram[negative] *= -1
+    spectrogram[5, 1, 1], spectrogram[40], spectrogram[95, 0, 0] = np.nan, 0, -np.inf
+    path = write_samples(tmp_path / "holes.h5", spectrogram, labels=classes)
+    folder = run_all(make_settings(f"data.file={path}", "data.train_samples=60", *FAST))
+    assert "4 of 96 samples are unusable" in capsys.readouterr().out
+    unusable = sorted([5, 40, 95, negative])
+    for stage in ("GMM", "DEC"):
+        labels = column(folder / stage / "labels.csv", "label")
+        assert [i for i, label in enumerate(labels) if label == "-1"] == unusable
+        assert metrics(folder / stage)["n_unusable"] == 4
+    for name in ("latent", "soft_assignments"):
+        missing = np.isnan(np.load(folder / f"DEC/{name}.npy"))
+        assert np.flatnonzero(missing.all(1)).tolist() == unusable
+        assert missing.any(1).sum() == 4
+
+
+# ---- unusual and unusable data ------------------------------------------------------------------
+
+
+def saturated() -> np.ndarray:
+    """int16 at its largest in half of the bins, in every bin of some samples."""
+    spectrogram = (blobs(N)[0] * 1e5).clip(0, 32767).astype(np.int16)
+    spectrogram[::8] = 32767
+    return spectrogram
+
+
+def of_all_sizes() -> np.ndarray:
+    """Amplitudes from 1e-38 to 1e36 in one set, with NaN and infinity in some samples."""
+    spectrogram = blobs(N)[0] * 10.0 ** np.linspace(-38, 36, N)[:, None, None]
+    spectrogram[3, 2, 2], spectrogram[9, 0, 0] = np.nan, -np.inf
+    return spectrogram.astype(np.float32)
+
+
+LINEAR = ("data.amplitude=linear", "data.transform=none")
+RUNS = {
+    "denormals": ((blobs(N)[0] * 1e-42).astype(np.float32),),
+    "saturated": (saturated(),),
+    "three samples": (blobs(3)[0], "gmm.n_clusters=2"),
+    "of all sizes": (of_all_sizes(), "data.amplitude=linear"),
+    "huge and linear": (blobs(N)[0] * np.float32(1e30), *LINEAR),
+    "tiny and linear": (blobs(N)[0] * np.float32(1e-30), *LINEAR),
+    "more clusters than distinct samples": (
+        np.repeat(blobs(2)[0], N // 2, axis=0), "gmm.n_clusters=5", "dec.n_clusters=5",
+    ),
+}  # fmt: skip
+
+
+def no_constant(constant: str) -> None:
+    raise AssertionError(f"{constant} in a file of JSON")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_run_on_unusual_numbers_ends_with_finite_results(tmp_path, make_settings, name):
+    spectrogram, *words = RUNS[name]
+    path = write_samples(tmp_path / "set.h5", spectrogram)
+    folder = run_all(make_settings(f"data.file={path}", "aec.n_epochs=2", *words))
+    flat = spectrogram.reshape(len(spectrogram), -1)
+    usable = np.isfinite(flat).all(1) & (flat != 0).any(1)
+    for stage in ("GMM", "DEC"):
+        labels = np.array(column(folder / stage / "labels.csv", "label"), int)
+        assert (labels >= 0).tolist() == usable.tolist()
+        probability = np.array(column(folder / stage / "labels.csv", "probability"), float)
+        assert ((probability >= 0) & (probability <= 1)).all()
+    for stage in ("AEC", "GMM", "DEC"):
+        json.loads((folder / stage / "metrics.json").read_text(), parse_constant=no_constant)
+    for result in ("latent", "soft_assignments"):
+        assert np.isfinite(np.load(folder / f"DEC/{result}.npy")[usable]).all()
+
+
+def with_usable(n: int) -> np.ndarray:
+    """All but n samples are NaN, infinite or zero."""
+    spectrogram, _ = blobs(N)
+    spectrogram[n::3], spectrogram[n + 1 :: 3], spectrogram[n + 2 :: 3] = np.nan, np.inf, 0
+    return spectrogram
+
+
+@pytest.mark.parametrize(
+    ("spectrogram", "text"),
+    [
+        (np.zeros((9, 8, 8)), "all 9 samples are unusable"),
+        (np.ones((9, 8, 8)), "nothing to cluster"),
+        (np.ones((1, 8, 8)), "two samples at least"),
+        (-np.ones((9, 8, 8)), "has negative values"),
+        (with_usable(1), "only 1 usable samples were drawn, 1 to train and 0 to validate"),
+        (with_usable(2), "only 2 usable samples were drawn, 2 to train and 0 to validate"),
+        (blobs(2)[0], "only 2 usable samples were drawn, 1 to train and 1 to validate"),
+        (blobs(N)[0].astype(float) * 1e300, "samples are unusable"),
+        (blobs(N)[0].astype(float) * 1e-310, "samples are unusable"),
+    ],
+    ids=[
+        "zero", "constant", "one", "negative", "one usable", "two usable", "two",
+        "too large for float32", "too small for float32",
+    ],
+)  # fmt: skip
+def test_data_that_cannot_be_trained_on(tmp_path, make_settings, spectrogram, text):
+    path = write_samples(tmp_path / "bad.h5", spectrogram)
+    assert text in refused(run_aec, make_settings(f"data.file={path}"))
+
+
+# ---- options ------------------------------------------------------------------------------------
+
+
+def test_paper_recipe(small_file, make_settings):
+    folder = run_all(make_settings(f"data.file={small_file}", "run.recipe=paper", *FAST[1:]))
+    latents = np.load(folder / "DEC/latent.npy")
+    assert latents.shape == (96, 3)  # no fixed features
+    assert (latents >= 0).all()
+    history = table(folder / "DEC/history.csv")[0]
+    total = float(history["mse"]) + 0.001 * float(history["kl"])
+    assert float(history["loss"]) == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_logs_when_asked(small_file, make_settings):
+    pytest.importorskip("tensorboard")
+    folder = run_all(make_settings(f"data.file={small_file}", "run.tensorboard=yes", *FAST))
+    for stage in ("AEC", "DEC"):
+        assert list((folder / stage / "tensorboard").glob("events.*"))
+
+
+@GPU
+@pytest.mark.parametrize("mode", ["device", "ram", "disk"])
+def test_gpu_runs_every_stage_and_gives_the_same_bytes_twice(small_file, make_settings, mode):
+    words = ("run.device=cuda", "run.deterministic=yes", "aec.n_epochs=30", "aec.lr=0.003")
+    words += (f"data.file={small_file}", "gmm.n_clusters=3", f"data.loadmode={mode}")
+    one, two = (run_all(make_settings(*words, f"run.name={name}")) for name in "ab")
+    assert metrics(one / "DEC")["accuracy"] > 0.95
+    assert content(one) == content(two)
