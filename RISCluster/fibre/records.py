@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from ..data import storage, times
+from ..data.storage import why_closed
 from ..errors import DataError
 from ..io import explain_missing_filter
 from ..settings import RecordsSettings
@@ -95,7 +96,7 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
                 raise DataError(f"{path}: {reason}; wait until it is whole, or copy it again")
             return _Reader(path, dataset, settings).record()
     except OSError as error:
-        raise DataError(f"{path}: {storage.why_closed(path, error)}") from None
+        raise DataError(f"{path}: {why_closed(path, error)}") from None
     except (RuntimeError, KeyError) as error:
         reason = storage.reason_of(error)
         raise DataError(f"{path}: can't be read as HDF5 ({reason}): copy it again") from None
