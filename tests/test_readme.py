@@ -14,9 +14,17 @@ def first_screen() -> str:
 def test_test_command_is_what_ci_runs():
     script = (ROOT / ".ci/run").read_text().splitlines()
     command = script[-1]
-    assert command.endswith("python -m pytest -n 2")
+    assert command.endswith("python -m pytest -n 2 --dist worksteal")
     assert command in first_screen()
     assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
+
+
+def test_workflow_and_hooks_run_what_the_gate_runs():
+    gate = (ROOT / ".ci/run").read_text()
+    assert "run: bash .ci/run\n" in (ROOT / ".github/workflows/tests.yml").read_text()
+    hooks = re.findall(r"entry: (\.venv\S+ \w+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert len(hooks) == 2
+    assert all(f"{hook} " in gate for hook in hooks)
 
 
 def test_run_command_runs_the_three_stages_in_order():

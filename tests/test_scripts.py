@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 
+import h5py
 import pytest
 
+from RISCluster.data.synthetic import write_demo
 from tests.conftest import ROOT, blobs, write_samples
 
 SCRIPTS = ("AEC_train.py", "GMM_centroids.py", "DEC_train.py")
@@ -92,11 +94,24 @@ def test_stage_without_its_predecessor(folder, capsys, name):
 def test_demo_command_and_its_errors(folder, capsys):
     from RISCluster.__main__ import main
 
-    assert main(["demo", "-o", "d/x.h5", "--samples", "16", "--snr", "3", "--imbalance", "4"]) == 0
+    demo = ["demo", "--samples", "16", "--snr", "3", "--imbalance", "4"]
+    assert main([*demo, "-o", "d/x.h5"]) == 0
     assert "d/x.h5: 16 spectrograms of eight classes, 3 dB" in capsys.readouterr().out
-    assert main(["demo", "-o", "config.ini/x.h5", "--samples", "16"]) == 2
+    assert main([*demo, "-o", "config.ini/x.h5"]) == 2
+    error = capsys.readouterr().err
+    assert "config.ini" in error
+    assert error.count("\n") == 1
     for words in (["--samples", "0"], ["--imbalance", "0.5"], ["--snr", "loud"], ["--snr", "nan"]):
         assert main(["demo", *words]) == 2
+
+
+def test_demo_set_of_a_seed_is_always_the_same(folder):
+    with h5py.File(write_demo(folder / "x.h5", 16, 6.0, 0)) as file:
+        assert file["labels"][:8].tolist() == [3, 6, 4, 1, 2, 4, 1, 7]
+        assert file["starttime"][0] == b"2016-02-24T02:21:45.930000Z"
+        values = file["spectrogram"][:]
+    assert values.sum(dtype=float) == pytest.approx(30094284.93, rel=1e-5)
+    assert values[3].max() == pytest.approx(97.63378, rel=1e-5)
 
 
 def test_demo_set_is_written_when_it_is_the_input_and_missing(folder, monkeypatch, capsys):

@@ -210,10 +210,10 @@ def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
 
 def _gallery(results: Results, stage: FinishedStage) -> Figure:
     """Typical members of the largest clusters, a row each."""
-    k, sizes, amplitude = stage.n_clusters, stage.sizes, results.settings.data.amplitude
+    k, sizes = stage.n_clusters, stage.sizes
     largest = np.sort(np.argsort(-sizes, kind="stable")[:LARGEST]).tolist()
-    typical = [results.representatives.typical[label]["sample"] for label in largest]
-    members = [images_of(results.file, index[:GALLERY_COLUMNS], amplitude) for index in typical]
+    typical = [results.representatives.typical[label] for label in largest]
+    members = [images_of(results, chosen.iloc[:GALLERY_COLUMNS]) for chosen in typical]
     cut = f", the {len(largest)} largest" if len(largest) < k else ""
     title, shown = f"{METHODS[stage.name]}: {k} clusters{cut}, typical members", sizes[largest]
     return samples.gallery(results.file, members, largest, shown.tolist(), GALLERY_COLUMNS, title)
@@ -237,10 +237,11 @@ def embedding(
 # ---- of the final clusters ----------------------------------------------------------------------
 
 
-def images_of(file: SpectrogramFile, index: Sequence[int], amplitude: str) -> np.ndarray:
-    """Samples in any order, (m, F, T), with `data.amplitude` applied and a peak of 1."""
-    rows = [file.read(int(i), int(i) + 1) for i in index]
+def images_of(results: Results, chosen: pandas.DataFrame) -> np.ndarray:
+    """Chosen samples, (m, F, T), with `data.amplitude` applied and a peak of 1."""
+    file, amplitude = results.file, results.settings.data.amplitude
     empty = np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
+    rows = [file.read(i, i + 1) for i in chosen["sample"].tolist()]
     images = torch.from_numpy(np.concatenate([empty, *rows]))
     return Preparation(amplitude, "sample_normalization")(images).numpy()
 
@@ -249,8 +250,8 @@ def sample_gallery(
     results: Results, chosen: pandas.DataFrame, words: str, title: str, columns: int = 6
 ) -> Figure:
     """Chosen samples with time, trace, and `words` with values of the table's columns."""
-    images = images_of(results.file, chosen["sample"], results.settings.data.amplitude)
-    titles, labels = titles_of(results, chosen, words), chosen["label"].tolist()
+    images, labels = images_of(results, chosen), chosen["label"].tolist()
+    titles = titles_of(results, chosen, words)
     return samples.sample_gallery(results.file, images, titles, labels, title, columns)
 
 
@@ -299,7 +300,7 @@ def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
 def detections(results: Results, label: int, waveforms: dict[str, Any]) -> Figure:
     """First typical members of a cluster with their waveforms."""
     chosen = results.representatives.typical[label].iloc[:WITH_WAVEFORMS]
-    images = images_of(results.file, chosen["sample"], results.settings.data.amplitude)
+    images = images_of(results, chosen)
     with h5py.File(results.file.path, "r") as file:
         traces = [file[waveforms["dataset"]][int(i)].astype(np.float32) for i in chosen["sample"]]
     titles = titles_of(results, chosen, "  p {probability:.2f}")

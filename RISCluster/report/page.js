@@ -16,11 +16,10 @@ function button(content, work) {
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
 const nameTheme = () => { byId("theme").textContent = isDark() ? "Light" : "Dark"; };
-const remember = (...words) => { try { return localStorage[words.length > 1 ? "setItem" : "getItem"](...words); } catch { return null; } };
-if (remember("riscluster-theme")) root.dataset.theme = remember("riscluster-theme");
+try { if (localStorage.theme) root.dataset.theme = localStorage.theme; } catch { /* no storage */ }
 byId("theme").onclick = () => {
   root.dataset.theme = isDark() ? "light" : "dark";
-  remember("riscluster-theme", root.dataset.theme);
+  try { localStorage.theme = root.dataset.theme; } catch { /* no storage */ }
   nameTheme();
 };
 dark.onchange = nameTheme;
@@ -29,7 +28,7 @@ nameTheme();
 // Tables: rows of the chosen clusters, of long tables the first ones
 const hides = (element) => chosen.size > 0 && element.dataset.c !== undefined && !chosen.has(element.dataset.c);
 const tables = all("table.data").map((table) => {
-  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells], sorts = !table.matches(".pairs");
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
   let whole = body.rows.length <= MANY;
   const more = button("", () => { whole = true; refresh(); });
   more.className = "more";
@@ -41,19 +40,19 @@ const tables = all("table.data").map((table) => {
     matching.slice(FIRST).forEach((row) => row.toggleAttribute("data-off", true));
     more.textContent = `Show all ${matching.length.toLocaleString("en")} rows (${FIRST} are shown)`;
   }
-  function compare(a, b) { // what is missing comes last
-    if (a === "" || b === "") return a === b ? 0 : a === "" ? Infinity : -Infinity;
-    return isNaN(a) || isNaN(b) ? a.localeCompare(b, undefined, { numeric: true }) : a - b;
+  function compare(a, b, sign) { // what is missing comes last
+    if (a === "" || b === "") return (a === "") - (b === "");
+    return sign * (isNaN(a) || isNaN(b) ? a.localeCompare(b, undefined, { numeric: true }) : a - b);
   }
-  if (body.rows.length > 1 && sorts) heads.forEach((head, column) => head.replaceChildren(button(head.textContent, () => {
+  function sort(head, column) {
     const sign = head.ariaSort === "ascending" ? -1 : 1;
-    heads.forEach((other) => other.removeAttribute("aria-sort"));
-    head.ariaSort = sign > 0 ? "ascending" : "descending";
-    const key = (row) => (row.cells[column].dataset.v ?? row.cells[column].textContent);
-    const order = (a, b) => { const found = compare(key(a), key(b)); return isFinite(found) ? sign * found : found; };
-    body.append(...[...body.rows].sort(order));
+    heads.forEach((other) => { other.ariaSort = other !== head ? null : sign > 0 ? "ascending" : "descending"; });
+    const key = (row) => row.cells[column].dataset.v ?? row.cells[column].textContent;
+    body.append(...[...body.rows].sort((a, b) => compare(key(a), key(b), sign)));
     refresh();
-  })));
+  }
+  if (body.rows.length > 1 && !table.matches(".pairs"))
+    heads.forEach((head, column) => head.replaceChildren(button(head.textContent, () => sort(head, column))));
   return refresh;
 });
 

@@ -70,7 +70,9 @@ def render(
         for name in ("page.css", "page.js")
     )
     colours = (f'[data-c="{c}"]{{--c:{to_hex(cluster_colour(c))}}}' for c in range(n_clusters))
-    style = "\n".join([style, *colours])
+    share = "background:color-mix(in srgb,var(--accent) {}%,transparent)"
+    shades = (f".h{step}{{{share.format(5 * step)}}}" for step in range(1, SHADES + 1))
+    style = "\n".join([style, *shades, *colours])
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"

@@ -70,7 +70,8 @@ def test_embedding_and_colours(drawn):
 def test_silhouettes_and_latents(drawn):
     labels, values = np.array([0, 0, 1, 1, 1]), np.array([0.5, 0.1, np.nan, 0.3, 0.3])
     scores = dict.fromkeys(("silhouette_latent", "silhouette_data"), (labels, values))
-    stages = [Performance(name, np.array([2, 3, 5]), {}, scores) for name in ("GMM", "DEC")]
+    sizes = np.array([2, 3, 5])
+    stages = [Performance(name, sizes, {}, scores, None) for name in ("GMM", "DEC")]
     figure = drawn(latent.silhouette_profiles(stages))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[0] == "GMM, latent space: mean 0.300"

@@ -5,7 +5,6 @@ from matplotlib.colors import to_hex
 from RISCluster.plots.occurrence import lag_correlations, occurrence_series, profiles
 from RISCluster.plots.stations import (
     degrees,
-    map_limits,
     pie_diameter,
     round_down,
     station_counts,
@@ -105,24 +104,6 @@ def test_station_counts(drawn):
     assert [bar.get_x() for bar in left.patches[3:]] == [3, 0, 0]
 
 
-@pytest.mark.parametrize(
-    "places",
-    [
-        [[-80.0, 179.0], [-81.0, -179.0], [-80.5, 178.0]],
-        [[10.0, 20.0]] * 3,  # one place
-        [[0.0, 10.0], [0.0, 10.001], [0.0, 40.0]],  # a line
-    ],
-)
-def test_map_anywhere(drawn, places):
-    counts = np.array([[5, 0], [1, 1], [0, 0]])
-    figure = drawn(station_map(["A", "B", "C"], np.array(places), counts, [0, 1], NAMES))
-    axes = figure.axes[0]
-    middle = np.mean([min(p[0] for p in places), max(p[0] for p in places)])
-    assert axes.get_aspect() == pytest.approx(1 / max(0.01, np.cos(np.deg2rad(middle))))
-    assert len(figure.legends) == 2
-    assert figure.get_size_inches().max() < 10
-
-
 def great_circle(a, b):
     """Kilometres between two places (latitude, longitude)."""
     (north, east), (other_north, other_east) = np.deg2rad([a, b])
@@ -169,22 +150,22 @@ def test_the_scale_bar_is_as_long_as_on_the_ground(drawn, places, text):
     assert length / pixels_between(figure) == pytest.approx(km / great_circle(*places), rel=0.01)
 
 
-@pytest.mark.parametrize("dpi", [50, 120])
 @pytest.mark.parametrize(
     "places",
     [
         [[-78.5, 170.0], [-78.5, -170.0], [-82.0, 180.0]],
-        [[10.0, 20.0], [10.1, 20.1], [10.5, 20.3]],
+        [[10.0, 20.0]] * 3,  # one place
+        [[0.0, 10.0], [0.0, 10.001], [0.0, 40.0]],  # a line
         [[-78.5, 170.0], [-76.4, 170.0], [-77.4, 170.1]],
         [[-89.99, 0.0], [-89.99, 120.0], [-89.99, -120.0]],
         [[-90.0, 0.0]] * 3,
     ],
 )
-def test_no_label_of_the_map_is_cut_off(tmp_path, places, dpi):
+def test_no_label_of_the_map_is_cut_off(drawn, places):
     counts = np.array([[5], [2], [1]])
-    figure = station_map(["A", "B", "C"], np.array(places), counts, [0], NAMES[:1])
-    figure.savefig(tmp_path / "f.png", dpi=dpi)
-    figure.set_dpi(dpi)
+    figure = drawn(station_map(["A", "B", "C"], np.array(places), counts, [0], NAMES[:1]))
+    assert len(figure.legends) == 2
+    assert figure.get_size_inches().max() < 10
     for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
         box = axis.label.get_window_extent()
         assert min(box.x0, box.y0) >= 0
@@ -192,14 +173,13 @@ def test_no_label_of_the_map_is_cut_off(tmp_path, places, dpi):
         assert box.y1 <= figure.bbox.y1
 
 
-@pytest.mark.parametrize("interval", ["day", "10 minutes"])
-def test_the_label_of_few_panels_is_not_cut_off(drawn, interval):
+def test_the_label_of_few_panels_is_not_cut_off(drawn):
     hours, months = np.ones((24, 1), int), np.ones((12, 1), int)
     seasons = [("Dec-Feb", [12, 1, 2]), ("Mar-Nov", list(range(3, 12)))]
     for figure in (
         profiles(hours, months, [0], NAMES[:1], seasons, (hours[:, 0], months[:, 0])),
-        occurrence_series(EDGES, panels(COUNTS[:, :1]), [[0]], interval),
-        occurrence_series(EDGES, [("A", COUNTS, HAS_DATA)], [[0, 1]], interval, titles=NAMES),
+        occurrence_series(EDGES, panels(COUNTS[:, :1]), [[0]], "day"),
+        occurrence_series(EDGES, [("A", COUNTS, HAS_DATA)], [[0, 1]], "10 minutes", titles=NAMES),
     ):
         box = drawn(figure)._supylabel.get_window_extent()
         assert box.y0 > 5  # of 294 pixels or more
@@ -225,13 +205,6 @@ def test_over_the_date_line():
     assert degrees(180.0, "EW") == "180°"
     assert degrees(-80.25, "NS") == "80.25°S"
     assert degrees(0.0, "NS") == "0°"
-
-
-def test_limits_are_as_long_on_the_ground():
-    west_east, south_north, narrowing = map_limits(np.array([-80.0, -80.0]), np.array([10.0, 30.0]))
-    assert narrowing == pytest.approx(0.17365, abs=1e-5)
-    assert np.diff(west_east)[0] == pytest.approx(24)
-    assert np.diff(south_north)[0] == pytest.approx(9 * narrowing)
 
 
 def test_sizes_of_pies():
