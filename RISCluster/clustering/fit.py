@@ -90,7 +90,7 @@ class Fits:
         """
         if self.stop.signal_number:  # between maps and mixtures
             raise Stopped(
-                f"GMM stage: the maps are kept in {self._basis}; run the same command to go on",
+                f"GMM stage: the maps are saved in {self._basis}; run the same command to resume",
                 self.stop.signal_number,
             )
         checksum = sha256(self._basis)

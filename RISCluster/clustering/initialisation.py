@@ -130,8 +130,7 @@ def draw_maps(
             if stop is not None and stop.signal_number:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise Stopped(
-                    f"{what[0].lower()}{what[1:]}: no map is kept, all before it is; run the same "
-                    "command to go on",
+                    f"{what[0].lower()}{what[1:]}: no map is saved; run the same command to resume",
                     stop.signal_number,
                 )
         return [job.result() for job in jobs]
