@@ -29,9 +29,8 @@ def stage(name, labels, probability=None, n_clusters=None, words=(), data="a", *
 
 def run(*stages, folder="nowhere", truth=None, class_names=()):
     """A run of these stages, without a data file."""
-    made = FinishedRun(Path(folder), stages[-1].settings, {one.name: one for one in stages}, None)
     truth = None if truth is None else np.asarray(truth, dtype=np.int64)
     n_classes = 0 if truth is None else int(np.max(truth)) + 1
     names = list(class_names) or [f"class {n}" for n in range(n_classes)]
-    made.__dict__["known_classes"] = truth, names
-    return made
+    by_name, settings = {one.name: one for one in stages}, stages[-1].settings
+    return FinishedRun(Path(folder), settings, by_name, None, [], truth, names)

@@ -109,31 +109,6 @@ with locked(Path(sys.argv[1]), Path(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()
 """
-# Acquires and releases it as often as it can; while it holds the lock, nobody else may.
-RACE = """
-import os, sys, time
-from pathlib import Path
-from RISCluster.errors import RunError
-from RISCluster.io import locked
-folder, number, done = Path(sys.argv[1]), int(sys.argv[2]), 0
-end = time.monotonic() + 60
-while done < number and time.monotonic() < end:
-    try:
-        with locked(folder / ".lock", folder):
-            os.close(os.open(folder / "alone", os.O_CREAT | os.O_EXCL))
-            os.unlink(folder / "alone")
-            done += 1
-    except RunError:
-        pass
-print(done)
-"""
-
-
-def python(code: str, *words) -> subprocess.Popen:
-    command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
 
 
 @pytest.fixture
@@ -142,7 +117,9 @@ def hold():
     with contextlib.ExitStack() as stack:
 
         def start(path, place) -> subprocess.Popen:
-            process = python(HOLD, path, place)
+            command = [sys.executable, "-c", HOLD, str(path), str(place)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
             stack.callback(process.communicate)
             stack.callback(process.kill)
             assert process.stdout.readline() == "held\n"
@@ -169,11 +146,6 @@ def test_the_second_is_refused_until_the_first_has_ended(tmp_path, hold, killed)
     ):
         pass
     assert not list(tmp_path.iterdir())
-
-
-def test_never_two_at_once(tmp_path):
-    racers = [python(RACE, tmp_path, 50) for _ in range(3)]
-    assert [racer.communicate()[0].strip() for racer in racers] == ["50"] * 3
 
 
 def test_a_read_only_folder_gives_the_ordinary_error(tmp_path, monkeypatch):

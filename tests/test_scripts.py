@@ -67,7 +67,7 @@ def test_help_loads_nothing_heavy(tmp_path):
         (("aec.batchsize=3",), "did you mean 'batch_size'?"),
         (("--config", "none.ini"), "none.ini: no such settings file"),
         (("run.device=cuda:99", "data.file=s.h5"), "PyTorch sees"),
-        (("data.file=s.h5", "data.dataset=nope"), "no data set 'nope' in this file; it has"),
+        (("data.file=s.h5", "data.dataset=nope"), "no data set 'nope'"),
         (("data.file=s.h5", "data.loadmode=device"), "needs a GPU"),
         (("data.file=s.h5", "run.folder=config.ini"), "the run folder can't be made or read"),
     ],

@@ -18,13 +18,14 @@ from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..parallel import Job, Parts
 from ..runtime import StopRequest, log, processors
 from ..settings import GmmSettings
-from .initialisation import N_MAPS, NeighbourMap, fit_from_maps, neighbour_maps
+from .initialisation import Trees, consensus, fit_from_trees, grow_trees
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .selection import Criteria, gap_statistic
 from .stability import Resamples, labellings, resamples, stability, temperature
 
 MIN_PARALLEL = 1000  # latents: for fewer, a fit is faster than the start of a process
-MAX_SILHOUETTES = 5000  # latents of which the silhouette is computed
+MAX_CRITERIA_SIZE = 5000  # latents of silhouette, inertia and gap statistic
+MAX_N_INIT = 10  # restarts of k-means for the inertia
 
 
 @dataclass(frozen=True)
@@ -32,36 +33,41 @@ class Basis:
     """Input of the fits for every number of clusters."""
 
     latents: np.ndarray  # (N, D), float64
-    maps: list[NeighbourMap]  # empty where mixtures start from k-means
-    halves: Resamples | None  # None without gmm.n_resamples
+    blocks: np.ndarray  # numbers of features; see `grow_trees`
+    trees: Trees | None  # None where mixtures start from k-means
 
     @classmethod
     def draw(
-        cls, latents: np.ndarray, settings: GmmSettings, seed: int, stop: StopRequest
+        cls,
+        latents: np.ndarray,
+        blocks: Sequence[int],
+        settings: GmmSettings,
+        seed: int,
+        stop: StopRequest,
     ) -> "Basis":
-        """Map the latents and half-samples of them; raises `Stopped` on a request."""
-        mapped, maps, halves = settings.init == "neighbours", [], None
-        if mapped:
-            log.info(f"mapping latents by their neighbours, {N_MAPS} times (t-SNE)")
-            maps = neighbour_maps(latents, seed, N_MAPS, stop)
-        if settings.n_resamples:
-            log.info(f"drawing {settings.n_resamples} half-samples for the stability of each K")
-            halves = resamples(latents, settings.n_resamples, seed, mapped, stop)
-        return cls(latents, maps, halves)
+        """Grow the trees; raises `Stopped` on a request."""
+        trees = None
+        if settings.init == "consensus":
+            trees = grow_trees(latents, blocks, seed, stop=stop)
+        return cls(latents, np.array(blocks), trees)
 
     @classmethod
     def load(cls, path: Path) -> "Basis":
         """Inverse of `save`."""
         arrays = read_npz(path)
-        halves = Resamples.from_arrays(arrays) if "labelled" in arrays else None
-        return cls(arrays["latents"], NeighbourMap.several(arrays, "map"), halves)
+        trees = Trees.from_arrays(arrays) if "links" in arrays else None
+        return cls(arrays["latents"], arrays["blocks"], trees)
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``."""
-        arrays = {"latents": self.latents}
-        for i, mapped in enumerate(self.maps):
-            arrays |= mapped.arrays(f"_map{i}")
-        write_npz(path, **arrays, **(self.halves.arrays() if self.halves else {}))
+        write_npz(path, latents=self.latents, blocks=self.blocks, **(vars(self.trees) if self.trees else {}))
+
+    def halves(self, settings: GmmSettings, seed: int) -> Resamples | None:
+        """Half-samples of the latents; None without ``gmm.n_resamples``."""
+        if settings.n_resamples is None:
+            return None
+        blocks = self.blocks.tolist() if self.trees else None
+        return resamples(self.latents, blocks, settings.n_resamples, seed)
 
 
 class Fits:
@@ -72,14 +78,14 @@ class Fits:
         self._parts = Parts(target, "on fewer processors (behind taskset -c 0)")
         self._basis = target.with_name(f"{target.name}.npz")
 
-    def basis(self, latents: np.ndarray) -> Basis:
-        """The cached basis, or a new one of latents (N, D)."""
+    def basis(self, latents: np.ndarray, blocks: Sequence[int]) -> Basis:
+        """The cached basis, or a new one of latents (N, D) in blocks of features."""
         if self._basis.exists():
             try:
                 return Basis.load(self._basis)
             except CheckpointError as error:
                 log.warning(f"{error}; it is made again")
-        basis = Basis.draw(latents, self.settings, self.seed, self.stop)
+        basis = Basis.draw(latents, blocks, self.settings, self.seed, self.stop)
         basis.save(self._basis)
         return basis
 
@@ -90,13 +96,13 @@ class Fits:
         """
         if self.stop.signal_number:  # between maps and mixtures
             raise Stopped(
-                f"GMM stage: the maps are kept in {self._basis}; run the same command to go on",
+                f"GMM stage: the maps are saved in {self._basis}; run the same command to resume",
                 self.stop.signal_number,
             )
         checksum = sha256(self._basis)
         inputs = self._basis, checksum, self.settings, self.seed
         jobs = [Job(f"{k}.npz", (*inputs, k), {"basis": checksum, "k": k}) for k in numbers]
-        small = len(_read(self._basis, checksum).latents) < MIN_PARALLEL
+        small = n_latents < MIN_PARALLEL
         workers = 1 if small else min(processors(), len(jobs))
         self._parts.run(jobs, fit_number, workers, "Fitting mixtures", "K")
         found = {k: read_npz(self._parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}
@@ -115,9 +121,12 @@ class Fits:
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, checksum: str) -> Basis:
-    """The basis, read once per process and checksum."""
-    return Basis.load(path)
+def _read(
+    path: Path, checksum: str, settings: GmmSettings, seed: int
+) -> tuple[Basis, Resamples | None]:
+    """The basis and its half-samples, made once per process and checksum."""
+    basis = Basis.load(path)
+    return basis, basis.halves(settings, seed)
 
 
 @threadpool_limits.wrap(limits=1)  # sums of several threads differ in the last digits
@@ -127,44 +136,49 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     `inputs` are file and checksum of the basis, settings, seed and K. Returns lines for the log.
     """
     source, checksum, settings, seed, k = inputs
-    basis, shrinkage = _read(source, checksum), settings.covariance_shrinkage
-    kmeans = fit_kmeans(basis.latents, k, settings.n_init, seed)
-    mixture = None
-    if basis.maps:
-        mixture = fit_from_maps(basis.latents, basis.maps, k, seed, shrinkage)
+    (basis, halves), shrinkage = _read(source, checksum, settings, seed), settings.covariance_shrinkage
+    latents, trees, agreement, mixture = basis.latents, basis.trees, float("nan"), None
+    if trees is not None:
+        mixture = fit_from_trees(latents, trees, k, seed, shrinkage)
     if mixture is None:
-        mixture = fit_mixture(basis.latents, kmeans.labels_, k, shrinkage)
+        labels = fit_kmeans(latents, k, settings.n_init, seed).labels_
+        mixture = fit_mixture(latents, labels, k, shrinkage)
+    elif k > 1:
+        agreement = trees.agreement(mixture.posterior(latents[trees.index]).argmax(1), k)
     scores, votes = (float("nan"), float("nan")), None
-    if basis.halves is not None:
-        votes = labellings(basis.halves, k, settings.n_init, seed, shrinkage)
+    if halves is not None:
+        votes = labellings(halves, k, settings.n_init, seed, shrinkage)
     if votes is not None:
-        found = temperature(mixture, basis.halves.labelled, votes)
+        found = temperature(mixture, halves.labelled, votes)
         mixture, scores = replace(mixture, temperature=found), stability(votes)
+    few = latents[subsample(len(latents), MAX_CRITERIA_SIZE, seed)]
+    inertia = fit_kmeans(few, k, min(settings.n_init, MAX_N_INIT), seed).inertia_ if k <= len(few) else np.nan
     criteria = Criteria(
         k,
-        mixture.bic(basis.latents, shrinkage),
-        mixture.aic(basis.latents, shrinkage),
-        _silhouette(basis.latents, mixture, seed),
-        float(kmeans.inertia_),
-        *gap_statistic(basis.latents, k, kmeans.inertia_, seed),
+        mixture.bic(latents, shrinkage),
+        mixture.aic(latents, shrinkage),
+        _silhouette(few, mixture),
+        float(inertia),
+        *gap_statistic(few, k, inertia, seed),
         *scores,
+        agreement,
     )
     write_npz(path, criteria=np.array(astuple(criteria)[1:]), **mixture.arrays())
     return {"infos": [_line(criteria)]}
 
 
-def _silhouette(latents: np.ndarray, mixture: Mixture, seed: int) -> float:
-    """Mean silhouette of at most `MAX_SILHOUETTES` latents; NaN for one cluster."""
-    chosen = latents[subsample(len(latents), MAX_SILHOUETTES, seed)]
-    labels = mixture.posterior(chosen).argmax(1)
-    if not 1 < len(np.unique(labels)) < len(chosen):
+def _silhouette(latents: np.ndarray, mixture: Mixture) -> float:
+    """Mean silhouette; NaN for one cluster."""
+    labels = mixture.posterior(latents).argmax(1)
+    if not 1 < len(np.unique(labels)) < len(latents):
         return float("nan")
-    return float(silhouette_score(chosen, labels))
+    return float(silhouette_score(latents, labels))
 
 
 def _line(row: Criteria) -> str:
-    stable = f", stability {row.stability:.3f}" if np.isfinite(row.stability) else ""
+    values = {"stability": row.stability, "agreement of views": row.agreement}
+    known = "".join(f", {name} {value:.3f}" for name, value in values.items() if value == value)
     return (
         f"K = {row.n_clusters}: bic {row.bic:.6g}, silhouette {row.silhouette:.3f}, "
-        f"gap {row.gap:.3f}{stable}"
+        f"gap {row.gap:.3f}{known}"
     )

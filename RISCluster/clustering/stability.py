@@ -1,7 +1,6 @@
 """Stability of a number of clusters, and calibrated probabilities, from half-samples.
 
-A mixture is fitted to each of several half-samples, from a t-SNE map of that half-sample alone,
-and labels the same latents. The mean adjusted Rand index (Hubert and Arabie 1985) between these
+A mixture is fitted to each of several half-samples, from trees of that half-sample alone, and labels the same latents. The mean adjusted Rand index (Hubert and Arabie 1985) between these
 labellings is the stability (Ben-Hur et al. 2002; Lange et al. 2004).
 
 The posterior of a mixture is overconfident, because clusters of real latents are not Gaussian. Log
@@ -13,7 +12,7 @@ Letters: N latents, D features, K clusters, n latents of a half-sample, m latent
 H half-samples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -22,11 +21,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
-from ..runtime import StopRequest
-from .initialisation import FURTHER_MAP_STEPS, NeighbourMap, draw_maps, fit_from_maps
+from .initialisation import Trees, fit_from_trees, grow_trees
 from .mixture import Mixture, fit_kmeans, fit_mixture
 
-MAX_RESAMPLE_SIZE = 1000  # latents of a half-sample: the time goes into its map
+MAX_RESAMPLE_SIZE = 1000  # latents of a half-sample: the time goes into its trees
 MAX_LABELLED = 5000  # latents that all mixtures label
 MIN_CLUSTER_SIZE = 10  # latents of a cluster in a half-sample
 MAX_N_INIT = 10  # restarts of k-means
@@ -38,45 +36,23 @@ MIN_PROBABILITY = 1e-6  # added to the probability of a label, against single ou
 class Resamples:
     """Half-samples of latents, and the latents that are labelled."""
 
-    # Latents (n, D) and map of each; no map where mixtures start from k-means.
-    parts: list[tuple[np.ndarray, NeighbourMap | None]]
+    # Latents (n, D) and trees of each; no trees where mixtures start from k-means.
+    parts: list[tuple[np.ndarray, Trees | None]]
     index: np.ndarray  # (m,), ascending; of the labelled latents
     labelled: np.ndarray  # (m, D)
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Resamples":
-        """Inverse of `arrays`."""
-        number = sum(name.startswith("half") for name in arrays)
-        parts = [arrays[f"half{i}"] for i in range(number)]
-        maps = NeighbourMap.several(arrays, "half") or [None] * number
-        pairs = list(zip(parts, maps, strict=True))
-        return cls(pairs, arrays["labelled_index"], arrays["labelled"])
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Arrays by name, for files."""
-        found = {"labelled_index": self.index, "labelled": self.labelled}
-        for i, (latents, mapped) in enumerate(self.parts):
-            found[f"half{i}"] = latents
-            found |= {} if mapped is None else mapped.arrays(f"_half{i}")
-        return found
+def resamples(latents: np.ndarray, blocks: Sequence[int] | None, number: int, seed: int) -> Resamples:
+    """Draw half-samples of latents (N, D) at random and grow trees of each, without maps.
 
-
-def resamples(
-    latents: np.ndarray, number: int, seed: int, mapped: bool, stop: StopRequest | None = None
-) -> Resamples:
-    """Draw half-samples of latents (N, D) at random and, if `mapped`, map each."""
+    For `blocks` see `grow_trees`; without them no trees are grown.
+    """
     rng = np.random.default_rng([seed, number])
     size = min(len(latents) // 2, MAX_RESAMPLE_SIZE)
     parts = [latents[np.sort(rng.choice(len(latents), size, replace=False))] for _ in range(number)]
-    maps: list[NeighbourMap | None] = [None] * number
-    if mapped:
-        arguments = [
-            (part, seed + i, MAX_RESAMPLE_SIZE, FURTHER_MAP_STEPS) for i, part in enumerate(parts)
-        ]
-        maps = draw_maps(arguments, "Mapping half-samples", stop)
-    n = min(len(latents), MAX_LABELLED)
-    index = np.sort(rng.choice(len(latents), n, replace=False))
-    return Resamples(list(zip(parts, maps, strict=True)), index, latents[index])
+    trees = [grow_trees(part, blocks, seed, with_maps=False) if blocks else None for part in parts]
+    index = np.sort(rng.choice(len(latents), min(len(latents), MAX_LABELLED), replace=False))
+    return Resamples(list(zip(parts, trees, strict=True)), index, latents[index])
 
 
 def labellings(
@@ -89,10 +65,10 @@ def labellings(
     if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
         return None
     found = []
-    for latents, mapped in drawn.parts:
+    for latents, trees in drawn.parts:
         mixture = None
-        if mapped is not None:
-            mixture = fit_from_maps(latents, [mapped], n_clusters, seed, shrinkage)
+        if trees is not None:
+            mixture = fit_from_trees(latents, trees, n_clusters, seed, shrinkage)
         if mixture is None:
             labels = fit_kmeans(latents, n_clusters, min(n_init, MAX_N_INIT), seed).labels_
             mixture = fit_mixture(latents, labels, n_clusters, shrinkage)

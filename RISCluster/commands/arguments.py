@@ -16,46 +16,27 @@ from ..errors import SettingsError
 
 FIGURES = (".png", ".pdf", ".svg")
 STAGES = {command: stage for stage, command in STAGE_COMMANDS.items()}  # stages by command
-SETTINGS_HELP = "settings that replace those of the run, as report.stations=stations.xml"
 
-RUN = ("--run", {"required": True, "metavar": "FOLDER", "help": "finished run, as Outputs/rutford"})
-OVERWRITE = ("--overwrite", {"action": "store_true", "help": "replace existing outputs"})
-WORKERS = (
-    "--workers",
-    {
-        "default": "auto",
-        "metavar": "N",
-        "help": "processes; auto is one per processor, fewer for little work (the output is the "
-        "same)",
-    },
-)
-
-
-def _words(metavar: str, text: str, nargs: str = "*") -> tuple[str, dict[str, Any]]:
-    return "words", {"nargs": nargs, "metavar": metavar, "help": text}
-
-
-def _output(metavar: str, text: str, **more: Any) -> tuple[str, dict[str, Any]]:
-    return "--output", {"required": True, "metavar": metavar, "help": text} | more
-
-
-def _option(name: str, metavar: str, text: str, **more: Any) -> tuple[str, dict[str, Any]]:
-    return name, {"metavar": metavar, "help": text} | more
-
-
-def _flag(name: str, text: str) -> tuple[str, dict[str, Any]]:
-    return name, {"action": "store_true", "help": text}
+# Arguments are (name, value, help, default): the value is a placeholder, a tuple of choices or FLAG
+# for an option without a value; REQUIRED stands for a default that does not exist.
+FLAG, REQUIRED = object(), object()
+RUN = ("--run", "FOLDER", "finished run, as Outputs/rutford", REQUIRED)
+OVERWRITE = ("--overwrite", FLAG, "replace existing outputs")
+WORKERS = ("--workers", "N", "processes; auto is one per processor, fewer for little work "
+           "(the output is the same)", "auto")  # fmt: skip
+SETTINGS = ("words", "section.key=value",
+            "settings that replace those of the run, as report.stations=stations.xml")  # fmt: skip
 
 
 class Command(NamedTuple):
-    """A command: sentence, arguments, text below them, and the section of its ``--config``.
+    """A command: sentence, module with ``run_<command>``, arguments, further help.
 
-    ``module`` has a function ``run_<command>`` of the parsed arguments.
+    With a `section`, ``--config`` and the settings of that section are allowed.
     """
 
     help: str
     module: str = ""
-    arguments: tuple[tuple[str, dict[str, Any]], ...] = ()
+    arguments: tuple[tuple, ...] = ()
     epilog: str = ""
     section: str = ""
 
@@ -65,27 +46,18 @@ COMMANDS = {
         "fetch waveforms and StationXML from FDSN data centres",
         "download",
         (
-            *(
-                _option(f"--{name}", "CODES", f"{name} codes with * and ?, several with commas, "
-                        f"as {example}", required=True)
-                for name, example in (
-                    ("network", "XH"), ("station", "DR*,RS08"), ("channel", "HHZ")
-                )
-            ),
-            _option("--location", "CODES", "location codes; --location=-- is the empty one "
-                    "(default: *)", default="*"),
-            _option("--start", "TIME", "UTC, as 2015-06-01T12:00", required=True),
-            _option("--end", "TIME", "UTC", required=True),
-            _option("--provider", "NAMES", "data centres by obspy's names or by URL, several with "
-                    "commas: a station is taken from the first that lists it (default: EARTHSCOPE, "
-                    "formerly IRIS)", default="EARTHSCOPE"),
-            _option("--box", "DEGREES", "MINLAT MAXLAT MINLON MAXLON; with commas as "
-                    "--box=-85,-75,160,180", nargs="+"),
-            _option("--circle", "DEGREES", "LAT LON RADIUS, likewise", nargs="+"),
-            _option("--chunk", "SECONDS", "length of a file, counted from midnight (default: "
-                    "86400, a day)", default="86400"),
-            _output("FOLDER", "folder to write (default: Data/waveforms)", required=False,
-                    default="Data/waveforms"),
+            ("--network", "CODES", "network codes with * and ?, several with commas", REQUIRED),
+            ("--station", "CODES", "station codes, likewise, as DR*,RS08", REQUIRED),
+            ("--channel", "CODES", "channel codes, likewise, as HHZ", REQUIRED),
+            ("--location", "CODES", "location codes; --location=-- is the empty one", "*"),
+            ("--start", "TIME", "UTC, as 2015-06-01T12:00", REQUIRED),
+            ("--end", "TIME", "UTC", REQUIRED),
+            ("--provider", "NAMES", "data centres by obspy's names or by URL, several with "
+             "commas: a station is taken from the first that lists it", "EARTHSCOPE"),
+            ("--box", "DEGREES+", "MINLAT MAXLAT MINLON MAXLON, or --box=-85,-75,160,180"),
+            ("--circle", "DEGREES+", "LAT LON RADIUS, likewise"),
+            ("--chunk", "SECONDS", "length of a file, counted from midnight", "86400"),
+            ("--output", "FOLDER", "folder to write", "Data/waveforms"),
         ),
         "Run it again to resume after an interruption, or with a later --end: existing files are "
         "not fetched again.",
@@ -94,16 +66,14 @@ COMMANDS = {
         "make a data set of spectrograms from waveforms",
         "make",
         (
-            _words("WAVEFORMS", "files, folders and patterns of any format that obspy reads; "
-                   "build.key=value settings"),
-            _output("FILE", "file to write, .h5; its catalogue is beside it, .csv"),
-            ("--layout", {
-                "choices": ("samples", "ris"), "default": "samples",
-                "help": "layout of the file; ris is for RISCluster 0.3 (default: samples)",
-            }),
+            ("words", "WAVEFORMS", "files, folders and patterns of any format that obspy reads; "
+             "build.key=value settings"),
+            ("--output", "FILE", "file to write, .h5; its catalogue is beside it, .csv", REQUIRED),
+            ("--layout", ("samples", "ris"), "layout of the file; ris is for RISCluster 0.3",
+             "samples"),
             WORKERS,
             OVERWRITE,
-            _flag("--catalogue-only", "write only the catalogue, .csv, without spectrograms"),
+            ("--catalogue-only", FLAG, "write only the catalogue, .csv, without spectrograms"),
         ),
         section="build",
     ),
@@ -111,9 +81,9 @@ COMMANDS = {
         "make a cube of (time, channel, frequency) from DAS records or an array's waveforms",
         "make",
         (
-            _words("RECORDS", "HDF5 records of a fibre, or waveforms of an array that obspy reads: "
-                   "files, folders, patterns; and records.key=value settings"),
-            _output("FILE", "cube.zarr, cube.h5 or cube.hdf5"),
+            ("words", "RECORDS", "HDF5 records of a fibre, or waveforms of an array that obspy "
+             "reads: files, folders, patterns; and records.key=value settings"),
+            ("--output", "FILE", "cube.zarr, cube.h5 or cube.hdf5", REQUIRED),
             WORKERS,
             OVERWRITE,
         ),
@@ -123,11 +93,11 @@ COMMANDS = {
         "describe files of spectrograms, and draw some samples",
         "info",
         (
-            _words("FILE", "HDF5 files or Zarr folders (default: data.file of the settings), and "
-                   "settings as data.layout=cube cube.window=8"),
-            _option("--picture", "FILE", "picture to write, .png, .pdf or .svg (default: "
-                    "<FILE>_samples in the working directory, in run.figure_format)"),
-            _flag("--no-picture", "text alone"),
+            ("words", "FILE", "HDF5 files or Zarr folders (default: data.file of the settings), "
+             "and settings as data.layout=cube cube.window=8"),
+            ("--picture", "FILE", "picture to write, .png, .pdf or .svg (default: <FILE>_samples "
+             "in the working directory, in run.figure_format)"),
+            ("--no-picture", FLAG, "text alone"),
         ),
         "Settings in [cube] define the samples of a cube.",
         section="data",
@@ -145,10 +115,9 @@ COMMANDS = {
         "run the three stages on a file of spectrograms, and make the report",
         "results",
         (
-            _words("FILE", "spectrograms (default: those of the run, or the demo set); "
-                   "section.key=value words replace single settings"),
-            _option("--name", "NAME", "name of the run (default: run.name, or else the name of "
-                    "FILE)"),
+            ("words", "FILE", "spectrograms (default: those of the run, or the demo set); "
+             "section.key=value words replace single settings"),
+            ("--name", "NAME", "name of the run (default: run.name, or else the name of FILE)"),
         ),
         section="run",
     ),
@@ -156,15 +125,12 @@ COMMANDS = {
         "label new data with a finished run, and measure how they differ from its training set",
         "results",
         (
-            _words("FILE", "spectrograms in any layout; section.key=value words replace settings "
-                   "of the run", nargs="+"),
+            ("words", "FILE", "spectrograms in any layout; section.key=value words replace "
+             "settings of the run"),
             RUN,
-            _output("CSV", "table to write, as newer_labels.csv"),
+            ("--output", "CSV", "table to write, as newer_labels.csv", REQUIRED),
             OVERWRITE,
-            ("--stage", {
-                "choices": ("dec", "gmm"), "default": "dec",
-                "help": "labels of the DEC stage or of the mixture (default: dec)",
-            }),
+            ("--stage", ("dec", "gmm"), "labels of the DEC stage or of the mixture", "dec"),
         ),
         "Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a "
         "figure.",
@@ -173,10 +139,10 @@ COMMANDS = {
         "write report.html of a finished run: figures, tables and their interpretation",
         "results",
         (
-            _words("section.key=value", f"{SETTINGS_HELP} data.file=moved.h5"),
+            SETTINGS,
             RUN,
-            _output("PAGE", "write only the page, to this file (default: report.html in the run "
-                    "folder)", required=False),
+            ("--output", "PAGE", "write only the page, to this file (default: report.html in the "
+             "run folder)"),
         ),
         "All other settings are those of the run. Writes report.html and figures/ in the run "
         "folder. A page is not replaced by one made from fewer stages or without the data.",
@@ -186,33 +152,27 @@ COMMANDS = {
         "compare finished runs: settings that differ, metrics, agreement of labels",
         "compare",
         (
-            ("runs", {
-                "nargs": "+", "metavar": "RUN", "help": "two or more run folders, as Outputs/first"
-            }),
-            _output("CSV", "also write the table to this file", required=False),
-            _option("--figure", "PNG", "of two runs on the same data: figure of the overlap of "
-                    "their clusters (png, pdf, svg)"),
+            ("runs", "RUN", "two or more run folders, as Outputs/first"),
+            ("--output", "CSV", "also write the table to this file"),
+            ("--figure", "PNG", "of two runs on the same data: figure of the overlap of their "
+             "clusters (png, pdf, svg)"),
         ),
     ),
     "export": Command(
         "write the catalogue of a finished run as CSV, QuakeML or HDF5",
         "results",
         (
-            _words("section.key=value", SETTINGS_HELP),
+            SETTINGS,
             RUN,
-            ("--format", {
-                "required": True, "choices": ("csv", "quakeml", "hdf5"),
-                "help": "csv: a row a sample; hdf5: the same in data sets; quakeml: an event a "
-                "sample, with a pick at the onset of a detection (needs obspy)",
-            }),
-            _output("FILE", "file to write"),
+            ("--format", ("csv", "quakeml", "hdf5"), "csv: a row a sample; hdf5: the same in data "
+             "sets; quakeml: an event a sample, with a pick at the onset of a detection (needs "
+             "obspy)", REQUIRED),
+            ("--output", "FILE", "file to write", REQUIRED),
             OVERWRITE,
-            ("--stage", {
-                "choices": ("dec", "gmm"), "help": "labels of this stage (default: DEC if complete)"
-            }),
-            _option("--clusters", "NUMBERS", "only these, as 1,3 (default: all samples)"),
-            _option("--min-probability", "P", "only samples whose label has this probability or "
-                    "more, 0 to 1 (default: 0)", default="0"),
+            ("--stage", ("dec", "gmm"), "labels of this stage (default: DEC if complete)"),
+            ("--clusters", "NUMBERS", "only these, as 1,3 (default: all samples)"),
+            ("--min-probability", "P", "only samples whose label has this probability or more, 0 "
+             "to 1", "0"),
         ),
         "Columns: index, label, name, probability, starttime, trace_id, station, season, onset, "
         "end, peak_time, peak_amplitude, unit; values that the data do not have are empty.",
@@ -221,13 +181,11 @@ COMMANDS = {
         "write a synthetic data set of eight known classes of seismic spectrograms",
         "make",
         (
-            _output("FILE", "file to write (default: Data/demo.h5)", required=False,
-                    default="Data/demo.h5"),
-            _option("--samples", "N", "number of samples (default: 4000)", default="4000"),
-            _option("--snr", "DB", "signal-to-noise ratio, dB (default: 6)", default="6"),
-            _option("--seed", "N", "seed (default: 2009)", default="2009"),
-            _option("--imbalance", "RATIO", "size of the largest class over that of the smallest "
-                    "(default: 1, balanced)", default="1"),
+            ("--output", "FILE", "file to write", "Data/demo.h5"),
+            ("--samples", "N", "number of samples", "4000"),
+            ("--snr", "DB", "signal-to-noise ratio, dB", "6"),
+            ("--seed", "N", "seed", "2009"),
+            ("--imbalance", "RATIO", "size of the largest class over that of the smallest", "1"),
         ),
     ),
     "config": Command(
@@ -237,13 +195,12 @@ COMMANDS = {
 
 
 def parse(name: str, program: str, words: Sequence[str]) -> argparse.Namespace:
-    """Parsed arguments of a command, which take options and words in any order."""
+    """Parsed arguments of a command, which takes options and words in any order."""
     command = COMMANDS[name]
     parser = argparse.ArgumentParser(prog=program, description=sentence(name))
-    for option, values in command.arguments:
-        names = ("-o", option) if option == "--output" else (option,)
-        parser.add_argument(*names, **values)
     parser.epilog = command.epilog
+    for argument in command.arguments:
+        _add(parser, *argument)
     if command.section:
         add_config(parser)
         parser.epilog = (
@@ -251,6 +208,28 @@ def parse(name: str, program: str, words: Sequence[str]) -> argparse.Namespace:
             f"single ones. {command.epilog}"
         )
     return parser.parse_intermixed_args(words)
+
+
+def _add(
+    parser: argparse.ArgumentParser, name: str, value: Any, text: str, default: Any = None
+) -> None:
+    names = ("-o", name) if name == "--output" else (name,)
+    text += f" (default: {default})" if isinstance(default, str) else ""
+    if value is FLAG:
+        parser.add_argument(*names, action="store_true", help=text)
+    elif not name.startswith("-"):
+        parser.add_argument(name, nargs="*", metavar=value, help=text)
+    else:
+        choices = value if isinstance(value, tuple) else None
+        parser.add_argument(
+            *names,
+            choices=choices,
+            metavar=None if choices else value.rstrip("+"),
+            nargs="+" if "+" in value else None,
+            required=default is REQUIRED,
+            default=None if default is REQUIRED else default,
+            help=text,
+        )
 
 
 def sentence(name: str) -> str:

@@ -26,7 +26,8 @@ def run_compare(arguments: argparse.Namespace) -> None:
     folders = [Path(word).expanduser() for word in arguments.runs]
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
         raise SettingsError(
-            f"command line: {' '.join(arguments.runs)}: give two or more different run folders"
+            f"command line: {' '.join(arguments.runs) or 'no run'}: give two or more different run "
+            "folders"
         )
     require_suffix("--output", arguments.output, (".csv",))
     require_suffix("--figure", arguments.figure, FIGURES)

@@ -8,23 +8,8 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from ..data.storage import (
-    Storage,
-    dimension_names,
-    is_variable,
-    reason_of,
-    why_closed,
-    why_hardly_written,
-)
-from ..data.times import (
-    frequency_factor,
-    nanoseconds_to_iso,
-    parse_cf_units,
-    parse_time,
-    seconds_factor,
-    to_metres,
-    to_text,
-)
+from ..data import storage, times
+from ..data.storage import why_closed
 from ..errors import DataError
 from ..io import explain_missing_filter
 from ..settings import RecordsSettings
@@ -67,6 +52,7 @@ IN_BRACKETS = re.compile(r"\[(.*?)\]|\((.*?)\)")
 NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ'%][^\d:]*)?")
 PER_SECOND = re.compile(r"(s|samples?|sa)/s(ec|econd)?|sps", re.IGNORECASE)
 RATES = (1e-4, 1e6)  # Hz: light takes longer through 100 m; an interval in ns without unit is less
+FEW_SAMPLES = 24  # at most as many channels, not samples, where nothing else says which they are
 COMPARABLE = 0.1  # of the largest data set: another of this size may as well be the one meant
 
 
@@ -106,19 +92,19 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
             if reason := explain_missing_filter(dataset):
                 name = dataset.name.lstrip("/")
                 raise DataError(f"{path}: {name} needs another package: {reason}")
-            if reason := why_hardly_written(dataset):
+            if reason := storage.why_hardly_written(dataset):
                 raise DataError(f"{path}: {reason}; wait until it is whole, or copy it again")
             return _Reader(path, dataset, settings).record()
     except OSError as error:
         raise DataError(f"{path}: {why_closed(path, error)}") from None
     except (RuntimeError, KeyError) as error:
-        reason = reason_of(error)
+        reason = storage.reason_of(error)
         raise DataError(f"{path}: can't be read as HDF5 ({reason}): copy it again") from None
 
 
 def _find_dataset(path: Path, file: h5py.File, chosen: str) -> h5py.Dataset:
     """The data set that is set, or the largest numeric one with two dimensions."""
-    arrays = [item for _, item in Storage(path, file, False).arrays()]
+    arrays = [item for _, item in storage.Storage(path, file, False).arrays()]
     arrays = [item for item in arrays if item.dtype.kind in "iuf" and item.size]
     arrays.sort(key=lambda item: -item.size)
     found = [item for item in arrays if item.ndim == 2 and min(item.shape) > 1]
@@ -153,16 +139,16 @@ class Fact(NamedTuple):
     def convert(self, to: str) -> Any:
         """Value in a unit of `NAMES`, None where it has none such: times in ns since 1970."""
         value, unit = self.value, self.unit
-        text = to_text(value).strip() if isinstance(value, (str, bytes)) else None
+        text = times.to_text(value).strip() if isinstance(value, (str, bytes)) else None
         if to == "text":
             return text or None
         if to == "words":
             words = value if text is None else re.split(r"[\s,;x]+", text.strip("'\"()[]"))
-            return [to_text(word).strip(" '\"()[]").lower() for word in np.ravel(words)]
+            return [times.to_text(word).strip(" '\"()[]").lower() for word in np.ravel(words)]
         if to == "time" and text and re.search(r"\d[-/T]\d", text):
             text = re.sub(r"\(.*?\)", "", text).strip()  # day or month first, where only one can be
             text = re.sub(r"^(1[3-9]|[23]\d)/(\d\d?)/(\d{4})", r"\3-\2-\1", text)
-            return parse_time(re.sub(r"^(\d\d?)/(1[3-9]|[23]\d)/(\d{4})", r"\3-\1-\2", text))
+            return times.parse_time(re.sub(r"^(\d\d?)/(1[3-9]|[23]\d)/(\d{4})", r"\3-\1-\2", text))
         if text and (found := NUMBER.fullmatch(text)):
             value, unit = float(found[1]), (found[2] or unit).strip()
         if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
@@ -175,20 +161,20 @@ class Fact(NamedTuple):
 
 def _factor(unit: str, to: str) -> float | None:
     if to == "Hz":
-        return 1.0 if PER_SECOND.fullmatch(unit) else frequency_factor("", unit)
+        return 1.0 if PER_SECOND.fullmatch(unit) else times.frequency_factor("", unit)
     if to == "s":
-        return seconds_factor(unit)
-    factor, unit = to_metres(np.float64(1), unit or "m")
+        return times.seconds_factor(unit)
+    factor, unit = times.to_metres(np.float64(1), unit or "m")
     return float(factor) if unit == "m" or not to else None
 
 
 def _epoch_time(value: float, unit: str) -> int | None:
     """Nanoseconds since 1970; None also for a number that counts from something else."""
     try:
-        length, origin = parse_cf_units(unit)
+        length, origin = times.parse_cf_units(unit)
         time = round(value) * length + round((value - round(value)) * length) + (origin or 0)
     except ValueError:
-        time = parse_time(value)
+        time = times.parse_time(value)
     return time if time is not None and SINCE_1980 * SECOND < time < 2**63 else None
 
 
@@ -215,7 +201,9 @@ def _datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
 def _unit(item: h5py.Dataset) -> str:
     """Unit in the attributes of a data set, empty where it has none."""
     texts = (_value(item.attrs, name) for name in item.attrs if _normal(name) in UNIT_NAMES)
-    return next((to_text(text).strip() for text in texts if isinstance(text, (str, bytes))), "")
+    return next(
+        (times.to_text(text).strip() for text in texts if isinstance(text, (str, bytes))), ""
+    )
 
 
 def _facts(item: h5py.Dataset | h5py.Group, rank: int) -> list[Fact]:
@@ -224,7 +212,7 @@ def _facts(item: h5py.Dataset | h5py.Group, rank: int) -> list[Fact]:
     units = {name: _unit(child) for name, child in children.items() if 0 < (child.size or 0) <= 8}
     values = {name: _value(children[name], ()) for name in units}
     values |= {name: _value(item.attrs, name) for name in item.attrs}
-    texts = {_normal(k): to_text(v) for k, v in values.items() if isinstance(v, (str, bytes))}
+    texts = {_normal(k): times.to_text(v) for k, v in values.items() if isinstance(v, (str, bytes))}
     found = []
     for name, value in values.items():
         key, brackets = _normal(name), IN_BRACKETS.search(name)
@@ -244,7 +232,7 @@ class _Reader:
     def __init__(self, path: Path, dataset: h5py.Dataset, settings: RecordsSettings):
         self.path, self.dataset, self.settings = path, dataset, settings
         self.name, self.shape = dataset.name.strip("/"), dataset.shape
-        self.labels = dimension_names(dataset)
+        self.labels = storage.dimension_names(dataset)
         self.notes: list[str] = []
         groups = [dataset.parent]
         while groups[-1].name != "/":
@@ -261,7 +249,9 @@ class _Reader:
             (rank, _normal(name), item)
             for rank, group in enumerate(groups)
             for name, item in _datasets(group).items()
-            if item.size in self.shape and max(item.shape) == item.size > 1 and is_variable(item)
+            if item.size in self.shape
+            and max(item.shape) == item.size > 1
+            and storage.is_variable(item)
         ]
 
     def find(self, *quantities: str) -> list[tuple[Any, str]]:
@@ -306,13 +296,19 @@ class _Reader:
             return 0 if self.settings.order == "time,channel" else 1
         for names in (self.labels, *(names for names, _ in self.find("dimensions"))):
             words = [_normal(name) for name in names]
-            times = [axis for axis, word in enumerate(words) if TIME_WORDS.match(word)]
+            in_time = [axis for axis, word in enumerate(words) if TIME_WORDS.match(word)]
             along = [axis for axis, word in enumerate(words) if CHANNEL_WORDS.match(word)]
-            if len(words) == 2 and 1 in (len(times), len(along)):
-                return times[0] if len(times) == 1 else 1 - along[0]
+            if len(words) == 2 and 1 in (len(in_time), len(along)):
+                return in_time[0] if len(in_time) == 1 else 1 - along[0]
         for size, is_time in self._lengths() if self.shape[0] != self.shape[1] else ():
             if size in self.shape:
                 return self.shape.index(size) if is_time else 1 - self.shape.index(size)
+        few, many = sorted(self.shape)
+        if few <= FEW_SAMPLES and many >= 10 * few:  # no file is that short
+            axis = self.shape.index(many)
+            order = ("time,channel", "channel,time")[axis]
+            self.notes.append(f"{order} is assumed by its shape {self.shape}; set records.order")
+            return axis
         raise DataError(
             f"{self.path}: {self.name} is {self.shape[0]:,} x {self.shape[1]:,}, and nothing in "
             "the file says which is time; set records.order to time,channel or channel,time"
@@ -353,7 +349,12 @@ class _Reader:
         named += [entry for entry in arrays if ends and entry[1].endswith(ends)]
         found += [(item, _value(item, ())) for _, _, item in named]
         return [
-            (x.name.strip("/"), v.ravel(), _unit(x), to_text(_value(x.attrs, "calendar") or ""))
+            (
+                x.name.strip("/"),
+                v.ravel(),
+                _unit(x),
+                times.to_text(_value(x.attrs, "calendar") or ""),
+            )
             for x, v in found
             if v is not None
         ]
@@ -432,7 +433,7 @@ class _Reader:
         first, last = segments[0].start, segments[-1]
         used = clock is not None and clock.origin is not None and self.settings.starttime == "auto"
         if used and start is not None and abs(start - first) > SECOND:
-            start, first = nanoseconds_to_iso([start, first])
+            start, first = times.nanoseconds_to_iso([start, first])
             self.notes.append(
                 f"{name} is {start}, but {clock.name} begins {first}, which is taken; set "
                 "records.starttime if it is wrong"
@@ -443,7 +444,7 @@ class _Reader:
         slack = max(2 / rate, AGREE * last.n_samples / rate)
         if not -slack - 1 / rate <= away <= slack:
             self.notes.append(
-                f"{end_name} is {nanoseconds_to_iso([end])[0]}, {abs(away):g} s "
+                f"{end_name} is {times.nanoseconds_to_iso([end])[0]}, {abs(away):g} s "
                 f"{'later' if away > 0 else 'earlier'} than its start and its samples make, which "
                 "are taken: samples may be missing in it"
             )
@@ -469,7 +470,7 @@ class _Reader:
             for name, values, unit, _ in self._along(axis, POSITIONS):
                 if name.endswith("channels"):  # their numbers
                     values, unit = values * (spacing or np.nan), "m"
-                metres, unit = to_metres(values.astype(np.float64), unit or "m")
+                metres, unit = times.to_metres(values.astype(np.float64), unit or "m")
                 if unit == "m" and np.isfinite(metres).all() and (np.diff(metres) > 0).all():
                     return metres
         if spacing is None:

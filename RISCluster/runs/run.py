@@ -3,12 +3,12 @@
 Letters: N samples of the file, n samples, D latent features, K clusters, F x T bins.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas
@@ -28,8 +28,6 @@ from .labels import read_labels
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run
 LABELLING = ("GMM", "DEC")
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,8 @@ class FinishedRun:
     stages: dict[str, FinishedStage]  # in the order in which they run
     file: SpectrogramFile | None  # the data, open; None if they can't be read
     notes: list[str] = field(default_factory=list)  # what is missing or does not match, and why
+    truth: np.ndarray | None = None  # (N,), int64, known classes: position in class_names, or -1
+    class_names: Sequence[str] = ()  # those named in the file, and those that occur
 
     @property
     def labelling(self) -> list[FinishedStage]:
@@ -114,35 +114,6 @@ class FinishedRun:
         beside = [f"{view} {i}" for view, size in self.views.items() for i in range(size)]
         return [*(f"feature {i}" for i in range(n - len(beside))), *beside][:n]
 
-    @cached_property
-    def known_classes(self) -> tuple[np.ndarray | None, list[str]]:
-        """`truth` and `class_names`; classes can have any numbers in the file."""
-        labels = None if self.file is None else self.file.labels()
-        if labels is None:
-            return None, []
-        names = dict(enumerate(self.file.class_names()))
-        numbers = sorted({*names, *np.unique(labels[labels >= 0]).tolist()})
-        truth = np.where(labels >= 0, np.searchsorted(numbers, labels), -1)
-        return truth, [names.get(number, f"class {number}") for number in numbers]
-
-    @property
-    def truth(self) -> np.ndarray | None:
-        """Known class of every sample, (N,), int64: position in `class_names`, or -1; or None."""
-        return self.known_classes[0]
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the known classes: those named in the file, and those that occur."""
-        return self.known_classes[1]
-
-
-def cached(run: FinishedRun, name: str, make: Callable[[], Result]) -> Result:
-    """Result of `make`, which is called once per run and name."""
-    results = vars(run).setdefault("_cached", {})
-    if name not in results:
-        results[name] = make()
-    return results[name]
-
 
 @contextmanager
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRun]:
@@ -154,7 +125,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; give one as Outputs/demo")
     load_settings(None, overrides)  # a wrong word is an error, not a note on each stage
-    stages, notes, file = {}, [], None
+    stages, notes, file, classes = {}, [], None, (None, ())
     for name in STAGES:
         try:
             stages[name] = _read_stage(StageFolder(folder, name), overrides)
@@ -170,15 +141,15 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     with ExitStack() as stack:
         try:
             opened = open_spectrograms(data.file, data.layout, data.dataset, last.settings.cube)
-            file = stack.enter_context(opened)
-            _require_same_data(file, last)
+            there = stack.enter_context(opened)
+            _require_same_data(there, last)
+            classes, file = known_classes(there), there
         except DataError as error:
-            file = None
             notes.append(
                 f"the data can't be read, and what needs them is left out: {error}; "
                 "data.file=PATH names their present location"
             )
-        yield FinishedRun(folder, last.settings, stages, file, notes)
+        yield FinishedRun(folder, last.settings, stages, file, notes, *classes)
 
 
 def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
@@ -209,6 +180,17 @@ def _require_same_data(file: SpectrogramFile, stage: FinishedStage) -> None:
             f"{file.path}: is not the data that {stage.path} was made from"
             f"{', which was ' + was if was else ''}"
         )
+
+
+def known_classes(file: SpectrogramFile) -> tuple[np.ndarray | None, Sequence[str]]:
+    """`FinishedRun.truth` and `class_names`; classes can have any numbers in the file."""
+    labels = file.labels()
+    if labels is None:
+        return None, ()
+    names = dict(enumerate(file.class_names()))
+    numbers = sorted({*names, *np.unique(labels[labels >= 0]).tolist()})
+    truth = np.where(labels >= 0, np.searchsorted(numbers, labels), -1)
+    return truth, [names.get(number, f"class {number}") for number in numbers]
 
 
 # ---- networks -----------------------------------------------------------------------------------

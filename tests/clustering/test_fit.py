@@ -68,7 +68,7 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
     monkeypatch.setattr(fits, "fit_number", signalled)
     found = made(tmp_path, stop)
     stop.signal_number = signal.SIGTERM
-    with pytest.raises(Stopped, match="^GMM stage: the maps are kept in"):
+    with pytest.raises(Stopped, match="^GMM stage: the maps are saved in"):
         found.of(NUMBERS)
     stop.signal_number = 0
     with pytest.raises(Stopped, match=r"^fitting mixtures: 2 of \d parts are .*fits\.parts"):

@@ -6,7 +6,6 @@ import re
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from RISCluster.__main__ import main
 from RISCluster.settings import load_settings
@@ -70,14 +69,6 @@ def test_training_set_gets_the_labels_it_had(trained, tmp_path, stage):
     quantiles = np.array([float(row["error_quantile"]) for row in got])
     np.testing.assert_allclose(np.sort(quantiles), np.arange(240) / 240, atol=0.01)
     assert sum(int(row["outlier"]) for row in got) <= 4
-
-
-def test_threads_are_those_of_the_settings(trained, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    run, data = trained
-    assert predict(data, run, tmp_path / "l.csv", "data.cpu_threads=2") == 0
-    assert asked == [2]
 
 
 def test_new_data_of_the_same_classes(trained, tmp_path, capsys):
@@ -175,11 +166,20 @@ def test_nothing_that_is_there_is_written_over(trained, tmp_path, capsys):
     assert len(np.load(tmp_path / "l.latent.npy")) == 240
 
 
-def test_decibels_get_no_label_and_that_is_said(trained, tmp_path, capsys):
-    run, _ = trained
-    file = write_samples(tmp_path / "n.h5", -1 - blobs(9)[0])
-    assert predict(file, run, tmp_path / "l.csv") == 0
-    assert "no sample has a label: decibels need data.amplitude" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (-1 - blobs(9)[0], "no sample has a label: decibels need data.amplitude"),
+        (np.full((9, 16, 20), -1, np.int16), "no sample has a label.*missing: the fill value -1"),
+    ],
+)
+def test_a_file_without_any_label_names_the_cause(trained, tmp_path, capsys, values, text):
+    path = write_samples(tmp_path / "n.h5", values)
+    if values.dtype.kind == "i":
+        with h5py.File(path, "a") as file:
+            file["spectrogram"].attrs["_FillValue"] = np.int16(-1)
+    assert predict(path, trained[0], tmp_path / "l.csv") == 0
+    assert re.search(text, capsys.readouterr().out)
 
 
 def test_axes_of_another_unit_or_order_are_those_of_the_training_set(trained, tmp_path, capsys):
@@ -203,12 +203,3 @@ def test_an_axis_without_a_unit_is_taken_as_that_of_training_in_a_line(trained, 
         del file["frequency"]
     assert predict(tmp_path / "n.h5", run, tmp_path / "l.csv") == 0
     assert "n.h5: its frequency axis has no unit, and is taken as that" in capsys.readouterr().out
-
-
-def test_a_file_of_missing_values_alone_names_the_cause(trained, tmp_path, capsys):
-    run, _ = trained
-    path = write_samples(tmp_path / "n.h5", np.full((9, 16, 20), -1, np.int16))
-    with h5py.File(path, "a") as file:
-        file["spectrogram"].attrs["_FillValue"] = np.int16(-1)
-    assert predict(path, run, tmp_path / "l.csv") == 0
-    assert re.search("no sample has a label.*missing: the fill value -1", capsys.readouterr().out)

@@ -1,16 +1,13 @@
 import shutil
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from RISCluster.clustering.initialisation import MAX_MAP_SIZE, neighbour_map
-from RISCluster.clustering.mixture import Mixture
-from RISCluster.evaluation import mapping, representatives
+from RISCluster.evaluation import mapping
 from RISCluster.evaluation.representatives import (
     drawn_members,
-    extremes,
     medoids,
     representatives_of,
 )
@@ -40,29 +37,6 @@ def test_drawn_members():
     assert (np.diff(drawn[0]) > 0).all()
     assert abs(drawn[0].mean() - 300_000) < 30_000  # from everywhere
     assert drawn_members(labels, 4, 1000, 0)[0].tolist() == drawn[0].tolist()
-
-
-@pytest.mark.parametrize("rows", [3, 100])
-def test_extremes_by_hand(monkeypatch, rows):
-    monkeypatch.setattr("RISCluster.io.BLOCK_ROWS", rows)
-    monkeypatch.setattr(representatives, "SPARE", 1)
-    monkeypatch.setattr(representatives, "BORDERLINE", 2)
-    monkeypatch.setattr(representatives, "OUTLYING", 3)
-    first = np.array([0.9, 0.51, 0.6, np.nan, 0.1, 0.45, 0.55, 0.0])
-    soft = np.stack([first, 1 - first], 1)
-    stage = SimpleNamespace(
-        latents=np.array([0, 1, 2, np.nan, 9, -5, 3, 0.5])[:, None],
-        labels=np.array([0, 0, 0, -1, 1, 1, 0, 1]),
-        n_clusters=2,
-        mixture=Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1))),
-    )
-    borderline, outlying = extremes(stage, soft.__getitem__)
-    assert [part.tolist() for part in borderline] == [[1, 6], [5, 4]]
-    assert outlying.tolist() == [4, 5, 6]
-    stage.labels, stage.n_clusters = np.minimum(stage.labels, 0), 1
-    borderline, outlying = extremes(stage, np.ones((8, 1)).__getitem__)
-    assert [len(part) for part in borderline] == [0]
-    assert outlying[0] == 4
 
 
 def test_of_a_run(made_run):

@@ -246,10 +246,13 @@ def test_order_by_dimension_scales(tmp_path, names):
 
 
 def test_no_order_is_an_error_that_names_both_lengths(tmp_path):
-    path = file_of(tmp_path / "a.h5", noise(400, 8), {"g/data": {"fs": 100.0}})
-    with pytest.raises(DataError, match=r"g/data is 400 x 8, and nothing .*records.order"):
-        read_record(path, AUTO)
-    assert read_record(path, records_settings("order=time,channel").records).time_axis == 0
+    for shape in ((100, 384), (30, 4000)):
+        path = file_of(tmp_path / "a.h5", noise(*shape), {"g/data": {"fs": 100.0}})
+        with pytest.raises(DataError, match=r"g/data is \d+ x .*, and nothing .*records.order"):
+            read_record(path, AUTO)
+        assert read_record(path, records_settings("order=time,channel").records).time_axis == 0
+    found = read_record(file_of(tmp_path / "a.h5", noise(400, 8), {"/": {"fs": 1.0}}), AUTO)
+    assert "time,channel is assumed by its shape" in found.notes[0]
 
 
 # ---- time stamps --------------------------------------------------------------------------------

@@ -51,16 +51,6 @@ def test_other_clusters(run):
     assert "not used: line 2 is of stage GMM" in names_notes(run)[0]
 
 
-@pytest.mark.parametrize(
-    ("encoding", "sep"), [("utf-8-sig", ","), ("cp1252", ";"), ("utf-16", "\t")]
-)
-def test_as_spreadsheets_write_it(run, encoding, sep):
-    text = table(run, "Eisbeben größer", "wind", sep=sep, end="\r\n")
-    put(run, text.encode(encoding))
-    assert read_names(run) == {0: "Eisbeben größer", 1: "wind"}
-    assert names_notes(run) == []
-
-
 def test_rows_in_any_order_and_with_faults(run):
     sizes = run.final.sizes.tolist()
     put(

@@ -142,12 +142,12 @@ def of_all_sizes() -> np.ndarray:
 
 LINEAR = ("data.amplitude=linear", "data.transform=none")
 RUNS = {
-    "denormals": ((blobs(N)[0] * 1e-42).astype(np.float32),),
-    "saturated": (saturated(),),
+    "denormals": ((blobs(N)[0] * 1e-42).astype(np.float32), *FAST),
+    "saturated": (saturated(), *FAST),
     "three samples": (blobs(3)[0], "gmm.n_clusters=2"),
     "of all sizes": (of_all_sizes(), "data.amplitude=linear"),
-    "huge and linear": (blobs(N)[0] * np.float32(1e30), *LINEAR),
-    "tiny and linear": (blobs(N)[0] * np.float32(1e-30), *LINEAR),
+    "huge and linear": (blobs(N)[0] * np.float32(1e30), *LINEAR, *FAST),
+    "tiny and linear": (blobs(N)[0] * np.float32(1e-30), *LINEAR, *FAST),
     "more clusters than distinct samples": (
         np.repeat(blobs(2)[0], N // 2, axis=0), "gmm.n_clusters=5", "dec.n_clusters=5",
     ),

@@ -16,7 +16,7 @@ from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
 from RISCluster.stages.session import next_command, summary
 from tests.conftest import blobs, write_samples
-from tests.stages.conftest import FAST, content, metrics, refused, run_all, table
+from tests.stages.conftest import FAST, STAGES, content, metrics, refused, run_all, table
 
 # ---- run again ----------------------------------------------------------------------------------
 
@@ -169,28 +169,28 @@ def test_sweep_resumes_where_it_stopped(small_file, make_settings, monkeypatch):
 # ---- figures and closing lines ------------------------------------------------------------------
 
 
-def test_figures_and_report_and_a_failing_figure(finished, monkeypatch, capsys):
-    words = ("run.figures=yes", "run.figure_format=svg", "aec.n_epochs=2")
+def test_figures_report_and_closing_lines(finished, monkeypatch, capsys):
+    settings = finished("run.figures=yes", "run.figure_format=svg", "aec.n_epochs=2", *FAST)
     monkeypatch.setattr(make_report, "write_report", lambda folder: folder / "report.html")
-    folder = run_all(finished(*words, *FAST))
-    assert {path.name for path in (folder / "figures").iterdir()} == {
-        "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
-        "GMM_embedding.svg", "DEC_history.svg", "DEC_gallery.svg", "DEC_embedding.svg",
-    }  # fmt: skip
-    lines = r"  result: (.*), in .*/(\w+)\n\S+  quality: (.*)\n\S+  next: (.*)\n"
-    out = capsys.readouterr().out
-    assert f"report: {folder}/report.html" in out
-    ends = re.findall(lines, out)
-    assert [stage for _, stage, _, _ in ends] == ["AEC", "GMM", "DEC"]
-    assert all("silhouette " in quality for _, _, quality, _ in ends[1:])
-    following = [command.split()[1] for *_, command in ends]
-    assert following == ["GMM_centroids.py", "DEC_train.py", "-m"]
-    monkeypatch.setattr(figures, "_gallery", lambda *_: 1 / 0)
     monkeypatch.setattr(cluster, "contradictions", lambda rows, chosen, by: [f"K of {len(rows)}"])
-    run_gmm(finished(*words, *FAST, "gmm.n_init=2"))
+    for stage in STAGES[:2]:
+        stage(settings)
+    assert {path.name for path in (settings.run_folder / "figures").iterdir()} == {
+        "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
+        "GMM_embedding.svg",
+    }  # fmt: skip
+    monkeypatch.setattr(figures, "_gallery", lambda *_: 1 / 0)
+    run_dec(settings)  # a failing figure stops no stage
     out = capsys.readouterr().out
     assert "figures could not be made: ZeroDivisionError" in out
+    assert f"report: {settings.run_folder}/report.html" in out
     assert "  K of 3\n" in out
+    lines = r"  result: (.*), in .*/(\w+)\n\S+  quality: (.*)\n\S+  next: (.*)\n"
+    ends = re.findall(lines, out)
+    assert [stage for _, stage, _, _ in ends] == ["AEC", "GMM", "DEC"]
+    assert all("silhouette latent " in quality for _, _, quality, _ in ends[1:])
+    following = [command.split()[1] for *_, command in ends]
+    assert following == ["GMM_centroids.py", "DEC_train.py", "-m"]
 
 
 @pytest.mark.parametrize(
