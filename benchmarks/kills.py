@@ -319,10 +319,22 @@ def _content(path: Path) -> object:
         return {key: value for key, value in values.items() if key not in VARYING}
     if path.name == "provenance.json":
         values = json.loads(path.read_text())
-        timed = ("metrics.json", "history.csv")
+        timed = ("metrics.json", "history.csv", "last.pt")
         values["results"] = {k: v for k, v in values["results"].items() if k not in timed}
         return {key: value for key, value in values.items() if key in COMPARED}
+    if path.name == "last.pt":  # its history has times
+        import torch
+
+        return _without_history(torch.load(path, weights_only=True))
     return path.read_bytes()
+
+
+def _without_history(item: object) -> object:
+    if isinstance(item, dict):
+        return {key: _without_history(x) for key, x in item.items() if key != "history"}
+    if isinstance(item, (list, tuple)):
+        return [_without_history(x) for x in item]
+    return item.numpy().tobytes() if hasattr(item, "numpy") else item
 
 
 COMPARED = ("status", "depends", "inputs", "results")  # parts of provenance.json

@@ -147,7 +147,7 @@ def compare(folder: Path, words: list[str], turns: int) -> None:
 
         def once(name: str) -> float:
             arguments = ["--turn", WAYS[name], str(folder), str(Path(place) / "set.h5"), *words]
-            done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True,
+            done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE,
                                   env=environment(None), text=True, check=True)  # fmt: skip
             last[name] = json.loads(done.stdout.splitlines()[-1])
             return last[name]["seconds"]
