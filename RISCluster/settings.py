@@ -46,7 +46,7 @@ RECIPES = {
     "paper": (  # Jenkins et al. 2021, where the defaults differ from it
         "data.amplitude=linear", "data.standardize=no", "aec.latent_activation=relu",
         "aec.n_components=0", "aec.schedule=constant", "gmm.init=kmeans",
-        "gmm.covariance_shrinkage=0", "dec.latent_scale=none", "dec.gamma=0.001",
+        "gmm.covariance_shrinkage=0", "gmm.select=bic", "dec.latent_scale=none", "dec.gamma=0.001",
         "dec.labels=student", "dec.keep=refined",
     ),
 }  # fmt: skip
@@ -218,9 +218,11 @@ class GmmSettings:
     """[gmm]: Gaussian mixtures in the latent space."""
 
     n_clusters: ClusterNumbers = _key(ClusterNumbers(range(2, 21)), parse=_cluster_numbers)
-    select: Literal["bic", "aic", "silhouette", "gap", "stability"] = _key("bic")
+    select: Literal["combined", "bic", "aic", "silhouette", "gap", "stability", "agreement"] = _key(
+        "combined"
+    )
     n_resamples: int | None = _key(4, low=2, high=100)
-    init: Literal["neighbours", "kmeans"] = _key("neighbours")
+    init: Literal["consensus", "kmeans"] = _key("consensus")
     covariance_shrinkage: float = _key(2.0, low=0)
     n_init: int = _key(100, low=1)
     fit_samples: int = _key(100000, low=0)
@@ -470,6 +472,8 @@ def read_stored(path: Path) -> dict[Names, str]:
     """Texts of known keys, by section and present name, of a settings file of a stage."""
     texts = {names: text for names, (text, _) in _read_ini(path, check=False).items()}
     present = {(s, RENAMED.get((s, key), key)): text for (s, key), text in texts.items()}
+    if present.get(("gmm", "init")) == "neighbours":  # of earlier versions
+        present["gmm", "init"] = "consensus"
     return {names: text for names, text in present.items() if names in KEYS}
 
 

@@ -28,7 +28,7 @@ from common import h5py, in_turns, np, numbers, parser, ratio, row, seconds  # i
 import torch  # after OpenMP was set up
 from torch.utils.data import DataLoader, Dataset
 
-from RISCluster.clustering.initialisation import MAX_MAP_SIZE
+from RISCluster.clustering.initialisation import MAX_TREE_SIZE
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, Reader, load_set
@@ -224,7 +224,7 @@ class Bench:
 
         def work() -> None:
             latents, sizes = open_rows(self.folder / "latent.npy"), np.ones(CLUSTERS, int)
-            index = usable_sample(labels, MAX_MAP_SIZE, 0)
+            index = usable_sample(labels, MAX_TREE_SIZE, 0)
             points = mapped(latents[index], "tsne", 0)
             latent.embedding(points, labels[index], sizes, "").savefig(self.folder / "e.png")
 

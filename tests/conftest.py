@@ -91,7 +91,7 @@ def quick_settings(folder: Path, *overrides: str) -> Settings:
 @pytest.fixture(scope="session", autouse=True)
 def maps_are_drawn_once():
     """A map is the same for a seed, and dozens of tests run the stages on the same latents."""
-    draw, drawn = initialisation.neighbour_map, {}
+    draw, drawn = initialisation.tsne, {}
 
     @wraps(draw)
     def drawn_once(latents, *words):
@@ -102,7 +102,7 @@ def maps_are_drawn_once():
         return drawn[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(initialisation, "neighbour_map", drawn_once)
+        patch.setattr(initialisation, "tsne", drawn_once)
         yield
 
 

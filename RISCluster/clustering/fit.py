@@ -3,6 +3,7 @@
 Letters: N latents that mixtures are fitted to, D features, K clusters.
 """
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,14 +19,13 @@ from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..parallel import Job, Parts
 from ..runtime import StopRequest, log, processors
 from ..settings import GmmSettings
-from .initialisation import Trees, consensus, fit_from_trees, grow_trees
+from .initialisation import Trees, fit_from_trees, grow_trees
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .selection import Criteria, gap_statistic
-from .stability import Resamples, labellings, resamples, stability, temperature
+from .stability import MAX_N_INIT, Resamples, labellings, resamples, stability, temperature
 
 MIN_PARALLEL = 1000  # latents: for fewer, a fit is faster than the start of a process
 MAX_CRITERIA_SIZE = 5000  # latents of silhouette, inertia and gap statistic
-MAX_N_INIT = 10  # restarts of k-means for the inertia
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,12 @@ class Basis:
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``."""
-        write_npz(path, latents=self.latents, blocks=self.blocks, **(vars(self.trees) if self.trees else {}))
+        write_npz(
+            path,
+            latents=self.latents,
+            blocks=self.blocks,
+            **(vars(self.trees) if self.trees else {}),
+        )
 
     def halves(self, settings: GmmSettings, seed: int) -> Resamples | None:
         """Half-samples of the latents; None without ``gmm.n_resamples``."""
@@ -80,6 +85,7 @@ class Fits:
 
     def basis(self, latents: np.ndarray, blocks: Sequence[int]) -> Basis:
         """The cached basis, or a new one of latents (N, D) in blocks of features."""
+        self._small = len(latents) < MIN_PARALLEL
         if self._basis.exists():
             try:
                 return Basis.load(self._basis)
@@ -102,8 +108,7 @@ class Fits:
         checksum = sha256(self._basis)
         inputs = self._basis, checksum, self.settings, self.seed
         jobs = [Job(f"{k}.npz", (*inputs, k), {"basis": checksum, "k": k}) for k in numbers]
-        small = n_latents < MIN_PARALLEL
-        workers = 1 if small else min(processors(), len(jobs))
+        workers = 1 if self._small else min(processors(), len(jobs))
         self._parts.run(jobs, fit_number, workers, "Fitting mixtures", "K")
         found = {k: read_npz(self._parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}
         rows = [Criteria(k, *found[k]["criteria"].tolist()) for k in numbers]
@@ -136,7 +141,10 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     `inputs` are file and checksum of the basis, settings, seed and K. Returns lines for the log.
     """
     source, checksum, settings, seed, k = inputs
-    (basis, halves), shrinkage = _read(source, checksum, settings, seed), settings.covariance_shrinkage
+    (basis, halves), shrinkage = (
+        _read(source, checksum, settings, seed),
+        settings.covariance_shrinkage,
+    )
     latents, trees, agreement, mixture = basis.latents, basis.trees, float("nan"), None
     if trees is not None:
         mixture = fit_from_trees(latents, trees, k, seed, shrinkage)
@@ -151,14 +159,14 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     if votes is not None:
         found = temperature(mixture, halves.labelled, votes)
         mixture, scores = replace(mixture, temperature=found), stability(votes)
-    few = latents[subsample(len(latents), MAX_CRITERIA_SIZE, seed)]
-    inertia = fit_kmeans(few, k, min(settings.n_init, MAX_N_INIT), seed).inertia_ if k <= len(few) else np.nan
+    few = latents[subsample(len(latents), max(MAX_CRITERIA_SIZE, k), seed)]
+    inertia = float(fit_kmeans(few, k, min(settings.n_init, MAX_N_INIT), seed).inertia_)
     criteria = Criteria(
         k,
         mixture.bic(latents, shrinkage),
         mixture.aic(latents, shrinkage),
         _silhouette(few, mixture),
-        float(inertia),
+        inertia,
         *gap_statistic(few, k, inertia, seed),
         *scores,
         agreement,

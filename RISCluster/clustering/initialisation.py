@@ -40,10 +40,7 @@ EM_STEPS = 2
 
 PATCHES_PER_CLUSTER = 8  # fewer straddle borders, more follow noise
 MAX_PATCHES = 400  # or one per cluster: joining takes their number cubed
-# Joined patches replace the consensus if they separate fewer neighbours than this fraction of what
-# the consensus separates, at a loss of the log-likelihood per latent of less than this.
-SEPARATION_LIMIT = 0.2
-LIKELIHOOD_LIMIT = 3.0
+MIN_SEPARATION = 1e-3  # of neighbours; less is not measured
 
 
 @dataclass(frozen=True)
@@ -106,10 +103,12 @@ def grow_trees(
         On a request to stop.
     """
     index = subsample(len(latents), MAX_TREE_SIZE, seed)
+    if len(index) < MIN_TREE_SIZE:
+        return None
     x = np.asarray(latents[index], dtype=np.float64)
     parts = np.split(x - x.mean(0), np.cumsum(blocks)[:-1], axis=1)
     parts = [part for part in parts if part.size and part.std() > 0]
-    if len(index) < MIN_TREE_SIZE or not parts:
+    if not parts:
         return None
     parts = [part / np.sqrt(part.var(0).sum()) for part in parts]
     scaled = [part / np.where(part.std(0) > 0, part.std(0), 1.0) for part in parts]
@@ -201,8 +200,9 @@ def fit_from_trees(
     """Mixture initialised by the consensus of the views, or by joined patches.
 
     Ward's criterion divides large clusters before it separates small ones. Patches joined across
-    open borders do not, but follow chains of noise where clusters touch. They are used where they
-    separate far fewer neighbours and fit the latents nearly as well.
+    open borders do not, but follow chains of noise where clusters touch. They are used if the
+    logarithm of the factor by which they separate fewer neighbours is more than the log-likelihood
+    per latent that they lose, and if no cluster is lost.
 
     Parameters
     ----------
@@ -228,11 +228,9 @@ def fit_from_trees(
         found = mixtures[-1].posterior(known).argmax(1)
         separated.append(1 - neighbour_agreement(found, trees.neighbours))
         likelihoods.append(mixtures[-1].log_likelihood(known).mean())
-    joined = (
-        separated[1] < SEPARATION_LIMIT * separated[0]
-        and likelihoods[0] - likelihoods[1] < LIKELIHOOD_LIMIT
-    )
-    return mixtures[1] if joined else mixtures[0]
+    gain = -np.diff(np.log(np.maximum(separated, MIN_SEPARATION)))[0]
+    complete = len(np.unique(found)) == n_clusters
+    return mixtures[1 if complete and gain > likelihoods[0] - likelihoods[1] else 0]
 
 
 @threadpool_limits.wrap(limits=1)

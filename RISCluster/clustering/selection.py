@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 
 from ..data.tables import read_numbers
@@ -22,6 +23,8 @@ TITLES = {
     "gap": "gap statistic",
     "inertia": "knee of the inertia",
     "stability": "stability",
+    "agreement": "agreement of views",
+    "combined": "BIC and agreement of views",
 }
 STABILITY_TOLERANCE = 0.02  # of the adjusted Rand index, within which K are equally stable
 
@@ -39,6 +42,7 @@ class Criteria:
     gap_std: float
     stability: float = float("nan")  # see `clustering.stability`; NaN where not computed
     stability_std: float = float("nan")
+    agreement: float = float("nan")  # see `Trees.agreement`; NaN where not computed
 
 
 HEADER = tuple(field.name for field in fields(Criteria))
@@ -89,8 +93,17 @@ def choose(rows: list[Criteria], criterion: str) -> int | None:
     Lowest BIC or AIC; highest silhouette; smallest K whose gap is within one standard error of the
     next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable one within
     `STABILITY_TOLERANCE`, since merged clusters can be as repeatable as separate ones; `knee` of
-    the inertia. None where there is no value, or where the gap increases to the end.
+    the inertia; highest agreement of the views; combined, the lowest sum of the ranks by BIC and by
+    the agreement of the views (by BIC where these have none). None where there is no value, or
+    where the gap increases to the end.
     """
+    if criterion == "combined":
+        agreeing = [row for row in rows if np.isfinite(row.agreement)]
+        if not agreeing:
+            return choose(rows, "bic")
+        by_agreement = rankdata([-row.agreement for row in agreeing])
+        ranks = rankdata([row.bic for row in agreeing]) + by_agreement
+        return agreeing[np.lexsort((by_agreement, ranks))[0]].n_clusters
     if criterion == "inertia":
         return knee(rows)
     if criterion == "gap":
@@ -101,7 +114,7 @@ def choose(rows: list[Criteria], criterion: str) -> int | None:
     if criterion == "stability":
         most = max(row.stability for row in scored)
         return max(row.n_clusters for row in scored if row.stability >= most - STABILITY_TOLERANCE)
-    sign = -1 if criterion == "silhouette" else 1
+    sign = -1 if criterion in ("silhouette", "agreement") else 1
     return min((sign * getattr(row, criterion), row.n_clusters) for row in scored)[1]
 
 
@@ -120,8 +133,9 @@ def select(rows: list[Criteria], criterion: str) -> int:
     if best is None:
         raise DataError(
             f"[gmm] select = {criterion} has no value for K = "
-            f"{', '.join(str(row.n_clusters) for row in rows)}; a silhouette and a stability need "
-            "two clusters, and a stability also twice as many samples"
+            f"{', '.join(str(row.n_clusters) for row in rows)}; silhouette, stability and "
+            "agreement need two clusters, stability also twice as many samples, agreement also "
+            "gmm.init = consensus"
         )
     return best
 
@@ -134,7 +148,7 @@ def contradictions(rows: list[Criteria], chosen: int, criterion: str) -> list[st
     """
     if len(rows) < 2:
         return []
-    names = dict.fromkeys((criterion, "bic", "silhouette", "stability"))
+    names = dict.fromkeys((criterion, "bic", "silhouette", "stability", "agreement"))
     taken = {name: k for name in names if (k := choose(rows, name)) is not None}
     found = []
     if max(taken.values(), default=0) - min(taken.values(), default=0) > K_TOLERANCE:
@@ -166,10 +180,10 @@ def as_rows(rows: list[Criteria]) -> list[tuple]:
 
 
 def read_rows(path: Path) -> list[Criteria]:
-    """Read a selection.csv; older ones have no stability."""
+    """Read a selection.csv; older ones have no stability and agreement."""
     try:
         columns = read_numbers(path)
-        lacking = [name for name in HEADER[:-2] if name not in columns]
+        lacking = [name for name in HEADER[:-3] if name not in columns]
         if lacking:
             raise ValueError(f"no column {lacking[0]}")
     except (OSError, ValueError) as error:

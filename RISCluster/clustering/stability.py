@@ -1,6 +1,7 @@
 """Stability of a number of clusters, and calibrated probabilities, from half-samples.
 
-A mixture is fitted to each of several half-samples, from trees of that half-sample alone, and labels the same latents. The mean adjusted Rand index (Hubert and Arabie 1985) between these
+A mixture is fitted to each of several half-samples, from trees of that half-sample alone, and
+labels the same latents. The mean adjusted Rand index (Hubert and Arabie 1985) between these
 labellings is the stability (Ben-Hur et al. 2002; Lange et al. 2004).
 
 The posterior of a mixture is overconfident, because clusters of real latents are not Gaussian. Log
@@ -42,7 +43,9 @@ class Resamples:
     labelled: np.ndarray  # (m, D)
 
 
-def resamples(latents: np.ndarray, blocks: Sequence[int] | None, number: int, seed: int) -> Resamples:
+def resamples(
+    latents: np.ndarray, blocks: Sequence[int] | None, number: int, seed: int
+) -> Resamples:
     """Draw half-samples of latents (N, D) at random and grow trees of each, without maps.
 
     For `blocks` see `grow_trees`; without them no trees are grown.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..clustering.initialisation import MIN_MAP_SIZE, PERPLEXITY, neighbour_map
+from ..clustering import initialisation
 from ..io import need
 
 NEIGHBOURS = 15  # of UMAP, its default
@@ -17,16 +17,16 @@ def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
     (McInnes et al. 2018). MissingPackage where the package of the method is not installed.
     """
     n = len(latents)
-    if n < MIN_MAP_SIZE:
+    if n < initialisation.MIN_TREE_SIZE:
         return np.empty((0, 2))
     if method == "tsne":
-        return neighbour_map(latents, seed, n).points
+        return initialisation.tsne(latents, seed)
     spread = float(latents.std())
     if spread == 0:
         return np.zeros((n, 2))
     package = need(PACKAGES[method])
     if method == "opentsne":
-        perplexity = min(PERPLEXITY, (n - 1) / 3)
+        perplexity = min(initialisation.PERPLEXITY, (n - 1) / 3)
         tsne = package.TSNE(perplexity=perplexity, initialization="pca", random_state=seed)
         return np.asarray(tsne.fit(latents / spread), dtype=np.float64)
     # One job, so that a seed gives the same map again; few latents have no spectrum.

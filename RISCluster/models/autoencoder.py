@@ -64,6 +64,12 @@ class NetworkShape:
         """All features of a sample, D."""
         return self.n_features + self.fixed.total
 
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Numbers of learnt latents and of each kind of fixed features, without zeros."""
+        sizes = self.n_features, self.fixed.smoothed, self.fixed.modulation
+        return tuple(size for size in sizes if size)
+
 
 class Encoder(nn.Module):
     """(N, 1, F, T) to latents (N, D): learnt ones, then fixed features."""

@@ -18,6 +18,7 @@ PANELS = {
     "gap": ("Gap statistic", "first within one s.e."),
     "inertia": ("Inertia of k-means", "knee"),
     "stability": ("Stability", "largest of the most stable"),
+    "agreement": ("Agreement of views", "highest"),
 }
 SPREADS = {"gap": "gap_std", "stability": "stability_std"}
 LARGE = ("bic", "aic", "inertia")  # values in thousands and millions
@@ -68,9 +69,10 @@ def _count_epochs(axes: Axes) -> None:
 
 def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> Figure:
     """Criteria over K, ascending; a ring on the choice of each, a line at the selected K."""
-    figure = new(9, 6)
-    grid = figure.subplots(2, 3)
-    for axes, (name, (title, rule)) in zip(grid.flat, PANELS.items(), strict=True):
+    figure = new(11, 6)
+    grid = figure.subplots(2, 4)
+    grid[1, 3].set_axis_off()
+    for axes, (name, (title, rule)) in zip(grid.flat, PANELS.items(), strict=False):
         own = _curve(axes, list(rows), name)
         axes.axvline(chosen, color="0.4", ls=":", lw=1.2)
         found = "none" if own is None else f"K = {own}"
@@ -79,7 +81,7 @@ def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> F
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelsize=8)
         tidy(axes)
-    for axes in grid[1]:
+    for axes in (grid[0, 3], *grid[1, :3]):
         axes.set_xlabel("Number of clusters K", fontsize=9)
     figure.suptitle(
         f"K = {chosen} is selected, by {TITLES[criterion]} (dotted line); "

@@ -18,7 +18,7 @@ Context = dict[str, Any]
 CRITERIA_COLUMNS = {
     "n_clusters": "K", "bic": "BIC", "aic": "AIC", "silhouette": "silhouette",
     "inertia": "inertia", "gap": "gap", "gap_std": "gap s.e.", "stability": "stability",
-    "stability_std": "stability s.d.",
+    "stability_std": "stability s.d.", "agreement": "agreement of views",
 }  # fmt: skip
 
 

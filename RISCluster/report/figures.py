@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from .. import __version__
-from ..clustering.initialisation import MAX_MAP_SIZE, NeighbourMap
+from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import RowsFile, SpectrogramFile
 from ..data.loading import Split
@@ -134,7 +134,7 @@ def draw_stage(
     folder: StageFolder,
     settings: Settings,
     metrics: Mapping[str, Any],
-    drawn_map: NeighbourMap | None = None,
+    drawn_map: Trees | None = None,
 ) -> list[Path]:
     """Draw the figures of a stage whose results are written; those of a sweep in its folder.
 
@@ -155,7 +155,7 @@ def draw_stage(
 
 
 def stage_figures(
-    results: Results, stage: FinishedStage, drawn_map: NeighbourMap | None = None
+    results: Results, stage: FinishedStage, drawn_map: Trees | None = None
 ) -> dict[str, Draw]:
     """Figures of a stage by file name."""
     name, path, settings, figures = stage.name, stage.path, stage.settings, {}
@@ -219,15 +219,13 @@ def _gallery(results: Results, stage: FinishedStage) -> Figure:
     return samples.gallery(results.file, members, largest, shown.tolist(), GALLERY_COLUMNS, title)
 
 
-def embedding(
-    results: Results, stage: FinishedStage, drawn_map: NeighbourMap | None = None
-) -> Figure:
-    """Map of at most `MAX_MAP_SIZE` latents by ``report.embedding``; of too few without points."""
+def embedding(results: Results, stage: FinishedStage, drawn_map: Trees | None = None) -> Figure:
+    """Map of at most `MAX_TREE_SIZE` latents by ``report.embedding``; of too few without points."""
     method, seed = results.settings.report.embedding, results.settings.run.seed
-    if drawn_map is not None and method == "tsne":
+    if drawn_map is not None and len(drawn_map.points) and method == "tsne":
         points, index = drawn_map.points, drawn_map.index
     else:
-        index = usable_sample(stage.labels, MAX_MAP_SIZE, seed)
+        index = usable_sample(stage.labels, MAX_TREE_SIZE, seed)
         points = mapped(stage.latents[index], method, seed)
     labels, sizes = stage.labels[index[: len(points)]], stage.sizes
     title = f"{METHODS[stage.name]}: {len(points):,} of {sizes.sum():,} latents"

@@ -53,7 +53,8 @@ def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
     numbers = _possible_numbers(settings, len(drawn), "usable")
     if len(drawn) < len(usable):
         log.info(f"fitting to {len(drawn):,} of {len(usable):,} latents (gmm.fit_samples)")
-    maps = fits.basis(latents[drawn].astype(np.float64)).maps
+    blocks = aec.model.shape.blocks
+    trees = fits.basis(latents[drawn].astype(np.float64), blocks).trees
     mixtures, rows = fits.of(numbers)
     chosen = select(rows, settings.gmm.select)
     log.info(f"{settings.gmm.select} selects K = {chosen}")
@@ -64,7 +65,7 @@ def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
     _, silhouette = sampled_silhouettes(latents, labelling.labels, seed)
     metrics = clustering_summary(labelling, silhouette) | {
         "temperature": mixture.temperature,
-        "n_maps": len(maps),
+        "n_views": 0 if trees is None else len(trees.links),
         "stability": next(row.stability for row in rows if row.n_clusters == chosen),
         **agreement(labelling.labels, session.file.labels()),
     }
@@ -76,7 +77,7 @@ def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
     split = Split.load(session.run / "AEC/split.npz")
     training = StreamedSet(session.reader(aec.preparation), split.both)
     training_distribution(aec.model, mixture, training).save(session.path / "novelty.npz")
-    shown = replace(maps[0], index=drawn[maps[0].index]) if maps else None  # index of the file
+    shown = replace(trees, index=drawn[trees.index]) if trees else None  # index of the file
     session.draw(metrics, shown)
     session.finish(RESULTS, metrics)
     fits.remove()

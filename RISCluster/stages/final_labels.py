@@ -11,7 +11,7 @@ from ..clustering import initialisation
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import subsample
-from ..models.autoencoder import DEC
+from ..models.autoencoder import DEC, NetworkShape
 from ..runtime import log
 from .cluster import usable_latents
 from .session import Session
@@ -64,7 +64,7 @@ def choose_final_labels(
         labels = start.posterior(old).argmax(1)
         mixture = fit_mixture(new, labels, k, shrinkage, initialisation.EM_STEPS)
         posterior = mixture.posterior
-    drawn = usable[subsample(len(usable), initialisation.MAX_MAP_SIZE, seed)]
+    drawn = usable[subsample(len(usable), initialisation.MAX_TREE_SIZE, seed)]
     agreement = agreements(before[drawn], start.posterior, refined[drawn], posterior)
     log.info(
         "neighbours in the autoencoder's latent space share a cluster beyond chance: "
@@ -77,7 +77,7 @@ def choose_final_labels(
         )
         return FinalLabels(start.posterior, start, False, (agreement[0], agreement[0]))
     if mixture is not None and settings.gmm.n_resamples is not None:
-        mixture = _calibrated(session, mixture, old, new)
+        mixture = _calibrated(session, mixture, old, new, model.shape)
         posterior = mixture.posterior
     return FinalLabels(posterior, mixture, True, agreement)
 
@@ -93,7 +93,9 @@ def agreements(
     return tuple(initialisation.neighbour_agreement(each, neighbours) for each in labels)
 
 
-def _calibrated(session: Session, mixture: Mixture, old: np.ndarray, new: np.ndarray) -> Mixture:
+def _calibrated(
+    session: Session, mixture: Mixture, old: np.ndarray, new: np.ndarray, shape: NetworkShape
+) -> Mixture:
     """The mixture at the temperature from half-samples of the unrefined latents `old`.
 
     Refinement separates clusters whether they are real or not, so half-samples of refined latents
@@ -101,7 +103,8 @@ def _calibrated(session: Session, mixture: Mixture, old: np.ndarray, new: np.nda
     """
     gmm, seed, k = session.settings.gmm, session.settings.run.seed, len(mixture.weights)
     log.info(f"calibrating probabilities on {gmm.n_resamples} half-samples")
-    halves = resamples(old, gmm.n_resamples, seed, gmm.init == "neighbours", session.stop)
+    blocks = shape.blocks if gmm.init == "consensus" else None
+    halves = resamples(old, blocks, gmm.n_resamples, seed)
     labels = labellings(halves, k, gmm.n_init, seed, gmm.covariance_shrinkage)
     if labels is None:
         return mixture

@@ -23,7 +23,7 @@ def settings(*words):
 def made(folder, stop=None):
     folder.mkdir(exist_ok=True)
     found = Fits(folder / "fits", settings(), 0, stop or StopRequest())
-    found.basis(three_clouds(60)[0])
+    found.basis(three_clouds(60)[0], (2,))
     return found
 
 
@@ -47,13 +47,13 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("words", [(), ("gmm.init=kmeans",), ("gmm.n_resamples=none",)])
 def test_a_basis_is_read_as_it_was_drawn(tmp_path, words):
     latents = three_clouds(60)[0]
-    Basis.draw(latents, settings(*words), 0, StopRequest()).save(tmp_path / "basis.npz")
+    Basis.draw(latents, (2,), settings(*words), 0, StopRequest()).save(tmp_path / "basis.npz")
     read = Basis.load(tmp_path / "basis.npz")
     read.save(tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "basis.npz").read_bytes()
     np.testing.assert_array_equal(read.latents, latents)
-    assert len(read.maps) == (0 if "gmm.init=kmeans" in words else 12)
-    assert (read.halves is None) == ("gmm.n_resamples=none" in words)
+    assert (read.trees is None) == ("gmm.init=kmeans" in words)
+    assert (read.halves(settings(*words), 0) is None) == ("gmm.n_resamples=none" in words)
 
 
 def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):

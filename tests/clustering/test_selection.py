@@ -39,10 +39,14 @@ def test_each_criterion_has_its_rule():
         gap_std=[0.1] * 4,
         stability=[0.97, 0.995, 0.98, 0.9],
         inertia=[10, 4.5, 3.5, 3],
+        agreement=[0.9, 0.7, 0.8, 0.6],
     )
     chosen = {name: select(rows, name) for name in ("bic", "aic", "silhouette", "gap", "stability")}
     # gap: 1.5 >= 1.55 - 0.1, and 1.0 < 1.5 - 0.1; stability: the largest within 0.02 of the best
     assert chosen == {"bic": 3, "aic": 4, "silhouette": 3, "gap": 3, "stability": 4}
+    # Ranks by BIC 3, 1, 2, 4 and by agreement 1, 3, 2, 4: of three sums of 4 the best agreement.
+    assert (select(rows, "agreement"), select(rows, "combined")) == (2, 2)
+    assert select(rows_of(2, bic=[5, 3, 4]), "combined") == 3  # without agreement
     assert knee(rows) == 3
     assert knee(rows[:2]) is None
     assert knee(rows_of(1, inertia=[10, 9, 1])) is None  # nowhere below its chord
@@ -52,7 +56,7 @@ def test_each_criterion_has_its_rule():
 
 @pytest.mark.parametrize("criterion", ["silhouette", "stability"])
 def test_criterion_without_value(criterion):
-    with pytest.raises(DataError, match=f"{criterion} has no value for K = 1; a silhouette and"):
+    with pytest.raises(DataError, match=f"{criterion} has no value for K = 1; silhouette,"):
         select([row(1, **{criterion: np.nan})], criterion)
 
 
@@ -95,11 +99,12 @@ def test_contradictions():
 
 
 def test_rows_of_a_file(tmp_path):
-    rows = [row(2, bic=1.5, stability=0.25, stability_std=0.125), row(3)]
+    rows = [row(2, bic=1.5, stability=0.25, stability_std=0.125, agreement=0.5), row(3)]
     write_csv(tmp_path / "new.csv", HEADER, as_rows(rows))
     assert read_rows(tmp_path / "new.csv")[0] == rows[0]
-    write_csv(tmp_path / "old.csv", HEADER[:-2], [line[:-2] for line in as_rows(rows)])
-    assert np.isnan(read_rows(tmp_path / "old.csv")[0].stability)
+    for n, name in ((3, "stability"), (1, "agreement")):  # columns that earlier versions lack
+        write_csv(tmp_path / "old.csv", HEADER[:-n], [line[:-n] for line in as_rows(rows)])
+        assert np.isnan(getattr(read_rows(tmp_path / "old.csv")[0], name))
     for text, message in (
         (",".join(HEADER) + "\n", "holds no K"),
         ("n_clusters,bic\n2,much\n", "much"),

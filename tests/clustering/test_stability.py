@@ -20,14 +20,14 @@ def stable(drawn, k):
     return stability(labellings(drawn, k, 5, 0, 2.0))
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-def test_three_clouds_are_stable_as_three(mapped):
+@pytest.mark.parametrize("blocks", [(1, 1), None])
+def test_three_clouds_are_stable_as_three(blocks):
     latents = three_clouds(240)[0]
-    drawn = resamples(latents, 4, 0, mapped)
+    drawn = resamples(latents, blocks, 4, 0)
     assert [part.shape for part, _ in drawn.parts] == [(120, 2)] * 4
     np.testing.assert_array_equal(drawn.labelled, latents[drawn.index])
     assert not np.array_equal(drawn.parts[0][0], drawn.parts[1][0])
-    assert all((half is not None) == mapped for _, half in drawn.parts)
+    assert all((half is not None) == (blocks is not None) for _, half in drawn.parts)
     mean, spread = stable(drawn, 3)
     assert mean > 0.99
     assert spread < 0.02
@@ -76,6 +76,6 @@ def test_only_clusters_that_are_not_gaussian_are_doubted(noise):
     latents = getattr(np.random.default_rng(3), noise)((4000, 4))
     latents[:, 0] += 3.0 * classes
     mixture = fit_mixture(latents, classes, 2)
-    labels = labellings(resamples(latents, 4, 0, mapped=False), 2, 5, 0, 2.0)
+    labels = labellings(resamples(latents, None, 4, 0), 2, 5, 0, 2.0)
     found = temperature(mixture, latents, labels)
     assert found < 1.05 if noise == "standard_normal" else found > 1.2

@@ -1,10 +1,10 @@
 import shutil
-from functools import partial
 
 import numpy as np
 import pytest
 
-from RISCluster.clustering.initialisation import MAX_MAP_SIZE, neighbour_map
+from RISCluster.clustering import initialisation
+from RISCluster.clustering.initialisation import MAX_TREE_SIZE
 from RISCluster.evaluation import mapping
 from RISCluster.evaluation.representatives import (
     drawn_members,
@@ -81,9 +81,9 @@ def test_of_the_mixture_and_duplicates(run_folder):
         assert found.outlying["sample"].iloc[0] == mine[4]
 
 
-@pytest.mark.parametrize("n", [40, MAX_MAP_SIZE + 100])
+@pytest.mark.parametrize("n", [40, MAX_TREE_SIZE + 100])
 def test_a_row_of_the_map_is_the_latent_of_that_row(n, monkeypatch):
-    monkeypatch.setattr(mapping, "neighbour_map", partial(neighbour_map, steps=250))
+    monkeypatch.setattr(initialisation, "MAP_STEPS", 250)
     group = np.random.default_rng(0).integers(0, 2, n)
     latents = np.random.default_rng(1).standard_normal((n, 3)) + 30 * group[:, None]
     points = mapping.mapped(latents, "tsne", 0)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from RISCluster.clustering import fit as fits
-from RISCluster.clustering import initialisation, stability
+from RISCluster.clustering import initialisation
 from RISCluster.clustering.selection import choose, read_rows
 from RISCluster.errors import DataError, Stopped
 from RISCluster.stages.cluster import read_mixture, run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs, write_samples
-from tests.stages.conftest import STAGES, content, metrics, refused
+from tests.stages.conftest import content, metrics, refused
 
 
 def test_selected_by_stability(finished):
@@ -86,34 +86,19 @@ def test_resumes_after_the_last_k(finished, monkeypatch):
     assert sorted(folder.iterdir()) == names
 
 
-@pytest.mark.parametrize(
-    ("number", "what", "most"),
-    [(1, "Mapping latents", 4), (1, "Mapping half-samples", 3), (2, "Mapping half-samples", 3)],
-)
-def test_stops_between_maps_and_resumes(number, what, most, finished, monkeypatch):
-    mapped = unwrap(initialisation.neighbour_map)  # a cached one takes no time
-    draw, done = initialisation.draw_maps, []
+def test_stops_between_maps_and_resumes(finished, monkeypatch):
+    draw = unwrap(initialisation.tsne)  # a cached one takes no time
 
     def asked_to_stop(*words):
-        done.append(words)
-        if len(done) == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return mapped(*words)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return draw(*words)
 
-    def draw_or_stop(arguments, title, stop):
-        with monkeypatch.context() as patch:
-            if title == what:
-                patch.setattr(initialisation, "neighbour_map", asked_to_stop)
-            return draw(arguments, title, stop)
-
-    settings = finished("gmm.n_init=2" if number == 1 else "dec.keep=refined")
-    monkeypatch.setattr(initialisation, "processors", lambda: 1)
-    for module in (initialisation, stability):
-        monkeypatch.setattr(module, "draw_maps", draw_or_stop)
-    with pytest.raises(Stopped, match="^mapping .*; run the same command") as error:
-        STAGES[number](settings)
+    settings = finished("gmm.n_init=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(initialisation, "processors", lambda: 1)
+        patch.setattr(initialisation, "tsne", asked_to_stop)
+        with pytest.raises(Stopped, match="^mapping .*; run the same command") as error:
+            run_gmm(settings)
     assert error.value.exit_code == 128 + signal.SIGTERM
-    assert 0 < len(done) < most  # one that was running, and one that the thread had begun
-    monkeypatch.undo()
-    STAGES[number](settings)
-    assert (settings.run_folder / ("GMM", "DEC")[number - 1] / "labels.csv").exists()
+    run_gmm(settings)
+    assert (settings.run_folder / "GMM" / "labels.csv").exists()
