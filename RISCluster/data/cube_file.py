@@ -21,14 +21,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..errors import DataError
 from ..runtime import log
 from ..settings import AxisSlice, CubeSettings
-from .layouts import Coordinate, SpectrogramFile, find_coordinate
+from .layouts import Column, SpectrogramFile, find_coordinate
 from .storage import (
     CUBE,
     Storage,
     StoredArray,
     axis_order,
     named_layout,
-    read_all,
+    read_values,
     shape_of,
 )
 from .times import (
@@ -324,28 +324,28 @@ class Coordinates:
                 "coordinate needs one value a step"
             )
 
-    def _numbers(self, found: Coordinate) -> np.ndarray:
+    def _numbers(self, found: Column) -> np.ndarray:
         is_number = found.values.dtype.kind in "iufb"
         values = found.values.astype(np.float64) if is_number else np.array(np.nan)
         if not np.isfinite(values).all():
             raise DataError(f"{self._path}: {found.name} must hold finite numbers")
         return values
 
-    def _frequency(self, found: Coordinate | None) -> np.ndarray | None:
+    def _frequency(self, found: Column | None) -> np.ndarray | None:
         factor = found and frequency_factor(f"{self._path}: {found.name}", found.units)
         if factor is None:
             return None
         values = self._numbers(found)
         return values if factor == 1 else values * factor
 
-    def _distance(self, found: Coordinate | None) -> tuple[np.ndarray | None, str]:
+    def _distance(self, found: Column | None) -> tuple[np.ndarray | None, str]:
         """Distances in metres, or in another unit that is no length."""
         if found is None or found.values.dtype.kind in "SUOT":
             return None, ""
         is_length = found.name.endswith(("loc_coords", "distance", "distance_values"))
         return to_metres(self._numbers(found), found.units or ("m" if is_length else ""))
 
-    def _channel_names(self, channel: Coordinate | None, n: int) -> list[str] | None:
+    def _channel_names(self, channel: Column | None, n: int) -> list[str] | None:
         """Names of the channels: of an array of names, or of a coordinate of texts."""
         texts = channel.values if channel and channel.values.dtype.kind in "SUOT" else None
         for name in (*CHANNEL_NAMES, *TEXT_NAMES):
@@ -355,7 +355,7 @@ class Coordinates:
             if name in CHANNEL_NAMES:
                 self._require_length(self._full(name), shape_of(array), "channel", n)
             if name in CHANNEL_NAMES or (array.dtype.kind in "SUOT" and shape_of(array) == (n,)):
-                texts = read_all(array)
+                texts = read_values(array, complete=True)
                 break
         names = None if texts is None else [to_text(value) for value in texts]
         if names and len(set(names)) < len(names):
@@ -363,7 +363,7 @@ class Coordinates:
             return None
         return names
 
-    def _times(self, found: Coordinate | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    def _times(self, found: Column | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
         """Ascending absolute times, seconds from the first, and whether they are stored so."""
         if found is None:
             return None, None, False
@@ -395,7 +395,7 @@ class Coordinates:
             return None, None, False
         return times, seconds, descends
 
-    def _decode(self, found: Coordinate) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _decode(self, found: Column) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Absolute times, or seconds from the first step where only those are known; or neither."""
         values, units = found.values, found.units
         if values.dtype.kind == "m":

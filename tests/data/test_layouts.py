@@ -145,7 +145,7 @@ def test_times_that_cannot_be_read_are_said_once_with_the_first(tmp_path, caplog
             file.starttimes(start, start + 1)
         assert file.starttimes() == ["2020-01-01T00:00:00.000000Z", "", "", ""]
     assert len(caplog.messages) == 1
-    assert "/starttime: 2 of 4 are no times" in caplog.text
+    assert "starttime: 2 of 4 are no times" in caplog.text
     assert "(first: 'yesterday')" in caplog.text
     with h5py.File(path, "a") as file:
         del file["starttime"]
