@@ -333,19 +333,18 @@ def leave_out_far_pieces(
     """
     if not spans:
         return [], []
-    order = np.array(sorted(range(len(spans)), key=lambda at: spans[at][:2]))
-    starts, stops = np.array([span[:2] for span in spans], dtype=np.int64)[order].T
-    reached = np.maximum.accumulate(stops)
-    before = np.r_[starts[0], reached[:-1]]
-    covered = int(np.maximum(0, stops - np.maximum(starts, before)).sum())
-    group = np.cumsum(starts - before > max(far_days * DAY, FAR_TIMES * covered))
-    amounts = np.bincount(group, stops - starts)
-    main = len(amounts) - 1 - int(amounts[::-1].argmax())  # of equals the last
-    inside = np.flatnonzero(group == main)
-    begin, end = int(starts[inside[0]]), int(reached[inside[-1]])
+    table = pandas.DataFrame(spans, columns=["start", "stop", "name"])
+    table = table.sort_values(["start", "stop"], kind="stable")
+    reached = table["stop"].cummax()
+    before = reached.shift(fill_value=table["start"].iloc[0])
+    covered = int((table["stop"] - table["start"].clip(before)).clip(0).sum())
+    group = (table["start"] - before > max(far_days * DAY, FAR_TIMES * covered)).cumsum()
+    amounts = (table["stop"] - table["start"]).groupby(group).sum()
+    main = amounts.index[::-1][amounts.to_numpy()[::-1].argmax()]  # of equals the last
+    inside, outside = table[group == main], table[group != main]
+    begin, end = int(inside["start"].iloc[0]), int(reached[inside.index[-1]])
     lines: dict[str, str] = {}
-    for at in np.flatnonzero(group != main):
-        start, stop, name = spans[order[at]]
+    for start, stop, name in outside.itertuples(index=False):
         days = (begin - stop if start < begin else start - end) / DAY
         away = f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
         first, since = nanoseconds_to_iso([start, begin])
@@ -353,14 +352,11 @@ def leave_out_far_pieces(
     if lines and amounts.sum() - amounts[main] >= FEW * amounts.sum():
         name, line = next(iter(lines.items()))
         raise DataError(
-            f"{name}: {line} in {spans[order[inside[0]]][2]}, more than {FAR_TIMES} "
-            "times as long as all the data; correct the clock that is wrong, or give only the "
-            "files of one time"
+            f"{name}: {line} in {inside['name'].iloc[0]}, more than {FAR_TIMES} times as long as "
+            "all the data; correct the clock that is wrong, or give only the files of one time"
         )
     advice = "left out; correct its time, or give only files of that time to have it"
-    return sorted(order[inside].tolist()), [
-        f"{name}: {line}: {advice}" for name, line in lines.items()
-    ]
+    return sorted(inside.index), [f"{name}: {line}: {advice}" for name, line in lines.items()]
 
 
 def far_times(times: np.ndarray) -> np.ndarray:
