@@ -175,7 +175,7 @@ def assert_same(run: Path, reference: Path, *stages: str) -> None:
             assert labels(run / stage) == labels(reference / stage)
     if "DEC" in stages:
         assert_same_refinement(*(
-            load_checkpoint(top / "DEC/last.pt", "DEC state") for top in (run, reference)
+            load_checkpoint(top / "DEC/last.pt", "DEC state")["result"] for top in (run, reference)
         ))  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 Letters: N samples of a file, F frequency bins, T time bins, n samples of a block.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -318,9 +319,11 @@ class RowsFile(SpectrogramFile):
     def labels(self) -> np.ndarray | None:
         """See `SpectrogramFile`; None for a file of a single class, which scores nothing."""
         found = self._beside("labels")
-        if found is None or len(self.class_names()) == 1:
+        if found is None:
             return None
         values = self._values(found)
+        if len(self.class_names()) == 1 and len(np.unique(values)) < 2:
+            return None
         if values.dtype.kind == "f":
             values = np.where(np.isnan(values), -1, values)
         if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
@@ -328,10 +331,15 @@ class RowsFile(SpectrogramFile):
         return values.astype(np.int64)
 
     def class_names(self) -> list[str]:
-        """See `SpectrogramFile`."""
+        """See `SpectrogramFile.class_names`: texts, or a list as one text in JSON."""
         found = self._storage.get("labels")
         notes = {} if found is None else self.attributes | notes_of(found)
-        return [to_text(name) for name in np.ravel(notes.get("class_names", []))]
+        names = [to_text(name) for name in np.ravel(notes.get("class_names", []))]
+        if len(names) == 1:
+            with contextlib.suppress(ValueError):
+                listed = json.loads(names[0])
+                names = [str(name) for name in listed] if isinstance(listed, list) else names
+        return names
 
     def _beside(self, name: str) -> Any:
         """A data set with one value a sample, or None where it is not in the file."""

@@ -124,6 +124,16 @@ def test_axes_and_columns_are_unpacked_too(tmp_path):
         assert file.starttimes() == ["2020-01-01T00:00:10.000000Z", ""]
 
 
+@pytest.mark.parametrize("place", ["/", "labels"])
+def test_class_names_as_one_text(tmp_path, place):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=np.array([0, 2, 1]))
+    with h5py.File(path, "r+") as file:
+        file[place].attrs["class_names"] = '["ice", "sea", "äther"]'
+    with open_spectrograms(path) as file:
+        assert file.class_names() == ["ice", "sea", "äther"]
+        assert file.labels().tolist() == [0, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "shape"),
     [("rutford_icequakes", (2500, 82, 100)), ("pnw", (679, 77, 100)), ("esc10", (400, 80, 100))],
