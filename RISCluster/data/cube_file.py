@@ -21,14 +21,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..errors import DataError
 from ..runtime import log
 from ..settings import AxisSlice, CubeSettings
-from .layouts import Coordinate, SpectrogramFile, find_coordinate
+from .layouts import Column, SpectrogramFile, find_coordinate
 from .storage import (
     CUBE,
     Storage,
     StoredArray,
     axis_order,
     named_layout,
-    read_all,
+    read_values,
     shape_of,
 )
 from .times import (
@@ -59,34 +59,27 @@ NAMES = {
 }  # fmt: skip
 CHANNEL_NAMES = ("metadata/channel_names", "channel_names", "trace_id")
 TEXT_NAMES = ("station", "channel")  # names of channels where they are texts
+TEXT = "SUOT"  # kinds of types that hold texts
 EPOCH = (1e8, 1e10)  # s since 1970: from 1973 on
 
 
 class CubeFile(SpectrogramFile):
     """An open cube; `dataset` is its path inside, or ``auto``, `settings` which samples it gives.
 
-    Attributes
-    ----------
-    coordinates : Coordinates
-    n_windows, n_channels : int
-    channels : ndarray, (C,), int64
-        Numbers of the channels that are taken.
-    distance : ndarray, (C,), float64, or None
-        Of those channels, in `distance_unit`.
-    window_starts : ndarray, (W,), int64
-        Time step at which each window starts, among those of the file.
+    `channels` (C,) are the numbers of those that are taken, `distance` (C,) theirs in
+    `distance_unit` or None, and `window_starts` (W,) the time steps of the file where each window
+    starts.
     """
 
     layout = "cube"
 
     def __init__(self, path: Path, storage: Storage, dataset: str, settings: CubeSettings):
         dataset, cube = _find_cube(path, storage, dataset)
-        self.settings, self.coordinates = settings, Coordinates(path, storage, dataset, cube)
-        known = self.coordinates
-        super().__init__(
-            path, storage, dataset, StoredArray(path, cube, known.order, known.flipped)
-        )
-        shape = self.stored.shape
+        self.settings = settings
+        self.coordinates = known = Coordinates(path, storage, dataset, cube)
+        stored = StoredArray(path, cube, known.order, known.flipped)
+        super().__init__(path, storage, dataset, stored)
+        shape = stored.shape
         steps = _chosen(path, "times", settings.times, shape[0])
         self.channels = _chosen(path, "channels", settings.channels, shape[1])
         self.n_frequencies, self.n_times = shape[2], settings.window
@@ -281,41 +274,42 @@ class Coordinates:
     ----------
     times, seconds : ndarray, (M,), int64 and float64, or None
         Start of each time step: ns since 1970 UTC, and seconds from the first.
-    distance : ndarray, (C,), float64, or None
-        Of each channel, in `distance_unit`.
+    distance, frequency : ndarray, (C,) and (F,), float64, or None
+        The former in `distance_unit`, the latter in Hz.
     names : list of str or None
         Of the channels.
-    frequency : ndarray, (F,), float64, or None
-        Hz.
-    order : tuple of int
-        Axis of the file that is time, channel and frequency.
-    flipped : tuple of bool
-        Which of these are stored in descending order.
+    order, flipped : tuple
+        Axis of the file that is time, channel and frequency, and whether it descends there.
     """
 
     def __init__(self, path: Path, storage: Storage, dataset: str, cube: Any):
-        self._path, self._storage, self._cube = path, storage, cube
-        self._group = dataset.rpartition("/")[0]
+        self._path, self._storage, group = path, storage, dataset.rpartition("/")[0]
+        self._prefix = f"{group}/" if group else ""
         found = {
-            axis: find_coordinate(path, storage, cube, axis, [*map(self._full, NAMES[axis])])
+            axis: find_coordinate(
+                path, storage, cube, axis, [self._prefix + x for x in NAMES[axis]]
+            )
             for axis in CUBE
         }
-        lengths = {axis: len(one.values) for axis, one in found.items() if one}
-        self.order = axis_order(path, cube, CUBE, lengths)
-        shape = dict(zip(CUBE, (cube.shape[axis] for axis in self.order), strict=True))
+        self.order = axis_order(path, cube, CUBE, {k: len(x.values) for k, x in found.items() if x})
+        sizes = dict(zip(CUBE, (cube.shape[axis] for axis in self.order), strict=True))
         for axis, one in found.items():
             if one:
-                self._require_length(one.name, one.values.shape, axis, shape[axis])
+                self._require_length(one.name, one.values.shape, axis, sizes[axis])
         self.times, self.seconds, backwards = self._times(found["time"])
-        self.distance, self.distance_unit = self._distance(found["channel"])
-        self.names = self._channel_names(found["channel"], shape["channel"])
-        self.frequency = self._frequency(found["frequency"])
-        descends = self.frequency is not None and found["frequency"].descends
-        self.frequency = self.frequency[::-1] if descends else self.frequency
+        self.names = self._channel_names(found["channel"], sizes["channel"])
+        self.distance, self.distance_unit, self.frequency = None, "", None
+        channel, frequency = found["channel"], found["frequency"]
+        if channel and channel.values.dtype.kind not in TEXT:
+            is_length = channel.name.endswith(("loc_coords", "distance", "distance_values"))
+            unit = channel.units or ("m" if is_length else "")
+            self.distance, self.distance_unit = to_metres(self._numbers(channel), unit)
+        factor = frequency and frequency_factor(f"{path}: {frequency.name}", frequency.units)
+        descends = factor is not None and frequency.descends
+        if factor is not None:
+            values = self._numbers(frequency)[:: -1 if descends else 1]
+            self.frequency = values if factor == 1 else values * factor
         self.flipped = backwards, False, descends
-
-    def _full(self, name: str) -> str:
-        return f"{self._group}/{name}" if self._group else name
 
     def _require_length(self, name: str, shape: tuple, axis: str, n: int) -> None:
         if shape != (n,):
@@ -324,53 +318,38 @@ class Coordinates:
                 "coordinate needs one value a step"
             )
 
-    def _numbers(self, found: Coordinate) -> np.ndarray:
+    def _numbers(self, found: Column) -> np.ndarray:
         is_number = found.values.dtype.kind in "iufb"
         values = found.values.astype(np.float64) if is_number else np.array(np.nan)
         if not np.isfinite(values).all():
             raise DataError(f"{self._path}: {found.name} must hold finite numbers")
         return values
 
-    def _frequency(self, found: Coordinate | None) -> np.ndarray | None:
-        factor = found and frequency_factor(f"{self._path}: {found.name}", found.units)
-        if factor is None:
-            return None
-        values = self._numbers(found)
-        return values if factor == 1 else values * factor
-
-    def _distance(self, found: Coordinate | None) -> tuple[np.ndarray | None, str]:
-        """Distances in metres, or in another unit that is no length."""
-        if found is None or found.values.dtype.kind in "SUOT":
-            return None, ""
-        is_length = found.name.endswith(("loc_coords", "distance", "distance_values"))
-        return to_metres(self._numbers(found), found.units or ("m" if is_length else ""))
-
-    def _channel_names(self, channel: Coordinate | None, n: int) -> list[str] | None:
+    def _channel_names(self, channel: Column | None, n: int) -> list[str] | None:
         """Names of the channels: of an array of names, or of a coordinate of texts."""
-        texts = channel.values if channel and channel.values.dtype.kind in "SUOT" else None
+        texts = channel.values if channel and channel.values.dtype.kind in TEXT else None
         for name in (*CHANNEL_NAMES, *TEXT_NAMES):
-            array = self._storage.get(self._full(name))
+            array = self._storage.get(self._prefix + name)
             if array is None:
                 continue
             if name in CHANNEL_NAMES:
-                self._require_length(self._full(name), shape_of(array), "channel", n)
-            if name in CHANNEL_NAMES or (array.dtype.kind in "SUOT" and shape_of(array) == (n,)):
-                texts = read_all(array)
-                break
+                self._require_length(self._prefix + name, shape_of(array), "channel", n)
+            elif array.dtype.kind not in TEXT or shape_of(array) != (n,):
+                continue
+            texts = read_values(array, complete=True)
+            break
         names = None if texts is None else [to_text(value) for value in texts]
         if names and len(set(names)) < len(names):
             log.warning(f"{self._path}: names of channels are not unique: they are numbered")
             return None
         return names
 
-    def _times(self, found: Coordinate | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    def _times(self, found: Column | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
         """Ascending absolute times, seconds from the first, and whether they are stored so."""
-        if found is None:
-            return None, None, False
         times = seconds = None
-        why = ""
+        why, descends = "", False
         try:
-            times, seconds = self._decode(found)
+            times, seconds = self._decode(found) if found else (None, None)
         except DataError:
             raise
         except ValueError as error:
@@ -382,11 +361,12 @@ class Coordinates:
             elif (far := far_times(times)).any():
                 first = nanoseconds_to_iso(times[far][:1])[0]
                 why = f"{first} is far from its other times, as of a clock that is wrong"
-        descends = seconds is not None and not why and found.descends
-        if descends:
-            times, seconds = None if times is None else times[::-1], seconds[::-1] - seconds[-1]
-        if seconds is not None and not why and not (np.diff(seconds) > 0).all():
-            why = "it does not ascend from step to step, as where only days are stored"
+        if seconds is not None and not why:
+            if descends := found.descends:
+                seconds = seconds[::-1] - seconds[-1]
+                times = None if times is None else times[::-1]
+            if not (np.diff(seconds) > 0).all():
+                why = "it does not ascend from step to step, as where only days are stored"
         if why:
             log.warning(
                 f"{self._path}: {found.name}: {why}: its times are not used, and time steps are "
@@ -395,15 +375,15 @@ class Coordinates:
             return None, None, False
         return times, seconds, descends
 
-    def _decode(self, found: Coordinate) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _decode(self, found: Column) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Absolute times, or seconds from the first step where only those are known; or neither."""
-        values, units = found.values, found.units
+        _, values, units, calendar = found
         if values.dtype.kind == "m":
             seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
             return None, seconds - seconds[0]
         is_absolute = re.search(r"\s(since|after|from|ref|@)\s|\[", units, re.I)
         if values.dtype.kind not in "iuf" or is_absolute:
-            return decode_times(values, units, found.calendar), None
+            return decode_times(values, units, calendar), None
         numbers = self._numbers(found)
         factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
         if factor is None:

@@ -3,16 +3,16 @@
 Letters: N samples of a file, F frequency bins, T time bins, n samples of a block.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
+import pandas
 
 from ..errors import DataError, RISClusterError
 from ..runtime import log
@@ -28,7 +28,6 @@ from .storage import (
     named_layout,
     notes_of,
     open_storage,
-    read_all,
     read_values,
     reason_of,
     shape_of,
@@ -50,23 +49,27 @@ READ_ROWS = 128  # samples read and prepared at a time, about: few enough to sta
 COLUMN_ROWS = 65536  # values of a column handled at a time
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
 DETECTION = ("onset", "end", "peak_time", "peak_amplitude")  # columns of a detection
-DETECTION_KEYS = dict(zip(DETECTION, ("dt_on", "dt_off", "dt_peak", "peak"), strict=True))
-TIME_KEYS = ("starttime", "dt_start", "dt_on", "dt_peak")  # of a catalogue's rows
+# Keys of a catalogue's rows for each column, the first that is there counts
+CATALOGUE = {
+    "starttime": ("starttime", "dt_start", "dt_on", "dt_peak"),
+    "onset": ("dt_on",),
+    "end": ("dt_off",),
+    "peak_time": ("dt_peak",),
+    "peak_amplitude": ("peak",),
+    "unit": ("unit",),
+}
 TRACE_KEYS = ("network", "station", "location", "channel")
-# What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are lies
+# What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are wrong
 DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
 
-Column = tuple[str, np.ndarray, str, str]  # name, values, units and calendar
 
-
-@dataclass(frozen=True)
-class Coordinate:
-    """A coordinate of an axis as stored: (n,) values, and attributes."""
+class Column(NamedTuple):
+    """A column or the coordinate of an axis, unpacked, with its attributes."""
 
     name: str
     values: np.ndarray
-    units: str
-    calendar: str
+    units: str = ""
+    calendar: str = ""
 
     @property
     def descends(self) -> bool:
@@ -76,9 +79,14 @@ class Coordinate:
         return is_number and bool((values[1:] < values[:-1]).all())
 
 
+def _column(array: Any, values: np.ndarray) -> Column:
+    units = (text_attribute(array, name) for name in ("units", "calendar"))
+    return Column(array.name.lstrip("/"), values, *units)
+
+
 def find_coordinate(
     path: Path, storage: Storage, array: Any, role: str, names: Sequence[str]
-) -> Coordinate | None:
+) -> Column | None:
     """The coordinate of the axis of a role: that of its dimension, or else one of `names`.
 
     DataError where it has not the length of any axis of `array`; it is not read then.
@@ -96,27 +104,23 @@ def find_coordinate(
                     f"{path}: {item.name.lstrip('/')} has shape {shape_of(item)}, and {array.name} "
                     f"{array.shape}; the coordinate of its {role} axis needs one value a step"
                 )
-            return Coordinate(item.name.lstrip("/"), read_all(item), *_units(item))
+            return _column(item, read_values(item, complete=True))
     return None
 
 
-def _interpolate(storage: Storage, array: Any, own: str, name: str) -> Coordinate | None:
+def _interpolate(storage: Storage, array: Any, own: str, name: str) -> Column | None:
     """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
     indices, values = storage.get(f"{name}_indices"), storage.get(f"{name}_values")
     if indices is None or values is None or len(indices.shape) != 1 or not indices.shape[0]:
         return None
-    ties, known = read_all(indices), read_all(values)
+    ties, known = read_values(indices, complete=True), read_values(values, complete=True)
     if known.shape != ties.shape or known.dtype.kind not in "iuf":
         return None
     steps = np.arange(array.shape[dimension_names(array).index(own)])
     dense = np.interp(steps, ties, (known - known[0]).astype(np.float64))
     if known.dtype.kind in "iu":
         dense = np.rint(dense).astype(np.int64)
-    return Coordinate(f"{name}_values".lstrip("/"), known[0] + dense, *_units(values))
-
-
-def _units(array: Any) -> tuple[str, str]:
-    return text_attribute(array, "units"), text_attribute(array, "calendar")
+    return _column(values, known[0] + dense)
 
 
 class SpectrogramFile:
@@ -136,16 +140,6 @@ class SpectrogramFile:
     """
 
     layout = ""
-    path: Path
-    dataset: str
-    stored: StoredArray
-    n_samples: int
-    n_frequencies: int
-    n_times: int
-    frequency: np.ndarray
-    time: np.ndarray
-    frequency_unit: str
-    time_unit: str
     waveform_unit = ""  # of peak amplitudes, where the file gives it
 
     def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
@@ -244,7 +238,7 @@ class RowsFile(SpectrogramFile):
     """An open HDF5 file with a row a sample; `dataset` is the name of the spectrograms inside."""
 
     default_dataset = ""
-    time_columns = ("starttime", "time")
+    time_names = ("starttime", "time")
     crop = slice(None), slice(None)  # frequency and time bins of a row
 
     def __init__(self, path: Path, storage: Storage, dataset: str):
@@ -263,28 +257,18 @@ class RowsFile(SpectrogramFile):
         self._check_values()
         self.frequency, self.frequency_unit = self._axis("frequency", self.n_frequencies)
         self.time, self.time_unit = self._axis("time", self.n_times)
-        self._decoded: dict[tuple[str, ...], np.ndarray | None] = {}  # times by column
+        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
 
-    # ---- what a layout defines ----
-
-    def _stored(self, dataset: h5py.Dataset) -> StoredArray:
+    def _stored(self, dataset: Any) -> StoredArray:
         return StoredArray(self.path, dataset)
 
-    def _column(self, names: tuple[str, ...], start: int, stop: int | None) -> Column | None:
-        """The first of these columns that the file has with one value a sample."""
-        for name in names:
-            found = self._storage.get(name)
-            if found is not None and shape_of(found) in ((self.n_samples,), (self.n_samples, 1)):
-                return found.name, self._values(found, start, stop), *_units(found)
-        return None
-
-    # ---- what they share ----
-
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """See `SpectrogramFile.read_blocks`; whole chunks, each read once."""
+        """See `SpectrogramFile`; whole chunks, each read once."""
         chunk = self.stored.chunks[0] if self.stored.chunks else 1
-        gap = LARGEST_GAP // (self.dtype.itemsize * self.n_frequencies * self.n_times)
-        for part in _segments(index, max(1, READ_ROWS // chunk) * chunk, max(1, gap)):
+        size = max(1, READ_ROWS // chunk) * chunk
+        gap = max(1, LARGEST_GAP // (self.dtype.itemsize * self.n_frequencies * self.n_times))
+        ends = np.flatnonzero((np.diff(index) > gap) | (np.diff(index // size) > 0)) + 1
+        for part in np.split(index, ends) if len(index) else ():
             first = int(part[0])
             rows = self._read_rows(first, int(part[-1]) + 1)
             yield part, rows if len(rows) == len(part) else rows[part - first]
@@ -294,21 +278,37 @@ class RowsFile(SpectrogramFile):
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
             return np.ascontiguousarray(rows[:, *self.crop], dtype=np.float32)
 
+    # ---- columns ----
+
+    def _find(self, name: str, start: int, stop: int | None) -> Column | None:
+        """A column, of one value a sample, or None where the file has none."""
+        found = self._storage.get(name)
+        if found is None or shape_of(found) not in ((self.n_samples,), (self.n_samples, 1)):
+            return None
+        return _column(found, self._values(found, start, stop))
+
+    def _values(self, found: Any, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """A part of a column, unpacked, with NaN for missing values."""
+        return read_values(found, start, stop).reshape(-1)
+
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.starttimes`."""
-        return self._times(self.time_columns, start, stop)
+        """See `SpectrogramFile`."""
+        return self._times("starttime", start, stop)
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.trace_ids`."""
-        column = self._column(("trace_id", "station"), start, stop)
-        return None if column is None else [to_text(value) for value in column[1]]
+        """See `SpectrogramFile`."""
+        columns = (self._find(name, start, stop) for name in ("trace_id", "station"))
+        column = next(filter(None, columns), None)
+        return None if column is None else [to_text(value) for value in column.values]
 
     def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.detection`."""
+        """See `SpectrogramFile`."""
         if name != "peak_amplitude":
-            return self._times((name,), start, stop)
-        column = self._column((name,), start, stop)
-        return None if column is None else [_number(value) for value in column[1]]
+            return self._times(name, start, stop)
+        if (column := self._find(name, start, stop)) is None:
+            return None
+        numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
+        return [f"{x:.7g}" if np.isfinite(x) else "" for x in numbers.astype(np.float64)]
 
     @property
     def waveform_unit(self) -> str:
@@ -317,11 +317,13 @@ class RowsFile(SpectrogramFile):
         return "" if found is None else text_attribute(found, "units")
 
     def labels(self) -> np.ndarray | None:
-        """See `SpectrogramFile.labels`; None for a file of a single class, which scores nothing."""
+        """See `SpectrogramFile`; None for a file of a single class, which scores nothing."""
         found = self._beside("labels")
-        if found is None or len(self.class_names()) == 1:
+        if found is None:
             return None
         values = self._values(found)
+        if len(self.class_names()) == 1 and len(np.unique(values)) < 2:
+            return None
         if values.dtype.kind == "f":
             values = np.where(np.isnan(values), -1, values)
         if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
@@ -329,12 +331,17 @@ class RowsFile(SpectrogramFile):
         return values.astype(np.int64)
 
     def class_names(self) -> list[str]:
-        """See `SpectrogramFile.class_names`."""
+        """See `SpectrogramFile.class_names`: texts, or a list as one text in JSON."""
         found = self._storage.get("labels")
         notes = {} if found is None else self.attributes | notes_of(found)
-        return [to_text(name) for name in np.ravel(notes.get("class_names", []))]
+        names = [to_text(name) for name in np.ravel(notes.get("class_names", []))]
+        if len(names) == 1:
+            with contextlib.suppress(ValueError):
+                listed = json.loads(names[0])
+                names = [str(name) for name in listed] if isinstance(listed, list) else names
+        return names
 
-    def _beside(self, name: str) -> h5py.Dataset | None:
+    def _beside(self, name: str) -> Any:
         """A data set with one value a sample, or None where it is not in the file."""
         found = self._storage.get(name)
         if found is not None and found.shape != (self.n_samples,):
@@ -344,44 +351,37 @@ class RowsFile(SpectrogramFile):
             )
         return found
 
-    def _values(self, found: h5py.Dataset, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """A part of a column, unpacked, with NaN for missing values."""
-        try:
-            return read_values(found, start, stop).reshape(-1)
-        except DAMAGED as error:
-            raise DataError(f"{self.path}: {found.name}: {_damage(error)}") from None
-
-    def _times(self, names: tuple[str, ...], start: int, stop: int | None) -> list[str] | None:
-        """Times of the first of these columns, in UTC, ISO 8601 with Z; empty where unknown."""
-        if names not in self._decoded:
-            self._decoded[names] = self._decode_times(names)
-        times = self._decoded[names]
+    def _times(self, name: str, start: int, stop: int | None) -> list[str] | None:
+        """Times of a column in UTC, ISO 8601 with Z; empty where unknown."""
+        if name not in self._decoded:
+            self._decoded[name] = self._decode(name)
+        times = self._decoded[name]
         return None if times is None else nanoseconds_to_iso(times[start:stop])
 
-    def _decode_times(self, names: tuple[str, ...]) -> np.ndarray | None:
+    def _decode(self, name: str) -> np.ndarray | None:
         """Times of a column, (N,) int64, ns since 1970; unreadable ones are logged."""
-        column = self._column(names, 0, None)
+        names = self.time_names if name == "starttime" else (name,)
+        column = next(filter(None, (self._find(x, 0, None) for x in names)), None)
         if column is None:
-            wrong = self._storage.get(names[0])
-            if wrong is not None:
+            if (wrong := self._storage.get(names[0])) is not None:
                 log.warning(
                     f"{self.path}: /{names[0]} has shape {wrong.shape} and is not used: it needs "
                     f"one value a sample, of which there are {self.n_samples:,}"
                 )
             return None
-        name, values, units, calendar = column
+        place, values, units, calendar = column
         if values.dtype.kind in "iuf" and not units and np.isfinite(values).any():
-            log_assumed_epoch(self.path, name, np.nanmax(values))
+            log_assumed_epoch(self.path, place, np.nanmax(values))
         try:
             times = decode_times(values, units, calendar)
         except ValueError as error:
             log.warning(
-                f"{self.path}: {name}: {error}: its times are not used; change its attributes "
+                f"{self.path}: {place}: {error}: its times are not used; change its attributes "
                 "units and calendar"
             )
             return None
         if unreadable := count_unreadable(values, times):
-            log.warning(f"{self.path}: {name}: {unreadable}; these have no time")
+            log.warning(f"{self.path}: {place}: {unreadable}; these have no time")
         return times
 
 
@@ -390,9 +390,9 @@ class SamplesFile(RowsFile):
 
     layout = "samples"
     default_dataset = "spectrogram"
-    time_columns = ("starttime",)
+    time_names = ("starttime",)
 
-    def _stored(self, dataset: h5py.Dataset) -> StoredArray:
+    def _stored(self, dataset: Any) -> StoredArray:
         find = partial(find_coordinate, self.path, self._storage, dataset)
         self._axes = {name: find(name, (name,)) for name in SAMPLES[1:]}
         for name, found in self._axes.items():
@@ -438,57 +438,51 @@ class RisFile(RowsFile):
         values, unit = (row[:-1, 0], "Hz") if name == "frequency" else (row[-1, 1:], "s")
         return self._check_axis(values, n, name), unit
 
-    def _column(self, names: tuple[str, ...], start: int, stop: int | None) -> Column | None:
-        if self._catalogue is None:
-            return super()._column(names, start, stop)
-        keys = TIME_KEYS if names == self.time_columns else [DETECTION_KEYS[name] for name in names]
-        slid = to_text(self.attributes.get("build.method", "")) == "slide"
-        if slid and keys[0] in ("dt_on", "dt_off"):
+    def _find(self, name: str, start: int, stop: int | None) -> Column | None:
+        if (rows := self._catalogue) is None:
+            return super()._find(name, start, stop)
+        keys = CATALOGUE.get(name, ())
+        if to_text(self.attributes.get("build.method", "")) == "slide" and name in ("onset", "end"):
             return None
-        key = next((key for key in keys if key in self._catalogue), None)
-        if key is None:
-            return None
-        values = self._catalogue[key][start:stop]
-        texts = [x if isinstance(x, (str, int, float)) else str(x or "") for x in values]
-        return f"{key} of the catalogue", np.array(texts, dtype=object), "", ""
+        key = next((key for key in keys if key in rows), None)
+        values = None if key is None else rows[key].to_numpy()[start:stop]
+        return None if key is None else Column(f"{key} of the catalogue", values)
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.trace_ids`."""
-        rows = self._catalogue
-        if rows is None:
+        """See `SpectrogramFile`."""
+        if (rows := self._catalogue) is None:
             return super().trace_ids(start, stop)
-        if "station" not in rows:
-            return None
-        empty = [""] * self.n_samples
-        codes = zip(*(rows.get(key, empty)[start:stop] for key in TRACE_KEYS), strict=True)
-        return [".".join(str(code or "") for code in parts) for parts in codes]
+        codes = rows.reindex(columns=TRACE_KEYS, fill_value="").iloc[start:stop]
+        codes = codes.map(lambda code: str(code or "")).to_numpy()
+        return None if "station" not in rows else [".".join(parts) for parts in codes]
 
     @property
     def waveform_unit(self) -> str:
-        """See `RowsFile.waveform_unit`."""
-        rows = self._catalogue
-        return super().waveform_unit if rows is None else str(rows.get("unit", [""])[0] or "")
+        """See `RowsFile`."""
+        if self._catalogue is None:
+            return super().waveform_unit
+        column = self._find("unit", 0, 1)
+        return "" if column is None else str(column.values[0])
 
     @cached_property
-    def _catalogue(self) -> dict[str, list[Any]] | None:
+    def _catalogue(self) -> pandas.DataFrame | None:
         """Columns of the catalogue that are used, with keys in lower case; None without one."""
         name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
-        found = self._beside(name)
-        if found is None:
+        if (found := self._beside(name)) is None:
             return None
-        wanted = {*TIME_KEYS, *DETECTION_KEYS.values(), *TRACE_KEYS, "unit"}
-        columns: dict[str, list[Any]] = {}
+        used, rows = {*TRACE_KEYS}.union(*CATALOGUE.values()), []
         for number, text in enumerate(self._values(found)):
             try:
-                row = {key.lower(): value for key, value in json.loads(to_text(text)).items()}
+                items = json.loads(to_text(text)).items()
             except (ValueError, AttributeError, RecursionError):
                 raise DataError(
                     f"{self.path}: {name} must hold one JSON object a sample, and that of sample "
                     f"{number} is none"
                 ) from None
-            for key in wanted & row.keys():
-                columns.setdefault(key, [None] * self.n_samples)[number] = row[key]
-        return columns
+            items = [(key.lower(), value) for key, value in items]
+            rows.append({key: value for key, value in items if key in used})
+        table = pandas.DataFrame(rows, dtype=object)
+        return table.where(table.notna(), "")
 
 
 ROWS_LAYOUTS: dict[str, type[RowsFile]] = {"samples": SamplesFile, "ris": RisFile}
@@ -572,18 +566,3 @@ def _ris_dataset(storage: Storage) -> str | None:
 def _damage(error: BaseException) -> str:
     reason = reason_of(error)
     return f"can't be read ({reason}); it may be damaged, or a link to nowhere: copy it again"
-
-
-def _number(value: Any) -> str:
-    """A finite number as text; empty if it is none."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return ""
-    return f"{number:.7g}" if np.isfinite(number) else ""
-
-
-def _segments(index: np.ndarray, rows: int, gap: int) -> Iterator[np.ndarray]:
-    """Ascending indices in runs that one read covers, ending at multiples of `rows`."""
-    ends = (np.diff(index) > gap) | (np.diff(index // rows) > 0)
-    return iter(np.split(index, np.flatnonzero(ends) + 1) if len(index) else [])

@@ -13,7 +13,6 @@ import math
 import os
 import re
 import struct
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from ..runtime import log
 from .times import to_text
 
 Box = Sequence[tuple[int, int]]
+Axes = Sequence[int]
 
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 MAX_LISTED = 20  # names of arrays in a message
@@ -108,13 +108,11 @@ def other_files(path: Path, known: frozenset[Path] = frozenset()) -> list[str]:
 # ---- opening ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Storage:
     """An open file or folder of arrays; `root` is an h5py.File, zarr.Group or zarr.Array."""
 
-    path: Path
-    root: Any
-    is_zarr: bool = False
+    def __init__(self, path: Path, root: Any):
+        self.path, self.root, self.is_zarr = path, root, not isinstance(root, h5py.File)
 
     def close(self) -> None:
         """Close the file."""
@@ -128,9 +126,9 @@ class Storage:
         found = _member(self.root, name)
         return found if is_array(found) else None
 
-    def arrays(self) -> Iterator[tuple[str, Any]]:
+    def arrays(self) -> list[tuple[str, Any]]:
         """Every array with its path, ascending."""
-        yield from [("/", self.root)] if is_array(self.root) else sorted(_walk(self.root, ""))
+        return [("/", self.root)] if is_array(self.root) else sorted(_walk(self.root, ""))
 
     def listed(self) -> str:
         """Names and shapes of the first arrays, for a message."""
@@ -151,7 +149,7 @@ def open_storage(path: Path, setting: str) -> Storage:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
-                return Storage(path, zarr.open(str(path), mode="r"), True)
+                return Storage(path, zarr.open(str(path), mode="r"))
         except Exception as error:  # zarr raises many kinds for damaged metadata
             raise _unreadable(path, "/", error) from None
     if not path.is_file():
@@ -179,9 +177,9 @@ def why_closed(path: Path, error: OSError) -> str:
         return f"can't be read ({second.strerror}); check its permissions, or copy it again"
     if not head:
         return "is empty (0 bytes); copy or build it again"
-    kinds = (kind for form, kind in KINDS if re.match(form, head, re.DOTALL))
-    if (kind := next(kinds, None)) and not head.startswith(b"\x89HDF"):
-        return f"can't be opened as HDF5: it must be HDF5 or Zarr, and is {kind}"
+    for form, kind in KINDS if not head.startswith(b"\x89HDF") else ():
+        if re.match(form, head, re.DOTALL):
+            return f"can't be opened as HDF5: it must be HDF5 or Zarr, and is {kind}"
     reason = reason.rpartition("(")[2].rstrip(")") or reason
     return (
         f"can't be opened as HDF5 ({reason}); it may be another kind of file, or cut short: "
@@ -479,7 +477,7 @@ def _numbers(array: Any, name: str, value: Any) -> list:
 
 def why_hardly_written(dataset: h5py.Dataset) -> str:
     """Why a data set has a size and no values; empty where it has some."""
-    n, n_missing = _count_pieces(dataset)
+    n, n_missing = _count_chunks(dataset)
     if n_missing <= MAX_UNWRITTEN * n:
         return ""
     shape = " x ".join(f"{size:,}" for size in dataset.shape)
@@ -487,7 +485,7 @@ def why_hardly_written(dataset: h5py.Dataset) -> str:
     return f"{name} is {shape}, but {n_missing:,} of its {n:,} pieces were never written"
 
 
-def _count_pieces(dataset: h5py.Dataset) -> tuple[int, int]:
+def _count_chunks(dataset: h5py.Dataset) -> tuple[int, int]:
     """Chunks, or one for a data set without, and how many of them were never written."""
     if dataset.is_virtual or dataset.external or not dataset.size:
         return 0, 0
@@ -497,112 +495,102 @@ def _count_pieces(dataset: h5py.Dataset) -> tuple[int, int]:
     return n, n - dataset.id.get_num_chunks()
 
 
-def find_holes(dataset: h5py.Dataset, box: Box) -> tuple[np.ndarray | None, list[str]]:
-    """Missing values of a box: True in a mask of its shape, or None; and why, without a path."""
-    source, causes = _with_gaps(dataset, box)
-    if source is dataset:
-        return None, []
-    holes = np.isnan(source[tuple(slice(*side) for side in box)])
-    return (holes, causes) if holes.any() else (None, [])
+def find_missing(array: Any, box: Box | None = None) -> tuple[list[str], np.ndarray | None]:
+    """Why values of an array are missing, and a mask of a box where they are (None: nowhere)."""
+    name = array.name.lstrip("/")
+    if not isinstance(array, h5py.Dataset):
+        mask = None if box is None else _unwritten(array, box)
+        is_whole = mask is None or not mask.any()
+        return ([], None) if is_whole else ([f"chunks of {name} that were never written"], mask)
+    if array.is_virtual:
+        return _missing_sources(array, box)
+    n, n_missing = _count_chunks(array)
+    causes = [f"{n_missing:,} of {n:,} chunks of {name} were never written"] if n_missing else []
+    return causes, _unwritten(array, box) if causes and box is not None else None
 
 
-def _with_gaps(dataset: h5py.Dataset, box: Box = ()) -> tuple[h5py.Dataset, list[str]]:
-    """A data set as it is, or a virtual one that reads NaN where it is missing; and why it is."""
-    if not dataset.is_virtual and not _count_pieces(dataset)[1]:
-        return dataset, []
-    with tempfile.NamedTemporaryFile(suffix=".h5") as place:  # can be read while it is open
-        with h5py.File(place.name, "w") as file:
-            name, causes = _copy_mappings(dataset, file, box)
-        return (h5py.File(place.name, "r")[name] if causes else dataset), causes
+def _unwritten(array: Any, box: Box) -> np.ndarray:
+    """True for values of a box in chunks that were never written."""
+    is_hdf5 = isinstance(array, h5py.Dataset)
+    sizes = (None if is_hdf5 else array.shards) or array.chunks or array.shape
+    cells = [np.arange(*side) // size for side, size in zip(box, sizes, strict=True)]
+    found = [np.unique(numbers, return_inverse=True) for numbers in cells]
+    mask = np.ones([len(numbers) for numbers, _ in found], dtype=bool)
+    for at in np.ndindex(mask.shape if array.chunks else ()):
+        cell = tuple(int(numbers[k]) for k, (numbers, _) in zip(at, found, strict=True))
+        if is_hdf5:
+            place = tuple(k * size for k, size in zip(cell, sizes, strict=True))
+            mask[at] = not array.id.get_chunk_info_by_coord(place).size
+        else:
+            mask[at] = not (Path(place_of(array)) / array.metadata.encode_chunk_key(cell)).exists()
+    return mask[np.ix_(*(places for _, places in found))]
 
 
-def _copy_mappings(dataset: h5py.Dataset, file: h5py.File, box: Box) -> tuple[str, list[str]]:
-    """Copy a data set into `file` as mappings to its parts that can be read: its name, and why."""
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_fill_value(np.array(np.nan))
-    n_mapped, causes = 0, []
-    for mapping in dataset.virtual_sources() if dataset.is_virtual else ():
+def _missing_sources(dataset: h5py.Dataset, box: Box | None) -> tuple[list[str], np.ndarray | None]:
+    """See `find_missing`; of a virtual data set, by its sources and what they miss themselves."""
+    mappings, causes, n_mapped = dataset.virtual_sources(), [], 0
+    if any("%b" in mapping.file_name for mapping in mappings):  # files without an end
+        return [], None
+    begin, end = np.array(box or [(0, n) for n in dataset.shape]).T
+    mask = None if box is None else np.ones(end - begin, dtype=bool)
+    for mapping in mappings:
+        low, high = map(np.array, mapping.vspace.get_select_bounds())
         n_mapped += mapping.vspace.get_select_npoints()
-        low, high = mapping.vspace.get_select_bounds()
-        if all(low[axis] < stop and start <= high[axis] for axis, (start, stop) in enumerate(box)):
-            causes += _copy_source(dataset, mapping, file, properties)
-    if dataset.is_virtual and n_mapped < dataset.size and not (box and causes):
+        if (low >= end).any() or (high < begin).any():
+            continue
+        why, missing = _missing_source(dataset, mapping, high + 1 - low)
+        label = f"source {mapping.file_name}:/{mapping.dset_name.lstrip('/')}"
+        causes += [f"{label}{cause}" for cause in why]
+        for first, last in mapping.vspace.get_select_hyper_blocklist().astype(int):
+            start, stop = np.clip([first, last + 1], begin, end)
+            if mask is not None:
+                mask[_slices(start - begin, stop - begin)] = missing[
+                    _slices(start - low, stop - low)
+                ]
+    if n_mapped < dataset.size and (mask is None or (mask.any() and not causes)):
         causes.append("parts without a source")
-    elif not dataset.is_virtual:
-        n, n_missing = _count_pieces(dataset)
-        causes = [f"{n_missing:,} of {n:,} chunks of {dataset.name[1:]} were never written"]
-        for space in _written_parts(dataset):
-            place = os.fsencode(dataset.file.filename), dataset.name.encode()
-            properties.set_virtual(space, *place, space)
-    name, kind = str(len(file)), h5py.h5t.py_create(_float_type(dataset.dtype))
-    h5py.h5d.create(file.id, name.encode(), kind, dataset.id.get_space(), properties)
-    return name, list(dict.fromkeys(causes))
+    return list(dict.fromkeys(causes)), mask
 
 
-def _written_parts(dataset: h5py.Dataset) -> Iterator[Any]:
-    """Selections of runs of written chunks along the first axis."""
-    chunks: list[tuple[int, ...]] = []
-    if dataset.chunks:
-        dataset.id.chunk_iter(lambda chunk: chunks.append(chunk.chunk_offset))
-    sizes, shape = np.array(dataset.chunks or dataset.shape), np.array(dataset.shape)
-    written = np.zeros(-(-shape // sizes), dtype=bool)
-    written[tuple((np.array(chunks).reshape(-1, len(shape)) // sizes).astype(int).T)] = True
-    for cell in np.ndindex(written.shape[1:]):
-        edges = np.diff(written[(slice(None), *cell)], prepend=False, append=False)
-        for start, stop in np.flatnonzero(edges).reshape(-1, 2):
-            low = np.array([start, *cell]) * sizes
-            high = np.minimum(np.array([stop, *np.add(cell, 1)]) * sizes, shape)
-            yield _box_in(dataset.shape, low, high - low)
+def _missing_source(
+    dataset: h5py.Dataset, mapping: Any, sizes: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """Why values of one source are missing, and a mask of its part, of `sizes`, where they are.
 
-
-def _copy_source(
-    dataset: h5py.Dataset, mapping: Any, file: h5py.File, properties: Any
-) -> list[str]:
-    """Map a source that is there, without its own missing parts; what is missing of it."""
-    label = f"source {mapping.file_name}:/{mapping.dset_name.lstrip('/')}"
-    space, selected = mapping.vspace, mapping.src_space
+    A source with other axes than the data set is missing as a whole where it is not complete.
+    """
+    everything, nothing = (np.broadcast_to(value, sizes) for value in (np.True_, np.False_))
     for path in _candidates(dataset, mapping.file_name):
-        place, causes = (os.fsencode(path.absolute()), mapping.dset_name.encode()), []
-        if "%b" in label:  # a series of files without an end
-            properties.set_virtual(space, *place, selected)
-            return []
-        with contextlib.suppress(OSError, RuntimeError, ValueError), h5py.File(path, "r") as source:
-            inner = source.get(mapping.dset_name)
-            if not isinstance(inner, h5py.Dataset):
-                return [f"{label} is not in that file"]
-            if why := explain_missing_filter(inner):
-                return [f"{label}: {why}"]
-            if inner.is_virtual or _count_pieces(inner)[1]:
-                name, causes = _copy_mappings(inner, file, ())
-                place = (b".", name.encode()) if causes else place
-            causes = [f"{label}: {cause}" for cause in causes]
-            spaces = _selections(space, selected, inner.shape)
-            if spaces and min(x.get_select_npoints() for x in spaces):
-                properties.set_virtual(spaces[0], *place, spaces[1])
-            is_whole = spaces and spaces[0].get_select_npoints() == space.get_select_npoints()
-            return causes if is_whole else [f"{label} is shorter than expected", *causes]
-    return [f"{label} is missing or damaged"]
+        with contextlib.suppress(OSError, RuntimeError, ValueError), h5py.File(path, "r") as file:
+            source, selected = file.get(mapping.dset_name), mapping.src_space
+            if not isinstance(source, h5py.Dataset):
+                return [" is not in that file"], everything
+            if why := explain_missing_filter(source):
+                return [f": {why}"], everything
+            first, n = np.zeros(source.ndim, dtype=int), mapping.vspace.get_select_npoints()
+            is_box = n == sizes.prod()
+            is_same = source.size == n or len(sizes) != source.ndim or not is_box
+            needed = np.array(source.shape) if is_same else sizes
+            if selected.get_select_type() != h5py.h5s.SEL_ALL:  # whose size is not stored
+                first, last = map(np.array, selected.get_select_bounds())
+                needed = last + 1 - first
+            reach = np.clip(source.shape - first, 0, needed)
+            is_short = source.size < n or (reach < needed).any()
+            causes = [" is shorter than expected"] * bool(is_short)
+            is_box &= n == needed.prod()
+            box = [*zip(first, first + reach, strict=True)]
+            inner, gaps = find_missing(source, box if is_box else None)
+            causes += [f": {cause}" for cause in inner]
+            if not causes or not is_box:
+                return causes, everything if causes else nothing
+            mask = np.ones(needed, dtype=bool)
+            mask[_slices(0 * reach, reach)] = False if gaps is None else gaps
+            return causes, mask.reshape(sizes)
+    return [" is missing or damaged"], everything
 
 
-def _selections(space: Any, source: Any, shape: tuple[int, ...]) -> tuple[Any, Any] | None:
-    """Selections in a virtual data set and its source of what the source, of a shape, has."""
-    n, (low, high) = space.get_select_npoints(), map(np.array, space.get_select_bounds())
-    if source.get_select_type() == h5py.h5s.SEL_ALL:  # its size is not stored
-        source = h5py.h5s.create_simple(shape if n == math.prod(shape) else tuple(high - low + 1))
-    first, last = map(np.array, source.get_select_bounds())
-    if len(first) == len(shape) and (last < shape).all():
-        return space, source
-    is_box = n == (high - low + 1).prod() == (last - first + 1).prod()
-    if not is_box or not len(low) == len(first) == len(shape):
-        return None
-    reach = np.maximum(np.minimum(last + 1, shape) - first, 0)
-    return _box_in(space.get_simple_extent_dims(), low, reach), _box_in(shape, first, reach)
-
-
-def _box_in(shape: tuple[int, ...], low: np.ndarray, sizes: np.ndarray) -> Any:
-    space = h5py.h5s.create_simple(shape)
-    space.select_hyperslab(tuple(low.tolist()), tuple(sizes.tolist()))
-    return space
+def _slices(low: np.ndarray, high: np.ndarray) -> tuple[slice, ...]:
+    return tuple(slice(*side) for side in zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _candidates(dataset: h5py.Dataset, name: str) -> Iterator[Path]:
@@ -618,18 +606,6 @@ def _candidates(dataset: h5py.Dataset, name: str) -> Iterator[Path]:
     yield from (own.parent / path, path, own.resolve().parent / path)
 
 
-def _zarr_holes(array: Any, box: Box) -> np.ndarray | None:
-    """True for values of a box in chunks without a file; None where there are none."""
-    chunks = getattr(array, "shards", None) or array.chunks
-    cells = [np.arange(*side) // size for side, size in zip(box, chunks, strict=True)]
-    found = [np.unique(numbers, return_inverse=True) for numbers in cells]
-    holes = np.zeros([len(numbers) for numbers, _ in found], dtype=bool)
-    for cell in np.ndindex(holes.shape):
-        at = tuple(int(numbers[k]) for k, (numbers, _) in zip(cell, found, strict=True))
-        holes[cell] = not (Path(place_of(array)) / array.metadata.encode_chunk_key(at)).exists()
-    return holes[np.ix_(*(places for _, places in found))] if holes.any() else None
-
-
 # ---- reading ------------------------------------------------------------------------------------
 
 
@@ -640,24 +616,19 @@ def require_filters(array: Any) -> None:
         raise DataError(f"{place_of(array)}: {array.name} needs another package: {why}")
 
 
-def read_values(array: Any, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """A part of an array, unpacked; texts of single characters are joined."""
+def read_values(
+    array: Any, start: int = 0, stop: int | None = None, complete: bool = False
+) -> np.ndarray:
+    """A part of a small array, unpacked; texts of single characters are joined.
+
+    DataError where it is damaged, or not all of it was written and it must be `complete`.
+    """
     require_filters(array)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        values = np.asarray(array[start:stop] if array.shape else array[()])
-    if values.dtype == "S1" and values.ndim > 1 and values.size:
-        values = np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
-    return packing_of(array).unpack(values)
-
-
-def read_all(array: Any) -> np.ndarray:
-    """A small array as a whole, unpacked; DataError where it is damaged or not complete."""
     try:
-        causes = _with_gaps(array)[1] if isinstance(array, h5py.Dataset) and array.shape else []
-        values = read_values(array)
-    except DataError:
-        raise
+        causes = find_missing(array)[0] if complete and array.shape else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            values = np.asarray(array[start:stop] if array.shape else array[()])
     except Exception as error:  # zarr and its codecs raise many kinds
         raise _unreadable(place_of(array), array.name, error) from None
     if causes:
@@ -665,12 +636,27 @@ def read_all(array: Any) -> np.ndarray:
             f"{place_of(array)}: values of {array.name} are missing: {causes[0]}; copy it again, "
             "with the files that it is read from"
         )
-    return values
+    if values.dtype == "S1" and values.ndim > 1 and values.size:
+        values = np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
+    return packing_of(array).unpack(values)
 
 
-def _float_type(dtype: np.dtype) -> np.dtype:
-    """The type of values of which some are NaN."""
-    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
+def read_box(array: Any, box: Box, packing: Packing) -> tuple[np.ndarray, list[str]]:
+    """Values of a box, unpacked, with NaN where they are missing; and why they are."""
+    causes, mask = find_missing(array, box)
+    if mask is None or not mask.any():
+        return packing.unpack(np.asarray(array[tuple(slice(*side) for side in box)])), []
+    # Steps that miss everything are not read: HDF5 fails for sources that are damaged.
+    others = [tuple(k for k in range(mask.ndim) if k != axis) for axis in range(mask.ndim)]
+    axis = max(range(mask.ndim), key=lambda axis: mask.all(others[axis]).mean())
+    edges = np.diff(~mask.all(others[axis]), prepend=False, append=False)
+    values = np.full(mask.shape, np.nan)
+    for start, stop in np.flatnonzero(edges).reshape(-1, 2):
+        part, at = [slice(*side) for side in box], [slice(None)] * mask.ndim
+        part[axis], at[axis] = slice(start + box[axis][0], stop + box[axis][0]), slice(start, stop)
+        values[tuple(at)] = packing.unpack(np.asarray(array[tuple(part)]))
+    values[mask] = np.nan
+    return values, causes
 
 
 class StoredArray:
@@ -682,38 +668,31 @@ class StoredArray:
     that is not installed, was never written, or its packing can't be understood.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        array: Any,
-        order: Sequence[int] = (0, 1, 2),
-        flipped: Sequence[bool] = (False, False, False),
-    ):
+    def __init__(self, path: Path, array: Any, order: Axes = (0, 1, 2), flipped: Axes = (0, 0, 0)):
         self.path, self.array, self.name = path, array, array.name.lstrip("/")
         self.order, self.flipped = tuple(order), tuple(flipped)
-        self.dtype = np.dtype(array.dtype)
+        self.dtype, chunks = np.dtype(array.dtype), getattr(array, "chunks", None)
         self.shape = tuple(array.shape[axis] for axis in self.order)
-        chunks = getattr(array, "chunks", None)
         self.chunks = None if chunks is None else tuple(chunks[axis] for axis in self.order)
         self.packing = packing_of(array)
         marks = ", ".join(map(str, self.packing.missing))
         self.causes = [f"the fill value {marks}"] if marks else []
         require_filters(array)
-        self._source, self._is_zarr = array, not isinstance(array, h5py.Dataset)
-        if not self._is_zarr:
-            if why := why_hardly_written(array):
-                raise DataError(f"{path}: {why}; wait until it is complete, or copy it again")
-            self._source, causes = _with_gaps(array)
-            self._report_missing(causes)
+        is_hdf5 = isinstance(array, h5py.Dataset)
+        if is_hdf5 and (why := why_hardly_written(array)):
+            raise DataError(f"{path}: {why}; wait until it is complete, or copy it again")
+        causes = find_missing(array)[0]
+        self._is_whole = is_hdf5 and not causes
+        self._report_missing(causes)
 
     def _report_missing(self, causes: list[str]) -> None:
-        if causes and causes[0] not in self.causes:
-            shown = [*causes[:MAX_CAUSES], *["..."] * (len(causes) > MAX_CAUSES)]
+        if new := [cause for cause in causes if cause not in self.causes]:
+            shown = [*new[:MAX_CAUSES], *["..."] * (len(new) > MAX_CAUSES)]
             log.warning(
                 f"{self.path}: {self.name}: missing: {', '.join(shown)}; these parts are read as "
                 "missing values (NaN)"
             )
-            self.causes += causes
+            self.causes += new
 
     def read(self, what: str, *ranges: tuple[int, int]) -> np.ndarray:
         """Values of a part, as stored, or float with NaN where values are packed or missing.
@@ -726,14 +705,12 @@ class StoredArray:
             n = self.shape[axis]
             box[self.order[axis]] = (n - stop, n - start) if self.flipped[axis] else (start, stop)
         try:
-            values = self._source[tuple(slice(*side) for side in box)]
-            values = self.packing.unpack(np.asarray(values))
-            holes = _zarr_holes(self.array, box) if self._is_zarr else None
+            if self._is_whole:
+                values = self.packing.unpack(self.array[tuple(slice(*side) for side in box)])
+            else:
+                values, causes = read_box(self.array, box, self.packing)
+                self._report_missing([] if isinstance(self.array, h5py.Dataset) else causes)
         except Exception as error:  # h5py, zarr and its codecs raise many kinds for damaged bytes
             raise _unreadable(self.path, f"{what} of {self.name}", error) from None
-        if holes is not None:
-            self._report_missing([f"chunks of {self.name} that were never written"])
-            values = values.astype(_float_type(values.dtype))
-            values[holes] = np.nan
         steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
         return values.transpose(self.order)[steps]

@@ -5,6 +5,8 @@ Traces are made in the time domain and cut into spectrograms with the parameters
 20 Hz, which gives 87 frequency bins and 100 time bins. Letters: N traces, L samples a trace.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,27 +72,19 @@ def write_demo(
 def make_synthetic_set(
     n_samples: int, snr_db: float, seed: int, imbalance: float = 1.0
 ) -> dict[str, Any]:
-    """Draw a synthetic set, ascending in time; the same seed gives the same set.
+    """Draw a synthetic set, ascending in time: the columns of the layout ``samples``.
 
-    Parameters
-    ----------
-    snr_db : float
-        Median power of the events over that of the background between 3 and 20 Hz, in dB; each
-        event varies by 3 dB (standard deviation) about it.
-    imbalance : float
-        Ratio of the most to the least frequent class; 1 is balanced.
-
-    Returns
-    -------
-    dict of str to ndarray or list
-        The columns of the layout ``samples``; labels are indices into `CLASS_NAMES`.
+    `snr_db` is the median power of the events over that of the background between 3 and 20 Hz, in
+    dB; each event varies by 3 dB (standard deviation) about it. `imbalance` is the ratio of the
+    most to the least frequent class. Labels are indices into `CLASS_NAMES`. The same seed gives the
+    same set.
     """
     rng = np.random.default_rng(seed)
     labels = _draw_labels(rng, n_samples, np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES)))
     traces = np.empty((n_samples, TRACE_LENGTH))
     for label, (make, _) in enumerate(CLASSES.values()):
         members = np.flatnonzero(labels == label)
-        traces[members] = _with_background(rng, make(rng, members.size), snr_db)
+        traces[members] = _draw_events(rng, make, members.size, snr_db)
     seconds, stations = _draw_catalogue(rng, labels)
     order = np.argsort(seconds, kind="stable")
     return {
@@ -132,9 +126,10 @@ def _draw_catalogue(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.nd
     return seconds, np.where(is_best, labels % len(STATIONS), drawn)
 
 
-def _with_background(rng: np.random.Generator, events: np.ndarray, snr_db: float) -> np.ndarray:
-    """Add coloured background, `snr_db` below the mean power of the event."""
-    n = len(events)
+def _draw_events(rng: np.random.Generator, make: Callable, n: int, snr_db: float) -> np.ndarray:
+    """Traces (n, L) of a source, with coloured background `snr_db` below its mean power."""
+    events = make(lambda *ends: rng.uniform(*ends, (n, 1)), partial(_band_noise, rng))
+    events = np.broadcast_to(events, (n, TRACE_LENGTH))
     background = _band_noise(rng, np.full((n, 1), 2.0), np.full((n, 1), 9.0))
     background /= background.std(axis=1, keepdims=True) + 1e-300
     amplitude = 10 ** ((snr_db + 3.0 * rng.standard_normal((n, 1))) / 20)
@@ -142,13 +137,6 @@ def _with_background(rng: np.random.Generator, events: np.ndarray, snr_db: float
     scaled = np.divide(events, strength, out=np.zeros_like(events), where=strength > 0)
     gain = 10 ** rng.normal(0.0, 0.5, (n, 1))  # by the distance to the station
     return gain * (amplitude * scaled + background)
-
-
-# ---- sources: (generator, n) -> (n, L) traces, not normalised -----------------------------------
-
-
-def _uniform(rng: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
-    return rng.uniform(low, high, (n, 1))
 
 
 def _band_noise(rng: np.random.Generator, centre: np.ndarray, width: np.ndarray) -> np.ndarray:
@@ -165,60 +153,54 @@ def _decay(onset: np.ndarray, rise: float, fall: np.ndarray) -> np.ndarray:
     return (1.0 - np.exp(-since / rise)) * np.exp(-since / fall)
 
 
-def _burst(rng, n):
-    onset = _MIDDLE + _uniform(rng, n, -0.3, 0.1)
-    noise = _band_noise(rng, _uniform(rng, n, 9, 13), _uniform(rng, n, 4, 6))
-    return noise * _decay(onset, 0.02, _uniform(rng, n, 0.15, 0.3))
+# ---- sources: traces (n, L), not normalised, of drawn numbers u(low, high) (n, 1) and noise ------
 
 
-def _narrow_tremor(rng, n):
-    noise = _band_noise(rng, _uniform(rng, n, 10, 13), _uniform(rng, n, 0.5, 0.9))
-    return noise * (1 + 0.3 * np.sin(2 * np.pi * (0.4 * _T + _uniform(rng, n, 0, 1))))
+def _burst(u, noise):
+    onset = _MIDDLE + u(-0.3, 0.1)
+    return noise(u(9, 13), u(4, 6)) * _decay(onset, 0.02, u(0.15, 0.3))
 
 
-def _harmonic_tremor(rng, n):
-    fundamental = _uniform(rng, n, 5.4, 6.2)
-    trace = np.zeros((n, TRACE_LENGTH))
+def _narrow_tremor(u, noise):
+    narrow = noise(u(10, 13), u(0.5, 0.9))
+    return narrow * (1 + 0.3 * np.sin(2 * np.pi * (0.4 * _T + u(0, 1))))
+
+
+def _harmonic_tremor(u, _):
+    fundamental, trace = u(5.4, 6.2), 0.0
     for overtone in range(1, 4):
-        phase = _uniform(rng, n, 0, 1)
-        strength = _uniform(rng, n, 0.7, 1.3) / overtone**0.5
-        trace += strength * np.sin(2 * np.pi * (overtone * fundamental * _T + phase))
+        phase = u(0, 1)
+        strength = u(0.7, 1.3) / overtone**0.5
+        trace = trace + strength * np.sin(2 * np.pi * (overtone * fundamental * _T + phase))
     return trace
 
 
-def _gliding(rng, n):
-    first, last = _uniform(rng, n, 5, 7), _uniform(rng, n, 14, 18)
-    phase = first * _T + (last - first) * _T**2 / (2 * _T[-1]) + _uniform(rng, n, 0, 1)
+def _gliding(u, _):
+    first, last = u(5, 7), u(14, 18)
+    phase = first * _T + (last - first) * _T**2 / (2 * _T[-1]) + u(0, 1)
     return np.sin(2 * np.pi * phase)
 
 
-def _dispersive(rng, n):  # high frequencies arrive first
-    onset = _MIDDLE + _uniform(rng, n, -1.0, -0.6)
+def _dispersive(u, _):  # high frequencies arrive first
+    onset = _MIDDLE + u(-1.0, -0.6)
     since = np.maximum(_T - onset, 0.0)
-    low, spread = _uniform(rng, n, 3.5, 4.5), _uniform(rng, n, 14, 17)
-    scale = _uniform(rng, n, 0.5, 0.7)
+    low, spread, scale = u(3.5, 4.5), u(14, 17), u(0.5, 0.7)
     phase = low * since + spread * scale * (1.0 - np.exp(-since / scale))
-    envelope = _decay(onset, 0.1, _uniform(rng, n, 0.9, 1.4))
-    return np.sin(2 * np.pi * (phase + _uniform(rng, n, 0, 1))) * envelope
+    envelope = _decay(onset, 0.1, u(0.9, 1.4))
+    return np.sin(2 * np.pi * (phase + u(0, 1))) * envelope
 
 
-def _emergent(rng, n):
-    noise = _band_noise(rng, _uniform(rng, n, 4.5, 6.0), _uniform(rng, n, 1.0, 1.6))
-    peak, length = _MIDDLE + _uniform(rng, n, -0.3, 0.3), _uniform(rng, n, 0.55, 0.8)
-    return noise * np.exp(-0.5 * ((_T - peak) / length) ** 2)
+def _emergent(u, noise):
+    low = noise(u(4.5, 6.0), u(1.0, 1.6))
+    peak, length = _MIDDLE + u(-0.3, 0.3), u(0.55, 0.8)
+    return low * np.exp(-0.5 * ((_T - peak) / length) ** 2)
 
 
-def _double(rng, n):
-    first = _MIDDLE + _uniform(rng, n, -0.9, -0.6)
-    second = first + _uniform(rng, n, 1.2, 1.6)
-    fall = _uniform(rng, n, 0.12, 0.2)
-    early = _band_noise(rng, _uniform(rng, n, 11, 14), _uniform(rng, n, 3, 5))
-    late = _band_noise(rng, _uniform(rng, n, 7, 9), _uniform(rng, n, 3, 5))
+def _double(u, noise):
+    first = _MIDDLE + u(-0.9, -0.6)
+    second, fall = first + u(1.2, 1.6), u(0.12, 0.2)
+    early, late = noise(u(11, 14), u(3, 5)), noise(u(7, 9), u(3, 5))
     return 0.8 * early * _decay(first, 0.02, fall) + late * _decay(second, 0.02, 1.3 * fall)
-
-
-def _noise(_, n):
-    return np.zeros((n, TRACE_LENGTH))
 
 
 # Source and frequency of each class in summer, autumn, winter and spring: bursts by thermal
@@ -231,6 +213,6 @@ CLASSES = {
     "dispersive arrival": (_dispersive, (0.6, 1.2, 1.4, 0.8)),
     "emergent event": (_emergent, (1.8, 0.8, 0.4, 1.2)),
     "double event": (_double, (0.8, 1.0, 1.4, 1.0)),
-    "noise": (_noise, (1.0, 1.0, 1.0, 1.0)),
+    "noise": (lambda *_: np.zeros(1), (1.0, 1.0, 1.0, 1.0)),
 }
 CLASS_NAMES = tuple(CLASSES)

@@ -282,10 +282,9 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     columns that were used. What is left out or interpreted is added to the table's notes.
     ValueError where there are no columns of times, or no time in them can be read.
     """
-    texts, used = _time_texts(table)
+    cells, used = _time_texts(table)
     name = " and ".join(table.names[column] for column in used)
-    unit = re.search(r"[(\[](.*)[)\]]", name)
-    unit = unit[1].strip() if unit else ""
+    unit = (re.search(r"[(\[]\s*(.*?)\s*[)\]]", name) or ["", ""])[1]
     if " since " in unit:
         return decode_cf(table.numbers(used[0])[0], *parse_cf_units(unit)), set(used)
     if re.fullmatch(_LOCAL, unit):
@@ -293,20 +292,19 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
             f"the times of column '{name}' are of a zone without a fixed offset; allowed: UTC, or "
             "an offset, as UTC+12:00"
         )
-    times = parse_times(np.array(texts, dtype=str))
-    cells = pandas.Series(texts, dtype=str)
-    is_number = (cells.str.fullmatch(_NUMBER) & (cells.str.len() != 8)).to_numpy(bool)
-    times[is_number & ~cells.str.fullmatch(_EPOCH).to_numpy(bool)] = NOT_A_TIME
+    times = parse_times(cells.to_numpy(str))
+    is_number = cells.str.fullmatch(_NUMBER) & (cells.str.len() != 8)
+    times[is_number & ~cells.str.fullmatch(_EPOCH)] = NOT_A_TIME
     known = times != NOT_A_TIME
     zones = cells.str.extract(f"(?i:{_ZONE})")
-    bare = known & ~is_number & zones[0].isna().to_numpy(bool)
-    shifted = zones["offset"].fillna("").str.strip("+-0:").str.len().to_numpy() > 0
+    bare = known & ~is_number & zones[0].isna()
+    shifted = zones["offset"].fillna("").str.strip("+-0:") != ""
     if offset := re.fullmatch(_OFFSET, unit):
         times[bare] += parse_times([f"1970-01-01T00:00{offset[1]}"])[0]
         bare, shifted = bare & False, bare | shifted
-    bad = ~known & ~cells.str.lower().isin(GAPS).to_numpy(bool)
+    bad = ~known & ~cells.str.lower().isin(GAPS)
     if not known.any():
-        first = [f"; line {table.lines[row]} has '{texts[row]}'" for row in np.flatnonzero(bad)[:1]]
+        first = [f"; line {table.lines[row]} has '{cells[row]}'" for row in np.flatnonzero(bad)[:1]]
         raise ValueError(f"no time can be read in column '{name}'{''.join(first)}; allowed: {ISO}")
     for which, text, rest in (
         (bad, "row{} without a readable time left out", f"; allowed: {ISO}"),
@@ -318,16 +316,16 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
             n, row = int(which.sum()), int(which.argmax())
             table.notes.append(
                 f"{n:,} {text.format('s' * (n > 1))}, the first in line {table.lines[row]}: "
-                f"'{texts[row]}'{rest}."
+                f"'{cells[row]}'{rest}."
             )
     return times, set(used)
 
 
-def _time_texts(table: Table) -> tuple[list[str], list[int]]:
+def _time_texts(table: Table) -> tuple[pandas.Series, list[int]]:
     """Each row's time as one text, and the columns that it is made of."""
     column, day = table.find(*TIME_NAMES), table.find("date", "date_utc")
     parts = [table.find(*words) for words in PARTS]
-    texts = [text[:64] for text in table.text(column)]
+    texts = pandas.Series(table.text(column), dtype=str).str[:64]
     first = next((text for text in texts if text.lower() not in GAPS), "")
     is_clock = column is not None and bool(re.fullmatch(_CLOCK, first, re.I))
     if column is not None and not is_clock:
@@ -335,27 +333,26 @@ def _time_texts(table: Table) -> tuple[list[str], list[int]]:
             return texts, [column]
         days, used = texts, [column]
     elif day not in (None, column):
-        days, used = [text[:64] for text in table.text(day)], [day]
+        days, used = pandas.Series(table.text(day), dtype=str).str[:64], [day]
     elif None not in parts[:3]:
-        days, used = _padded(table, parts[:3], "-"), parts[:3]
+        days, used = _joined(table, parts[:3], "-"), parts[:3]
     else:
         raise ValueError(
             f"no column of {'dates' if is_clock else 'times'}; it has {table.header}; one must be "
             f"called {', '.join(TIME_NAMES[:-1])} or {TIME_NAMES[-1]}"
         )
-    more = [part for part in parts[3:] if part is not None] if not is_clock else [column]
-    clocks = texts if is_clock else _padded(table, more, ":")
-    both = zip(days, clocks, strict=True)
-    return [f"{date}T{clock}" if date and clock else date for date, clock in both], [*used, *more]
+    more = [column] if is_clock else [part for part in parts[3:] if part is not None]
+    clocks = texts if is_clock else _joined(table, more, ":")
+    return days.mask((days != "") & (clocks != ""), days + "T" + clocks), [*used, *more]
 
 
-def _padded(table: Table, columns: Sequence[Any], between: str) -> list[str]:
+def _joined(table: Table, columns: Sequence[Any], between: str) -> pandas.Series:
     """Numbers of some columns as one text a row; empty where one is none."""
-    rows = zip(*(table.numbers(column)[0].tolist() for column in columns), strict=True)
-    texts = [
-        between.join(f"{x:02.0f}" if x.is_integer() else f"{x:09.6f}" for x in row)
-        if np.isfinite(row).all()
-        else ""
-        for row in rows
-    ]
-    return texts or [""] * len(table.lines)
+    texts = pandas.DataFrame(index=range(len(table.lines)), dtype=str)
+    for column in columns:
+        numbers = pandas.Series(table.numbers(column)[0])
+        shown = numbers.map(lambda x: f"{x:02.0f}" if x.is_integer() else f"{x:09.6f}")
+        texts[column] = shown.where(numbers.notna())
+    return texts.apply(lambda row: "" if row.isna().any() else between.join(row), axis=1).astype(
+        str
+    )

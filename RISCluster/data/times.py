@@ -49,10 +49,11 @@ def same_rate(a: float, b: float) -> bool:
 
 # ---- units --------------------------------------------------------------------------------------
 
-_PREFIXES = {
-    "n": 1e-9, "nano": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "micro": 1e-6, "m": 1e-3,
-    "milli": 1e-3, "c": 1e-2, "centi": 1e-2, "": 1.0, "k": 1e3, "K": 1e3, "kilo": 1e3, "M": 1e6,
-    "mega": 1e6, "G": 1e9, "giga": 1e9,
+_PREFIXES = {"": 1.0} | {
+    name: factor
+    for names, factor in (("n nano", 1e-9), ("u µ μ micro", 1e-6), ("m milli", 1e-3),
+                          ("c centi", 1e-2), ("k K kilo", 1e3), ("M mega", 1e6), ("G giga", 1e9))
+    for name in names.split()
 }  # fmt: skip
 # Names of UDUNITS without a plural's s. Months and years have no fixed length.
 _NANOSECONDS = {
@@ -156,20 +157,18 @@ def parse_time(value: Any) -> int | None:
         value = np.datetime_as_string(value, unit="ns")
     if isinstance(value, (str, bytes)):
         text = to_text(value).strip().strip("\0")
-        found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
-        if found and not (text.isdecimal() and len(text) != 8):
-            return _from_match(found, True)
+        if (found := _match(text)) and not (text.isdecimal() and len(text) != 8):
+            time = _from_match(found)
+            return time if time is not None and abs(time) < 2**63 else None
         try:
             value = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
         except ValueError:
             return None
-    is_number = isinstance(value, (int, float, np.integer, np.floating))
-    if not is_number or isinstance(value, bool) or not abs(value) < 2**63:
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 2**63:
         return None
     unit = epoch_unit(value)
-    whole, rest = divmod(
-        value.item() if isinstance(value, np.generic) else value, 1
-    )  # keeps digits
+    whole, rest = divmod(value, 1)  # apart, which keeps digits
     time = int(whole) * unit + round(rest * unit)
     return time if abs(time) < 2**63 else None
 
@@ -185,14 +184,16 @@ def parse_times(values: Any) -> np.ndarray:
         years = values.astype("datetime64[Y]").astype(np.int64) + 1970
         known = ~np.isnat(values) & (years > 1677) & (years < 2262)
         return np.where(known, values, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
-    found: dict[Any, int] = {}  # times of catalogues repeat
-    # Listed once, as a NaN is found again by identity alone; arrays are no times.
-    listed = [value if isinstance(value, Hashable) else None for value in values.tolist()]
-    for value in listed:
-        if value not in found:
-            time = parse_time(value)
-            found[value] = NOT_A_TIME if time is None else time
-    return np.array([found[value] for value in listed], dtype=np.int64)
+    # Times of catalogues repeat; arrays are no times.
+    codes, unique = pandas.factorize(
+        np.array([x if isinstance(x, Hashable) else None for x in values.tolist()], dtype=object)
+    )
+    found = [NOT_A_TIME if (time := parse_time(x)) is None else time for x in unique]
+    return np.array([*found, NOT_A_TIME], dtype=np.int64)[codes]
+
+
+def _match(text: str) -> re.Match | None:
+    return next((found for form in _FORMS if (found := form.fullmatch(text))), None)
 
 
 def epoch_unit(value: float) -> int:
@@ -210,7 +211,8 @@ def log_assumed_epoch(path: Path, name: str, largest: float) -> str:
     return unit
 
 
-def _from_match(found: re.Match, limited: bool = False) -> int | None:
+def _from_match(found: re.Match) -> int | None:
+    """Nanoseconds since 1970, which may be beyond int64; None where there is no such day."""
     part = {name: int(text) for name, text in found.groupdict().items() if text and text.isdigit()}
     try:
         day = date(part["year"], part.get("month", 1), part.get("day", 1)).toordinal()
@@ -223,11 +225,10 @@ def _from_match(found: re.Match, limited: bool = False) -> int | None:
     # 24:00:00 ends a day, and 23:59:60 is a leap second.
     if hour > 24 or (hour == 24 and minute + second) or minute > 59 or second > 60:
         return None
-    seconds = ((day - _EPOCH_DAY) * 24 + hour) * 3600 + minute * 60 + second
     offset = part.get("hours", 0) * 3600 + part.get("minutes", 0) * 60
+    seconds = ((day - _EPOCH_DAY) * 24 + hour) * 3600 + minute * 60 + second
     seconds -= -offset if found["sign"] == "-" else offset
-    time = seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
-    return time if abs(time) < 2**63 or not limited else None
+    return seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
 
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
@@ -285,7 +286,7 @@ def parse_cf_units(text: str, calendar: str = "standard") -> tuple[int, int | No
         return unit, None
     reference = re.sub(r"\s*\bLT\b.*", "", reference[0]).strip()
     reference = re.sub(r"(?<=\d)\s+(?=[+-]\d)", "", reference)
-    found = next((match for form in _FORMS if (match := form.fullmatch(reference))), None)
+    found = _match(reference)
     origin = None if found is None else _from_match(found)
     if origin is None:
         raise ValueError(f"reference '{reference}' is no date")
@@ -332,19 +333,18 @@ def leave_out_far_pieces(
     """
     if not spans:
         return [], []
-    order = np.array(sorted(range(len(spans)), key=lambda at: spans[at][:2]))
-    starts, stops = np.array([span[:2] for span in spans], dtype=np.int64)[order].T
-    reached = np.maximum.accumulate(stops)
-    before = np.r_[starts[0], reached[:-1]]
-    covered = int(np.maximum(0, stops - np.maximum(starts, before)).sum())
-    group = np.cumsum(starts - before > max(far_days * DAY, FAR_TIMES * covered))
-    amounts = np.bincount(group, stops - starts)
-    main = len(amounts) - 1 - int(amounts[::-1].argmax())  # of equals the last
-    inside = np.flatnonzero(group == main)
-    begin, end = int(starts[inside[0]]), int(reached[inside[-1]])
+    table = pandas.DataFrame(spans, columns=["start", "stop", "name"])
+    table = table.sort_values(["start", "stop"], kind="stable")
+    reached = table["stop"].cummax()
+    before = reached.shift(fill_value=table["start"].iloc[0])
+    covered = int((table["stop"] - table["start"].clip(before)).clip(0).sum())
+    group = (table["start"] - before > max(far_days * DAY, FAR_TIMES * covered)).cumsum()
+    amounts = (table["stop"] - table["start"]).groupby(group).sum()
+    main = amounts.index[::-1][amounts.to_numpy()[::-1].argmax()]  # of equals the last
+    inside, outside = table[group == main], table[group != main]
+    begin, end = int(inside["start"].iloc[0]), int(reached[inside.index[-1]])
     lines: dict[str, str] = {}
-    for at in np.flatnonzero(group != main):
-        start, stop, name = spans[order[at]]
+    for start, stop, name in outside.itertuples(index=False):
         days = (begin - stop if start < begin else start - end) / DAY
         away = f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
         first, since = nanoseconds_to_iso([start, begin])
@@ -352,14 +352,11 @@ def leave_out_far_pieces(
     if lines and amounts.sum() - amounts[main] >= FEW * amounts.sum():
         name, line = next(iter(lines.items()))
         raise DataError(
-            f"{name}: {line} in {spans[order[inside[0]]][2]}, more than {FAR_TIMES} "
-            "times as long as all the data; correct the clock that is wrong, or give only the "
-            "files of one time"
+            f"{name}: {line} in {inside['name'].iloc[0]}, more than {FAR_TIMES} times as long as "
+            "all the data; correct the clock that is wrong, or give only the files of one time"
         )
     advice = "left out; correct its time, or give only files of that time to have it"
-    return sorted(order[inside].tolist()), [
-        f"{name}: {line}: {advice}" for name, line in lines.items()
-    ]
+    return sorted(inside.index), [f"{name}: {line}: {advice}" for name, line in lines.items()]
 
 
 def far_times(times: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ AGREE = 2e-3  # relative difference of sampling rates that are the same, as stam
 SAME_STAMP = 0.1  # share of samples with the time of the one before: stamps of whole blocks
 LEAST_JUMP = 0.75  # samples
 SMOOTHED = 15  # samples over which jitter of time stamps is averaged out
+GUESSED_UNITS = {10**6: "milliseconds", 10**3: "microseconds"}  # others are customary
 
 
 class Segment(NamedTuple):
@@ -34,6 +35,7 @@ class Clock(NamedTuple):
     has_unit: bool
     stop: int  # samples from here on have no time
     n_samples: int
+    guess: str = ""  # unit of times since 1970 that their size alone gives
 
     def _slopes(self) -> list[float]:
         """Median times from sample to sample, of stamps at several distances."""
@@ -93,7 +95,7 @@ def read_clock(name: str, values: np.ndarray, units: str, calendar: str) -> Cloc
     ValueError
         Unit, reference or calendar can't be converted.
     """
-    times, origin, has_unit = _decode(values, units, calendar)
+    times, origin, has_unit, guess = _decode(values, units, calendar)
     known = np.isfinite(times) if origin is None else (times != NOT_A_TIME) & ~far_times(times)
     index, times = np.flatnonzero(known), times[known]
     if len(index) < 2:
@@ -108,13 +110,20 @@ def read_clock(name: str, values: np.ndarray, units: str, calendar: str) -> Cloc
     if len(index) < 2 or not np.diff(times).any():
         return None
     times = times - times[0] if origin is None else times
-    return Clock(name.strip("/"), index, times, origin, has_unit, stop, len(values))
+    return Clock(name.strip("/"), index, times, origin, has_unit, stop, len(values), guess)
 
 
-def _decode(values: np.ndarray, units: str, calendar: str) -> tuple[np.ndarray, int | None, bool]:
-    """Times in ns since 1970 (origin 0), or else in seconds; and whether their unit is known."""
+def guessed_unit(value: float) -> str:
+    """Unit of a time since 1970 that its size alone gives; empty for s and ns."""
+    return GUESSED_UNITS.get(epoch_unit(value), "")
+
+
+def _decode(
+    values: np.ndarray, units: str, calendar: str
+) -> tuple[np.ndarray, int | None, bool, str]:
+    """Times in ns since 1970 (origin 0), or else in s; whether their unit is known, and a guess."""
     if values.dtype.kind in "SO" or re.search(r"\s(since|after|from|ref|@)\s", units, re.I):
-        return decode_times(values, units, calendar or "standard"), 0, True
+        return decode_times(values, units, calendar or "standard"), 0, True, ""
     try:
         unit = unit_length(units)
     except ValueError:
@@ -124,5 +133,6 @@ def _decode(values: np.ndarray, units: str, calendar: str) -> tuple[np.ndarray, 
     # Numbers since 1970 hardly differ; those from the start of the record do.
     if low * (unit or SECOND) / SECOND > SINCE_1980 and 2 * low > high:
         times = decode_cf(values, unit or epoch_unit(float(low)), 0)
-        return np.where(written, times, NOT_A_TIME), 0, True
-    return values * ((unit or SECOND) / SECOND), None, unit is not None
+        guess = "" if unit else guessed_unit(float(low))
+        return np.where(written, times, NOT_A_TIME), 0, True, guess
+    return values * ((unit or SECOND) / SECOND), None, unit is not None, ""

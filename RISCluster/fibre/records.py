@@ -1,5 +1,7 @@
 """Headers of fibre records: HDF5 files of (time, channel) of any maker."""
 
+import contextlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from ..data.storage import why_closed
 from ..errors import DataError
 from ..io import explain_missing_filter
 from ..settings import RecordsSettings
-from .clock import AGREE, SECOND, SINCE_1980, Clock, Segment, read_clock
+from .clock import AGREE, SECOND, SINCE_1980, Clock, Segment, guessed_unit, read_clock
 
 # Units of quantities, and their names in lower case without blanks, signs and units in brackets.
 # The nearest to the samples counts, of one place the first.
@@ -94,6 +96,14 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
                 raise DataError(f"{path}: {name} needs another package: {reason}")
             if reason := storage.why_hardly_written(dataset):
                 raise DataError(f"{path}: {reason}; wait until it is whole, or copy it again")
+            for name, offset, size in dataset.external or ():
+                raw = Path(os.fsdecode(name))
+                least = offset + (size if size < 2**62 else 0)
+                if not raw.exists() or raw.stat().st_size < least:
+                    raise DataError(
+                        f"{path}: its samples are in the file {raw}, which is missing or too "
+                        "short; copy it as well, and run in its folder if its name has none"
+                    )
             return _Reader(path, dataset, settings).record()
     except OSError as error:
         raise DataError(f"{path}: {why_closed(path, error)}") from None
@@ -104,7 +114,7 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
 
 def _find_dataset(path: Path, file: h5py.File, chosen: str) -> h5py.Dataset:
     """The data set that is set, or the largest numeric one with two dimensions."""
-    arrays = [item for _, item in storage.Storage(path, file, False).arrays()]
+    arrays = [item for _, item in storage.Storage(path, file).arrays()]
     arrays = [item for item in arrays if item.dtype.kind in "iuf" and item.size]
     arrays.sort(key=lambda item: -item.size)
     found = [item for item in arrays if item.ndim == 2 and min(item.shape) > 1]
@@ -280,7 +290,7 @@ class _Reader:
         if clock is not None and clock.name in self.dataset.file:
             self.facts += _facts(self.dataset.file[clock.name], 0)  # as near as those of samples
         start, of_all = self._start(clock)
-        rate, clock, estimated = self._rate(clock)
+        rate, clock, estimated = self._rate(clock, self.shape[axis])
         n_samples, n_channels = self.shape[axis], self.shape[1 - axis]
         segments = [Segment(start, 0, n_samples)]
         if clock is not None:
@@ -374,11 +384,18 @@ class _Reader:
     def _start(self, clock: Clock | None) -> tuple[int | None, bool]:
         """Time of the first sample where a clock does not give it, and whether of many files."""
         start, name = self.first("start")
-        absolute = clock is not None and clock.origin is not None
-        if start is not None or absolute or self.settings.starttime != "auto":
+        if self.settings.starttime != "auto":
+            return start, False
+        if clock is not None and clock.origin is not None:
+            if start is None:  # which would confirm it
+                self._note_guess(clock.name, clock.guess)
+            return start, False
+        if start is not None:
+            self._note_guess(name)
             return start, False
         start, name = self.first("start of all")
         if start is not None:
+            self._note_guess(name)
             self.notes.append(
                 f"no start of its own but {name}; set records.starttime if it is late"
             )
@@ -394,7 +411,19 @@ class _Reader:
                 )
         return None, False
 
-    def _rate(self, clock: Clock | None) -> tuple[float, Clock | None, bool]:
+    def _note_guess(self, name: str, unit: str | None = None) -> None:
+        """Note a unit that the size of a number alone gives, of time stamps or a named value."""
+        if unit is None:
+            fact = next(fact for fact in self.facts if fact.name == name)
+            with contextlib.suppress(TypeError, ValueError):  # of a date, or a number with its unit
+                unit = "" if fact.unit else guessed_unit(float(fact.value))
+        if unit:
+            self.notes.append(
+                f"{name} has no unit, {unit} since 1970 are assumed by its size; set "
+                "records.starttime if it is wrong"
+            )
+
+    def _rate(self, clock: Clock | None, n_samples: int) -> tuple[float, Clock | None, bool]:
         """Sampling rate, clock if it is used, and whether the rate comes from stamps alone."""
         stated = self.find("rate", "interval")
         if self.settings.sampling_rate != "auto":
@@ -403,6 +432,11 @@ class _Reader:
             scaled = [clock._replace(times=clock.times * unit) for unit in (1, 1e-3, 1e-6, 1e-9)]
             fitting = (x for x in scaled if any(x.agrees(rate) for rate, _ in stated))
             clock = next(fitting, clock)
+            if not stated:
+                self.notes.append(
+                    f"{clock.name} has no unit, seconds are assumed; set records.sampling_rate if "
+                    "it is another"
+                )
         fits = [rate for rate, _ in stated if clock is not None and clock.agrees(rate)]
         found = None if clock is None else fits[0] if fits else clock.rate()
         if clock is not None and (found is None or (stated and not fits and not clock.has_unit)):
@@ -411,6 +445,14 @@ class _Reader:
                 "its time stamps are not used"
             )
             clock = None
+        (start, _), (end, _) = self.first("start"), self.first("end")
+        if clock is None and not stated and None not in (start, end) and start < end:
+            rate = (n_samples - 1) * SECOND / (end - start)
+            self.notes.append(
+                f"no sampling rate: {rate:g} Hz is taken from start, end and {n_samples:,} "
+                "samples; set records.sampling_rate if it is another"
+            )
+            return rate, None, True
         if clock is None and not stated:
             names = list(dict.fromkeys(fact.name for fact in self.facts))
             raise DataError(

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..data.storage import find_holes, sample_packing
+from ..data.storage import read_box, sample_packing
 from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, SettingsError
@@ -268,17 +268,9 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
         try:
             with h5py.File(piece.path, "r") as file:
                 dataset = file[piece.name]
-                packing = sample_packing(dataset)
-                holes, lines = find_holes(dataset, ((first, first + len(rows)), channels)[turn])
-                holes = np.zeros(rows.shape[turn], dtype=bool) if holes is None else holes
-                holes = holes if series.time_axis == 0 else holes.T
-                # HDF5 may fail where all is missing.
-                there = np.diff(~holes.all(axis=1), prepend=False, append=False)
-                for low, high in np.flatnonzero(there).reshape(-1, 2).tolist():
-                    box = (slice(first + low, first + high), slice(*channels))[turn]
-                    values = packing.unpack(dataset[box])
-                    rows[low:high] = values if series.time_axis == 0 else values.T
-                rows[holes] = np.nan
+                box = ((first, first + len(rows)), channels)[turn]
+                values, lines = read_box(dataset, box, sample_packing(dataset))
+                rows[:] = values if series.time_axis == 0 else values.T
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             rows[:], lines = np.nan, [" ".join(str(error).split())]
         for line in lines:

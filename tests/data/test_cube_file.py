@@ -1,5 +1,6 @@
-"""Cubes as files of spectrograms, in HDF5 and in both formats of Zarr."""
+"""Cubes as files of spectrograms, in HDF5 and in both formats of Zarr, and their coordinates."""
 
+import re
 import warnings
 
 import h5py
@@ -7,35 +8,30 @@ import numpy as np
 import pytest
 import zarr
 
-from RISCluster.data import cube_file as cubefile
+from RISCluster.data import cube_file
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError
 from RISCluster.settings import CubeSettings, load_settings
 
-SHAPE = (50, 7, 5)
-
-
-def values(shape=SHAPE, dtype="f4"):
-    rng = np.random.default_rng(0)
-    return (100 * rng.random(shape)).astype(dtype)
+CUBE = (100 * np.random.default_rng(0).random((50, 7, 5))).astype("f4")
+SMALL = CUBE[:8, :6]
+STEPS = np.arange(8)
+NS_2020 = 1_577_836_800_000_000_000
 
 
 def settings(**keys) -> CubeSettings:
     return load_settings(None, [f"cube.{key}={value}" for key, value in keys.items()]).cube
 
 
-def write_hdf5(path, cube, chunks=None, **coordinates):
+def write_cube(path, cube=CUBE, chunks=None, **coordinates):
+    """Coordinates are values, or (values, attributes); names of CryoCube end on _coords."""
     with h5py.File(path, "w") as file:
         file.create_dataset("data", data=cube, chunks=chunks)
-        for name, numbers in coordinates.items():
-            file[f"metadata/{name}_coords"] = numbers
-    return path
-
-
-def write_zarr(path, cube, chunks, zarr_format):
-    group = zarr.open_group(str(path), mode="w", zarr_format=zarr_format)
-    group.create_array("data", data=cube, chunks=chunks)
-    group.create_array("metadata/freq_coords", data=np.arange(5) * 2.0)
+        for name, values in coordinates.items():
+            values, attributes = values if isinstance(values, tuple) else (values, {})
+            place = f"metadata/{name}" if name.endswith(("_coords", "_names")) else name
+            file[place] = values
+            file[place].attrs.update(attributes)
     return path
 
 
@@ -51,21 +47,22 @@ def by_hand(cube, window, stride, channels=slice(None), times=slice(None)):
 
 
 def check(file, expected):
-    assert file.n_samples == len(expected)
-    index = np.arange(file.n_samples)
+    index = np.arange(len(expected))
+    assert file.n_samples == len(index)
     window, channel = file.place(index)
-    assert set(zip(window.tolist(), channel.tolist(), strict=True)) == set(expected)
-    wanted = np.stack([expected[pair] for pair in zip(window, channel, strict=True)])
+    pairs = list(zip(window.tolist(), channel.tolist(), strict=True))
+    assert set(pairs) == set(expected)
+    wanted = np.stack([expected[pair] for pair in pairs]).astype(np.float32)
     blocks = list(file.read_blocks(index))
     np.testing.assert_array_equal(np.concatenate([part for part, _ in blocks]), index)
     got = np.concatenate([rows for _, rows in blocks])
     assert got.dtype == np.float32
-    np.testing.assert_array_equal(got, wanted.astype(np.float32))
+    np.testing.assert_array_equal(got, wanted)
     for share in (0.1, 0.5, 0.9):
         some = np.flatnonzero(np.random.default_rng(1).random(len(index)) < share)
         got = np.concatenate([file.read(0, 1), *(rows for _, rows in file.read_blocks(some))])
-        np.testing.assert_array_equal(got[1:], wanted[some].astype(np.float32))
-    np.testing.assert_array_equal(file.read(3, 9), wanted[3:9].astype(np.float32))
+        np.testing.assert_array_equal(got[1:], wanted[some])
+    np.testing.assert_array_equal(file.read(3, 9), wanted[3:9])
 
 
 @pytest.mark.parametrize("tile", [1, 600, 2**20])
@@ -77,66 +74,64 @@ def check(file, expected):
 def test_samples_are_windows_whatever_the_tiles(
     tmp_path, monkeypatch, tile, chunks, window, stride, channels, times
 ):
-    monkeypatch.setattr(cubefile, "TILE_BYTES", tile)
-    monkeypatch.setattr(cubefile, "BLOCK_BYTES", max(1, tile // 4))
-    cube = values()
-    path = write_hdf5(tmp_path / "c.h5", cube, chunks)
+    monkeypatch.setattr(cube_file, "TILE_BYTES", tile)
+    monkeypatch.setattr(cube_file, "BLOCK_BYTES", max(1, tile // 4))
+    path = write_cube(tmp_path / "c.h5", chunks=chunks)
     chosen = settings(window=window, stride=stride, channels=channels, times=times)
     as_slice = [slice(*(int(x) if x else None for x in t.split(":"))) for t in (channels, times)]
     with open_spectrograms(path, cube=chosen) as file:
         assert file.layout == "cube"
-        check(file, by_hand(cube, window, stride, *as_slice))
+        check(file, by_hand(CUBE, window, stride, *as_slice))
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_zarr(tmp_path, zarr_format):
-    path = write_zarr(tmp_path / "c.zarr", values(), (8, 3, 5), zarr_format)
-    with open_spectrograms(path) as file:
-        check(file, by_hand(values(), 4, 4))
-        np.testing.assert_array_equal(file.frequency, np.arange(5) * 2.0)
-        assert file.chunks == (8, 3, 5)
-
-
-def test_cryocube_with_its_days_for_times(tmp_path, caplog):
+def test_cryocube_with_its_days_for_times(tmp_path, caplog, zarr_format):
     """What CryoCube writes: Zarr of float64, metres, hertz, and times cut to days."""
-    group = zarr.open_group(str(tmp_path / "c.zarr"), mode="w", zarr_format=2)
-    cube = values((40, 7, 5), "f8")
-    group.create_array("data", data=cube, chunks=(20, 7, 5))
+    group = zarr.open_group(str(tmp_path / "c.zarr"), mode="w", zarr_format=zarr_format)
+    cube = CUBE[:40].astype("f8")
+    group.create_array("data", data=cube, chunks=(20, 3, 5))
     group.create_array("metadata/loc_coords", data=np.arange(7) * 4)
-    group.create_array("metadata/freq_coords", data=np.arange(5.0))
+    group.create_array("metadata/freq_coords", data=np.arange(5) * 2.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         days = np.full(40, "2020-07-24", dtype="M8[D]")
         group.create_array("metadata/time_coords", data=days)
-    with caplog.at_level("WARNING", "RISCluster"), open_spectrograms(tmp_path / "c.zarr") as file:
+    with open_spectrograms(tmp_path / "c.zarr") as file:
         check(file, by_hand(cube, 4, 4))
         assert file.starttimes() is None
+        assert file.chunks == (20, 3, 5)
+        np.testing.assert_array_equal(file.frequency, np.arange(5) * 2.0)
         np.testing.assert_array_equal(file.distance, np.arange(7) * 4.0)
         assert file.distance_unit == "m"
     assert "does not ascend" in caplog.text
 
 
 def test_times_names_and_distances(tmp_path):
-    seconds = 1.6e9 + 0.5 * np.arange(50)
-    path = write_hdf5(tmp_path / "c.h5", values(), time=seconds, loc=np.arange(7) * 16.8)
-    with h5py.File(path, "a") as file:
-        file["metadata/time_coords"].attrs["units"] = "seconds since 1970-01-01T00:00:00Z"
-        file["metadata/channel_names"] = [f"6L.A{n:03d}..GHZ".encode() for n in range(7)]
+    path = write_cube(
+        tmp_path / "c.h5",
+        time_coords=(1.6e9 + 0.5 * np.arange(50), {"units": "seconds since 1970-01-01T00:00:00Z"}),
+        loc_coords=np.arange(7) * 16.8,
+        channel_names=[f"6L.A{n:03d}..GHZ".encode() for n in range(7)],
+    )
     with open_spectrograms(path, cube=settings(channels="2:4", times="10:")) as file:
-        assert file.starttimes(2, 5) == [
-            "2020-09-13T12:26:47.000000Z", "2020-09-13T12:26:47.000000Z",
-            "2020-09-13T12:26:49.000000Z",
-        ]  # fmt: skip
+        assert [time[14:21] for time in file.starttimes(2, 5)] == ["26:47.0", "26:47.0", "26:49.0"]
+        assert file.starttimes(0, 1) == ["2020-09-13T12:26:45.000000Z"]
         assert file.trace_ids(0, 3) == ["6L.A002..GHZ", "6L.A003..GHZ", "6L.A002..GHZ"]
         np.testing.assert_allclose(file.distance, [33.6, 50.4])
         np.testing.assert_allclose(file.time, [0, 0.5, 1.0, 1.5])
         assert file.time_unit == "s"
+    names = [f"XX.S{k}..HHZ" for k in range(6)]
+    for texts in (names, np.array(names, "S20").view("S1").reshape(6, 20)):
+        write_cube(tmp_path / "s.h5", SMALL, station=texts, distance=np.arange(6.0))
+        with open_spectrograms(tmp_path / "s.h5") as file:
+            assert file.channel_names() == names
+            assert file.distance[5] == 5
 
 
 def test_every_step_is_read_once_in_order(tmp_path, monkeypatch):
     """Overlapping windows do not read shared steps again, and tiles are whole chunks."""
-    monkeypatch.setattr(cubefile, "TILE_BYTES", 2 * 8 * 7 * 5 * 4)
-    path = write_hdf5(tmp_path / "c.h5", values(), (8, 7, 5))
+    monkeypatch.setattr(cube_file, "TILE_BYTES", 2 * 8 * 7 * 5 * 4)
+    path = write_cube(tmp_path / "c.h5", chunks=(8, 7, 5))
     with open_spectrograms(path, cube=settings(window=5, stride=1)) as file:
         asked, read = [], file._read_box
         file._read_box = lambda *box: asked.append(box) or read(*box)
@@ -146,36 +141,101 @@ def test_every_step_is_read_once_in_order(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("keys", "text"),
+    ("keys", "coordinates", "text"),
     [
-        ({"channels": "3:9"}, r"channels = 3:9 is out of range: the cube has 7 channels, 0 to 6"),
-        ({"times": "60:"}, "times = 60: is out of range: the cube has 50 times"),
-        ({"window": 20, "times": "::3"}, "window = 20 is longer than the 17 time steps"),
+        ({"channels": "3:9"}, {}, "channels = 3:9 is out of range: the cube has 7 channels, 0 to"),
+        ({"times": "60:"}, {}, "times = 60: is out of range: the cube has 50 times"),
+        ({"window": 20, "times": "::3"}, {}, "window = 20 is longer than the 17 time steps"),
+        ({}, {"time_coords": np.arange(49)}, r"time_coords has shape \(49,\), and /data \(50, 7"),
+        ({}, {"freq_coords": np.zeros(5)}, "finite and ascending"),
+        ({}, {"loc_coords": np.r_[1:7, np.nan]}, "loc_coords must hold finite numbers"),
+        ({}, {"loc_coords": h5py.Empty("f4")}, r"loc_coords has shape \(\), and /data"),
     ],
 )
-def test_settings_beyond_the_cube(tmp_path, keys, text):
+def test_settings_and_coordinates_that_do_not_fit(tmp_path, keys, coordinates, text):
     with pytest.raises(DataError, match=text):
-        open_spectrograms(write_hdf5(tmp_path / "c.h5", values()), cube=settings(**keys))
-
-
-@pytest.mark.parametrize(
-    ("coordinates", "text"),
-    [
-        ({"time": np.arange(49)}, r"time_coords has shape \(49,\), and /data \(50, 7, 5\)"),
-        ({"freq": np.zeros(5)}, "finite and ascending"),
-        ({"loc": np.array([1, 2, np.nan, 4, 5, 6, 7])}, "loc_coords must hold finite numbers"),
-        ({"loc": h5py.Empty("f4")}, r"loc_coords has shape \(\), and /data"),
-    ],
-)
-def test_coordinates_that_do_not_fit(tmp_path, coordinates, text):
-    with pytest.raises(DataError, match=text):
-        open_spectrograms(write_hdf5(tmp_path / "c.h5", values(), **coordinates))
+        open_spectrograms(write_cube(tmp_path / "c.h5", **coordinates), cube=settings(**keys))
 
 
 def test_several_data_sets_of_three_dimensions(tmp_path):
     with h5py.File(tmp_path / "c.h5", "w") as file:
-        file["a"], file["b"] = values(), values()
+        file["a"], file["b"] = CUBE, CUBE
     with pytest.raises(DataError, match=r"the file has a \(50, 7, 5\), b"):
         open_spectrograms(tmp_path / "c.h5", "cube")
     with open_spectrograms(tmp_path / "c.h5", "cube", "b") as file:
-        check(file, by_hand(values(), 4, 4))
+        check(file, by_hand(CUBE, 4, 4))
+
+
+def test_coordinates_as_tie_points(tmp_path):
+    """As xdas writes them: two points, and what lies between is interpolated."""
+    ties = {
+        "time": ([0, 7], [0, 14_000], {"units": "milliseconds since 2023-01-01"}),
+        "distance": ([0, 5], [0.0, 50.0], {}),
+        "frequency": ([0, 2, 4], [0.0, 1.0, 4.0], {"units": "Hz"}),
+    }
+    with h5py.File(tmp_path / "x.nc", "w") as file:
+        data = file.create_dataset("__values__", data=SMALL)
+        for axis, (name, (indices, points, attributes)) in enumerate(ties.items()):
+            size = file.create_dataset(name, (SMALL.shape[axis],), "f4")
+            size.make_scale("This is a netCDF dimension but not a netCDF variable.         8")
+            data.dims[axis].attach_scale(size)
+            file[f"{name}_indices"], file[f"{name}_values"] = indices, points
+            file[f"{name}_values"].attrs.update(attributes)
+    with open_spectrograms(tmp_path / "x.nc") as file:
+        assert file.starttimes(6, 7) == ["2023-01-01T00:00:08.000000Z"]
+        assert file.time.tolist() == [0, 2, 4, 6]
+        assert file.distance.tolist() == [0, 10, 20, 30, 40, 50]
+        assert file.frequency.tolist() == [0, 0.5, 1, 2.5, 4]
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("M8[ns]", 10**9), ("M8[us]", 10**6), ("m8[s]", 1)])
+def test_times_as_zarr_has_them(tmp_path, kind, unit):
+    group = zarr.open_group(str(tmp_path / "z"), mode="w", zarr_format=3)
+    group.create_array("data", data=SMALL)
+    since = 0 if kind[0] == "m" else NS_2020 // 10**9 * unit
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        group.create_array("time", data=(since + STEPS * unit).astype(kind))
+    with open_spectrograms(tmp_path / "z") as file:
+        times = file.starttimes()
+        assert file.time.tolist() == [0, 1, 2, 3]
+    assert times is None if kind[0] == "m" else times[-1] == "2020-01-01T00:00:04.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("values", "units", "first", "second"),
+    [
+        (STEPS, "hours since 2020-01-01 00:00:00 -6:00", "2020-01-01T06:00:00", "10:00:00"),
+        (1928472 + STEPS, "hours since 1800-1-1", "2020-01-01T00:00:00", "04:00:00"),
+        (STEPS.astype("f4"), "hours @ 2020-01-01", "2020-01-01T00:00:00", "04:00:00"),
+        (NS_2020 + STEPS * 10**9, "datetime64[ns]", "2020-01-01T00:00:00", "00:04"),
+        (NS_2020 / 1e9 + STEPS, "", "2020-01-01T00:00:00", "00:04"),
+        (NS_2020 / 1e9 + STEPS, "seconds since the epoch", "2020-01-01T00:00:00", "00:04"),
+        ([f"2020-01-01T0{k}:00:00+02:00" for k in STEPS], "", "2019-12-31T22:00:00", "02:00:00"),
+    ],
+)
+def test_times(tmp_path, values, units, first, second):
+    write_cube(tmp_path / "c.h5", SMALL, time=(values, {"units": units} if units else {}))
+    with warnings.catch_warnings(action="error"), open_spectrograms(tmp_path / "c.h5") as file:
+        times = file.starttimes()
+    assert times[0].startswith(first)
+    assert times[-1].endswith(f"{second}.000000Z")
+
+
+@pytest.mark.parametrize(
+    ("values", "units", "reason"),
+    [
+        (STEPS, "fortnights since 2020-01-01", "unit 'fortnights' is not known"),
+        (STEPS, "days since soon", "reference 'soon' is no date"),
+        (STEPS * 1e6, "days since 2020-01-01", "7 of 8 are no times, or are before"),
+        (np.r_[np.nan, 1:8], "s since 2020-01-01", "some times are missing"),
+        (np.r_[STEPS[:7], 4e9], "s since 2020-01-01", "2146-.* is far from its other"),
+    ],
+)
+def test_times_that_are_not_used(tmp_path, caplog, values, units, reason):
+    write_cube(tmp_path / "c.h5", SMALL, time=(values, {"units": units}))
+    with open_spectrograms(tmp_path / "c.h5") as file:
+        assert file.starttimes() is None
+        assert (file.time_unit, file.time[1]) == ("step", 1)
+    assert len(caplog.messages) == 1
+    assert re.search(reason, caplog.text)

@@ -1,32 +1,28 @@
+"""Layouts of files: axes, samples and columns, and what is refused."""
+
 import json
 from contextlib import suppress
+from itertools import permutations
 
 import h5py
 import numpy as np
 import pytest
+import zarr
 
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError
 from tests.conftest import blobs, shared_data, write_samples
 
 
-def error_of(path, **keywords) -> str:
-    with pytest.raises(DataError) as caught:
-        open_spectrograms(path, **keywords)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def write_ris(path, spectrogram, catalogue=None, group="4.0"):
+def write_ris(path, spectrogram, catalogue):
     n, f, t = spectrogram.shape
     rows = np.zeros((n, f + 1, t + 1), dtype=np.float32)
     rows[:, :f, 1:] = spectrogram
     rows[:, :f, 0] = np.arange(f) + 3.0
     rows[:, f, 1:] = np.arange(t) * 0.04
     with h5py.File(path, "w") as file:
-        file[f"{group}/Spectrogram"] = rows
-        if catalogue is not None:
-            file[f"{group}/Catalogue"] = [json.dumps(row).encode() for row in catalogue]
+        file["4.0/Spectrogram"] = rows
+        file["4.0/Catalogue"] = [json.dumps(row).encode() for row in catalogue]
     return path
 
 
@@ -41,29 +37,51 @@ def test_samples_layout(small_file):
         assert file.starttimes()[61] == "2016-01-01T00:01:01.000000Z"
         assert file.trace_ids()[5] == "XH.DR01..HHZ"
         assert file.labels()[4] == 1
+        before = file.fingerprint(), file.columns_fingerprint()
+    for name, changed in (("spectrogram", 0), ("trace_id", 1)):
+        with h5py.File(small_file, "r+") as file:
+            file[name][-1] = file[name][0]
+        with open_spectrograms(small_file) as file:
+            after = file.fingerprint(), file.columns_fingerprint()
+        assert [a == b for a, b in zip(before, after, strict=True)] == [changed == 1, changed == 0]
+        before = after
+
+
+def test_fingerprints_are_those_of_finished_runs(tmp_path):
+    values = np.arange(3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
+    path = write_samples(tmp_path / "a.h5", values, labels=[0, 1, 0], trace_id=[b"A", b"B", b"A"])
+    with open_spectrograms(path) as file:
+        assert file.fingerprint() == "60c92eee4540571b7879e9c2cb87963b"
+        assert file.columns_fingerprint() == "ab6519e86156130674e1bb5d036d4d8b"
 
 
 def test_ris_layout_takes_axes_out_of_the_rows(tmp_path):
     spectrogram, _ = blobs(12)
-    rows = [
-        {"network": "XH", "station": "DR01", "channel": "HHZ", "dt_on": "2014-12-02 07:47:16.600"}
-    ] * 12
+    row = {"network": "XH", "station": "DR01", "channel": "HHZ", "peak": 12.5, "unit": "m/s"}
+    rows = [row | {"DT_ON": "2014-12-02 07:47:16.600"}] * 11 + [{"station": "DR02"}]
     with open_spectrograms(write_ris(tmp_path / "r.h5", spectrogram, rows)) as file:
         assert (file.layout, file.n_frequencies, file.n_times) == ("ris", 16, 20)
         np.testing.assert_array_equal(file.read(0, 12), spectrogram)
         np.testing.assert_array_equal(file.frequency, np.arange(16) + 3.0)
         np.testing.assert_allclose(file.time, np.arange(20) * 0.04, atol=1e-6)
-        assert file.starttimes()[0] == "2014-12-02T07:47:16.600000Z"
-        assert file.trace_ids()[0] == "XH.DR01..HHZ"
+        for times in (file.starttimes(10), file.detection("onset", 10)):
+            assert times == ["2014-12-02T07:47:16.600000Z", ""]
+        assert file.detection("end") is None
+        assert file.trace_ids(10) == ["XH.DR01..HHZ", ".DR02.."]
+        assert (file.detection("peak_amplitude", 10), file.waveform_unit) == (["12.5", ""], "m/s")
+    rows[1] = ["A"]
+    with (
+        open_spectrograms(write_ris(tmp_path / "r.h5", spectrogram, rows)) as file,
+        pytest.raises(DataError, match="that of sample 1 is none"),
+    ):
+        file.trace_ids()
 
 
 def test_damaged_block_is_named(tmp_path):
     path = tmp_path / "gz.h5"
     with h5py.File(path, "w") as file:
-        file.create_dataset(
-            "spectrogram", data=blobs(64)[0], chunks=(8, 16, 20), compression="gzip"
-        )
-        place = file["spectrogram"].id.get_chunk_info(3)
+        data, keywords = blobs(64)[0], {"chunks": (8, 16, 20), "compression": "gzip"}
+        place = file.create_dataset("spectrogram", data=data, **keywords).id.get_chunk_info(3)
     with path.open("r+b") as raw:
         raw.seek(place.byte_offset)
         raw.write(b"\0" * place.size)
@@ -82,13 +100,38 @@ def test_damaged_block_is_named(tmp_path):
     ],
 )
 def test_labels(tmp_path, labels, found):
-    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=labels)
-    with open_spectrograms(path) as file:
+    with open_spectrograms(write_samples(tmp_path / "a.h5", blobs(3)[0], labels=labels)) as file:
         if isinstance(found, list):
             assert file.labels().tolist() == found
         else:
             with pytest.raises(DataError, match=found):
                 file.labels()
+
+
+def test_axes_and_columns_are_unpacked_too(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["spectrogram"] = np.ones((2, 6, 5), np.float32)
+        for name, values, attributes in (
+            ("frequency", np.arange(6, dtype="i2"), {"scale_factor": 0.5}),
+            ("labels", [0, -99], {"_FillValue": -99}),
+            ("starttime", [10, -1], {"units": "s since 2020-01-01", "_FillValue": -1}),
+        ):
+            file[name] = values
+            file[name].attrs.update(attributes)
+    with open_spectrograms(tmp_path / "s.h5") as file:
+        assert file.frequency.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+        assert file.labels().tolist() == [0, -1]
+        assert file.starttimes() == ["2020-01-01T00:00:10.000000Z", ""]
+
+
+@pytest.mark.parametrize("place", ["/", "labels"])
+def test_class_names_as_one_text(tmp_path, place):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], labels=np.array([0, 2, 1]))
+    with h5py.File(path, "r+") as file:
+        file[place].attrs["class_names"] = '["ice", "sea", "äther"]'
+    with open_spectrograms(path) as file:
+        assert file.class_names() == ["ice", "sea", "äther"]
+        assert file.labels().tolist() == [0, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +170,8 @@ def test_links_that_lead_nowhere_or_back(small_file, name):
     ],
 )
 def test_times_of_any_form_are_converted(tmp_path, values, attributes, caplog):
-    path = write_samples(tmp_path / "a.h5", blobs(2)[0])
+    path = write_samples(tmp_path / "a.h5", blobs(2)[0], starttime=values)
     with h5py.File(path, "a") as file:
-        file["starttime"] = values
         file["starttime"].attrs.update(attributes)
     with open_spectrograms(path) as file:
         assert file.starttimes() == ["2020-01-01T00:00:00.000000Z", "2020-01-01T00:00:01.000000Z"]
@@ -137,7 +179,7 @@ def test_times_of_any_form_are_converted(tmp_path, values, attributes, caplog):
     assert not caplog.messages
 
 
-def test_times_that_cannot_be_read_are_said_once_with_the_first(tmp_path, caplog):
+def test_times_that_cannot_be_read_are_logged_once_with_the_first(tmp_path, caplog):
     texts = [b"2020-01-01T00:00:00Z", b"yesterday", b"2399-01-01T00:00:00Z", b""]
     path = write_samples(tmp_path / "a.h5", blobs(4)[0], starttime=texts)
     with open_spectrograms(path) as file:
@@ -145,34 +187,25 @@ def test_times_that_cannot_be_read_are_said_once_with_the_first(tmp_path, caplog
             file.starttimes(start, start + 1)
         assert file.starttimes() == ["2020-01-01T00:00:00.000000Z", "", "", ""]
     assert len(caplog.messages) == 1
-    assert "/starttime: 2 of 4 are no times" in caplog.text
+    assert "starttime: 2 of 4 are no times" in caplog.text
     assert "(first: 'yesterday')" in caplog.text
-    with h5py.File(path, "a") as file:
-        del file["starttime"]
-        file["starttime"] = np.arange(4)
-        file["starttime"].attrs["units"] = "fortnights since 2020-01-01"
-    with open_spectrograms(path) as file:
-        assert file.starttimes() is None
-    assert "unit 'fortnights' is not known" in caplog.messages[-1]
-    assert "its times are not used" in caplog.messages[-1]
 
 
-def test_axes_of_unknown_units(tmp_path, caplog):
-    path = write_samples(tmp_path / "a.h5", blobs(3)[0])
+def test_unknown_units(tmp_path, caplog):
+    path = write_samples(tmp_path / "a.h5", blobs(3)[0], starttime=np.arange(3))
     with h5py.File(path, "a") as file:
         file["time"].attrs["units"] = "furlongs"
+        file["starttime"].attrs["units"] = "fortnights since 2020-01-01"
     with open_spectrograms(path) as file:
         assert (file.time[1], file.time_unit) == (1, "bin")
+        assert file.starttimes() is None
     assert "unit 'furlongs' is not known" in caplog.text
+    assert "unit 'fortnights' is not known" in caplog.messages[-1]
+    assert "its times are not used" in caplog.messages[-1]
     with h5py.File(path, "a") as file:
         file["frequency"].attrs["units"] = "furlongs"
-    assert "frequency axis is in 'furlongs', which is no known unit" in error_of(path)
-
-
-def test_a_row_of_the_catalogue_that_is_no_object_is_named(tmp_path):
-    path = write_ris(tmp_path / "r.h5", blobs(3)[0], [{"station": "A"}, ["A"], {"station": "A"}])
-    with open_spectrograms(path) as file, pytest.raises(DataError, match="that of sample 1 is"):
-        file.trace_ids()
+    with pytest.raises(DataError, match="frequency axis is in 'furlongs', which is no known unit"):
+        open_spectrograms(path)
 
 
 @pytest.mark.parametrize(
@@ -196,3 +229,132 @@ def test_data_sets_that_do_not_fit(tmp_path, name, values, text):
         file[name] = values
     with pytest.raises(DataError, match=text):
         open_spectrograms(path)
+
+
+# ---- which axis is which ------------------------------------------------------------------------
+
+CUBE = np.random.default_rng(0).random((12, 6, 5)).astype(np.float32)
+ROWS = CUBE.transpose(0, 2, 1)  # sample, frequency, time
+COORDINATES = {
+    "time": np.arange(12) * 2.0,
+    "distance": np.arange(6) * 10.0,
+    "frequency": np.arange(5) * 1.5,
+}
+
+
+def write_netcdf(path, values, names, name="data"):
+    """As netCDF-4 and xarray do: a scale a dimension; of those not in COORDINATES, sizes alone."""
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(name, data=values)
+        for axis, dimension in enumerate(names):
+            n = values.shape[axis]
+            file[dimension] = COORDINATES.get(dimension, np.zeros(n, "f4"))[:n]
+            size_alone = "This is a netCDF dimension but not a netCDF variable."
+            file[dimension].make_scale(dimension if dimension in COORDINATES else size_alone)
+            data.dims[axis].attach_scale(file[dimension])
+    return path
+
+
+def write_labels(path, values, names):
+    with h5py.File(path, "w") as file:
+        file["data"] = values
+        for axis, dimension in enumerate(names):
+            file["data"].dims[axis].label = dimension
+    return path
+
+
+def write_zarr(path, values, names, zarr_format):
+    group = zarr.open_group(str(path), mode="w", zarr_format=zarr_format)
+    if zarr_format == 3:
+        group.create_array("data", data=values, dimension_names=names)
+    else:
+        group.create_array("data", data=values).attrs["_ARRAY_DIMENSIONS"] = list(names)
+    return path
+
+
+WRITERS = {
+    "netcdf": write_netcdf,
+    "labels": write_labels,
+    "zarr2": lambda *words: write_zarr(*words, 2),
+    "zarr3": lambda *words: write_zarr(*words, 3),
+}
+
+
+def samples_of(path):
+    with open_spectrograms(path) as file:
+        return file.layout, file.read(0, file.n_samples), file.frequency
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("cube", [CUBE, CUBE[:5, :5]], ids=["oblong", "square"])
+def test_cubes_of_any_order_by_the_names_of_dimensions(tmp_path, writer, cube, caplog):
+    caplog.set_level("INFO", "RISCluster")
+    names = ("time", "distance", "frequency")
+    _, expected, _ = samples_of(WRITERS[writer](tmp_path / "c", cube, names))
+    assert "is stored as" not in caplog.text
+    for number, order in enumerate(permutations(range(3))):
+        values, dimensions = cube.transpose(order), [names[axis] for axis in order]
+        layout, got, _ = samples_of(WRITERS[writer](tmp_path / f"{number}", values, dimensions))
+        assert layout == "cube"
+        np.testing.assert_array_equal(got, expected)
+    assert "is stored as (frequency, time, channel) by its dimension names" in caplog.text
+
+
+def test_cubes_by_the_lengths_of_their_coordinates(tmp_path, caplog):
+    caplog.set_level("INFO", "RISCluster")
+    for number, order in enumerate(permutations(range(3))):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            file["data"] = CUBE.transpose(order)
+            for name, values in COORDINATES.items():
+                file[name] = values
+        layout, got, frequency = samples_of(tmp_path / f"{number}.h5")
+        np.testing.assert_array_equal(got[0], CUBE[:4, 0].T)
+        np.testing.assert_array_equal(frequency, COORDINATES["frequency"])
+    assert "is stored as (channel, time, frequency) by its coordinates" in caplog.text
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["data"], file["frequency"] = ROWS, np.arange(5.0)
+    with pytest.raises(DataError, match=r"has shape \(12, 5, 6\), .* unknown; write it in"):
+        open_spectrograms(tmp_path / "c.h5")
+
+
+@pytest.mark.parametrize("name", ["data", "spectrogram", "psd"])
+def test_the_names_of_dimensions_tell_the_layout(tmp_path, name):
+    path = write_netcdf(tmp_path / "c.nc", CUBE, ("time", "channel", "frequency"), name)
+    assert samples_of(path)[0] == "cube"
+    path = write_netcdf(tmp_path / "s.nc", ROWS, ("event", "frequency", "time_bin"), name)
+    layout, got, _ = samples_of(path)
+    assert layout == "samples"
+    np.testing.assert_array_equal(got, ROWS)
+
+
+@pytest.mark.parametrize("layout", ["cube", "samples"])
+def test_descending_axes_are_read_ascending(tmp_path, layout):
+    values, name, axes = (
+        (CUBE, "data", (0, 2)) if layout == "cube" else (ROWS, "spectrogram", (1, 2))
+    )
+    seconds, found = np.arange(12 if layout == "cube" else 6) * 2.0, []
+    for step in (1, -1):
+        with h5py.File(tmp_path / f"{step}.h5", "w") as file:
+            file[name] = np.flip(values, axes) if step < 0 else values
+            file["frequency"], file["time"] = np.arange(5.0)[::step], seconds[::step]
+            if layout == "cube":
+                file["time"].attrs["units"] = "s since 2020-01-01"
+        with open_spectrograms(tmp_path / f"{step}.h5") as file:
+            found.append((file.read(0, file.n_samples), file.frequency, file.starttimes()))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    assert found[0][2] == found[1][2]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_samples_of_another_order(tmp_path, named, caplog):
+    caplog.set_level("INFO", "RISCluster")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["spectrogram"] = ROWS.transpose(0, 2, 1)
+        file["frequency"] = np.arange(5.0)
+        if named:
+            file["spectrogram"].attrs["_ARRAY_DIMENSIONS"] = ["sample", "time", "frequency"]
+        else:
+            file["time"] = np.arange(6.0)
+    np.testing.assert_array_equal(samples_of(tmp_path / "s.h5")[1], ROWS)
+    assert "is stored as (sample, time, frequency)" in caplog.text

@@ -1,3 +1,5 @@
+"""Split, preparation, sets of samples and their order."""
+
 import numpy as np
 import pytest
 import torch
@@ -12,21 +14,20 @@ from RISCluster.data.loading import (
     load_set,
     mean_and_deviation,
 )
-from RISCluster.data.transforms import Preparation
+from RISCluster.data.transforms import Preparation, check_sign
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
 from tests.conftest import blobs, write_samples
 
 CPU = torch.device("cpu")
 ALONE = Ranks(0, 1, CPU)
+ALL = np.arange(300)
 
 
 @pytest.fixture
 def reader(tmp_path):
     spectrogram, _ = blobs(300)
-    spectrogram[7, 2, 3] = np.nan
-    spectrogram[120] = 0
-    spectrogram[299, 0, 0] = np.inf
+    spectrogram[7, 2, 3], spectrogram[120], spectrogram[299, 0, 0] = np.nan, 0, np.inf
     with open_spectrograms(write_samples(tmp_path / "x.h5", spectrogram)) as file:
         yield Reader(file, Preparation("sqrt", "vec_norm"), CPU)
 
@@ -40,7 +41,7 @@ def expected(reader, index):
 @pytest.mark.parametrize("rows", [512, 17])
 def test_sets_hold_the_usable_samples(reader, mode, rows, monkeypatch):
     monkeypatch.setattr(layouts, "READ_ROWS", rows)
-    index = np.setdiff1d(np.arange(300), np.arange(130, 220))
+    index = np.setdiff1d(ALL, np.arange(130, 220))
     samples, unusable = load_set(reader, index, mode, ALONE)
     assert unusable.tolist() == [7, 120, 299]
     assert samples.index.tolist() == [i for i in index if i not in (7, 120, 299)]
@@ -49,49 +50,38 @@ def test_sets_hold_the_usable_samples(reader, mode, rows, monkeypatch):
     assert torch.equal(torch.cat(x), expected(reader, samples.index[3:150]))
 
 
-@pytest.mark.parametrize("mode", ["ram", "disk"])
-def test_epoch_gives_each_sample_once_with_its_position(reader, mode, monkeypatch):
+def test_epochs_give_each_sample_once_in_one_order_wherever_they_are_held(reader, monkeypatch):
     monkeypatch.setattr(loading, "WINDOW", 64)
-    samples, _ = load_set(reader, np.arange(300), mode, ALONE)
-    batches = list(samples.epoch(1, 0, 50, ALONE))
-    assert [len(batch[0]) for batch in batches] == [50] * 5 + [47]
-    positions = torch.cat([batch[0] for batch in batches])
-    assert sorted(positions.tolist()) == list(range(297))
+    ram, disk = (load_set(reader, ALL, mode, ALONE)[0] for mode in ("ram", "disk"))
+    batches = list(disk.epoch(1, 0, 50, ALONE))
+    assert [len(positions) for positions, _ in batches] == [50] * 5 + [47]
+    assert sorted(torch.cat([positions for positions, _ in batches]).tolist()) == list(range(297))
     for position, x in batches:
-        assert torch.equal(x, expected(reader, samples.index[position.numpy()]))
-
-
-def test_order_is_the_same_wherever_samples_are_kept(reader, monkeypatch):
-    monkeypatch.setattr(loading, "WINDOW", 100)
-    ram, _ = load_set(reader, np.arange(300), "ram", ALONE)
-    disk, _ = load_set(reader, np.arange(300), "disk", ALONE)
+        assert torch.equal(x, expected(reader, disk.index[position.numpy()]))
     for first in (0, 2):
-        pairs = zip(
-            ram.epoch(5, 3, 40, ALONE, first), disk.epoch(5, 3, 40, ALONE, first), strict=True
-        )
-        for (a, x), (b, y) in pairs:
+        one, other = (samples.epoch(1, 0, 50, ALONE, first) for samples in (ram, disk))
+        for (a, x), (b, y), (c, _) in zip(one, other, batches[first:], strict=True):
             assert torch.equal(a, b)
             assert torch.equal(x, y)
+            assert torch.equal(a, c)
 
 
-def test_take_and_standardize(reader):
-    for mode in ("ram", "disk"):
-        reader.preparation = Preparation("sqrt", "vec_norm")
-        samples, _ = load_set(reader, np.arange(300), mode, ALONE)
-        train = samples.take(np.arange(0, 300, 2))
-        mean, deviation = mean_and_deviation(train)
-        raw = expected(reader, train.index)[:, 0].double()
-        np.testing.assert_allclose(mean, raw.mean(0), rtol=1e-5)
-        np.testing.assert_allclose(deviation**2, raw.var(0, correction=0).mean(), rtol=1e-5)
-        preparation = Preparation("sqrt", "vec_norm", mean, deviation)
-        samples.standardize(preparation)
-        train = samples.take(train.index)
-        x = torch.cat([x for _, x in train.in_order(0, len(train), 64)])
-        assert abs(float(x.mean())) < 1e-6
-        assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
+@pytest.mark.parametrize("mode", ["ram", "disk"])
+def test_take_and_standardize(reader, mode):
+    samples, _ = load_set(reader, ALL, mode, ALONE)
+    train = samples.take(ALL[::2])
+    mean, deviation = mean_and_deviation(train)
+    raw = expected(reader, train.index)[:, 0].double()
+    np.testing.assert_allclose(mean, raw.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(deviation**2, raw.var(0, correction=0).mean(), rtol=1e-5)
+    samples.standardize(Preparation("sqrt", "vec_norm", mean, deviation))
+    train = samples.take(train.index)
+    x = torch.cat([x for _, x in train.in_order(0, len(train), 64)])
+    assert abs(float(x.mean())) < 1e-6
+    assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
 
 
-def test_loadmode_says_why():
+def test_load_modes():
     assert choose_loadmode("auto", 1000, CPU)[0] == "ram"
     mode, why = choose_loadmode("auto", 10**15, CPU)
     assert mode == "disk"
@@ -99,9 +89,6 @@ def test_loadmode_says_why():
     assert choose_loadmode("ram", 10**15, CPU)[0] == "ram"
     with pytest.raises(DataError, match="needs a GPU"):
         choose_loadmode("device", 1, CPU)
-
-
-# ---- training and validation --------------------------------------------------------------------
 
 
 def test_split(tmp_path):
@@ -117,3 +104,48 @@ def test_split(tmp_path):
     split.save(tmp_path / "s.npz")
     again = Split.load(tmp_path / "s.npz")
     assert (len(again.both), again.unusable.tolist()) == (98, split.unusable.tolist())
+
+
+# ---- preparation --------------------------------------------------------------------------------
+
+X = torch.tensor([[[1.0, 4.0], [9.0, 0.0]]])
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "transform", "values"),
+    [
+        ("linear", "none", [1, 4, 9, 0]),
+        ("sqrt", "none", [1, 2, 3, 0]),
+        ("linear", "sample_normalization", [1 / 9, 4 / 9, 1, 0]),
+        ("linear", "sample_norm_cent", [-2.5 / 9, 0.5 / 9, 5.5 / 9, -3.5 / 9]),
+        ("sqrt", "vec_norm", np.array([1, 2, 3, 0]) / np.sqrt(14)),
+        ("log", "none", [4 + np.log10(1 / 9), 4 + np.log10(4 / 9), 4, 0]),
+    ],
+)
+def test_values_by_hand(amplitude, transform, values):
+    prepared = Preparation(amplitude, transform)(X)
+    assert prepared.shape == X.shape
+    np.testing.assert_allclose(prepared.flatten(), values, rtol=1e-6, atol=1e-7)
+
+
+def test_standardize_and_back():
+    mean = torch.tensor([[0.5, 1.0], [2.0, 0.0]])
+    preparation = Preparation("linear", "none", mean, 2.0)
+    np.testing.assert_allclose(preparation(X).flatten(), [0.25, 1.5, 3.5, 0.0])
+    np.testing.assert_allclose(preparation.undo_standardize(preparation(X)), X)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e30, 3e38])
+@pytest.mark.parametrize("transform", ["sample_normalization", "sample_norm_cent", "vec_norm"])
+def test_scaling_takes_any_amplitude(factor, transform):
+    x = torch.rand(3, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.1
+    x /= x.amax()
+    prepared, scaled = (Preparation("linear", transform)(y.float()) for y in (x, x * factor))
+    np.testing.assert_allclose(scaled, prepared, rtol=2e-5, atol=1e-6)
+
+
+def test_negative_values_need_linear_amplitude():
+    x = torch.stack([torch.ones(4, 4), -torch.ones(4, 4)])
+    check_sign(x, np.array([5, 8]), "linear", "f.h5")
+    with pytest.raises(DataError, match="f.h5: sample 8 has negative values.*amplitude = linear"):
+        check_sign(x, np.array([5, 8]), "sqrt", "f.h5")

@@ -9,8 +9,7 @@ def test_physical_axes_and_columns(tmp_path):
     path = write_demo(tmp_path / "sub" / "demo.h5", n_samples=200)
     with open_spectrograms(path) as file:
         assert (file.n_samples, file.n_frequencies, file.n_times) == (200, 87, 100)
-        assert file.frequency[0] == pytest.approx(3.125)
-        assert file.frequency[-1] == pytest.approx(19.92, abs=0.01)
+        assert file.frequency[[0, -1]] == pytest.approx([3.125, 19.92], abs=0.01)
         assert np.diff(file.time) == pytest.approx(0.04)
         times = file.starttimes()
         assert times == sorted(times)
@@ -24,13 +23,9 @@ def test_physical_axes_and_columns(tmp_path):
 
 def test_classes_are_what_they_are_called():
     samples = make_synthetic_set(400, 20.0, 0)
-    mean = {
-        name: (lambda x: (x / x.sum((1, 2), keepdims=True)).mean(0))(
-            samples["spectrogram"][samples["labels"] == label]
-        )
-        for label, name in enumerate(CLASS_NAMES)
-    }
-    frequency = samples["frequency"]
+    power, labels, frequency = (samples[name] for name in ("spectrogram", "labels", "frequency"))
+    power = power / power.sum((1, 2), keepdims=True)
+    mean = {name: power[labels == label].mean(0) for label, name in enumerate(CLASS_NAMES)}
     peak = {name: frequency[image.argmax(0)] for name, image in mean.items()}
     assert np.ptp(peak["narrow-band tremor"]) < 3
     assert peak["gliding tremor"][90] > peak["gliding tremor"][10] + 6
@@ -42,10 +37,7 @@ def test_classes_are_what_they_are_called():
 
 def test_snr_and_imbalance():
     loud, quiet = (make_synthetic_set(80, snr, 0)["spectrogram"] for snr in (20.0, -10.0))
-
-    def contrast(x):
-        return np.median(x.max((1, 2)) / np.median(x, axis=(1, 2)))
-
-    assert contrast(loud) > 3 * contrast(quiet)
-    counts = np.bincount(make_synthetic_set(2000, 6.0, 0, imbalance=50)["labels"])
-    assert counts[0] / counts[-1] == pytest.approx(50, rel=0.1)
+    contrast = [np.median(x.max((1, 2)) / np.median(x, axis=(1, 2))) for x in (loud, quiet)]
+    assert contrast[0] > 3 * contrast[1]
+    counts = np.bincount(make_synthetic_set(800, 6.0, 0, imbalance=50)["labels"])
+    assert counts[0] / counts[-1] == pytest.approx(50, rel=0.2)

@@ -94,6 +94,12 @@ def test_no_rate_is_an_error_that_names_what_is_there(tmp_path):
     assert header_of(tmp_path, settings, **bad).sampling_rate == 40.0
 
 
+def test_a_rate_from_start_end_and_length_is_noted(tmp_path):
+    found = header_of(tmp_path, PartStartTime="2020-01-01", PartEndTime="2020-01-01T00:00:04.9")
+    assert (found.sampling_rate, found.estimated) == (10.0, True)
+    assert "10 Hz is taken from start, end and 50 samples" in found.notes[0]
+
+
 def test_an_interval_of_the_samples_is_taken_before_a_rate_of_the_file(tmp_path):
     file = {"fs": 5000.0, "pulse_rate": 5000.0, "file_start_gps_time": 1.6e9}
     attributes = {"g/data": {"dT": 0.001, "dx": 2.0}, "/": file | {"sensing_range_start": 30.5}}
@@ -165,6 +171,23 @@ def test_the_start_is_read_under_its_names(tmp_path):
     whole = header_of(tmp_path, fs=100.0, MeasurementStartTime="2023-09-22T00:00:00Z")
     assert whole.start_of_all
     assert "no start of its own but MeasurementStartTime" in whole.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit"), [(1, ""), (10**3, "milliseconds"), (10**6, "microseconds"), (10**9, "")]
+)
+def test_a_unit_guessed_by_the_size_of_a_time_is_noted(tmp_path, scale, unit):
+    number, note = START * scale, f"{unit} since 1970 are assumed by its size"
+    stamps = number + (np.arange(300) / 100 * scale).astype(np.int64 if scale > 1 else float)
+    for found in (
+        header_of(tmp_path, fs=100.0, start=number),
+        header_of(tmp_path, fs=100.0, MeasurementStartTime=number),
+        stamped(tmp_path, stamps),
+    ):
+        assert found.start == START * SECOND
+        assert (note in " ".join(found.notes)) == bool(unit)
+    sure = header_of(tmp_path, fs=100.0, start=START * 1000, start_units="ms since 1970-01-01")
+    assert (sure.start, sure.notes) == (START * SECOND, [])
 
 
 @pytest.mark.parametrize(
@@ -413,6 +436,18 @@ def test_files_that_are_damaged_or_hold_no_record(tmp_path):
     }.items():
         with pytest.raises(DataError, match=f"{name}.h5: .*{line}"):
             read_record(tmp_path / f"{name}.h5", AUTO)
+
+
+def test_an_external_file_that_is_cut_short(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        raw = tmp_path / "a.raw"
+        data = file.create_dataset("data", (300, 3), "f4", external=[(str(raw), 0, 3600)])
+        data[:] = noise(300, 3)
+        data.attrs.update({"fs": 100.0, "dims": "time,channel"})
+    assert read_record(tmp_path / "a.h5", AUTO).n_samples == 300
+    raw.write_bytes(bytes(100))
+    with pytest.raises(DataError, match="a.raw, which is missing or too short"):
+        read_record(tmp_path / "a.h5", AUTO)
 
 
 def test_a_missing_codec_is_named(tmp_path, monkeypatch):
