@@ -30,10 +30,18 @@ from ..runtime import count, log
 from ..settings import BuildSettings, Settings, as_text
 from . import process as processing
 from . import read, responses
-from .detect import Windows, check_settings, cut, margin, min_samples
 from .process import Wave
 from .read import DAY
-from .spectra import Grid, make_grid, spectrograms
+from .windows import (
+    Grid,
+    Windows,
+    check_settings,
+    cut,
+    make_grid,
+    margin,
+    min_samples,
+    spectrograms,
+)  # fmt: skip
 
 FAR_CLOCK = 3650  # days without data, beyond which a clock is wrong
 REASONS = {  # why windows, stretches of data or station-days are left out

@@ -15,7 +15,7 @@ from RISCluster.waveforms import read as reading
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.process import Wave, process
 from RISCluster.waveforms.read import import_obspy
-from RISCluster.waveforms.spectra import make_grid, spectrograms
+from RISCluster.waveforms.windows import make_grid, spectrograms
 from tests.conftest import ROOT, blobs, shared_data, write_samples
 from tests.waveforms.waves import (
     DAY,
