@@ -186,7 +186,7 @@ def test_an_error_of_one_rank_is_raised_by_all(on_ranks):
 
 
 def _after_rank_1_left(ranks):
-    """The error of each kind of talk when another process has gone."""
+    """The error of each communication when another process has ended."""
     if ranks.rank == 1:
         dist.destroy_process_group()
         dist.barrier = lambda: None  # the end of `_process` is for those who stay
@@ -283,7 +283,7 @@ def _diverged(ranks, output):
 
 
 def test_latents_that_are_not_finite_on_one_rank_end_all_alike(on_ranks, tmp_path):
-    """A sweep catches this error and goes on: with all ranks, or they would talk of two things."""
+    """A sweep catches this error and continues, on all ranks together."""
     for caught, exists, agreed in on_ranks(3, _diverged, tmp_path / "latent.npy"):
         assert len(caught) == 2
         assert all("latents that are not finite" in text for text in caught)

@@ -1,4 +1,4 @@
-"""The scripts under torchrun: three and four processes, one that dies, other numbers to go on with.
+"""The scripts under torchrun: three and four processes, one that dies, another number after a stop.
 
 Everything is measured by one run of a single process with the same batches, made once.
 """

@@ -44,7 +44,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "download": Command(
         "fetch waveforms and StationXML from FDSN data centres",
-        "download",
+        "make",
         (
             ("--network", "CODES", "network codes with * and ?, several with commas", REQUIRED),
             ("--station", "CODES", "station codes, likewise, as DR*,RS08", REQUIRED),

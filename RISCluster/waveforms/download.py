@@ -114,7 +114,7 @@ def download(request: Request, folder: Path) -> Summary:
             failures |= centre.failures
         if stop.signal_number:
             raise Stopped(
-                f"{folder}: {new:,} new files are complete; run the same command to go on",
+                f"{folder}: {new:,} new files are complete; run the same command to resume",
                 stop.signal_number,
             )
     n_files, missing = files.channel.value_counts(), {}
