@@ -118,7 +118,8 @@ def _find_dataset(path: Path, file: h5py.File, chosen: str) -> h5py.Dataset:
     arrays = [item for item in arrays if item.dtype.kind in "iuf" and item.size]
     arrays.sort(key=lambda item: -item.size)
     found = [item for item in arrays if item.ndim == 2 and min(item.shape) > 1]
-    found = found or [item for item in arrays[:1] if item.ndim == 2]  # one channel
+    if not found:  # one channel
+        found = [item for item in arrays if item.ndim == 2 and item.size == arrays[0].size]
     there = ", ".join(f"{x.name.lstrip('/')} {x.shape}" for x in (found or arrays)[:10]) or "none"
     if chosen != "auto":
         named = [item for item in arrays if item.name.strip("/") == chosen.strip("/")]

@@ -235,7 +235,7 @@ class Occurrences:
             first, last = (found.series.index[at].isoformat()[:19] for at in (0, -1))
             text = f"no value within the time of the data; it has values from {first}Z to {last}Z."
             return None, [*notes, f"{found.path}: {text}"]
-        if far_apart > 1.5 * float(np.median(bins.days)):
+        if 1.5 * float(np.median(bins.days)) < far_apart < np.inf:
             notes.append(
                 f"{found.path}: its rows are {far_apart:.3g} days apart, more than a bin; bins "
                 "without a value are left out of correlations. A longer report.interval uses all "

@@ -30,16 +30,29 @@ from ..runtime import count, log
 from ..settings import BuildSettings, Settings, as_text
 from . import process as processing
 from . import read, responses
-from .detect import Windows, check_settings, cut, margin, min_samples
 from .process import Wave
 from .read import DAY
-from .spectra import Grid, make_grid, spectrograms
+from .windows import (
+    Grid,
+    Windows,
+    check_settings,
+    cut,
+    make_grid,
+    margin,
+    min_samples,
+    spectrograms,
+)  # fmt: skip
 
 FAR_CLOCK = 3650  # days without data, beyond which a clock is wrong
-REASONS = (  # why windows, stretches of data or station-days are left out
-    "gap", "end_of_data", "taper", "stretch_too_short", "stretch_constant",
-    "stretch_without_response", "station_day_failed",
-)  # fmt: skip
+REASONS = {  # why windows, stretches of data or station-days are left out
+    "gap": "at gaps",
+    "end_of_data": "at ends of the data",
+    "taper": "at tapered ends",
+    "stretch_too_short": "stretches too short",
+    "stretch_constant": "stretches constant",
+    "stretch_without_response": "stretches without a response",
+    "station_day_failed": "station-days failed",
+}
 TIMES = ("starttime", "onset", "end", "peak_time")  # of a window, ns since 1970-01-01 UTC
 CODES = ("network", "station", "location", "channel")
 READ_BYTES = 2**27  # of traces that are read at once from files with many
@@ -307,6 +320,7 @@ def with_response(
     }
     units = Counter(remover.unit for day in days for remover in removers[day.trace_id])
     unit, lines, unusable = responses.UNITS[settings.output], list(inventory.lines), set()
+    flat = []
     if units and unit not in units:
         unit = units.most_common(1)[0][0]
         lines.append(
@@ -319,10 +333,13 @@ def with_response(
             reason = inventory.why_none(trace_id, next(iter(epochs[trace_id]), None), unit)
             lines.append(f"{reason}; left out")
         elif any(remover.is_flat for remover in own):
-            lines.append(
-                f"{trace_id}: {settings.inventory} has only the sensitivity: counts are divided by "
-                "it, which holds where the response is flat"
-            )
+            flat.append(trace_id)
+    if flat:
+        more = f" and {len(flat) - 3:,} more" if len(flat) > 3 else ""
+        lines.append(
+            f"{settings.inventory}: has only the sensitivity for {', '.join(flat[:3])}{more}: "
+            "counts are divided by it, which holds where the response is flat"
+        )
     return [day for day in days if day.trace_id not in unusable], unit, lines
 
 
@@ -493,7 +510,8 @@ def _with_removers(
 
 
 def _left_out(counts: Counter) -> str:
-    return ", ".join(f"{counts[key]:,} {key}" for key in REASONS if counts[key]) or "none"
+    words = (f"{counts[key]:,} {text}" for key, text in REASONS.items() if counts[key])
+    return ", ".join(words) or "none"
 
 
 def _report(counts: Counter, product: Product, seconds: float) -> None:
@@ -504,12 +522,16 @@ def _report(counts: Counter, product: Product, seconds: float) -> None:
         f"{count(counts['traces'], 'trace')} in {seconds:.1f} s, {n / seconds:,.0f} samples/s; "
         f"left out: {_left_out(counts)}"
     )
-    if counts["overlapping"] or counts["late"]:
+    if counts["overlapping"]:
         log.warning(
             f"{counts['overlapping']:,} of {count(n, 'window')} overlap the one before on the same "
-            f"trace, and {counts['late']:,} begin after the onset of their detection: set "
-            f"build.dead_time ({settings.dead_time:g} s) to build.length ({settings.length:g} s) "
-            "or more against the first, build.length longer against the second"
+            f"trace: set build.dead_time ({settings.dead_time:g} s) to build.length "
+            f"({settings.length:g} s) or more"
+        )
+    if counts["late"]:
+        log.warning(
+            f"{counts['late']:,} of {count(n, 'window')} begin after the onset of their detection: "
+            f"set build.length ({settings.length:g} s) longer"
         )
 
 

@@ -61,6 +61,10 @@ def test_the_largest_data_set_unless_others_are_comparable(tmp_path):
         read_record(path, AUTO)
     chosen = records_settings("dataset=other", "sampling_rate=5").records
     assert read_record(path, chosen).n_samples == 21
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["one"], file["two"] = noise(1, 500), noise(1, 500)
+    with pytest.raises(DataError, match="records.dataset to one of one .1, 500., two"):
+        read_record(tmp_path / "b.h5", AUTO)
     with pytest.raises(DataError, match="'nothing' is no numeric data set .* it has data"):
         read_record(path, records_settings("dataset=nothing").records)
 
