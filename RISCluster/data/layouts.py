@@ -485,9 +485,6 @@ class RisFile(RowsFile):
         return table.where(table.notna(), "")
 
 
-ROWS_LAYOUTS: dict[str, type[RowsFile]] = {"samples": SamplesFile, "ris": RisFile}
-
-
 def open_spectrograms(
     path: str | Path,
     layout: str = "auto",
@@ -513,7 +510,7 @@ def open_spectrograms(
             raise DataError(
                 f"{path}: is Zarr, and layout {layout} is read from HDF5; allowed for Zarr: cube"
             )
-        kind = ROWS_LAYOUTS[layout]
+        kind = RisFile if layout == "ris" else SamplesFile
         if dataset == "auto":
             dataset = (layout == "ris" and _ris_dataset(storage)) or kind.default_dataset
         return kind(path, storage, dataset)
