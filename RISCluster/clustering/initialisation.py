@@ -165,8 +165,7 @@ def _draw_maps(
             if stop is not None and stop.signal_number:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise Stopped(
-                    "mapping latents: no map is saved, the latents are; run the same command to "
-                    "continue",
+                    "GMM stage: no map is saved, the latents are; run the same command to resume",
                     stop.signal_number,
                 )
         return [job.result() for job in jobs]

@@ -71,7 +71,7 @@ def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> F
     """Criteria over K, ascending; a ring on the choice of each, a line at the selected K."""
     figure = new(11, 6)
     grid = figure.subplots(2, 4)
-    grid[1, 3].set_axis_off()
+    grid[1, 3].remove()
     for axes, (name, (title, rule)) in zip(grid.flat, PANELS.items(), strict=False):
         own = _curve(axes, list(rows), name)
         axes.axvline(chosen, color="0.4", ls=":", lw=1.2)

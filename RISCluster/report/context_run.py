@@ -124,7 +124,10 @@ def choice_section(results: Results) -> Context | None:
     rows = read_rows(gmm.path / "selection.csv")
     criterion, chosen = gmm.settings.gmm.select, gmm.n_clusters
     most = max((row.stability for row in rows if np.isfinite(row.stability)), default=None)
-    names = [name for name in CRITERIA_COLUMNS if most is not None or "stability" not in name]
+    computed = [
+        name for name in CRITERIA_COLUMNS if any(np.isfinite(getattr(r, name)) for r in rows)
+    ]
+    names = [name for name in computed if most is not None or "stability" not in name]
     choices = {name: choose(rows, name) for name in TITLES}
     others = {k: v for k, v in choices.items() if k != criterion and v is not None}
     near = [TITLES[name] for name, k in others.items() if abs(k - chosen) <= K_TOLERANCE]

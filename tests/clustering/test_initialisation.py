@@ -136,7 +136,7 @@ def test_stop_between_maps(monkeypatch):
     stop = StopRequest()
     stop.signal_number = signal.SIGTERM
     monkeypatch.setattr(initialisation, "tsne", lambda view, seed: view[:, :2])
-    with pytest.raises(Stopped, match="^mapping latents: no map is saved"):
+    with pytest.raises(Stopped, match="^GMM stage: no map is saved"):
         grow_trees(three_clouds([20, 20, 20]), (1, 2), 0, stop=stop)
 
 

@@ -88,21 +88,32 @@ def test_silhouettes_and_latents(drawn):
 
 def test_selection_curves_have_a_ring_and_a_line_each(drawn):
     rows = [
-        row(k, bic=b, aic=-k, silhouette=1 / k, inertia=i, gap=k, gap_std=0.1, stability=0.9)
-        for k, b, i in ((2, 3e5, 9e6), (3, 2e5, 3e6), (4, 4e5, 2e6))
+        row(
+            k,
+            bic=b,
+            aic=-k,
+            silhouette=1 / k,
+            inertia=i,
+            gap=k,
+            gap_std=0.1,
+            stability=0.9,
+            agreement=a,
+        )
+        for k, b, i, a in ((2, 3e5, 9e6, 0.5), (3, 2e5, 3e6, 0.7), (4, 4e5, 2e6, 0.6))
     ]
     figure = drawn(training.selection_curves(rows, 3, "bic"))
     assert [axes.get_title() for axes in figure.axes] == [
         "BIC\nlowest: K = 3", "AIC\nlowest: K = 4", "Silhouette\nhighest: K = 2",
         "Gap statistic\nfirst within one s.e.: none", "Inertia of k-means\nknee: K = 3",
         "Stability\nlargest of the most stable: K = 4",
+        "Agreement of views\nhighest: K = 3",
     ]  # fmt: skip
     assert [axes.title.get_fontweight() for axes in figure.axes[:2]] == ["bold", "normal"]
     rings = [
         [line.get_xdata()[0] for line in axes.lines if line.get_mfc() == "none"]
         for axes in figure.axes
     ]
-    assert rings == [[3], [4], [2], [], [3], [4]]
+    assert rings == [[3], [4], [2], [], [3], [4], [3]]
     assert "K = 3 is selected, by BIC" in figure.get_suptitle()
     rows = [row(k, silhouette=np.nan) for k in (2, 3)]
     figure = drawn(training.selection_curves(rows, 2, "gap"))

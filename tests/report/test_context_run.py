@@ -181,15 +181,15 @@ def test_summary_and_contradictions(tmp_path):
     gmm, dec = made.stage("GMM", [0, 1, 2]), made.stage("DEC", [0, 1])
     found = choice(tmp_path, VALUES, gmm, dec)
     assert (
-        "K = 3 was selected by BIC. Within 1 of it: silhouette, knee of the inertia, stability. "
-        "Others would select: AIC 5."
+        "K = 3 was selected by BIC and agreement of views. Within 1 of it: BIC, silhouette, knee "
+        "of the inertia, stability. Others would select: AIC 5."
     ) in found.text
     assert found.table("every K")[0][-2:] == ["stability", "stability s.d."]
     assert list(found.figures) == ["GMM_selection"]
     old = {name: VALUES[name] for name in COLUMNS[:6]}
     values = old | {"silhouette": [0.1, 0.2, 0.3, 0.4]}
     found = choice(tmp_path, values, gmm, dec)
-    (text,) = contradictions(read_rows(tmp_path / "selection.csv"), 3, "bic")
+    (text,) = contradictions(read_rows(tmp_path / "selection.csv"), 3, "combined")
     assert found.notes[0] == f"{text[0].upper()}{text[1:]}."
     assert "2 clusters (dec.n_clusters), not the 3 selected" in found.notes[1]
     assert f"at most {MAX_RESAMPLE_SIZE:,} latents" in found.text
@@ -222,8 +222,8 @@ def test_methods_of_a_run(made_run):
         "relative to the background (the median amplitude at each frequency), and 10 of their "
         "modulation spectra",
         f"training ended after {epochs} epochs (Adam, batches of 16, initial learning rate 0.001)",
-        "started from the clusters on which 12 t-SNE maps of them agree, with 2 to 4 clusters",
-        f"criterion selected {chosen}",
+        "(Ward's method on combinations of features and on t-SNE maps), with 2 to 4",
+        f"agreement of the clusterings selected {chosen}",
         "Encoder and 3 clusters were then refined",
         "gamma = 1",
         "10.1029/2021JB021716",
@@ -239,8 +239,8 @@ def test_methods_of_a_run(made_run):
     [
         ("DEC", {"refined": False}, "was rejected: the labels are those of the Gaussian mixture"),
         ("DEC", {"refined": True, "label_change_from_gmm": 0.25}, "It changed 25.0% of"),
-        ("GMM", {"n_maps": 1}, "started from a t-SNE map of them, with 2"),
-        ("GMM", {"n_maps": None}, "started from a t-SNE map of them, with 2"),
+        ("GMM", {"n_views": 5}, "started from the consensus of 5 clusterings of them"),
+        ("GMM", {"n_views": None}, "started from the consensus of several clusterings"),
         ("AEC", {"n_components": {"smoothed": 0, "modulation": 0}}, "23 latent features"),
         ("AEC", {"n_components": None}, "23 latent features"),
     ],

@@ -97,7 +97,7 @@ def test_stops_between_maps_and_resumes(finished, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(initialisation, "processors", lambda: 1)
         patch.setattr(initialisation, "tsne", asked_to_stop)
-        with pytest.raises(Stopped, match="^mapping .*; run the same command") as error:
+        with pytest.raises(Stopped, match="^GMM stage: no map.*; run the same command") as error:
             run_gmm(settings)
     assert error.value.exit_code == 128 + signal.SIGTERM
     run_gmm(settings)

@@ -41,7 +41,7 @@ def test_run_folder_is_as_designed(finished):
         "DEC/history.csv": "epoch,mse,kl,loss,label_change,learning_rate,seconds,"
         "samples_per_second",
         "GMM/selection.csv": "n_clusters,bic,aic,silhouette,inertia,gap,gap_std,stability,"
-        "stability_std",
+        "stability_std,agreement",
         "DEC/cluster_performance.csv": "label,size,share,mean_probability,silhouette_latent,"
         "mse_to_mean,inner_product_with_mean",
     }
