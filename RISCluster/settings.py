@@ -46,7 +46,7 @@ RECIPES = {
     "paper": (  # Jenkins et al. 2021, where the defaults differ from it
         "data.amplitude=linear", "data.standardize=no", "aec.latent_activation=relu",
         "aec.n_components=0", "aec.schedule=constant", "gmm.init=kmeans",
-        "gmm.covariance_shrinkage=0", "gmm.select=bic", "dec.latent_scale=none", "dec.gamma=0.001",
+        "gmm.covariance_shrinkage=0", "dec.latent_scale=none", "dec.gamma=0.001",
         "dec.labels=student", "dec.keep=refined",
     ),
 }  # fmt: skip
@@ -218,9 +218,7 @@ class GmmSettings:
     """[gmm]: Gaussian mixtures in the latent space."""
 
     n_clusters: ClusterNumbers = _key(ClusterNumbers(range(2, 21)), parse=_cluster_numbers)
-    select: Literal["combined", "bic", "aic", "silhouette", "gap", "stability", "agreement"] = _key(
-        "combined"
-    )
+    select: Literal["bic", "aic", "silhouette", "gap", "stability", "agreement"] = _key("bic")
     n_resamples: int | None = _key(4, low=2, high=100)
     init: Literal["consensus", "kmeans"] = _key("consensus")
     covariance_shrinkage: float = _key(2.0, low=0)

@@ -7,7 +7,6 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 
 from ..data.tables import read_numbers
@@ -24,7 +23,6 @@ TITLES = {
     "inertia": "knee of the inertia",
     "stability": "stability",
     "agreement": "agreement of views",
-    "combined": "BIC and agreement of views",
 }
 STABILITY_TOLERANCE = 0.02  # of the adjusted Rand index, within which K are equally stable
 
@@ -93,17 +91,9 @@ def choose(rows: list[Criteria], criterion: str) -> int | None:
     Lowest BIC or AIC; highest silhouette; smallest K whose gap is within one standard error of the
     next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable one within
     `STABILITY_TOLERANCE`, since merged clusters can be as repeatable as separate ones; `knee` of
-    the inertia; highest agreement of the views; combined, the lowest sum of the ranks by BIC and by
-    the agreement of the views (by BIC where these have none). None where there is no value, or
-    where the gap increases to the end.
+    the inertia; highest agreement of the views. None where there is no value, or where the gap
+    increases to the end.
     """
-    if criterion == "combined":
-        agreeing = [row for row in rows if np.isfinite(row.agreement)]
-        if not agreeing:
-            return choose(rows, "bic")
-        by_agreement = rankdata([-row.agreement for row in agreeing])
-        ranks = rankdata([row.bic for row in agreeing]) + by_agreement
-        return agreeing[np.lexsort((by_agreement, ranks))[0]].n_clusters
     if criterion == "inertia":
         return knee(rows)
     if criterion == "gap":

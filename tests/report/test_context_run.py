@@ -181,15 +181,15 @@ def test_summary_and_contradictions(tmp_path):
     gmm, dec = made.stage("GMM", [0, 1, 2]), made.stage("DEC", [0, 1])
     found = choice(tmp_path, VALUES, gmm, dec)
     assert (
-        "K = 3 was selected by BIC and agreement of views. Within 1 of it: BIC, silhouette, knee "
-        "of the inertia, stability. Others would select: AIC 5."
+        "K = 3 was selected by BIC. Within 1 of it: silhouette, knee of the inertia, stability. "
+        "Others would select: AIC 5."
     ) in found.text
     assert found.table("every K")[0][-2:] == ["stability", "stability s.d."]
     assert list(found.figures) == ["GMM_selection"]
     old = {name: VALUES[name] for name in COLUMNS[:6]}
     values = old | {"silhouette": [0.1, 0.2, 0.3, 0.4]}
     found = choice(tmp_path, values, gmm, dec)
-    (text,) = contradictions(read_rows(tmp_path / "selection.csv"), 3, "combined")
+    (text,) = contradictions(read_rows(tmp_path / "selection.csv"), 3, "bic")
     assert found.notes[0] == f"{text[0].upper()}{text[1:]}."
     assert "2 clusters (dec.n_clusters), not the 3 selected" in found.notes[1]
     assert f"at most {MAX_RESAMPLE_SIZE:,} latents" in found.text
@@ -223,7 +223,7 @@ def test_methods_of_a_run(made_run):
         "modulation spectra",
         f"training ended after {epochs} epochs (Adam, batches of 16, initial learning rate 0.001)",
         "(Ward's method on combinations of features and on t-SNE maps), with 2 to 4",
-        f"agreement of the clusterings selected {chosen}",
+        f"criterion selected {chosen}",
         "Encoder and 3 clusters were then refined",
         "gamma = 1",
         "10.1029/2021JB021716",

@@ -101,7 +101,7 @@ def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
     assert re.search("run python GMM_centroids.py run.name=test run.folder=.* again$", message)
     with h5py.File(finished().data.file, "a") as file:
         file["spectrogram"][0] = 1.0
-    assert "data was" in refused(run_dec, finished())
+    assert re.search(r"data (was|\()", refused(run_dec, finished()))  # times may be equal
 
 
 def test_bad_input_leaves_finished_stages_as_they_are(finished, tmp_path):
