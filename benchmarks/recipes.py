@@ -31,6 +31,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.metrics.cluster import contingency_matrix
+from sklearn.mixture import GaussianMixture
 
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
@@ -46,8 +47,11 @@ from RISCluster.stages.refine import run_dec
 
 # Signal-to-noise ratio in dB and the largest class over the smallest.
 DEMO = {"demo": (6.0, 1.0), "demo0": (0.0, 1.0), "demo-5": (-5.0, 1.0), "demo1:50": (6.0, 50.0)}
-FILES = {"pnw": "pnw", "fsdd": "fsdd", "esc10": "esc10", "mnist": "mnist"}
-FILES |= {"rutford": "rutford_icequakes"}
+LABELLED = (
+    "pnw", "fsdd", "esc10", "mnist", "heart_valve", "isr_distance", "bonn_eeg", "dirt_percussion",
+    "mesetas_phases",
+)  # fmt: skip
+FILES = {name: name for name in LABELLED} | {"rutford": "rutford_icequakes"}
 SETS = (*DEMO, *FILES)
 RUTFORD_CLUSTERS = 8  # it has no classes: for the stability of labels alone
 COLOURS = {"default": "#0072B2", "paper": "#D55E00"}
@@ -55,9 +59,9 @@ OURS = {
     "default": [],
     "paper": ["run.recipe=paper"],
     # The default but for one choice.
-    "no-views": ["aec.n_components=0"],
+    "no-fixed-features": ["aec.n_components=0"],
     "kmeans-start": ["gmm.init=kmeans"],
-    "no-prior": ["gmm.covariance_shrinkage=0"],
+    "no-shrinkage": ["gmm.covariance_shrinkage=0"],
     "always-refined": ["dec.keep=refined"],
     "global-scale": ["dec.latent_scale=global"],
     "student-labels": ["dec.labels=student"],
@@ -74,8 +78,8 @@ Method = Callable[[Path, int, int], tuple[Labels, float]]
 # ---- ways to cluster ----------------------------------------------------------------------------
 
 
-def stages(words: list[str], networks: Path) -> Method:
-    """The three stages, as a user runs them; trained autoencoders are stored in a folder."""
+def stages(words: list[str], networks: Path, wanted: tuple[str, ...] = ("GMM", "DEC")) -> Method:
+    """The stages, as a user runs them; trained autoencoders are stored in a folder."""
 
     def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
         with tempfile.TemporaryDirectory() as folder:
@@ -87,6 +91,8 @@ def stages(words: list[str], networks: Path) -> Method:
             shutil.copytree(trained, settings.run_folder / "AEC")
             found: Labels = {}
             for name, stage in (("GMM", run_gmm), ("DEC", run_dec)):
+                if name not in wanted:
+                    continue
                 stage(settings)
                 table = read_labels(settings.run_folder / name / "labels.csv")
                 latents = np.load(settings.run_folder / name / "latent.npy")
@@ -139,6 +145,24 @@ def components(amplitude: str, n: int, method: str) -> Method:
     return work
 
 
+def n2d(networks: Path) -> Method:
+    """UMAP of the learnt latents and a mixture (McConville et al. 2020)."""
+
+    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
+        from umap import UMAP
+
+        found, seconds = stages([], networks, ("GMM",))(path, n_clusters, seed)
+        n_features = load_settings(None, []).aec.n_features
+        size = min(max(n_clusters, 2), 10)
+        mapping = UMAP(n_neighbors=20, min_dist=0.0, n_components=size, random_state=seed, n_jobs=1)
+        z = mapping.fit_transform(found["GMM"][1][:, :n_features]).astype(np.float64)
+        mixture = GaussianMixture(n_clusters, n_init=5, reg_covar=1e-3, random_state=seed).fit(z)
+        posterior = mixture.predict_proba(z)
+        return {"": (posterior.argmax(1), z, posterior.max(1))}, seconds
+
+    return work
+
+
 def clustpy(name: str) -> Method:
     """A method of ClustPy with its own defaults, on square-root amplitudes, scaled as it needs."""
 
@@ -162,6 +186,8 @@ def recipes(networks: Path = Path()) -> dict[str, Method]:
             for method in ("kmeans", "gmm", "umap"):
                 if method != "umap" or importlib.util.find_spec("umap"):
                     found[f"pca{n}-{amplitude}-{method}"] = components(amplitude, n, method)
+    if importlib.util.find_spec("umap"):
+        found["n2d"] = n2d(networks)
     if importlib.util.find_spec("clustpy"):
         found |= {f"clustpy-{name}": clustpy(name) for name in ("DEC", "IDEC", "VaDE")}
     return found
