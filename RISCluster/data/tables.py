@@ -6,6 +6,7 @@ Letters: n rows, C columns.
 import contextlib
 import csv
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -189,7 +190,12 @@ def read_numbers(path: Path) -> dict[str, np.ndarray]:
 
     OSError and ValueError where it can't be read, or a cell is no number.
     """
-    table = pandas.read_csv(path, dtype=str, index_col=False, keep_default_na=False)
+    with warnings.catch_warnings():  # rows with more cells than the header would be cut
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        try:
+            table = pandas.read_csv(path, dtype=str, index_col=False, keep_default_na=False)
+        except pandas.errors.ParserWarning as warning:
+            raise ValueError(f"a row has more cells than the header: {warning}") from None
     return {name: column.to_numpy(np.float64) for name, column in table.items()}
 
 

@@ -51,7 +51,7 @@ def test_icequakes_run_to_the_end(some_rows, make_settings):
 
 
 def test_earthquakes_explosions_and_noise(some_rows, make_settings):
-    words = ("aec.n_epochs=8", "aec.batch_size=32", "dec.n_epochs=2", "gmm.init=neighbours")
+    words = ("aec.n_epochs=8", "aec.batch_size=32", "dec.n_epochs=2", "gmm.init=consensus")
     folder = run_all(make_settings(*some_rows("pnw", slice(None, None, 3)), *words))
     # k-means with the true K on 50 principal components of all samples: NMI 0.36.
     for stage in ("GMM", "DEC"):
