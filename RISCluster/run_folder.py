@@ -297,6 +297,8 @@ def _read_provenance(path: Path) -> dict[str, Any]:
     for (section, key), new in RENAMED.items():
         if f"{section}.{key}" in provenance["inputs"]:
             provenance["inputs"][f"{section}.{new}"] = provenance["inputs"].pop(f"{section}.{key}")
+    if provenance["inputs"].get("gmm.init") == "neighbours":  # see `read_stored`
+        provenance["inputs"]["gmm.init"] = "consensus"
     return provenance
 
 

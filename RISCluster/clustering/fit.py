@@ -89,8 +89,8 @@ class Fits:
         if self._basis.exists():
             try:
                 return Basis.load(self._basis)
-            except CheckpointError as error:
-                log.warning(f"{error}; it is made again")
+            except (CheckpointError, KeyError) as error:  # a key: written by an earlier version
+                log.warning(f"{self._basis}: can't be used ({error}); it is made again")
         basis = Basis.draw(latents, blocks, self.settings, self.seed, self.stop)
         basis.save(self._basis)
         return basis

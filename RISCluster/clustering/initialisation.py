@@ -220,9 +220,9 @@ def fit_from_trees(
     if len(trees.index) < n_clusters:
         return None
     known, mixtures, separated, likelihoods = latents[trees.index], [], [], []
-    for make in (consensus, join_patches):
+    for clusters in (consensus(trees, n_clusters, seed), join_patches(trees, n_clusters)):
         labels = np.full(len(latents), -1)
-        labels[trees.index] = in_order(make(trees, n_clusters, seed))
+        labels[trees.index] = in_order(clusters)
         mixtures.append(fit_mixture(latents, labels, n_clusters, shrinkage, EM_STEPS))
         found = mixtures[-1].posterior(known).argmax(1)
         separated.append(1 - neighbour_agreement(found, trees.neighbours))
@@ -252,11 +252,11 @@ def in_order(labels: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(first))[place]
 
 
-def join_patches(trees: Trees, n_clusters: int, seed: int) -> np.ndarray:
+def join_patches(trees: Trees, n_clusters: int) -> np.ndarray:
     """Labels (m,): patches of the first tree, joined where many neighbours lie across the border.
 
     Borders do not depend on the size of clusters: many neighbours lie across from one patch to the
-    next within a cluster, and few between clusters. `seed` is not used.
+    next within a cluster, and few between clusters.
     """
     n_patches = min(PATCHES_PER_CLUSTER * n_clusters, max(MAX_PATCHES, n_clusters))
     patches = fcluster(trees.links[0], n_patches, "maxclust") - 1

@@ -119,7 +119,7 @@ def test_rare_clusters_are_found_with_more_clusters_than_there_are():
 def test_joined_patches_follow_bent_clusters_and_are_not_used_for_chains_of_noise():
     latents, classes = two_moons()
     trees = grow_trees(latents, (2,), 0, with_maps=False)
-    assert adjusted_rand_score(classes, join_patches(trees, 2, 0)) > 0.9
+    assert adjusted_rand_score(classes, join_patches(trees, 2)) > 0.9
     noise = np.random.default_rng(0).standard_normal((300, 2))
     assert np.bincount(labelled(noise, (2,), 4)).min() > 15
 

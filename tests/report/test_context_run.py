@@ -240,6 +240,7 @@ def test_methods_of_a_run(made_run):
         ("DEC", {"refined": False}, "was rejected: the labels are those of the Gaussian mixture"),
         ("DEC", {"refined": True, "label_change_from_gmm": 0.25}, "It changed 25.0% of"),
         ("GMM", {"n_views": 5}, "started from the consensus of 5 clusterings of them"),
+        ("GMM", {"n_maps": 12}, "started from the clusters on which 12 t-SNE maps of them agree"),
         ("GMM", {"n_views": None}, "started from the consensus of several clusterings"),
         ("AEC", {"n_components": {"smoothed": 0, "modulation": 0}}, "23 latent features"),
         ("AEC", {"n_components": None}, "23 latent features"),
