@@ -129,7 +129,7 @@ def _train(session: Session, data: _Data) -> None:
     if model.encoder.fixed is not None:
         fitted = session.rank0(lambda: _fitted_features(model, data, settings.run.seed))
         model.encoder.fixed.load_state_dict(fitted)
-    latents = encode(model.encoder, data.validation, session.ranks)
+    latents = encode(model.encoder, data.validation, session.ranks).cpu().numpy()
     spread = latents[:, : model.shape.n_features].std(axis=0) if len(latents) > 1 else np.ones(1)
     metrics = {
         "n_samples": session.file.n_samples,

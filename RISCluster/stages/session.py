@@ -82,11 +82,16 @@ class Session:
         report_unusable(unusable, len(index))
         return samples, unusable
 
-    def encode(self, encoder: Encoder, preparation: Preparation) -> None:
-        """Write the latents of every sample of the file, NaN for unusable ones."""
+    def encode(
+        self, encoder: Encoder, preparation: Preparation, fixed: np.ndarray | None = None
+    ) -> None:
+        """Write the latents of every sample of the file, NaN for unusable ones.
+
+        `fixed` (N, P) are the fixed features where they are known.
+        """
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks)
+        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks, fixed)
 
     def _require(self, name: str, model: str) -> None:
         """Require that an earlier stage was made from the inputs so far, and add its model."""

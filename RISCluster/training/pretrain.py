@@ -1,6 +1,7 @@
-"""Pretraining of the autoencoder: Adam on the mean squared error, early stopping on validation."""
+"""Pretraining of the autoencoder: Adam on the mean squared error, weights of the best epoch."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -16,6 +17,15 @@ COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate")
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
 MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
+N_EPOCHS = {"onecycle": 20}  # by schedule; others have
+MAX_EPOCHS = 500
+LR = {"onecycle": 0.004}  # at `BATCH_SIZE`
+DEFAULT_LR = 0.001
+BATCH_SIZE = 64
+MAX_BATCH_SIZE = 1024
+MIN_STEPS = 50  # of an epoch, for batches larger than BATCH_SIZE
+WARM_UP = 0.1  # of the steps of the one-cycle schedule
+MIN_WARM_UP = 0.04  # of the maximum learning rate
 
 
 @dataclass
@@ -49,11 +59,15 @@ def pretrain(
     `variance` is the mean squared error of the mean spectrogram. A signal raises `Stopped` after
     the state is saved; a loss that is not finite raises `TrainingError`.
     """
+    settings = with_defaults(settings, len(samples), context.ranks.device)
     training = Training(model, samples, settings, context, ("mse",), COLUMNS, Pretraining())
     if not training.resume() and settings.initial_weights != "none":
         training.result.add(mean_squared_error(model, validation, context.ranks), model)
     while training.running:
         for positions, x, n in training.batches():
+            if settings.schedule == "onecycle":
+                done = (training.epoch + training.step / training.n_steps) / settings.n_epochs
+                training.set_rate(one_cycle(done) * training.settings.lr)
             training.optimizer.zero_grad(set_to_none=True)
             with context.autocast():
                 reconstruction, _ = model(x)
@@ -77,14 +91,40 @@ def pretrain(
     return training.result
 
 
+def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSettings:
+    """Settings with numbers for ``auto``, for `n` training samples."""
+    values = vars(settings).copy()
+    if values["batch_size"] == "auto":
+        values["batch_size"] = BATCH_SIZE
+        while device.type == "cuda" and values["batch_size"] < MAX_BATCH_SIZE:
+            if n < 2 * values["batch_size"] * MIN_STEPS:
+                break
+            values["batch_size"] *= 2
+    if values["lr"] == "auto":
+        lr = LR.get(settings.schedule, DEFAULT_LR)
+        values["lr"] = lr * math.sqrt(values["batch_size"] / BATCH_SIZE)
+    if values["n_epochs"] == "auto":
+        values["n_epochs"] = N_EPOCHS.get(settings.schedule, MAX_EPOCHS)
+    return replace(settings, **values)
+
+
+def one_cycle(done: float) -> float:
+    """Fraction of the maximum learning rate when a fraction of all steps is done.
+
+    Rising, then falling along a cosine (Smith and Topin 2019).
+    """
+    if done < WARM_UP:
+        return max(done / WARM_UP, MIN_WARM_UP)
+    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
 def _stop_or_slow_down(training: Training, variance: float) -> None:
     """After epochs without improvement, end the training or halve the learning rate."""
     settings, waited = training.settings, training.result.epochs_without_improvement
     learnt = training.result.best < (1 - PLATEAU) * variance
-    if not waited:
+    if not waited or settings.schedule == "onecycle":
         return
     if waited >= settings.patience * (1 if learnt else MAX_PLATEAU):
         training.stop_reason = "patience"
     elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
-        for group in training.optimizer.param_groups:
-            group["lr"] *= 0.5
+        training.set_rate(0.5 * training.optimizer.param_groups[0]["lr"])
