@@ -67,7 +67,7 @@ def test_what_is_missing_is_said(export, run_folder, tmp_path, capsys):
     ("words", "text"),
     [
         (["file.h5"], "file.h5: not a setting; allowed: section.key=value words"),
-        (["report.stationz=x"], "has no key 'stationz'; did you mean 'stations'?"),
+        (["report.stationz=x"], "has no key 'stationz'; did you mean report.stations?"),
         (["--clusters", "1,x"], "--clusters 1,x is not allowed; allowed: numbers of clusters"),
         (["--clusters", ","], "--clusters , is not allowed"),
         (["--clusters", "9"], "--clusters 9: "),

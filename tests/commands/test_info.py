@@ -62,7 +62,7 @@ def test_settings_of_a_file_and_of_words(small_file, tmp_path, capsys):
         (["text.h5"], "DataError: text.h5: can't be opened as HDF5"),
         (["small.h5", "data.dataset=nothing"], "no data set 'nothing'"),
         (["small.h5", "x.h5", "--picture", "x.png"], "one picture, and there are several files"),
-        (["small.h5", "data.layuot=cube"], "has no key 'layuot'; did you mean 'layout'?"),
+        (["small.h5", "data.layuot=cube"], "has no key 'layuot'; did you mean data.layout?"),
         (["small.h5", "--picture", "small.h5/x.png"], "can't be written"),
         (["small.h5", "--picture", "x.png", "--no-picture"], "and --no-picture is given"),
         (
