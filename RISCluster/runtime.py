@@ -106,8 +106,10 @@ def prepare_for_torch() -> None:
     """Set environment variables that torch reads when it is loaded, where the user has not.
 
     Spinning OpenMP threads made training 12 times slower beside one busy process. Large pages
-    halve the time of loading a file into memory.
+    halve the time of loading a file into memory. Without its workspace setting, cuBLAS is not
+    deterministic; it is read at the first matrix product.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
