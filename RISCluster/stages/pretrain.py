@@ -137,6 +137,8 @@ def _train(session: Session, data: _Data) -> None:
         "n_validation": len(data.validation),
         "n_unusable_drawn": len(data.split.unusable),
         "epochs": len(result.history),
+        "batch_size": result.batch_size,
+        "learning_rate": result.lr,
         "validation_mse": result.best,
         "mse_of_mean_spectrogram": data.variance,
         "n_components": vars(model.shape.fixed),

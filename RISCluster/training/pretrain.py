@@ -17,13 +17,14 @@ COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate")
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
 MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
-N_EPOCHS = {"onecycle": 20}  # by schedule; others have
-MAX_EPOCHS = 500
-LR = {"onecycle": 0.004}  # at `BATCH_SIZE`
-DEFAULT_LR = 0.001
-BATCH_SIZE = 64
-MAX_BATCH_SIZE = 1024
-MIN_STEPS = 50  # of an epoch, for batches larger than BATCH_SIZE
+# What ``auto`` stands for. Batches have 16 to 64 samples, on a GPU up to 1,024, and leave 100 steps
+# per epoch where they can; the learning rate is that of 64 samples.
+BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
+MIN_STEPS = 100  # of an epoch
+LR, LR_BATCH = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}, 64
+ONE_CYCLE_EPOCHS = 20, 30  # more for small sets, up to `ONE_CYCLE_STEPS` in all
+ONE_CYCLE_STEPS = 2000
+MAX_EPOCHS = 500  # of the other schedules
 WARM_UP = 0.1  # of the steps of the one-cycle schedule
 MIN_WARM_UP = 0.04  # of the maximum learning rate
 
@@ -36,6 +37,8 @@ class Pretraining:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)  # state that has it
     epochs_without_improvement: int = 0
     history: list[tuple[float, ...]] = field(default_factory=list)  # a row for each epoch
+    batch_size: int = 0
+    lr: float = 0.0  # maximum learning rate
 
     def add(self, validation: float, model: AEC) -> None:
         """Take the weights of `model` where its validation loss is the lowest."""
@@ -63,6 +66,8 @@ def pretrain(
     training = Training(model, samples, settings, context, ("mse",), COLUMNS, Pretraining())
     if not training.resume() and settings.initial_weights != "none":
         training.result.add(mean_squared_error(model, validation, context.ranks), model)
+    result, settings = training.result, training.settings
+    result.batch_size, result.lr = settings.batch_size, settings.lr
     while training.running:
         for positions, x, n in training.batches():
             if settings.schedule == "onecycle":
@@ -92,20 +97,19 @@ def pretrain(
 
 
 def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSettings:
-    """Settings with numbers for ``auto``, for `n` training samples."""
-    values = vars(settings).copy()
-    if values["batch_size"] == "auto":
-        values["batch_size"] = BATCH_SIZE
-        while device.type == "cuda" and values["batch_size"] < MAX_BATCH_SIZE:
-            if n < 2 * values["batch_size"] * MIN_STEPS:
-                break
-            values["batch_size"] *= 2
-    if values["lr"] == "auto":
-        lr = LR.get(settings.schedule, DEFAULT_LR)
-        values["lr"] = lr * math.sqrt(values["batch_size"] / BATCH_SIZE)
-    if values["n_epochs"] == "auto":
-        values["n_epochs"] = N_EPOCHS.get(settings.schedule, MAX_EPOCHS)
-    return replace(settings, **values)
+    """Settings with numbers for ``auto``, for `n` training samples on a device."""
+    batch_size, lr, n_epochs = settings.batch_size, settings.lr, settings.n_epochs
+    if batch_size == "auto":
+        batch_size, most = BATCH_SIZES[device.type]
+        while batch_size < most and n >= 2 * batch_size * MIN_STEPS:
+            batch_size *= 2
+    if lr == "auto":
+        lr = LR[settings.schedule] * math.sqrt(batch_size / LR_BATCH)
+    if n_epochs == "auto":
+        low, high = ONE_CYCLE_EPOCHS
+        n_epochs = min(high, max(low, ONE_CYCLE_STEPS * batch_size // n))
+        n_epochs = n_epochs if settings.schedule == "onecycle" else MAX_EPOCHS
+    return replace(settings, batch_size=batch_size, lr=lr, n_epochs=n_epochs)
 
 
 def one_cycle(done: float) -> float:
