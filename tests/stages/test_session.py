@@ -80,7 +80,7 @@ def test_stages_in_the_wrong_order(small_file, make_settings, tmp_path):
     assert f"run python GMM_centroids.py {first}" in refused(run_dec, settings)
     (tmp_path / "file").write_text("")
     settings = make_settings(f"data.file={small_file}", f"run.folder={tmp_path / 'file'}")
-    assert "can't be made or read" in refused(run_aec, settings)
+    assert "can't be written" in refused(run_aec, settings)
 
 
 def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
