@@ -204,8 +204,7 @@ class StageFolder:
         if changes := _differences(found, expected, words or {}):
             raise RunError(
                 f"{self.path}: the {self.name} stage has other inputs: {'; '.join(changes)}; run "
-                f"{self.command} again with the present settings, give its settings, or take "
-                "another run.name"
+                f"{self.command} again, or give its settings or another run.name"
             )
 
 
