@@ -77,7 +77,7 @@ def new_file(target: Path) -> Iterator[Path]:
             yield partial
             for path in [partial, *partial.rglob("*")]:
                 _flush(path)
-            if target.is_dir():
+            if target.is_dir() and partial.is_dir():  # a Zarr folder
                 shutil.rmtree(target)
             partial.replace(target)
         finally:
