@@ -114,7 +114,7 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
 
 def _find_dataset(path: Path, file: h5py.File, chosen: str) -> h5py.Dataset:
     """The data set that is set, or the largest numeric one with two dimensions."""
-    arrays = [item for _, item in storage.Storage(path, file).arrays()]
+    arrays = storage.Storage(path, file).arrays.values()
     arrays = [item for item in arrays if item.dtype.kind in "iuf" and item.size]
     arrays.sort(key=lambda item: -item.size)
     found = [item for item in arrays if item.ndim == 2 and min(item.shape) > 1]

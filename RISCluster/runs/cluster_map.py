@@ -48,7 +48,7 @@ def write_cluster_map(
 
 
 def _write_coordinates(out: h5py.File, file: CubeFile) -> None:
-    times, seconds = file.window_times, file.coordinates.seconds
+    times, seconds = file.window_times, file.seconds
     if times is not None:
         values, unit = times / 1e9, "seconds since 1970-01-01T00:00:00Z"
     elif seconds is not None:
@@ -60,7 +60,7 @@ def _write_coordinates(out: h5py.File, file: CubeFile) -> None:
     out["channel_name"] = [name.encode() for name in file.channel_names()]
     if file.distance is not None:
         out.create_dataset("distance", data=file.distance).attrs["units"] = file.distance_unit
-    out.attrs["channels_have_names"] = file.coordinates.names is not None
+    out.attrs["channels_have_names"] = file.names is not None
     out.attrs["window_steps"], out.attrs["stride_steps"] = file.n_times, file.settings.stride
 
 
