@@ -443,7 +443,9 @@ def test_files_that_are_damaged_or_hold_no_record(tmp_path):
 
 
 def test_a_missing_codec_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(records.storage, "explain_missing_filter", lambda _: "filter Blosc (number 32001)")
+    monkeypatch.setattr(
+        records.storage, "explain_missing_filter", lambda _: "filter Blosc (number 32001)"
+    )
     path = record(tmp_path / "a.h5", noise(300))
     with pytest.raises(DataError, match="data needs another package: filter Blosc"):
         read_record(path, AUTO)
