@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data import storage, times
 from ..data.layouts import Column, find_coordinate
+from ..data.storage import why_closed
 from ..errors import DataError
 from ..settings import RecordsSettings
 from .clock import AGREE, SECOND, SINCE_1980, Clock, Segment, read_clock
@@ -95,7 +96,7 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
         with h5py.File(path, "r") as file:
             return _Reader(path, storage.Storage(path, file), settings).record()
     except OSError as error:
-        raise DataError(f"{path}: {storage.why_closed(path, error)}") from None
+        raise DataError(f"{path}: {why_closed(path, error)}") from None
     except (RuntimeError, KeyError) as error:
         reason = storage.reason_of(error)
         raise DataError(f"{path}: can't be read as HDF5 ({reason}): copy it again") from None

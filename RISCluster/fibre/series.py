@@ -154,11 +154,11 @@ def _alike(records: list[Record]) -> list[Record]:
     usual, n_files = Counter(kinds).most_common(1)[0]
     like = records[kinds.index(usual)].path
     for record, kind in zip(records, kinds, strict=True):
-        line = f"{record.path}: {kind}, but {like} {usual}"
+        line = f"{kind}, but {like} {usual}"
         if kind != usual and 2 * n_files <= len(records):
-            raise DataError(f"{line}; give only files that are alike: a cube of each kind")
+            raise DataError(f"{record.path}: {line}; give only files of one kind")
         if kind != usual:
-            log.warning(f"{line}, as most files; it is left out")
+            log.warning(f"{record.path}: {line}, as most files; it is left out")
     return [record for record, kind in zip(records, kinds, strict=True) if kind == usual]
 
 
