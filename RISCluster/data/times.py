@@ -332,14 +332,15 @@ def leave_out_far_pieces(
         days = max(begin - stop, start - end) / DAY
         away = f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
         first, since = nanoseconds_to_iso([start, begin])
-        lines.append(f"{name}: starts {first}, {away} away from the data of {since}")
+        lines.append((name, f"starts {first}, {away} away from the data of {since}"))
     if lines and amounts.sum() - amounts[main] >= FEW * amounts.sum():
+        name, line = lines[0]
         raise DataError(
-            f"{lines[0]} in {inside['name'].iloc[0]}, more than {FAR_TIMES} times as long as all "
-            "the data; correct the clock that is wrong, or give only the files of one time"
+            f"{name}: {line} in {inside['name'].iloc[0]}, more than {FAR_TIMES} times as long as "
+            "all the data; correct the clock that is wrong, or give only the files of one time"
         )
     advice = "left out; correct its time, or give only files of that time to have it"
-    return sorted(inside.index), [f"{line}: {advice}" for line in lines]
+    return sorted(inside.index), [f"{name}: {line}: {advice}" for name, line in lines]
 
 
 def far_times(times: np.ndarray) -> np.ndarray:
