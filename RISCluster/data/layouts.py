@@ -101,7 +101,7 @@ def find_axes(
     `names` are those of arrays that are taken where the dimensions have no names. DataError where
     a coordinate has not one value a step.
     """
-    columns = {role: _coordinate(storage, array, role, names[role]) for role in names}
+    columns = {role: find_coordinate(storage, array, role, names[role]) for role in names}
     columns = {role: column for role, column in columns.items() if column is not None}
     lengths = {role: column.values.size for role, column in columns.items()}
     order = axis_order(path, array, axes, lengths)
@@ -115,7 +115,7 @@ def find_axes(
     return columns, order
 
 
-def _coordinate(storage: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
+def find_coordinate(storage: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
     """The coordinate of a role: that of its dimension, or one of `names`, first for channels."""
     own, roles = [], roles_of(array)
     if role in roles:

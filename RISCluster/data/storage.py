@@ -418,13 +418,20 @@ def _numbers(array: Any, name: str, value: Any) -> list:
         with contextlib.suppress(TypeError, ValueError, struct.error):
             return list(struct.unpack("<d", base64.b64decode(to_text(value))))
         return []
+    wanted = "one number" if PACKING[name] == 1 else "two numbers"
     raise DataError(
-        f"{place_of(array)}: attribute {name} of {array.name} must be {PACKING[name]} number(s), "
-        f"not {str(value)[:40]!r}; change or delete it"
+        f"{place_of(array)}: attribute {name} of {array.name} must be {wanted}, not "
+        f"{str(value)[:40]!r}; change or delete it"
     )
 
 
 # ---- reading ------------------------------------------------------------------------------------
+
+
+def require_filters(dataset: h5py.Dataset) -> None:
+    """Refuse a data set whose compression filter is not installed, with its name."""
+    if why := explain_missing_filter(dataset):
+        raise DataError(f"{place_of(dataset)}: {dataset.name} needs another package: {why}")
 
 
 def read_values(
@@ -620,8 +627,7 @@ class StoredArray:
         self.causes = [f"the fill value {marks}"] if marks else []
         self._is_whole = False
         if isinstance(array, h5py.Dataset):
-            if why := explain_missing_filter(array):
-                raise DataError(f"{path}: {array.name} needs another package: {why}")
+            require_filters(array)
             if why := why_hardly_written(array):
                 raise DataError(f"{path}: {why}; wait until it is complete, or copy it again")
             self._is_whole = not array.is_virtual and _count_chunks(array)[1] == 0

@@ -65,7 +65,7 @@ def _write_coordinates(out: h5py.File, file: CubeFile) -> None:
 
 
 def read_cluster_map(path: Path) -> ClusterMap:
-    """Read what `new_cluster_map` wrote, in cells where it is larger than `LARGEST_IMAGE`."""
+    """Read what `write_cluster_map` wrote, in cells where it is larger than `LARGEST_IMAGE`."""
     with h5py.File(path, "r") as file:
         shape = file["label"].shape
         cell = tuple(-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True))

@@ -172,8 +172,8 @@ def test_fill_values_without_an_attribute_or_as_xarray_writes_them(tmp_path):
         ("i2", {"valid_range": [-1.0, 0.0], "scale_factor": -0.5}, [0, 2, 3], [0, -1, np.nan]),
         ("f4", {"_FillValue": "none"}, [1, 2], [1, 2]),
         ("f4", {"missing_value": "-9"}, [-9, 2], [np.nan, 2]),
-        ("f4", {"scale_factor": "soon"}, [1, 2], "must be 1 number.s., not 'soon'"),
-        ("f4", {"scale_factor": [1.0, 2.0]}, [1, 2], "must be 1 number.s., not"),
+        ("f4", {"scale_factor": "soon"}, [1, 2], "must be one number, not 'soon'"),
+        ("f4", {"scale_factor": [1.0, 2.0]}, [1, 2], "must be one number, not"),
     ],
 )
 def test_attributes_of_packing(tmp_path, dtype, attributes, stored, values):
