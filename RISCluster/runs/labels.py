@@ -41,9 +41,8 @@ class Labelling:
     @property
     def overall_probability(self) -> float:
         """Mean over all samples with a label; NaN without any."""
-        if not self.n_usable:
-            return float("nan")
-        return float(np.nansum(self.sizes * self.mean_probability) / self.n_usable)
+        total = float(np.nansum(self.sizes * self.mean_probability))
+        return total / self.n_usable if self.n_usable else float("nan")
 
 
 def assign(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,10 +85,8 @@ def label_file(
         if soft:
             every = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
         for start, block in row_blocks(latents):
-            rows, soft_rows = (
-                slice(start, start + len(block)),
-                of_usable(block, posterior, n_clusters),
-            )
+            rows = slice(start, start + len(block))
+            soft_rows = of_usable(block, posterior, n_clusters)
             labels[rows], probability[rows] = assign(soft_rows)
             write(start, labels[rows], probability[rows])
             if soft:
