@@ -264,10 +264,13 @@ class SpectrogramFile:
             return np.arange(n, dtype=np.float64), "bin"
         axis = column.values
         if axis.shape != (n,) or axis.dtype.kind not in "iufb":
-            raise DataError(f"{place} must hold {n} numbers, one a bin, and has {axis.shape}")
+            raise DataError(
+                f"{self.path}: the {name} axis has shape {axis.shape} and holds {axis.dtype}; it "
+                f"needs {n} numbers, one a bin"
+            )
         axis = axis.astype(np.float64)
         if not np.isfinite(axis).all() or (n > 1 and not (np.diff(axis) > 0).all()):
-            raise DataError(f"{place} must be finite and ascending")
+            raise DataError(f"{self.path}: the {name} axis must be finite and ascending")
         return (axis if factor == 1 else axis * factor), "s" if is_time else "Hz"
 
 

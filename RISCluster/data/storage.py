@@ -65,7 +65,9 @@ def find_files(words: Sequence[str]) -> list[Path]:
         listed = path.rglob("*") if path.is_dir() else glob.glob(str(path), recursive=True)
         inside = [path] if path.is_file() else [x for x in map(Path, listed) if x.is_file()]
         if not inside:
-            raise DataError(f"{word}: no such file, no file in this folder, or of this pattern")
+            raise DataError(
+                f"{word}: no such file, no file in this folder, or of this pattern; give others"
+            )
         hidden = {x for x in inside if x.name[0] == "." or x.suffix.lower() in NO_DATA} - {path}
         found |= {*inside} - hidden
     if not found:
