@@ -38,23 +38,20 @@ from .io import (
 from .settings import (
     CONFIG,
     KEYS,
-    RENAMED,
     RESULT,
-    Names,
     Settings,
     load_found_settings,
     load_settings,
     read_stored,
+    with_present_names,
 )
 
 PROVENANCE = "provenance.json"
 VERIFIED = ("inputs", "results", "fingerprint")  # keys of the provenance with a checksum
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
 OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage whose settings count, by section
-NOT_STORED = ("build", "records", ("run", "name"), ("run", "folder"), ("run", "recipe"))
-PATHS = (
-    ("data", "file"), ("aec", "initial_weights"), ("report", "environment"), ("report", "stations"),
-)  # fmt: skip
+NOT_STORED = ("run.name", "run.folder", "run.recipe")  # nor [build] and [records]
+PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stations")
 
 
 class Start(NamedTuple):
@@ -294,11 +291,7 @@ def _read_provenance(path: Path) -> dict[str, Any]:
             f"{path}: damaged, or changed by another program; move {path.parent} away and run the "
             "stage again"
         )
-    for (section, key), new in RENAMED.items():
-        if f"{section}.{key}" in provenance["inputs"]:
-            provenance["inputs"][f"{section}.{new}"] = provenance["inputs"].pop(f"{section}.{key}")
-    if provenance["inputs"].get("gmm.init") == "neighbours":  # see `read_stored`
-        provenance["inputs"]["gmm.init"] = "consensus"
+    provenance["inputs"] = with_present_names(provenance["inputs"])
     return provenance
 
 
@@ -359,7 +352,7 @@ def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Se
     return load_settings(None, overrides, stored=lambda _: _stored_of_stage(stage))
 
 
-def _stored_of_run(run_folder: Path, stage: str) -> dict[Names, str]:
+def _stored_of_run(run_folder: Path, stage: str) -> dict[str, str]:
     """Stored texts for a stage that is to run, each from the stage whose value counts."""
     stages = [StageFolder(run_folder, name) for name in SCRIPTS]
     begun = sorted((one for one in stages if (one.path / CONFIG).exists()), key=_time_of_start)
@@ -367,19 +360,20 @@ def _stored_of_run(run_folder: Path, stage: str) -> dict[Names, str]:
     if not stored:
         return {}
     chosen = {}
-    for (section, key), field in KEYS.items():
-        if section in NOT_STORED or (section, key) in NOT_STORED:
+    for name, key in KEYS.items():
+        section = name.partition(".")[0]
+        if section in ("build", "records") or name in NOT_STORED:
             continue
-        owner = OWNERS.get(section, "AEC" if (section, key) == ("run", "seed") else None)
-        if owner is None and field.metadata["invalidates"] == RESULT:
+        owner = OWNERS.get(section, "AEC" if name == "run.seed" else None)
+        if owner is None and key.metadata["invalidates"] == RESULT:
             owner = stage
         texts = stored.get(owner, stored[begun[-1].name])  # or else of the latest stage
-        if (section, key) in texts:
-            chosen[section, key] = texts[section, key]
+        if name in texts:
+            chosen[name] = texts[name]
     return chosen
 
 
-def _stored_of_stage(stage: StageFolder) -> dict[Names, str]:
+def _stored_of_stage(stage: StageFolder) -> dict[str, str]:
     """Stored texts of a stage; relative paths of the folder in which it was started."""
     texts = read_stored(stage.path / CONFIG)
     directory = (stage.provenance() or {}).get("directory")

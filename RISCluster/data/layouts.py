@@ -163,6 +163,10 @@ class SpectrogramFile:
         """One of `DETECTION`: times as in `starttimes`, '' where unknown; None without them."""
         return None
 
+    def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
+        """Number of the event of each sample, int64, -1 for none; None where no one knows."""
+        return None
+
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,), int64, or None. For scoring only."""
         return None
@@ -309,6 +313,13 @@ class RowsFile(SpectrogramFile):
             return None
         numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
         return [f"{x:.7g}" if np.isfinite(x) else "" for x in numbers.astype(np.float64)]
+
+    def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
+        """See `SpectrogramFile`."""
+        found = self._beside("event_id")
+        if found is None or found.dtype.kind not in "iu":
+            return None
+        return self._values(found, start, stop).astype(np.int64)
 
     @property
     def waveform_unit(self) -> str:

@@ -139,7 +139,7 @@ ODD = [
 def test_two_kinds_of_files(tmp_path, samples, attributes, line):
     record(tmp_path / "a.h5", noise(100))
     record(tmp_path / "b.h5", samples, **({"start": START + 1} | attributes))
-    with pytest.raises(DataError, match=rf"b.h5: .*{re.escape(line)}.*; give only files that are"):
+    with pytest.raises(DataError, match=rf"b.h5: .*{re.escape(line)}.*; give only files of"):
         open_series(sorted(tmp_path.iterdir()), AUTO)
 
 
