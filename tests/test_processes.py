@@ -4,11 +4,15 @@ Each is compared with one run of a single process with the same batches, made on
 """
 
 import contextlib
+import itertools
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +20,15 @@ import pandas
 import pytest
 import torch
 
+import RISCluster.cli
+from RISCluster.data.loading import Reader
+from RISCluster.distributed import Ranks
+from RISCluster.errors import DataError
 from RISCluster.io import load_checkpoint
+from RISCluster.runtime import StopRequest
+from RISCluster.training import common
 from tests.conftest import N_CLASSES, ROOT, blobs, write_samples
+from tests.processes import run_processes
 
 SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
 COLUMNS = {
@@ -34,60 +45,62 @@ SETTINGS = (
 )  # fmt: skip
 CLOSE = {"rtol": 2e-4, "atol": 1e-6}
 
-# Runs the scripts in the processes of one torchrun, where something may happen to rank 1 alone, at
-# a block or a step.
-RUN = """
-import os, runpy, signal, sys, time
-import RISCluster.cli
-from RISCluster.data.loading import Reader
-from RISCluster.distributed import Ranks
-from RISCluster.errors import DataError
-from RISCluster.runtime import StopRequest
-from RISCluster.training import common
 
-fault, at, scripts, words = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(), sys.argv[4:]
-end, RISCluster.cli.all_processes = RISCluster.cli.all_processes, RISCluster.cli.guarded
-open(f"process{os.environ['RANK']}", "w").write(str(os.getpid()))
-common.SYNC_EVERY = 2  # steps between stop checks of ranks: fewer than an epoch has
-read, add, take = Reader.blocks, Ranks.sum_gradients, StopRequest._take
-count, taken = 0, []
+def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0) -> None:
+    """Run stages, as ``AEC GMM``, in a process where at a block or step a fault happens to rank 1.
 
-def is_time():
-    global count
-    count += 1
-    return os.environ["RANK"] == "1" and count == at
+    The process ends here.
+    """
+    common.SYNC_EVERY = 2  # steps between stop checks of ranks: fewer than an epoch has
+    read, add, take = Reader.blocks, Ranks.sum_gradients, StopRequest._take
+    steps, taken = itertools.count(1), []
 
-def blocks(self, index):
-    for block in read(self, index):
-        if fault == "unreadable" and is_time():
-            raise DataError("s.h5: block can't be read")
-        yield block
+    def is_time(wanted):
+        return fault == wanted and os.environ["RANK"] == "1" and next(steps) == at
 
-def sum_gradients(self, parameters):
-    if fault == "killed" and is_time():
-        os.kill(os.getpid(), signal.SIGKILL)
-    if fault == "stopped" and is_time():
-        os.kill(os.getppid(), signal.SIGTERM)  # torchrun, which sends it to its processes
-        while not taken:
-            time.sleep(0.01)
-    add(self, parameters)
+    def blocks(self, index):
+        for block in read(self, index):
+            if is_time("unreadable"):
+                raise DataError("s.h5: block can't be read")
+            yield block
 
-def note(self, number, frame):
-    taken.append(number)
-    take(self, number, frame)
+    def sum_gradients(self, parameters):
+        if is_time("killed"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if is_time("stopped"):
+            is_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # sends it to all its processes
+            os.kill(os.getppid() if is_torchrun else os.getpid(), signal.SIGTERM)
+            while not taken:
+                time.sleep(0.01)
+        add(self, parameters)
 
-Reader.blocks, Ranks.sum_gradients, StopRequest._take = blocks, sum_gradients, note
-codes = [runpy.run_path(script)["main"](words) for script in scripts]
-end(lambda: sys.exit(max(codes)) if max(codes) else None)
-"""
+    def note(self, number, frame):
+        taken.append(number)
+        take(self, number, frame)
+
+    Reader.blocks, Ranks.sum_gradients, StopRequest._take = blocks, sum_gradients, note
+    end, RISCluster.cli.all_processes = RISCluster.cli.all_processes, RISCluster.cli.guarded
+    for stage in stages.split():
+        code = runpy.run_path(str(ROOT / SCRIPTS[stage]))["main"]([*SETTINGS, *words])
+        if code:
+            RISCluster.cli.guarded = lambda _, code=code: code
+            break
+    end(lambda: None)
 
 
-def torchrun(folder: Path, processes: int, stages: str, *words: str, fault=("", 0)) -> tuple:
-    """Exit code, standard output and errors of stages, as ``AEC GMM``, on several processes."""
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    scripts = " ".join(str(ROOT / SCRIPTS[stage]) for stage in stages.split())
+def finish(folder: Path, world: int, stages: str, *words: str) -> str:
+    """Standard output of stages that succeed."""
+    codes, _, out, err = run_processes(folder, world, scripts, stages, words)
+    assert codes == [0] * world, out + err
+    return out
+
+
+def torchrun(folder: Path, world: int, *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and errors of `scripts` under torchrun."""
+    (folder / "run.py").write_text(f"from tests.test_processes import *\nscripts(*{arguments})\n")
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}"]
     done = subprocess.run(
-        [sys.executable, *launch, "run.py", fault[0], str(fault[1]), scripts, *SETTINGS, *words],
+        [sys.executable, *launch, "run.py"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -97,17 +110,10 @@ def torchrun(folder: Path, processes: int, stages: str, *words: str, fault=("", 
     return done.returncode, done.stdout, done.stderr
 
 
-def finish(folder: Path, processes: int, stages: str, *words: str) -> str:
-    code, out, err = torchrun(folder, processes, stages, *words)
-    assert code == 0, out + err
-    return out
-
-
 def new_folder(path: Path, reference: Path | None = None, *stages: str) -> Path:
     """A working folder with the samples and finished stages of the reference."""
     path.mkdir()
     (path / "config.ini").write_text("[run]\n")
-    (path / "run.py").write_text(RUN)
     spectrogram, _ = blobs(N)
     spectrogram[UNUSABLE] = 0
     write_samples(path / "s.h5", spectrogram)
@@ -170,10 +176,15 @@ def test_three_processes_equal_one(tmp_path, reference, mode):
 
 @pytest.mark.parametrize(("stage", "n_resumed"), [("AEC", 4), ("DEC", 1)])
 def test_two_are_stopped_and_another_number_resumes(tmp_path, reference, stage, n_resumed, capsys):
-    """SIGTERM to torchrun in the first batch of the third epoch; taken after the next."""
+    """SIGTERM to torchrun, or one process, in the first batch of epoch 3; taken after the next."""
     folder = new_folder(tmp_path / stage, reference, *(["AEC", "GMM"] if stage == "DEC" else []))
-    code, out, err = torchrun(folder, 2, stage, fault=("stopped", 2 * STEPS[stage] + 1))
-    assert code != 0
+    fault = stage, (), "stopped", 2 * STEPS[stage] + 1
+    if stage == "DEC":
+        code, out, err = torchrun(folder, 2, *fault)
+        assert code != 0
+    else:
+        codes, _, out, err = run_processes(folder, 2, scripts, *fault)
+        assert codes == [143, 143]
     text = f"Stopped: {stage} stage: in epoch 3 after batch 2 of {STEPS[stage]}, saved in"
     assert err.count(text) == 1, out + err
     assert "PeerLost" not in err
@@ -187,14 +198,11 @@ def test_two_are_stopped_and_another_number_resumes(tmp_path, reference, stage, 
     assert_same(folder / "Outputs/r", reference, stage)
 
 
-def test_a_process_that_is_killed_ends_the_others(tmp_path, reference):
-    folder = new_folder(tmp_path / "killed")
-    code, out, err = torchrun(folder, 3, "AEC", fault=("killed", 3 * STEPS["AEC"] + 2))
-    assert code != 0
-    assert "Signal 9 (SIGKILL)" in err
+def test_a_process_that_is_killed_ends_the_others(tmp_path):
+    folder, at = new_folder(tmp_path / "killed"), 3 * STEPS["AEC"] + 2
+    codes, _, out, err = run_processes(folder, 3, scripts, "AEC", (), "killed", at)
+    assert codes == [1, -signal.SIGKILL, 1], out + err
     assert err.count("PeerLost: torchrun: another process of this run has ended") == 1, out + err
-    for rank in range(3):
-        assert not Path("/proc", (folder / f"process{rank}").read_text()).exists()
     state = folder / "Outputs/r/AEC/last.pt"
     assert load_checkpoint(state, "AEC state")["epoch"] == 3
     assert len(pandas.read_csv(state.with_name("history.csv"))) == 3
@@ -202,10 +210,9 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path, reference):
 
 def test_an_error_of_one_process_alone_is_one_line(tmp_path):
     """From disk: a block while loading, one for the mean, then two an epoch."""
-    folder = new_folder(tmp_path / "error")
-    mode, fault = "data.loadmode=disk", ("unreadable", 6)
-    code, out, err = torchrun(folder, 2, "AEC", mode, fault=fault)
-    assert code != 0
+    folder, words = new_folder(tmp_path / "error"), ("data.loadmode=disk",)
+    codes, _, out, err = run_processes(folder, 2, scripts, "AEC", words, "unreadable", 6)
+    assert all(codes), out + err
     assert err.count("DataError: s.h5: block can't be read\n") == 1, out + err
     assert "PeerLost" not in err
     assert "RuntimeError" not in err
