@@ -221,7 +221,7 @@ def test_methods_of_a_run(made_run):
         "by 10 principal components of the smoothed spectrograms, taken once as they are and once "
         "relative to the background (the median amplitude at each frequency), and 10 of their "
         "modulation spectra",
-        f"training ended after {epochs} epochs (Adam, batches of 16, initial learning rate 0.001)",
+        f"training ended after {epochs} epochs (Adam, batches of 16, maximum learning rate 0.004)",
         "(Ward's method on combinations of features and on t-SNE maps), with 2 to 4",
         f"criterion selected {chosen}",
         "Encoder and 3 clusters were then refined",
