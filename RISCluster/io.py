@@ -349,6 +349,7 @@ def sha256(path: Path) -> str:
 # Extra, name for pip, and purpose, by the name of the module.
 EXTRAS = {
     "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
+    "dascore": ("das", "dascore", "more formats of fibre records are read with DASCore"),
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
     "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
     "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
