@@ -268,6 +268,20 @@ class BuildSettings:
 
 
 @dataclass(frozen=True)
+class EventsSettings:
+    """[events]: python -m RISCluster associate, detections at several stations as one event."""
+
+    associate: bool = _key(True)
+    window: Auto | float = _key("auto", above=0)
+    slowness: float = _key(0.5, low=0)
+    tolerance: float = _key(0.1, low=0)
+    stations: str | None = _key(None)
+    min_stations: int = _key(4, low=2)
+    neighbours: int | None = _key(None, low=1)
+    clock_offset: float = _key(10.0, low=0)
+
+
+@dataclass(frozen=True)
 class RecordsSettings:
     """[records]: python -m RISCluster cube, a cube from DAS records or an array's waveforms."""
 
@@ -306,6 +320,7 @@ class Settings:
     gmm: GmmSettings = GmmSettings()
     dec: DecSettings = DecSettings()
     build: BuildSettings = BuildSettings()
+    events: EventsSettings = EventsSettings()
     records: RecordsSettings = RecordsSettings()
     report: ReportSettings = ReportSettings()
     # settings file named on the command line; ``section.key = value`` of the run's stored settings

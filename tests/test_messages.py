@@ -18,7 +18,7 @@ FIELD = "{…}"
 PLACES = (
     rf"({FIELD})+(:|,| =| is| has| holds) ",
     rf"\[(\w+|{FIELD})\] ",
-    rf"(build|report)\.(\w+|{FIELD})( =|:) ",
+    rf"(build|events|report)\.(\w+|{FIELD})( =|:) ",
     rf"provider {FIELD} ",
     r"(command line|comparison|encoder|quakeml|torchrun): ",
     r"GMM stage: ",

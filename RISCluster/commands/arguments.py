@@ -44,6 +44,12 @@ build make [build]: make a data set of spectrograms from waveforms
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
   --catalogue-only: write only the catalogue, .csv, without spectrograms
+associate make [events]: find detections of several stations that are one event, and number the events
+  words FILE: data set of build, .h5, or of another source with onsets and trace ids; and settings
+    as events.window=0.25
+  --overwrite: replace event ids of another source
+  | Writes /event_id into the file and a column event_id into the catalogue beside it. Stages that
+    label write it into labels.csv.
 cube make [records]: make a cube of (time, channel, frequency) from DAS records or an array's waveforms
   words RECORDS: HDF5 records of a fibre, or waveforms of an array that obspy reads: files, folders,
     patterns; and records.key=value settings
@@ -84,15 +90,15 @@ compare compare: compare finished runs: settings that differ, metrics, agreement
 export results: write the catalogue of a finished run as CSV, QuakeML or HDF5
   words section.key=value: settings that replace those of the run, as report.seasons=1-6,7-12
   --run FOLDER!: finished run, as Outputs/rutford
-  --format csv|quakeml|hdf5!: csv: a row a sample; hdf5: the same in data sets; quakeml: an event a
-    sample, with a pick at the onset of a detection (needs obspy)
+  --format csv|quakeml|hdf5!: csv: a row a sample; hdf5: the same in data sets; quakeml: events with
+    a pick at the onset of each detection (needs obspy)
   --output FILE!: file to write
   --overwrite: replace existing outputs
   --stage dec|gmm: labels of this stage (default: DEC if complete)
   --clusters NUMBERS: only these, as 1,3 (default: all samples)
   --min-probability P(0..1) = 0: only samples whose label has this probability or more
-  | Columns: index, label, name, probability, starttime, trace_id, station, season, onset, end,
-    peak_time, peak_amplitude, unit; values that the data do not have are empty.
+  | Columns: index, label, name, probability, starttime, trace_id, station, event_id, season,
+    onset, end, peak_time, peak_amplitude, unit; values that the data do not have are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
   --output FILE = Data/demo.h5: file to write
   --samples N(1..) = 4000: number of samples

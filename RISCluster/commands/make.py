@@ -120,7 +120,8 @@ def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
 
 
 def run_build(arguments: argparse.Namespace) -> None:
-    """Make a data set from waveforms."""
+    """Make a data set from waveforms, and associate its events."""
+    from ..catalogue.associate import associate_file
     from ..waveforms.build import build
 
     paths, settings = _paths_and_settings(arguments, "waveforms")
@@ -133,8 +134,23 @@ def run_build(arguments: argparse.Namespace) -> None:
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,
     )
-    if not arguments.catalogue_only:
-        log.info(f"next: {first_command(arguments.output, arguments.config)}")
+    if arguments.catalogue_only:
+        return
+    if settings.events.associate and settings.build.method == "detect":
+        try:
+            log.info(associate_file(Path(arguments.output).expanduser(), settings))
+        except DataError as error:
+            log.info(f"no events are associated: {error}")
+    log.info(f"next: {first_command(arguments.output, arguments.config)}")
+
+
+def run_associate(arguments: argparse.Namespace) -> None:
+    """Associate the detections of data sets into events."""
+    from ..catalogue.associate import associate_file
+
+    paths, settings = _paths_and_settings(arguments, "data set")
+    for path in paths:
+        log.info(associate_file(Path(path).expanduser(), settings, arguments.overwrite))
 
 
 def run_cube(arguments: argparse.Namespace) -> None:

@@ -71,19 +71,19 @@ def read(run: FinishedRun) -> tuple[dict[int, str], list[str], bool]:
     except (OSError, ValueError) as error:
         return {}, [f"{path}: no names are read: {error}."], False
     named, known = rows["name"] != "", rows["label"].isin(range(stage.n_clusters))
-    size = rows["label"].map(dict(enumerate(stage.sizes)))
-    foreign = (rows["stage"] != "") & (rows["stage"].str.upper() != stage.name)
-    for row in rows[foreign | (known & (rows["size"] >= 0) & (rows["size"] != size))].itertuples():
+    has_size, size = rows["size"] >= 0, rows["label"].map(dict(enumerate(stage.sizes)))
+    foreign = ~rows["stage"].str.upper().isin(["", stage.name])
+    for row in rows[foreign | (known & has_size & (rows["size"] != size))].itertuples():
         text = f"line {row.line} is of stage {row.stage or stage.name}, {row.size:,.0f} samples"
         text = f"{path}: its {named.sum()} names are of other clusters and not used: {text}."
         return {}, [text], False
+    repeated = known & rows["label"].where(known, -1 - rows.index).duplicated()
     for row in rows[~known & ((rows["text"] != "") | named)].itertuples():
         allowed = f"allowed: 0 to {stage.n_clusters - 1}"
         notes.append(f"line {row.line}: '{row.text}' is no cluster; {allowed}.")
-    repeated = known & rows[known].duplicated("label").reindex(rows.index, fill_value=False)
     for row in rows[repeated].itertuples():
         notes.append(f"line {row.line}: cluster {row.label:.0f} is repeated; the first is used.")
-    if (named & ~(rows["size"] >= 0)).any():
+    if (named & ~has_size).any():
         notes.append("names without the sizes of their clusters are used, and can be of others.")
     used = rows[known & ~repeated & named]
     names = dict(zip(used["label"].astype(int).tolist(), used["name"], strict=True))
@@ -95,12 +95,10 @@ def _rows(path: Path) -> tuple[pandas.DataFrame, list[str]]:
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"it is larger than {LARGEST_FILE // 2**20} MB")
     table = read_table(path)
-    columns = {key: table.find(key) for key in HEADER}
-    columns |= table.require({key: [key] for key in ("label", "name")})
-    texts = {"stage": columns["stage"], "name": columns["name"], "text": columns["label"]}
-    rows = pandas.DataFrame({key: table.text(at) for key, at in texts.items()}, dtype="str")
-    rows["line"] = table.lines
+    table.require({key: [key] for key in ("label", "name")})
+    at = {key: table.find(key) for key in HEADER}
+    rows = pandas.DataFrame({key: table.text(at[key]) for key in ("stage", "name")}, dtype="str")
+    rows["text"], rows["line"] = table.text(at["label"]), table.lines
     for key in ("label", "size"):
-        given = columns[key] is not None
-        rows[key] = table.numbers(columns[key], counts=True)[0] if given else float("nan")
+        rows[key] = float("nan") if at[key] is None else table.numbers(at[key], counts=True)[0]
     return rows, list(table.notes)
