@@ -1,5 +1,6 @@
 """Records of a fibre, or waveforms of an array, as one series of samples (n, channels C)."""
 
+import contextlib
 import re
 import time
 from collections import Counter, defaultdict
@@ -150,8 +151,10 @@ def _read_header(path: Path, settings: RecordsSettings) -> Record:
         try:
             return das.read_header(path, settings)
         except MissingPackage:
-            hint = "DASCore reads more formats: pip install dascore (extra 'das')"
-            raise DataError(f"{error}; {hint}") from None
+            reason = str(error).removeprefix(f"{path}: ")
+            raise DataError(
+                f"{path}: {reason}; for more formats: pip install dascore (extra 'das')"
+            ) from None
         except DataError:
             raise error from None
 
@@ -280,16 +283,15 @@ def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: i
     """Waveforms from the earliest start to the latest end, a channel a trace id."""
     stretches, lines = scan(paths, workers)
     if not stretches:
-        try:
+        with contextlib.suppress(DataError):  # of a format that DASCore reads
             return _join_records(paths, settings)
-        except DataError as error:
-            lines += [str(error)]
     warn_of(lines)
     if not stretches:
         reason = lines[0] if lines else f"{paths[0]}: no waveform in it"
         raise DataError(
             f"{' '.join(map(str, paths[:3]))}{' ...' if len(paths) > 3 else ''}: none of "
-            f"{len(paths):,} files is usable; {reason}; allowed: anything that obspy reads"
+            f"{len(paths):,} files is usable; {reason}; allowed: what obspy or DASCore reads "
+            "(extra 'das')"
         )
     stretches = of_few_rates(stretches)
     rate, first = stretches[0].sampling_rate, stretches[0].trace_id
