@@ -208,9 +208,6 @@ def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch
     return parts
 
 
-# ---- files --------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=1)
 def read_inventory(place: str, setting: str = "build.inventory") -> Inventory:
     """Read a file of StationXML or dataless SEED, or all files of a folder that can be read.
