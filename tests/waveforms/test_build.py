@@ -1,5 +1,4 @@
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -35,13 +34,6 @@ RATE = 50.0
 NOON = MIDNIGHT + DAY // 2
 SLIDE = ("build.method=slide", "build.step=4")
 MANY = ("build.method=slide", "build.step=0.5")
-
-
-@pytest.fixture
-def logged(caplog):
-    caplog.set_level(logging.INFO, logger="RISCluster")
-    logging.getLogger("RISCluster").propagate = True
-    return lambda text: [x.getMessage() for x in caplog.records if text in x.getMessage()]
 
 
 def eventful(seconds=120, events=(30, 60, 90), rate=RATE, seed=0):

@@ -1,6 +1,5 @@
 """Responses: units, epochs, files."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +71,6 @@ def sine(path, hours=(0, 24), trace_id=ID):
     n = int((hours[1] - hours[0]) * 3600 * RATE)
     data = np.rint(1e4 * np.cos(2 * np.pi * 10 * np.arange(n) / RATE)).astype(np.int32)
     return write(path, (trace_id, MIDNIGHT + int(hours[0] * HOUR), RATE, data))
-
-
-@pytest.fixture
-def logged(caplog):
-    caplog.set_level(logging.INFO, logger="RISCluster")
-    logging.getLogger("RISCluster").propagate = True
-    return lambda text: [x.getMessage() for x in caplog.records if text in x.getMessage()]
 
 
 def built(folder, place, *words):
