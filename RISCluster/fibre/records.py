@@ -231,7 +231,7 @@ class _Reader:
     """Finds the parts of one file's header, which depend on each other."""
 
     def __init__(self, path: Path, place: storage.Storage, settings: RecordsSettings):
-        arrays = dict(place.arrays())
+        arrays = place.arrays
         dataset = _find_dataset(path, list(arrays.values()), settings.dataset)
         self.path, self.storage, self.settings = path, place, settings
         self.dataset, self.name, self.shape = dataset, dataset.name.strip("/"), dataset.shape
@@ -336,7 +336,7 @@ class _Reader:
         """Coordinates of an axis, the nearest and best first."""
         found = []
         with contextlib.suppress(DataError):
-            found = [find_coordinate(self.path, self.storage, self.dataset, role, [])]
+            found = [find_coordinate(self.storage, self.dataset, role, [])]
         arrays = [entry for entry in self.arrays if entry[2].size == self.shape[axis]]
         named = [(rank, names.index(key), item) for rank, key, item in arrays if key in names]
         named.sort(key=lambda entry: entry[:2])
