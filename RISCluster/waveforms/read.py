@@ -83,19 +83,16 @@ def read_with(function: Callable, path: Path, what: str, **options: Any) -> tupl
     return found, list(dict.fromkeys(" ".join(text.split()) for text in texts))
 
 
-def one_of_each(notes: Iterable[tuple[str, str]], unit: str) -> list[str]:
-    """A line for each kind of note (place, text), and in how many more places (`unit`) it holds.
+def one_of_each(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each kind of note (place, text), and how many more places have such a note.
 
     Texts that differ by numbers are of one kind.
     """
     kinds: dict[str, dict[str, str]] = defaultdict(dict)
     for place, text in notes:
         kinds[re.sub(r"\S*\d\S*", "#", text)].setdefault(place, f"{place}: {text}")
-    return [
-        next(iter(lines.values()))
-        + (f" (and so for {len(lines) - 1:,} more {unit})" if len(lines) > 1 else "")
-        for lines in kinds.values()
-    ]
+    found = ([*lines.values()] for lines in kinds.values())
+    return [x[0] + (f" (and so for {len(x) - 1:,} more)" if len(x) > 1 else "") for x in found]
 
 
 def _read(path: Path, **options: Any) -> tuple[Any, list[str]]:
@@ -236,7 +233,7 @@ def _with_own_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretc
                 own_id = ".".join((network, name, location, channel))
                 within = item.number if number else item.within
                 found.append(replace(item, trace_id=own_id, within=within))
-    lines += one_of_each(notes, "files")
+    lines += one_of_each(notes)
     return found
 
 

@@ -150,7 +150,7 @@ def test_a_data_set_has_one_unit(tmp_path, logged):
     assert {(row["trace_id"], row["unit"]) for row in found} == {(ID, "m/s")}
     (line,) = logged("its response is to Pa, and the data set is in m/s; left out from")
     assert line.startswith("XX.AAA..BDF 2016-01-01: ")
-    assert line.endswith("(and so for 1 more station-days)")
+    assert line.endswith("(and so for 1 more)")
 
 
 @pytest.mark.parametrize(
