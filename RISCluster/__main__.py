@@ -36,11 +36,16 @@ def main(words: Sequence[str] | None = None) -> int:
         text = STAGE_HELP.format(sentence=sentence(name), program=program)
         arguments = parse_stage(text, rest, program)
         return all_processes(lambda: run_stage(STAGES[name], arguments.config, arguments.settings))
-    arguments = parse(name, program, rest)
-    if name == "config":
-        return guarded(lambda: print(shipped_config(), end="", flush=True))
-    module = importlib.import_module(f".commands.{COMMANDS[name].module}", __package__)
-    return all_processes(lambda: getattr(module, f"run_{name}")(arguments))
+
+    def work() -> None:
+        arguments = parse(name, program, rest)
+        if name == "config":
+            print(shipped_config(), end="", flush=True)
+            return
+        module = importlib.import_module(f".commands.{COMMANDS[name].module}", __package__)
+        getattr(module, f"run_{name}")(arguments)
+
+    return all_processes(work)
 
 
 if __name__ == "__main__":

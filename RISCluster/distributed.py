@@ -1,17 +1,13 @@
-"""Ranks of ``torchrun``: start, reduce, gather.
-
-A single process is a world of one, where each method returns its input.
-"""
+"""Ranks of ``torchrun``: start, sum, gather. A single process is a world of one."""
 
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -63,31 +59,22 @@ class Ranks:
         for parameter in held:
             if parameter.grad is None:  # no rows of the last batch
                 parameter.grad = torch.zeros_like(parameter)
-        flat = torch.cat([parameter.grad.reshape(-1) for parameter in held])
-        self.sum(flat)
+        flat = self.sum(torch.cat([parameter.grad.reshape(-1) for parameter in held]))
         for parameter, part in zip(held, flat.split([p.numel() for p in held]), strict=True):
             parameter.grad.copy_(part.view_as(parameter))
 
-    def gather(self, part: np.ndarray) -> np.ndarray:
-        """Parts of all ranks concatenated in the order of ranks, on every rank."""
-        return part if self.world == 1 else np.concatenate(self.gather_parts(part))
-
-    def gather_parts(self, part: Any) -> list[Any]:
-        """Parts of all ranks in a list, on every rank."""
-        parts: list[Any] = [part] * self.world
-        if self.world > 1:
-            with _peer_errors():
-                dist.all_gather_object(parts, part)
-        return parts
-
     def gather_results(self, work: Callable[[], Any]) -> list[Any]:
-        """`gather_parts` of the results of `work`; the first error of a rank is raised on all."""
+        """Results of `work` of all ranks, on all; the first error of a rank is raised on all."""
+        if self.world == 1:
+            return [work()]
         result, error = None, None
         try:
             result = work()
         except RISClusterError as caught:
             error = caught
-        parts = self.gather_parts((result, error))
+        parts: list[Any] = [None] * self.world
+        with _peer_errors():
+            dist.all_gather_object(parts, (result, error))
         for _, error in parts:
             if error is not None:
                 raise error
@@ -95,23 +82,15 @@ class Ranks:
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
-        box = [value]
-        if self.world > 1:
-            with _peer_errors():
-                dist.broadcast_object_list(box, src=0)
-        return box[0]
+        return self.gather_results(lambda: value if self.is_first else None)[0]
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true on any rank."""
-        if self.world == 1:
-            return flag
-        return bool(self.sum(torch.tensor([float(flag)], device=self.device)).item())
+        return any(self.gather_results(lambda: flag))
 
     def barrier(self) -> None:
         """Wait for all ranks."""
-        if self.world > 1:
-            with _peer_errors():
-                dist.barrier()
+        self.gather_results(lambda: None)
 
 
 @contextmanager
@@ -134,12 +113,9 @@ def choose_device(setting: str, local_rank: int = 0) -> torch.device:
     number = int(setting.partition(":")[2] or local_rank)
     if number < found:
         return torch.device("cuda", number)
-    if found and ":" not in setting:
-        reason = f"{number + 1} processes need a GPU each, and PyTorch sees {found}; start {found}"
-        raise SettingsError(f"[run] device = {setting}: {reason}, or set run.device = cpu")
     raise SettingsError(
-        f"[run] device = {setting}: PyTorch sees {found} GPU(s); allowed: auto, cpu"
-        f"{f', cuda, cuda:0 to cuda:{found - 1}' if found else ''}"
+        f"[run] device = {setting}: PyTorch sees {found} GPU(s), and process {local_rank} of this "
+        f"machine needs cuda:{number}; start as many processes as GPUs, or set run.device = cpu"
     )
 
 
@@ -166,17 +142,9 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
     try:
         yield Ranks(rank, world, device)
     except (Exception, KeyboardInterrupt) as error:
-        is_cause = _is_first_error(store)
-        if isinstance(error, RISClusterError):
-            error.is_cause = is_cause
+        error.is_cause = True
+        with suppress(RuntimeError):  # the process of the store has ended
+            error.is_cause = store.add("errors", 1) == 1  # none before
         raise
     finally:
         dist.destroy_process_group()
-
-
-def _is_first_error(store: dist.Store) -> bool:
-    """Whether no other process had an error before."""
-    try:
-        return store.add("errors", 1) == 1
-    except RuntimeError:  # the process of the store has ended
-        return True

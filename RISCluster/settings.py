@@ -9,7 +9,7 @@ import difflib
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,7 +20,6 @@ from .errors import SettingsError
 
 COMMAND_LINE = "command line"
 CONFIG = "config.ini"
-Names = tuple[str, str]  # section and key
 Auto = Literal["auto"]
 Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a sweep
 
@@ -33,22 +32,22 @@ COMPARISONS = {
     "low": operator.ge, "high": operator.le, "above": operator.gt, "below": operator.lt
 }  # fmt: skip
 
-# Keys of earlier versions, by section and key, and their present names.
+# Present keys by their names in earlier versions.
 RENAMED = {
-    ("data", "workers"): "cpu_threads",
-    ("gmm", "start"): "init",
-    ("gmm", "prior"): "covariance_shrinkage",
-    ("gmm", "stability"): "n_resamples",
+    "data.workers": "data.cpu_threads",
+    "gmm.start": "gmm.init",
+    "gmm.prior": "gmm.covariance_shrinkage",
+    "gmm.stability": "gmm.n_resamples",
 }
 
 RECIPES = {
-    "none": (),
-    "paper": (  # Jenkins et al. 2021, where the defaults differ from it
-        "data.amplitude=linear", "data.standardize=no", "aec.latent_activation=relu",
-        "aec.n_components=0", "aec.schedule=constant", "gmm.init=kmeans",
-        "gmm.covariance_shrinkage=0", "dec.latent_scale=none", "dec.gamma=0.001",
-        "dec.labels=student", "dec.keep=refined",
-    ),
+    "none": {},
+    "paper": {  # Jenkins et al. 2021, where the defaults differ from it
+        "data.amplitude": "linear", "data.standardize": "no", "aec.latent_activation": "relu",
+        "aec.n_components": "0", "aec.schedule": "constant", "gmm.init": "kmeans",
+        "gmm.covariance_shrinkage": "0", "dec.latent_scale": "none", "dec.gamma": "0.001",
+        "dec.labels": "student", "dec.keep": "refined",
+    },
 }  # fmt: skip
 
 
@@ -91,18 +90,12 @@ class Months(NamedTuple):
 
 
 class Listed(tuple):
-    """Values of one key, with commas; not a sweep."""
+    """Values of one key, with commas; not a sweep. Successive whole numbers are ``2-20``."""
 
     def __str__(self) -> str:
+        if len(self) > 2 and type(self[0]) is int and self == (*range(self[0], self[-1] + 1),):
+            return f"{self[0]}-{self[-1]}"
         return ", ".join(map(as_text, self))
-
-
-class ClusterNumbers(Listed):
-    """Ascending numbers of clusters: ``2-20``, ``8`` or ``4, 6, 8``."""
-
-    def __str__(self) -> str:
-        whole = len(self) > 2 and self == tuple(range(self[0], self[-1] + 1))
-        return f"{self[0]}-{self[-1]}" if whole else super().__str__()
 
 
 def _band(text: str) -> Band:
@@ -123,10 +116,10 @@ def _axis_slice(text: str) -> AxisSlice:
     return AxisSlice(*parts)
 
 
-def _cluster_numbers(text: str) -> ClusterNumbers:
+def _cluster_numbers(text: str) -> Listed:
     spans = [_span(part) for part in text.split(",")]
     _require(all(1 <= low <= high <= 1000 for low, high in spans))
-    return ClusterNumbers(sorted({n for low, high in spans for n in range(low, high + 1)}))
+    return Listed(sorted({n for low, high in spans for n in range(low, high + 1)}))
 
 
 def _seasons(text: str) -> Listed:
@@ -217,7 +210,7 @@ class AecSettings:
 class GmmSettings:
     """[gmm]: Gaussian mixtures in the latent space."""
 
-    n_clusters: ClusterNumbers = _key(ClusterNumbers(range(2, 21)), parse=_cluster_numbers)
+    n_clusters: Listed = _key(Listed(range(2, 21)), parse=_cluster_numbers)
     select: Literal["bic", "aic", "silhouette", "gap", "stability", "agreement"] = _key("bic")
     n_resamples: int | None = _key(4, low=2, high=100)
     init: Literal["consensus", "kmeans"] = _key("consensus")
@@ -275,6 +268,20 @@ class BuildSettings:
 
 
 @dataclass(frozen=True)
+class EventsSettings:
+    """[events]: python -m RISCluster associate, detections at several stations as one event."""
+
+    associate: bool = _key(True)
+    window: Auto | float = _key("auto", above=0)
+    slowness: float = _key(0.5, low=0)
+    tolerance: float = _key(0.1, low=0)
+    stations: str | None = _key(None)
+    min_stations: int = _key(4, low=2)
+    neighbours: int | None = _key(None, low=1)
+    clock_offset: float = _key(10.0, low=0)
+
+
+@dataclass(frozen=True)
 class RecordsSettings:
     """[records]: python -m RISCluster cube, a cube from DAS records or an array's waveforms."""
 
@@ -313,6 +320,7 @@ class Settings:
     gmm: GmmSettings = GmmSettings()
     dec: DecSettings = DecSettings()
     build: BuildSettings = BuildSettings()
+    events: EventsSettings = EventsSettings()
     records: RecordsSettings = RecordsSettings()
     report: ReportSettings = ReportSettings()
     # settings file named on the command line; ``section.key = value`` of the run's stored settings
@@ -326,19 +334,18 @@ class Settings:
 
     def inputs(self, section: str, *invalidates: str) -> dict[str, Any]:
         """Keys of a section that invalidate one of these, as ``section.key: JSON value``."""
-        values = vars(getattr(self, section))
         return {
-            f"{section}.{name}": list(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
-            if KEYS[section, name].metadata["invalidates"] in invalidates
+            f"{section}.{key}": list(value) if isinstance(value, tuple) else value
+            for key, value in vars(getattr(self, section)).items()
+            if KEYS[f"{section}.{key}"].metadata["invalidates"] in invalidates
         }
 
     def changed(self, section: str) -> list[str]:
         """``section.key=value`` words for what differs from the defaults."""
         return [
-            f"{section}.{name}={as_text(value)}"
-            for name, value in vars(getattr(self, section)).items()
-            if value != KEYS[section, name].default
+            f"{section}.{key}={as_text(value)}"
+            for key, value in vars(getattr(self, section)).items()
+            if value != KEYS[f"{section}.{key}"].default
         ]
 
     def as_ini(self) -> str:
@@ -346,17 +353,17 @@ class Settings:
         lines = []
         for section in SECTIONS:
             values = vars(getattr(self, section)).items()
-            lines += [f"[{section}]", *(f"{name} = {as_text(x)}" for name, x in values), ""]
+            lines += [f"[{section}]", *(f"{key} = {as_text(x)}" for key, x in values), ""]
         return "\n".join(lines)
 
 
 SECTIONS: dict[str, type] = {
     key.name: key.type for key in dataclasses.fields(Settings) if dataclasses.is_dataclass(key.type)
 }
-KEYS: dict[Names, dataclasses.Field] = {
-    (section, key.name): key
-    for section in SECTIONS
-    for key in dataclasses.fields(SECTIONS[section])
+KEYS: dict[str, dataclasses.Field] = {
+    f"{section}.{key.name}": key
+    for section, kind in SECTIONS.items()
+    for key in dataclasses.fields(kind)
 }
 
 
@@ -365,18 +372,14 @@ def shipped_config() -> str:
     return resources.files(__package__).joinpath(CONFIG).read_text("utf-8")
 
 
-def sentences() -> dict[Names, str]:
-    """Sentence of each key, by section and key."""
-    return {names: comment.rpartition(" [")[0] for names, comment in _comments().items()}
-
-
-def _comments() -> dict[Names, str]:
-    """Comments of the package's config.ini: a sentence, and what is allowed in brackets."""
+def descriptions() -> dict[str, tuple[str, str]]:
+    """Of each ``section.key`` in the package's config.ini, its sentence and what is allowed."""
     found = {}
     for text in re.split(r"^\[", shipped_config(), flags=re.MULTILINE)[1:]:
         section = text.partition("]")[0]
         for comment, key in re.findall(r"((?:^# .+\n)+)(\w+) = ", text, flags=re.MULTILINE):
-            found[section, key] = comment[2:].strip().replace("\n# ", " ")
+            sentence, _, allowed = comment[2:].strip().replace("\n# ", " ").rpartition(" [")
+            found[f"{section}.{key}"] = sentence, allowed[:-1]
     return found
 
 
@@ -392,10 +395,10 @@ def takes_sweep(key: dataclasses.Field) -> bool:
     return any(get_origin(kind) is tuple for kind in _alternatives(key))
 
 
-def parse_value(text: str, key: dataclasses.Field) -> Any:
+def _parse(text: str, key: dataclasses.Field) -> Any:
     """Value of a key from its text; a ValueError where that is not allowed."""
     if takes_sweep(key) and "," in text:
-        values = dict.fromkeys(parse_value(part.strip(), key) for part in text.split(","))
+        values = dict.fromkeys(_parse(part.strip(), key) for part in text.split(","))
         return tuple(values) if len(values) > 1 else next(iter(values))
     kinds, limits = _alternatives(key), key.metadata["limits"]
     if NoneType in kinds and text == "none":
@@ -435,29 +438,23 @@ def as_text(value: Any) -> str:
 def load_settings(
     path: str | Path | None,
     overrides: Sequence[str] = (),
-    stored: Callable[[Path], Mapping[Names, str]] | None = None,
+    stored: Callable[[Path], Mapping[str, str]] | None = None,
 ) -> Settings:
     """Settings from a config.ini and ``section.key=value`` words; faults are a SettingsError.
 
     Order of precedence: words, the file where it differs from the default, stored settings (a
-    function of the run folder that returns texts by section and key), `run.recipe`, the default.
+    function of the run folder that returns texts by ``section.key``) where they differ from the
+    default, `run.recipe`, the default.
     """
-    values = {} if path is None else _read_ini(Path(path))
-    for word in overrides:
-        section, key, value = _split_override(word)
-        values[section, key] = (value, COMMAND_LINE)
-    from_run = []
+    given = {} if path is None else _changed(_parsed(_read_ini(Path(path)), str(path)))
+    given |= _parsed(dict(map(_split_word, overrides)), COMMAND_LINE)
+    recipe, of_run = given.pop("run.recipe", "none"), {}
     if stored is not None:
-        for names, text in stored(_resolve(values).run_folder).items():
-            if _is_left(values, names) and not _is_default(names, text):
-                values[names] = (text, "settings stored with the run")
-                from_run.append(f"{'.'.join(names)} = {text}")
-    recipe, place = values.pop(("run", "recipe"), ("none", ""))
-    for word in RECIPES[_parse(("run", "recipe"), recipe, place)]:
-        section, key, text = _split_override(word)
-        if _is_left(values, (section, key)):
-            values[section, key] = (text, f"recipe {recipe}")
-    return dataclasses.replace(_resolve(values), from_run=tuple(from_run))
+        texts = stored(_settings(given).run_folder)
+        texts = {name: text for name, text in texts.items() if name not in given}
+        of_run = _changed(_parsed(texts, "settings stored with the run"))
+    lines = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
+    return _settings(_parsed(RECIPES[recipe], recipe) | of_run | given, from_run=lines)
 
 
 def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:
@@ -466,109 +463,93 @@ def load_found_settings(config: str | None, overrides: Sequence[str], **others: 
     return dataclasses.replace(load_settings(found, overrides, **others), config=config)
 
 
-def read_stored(path: Path) -> dict[Names, str]:
-    """Texts of known keys, by section and present name, of a settings file of a stage."""
-    texts = {names: text for names, (text, _) in _read_ini(path, check=False).items()}
-    present = {(s, RENAMED.get((s, key), key)): text for (s, key), text in texts.items()}
-    if present.get(("gmm", "init")) == "neighbours":  # of earlier versions
-        present["gmm", "init"] = "consensus"
-    return {names: text for names, text in present.items() if names in KEYS}
+def read_stored(path: Path) -> dict[str, str]:
+    """Texts of known keys, by ``section.key``, of a settings file of a stage."""
+    return {name: x for name, x in with_present_names(_read_ini(path)).items() if name in KEYS}
 
 
-def _resolve(values: Mapping[Names, tuple[str, str]]) -> Settings:
+def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by ``section.key`` of any version, with the present names of keys and values."""
+    renamed = {RENAMED.get(name, name): value for name, value in values.items()}
+    if renamed.get("gmm.init") == "neighbours":
+        renamed["gmm.init"] = "consensus"
+    return renamed
+
+
+def _settings(values: Mapping[str, Any], **others: Any) -> Settings:
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-    for (section, key), (text, place) in values.items():
-        sections[section][key] = _parse((section, key), text, place)
-    return Settings(**{name: SECTIONS[name](**sections[name]) for name in SECTIONS})
+    for name, value in values.items():
+        section, key = name.split(".")
+        sections[section][key] = value
+    return Settings(**{name: SECTIONS[name](**sections[name]) for name in SECTIONS}, **others)
 
 
-def _is_left(values: Mapping[Names, tuple[str, str]], names: Names) -> bool:
-    """Whether a key has its default, not set by a word of the command line."""
-    text, place = values.get(names, ("", ""))
-    return names not in values or (place != COMMAND_LINE and _is_default(names, text))
+def _changed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value != KEYS[name].default}
 
 
-def _is_default(names: Names, text: str) -> bool:
-    try:
-        return parse_value(text, KEYS[names]) == KEYS[names].default
-    except ValueError:  # raised where the value is used
-        return False
-
-
-def _read_ini(path: Path, check: bool = True) -> dict[Names, tuple[str, str]]:
-    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
-    try:
-        with path.open(encoding="utf-8-sig") as file:  # Windows editors write a byte-order mark
-            parser.read_file(file)
-    except FileNotFoundError:
-        raise SettingsError(
-            f"{path}: no such settings file; give one with --config FILE, or start in the folder "
-            "that holds config.ini"
-        ) from None
-    except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        reason = " ".join(str(error).split())
-        raise SettingsError(
-            f"{path}: not a settings file: {reason}; allowed: lines as '[section]' or 'key = value'"
-        ) from None
+def _parsed(texts: Mapping[str, str], place: str) -> dict[str, Any]:
+    """Values from their texts, by ``section.key``; `place` is for messages."""
     values = {}
-    for section in parser.sections():
-        for key, text in parser.items(section):
-            if check:
-                _check_known(section, key, str(path))
-            values[section, key] = (text.strip(), str(path))
+    for name, text in texts.items():
+        _require_known(name, place)
+        try:
+            values[name] = _parse(text, KEYS[name])
+        except ValueError:
+            section, key = name.split(".")
+            allowed = descriptions()[name][1].removeprefix("list of ")
+            sweep = "; several with commas are a sweep" if takes_sweep(KEYS[name]) else ""
+            raise SettingsError(
+                f"{place}: [{section}] {key} = {text or '(empty)'} is not allowed; "
+                f"allowed: {allowed}{sweep}"
+            ) from None
     return values
 
 
-def _split_override(word: str) -> tuple[str, str, str]:
-    name, equals, value = word.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not equals or not dot:
-        sections = [s for s, key in KEYS if key == name.strip().lower()]
-        hint = ""
-        if equals and sections:
-            hint = f"; did you mean {sections[0]}.{word}?"
-        elif not equals and (Path(word).suffix or Path(word).exists()):
-            hint = f"; did you mean data.file={word}?"
-        raise SettingsError(
-            f"command line: '{word}' is not a setting{hint}; write section.key=value, as "
-            "aec.lr=1e-4"
-        )
-    _check_known(section, key.lower(), COMMAND_LINE)
-    return section, key.lower(), value.strip()
-
-
-def _check_known(section: str, key: str, place: str) -> None:
-    if section not in SECTIONS:
-        raise SettingsError(
-            f"{place}: unknown section [{section}]{_nearest(section, SECTIONS)}; allowed: "
-            f"{', '.join(SECTIONS)}"
-        )
-    if (section, key) in RENAMED:
-        raise SettingsError(
-            f"{place}: [{section}] {key} is now called {RENAMED[section, key]}; use that name"
-        )
-    if (section, key) not in KEYS:
-        known = [name for where, name in KEYS if where == section]
-        elsewhere = [where for where, name in KEYS if name == key]
-        near = f"; did you mean [{elsewhere[0]}] {key}?" if elsewhere else _nearest(key, known)
-        raise SettingsError(
-            f"{place}: [{section}] has no key '{key}'{near}; allowed: {', '.join(known)}"
-        )
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _parse(names: Names, text: str, place: str) -> Any:
-    key = KEYS[names]
+def _read_ini(path: Path) -> dict[str, str]:
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
     try:
-        return parse_value(text, key)
-    except ValueError:
-        allowed = _comments()[names].rpartition(" [")[2][:-1].removeprefix("list of ")
-        sweep = "; several with commas are a sweep" if takes_sweep(key) else ""
+        with path.open(encoding="utf-8-sig") as file:  # some editors begin files with a mark
+            parser.read_file(file)
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise SettingsError(
-            f"{place}: [{names[0]}] {names[1]} = {text or '(empty)'} is not allowed; "
-            f"allowed: {allowed}{sweep}"
+            f"{path}: can't be read as settings: {reason}; give a file of lines as '[section]' or "
+            "'key = value' with --config, or start in the folder that holds config.ini"
         ) from None
+    return {
+        f"{section}.{key}": text.strip()
+        for section in parser.sections()
+        for key, text in parser.items(section)
+    }
+
+
+def _split_word(word: str) -> tuple[str, str]:
+    """Name and text of ``section.key=value``."""
+    name, equals, value = word.partition("=")
+    name = name.strip().lower()
+    if equals and "." in name:
+        return name, value.strip()
+    known = next((key for key in KEYS if key.endswith(f".{name}")), None)
+    hint = f"; did you mean {known}={value}?" if equals and known else ""
+    if not equals and (Path(word).suffix or Path(word).exists()):
+        hint = f"; did you mean data.file={word}?"
+    raise SettingsError(
+        f"command line: '{word}' is not a setting{hint}; write section.key=value, as aec.lr=1e-4"
+    )
+
+
+def _require_known(name: str, place: str) -> None:
+    if name in KEYS:
+        return
+    section, _, key = name.partition(".")
+    if name in RENAMED:
+        new = RENAMED[name].partition(".")[2]
+        raise SettingsError(f"{place}: [{section}] {key} is now called {new}; use that name")
+    allowed = [known.partition(".")[2] for known in KEYS if known.startswith(f"{section}.")]
+    same_key = [known for known in KEYS if known.endswith(f".{key}")]
+    near = difflib.get_close_matches(name.lower(), same_key or KEYS, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise SettingsError(
+        f"{place}: [{section}] has no key '{key}'{hint}; allowed: {', '.join(allowed or SECTIONS)}"
+    )

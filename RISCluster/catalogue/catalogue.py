@@ -12,6 +12,7 @@ import pandas
 
 from ..data.tables import natural_key
 from ..data.times import far_times
+from ..runs.labels import station_of
 from ..runs.run import FinishedStage
 from ..settings import Months
 
@@ -73,6 +74,7 @@ class Catalogue:
     far: np.ndarray  # indices of labelled samples with a wrong clock, see `far_times`
     stations: list[str]  # NET.STA in natural order; empty without trace ids
     station: np.ndarray  # (N,), int64, position in `stations`; 0 without trace ids
+    event: np.ndarray  # (N,), int64, number of the event; -1 for none
 
     @cached_property
     def spans(self) -> np.ndarray:
@@ -97,6 +99,36 @@ class Catalogue:
     def has_stations(self) -> bool:
         """Whether samples have trace ids."""
         return bool(self.stations)
+
+    @cached_property
+    def events(self) -> pandas.DataFrame:
+        """Events by number: time, number of samples and stations, label, share of that label.
+
+        Of samples with a label; the time is the first onset or start, the label the most frequent.
+        """
+        onset = self.table.get("onset", self.starttime)
+        rows = {"event": self.event, "station": self.station, "label": self.labels, "time": onset}
+        rows = pandas.DataFrame(rows)[(self.labels >= 0) & (self.event >= 0)]
+        groups = rows.groupby("event")
+        counts = rows.groupby(["event", "label"]).size().reset_index(name="n")
+        counts = counts.sort_values(["event", "n"], ascending=[True, False], kind="stable")
+        most = counts.drop_duplicates("event").set_index("event")
+        found = groups.agg(
+            time=("time", "min"), samples=("label", "size"), stations=("station", "nunique")
+        )
+        return found.assign(label=most["label"], share=most["n"] / found["samples"])
+
+    @property
+    def has_events(self) -> bool:
+        """Whether any labelled sample is of an event."""
+        return bool(((self.labels >= 0) & (self.event >= 0)).any())
+
+    def events_by_cluster(self) -> pandas.DataFrame:
+        """Events by their most frequent label, K rows: events; 25, 50, 75 % of their stations."""
+        stations = self.events.groupby("label")["stations"]
+        found = stations.quantile([0.25, 0.5, 0.75]).unstack()
+        found.insert(0, "events", stations.size())
+        return found.reindex(range(self.n_clusters)).fillna({"events": 0}).astype({"events": int})
 
     def count(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
         """Samples of each group and cluster, (G, K), int64; groups (N,) below 0 do not count."""
@@ -139,13 +171,8 @@ def catalogue_of(stage: FinishedStage) -> Catalogue:
         codes = [station_of(name) for name in table["trace_id"].cat.categories]
         stations = sorted(set(codes), key=natural_key)
         station = pandas.Index(stations).get_indexer(codes)[table["trace_id"].cat.codes]
-    return Catalogue(table, stage.n_clusters, labels, times, far, stations, station)
-
-
-def station_of(trace_id: str) -> str:
-    """``NET.STA`` of a trace id, ``STA`` without a network, or all of another kind of id."""
-    parts = trace_id.split(".")
-    return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id
+    event = np.full(len(table), -1) if "event_id" not in table else table["event_id"].to_numpy()
+    return Catalogue(table, stage.n_clusters, labels, times, far, stations, station, event)
 
 
 def _part(times: np.ndarray, name: str) -> np.ndarray:

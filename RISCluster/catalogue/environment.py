@@ -139,19 +139,32 @@ def correlate_at_lags(response: np.ndarray, driver: np.ndarray, largest_lag: int
     which the level is raised as in Sidak (1967). Both are approximate.
     """
     largest = max(0, min(largest_lag, len(response) - FEWEST))
-    lags = np.arange(-largest, largest + 1)
-    x, y = _standard(response), _standard(driver)
-    n, r = _pearson(x, y, largest)
+    lags, x, y = np.arange(-largest, largest + 1), _standard(response), _standard(driver)
+    r, n = np.full(len(lags), np.nan), np.zeros(len(lags), dtype=np.int64)
+    for at, lag in enumerate(lags.tolist()):
+        pairs = np.stack(_shifted(x, y, lag))
+        pairs = pairs[:, np.isfinite(pairs).all(0)]
+        n[at] = pairs.shape[1]
+        if n[at] >= FEWEST and pairs.var(axis=1).min() > TINY:
+            r[at] = np.corrcoef(pairs)[0, 1]
     known = LagCorrelation(lags, r, n)
     if known.best is None:
         return known
-    lag, pairs = int(lags[known.best]), int(n[known.best])
-    common = len(x) - abs(lag)
-    parts = (x[lag:], y[:common]) if lag >= 0 else (x[:common], y[-lag:])
-    effective = effective_pairs(*parts)
-    independent = 1 + (int(np.isfinite(r).sum()) - 1) * effective / pairs
+    effective = effective_pairs(*_shifted(x, y, int(lags[known.best])))
+    independent = 1 + (int(np.isfinite(r).sum()) - 1) * effective / int(n[known.best])
     levels = (critical(effective, CONFIDENCE ** (1 / searched)) for searched in (1, independent))
     return LagCorrelation(lags, r, n, effective, *levels)
+
+
+def _standard(series: np.ndarray) -> np.ndarray:
+    known = series[np.isfinite(series)]
+    return (series - known.mean()) / (known.std() or 1.0) if len(known) else series
+
+
+def _shifted(x: np.ndarray, y: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values of x, and of y so many bins before."""
+    common = len(x) - abs(lag)
+    return (x[lag:], y[:common]) if lag >= 0 else (x[:common], y[-lag:])
 
 
 def critical(effective: float, confidence: float) -> float:
@@ -163,53 +176,26 @@ def critical(effective: float, confidence: float) -> float:
 
 def effective_pairs(x: np.ndarray, y: np.ndarray) -> float:
     """Effective number of pairs of two series, (B,), with gaps: 3 to n; see `correlate_at_lags`."""
-    both = (np.isfinite(x) & np.isfinite(y)).astype(float)
+    both = np.isfinite(x) & np.isfinite(y)
     n, most = int(both.sum()), len(x) // 5
     if n < 3 or most < 1:
         return float(n)
-    apart = np.rint(_products(both, both, most)[most + 1 :])
     product = _autocorrelation(x, most) * _autocorrelation(y, most)
-    total = (1 + 2 / n * float(np.sum(apart * product))) / n
+    total = (1 + 2 / n * float(np.sum(_products(both, most) * product))) / n
     return float(np.clip(1 / total, 3, n)) if total > 0 else float(n)
 
 
-def _standard(series: np.ndarray) -> np.ndarray:
-    """Standardised series, for exact sums below; gaps stay NaN."""
-    known = series[np.isfinite(series)]
-    if not len(known):
-        return np.full(len(series), np.nan)
-    return (series - known.mean()) / (known.std() or 1.0)
-
-
-def _products(a: np.ndarray, b: np.ndarray, largest: int) -> np.ndarray:
-    """Sum over t of a(t) b(t - lag), for lags from -largest to largest, (L,)."""
-    middle = len(b) - 1
-    whole = correlate(a, b, mode="full", method="fft")
-    return whole[middle - largest : middle + largest + 1]
-
-
-def _pearson(x: np.ndarray, y: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Number of pairs and Pearson's r at each lag, means and variances over the pairs alone."""
-    (in_x, x, xx), (in_y, y, yy) = (
-        (np.isfinite(one).astype(float), np.nan_to_num(one), np.nan_to_num(one) ** 2)
-        for one in (x, y)
-    )
-    n = np.rint(_products(in_x, in_y, largest)).astype(np.int64)
-    pairs = ((x, in_y), (in_x, y), (xx, in_y), (in_x, yy), (x, y))
-    mean_x, mean_y, xx, yy, xy = (_products(*pair, largest) / np.maximum(n, 1) for pair in pairs)
-    var_x, var_y, together = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
-    good = (n >= FEWEST) & (var_x > TINY) & (var_y > TINY)
-    r = np.full(len(n), np.nan)
-    r[good] = np.clip(together[good] / np.sqrt(var_x[good] * var_y[good]), -1, 1)
-    return n, r
+def _products(a: np.ndarray, most: int) -> np.ndarray:
+    """Sum over t of a(t) a(t - lag), for lags from 1 to `most`."""
+    a = a.astype(np.float64)
+    return correlate(a, a, method="fft")[len(a) : len(a) + most]
 
 
 def _autocorrelation(x: np.ndarray, most: int) -> np.ndarray:
     """Of a series of mean zero with gaps, at lags 1 to `most`; 0 for a lag without pairs."""
-    known, filled = np.isfinite(x).astype(float), np.nan_to_num(x)
-    variance = np.sum(filled**2) / max(1.0, known.sum())
-    pairs = np.rint(_products(known, known, most)[most + 1 :])
-    sums = _products(filled, filled, most)[most + 1 :]
+    known, filled = np.isfinite(x), np.nan_to_num(x)
+    variance, pairs = np.sum(filled**2) / max(1, known.sum()), np.rint(_products(known, most))
     rho = np.zeros(most)
-    np.divide(sums, pairs * variance, out=rho, where=(pairs > 0) & (variance > 0))
+    some = (pairs > 0) & (variance > 0)
+    np.divide(_products(filled, most), pairs * variance, out=rho, where=some)
     return np.clip(rho, -1, 1)

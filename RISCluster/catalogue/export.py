@@ -6,7 +6,8 @@ Letters: N samples.
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ from .catalogue import Catalogue, catalogue_of, season_names, seasons_of
 
 BLOCK = 65536
 CHUNK = 16384
-NUMBERS = {"index": "i8", "label": "i2", "probability": "f4", "peak_amplitude": "f4"}  # in HDF5
+NUMBERS = {  # in HDF5
+    "index": "i8", "label": "i2", "probability": "f4", "event_id": "i8", "peak_amplitude": "f4",
+}  # fmt: skip
 TIME_FORM = "2016-01-01T00:00:00.000000Z"
 MEANING = {
     "index": "number of the sample in the data file, from 0",
@@ -39,6 +42,7 @@ MEANING = {
     "starttime": "UTC, ISO 8601; empty where unknown",
     "trace_id": "NET.STA.LOC.CHA",
     "station": "NET.STA",
+    "event_id": "number of the event at several stations; empty (-1 in HDF5) for none",
     "season": "by report.seasons; empty for none",
     "onset": "of the detection, UTC, ISO 8601; empty where there was none",
     "end": "of the detection, as onset",
@@ -48,7 +52,7 @@ MEANING = {
 }
 FIELDS = tuple(MEANING)
 
-MOST_EVENTS = 100_000  # in QuakeML
+MOST_SAMPLES = 100_000  # in QuakeML
 FAR = 86_400  # s from its window, beyond which an onset is of another clock
 LONGEST_CODE = 8  # characters of a network, station, location or channel, by the schema
 CODES = ("network_code", "station_code", "location_code", "channel_code")
@@ -80,6 +84,8 @@ class Export:
         columns |= {"index": index, "label": rows["label"], "probability": rows["probability"]}
         columns["name"] = rows["label"].map(lambda label: self.names.get(label, ""))
         columns |= {name: _stamps(rows[name]) for name in ("starttime", "onset") if name in rows}
+        if "event_id" in rows:
+            columns["event_id"] = rows["event_id"].astype(object).where(rows["event_id"] >= 0, "")
         if "starttime" in rows:
             number = seasons_of(rows["starttime"].to_numpy(), self.seasons)
             columns["season"] = np.array([*season_names(self.seasons), ""])[number]  # -1: the last
@@ -169,6 +175,8 @@ def write_hdf5(export: Export, path: Path) -> int:
         for frame in export.frames():
             for name, kind in kinds.items():
                 values = frame[name]
+                if name == "event_id":
+                    values = values.replace("", -1)
                 values = (
                     pandas.to_numeric(values) if name in NUMBERS else values.str.encode("utf-8")
                 )
@@ -181,11 +189,12 @@ def write_hdf5(export: Export, path: Path) -> int:
 
 
 def write_quakeml(export: Export, path: Path) -> int:
-    """Write an event for each labelled sample with a start time; the number of events.
+    """Write the events of the labelled samples with a start time; the number of events.
 
-    An event has a pick at the onset of its detection, and its largest amplitude, where known. Its
-    type is ``other event`` where the cluster has a name, else ``not reported``. DataError for data
-    without start times or trace ids, SettingsError for more than `MOST_EVENTS` events.
+    Samples with a common event id are one event, others one each. An event has a comment for each
+    sample, a pick at the onset of its detection, and its largest amplitude, where known. Its type
+    is ``other event`` where its most frequent cluster has a name, else ``not reported``. DataError
+    for data without start times or trace ids, SettingsError for more than `MOST_SAMPLES`.
     """
     catalogue = export.catalogue
     if not (catalogue.has_times and catalogue.has_stations):
@@ -196,11 +205,11 @@ def write_quakeml(export: Export, path: Path) -> int:
     labelled = export.chosen & (catalogue.labels >= 0)
     untimed = int((labelled & catalogue.table["starttime"].isna()).sum())
     n = int(labelled.sum()) - untimed
-    if n > MOST_EVENTS:
+    if n > MOST_SAMPLES:
         raise SettingsError(
-            f"quakeml: {n:,} events are more than a reader of QuakeML can hold; allowed: "
-            f"{MOST_EVENTS:,}; choose with --clusters 1,3 or --min-probability 0.9, or take csv or "
-            "hdf5"
+            f"quakeml: {n:,} samples are more than a reader of QuakeML can hold; allowed: "
+            f"{MOST_SAMPLES:,}; choose with --clusters 1,3 or --min-probability 0.9, or take csv "
+            "or hdf5"
         )
     if untimed:
         log.warning(f"{count(untimed, 'sample')} without a start time left out")
@@ -208,63 +217,72 @@ def write_quakeml(export: Export, path: Path) -> int:
     from obspy.core.event import Catalog, ResourceIdentifier
 
     place = f"smi:local/RISCluster/{_plain(export.run_name)}/{export.stage_name}"
-    with warnings.catch_warnings(), Progress("Writing", n, "events") as progress:
+    with warnings.catch_warnings(), Progress("Writing", n) as progress:
         warnings.simplefilter("ignore")  # obspy's, on identifiers
         events = _events(export, place, progress)
         with new_file(path) as partial:
             whole = Catalog(events, resource_id=ResourceIdentifier(place))
             whole.write(str(partial), format="QUAKEML")
-    lacking = sum(not event.picks for event in events)
+    lacking = n - sum(len(event.picks) for event in events)
     if lacking:
         log.warning(
-            f"{count(lacking, 'event')} of {n:,} without a pick: no onset is known within a day of "
-            "the window; start and trace of the window are in the comment, or use --format csv"
+            f"{count(lacking, 'sample')} of {n:,} without a pick: no onset is known within a day "
+            "of the window; start and trace of the window are in the comment, or use --format csv"
         )
-    return n
+    return len(events)
 
 
 def _events(export: Export, place: str, progress: Progress) -> list[Any]:
-    """Labelled samples with a start time as obspy's events."""
-    from obspy.core.event import ResourceIdentifier
+    """Labelled samples with a start time as obspy's events, in the order of their first sample."""
+    from obspy.core.event import Event, EventDescription, ResourceIdentifier
 
     attributes = export.file.attributes if export.file is not None else {}
     trigger = to_text(attributes.get("build.trigger", "")) if "build.method" in attributes else ""
     method = ResourceIdentifier(f"smi:local/RISCluster/detector/{_plain(trigger) or 'not_known'}")
     streams = _streams(export.catalogue.table["trace_id"].cat.categories)
-    origin, events = f"of run {export.run_name}, stage {export.stage_name}", []
+    origin = f"of run {export.run_name}, stage {export.stage_name}"
+    events: dict[str, Event] = {}
+    clusters: dict[str, Counter] = defaultdict(Counter)
     for frame in export.frames():
         frame = frame[(frame["label"] >= 0) & (frame["starttime"] != "")]
         for row in frame.to_dict("records"):
+            own = f"{row['index']}" if row["event_id"] == "" else f"event/{row['event_id']}"
+            event = events.setdefault(own, Event(resource_id=f"{place}/{own}"))
+            clusters[own][row["label"]] += 1
             common = {"waveform_id": streams[row["trace_id"]], "method_id": method}
-            events.append(_event(row, f"{place}/{row['index']}", origin, common))
+            _add_sample(event, row, f"{place}/{row['index']}", origin, common)
         progress.add(len(frame))
-    return events
+    for own, event in events.items():
+        label = clusters[own].most_common(1)[0][0]
+        event.event_type = "other event" if export.names.get(label) else "not reported"
+        event.event_descriptions = [EventDescription(text=_in_xml(_title(label, export.names)))]
+    return list(events.values())
 
 
-def _event(row: dict[str, Any], here: str, origin: str, common: dict[str, Any]) -> Any:
-    """One sample as an event: cluster, comment, pick and largest amplitude."""
+def _title(label: int, names: Mapping[int, str]) -> str:
+    return f"cluster {label}" + (f" ({names[label]})" if names.get(label) else "")
+
+
+def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, common: dict) -> None:
+    """Add the comment, pick and largest amplitude of a sample to its event."""
     from obspy import UTCDateTime
     from obspy.core import event as quakeml
 
-    cluster = f"cluster {row['label']}" + (f" ({row['name']})" if row["name"] else "")
     comment = (
-        f"{cluster}, probability {row['probability']:.6f}, sample {row['index']} {origin}, window "
-        f"from {row['starttime']} of trace {row['trace_id']}"
+        f"{_title(row['label'], {row['label']: row['name']})}, probability "
+        f"{row['probability']:.6f}, sample {row['index']} {origin}, window from {row['starttime']} "
+        f"of trace {row['trace_id']}"
     )
-    event = quakeml.Event(
-        resource_id=here,
-        event_type="other event" if row["name"] else "not reported",
-        event_descriptions=[quakeml.EventDescription(text=_in_xml(cluster))],
-        comments=[quakeml.Comment(text=_in_xml(comment), resource_id=f"{here}/comment")],
-    )
+    event.comments.append(quakeml.Comment(text=_in_xml(comment), resource_id=f"{here}/comment"))
     start, onset, peak, end = (
         UTCDateTime(row[name]) if row[name] else None
         for name in ("starttime", "onset", "peak_time", "end")
     )
     if onset is None or abs(onset - start) >= FAR:
-        return event
+        return
     common = common | {"evaluation_mode": "automatic"}
-    event.picks = [quakeml.Pick(resource_id=f"{here}/pick", time=onset, **common)]
+    pick = quakeml.Pick(resource_id=f"{here}/pick", time=onset, **common)
+    event.picks.append(pick)
     if peak and row["peak_amplitude"]:
         after = max(0, (end or peak) - peak)
         amplitude = quakeml.Amplitude(
@@ -273,11 +291,10 @@ def _event(row: dict[str, Any], here: str, origin: str, common: dict[str, Any]) 
             unit=AMPLITUDE_UNITS.get(row["unit"], "other"),
             category="point",
             time_window=quakeml.TimeWindow(max(0, peak - onset), after, peak),
-            pick_id=event.picks[0].resource_id,
+            pick_id=pick.resource_id,
             **common,
         )
-        event.amplitudes = [amplitude]
-    return event
+        event.amplitudes.append(amplitude)
 
 
 def _streams(trace_ids: Sequence[str]) -> dict[str, Any]:

@@ -49,16 +49,16 @@ class StationTable:
         return found
 
 
-def read_stations(place: str | Path) -> StationTable:
+def read_stations(place: str | Path, setting: str = "report.stations") -> StationTable:
     """Read StationXML, a folder of it, or a table of network (optional), station and coordinates.
 
     Raises DataError where it holds no station with coordinates.
     """
     path = Path(place).expanduser()
     if not path.exists():
-        raise DataError(f"report.stations: {path}: no such file or folder; give another, or none")
+        raise DataError(f"{setting}: {path}: no such file or folder; give another, or none")
     is_xml = path.is_dir() or is_station_file(path) or b"<" in path.read_bytes()[:8]
-    rows, notes = _from_inventory(path) if is_xml else _from_table(path)
+    rows, notes = (_from_inventory if is_xml else _from_table)(path, setting)
     latitude, longitude = rows["latitude"], rows["longitude"]
     good = (rows["code"] != "") & latitude.abs().le(90) & longitude.between(-180, 360)
     if not good.all():
@@ -77,14 +77,14 @@ def read_stations(place: str | Path) -> StationTable:
     if not places:
         why = f" ({notes[0].rstrip('.')})" if notes else ""
         raise DataError(
-            f"report.stations: {path}: holds no station with coordinates{why}; it needs one or more"
+            f"{setting}: {path}: holds no station with coordinates{why}; it needs one or more"
         )
     return StationTable(path, places, notes)
 
 
-def _from_inventory(path: Path) -> tuple[pandas.DataFrame, list[str]]:
+def _from_inventory(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:
     """Code, coordinates and source of all epochs of stations, by their start, and notes."""
-    inventory = read_inventory(str(path), "report.stations")
+    inventory = read_inventory(str(path), setting)
     epochs = [
         {
             "start": station.start_date.timestamp if station.start_date else -np.inf,
@@ -102,7 +102,7 @@ def _from_inventory(path: Path) -> tuple[pandas.DataFrame, list[str]]:
     return rows.sort_values("start", kind="stable"), notes
 
 
-def _from_table(path: Path) -> tuple[pandas.DataFrame, list[str]]:
+def _from_table(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:
     """Code, coordinates and source of all rows of a table, and notes."""
     try:
         table = read_table(path)
@@ -110,7 +110,7 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, list[str]]:
         rows = {axis: table.numbers(column[axis])[0] for axis in ("latitude", "longitude")}
     except (OSError, ValueError) as error:
         raise DataError(
-            f"report.stations: {path}: can't be read as a table: {error}; allowed: CSV with "
+            f"{setting}: {path}: can't be read as a table: {error}; allowed: CSV with "
             "network, station, latitude and longitude, or StationXML"
         ) from None
     networks, stations = (

@@ -1,4 +1,4 @@
-"""Table of the commands and their arguments, and checks of arguments.
+"""Table of the commands and their arguments, and the parser that is made from it.
 
 Only light modules are imported here, so that ``--help`` is fast.
 """
@@ -14,222 +14,138 @@ from ..cli import COMMANDS as STAGE_COMMANDS
 from ..cli import add_config
 from ..errors import SettingsError
 
-FIGURES = (".png", ".pdf", ".svg")
 STAGES = {command: stage for stage, command in STAGE_COMMANDS.items()}  # stages by command
 
-# Arguments are (name, value, help, default): the value is a placeholder, a tuple of choices or FLAG
-# for an option without a value; REQUIRED stands for a default that does not exist.
-FLAG, REQUIRED = object(), object()
-RUN = ("--run", "FOLDER", "finished run, as Outputs/rutford", REQUIRED)
-OVERWRITE = ("--overwrite", FLAG, "replace existing outputs")
-WORKERS = ("--workers", "N", "processes; auto is one per processor, fewer for little work "
-           "(the output is the same)", "auto")  # fmt: skip
-SETTINGS = ("words", "section.key=value",
-            "settings that replace those of the run, as report.stations=stations.xml")  # fmt: skip
+# A command: name, module with ``run_<name>``, in brackets the section of the settings that it
+# takes. An argument: name, VALUE or choices, ! where it is required, its default. A VALUE can be
+# followed by the suffixes of a file or by a range of numbers, whole ones for N. Last, after |,
+# further help.
+TABLE = """
+download make: fetch waveforms and StationXML from FDSN data centres
+  --network CODES!: network codes with * and ?, several with commas
+  --station CODES!: station codes, likewise, as DR*,RS08
+  --channel CODES!: channel codes, likewise, as HHZ
+  --location CODES = *: location codes; --location=-- is the empty one
+  --start TIME!: UTC, as 2015-06-01T12:00
+  --end TIME!: UTC
+  --provider NAMES = EARTHSCOPE: data centres by obspy's names or by URL, several with commas: a
+    station is taken from the first that lists it
+  --box DEGREES+: MINLAT MAXLAT MINLON MAXLON, or --box=-85,-75,160,180
+  --circle DEGREES+: LAT LON RADIUS, likewise
+  --chunk SECONDS(60..31622400) = 86400: length of a file, counted from midnight
+  --output FOLDER = Data/waveforms: folder to write
+  | Run it again to resume after an interruption, or with a later --end: existing files are not
+    fetched again.
+build make [build]: make a data set of spectrograms from waveforms
+  words WAVEFORMS: files, folders and patterns of any format that obspy reads; build.key=value
+    settings
+  --output FILE!: file to write, .h5; its catalogue is beside it, .csv
+  --layout samples|ris = samples: layout of the file; ris is for RISCluster 0.3
+  --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
+  --overwrite: replace existing outputs
+  --catalogue-only: write only the catalogue, .csv, without spectrograms
+associate make [events]: find detections of several stations that are one event, and number the events
+  words FILE: data set of build, .h5, or of another source with onsets and trace ids; and settings
+    as events.window=0.25
+  --overwrite: replace event ids of another source
+  | Writes /event_id into the file and a column event_id into the catalogue beside it. Stages that
+    label write it into labels.csv.
+cube make [records]: make a cube of (time, channel, frequency) from DAS records or an array's waveforms
+  words RECORDS: HDF5 records of a fibre, or waveforms of an array that obspy reads: files, folders,
+    patterns; and records.key=value settings
+  --output FILE!: cube.zarr, cube.h5 or cube.hdf5
+  --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
+  --overwrite: replace existing outputs
+info info [data]: describe files of spectrograms, and draw some samples
+  words FILE: HDF5 files or Zarr folders (default: data.file of the settings), and settings as
+    data.layout=cube cube.window=8
+  --picture FILE(.png.pdf.svg): picture to write (default: <FILE>_samples in the working directory,
+    in run.figure_format)
+  --no-picture: text alone
+  | Settings in [cube] define the samples of a cube.
+pretrain stage: pretrain the autoencoder on spectrograms, results in <run>/AEC (as AEC_train.py)
+cluster stage: fit Gaussian mixtures to the latents, results in <run>/GMM (as GMM_centroids.py)
+refine stage: refine encoder and clusters, label every sample, results in <run>/DEC (as DEC_train.py)
+run results [run]: run the three stages on a file of spectrograms, and make the report
+  words FILE: spectrograms (default: those of the run, or the demo set); section.key=value words
+    replace single settings
+  --name NAME: name of the run (default: run.name, or else the name of FILE)
+predict results: label new data with a finished run, and measure how they differ from its training set
+  words FILE: spectrograms in any layout; section.key=value words replace settings of the run
+  --run FOLDER!: finished run, as Outputs/rutford
+  --output CSV(.csv)!: table to write, as newer_labels.csv
+  --overwrite: replace existing outputs
+  --stage dec|gmm = dec: labels of the DEC stage or of the mixture
+  | Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a figure.
+report results [report]: write report.html of a finished run: figures, tables and their interpretation
+  words section.key=value: settings that replace those of the run, as report.stations=stations.xml
+  --run FOLDER!: finished run, as Outputs/rutford
+  --output PAGE(.html): write only the page, to this file (default: report.html in the run folder)
+  | All other settings are those of the run. Writes report.html and figures/ in the run folder. A
+    page is not replaced by one made from fewer stages or without the data.
+compare compare: compare finished runs: settings that differ, metrics, agreement of labels
+  runs RUN: two or more run folders, as Outputs/first
+  --output CSV(.csv): also write the table to this file
+  --figure PNG(.png.pdf.svg): of two runs on the same data: figure of the overlap of their clusters
+export results: write the catalogue of a finished run as CSV, QuakeML or HDF5
+  words section.key=value: settings that replace those of the run, as report.seasons=1-6,7-12
+  --run FOLDER!: finished run, as Outputs/rutford
+  --format csv|quakeml|hdf5!: csv: a row a sample; hdf5: the same in data sets; quakeml: events with
+    a pick at the onset of each detection (needs obspy)
+  --output FILE!: file to write
+  --overwrite: replace existing outputs
+  --stage dec|gmm: labels of this stage (default: DEC if complete)
+  --clusters NUMBERS: only these, as 1,3 (default: all samples)
+  --min-probability P(0..1) = 0: only samples whose label has this probability or more
+  | Columns: index, label, name, probability, starttime, trace_id, station, event_id, season,
+    onset, end, peak_time, peak_amplitude, unit; values that the data do not have are empty.
+demo make: write a synthetic data set of eight known classes of seismic spectrograms
+  --output FILE = Data/demo.h5: file to write
+  --samples N(1..) = 4000: number of samples
+  --snr DB(-100..100) = 6: signal-to-noise ratio, dB
+  --seed N(1..) = 2009: seed
+  --imbalance RATIO(1..) = 1: size of the largest class over that of the smallest
+config none: print config.ini with every setting, its default and what is allowed (config > config.ini)
+"""  # noqa: E501
+_COMMAND = re.compile(r"(\w+) (\w+)(?: \[(\w+)\])?: (.+)")
+_ARGUMENT = re.compile(r"  (-*[\w-]+)(?: ([^\s(!:]+)(?:\((\S+)\))?(!)?)?(?: = (\S+))?: (.+)")
+
+
+class Argument(NamedTuple):
+    """An argument of a command: one of the lines of `TABLE`."""
+
+    name: str
+    value: str | None  # placeholder, or choices with |
+    kind: str | None  # suffixes or range that are allowed
+    required: str | None
+    default: str | None
+    help: str
 
 
 class Command(NamedTuple):
-    """A command: sentence, module with ``run_<command>``, arguments, further help.
+    """A command; with a section, ``--config`` and the settings of that section are allowed."""
 
-    With a `section`, ``--config`` and the settings of that section are allowed.
-    """
-
+    module: str
+    section: str | None
     help: str
-    module: str = ""
-    arguments: tuple[tuple, ...] = ()
-    epilog: str = ""
-    section: str = ""
+    arguments: list[Argument]
+    epilog: list[str]
 
 
-COMMANDS = {
-    "download": Command(
-        "fetch waveforms and StationXML from FDSN data centres",
-        "make",
-        (
-            ("--network", "CODES", "network codes with * and ?, several with commas", REQUIRED),
-            ("--station", "CODES", "station codes, likewise, as DR*,RS08", REQUIRED),
-            ("--channel", "CODES", "channel codes, likewise, as HHZ", REQUIRED),
-            ("--location", "CODES", "location codes; --location=-- is the empty one", "*"),
-            ("--start", "TIME", "UTC, as 2015-06-01T12:00", REQUIRED),
-            ("--end", "TIME", "UTC", REQUIRED),
-            ("--provider", "NAMES", "data centres by obspy's names or by URL, several with "
-             "commas: a station is taken from the first that lists it", "EARTHSCOPE"),
-            ("--box", "DEGREES+", "MINLAT MAXLAT MINLON MAXLON, or --box=-85,-75,160,180"),
-            ("--circle", "DEGREES+", "LAT LON RADIUS, likewise"),
-            ("--chunk", "SECONDS", "length of a file, counted from midnight", "86400"),
-            ("--output", "FOLDER", "folder to write", "Data/waveforms"),
-        ),
-        "Run it again to resume after an interruption, or with a later --end: existing files are "
-        "not fetched again.",
-    ),
-    "build": Command(
-        "make a data set of spectrograms from waveforms",
-        "make",
-        (
-            ("words", "WAVEFORMS", "files, folders and patterns of any format that obspy reads; "
-             "build.key=value settings"),
-            ("--output", "FILE", "file to write, .h5; its catalogue is beside it, .csv", REQUIRED),
-            ("--layout", ("samples", "ris"), "layout of the file; ris is for RISCluster 0.3",
-             "samples"),
-            WORKERS,
-            OVERWRITE,
-            ("--catalogue-only", FLAG, "write only the catalogue, .csv, without spectrograms"),
-        ),
-        section="build",
-    ),
-    "cube": Command(
-        "make a cube of (time, channel, frequency) from DAS records or an array's waveforms",
-        "make",
-        (
-            ("words", "RECORDS", "HDF5 records of a fibre, or waveforms of an array that obspy "
-             "reads: files, folders, patterns; and records.key=value settings"),
-            ("--output", "FILE", "cube.zarr, cube.h5 or cube.hdf5", REQUIRED),
-            WORKERS,
-            OVERWRITE,
-        ),
-        section="records",
-    ),
-    "info": Command(
-        "describe files of spectrograms, and draw some samples",
-        "info",
-        (
-            ("words", "FILE", "HDF5 files or Zarr folders (default: data.file of the settings), "
-             "and settings as data.layout=cube cube.window=8"),
-            ("--picture", "FILE", "picture to write, .png, .pdf or .svg (default: <FILE>_samples "
-             "in the working directory, in run.figure_format)"),
-            ("--no-picture", FLAG, "text alone"),
-        ),
-        "Settings in [cube] define the samples of a cube.",
-        section="data",
-    ),
-    "pretrain": Command(
-        "pretrain the autoencoder on spectrograms, results in <run>/AEC (as AEC_train.py)"
-    ),
-    "cluster": Command(
-        "fit Gaussian mixtures to the latents, results in <run>/GMM (as GMM_centroids.py)"
-    ),
-    "refine": Command(
-        "refine encoder and clusters, label every sample, results in <run>/DEC (as DEC_train.py)"
-    ),
-    "run": Command(
-        "run the three stages on a file of spectrograms, and make the report",
-        "results",
-        (
-            ("words", "FILE", "spectrograms (default: those of the run, or the demo set); "
-             "section.key=value words replace single settings"),
-            ("--name", "NAME", "name of the run (default: run.name, or else the name of FILE)"),
-        ),
-        section="run",
-    ),
-    "predict": Command(
-        "label new data with a finished run, and measure how they differ from its training set",
-        "results",
-        (
-            ("words", "FILE", "spectrograms in any layout; section.key=value words replace "
-             "settings of the run"),
-            RUN,
-            ("--output", "CSV", "table to write, as newer_labels.csv", REQUIRED),
-            OVERWRITE,
-            ("--stage", ("dec", "gmm"), "labels of the DEC stage or of the mixture", "dec"),
-        ),
-        "Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a "
-        "figure.",
-    ),
-    "report": Command(
-        "write report.html of a finished run: figures, tables and their interpretation",
-        "results",
-        (
-            SETTINGS,
-            RUN,
-            ("--output", "PAGE", "write only the page, to this file (default: report.html in the "
-             "run folder)"),
-        ),
-        "All other settings are those of the run. Writes report.html and figures/ in the run "
-        "folder. A page is not replaced by one made from fewer stages or without the data.",
-        section="report",
-    ),
-    "compare": Command(
-        "compare finished runs: settings that differ, metrics, agreement of labels",
-        "compare",
-        (
-            ("runs", "RUN", "two or more run folders, as Outputs/first"),
-            ("--output", "CSV", "also write the table to this file"),
-            ("--figure", "PNG", "of two runs on the same data: figure of the overlap of their "
-             "clusters (png, pdf, svg)"),
-        ),
-    ),
-    "export": Command(
-        "write the catalogue of a finished run as CSV, QuakeML or HDF5",
-        "results",
-        (
-            SETTINGS,
-            RUN,
-            ("--format", ("csv", "quakeml", "hdf5"), "csv: a row a sample; hdf5: the same in data "
-             "sets; quakeml: an event a sample, with a pick at the onset of a detection (needs "
-             "obspy)", REQUIRED),
-            ("--output", "FILE", "file to write", REQUIRED),
-            OVERWRITE,
-            ("--stage", ("dec", "gmm"), "labels of this stage (default: DEC if complete)"),
-            ("--clusters", "NUMBERS", "only these, as 1,3 (default: all samples)"),
-            ("--min-probability", "P", "only samples whose label has this probability or more, 0 "
-             "to 1", "0"),
-        ),
-        "Columns: index, label, name, probability, starttime, trace_id, station, season, onset, "
-        "end, peak_time, peak_amplitude, unit; values that the data do not have are empty.",
-    ),
-    "demo": Command(
-        "write a synthetic data set of eight known classes of seismic spectrograms",
-        "make",
-        (
-            ("--output", "FILE", "file to write", "Data/demo.h5"),
-            ("--samples", "N", "number of samples", "4000"),
-            ("--snr", "DB", "signal-to-noise ratio, dB", "6"),
-            ("--seed", "N", "seed", "2009"),
-            ("--imbalance", "RATIO", "size of the largest class over that of the smallest", "1"),
-        ),
-    ),
-    "config": Command(
-        "print config.ini with every setting, its default and what is allowed (config > config.ini)"
-    ),
-}  # fmt: skip
+def _read_table() -> dict[str, Command]:
+    commands: dict[str, Command] = {}
+    for line in TABLE.strip().replace("\n    ", " ").split("\n"):
+        if found := _COMMAND.fullmatch(line):
+            name, *parts = found.groups()
+            commands[name] = command = Command(*parts, [], [])
+        elif line.startswith("  | "):
+            command.epilog.append(line[4:])
+        else:
+            command.arguments.append(Argument(*_ARGUMENT.fullmatch(line).groups()))
+    return commands
 
 
-def parse(name: str, program: str, words: Sequence[str]) -> argparse.Namespace:
-    """Parsed arguments of a command, which takes options and words in any order."""
-    command = COMMANDS[name]
-    parser = argparse.ArgumentParser(prog=program, description=sentence(name))
-    parser.epilog = command.epilog
-    for argument in command.arguments:
-        _add(parser, *argument)
-    if command.section:
-        add_config(parser)
-        parser.epilog = (
-            f"Settings are in [{command.section}] of config.ini; section.key=value words replace "
-            f"single ones. {command.epilog}"
-        )
-    return parser.parse_intermixed_args(words)
-
-
-def _add(
-    parser: argparse.ArgumentParser, name: str, value: Any, text: str, default: Any = None
-) -> None:
-    names = ("-o", name) if name == "--output" else (name,)
-    text += f" (default: {default})" if isinstance(default, str) else ""
-    if value is FLAG:
-        parser.add_argument(*names, action="store_true", help=text)
-    elif not name.startswith("-"):
-        parser.add_argument(name, nargs="*", metavar=value, help=text)
-    else:
-        choices = value if isinstance(value, tuple) else None
-        parser.add_argument(
-            *names,
-            choices=choices,
-            metavar=None if choices else value.rstrip("+"),
-            nargs="+" if "+" in value else None,
-            required=default is REQUIRED,
-            default=None if default is REQUIRED else default,
-            help=text,
-        )
+COMMANDS = _read_table()
 
 
 def sentence(name: str) -> str:
@@ -238,23 +154,65 @@ def sentence(name: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-# ---- checks -------------------------------------------------------------------------------------
+def parse(name: str, program: str, words: Sequence[str]) -> argparse.Namespace:
+    """Arguments of a command, which takes options and words in any order, checked by their kind."""
+    command = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=program, description=sentence(name))
+    epilog = command.epilog
+    for argument in command.arguments:
+        _add(parser, argument)
+    if command.section:
+        add_config(parser)
+        text = f"Settings are in [{command.section}] of config.ini; section.key=value words replace"
+        epilog = [f"{text} single ones.", *epilog]
+    parser.epilog = " ".join(epilog)
+    found = parser.parse_intermixed_args(words)
+    for argument in command.arguments:
+        key = argument.name.lstrip("-").replace("-", "_")
+        text = getattr(found, key)
+        if argument.kind and text is not None:
+            setattr(found, key, _checked(argument, text))
+    return found
 
 
-def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Paths and ``section.key=value`` settings, which come in any order."""
-    settings = [word for word in words if re.match(r"[A-Za-z]+\.\w+=", word)]
-    return [word for word in words if word not in settings], settings
-
-
-def only_settings(words: Sequence[str]) -> list[str]:
-    """Words of which each must be a setting."""
-    others, overrides = split_words(words)
-    if others:
-        raise SettingsError(
-            f"command line: {' '.join(others)}: not a setting; allowed: section.key=value words"
+def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
+    name, value, default = argument.name, argument.value, argument.default
+    names = ("-o", name) if name == "--output" else (name,)
+    text = argument.help + (f" (default: {default})" if default else "")
+    if value is None:
+        parser.add_argument(*names, action="store_true", help=text)
+    elif not name.startswith("-"):
+        parser.add_argument(name, nargs="*", metavar=value, help=text)
+    else:
+        parser.add_argument(
+            *names,
+            choices=value.split("|") if "|" in value else None,
+            metavar=None if "|" in value else value.rstrip("+"),
+            nargs="+" if value.endswith("+") else None,
+            required=bool(argument.required),
+            default=default,
+            help=text,
         )
-    return overrides
+
+
+def _checked(argument: Argument, text: str) -> Any:
+    """Path, number or ``auto``."""
+    if argument.kind.startswith("."):
+        suffixes = re.findall(r"\.\w+", argument.kind)
+        if Path(text).suffix.lower() not in suffixes:
+            raise refused(argument.name, text, f"a name that ends with {' or '.join(suffixes)}")
+        return text
+    if text == argument.default == "auto":
+        return text
+    low, high = argument.kind.split("..")
+    try:
+        value = (int if argument.value == "N" else float)(text)
+    except ValueError:
+        value = math.nan
+    if not float(low) <= value <= float(high or "inf") or math.isinf(value):
+        allowed = f"{low} to {high}" if high else f"{low} or more"
+        raise refused(argument.name, text, ("auto, or " * (argument.default == "auto")) + allowed)
+    return value
 
 
 def refused(option: str, text: str, allowed: str) -> SettingsError:
@@ -264,32 +222,10 @@ def refused(option: str, text: str, allowed: str) -> SettingsError:
     )
 
 
-def option_number(
-    option: str, text: str, low: float, high: float, allowed: str, kind: type = float
-) -> float:
-    """Number of an option, from `low` to `high`; a SettingsError with what is `allowed`."""
-    try:
-        value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise refused(option, text, allowed)
-    return value
-
-
-def number_of_workers(text: str) -> int:
-    """Value of ``--workers``; 0, which is `parallel.AUTO`, for ``auto``."""
-    if text == "auto":
-        return 0
-    return option_number("--workers", text, 1, 1024, "auto, or 1 to 1024", int)
-
-
-def require_suffix(option: str, path: str | None, allowed: Sequence[str]) -> None:
-    """Refuse an output with another suffix."""
-    if path and Path(path).suffix.lower() not in allowed:
-        raise SettingsError(
-            f"command line: {option} {path}: allowed: a name that ends with {' or '.join(allowed)}"
-        )
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Paths and ``section.key=value`` settings, which come in any order."""
+    settings = [word for word in words if re.match(r"[A-Za-z]+\.\w+=", word)]
+    return [word for word in words if word not in settings], settings
 
 
 def save_figure(figure: Any, target: Path) -> None:

@@ -18,7 +18,7 @@ from ..report.page import shown
 from ..runs.names import cluster_title, read_names
 from ..runs.run import FinishedRun, open_run
 from ..settings import as_text
-from .arguments import FIGURES, require_suffix, save_figure
+from .arguments import save_figure
 
 
 def run_compare(arguments: argparse.Namespace) -> None:
@@ -29,8 +29,6 @@ def run_compare(arguments: argparse.Namespace) -> None:
             f"command line: {' '.join(arguments.runs) or 'no run'}: give two or more different run "
             "folders"
         )
-    require_suffix("--output", arguments.output, (".csv",))
-    require_suffix("--figure", arguments.figure, FIGURES)
     with ExitStack() as stack:
         runs = [stack.enter_context(open_run(folder)) for folder in folders]
         found = compare(runs)
@@ -43,7 +41,7 @@ def run_compare(arguments: argparse.Namespace) -> None:
         if arguments.output:
             target = Path(arguments.output).expanduser()
             with new_file(target) as partial:
-                as_table(found).to_csv(partial, index=False, lineterminator="\n")
+                as_table(found).to_csv(partial, lineterminator="\n")
             print(f"table: {target}")
         if arguments.figure:
             target = Path(arguments.figure).expanduser()
@@ -52,8 +50,7 @@ def run_compare(arguments: argparse.Namespace) -> None:
 
 
 def _figure(runs: Sequence[FinishedRun], found: Comparison) -> Any:
-    first, second = (read_names(run) for run in runs)
-    order, table = found.pair.order(), found.pair
+    (first, second), table, order = map(read_names, runs), found.pair, found.pair.order()
     n_columns = table.counts.shape[1]
     return overlap_matrix(
         table.counts[order],
@@ -67,73 +64,69 @@ def _figure(runs: Sequence[FinishedRun], found: Comparison) -> Any:
     )
 
 
+def as_table(
+    found: Comparison, number: Callable[[Any], str] | None = None, missing: str = ""
+) -> pandas.DataFrame:
+    """Texts by kind (data, setting, metric, ari) and name, a column for each run.
+
+    `number` writes metrics, by default in full; `missing` is the text of no value.
+    """
+    rows = {("data", "file"): found.data}
+    for kind, text, values in (
+        ("setting", as_text, found.settings),
+        ("metric", number or _in_full, found.metrics),
+        ("ari", _in_full, [] if found.ari is None else zip(found.names, found.ari, strict=True)),
+    ):
+        for name, row in values:
+            rows[kind, name] = [missing if value is None else text(value) for value in row]
+    index = pandas.MultiIndex.from_tuples(rows, names=["kind", "name"])
+    return pandas.DataFrame(list(rows.values()), index, found.names)
+
+
+def _in_full(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else as_text(value)
+
+
 def as_lines(found: Comparison) -> list[str]:
     """Comparison as aligned text."""
-    lines = _block(found.names, {"data": found.data})
+    table = as_table(found, shown, shown(None))
+    lines = _block(table.loc["data"].rename({"file": "data"}))
     if not found.same_data:
         lines += ["", "These runs label different samples: labels can't be compared, and metrics"]
         lines += ["only as far as the data are similar."]
     if found.settings:
-        lines += ["", "Settings that differ", *_block(found.names, _texts(found.settings, _text))]
+        lines += ["", "Settings that differ", *_block(table.loc["setting"])]
     else:
         lines += ["", "No setting that changes results differs."]
-    lines += ["", "Metrics", *_block(found.names, _texts(found.metrics, shown))]
+    if found.metrics:
+        lines += ["", "Metrics", *_block(table.loc["metric"])]
     if found.ari is not None:
-        rows = [[f"{value:.3f}" for value in row] for row in found.ari]
+        rows = pandas.DataFrame(found.ari, found.names, found.names).map("{:.3f}".format)
         lines += ["", "Adjusted Rand index between final labels (1: the same clusters, 0: chance)"]
-        lines += _block(found.names, dict(zip(found.names, rows, strict=True)))
-    if found.pair is not None:
-        lines += ["", *_correspondence(found.pair, *found.names)]
-    return lines
+        lines += _block(rows)
+    return lines if found.pair is None else [*lines, "", *_pairs(found.pair, *found.names)]
 
 
-def _texts(
-    rows: Sequence[tuple[str, Sequence[Any]]], text: Callable[[Any], str]
-) -> dict[str, list[str]]:
-    return {name: [text(value) for value in values] for name, values in rows}
-
-
-def _text(value: Any) -> str:
-    """A setting as in config.ini; a dash where the stage is missing."""
-    return shown(None) if value is None else as_text(value)
-
-
-def _block(header: Sequence[str], rows: dict[str, Sequence[str]], corner: str = "") -> list[str]:
-    frame = pandas.DataFrame.from_dict(rows, orient="index", columns=list(header))
-    text = frame.rename_axis(columns=corner).to_string()
+def _block(table: pandas.DataFrame, corner: str = "") -> list[str]:
+    text = table.rename_axis(index=None, columns=corner).to_string()
     return [f"  {line}".rstrip() for line in text.splitlines()]
 
 
-def _correspondence(pair: Overlap, first: str, second: str) -> list[str]:
+def _pairs(pair: Overlap, first: str, second: str) -> list[str]:
     """Clusters of one run and the clusters of the other that are matched to them."""
-    rows = {}
+    rows, dash = {}, shown(None)
     for row in pair.order().tolist():
-        column, dash = int(pair.matching[row]), shown(None)
+        column = int(pair.matching[row])
         common = int(pair.counts[row, column])
         sizes = pair.counts[row].sum(), pair.counts[:, column].sum()
         cells = [str(column), f"{common:,}", *(f"{common / size:.1%}" for size in sizes if size)]
         rows[str(row)] = cells if column >= 0 else [dash, "0", dash, dash]
+    header = [second, "samples in common", f"of {first}'s", f"of {second}'s"]
     lines = [
         f"Clusters under the best matching: {pair.accuracy:.1%} of {pair.n:,} samples agree",
-        *_block([second, "samples in common", f"of {first}'s", f"of {second}'s"], rows, first),
+        *_block(pandas.DataFrame.from_dict(rows, orient="index", columns=header), first),
     ]
     unmatched = sorted(set(np.flatnonzero(pair.counts.sum(0)).tolist()) - {*pair.matching.tolist()})
     if unmatched:
         lines.append(f"  without a partner in {second}: {', '.join(map(str, unmatched))}")
     return lines
-
-
-def as_table(found: Comparison) -> pandas.DataFrame:
-    """Kind and name of each row, and a column for each run."""
-    rows = [("data", "file", *found.data)]
-    for name, values in found.settings:
-        rows.append(("setting", name, *("" if x is None else as_text(x) for x in values)))
-    for name, values in found.metrics:
-        rows.append(("metric", name, *("" if x is None else _number(x) for x in values)))
-    for name, row in zip(found.names, [] if found.ari is None else found.ari, strict=False):
-        rows.append(("ari", name, *(f"{value:.6g}" for value in row)))
-    return pandas.DataFrame(rows, columns=["kind", "name", *found.names])
-
-
-def _number(value: Any) -> str:
-    return f"{value:.10g}" if isinstance(value, float) else as_text(value)

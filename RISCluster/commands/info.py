@@ -1,15 +1,15 @@
 """``info``: content of files of spectrograms, as text and as a figure of some samples.
 
-Letters: N samples, F frequency bins, T time bins, n samples of a block or a figure.
+Letters: N samples, F frequency bins, T time bins.
 """
 
 import argparse
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pandas
 from matplotlib.figure import Figure
 
 from ..data.layouts import SpectrogramFile, open_spectrograms
@@ -20,13 +20,13 @@ from ..plots.samples import sample_overview
 from ..plots.style import plain
 from ..runtime import Progress, count, log, start_log
 from ..settings import load_found_settings
-from .arguments import FIGURES, require_suffix, save_figure, split_words
+from .arguments import save_figure, split_words
 
 BLOCK = 8192  # samples whose times and names are read at a time
 MAX_MEASURED = 20_000  # samples, spread over the file, of which quantiles are taken
 N_TRACES = 5  # trace ids that are listed
 N_CLASSES = 20  # classes that are listed
-QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+QUANTILES = {"minimum": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "maximum": 1.0}
 N_PICTURED, MAX_ROWS, N_COLUMNS = 12, 12, 4  # samples of a figure
 
 
@@ -39,7 +39,6 @@ def run_info(arguments: argparse.Namespace) -> None:
             f"command line: --picture {arguments.picture} names one picture, and {other}; leave "
             "one of them out"
         )
-    require_suffix("--picture", arguments.picture, FIGURES)
     start_log()
     settings = load_found_settings(arguments.config, words)
     data, paths, n_bad = settings.data, paths or [settings.data.file], 0
@@ -49,7 +48,7 @@ def run_info(arguments: argparse.Namespace) -> None:
         target = arguments.picture or f"{folder}{stem}_samples.{settings.run.figure_format}"
         try:
             with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-                print("\n".join(describe(file, survey(file), data.train_samples)))
+                print("\n".join(describe(file, *survey(file), data.train_samples)))
                 if not arguments.no_picture:
                     save_figure(picture(file, choose(file)), Path(target).expanduser())
                     print(f"picture: {Path(target).expanduser()}")
@@ -62,64 +61,32 @@ def run_info(arguments: argparse.Namespace) -> None:
         raise DataError(f"command line: none of {n_bad} files can be read; give others")
 
 
-# ---- values -------------------------------------------------------------------------------------
-
-
-@dataclass
-class Survey:
-    """Counts and measures of the samples of a file."""
-
-    # indices of samples that are not finite, all zero, or usable with negative values
-    faults: dict[str, list[int]] = field(
-        default_factory=lambda: {"not finite": [], "all zero": [], "negative": []}
-    )
-    # of usable samples: maximum, its ratio to the median, its distance from the minimum, (n, 3)
-    measures: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
-    times: np.ndarray = field(default_factory=lambda: np.empty(0, "M8[ns]"))  # that are known
-    n_untimed: int = 0
-    traces: dict[str, None] = field(default_factory=dict)  # different ids, in the order of the file
-
-
-def survey(file: SpectrogramFile) -> Survey:
-    """Read every sample once, in the order of the file."""
-    found, measures, times = Survey(), [np.empty((0, 3))], [np.empty(0, "M8[ns]")]
-    every = -(-file.n_samples // MAX_MEASURED)
-    with Progress("Reading", file.n_samples) as progress:
-        for start in range(0, file.n_samples, BLOCK):
-            stop = min(start + BLOCK, file.n_samples)
-            texts = file.starttimes(start, stop) or []
-            times.append(np.array([text.rstrip("Z") for text in texts if text], "M8[ns]"))
-            found.n_untimed += len(texts) - len(times[-1])
-            found.traces.update(dict.fromkeys(file.trace_ids(start, stop) or []))
+def survey(file: SpectrogramFile) -> tuple[pandas.DataFrame, list[str]]:
+    """Read every sample once: low, high and time of each, median of some; different trace ids."""
+    n, times, traces = file.n_samples, [], {}
+    values, every = np.full((n, 3), np.nan), -(-n // MAX_MEASURED)
+    with Progress("Reading", n) as progress, np.errstate(invalid="ignore"):
+        for start in range(0, n, BLOCK):
+            stop = min(start + BLOCK, n)
+            texts = file.starttimes(start, stop) or [""] * (stop - start)
+            times.append(np.array([text.rstrip("Z") for text in texts], "M8[ns]"))
+            traces |= dict.fromkeys(file.trace_ids(start, stop) or [])
             for index, x in file.read_blocks(np.arange(start, stop)):
-                low, high = x.min(axis=(1, 2)), x.max(axis=(1, 2))
-                finite = np.isfinite(low) & np.isfinite(high)
-                zero = (low == 0) & (high == 0)
-                for name, mask in zip(
-                    found.faults, (~finite, zero, finite & (low < 0)), strict=True
-                ):
-                    found.faults[name] += index[mask].tolist()
-                measures.append(_measure(x[finite & ~zero & (index % every == 0)]))
+                x, some = x.reshape(len(x), -1), index % every == 0
+                values[index, 0], values[index, 1] = x.min(axis=1), x.max(axis=1)
+                values[index[some], 2] = np.median(x[some], axis=1)
                 progress.add(len(index))
-    found.measures, found.times = np.concatenate(measures), np.concatenate(times)
-    return found
-
-
-def _measure(x: np.ndarray) -> np.ndarray:
-    """Measures (n, 3) of samples (n, F, T)."""
-    if not len(x):
-        return np.empty((0, 3))
-    x = x.reshape(len(x), -1)
-    high, median = x.max(axis=1).astype(float), np.median(x, axis=1)
-    with np.errstate(divide="ignore"):
-        return np.stack([high, high / median, high - x.min(axis=1)], axis=1)
+    table = pandas.DataFrame(values, columns=["low", "high", "median"])
+    return table.assign(time=np.concatenate(times)), list(traces)
 
 
 # ---- text ---------------------------------------------------------------------------------------
 
 
-def describe(file: SpectrogramFile, found: Survey, train_samples: int) -> list[str]:
-    """Lines of text about a file; `train_samples` as ``data.train_samples``."""
+def describe(
+    file: SpectrogramFile, table: pandas.DataFrame, traces: list[str], train_samples: int
+) -> list[str]:
+    """Lines of text about a file, from its `survey`; `train_samples` as ``data.train_samples``."""
     n, f, t = file.n_samples, file.n_frequencies, file.n_times
     n_train = min(train_samples or n, n)
     rows = [
@@ -129,16 +96,13 @@ def describe(file: SpectrogramFile, found: Survey, train_samples: int) -> list[s
         ("time", _axis(file.time, file.time_unit)),
         ("amplitude", file.amplitude_unit or "unit not given"),
         ("stored", _storage(file)),
-        ("start times", _times(found)),
-        ("traces", _traces(list(found.traces))),
+        ("start times", _times(table["time"].to_numpy())),
+        ("traces", _traces(traces)),
         ("classes", _classes(file)),
-        *_values(found),
-        (
-            "training",
-            f"{_bytes(4 * n_train * f * t)} of memory for {n_train:,} samples "
-            "(data.train_samples); streamed from disk if more",
-        ),
-    ]
+        *_values(table),
+        ("training", f"{_bytes(4 * n_train * f * t)} of memory for {n_train:,} samples "
+         "(data.train_samples); streamed from disk if more"),
+    ]  # fmt: skip
     notes = {key: value for key, value in sorted(file.attributes.items()) if key != "class_names"}
     lines = [f"{name:<14}{text}" for name, text in rows] + ["attributes"] * bool(notes)
     for key, value in notes.items():
@@ -148,8 +112,7 @@ def describe(file: SpectrogramFile, found: Survey, train_samples: int) -> list[s
 
 
 def _axis(axis: np.ndarray, unit: str) -> str:
-    steps = np.diff(axis)
-    text = f"{axis[0]:.6g} to {axis[-1]:.6g} {unit}"
+    steps, text = np.diff(axis), f"{axis[0]:.6g} to {axis[-1]:.6g} {unit}"
     if np.ptp(steps) <= 0.25 * steps.mean():  # axes are often stored in few digits
         about = "about " if np.ptp(steps) > 1e-3 * steps.mean() else ""
         return f"{text}, step {about}{steps.mean():.4g} {unit}"
@@ -157,39 +120,39 @@ def _axis(axis: np.ndarray, unit: str) -> str:
 
 
 def _storage(file: SpectrogramFile) -> str:
-    files = file.path.rglob("*") if file.path.is_dir() else [file.path]
-    size = sum(item.stat().st_size for item in files if item.is_file())
-    chunks = f"chunks of {' x '.join(map(str, file.chunks))}" if file.chunks else "contiguous"
-    return f"{chunks}, {_compression(file)}; {_bytes(size)} on disk in all"
-
-
-def _compression(file: SpectrogramFile) -> str:
-    """Name of the compression, as h5py or zarr name it."""
-    if file.path.is_file():
+    """Chunks, compression as h5py or zarr name it, and size."""
+    files, compression = [file.path], "no compression"
+    if file.path.is_dir():
+        files = file.path.rglob("*")
+        root = need("zarr").open(str(file.path), mode="r")
+        array = root if hasattr(root, "dtype") else root[file.dataset]
+        codecs = [type(codec).__name__.removesuffix("Codec").lower() for codec in array.compressors]
+        compression = ", ".join(codecs) or compression
+    else:
         with h5py.File(file.path, "r") as opened:
             data = opened[file.dataset]
-            if data.compression is None:
-                return "filtered" if data.id.get_create_plist().get_nfilters() else "no compression"
-            level = "" if data.compression_opts is None else f" {data.compression_opts}"
-            return f"{data.compression}{level}" + (" with shuffle" if data.shuffle else "")
-    root = need("zarr").open(str(file.path), mode="r")
-    array = root if hasattr(root, "dtype") else root[file.dataset]
-    names = [type(codec).__name__.removesuffix("Codec").lower() for codec in array.compressors]
-    return ", ".join(names) or "no compression"
+            if data.compression is not None:
+                level = "" if data.compression_opts is None else f" {data.compression_opts}"
+                compression = f"{data.compression}{level}" + " with shuffle" * data.shuffle
+            elif data.id.get_create_plist().get_nfilters():
+                compression = "filtered"
+    size = sum(item.stat().st_size for item in files if item.is_file())
+    chunks = f"chunks of {' x '.join(map(str, file.chunks))}" if file.chunks else "contiguous"
+    return f"{chunks}, {compression}; {_bytes(size)} on disk in all"
 
 
-def _times(found: Survey) -> str:
-    if not len(found.times):
+def _times(times: np.ndarray) -> str:
+    known = np.sort(times[~np.isnat(times)])
+    if not len(known):
         return "none known"
-    times = np.sort(found.times)
-    far = far_times(times)
-    texts = [" to ".join(nanoseconds_to_iso(times[~far][[0, -1]].view(np.int64)))]
-    if found.n_untimed:
-        texts.append(f"{count(found.n_untimed, 'sample')} without")
+    far, texts = far_times(known), nanoseconds_to_iso(known.view(np.int64))
+    near = [text for text, out in zip(texts, far, strict=True) if not out]
+    parts = [f"{near[0]} to {near[-1]}"]
+    if len(known) < len(times):
+        parts.append(f"{count(len(times) - len(known), 'sample')} without")
     if far.any():
-        example = nanoseconds_to_iso(times[far][:1].view(np.int64))[0]
-        texts.append(f"{count(int(far.sum()), 'sample')} years away, as of {example}")
-    return "; ".join(texts)
+        parts.append(f"{count(int(far.sum()), 'sample')} years away, as of {texts[far.argmax()]}")
+    return "; ".join(parts)
 
 
 def _traces(names: list[str]) -> str:
@@ -214,29 +177,29 @@ def _class_name(file: SpectrogramFile, label: int) -> str:
     return names[label] if 0 <= label < len(names) else str(label)
 
 
-def _values(found: Survey) -> list[tuple[str, str]]:
+def _values(table: pandas.DataFrame) -> list[tuple[str, str]]:
     """Unusable and negative samples, and quantiles of the usable ones."""
-    texts = {
-        name: f"{len(index):,} {name} (first: sample {index[0]})"
-        for name, index in found.faults.items()
-        if index
-    }
-    negative = found.faults["negative"]
-    unusable = [text for name, text in texts.items() if name != "negative"]
-    rows = [("unusable", ", ".join(unusable) or "none")]
-    if negative:
-        text = f"{len(negative):,} samples with values below 0 (first: sample {negative[0]})"
+    low, high = table["low"], table["high"]
+    finite, zero = np.isfinite(low) & np.isfinite(high), (low == 0) & (high == 0)
+    negative, usable = finite & (low < 0), finite & ~zero & table["median"].notna()
+    texts = [
+        f"{mask.sum():,} {name} (first: sample {mask.argmax()})"
+        for name, mask in (("not finite", ~finite), ("all zero", zero))
+        if mask.any()
+    ]
+    rows = [("unusable", ", ".join(texts) or "none")]
+    if negative.any():
+        text = f"{negative.sum():,} samples with values below 0 (first: sample {negative.argmax()})"
         rows.append(("negative", f"{text}: set data.amplitude = linear"))
-    if not len(found.measures):
+    if not usable.any():
         return rows
     # A ratio of decibels has no meaning, nor has a difference of powers.
-    name, column = ("max-min", 2) if negative else ("peak/median", 1)
-    heads = ["minimum", "5 %", "median", "95 %", "maximum"]
-    rows.append(("", "".join(f"{head:>10}" for head in heads)))
-    for row, at in (("peak", 0), (name, column)):
-        quantiles = np.quantile(found.measures[:, at], QUANTILES, method="inverted_cdf")
-        rows.append((row, "".join(f"{value:>10.3g}" for value in quantiles)))
-    return [*rows, ("", f"of {len(found.measures):,} usable samples spread over the file")]
+    other = ("max-min", high - low) if negative.any() else ("peak/median", high / table["median"])
+    rows.append(("", "".join(f"{head:>10}" for head in QUANTILES)))
+    for name, values in (("peak", high), other):
+        quantiles = np.quantile(values[usable], [*QUANTILES.values()], method="inverted_cdf")
+        rows.append((name, "".join(f"{value:>10.3g}" for value in quantiles)))
+    return [*rows, ("", f"of {usable.sum():,} usable samples spread over the file")]
 
 
 def _bytes(n: int) -> str:
@@ -275,8 +238,8 @@ def picture(file: SpectrogramFile, rows: list[tuple[str, list[int]]]) -> Figure:
     drawn: list[tuple[str, list[Any]]] = [
         (name, [(file.read(at, at + 1)[0], _title(file, at)) for at in row]) for name, row in rows
     ]
-    n = sum(len(row) for _, row in rows)
     kinds = "some of each class" if rows[0][0] else "spread over the file"
+    n = sum(len(row) for _, row in rows)
     title = f"{plain(file.path.name, 60)}: {n} of {file.n_samples:,} samples, {kinds}"
     return sample_overview(file, drawn, title)
 

@@ -1,10 +1,8 @@
 """Commands that make data sets: ``download``, ``build``, ``cube`` and ``demo``."""
 
 import argparse
-import math
 import re
 import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,25 +12,28 @@ from ..data.storage import find_files
 from ..errors import DataError, SettingsError
 from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
-from .arguments import number_of_workers, option_number, refused, split_words
+from .arguments import refused, split_words
 
 if TYPE_CHECKING:
     from ..waveforms.download import Request, Summary
 
 N_LISTED = 10  # channels and stations
-AREAS = {
-    "box": (("MINLAT", 90), ("MAXLAT", 90), ("MINLON", 180), ("MAXLON", 180)),
-    "circle": (("LAT", 90), ("LON", 180), ("RADIUS", 180)),
+CODES = {
+    "network": r"[A-Za-z0-9*?_-]{1,8}",
+    "station": r"[A-Za-z0-9*?_-]{1,8}",
+    "location": r"--|[A-Za-z0-9*?]{1,2}",
+    "channel": r"[A-Za-z0-9*?_-]{1,8}",
+}
+AREAS = {  # what is allowed, and the largest values
+    "box": ("MINLAT MAXLAT MINLON MAXLON in degrees, the smaller first", (90, 90, 180, 180)),
+    "circle": ("LAT LON RADIUS in degrees, the radius above 0", (90, 180, 180)),
 }
 
 
 def run_download(arguments: argparse.Namespace) -> None:
     """Fetch the files that do not exist yet."""
-    codes = {
-        name: _codes(name, getattr(arguments, name) or "")  # argparse makes a list of --
-        for name in ("network", "station", "location", "channel")
-    }
-    start, end = _time("start", arguments.start), _time("end", arguments.end)
+    codes = {name: _codes(name, getattr(arguments, name) or "") for name in CODES}
+    start, end = _time("--start", arguments.start), _time("--end", arguments.end)
     if end <= start:
         raise refused("--end", arguments.end, f"a time after --start {arguments.start}")
     if arguments.box and arguments.circle:
@@ -41,16 +42,15 @@ def run_download(arguments: argparse.Namespace) -> None:
     providers = tuple(name.strip() for name in arguments.provider.split(",") if name.strip())
     if not providers:
         raise refused("--provider", arguments.provider, "names that obspy knows, or URLs")
-    chunk = option_number(
-        "--chunk", arguments.chunk, 60, 366 * 86400, "seconds from 60 to 31622400"
-    )
     folder = Path(arguments.output).expanduser()
     if folder.exists() and not folder.is_dir():
         raise refused("--output", arguments.output, "a folder; this is a file")
     start_log()
     from ..waveforms.download import Request, download
 
-    request = Request(**codes, start=start, end=end, providers=providers, chunk=chunk, **areas)
+    request = Request(
+        **codes, start=start, end=end, providers=providers, chunk=arguments.chunk, **areas
+    )
     _report(request, folder, download(request, folder))
 
 
@@ -82,25 +82,20 @@ def _report(request: "Request", folder: Path, summary: "Summary") -> None:
 
 
 def _codes(name: str, text: str) -> str:
-    """Codes as a data centre takes them; the empty location is ``--``."""
-    parts = [part.strip() for part in text.split(",")]
-    if name == "location":
-        parts = [part or "--" for part in parts]
-    pattern = r"--|[A-Za-z0-9*?]{1,2}" if name == "location" else r"[A-Za-z0-9*?_-]{1,8}"
-    if not all(re.fullmatch(pattern, part) for part in parts):
+    """Codes as a data centre takes them; the empty location, of which argparse makes [], is --."""
+    parts = [part.strip() or "--" * (name == "location") for part in text.split(",")]
+    if not all(re.fullmatch(CODES[name], part) for part in parts):
         raise refused(
             f"--{name}", text, "codes of letters and digits with * and ?, several with commas"
         )
     return ",".join(parts)
 
 
-def _time(name: str, text: str) -> datetime:
+def _time(option: str, text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise refused(
-            f"--{name}", text, "a UTC time as 2015-06-01 or 2015-06-01T12:00:00"
-        ) from None
+        raise refused(option, text, "a UTC time as 2015-06-01 or 2015-06-01T12:00:00") from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
@@ -108,21 +103,16 @@ def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
     """Numbers of a box or a circle, each within its limits."""
     if not words:
         return None
-    text, names = ",".join(words), " ".join(part for part, _ in AREAS[name])
+    text, (allowed, largest) = ",".join(words), AREAS[name]
     try:
-        values = tuple(float(part) for part in text.split(","))
-        pairs = zip(values, AREAS[name], strict=True)
-        valid = all(math.isfinite(value) and abs(value) <= limit for value, (_, limit) in pairs)
+        values = tuple(map(float, text.split(",")))
+        valid = all(abs(value) <= most for value, most in zip(values, largest, strict=True))
+        pairs = (values[:2], values[2:]) if name == "box" else ((0, values[2]),)
+        valid = valid and all(low < high for low, high in pairs)
     except ValueError:
-        raise refused(f"--{name}", text, f"{names} in degrees") from None
-    if name == "box":
-        limits = "latitudes to 90, longitudes to 180, the smaller first"
-        valid = valid and values[0] < values[1] and values[2] < values[3]
-    else:
-        limits = "latitude to 90, the radius above 0"
-        valid = valid and values[2] > 0
+        valid = False
     if not valid:
-        raise refused(f"--{name}", text, f"{names} in degrees: {limits}")
+        raise refused(f"--{name}", text, allowed)
     return values
 
 
@@ -130,7 +120,8 @@ def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
 
 
 def run_build(arguments: argparse.Namespace) -> None:
-    """Make a data set from waveforms."""
+    """Make a data set from waveforms, and associate its events."""
+    from ..catalogue.associate import associate_file
     from ..waveforms.build import build
 
     paths, settings = _paths_and_settings(arguments, "waveforms")
@@ -139,12 +130,27 @@ def run_build(arguments: argparse.Namespace) -> None:
         arguments.output,
         settings,
         layout=arguments.layout,
-        workers=number_of_workers(arguments.workers),
+        workers=_workers(arguments),
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,
     )
-    if not arguments.catalogue_only:
-        log.info(f"next: {first_command(arguments.output, arguments.config)}")
+    if arguments.catalogue_only:
+        return
+    if settings.events.associate and settings.build.method == "detect":
+        try:
+            log.info(associate_file(Path(arguments.output).expanduser(), settings))
+        except DataError as error:
+            log.info(f"no events are associated: {error}")
+    log.info(f"next: {first_command(arguments.output, arguments.config)}")
+
+
+def run_associate(arguments: argparse.Namespace) -> None:
+    """Associate the detections of data sets into events."""
+    from ..catalogue.associate import associate_file
+
+    paths, settings = _paths_and_settings(arguments, "data set")
+    for path in paths:
+        log.info(associate_file(Path(path).expanduser(), settings, arguments.overwrite))
 
 
 def run_cube(arguments: argparse.Namespace) -> None:
@@ -165,8 +171,13 @@ def run_cube(arguments: argparse.Namespace) -> None:
             f"{' '.join(words)}: the cube itself is the only file found; give the records to make "
             "it from"
         )
-    make_cube(paths, target, settings, number_of_workers(arguments.workers), arguments.overwrite)
+    make_cube(paths, target, settings, _workers(arguments), arguments.overwrite)
     log.info(f"next: {first_command(target, arguments.config)}")
+
+
+def _workers(arguments: argparse.Namespace) -> int:
+    """Value of ``--workers``; 0, which is `parallel.AUTO`, for ``auto``."""
+    return 0 if arguments.workers == "auto" else arguments.workers
 
 
 def _paths_and_settings(arguments: argparse.Namespace, what: str) -> tuple[list[str], Settings]:
@@ -182,11 +193,7 @@ def run_demo(arguments: argparse.Namespace) -> None:
     """Write a synthetic data set."""
     from ..data.synthetic import write_demo
 
-    most = sys.float_info.max
-    n = option_number("--samples", arguments.samples, 1, most, "1 or more", int)
-    snr = option_number("--snr", arguments.snr, -100, 100, "-100 to 100 dB")
-    seed = option_number("--seed", arguments.seed, 1, most, "1 or more", int)
-    imbalance = option_number("--imbalance", arguments.imbalance, 1, most, "1 or more")
-    path = write_demo(arguments.output, n, snr, seed, imbalance)
+    n, snr = arguments.samples, arguments.snr
+    path = write_demo(arguments.output, n, snr, arguments.seed, arguments.imbalance)
     print(f"{path}: {n:,} spectrograms of eight classes, {snr:g} dB")
     print(f"next: {first_command(path)}")

@@ -1,13 +1,14 @@
 """Commands on runs: ``run``, ``predict``, ``report`` and ``export``."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..cli import COMMANDS, run_name, run_stage
 from ..errors import DataError, SettingsError
 from ..runtime import count, log, start_log
 from ..settings import load_found_settings
-from .arguments import only_settings, option_number, refused, require_suffix, split_words
+from .arguments import refused, split_words
 
 
 def run_run(arguments: argparse.Namespace) -> None:
@@ -39,7 +40,6 @@ def run_predict(arguments: argparse.Namespace) -> None:
             f"command line: {' '.join(files) or 'no file'}: one file is labelled at a time; give "
             "one"
         )
-    require_suffix("--output", arguments.output, (".csv",))
     run, output = Path(arguments.run), Path(arguments.output)
     predict(files[0], run, output, arguments.stage.upper(), overrides, arguments.overwrite)
 
@@ -48,8 +48,7 @@ def run_report(arguments: argparse.Namespace) -> None:
     """Write the report and print its path."""
     from ..report.make_report import write_report
 
-    overrides = only_settings(arguments.words)
-    require_suffix("--output", arguments.output, (".html",))
+    overrides = _only_settings(arguments.words)
     output = Path(arguments.output).expanduser() if arguments.output else None
     start_log()
     overrides = [*load_found_settings(arguments.config, []).changed("report"), *overrides]
@@ -58,16 +57,16 @@ def run_report(arguments: argparse.Namespace) -> None:
 
 def run_export(arguments: argparse.Namespace) -> None:
     """Write the catalogue."""
-    overrides = only_settings(arguments.words)
+    overrides = _only_settings(arguments.words)
     output, run = Path(arguments.output).expanduser(), Path(arguments.run)
-    clusters = _clusters(arguments.clusters)
-    probability = option_number(
-        "--min-probability", arguments.min_probability, 0, 1, "a number, 0 to 1"
-    )
-    if output.is_dir():
-        raise DataError(f"{output}: is a folder; -o names a file: give one")
-    if output.exists() and not arguments.overwrite:
-        raise DataError(f"{output} is there; give another name with -o, or --overwrite")
+    clusters, parts = None, (arguments.clusters or "").replace(" ", "").strip(",").split(",")
+    if arguments.clusters is not None:
+        if not all(part.isdecimal() for part in parts):
+            raise refused("--clusters", arguments.clusters, "numbers of clusters, as 1,3")
+        clusters = tuple(map(int, parts))
+    if output.is_dir() or (output.exists() and not arguments.overwrite):
+        what = "is a folder" if output.is_dir() else "exists"
+        raise DataError(f"{output}: {what}; give another name with -o, or --overwrite for a file")
     start_log()
     from ..catalogue.export import FORMATS, export_of
     from ..runs.run import open_run
@@ -83,16 +82,16 @@ def run_export(arguments: argparse.Namespace) -> None:
         for note in finished.notes:
             log.warning(note)
         stage = arguments.stage.upper() if arguments.stage else None
-        export = export_of(finished, stage, clusters, probability)
+        export = export_of(finished, stage, clusters, arguments.min_probability)
         written = FORMATS[arguments.format](export, output)
     what = "event" if arguments.format == "quakeml" else "sample"
     print(f"{output}: {count(written, what)} of {arguments.run}, stage {export.stage_name}")
 
 
-def _clusters(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise refused("--clusters", text, "numbers of clusters with commas, as 1,3")
-    return tuple(map(int, parts))
+def _only_settings(words: Sequence[str]) -> list[str]:
+    others, overrides = split_words(words)
+    if others:
+        raise SettingsError(
+            f"command line: {' '.join(others)}: not a setting; allowed: section.key=value words"
+        )
+    return overrides

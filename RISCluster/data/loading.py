@@ -1,11 +1,8 @@
 """Samples for the network: split, read in blocks, held in memory or streamed from disk.
 
-Letters: N samples of the file, n samples of a set or block, B samples of a batch, F frequency bins,
-T time bins. A sample's position in its set (0 to n - 1) comes with every batch.
-
-The order of batches depends on the set's size, the seed and the epoch alone, not on where samples
-are held. It is a shuffle that a disk can follow: blocks of `BLOCK` neighbours are shuffled over the
-whole set, then samples within windows of `WINDOW`. A set within one window is fully shuffled.
+Letters: N samples of the file, n of a set or block, B of a batch, F frequency bins, T time bins.
+The position of a sample in its set (0 to n - 1) comes with every batch. The order of batches
+depends on the size of the set, the seed and the epoch, not on where samples are held.
 """
 
 import contextlib
@@ -24,14 +21,16 @@ from ..errors import DataError
 from ..io import read_npz, write_npz
 from ..runtime import Progress, log
 from .layouts import READ_ROWS, SpectrogramFile
-from .transforms import Preparation, check_sign, largest_absolute
+from .transforms import Preparation
 
+# A shuffle that a disk can follow: blocks of neighbours are shuffled over the whole set, then
+# samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
-WINDOW_BINS = WINDOW * 87 * 100  # of a window at most: 143 MB, of which three are in memory
-RUN = 2**20  # samples whose indices are made at a time
+WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, 1, F, T)
+
 
 # ---- training and validation --------------------------------------------------------------------
 
@@ -73,13 +72,7 @@ def subsample(n: int, most: int, seed: int) -> np.ndarray:
 
 
 def draw_split(n_samples: int, train_samples: int, validation_fraction: float, seed: int) -> Split:
-    """Draw `train_samples` of a file (0 for all), of which a fraction, at least one, validates.
-
-    Raises
-    ------
-    DataError
-        There are fewer than two samples to draw.
-    """
+    """Draw `train_samples` of a file (0 for all), of which a fraction, at least one, validates."""
     n_drawn = min(train_samples or n_samples, n_samples)
     if n_drawn < 2:
         raise DataError(
@@ -109,15 +102,24 @@ class Reader:
 
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Usable samples among `index` (ascending): indices (n,) and prepared (n, 1, F, T)."""
+        amplitude = self.preparation.amplitude
         for wanted, rows in read_ahead(self.file.read_blocks(index)):
             x = torch.from_numpy(rows).to(self.device)
-            peak = largest_absolute(x)
-            usable = torch.isfinite(peak) & (peak > 0)
-            if self.skip_negative and self.preparation.amplitude != "linear":
-                usable &= x.flatten(1).amin(1) >= 0
-            if not bool(usable.all()):
-                x, wanted = x[usable], wanted[usable.cpu().numpy()]
-            check_sign(x, wanted, self.preparation.amplitude, str(self.file.path))
+            flat = x.flatten(1)
+            low, high = torch.stack([flat.amin(1), flat.amax(1)]).cpu().numpy()  # one wait
+            peak = np.maximum(high, -low)
+            usable = np.isfinite(peak) & (peak > 0)
+            negative = usable & (low < 0) & (amplitude != "linear")
+            if self.skip_negative:
+                usable &= ~negative
+            elif negative.any():
+                raise DataError(
+                    f"{self.file.path}: sample {wanted[negative][0]} has negative values, as "
+                    f"decibels have; [data] amplitude = {amplitude} needs power or magnitude; set "
+                    "amplitude = linear"
+                )
+            if not usable.all():
+                x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
             yield wanted, self.preparation(x).unsqueeze(1)
 
 
@@ -137,19 +139,18 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
 # ---- sets ---------------------------------------------------------------------------------------
 
 
-def epoch_order(n: int, seed: int, epoch: int, window: int) -> np.ndarray:
-    """Positions 0 to n-1 in the order of one epoch, (n,) int64; for `window` see `_window_of`."""
+def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, int]:
+    """Positions 0 to n - 1 in the order of one epoch, (n,), and the samples of a window.
+
+    `shape` is that of a sample, (1, F, T).
+    """
+    window = max(BLOCK, min(WINDOW, WINDOW_BINS // (shape[1] * shape[2])))
     rng = np.random.default_rng([seed, epoch])
     blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
     order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
     for start in range(0, n, window):
         rng.shuffle(order[start : start + window])
-    return order
-
-
-def _window_of(shape: tuple[int, ...]) -> int:
-    """Samples of a shuffling window, for samples of a shape (1, F, T)."""
-    return int(max(BLOCK, min(WINDOW, WINDOW_BINS // (shape[1] * shape[2]))))
+    return order, window
 
 
 class HeldSet:
@@ -176,7 +177,7 @@ class HeldSet:
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
     ) -> Iterator[Batch]:
         """Part of this rank in the shuffled batches of `size`, from batch `first` on."""
-        order = epoch_order(len(self), seed, epoch, _window_of(self.x.shape[1:]))
+        order, _ = epoch_order(len(self), self.x.shape[1:], seed, epoch)
         for batch in torch.from_numpy(order).to(self.rows.device).split(size)[first:]:
             yield self._batch(ranks.local_rows(batch))
 
@@ -210,34 +211,29 @@ class StreamedSet:
 
     def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
         """See `HeldSet.in_order`."""
-        for first in range(start, stop, RUN):
-            positions = np.arange(first, min(first + RUN, stop))
-            wanted = positions if self.index is None else self.index[positions]
-            for index, x in self.reader.blocks(wanted):
-                found = torch.from_numpy(first + np.searchsorted(wanted, index)).to(x.device)
-                yield from zip(found.split(size), x.split(size), strict=True)
+        wanted = np.arange(start, stop) if self.index is None else self.index[start:stop]
+        for index, x in self.reader.blocks(wanted):
+            positions = torch.from_numpy(start + np.searchsorted(wanted, index)).to(x.device)
+            yield from zip(positions.split(size), x.split(size), strict=True)
 
     def epoch(
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
     ) -> Iterator[Batch]:
         """See `HeldSet.epoch`."""
-        window = _window_of(self.reader.shape)
-        order = epoch_order(len(self), seed, epoch, window)[first * size :]
+        order, window = epoch_order(len(self), self.reader.shape, seed, epoch)
+        order = order[first * size :]
         windows = (order[start : start + window] for start in range(0, len(order), window))
-        rest = torch.empty(0), torch.empty(0)
-        for batch in read_ahead(map(self._read, windows), depth=1):
-            both = zip(rest, batch, strict=True)
-            positions, x = map(torch.cat, both) if len(rest[0]) else batch  # no copy otherwise
-            full = len(positions) // size * size
-            for start in range(0, full, size):
-                part = slice(start, start + size)
-                yield ranks.local_rows(positions[part]), ranks.local_rows(x[part])
-            rest = positions[full:], x[full:].clone()
-        if len(rest[0]):
-            yield ranks.local_rows(rest[0]), ranks.local_rows(rest[1])
+        n_left, rest = len(order), None
+        for part in read_ahead(map(self._read, windows), depth=1):
+            n_left -= len(part[0])
+            positions, x = part if rest is None else map(torch.cat, zip(rest, part, strict=True))
+            n = len(positions) - (len(positions) % size if n_left else 0)  # whole batches
+            for batch in zip(positions[:n].split(size), x[:n].split(size), strict=True):
+                yield ranks.local_rows(batch[0]), ranks.local_rows(batch[1])
+            rest = (positions[n:], x[n:].clone()) if n < len(positions) else None
 
     def _read(self, positions: np.ndarray) -> Batch:
-        """Samples at positions of any order, read in the file's order."""
+        """Samples at positions of any order, read in the order of the file."""
         ascending = np.argsort(positions)
         x = torch.empty((len(positions), *self.reader.shape), device=self.reader.device)
         n = 0
@@ -285,23 +281,19 @@ def load_set(
 ) -> tuple[SampleSet, np.ndarray]:
     """A set of the usable samples among `index` (ascending), and the indices of the unusable ones.
 
-    Raises
-    ------
-    DataError
-        No sample is usable, or there is no GPU for the load mode ``device``.
+    DataError where no sample is usable, or there is no GPU for the load mode ``device``.
     """
     n_bytes = 4 * len(index) * int(np.prod(reader.shape))
-    mode, why = choose_loadmode(loadmode, n_bytes, reader.device)
-    log.info(f"load mode {mode}: {why}")
-    try:
-        samples = _load(reader, index, mode, ranks)
-    except torch.cuda.OutOfMemoryError:
-        if (loadmode, mode) != ("auto", "device"):
-            raise
-        torch.cuda.empty_cache()
-        mode, why = choose_loadmode("auto", n_bytes, torch.device("cpu"))
-        log.warning(f"the samples do not fit on the GPU; load mode {mode}: {why}")
-        samples = _load(reader, index, mode, ranks)
+    for device in (reader.device, torch.device("cpu")):
+        mode, reason = choose_loadmode(loadmode, n_bytes, device)
+        log.info(f"load mode {mode}: {reason}")
+        try:
+            samples = _load(reader, index, mode, ranks)
+            break
+        except torch.cuda.OutOfMemoryError:  # its traceback holds the tensor until the next turn
+            if (loadmode, mode) != ("auto", "device"):
+                raise
+            log.warning("the samples do not fit on the GPU: they are loaded into memory")
     if not len(samples):
         missing = ", ".join(reader.file.missing[:3])
         raise DataError(
@@ -332,7 +324,7 @@ def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleS
 
 
 def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[str, str]:
-    """Load mode for `n_bytes` of samples, and why; DataError for ``device`` without a GPU."""
+    """Load mode for `n_bytes` of samples, and the reason."""
     size = f"{n_bytes / 1e9:.2f} GB of samples"
     if setting == "device" and device.type != "cuda":
         raise DataError(
@@ -345,15 +337,11 @@ def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[s
         free, _ = torch.cuda.mem_get_info(device)
         if n_bytes < 0.6 * free:
             return "device", f"{size} fit into {free / 1e9:.1f} GB of free GPU memory"
-    available = available_memory() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    available = 4 * 10**9  # bytes, where it is not known
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
+    available //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if n_bytes < 0.5 * available:
         return "ram", f"{size} fit into {available / 1e9:.1f} GB of free memory"
     return "disk", f"{size} are more than half of {available / 1e9:.1f} GB of free memory"
-
-
-def available_memory() -> int:
-    """Bytes of available memory; 4 GB where this is not known."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
-    return 4 * 10**9

@@ -2,11 +2,9 @@
 
 Traces are made in the time domain and cut into spectrograms with the parameters of Jenkins et al.
 (2021): 4 s at 50 Hz, Kaiser window of 0.4 s (beta 5.7), overlap 0.9, NFFT 256, linear power, 3 to
-20 Hz, which gives 87 frequency bins and 100 time bins. Letters: N traces, L samples a trace.
+20 Hz, which gives 87 frequency bins and 100 time bins. Letters: n traces, L samples a trace.
 """
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +19,39 @@ DEMO_SNR = 6.0  # dB
 DEMO_SEED = 2009
 
 SAMPLING_RATE = 50.0  # Hz
-WINDOW = 20  # samples, 0.4 s
-HOP = 2  # samples, overlap 0.9
-NFFT = 256
+WINDOW, HOP, NFFT = 20, 2, 256  # samples: 0.4 s, overlap 0.9
 BINS = slice(16, 103)  # 3.125 to 19.92 Hz
 N_TIMES = 100
 TRACE_LENGTH = HOP * (N_TIMES - 1) + WINDOW  # 218 samples
 BLOCK = 512  # traces that are transformed at a time
 STATIONS = tuple(f"SY.DEMO{number}..HHZ" for number in range(1, 7))
 YEAR_START = np.datetime64("2016-01-01T00:00:00", "us")
-
-_T = np.arange(TRACE_LENGTH) / SAMPLING_RATE  # s
-_MIDDLE = _T[-1] / 2
+# Frequency of each class in summer, autumn, winter and spring: bursts by thermal cracking in
+# winter, tremor in the melt season.
+SEASONS = {
+    "impulsive burst": (0.5, 1.0, 2.0, 1.0),
+    "narrow-band tremor": (2.0, 1.0, 0.5, 1.0),
+    "harmonic tremor": (1.5, 1.0, 0.7, 1.0),
+    "gliding tremor": (1.0, 1.0, 1.0, 1.0),
+    "dispersive arrival": (0.6, 1.2, 1.4, 0.8),
+    "emergent event": (1.8, 0.8, 0.4, 1.2),
+    "double event": (0.8, 1.0, 1.4, 1.0),
+    "noise": (1.0, 1.0, 1.0, 1.0),
+}
+CLASS_NAMES = tuple(SEASONS)
+ATTRIBUTES = {
+    "spectrogram": {
+        "units": "arbitrary power",
+        "sampling_rate": SAMPLING_RATE,
+        "window_s": WINDOW / SAMPLING_RATE,
+        "hop_s": HOP / SAMPLING_RATE,
+        "nfft": NFFT,
+    },
+    "frequency": {"units": "Hz"},
+    "time": {"units": "s"},
+    "starttime": {"units": "UTC, ISO 8601"},
+    "labels": {"class_names": list(CLASS_NAMES)},
+}
 
 
 def write_demo(
@@ -43,30 +62,16 @@ def write_demo(
     imbalance: float = 1.0,
 ) -> Path:
     """Write a synthetic set of known classes; see `make_synthetic_set`. Return the path."""
-    path = Path(path)
     columns = make_synthetic_set(n_samples, snr_db, seed, imbalance)
-    attributes = {
-        "spectrogram": {
-            "units": "arbitrary power",
-            "sampling_rate": SAMPLING_RATE,
-            "window_s": WINDOW / SAMPLING_RATE,
-            "hop_s": HOP / SAMPLING_RATE,
-            "nfft": NFFT,
-        },
-        "frequency": {"units": "Hz"},
-        "time": {"units": "s"},
-        "starttime": {"units": "UTC, ISO 8601"},
-        "labels": {"class_names": list(CLASS_NAMES)},
-    }
     columns["starttime"] = [f"{time}Z".encode() for time in columns["starttime"]]
-    with new_file(path) as partial, h5py.File(partial, "w") as file:
+    with new_file(Path(path)) as partial, h5py.File(partial, "w") as file:
         for name, values in columns.items():
             chunks = (min(n_samples, 64), *values.shape[1:]) if name == "spectrogram" else None
             dataset = file.create_dataset(name, data=values, chunks=chunks)
-            dataset.attrs.update(attributes.get(name, {}))
+            dataset.attrs.update(ATTRIBUTES.get(name, {}))
         file.attrs["source"] = "synthetic spectrograms of known classes, made by RISCluster"
         file.attrs["snr_db"], file.attrs["seed"] = snr_db, seed
-    return path
+    return Path(path)
 
 
 def make_synthetic_set(
@@ -80,12 +85,15 @@ def make_synthetic_set(
     same set.
     """
     rng = np.random.default_rng(seed)
-    labels = _draw_labels(rng, n_samples, np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES)))
+    share = np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES))
+    counts = np.floor(n_samples * share / share.sum()).astype(int)
+    counts[: n_samples - counts.sum()] += 1
+    labels = rng.permutation(np.repeat(np.arange(len(share)), counts))
     traces = np.empty((n_samples, TRACE_LENGTH))
-    for label, (make, _) in enumerate(CLASSES.values()):
+    for label, name in enumerate(CLASS_NAMES):
         members = np.flatnonzero(labels == label)
-        traces[members] = _draw_events(rng, make, members.size, snr_db)
-    seconds, stations = _draw_catalogue(rng, labels)
+        traces[members] = _traces(rng, name, members.size, snr_db)
+    seconds, stations = _times_and_stations(rng, labels)
     order = np.argsort(seconds, kind="stable")
     return {
         "spectrogram": spectrogram(traces[order]),
@@ -98,7 +106,7 @@ def make_synthetic_set(
 
 
 def spectrogram(traces: np.ndarray) -> np.ndarray:
-    """Power spectra of traces (N, L), as (N, 87, 100) float32."""
+    """Power spectra of traces (n, L), as (n, 87, 100) float32."""
     taper = np.kaiser(WINDOW, 5.7)
     frames = np.lib.stride_tricks.sliding_window_view(traces, WINDOW, axis=1)[:, ::HOP]
     power = np.empty((len(traces), BINS.stop - BINS.start, N_TIMES), dtype=np.float32)
@@ -108,15 +116,9 @@ def spectrogram(traces: np.ndarray) -> np.ndarray:
     return power
 
 
-def _draw_labels(rng: np.random.Generator, n_samples: int, share: np.ndarray) -> np.ndarray:
-    counts = np.floor(n_samples * share / share.sum()).astype(int)
-    counts[: n_samples - counts.sum()] += 1
-    return rng.permutation(np.repeat(np.arange(len(share)), counts))
-
-
-def _draw_catalogue(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _times_and_stations(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, ...]:
     """Seconds since the start of the year, and the index of the station, of each sample."""
-    weights = np.array([seasons for _, seasons in CLASSES.values()])[labels]
+    weights = np.array(list(SEASONS.values()))[labels]
     weights = weights / weights.sum(axis=1, keepdims=True)
     season = (rng.random((labels.size, 1)) > np.cumsum(weights, axis=1)).sum(axis=1)
     quarter = 366 / 4 * 86400
@@ -126,10 +128,9 @@ def _draw_catalogue(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.nd
     return seconds, np.where(is_best, labels % len(STATIONS), drawn)
 
 
-def _draw_events(rng: np.random.Generator, make: Callable, n: int, snr_db: float) -> np.ndarray:
-    """Traces (n, L) of a source, with coloured background `snr_db` below its mean power."""
-    events = make(lambda *ends: rng.uniform(*ends, (n, 1)), partial(_band_noise, rng))
-    events = np.broadcast_to(events, (n, TRACE_LENGTH))
+def _traces(rng: np.random.Generator, name: str, n: int, snr_db: float) -> np.ndarray:
+    """Traces (n, L) of a class, with coloured background `snr_db` below their mean power."""
+    events = np.broadcast_to(_events(rng, name, n), (n, TRACE_LENGTH))
     background = _band_noise(rng, np.full((n, 1), 2.0), np.full((n, 1), 9.0))
     background /= background.std(axis=1, keepdims=True) + 1e-300
     amplitude = 10 ** ((snr_db + 3.0 * rng.standard_normal((n, 1))) / 20)
@@ -147,72 +148,50 @@ def _band_noise(rng: np.random.Generator, centre: np.ndarray, width: np.ndarray)
     return np.fft.irfft(spectrum, TRACE_LENGTH, axis=1)
 
 
-def _decay(onset: np.ndarray, rise: float, fall: np.ndarray) -> np.ndarray:
-    """Envelope that starts at `onset`, rises within `rise` and decays with `fall`, all in s."""
-    since = np.maximum(_T - onset, 0.0)
-    return (1.0 - np.exp(-since / rise)) * np.exp(-since / fall)
+def _events(rng: np.random.Generator, name: str, n: int) -> np.ndarray:
+    """Events of a class without background, (n, L) or a shape that broadcasts, not normalised."""
+    t = np.arange(TRACE_LENGTH) / SAMPLING_RATE  # s
+    middle = t[-1] / 2
 
+    def u(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, (n, 1))
 
-# ---- sources: traces (n, L), not normalised, of drawn numbers u(low, high) (n, 1) and noise ------
+    def sine(cycles: np.ndarray) -> np.ndarray:
+        return np.sin(2 * np.pi * cycles)
 
+    def decay(onset: np.ndarray, rise: float, fall: np.ndarray) -> np.ndarray:
+        since = np.maximum(t - onset, 0.0)  # s
+        return (1.0 - np.exp(-since / rise)) * np.exp(-since / fall)
 
-def _burst(u, noise):
-    onset = _MIDDLE + u(-0.3, 0.1)
-    return noise(u(9, 13), u(4, 6)) * _decay(onset, 0.02, u(0.15, 0.3))
-
-
-def _narrow_tremor(u, noise):
-    narrow = noise(u(10, 13), u(0.5, 0.9))
-    return narrow * (1 + 0.3 * np.sin(2 * np.pi * (0.4 * _T + u(0, 1))))
-
-
-def _harmonic_tremor(u, _):
-    fundamental, trace = u(5.4, 6.2), 0.0
-    for overtone in range(1, 4):
-        phase = u(0, 1)
-        strength = u(0.7, 1.3) / overtone**0.5
-        trace = trace + strength * np.sin(2 * np.pi * (overtone * fundamental * _T + phase))
-    return trace
-
-
-def _gliding(u, _):
-    first, last = u(5, 7), u(14, 18)
-    phase = first * _T + (last - first) * _T**2 / (2 * _T[-1]) + u(0, 1)
-    return np.sin(2 * np.pi * phase)
-
-
-def _dispersive(u, _):  # high frequencies arrive first
-    onset = _MIDDLE + u(-1.0, -0.6)
-    since = np.maximum(_T - onset, 0.0)
-    low, spread, scale = u(3.5, 4.5), u(14, 17), u(0.5, 0.7)
-    phase = low * since + spread * scale * (1.0 - np.exp(-since / scale))
-    envelope = _decay(onset, 0.1, u(0.9, 1.4))
-    return np.sin(2 * np.pi * (phase + u(0, 1))) * envelope
-
-
-def _emergent(u, noise):
-    low = noise(u(4.5, 6.0), u(1.0, 1.6))
-    peak, length = _MIDDLE + u(-0.3, 0.3), u(0.55, 0.8)
-    return low * np.exp(-0.5 * ((_T - peak) / length) ** 2)
-
-
-def _double(u, noise):
-    first = _MIDDLE + u(-0.9, -0.6)
-    second, fall = first + u(1.2, 1.6), u(0.12, 0.2)
-    early, late = noise(u(11, 14), u(3, 5)), noise(u(7, 9), u(3, 5))
-    return 0.8 * early * _decay(first, 0.02, fall) + late * _decay(second, 0.02, 1.3 * fall)
-
-
-# Source and frequency of each class in summer, autumn, winter and spring: bursts by thermal
-# cracking in winter, tremor in the melt season.
-CLASSES = {
-    "impulsive burst": (_burst, (0.5, 1.0, 2.0, 1.0)),
-    "narrow-band tremor": (_narrow_tremor, (2.0, 1.0, 0.5, 1.0)),
-    "harmonic tremor": (_harmonic_tremor, (1.5, 1.0, 0.7, 1.0)),
-    "gliding tremor": (_gliding, (1.0, 1.0, 1.0, 1.0)),
-    "dispersive arrival": (_dispersive, (0.6, 1.2, 1.4, 0.8)),
-    "emergent event": (_emergent, (1.8, 0.8, 0.4, 1.2)),
-    "double event": (_double, (0.8, 1.0, 1.4, 1.0)),
-    "noise": (lambda *_: np.zeros(1), (1.0, 1.0, 1.0, 1.0)),
-}
-CLASS_NAMES = tuple(CLASSES)
+    if name == "impulsive burst":
+        onset = middle + u(-0.3, 0.1)
+        return _band_noise(rng, u(9, 13), u(4, 6)) * decay(onset, 0.02, u(0.15, 0.3))
+    if name == "narrow-band tremor":
+        return _band_noise(rng, u(10, 13), u(0.5, 0.9)) * (1 + 0.3 * sine(0.4 * t + u(0, 1)))
+    if name == "harmonic tremor":
+        fundamental, trace = u(5.4, 6.2), 0.0
+        for overtone in range(1, 4):
+            phase = u(0, 1)
+            trace = trace + u(0.7, 1.3) / overtone**0.5 * sine(overtone * fundamental * t + phase)
+        return trace
+    if name == "gliding tremor":
+        first, last = u(5, 7), u(14, 18)
+        return sine(first * t + (last - first) * t**2 / (2 * t[-1]) + u(0, 1))
+    if name == "dispersive arrival":  # high frequencies arrive first
+        onset = middle + u(-1.0, -0.6)
+        since = np.maximum(t - onset, 0.0)
+        low, spread, scale = u(3.5, 4.5), u(14, 17), u(0.5, 0.7)
+        phase = low * since + spread * scale * (1.0 - np.exp(-since / scale))
+        envelope = decay(onset, 0.1, u(0.9, 1.4))
+        return sine(phase + u(0, 1)) * envelope
+    if name == "emergent event":
+        low = _band_noise(rng, u(4.5, 6.0), u(1.0, 1.6))
+        peak, length = middle + u(-0.3, 0.3), u(0.55, 0.8)
+        return low * np.exp(-0.5 * ((t - peak) / length) ** 2)
+    if name == "double event":
+        first = middle + u(-0.9, -0.6)
+        second, fall = first + u(1.2, 1.6), u(0.12, 0.2)
+        early = _band_noise(rng, u(11, 14), u(3, 5))
+        late = _band_noise(rng, u(7, 9), u(3, 5))
+        return 0.8 * early * decay(first, 0.02, fall) + late * decay(second, 0.02, 1.3 * fall)
+    return np.zeros((n, 1))

@@ -17,7 +17,7 @@ import numpy as np
 import pandas
 
 from ..runtime import count
-from .times import NOT_A_TIME, decode_cf, parse_cf_units, parse_times
+from .times import NOT_A_TIME, decode_cf, parse_cf_units, parse_time, parse_times
 
 DELIMITERS = ";\t|,"  # of equals the first: a comma may be a part of numbers and texts
 SAMPLE, LONGEST = 50, 2000  # lines, and characters of each, in which the delimiter is looked for
@@ -39,7 +39,7 @@ _SPACES = "(?<=\\d)[ '\u00a0\u202f\u2009\u2019](?=\\d{3}(?!\\d))"  # 1 234
 # Numbers since 1970 by their length; 2016, 42400.5 and 2016013112 are something else.
 _EPOCH = r"([3-9]\d{8}|1[0-8]\d{8})(\d{3}){0,3}(\.\d+)?"
 _CLOCK = r"\d{1,2}:\d\d(:\d\d([.,]\d*)?)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)?"
-_ZONE = r"(Z|UTC|GMT|[T :]\d[\d:.,]*\s*(?P<offset>[+-]\d{1,2}(:?\d\d)?))\s*$"
+_ZONE = r"(?i:(Z|UTC|GMT|[T :]\d[\d:.,]*\s*(?P<offset>[+-]\d{1,2}(:?\d\d)?))\s*$)"
 _OFFSET = r"(?i:UTC|GMT)?\s*([+-]\d{1,2}(?::?\d\d)?)"
 _UTC = r"(?i)(?<![a-z])(UTC|GMT|Z)(?![a-z])"
 _LOCAL = r"(?i:local.*)|LT|(?!GMT)[A-Z]{1,3}[SD]?T"
@@ -94,6 +94,14 @@ class Table:
             return [""] * len(self.lines)
         return [" ".join(cell.split()) for cell in self.cells[column].tolist()]
 
+    def note(self, mask: Any, what: str, cells: pandas.Series, rest: str = "") -> None:
+        """Add a note on the rows of a mask, if any; ``{s}`` in `what` is that of the plural."""
+        rows = np.flatnonzero(mask)
+        if len(rows):
+            what = what.format(s="s" * (len(rows) > 1))
+            where = f"the first in line {self.lines[rows[0]]}: '{cells[rows[0]]}'"
+            self.notes.append(f"{len(rows):,} {what}, {where}{rest}.")
+
     def numbers(self, column: int, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of a column, also with a decimal comma, or with separators of thousands.
 
@@ -121,14 +129,12 @@ class Table:
         plain = plain.mask(decimals | points, text.str.replace(".", "").str.replace(",", "."))
         plain = plain.where(plain.str.fullmatch(_NUMBER))
         values = pandas.to_numeric(plain).to_numpy(np.float64)
-        odd = np.flatnonzero(np.isfinite(values) & (plain != cells).to_numpy())
-        if len(odd):
-            self.notes.append(
-                f"{count(len(odd), 'number')} of column '{self.names[column]}' with a decimal "
-                f"comma, or with thousands apart: the first, in line {self.lines[odd[0]]}, is "
-                f"'{cells[odd[0]]}' and was read as {values[odd[0]]:.12g}."
-            )
         values = np.where(np.isfinite(values), values, np.nan)
+        odd = ~np.isnan(values) & (plain != cells).to_numpy()
+        what = (
+            f"number{{s}} of column '{self.names[column]}' with a decimal comma, or thousands apart"
+        )
+        self.note(odd, what, cells, f", read as {values[odd.argmax()]:.12g}" if odd.any() else "")
         return values, np.isnan(values) & ~text.str.lower().isin(GAPS).to_numpy()
 
     @cached_property
@@ -164,7 +170,7 @@ def read_table(path: Path) -> Table:
     for line, row in records:
         if row == header or not any(map(str.strip, row)):  # or tables one after the other
             continue
-        if len(_without_end(row)) <= n <= len(row):
+        if _fits(row, n):
             good.append((line, *row[:n]))
         elif not row[0].startswith("#"):
             bad.append((line, len(row)))
@@ -229,8 +235,8 @@ def _header(lines: Sequence[str]) -> tuple[int, str]:
     _, first = next(_records(lines[place:], delimiter, 1, strict=False))
     if any(re.fullmatch(r"\s*[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in first):  # a row of data
         for comment in reversed(comments):
-            _, cells = next(_records([lines[comment]], delimiter, comment + 1, strict=False))
-            if len(_without_end(first)) <= len(_without_end(cells)) <= len(first) > 1:
+            _, cells = next(_records([lines[comment]], delimiter, 1, strict=False))
+            if len(first) > 1 and _fits(first, len(_without_end(cells))):
                 return comment, delimiter
     return place, delimiter
 
@@ -241,9 +247,8 @@ def _delimiter(lines: Sequence[str]) -> str:
     for delimiter in DELIMITERS:
         header, *rows = (row for _, row in _records(lines, delimiter, 1, strict=False))
         n = len(_without_end(header))
-        alike = sum(len(_without_end(row)) <= n <= len(row) for row in rows)
         if n > 1:
-            scores[delimiter] = alike >= len(rows) / 2, n
+            scores[delimiter] = sum(_fits(row, n) for row in rows) >= len(rows) / 2, n
     return max(scores, key=scores.get, default=",")
 
 
@@ -267,6 +272,11 @@ def _without_end(cells: list[str]) -> list[str]:
     """Cells without empty ones at the end."""
     n = next((n for n in range(len(cells), 1, -1) if cells[n - 1].strip()), 1)
     return cells[:n]
+
+
+def _fits(cells: list[str], n: int) -> bool:
+    """Whether a row has `n` cells, or more of which the last are empty."""
+    return len(_without_end(cells)) <= n <= len(cells)
 
 
 # ---- times --------------------------------------------------------------------------------------
@@ -293,28 +303,22 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     is_number = cells.str.fullmatch(_NUMBER) & (cells.str.len() != 8)
     times[is_number & ~cells.str.fullmatch(_EPOCH)] = NOT_A_TIME
     known = times != NOT_A_TIME
-    zones = cells.str.extract(f"(?i:{_ZONE})")
-    bare = known & ~is_number & zones[0].isna()
-    shifted = zones["offset"].fillna("").str.strip("+-0:") != ""
-    if offset := re.fullmatch(_OFFSET, unit):
-        times[bare] += parse_times([f"1970-01-01T00:00{offset[1]}"])[0]
-        bare, shifted = bare & False, bare | shifted
     bad = ~known & ~cells.str.lower().isin(GAPS)
     if not known.any():
         first = [f"; line {table.lines[row]} has '{cells[row]}'" for row in np.flatnonzero(bad)[:1]]
         raise ValueError(f"no time can be read in column '{name}'{''.join(first)}; allowed: {ISO}")
-    for which, text, rest in (
-        (bad, "row{} without a readable time left out", f"; allowed: {ISO}"),
-        (bare & (not re.search(_UTC, name)), "time{} without an offset taken for UTC", ""),
-        (known & shifted, "time{} with an offset converted to UTC", ""),
-        (known & is_number, "number{} taken for seconds or smaller units since 1970", ""),
-    ):
-        if which.any():
-            n, row = int(which.sum()), int(which.argmax())
-            table.notes.append(
-                f"{n:,} {text.format('s' * (n > 1))}, the first in line {table.lines[row]}: "
-                f"'{cells[row]}'{rest}."
-            )
+    zones = cells.str.extract(_ZONE)
+    bare = known & ~is_number & zones[0].isna()
+    shifted = zones["offset"].fillna("").str.strip("+-0:") != ""
+    if offset := re.fullmatch(_OFFSET, unit):
+        times[bare] += parse_time(f"1970-01-01T00:00{offset[1]}")
+        bare, shifted = bare & False, bare | shifted
+    table.note(bad, "row{s} without a readable time left out", cells, f"; allowed: {ISO}")
+    if not re.search(_UTC, name):
+        table.note(bare, "time{s} without an offset taken for UTC", cells)
+    table.note(known & shifted, "time{s} with an offset converted to UTC", cells)
+    what = "number{s} taken for seconds or smaller units since 1970"
+    table.note(known & is_number, what, cells)
     return times, set(used)
 
 
@@ -345,11 +349,13 @@ def _time_texts(table: Table) -> tuple[pandas.Series, list[int]]:
 
 def _joined(table: Table, columns: Sequence[Any], between: str) -> pandas.Series:
     """Numbers of some columns as one text a row; empty where one is none."""
-    texts = pandas.DataFrame(index=range(len(table.lines)), dtype=str)
-    for column in columns:
-        numbers = pandas.Series(table.numbers(column)[0])
-        shown = numbers.map(lambda x: f"{x:02.0f}" if x.is_integer() else f"{x:09.6f}")
-        texts[column] = shown.where(numbers.notna())
-    return texts.apply(lambda row: "" if row.isna().any() else between.join(row), axis=1).astype(
-        str
+    numbers = np.column_stack(
+        [np.empty((len(table.lines), 0)), *(table.numbers(c)[0] for c in columns)]
     )
+    texts = [
+        ""
+        if np.isnan(row).any()
+        else between.join(f"{x:02.0f}" if x.is_integer() else f"{x:09.6f}" for x in row.tolist())
+        for row in numbers
+    ]
+    return pandas.Series(texts, dtype=str)

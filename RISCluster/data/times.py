@@ -1,14 +1,13 @@
-"""Times to nanoseconds since 1970 in UTC and back to text; units of time, frequency and length.
+"""Times as int64 nanoseconds since 1970 in UTC; units of time, frequency and length.
 
-Times are int64 nanoseconds, which reach from 1677 to 2262. What lies beyond, and what is no time,
-is `NOT_A_TIME` in arrays and None for single values.
+Such times reach from 1677 to 2262. What lies beyond, and what is no time, is `NOT_A_TIME` in
+arrays and None for single values.
 """
 
 import contextlib
 import math
 import re
 from collections.abc import Hashable, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ import pandas
 from ..errors import DataError
 from ..runtime import log
 
-NOT_A_TIME = np.iinfo(np.int64).min  # what NumPy takes for NaT
-SECOND = 10**9  # ns
-DAY = 86400 * SECOND  # ns
+NOT_A_TIME = np.iinfo(np.int64).min  # NaT of NumPy
+SECOND, DAY = 10**9, 86400 * 10**9  # ns
 YEAR = 365 * 86400  # s
+CYCLE = 146097 * DAY  # 400 years, after which the calendar repeats
 RATE_TOLERANCE = 1e-5  # relative: rounding to float32, or of an interval to microseconds
 FAR_SPANS = 2  # a far time is farther from the others than so many times their span, and a year
 FAR_DAYS, FAR_TIMES = 30, 10  # a far gap is longer than both: days, and times all the data
@@ -29,10 +28,8 @@ FEW = 0.25  # of the data: less than this beyond a far gap is left out
 
 
 def to_text(value: Any) -> str:
-    """Bytes or anything else as text; what is no UTF-8 is taken as Latin-1, as LabVIEW writes µ."""
-    if isinstance(value, str):  # h5py keeps such bytes as surrogates
-        if value.isascii():
-            return value
+    """Bytes or anything else as text; what is no UTF-8 is Latin-1, as LabVIEW writes µ."""
+    if isinstance(value, str) and not value.isascii():  # h5py has such bytes as surrogates
         value = value.encode("utf-8", "surrogateescape")
     if not isinstance(value, bytes):
         return str(value)
@@ -49,28 +46,25 @@ def same_rate(a: float, b: float) -> bool:
 
 # ---- units --------------------------------------------------------------------------------------
 
-_PREFIXES = {"": 1.0} | {
-    name: factor
-    for names, factor in (("n nano", 1e-9), ("u µ μ micro", 1e-6), ("m milli", 1e-3),
-                          ("c centi", 1e-2), ("k K kilo", 1e3), ("M mega", 1e6), ("G giga", 1e9))
-    for name in names.split()
+_PREFIXES = {
+    "": 1.0, "n": 1e-9, "nano": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "micro": 1e-6, "m": 1e-3,
+    "milli": 1e-3, "c": 1e-2, "centi": 1e-2, "k": 1e3, "K": 1e3, "kilo": 1e3, "M": 1e6,
+    "mega": 1e6, "G": 1e9, "giga": 1e9,
 }  # fmt: skip
 # Names of UDUNITS without a plural's s. Months and years have no fixed length.
 _NANOSECONDS = {
-    f"{prefix}{name}": round(factor * SECOND)
-    for prefix, factor in _PREFIXES.items()
-    for name in ("s", "sec", "second")
-    if factor <= 1
-} | {"min": 60 * SECOND, "minute": 60 * SECOND, "h": 3600 * SECOND, "hr": 3600 * SECOND,
-     "hour": 3600 * SECOND, "d": DAY, "day": DAY, "week": 7 * DAY}  # fmt: skip
+    "min": 60 * SECOND, "minute": 60 * SECOND, "h": 3600 * SECOND, "hr": 3600 * SECOND,
+    "hour": 3600 * SECOND, "d": DAY, "day": DAY, "week": 7 * DAY,
+}  # fmt: skip
 _METRES = {
-    f"{prefix}{name}": factor
-    for prefix, factor in _PREFIXES.items()
-    for name in ("m", "meter", "metre")
-    if factor >= 1e-3
-} | {"ft": 0.3048, "foot": 0.3048, "feet": 0.3048, "us_survey_foot": 1200 / 3937,
-     "us_survey_feet": 1200 / 3937, "yd": 0.9144, "yard": 0.9144, "mi": 1609.344,
-     "mile": 1609.344, "nautical_mile": 1852.0, "nmi": 1852.0}  # fmt: skip
+    "ft": 0.3048, "foot": 0.3048, "feet": 0.3048, "us_survey_foot": 1200 / 3937,
+    "us_survey_feet": 1200 / 3937, "mi": 1609.344, "mile": 1609.344,
+}  # fmt: skip
+for _prefix, _factor in _PREFIXES.items():
+    _METRES |= {f"{_prefix}{name}": _factor for name in ("m", "meter", "metre")}
+    if _factor <= 1:
+        _names = "s", "sec", "second"
+        _NANOSECONDS |= {f"{_prefix}{name}": round(_factor * SECOND) for name in _names}
 _COUNT = r"(1|rad(?:ian)?s?|cyc(?:le)?s?|deg(?:ree)?s?|)"
 _PER_TIME = re.compile(
     rf"{_COUNT}\s*(?:(?:/|per\b)\s*([a-zµ]+)|[.*\s]?\s*([a-zµ]+)\s*(?:\^|\*\*)?\s*-1)", re.I
@@ -82,10 +76,11 @@ _WITHOUT = ("1", "bin", "bins", "index", "none", "dimensionless", "count", "coun
 def unit_length(text: str) -> int:
     """Nanoseconds of a unit of time, as ``s``, ``msec``, ``hours``; ValueError for another."""
     name = text.strip()
-    for form in (name, name.lower(), name.lower().removesuffix("s"), name.lower().rstrip(".")):
+    lower = name.lower().rstrip(".")
+    for form in (name, lower, lower.removesuffix("s")):
         if form in _NANOSECONDS:
             return _NANOSECONDS[form]
-    if name.lower().removesuffix("s") in ("month", "year", "mon", "yr"):
+    if lower.removesuffix("s") in ("month", "year", "mon", "yr"):
         raise ValueError(f"unit '{name}' has no fixed length")
     raise ValueError(f"unit '{name}' is not known; known are ns, us, ms, s, min, h, d, weeks")
 
@@ -122,78 +117,86 @@ def to_metres(values: np.ndarray, unit: str) -> tuple[np.ndarray, str]:
     """Lengths in metres with their unit; those in another unit, as degrees, unchanged."""
     name = "_".join(unit.lower().split())
     factor = _METRES.get(name, _METRES.get(name.removesuffix("s")))
-    if factor is None:
-        return values, unit
-    return (values if factor == 1 else values * factor), "m"
+    return (values, unit) if factor is None else (values * factor, "m")
 
 
 # ---- text and numbers ---------------------------------------------------------------------------
 
-_DATES = (
-    r"(?P<year>\d{1,4})(?:[-/](?P<month>\d{1,2})(?:[-/](?P<day>\d{1,2}))?|-(?P<yearday>\d{3}))?",
-    r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)",
+# Forms that the ISO parser of pandas does not take: pattern, replacement, what that leaves out.
+_FORMS = (
+    (r"(?i)\s*(?:Z|UTC|GMT)$", "", 0),
+    (r"(?<=\d),(?=\d)", ".", 0),
+    (r"(?<=[T ])24(?=(?::?00){0,2}(?:[.]0*)?(?:$|[Z+ -]))", "00", DAY),
+    (r"(?<=:\d\d:)60(?=\D|$)", "59", SECOND),
 )
-_CLOCK = (
-    r"(?P<hour>\d{1,2})(?::?(?P<minute>\d{1,2})(?::?(?P<second>\d{1,2})(?:[.,](?P<rest>\d+))?)?)?"
-)
-_ZONE = r"(?P<zone>Z|UTC|GMT|(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d\d))?)?"
-_FORMS = [
-    re.compile(rf"{day}(?:[T ]\s*{_CLOCK}\s*{_ZONE})?(?(hour)|\s*Z?)", re.IGNORECASE)
-    for day in _DATES
-]
-# Numbers since 1970 tell their unit by their size: as the next larger unit they are after 5138.
+# The unit of a number since 1970 by its size: in the next larger unit it would be after 5138.
 _EPOCH_UNITS = ((1e11, SECOND), (1e14, 10**6), (1e17, 10**3), (float("inf"), 1))
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
 def parse_time(value: Any) -> int | None:
-    """One time as nanoseconds since 1970 in UTC, or None for anything else.
-
-    ISO 8601 in any of its usual forms (also with a blank for the T, slashes, the day of the year,
-    or one digit where two are usual), in UTC where it names no zone; datetime64; or seconds,
-    milli-, micro- or nanoseconds since 1970, by the size of the number.
-    """
-    if isinstance(value, np.datetime64):
-        value = np.datetime_as_string(value, unit="ns")
-    if isinstance(value, (str, bytes)):
-        text = to_text(value).strip().strip("\0")
-        if (found := _match(text)) and not (text.isdecimal() and len(text) != 8):
-            time = _from_match(found)
-            return time if time is not None and abs(time) < 2**63 else None
-        try:
-            value = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
-        except ValueError:
-            return None
-    value = value.item() if isinstance(value, np.generic) else value
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 2**63:
-        return None
-    unit = epoch_unit(value)
-    whole, rest = divmod(value, 1)  # apart, which keeps digits
-    time = int(whole) * unit + round(rest * unit)
-    return time if abs(time) < 2**63 else None
+    """One time as nanoseconds since 1970 in UTC, or None for anything else; see `parse_times`."""
+    values = np.empty(1, getattr(value, "dtype", object) if np.isscalar(value) else object)
+    values[0] = value
+    time = int(parse_times(values)[0])
+    return None if time == NOT_A_TIME else time
 
 
 def parse_times(values: Any) -> np.ndarray:
-    """Many times, see `parse_time`: (n,) int64, `NOT_A_TIME` for what is none."""
+    """Times in UTC, (n,) int64 ns since 1970, `NOT_A_TIME` for what is none.
+
+    ISO 8601 in its usual forms (also with a blank for the T, slashes, the day of the year, one
+    digit where two are usual), in UTC without a zone; datetime64; or seconds, milli-, micro- or
+    nanoseconds since 1970, by the size of the number.
+    """
     values = np.asarray(values)
-    if values.dtype.kind in "US" and not np.char.isalpha(values).any():  # pandas takes "now"
-        with contextlib.suppress(ValueError):  # in the form of `nanoseconds_to_iso`
-            form = "%Y-%m-%dT%H:%M:%S.%fZ"
-            values = pandas.to_datetime(values.astype("U"), format=form).to_numpy()
     if values.dtype.kind == "M":
-        years = values.astype("datetime64[Y]").astype(np.int64) + 1970
-        known = ~np.isnat(values) & (years > 1677) & (years < 2262)
-        return np.where(known, values, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
-    # Times of catalogues repeat; arrays are no times.
-    codes, unique = pandas.factorize(
-        np.array([x if isinstance(x, Hashable) else None for x in values.tolist()], dtype=object)
-    )
-    found = [NOT_A_TIME if (time := parse_time(x)) is None else time for x in unique]
-    return np.array([*found, NOT_A_TIME], dtype=np.int64)[codes]
+        return _in_range(values)
+    plain = [to_text(x).strip("\0 \t\r\n") if isinstance(x, (str, bytes)) else x for x in values]
+    plain = [x if isinstance(x, Hashable) else None for x in plain]  # arrays are no times
+    codes, unique = pandas.factorize(np.array([*plain, None], dtype=object)[:-1])  # times repeat
+    texts = pandas.Series([x if isinstance(x, str) else "" for x in unique], dtype="str")
+    is_date = texts.str.match(r"\d{1,4}[-/]|\d{8}(?![\d.])").to_numpy(bool)
+    times = np.full(len(unique) + 1, NOT_A_TIME)  # the last one for None and NaN
+    times[:-1][is_date] = _parse_dates(texts[is_date])
+    times[:-1][~is_date] = [_parse_number(x) for x in unique[~is_date]]
+    return times[codes]
 
 
-def _match(text: str) -> re.Match | None:
-    return next((found for form in _FORMS if (found := form.fullmatch(text))), None)
+def _in_range(stamps: np.ndarray) -> np.ndarray:
+    years = stamps.astype("M8[Y]").astype(np.int64) + 1970
+    known = ~np.isnat(stamps) & (years > 1677) & (years < 2262)
+    return np.where(known, stamps, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
+
+
+def _parse_dates(texts: pandas.Series) -> np.ndarray:
+    more = np.zeros(len(texts), np.int64)
+    for pattern, replacement, left_out in _FORMS:
+        more += left_out * texts.str.contains(pattern).to_numpy(bool)
+        texts = texts.str.replace(pattern, replacement, regex=True)
+    texts = texts.str.replace(r"^(\d{4})-(\d{3})(?!\d)", _day_of_year, regex=True)
+    dates = pandas.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
+    times = _in_range(dates.dt.tz_localize(None).to_numpy())
+    return np.where(times == NOT_A_TIME, NOT_A_TIME, times + more)
+
+
+def _day_of_year(found: re.Match) -> str:
+    day = str(np.datetime64(f"{found[1]}-01-01") + (int(found[2]) - 1))
+    return day if day.startswith(found[1]) else ""
+
+
+def _parse_number(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            value = int(value) if re.fullmatch(r"[+-]?\d{1,20}", value) else float(value)
+        except ValueError:
+            return NOT_A_TIME
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 2**63:
+        return NOT_A_TIME
+    unit = epoch_unit(value)
+    whole, rest = divmod(value, 1)  # apart, which keeps digits
+    time = int(whole) * unit + round(rest * unit)
+    return time if abs(time) < 2**63 else NOT_A_TIME
 
 
 def epoch_unit(value: float) -> int:
@@ -209,26 +212,6 @@ def log_assumed_epoch(path: Path, name: str, largest: float) -> str:
         f"attribute units changes this, as '{unit} since 2020-01-01'"
     )
     return unit
-
-
-def _from_match(found: re.Match) -> int | None:
-    """Nanoseconds since 1970, which may be beyond int64; None where there is no such day."""
-    part = {name: int(text) for name, text in found.groupdict().items() if text and text.isdigit()}
-    try:
-        day = date(part["year"], part.get("month", 1), part.get("day", 1)).toordinal()
-        day += part.get("yearday", 1) - 1
-        if date.fromordinal(day).year != part["year"]:
-            return None
-    except ValueError:
-        return None
-    hour, minute, second = (part.get(name, 0) for name in ("hour", "minute", "second"))
-    # 24:00:00 ends a day, and 23:59:60 is a leap second.
-    if hour > 24 or (hour == 24 and minute + second) or minute > 59 or second > 60:
-        return None
-    offset = part.get("hours", 0) * 3600 + part.get("minutes", 0) * 60
-    seconds = ((day - _EPOCH_DAY) * 24 + hour) * 3600 + minute * 60 + second
-    seconds -= -offset if found["sign"] == "-" else offset
-    return seconds * SECOND + int(f"{found['rest'] or 0:0<9}"[:9])
 
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
@@ -285,15 +268,18 @@ def parse_cf_units(text: str, calendar: str = "standard") -> tuple[int, int | No
     if not reference:
         return unit, None
     reference = re.sub(r"\s*\bLT\b.*", "", reference[0]).strip()
-    reference = re.sub(r"(?<=\d)\s+(?=[+-]\d)", "", reference)
-    found = _match(reference)
-    origin = None if found is None else _from_match(found)
-    if origin is None:
+    parts = re.fullmatch(r"(\d{4}(?=\d{4})|\d{1,4}(?![\d.]))([-/\d].*?)?( .*|T.*)?", reference)
+    year = int(parts[1]) if parts else 0
+    near = 1800 + (year - 1800) % 400  # a year of the range of `parse_time` with the same days
+    text = f"{near}{parts[2] or '-01-01'}{parts[3] or ''}" if parts else ""
+    if (origin := parse_time(text)) is None:
         raise ValueError(f"reference '{reference}' is no date")
+    month = pandas.Timestamp(origin).month
+    origin -= (near - year) // 400 * CYCLE
     calendar = calendar.strip().lower() or "standard"
     is_mixed = calendar in ("standard", "gregorian")
-    if calendar == "julian" or (is_mixed and origin // DAY + _EPOCH_DAY < 577736):  # 1582-10-15
-        year = int(found["year"]) - (int(found["month"] or 1) <= 2)
+    if calendar == "julian" or (is_mixed and origin < -141427 * DAY):  # 1582-10-15
+        year -= month <= 2
         origin += (year // 100 - year // 400 - 2) * DAY  # by which the Julian calendar was behind
     elif not is_mixed and calendar != "proleptic_gregorian":
         raise ValueError(f"calendar '{calendar}' has other dates than UTC")
@@ -325,11 +311,10 @@ def leave_out_far_pieces(
 ) -> tuple[list[int], list[str]]:
     """Pieces of data that can share one axis of time, without those of a clock that is wrong.
 
-    A recorder without GPS has years as 1970 or 1980, and an axis over the time between is all
-    gap. A gap is far where it is longer than `far_days` and than 10 times all the data. Data beyond
-    are left out if they are less than a quarter of all; else it is a DataError. `spans` are start
-    and end in ns, and a name; the result is the positions to keep, and a line for each name of
-    which something is left out.
+    A gap is far where it is longer than `far_days` and than 10 times all the data. Data beyond are
+    left out if they are less than a quarter of all; else it is a DataError. `spans` are start and
+    end in ns, and a name; the result is the positions to use, and a line for each name of which
+    something is left out.
     """
     if not spans:
         return [], []
@@ -340,23 +325,22 @@ def leave_out_far_pieces(
     covered = int((table["stop"] - table["start"].clip(before)).clip(0).sum())
     group = (table["start"] - before > max(far_days * DAY, FAR_TIMES * covered)).cumsum()
     amounts = (table["stop"] - table["start"]).groupby(group).sum()
-    main = amounts.index[::-1][amounts.to_numpy()[::-1].argmax()]  # of equals the last
-    inside, outside = table[group == main], table[group != main]
-    begin, end = int(inside["start"].iloc[0]), int(reached[inside.index[-1]])
-    lines: dict[str, str] = {}
+    main = amounts[::-1].idxmax()  # of equals the last
+    inside, outside = table[group == main], table[group != main].drop_duplicates("name")
+    begin, end, lines = inside["start"].iloc[0], reached[inside.index[-1]], []
     for start, stop, name in outside.itertuples(index=False):
-        days = (begin - stop if start < begin else start - end) / DAY
+        days = max(begin - stop, start - end) / DAY
         away = f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
         first, since = nanoseconds_to_iso([start, begin])
-        lines.setdefault(name, f"starts {first}, {away} away from the data of {since}")
+        lines.append((name, f"starts {first}, {away} away from the data of {since}"))
     if lines and amounts.sum() - amounts[main] >= FEW * amounts.sum():
-        name, line = next(iter(lines.items()))
+        name, line = lines[0]
         raise DataError(
             f"{name}: {line} in {inside['name'].iloc[0]}, more than {FAR_TIMES} times as long as "
             "all the data; correct the clock that is wrong, or give only the files of one time"
         )
     advice = "left out; correct its time, or give only files of that time to have it"
-    return sorted(inside.index), [f"{name}: {line}: {advice}" for name, line in lines.items()]
+    return sorted(inside.index), [f"{name}: {line}: {advice}" for name, line in lines]
 
 
 def far_times(times: np.ndarray) -> np.ndarray:
@@ -368,24 +352,20 @@ def far_times(times: np.ndarray) -> np.ndarray:
     `times` are datetime64, or int64 in ns since 1970; NaT and `NOT_A_TIME` are not counted.
     """
     stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
-    known, far = np.flatnonzero(~np.isnat(stamps)), np.zeros(len(times), dtype=bool)
-    seconds = stamps[known].astype("M8[s]").astype(np.int64)
-    if not len(seconds) or np.ptp(seconds) <= YEAR:
+    far, known = np.zeros(len(times), dtype=bool), np.flatnonzero(~np.isnat(stamps))
+    seconds = pandas.Series(stamps[known].astype("M8[s]").astype(np.int64), known).sort_values()
+    group = (seconds.diff() > YEAR).cumsum()
+    is_large = group.map(group.value_counts()) > max(1, len(group) // 100)
+    if not is_large.any():
         return far
-    order = np.argsort(seconds, kind="stable")
-    seconds, known = seconds[order], known[order]
-    group = np.cumsum(np.diff(seconds, prepend=seconds[:1]) > YEAR)
-    large = np.bincount(group)[group] > max(1, len(group) // 100)
-    if not large.any():
-        return far
-    first, last = seconds[large][[0, -1]]
-    for time in seconds[~large][::-1].tolist():  # the nearer ones first, on either side
+    first, last = seconds[is_large].iloc[[0, -1]]
+    for time in seconds[~is_large][::-1]:  # the nearer ones first, on either side
         if 0 < first - time <= max(YEAR, FAR_SPANS * (last - first)):
             first = time
-    for time in seconds[~large].tolist():
+    for time in seconds[~is_large]:
         if 0 < time - last <= max(YEAR, FAR_SPANS * (last - first)):
             last = time
     out = (seconds < first) | (seconds > last)
     if out.sum() <= max(1, len(out) // 10):
-        far[known[out]] = True
+        far[out.index[out]] = True
     return far

@@ -4,60 +4,39 @@ Each of N spectrograms is treated by itself, so the result does not depend on th
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 
-from ..errors import DataError
-
-LOG_DECADES = 4.0  # below a sample's maximum; 40 dB of power
+LOG_DECADES = 4.0  # below the maximum of a sample; 40 dB of power
 
 
-def largest_absolute(x: torch.Tensor) -> torch.Tensor:
-    """Largest absolute value of each sample, (N, ...) to (N,); NaN and infinity come through."""
+def _normalized(x: torch.Tensor) -> torch.Tensor:
+    """Samples over their largest absolute value, so that no sum or square over- or underflows."""
     flat = x.flatten(1)
-    return torch.maximum(flat.amax(1), -flat.amin(1))  # no copy is made, as abs would
-
-
-def check_sign(x: torch.Tensor, index: np.ndarray, amplitude: str, path: str) -> None:
-    """Refuse negative values where a root or a logarithm is taken, naming the first sample."""
-    if amplitude == "linear" or not len(x):
-        return
-    negative = (x.flatten(1).amin(1) < 0).cpu().numpy()
-    if negative.any():
-        raise DataError(
-            f"{path}: sample {index[negative][0]} has negative values, as decibels have; "
-            f"[data] amplitude = {amplitude} needs power or magnitude; set amplitude = linear"
-        )
-
-
-def _peak(x: torch.Tensor) -> torch.Tensor:
-    """Largest absolute value of each sample, (N, 1, 1); 1 where a sample is all zero."""
-    peak = largest_absolute(x)
-    return torch.where(peak > 0, peak, torch.ones_like(peak)).view(-1, 1, 1)
+    peak = torch.maximum(flat.amax(1), -flat.amin(1))  # no copy is made, as abs would
+    return x / torch.where(peak > 0, peak, torch.ones_like(peak)).view(-1, 1, 1)
 
 
 def _log(x: torch.Tensor) -> torch.Tensor:
-    return (x / _peak(x)).clamp_min_(10.0**-LOG_DECADES).log10_().add_(LOG_DECADES)
+    return _normalized(x).clamp_min_(10.0**-LOG_DECADES).log10_().add_(LOG_DECADES)
 
 
-def _centre(x: torch.Tensor) -> torch.Tensor:
-    scaled = x / _peak(x)  # first, so that no sum overflows
-    return scaled - scaled.flatten(1).mean(1).view(-1, 1, 1)
+def _centred(x: torch.Tensor) -> torch.Tensor:
+    x = _normalized(x)
+    return x - x.flatten(1).mean(1).view(-1, 1, 1)
 
 
 def _unit_norm(x: torch.Tensor) -> torch.Tensor:
-    scaled = x / _peak(x)  # first, so that no square over- or underflows
-    norm = scaled.flatten(1).norm(dim=1)
-    return scaled.div_(torch.where(norm > 0, norm, torch.ones_like(norm)).view(-1, 1, 1))
+    x = _normalized(x)
+    norm = x.flatten(1).norm(dim=1)
+    return x.div_(torch.where(norm > 0, norm, torch.ones_like(norm)).view(-1, 1, 1))
 
 
 _AMPLITUDES = {"linear": lambda x: x, "sqrt": torch.sqrt, "log": _log}
 _TRANSFORMS = {
     "none": lambda x: x,
-    "sample_normalization": lambda x: x / _peak(x),
-    "sample_norm_cent": _centre,
+    "sample_normalization": _normalized,
+    "sample_norm_cent": _centred,
     "vec_norm": _unit_norm,
 }
 
@@ -67,7 +46,7 @@ class Preparation:
     """Amplitude, transform, and standardisation by the training set, in this order.
 
     `mean` is the mean spectrogram of the training set, (F, T), or None; `scale` the standard
-    deviation about it over samples and bins.
+    deviation about it over samples and bins. A checkpoint has the fields as plain values.
     """
 
     amplitude: str
@@ -84,14 +63,5 @@ class Preparation:
         return x if self.mean is None else (x - self.mean.to(x.device)) / self.scale
 
     def undo_standardize(self, x: torch.Tensor) -> torch.Tensor:
-        """From the network's units back to those after the transform."""
+        """From the units of the network back to those after the transform."""
         return x if self.mean is None else x * self.scale + self.mean.to(x.device)
-
-    @property
-    def plain(self) -> "Preparation":
-        """Amplitude and transform alone, without mean and scale of the training set."""
-        return Preparation(self.amplitude, self.transform)
-
-    def as_plain(self) -> dict[str, Any]:
-        """Values that a checkpoint may hold; `Preparation(**values)` takes them back."""
-        return vars(self).copy()

@@ -12,11 +12,13 @@ import pandas
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
 
-from ..runs.labels import Labelling, usable_sample
+from ..data.layouts import SpectrogramFile
+from ..runs.labels import Labelling, station_of, usable_sample
 from ..runs.run import FinishedRun, FinishedStage
 
 MEASURED = 5000  # samples drawn at random that are measured; all, if there are no more
 BINS = 10
+SHUFFLES = 20
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,49 @@ def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str
         "mean_probability": labelling.overall_probability,
         "silhouette_latent": float(np.mean(silhouette)) if len(silhouette) else float("nan"),
     }
+
+
+def event_agreement(
+    labels: np.ndarray, event_ids: np.ndarray, stations: np.ndarray, seed: int = 0
+) -> dict[str, float]:
+    """Agreement of labels between the stations of an event, beyond chance; empty without events.
+
+    The share of samples with the most frequent label of their event, the mean of the same after
+    the labels of each station were shuffled, and their difference. All arrays are (N,); negative
+    labels and event ids do not count, and of repeated samples of a station only the first.
+    """
+    table = pandas.DataFrame({"label": labels, "event": event_ids, "station": stations})
+    table = table[(labels >= 0) & (event_ids >= 0)].drop_duplicates(["event", "station"])
+    table = table[table.groupby("event")["label"].transform("size") > 1]
+    if table.empty:
+        return {}
+    event, ids = pandas.factorize(table["event"])
+    station, own = pandas.factorize(table["station"])[0], table["label"].to_numpy(dtype=np.int64)
+    k, n, rng = int(own.max()) + 1, len(own), np.random.default_rng(seed)
+
+    def share(values: np.ndarray) -> float:
+        counts = np.bincount(event * k + values, minlength=len(ids) * k)
+        return int(counts.reshape(-1, k).max(axis=1).sum()) / n
+
+    by_station, shuffled, chance = np.argsort(station, kind="stable"), own.copy(), []
+    for _ in range(SHUFFLES):
+        shuffled[by_station] = own[np.lexsort((rng.random(n), station))]
+        chance.append(share(shuffled))
+    found, by_chance = share(own), float(np.mean(chance))
+    return {
+        "n_events": len(ids),
+        "event_agreement": found,
+        "event_agreement_by_chance": by_chance,
+        "event_agreement_excess": found - by_chance,
+    }
+
+
+def event_metrics(file: SpectrogramFile, labels: np.ndarray, seed: int) -> dict[str, float]:
+    """`event_agreement` of the labels of a file; empty without events or trace ids."""
+    events, traces = file.event_ids(), file.trace_ids()
+    if events is None or traces is None:
+        return {}
+    return event_agreement(labels, events, np.array([station_of(name) for name in traces]), seed)
 
 
 # ---- known classes ------------------------------------------------------------------------------

@@ -114,7 +114,8 @@ def deviations(
     Returns the means (K, F, T), and mse, mae, inner_product of each sample; with a seed also
     silhouette_data, of as many random samples as can be in memory. NaN for what is not known.
     """
-    reader = Reader(file, preparation.plain, torch.device("cpu"))
+    own = Preparation(preparation.amplitude, preparation.transform)  # without mean and scale
+    reader = Reader(file, own, torch.device("cpu"))
     reader.skip_negative = True
 
     def blocks(wanted: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:

@@ -14,7 +14,6 @@ AGREE = 2e-3  # relative difference of sampling rates that are the same, as stam
 SAME_STAMP = 0.1  # share of samples with the time of the one before: stamps of whole blocks
 LEAST_JUMP = 0.75  # samples
 SMOOTHED = 15  # samples over which jitter of time stamps is averaged out
-GUESSED_UNITS = {10**6: "milliseconds", 10**3: "microseconds"}  # others are customary
 
 
 class Segment(NamedTuple):
@@ -35,16 +34,15 @@ class Clock(NamedTuple):
     has_unit: bool
     stop: int  # samples from here on have no time
     n_samples: int
-    guess: str = ""  # unit of times since 1970 that their size alone gives
 
     def _slopes(self) -> list[float]:
         """Median times from sample to sample, of stamps at several distances."""
-        found = []
-        for lag in (1, 10, 100, len(self.index) // 8):
-            if 0 < lag < len(self.index):
-                steps = self.index[lag:] - self.index[:-lag]
-                found.append(float(np.median((self.times[lag:] - self.times[:-lag]) / steps)))
-        return [slope for slope in found if slope > 0]
+        lags = [x for x in (1, 10, 100, len(self.index) // 8) if 0 < x < len(self.index)]
+        steps = [
+            (self.times[lag:] - self.times[:-lag]) / (self.index[lag:] - self.index[:-lag])
+            for lag in lags
+        ]
+        return [slope for step in steps if (slope := float(np.median(step))) > 0]
 
     def agrees(self, rate: float) -> bool:
         """Whether a rate in Hz fits the stamps at any distance of samples."""
@@ -53,11 +51,10 @@ class Clock(NamedTuple):
     def _parts(self, rate: float) -> tuple[np.ndarray, np.ndarray]:
         """By how many samples stamps are late, without single bad ones, and edges at jumps."""
         late = self.times * rate - (self.index - self.index[0])
-        smooth = median_filter(late, min(SMOOTHED, len(late)))  # jitter comes back, a jump does not
+        smooth = median_filter(late, min(SMOOTHED, len(late)))  # removes jitter, keeps jumps
         least = np.maximum(LEAST_JUMP, 0.05 * np.diff(self.index))
         cuts = np.flatnonzero(np.abs(np.diff(smooth)) >= least) + 1
-        late = np.where(np.abs(late - smooth) < LEAST_JUMP, late, smooth)
-        return late, np.r_[0, cuts, len(late)]
+        return np.where(np.abs(late - smooth) < LEAST_JUMP, late, smooth), np.r_[0, cuts, len(late)]
 
     def rate(self) -> float | None:
         """Hz along the longest part without a gap; None where stamps do not ascend."""
@@ -70,10 +67,8 @@ class Clock(NamedTuple):
         n = int(self.index[last] - self.index[first])
         rate = n / ((n + late[last] - late[first]) * slope) if n else 1 / slope
         # A round number, where that makes no sample of difference over the part
-        for round_rate in (round(rate), round(rate, 2), 1 / round(1 / rate, 6)):
-            if round_rate and abs(1 - rate / round_rate) * n < 0.5:
-                return float(round_rate)
-        return float(rate)
+        rounds = (round(rate), round(rate, 2), 1 / round(1 / rate, 6))
+        return float(next((x for x in rounds if x and abs(1 - rate / x) * n < 0.5), rate))
 
     def segments(self, rate: float, start: int | None) -> list[Segment]:
         """Parts between jumps of times, which count from `start` if not from 1970."""
@@ -90,12 +85,9 @@ class Clock(NamedTuple):
 def read_clock(name: str, values: np.ndarray, units: str, calendar: str) -> Clock | None:
     """Clock of numbers or texts, one a sample; None where they are no times.
 
-    Raises
-    ------
-    ValueError
-        Unit, reference or calendar can't be converted.
+    ValueError where unit, reference or calendar can't be converted.
     """
-    times, origin, has_unit, guess = _decode(values, units, calendar)
+    times, origin, has_unit = _decode(values, units, calendar)
     known = np.isfinite(times) if origin is None else (times != NOT_A_TIME) & ~far_times(times)
     index, times = np.flatnonzero(known), times[known]
     if len(index) < 2:
@@ -110,20 +102,13 @@ def read_clock(name: str, values: np.ndarray, units: str, calendar: str) -> Cloc
     if len(index) < 2 or not np.diff(times).any():
         return None
     times = times - times[0] if origin is None else times
-    return Clock(name.strip("/"), index, times, origin, has_unit, stop, len(values), guess)
+    return Clock(name.strip("/"), index, times, origin, has_unit, stop, len(values))
 
 
-def guessed_unit(value: float) -> str:
-    """Unit of a time since 1970 that its size alone gives; empty for s and ns."""
-    return GUESSED_UNITS.get(epoch_unit(value), "")
-
-
-def _decode(
-    values: np.ndarray, units: str, calendar: str
-) -> tuple[np.ndarray, int | None, bool, str]:
-    """Times in ns since 1970 (origin 0), or else in s; whether their unit is known, and a guess."""
+def _decode(values: np.ndarray, units: str, calendar: str) -> tuple[np.ndarray, int | None, bool]:
+    """Times in ns since 1970 (origin 0), or else in s; and whether their unit is known."""
     if values.dtype.kind in "SO" or re.search(r"\s(since|after|from|ref|@)\s", units, re.I):
-        return decode_times(values, units, calendar or "standard"), 0, True, ""
+        return decode_times(values, units, calendar or "standard"), 0, True
     try:
         unit = unit_length(units)
     except ValueError:
@@ -133,6 +118,5 @@ def _decode(
     # Numbers since 1970 hardly differ; those from the start of the record do.
     if low * (unit or SECOND) / SECOND > SINCE_1980 and 2 * low > high:
         times = decode_cf(values, unit or epoch_unit(float(low)), 0)
-        guess = "" if unit else guessed_unit(float(low))
-        return np.where(written, times, NOT_A_TIME), 0, True, guess
-    return values * ((unit or SECOND) / SECOND), None, unit is not None, ""
+        return np.where(written, times, NOT_A_TIME), 0, True
+    return values * ((unit or SECOND) / SECOND), None, unit is not None

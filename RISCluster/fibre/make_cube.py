@@ -1,7 +1,4 @@
-"""Make a cube of power spectra: jobs of whole chunks, in parallel, written in order.
-
-Letters: n samples, C channels, K time steps, F frequency bins.
-"""
+"""Make a cube of power spectra (K time steps, C channels, F frequency bins)."""
 
 import math
 import time
@@ -19,7 +16,7 @@ import scipy.signal
 from .. import __version__
 from ..data.storage import other_files, stamp
 from ..data.times import nanoseconds_to_iso
-from ..errors import DataError, RunError, SettingsError
+from ..errors import DataError, SettingsError
 from ..io import need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
@@ -57,17 +54,13 @@ class Spectra:
         return np.arange(self.first, self.last) * (self.sampling_rate / self.window)
 
     def n_steps(self, n_samples: int) -> int:
-        """Whole windows in a record; raises DataError where there is none."""
+        """Whole windows in a record; DataError where there is none."""
         if n_samples < self.window:
             raise DataError(
                 f"[records] window = {self.window / self.sampling_rate:g} s is longer than the "
                 f"record of {n_samples / self.sampling_rate:g} s; take a shorter one"
             )
         return (n_samples - self.window) // self.step + 1
-
-    def samples_of(self, steps: Span) -> Span:
-        """Samples that the windows of some time steps cover."""
-        return steps[0] * self.step, (steps[1] - 1) * self.step + self.window
 
     def calculate(self, samples: np.ndarray) -> np.ndarray:
         """Power of every window of samples (n, C), in unit^2/Hz or its logarithm: (K, C, F).
@@ -98,26 +91,23 @@ class Spectra:
 
 def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
     """Spectra in whole samples and rows; SettingsError where these are too few."""
-    lengths = []
-    for key, seconds, least in (
-        ("window", settings.window, MIN_WINDOW),
-        ("step", settings.step, 1),
-    ):
+    lengths = {}
+    for key, least in (("window", MIN_WINDOW), ("step", 1)):
+        seconds = getattr(settings, key)
         exact = seconds * sampling_rate
-        lengths.append(round(exact))
-        if lengths[-1] < least:
+        lengths[key] = n = round(exact)
+        if n < least:
             raise SettingsError(
                 f"[records] {key} = {seconds:g} s is {exact:g} samples at {sampling_rate:g} Hz; "
                 f"allowed: {least} or more, {least / sampling_rate:g} s"
             )
-        if abs(lengths[-1] - exact) > 1e-6 * exact:
+        if abs(n - exact) > 1e-6 * exact:
             log.info(
-                f"{key} of {seconds:g} s is not a whole number of samples: {lengths[-1]} are "
-                f"taken, {lengths[-1] / sampling_rate:.6g} s"
+                f"{key} of {seconds:g} s is not a whole number of samples: {n} are taken, "
+                f"{n / sampling_rate:.6g} s"
             )
-    window, step = lengths
-    spacing, band, slack = sampling_rate / window, settings.band, 1e-6  # bands may end on a row
-    first, last = 0, window // 2 + 1
+    spacing, band, slack = sampling_rate / lengths["window"], settings.band, 1e-6  # of a row
+    first, last = 0, lengths["window"] // 2 + 1
     if band is not None:
         first = int(np.ceil(band.low / spacing - slack))
         last = min(last, int(np.floor(band.high / spacing + slack)) + 1)
@@ -127,21 +117,11 @@ def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
             f"Hz up to {sampling_rate / 2:g} Hz, half the sampling rate; allowed: {MIN_ROWS} rows "
             "or more up to there: take another band or a longer window"
         )
-    power_is_log = settings.power == "log"
-    return Spectra(sampling_rate, window, step, settings.taper, first, last, power_is_log)
+    is_log = settings.power == "log"
+    return Spectra(sampling_rate, *lengths.values(), settings.taper, first, last, is_log)
 
 
 # ---- jobs ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Task:
-    """Input of a worker: a span of time steps and one of channels."""
-
-    series: Series
-    spectra: Spectra
-    steps: Span
-    channels: Span
 
 
 def make_cube(
@@ -156,8 +136,8 @@ def make_cube(
     Finished parts are in ``<target>.parts`` until the target is complete.
     """
     began = time.monotonic()
+    choices, parts = settings.inputs("records", "result"), Parts(target)
     files = [[stamp(path), *other_files(path)] for path in paths]
-    choices = settings.inputs("records", "result")
     origin = identity({"settings": choices, "files": files})
     if target.exists() and not overwrite:
         if made_from(target) != origin:
@@ -166,7 +146,7 @@ def make_cube(
                 "name, or --overwrite"
             )
         log.info(f"{target}: done already, from the same files and settings")
-        Parts(target).clear()
+        parts.clear()
         return
     series = open_series(paths, settings.records, workers)
     spectra = spectra_of(settings.records, series.sampling_rate)
@@ -178,7 +158,7 @@ def make_cube(
         f"{shown}, {4 * math.prod(shape) / 1e9:.3g} GB"
     )
     chunk, size = tile(*shape, spectra.window, spectra.step)
-    jobs, parts = _jobs(series, spectra, shape[0], size, origin), Parts(target)
+    jobs = _jobs(series, spectra, shape[0], size, origin)
     parts.run(jobs, calculate_part, workers, "calculating", "spectra")
     summaries = [parts.summary(job) for job in jobs]
     lost = sorted({line for summary in summaries for line in summary["lost"]})
@@ -192,7 +172,7 @@ def make_cube(
         )
     warn_of(lost)
     choices |= {"made_from": origin, "power": settings.records.power}
-    _write(target, chunk, choices, parts, jobs, shape)
+    _write(target, (*chunk, shape[2]), shape, choices, parts, jobs)
     parts.remove()
     span, seconds = f"{series.n_samples / series.sampling_rate:g} s", time.monotonic() - began
     if series.start is not None:
@@ -224,24 +204,28 @@ def _even(n: int, most: int) -> int:
 
 
 def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: str) -> list[Job]:
+    """Jobs, each with a task of series, spectra, span of time steps, and span of channels."""
     jobs = []
     for first in range(0, n_steps, size[0]):
-        steps = first, min(n_steps, first + size[0])
-        needed = series.between(*spectra.samples_of(steps))
+        last = min(n_steps, first + size[0])
+        samples = first * spectra.step, (last - 1) * spectra.step + spectra.window
+        needed = series.between(*samples)
         for left in range(0, series.n_channels, size[1]):
             channels = left, min(series.n_channels, left + size[1])
-            inputs = [origin, __version__, steps, channels]
+            inputs = [origin, __version__, (first, last), channels]
             # The identity is in the name: a part of other settings is never taken for this one.
             name = f"{identity(inputs)}-{first:09d}-{left:06d}.npy"
-            n_spectra = (steps[1] - first) * (channels[1] - left)
-            jobs.append(Job(name, Task(needed, spectra, steps, channels), inputs, n_spectra))
+            task = needed, spectra, (first, last), channels
+            jobs.append(Job(name, task, inputs, (last - first) * (channels[1] - left)))
     return jobs
 
 
-def calculate_part(task: Task, path: Path) -> dict[str, Any]:
+def calculate_part(task: tuple[Series, Spectra, Span, Span], path: Path) -> dict[str, Any]:
     """Write spectra as a file of NumPy; how many are missing, and lines about lost samples."""
-    samples, lost = task.series.read(*task.spectra.samples_of(task.steps), *task.channels)
-    power = task.spectra.calculate(samples)
+    series, spectra, (first, last), channels = task
+    stop = (last - 1) * spectra.step + spectra.window
+    samples, lost = series.read(first * spectra.step, stop, *channels)
+    power = spectra.calculate(samples)
     missing = int((np.isnan(power).any(axis=2) | ~power.any(axis=2)).sum())
     with new_file(path) as partial, partial.open("wb") as file:
         np.save(file, power)
@@ -281,9 +265,8 @@ def _opened(path: Path, mode: str, target: Path) -> Iterator[Any]:
             yield file
 
 
-def _coordinates(task: Task, n_steps: int) -> dict[str, tuple[np.ndarray, str]]:
+def _coordinates(series: Series, spectra: Spectra, n_steps: int) -> dict[str, tuple]:
     """Values along each axis and their unit, by the name in the file."""
-    series, spectra = task.series, task.spectra
     seconds, unit = np.arange(n_steps) * (spectra.step / spectra.sampling_rate), "s"
     if series.start is not None:
         # Whole seconds apart, for the rest would lose digits beside them.
@@ -298,51 +281,48 @@ def _coordinates(task: Task, n_steps: int) -> dict[str, tuple[np.ndarray, str]]:
 
 def _write(
     target: Path,
-    chunk: Span,
+    chunks: tuple[int, ...],
+    shape: tuple[int, ...],
     choices: dict[str, Any],
     parts: Parts,
     jobs: Sequence[Job],
-    shape: tuple[int, ...],
 ) -> None:
     """Write the cube in order; a target that was there is intact where that fails."""
-    task, is_zarr = jobs[0].task, target.suffix.lower() == ".zarr"
-    names, rate = task.series.channel_names, task.spectra.sampling_rate
-    unit = f"({task.series.unit})^2/Hz" if task.series.unit else "power per Hz"
+    (series, spectra, *_), is_zarr = jobs[0].task, target.suffix.lower() == ".zarr"
+    rate, unit = spectra.sampling_rate, f"({series.unit})^2/Hz" if series.unit else "power per Hz"
     attributes = {
-        "units": f"log10({unit})" if task.spectra.log else unit,
+        "units": f"log10({unit})" if spectra.log else unit,
         "dimensions": AXES,
-        "window_s": task.spectra.window / rate,
-        "step_s": task.spectra.step / rate,
+        "window_s": spectra.window / rate,
+        "step_s": spectra.step / rate,
         "sampling_rate": rate,
         "program": f"RISCluster {__version__}",
     }
     for name, value in choices.items():
         pair = isinstance(value, (list, tuple))
         attributes[name] = list(map(float, value)) if pair else "none" if value is None else value
-    layout = {"shape": shape, "chunks": (*chunk, shape[2]), "dtype": np.float32}
-    layout |= {"fill_value": np.nan, "dimension_names": AXES} if is_zarr else {"fillvalue": np.nan}
-    if not is_zarr:
+    layout = {"fill_value": np.nan, "dimension_names": AXES} if is_zarr else {"fillvalue": np.nan}
+    if not is_zarr:  # HDF5 can't close a file on a full disk
         require_room(target, 4 * math.prod(shape))
     total = sum(job.size for job in jobs)
-    with new_file(target) as path, Progress("writing", total, "spectra") as progress:
-        try:
-            with _opened(path, "w", target) as root:
-                data = (root.create_array if is_zarr else root.create_dataset)("data", **layout)
-                data.attrs.update(attributes)
-                group = root.create_group("metadata")
-                for name, (values, unit) in _coordinates(task, shape[0]).items():
-                    group[name] = values
-                    group[name].attrs["units"] = unit
-                if names is not None and is_zarr:
-                    array = group.create_array("channel_names", shape=(len(names),), dtype=str)
-                    array[:] = np.array(names, dtype=object)
-                elif names is not None:
-                    group["channel_names"] = [name.encode() for name in names]
-                for job in jobs:
-                    place = slice(*job.task.steps), slice(*job.task.channels)
-                    data[place] = np.load(parts.path(job), allow_pickle=False)
-                    progress.add(job.size)
-        except (RunError, DataError):
-            raise
-        except (RuntimeError, ValueError) as error:  # h5py's, of a full disk on closing
-            raise OSError(str(error)) from None
+    with (
+        new_file(target) as path,
+        Progress("writing", total, "spectra") as progress,
+        _opened(path, "w", target) as root,
+    ):
+        create = root.create_array if is_zarr else root.create_dataset
+        data = create("data", shape=shape, chunks=chunks, dtype=np.float32, **layout)
+        data.attrs.update(attributes)
+        group = root.create_group("metadata")
+        for name, (values, unit) in _coordinates(series, spectra, shape[0]).items():
+            group[name] = values
+            group[name].attrs["units"] = unit
+        if (names := series.channel_names) and is_zarr:
+            texts = group.create_array("channel_names", shape=(len(names),), dtype=str)
+            texts[:] = np.array(names, dtype=object)
+        elif names:
+            group["channel_names"] = [name.encode() for name in names]
+        for job in jobs:
+            steps, channels = job.task[2:]
+            data[slice(*steps), slice(*channels)] = np.load(parts.path(job), allow_pickle=False)
+            progress.add(job.size)

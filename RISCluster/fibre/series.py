@@ -1,51 +1,44 @@
 """Records of a fibre, or waveforms of an array, as one series of samples (n, channels C)."""
 
+import contextlib
 import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from os.path import commonprefix
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas
 
 from ..data.storage import read_box, sample_packing
 from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
-from ..errors import DataError, SettingsError
+from ..errors import DataError, MissingPackage, SettingsError
 from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
 from ..waveforms.process import MIN_RUN, Wave, join, without_marks
 from ..waveforms.read import of_few_rates, read_traces, scan
+from . import das
 from .clock import AGREE, SECOND, SINCE_1980
 from .records import Record, read_record
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
 MAX_LINES = 20  # about files of one kind
 CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Samples of one file without a gap: of a data set, or of a trace as `Stretch.within`."""
-
-    path: Path
-    name: str | int
-    first: int  # sample of the series
-    n_samples: int
-    skip: int = 0  # samples of the data set before it
-    channel: int = 0  # of a trace
+# Of pieces without a gap: data set or `Stretch.within`, first sample in the series, number of
+# samples, samples of the data set before it, and the channel of a trace
+COLUMNS = ["path", "name", "first", "n_samples", "skip", "channel"]
 
 
 @dataclass(frozen=True)
 class Series:
     """Samples of all channels on one axis of time, in files until they are read."""
 
-    pieces: tuple[Piece, ...]
+    pieces: pandas.DataFrame  # see `COLUMNS`
     start: int | None  # ns since 1970, None where unknown
     sampling_rate: float  # Hz
     n_samples: int
@@ -56,15 +49,11 @@ class Series:
     time_axis: int = 0  # of HDF5 records
     channel_names: tuple[str, ...] | None = None  # of waveforms
 
-    @cached_property
-    def _edges(self) -> np.ndarray:
-        edges = [(piece.first, piece.first + piece.n_samples) for piece in self.pieces]
-        return np.array(edges, dtype=np.int64)
-
     def between(self, start: int, stop: int) -> "Series":
         """The same series with only the pieces that have samples of `start` to before `stop`."""
-        inside = np.flatnonzero((self._edges[:, 0] < stop) & (self._edges[:, 1] > start))
-        return replace(self, pieces=tuple(self.pieces[number] for number in inside))
+        first = self.pieces["first"]
+        inside = (first < stop) & (first + self.pieces["n_samples"] > start)
+        return replace(self, pieces=self.pieces[inside])
 
     def read(self, start: int, stop: int, low: int, high: int) -> tuple[np.ndarray, list[str]]:
         """Samples `start` to before `stop` of channels `low` to before `high`, (n, C).
@@ -79,20 +68,18 @@ class Series:
 def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int = 1) -> Series:
     """HDF5 records of a fibre, or waveforms that obspy reads, as one series.
 
-    Raises
-    ------
-    DataError
-        Both kinds, no usable file, or files that do not fit together.
+    DataError for both kinds, no usable file, or files that do not fit together.
     """
     # A damaged file goes by its name.
-    fibre = [path for path in paths if h5py.is_hdf5(path) or path.suffix.lower() in HDF5_NAMES]
-    other = [path for path in paths if path not in set(fibre)]
-    if fibre and other:
+    is_hdf5 = [h5py.is_hdf5(path) or path.suffix.lower() in HDF5_NAMES for path in paths]
+    if all(is_hdf5):
+        return _join_records(paths, settings)
+    if any(is_hdf5):
         raise DataError(
-            f"{fibre[0]} is HDF5 and {other[0]} is not; give records of a fibre (HDF5) or "
-            "waveforms of an array, not both"
+            f"{paths[is_hdf5.index(True)]} is HDF5 and {paths[is_hdf5.index(False)]} is not; give "
+            "records of a fibre (HDF5) or waveforms of an array, not both"
         )
-    return _join_records(fibre, settings) if fibre else _join_waveforms(other, workers)
+    return _join_waveforms(paths, settings, workers)
 
 
 def warn_of(lines: Sequence[str]) -> None:
@@ -118,20 +105,19 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
     with Progress("reading headers", len(paths), "files") as progress:
         for path in paths:
             try:
-                records.append(read_record(path, settings))
+                records.append(_read_header(path, settings))
             except DataError as error:
                 bad[path] = error
             progress.add(1)
     if not records:
         raise next(iter(bad.values()))
     warn_of([f"{error}; the file is left out" for error in bad.values()])
-    records = _fitting(records)
+    records = _alike(records)
     _log_notes(records)
     first, starts = records[0], {record.start for record in records}
-    rate = float(np.median([record.sampling_rate for record in records]))
-    of_all = len(records) > 1 and len(starts) == 1 and first.start_of_all
-    if first.start is None or of_all:
-        start = first.start if given is None else given
+    rate, start = float(np.median([record.sampling_rate for record in records])), first.start
+    if start is None or (len(records) > 1 and len(starts) == 1 and first.start_of_all):
+        start = start if given is None else given
         begin = "times count from 0" if start is None else f"from {nanoseconds_to_iso([start])[0]}"
         log.info(
             f"no start times of single files: joined in the order of their names, {begin}; set "
@@ -142,45 +128,58 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
         pieces, start = _in_order_of_time(records, rate)
         if given is None and not SINCE_1980 < start / SECOND < time.time() + 86400:
             log.warning(
-                f"{pieces[0].path}: starts {nanoseconds_to_iso([start])[0]}: the clock was not "
-                "set; set records.starttime"
+                f"{pieces[0][0]}: starts {nanoseconds_to_iso([start])[0]}: the clock was not set; "
+                "set records.starttime"
             )
         start = start if given is None else given
-    exact = np.result_type(first.dtype, np.float32) == np.float32
-    dtype, n_samples = "float32" if exact else "float64", pieces[-1].first + pieces[-1].n_samples
+    is_exact = np.result_type(first.dtype, np.float32) == np.float32
     return Series(
-        tuple(pieces), start, rate, n_samples, first.n_channels, first.unit, dtype, first.distance,
+        pandas.DataFrame(pieces, columns=COLUMNS), start, rate, pieces[-1][2] + pieces[-1][3],
+        first.n_channels, first.unit, "float32" if is_exact else "float64", first.distance,
         first.time_axis,
     )  # fmt: skip
 
 
-def _fitting(records: list[Record]) -> list[Record]:
+def _read_header(path: Path, settings: RecordsSettings) -> Record:
+    """Header of a file; of a format that is not known here, by DASCore."""
+    try:
+        return read_record(path, settings)
+    except DataError as error:
+        is_damaged = h5py.is_hdf5(path) and "set records." not in str(error)
+        if is_damaged or settings.dataset != "auto":
+            raise
+        try:
+            return das.read_header(path, settings)
+        except MissingPackage:
+            reason = str(error).removeprefix(f"{path}: ")
+            raise DataError(
+                f"{path}: {reason}; for more formats: pip install dascore (extra 'das')"
+            ) from None
+        except DataError:
+            raise error from None
+
+
+def _alike(records: list[Record]) -> list[Record]:
     """Those that fit together, without the few that differ from more than half."""
     rate = float(np.median([record.sampling_rate for record in records]))
-
-    def kind(record: Record) -> str:
-        other, estimated = record.sampling_rate, any(item.estimated for item in records)
-        same = abs(other - rate) <= AGREE * rate if estimated else same_rate(other, rate)
-        return (
+    kinds = []
+    for record in records:
+        other = record.sampling_rate
+        kinds.append(
             f"has {record.n_channels:,} channels as "
             f"{('(time, channel)', '(channel, time)')[record.time_axis]} at "
-            f"{rate if same else other:g} Hz with{'out' if record.start is None else ''} a start"
+            f"{rate if abs(other - rate) <= AGREE * rate else other:g} Hz "
+            f"with{'out' if record.start is None else ''} a start"
         )
-
-    kinds = [kind(record) for record in records]
     usual, n_files = Counter(kinds).most_common(1)[0]
     like = records[kinds.index(usual)].path
-    for record, found in zip(records, kinds, strict=True):
-        if found != usual and 2 * n_files <= len(records):
-            raise DataError(
-                f"{record.path}: {found}, but {like} {usual}; give only files that are alike: a "
-                "cube of each kind"
-            )
-        if found != usual:
-            log.warning(
-                f"{record.path}: {found}, but {like} {usual}, as most files; it is left out"
-            )
-    return [record for record, found in zip(records, kinds, strict=True) if found == usual]
+    for record, kind in zip(records, kinds, strict=True):
+        line = f"{kind}, but {like} {usual}"
+        if kind != usual and 2 * n_files <= len(records):
+            raise DataError(f"{record.path}: {line}; give only files of one kind")
+        if kind != usual:
+            log.warning(f"{record.path}: {line}, as most files; it is left out")
+    return [record for record, kind in zip(records, kinds, strict=True) if kind == usual]
 
 
 def _log_notes(records: Sequence[Record]) -> None:
@@ -195,22 +194,22 @@ def _log_notes(records: Sequence[Record]) -> None:
         log.warning(lines[0] + more)
 
 
-def _in_order_of_names(records: Sequence[Record], bad: Sequence[Path]) -> list[Piece]:
+def _in_order_of_names(records: Sequence[Record], bad: Sequence[Path]) -> list[tuple]:
     """Files without times, one after the other; a bad one is as long as most of the others."""
     known = {item.path: item for item in records}
-    lengths = {item.path: item.n_samples for item in records}
-    usual = Counter(lengths.values()).most_common(1)[0][0]
+    usual = Counter(item.n_samples for item in records).most_common(1)[0][0]
     pieces, first = [], 0
     for path in sorted([*known, *bad], key=lambda path: natural_key(str(path))):
+        n_samples = known[path].n_samples if path in known else usual
         if path in known:
-            pieces.append(Piece(path, known[path].dataset, first, lengths[path]))
+            pieces.append((path, known[path].dataset, first, n_samples, 0, 0))
         else:
             log.warning(f"{path}: {usual:,} missing samples stand for it, as in most other files")
-        first += lengths.get(path, usual)
+        first += n_samples
     return pieces
 
 
-def _in_order_of_time(records: Sequence[Record], rate: float) -> tuple[list[Piece], int]:
+def _in_order_of_time(records: Sequence[Record], rate: float) -> tuple[list[tuple], int]:
     """Pieces by their times, and the first of these.
 
     What overlaps the file before is dropped, what lacks is a gap.
@@ -224,35 +223,31 @@ def _in_order_of_time(records: Sequence[Record], rate: float) -> tuple[list[Piec
     near, lines = leave_out_far_pieces([(*part[:2], str(part[2].path)) for part in parts])
     warn_of(lines)
     origin = end = parts[near[0]][0]
-    pieces: list[Piece] = []
-    overlaps, gaps, drift, stop = [], [], 0, 0
+    pieces, overlaps, gaps, drift, stop = [], [], [], 0, 0
     for start, part_end, record, part in (parts[number] for number in near):
         away = round((start - end) * rate / SECOND)  # samples; half of one is none
-        true = round((start - origin) * rate / SECOND)
+        true, before = round((start - origin) * rate / SECOND), pieces[-1][0] if pieces else None
         if away > 0:
-            gaps.append((max(true, stop + 1) - stop, record.path, pieces[-1].path))
+            gaps.append((max(true, stop + 1) - stop, record.path == before, before))
             stop += gaps[-1][0]
-        skip = min(max(0, -away), part.n_samples)
-        if skip:
+        if skip := min(max(0, -away), part.n_samples):
             overlaps.append(
-                f"{record.path}: begins {-away / rate:g} s before {pieces[-1].path} ends; its "
-                f"first {skip:,} samples of {part.n_samples:,} are dropped"
+                f"{record.path}: begins {-away / rate:g} s before {before} ends; its first "
+                f"{skip:,} samples of {part.n_samples:,} are dropped"
             )
-        if skip < part.n_samples:
-            n_samples = part.n_samples - skip
-            pieces.append(Piece(record.path, record.dataset, stop, n_samples, part.first + skip))
+        if n_samples := part.n_samples - skip:
+            pieces.append((record.path, record.dataset, stop, n_samples, part.first + skip, 0))
             drift = max(drift, abs(stop - skip - true))
             stop, end = stop + n_samples, max(end, part_end)
     warn_of(overlaps)
     if drift > 1:
         log.warning(f"start times and sampling rate drift apart by up to {drift / rate:g} s")
     if gaps:
-        inside = [path == before for _, path, before in gaps]
+        n, inside, before = zip(*gaps, strict=True)
         log.warning(
             f"{count(len(gaps), 'gap')} {'inside' if all(inside) else 'between'} files, "
-            f"{sum(n for n, *_ in gaps) / rate:g} s in all, the first "
-            f"{'in' if inside[0] else 'after'} {gaps[0][2]}: windows that touch them are NaN in "
-            "the cube"
+            f"{sum(n) / rate:g} s in all, the first {'in' if inside[0] else 'after'} {before[0]}: "
+            "windows that touch them are NaN in the cube"
         )
     return pieces, origin
 
@@ -261,17 +256,21 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
     """Fill `out` (n, C), which begins at a sample and a channel; why samples are missing."""
     load_hdf5_filters()
     turn = slice(None, None, 1 if series.time_axis == 0 else -1)
-    channels = (channel, channel + out.shape[1])
-    for piece in series.pieces:
+    for piece in series.pieces.itertuples():
         low, high = max(start, piece.first), min(start + len(out), piece.first + piece.n_samples)
         rows, first = out[low - start : high - start], low - piece.first + piece.skip
+        box = ((first, first + len(rows)), (channel, channel + out.shape[1]))[turn]
         try:
+            if isinstance(piece.name, tuple):
+                rate = series.sampling_rate
+                values = das.read_samples(piece.path, piece.name, rate, first, len(rows))
+                rows[:] = values[:, channel : channel + out.shape[1]]
+                continue
             with h5py.File(piece.path, "r") as file:
                 dataset = file[piece.name]
-                box = ((first, first + len(rows)), channels)[turn]
                 values, lines = read_box(dataset, box, sample_packing(dataset))
                 rows[:] = values if series.time_axis == 0 else values.T
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except Exception as error:  # readers raise many kinds for damaged bytes
             rows[:], lines = np.nan, [" ".join(str(error).split())]
         for line in lines:
             yield f"{piece.path}: samples can't be read, they count as missing: {line}"
@@ -280,15 +279,19 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
 # ---- waveforms of an array ----------------------------------------------------------------------
 
 
-def _join_waveforms(paths: Sequence[Path], workers: int) -> Series:
+def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: int) -> Series:
     """Waveforms from the earliest start to the latest end, a channel a trace id."""
     stretches, lines = scan(paths, workers)
+    if not stretches:
+        with contextlib.suppress(DataError):  # of a format that DASCore reads
+            return _join_records(paths, settings)
     warn_of(lines)
     if not stretches:
         reason = lines[0] if lines else f"{paths[0]}: no waveform in it"
         raise DataError(
             f"{' '.join(map(str, paths[:3]))}{' ...' if len(paths) > 3 else ''}: none of "
-            f"{len(paths):,} files is usable; {reason}; allowed: anything that obspy reads"
+            f"{len(paths):,} files is usable; {reason}; allowed: what obspy or DASCore reads "
+            "(extra 'das')"
         )
     stretches = of_few_rates(stretches)
     rate, first = stretches[0].sampling_rate, stretches[0].trace_id
@@ -303,14 +306,14 @@ def _join_waveforms(paths: Sequence[Path], workers: int) -> Series:
     stretches = [stretches[number] for number in near]
     origin = min(item.start for item in stretches)
     names = sorted({item.trace_id for item in stretches}, key=natural_key)
-    pieces = []
-    for item in stretches:
-        position, channel = _sample_at(item.start - origin, rate), names.index(item.trace_id)
-        pieces.append(Piece(item.path, item.within, position, item.n_samples, 0, channel))
-    n_samples = max(piece.first + piece.n_samples for piece in pieces)
-    return Series(
-        tuple(pieces), origin, rate, n_samples, len(names), "count", channel_names=tuple(names)
-    )
+    channels = {name: number for number, name in enumerate(names)}
+    rows = [
+        (x.path, x.within, _sample_at(x.start - origin, rate), x.n_samples, 0, channels[x.trace_id])
+        for x in stretches
+    ]
+    pieces = pandas.DataFrame(rows, columns=COLUMNS)
+    n_samples = int((pieces["first"] + pieces["n_samples"]).max())
+    return Series(pieces, origin, rate, n_samples, len(names), "count", channel_names=tuple(names))
 
 
 def _sample_at(nanoseconds: int, rate: float) -> int:
@@ -320,17 +323,16 @@ def _sample_at(nanoseconds: int, rate: float) -> int:
 
 def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> Iterator[str]:
     """As `_read_records`, each file once for all its channels; see `join` for overlaps and gaps."""
-    rate = series.sampling_rate
+    rate, n_channels = series.sampling_rate, out.shape[1]
     more = 2 * max(MIN_RUN, CONSTANT_GAP * rate)  # where constant values may begin
     edges = [
         series.start + round(at * SECOND / rate) for at in (start - more, start + len(out) + more)
     ]
-    by_file: dict[tuple[Path, bool], dict[str | int, int]] = defaultdict(dict)
-    for piece in series.pieces:
-        if channel <= piece.channel < channel + out.shape[1]:
-            by_file[piece.path, isinstance(piece.name, int)][piece.name] = piece.channel
     waves: dict[int, list[Wave]] = defaultdict(list)
-    for (path, numbered), channels in by_file.items():
+    pieces = series.pieces[series.pieces["channel"].between(channel, channel + n_channels - 1)]
+    is_number = pieces["name"].map(lambda name: not isinstance(name, str))
+    for (path, numbered), file in pieces.groupby([pieces["path"], is_number], sort=False):
+        channels = dict(zip(file["name"], file["channel"], strict=True))
         ids = "" if numbered else commonprefix(list(channels))
         try:
             traces = read_traces(path, *edges, ids, numbered)
@@ -338,12 +340,13 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
             yield f"{error}; its samples count as missing"
             continue
         for name, number in channels.items():
-            for trace in traces.get(name, []):
-                wave = Wave(trace.stats.starttime.ns, rate, without_marks(trace.data))
-                waves[number].append(wave)
-    for number, pieces in waves.items():
+            waves[number] += [
+                Wave(trace.stats.starttime.ns, rate, without_marks(trace.data))
+                for trace in traces.get(name, [])
+            ]
+    for number, parts in waves.items():
         taken_out: Counter[str] = Counter()
-        for wave in join(pieces, taken_out, CONSTANT_GAP):
+        for wave in join(parts, taken_out, CONSTANT_GAP):
             first = _sample_at(wave.start - series.start, rate) - start
             rows = out[max(0, first) : max(0, first + len(wave.data)), number - channel]
             rows[:] = wave.data[max(0, -first) :][: len(rows)]

@@ -41,7 +41,7 @@ def save_model(
     """Write the model.pt of a stage; `more` are further values of it."""
     content = {
         "network": asdict(model.shape),
-        "preparation": preparation.as_plain(),
+        "preparation": dict(vars(preparation)),
         "variance": variance,
         "data": fingerprint,
         "frequency": torch.from_numpy(file.frequency),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas
 
-from ..catalogue.catalogue import station_of
 from ..clustering.selection import K_TOLERANCE, TITLES, choose, contradictions, read_rows
 from ..evaluation.comparison import CONFIDENT, DOUBTFUL, certainty, refinement
+from ..runs.labels import station_of
 from ..runs.names import names_notes
 from ..runtime import count
 from .figures import METHODS, Results, centroid_distances
@@ -124,7 +124,8 @@ def _certainty(results: Results) -> str:
         text += f"; {change}" if accepted else "; refinement was rejected"
     metrics = stage.metrics
     for key, name in (
-        ("station_agreement", "agreement of stations beyond chance"), ("accuracy", "accuracy"),
+        ("event_agreement", "agreement within events"),
+        ("event_agreement_excess", "of which beyond chance"), ("accuracy", "accuracy"),
         ("nmi", "NMI"),
     ):  # fmt: skip
         if metrics.get(key) is not None:
@@ -174,10 +175,9 @@ def events_of(results: Results) -> Context | None:
     table, catalogue = results.stage.table, results.catalogue
     if "event_id" not in table:
         return None
-    rows = pandas.DataFrame(
-        {"event": table["event_id"].astype(str), "label": table["label"].to_numpy()}
-    ).assign(station=catalogue.station, sample=np.arange(len(table)))
-    rows = rows[(rows["label"] >= 0) & ~rows["event"].isin(("", "nan"))]
+    rows = table[["event_id", "label"]].rename(columns={"event_id": "event"})
+    rows = rows.assign(station=catalogue.station, sample=np.arange(len(table)))
+    rows = rows[(rows["label"] >= 0) & (rows["event"] >= 0)]
     if rows.empty:
         return None
     groups = rows.groupby("event")

@@ -122,7 +122,7 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
     if catalogue.has_stations:
         columns["station"] = catalogue.station[found.index].astype("i4")
     if "event_id" in table:
-        columns["event"] = pandas.factorize(table["event_id"].replace("", None))[0].astype("i4")
+        columns["event"] = table["event_id"].to_numpy("i4")
     return {
         "stage": stage.name,
         "total": int(stage.sizes.sum()),

@@ -40,7 +40,7 @@ from ..plots.stations import station_counts, station_map
 from ..plots.style import plain
 from ..runs.names import cluster_title
 from ..runs.run import FinishedRun
-from ..settings import Settings, sentences
+from ..settings import Settings, descriptions
 from . import figures
 from .figures import Results, read_history
 from .overview import choice_of
@@ -468,14 +468,14 @@ def _span(table: pandas.DataFrame) -> Context | None:
 
 def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
     """Key, value, default and sentence of each setting that affects results."""
-    default, texts, rows = _texts(Settings()), sentences(), []
+    default, texts, rows = _texts(Settings()), descriptions(), []
     is_cube = run.file is not None and run.file.layout == "cube"
     stages = [name.lower() for name in run.stages]
     for name in ("run", "data", *(["cube"] if is_cube else []), *stages):
         stage = run.stages.get(name.upper())
         values = _texts(run.settings if stage is None else stage.settings)[name]
         for key, value in values.items():
-            rows.append((f"{name}.{key}", value, default[name][key], texts[name, key]))
+            rows.append((f"{name}.{key}", value, default[name][key], texts[f"{name}.{key}"][0]))
     return rows
 
 

@@ -44,28 +44,23 @@ def write_cluster_map(
             image[place] = values
             out.create_dataset(name, data=image, chunks=chunks)
         out["label"].attrs.update(missing=-1, dimensions=["time", "channel"])
-        _write_coordinates(out, file)
-
-
-def _write_coordinates(out: h5py.File, file: CubeFile) -> None:
-    times, seconds = file.window_times, file.coordinates.seconds
-    if times is not None:
-        values, unit = times / 1e9, "seconds since 1970-01-01T00:00:00Z"
-    elif seconds is not None:
-        values, unit = seconds[file.window_starts], "s"
-    else:
         values, unit = file.window_starts.astype(np.float64), "time step"
-    out.create_dataset("time", data=values).attrs.update(units=unit, what="start of each window")
-    out["channel"] = file.channels
-    out["channel_name"] = [name.encode() for name in file.channel_names()]
-    if file.distance is not None:
-        out.create_dataset("distance", data=file.distance).attrs["units"] = file.distance_unit
-    out.attrs["channels_have_names"] = file.coordinates.names is not None
-    out.attrs["window_steps"], out.attrs["stride_steps"] = file.n_times, file.settings.stride
+        if file.window_times is not None:
+            values, unit = file.window_times / 1e9, "seconds since 1970-01-01T00:00:00Z"
+        elif file.seconds is not None:
+            values, unit = file.seconds[file.window_starts], "s"
+        out["time"], out["channel"] = values, file.channels
+        out["time"].attrs.update(units=unit, what="start of each window")
+        out["channel_name"] = [name.encode() for name in file.channel_names()]
+        if file.distance is not None:
+            out["distance"] = file.distance
+            out["distance"].attrs["units"] = file.distance_unit
+        out.attrs["channels_have_names"] = file.names is not None
+        out.attrs["window_steps"], out.attrs["stride_steps"] = file.n_times, file.settings.stride
 
 
 def read_cluster_map(path: Path) -> ClusterMap:
-    """Read what `new_cluster_map` wrote, in cells where it is larger than `LARGEST_IMAGE`."""
+    """Read what `write_cluster_map` wrote, in cells where it is larger than `LARGEST_IMAGE`."""
     with h5py.File(path, "r") as file:
         shape = file["label"].shape
         cell = tuple(-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True))

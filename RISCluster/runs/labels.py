@@ -24,7 +24,9 @@ from .cluster_map import write_cluster_map
 UNUSABLE = -1
 READ_ROWS = 2**18
 TIMES = ("starttime", "onset")
-TYPES = {"label": "i2", "probability": "f4"} | dict.fromkeys((*TIMES, "trace_id"), object)
+TYPES = {"label": "i2", "probability": "f4", "event_id": "i8"} | dict.fromkeys(
+    (*TIMES, "trace_id"), object
+)
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,8 @@ class Labelling:
     @property
     def overall_probability(self) -> float:
         """Mean over all samples with a label; NaN without any."""
-        if not self.n_usable:
-            return float("nan")
-        return float(np.nansum(self.sizes * self.mean_probability) / self.n_usable)
+        total = float(np.nansum(self.sizes * self.mean_probability))
+        return total / self.n_usable if self.n_usable else float("nan")
 
 
 def assign(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,10 +87,8 @@ def label_file(
         if soft:
             every = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
         for start, block in row_blocks(latents):
-            rows, soft_rows = (
-                slice(start, start + len(block)),
-                of_usable(block, posterior, n_clusters),
-            )
+            rows = slice(start, start + len(block))
+            soft_rows = of_usable(block, posterior, n_clusters)
             labels[rows], probability[rows] = assign(soft_rows)
             write(start, labels[rows], probability[rows])
             if soft:
@@ -110,11 +109,12 @@ def new_labels(
 ) -> Iterator[Callable[..., None]]:
     """Write a table of labels block by block, and of a cube an image of them, named ``.h5``.
 
-    Start times, trace ids and the columns `detection` are copied from the file, if it has them;
+    Start times, trace ids, event ids and the columns `detection` are copied from the file, if it
+    has them;
     `more` are names of further columns. Yields ``write(start, labels, probabilities, *columns)``,
     to be called in the order of the samples.
     """
-    readers = {"starttime": file.starttimes, "trace_id": file.trace_ids}
+    readers = {"starttime": file.starttimes, "trace_id": file.trace_ids, "event_id": file.event_ids}
     readers |= {name: partial(file.detection, name) for name in detection}
     readers = {name: read for name, read in readers.items() if read(0, 1) is not None}
     image = np.full(file.n_samples, UNUSABLE, "i2"), np.zeros(file.n_samples, "f4")
@@ -141,7 +141,8 @@ def read_labels(path: Path) -> pandas.DataFrame:
     """Read a table of labels, one row per sample.
 
     Columns: label (int16), probability (float32) and, if the file has them, starttime and onset
-    (datetime64[us], UTC), trace_id (categories in order of appearance). Raises CheckpointError.
+    (datetime64[us], UTC), trace_id (categories in order of appearance), event_id (int64, -1 for
+    none). Raises CheckpointError.
     """
     try:
         with pandas.read_csv(
@@ -160,6 +161,12 @@ def read_labels(path: Path) -> pandas.DataFrame:
         ids = table["trace_id"]
         table["trace_id"] = pandas.Categorical(ids, categories=ids.unique())
     return table
+
+
+def station_of(trace_id: str) -> str:
+    """``NET.STA`` of a trace id, ``STA`` without a network, or all of another kind of id."""
+    parts = trace_id.split(".")
+    return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id
 
 
 def _with_times(block: pandas.DataFrame) -> pandas.DataFrame:

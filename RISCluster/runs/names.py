@@ -80,19 +80,19 @@ def read(run: "FinishedRun") -> tuple[dict[int, str], list[str], bool]:
     except (OSError, ValueError) as error:
         return {}, [f"{path}: no names are read: {error}."], False
     named, known = rows["name"] != "", rows["label"].isin(range(stage.n_clusters))
-    size = rows["label"].map(dict(enumerate(stage.cluster_sizes)))
-    foreign = (rows["stage"] != "") & (rows["stage"].str.upper() != stage.name)
-    for row in rows[foreign | (known & (rows["size"] >= 0) & (rows["size"] != size))].itertuples():
+    has_size, size = rows["size"] >= 0, rows["label"].map(dict(enumerate(stage.cluster_sizes)))
+    foreign = ~rows["stage"].str.upper().isin(["", stage.name])
+    for row in rows[foreign | (known & has_size & (rows["size"] != size))].itertuples():
         text = f"line {row.line} is of stage {row.stage or stage.name}, {row.size:,.0f} samples"
         text = f"{path}: its {named.sum()} names are of other clusters and not used: {text}."
         return {}, [text], False
+    repeated = known & rows["label"].where(known, -1 - rows.index).duplicated()
     for row in rows[~known & ((rows["text"] != "") | named)].itertuples():
         allowed = f"allowed: 0 to {stage.n_clusters - 1}"
         notes.append(f"line {row.line}: '{row.text}' is no cluster; {allowed}.")
-    repeated = known & rows[known].duplicated("label").reindex(rows.index, fill_value=False)
     for row in rows[repeated].itertuples():
         notes.append(f"line {row.line}: cluster {row.label:.0f} is repeated; the first is used.")
-    if (named & ~(rows["size"] >= 0)).any():
+    if (named & ~has_size).any():
         notes.append("names without the sizes of their clusters are used, and can be of others.")
     used = rows[known & ~repeated & named]
     names = dict(zip(used["label"].astype(int).tolist(), used["name"], strict=True))
@@ -108,14 +108,12 @@ def _table(path: Path) -> Table:
 def _rows(path: Path) -> tuple[pandas.DataFrame, list[str]]:
     """Line, stage, name, text of the label; label and size as numbers; notes on the table."""
     table = _table(path)
-    columns = {key: table.find(key) for key in HEADER}
-    columns |= table.require({key: [key] for key in ("label", "name")})
-    texts = {"stage": columns["stage"], "name": columns["name"], "text": columns["label"]}
-    rows = pandas.DataFrame({key: table.text(at) for key, at in texts.items()}, dtype="str")
-    rows["line"] = table.lines
+    table.require({key: [key] for key in ("label", "name")})
+    at = {key: table.find(key) for key in HEADER}
+    rows = pandas.DataFrame({key: table.text(at[key]) for key in ("stage", "name")}, dtype="str")
+    rows["text"], rows["line"] = table.text(at["label"]), table.lines
     for key in ("label", "size"):
-        given = columns[key] is not None
-        rows[key] = table.numbers(columns[key], counts=True)[0] if given else float("nan")
+        rows[key] = float("nan") if at[key] is None else table.numbers(at[key], counts=True)[0]
     return rows, list(table.notes)
 
 
@@ -140,16 +138,12 @@ def _corrections(path: Path, run: "FinishedRun") -> tuple[pandas.DataFrame, list
     """Label (-1 to leave it) and mark by the index of the sample, and notes."""
     table, stage = _table(path), run.final
     columns = table.require({"index": ["index"]})
-    cells = table.text(
-        table.find("label") if table.find("label") is not None else table.find("name")
-    )
+    cells = table.text(table.find("label", "name"))
     labels = {name: label for label, name in reversed(read_names(run).items())}
     labels |= {str(label): label for label in range(stage.n_clusters)} | {"": -1}
     rows = pandas.DataFrame({"index": table.numbers(columns["index"], counts=True)[0]})
-    rows["label"], rows["mark"] = (
-        pandas.Series(cells, dtype=object).map(labels),
-        table.text(table.find("mark")),
-    )
+    rows["label"] = pandas.Series(cells, dtype=object).map(labels)
+    rows["mark"] = table.text(table.find("mark"))
     good = rows["index"].isin(range(stage.metrics["n_samples"])) & rows["label"].notna()
     notes = [
         f"line {table.lines[at]}: is not used; it needs the index of a sample, and a cluster's "

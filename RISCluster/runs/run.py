@@ -72,11 +72,11 @@ class FinishedStage:
         if len(found.weights) == k:
             return found
         d, used = found.means.shape[1], self.sizes > 0
-        weights, means, covariances = np.zeros(k), np.zeros((k, d)), np.tile(np.eye(d), (k, 1, 1))
-        weights[used], means[used], covariances[used] = (
-            found.weights, found.means, found.covariances
-        )  # fmt: skip
-        return Mixture(weights, means, covariances, found.temperature)
+        filled = np.zeros(k), np.zeros((k, d)), np.tile(np.eye(d), (k, 1, 1))
+        parts = found.weights, found.means, found.covariances
+        for array, part in zip(filled, parts, strict=True):
+            array[used] = part
+        return Mixture(*filled, found.temperature)
 
     @property
     def n_clusters(self) -> int:
@@ -192,10 +192,9 @@ def _require_same_data(file: SpectrogramFile, stage: FinishedStage) -> None:
     before = known.get("fingerprint"), known.get("inputs", {}).get("labels, times and ids")
     now = file.fingerprint(), file.columns_fingerprint()
     if any(old not in (None, new) for old, new in zip(before, now, strict=True)):
-        was = known.get("words", {}).get("data")
+        was = known.get("words", {}).get("data", "another file")
         raise DataError(
-            f"{file.path}: is not the data that {stage.path} was made from"
-            f"{', which was ' + was if was else ''}"
+            f"{file.path}: is not the data that {stage.path} was made from, which was {was}"
         )
 
 

@@ -10,7 +10,7 @@ from ..clustering.mixture import Mixture
 from ..clustering.selection import HEADER, as_rows, contradictions, select
 from ..data.loading import Split, StreamedSet, subsample
 from ..errors import DataError, SettingsError
-from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
+from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..evaluation.outliers import training_distribution
 from ..io import open_rows, read_npz, row_blocks, write_csv, write_npz
 from ..models.checkpoint import TrainedModel, load_model
@@ -67,6 +67,7 @@ def _fit_and_label(session: Session, fits: Fits, aec: TrainedModel) -> None:
         "temperature": mixture.temperature,
         "n_views": 0 if trees is None else len(trees.links),
         "stability": next(row.stability for row in rows if row.n_clusters == chosen),
+        **event_metrics(session.file, labelling.labels, seed),
         **agreement(labelling.labels, session.file.labels()),
     }
     write_csv(session.path / "selection.csv", HEADER, as_rows(rows))

@@ -12,7 +12,7 @@ from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet, Split, subsample
 from ..errors import DataError
 from ..evaluation.mapping import require_package
-from ..evaluation.metrics import agreement, clustering_summary, sampled_silhouettes
+from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
 from ..evaluation.performance import calinski_harabasz, deviations, measure
 from ..io import new_file, open_rows, row_blocks, write_text
@@ -127,6 +127,7 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
         "neighbour_agreement_of_gmm": final.agreement[0],
         "label_change_from_gmm": _label_change(before, start, labels),
         "calinski_harabasz_data": calinski_harabasz(samples, labels, k),
+        **event_metrics(file, labels, session.settings.run.seed),
         **agreement(labels, file.labels()),
         **({} if mixture is None else {"temperature": mixture.temperature}),
     }

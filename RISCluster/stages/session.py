@@ -1,6 +1,7 @@
 """What the stages share: processes, data file, inputs of the results, sweeps, end of a stage."""
 
 import copy
+import hashlib
 import itertools
 import os
 import shlex
@@ -30,7 +31,11 @@ from ..training.encode import encode_to
 
 # Values of metrics.json in the closing lines.
 SUMMARY = ("validation_mse", "mse_of_mean_spectrogram", "mean_probability", "silhouette_latent")
-SUMMARY += ("stability", "neighbour_agreement", "accuracy", "nmi", "ari")
+SUMMARY += ("stability", "neighbour_agreement", "event_agreement_excess", "accuracy", "nmi", "ari")
+
+
+def _checksum(values: np.ndarray | None) -> str | None:
+    return None if values is None else hashlib.sha256(values.tobytes()).hexdigest()[:32]
 
 
 class Session:
@@ -51,6 +56,8 @@ class Session:
         if stage != "AEC":
             self._require("AEC", "model.pt")
             self.inputs["labels, times and ids"] = columns
+            if (events := self.rank0(lambda: _checksum(file.event_ids()))) is not None:
+                self.inputs["event_id"] = events
         if stage == "DEC":
             self._require("GMM", "model.npz")
         self.inputs |= settings.inputs(stage.lower(), "result")
@@ -101,6 +108,7 @@ class Session:
             "data": f"{path} ({file.n_samples:,} samples of {file.n_frequencies} x "
             f"{file.n_times}, written {timestamp(path.stat().st_mtime)})",
             "labels, times and ids": str(path),
+            "event_id": f"the events in {path}",
             "aec.initial_weights": self.settings.aec.initial_weights,
         }
         for name in {"AEC/model.pt", "GMM/model.npz"} & self.inputs.keys():
@@ -122,7 +130,7 @@ class Session:
         ini = self.settings.as_ini()
         start = self.rank0(lambda: self.stage.begin(self.inputs, ini, self._words()))
         log.info(f"{self.path}: {start}")
-        return start.state != "done"
+        return start != "done"
 
     def combinations(self) -> dict[str, "Session"]:
         """Runs for each combination of the lists in the stage's section, by name (a sweep)."""

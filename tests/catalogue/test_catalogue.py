@@ -30,12 +30,14 @@ TRACES = ["XH.B..HHZ", "XH.A..HHZ", "XH.A.10.HHN"]
 SEASONS = (Months(12, 2), Months(3, 5), Months(6, 8))
 
 
-def made(labels=LABELS, times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4, ids=TRACES):
+def made(labels=LABELS, times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4, ids=TRACES, event=None):
     table = pandas.DataFrame({"label": np.array(labels, "i2"), "probability": np.float32(1)})
     if times is not None:
         table["starttime"] = np.array(times, "datetime64[us]")
     if trace is not None:
         table["trace_id"] = pandas.Categorical.from_codes(trace, ids)
+    if event is not None:
+        table["event_id"] = event
     return catalogue_of(SimpleNamespace(table=table, n_clusters=k))
 
 
@@ -150,3 +152,23 @@ def test_counts_and_what_is_no_data():
     month = count_occurrences(found, Bins.over(*span("2016-01-02", "2016-01-07"), "month"))
     assert month.recording.tolist() == [2]
     assert month.rate[0, 0] == pytest.approx(2 / 2 / 31)
+
+
+def test_events():
+    found = made(event=[0, 0, 0, 1, 1, -1])
+    assert found.has_events
+    # Sample 4 has no label; the stations are B, A, A of event 0 and B of event 1.
+    events = found.events
+    assert events["samples"].tolist() == [3, 1]
+    assert events["stations"].tolist() == [2, 1]
+    assert events["label"].tolist() == [1, 0]
+    assert events["share"].tolist() == [2 / 3, 1]
+    assert events["time"][0] == np.datetime64("2015-12-31T23:59:59.999999")
+    assert np.isnat(events["time"].to_numpy()[1])
+    by_cluster = found.events_by_cluster()
+    assert by_cluster["events"].tolist() == [1, 1, 0, 0]
+    assert by_cluster[0.5].tolist()[:2] == [1, 2]
+    assert np.isnan(by_cluster[0.5][2])
+    assert not made().has_events
+    assert made().events.empty
+    assert made().events_by_cluster()["events"].tolist() == [0, 0, 0, 0]

@@ -122,7 +122,7 @@ def test_nothing_chosen_and_no_times_or_traces(run, tmp_path):
     bare = with_table(export_of(run), starttime=None, trace_id=None)
     write_csv(bare, tmp_path / "x.csv")
     row = rows_of(tmp_path / "x.csv")[0]
-    assert [row[name] for name in FIELDS[4:8]] == [""] * 4
+    assert [row[name] for name in FIELDS[4:9]] == [""] * 5
     write_hdf5(bare, tmp_path / "x.h5")
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["starttime"].asstr()[0] == ""
@@ -178,6 +178,29 @@ def test_events_and_picks(run, tmp_path):
     assert (tmp_path / "x.xml").read_bytes() == (tmp_path / "y.xml").read_bytes()
 
 
+def test_samples_of_one_event(run, tmp_path):
+    ids = np.where(np.arange(96) < 8, np.arange(96) // 4, -1)
+    export = with_table(export_of(run), event_id=ids)
+    events = events_of(export, tmp_path / "x.xml")
+    labelled = run.final.labels >= 0  # the sample 5 is unusable
+    assert len(events) == 2 + labelled[8:].sum()
+    first, second = events[:2]
+    assert first.resource_id.id == "smi:local/RISCluster/run/DEC/event/0"
+    assert (len(first.picks), len(second.picks)) == (4, 3)
+    stations = [pick.waveform_id.station_code for pick in first.picks]
+    assert stations == ["DR00", "DR01", "DR02", "DR03"]
+    label = np.bincount(run.final.labels[:4]).argmax()
+    assert first.event_descriptions[0].text.startswith(f"cluster {label}")
+    assert [comment.text.split("sample ")[1][:2] for comment in first.comments] == [
+        "0 ", "1 ", "2 ", "3 ",
+    ]  # fmt: skip
+    write_csv(export, tmp_path / "x.csv")
+    assert [row["event_id"] for row in rows_of(tmp_path / "x.csv")[6:9]] == ["1", "1", ""]
+    write_hdf5(export, tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert file["event_id"][:].tolist() == ids.tolist()
+
+
 def test_events_without_picks(run, tmp_path):
     export = export_of(run)
     assert not any(
@@ -215,8 +238,8 @@ def test_chosen_events(run, tmp_path, monkeypatch):
     times = run.final.table["starttime"].copy()
     times[7] = np.datetime64("NaT")
     assert len(events_of(with_table(export_of(run), starttime=times), tmp_path / "x.xml")) == 94
-    monkeypatch.setattr(module, "MOST_EVENTS", 94)
-    with pytest.raises(SettingsError, match="95 events .* choose with --clusters 1,3"):
+    monkeypatch.setattr(module, "MOST_SAMPLES", 94)
+    with pytest.raises(SettingsError, match="95 samples .* choose with --clusters 1,3"):
         write_quakeml(export_of(run), tmp_path / "new.xml")
     assert not (tmp_path / "new.xml").exists()
     for column, what in (("starttime", "start times; allowed: csv, hdf5"), ("trace_id", "trace")):

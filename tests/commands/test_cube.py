@@ -44,7 +44,7 @@ def test_the_cube_among_the_records_is_not_taken_for_one(records, capsys):
         (["-o", "cube.h5"], "no records given"),
         (["nothing", "-o", "cube.h5"], "nothing: no such file"),
         (["records", "-o", "cube.h5", "records.window=9"], "longer than the record of 2 s"),
-        (["records", "-o", "cube.h5", "records.windo=9"], "did you mean 'window'"),
+        (["records", "-o", "cube.h5", "records.windo=9"], "did you mean records.window"),
         (["records", "-o", "cube.h5", "records.sampling_rate=0"], "a number above 0"),
     ],
 )

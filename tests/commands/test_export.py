@@ -35,7 +35,7 @@ def test_formats_stages_filters(export, tmp_path, capsys):
 def test_overwrite(export, tmp_path, capsys):
     (tmp_path / "out.csv").write_text("mine")
     assert export("--format", "csv", "-o", "out.csv") == 2
-    assert "out.csv is there; give another name with -o, or --overwrite" in capsys.readouterr().err
+    assert "out.csv: exists; give another name with -o, or --overwrite" in capsys.readouterr().err
     assert (tmp_path / "out.csv").read_text() == "mine"
     assert export("--format", "csv", "-o", "out.csv", "--overwrite") == 0
     assert (tmp_path / "out.csv").read_text().startswith("index,")
@@ -67,11 +67,11 @@ def test_what_is_missing_is_said(export, run_folder, tmp_path, capsys):
     ("words", "text"),
     [
         (["file.h5"], "file.h5: not a setting; allowed: section.key=value words"),
-        (["report.stationz=x"], "has no key 'stationz'; did you mean 'stations'?"),
+        (["report.stationz=x"], "has no key 'stationz'; did you mean report.stations?"),
         (["--clusters", "1,x"], "--clusters 1,x is not allowed; allowed: numbers of clusters"),
         (["--clusters", ","], "--clusters , is not allowed"),
         (["--clusters", "9"], "--clusters 9: "),
-        (["--min-probability", "2"], "--min-probability 2 is not allowed; allowed: a number"),
+        (["--min-probability", "2"], "--min-probability 2 is not allowed; allowed: 0 to 1"),
         (["--min-probability", "nan"], "--min-probability nan is not allowed"),
     ],
 )
@@ -87,4 +87,4 @@ def test_no_such_run(tmp_path, monkeypatch, capsys):
     assert main(["export", "--run", "Outputs/x", "--format", "csv", "-o", "x.csv"]) == 2
     assert "no such run folder" in capsys.readouterr().err
     assert main(["export", "--run", "Outputs/x", "--format", "csv", "-o", "."]) == 2
-    assert "is a folder; -o names a file" in capsys.readouterr().err
+    assert "is a folder; give another name" in capsys.readouterr().err

@@ -17,7 +17,7 @@ def _here(tmp_path, monkeypatch):
 def lines_of(path, train_samples=50_000, **options):
     """Text about a file, by the name of its line."""
     with open_spectrograms(path, **options) as file:
-        lines = describe(file, survey(file), train_samples)
+        lines = describe(file, *survey(file), train_samples)
     return {line[:14].strip(): line[14:] for line in lines}
 
 
@@ -62,10 +62,13 @@ def test_settings_of_a_file_and_of_words(small_file, tmp_path, capsys):
         (["text.h5"], "DataError: text.h5: can't be opened as HDF5"),
         (["small.h5", "data.dataset=nothing"], "no data set 'nothing'"),
         (["small.h5", "x.h5", "--picture", "x.png"], "one picture, and there are several files"),
-        (["small.h5", "data.layuot=cube"], "has no key 'layuot'; did you mean 'layout'?"),
+        (["small.h5", "data.layuot=cube"], "has no key 'layuot'; did you mean data.layout?"),
         (["small.h5", "--picture", "small.h5/x.png"], "can't be written"),
         (["small.h5", "--picture", "x.png", "--no-picture"], "and --no-picture is given"),
-        (["small.h5", "--picture", "x.gif"], "--picture x.gif: allowed: a name that ends with"),
+        (
+            ["small.h5", "--picture", "x.gif"],
+            "x.gif is not allowed; allowed: a name that ends with",
+        ),
         (["cut.h5"], "cut.h5: "),
         (["bytes.h5", "--no-picture"], "samples 0 to 63 of spectrogram can't be read"),
     ],
@@ -110,14 +113,14 @@ def test_unusable_and_negative_samples_and_measures(tmp_path, monkeypatch, block
     x[[6, 7]] = 0
     x[[20, 30, 31], 2, 2] = -1
     with open_spectrograms(write_samples(tmp_path / "x.h5", x)) as file:
-        found = survey(file)
-    assert found.faults == {
-        "not finite": [3, 4, 9], "all zero": [6, 7], "negative": [20, 30, 31]
-    }  # fmt: skip
+        table, _ = survey(file)
+    text = lines_of(tmp_path / "x.h5")
+    assert text["unusable"] == "3 not finite (first: sample 3), 2 all zero (first: sample 6)"
+    assert text["negative"].startswith("3 samples with values below 0 (first: sample 20)")
     usable = np.delete(np.arange(40), [3, 4, 6, 7, 9])
-    distances = usable + 1 - np.where(np.isin(usable, [20, 30, 31]), -1, 0.5)
-    expected = np.stack([usable + 1, (usable + 1) / 0.5, distances], axis=1)
-    np.testing.assert_array_equal(found.measures, expected)
+    low = np.where(np.isin(usable, [20, 30, 31]), -1, 0.5)
+    expected = np.stack([low, usable + 1, np.full(35, 0.5)], axis=1)
+    np.testing.assert_array_equal(table.iloc[usable, :3], expected)
 
 
 def test_measures_are_of_some_samples_of_a_large_file(tmp_path, monkeypatch):
@@ -125,9 +128,11 @@ def test_measures_are_of_some_samples_of_a_large_file(tmp_path, monkeypatch):
     x = known()
     x[:, 0, :], x[:, 2:] = 0, 0  # a median of 0
     with open_spectrograms(write_samples(tmp_path / "x.h5", x)) as file:
-        measures = survey(file).measures
-    np.testing.assert_array_equal(measures[:, 0], np.arange(0, 40, 4) + 1)
-    assert np.isinf(measures[:, 1]).all()
+        table, _ = survey(file)
+    assert np.flatnonzero(table["median"].notna()).tolist() == list(range(0, 40, 4))
+    text = lines_of(tmp_path / "x.h5")
+    assert text["peak"].split()[-1] == "37"
+    assert text["peak/median"].split() == ["inf"] * 5
 
 
 # ---- text ---------------------------------------------------------------------------------------

@@ -156,7 +156,8 @@ def test_links_that_lead_nowhere_or_back(small_file, name):
             del file[name]
             file[name] = link
         with suppress(DataError), open_spectrograms(small_file) as file:
-            assert file.labels() is None
+            assert (file.labels() is None) == (name == "labels")
+            assert (file.frequency_unit == "bin") == (name == "frequency")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_unknown_units(tmp_path, caplog):
     ("name", "values", "text"),
     [
         ("spectrogram", np.ones((0, 8, 8)), "is empty"),
-        ("spectrogram", np.ones((5, 8)), r"it has spectrogram \(5, 8\)"),
+        ("spectrogram", np.ones((5, 8)), r"the file has spectrogram \(5, 8\)"),
         ("spectrogram", np.ones((5, 3, 8)), "3 x 8 .* needs 4 x 4"),
         ("spectrogram", np.ones((2, 4, 4), complex), "allowed: real numbers"),
         ("frequency", np.arange(5), r"has shape \(5,\)"),
@@ -313,7 +314,7 @@ def test_cubes_by_the_lengths_of_their_coordinates(tmp_path, caplog):
     assert "is stored as (channel, time, frequency) by its coordinates" in caplog.text
     with h5py.File(tmp_path / "c.h5", "w") as file:
         file["data"], file["frequency"] = ROWS, np.arange(5.0)
-    with pytest.raises(DataError, match=r"has shape \(12, 5, 6\), .* unknown; write it in"):
+    with pytest.raises(DataError, match=r"has shape \(12, 5, 6\), .* unknown; name its"):
         open_spectrograms(tmp_path / "c.h5")
 
 

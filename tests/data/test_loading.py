@@ -1,5 +1,7 @@
 """Split, preparation, sets of samples and their order."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from RISCluster.data.loading import (
     load_set,
     mean_and_deviation,
 )
-from RISCluster.data.transforms import Preparation, check_sign
+from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
 from tests.conftest import blobs, write_samples
@@ -81,7 +83,7 @@ def test_take_and_standardize(reader, mode):
     assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
 
 
-def test_load_modes():
+def test_load_modes(reader, monkeypatch):
     assert choose_loadmode("auto", 1000, CPU)[0] == "ram"
     mode, why = choose_loadmode("auto", 10**15, CPU)
     assert mode == "disk"
@@ -89,6 +91,19 @@ def test_load_modes():
     assert choose_loadmode("ram", 10**15, CPU)[0] == "ram"
     with pytest.raises(DataError, match="needs a GPU"):
         choose_loadmode("device", 1, CPU)
+    held, modes, load = [], iter(["device", "ram"]), loading._load
+
+    def full(reader, index, mode, ranks):
+        if mode == "device":
+            x = torch.zeros(9)
+            held.append(weakref.ref(x))
+            raise torch.cuda.OutOfMemoryError
+        assert held[0]() is None  # its memory is free before the second try
+        return load(reader, index, mode, ranks)
+
+    monkeypatch.setattr(loading, "_load", full)
+    monkeypatch.setattr(loading, "choose_loadmode", lambda *_: (next(modes), ""))
+    assert len(load_set(reader, ALL, "auto", ALONE)[0]) == 297
 
 
 def test_split(tmp_path):
@@ -124,15 +139,11 @@ X = torch.tensor([[[1.0, 4.0], [9.0, 0.0]]])
 )
 def test_values_by_hand(amplitude, transform, values):
     prepared = Preparation(amplitude, transform)(X)
-    assert prepared.shape == X.shape
     np.testing.assert_allclose(prepared.flatten(), values, rtol=1e-6, atol=1e-7)
-
-
-def test_standardize_and_back():
     mean = torch.tensor([[0.5, 1.0], [2.0, 0.0]])
-    preparation = Preparation("linear", "none", mean, 2.0)
-    np.testing.assert_allclose(preparation(X).flatten(), [0.25, 1.5, 3.5, 0.0])
-    np.testing.assert_allclose(preparation.undo_standardize(preparation(X)), X)
+    standard = Preparation(amplitude, transform, mean, 2.0)
+    np.testing.assert_allclose(standard(X), (prepared - mean) / 2)
+    np.testing.assert_allclose(standard.undo_standardize(standard(X)), prepared, atol=1e-7)
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e30, 3e38])
@@ -144,8 +155,16 @@ def test_scaling_takes_any_amplitude(factor, transform):
     np.testing.assert_allclose(scaled, prepared, rtol=2e-5, atol=1e-6)
 
 
-def test_negative_values_need_linear_amplitude():
-    x = torch.stack([torch.ones(4, 4), -torch.ones(4, 4)])
-    check_sign(x, np.array([5, 8]), "linear", "f.h5")
-    with pytest.raises(DataError, match="f.h5: sample 8 has negative values.*amplitude = linear"):
-        check_sign(x, np.array([5, 8]), "sqrt", "f.h5")
+def test_negative_values_need_linear_amplitude(tmp_path):
+    spectrogram = np.ones((9, 4, 4), np.float32)
+    spectrogram[8, 1] = -1
+    with open_spectrograms(write_samples(tmp_path / "f.h5", spectrogram)) as file:
+        for amplitude, skips, n in (("linear", False, 9), ("sqrt", True, 8), ("sqrt", False, 0)):
+            reader = Reader(file, Preparation(amplitude, "none"), CPU)
+            reader.skip_negative = skips
+            if n:
+                assert sum(len(index) for index, _ in reader.blocks(np.arange(9))) == n
+                continue
+            match = "f.h5: sample 8 has negative values.*amplitude = linear"
+            with pytest.raises(DataError, match=match):
+                list(reader.blocks(np.arange(9)))

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import zarr
 
-from RISCluster import io
 from RISCluster.data import storage
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.storage import find_files, packing_of
@@ -172,8 +171,8 @@ def test_fill_values_without_an_attribute_or_as_xarray_writes_them(tmp_path):
         ("i2", {"valid_range": [-1.0, 0.0], "scale_factor": -0.5}, [0, 2, 3], [0, -1, np.nan]),
         ("f4", {"_FillValue": "none"}, [1, 2], [1, 2]),
         ("f4", {"missing_value": "-9"}, [-9, 2], [np.nan, 2]),
-        ("f4", {"scale_factor": "soon"}, [1, 2], "must be a number, not 'soon'"),
-        ("f4", {"scale_factor": [1.0, 2.0]}, [1, 2], "must be one number"),
+        ("f4", {"scale_factor": "soon"}, [1, 2], "must be one number, not 'soon'"),
+        ("f4", {"scale_factor": [1.0, 2.0]}, [1, 2], "must be one number, not"),
     ],
 )
 def test_attributes_of_packing(tmp_path, dtype, attributes, stored, values):
@@ -269,18 +268,13 @@ def test_chunks_that_were_never_written_are_missing(tmp_path, kind, caplog):
     assert caplog.text.count("never written") == 1
 
 
-@pytest.mark.parametrize("name", ["spectrogram", "frequency", "starttime"])
-def test_a_filter_that_is_not_installed_is_named(tmp_path, name, monkeypatch):
+def test_a_filter_that_is_not_installed_is_named(tmp_path, monkeypatch):
     with h5py.File(tmp_path / "f.h5", "w") as file:
-        columns = {"spectrogram": ROWS, "frequency": np.arange(5.0), "starttime": np.arange(12.0)}
-        for column, values in columns.items():
-            plist = {"chunks": values.shape, "compression": "gzip"} if column == name else {}
-            file.create_dataset(column, data=values, **plist)
+        file.create_dataset("spectrogram", data=ROWS, compression="gzip")
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
-    monkeypatch.setitem(io.HDF5_FILTERS, 1, "Blosc")
-    match = rf"/{name} needs .* filter Blosc .*pip install hdf5plugin"
-    with pytest.raises(DataError, match=match), open_spectrograms(tmp_path / "f.h5") as file:
-        file.starttimes()
+    match = "/spectrogram needs .* filter deflate .*pip install hdf5plugin"
+    with pytest.raises(DataError, match=match):
+        open_spectrograms(tmp_path / "f.h5")
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

@@ -170,7 +170,7 @@ def test_what_is_interpreted_is_noted(read):
     with pytest.raises(ValueError, match="line 3: '1,234' in column 'x' is one or a thousand"):
         table.numbers(1)
     assert table.numbers(1, counts=True)[0].tolist() == [2, 1234]
-    assert "in line 3, is '1,234' and was read as 1234." in table.notes[0]
+    assert table.notes[0].endswith("the first in line 3: '1,234', read as 1234.")
     assert read("y;x\n1.5;1,234\n").numbers(1)[0].tolist() == [1234]
     table = read("time,x\n2016-01-01,1\n2016-01-01T05+05:00,1\n1454241600,1\n2016-01-01T00Z,1\n")
     read_times(table)

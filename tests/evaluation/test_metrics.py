@@ -8,6 +8,7 @@ from RISCluster.evaluation.metrics import (
     against_truth,
     agreement,
     class_scores,
+    event_agreement,
     overlap,
     reliability,
     silhouettes,
@@ -113,3 +114,28 @@ def test_nothing_known():
     assert against_truth(made.run(stage, truth=np.full(8, -1)), stage) is None
     found = reliability(overlap(np.array([-1]), np.zeros(1, int)), np.zeros(0))
     assert np.isnan([found.error, found.overconfidence]).all()
+
+
+def test_agreement_within_events():
+    # Event 0: three stations, two of them alike; event 1: two alike; 2: one station; 3: unusable.
+    labels = np.array([0, 0, 1, 2, 2, 0, 1, -1, 2])
+    events = np.array([0, 0, 0, 1, 1, 2, 3, 3, -1])
+    stations = np.array(list("ABCABABAC"))
+    found = event_agreement(labels, events, stations)
+    assert (found["n_events"], found["event_agreement"]) == (2, 4 / 5)
+    assert found["event_agreement_excess"] == pytest.approx(
+        4 / 5 - found["event_agreement_by_chance"]
+    )
+    # Of a repeated sample of a station the first counts.
+    again = event_agreement(np.append(labels, 1), np.append(events, 0), np.append(stations, "A"))
+    assert again["event_agreement"] == 4 / 5
+    assert event_agreement(labels, np.full(9, -1), stations) == {}
+    rng = np.random.default_rng(0)
+    events, stations = np.repeat(np.arange(500), 6), np.tile(np.arange(6), 500)
+    by_station = event_agreement(stations % 2, events, stations)  # a label for each station
+    assert by_station["event_agreement_excess"] == 0
+    unrelated = event_agreement(rng.integers(0, 4, 3000), events, stations)
+    assert abs(unrelated["event_agreement_excess"]) < 0.02
+    same = event_agreement(np.repeat(rng.integers(0, 4, 500), 6), events, stations)
+    assert same["event_agreement"] == 1
+    assert same["event_agreement_excess"] > 0.4

@@ -139,7 +139,7 @@ ODD = [
 def test_two_kinds_of_files(tmp_path, samples, attributes, line):
     record(tmp_path / "a.h5", noise(100))
     record(tmp_path / "b.h5", samples, **({"start": START + 1} | attributes))
-    with pytest.raises(DataError, match=rf"b.h5: .*{re.escape(line)}.*; give only files that are"):
+    with pytest.raises(DataError, match=rf"b.h5: .*{re.escape(line)}.*; give only files of"):
         open_series(sorted(tmp_path.iterdir()), AUTO)
 
 
@@ -415,7 +415,7 @@ def test_a_file_that_vanished_is_missing(tmp_path):
     path.write_bytes(b"gone")
     values, lost = series.read(0, 100, 0, 1)
     assert np.isnan(values).all()
-    assert lost[0].startswith(f"{path}: of no format")
+    assert lost[0].startswith(f"{path}: can't be read as waveforms (of no format")
     assert lost[0].endswith("; its samples count as missing")
 
 

@@ -17,7 +17,7 @@ from tests.report.test_sections import change_metrics
 
 
 def test_three_sentences(run_folder):
-    change_metrics(run_folder, "DEC", accuracy=0.98765, station_agreement=0.5)
+    change_metrics(run_folder, "DEC", accuracy=0.98765, event_agreement=0.5)
     with open_run(run_folder) as run:
         texts, sizes = Section("overview", run).context["sentences"], run.final.sizes
     assert len(texts) == 3
@@ -27,7 +27,7 @@ def test_three_sentences(run_folder):
     assert f"into 3 clusters, from {sizes.min()} (cluster " in texts[0]
     assert texts[0].endswith("; 1 unusable sample without a label.")
     assert texts[1].startswith("K = ")
-    assert "agreement of stations beyond chance 0.50; accuracy 0.99" in texts[2]
+    assert "agreement within events 0.50; accuracy 0.99" in texts[2]
 
 
 def test_warnings(run_folder, monkeypatch):
@@ -87,7 +87,7 @@ def data_of(run_folder):
 
 def test_events_and_samples_to_look_at(run_folder):
     with open_run(run_folder) as run:
-        run.final.table["event_id"] = [f"e{i // 4}" for i in range(96)]
+        run.final.table["event_id"] = np.arange(96) // 4
         found = Section("overview", run)
         assert "in 24 events" in found.text
         facts = dict(Section("clusters", run).context["cards"][0]["facts"])

@@ -1,0 +1,135 @@
+import csv
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.catalogue.associate import associate, associate_file, clock_offsets, link, reach_of
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.times import NOT_A_TIME, nanoseconds_to_iso
+from RISCluster.errors import DataError
+from RISCluster.settings import load_settings
+from tests.conftest import write_samples
+
+START = 1_451_606_400 * 10**9  # 2016-01-01
+
+
+def ns(seconds):
+    """Nanoseconds since 1970 of seconds after `START`; NaN is no time."""
+    values = np.asarray(seconds, dtype=float)
+    times = START + np.rint(np.nan_to_num(values) * 1e9).astype(np.int64)
+    return np.where(np.isnan(values), NOT_A_TIME, times)
+
+
+def test_coincidence_by_hand():
+    # Stations 0 to 3; an event at 10 s with a repeated onset of station 1, one at 20 s at two
+    # stations, and one at 30 s whose onset at station 3 is too late.
+    seconds = [10.0, 10.1, 10.2, 10.15, 20.0, 20.1, np.nan, 30.0, 30.1, 30.2, 30.3]
+    station = np.array([0, 1, 1, 2, 0, 3, 2, 0, 1, 2, 3])
+    reach = np.full((4, 4), 0.25)
+    found = associate(ns(seconds), station, reach, 3)
+    assert found.tolist() == [0, 0, 0, 0, -1, -1, -1, 1, 1, 1, -1]
+    assert associate(ns(seconds), station, reach, 2)[4:6].tolist() == [1, 1]
+    reach[0, 3] = 0.3
+    assert associate(ns(seconds), station, reach, 3)[-1] == 1
+    shuffled = np.random.default_rng(0).permutation(11)
+    again = associate(ns(seconds)[shuffled], station[shuffled], reach, 3)
+    assert again.tolist() == associate(ns(seconds), station, reach, 3)[shuffled].tolist()
+    assert associate(ns([]), np.zeros(0, int), reach, 2).tolist() == []
+
+
+def test_an_onset_before_an_event_does_not_take_half_of_it():
+    # With the first window of 0.25 s, the onset at 9.9 s would be an event with stations 1 and 2.
+    seconds, station = [9.9, 10.0, 10.1, 10.2, 10.22], np.array([0, 1, 2, 3, 4])
+    found = associate(ns(seconds), station, np.full((5, 5), 0.25), 3)
+    assert found.tolist() == [-1, 0, 0, 0, 0]
+
+
+def test_neighbouring_channels():
+    # A front along ten channels, 0.2 s from one to the next, and a single onset far away.
+    seconds, channel = [*np.arange(10) * 0.2, 1.0], np.array([*range(10), 40])
+    found = link(ns(seconds), channel, 1, 0.25, 4)
+    assert found.tolist() == [0] * 10 + [-1]
+    assert (link(ns(seconds), channel, 1, 0.1, 4) == -1).all()
+    gap = np.delete(np.arange(11), 4)  # without channel 4
+    assert (link(ns(seconds)[gap], channel[gap], 1, 0.25, 5) >= 0).tolist() == [False] * 4 + [
+        True
+    ] * 5 + [False]
+    assert (link(ns(seconds)[gap], channel[gap], 2, 0.45, 5)[:9] == 0).all()
+
+
+def test_clock_offsets():
+    rng = np.random.default_rng(0)
+    origins = np.sort(rng.uniform(0, 3600, 200))
+    late = np.array([0, 0, 0, 3.5, 0])
+    onsets = origins[:, None] + late + rng.uniform(0, 0.2, (200, 5))
+    station = np.tile(np.arange(5), 200)
+    found = clock_offsets(ns(onsets.ravel()), station, 5, 10.0, 0.25)
+    assert found[[0, 1, 2, 4]].tolist() == [0] * 4
+    assert found[3] == pytest.approx(3.5, abs=0.1)
+    assert clock_offsets(ns(onsets.ravel()), station, 5, 0.0, 0.25).tolist() == [0] * 5
+    assert clock_offsets(ns(rng.uniform(0, 3600, 1000)), station, 5, 10, 0.25).tolist() == [0] * 5
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Ten events at four stations 0.3 s apart, station D 5 s late, and its catalogue."""
+    offsets = np.array([0, 0.3, 0.6, 5.9])
+    seconds = (60.0 + 30 * np.arange(30)[:, None] + offsets).ravel()
+    times = [text.encode() for text in nanoseconds_to_iso(ns(seconds))]
+    ids = [f"XH.{name}..HHZ".encode() for name in "ABCD"] * 30
+    image = np.ones((120, 4, 4), np.float32)
+    path = write_samples(tmp_path / "x.h5", image, onset=times, starttime=times, trace_id=ids)
+    rows = "\n".join(f"{i},m" for i in range(120))
+    (tmp_path / "x.csv").write_text(f"index,unit\n{rows}\n")
+    (tmp_path / "st.csv").write_text(
+        "net,sta,lat,lon\nXH,A,0,0\nXH,B,0,0.01\nXH,C,0,0.02\nXH,D,0,0.03\n"
+    )
+    return path
+
+
+def test_file(path, tmp_path):
+    place = f"events.stations={tmp_path / 'st.csv'}"
+    line = associate_file(path, load_settings(None, [place]))
+    assert line.endswith("30 events at 4 and more of 4 stations hold 120 of 120 samples")
+    with open_spectrograms(path) as file:
+        assert file.event_ids(2, 6).tolist() == [0, 0, 1, 1]
+    with h5py.File(path) as file:
+        assert file["event_id"].attrs["events.slowness"] == "0.5"
+    with (tmp_path / "x.csv").open(newline="") as file:
+        assert [row["event_id"] for row in csv.DictReader(file)][3:5] == ["0", "1"]
+    line = associate_file(path, load_settings(None, [place, "events.clock_offset=0"]))
+    assert " 0 events " in line
+    line = associate_file(path, load_settings(None, ["events.window=0.5", "events.min_stations=2"]))
+    assert line.endswith("30 events at 2 and more of 4 stations hold 90 of 120 samples")
+
+
+def test_reach_is_distance_times_slowness(tmp_path, path):
+    words = [f"events.stations={tmp_path / 'st.csv'}", "events.slowness=2", "events.tolerance=0.5"]
+    reach = reach_of(["XH.A", "XH.C"], load_settings(None, words))
+    assert reach[0, 1] == pytest.approx(0.02 * 111.195 * 2 + 0.5, rel=1e-4)
+    assert reach[0, 0] == reach[1, 0] == reach[0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "none has no coordinates of XH.A, XH.B, XH.C, XH.D: set events.stations, or events"),
+        (["events.window=1", "events.min_stations=5"], "has 4 stations; association needs events"),
+    ],
+)
+def test_data_that_do_not_allow_it(path, words, text):
+    with pytest.raises(DataError, match=text):
+        associate_file(path, load_settings(None, words))
+
+
+def test_other_data(path, tmp_path):
+    words = load_settings(None, ["events.window=1"])
+    bare = write_samples(tmp_path / "bare.h5", np.ones((5, 4, 4), np.float32))
+    with pytest.raises(DataError, match="needs an onset or a start time and a trace id"):
+        associate_file(bare, words)
+    with h5py.File(path, "a") as file:
+        file["event_id"] = np.arange(120)
+    with pytest.raises(DataError, match="event ids of another source; give --overwrite"):
+        associate_file(path, words)
+    assert "events at 4" in associate_file(path, words, overwrite=True)
