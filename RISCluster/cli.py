@@ -63,15 +63,11 @@ def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Setti
 
 
 def all_processes(work: Callable[[], object]) -> int:
-    """`guarded`, of one process or of one of several."""
-    return leave(guarded(work))
+    """`guarded`; one of several processes exits here with the code.
 
-
-def leave(code: int) -> int:
-    """Return the exit code; one of several processes exits here.
-
-    PyTorch's communication threads can abort the process while the interpreter shuts down.
+    PyTorch's communication threads can abort a process while the interpreter shuts down.
     """
+    code = guarded(work)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -89,11 +85,8 @@ def guarded(work: Callable[[], object]) -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        name = Path(sys.argv[0]).name
-        if name in ("__main__.py", "riscluster"):
-            name = next(iter(sys.argv[1:]), name)
         print(
-            f"Stopped: {name}: files saved before are intact; run the same command to resume",
+            "Stopped: files saved before are intact; run the same command to resume",
             file=sys.stderr,
         )
         return 130
@@ -101,47 +94,49 @@ def guarded(work: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (MemoryError, RuntimeError) as error:  # PyTorch raises RuntimeError, on CPU and GPU
-        text = str(error).lower()
-        if not (isinstance(error, MemoryError) or re.search("allocate memory|out of memory", text)):
+        reason = " ".join(str(error).split())
+        is_memory = re.search("allocate memory|out of memory", reason, re.IGNORECASE)
+        if not (isinstance(error, MemoryError) or is_memory):
             raise
-        print(f"MemoryError: {_out_of_memory(error)}", file=sys.stderr)
+        place, mode = ("GPU memory", "ram") if "cuda" in reason.lower() else ("memory", "disk")
+        what = f" ({'. '.join(reason.split('. ')[:3])})" if reason else ""
+        print(
+            f"MemoryError: not enough {place}{what}; set data.loadmode={mode}, or smaller "
+            "aec.batch_size and dec.batch_size, and run the same command again: files saved before "
+            "are intact",
+            file=sys.stderr,
+        )
         return 2
     return 0
-
-
-def _out_of_memory(error: Exception) -> str:
-    """Kind of memory, PyTorch's explanation, and the settings to change."""
-    place, mode = ("GPU memory", "ram") if "cuda" in str(error).lower() else ("memory", "disk")
-    sentences = " ".join(str(error).split()).split(". ")
-    what = f" ({'. '.join(sentences[:3])})" if str(error) else ""
-    return (
-        f"not enough {place}{what}; set data.loadmode={mode}, or smaller aec.batch_size and "
-        "dec.batch_size, and run the same command again: files saved before are intact"
-    )
 
 
 # ---- command lines in messages ------------------------------------------------------------------
 
 
-def stage_command(name: str, run_folder: Path, config: str | None = None) -> str:
+def stage_command(name: str, run_folder: Path, config: str | None = None, *words: str) -> str:
     """Command that runs a stage, in the form in which this process was started.
 
     As ``python GMM_centroids.py run.name=x`` or ``riscluster cluster run.name=x``.
     """
-    words = ["--config", config] if config else []
-    words.append(f"run.name={run_folder.name}")
+    settings = ["--config", config] if config else []
+    settings.append(f"run.name={run_folder.name}")
     if str(run_folder.parent) != RunSettings.folder:
-        words.append(f"run.folder={run_folder.parent}")
-    return f"{_program(name)} {shlex.join(words)}"
+        settings.append(f"run.folder={run_folder.parent}")
+    started = Path(sys.argv[0] if sys.argv else "")
+    if started.stem == "riscluster" or started.parts[-2:] == ("RISCluster", "__main__.py"):
+        program = package_command(COMMANDS[name])
+    else:  # a script, or called from Python
+        is_script = started.name in SCRIPTS.values()
+        script = started.with_name(SCRIPTS[name]) if is_script else SCRIPTS[name]
+        program = f"python {shlex.quote(str(script))}"
+    return f"{program} {shlex.join([*settings, *words])}"
 
 
 def first_command(file: str | Path, config: str | None = None) -> str:
     """Command that runs the first stage on a file, with the run named after it."""
-    words = ["--config", config] if config else []
-    words += [f"run.name={run_name(file)}", f"data.file={file}"]
-    is_checkout = Path(SCRIPTS["AEC"]).exists()
-    program = f"python {SCRIPTS['AEC']}" if is_checkout else _program("AEC")
-    return f"{program} {shlex.join(words)}"
+    return stage_command(
+        "AEC", Path(RunSettings.folder, run_name(file)), config, f"data.file={file}"
+    )
 
 
 def run_name(file: str | Path) -> str:
@@ -149,17 +144,7 @@ def run_name(file: str | Path) -> str:
     return re.sub(r"[^\w.+-]+", "_", Path(file).stem).strip("._") or "run"
 
 
-def _program(name: str) -> str:
-    """Script or command that runs a stage."""
-    program = Path(sys.argv[0] if sys.argv else "")
-    if program.name in SCRIPTS.values():
-        return f"python {shlex.quote(str(program.with_name(SCRIPTS[name])))}"
-    if program.stem == "riscluster" or program.parts[-2:] == ("RISCluster", "__main__.py"):
-        return package_command(COMMANDS[name])
-    return f"python {SCRIPTS[name]}"  # called from Python
-
-
 def package_command(name: str) -> str:
     """``riscluster NAME`` or ``python -m RISCluster NAME``, as this process was started."""
-    installed = Path(sys.argv[0] if sys.argv else "").stem == "riscluster"
-    return f"riscluster {name}" if installed else f"python -m RISCluster {name}"
+    is_installed = Path(sys.argv[0] if sys.argv else "").stem == "riscluster"
+    return f"riscluster {name}" if is_installed else f"python -m RISCluster {name}"

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -142,17 +142,9 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
     try:
         yield Ranks(rank, world, device)
     except (Exception, KeyboardInterrupt) as error:
-        is_cause = _is_first_error(store)
-        if isinstance(error, RISClusterError):
-            error.is_cause = is_cause
+        error.is_cause = True
+        with suppress(RuntimeError):  # the process of the store has ended
+            error.is_cause = store.add("errors", 1) == 1  # none before
         raise
     finally:
         dist.destroy_process_group()
-
-
-def _is_first_error(store: dist.Store) -> bool:
-    """Whether no other process had an error before."""
-    try:
-        return store.add("errors", 1) == 1
-    except RuntimeError:  # the process of the store has ended
-        return True

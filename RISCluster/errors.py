@@ -5,15 +5,10 @@ The command line prints the message alone and ends with the exit code of the cla
 
 
 class RISClusterError(Exception):
-    """Base of the errors of this package.
+    """Base of the errors of this package; a script ends with `exit_code`.
 
-    Attributes
-    ----------
-    exit_code : int
-        Of a script.
-    is_cause : bool or None
-        Of several processes: whether this error is the cause, which is printed, or a consequence.
-        None where all processes have the same error; rank 0 prints it.
+    `is_cause` of one of several processes: whether this error is the cause, which is printed, or a
+    consequence. None where all processes have the same error; rank 0 prints it.
     """
 
     exit_code = 2

@@ -1,17 +1,14 @@
-"""Files: JSON, CSV, NumPy arrays, torch files; atomic writes and locks; optional packages.
-
-A file is written beside its target, flushed to disk and renamed.
-"""
+"""Files: JSON, CSV, NumPy arrays, torch files; atomic writes and locks; optional packages."""
 
 import contextlib
 import csv
-import errno
 import hashlib
 import importlib
 import io
 import json
 import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -29,7 +26,19 @@ PARTIAL = ".partial"  # suffix of a file that is being written
 LOCK = ".lock"  # suffix of its lock
 BLOCK_ROWS = 65536  # rows of an array on disk that are processed at a time
 
-# ---- locks --------------------------------------------------------------------------------------
+# ---- locks and atomic writes --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Raise an OSError of the block as a RunError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path}: can't be written: {error.strerror or error}; make room, change permissions "
+            "or name another place, then run again: files saved before are intact"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -38,41 +47,21 @@ def locked(path: Path, place: Path) -> Iterator[None]:
 
     The file `path` is removed at the end; the system releases the lock of a killed process.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.absolute(), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(
-            f"{place}: in use by another process; wait until it has ended, or stop it, then run "
-            "the same command again"
-        ) from None
+    with write_errors(place):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"{place}: in use by another process; wait until it has ended, or stop it, then "
+                "run the same command again"
+            ) from None
     try:
         yield
     finally:
         remove_quietly(path)  # before the release: no other process holds it then
         lock.release()
-
-
-def clear(path: Path) -> None:
-    """Remove the file of a lock that no process holds."""
-    if path.exists():
-        with contextlib.suppress(RunError, OSError), locked(path, path):
-            pass
-
-
-# ---- atomic writes ------------------------------------------------------------------------------
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically; a RunError where that fails."""
-    partial = path.with_name(path.name + PARTIAL)
-    with _write_errors(path, partial):
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _rename(partial, path)
 
 
 @contextlib.contextmanager
@@ -81,76 +70,47 @@ def new_file(target: Path) -> Iterator[Path]:
 
     A RunError if it can't be written, or if another process is writing it.
     """
-    partial, lock = (
-        target.with_name(target.name + PARTIAL),
-        target.with_name(f".{target.name}{LOCK}"),
-    )
-    with _write_errors(target), locked(lock, target), _write_errors(target, partial):
-        _remove(partial)
-        yield partial
-        for path in [partial, *partial.rglob("*")]:
-            _flush(path)
-        if target.is_dir():
-            shutil.rmtree(target)
-        _rename(partial, target)
-
-
-@contextlib.contextmanager
-def _write_errors(path: Path, partial: Path | None = None) -> Iterator[None]:
-    """Raise an OSError as a RunError, and remove the partial file after any error."""
-    try:
-        yield
-    except BaseException as error:
-        if partial is not None:
-            _remove(partial)
-        if not isinstance(error, OSError):
-            raise
-        raise RunError(
-            f"{path}: can't be written: {error.strerror or error}; make room or change "
-            "permissions, then run again: files saved before are intact"
-        ) from None
-
-
-def _rename(partial: Path, target: Path) -> None:
-    """Rename, and flush the folder, so that a power failure can't revert it."""
-    partial.replace(target)
-    _flush(target.parent)
+    partial = target.with_name(target.name + PARTIAL)
+    with locked(target.with_name(f".{target.name}{LOCK}"), target), write_errors(target):
+        remove_quietly(partial)
+        try:
+            yield partial
+            for path in [partial, *partial.rglob("*")]:
+                _flush(path)
+            if target.is_dir() and partial.is_dir():  # a Zarr folder
+                shutil.rmtree(target)
+            partial.replace(target)
+        finally:
+            remove_quietly(partial)
+        _flush(target.parent)  # or a power failure could revert the renaming
 
 
 def _flush(path: Path) -> None:
-    """Flush a file or a folder to disk."""
-    try:
+    """Flush a file to disk, and a folder where the file system allows it."""
+    with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
         descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # a folder that can be written but not listed
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:  # others: not possible on this file system
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_quietly(path: Path) -> None:
-    """Remove a file if it exists and can be removed."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
-def _remove(path: Path) -> None:
+    """Remove a file or folder if it exists and can be removed."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        remove_quietly(path)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def remove_partial_files(folder: Path) -> None:
     """Remove files that a killed process was writing, and their locks."""
     for path in folder.rglob(f"*{PARTIAL}"):
-        _remove(path)
+        remove_quietly(path)
     for path in folder.rglob(f".*{LOCK}"):
-        clear(path)
+        with contextlib.suppress(RunError, OSError), locked(path, path):
+            pass
 
 
 def require_room(target: Path, n_bytes: int) -> None:
@@ -164,66 +124,64 @@ def require_room(target: Path, n_bytes: int) -> None:
         )
 
 
-# ---- text, JSON and CSV -------------------------------------------------------------------------
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---- text, JSON, CSV and arrays: every writer is atomic -----------------------------------------
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; see `new_file`."""
+    with new_file(path) as partial:
+        partial.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of UTF-8 text."""
+    """Write UTF-8 text."""
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """`write_bytes` of indented JSON; NaN becomes null."""
-    write_text(path, json.dumps(_without_nan(value), indent=2) + "\n")
-
-
-def plain(value: dict[str, Any]) -> dict[str, Any]:
-    """Value that `read_json` returns of a dict that `write_json` has written."""
-    return json.loads(json.dumps(_without_nan(value)))
-
-
-def _without_nan(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Value for JSON: NumPy's scalars as Python's, and null for what is not finite."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a damaged file is a CheckpointError."""
-    with _read_errors(path):
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("no JSON object")
-        return value
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write indented JSON; NaN becomes null."""
+    write_text(path, json.dumps(plain(value), indent=2) + "\n")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """`write_bytes` of a CSV table."""
+    """Write a CSV table."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     write_text(path, text.getvalue())
 
 
-# ---- arrays -------------------------------------------------------------------------------------
-
-
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    """`write_bytes` of named arrays in NumPy's format."""
+    """Write named arrays in NumPy's format."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read named arrays; a missing or damaged file is a CheckpointError."""
-    with _read_errors(path):
-        _require_intact_zip(path)
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+@contextlib.contextmanager
+def new_rows(path: Path, shape: tuple[int, int], dtype: str = "float32") -> Iterator[np.ndarray]:
+    """Array to write to, which is the ``.npy`` file `path` after the block; see `new_file`."""
+    require_room(path, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    with new_file(path) as partial:
+        rows = np.lib.format.open_memmap(partial, "w+", dtype, shape)
+        yield rows
+        rows.flush()
 
 
 @contextlib.contextmanager
@@ -236,11 +194,11 @@ def _read_errors(path: Path) -> Iterator[None]:
             f"{path}: no such file; run its stage again, or name another"
         ) from None
     except Exception as error:
-        plain_error = type(error) is ValueError or isinstance(error, (OSError, zipfile.BadZipFile))
-        reason = str(error) if plain_error else type(error).__name__
+        has_reason = isinstance(error, (ValueError, OSError, zipfile.BadZipFile))
+        reason = " ".join(str(error).split()) if has_reason else type(error).__name__
         raise CheckpointError(
-            f"{path}: damaged, can't be read: {' '.join(reason.split())}; move it away and run "
-            "its stage again, or name another"
+            f"{path}: damaged, can't be read: {reason}; move it away and run its stage again, or "
+            "name another"
         ) from None
 
 
@@ -253,14 +211,21 @@ def _require_intact_zip(path: Path) -> None:
             raise ValueError(f"{name} does not match its checksum")
 
 
-@contextlib.contextmanager
-def new_rows(path: Path, shape: tuple[int, int], dtype: str = "float32") -> Iterator[np.ndarray]:
-    """Array to write to, which is the ``.npy`` file `path` after the block; see `new_file`."""
-    require_room(path, int(np.prod(shape)) * np.dtype(dtype).itemsize)
-    with new_file(path) as partial:
-        rows = np.lib.format.open_memmap(partial, "w+", dtype, shape)
-        yield rows
-        rows.flush()
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a damaged file is a CheckpointError."""
+    with _read_errors(path):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("no JSON object")
+        return value
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read named arrays; a missing or damaged file is a CheckpointError."""
+    with _read_errors(path):
+        _require_intact_zip(path)
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
 
 
 def open_rows(path: Path) -> np.ndarray:
@@ -289,23 +254,18 @@ def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
     import torch
 
     buffer = io.BytesIO()
-    torch.save(_shared_texts({"format": FORMAT, "kind": kind, **content}, {}), buffer)
+    torch.save(_with_shared_texts({"format": FORMAT, "kind": kind, **content}), buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def _shared_texts(value: Any, known: dict[str, str]) -> Any:
+def _with_shared_texts(value: Any) -> Any:
     """Copy in which equal texts are one object, because pickle writes an object once."""
     if isinstance(value, str):
-        return known.setdefault(value, value)
+        return sys.intern(value)
     if isinstance(value, dict):
-        copy = type(value)()
-        for name, item in getattr(value, "__dict__", {}).items():  # versions in a module's state
-            setattr(copy, name, _shared_texts(item, known))
-        for key, item in value.items():
-            copy[_shared_texts(key, known)] = _shared_texts(item, known)
-        return copy
+        return {_with_shared_texts(key): _with_shared_texts(x) for key, x in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_shared_texts(item, known) for item in value)
+        return type(value)(map(_with_shared_texts, value))
     return value
 
 
@@ -323,25 +283,16 @@ def read_torch(path: Path) -> Any:
 
 
 def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
-    """Content that `save_checkpoint` wrote; `read_torch` that requires a kind and the format."""
+    """Content that `save_checkpoint` wrote, of the same kind and format."""
     content = read_torch(path)
-    found = content.get("kind", "something else") if isinstance(content, dict) else "no dict"
-    if found != kind:
+    found = content if isinstance(content, dict) else {}
+    if (found.get("kind"), found.get("format")) != (kind, FORMAT):
         raise CheckpointError(
-            f"{path}: holds {found}, not {kind}; name another, or run its stage again"
-        )
-    if content.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: written in format {content.get('format')}, this version reads {FORMAT}; run "
-            "its stage again, or read it with the version that wrote it"
+            f"{path}: holds {found.get('kind', 'something else')} in format "
+            f"{found.get('format', 'unknown')}, not {kind} in format {FORMAT}; name another, or "
+            "run its stage again"
         )
     return content
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---- optional packages --------------------------------------------------------------------------
@@ -349,16 +300,11 @@ def sha256(path: Path) -> str:
 # Extra, name for pip, and purpose, by the name of the module.
 EXTRAS = {
     "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
+    "dascore": ("das", "dascore", "more formats of fibre records are read with DASCore"),
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
     "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
     "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
 }
-# Registered numbers of HDF5 filters that hdf5plugin provides.
-HDF5_FILTERS = {
-    307: "bzip2", 32000: "LZF", 32001: "Blosc", 32004: "LZ4", 32008: "Bitshuffle", 32013: "ZFP",
-    32015: "Zstandard", 32017: "SZ", 32018: "FCIDECOMP", 32024: "SZ3", 32026: "Blosc2",
-    32028: "SPERR",
-}  # fmt: skip
 
 
 def need(package: str) -> ModuleType:
@@ -386,12 +332,12 @@ def explain_missing_filter(dataset: Any) -> str | None:
 
     load_hdf5_filters()
     properties = dataset.id.get_create_plist()
-    for number in range(properties.get_nfilters()):
-        code, _, _, name = properties.get_filter(number)
-        if not h5py.h5z.filter_avail(code):
-            name = HDF5_FILTERS.get(code) or name.decode("utf-8", "replace").strip() or "unknown"
+    for position in range(properties.get_nfilters()):
+        number, _, _, name = properties.get_filter(position)
+        if not h5py.h5z.filter_avail(number):
+            name = name.decode("utf-8", "replace").strip() or "without a name"
             return (
-                f"it is compressed with the HDF5 filter {name} (number {code}), which is missing "
+                f"it is compressed with the HDF5 filter {name} (number {number}), which is missing "
                 "here; install it with: pip install hdf5plugin"
             )
     return None

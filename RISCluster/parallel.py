@@ -1,6 +1,6 @@
 """Long work in independent jobs, each of which writes a file: parallel and resumable.
 
-The files (parts) lie in ``<target>.parts/``, locked against other processes, until the target is
+The files (parts) are in ``<target>.parts/``, locked against other processes, until the target is
 written. A part is done when its ``.json``, written after it, has the inputs of the job and the
 checksum of the part.
 """
@@ -8,13 +8,12 @@ checksum of the part.
 import hashlib
 import json
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -23,14 +22,13 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from .errors import CheckpointError, RunError, Stopped
-from .io import locked, plain, read_json, remove_quietly, sha256, write_json
+from .io import LOCK, locked, plain, read_json, remove_quietly, sha256, write_json
 from .runtime import Progress, StopRequest, log, processors
 
 AUTO = 0  # workers: one a processor, fewer where there are few jobs
 JOBS_PER_WORKER = 8  # at least: the start of a worker takes a second or two
-JOBS_AHEAD = 2  # jobs submitted for each worker
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Work = Callable[[Any, Path], dict[str, Any]]
+Result = tuple[dict[str, Any], str]  # summary of a job, and checksum of its part
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,8 @@ class Job:
 
 def identity(inputs: Any) -> str:
     """Short checksum of a JSON value."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    text = json.dumps(plain(inputs), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def workers_for(workers: int, n_jobs: int) -> int:
@@ -79,13 +78,11 @@ class Parts:
 
     def is_done(self, job: Job) -> bool:
         """Whether a part is finished, of the inputs of the job and undamaged."""
-        if not (self._marker(job).exists() and self.path(job).exists()):
-            return False
         try:
             found = read_json(self._marker(job))
-        except CheckpointError:
+            checksum = identity([found.get("summary"), sha256(self.path(job))])
+        except (CheckpointError, OSError):
             return False
-        checksum = identity([found.get("summary"), sha256(self.path(job))])
         return (found.get("identity"), found.get("checksum")) == (identity(job.inputs), checksum)
 
     def run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
@@ -95,30 +92,30 @@ class Parts:
         returns a JSON dict, whose ``infos`` and ``warnings`` are logged. `workers` is a number of
         processes or `AUTO`; `what` and `unit` are for the progress.
         """
+        self._acquire()
         try:
-            self._acquire()
             self._run(jobs, work, workers, what, unit)
-        except BaseException as error:
+        except BrokenProcessPool:
             self._release()
-            if isinstance(error, BrokenProcessPool):
-                raise RunError(
-                    "a worker process was killed, perhaps because memory was exhausted; run the "
-                    f"same command again, {self.hint}: finished parts are not repeated"
-                ) from None
+            raise RunError(
+                "a worker process was killed, perhaps because memory was exhausted; run the "
+                f"same command again, {self.hint}: finished parts are not repeated"
+            ) from None
+        except BaseException:
+            self._release()
             raise
 
     def _run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
         left = [job for job in jobs if not self.is_done(job)]
-        if len(left) < len(jobs):
-            log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are done")
+        n_done, total = len(jobs) - len(left), sum(job.size for job in left)
+        if n_done:
+            log.info(f"{self.folder}: {n_done:,} of {len(jobs):,} parts are done")
         if n_old := sum(self._marker(job).exists() for job in left):
             log.warning(f"{self.folder}: {n_old:,} damaged or outdated parts are made again")
         for job in left:
             remove_quietly(self._marker(job))
-        n_done, total = len(jobs) - len(left), sum(job.size for job in left)
         with StopRequest() as stop, Progress(what, total, unit) as progress:
             for job, (summary, checksum) in self._results(left, work, workers, stop):
-                summary = plain(summary)
                 marker = {"identity": identity(job.inputs), "summary": summary}
                 write_json(self._marker(job), marker | {"checksum": identity([summary, checksum])})
                 for line in summary.get("infos", []):
@@ -136,32 +133,30 @@ class Parts:
 
     def _results(
         self, jobs: Sequence[Job], work: Work, workers: int, stop: StopRequest
-    ) -> Iterator[tuple[Job, tuple[dict[str, Any], str]]]:
-        """Jobs with summary and checksum as they end; after a signal, only those that run."""
+    ) -> Iterator[tuple[Job, Result]]:
+        """Jobs with their results as they end; after a signal, only those that run."""
         workers = min(workers_for(workers, len(jobs)), len(jobs))
         if workers <= 1:
             for job in jobs:
                 if stop.signal_number:
                     return
-                yield job, _work(work, job.task, self.path(job))
+                yield job, _do(work, job.task, self.path(job))
             return
-        todo, running = iter(jobs), {}
-        with _pool(workers) as pool:
-            while True:
-                while len(running) < JOBS_AHEAD * workers and not stop.signal_number:
-                    if (job := next(todo, None)) is None:
-                        break
-                    running[pool.submit(_work, work, job.task, self.path(job))] = job
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+        try:
+            runs = {pool.submit(_do, work, job.task, self.path(job)): job for job in jobs}
+            for run in as_completed(runs):
                 if stop.signal_number:
-                    running = {run: job for run, job in running.items() if not run.cancel()}
-                if not running:
-                    return
-                for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
+                    for other in runs:
+                        other.cancel()
+                if not run.cancelled():
+                    yield runs[run], run.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def remove(self) -> None:
         """Remove the parts, after the target is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_quietly(self.folder)
         self._release()
 
     def clear(self) -> None:
@@ -172,42 +167,26 @@ class Parts:
                 self.remove()
 
     def _acquire(self) -> None:
-        if self._is_locked:
-            return
-        try:
-            self._lock.enter_context(locked(self.folder / ".lock", self.target))
-        except OSError as error:
-            raise RunError(
-                f"{self.folder}: can't be made: {error.strerror or error}; make room or change "
-                "permissions, then run again"
-            ) from None
-        self._is_locked = True
+        if not self._is_locked:
+            self._lock.enter_context(locked(self.folder / LOCK, self.target))
+            self._is_locked = True
 
     def _release(self) -> None:
         self._is_locked = False
         self._lock.close()
 
 
-def _work(work: Work, task: Any, path: Path) -> tuple[dict[str, Any], str]:
-    """Do a job; its summary and the checksum of its part."""
+def _do(work: Work, task: Any, path: Path) -> Result:
     summary = work(task, path)
     with path.open("rb") as file:
         os.fsync(file.fileno())  # on disk before its marker is
     return summary, sha256(path)
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes of one thread each, which leave signals to this process."""
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _start_worker() -> None:
-    os.environ.update(dict.fromkeys(THREADS, "1"))  # for libraries that are not loaded yet
+    """Prepare a worker process: one thread, signals left to the parent, and an end with it."""
+    for name in ("OMP", "OPENBLAS", "MKL"):  # for libraries that are not loaded yet
+        os.environ[f"{name}_NUM_THREADS"] = "1"
     threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -215,6 +194,5 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """End at once when the parent process was killed."""
     parent_process().join()
     os._exit(1)

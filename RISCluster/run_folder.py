@@ -12,26 +12,25 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import __version__
 from .cli import SCRIPTS, stage_command
 from .errors import CheckpointError, RunError
 from .io import (
     LOCK,
-    PARTIAL,
-    clear,
     locked,
     read_json,
     remove_partial_files,
-    remove_quietly,
     sha256,
+    write_errors,
     write_json,
     write_text,
 )
@@ -52,16 +51,6 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
 OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage whose settings count, by section
 NOT_STORED = ("run.name", "run.folder", "run.recipe")  # nor [build] and [records]
 PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stations")
-
-
-class Start(NamedTuple):
-    """How a stage starts: ``done``, ``resume`` or ``new``, and why an older one was renamed."""
-
-    state: str
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
 @dataclass(frozen=True)
@@ -92,66 +81,50 @@ class StageFolder:
 
     def provenance(self) -> dict[str, Any] | None:
         """Content of provenance.json; None where the stage never started."""
-        with self._access_errors():
-            exists = (self.path / PROVENANCE).exists()
-        return _read_provenance(self.path / PROVENANCE) if exists else None
+        path = self.path / PROVENANCE
+        return _read_provenance(path) if os.path.exists(path) else None
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager:
         """Keep other processes from changing this run; a RunError if one does."""
-        with ExitStack() as held:
-            with self._access_errors():
-                held.enter_context(locked(self.run_folder / LOCK, self.run_folder))
-            yield
-
-    @contextmanager
-    def _access_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunError(
-                f"{self.path}: the run folder can't be made or read: {error.strerror or error}; "
-                "set run.folder and run.name to a folder that can be written"
-            ) from None
+        return locked(self.run_folder / LOCK, self.run_folder)
 
     def is_done(self, inputs: dict[str, Any]) -> bool:
         """Whether the stage is complete, undamaged and made from `inputs`."""
-        before = self.provenance()
-        if before is None or before.get("status") != "complete":
+        found = self.provenance()
+        if found is None or found.get("status") != "complete":
             return False
-        done = not differences(before["inputs"], inputs) and not self._damaged(before)
-        if done:
-            clear(self.run_folder / LOCK)  # of a process killed after its last result
-        return done
+        is_done = found["inputs"] == inputs and not self._damaged(found)
+        if is_done:
+            with suppress(RunError), self.lock():  # removes that of a killed process
+                pass
+        return is_done
 
     def _damaged(self, provenance: dict[str, Any]) -> list[str]:
         """Results that are missing or have another checksum."""
-        return [
-            name
-            for name, checksum in provenance.get("results", {}).items()
-            if not (self.path / name).exists() or sha256(self.path / name) != checksum
-        ]
+        results = provenance.get("results", {}).items()
+        paths = {name: self.path / name for name, _ in results}
+        return [name for name, x in results if not paths[name].exists() or sha256(paths[name]) != x]
 
     # ---- writing ----
 
     def begin(
         self, inputs: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
-    ) -> Start:
-        """Prepare the folder; one with other inputs is renamed with the date.
+    ) -> str:
+        """Prepare the folder; returns ``done``, ``resume``, or ``new`` with the changes.
 
         `inputs` are JSON values by name that determine the results; `words` describe checksums
-        among them.
+        among them. A folder with other inputs is renamed with the date.
         """
         before, words, changes = self.provenance(), words or {}, []
         if before is not None:
-            changes = differences(before["inputs"], inputs, before.get("words", {}), words)
+            changes = _differences(before, inputs, words)
             if not changes and self.is_done(inputs):
-                return Start("done")
+                return "done"
             if not changes:
                 remove_partial_files(self.path)
                 write_text(self.path / CONFIG, settings_ini)  # paths may have changed
-                return Start("resume")
-        with self._access_errors():
+                return "resume"
+        with write_errors(self.path):
             if before is not None or self._is_used():
                 changes.append(f"the existing results are now in {self._rename()}")
             self.path.mkdir(parents=True, exist_ok=True)
@@ -159,31 +132,25 @@ class StageFolder:
         begun = {"stage": self.name, "status": "unfinished", "words": words, "inputs": inputs}
         self._write_provenance(begun | _circumstances())
         write_text(self.path / CONFIG, settings_ini)
-        return Start("new", "; ".join(changes))
+        return f"new: {'; '.join(changes)}" if changes else "new"
 
     def _is_used(self) -> bool:
         """Whether the path has anything but the partial file of a process killed at the start."""
         if not self.path.is_dir():
             return self.path.exists()
-        remove_quietly(self.path / (PROVENANCE + PARTIAL))
+        remove_partial_files(self.path)
         return any(self.path.iterdir())
 
     def _rename(self) -> Path:
-        """Rename the folder with the date; its figures go with it."""
+        """Rename the folder with the date; its figures are moved into it."""
         name = f"{self.path.name}_{timestamp().replace(':', '-')}"
         names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
         renamed = next(path for path in map(self.path.with_name, names) if not path.exists())
-        try:
-            if not self.part and self.path.is_dir():  # figures first, in case this is interrupted
-                for figure in self.figures.glob(f"{self.name}_*"):
-                    (self.path / "figures").mkdir(exist_ok=True)
-                    figure.replace(self.path / "figures" / figure.name)
-            self.path.rename(renamed)
-        except OSError as error:
-            raise RunError(
-                f"{self.path}: holds results of other settings and can't be renamed: "
-                f"{error.strerror or error}; change permissions, or take another run.name"
-            ) from None
+        if not self.part and self.path.is_dir():  # figures first, in case this is interrupted
+            for figure in self.figures.glob(f"{self.name}_*"):
+                (self.path / "figures").mkdir(exist_ok=True)
+                figure.replace(self.path / "figures" / figure.name)
+        self.path.rename(renamed)
         return renamed
 
     def complete(self, results: list[str], notes: dict[str, Any]) -> None:
@@ -207,19 +174,6 @@ class StageFolder:
             )
         return provenance
 
-    def require_complete(self) -> dict[str, Any]:
-        """Provenance of a complete stage with undamaged results, or an error with what to run."""
-        provenance = self.require_begun()
-        if provenance.get("status") != "complete":
-            raise RunError(
-                f"{self.path}: the {self.name} stage is unfinished; run {self.command} to resume it"
-            )
-        for name in self._damaged(provenance):
-            path = self.path / name
-            what = "has changed since it was written" if path.exists() else "is missing"
-            raise CheckpointError(f"{path}: {what}; run {self.command} to make it again")
-        return provenance
-
     def _other_runs(self) -> str:
         """Hint for a mistyped name of a run."""
         if self.run_folder.is_dir():
@@ -229,41 +183,41 @@ class StageFolder:
         hint = f"; did you mean run.name={near[0]}?" if near else ""
         return f", and no run '{self.run_folder.name}'{hint}"
 
+    def require_complete(self) -> dict[str, Any]:
+        """Provenance of a complete stage with undamaged results, or an error with what to run."""
+        provenance = self.require_begun()
+        if provenance.get("status") != "complete":
+            raise RunError(
+                f"{self.path}: the {self.name} stage is unfinished; run {self.command} to resume it"
+            )
+        for name in self._damaged(provenance):
+            raise CheckpointError(
+                f"{self.path / name}: has changed since it was written, or is missing; run "
+                f"{self.command} to make it again"
+            )
+        return provenance
+
     def require_match(self, expected: dict[str, Any], words: dict[str, str] | None = None) -> None:
         """`require_complete` of a stage with these inputs; a RunError names those that differ."""
-        provenance = self.require_complete()
-        inputs = {key: provenance["inputs"].get(key) for key in expected}
-        changes = differences(inputs, expected, provenance.get("words", {}), words or {})
-        if not changes:
-            return
-        changed = [key for key in expected if inputs[key] != expected[key]]
-        advice = ""
-        if not all(key.endswith((".pt", ".npz")) for key in changed):  # not of an earlier stage
-            advice = " with the present settings, give its settings, or take another run.name"
-        raise RunError(
-            f"{self.path}: the {self.name} stage has other inputs: {'; '.join(changes)}; run "
-            f"{self.command} again{advice}"
-        )
+        found = self.require_complete()
+        found["inputs"] = {key: found["inputs"].get(key) for key in expected}
+        if changes := _differences(found, expected, words or {}):
+            raise RunError(
+                f"{self.path}: the {self.name} stage has other inputs: {'; '.join(changes)}; run "
+                f"{self.command} again, or give its settings or another run.name"
+            )
 
 
-def differences(
-    before: dict[str, Any],
-    now: dict[str, Any],
-    words_before: dict[str, str] | None = None,
-    words_now: dict[str, str] | None = None,
-) -> list[str]:
-    """Differences between two sets of inputs, in words."""
-    phrases = []
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) == now.get(key):
+def _differences(before: dict[str, Any], now: dict[str, Any], words: dict[str, str]) -> list[str]:
+    """Differences of inputs from those in a provenance, in words."""
+    phrases, inputs = [], before["inputs"]
+    for key in sorted(inputs.keys() | now.keys()):
+        if inputs.get(key) == now.get(key):
             continue
-        was, now_is = (words_before or {}).get(key), (words_now or {}).get(key)
-        if was is None and now_is is None:
-            phrases.append(f"{key} was {_show(before.get(key))}, is {_show(now.get(key))}")
-        elif was == now_is:
-            phrases.append(f"{key} ({now_is}) have changed")
-        else:
-            phrases.append(f"{key} was {was or 'another'}, is {now_is or 'missing'}")
+        was = before.get("words", {}).get(key, _show(inputs.get(key)))
+        is_now = words.get(key, _show(now.get(key)))
+        same = was == is_now  # another file of the same name
+        phrases.append(f"{key} ({was}) have changed" if same else f"{key} was {was}, is {is_now}")
     return phrases
 
 
@@ -278,21 +232,19 @@ def _show(value: Any) -> str:
 
 def _read_provenance(path: Path) -> dict[str, Any]:
     provenance = read_json(path)
-    if "depends" in provenance:  # name in an earlier version
+    if "depends" in provenance:  # name in an earlier version, which wrote no checksum either
         provenance["inputs"] = provenance.pop("depends")
-    intact = (
+    is_intact = (
         isinstance(provenance.get("inputs"), dict)
         and isinstance(provenance.get("results", {}), dict)
-        # Earlier versions wrote no checksum.
         and provenance.get("checksum", _checksum(provenance)) == _checksum(provenance)
     )
-    if not intact:
+    if not is_intact:
         raise CheckpointError(
             f"{path}: damaged, or changed by another program; move {path.parent} away and run the "
             "stage again"
         )
-    provenance["inputs"] = with_present_names(provenance["inputs"])
-    return provenance
+    return provenance | {"inputs": with_present_names(provenance["inputs"])}
 
 
 def _checksum(provenance: dict[str, Any]) -> str:
@@ -302,17 +254,16 @@ def _checksum(provenance: dict[str, Any]) -> str:
 
 def timestamp(seconds: float | None = None) -> str:
     """Now, or a time in seconds since 1970, as ISO 8601."""
-    time = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _circumstances() -> dict[str, Any]:
+    """When, where and with what a stage is run."""
     versions = {"RISCluster": __version__}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     return {
         "started": timestamp(),
         "command": sys.argv,
@@ -326,14 +277,12 @@ def _circumstances() -> dict[str, Any]:
 def _git_state() -> str:
     """Commit of the checkout of this package, with ``-dirty`` where files were edited."""
     root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return "not a checkout"
     words = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run(words, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return answer.stdout.strip() or "unknown"
+    if (root / ".git").exists():
+        with suppress(OSError, subprocess.TimeoutExpired):
+            answer = subprocess.run(words, capture_output=True, text=True, timeout=10)
+            return answer.stdout.strip() or "unknown"
+    return "unknown"
 
 
 # ---- stored settings ----------------------------------------------------------------------------
@@ -357,12 +306,10 @@ def _stored_of_run(run_folder: Path, stage: str) -> dict[str, str]:
     stages = [StageFolder(run_folder, name) for name in SCRIPTS]
     begun = sorted((one for one in stages if (one.path / CONFIG).exists()), key=_time_of_start)
     stored = {one.name: _stored_of_stage(one) for one in begun}
-    if not stored:
-        return {}
     chosen = {}
     for name, key in KEYS.items():
         section = name.partition(".")[0]
-        if section in ("build", "records") or name in NOT_STORED:
+        if not stored or section in ("build", "records") or name in NOT_STORED:
             continue
         owner = OWNERS.get(section, "AEC" if name == "run.seed" else None)
         if owner is None and key.metadata["invalidates"] == RESULT:

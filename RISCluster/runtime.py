@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 
 log = logging.getLogger("RISCluster")
@@ -34,7 +35,7 @@ class Progress:
 
     def __init__(self, what: str, total: int, unit: str = "samples", shown: bool = True):
         self.what, self.total, self.unit, self.count = what, total, unit, 0
-        self._bar, self._shown = None, shown
+        self._bar, self._is_shown = None, shown
         self._start = self._logged = time.monotonic()
         if shown and sys.stderr.isatty():
             from tqdm import tqdm
@@ -59,7 +60,7 @@ class Progress:
             if texts:
                 self._bar.set_postfix(texts, refresh=False)
             self._bar.update(count)
-        elif self._shown and now - self._logged >= LOG_INTERVAL:
+        elif self._is_shown and now - self._logged >= LOG_INTERVAL:
             self._logged = now
             rate = self.count / (now - self._start)
             left = (self.total - self.count) / rate if rate else float("inf")
@@ -102,30 +103,17 @@ class StopRequest:
         self.signal_number = number
 
 
-def prepare_for_torch() -> None:
-    """Set environment variables that torch reads when it is loaded, where the user has not.
-
-    Spinning OpenMP threads made training 12 times slower beside one busy process. Large pages
-    halve the time of loading a file into memory.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-
 def keep_freed_memory() -> None:
     """Let glibc keep freed blocks for the next batch: new pages took a sixth of a step."""
     m_trim_threshold, m_mmap_threshold = -1, -3  # of glibc's malloc.h
-    try:
+    with suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(m_mmap_threshold, 32 * 2**20)  # bytes, the largest that glibc accepts
         libc.mallopt(m_trim_threshold, 2**31 - 1)
-    except (OSError, AttributeError):  # another C library
-        return
 
 
 def processors() -> int:
     """Processors that this process may use."""
-    try:
-        return max(1, len(os.sched_getaffinity(0)))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

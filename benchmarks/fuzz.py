@@ -19,7 +19,6 @@ import os
 import resource
 import shutil
 import signal
-import struct
 import sys
 import tempfile
 import time
@@ -27,11 +26,9 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 from common import ROOT, h5py, np, parser, row
@@ -48,11 +45,11 @@ from RISCluster.runs.labels import read_labels
 from RISCluster.settings import RecordsSettings, load_settings
 from RISCluster.waveforms.read import read_traces, scan
 
-MAX_SECONDS = 5  # that an input may take
-MAX_WAIT = 30  # s after which a library that does not return is ended
+MAX_SECONDS, MAX_WAIT = 5, 10  # that an input may take; after which a library is ended
 MAX_GROWTH = 500 * 1024  # kB
 MAX_MEMORY = 6 * 2**30  # bytes of addresses beyond what is taken at the start
 PACKAGE = f"{ROOT / 'RISCluster'}{os.sep}"
+OUTCOMES = ("valid", "refused", "finding", "crash")
 TOKENS = [token.encode() for token in (
     "-1", "0", "nan", "inf", "-1e999", "99999999999999999999999", "5-2", "1-1000000000000", "%(x)s",
     "%", "${a}", '"', "'", ",", ";", "\t", "|", "\n", "\r\n", "\0", "=", "[[", "]", "{", "}", "#",
@@ -60,14 +57,13 @@ TOKENS = [token.encode() for token in (
     "{}", "1_000", "0x10", "1e-320", "A" * 200_000, "[" * 5000, "9" * 5000, "auto", "none",
     "2016-13", "0000-00-00", "9999-12-31T23:59:59.999999+23:59", "0001-01-01T00:00:00+23:59",
 )]  # fmt: skip
-TOKENS += [b"\xff", b"\xff\xfe", b"\xed\xa0\x80", struct.pack("<q", -1), struct.pack("<q", 2**62)]
+TOKENS += [b"\xff", b"\xff\xfe", b"\xed\xa0\x80", b"\xff" * 8, b"\0" * 7 + b"@"]
 
 Files = dict[str, bytes]  # an input: contents by name
 Rng = np.random.Generator
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """Valid inputs, which may be made in a folder; a reader of the folder with an input in it."""
 
     name: str
@@ -85,23 +81,17 @@ def mutate(rng: Rng, content: bytes, other: bytes) -> bytes:
     for _ in range(int(rng.integers(1, 5))):
         n = len(content)
         a, b = np.sort(rng.integers(0, n + 1, 2)).tolist()
-        b = min(b, a + 4096)
-        kind = int(rng.integers(7))
-        if kind == 0 and n:
-            a = min(a, n - 1)
-            middle, b = bytes([content[a] ^ 1 << int(rng.integers(8))]), a + 1
-        elif kind == 1:
-            middle, b = b"", n
-        elif kind == 2:
-            middle = b""
-        elif kind == 3:
-            middle = content[a:b] * 2
-        elif kind == 4:
-            middle, b = other[int(rng.integers(len(other) + 1)) :], n
-        else:
-            middle = TOKENS[rng.integers(len(TOKENS))]
-            b = a if kind == 5 else min(n, a + int(rng.integers(1, 12)))
-        content = content[:a] + middle + content[b:]
+        b, token = min(b, a + 4096), TOKENS[rng.integers(len(TOKENS))]
+        start, stop, middle = (
+            (a, a + 1, bytes(byte ^ 1 << int(rng.integers(8)) for byte in content[a : a + 1])),
+            (a, n, b""),
+            (a, b, b""),
+            (a, b, content[a:b] * 2),
+            (a, n, other[int(rng.integers(len(other) + 1)) :]),
+            (a, a, token),
+            (a, a + int(rng.integers(1, 12)), token),
+        )[rng.integers(7)]
+        content = content[:start] + middle + content[stop:]
     return content
 
 
@@ -138,16 +128,15 @@ def change_hdf5(rng: Rng, content: bytes) -> bytes:
 
 
 def _change_item(rng: Rng, file: h5py.File, name: str) -> None:
-    item = file[name]
+    item, kind = file[name], int(rng.integers(8))
     shape = (isinstance(item, h5py.Dataset) and item.shape) or (4,)
     shape = tuple(min(n, 300) for n in shape)  # one before may have made it huge
-    kind = int(rng.integers(8))
     if kind == 0:
         attributes = (file if rng.random() < 0.5 else item).attrs
         keys = sorted(attributes) or ["units", "class_names", "dims", "fs"]
         attributes[keys[rng.integers(len(keys))]] = odd_values(rng, (2,))
         return
-    del file[name]
+    del file[name]  # and nothing more for the last kind
     if kind in (1, 2, 3):
         links = (h5py.SoftLink(f"/{name}"), h5py.SoftLink("/"), h5py.ExternalLink("no.h5", "/x"))
         file[name] = links[kind - 1]
@@ -157,9 +146,7 @@ def _change_item(rng: Rng, file: h5py.File, name: str) -> None:
         parts = tuple(min(n, 64) for n in huge)
         file.create_dataset(name, tuple(huge), rng.choice(["f4", "i8"]), chunks=parts)
     elif kind == 5:
-        values = file.create_dataset(name, shape[:1], h5py.vlen_dtype(np.dtype("f4")))
-        for n in range(len(values)):
-            values[n] = np.zeros(3, "f4")
+        file.create_dataset(name, shape[:1], h5py.vlen_dtype(np.dtype("f4")))[:] = [[0.0] * 3]
     elif kind == 6:
         file[name] = odd_values(rng, shape)
 
@@ -225,12 +212,9 @@ def zarr_seeds(folder: Path) -> list[Files]:
     for version in (2, 3):
         path = folder / f"{version}.zarr"
         root = zarr.open_group(str(path), mode="w", zarr_format=version)
-        for name, values in (
-            ("data", np.ones((40, 4, 8), np.float32)),
-            ("metadata/time_coords", 1.6e9 + np.arange(40.0)),
-            ("metadata/freq_coords", np.arange(8.0)),
-        ):
-            root.create_array(name, data=values)
+        root.create_array("data", data=np.ones((40, 4, 8), np.float32))
+        root.create_array("metadata/time_coords", data=1.6e9 + np.arange(40.0))
+        root.create_array("metadata/freq_coords", data=np.arange(8.0))
         items = sorted(item for item in path.rglob("*") if item.is_file())
         found.append({f"a.zarr/{item.relative_to(path)}": item.read_bytes() for item in items})
     return found
@@ -324,12 +308,16 @@ class Hang(BaseException):
     """An input took too long; no reader may catch it."""
 
 
-def attempt(subject: Subject, folder: Path) -> tuple[str, str]:
+def _raise_hang(*_: object) -> None:
+    raise Hang
+
+
+def attempt(read: Callable[[Path], Any], folder: Path) -> tuple[str, str]:
     """Read an input: ``valid``, ``refused`` or ``finding``, and what is wrong."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
     try:
-        subject.read(folder)
+        read(folder)
         outcome = "valid", ""
     except RISClusterError as error:
         outcome = ("refused", "") if str(error) else ("finding", "no text in the error")
@@ -348,103 +336,84 @@ def attempt(subject: Subject, folder: Path) -> tuple[str, str]:
     return outcome
 
 
-def write(folder: Path, contents: Files) -> None:
-    """Put an input into a new folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, content in contents.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+class Job:
+    """The inputs of one subject, which copies of this process read."""
+
+    def __init__(self, subject: Subject, seed: int, folder: Path):
+        self.subject, self.seed, self.top = subject, seed, folder / subject.name
+        (self.top / "made").mkdir(parents=True)
+        self.seeds = subject.seeds(self.top / "made")
+
+    def prepare(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        logging.disable(logging.CRITICAL)
+        warnings.simplefilter("ignore")
+        signal.signal(signal.SIGALRM, _raise_hang)
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_MEMORY,) * 2)
+
+    def read(self, number: int) -> tuple[str, str]:
+        """Outcome of an input and what is wrong; the first ones are the valid inputs."""
+        rng = np.random.default_rng([self.seed, sum(self.subject.name.encode()), number])
+        valid = number < len(self.seeds)
+        shutil.rmtree(self.top / "input", ignore_errors=True)
+        for name, content in (self.seeds[number] if valid else self.changed(rng)).items():
+            path = self.top / "input" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        outcome, what = attempt(self.subject.read, self.top / "input")
+        if valid and outcome == "refused":
+            outcome, what = "finding", "a valid input is refused"
+        return outcome, f"{what}: {self.save(number)}" if outcome == "finding" else what
+
+    def changed(self, rng: Rng) -> Files:
+        """An input made of one or two valid ones."""
+        chosen, other = (dict(self.seeds[n]) for n in rng.integers(len(self.seeds), size=2))
+        name = sorted(chosen)[rng.integers(len(chosen))]
+        if self.subject.change is not None and rng.random() < 0.5:
+            chosen[name] = self.subject.change(rng, chosen[name])
+        else:
+            chosen[name] = mutate(rng, chosen[name], other.get(name, b""))
+        return chosen
+
+    def save(self, number: int) -> Path:
+        target = self.top.parent / "findings" / f"{self.subject.name}_{number}"
+        return Path(shutil.copytree(self.top / "input", target, dirs_exist_ok=True))
 
 
-def changed(rng: Rng, subject: Subject, seeds: list[Files]) -> Files:
-    """An input made of one or two valid ones."""
-    chosen, other = (dict(seeds[n]) for n in rng.integers(len(seeds), size=2))
-    name = sorted(chosen)[rng.integers(len(chosen))]
-    if subject.change is not None and rng.random() < 0.5:
-        chosen[name] = subject.change(rng, chosen[name])
-    else:
-        chosen[name] = mutate(rng, chosen[name], other.get(name, b""))
-    return chosen
+JOB: Job  # of the copies
+
+
+def _prepare(job: Job) -> None:
+    global JOB
+    JOB = job
+    job.prepare()
+
+
+def _read(number: int) -> tuple[str, str]:
+    return JOB.read(number)
 
 
 # ---- many ---------------------------------------------------------------------------------------
 
 
-@dataclass
-class Tally:
-    """Outcomes of the inputs of one subject, and the first of each kind of finding or crash."""
-
-    counts: Counter = field(default_factory=Counter)
-    findings: dict[str, str] = field(default_factory=dict)
-
-
-def _raise_hang(*_: object) -> None:
-    raise Hang
-
-
-def _save(top: Path, name: str) -> Path:
-    return Path(shutil.copytree(top / "input", top.parent / "findings" / name, dirs_exist_ok=True))
-
-
-def _work(subject: Subject, top: Path, seeds: list[Files], numbers: range, seed: int,
-          answers: Connection) -> None:  # fmt: skip
-    """In a copy of the process: send the outcome of each input, and what is wrong."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
-    signal.signal(signal.SIGALRM, _raise_hang)
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
-    resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_MEMORY,) * 2)
-    for number in numbers:
-        rng = np.random.default_rng([seed, sum(subject.name.encode()), number])
-        valid = number < len(seeds)  # these are read as they are
-        write(top / "input", seeds[number] if valid else changed(rng, subject, seeds))
-        outcome, what = attempt(subject, top / "input")
-        if valid and outcome == "refused":
-            outcome, what = "finding", "a valid input is refused"
-        if outcome == "finding":
-            what = f"{what}: {_save(top, f'{subject.name}_{number}')}"
-        answers.send((outcome, what))
-
-
-def fuzz(subject: Subject, n: int, seed: int, folder: Path) -> Tally:
-    """Give one subject `n` inputs, in copies of this process."""
-    top, tally, number = folder / subject.name, Tally(), 0
-    (top / "made").mkdir(parents=True)
-    seeds = subject.seeds(top / "made")
-    fork = multiprocessing.get_context("fork")
+def fuzz(subject: Subject, n: int, seed: int, folder: Path) -> tuple[Counter, dict[str, str]]:
+    """Outcomes of `n` inputs of a subject, and the first of each kind of finding or crash."""
+    job, number, counts, findings = Job(subject, seed, folder), 0, Counter(), {}
     while number < n:
-        receiver, sender = fork.Pipe(duplex=False)
-        arguments = (subject, top, seeds, range(number, n), seed, sender)
-        process = fork.Process(target=_work, args=arguments)
-        process.start()
-        sender.close()
-        crash = ""
-        while number < n and not crash:
-            try:
-                outcome, what = receiver.recv() if receiver.poll(MAX_WAIT) else ("crash", "")
-            except EOFError:
-                process.join()
-                outcome, what = "crash", f"ends with {process.exitcode}"
-            if outcome == "crash":
-                process.kill()
-                crash = what or f"does not return in {MAX_WAIT} s"
-                what = f"library: {crash}: {_save(top, f'{subject.name}_{number}')}"
-            number += 1
-            tally.counts[outcome] += 1
-            if what:
-                tally.findings.setdefault(what.partition("Error: ")[0], what)
-        process.join()
-    return tally
-
-
-def table(tallies: dict[str, Tally]) -> str:
-    """A row a subject, and what was found."""
-    titles = ("valid", "refused", "finding", "crash")
-    lines = [row(["subject", *titles], 9)]
-    lines += [row([name, *(t.counts[x] for x in titles)], 9) for name, t in tallies.items()]
-    lines += [f"{name}: {what}" for name, t in tallies.items() for what in t.findings.values()]
-    return "\n".join(lines)
+        with multiprocessing.get_context("fork").Pool(1, _prepare, (job,)) as pool:
+            outcome = ""
+            while number < n and outcome != "crash":
+                try:
+                    outcome, what = pool.apply_async(_read, (number,)).get(MAX_WAIT)
+                except multiprocessing.TimeoutError:
+                    outcome = "crash"
+                    what = f"library: crashes, or does not return: {job.save(number)}"
+                number += 1
+                counts[outcome] += 1
+                if what:
+                    findings.setdefault(what.partition("Error: ")[0], what)
+    return counts, findings
 
 
 def main() -> int:
@@ -456,19 +425,22 @@ def main() -> int:
     chosen = given.what.split(",")
     if unknown := set(chosen) - {subject.name for subject in SUBJECTS}:
         options.error(f"--what {', '.join(unknown)}: unknown")
-    top, tallies = Path(tempfile.mkdtemp(prefix="fuzz_")), {}
+    top, n_findings = Path(tempfile.mkdtemp(prefix="fuzz_")), 0
+    print(row(["subject", *OUTCOMES, "s"], 9))
     for subject in (subject for subject in SUBJECTS if subject.name in chosen):
         if subject.needs and importlib.util.find_spec(subject.needs) is None:
             print(f"{subject.name} is left out: {subject.needs} is not installed")
             continue
         began = time.monotonic()
-        tallies[subject.name] = fuzz(subject, given.inputs, given.seed, top)
+        counts, findings = fuzz(subject, given.inputs, given.seed, top)
+        taken = round(time.monotonic() - began)
+        print(row([subject.name, *(counts[x] for x in OUTCOMES), taken], 9), flush=True)
+        print(*(f"    {what}\n" for what in findings.values()), sep="", end="", flush=True)
         shutil.rmtree(top / subject.name)
-        print(f"{subject.name}: {time.monotonic() - began:.0f} s", flush=True)
-    print(table(tallies))
+        n_findings += counts["finding"]
     if not (top / "findings").exists():
         shutil.rmtree(top)
-    return int(any(tally.counts["finding"] for tally in tallies.values()))
+    return int(n_findings > 0)
 
 
 if __name__ == "__main__":

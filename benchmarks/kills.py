@@ -1,7 +1,8 @@
-"""Kills at random moments: does what was killed and started again end as if it never had been?
+"""Kills and full disks: do commands that were stopped and started again end as if never stopped?
 
     python benchmarks/kills.py [--kills 200] [--seed 1] [--what aec,gmm,dec,build,cube,predict]
                                [--forked] [--samples 320] [section.key=value ...]
+    python benchmarks/kills.py --disks 24        (as root on Linux: it mounts a tmpfs)
 
 Every stage by its script, and `build`, `cube` and `predict`, on small data. Each trial starts a
 process, kills it (SIGKILL, SIGTERM or SIGINT), starts it again, up to four times, and lets the last
@@ -12,6 +13,11 @@ signals and operations again; what a random time hits depends on the machine.
 
 With --forked, processes are copies of one that has imported everything: several times as many
 kills an hour, none of them in an import.
+
+With --disks, the three stages run in file systems from where nothing fits to where nearly
+everything does, in a folder that is read-only, and with a data file that is removed while a stage
+works. Each must end with 0, or with 2 and one line of error. Then the cause is removed, the stages
+run again, and the results are compared.
 """
 
 import importlib
@@ -21,22 +27,24 @@ import os
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
-from common import ROOT, environment, h5py, np, parser, write_set
+from common import ROOT, SCRIPTS, environment, h5py, np, parser, write_set
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MAX_SECONDS = 300  # of a process
 MAX_KILLS = 4  # of one trial
 ENDED_BY_WORKER = "a worker process was killed"
+ROOM = "size=64m"  # of a disk where everything fits
 WORDS = (
     "data.file=s.h5", "run.name=r", "run.figures=no", "run.device=cpu", "aec.n_features=3",
     "aec.n_epochs=8", "aec.batch_size=16", "gmm.n_clusters=2-4", "gmm.n_init=3",
@@ -46,6 +54,7 @@ BUILD = ("build.sampling_rate=auto", "build.lta=5", "build.taper=2", "build.on=6
 RECORDS = ("records.window=0.2", "records.step=0.05")
 WORKERS = "2"  # of `build`; 1 where forked, as its workers would be no copies
 VARYING = ("seconds", "samples_per_second")  # columns and keys that differ from run to run
+COMPARED = ("status", "depends", "inputs", "results")  # parts of provenance.json
 PRELOADED = (
     "RISCluster.stages.pretrain", "RISCluster.stages.cluster", "RISCluster.stages.refine",
     "RISCluster.stages.predict", "RISCluster.waveforms.build", "obspy", "zarr",
@@ -93,23 +102,18 @@ class Subject(NamedTuple):
     again: tuple[str, ...] = ()
 
 
-AEC, GMM, DEC = (f"Outputs/r/{stage}" for stage in ("AEC", "GMM", "DEC"))
+AEC, GMM, DEC = STAGES = tuple(f"Outputs/r/{stage}" for stage in ("AEC", "GMM", "DEC"))
 PACKAGE = ("-m", "RISCluster")
 MAKE_SET = ("build", "waves", "-o", "set.h5", "--workers", WORKERS)
 MAKE_CUBE = ("cube", "fibre", "-o", "cube.zarr", "--workers", "1")
 PREDICT = ("predict", "s.h5", "--run", "Outputs/r", "-o", "p.csv")
 SUBJECTS = (
-    Subject("aec", (str(ROOT / "AEC_train.py"),), (AEC,)),
-    Subject("gmm", (str(ROOT / "GMM_centroids.py"),), (GMM,), (AEC,)),
-    Subject("dec", (str(ROOT / "DEC_train.py"),), (DEC,), (AEC, GMM)),
+    *(Subject(place[-3:].lower(), (str(ROOT / script),), (place,), STAGES[:n])
+      for n, (place, script) in enumerate(zip(STAGES, SCRIPTS, strict=True))),
     Subject("build", (*PACKAGE, *MAKE_SET, *BUILD), ("set.h5", "set.csv")),
     Subject("cube", (*PACKAGE, *MAKE_CUBE, *RECORDS), ("cube.zarr",)),
-    Subject("predict", (*PACKAGE, *PREDICT), ("p.csv", "p.latent.npy"), (AEC, GMM, DEC),
-            ("--overwrite",)),
+    Subject("predict", (*PACKAGE, *PREDICT), ("p.csv", "p.latent.npy"), STAGES, ("--overwrite",)),
 )  # fmt: skip
-
-
-# ---- data ---------------------------------------------------------------------------------------
 
 
 def write_inputs(folder: Path, n: int) -> None:
@@ -130,9 +134,8 @@ def write_inputs(folder: Path, n: int) -> None:
         for moment in (30, 60, 90):
             at = np.arange(len(data)) / 50 - moment
             data += 20_000 * np.exp(-((at / 0.08) ** 2)) * np.cos(20 * np.pi * at)
-        trace = obspy.Trace(np.rint(data).astype(np.int32))
+        trace = obspy.Trace(np.rint(data).astype(np.int32), {"sampling_rate": 50})
         trace.id = f"XX.{name[:3]}..HHZ"
-        trace.stats.sampling_rate = 50
         trace.stats.starttime = obspy.UTCDateTime(f"2016-01-0{name[3]}T12:00:00")
         trace.write(str(folder / f"waves/{name}.mseed"), format="MSEED")
 
@@ -196,7 +199,7 @@ class Harness:
         code = 124 if process.is_alive() else process.exitcode
         process.kill()
         process.join()
-        return code, (self.top / "errors").read_text()
+        return code, (self.top / "errors").read_text().strip()
 
     def measure(self, subject: Subject) -> tuple[float, int]:
         """Run it once, never killed: seconds, and how often it changes files."""
@@ -206,84 +209,151 @@ class Harness:
             raise SystemExit(f"{subject.name} fails without any kill:\n{error}")
         return time.monotonic() - began, int(count.read_text())
 
-    def folder(self, name: str, subject: Subject) -> Path:
-        """A new folder with all that it needs."""
-        folder = self.top / name
-        folder.mkdir()
+    def link_inputs(self, folder: Path, *copied: str) -> Path:
+        """Fill a folder with the inputs, and copies of results."""
+        folder.mkdir(exist_ok=True)
         for name in ("config.ini", "s.h5", "fibre", "waves"):
             (folder / name).symlink_to(self.base / name)
-        for name in subject.needs:
+        for name in copied:
             shutil.copytree(self.base / name, folder / name)
         return folder
 
 
-@dataclass
-class Trials:
-    """Kills of one subject, and what they led to."""
+# ---- kills --------------------------------------------------------------------------------------
 
-    harness: Harness
-    subject: Subject
-    seconds: float  # that it takes
-    operations: int  # that change files
-    n: int = 0
-    kills: Counter = field(default_factory=Counter)  # by signal and by how the moment was chosen
-    tracebacks: Counter = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
 
-    @property
-    def killed(self) -> int:
-        return sum(self.kills[number.name] for number in SIGNALS)
-
-    def trial(self, most: int) -> None:
-        """Kill at most so often, start again, let end, compare."""
-        rng = np.random.default_rng([self.harness.seed, sum(self.subject.name.encode()), self.n])
-        folder, faults = self.harness.folder(f"{self.subject.name}{self.n}", self.subject), []
-        self.n += 1
-        for number in range(int(rng.integers(1, min(most, MAX_KILLS) + 1))):
-            if not self._kill(folder, number > 0, rng, faults):
-                break  # it ended before
-        code, error = self.harness.end(self.harness.start(self.subject, folder, again=True))
-        if code:
-            faults.append(f"started again it ends with {code}: {error.strip()[-300:]}")
+def trial(harness: Harness, subject: Subject, number: int, most: int, life: tuple[float, int],
+          counts: Counter) -> list[str]:  # fmt: skip
+    """Kill at most so often, start again, let end, compare: faults."""
+    rng = np.random.default_rng([harness.seed, sum(subject.name.encode()), number])
+    folder = harness.link_inputs(harness.top / f"{subject.name}{number}", *subject.needs)
+    faults: list[str] = []
+    for again in range(int(rng.integers(1, min(most, MAX_KILLS) + 1))):
+        signal_number = SIGNALS[rng.integers(len(SIGNALS))]
+        if by_operation := rng.random() < 0.5:
+            at = int(rng.integers(1, life[1] + 1)) * int(rng.choice([-1, 1]))
+            process = harness.start(subject, folder, again > 0, at, signal_number)
         else:
-            faults += different(self.harness.base, folder, self.subject.results)
-            faults += left_over(folder)
-        if faults:
-            self.failures.append(f"{folder}: {'; '.join(faults)}")
-        else:
-            shutil.rmtree(folder)
-
-    def _kill(self, folder: Path, again: bool, rng: np.random.Generator, faults: list[str]) -> bool:
-        """Start and kill; whether the kill found it alive."""
-        number = SIGNALS[rng.integers(len(SIGNALS))]
-        how = "operation" if rng.random() < 0.5 else "time"
-        if how == "operation":
-            at = int(rng.integers(1, self.operations + 1)) * int(rng.choice([-1, 1]))
-            process = self.harness.start(self.subject, folder, again, at, number)
-        else:
-            process = self.harness.start(self.subject, folder, again)
-            process.join(rng.random() * 1.05 * self.seconds)
+            process = harness.start(subject, folder, again > 0)
+            process.join(rng.random() * 1.05 * life[0])
             if process.is_alive():
-                os.kill(process.pid, number)
-        code, error = self.harness.end(process)
-        if code == 0:
-            return False
-        self.kills.update([number.name, f"at a random {how}"])
-        if code not in (-number, 128 + number) and ENDED_BY_WORKER not in error:
-            faults.append(f"{number.name} ends it with {code}: {error[-300:]}")
+                os.kill(process.pid, signal_number)
+        code, error = harness.end(process)
+        if code == 0:  # it ended before
+            break
+        how = "operation" if by_operation else "time"
+        counts.update(["kills", signal_number.name, f"at a random {how}"])
+        if code not in (-signal_number, 128 + signal_number) and ENDED_BY_WORKER not in error:
+            faults.append(f"{signal_number.name} ends it with {code}: {error[-300:]}")
         if "Traceback" in error:
-            self.tracebacks.update([error.strip().splitlines()[-1]])
-        return True
+            counts.update(["ends with a traceback"])
+    code, error = harness.end(harness.start(subject, folder, again=True))
+    if code:
+        faults.append(f"started again it ends with {code}: {error[-300:]}")
+    else:
+        faults += different(harness.base, folder, subject.results) + left_over(folder)
+    if not faults:
+        shutil.rmtree(folder)
+    return faults and [f"{folder}: {'; '.join(faults)}"]
 
-    def lines(self) -> list[str]:
-        kills = ", ".join(f"{name} {n}" for name, n in sorted(self.kills.items()))
-        what = f"{self.subject.name} ({self.seconds:.1f} s, {self.operations} operations)"
-        return [
-            f"{what}: {self.killed} kills in {self.n} trials, {kills}; "
-            f"{len(self.failures)} trials failed, {self.tracebacks.total()} ends with a traceback",
-            *(f"  {line}" for line in self.failures),
-            *(f"  traceback, {count} times: {line}" for line, count in self.tracebacks.items()),
-        ]
+
+def kill(harness: Harness, chosen: Sequence[str], n: int) -> int:
+    """Kill each of the chosen subjects so often, and print the outcome; failed trials."""
+    needed = {name for subject in SUBJECTS if subject.name in chosen for name in subject.needs}
+    n_failed = 0
+    for subject in SUBJECTS:
+        if subject.name not in chosen and not needed & set(subject.results):
+            continue
+        life, counts, failures, number = harness.measure(subject), Counter(), [], 0
+        while subject.name in chosen and counts["kills"] < n and number < 4 * n + 4:
+            failures += trial(harness, subject, number, n - counts["kills"], life, counts)
+            number += 1
+        if number:
+            more = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()) if name != "kills")
+            print(f"{subject.name} ({life[0]:.1f} s, {life[1]} operations): {counts['kills']} kills"
+                  f" in {number} trials, {more}; {len(failures)} trials failed")  # fmt: skip
+            print(*(f"  {line}\n" for line in failures), sep="", end="", flush=True)
+        n_failed += len(failures)
+    return n_failed
+
+
+# ---- disks --------------------------------------------------------------------------------------
+
+
+class Disks:
+    """Runs on bad disks, compared with one on a good disk."""
+
+    def __init__(self, harness: Harness):
+        self.harness, self.faults, self.ends = harness, [], Counter()
+        for subject in SUBJECTS[:3]:
+            harness.measure(subject)
+
+    @contextmanager
+    def disk(self, name: str, options: str) -> Iterator[Path]:
+        path = self.harness.top / name
+        path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
+        yield self.harness.link_inputs(path)
+        subprocess.run(["umount", path], check=True)
+
+    def stages(self, disk: Path, first: int = 0, last: int = 2) -> tuple[str, int, str]:
+        """The stage that failed, or the last one, its exit code and error."""
+        for subject in SUBJECTS[first : last + 1]:
+            code, error = self.harness.end(self.harness.start(subject, disk))
+            if code:
+                break
+        return subject.name, code, error
+
+    def check(self, what: str, name: str, code: int, error: str) -> None:
+        """The end must be good, or an error of one line."""
+        self.ends[f"end with {code} at {name}" if code else "end well"] += 1
+        print(f"{what}: {name} ends with {code}: {error[:120]}", flush=True)
+        if code and (code != 2 or "\n" in error or "Traceback" in error):
+            self.faults.append(f"{what}: ends with {code}: {error[-200:]}")
+
+    def check_again(self, what: str, disk: Path) -> None:
+        _, code, error = self.stages(disk)
+        found = [f"started again it ends with {code}: {error[-300:]}"]
+        if not code:
+            found = different(self.harness.base, disk, STAGES) + left_over(disk)
+        self.faults += [f"{what}: {fault}" for fault in found]
+
+    def run(self, n: int) -> int:
+        items = (self.harness.base / "Outputs").rglob("*")
+        needed = sum(path.stat().st_size for path in items if path.is_file())
+        for number in range(n):
+            what = f"size={round(needed * 1.2 * (number + 1) / n)}"
+            with self.disk(f"small{number}", what) as disk:
+                self.check(what, *self.stages(disk))
+                subprocess.run(["mount", "-o", f"remount,{ROOM}", disk], check=True)
+                self.check_again(what, disk)
+        for number, subject in enumerate(SUBJECTS[:3]):
+            with self.disk(f"read_only{number}", ROOM) as disk:
+                what = f"read-only before {subject.name}"
+                self.stages(disk, 0, number - 1) if number else None
+                subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+                self.check(what, *self.stages(disk, number))
+                subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+                self.check_again(what, disk)
+            with self.disk(f"removed{number}", ROOM) as disk:
+                self.removed(f"data removed during {subject.name}", number, disk)
+        print(*(f"{count:>4} {what}" for what, count in sorted(self.ends.items())), sep="\n")
+        print(*self.faults, f"{len(self.faults)} faults", sep="\n")
+        return len(self.faults)
+
+    def removed(self, what: str, number: int, disk: Path) -> None:
+        """The data file, a copy, is removed while a stage works, and put back afterwards."""
+        (disk / "s.h5").unlink()
+        shutil.copy2(self.harness.base / "s.h5", disk)
+        self.stages(disk, 0, number - 1) if number else None
+        process = self.harness.start(SUBJECTS[number], disk)
+        while not (disk / STAGES[number] / "config.ini").exists() and process.is_alive():
+            time.sleep(0.002)
+        (disk / "s.h5").unlink()
+        self.check(what, SUBJECTS[number].name, *self.harness.end(process))
+        self.check(f"{what}, the next", *self.stages(disk, number))
+        shutil.copy2(self.harness.base / "s.h5", disk)
+        self.check_again(what, disk)
 
 
 # ---- comparison ---------------------------------------------------------------------------------
@@ -311,9 +381,8 @@ def _files(path: Path) -> set[str]:
 
 def _content(path: Path) -> object:
     if path.name == "history.csv":
-        rows = [line.split(",") for line in path.read_text().splitlines()]
-        fixed = [column for column, name in enumerate(rows[0]) if name not in VARYING]
-        return [[row[column] for column in fixed] for row in rows]
+        rows = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding=None)
+        return [rows[name].tolist() for name in rows.dtype.names if name not in VARYING]
     if path.name == "metrics.json":
         values = json.loads(path.read_text())
         return {key: value for key, value in values.items() if key not in VARYING}
@@ -337,32 +406,11 @@ def _without_history(item: object) -> object:
     return item.numpy().tobytes() if hasattr(item, "numpy") else item
 
 
-COMPARED = ("status", "depends", "inputs", "results")  # parts of provenance.json
-
-
 def left_over(folder: Path) -> list[str]:
     """Files that are no results."""
     patterns = ("*.partial", "*.parts", "*.lock", "Outputs/r/*_20*")
     found = [path for pattern in patterns for path in sorted(folder.rglob(pattern))]
     return [f"{path.relative_to(folder)} was left" for path in found]
-
-
-# ---- command line -------------------------------------------------------------------------------
-
-
-def run(harness: Harness, chosen: Sequence[Subject], kills: int) -> int:
-    """Kill each of the chosen subjects so often, and print what came of it; failed trials."""
-    needed, failed = {name for subject in chosen for name in subject.needs}, 0
-    for subject in SUBJECTS:
-        if subject not in chosen and not needed & set(subject.results):
-            continue
-        trials = Trials(harness, subject, *harness.measure(subject))
-        if subject in chosen:
-            while trials.killed < kills and trials.n < 4 * kills + 4:
-                trials.trial(kills - trials.killed)
-            print(*trials.lines(), sep="\n", flush=True)
-            failed += len(trials.failures)
-    return failed
 
 
 def main() -> int:
@@ -373,18 +421,23 @@ def main() -> int:
     options.add_argument("--samples", type=int, default=320, help="of the set (default: 320)")
     options.add_argument("--forked", action="store_true")
     options.add_argument("--what", default=",".join(subject.name for subject in SUBJECTS))
+    options.add_argument(
+        "--disks", type=int, default=0, help="that are too small, in place of kills"
+    )
     given = options.parse_args()
     names = given.what.split(",")
     if unknown := set(names) - {subject.name for subject in SUBJECTS}:
         options.error(f"--what {', '.join(unknown)}: unknown")
+    if given.disks and os.geteuid():
+        options.error("--disks: mounting a file system needs root")
     top = Path(tempfile.mkdtemp(prefix="kills_"))
     harness = Harness(top, given.seed, given.forked, given.samples, given.words)
-    failed = run(harness, [s for s in SUBJECTS if s.name in names], given.kills)
-    if failed:
+    n = Disks(harness).run(given.disks) if given.disks else kill(harness, names, given.kills)
+    if n:
         print(f"folders of failed trials are in {top}")
     else:
         shutil.rmtree(top)
-    return int(failed > 0)
+    return int(n > 0)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """Ranks as processes that communicate by gloo, each compared with what one process gives."""
 
 import itertools
-import multiprocessing
-import traceback
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 
 from RISCluster import distributed
 from RISCluster.data.layouts import open_spectrograms
@@ -18,53 +15,10 @@ from RISCluster.errors import DataError, RISClusterError, SettingsError, Stopped
 from RISCluster.models.autoencoder import AEC, NetworkShape, initialise
 from RISCluster.training import encode as encoding
 from tests.conftest import blobs, write_samples
+from tests.processes import on_ranks
 
 CPU = torch.device("cpu")
 ALONE = Ranks(0, 1, CPU)
-SECONDS = 60  # after which a process that hangs is ended
-
-_server = multiprocessing.get_context("forkserver")  # torch is loaded once, for all processes
-_server.set_forkserver_preload([__name__, "torch.distributed.elastic"])
-
-
-def _process(rank, world, folder, work, arguments, answers):
-    torch.set_num_threads(1)
-    try:
-        dist.init_process_group(
-            "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
-        )
-        answers.put((rank, work(Ranks(rank, world, CPU), *arguments)))
-        dist.barrier()
-        dist.destroy_process_group()
-    except BaseException:
-        answers.put((rank, traceback.format_exc()))
-        raise
-
-
-@pytest.fixture
-def on_ranks(tmp_path):
-    """Results of a function of `Ranks` on several processes, in their order."""
-
-    def run(world, work, *arguments):
-        answers = _server.Queue()
-        processes = [
-            _server.Process(target=_process, args=(r, world, tmp_path, work, arguments, answers))
-            for r in range(world)
-        ]
-        for process in processes:
-            process.start()
-        try:
-            found = dict(answers.get(timeout=SECONDS) for _ in processes)
-            for process in processes:
-                process.join(SECONDS)
-        finally:
-            for process in processes:
-                process.kill()
-                process.join()
-        assert [process.exitcode for process in processes] == [0] * world, found
-        return [found[rank] for rank in range(world)]
-
-    return run
 
 
 @pytest.mark.parametrize(("n", "world"), [(0, 3), (1, 3), (10, 1), (10, 3), (12, 4), (3, 7)])
@@ -124,8 +78,8 @@ def _gradients(ranks):
 
 
 @pytest.mark.parametrize("world", [1, 3])
-def test_sums_gathers_and_errors(on_ranks, world):
-    found = [_communicate(ALONE)] if world == 1 else on_ranks(world, _communicate)
+def test_sums_gathers_and_errors(tmp_path, world):
+    found = [_communicate(ALONE)] if world == 1 else on_ranks(tmp_path, world, _communicate)
     for rank, one in enumerate(found):
         total = world * (world + 1) / 2
         assert one["sum"] == (True, [total, pytest.approx(world * 1e-12, rel=1e-12)])
@@ -141,23 +95,17 @@ def test_sums_gathers_and_errors(on_ranks, world):
 
 def _after_rank_1_left(ranks):
     """The error of each communication when another process has ended."""
-    if ranks.rank == 1:
-        dist.destroy_process_group()
-        dist.barrier = lambda: None  # the end of `_process` is for those who stay
-        dist.destroy_process_group = lambda: None
-        return []
     found = []
     for work in (lambda: ranks.sum(torch.ones(1)), lambda: ranks.gather_results(lambda: 1)):
-        try:
-            work()
-        except PeerLost as error:
-            found.append(str(error))
-    dist.barrier = lambda: None
+        if ranks.is_first:
+            with pytest.raises(PeerLost) as caught:
+                work()
+            found.append(str(caught.value))
     return found
 
 
-def test_a_lost_process_is_an_error_for_users(on_ranks):
-    found = on_ranks(2, _after_rank_1_left)[0]
+def test_a_lost_process_is_an_error_for_users(tmp_path):
+    found = on_ranks(tmp_path, 2, _after_rank_1_left)[0]
     assert len(found) == 2
     for text in found:
         assert text.startswith("torchrun: another process of this run has ended or can't be")
@@ -194,7 +142,7 @@ def _encode_sets(ranks, folder):
     return found, caught, ranks.gather_results(lambda: ranks.rank)
 
 
-def test_encoding_by_three_is_that_of_one(on_ranks, tmp_path, monkeypatch):
+def test_encoding_by_three_is_that_of_one(tmp_path, monkeypatch):
     monkeypatch.setattr(encoding, "BLOCK_ROWS", encoding.BLOCK_ROWS)
     monkeypatch.setattr(encoding, "BATCH", encoding.BATCH)
     for number, (n, _, unusable) in enumerate(SETS):
@@ -204,7 +152,7 @@ def test_encoding_by_three_is_that_of_one(on_ranks, tmp_path, monkeypatch):
     expected = _encode_sets(ALONE, tmp_path)[0]
     for (latents, _), (_, _, unusable) in zip(expected, SETS, strict=True):
         assert np.flatnonzero(np.isnan(latents).any(1)).tolist() == unusable
-    for found, caught, agreed in on_ranks(3, _encode_sets, tmp_path):
+    for found, caught, agreed in on_ranks(tmp_path, 3, _encode_sets, tmp_path):
         for one, three in zip(expected, found, strict=True):
             np.testing.assert_allclose(three, one, rtol=1e-4, atol=1e-6)
         assert len(caught) == 2  # all ranks continue alike, as a sweep does

@@ -68,8 +68,12 @@ def test_every_job_is_done_once(parts, workers, caplog):
     assert [parts.summary(job)["value"] for job in jobs()] == list(range(5))
     assert [parts.path(job).read_text() for job in jobs()] == list("01234")
     assert caplog.messages == ["line of 3"]
-    run(parts, workers=workers, todo=jobs(7))
+    run(parts, todo=jobs(7))
     assert done(parts) == list("0123456")
+    with pytest.raises(RunError, match=r"out.h5: in use by another process"):
+        run(Parts(parts.target))  # locked until the parts are removed
+    Parts(parts.target).clear()
+    assert parts.folder.exists()
     parts.remove()
     assert not parts.folder.exists()
 
@@ -99,25 +103,24 @@ def test_a_signal_finishes_the_job_and_the_next_run_resumes(parts):
     assert done(parts) == list("01234")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_a_job_is_raised(parts, workers):
-    with pytest.raises(DataError, match="two is not allowed"):
-        run(parts, fail_at_two, workers)
-    run(parts, workers=workers)
+@pytest.mark.parametrize(
+    ("work", "workers", "error", "text"),
+    [
+        (fail_at_two, 1, DataError, "two is not allowed"),
+        (fail_at_two, 2, DataError, "two is not allowed"),
+        (die_at_two, 2, RunError, "a worker process was killed.*fewer --workers"),
+    ],
+)
+def test_an_error_of_a_job_is_raised(parts, work, workers, error, text):
+    with pytest.raises(error, match=text):
+        run(parts, work, workers)
+    run(parts)
     assert set(done(parts)) == set("01234")
-
-
-def test_a_part_of_other_settings_is_outdated_while_it_is_made(parts):
-    run(parts, todo=jobs(1))
-    with pytest.raises(DataError):
+    with pytest.raises(DataError):  # a part of other inputs is outdated while it is made
         run(parts, fail_at_two, todo=[Job("part0", 2, "other")])
+    n = done(parts).count("0")
     run(parts, todo=jobs(1))
-    assert done(parts) == ["0", "0"]
-
-
-def test_a_killed_worker_is_reported(parts):
-    with pytest.raises(RunError, match="a worker process was killed.*fewer --workers"):
-        run(parts, die_at_two, 2)
+    assert done(parts).count("0") == n + 1
 
 
 def wait_long(task, path: Path):
@@ -161,42 +164,24 @@ def test_workers_end_with_the_process_that_was_killed(tmp_path):
     process.wait()
     workers = [int(path.read_text()) for path in noted]
     while any(map(is_alive, workers)):
-        assert time.monotonic() < end, "workers are still there"
+        assert time.monotonic() < end, "workers still run"
         time.sleep(0.02)
 
 
-def test_parts_are_locked_until_they_are_removed(parts):
-    lock = parts.folder / ".lock"
-    with locked(lock, parts.target):
-        with pytest.raises(RunError, match=r"out.h5: in use by another process"):
-            run(parts)
-        Parts(parts.target).clear()
-        assert parts.folder.exists()
-    run(parts)
-    with pytest.raises(RunError, match="in use"):
-        locked(lock, parts.target).__enter__()
-    run(parts)
-    parts.remove()
-    assert not parts.folder.exists()
-
-
 def test_parts_beside_a_finished_target_are_cleared(parts):
+    parts.clear()
     parts.folder.mkdir()
     for name in ("part0", ".lock"):
         (parts.folder / name).write_text("")
+    with locked(parts.folder / ".lock", parts.target):
+        parts.clear()
+        assert parts.folder.exists()
     parts.clear()
     assert not parts.folder.exists()
-    parts.clear()
-
-
-def test_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="can't be made"):
-        run(Parts(tmp_path / "file" / "out.h5"))
 
 
 def test_identity_is_of_the_content():
-    assert identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
+    assert identity({"a": 1, "b": [2]}) == identity({"b": (2,), "a": 1})
     assert identity({"a": 1}) != identity({"a": 2})
 
 

@@ -69,7 +69,7 @@ def test_help_loads_nothing_heavy(tmp_path):
         (("run.device=cuda:99", "data.file=s.h5"), "PyTorch sees"),
         (("data.file=s.h5", "data.dataset=nope"), "no data set 'nope'"),
         (("data.file=s.h5", "data.loadmode=device"), "needs a GPU"),
-        (("data.file=s.h5", "run.folder=config.ini"), "the run folder can't be made or read"),
+        (("data.file=s.h5", "run.folder=config.ini"), "can't be written"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(folder, capsys, words, text):

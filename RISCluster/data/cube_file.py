@@ -13,31 +13,19 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import DataError
 from ..runtime import log
 from ..settings import AxisSlice, CubeSettings
-from .layouts import Column, SpectrogramFile, find_coordinate
-from .storage import (
-    CUBE,
-    Storage,
-    StoredArray,
-    axis_order,
-    named_layout,
-    read_values,
-    shape_of,
-)
+from .layouts import Column, SpectrogramFile, as_float32, column_times, find_axes
+from .storage import CUBE, Storage, StoredArray, read_values, shape_of
 from .times import (
     NOT_A_TIME,
     count_unreadable,
-    decode_times,
     epoch_unit,
     far_times,
-    frequency_factor,
     log_assumed_epoch,
     nanoseconds_to_iso,
     seconds_factor,
@@ -47,7 +35,6 @@ from .times import (
 
 TILE_BYTES = 32 * 2**20  # read at a time, about; at least one stored chunk
 BLOCK_BYTES = 4 * 2**20  # of samples handed on at a time: few enough to stay in cache
-SHORT = 16  # time steps of a window that is copied step by step
 
 # Names of coordinates beside the cube: CryoCube's first, then those that xarray users give.
 NAMES = {
@@ -64,62 +51,69 @@ EPOCH = (1e8, 1e10)  # s since 1970: from 1973 on
 
 
 class CubeFile(SpectrogramFile):
-    """An open cube; `dataset` is its path inside, or ``auto``, `settings` which samples it gives.
+    """An open cube; `settings` are which samples it gives.
 
-    `channels` (C,) are the numbers of those that are taken, `distance` (C,) theirs in
-    `distance_unit` or None, and `window_starts` (W,) the time steps of the file where each window
-    starts.
+    `channels` (C,) are the numbers of those that are taken, `names` of all channels or None,
+    `distance` (C,) in `distance_unit` or None, `window_starts` (W,) the time steps of the file
+    where each window starts, and `times` and `seconds` (M,) the start of each step: int64 ns since
+    1970, and s from the first; None where unknown.
     """
 
     layout = "cube"
 
     def __init__(self, path: Path, storage: Storage, dataset: str, settings: CubeSettings):
-        dataset, cube = _find_cube(path, storage, dataset)
-        self.settings = settings
-        self.coordinates = known = Coordinates(path, storage, dataset, cube)
-        stored = StoredArray(path, cube, known.order, known.flipped)
-        super().__init__(path, storage, dataset, stored)
-        shape = stored.shape
-        steps = _chosen(path, "times", settings.times, shape[0])
-        self.channels = _chosen(path, "channels", settings.channels, shape[1])
-        self.n_frequencies, self.n_times = shape[2], settings.window
+        self.settings, group, cube = settings, dataset.rpartition("/")[0], storage.get(dataset)
+        prefix = f"{group}/" if group else ""
+        names = {axis: [prefix + name for name in NAMES[axis]] for axis in CUBE}
+        found, order = find_axes(path, storage, cube, CUBE, names)
+        self.times, self.seconds, backwards = step_times(path, found.get("time"))
+        frequency, channel = found.get("frequency"), found.get("channel")
+        flipped = backwards, False, bool(frequency and frequency.descends)
+        super().__init__(path, storage, dataset, StoredArray(path, cube, order, flipped))
+        frequency = frequency and frequency.ascending
+        n_steps, n_channels, self.n_frequencies = self.stored.shape
+        steps = _chosen(path, "times", settings.times, n_steps)
+        self.channels = _chosen(path, "channels", settings.channels, n_channels)
+        self.n_channels, self.n_times = len(self.channels), settings.window
         if settings.window > len(steps):
             raise DataError(
                 f"{path}: [cube] window = {settings.window} is longer than the {len(steps):,} time "
                 "steps that are taken; allowed: up to that many"
             )
         self.n_windows = (len(steps) - settings.window) // settings.stride + 1
-        self.n_channels = len(self.channels)
         self.n_samples = self.n_windows * self.n_channels
         self._check_values()
         self._step = int(steps[1] - steps[0]) if len(steps) > 1 else 1
         self.window_starts = steps[np.arange(self.n_windows) * settings.stride]
-        self.frequency, self.frequency_unit = np.arange(self.n_frequencies, dtype=float), "bin"
-        if known.frequency is not None:
-            self.frequency = self._check_axis(known.frequency, self.n_frequencies, "frequency")
-            self.frequency_unit = "Hz"
+        self.frequency, self.frequency_unit = self._axis("frequency", frequency, self.n_frequencies)
         self.time, self.time_unit = np.arange(self.n_times, dtype=float) * self._step, "step"
-        if known.seconds is not None and len(known.seconds) > 1:
-            between = float(np.median(np.diff(known.seconds[: 2**16])))
+        if self.seconds is not None and len(self.seconds) > 1:
+            between = float(np.median(np.diff(self.seconds[: 2**16])))
             self.time, self.time_unit = self.time * between, "s"
-        self.distance = None if known.distance is None else known.distance[self.channels]
-        self.distance_unit = known.distance_unit
-        self._set_tiles(shape)
+        self.names = self._channel_names(prefix, channel, n_channels)
+        self.distance, self.distance_unit = None, ""
+        if channel and channel.values.dtype.kind not in TEXT:
+            is_length = channel.name.endswith(("loc_coords", "distance", "distance_values"))
+            unit = channel.units or ("m" if is_length else "")
+            self.distance, self.distance_unit = to_metres(_finite(path, channel), unit)
+            self.distance = self.distance[self.channels]
+        self._set_tiles()
 
     # ---- which sample is where ----
 
-    def _set_tiles(self, shape: tuple[int, int, int]) -> None:
+    def _set_tiles(self) -> None:
         """Bands of channels and tiles of time: multiples of stored chunks near `TILE_BYTES`."""
-        chunks = self.chunks or (1, 1, shape[2])
-        row = shape[2] * self.dtype.itemsize
+        _, n_channels, n_frequencies = self.stored.shape
+        chunks = self.chunks or (1, 1, n_frequencies)
+        row = n_frequencies * self.dtype.itemsize
         fitting = TILE_BYTES // (chunks[0] * row)
-        width = shape[1] if fitting >= shape[1] else max(1, fitting // chunks[1]) * chunks[1]
+        width = max(1, fitting // chunks[1]) * chunks[1] if fitting < n_channels else n_channels
         band = self.channels // width
         self._band_starts = np.flatnonzero(np.r_[True, np.diff(band) > 0])
         self._band_widths = np.diff(np.r_[self._band_starts, self.n_channels])
         self._band_offsets = np.r_[0, np.cumsum(self._band_widths * self.n_windows)]
-        span = min(width, shape[1]) * row
-        self._tile_steps = max(1, TILE_BYTES // (span * chunks[0])) * chunks[0]
+        width = min(width, n_channels) * row
+        self._tile_steps = max(1, TILE_BYTES // (width * chunks[0])) * chunks[0]
 
     def place(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Window (0 to W - 1) and position among `channels` (0 to C - 1) of samples (n,)."""
@@ -128,128 +122,84 @@ class CubeFile(SpectrogramFile):
         window, channel = np.divmod(within, self._band_widths[band])
         return window, channel + self._band_starts[band]
 
-    # ---- reading ----
-
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """See `SpectrogramFile.read_blocks`; a tile of chunks at a time, each read once."""
-        if not len(index):
-            return
+        """See `SpectrogramFile`; a tile of chunks at a time, each step of it read once."""
         window, channel = self.place(index)
         band = np.searchsorted(self._band_starts, channel, side="right") - 1
-        tile = self.window_starts[window] // self._tile_steps
+        starts, columns = self.window_starts[window], self.channels[channel]
+        tile = starts // self._tile_steps
         ends = np.flatnonzero((np.diff(band) != 0) | (np.diff(tile) != 0)) + 1
-        held, key, low, high = np.empty(0), None, 0, 0  # values of the tile before, and its place
-        for part in map(slice, np.r_[0, ends], np.r_[ends, len(index)]):
-            start = int(self.window_starts[window[part][0]])
-            stop = int(self.window_starts[window[part][-1]]) + (self.n_times - 1) * self._step + 1
-            picked = self.channels[[channel[part].min(), channel[part].max()]] + [0, 1]
-            first, last = picked.tolist()
-            if key == (first, last) and low <= start < high < stop:  # a part is there already
-                rest = self._read_box(high, stop, first, last)
-                held = np.concatenate([held[start - low :], rest])
-            else:
-                held = self._read_box(start, stop, first, last)
-            key, low, high = (first, last), start, stop
-            position = (self.window_starts[window[part]] - start) // self._step
-            yield from self._cut(index[part], position, self.channels[channel[part]] - first, held)
-
-    def _read_box(self, start: int, stop: int, first: int, last: int) -> np.ndarray:
-        what = f"time steps {start} to {stop - 1}, channels {first} to {last - 1}"
-        return self.stored.read(what, (start, stop), (first, last))
-
-    def _cut(
-        self, index: np.ndarray, position: np.ndarray, column: np.ndarray, values: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Samples of one tile, at these steps and channels of it, some at a time: (n, F, T)."""
-        views = sliding_window_view(values[:: self._step], self.n_times, axis=0)  # (..., C, F, T)
+        offsets = np.arange(self.n_times) * self._step
         size = max(1, BLOCK_BYTES // (4 * self.n_frequencies * self.n_times))
-        n = int((position == position[0]).sum())
-        step = int(column[1] - column[0]) if n > 1 else 1
-        rows = np.arange(len(index) // n) * self.settings.stride
-        columns = column[0] + np.arange(n) * step
-        if not (
-            len(index) % n == 0
-            and np.array_equal(position, np.repeat(rows, n))
-            and np.array_equal(column, np.tile(columns, len(rows)))
-        ):
-            for at in range(0, len(index), size):
-                chosen = slice(at, at + size)
-                yield index[chosen], _float32(views[position[chosen], column[chosen]])
-            return
-        # A full grid of windows and channels is cut without an index of each.
-        grid = views[:: self.settings.stride, columns[0] : columns[-1] + 1 : step][: len(rows)]
-        for at in range(0, len(rows), max(1, size // n)):
-            x = _float32(grid[at : at + max(1, size // n)])
-            x = x.reshape(-1, self.n_frequencies, self.n_times)
-            yield index[at * n : at * n + len(x)], x
+        values, key, low, high = np.empty(0), None, 0, 0  # of the tile before, and its place
+        for part in np.split(np.arange(len(index)), ends) if len(index) else ():
+            start, stop = int(starts[part[0]]), int(starts[part[-1]] + offsets[-1]) + 1
+            across = int(columns[part].min()), int(columns[part].max()) + 1
+            begin = high if key == across and low <= start < high < stop else start
+            rest = self._read_steps(begin, stop, across)
+            values = rest if begin == start else np.concatenate([values[start - low :], rest])
+            key, low, high = across, start, stop
+            for at in range(0, len(part), size):
+                some = part[at : at + size]
+                steps = (starts[some] - start)[:, None] + offsets
+                x = values[steps, (columns[some] - across[0])[:, None]]  # (n, T, F)
+                yield index[some], as_float32(x.transpose(0, 2, 1))
+
+    def _read_steps(self, start: int, stop: int, channels: tuple[int, int]) -> np.ndarray:
+        what = f"time steps {start} to {stop - 1}, channels {channels[0]} to {channels[1] - 1}"
+        return self.stored.read(what, (start, stop), channels)
 
     # ---- what is known of the samples ----
 
     @property
     def window_times(self) -> np.ndarray | None:
         """Start of every window, (W,) int64, ns since 1970 UTC; None where unknown."""
-        times = self.coordinates.times
-        return None if times is None else times[self.window_starts]
+        return None if self.times is None else self.times[self.window_starts]
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.starttimes`."""
-        times = self.window_times
-        if times is None:
-            return None
+        """See `SpectrogramFile`."""
         window, _ = self.place(np.arange(*slice(start, stop).indices(self.n_samples)))
-        return nanoseconds_to_iso(times[window])
+        times = self.window_times
+        return None if times is None else nanoseconds_to_iso(times[window])
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile.trace_ids`; channels without names are called by their number."""
+        """See `SpectrogramFile`; channels without names are called by their number."""
         _, channel = self.place(np.arange(*slice(start, stop).indices(self.n_samples)))
         names = self.channel_names()
         return [names[number] for number in channel.tolist()]
 
     def channel_names(self) -> list[str]:
         """Name of each channel that is taken."""
-        names = self.coordinates.names
-        numbers = self.channels.tolist()
-        return [f"channel {n}" for n in numbers] if names is None else [names[n] for n in numbers]
+        names = self.names
+        return [f"channel {n}" if names is None else names[n] for n in self.channels.tolist()]
 
     def columns_fingerprint(self) -> str:
-        """See `SpectrogramFile.columns_fingerprint`; made of the coordinates."""
+        """Identity of names, times and distances."""
         digest = hashlib.sha256("\n".join(self.channel_names()).encode())
         for values in (self.window_times, self.distance):
             digest.update(b"\0" if values is None else values.tobytes())
         return digest.hexdigest()[:32]
 
-
-def _float32(views: np.ndarray) -> np.ndarray:
-    """A copy of windows (..., T) whose time steps lie far apart in memory.
-
-    One time step after the other was measured three times as fast as NumPy's own order for windows
-    of a few steps; for long windows it would jump too far.
-    """
-    x = np.empty(views.shape, dtype=np.float32)
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
-        if views.shape[-1] <= SHORT:
-            for step in range(views.shape[-1]):
-                x[..., step] = views[..., step]
-        else:
-            x[:] = views
-    return x
-
-
-def _find_cube(path: Path, storage: Storage, dataset: str) -> tuple[str, Any]:
-    three = {name: array for name, array in storage.arrays() if array.ndim == 3}
-    if dataset != "auto":
-        found = [dataset] if storage.get(dataset) is not None else []
-        three = {name: storage.get(name) for name in found if storage.get(name).ndim == 3}
-    else:
-        named = [name for name, array in three.items() if named_layout(array) == "cube"]
-        choices = (["data"] if "data" in three else [], list(three), named)
-        found = next((names for names in choices if len(names) == 1), [])
-    if len(found) != 1 or found[0] not in three:
-        raise DataError(
-            f"{path}: a cube needs one data set of (time, channel, frequency); the file has "
-            f"{storage.listed()}; set data.dataset to one of three dimensions"
-        )
-    return found[0], three[found[0]]
+    def _channel_names(self, prefix: str, channel: Column | None, n: int) -> list[str] | None:
+        """Names of all channels: of an array of names, or of a coordinate of texts."""
+        texts = channel.values if channel and channel.values.dtype.kind in TEXT else None
+        for name in (*CHANNEL_NAMES, *TEXT_NAMES):
+            array = self._storage.get(prefix + name)
+            if array is None or (name in TEXT_NAMES and array.dtype.kind not in TEXT):
+                continue
+            if shape_of(array) == (n,):
+                texts = read_values(array, complete=True)
+                break
+            if name in CHANNEL_NAMES:
+                raise DataError(
+                    f"{self.path}: {prefix}{name} has shape {shape_of(array)}, but the cube has "
+                    f"{n} channels; it needs one name a channel"
+                )
+        names = None if texts is None else [to_text(value) for value in texts]
+        if names and len(set(names)) < len(names):
+            log.warning(f"{self.path}: names of channels are not unique: they are numbered")
+            return None
+        return names
 
 
 def _chosen(path: Path, key: str, part: AxisSlice, n: int) -> np.ndarray:
@@ -264,131 +214,64 @@ def _chosen(path: Path, key: str, part: AxisSlice, n: int) -> np.ndarray:
     return numbers
 
 
-# ---- coordinates --------------------------------------------------------------------------------
+def _finite(path: Path, column: Column) -> np.ndarray:
+    is_number = column.values.dtype.kind in "iufb"
+    values = column.values.astype(np.float64) if is_number else np.array(np.nan)
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: {column.name} must hold finite numbers")
+    return values
 
 
-class Coordinates:
-    """Coordinates of a cube, ascending; DataError where one does not match the shape.
+# ---- times --------------------------------------------------------------------------------------
 
-    Attributes
-    ----------
-    times, seconds : ndarray, (M,), int64 and float64, or None
-        Start of each time step: ns since 1970 UTC, and seconds from the first.
-    distance, frequency : ndarray, (C,) and (F,), float64, or None
-        The former in `distance_unit`, the latter in Hz.
-    names : list of str or None
-        Of the channels.
-    order, flipped : tuple
-        Axis of the file that is time, channel and frequency, and whether it descends there.
+
+def step_times(
+    path: Path, column: Column | None
+) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """Ascending times, ns since 1970, and seconds from the first, and whether to reverse the axis.
+
+    The first is None where only seconds are known; both are, with a warning, where they can't be
+    used.
     """
+    times, seconds = _decode(path, column) if column else (None, None)
+    why = ""
+    if times is not None:
+        seconds = (times - times[0]) / 1e9
+        if (times == NOT_A_TIME).any():
+            why = count_unreadable(column.values, times) or "some times are missing"
+        elif (far := far_times(times)).any():
+            first = nanoseconds_to_iso(times[far][:1])[0]
+            why = f"{first} is far from its other times, as of a clock that is wrong"
+    if seconds is None:
+        return None, None, False
+    if descends := column.descends:
+        seconds, times = seconds[::-1] - seconds[-1], None if times is None else times[::-1]
+    if not why and not (np.diff(seconds) > 0).all():
+        why = "it does not ascend from step to step, as where only days are stored"
+    if why:
+        log.warning(f"{path}: {column.name}: {why}: its times are not used, and steps are counted")
+        return None, None, False
+    return times, seconds, descends
 
-    def __init__(self, path: Path, storage: Storage, dataset: str, cube: Any):
-        self._path, self._storage, group = path, storage, dataset.rpartition("/")[0]
-        self._prefix = f"{group}/" if group else ""
-        found = {
-            axis: find_coordinate(
-                path, storage, cube, axis, [self._prefix + x for x in NAMES[axis]]
-            )
-            for axis in CUBE
-        }
-        self.order = axis_order(path, cube, CUBE, {k: len(x.values) for k, x in found.items() if x})
-        sizes = dict(zip(CUBE, (cube.shape[axis] for axis in self.order), strict=True))
-        for axis, one in found.items():
-            if one:
-                self._require_length(one.name, one.values.shape, axis, sizes[axis])
-        self.times, self.seconds, backwards = self._times(found["time"])
-        self.names = self._channel_names(found["channel"], sizes["channel"])
-        self.distance, self.distance_unit, self.frequency = None, "", None
-        channel, frequency = found["channel"], found["frequency"]
-        if channel and channel.values.dtype.kind not in TEXT:
-            is_length = channel.name.endswith(("loc_coords", "distance", "distance_values"))
-            unit = channel.units or ("m" if is_length else "")
-            self.distance, self.distance_unit = to_metres(self._numbers(channel), unit)
-        factor = frequency and frequency_factor(f"{path}: {frequency.name}", frequency.units)
-        descends = factor is not None and frequency.descends
-        if factor is not None:
-            values = self._numbers(frequency)[:: -1 if descends else 1]
-            self.frequency = values if factor == 1 else values * factor
-        self.flipped = backwards, False, descends
 
-    def _require_length(self, name: str, shape: tuple, axis: str, n: int) -> None:
-        if shape != (n,):
-            raise DataError(
-                f"{self._path}: {name} has shape {shape}, but the cube has {n} {axis} steps; a "
-                "coordinate needs one value a step"
-            )
-
-    def _numbers(self, found: Column) -> np.ndarray:
-        is_number = found.values.dtype.kind in "iufb"
-        values = found.values.astype(np.float64) if is_number else np.array(np.nan)
-        if not np.isfinite(values).all():
-            raise DataError(f"{self._path}: {found.name} must hold finite numbers")
-        return values
-
-    def _channel_names(self, channel: Column | None, n: int) -> list[str] | None:
-        """Names of the channels: of an array of names, or of a coordinate of texts."""
-        texts = channel.values if channel and channel.values.dtype.kind in TEXT else None
-        for name in (*CHANNEL_NAMES, *TEXT_NAMES):
-            array = self._storage.get(self._prefix + name)
-            if array is None:
-                continue
-            if name in CHANNEL_NAMES:
-                self._require_length(self._prefix + name, shape_of(array), "channel", n)
-            elif array.dtype.kind not in TEXT or shape_of(array) != (n,):
-                continue
-            texts = read_values(array, complete=True)
-            break
-        names = None if texts is None else [to_text(value) for value in texts]
-        if names and len(set(names)) < len(names):
-            log.warning(f"{self._path}: names of channels are not unique: they are numbered")
-            return None
-        return names
-
-    def _times(self, found: Column | None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
-        """Ascending absolute times, seconds from the first, and whether they are stored so."""
-        times = seconds = None
-        why, descends = "", False
+def _decode(path: Path, column: Column) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Absolute times, or seconds from the first step where only those are known; or neither."""
+    values, units = column.values, column.units
+    if values.dtype.kind == "m":
+        seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
+        return None, seconds - seconds[0]
+    is_absolute = re.search(r"\s(since|after|from|ref|@)\s|\[", units, re.I)
+    if values.dtype.kind in "iuf" and not is_absolute:
+        numbers = _finite(path, column)
         try:
-            times, seconds = self._decode(found) if found else (None, None)
-        except DataError:
-            raise
+            factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
         except ValueError as error:
-            why = f"{error}; change its attributes units and calendar"
-        if times is not None:
-            seconds = (times - times[0]) / 1e9
-            if (times == NOT_A_TIME).any():
-                why = count_unreadable(found.values, times) or "some times are missing"
-            elif (far := far_times(times)).any():
-                first = nanoseconds_to_iso(times[far][:1])[0]
-                why = f"{first} is far from its other times, as of a clock that is wrong"
-        if seconds is not None and not why:
-            if descends := found.descends:
-                seconds = seconds[::-1] - seconds[-1]
-                times = None if times is None else times[::-1]
-            if not (np.diff(seconds) > 0).all():
-                why = "it does not ascend from step to step, as where only days are stored"
-        if why:
-            log.warning(
-                f"{self._path}: {found.name}: {why}: its times are not used, and time steps are "
-                "counted"
-            )
-            return None, None, False
-        return times, seconds, descends
-
-    def _decode(self, found: Column) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Absolute times, or seconds from the first step where only those are known; or neither."""
-        _, values, units, calendar = found
-        if values.dtype.kind == "m":
-            seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
-            return None, seconds - seconds[0]
-        is_absolute = re.search(r"\s(since|after|from|ref|@)\s|\[", units, re.I)
-        if values.dtype.kind not in "iuf" or is_absolute:
-            return decode_times(values, units, calendar), None
-        numbers = self._numbers(found)
-        factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
+            log.warning(f"{path}: {column.name}: {error}: time steps are counted")
+            factor = None
         if factor is None:
             return None, None
-        if EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
-            unit = units or log_assumed_epoch(self._path, found.name, numbers.max())
-            return decode_times(values, f"{unit} since 1970-01-01"), None
-        return None, (numbers - numbers[0]) * (factor if units else 1.0)
+        if not EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
+            return None, (numbers - numbers[0]) * (factor if units else 1.0)
+        unit = units or log_assumed_epoch(path, column.name, numbers.max())
+        column = column._replace(units=f"{unit} since 1970-01-01")
+    return column_times(path, column, ", and time steps are counted"), None

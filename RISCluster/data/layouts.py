@@ -6,15 +6,17 @@ Letters: N samples of a file, F frequency bins, T time bins, n samples of a bloc
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 import pandas
 
-from ..errors import DataError, RISClusterError
+from ..errors import DataError
 from ..runtime import log
 from ..settings import CubeSettings
 from .storage import (
@@ -23,13 +25,12 @@ from .storage import (
     StoredArray,
     axis_order,
     dimension_names,
-    dimension_of,
+    explain,
     is_variable,
-    named_layout,
     notes_of,
     open_storage,
     read_values,
-    reason_of,
+    roles_of,
     shape_of,
     text_attribute,
 )
@@ -49,18 +50,20 @@ READ_ROWS = 128  # samples read and prepared at a time, about: few enough to sta
 COLUMN_ROWS = 65536  # values of a column handled at a time
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
 DETECTION = ("onset", "end", "peak_time", "peak_amplitude")  # columns of a detection
-# Keys of a catalogue's rows for each column, the first that is there counts
-CATALOGUE = {
-    "starttime": ("starttime", "dt_start", "dt_on", "dt_peak"),
-    "onset": ("dt_on",),
-    "end": ("dt_off",),
-    "peak_time": ("dt_peak",),
-    "peak_amplitude": ("peak",),
-    "unit": ("unit",),
+# Names of a column in a file, and keys in the rows of a catalogue; the first that is there counts
+COLUMNS = {
+    "samples": {"starttime": ("starttime",), "trace_id": ("trace_id", "station")},
+    "ris": {"starttime": ("starttime", "time"), "trace_id": ("trace_id", "station")},
+    "catalogue": {
+        "starttime": ("starttime", "dt_start", "dt_on", "dt_peak"),
+        "onset": ("dt_on",),
+        "end": ("dt_off",),
+        "peak_time": ("dt_peak",),
+        "peak_amplitude": ("peak",),
+        "unit": ("unit",),
+    },
 }
 TRACE_KEYS = ("network", "station", "location", "channel")
-# What h5py raises for damaged bytes, for links that lead nowhere, and where sizes are wrong
-DAMAGED = (KeyError, OSError, RuntimeError, MemoryError)
 
 
 class Column(NamedTuple):
@@ -78,49 +81,91 @@ class Column(NamedTuple):
         is_number = values.dtype.kind in "iuf" and len(values) > 1
         return is_number and bool((values[1:] < values[:-1]).all())
 
+    @property
+    def ascending(self) -> "Column":
+        """The column reversed where it descends."""
+        return self._replace(values=self.values[::-1]) if self.descends else self
 
-def _column(array: Any, values: np.ndarray) -> Column:
+
+def as_column(array: Any, values: np.ndarray) -> Column:
+    """Values of an array with its units and calendar."""
     units = (text_attribute(array, name) for name in ("units", "calendar"))
     return Column(array.name.lstrip("/"), values, *units)
 
 
-def find_coordinate(
-    path: Path, storage: Storage, array: Any, role: str, names: Sequence[str]
-) -> Column | None:
-    """The coordinate of the axis of a role: that of its dimension, or else one of `names`.
+def find_axes(
+    path: Path, storage: Storage, array: Any, axes: tuple[str, ...], names: dict[str, Sequence[str]]
+) -> tuple[dict[str, Column], tuple[int, ...]]:
+    """Coordinates of an array by role, and the axis of the file for each of `axes`.
 
-    DataError where it has not the length of any axis of `array`; it is not read then.
+    `names` are those of arrays that are taken where the dimensions have no names. DataError where
+    a coordinate has not one value a step.
     """
-    own, scale = dimension_of(array, role)
-    group = array.name.lstrip("/").rpartition("/")[0]
-    if scale is None and own and (tied := _interpolate(storage, array, own, f"{group}/{own}")):
-        return tied
-    own = [f"{group}/{own}"] if own else []
-    names = [*names, *own] if role == "channel" else [*own, *names]
-    for item in [scale] if scale is not None and role != "channel" else map(storage.get, names):
+    columns = {role: find_coordinate(storage, array, role, names[role]) for role in names}
+    columns = {role: column for role, column in columns.items() if column is not None}
+    lengths = {role: column.values.size for role, column in columns.items()}
+    order = axis_order(path, array, axes, lengths)
+    for role, column in columns.items():
+        n = array.shape[order[axes.index(role)]]
+        if column.values.shape != (n,):
+            raise DataError(
+                f"{path}: {column.name} has shape {column.values.shape}, and {array.name} "
+                f"{array.shape}; the coordinate of its {role} axis needs one value a step"
+            )
+    return columns, order
+
+
+def find_coordinate(storage: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
+    """The coordinate of a role: that of its dimension, or one of `names`, first for channels."""
+    own, roles = [], roles_of(array)
+    if role in roles:
+        axis = roles.index(role)
+        place = f"{array.name.rpartition('/')[0]}/{dimension_names(array)[axis]}"
+        scales = [*array.dims[axis].values()] if isinstance(array, h5py.Dataset) else []
+        own = [scale for scale in scales[:1] if is_variable(scale)] or [storage.get(place)]
+        is_size = own[0] is None or not is_variable(own[0])
+        if is_size and (tied := _interpolate(storage, place, array.shape[axis])):
+            return tied
+    others = [storage.get(name) for name in names]
+    for item in others + own if role == "channel" else own + others:
         if item is not None and is_variable(item):
-            if len(shape_of(item)) != 1 or shape_of(item)[0] not in array.shape:
-                raise DataError(
-                    f"{path}: {item.name.lstrip('/')} has shape {shape_of(item)}, and {array.name} "
-                    f"{array.shape}; the coordinate of its {role} axis needs one value a step"
-                )
-            return _column(item, read_values(item, complete=True))
+            return as_column(item, read_values(item, complete=True))
     return None
 
 
-def _interpolate(storage: Storage, array: Any, own: str, name: str) -> Column | None:
+def _interpolate(storage: Storage, place: str, n: int) -> Column | None:
     """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
-    indices, values = storage.get(f"{name}_indices"), storage.get(f"{name}_values")
-    if indices is None or values is None or len(indices.shape) != 1 or not indices.shape[0]:
+    indices, values = storage.get(f"{place}_indices"), storage.get(f"{place}_values")
+    if indices is None or values is None or shape_of(indices) != shape_of(values):
         return None
     ties, known = read_values(indices, complete=True), read_values(values, complete=True)
-    if known.shape != ties.shape or known.dtype.kind not in "iuf":
+    if known.ndim != 1 or not len(known) or known.dtype.kind not in "iuf":
         return None
-    steps = np.arange(array.shape[dimension_names(array).index(own)])
-    dense = np.interp(steps, ties, (known - known[0]).astype(np.float64))
+    dense = np.interp(np.arange(n), ties, (known - known[0]).astype(np.float64))
     if known.dtype.kind in "iu":
         dense = np.rint(dense).astype(np.int64)
-    return _column(values, known[0] + dense)
+    return as_column(values, known[0] + dense)
+
+
+def column_times(path: Path, column: Column, consequence: str) -> np.ndarray | None:
+    """Times of a column, (n,) int64 ns since 1970; None, with a warning, if unknown."""
+    values = column.values
+    if values.dtype.kind in "iuf" and not column.units and np.isfinite(values).any():
+        log_assumed_epoch(path, column.name, np.nanmax(values))
+    try:
+        return decode_times(values, column.units, column.calendar)
+    except ValueError as error:
+        log.warning(
+            f"{path}: {column.name}: {error}; change its attributes units and calendar: its times "
+            f"are not used{consequence}"
+        )
+        return None
+
+
+def as_float32(x: np.ndarray) -> np.ndarray:
+    """Contiguous float32; numbers beyond it become infinite, which makes a sample unusable."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(x, dtype=np.float32)
 
 
 class SpectrogramFile:
@@ -136,11 +181,10 @@ class SpectrogramFile:
         Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
 
     A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, F, T) float32
-    as stored of `index` (ascending) in blocks; and `starttimes` and `trace_ids`.
+    as stored of `index` (ascending) in blocks.
     """
 
     layout = ""
-    waveform_unit = ""  # of peak amplitudes, where the file gives it
 
     def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
         self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
@@ -148,6 +192,7 @@ class SpectrogramFile:
         self.attributes = notes_of(stored.array)
         units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
         self.amplitude_unit = next(filter(None, units), "")
+        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
 
     def __enter__(self) -> "SpectrogramFile":
         return self
@@ -158,22 +203,6 @@ class SpectrogramFile:
     def close(self) -> None:
         """Close the file."""
         self._storage.close()
-
-    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """One of `DETECTION`: times as in `starttimes`, '' where unknown; None without them."""
-        return None
-
-    def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
-        """Number of the event of each sample, int64, -1 for none; None where no one knows."""
-        return None
-
-    def labels(self) -> np.ndarray | None:
-        """Known class of every sample, (N,), int64, or None. For scoring only."""
-        return None
-
-    def class_names(self) -> list[str]:
-        """Names of the known classes, empty where the file has none."""
-        return []
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` as stored: (n, F, T), float32."""
@@ -191,24 +220,6 @@ class SpectrogramFile:
             digest.update(self.read(int(index), int(index) + 1).tobytes())
         return digest.hexdigest()[:32]
 
-    def columns_fingerprint(self) -> str:
-        """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
-        labels = self.labels()
-        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
-        digest.update("\n".join(self.class_names()).encode())
-        columns = [self.starttimes, self.trace_ids]
-        # Catalogues of `ris` had onsets before results named them.
-        if self.layout != "ris" and self.detection("onset", 0, 1) is not None:
-            columns.append(partial(self.detection, "onset"))
-        for column in columns:
-            digest.update(b"\0")
-            for start in range(0, self.n_samples, COLUMN_ROWS):
-                values = column(start, min(start + COLUMN_ROWS, self.n_samples))
-                if values is None:
-                    break
-                digest.update("\n".join(values).encode() + b"\n")
-        return digest.hexdigest()[:32]
-
     def _check_values(self) -> None:
         """Refuse files without samples, without numbers, or of too few bins."""
         place = f"{self.path}: {self.dataset}"
@@ -222,117 +233,107 @@ class SpectrogramFile:
                 f"the network needs {SMALLEST} x {SMALLEST} or more"
             )
 
-    def _check_axis(self, axis: np.ndarray, n: int, name: str) -> np.ndarray:
-        """An axis as float64, refused where it does not fit."""
-        try:
-            axis = np.asarray(axis, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise DataError(f"{self.path}: the {name} axis must hold numbers") from None
-        if axis.shape != (n,):
+    def _axis(self, name: str, column: Column | None, n: int) -> tuple[np.ndarray, str]:
+        """The axis of frequency or time, ascending, in Hz or s; bins where it has no such unit."""
+        place, factor, is_time = f"{self.path}: the {name} axis", None, name == "time"
+        if column is not None and not is_time:
+            factor = frequency_factor(place, column.units)
+        elif column is not None:
+            try:
+                factor = seconds_factor(column.units)
+            except ValueError as error:
+                log.warning(f"{place}: {error}: time bins are counted; change its attribute units")
+        if factor is None:
+            return np.arange(n, dtype=np.float64), "bin"
+        axis = column.values
+        if axis.shape != (n,) or axis.dtype.kind not in "iufb":
             raise DataError(
-                f"{self.path}: the {name} axis has shape {axis.shape}, but the samples have "
-                f"{n} {name} bins; it needs one value a bin"
+                f"{self.path}: the {name} axis has shape {axis.shape} and holds {axis.dtype}; it "
+                f"needs {n} numbers, one a bin"
             )
+        axis = axis.astype(np.float64)
         if not np.isfinite(axis).all() or (n > 1 and not (np.diff(axis) > 0).all()):
             raise DataError(f"{self.path}: the {name} axis must be finite and ascending")
-        return axis
-
-
-class RowsFile(SpectrogramFile):
-    """An open HDF5 file with a row a sample; `dataset` is the name of the spectrograms inside."""
-
-    default_dataset = ""
-    time_names = ("starttime", "time")
-    crop = slice(None), slice(None)  # frequency and time bins of a row
-
-    def __init__(self, path: Path, storage: Storage, dataset: str):
-        found = storage.get(dataset)
-        if found is None or found.ndim != 3:
-            raise DataError(
-                f"{path}: no data set '{dataset}' of three dimensions (sample, frequency, time) in "
-                f"this file; it has {storage.listed()}; set data.dataset to one of them"
-            )
-        self.path, self._storage = path, storage
-        super().__init__(path, storage, dataset, self._stored(found))
-        self.attributes = notes_of(storage.root) | self.attributes
-        n, *bins = self.stored.shape
-        bins = (len(range(size)[part]) for size, part in zip(bins, self.crop, strict=True))
-        self.n_samples, self.n_frequencies, self.n_times = n, *bins
-        self._check_values()
-        self.frequency, self.frequency_unit = self._axis("frequency", self.n_frequencies)
-        self.time, self.time_unit = self._axis("time", self.n_times)
-        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
-
-    def _stored(self, dataset: Any) -> StoredArray:
-        return StoredArray(self.path, dataset)
-
-    def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """See `SpectrogramFile`; whole chunks, each read once."""
-        chunk = self.stored.chunks[0] if self.stored.chunks else 1
-        size = max(1, READ_ROWS // chunk) * chunk
-        gap = max(1, LARGEST_GAP // (self.dtype.itemsize * self.n_frequencies * self.n_times))
-        ends = np.flatnonzero((np.diff(index) > gap) | (np.diff(index // size) > 0)) + 1
-        for part in np.split(index, ends) if len(index) else ():
-            first = int(part[0])
-            rows = self._read_rows(first, int(part[-1]) + 1)
-            yield part, rows if len(rows) == len(part) else rows[part - first]
-
-    def _read_rows(self, start: int, stop: int) -> np.ndarray:
-        rows = self.stored.read(f"samples {start} to {stop - 1}", (start, stop))
-        with np.errstate(over="ignore"):  # beyond float32 becomes infinite: an unusable sample
-            return np.ascontiguousarray(rows[:, *self.crop], dtype=np.float32)
+        return (axis if factor == 1 else axis * factor), "s" if is_time else "Hz"
 
     # ---- columns ----
 
-    def _find(self, name: str, start: int, stop: int | None) -> Column | None:
-        """A column, of one value a sample, or None where the file has none."""
-        found = self._storage.get(name)
-        if found is None or shape_of(found) not in ((self.n_samples,), (self.n_samples, 1)):
-            return None
-        return _column(found, self._values(found, start, stop))
+    def _get(self, name: str) -> Any:
+        """An array beside the spectrograms, or None; a cube has coordinates in place of columns."""
+        return None if self.layout == "cube" else self._storage.get(name)
 
-    def _values(self, found: Any, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """A part of a column, unpacked, with NaN for missing values."""
-        return read_values(found, start, stop).reshape(-1)
+    def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
+        """A column of one value a sample, of the catalogue or the file; None without one."""
+        if (rows := self._catalogue) is not None:
+            key = next((key for key in COLUMNS["catalogue"].get(name, ()) if key in rows), None)
+            values = None if key is None else rows[key].to_numpy()[start:stop]
+            return None if key is None else Column(f"{key} of the catalogue", values)
+        for item in map(self._get, COLUMNS.get(self.layout, {}).get(name, (name,))):
+            if item is not None and shape_of(item) in ((self.n_samples,), (self.n_samples, 1)):
+                return as_column(item, read_values(item, start, stop).reshape(-1))
+        return None
+
+    def _times(self, name: str, start: int, stop: int | None) -> list[str] | None:
+        """Times of a column in UTC, ISO 8601 with Z; empty where unknown."""
+        if name not in self._decoded:
+            column = self._column(name)
+            times = None if column is None else column_times(self.path, column, "")
+            if times is not None and (unreadable := count_unreadable(column.values, times)):
+                log.warning(f"{self.path}: {column.name}: {unreadable}; these have no time")
+            if column is None and (wrong := self._get(name)) is not None:
+                log.warning(
+                    f"{self.path}: /{name} has shape {wrong.shape} and is not used: it needs one "
+                    f"value a sample, of which there are {self.n_samples:,}"
+                )
+            self._decoded[name] = times
+        times = self._decoded[name]
+        return None if times is None else nanoseconds_to_iso(times[start:stop])
 
     def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile`."""
+        """Times of samples `start` to `stop`, ISO 8601 UTC with Z, '' where unknown; or None."""
         return self._times("starttime", start, stop)
 
     def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile`."""
-        columns = (self._find(name, start, stop) for name in ("trace_id", "station"))
-        column = next(filter(None, columns), None)
-        return None if column is None else [to_text(value) for value in column.values]
+        """Trace ids of samples `start` to `stop`, or None without them."""
+        if (rows := self._catalogue) is None:
+            column = self._column("trace_id", start, stop)
+            return None if column is None else [to_text(value) for value in column.values]
+        codes = rows.reindex(columns=TRACE_KEYS, fill_value="").iloc[start:stop]
+        codes = codes.map(lambda code: str(code or "")).to_numpy()
+        return None if "station" not in rows else [".".join(parts) for parts in codes]
 
     def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile`."""
+        """One of `DETECTION`: times as in `starttimes`, '' where unknown; None without them."""
+        method = to_text(self.attributes.get("build.method", ""))
+        if method == "slide" and name in ("onset", "end"):
+            return None
         if name != "peak_amplitude":
             return self._times(name, start, stop)
-        if (column := self._find(name, start, stop)) is None:
+        if (column := self._column(name, start, stop)) is None:
             return None
         numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
         return [f"{x:.7g}" if np.isfinite(x) else "" for x in numbers.astype(np.float64)]
 
     def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
-        """See `SpectrogramFile`."""
+        """Number of the event of each sample, int64, -1 for none; None where no one knows."""
         found = self._beside("event_id")
         if found is None or found.dtype.kind not in "iu":
             return None
-        return self._values(found, start, stop).astype(np.int64)
+        return read_values(found, start, stop).astype(np.int64)
 
     @property
     def waveform_unit(self) -> str:
         """Unit of peak amplitudes, empty where the file does not give it."""
-        found = self._storage.get("peak_amplitude")
-        return "" if found is None else text_attribute(found, "units")
+        column = self._column("unit" if self._catalogue is not None else "peak_amplitude", 0, 1)
+        if column is None or self._catalogue is None:
+            return "" if column is None else column.units
+        return str(column.values[0])
 
     def labels(self) -> np.ndarray | None:
-        """See `SpectrogramFile`; None for a file of a single class, which scores nothing."""
-        found = self._beside("labels")
-        if found is None:
+        """Known class of every sample, (N,) int64, for scoring only; None for a single class."""
+        if (found := self._beside("labels")) is None:
             return None
-        values = self._values(found)
+        values = read_values(found)
         if len(self.class_names()) == 1 and len(np.unique(values)) < 2:
             return None
         if values.dtype.kind == "f":
@@ -342,8 +343,8 @@ class RowsFile(SpectrogramFile):
         return values.astype(np.int64)
 
     def class_names(self) -> list[str]:
-        """See `SpectrogramFile.class_names`: texts, or a list as one text in JSON."""
-        found = self._storage.get("labels")
+        """Names of the known classes: texts, or a list as one text in JSON."""
+        found = self._get("labels")
         notes = {} if found is None else self.attributes | notes_of(found)
         names = [to_text(name) for name in np.ravel(notes.get("class_names", []))]
         if len(names) == 1:
@@ -352,9 +353,25 @@ class RowsFile(SpectrogramFile):
                 names = [str(name) for name in listed] if isinstance(listed, list) else names
         return names
 
+    def columns_fingerprint(self) -> str:
+        """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
+        labels = self.labels()
+        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
+        digest.update("\n".join(self.class_names()).encode())
+        columns = [self.starttimes, self.trace_ids]
+        # Catalogues of `ris` had onsets before results named them.
+        if self.layout != "ris" and self.detection("onset", 0, 1) is not None:
+            columns.append(partial(self.detection, "onset"))
+        for column in columns:
+            digest.update(b"\0")
+            for start in range(0, self.n_samples, COLUMN_ROWS):
+                values = column(start, min(start + COLUMN_ROWS, self.n_samples))
+                digest.update(b"" if values is None else "\n".join(values).encode() + b"\n")
+        return digest.hexdigest()[:32]
+
     def _beside(self, name: str) -> Any:
-        """A data set with one value a sample, or None where it is not in the file."""
-        found = self._storage.get(name)
+        """An array that must have one value a sample, or None where it is not in the file."""
+        found = self._get(name)
         if found is not None and found.shape != (self.n_samples,):
             raise DataError(
                 f"{self.path}: /{name} has shape {found.shape}, but {self.dataset} holds "
@@ -362,127 +379,14 @@ class RowsFile(SpectrogramFile):
             )
         return found
 
-    def _times(self, name: str, start: int, stop: int | None) -> list[str] | None:
-        """Times of a column in UTC, ISO 8601 with Z; empty where unknown."""
-        if name not in self._decoded:
-            self._decoded[name] = self._decode(name)
-        times = self._decoded[name]
-        return None if times is None else nanoseconds_to_iso(times[start:stop])
-
-    def _decode(self, name: str) -> np.ndarray | None:
-        """Times of a column, (N,) int64, ns since 1970; unreadable ones are logged."""
-        names = self.time_names if name == "starttime" else (name,)
-        column = next(filter(None, (self._find(x, 0, None) for x in names)), None)
-        if column is None:
-            if (wrong := self._storage.get(names[0])) is not None:
-                log.warning(
-                    f"{self.path}: /{names[0]} has shape {wrong.shape} and is not used: it needs "
-                    f"one value a sample, of which there are {self.n_samples:,}"
-                )
-            return None
-        place, values, units, calendar = column
-        if values.dtype.kind in "iuf" and not units and np.isfinite(values).any():
-            log_assumed_epoch(self.path, place, np.nanmax(values))
-        try:
-            times = decode_times(values, units, calendar)
-        except ValueError as error:
-            log.warning(
-                f"{self.path}: {place}: {error}: its times are not used; change its attributes "
-                "units and calendar"
-            )
-            return None
-        if unreadable := count_unreadable(values, times):
-            log.warning(f"{self.path}: {place}: {unreadable}; these have no time")
-        return times
-
-
-class SamplesFile(RowsFile):
-    """``/spectrogram`` (N, F, T) with ``/frequency`` (Hz), ``/time`` (s) and columns beside it."""
-
-    layout = "samples"
-    default_dataset = "spectrogram"
-    time_names = ("starttime",)
-
-    def _stored(self, dataset: Any) -> StoredArray:
-        find = partial(find_coordinate, self.path, self._storage, dataset)
-        self._axes = {name: find(name, (name,)) for name in SAMPLES[1:]}
-        for name, found in self._axes.items():
-            is_there = self._storage.root.get(name, getlink=True) is not None
-            if found is None and is_there and self._storage.get(name) is None:
-                raise DataError(f"{self.path}: the {name} axis must be a data set of numbers")
-        lengths = {name: len(found.values) for name, found in self._axes.items() if found}
-        order = axis_order(self.path, dataset, SAMPLES, lengths)
-        flipped = [False, *(bool(found) and found.descends for found in self._axes.values())]
-        return StoredArray(self.path, dataset, order, flipped)
-
-    def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
-        found, place = self._axes[name], f"{self.path}: the {name} axis"
-        if found is None:
-            return np.arange(n, dtype=np.float64), "bin"
-        try:
-            is_time, units = name == "time", found.units
-            factor = seconds_factor(units) if is_time else frequency_factor(place, units)
-        except DataError:
-            raise
-        except ValueError as error:
-            factor = None
-            log.warning(f"{place}: {error}: time bins are counted; change its attribute units")
-        if factor is None:
-            return np.arange(n, dtype=np.float64), "bin"
-        values = self._check_axis(found.values[:: -1 if found.descends else 1], n, name)
-        return (values if factor == 1 else values * factor), "s" if is_time else "Hz"
-
-
-class RisFile(RowsFile):
-    """Layout of RISProcess and the first RISCluster: ``/4.0/Spectrogram`` (N, F+1, T+1).
-
-    Each row carries its axes: frequencies in ``[:F, 0]``, times in ``[F, 1:]``. A JSON object a
-    sample is in ``/4.0/Catalogue``.
-    """
-
-    layout = "ris"
-    default_dataset = "4.0/Spectrogram"
-    crop = slice(None, -1), slice(1, None)
-
-    def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
-        row = self.stored.read("sample 0", (0, 1))[0]
-        values, unit = (row[:-1, 0], "Hz") if name == "frequency" else (row[-1, 1:], "s")
-        return self._check_axis(values, n, name), unit
-
-    def _find(self, name: str, start: int, stop: int | None) -> Column | None:
-        if (rows := self._catalogue) is None:
-            return super()._find(name, start, stop)
-        keys = CATALOGUE.get(name, ())
-        if to_text(self.attributes.get("build.method", "")) == "slide" and name in ("onset", "end"):
-            return None
-        key = next((key for key in keys if key in rows), None)
-        values = None if key is None else rows[key].to_numpy()[start:stop]
-        return None if key is None else Column(f"{key} of the catalogue", values)
-
-    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile`."""
-        if (rows := self._catalogue) is None:
-            return super().trace_ids(start, stop)
-        codes = rows.reindex(columns=TRACE_KEYS, fill_value="").iloc[start:stop]
-        codes = codes.map(lambda code: str(code or "")).to_numpy()
-        return None if "station" not in rows else [".".join(parts) for parts in codes]
-
-    @property
-    def waveform_unit(self) -> str:
-        """See `RowsFile`."""
-        if self._catalogue is None:
-            return super().waveform_unit
-        column = self._find("unit", 0, 1)
-        return "" if column is None else str(column.values[0])
-
     @cached_property
     def _catalogue(self) -> pandas.DataFrame | None:
         """Columns of the catalogue that are used, with keys in lower case; None without one."""
         name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
-        if (found := self._beside(name)) is None:
+        if self.layout != "ris" or (found := self._beside(name)) is None:
             return None
-        used, rows = {*TRACE_KEYS}.union(*CATALOGUE.values()), []
-        for number, text in enumerate(self._values(found)):
+        used, rows = {*TRACE_KEYS}.union(*COLUMNS["catalogue"].values()), []
+        for number, text in enumerate(read_values(found)):
             try:
                 items = json.loads(to_text(text)).items()
             except (ValueError, AttributeError, RecursionError):
@@ -490,10 +394,52 @@ class RisFile(RowsFile):
                     f"{self.path}: {name} must hold one JSON object a sample, and that of sample "
                     f"{number} is none"
                 ) from None
-            items = [(key.lower(), value) for key, value in items]
-            rows.append({key: value for key, value in items if key in used})
+            rows.append({key.lower(): value for key, value in items if key.lower() in used})
         table = pandas.DataFrame(rows, dtype=object)
         return table.where(table.notna(), "")
+
+
+class RowsFile(SpectrogramFile):
+    """A row a sample (N, F, T), with columns beside it.
+
+    Layout ``samples`` has ``/frequency`` (Hz) and ``/time`` (s). In layout ``ris``, of RISProcess
+    and the first RISCluster, rows are (F+1, T+1) with frequencies in ``[:F, 0]`` and times in
+    ``[F, 1:]``, and ``Catalogue`` beside them has a JSON object a sample.
+    """
+
+    def __init__(self, path: Path, storage: Storage, layout: str, dataset: str):
+        self.path, self.layout, array = path, layout, storage.get(dataset)
+        axes, order, flipped = {}, (0, 1, 2), [False] * 3
+        if layout == "samples":
+            names = {name: [name] for name in SAMPLES[1:]}
+            axes, order = find_axes(path, storage, array, SAMPLES, names)
+            flipped[1:] = (name in axes and axes[name].descends for name in names)
+            axes = {name: column.ascending for name, column in axes.items()}
+        super().__init__(path, storage, dataset, StoredArray(path, array, order, flipped))
+        self.attributes = notes_of(storage.root) | self.attributes
+        in_row = int(layout == "ris")  # axes in a row
+        self.n_samples, self.n_frequencies, self.n_times = self.stored.shape
+        self.n_frequencies, self.n_times = self.n_frequencies - in_row, self.n_times - in_row
+        self._crop = slice(self.n_frequencies), slice(in_row, None)
+        self._check_values()
+        if in_row:
+            row = self.stored.read("sample 0", (0, 1))[0]
+            axes = {"frequency": Column("", row[:-1, 0]), "time": Column("", row[-1, 1:])}
+        frequency, time = axes.get("frequency"), axes.get("time")
+        self.frequency, self.frequency_unit = self._axis("frequency", frequency, self.n_frequencies)
+        self.time, self.time_unit = self._axis("time", time, self.n_times)
+
+    def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See `SpectrogramFile`; whole chunks, each read once."""
+        chunk = self.chunks[0] if self.chunks else 1
+        size = max(1, READ_ROWS // chunk) * chunk
+        gap = max(1, LARGEST_GAP // (self.dtype.itemsize * self.n_frequencies * self.n_times))
+        ends = np.flatnonzero((np.diff(index) > gap) | (np.diff(index // size) > 0)) + 1
+        for part in np.split(index, ends) if len(index) else ():
+            first, last = int(part[0]), int(part[-1])
+            rows = self.stored.read(f"samples {first} to {last}", (first, last + 1))
+            rows = as_float32(rows[:, *self._crop])
+            yield part, rows if len(rows) == len(part) else rows[part - first]
 
 
 def open_spectrograms(
@@ -513,64 +459,42 @@ def open_spectrograms(
     path = Path(path).expanduser()
     storage = open_storage(path, "data.file")
     try:
-        if layout == "auto":
-            layout, dataset = _guess_layout(storage, dataset)
-        if layout == "cube":
-            return CubeFile(path, storage, dataset, cube or CubeSettings())
-        if storage.is_zarr:
-            raise DataError(
-                f"{path}: is Zarr, and layout {layout} is read from HDF5; allowed for Zarr: cube"
-            )
-        kind = RisFile if layout == "ris" else SamplesFile
-        if dataset == "auto":
-            dataset = (layout == "ris" and _ris_dataset(storage)) or kind.default_dataset
-        return kind(path, storage, dataset)
-    except BaseException as error:
+        with explain(path, "its content"):
+            layout, dataset = choose_dataset(storage, layout, dataset)
+            if layout == "cube":
+                return CubeFile(path, storage, dataset, cube or CubeSettings())
+            return RowsFile(path, storage, layout, dataset)
+    except BaseException:
         storage.close()
-        if isinstance(error, DAMAGED) and not isinstance(error, RISClusterError):
-            raise DataError(f"{path}: {_damage(error)}") from None
         raise
 
 
-def _guess_layout(storage: Storage, dataset: str) -> tuple[str, str]:
+def choose_dataset(storage: Storage, layout: str, dataset: str) -> tuple[str, str]:
     """Layout and data set: by the names of dimensions, or else by those of data sets."""
-    if dataset != "auto":
-        found = storage.get(dataset)
-        named = {dataset: named_layout(found)} if found is not None else {}
-    else:
-        named = {name: named_layout(array) for name, array in storage.arrays()}
-        named = {name: layout for name, layout in named.items() if layout}
-        usual = [name for name in ("spectrogram", "data") if name in named]
-        named = {name: named[name] for name in usual[:1]} or named
-    if len(named) == 1 and (layout := next(iter(named.values()))):
-        return layout, next(iter(named))
-    data, ris = storage.get("data"), _ris_dataset(storage)
-    has_spectrogram = storage.get("spectrogram") is not None
-    if storage.is_zarr or (data is not None and data.ndim == 3 and not has_spectrogram):
-        return "cube", dataset
-    if ris and dataset in ("auto", ris):
-        return "ris", dataset
-    if has_spectrogram or "spectrogram" in storage.root or dataset != "auto":
-        return "samples", dataset
+    given, dataset = dataset != "auto", dataset.strip("/") or "/"
+    roles = {name: {*roles_of(x)} for name, x in storage.arrays.items() if x.ndim == 3}
+    chosen = [name for name in roles if not given or name == dataset]
+    named = {
+        name: "cube" if "channel" in roles[name] else "samples"
+        for name in chosen
+        if {"time", "frequency"} < roles[name] and {"channel", "sample"} & roles[name]
+    }
+    ris = next((name for name in chosen if re.fullmatch(r"\d*\.?\d+/Spectrogram", name)), None)
+    if layout == "auto":
+        sure = [name for name in ("spectrogram", "data") if name in named][:1] or [*named]
+        if len(sure) == 1:
+            return named[sure[0]], sure[0]
+        is_cube = storage.is_zarr or ("data" in roles and "spectrogram" not in roles)
+        layout = "cube" if is_cube else "ris" if ris else "samples"
+    usual = {"samples": "spectrogram", "ris": ris, "cube": "data"}[layout]
+    alike = [name for name in named if named[name] == layout]
+    for names in ([name for name in chosen if name == usual], alike, chosen):
+        if len(names) == 1:
+            return layout, names[0]
+    what = f"data set '{dataset}'" if given else "single data set"
     raise DataError(
-        f"{storage.path}: no 'spectrogram' of three dimensions (layout samples), "
-        f"'4.0/Spectrogram' (layout ris) or 'data' (layout cube) in this file; it has "
-        f"{storage.listed()}; set data.dataset, or make spectrograms with python -m RISCluster "
-        "build, of a fibre record with cube"
+        f"{storage.path}: no {what} of three dimensions, as 'spectrogram' (layout "
+        f"samples), '4.0/Spectrogram' (ris) or 'data' (cube); the file has {storage.listed()}; set "
+        "data.dataset to one of them, or make spectrograms with python -m RISCluster build, of a "
+        "fibre record with cube"
     )
-
-
-def _ris_dataset(storage: Storage) -> str | None:
-    """``<seconds>/Spectrogram``, whatever length of window the group is named after."""
-    if storage.is_zarr:
-        return None
-    try:
-        groups = [name for name in storage.root if name.replace(".", "", 1).isdecimal()]
-    except TypeError as error:  # of h5py, where the file's root is damaged
-        raise DataError(f"{storage.path}: {_damage(error)}") from None
-    return next((f"{x}/Spectrogram" for x in groups if f"{x}/Spectrogram" in storage.root), None)
-
-
-def _damage(error: BaseException) -> str:
-    reason = reason_of(error)
-    return f"can't be read ({reason}); it may be damaged, or a link to nowhere: copy it again"

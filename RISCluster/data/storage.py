@@ -1,12 +1,11 @@
-"""HDF5 files and Zarr folders: opened, listed, and their arrays read as the file describes them.
+"""Arrays of HDF5 files and Zarr folders: found, described by their attributes, and read.
 
-Arrays are unpacked by the conventions of CF and netCDF, and values that are missing (fill values,
-missing sources of virtual data sets, chunks never written) are NaN. A box is (start, stop) along
-every axis.
+Values are unpacked by the CF and netCDF conventions. Missing values (fill values, chunks that were
+never written, missing sources of virtual data sets) are NaN. A box is (start, stop) along each
+axis.
 """
 
 import base64
-import binascii
 import contextlib
 import glob
 import math
@@ -23,25 +22,24 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, RISClusterError
 from ..io import explain_missing_filter, load_hdf5_filters, need
 from ..runtime import log
 from .times import to_text
 
 Box = Sequence[tuple[int, int]]
-Axes = Sequence[int]
 
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 MAX_LISTED = 20  # names of arrays in a message
 MAX_CAUSES = 3  # of missing values in a log line
 MAX_UNWRITTEN = 0.999  # of all chunks; a data set with more has a size and no values
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
-NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
 _BUILD = "to compute spectrograms of waveforms, run: python -m RISCluster build"
 _WRITE = "write the spectrograms with h5py or xarray"
 # By the first bytes of a file: what it is, and what to do.
 KINDS = (
+    (rb"\Z", "empty (0 bytes); copy or build it again"),
     (rb"\d{6}[DRQM][ \0]|MS\x03|WID[12]|BEGIN (IMS|GSE)|TIMESERIES |\xc3(\x40|\xf0)|C 1 |C01 |"
      rb".{304}(\x06\0\0\0|\0\0\0\x06|\x07\0\0\0|\0\0\0\x07)", f"a file of waveforms; {_BUILD}"),
     (rb"TDSm", "TDMS; make a cube of it with: python -m RISCluster cube"),
@@ -57,24 +55,21 @@ KINDS = (
 
 
 def find_files(words: Sequence[str]) -> list[Path]:
-    """Files that words of the command line name, ascending, each once.
+    """Files that words of the command line (files, folders, patterns) name, ascending, each once.
 
-    Words are files, folders (with all below them) and patterns with ``*``, ``?`` and ``**``. Of
-    the latter two, texts, tables, StationXML and hidden files are left out. DataError where a word
-    names nothing, or there is no file at all.
+    Of folders and patterns, texts, tables, StationXML and hidden files are left out.
     """
     found: set[Path] = set()
     for word in words:
         path = Path(word).expanduser()
         listed = path.rglob("*") if path.is_dir() else glob.glob(str(path), recursive=True)
-        inside = [item for item in map(Path, listed) if item.is_file()]
-        if not inside and not path.is_file():
+        inside = [path] if path.is_file() else [x for x in map(Path, listed) if x.is_file()]
+        if not inside:
             raise DataError(
-                f"{word}: no such file, no file in this folder, or of this pattern; give files, "
-                "folders or patterns that are there"
+                f"{word}: no such file, no file in this folder, or of this pattern; give others"
             )
-        inside = [x for x in inside if x.name[0] != "." and x.suffix.lower() not in NO_DATA]
-        found.update([path] if path.is_file() else inside)
+        hidden = {x for x in inside if x.name[0] == "." or x.suffix.lower() in NO_DATA} - {path}
+        found |= {*inside} - hidden
     if not found:
         raise DataError(
             f"{' '.join(words)}: no data among these files: texts, tables and StationXML are left "
@@ -92,16 +87,15 @@ def stamp(path: Path) -> list[str | int]:
 def other_files(path: Path, known: frozenset[Path] = frozenset()) -> list[str]:
     """Name, size and time of the files that virtual and external data sets are read from."""
     found: list[str] = []
-    if path in known or not h5py.is_hdf5(path):
-        return found
     with contextlib.suppress(OSError, RuntimeError, DataError), h5py.File(path, "r") as file:
-        for _, dataset in Storage(path, file).arrays():  # errors are reported where it is read
+        for dataset in Storage(path, file).arrays.values():  # errors are reported where it is read
             names = [os.fsdecode(name) for name, _, _ in dataset.external or ()]
             names += [x.file_name for x in dataset.virtual_sources()] if dataset.is_virtual else []
             for name in (x for x in dict.fromkeys(names) if x != "." and "%b" not in x):
-                place = next((p for p in _candidates(dataset, name) if p.exists()), None)
+                place = next(filter(Path.exists, _candidates(dataset, name)), None)
                 found.append(f"{name} gone" if place is None else " ".join(map(str, stamp(place))))
-                found += other_files(place, known | {path}) if place is not None else []
+                if place is not None and place not in known:
+                    found += other_files(place, known | {place})
     return list(dict.fromkeys(found))
 
 
@@ -109,49 +103,36 @@ def other_files(path: Path, known: frozenset[Path] = frozenset()) -> list[str]:
 
 
 class Storage:
-    """An open file or folder of arrays; `root` is an h5py.File, zarr.Group or zarr.Array."""
+    """An open file or folder; `arrays` are all in it by their path, ascending.
+
+    `root` is an h5py.File, zarr.Group or zarr.Array.
+    """
 
     def __init__(self, path: Path, root: Any):
         self.path, self.root, self.is_zarr = path, root, not isinstance(root, h5py.File)
-
-    def close(self) -> None:
-        """Close the file."""
-        if not self.is_zarr:
-            self.root.close()
+        self.close = (lambda: None) if self.is_zarr else root.close
+        self.arrays = {"/": root} if is_array(root) else dict(sorted(_walk(root, "")))
 
     def get(self, name: str) -> Any:
         """An array by its path inside, or None."""
-        if is_array(self.root):
-            return self.root if name in ("", "/") else None
-        found = _member(self.root, name)
-        return found if is_array(found) else None
-
-    def arrays(self) -> list[tuple[str, Any]]:
-        """Every array with its path, ascending."""
-        return [("/", self.root)] if is_array(self.root) else sorted(_walk(self.root, ""))
+        return self.arrays.get(name.strip("/") or "/")
 
     def listed(self) -> str:
         """Names and shapes of the first arrays, for a message."""
-        names = [f"{name} {tuple(array.shape or ())}" for name, array in self.arrays()]
+        names = [f"{name} {tuple(array.shape or ())}" for name, array in self.arrays.items()]
         more = ["..."] * (len(names) > MAX_LISTED)
         return ", ".join(names[:MAX_LISTED] + more) or "no data set"
 
 
 def open_storage(path: Path, setting: str) -> Storage:
-    """Open an HDF5 file or a Zarr folder (format 2 or 3); `setting` is named in messages.
-
-    DataError where it is missing, neither of the two, or cut short.
-    """
+    """Open an HDF5 file or a Zarr folder (format 2 or 3); `setting` is named in a DataError."""
     if not path.exists():
         raise DataError(f"{path}: no such file; set {setting} to your data set")
     if any((path / mark).exists() for mark in ("zarr.json", ".zgroup", ".zarray")):
         zarr = need("zarr")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
-                return Storage(path, zarr.open(str(path), mode="r"))
-        except Exception as error:  # zarr raises many kinds for damaged metadata
-            raise _unreadable(path, "/", error) from None
+        with explain(path, "/"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
+            return Storage(path, zarr.open(str(path), mode="r"))
     if not path.is_file():
         raise DataError(f"{path}: {setting} must be an HDF5 file or a Zarr folder; {_BUILD}")
     load_hdf5_filters()
@@ -175,51 +156,25 @@ def why_closed(path: Path, error: OSError) -> str:
             head = file.read(512)
     except OSError as second:
         return f"can't be read ({second.strerror}); check its permissions, or copy it again"
-    if not head:
-        return "is empty (0 bytes); copy or build it again"
     for form, kind in KINDS if not head.startswith(b"\x89HDF") else ():
         if re.match(form, head, re.DOTALL):
             return f"can't be opened as HDF5: it must be HDF5 or Zarr, and is {kind}"
     reason = reason.rpartition("(")[2].rstrip(")") or reason
-    return (
-        f"can't be opened as HDF5 ({reason}); it may be another kind of file, or cut short: "
-        "copy or build it again"
-    )
+    return f"can't be opened as HDF5 ({reason}); it may be cut short: copy or build it again"
 
 
-def is_array(item: Any) -> bool:
-    """Whether an item of HDF5 or Zarr is an array, not a group."""
-    return hasattr(item, "shape") and hasattr(item, "dtype")
-
-
-def _member(group: Any, name: str) -> Any:
-    """An item of a group; None for a link to nowhere."""
+@contextlib.contextmanager
+def explain(place: Any, what: str) -> Iterator[None]:
+    """Raise a DataError for what h5py, zarr and their codecs raise where bytes are damaged."""
     try:
-        return group.get(name)
-    except Exception as error:  # zarr raises many kinds for damaged metadata
-        if isinstance(group, h5py.Group):
-            return None
-        raise _unreadable(place_of(group), name, error) from None
-
-
-def _walk(group: Any, prefix: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
-    try:
-        names = list(group)
+        yield
+    except RISClusterError:
+        raise
     except Exception as error:
-        raise _unreadable(place_of(group), f"/{prefix}", error) from None
-    for name in names:
-        item = _member(group, name)
-        if is_array(item):
-            yield prefix + name, item
-        elif hasattr(item, "keys") and item not in (*above, group):  # a link may lead back up
-            yield from _walk(item, f"{prefix}{name}/", (*above, group))
-
-
-def _unreadable(place: Any, name: str, error: Exception) -> DataError:
-    return DataError(
-        f"{place}: {name} can't be read ({reason_of(error)}); copy or make it again, or install "
-        "the codec that it needs (pip install numcodecs)"
-    )
+        raise DataError(
+            f"{place}: {what} can't be read ({reason_of(error)}); copy or make it again, or "
+            "install the codec that it needs (pip install hdf5plugin or numcodecs)"
+        ) from None
 
 
 def reason_of(error: BaseException) -> str:
@@ -227,11 +182,30 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def is_array(item: Any) -> bool:
+    """Whether an item of HDF5 or Zarr is an array, not a group."""
+    return hasattr(item, "shape") and hasattr(item, "dtype")
+
+
 def place_of(array: Any) -> Any:
     """File or folder of an array or group, for messages."""
     if isinstance(array, (h5py.Dataset, h5py.Group)):
         return array.file.filename
     return str(array.store_path).removeprefix("file://")
+
+
+def _walk(group: Any, prefix: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
+    is_hdf5, place = isinstance(group, h5py.Group), place_of(group)
+    with explain(place, f"/{prefix}"):
+        names = list(group)
+    for name in names:
+        item = None  # of HDF5, links to nowhere are left out
+        with contextlib.suppress(Exception) if is_hdf5 else explain(place, prefix + name):
+            item = group.get(name)
+        if is_array(item):
+            yield prefix + name, item
+        elif hasattr(item, "keys") and item not in (*above, group):  # a link may lead back up
+            yield from _walk(item, f"{prefix}{name}/", (*above, group))
 
 
 # ---- attributes and names of axes ----------------------------------------------------------------
@@ -253,11 +227,9 @@ SAMPLES = ("sample", "frequency", "time")
 
 
 def attributes_of(array: Any) -> dict[str, Any]:
-    """All attributes of an array; DataError where they are damaged."""
-    try:
+    """All attributes of an array or group; DataError where they are damaged."""
+    with explain(place_of(array), f"attributes of {array.name}"):
         return dict(array.attrs)
-    except (TypeError, ValueError, KeyError, OSError, RuntimeError) as error:
-        raise _unreadable(place_of(array), f"attributes of {array.name}", error) from None
 
 
 def notes_of(array: Any) -> dict[str, Any]:
@@ -275,7 +247,8 @@ def text_attribute(array: Any, name: str) -> str:
 def is_variable(array: Any) -> bool:
     """Whether an array holds values, rather than the size of a netCDF dimension alone."""
     name = attributes_of(array).get("NAME", b"")
-    return not (isinstance(name, bytes) and name.startswith(NO_VARIABLE))
+    size_alone = b"This is a netCDF dimension but not a netCDF variable"
+    return not (isinstance(name, bytes) and name.startswith(size_alone))
 
 
 def shape_of(array: Any) -> tuple[int, ...]:
@@ -294,10 +267,9 @@ def dimension_names(array: Any) -> list[str]:
             labels = [x.label or (x[0].name if len(x) else "") for x in array.dims]
             names = [(label or "").rpartition("/")[2] for label in labels]
     attributes = {} if any(names) else attributes_of(array)
-    for key in DIMENSIONS:
-        found = attributes.get(key, [])
+    for found in (attributes[key] for key in DIMENSIONS if key in attributes):
         texts = found.split(",") if isinstance(found, str) else np.ravel(found).tolist()
-        if len(texts) == array.ndim and key in attributes:
+        if len(texts) == array.ndim:
             return [to_text(text).strip() for text in texts]
     return names
 
@@ -310,25 +282,6 @@ def roles_of(array: Any) -> list[str]:
     return roles if len(set(known)) == len(known) else [""] * len(roles)
 
 
-def named_layout(array: Any) -> str | None:
-    """Layout by the names of an array's dimensions: ``cube``, ``samples`` or None."""
-    roles = set(roles_of(array)) if array.ndim == 3 else set()
-    if not {"time", "frequency"} <= roles:
-        return None
-    return "cube" if "channel" in roles else "samples" if "sample" in roles else None
-
-
-def dimension_of(array: Any, role: str) -> tuple[str, Any]:
-    """Name of the dimension of a role, and its scale in HDF5 or None."""
-    roles = roles_of(array)
-    if role not in roles:
-        return "", None
-    axis = roles.index(role)
-    has_scale = isinstance(array, h5py.Dataset) and len(array.dims[axis])
-    scale = array.dims[axis][0] if has_scale and is_variable(array.dims[axis][0]) else None
-    return dimension_names(array)[axis], scale
-
-
 def axis_order(
     path: Path, array: Any, wanted: tuple[str, ...], lengths: dict[str, int]
 ) -> tuple[int, ...]:
@@ -337,35 +290,41 @@ def axis_order(
     `array` has three dimensions, `wanted` is `CUBE` or `SAMPLES`, and `lengths` are those of
     coordinates, by role. DataError where the dimensions are others, or their order is unknown.
     """
-    names, roles = dimension_names(array), roles_of(array)
-    label, needed = f"{path}: {array.name.lstrip('/')}", f"({', '.join(wanted)})"
+    roles, needed = roles_of(array), f"({', '.join(wanted)})"
+    label, is_named = f"{path}: {array.name.lstrip('/')}", any(roles)
     if set(roles) - {"", *wanted}:
         raise DataError(
-            f"{label} has the dimensions ({', '.join(names)}), and this layout needs {needed}; set "
-            "data.layout or data.dataset, or name the dimensions otherwise"
+            f"{label} has the dimensions ({', '.join(dimension_names(array))}), and this layout "
+            f"needs {needed}; set data.layout or data.dataset, or name the dimensions otherwise"
         )
-    named = {wanted.index(role): axis for axis, role in enumerate(roles) if role}
+    orders = [
+        order
+        for order in permutations(range(3))
+        if all(roles[axis] in ("", role) for axis, role in zip(order, wanted, strict=True))
+    ]
     sizes = {wanted.index(role): n for role, n in lengths.items()}
-    orders = [x for x in permutations(range(3)) if all(x[at] == y for at, y in named.items())]
     fitting = [x for x in orders if all(array.shape[x[at]] == n for at, n in sizes.items())]
-    if wanted is SAMPLES and not named:  # samples come first, unless names say otherwise
+    if wanted is SAMPLES and not is_named:  # samples come first, unless names say otherwise
         fitting = [order for order in fitting if order[0] == 0] or fitting
-    found = fitting or orders  # where no order fits, the coordinate is refused later on
-    if (0, 1, 2) in found:
-        return 0, 1, 2
-    if len(found) > 1 and fitting:
+    order, *others = fitting or orders  # where no order fits, the coordinate is refused later on
+    if order == (0, 1, 2):
+        return order
+    if others and fitting:
         raise DataError(
             f"{label} has shape {tuple(array.shape)}, which does not fit its coordinates as "
-            f"{needed}, and the order of its axes is unknown; write it in this order, or name its "
-            "dimensions"
+            f"{needed}, and the order of its axes is unknown; name its dimensions"
         )
-    order = ", ".join(wanted[found[0].index(axis)] for axis in range(3))
-    evidence = "dimension names" if named else "coordinates"
-    log.info(f"{label} is stored as ({order}) by its {evidence}; read as {needed}")
-    return found[0]
+    stored = ", ".join(wanted[order.index(axis)] for axis in range(3))
+    evidence = "dimension names" if is_named else "coordinates"
+    log.info(f"{label} is stored as ({stored}) by its {evidence}; read as {needed}")
+    return order
 
 
 # ---- packing ------------------------------------------------------------------------------------
+
+# Attributes of packing, and how many numbers each may have
+PACKING = {"scale_factor": 1, "add_offset": 1, "valid_range": 2, "valid_min": 1, "valid_max": 1,
+           "_FillValue": None, "missing_value": None}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -397,43 +356,38 @@ class Packing:
 
 def packing_of(array: Any) -> Packing:
     """Packing of an array by its attributes; DataError where one of them is no number."""
-    if array.dtype.kind not in "iuf":
+    kind = array.dtype.kind
+    if kind not in "iuf":
         return Packing()
     attributes = attributes_of(array)
-    names = ("scale_factor", "add_offset", "_FillValue", "missing_value", "valid_range",
-             "valid_min", "valid_max")  # fmt: skip
-    found = {name: _numbers(array, name, attributes.get(name, ())) for name in names}
-    scale, offset = found["scale_factor"] or [1.0], found["add_offset"] or [0.0]
-    if len(scale) != 1 or len(offset) != 1:
-        raise DataError(
-            f"{place_of(array)}: scale_factor and add_offset of {array.name} must be one number "
-            "each; unpack the values and write them again"
-        )
-    if "_FillValue" not in attributes:
-        found["_FillValue"] = _declared_fill(array, attributes)
+    found = {
+        name: _numbers(array, name, attributes[name]) for name in PACKING if name in attributes
+    }
+    marks = found.get("_FillValue", _declared_fill(array, attributes))
+    marks = marks + found.get("missing_value", [])
+    scale, offset = (found.get("scale_factor") or [1.0])[0], (found.get("add_offset") or [0.0])[0]
+    low, high = found.get("valid_range") or (-np.inf, np.inf)
+    ends = [(found.get("valid_min") or [low])[0], (found.get("valid_max") or [high])[0]]
     unsigned = 0
-    if array.dtype.kind == "i" and text_attribute(array, "_Unsigned").lower() == "true":
+    if kind == "i" and text_attribute(array, "_Unsigned").lower() == "true":
         unsigned = 2 ** (8 * array.dtype.itemsize)
-        found = {name: [int(x) % unsigned for x in numbers] for name, numbers in found.items()}
-    low, high = found["valid_range"] if len(found["valid_range"]) == 2 else (-np.inf, np.inf)
-    low, high = (found["valid_min"] or [low])[0], (found["valid_max"] or [high])[0]
-    is_value = isinstance(low, float) and isinstance(high, float)
-    if is_value and array.dtype.kind in "iu" and {"scale_factor", "add_offset"} & {*attributes}:
-        low, high = sorted((end - offset[0]) / scale[0] for end in (low, high))
-    marks = found["_FillValue"] + found["missing_value"]
-    if array.dtype.kind == "f":  # as it is stored: 1e20 is another number in float32
+        marks = [int(mark) % unsigned for mark in marks]
+        ends = [end if np.isinf(end) else int(end) % unsigned for end in ends]
+    is_packed = kind in "iu" and {"scale_factor", "add_offset"} & {*attributes}
+    if is_packed and all(isinstance(end, float) for end in ends):  # of values, not as stored
+        ends = sorted((end - offset) / scale for end in ends)
+    if kind == "f":  # as it is stored: 1e20 is another number in float32
         with np.errstate(over="ignore"):
             marks = np.array(marks, dtype=array.dtype).tolist()
     missing = tuple(dict.fromkeys(mark for mark in marks if mark == mark))  # NaN is NaN already
-    return Packing(float(scale[0]), float(offset[0]), missing, low, high, unsigned)
+    return Packing(float(scale), float(offset), missing, *ends, unsigned)
 
 
 def sample_packing(dataset: h5py.Dataset) -> Packing:
     """Packing of a fibre's samples: also ``dataScale`` in the group header, and least integers."""
     packing, header = packing_of(dataset), dataset.file.get("header")
     if packing.scale == 1.0 and isinstance(header, h5py.Group):
-        both = {name: header[name] for name in header} | dict(header.attrs)
-        for name, value in both.items():
+        for name, value in [*header.items(), *header.attrs.items()]:
             if name.lower().replace("_", "") == "datascale":
                 scale = np.ravel(value[()] if isinstance(value, h5py.Dataset) else value)
                 if scale.size == 1 and scale.dtype.kind in "iuf" and np.isfinite(scale[0]):
@@ -457,19 +411,70 @@ def _declared_fill(array: Any, attributes: dict[str, Any]) -> list:
 
 def _numbers(array: Any, name: str, value: Any) -> list:
     """Numbers of an attribute; a fill value may be text, or base64 of a float64 as of xarray."""
-    is_text = isinstance(value, (str, bytes)) and name in ("_FillValue", "missing_value")
-    try:
+    with contextlib.suppress(TypeError, ValueError):
         numbers = np.ravel(value)
-        return (numbers if numbers.dtype.kind in "iuf" else numbers.astype(np.float64)).tolist()
-    except (TypeError, ValueError):
-        if is_text:
-            with contextlib.suppress(binascii.Error, struct.error):
-                return list(struct.unpack("<d", base64.b64decode(to_text(value))))
-            return []
+        numbers = numbers if numbers.dtype.kind in "iuf" else numbers.astype(np.float64)
+        if not numbers.size or PACKING[name] in (None, numbers.size):
+            return numbers.tolist()
+    if PACKING[name] is None:
+        with contextlib.suppress(TypeError, ValueError, struct.error):
+            return list(struct.unpack("<d", base64.b64decode(to_text(value))))
+        return []
+    wanted = "one number" if PACKING[name] == 1 else "two numbers"
+    raise DataError(
+        f"{place_of(array)}: attribute {name} of {array.name} must be {wanted}, not "
+        f"{str(value)[:40]!r}; change or delete it"
+    )
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def require_filters(dataset: h5py.Dataset) -> None:
+    """Refuse a data set whose compression filter is not installed, with its name."""
+    if why := explain_missing_filter(dataset):
+        raise DataError(f"{place_of(dataset)}: {dataset.name} needs another package: {why}")
+
+
+def read_values(
+    array: Any, start: int = 0, stop: int | None = None, complete: bool = False
+) -> np.ndarray:
+    """A part of a small array, unpacked; texts of single characters are joined.
+
+    DataError where it is damaged, or it must be `complete` and not all of it was written.
+    """
+    shape, causes = array.shape or (), []
+    with explain(place_of(array), array.name), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if complete and shape:
+            causes = find_gaps(array, [(0, n) for n in shape])[1]
+        values = np.asarray(array[start:stop] if shape else array[()])
+    if causes:
         raise DataError(
-            f"{place_of(array)}: attribute {name} of {array.name} must be a number, not "
-            f"{str(value)[:40]!r}; change or delete it"
-        ) from None
+            f"{place_of(array)}: values of {array.name} are missing: {causes[0]}; copy it again, "
+            "with the files that it is read from"
+        )
+    if values.dtype == "S1" and values.ndim > 1 and values.size:
+        values = np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
+    return packing_of(array).unpack(values)
+
+
+def read_box(array: Any, box: Box, packing: Packing) -> tuple[np.ndarray, list[str]]:
+    """Values of a box, unpacked, with NaN where they are missing; and why they are."""
+    gaps, causes = find_gaps(array, box)
+    if not gaps.any():
+        return packing.unpack(np.asarray(array[_slices(*np.transpose(box))])), []
+    # Steps that miss everything are not read: HDF5 fails for sources that are damaged.
+    others = [tuple(k for k in range(gaps.ndim) if k != axis) for axis in range(gaps.ndim)]
+    axis = max(range(gaps.ndim), key=lambda axis: gaps.all(others[axis]).mean())
+    edges = np.diff(~gaps.all(others[axis]), prepend=False, append=False)
+    values, first = np.full(gaps.shape, np.nan), box[axis][0]
+    for start, stop in np.flatnonzero(edges).reshape(-1, 2):
+        part, at = [slice(*side) for side in box], [slice(None)] * gaps.ndim
+        part[axis], at[axis] = slice(start + first, stop + first), slice(start, stop)
+        values[tuple(at)] = packing.unpack(np.asarray(array[tuple(part)]))
+    values[gaps] = np.nan
+    return values, causes
 
 
 # ---- missing parts ------------------------------------------------------------------------------
@@ -495,18 +500,21 @@ def _count_chunks(dataset: h5py.Dataset) -> tuple[int, int]:
     return n, n - dataset.id.get_num_chunks()
 
 
-def find_missing(array: Any, box: Box | None = None) -> tuple[list[str], np.ndarray | None]:
-    """Why values of an array are missing, and a mask of a box where they are (None: nowhere)."""
-    name = array.name.lstrip("/")
-    if not isinstance(array, h5py.Dataset):
-        mask = None if box is None else _unwritten(array, box)
-        is_whole = mask is None or not mask.any()
-        return ([], None) if is_whole else ([f"chunks of {name} that were never written"], mask)
-    if array.is_virtual:
-        return _missing_sources(array, box)
-    n, n_missing = _count_chunks(array)
-    causes = [f"{n_missing:,} of {n:,} chunks of {name} were never written"] if n_missing else []
-    return causes, _unwritten(array, box) if causes and box is not None else None
+def _slices(low: Sequence[int], high: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
+
+
+def find_gaps(array: Any, box: Box) -> tuple[np.ndarray, list[str]]:
+    """Where values of a box are missing, or False, and why they are."""
+    name, n_missing = array.name.lstrip("/"), 1
+    cause = f"chunks of {name} that were never written"
+    if isinstance(array, h5py.Dataset):
+        if array.is_virtual:
+            return _virtual_gaps(array, *np.transpose(box))
+        n, n_missing = _count_chunks(array)
+        cause = f"{n_missing:,} of {n:,} chunks of {name} were never written"
+    gaps = _unwritten(array, box) if n_missing else np.False_
+    return gaps, [cause] if gaps.any() else []
 
 
 def _unwritten(array: Any, box: Box) -> np.ndarray:
@@ -515,148 +523,84 @@ def _unwritten(array: Any, box: Box) -> np.ndarray:
     sizes = (None if is_hdf5 else array.shards) or array.chunks or array.shape
     cells = [np.arange(*side) // size for side, size in zip(box, sizes, strict=True)]
     found = [np.unique(numbers, return_inverse=True) for numbers in cells]
-    mask = np.ones([len(numbers) for numbers, _ in found], dtype=bool)
-    for at in np.ndindex(mask.shape if array.chunks else ()):
+    gaps = np.ones([len(numbers) for numbers, _ in found], dtype=bool)
+    for at in np.ndindex(gaps.shape if array.chunks else ()):
         cell = tuple(int(numbers[k]) for k, (numbers, _) in zip(at, found, strict=True))
         if is_hdf5:
             place = tuple(k * size for k, size in zip(cell, sizes, strict=True))
-            mask[at] = not array.id.get_chunk_info_by_coord(place).size
+            gaps[at] = not array.id.get_chunk_info_by_coord(place).size
         else:
-            mask[at] = not (Path(place_of(array)) / array.metadata.encode_chunk_key(cell)).exists()
-    return mask[np.ix_(*(places for _, places in found))]
+            gaps[at] = not (Path(place_of(array)) / array.metadata.encode_chunk_key(cell)).exists()
+    return gaps[np.ix_(*(places for _, places in found))]
 
 
-def _missing_sources(dataset: h5py.Dataset, box: Box | None) -> tuple[list[str], np.ndarray | None]:
-    """See `find_missing`; of a virtual data set, by its sources and what they miss themselves."""
-    mappings, causes, n_mapped = dataset.virtual_sources(), [], 0
+def _virtual_gaps(
+    dataset: h5py.Dataset, begin: np.ndarray, end: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """See `find_gaps`: HDF5 gives zeros for sources that are missing, without an error."""
+    mappings, causes, gaps = dataset.virtual_sources(), [], np.ones(end - begin, dtype=bool)
     if any("%b" in mapping.file_name for mapping in mappings):  # files without an end
-        return [], None
-    begin, end = np.array(box or [(0, n) for n in dataset.shape]).T
-    mask = None if box is None else np.ones(end - begin, dtype=bool)
+        return np.False_, []
     for mapping in mappings:
-        low, high = map(np.array, mapping.vspace.get_select_bounds())
-        n_mapped += mapping.vspace.get_select_npoints()
-        if (low >= end).any() or (high < begin).any():
-            continue
-        why, missing = _missing_source(dataset, mapping, high + 1 - low)
-        label = f"source {mapping.file_name}:/{mapping.dset_name.lstrip('/')}"
-        causes += [f"{label}{cause}" for cause in why]
         for first, last in mapping.vspace.get_select_hyper_blocklist().astype(int):
-            start, stop = np.clip([first, last + 1], begin, end)
-            if mask is not None:
-                mask[_slices(start - begin, stop - begin)] = missing[
-                    _slices(start - low, stop - low)
-                ]
-    if n_mapped < dataset.size and (mask is None or (mask.any() and not causes)):
+            low, high = np.clip([first, last + 1], begin, end)
+            if (low < high).all():
+                missing, found = _source_gaps(dataset, mapping, low, high)
+                gaps[_slices(low - begin, high - begin)] = missing
+                label = f"source {mapping.file_name}:/{mapping.dset_name.lstrip('/')}"
+                causes += [label + cause for cause in found]
+    if gaps.any() and not causes:
         causes.append("parts without a source")
-    return list(dict.fromkeys(causes)), mask
+    return gaps, list(dict.fromkeys(causes))
 
 
-def _missing_source(
-    dataset: h5py.Dataset, mapping: Any, sizes: np.ndarray
-) -> tuple[list[str], np.ndarray]:
-    """Why values of one source are missing, and a mask of its part, of `sizes`, where they are.
+def _source_gaps(
+    dataset: h5py.Dataset, mapping: Any, low: np.ndarray, high: np.ndarray
+) -> tuple[Any, list[str]]:
+    """Gaps in `low` to `high` of a virtual data set, all in one source.
 
-    A source with other axes than the data set is missing as a whole where it is not complete.
+    A source of other axes is missing as a whole where anything of it is.
     """
-    everything, nothing = (np.broadcast_to(value, sizes) for value in (np.True_, np.False_))
     for path in _candidates(dataset, mapping.file_name):
         with contextlib.suppress(OSError, RuntimeError, ValueError), h5py.File(path, "r") as file:
             source, selected = file.get(mapping.dset_name), mapping.src_space
             if not isinstance(source, h5py.Dataset):
-                return [" is not in that file"], everything
+                return True, [" is not in that file"]
             if why := explain_missing_filter(source):
-                return [f": {why}"], everything
-            first, n = np.zeros(source.ndim, dtype=int), mapping.vspace.get_select_npoints()
-            is_box = n == sizes.prod()
-            is_same = source.size == n or len(sizes) != source.ndim or not is_box
-            needed = np.array(source.shape) if is_same else sizes
+                return True, [f": {why}"]
+            begin, last = map(np.array, mapping.vspace.get_select_bounds())
+            sides, first = last + 1 - begin, np.zeros(source.ndim, dtype=int)
+            n, sizes = mapping.vspace.get_select_npoints(), np.array(source.shape)
+            if source.ndim == len(sides) and n == sides.prod():
+                sizes = sides
             if selected.get_select_type() != h5py.h5s.SEL_ALL:  # whose size is not stored
                 first, last = map(np.array, selected.get_select_bounds())
-                needed = last + 1 - first
-            reach = np.clip(source.shape - first, 0, needed)
-            is_short = source.size < n or (reach < needed).any()
-            causes = [" is shorter than expected"] * bool(is_short)
-            is_box &= n == needed.prod()
-            box = [*zip(first, first + reach, strict=True)]
-            inner, gaps = find_missing(source, box if is_box else None)
-            causes += [f": {cause}" for cause in inner]
-            if not causes or not is_box:
-                return causes, everything if causes else nothing
-            mask = np.ones(needed, dtype=bool)
-            mask[_slices(0 * reach, reach)] = False if gaps is None else gaps
-            return causes, mask.reshape(sizes)
-    return [" is missing or damaged"], everything
+                sizes = last + 1 - first
+            is_box = sizes.tolist() == sides.tolist() and n == sides.prod()
+            low, high = (low - begin, high - begin) if is_box else (0 * first, sizes)
+            reach = np.minimum(first + high, source.shape) - first
+            is_short, gaps, found = (reach < high).any() or source.size < n, np.True_, []
+            if (low < reach).all():
+                gaps, found = find_gaps(source, np.transpose([first + low, first + reach]).tolist())
+            causes = [" is shorter than expected"] * int(is_short) + [
+                f": {cause}" for cause in found
+            ]
+            if not is_box:
+                return bool(causes), causes
+            mask = np.ones(high - low, dtype=bool)
+            mask[_slices(0 * low, reach - low)] = gaps
+            return mask, causes
+    return True, [" is missing or damaged"]
 
 
-def _slices(low: np.ndarray, high: np.ndarray) -> tuple[slice, ...]:
-    return tuple(slice(*side) for side in zip(low.tolist(), high.tolist(), strict=True))
-
-
-def _candidates(dataset: h5py.Dataset, name: str) -> Iterator[Path]:
+def _candidates(dataset: h5py.Dataset, name: str) -> list[Path]:
     """Where HDF5 looks for a source."""
-    own, path = Path(os.fsdecode(dataset.file.filename)), Path(name)
-    if name == ".":
-        path = own
-    if path.is_absolute():
-        yield path
-        path = Path(path.name)
-    if prefix := os.environ.get("HDF5_VDS_PREFIX", ""):
-        yield Path(prefix.replace("${ORIGIN}", str(own.parent))) / path
-    yield from (own.parent / path, path, own.resolve().parent / path)
-
-
-# ---- reading ------------------------------------------------------------------------------------
-
-
-def require_filters(array: Any) -> None:
-    """Refuse a data set of HDF5 whose compression filter is not installed, with its name."""
-    why = explain_missing_filter(array) if isinstance(array, h5py.Dataset) else None
-    if why:
-        raise DataError(f"{place_of(array)}: {array.name} needs another package: {why}")
-
-
-def read_values(
-    array: Any, start: int = 0, stop: int | None = None, complete: bool = False
-) -> np.ndarray:
-    """A part of a small array, unpacked; texts of single characters are joined.
-
-    DataError where it is damaged, or not all of it was written and it must be `complete`.
-    """
-    require_filters(array)
-    try:
-        causes = find_missing(array)[0] if complete and array.shape else []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            values = np.asarray(array[start:stop] if array.shape else array[()])
-    except Exception as error:  # zarr and its codecs raise many kinds
-        raise _unreadable(place_of(array), array.name, error) from None
-    if causes:
-        raise DataError(
-            f"{place_of(array)}: values of {array.name} are missing: {causes[0]}; copy it again, "
-            "with the files that it is read from"
-        )
-    if values.dtype == "S1" and values.ndim > 1 and values.size:
-        values = np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
-    return packing_of(array).unpack(values)
-
-
-def read_box(array: Any, box: Box, packing: Packing) -> tuple[np.ndarray, list[str]]:
-    """Values of a box, unpacked, with NaN where they are missing; and why they are."""
-    causes, mask = find_missing(array, box)
-    if mask is None or not mask.any():
-        return packing.unpack(np.asarray(array[tuple(slice(*side) for side in box)])), []
-    # Steps that miss everything are not read: HDF5 fails for sources that are damaged.
-    others = [tuple(k for k in range(mask.ndim) if k != axis) for axis in range(mask.ndim)]
-    axis = max(range(mask.ndim), key=lambda axis: mask.all(others[axis]).mean())
-    edges = np.diff(~mask.all(others[axis]), prepend=False, append=False)
-    values = np.full(mask.shape, np.nan)
-    for start, stop in np.flatnonzero(edges).reshape(-1, 2):
-        part, at = [slice(*side) for side in box], [slice(None)] * mask.ndim
-        part[axis], at[axis] = slice(start + box[axis][0], stop + box[axis][0]), slice(start, stop)
-        values[tuple(at)] = packing.unpack(np.asarray(array[tuple(part)]))
-    values[mask] = np.nan
-    return values, causes
+    own = Path(os.fsdecode(dataset.file.filename))
+    path = own if name == "." else Path(name)
+    prefix = os.environ.get("HDF5_VDS_PREFIX", "").replace("${ORIGIN}", str(own.parent))
+    folders = [Path(prefix)] * bool(prefix) + [own.parent, Path(), own.resolve().parent]
+    relative = path.name if path.is_absolute() else path
+    return [path] * path.is_absolute() + [folder / relative for folder in folders]
 
 
 class StoredArray:
@@ -668,7 +612,13 @@ class StoredArray:
     that is not installed, was never written, or its packing can't be understood.
     """
 
-    def __init__(self, path: Path, array: Any, order: Axes = (0, 1, 2), flipped: Axes = (0, 0, 0)):
+    def __init__(
+        self,
+        path: Path,
+        array: Any,
+        order: Sequence[int] = (0, 1, 2),
+        flipped: Sequence[bool] = (False, False, False),
+    ):
         self.path, self.array, self.name = path, array, array.name.lstrip("/")
         self.order, self.flipped = tuple(order), tuple(flipped)
         self.dtype, chunks = np.dtype(array.dtype), getattr(array, "chunks", None)
@@ -677,22 +627,12 @@ class StoredArray:
         self.packing = packing_of(array)
         marks = ", ".join(map(str, self.packing.missing))
         self.causes = [f"the fill value {marks}"] if marks else []
-        require_filters(array)
-        is_hdf5 = isinstance(array, h5py.Dataset)
-        if is_hdf5 and (why := why_hardly_written(array)):
-            raise DataError(f"{path}: {why}; wait until it is complete, or copy it again")
-        causes = find_missing(array)[0]
-        self._is_whole = is_hdf5 and not causes
-        self._report_missing(causes)
-
-    def _report_missing(self, causes: list[str]) -> None:
-        if new := [cause for cause in causes if cause not in self.causes]:
-            shown = [*new[:MAX_CAUSES], *["..."] * (len(new) > MAX_CAUSES)]
-            log.warning(
-                f"{self.path}: {self.name}: missing: {', '.join(shown)}; these parts are read as "
-                "missing values (NaN)"
-            )
-            self.causes += new
+        self._is_whole = False
+        if isinstance(array, h5py.Dataset):
+            require_filters(array)
+            if why := why_hardly_written(array):
+                raise DataError(f"{path}: {why}; wait until it is complete, or copy it again")
+            self._is_whole = not array.is_virtual and _count_chunks(array)[1] == 0
 
     def read(self, what: str, *ranges: tuple[int, int]) -> np.ndarray:
         """Values of a part, as stored, or float with NaN where values are packed or missing.
@@ -704,13 +644,20 @@ class StoredArray:
         for axis, (start, stop) in enumerate(ranges):
             n = self.shape[axis]
             box[self.order[axis]] = (n - stop, n - start) if self.flipped[axis] else (start, stop)
-        try:
+        with explain(self.path, f"{what} of {self.name}"):
             if self._is_whole:
-                values = self.packing.unpack(self.array[tuple(slice(*side) for side in box)])
+                values, causes = self.packing.unpack(self.array[_slices(*np.transpose(box))]), []
             else:
                 values, causes = read_box(self.array, box, self.packing)
-                self._report_missing([] if isinstance(self.array, h5py.Dataset) else causes)
-        except Exception as error:  # h5py, zarr and its codecs raise many kinds for damaged bytes
-            raise _unreadable(self.path, f"{what} of {self.name}", error) from None
+        self._report_missing(causes)
         steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
         return values.transpose(self.order)[steps]
+
+    def _report_missing(self, causes: list[str]) -> None:
+        if new := [cause for cause in causes if cause not in self.causes]:
+            shown = [*new[:MAX_CAUSES], *["..."] * (len(new) > MAX_CAUSES)]
+            log.warning(
+                f"{self.path}: {self.name}: missing: {', '.join(shown)}; these parts are read as "
+                "missing values (NaN)"
+            )
+            self.causes += new

@@ -6,7 +6,6 @@ Letters: R rows and C columns of a table, B bins of probability.
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
@@ -52,18 +51,11 @@ def overlap_matrix(
     axes.set_xlabel(column_title, labelpad=8)
     axes.set_ylabel(row_title, labelpad=8)
     axes.set_title(title, fontsize=10)
-    if numbered:
-        _write_counts(axes, counts, share)
+    for at in zip(*np.nonzero(counts), strict=True) if numbered else ():
+        style = {"ha": "center", "va": "center", "fontsize": 8}
+        colour = "white" if share[at] < 0.6 else "black"  # white on the dark end of the map
+        axes.text(*at[::-1], compact(int(counts[at])), color=colour, **style)
     return figure
-
-
-def _write_counts(axes: Axes, counts: np.ndarray, share: np.ndarray) -> None:
-    """Every count that is not 0 in its cell, white on the dark end of the colour map."""
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        axes.text(
-            column, row, compact(int(counts[row, column])), ha="center", va="center",
-            fontsize=8, color="white" if share[row, column] < 0.6 else "black",
-        )  # fmt: skip
 
 
 def compact(count: int) -> str:

@@ -3,13 +3,16 @@
 Letters: m samples, D latent features, K clusters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.cluster.hierarchy import dendrogram, linkage
+from scipy.spatial.distance import squareform
 
 from ..evaluation.performance import Performance
 from .style import MARKERS, cluster_colour, legend_beside, new, short_title, tidy
@@ -40,12 +43,7 @@ def embedding(
     axes.set(xticks=[], yticks=[], title=title)
     axes.set_xlabel(f"{method}: neighbours are near; distances between clusters mean little")
     axes.spines[:].set_color("0.8")
-    titles = [f"{short_title(label, names)}  ({size:,})" for label, size in enumerate(sizes)]
-    handles = [
-        Line2D([], [], ls="", marker=_marker(label), color=cluster_colour(label), label=title)
-        for label, title in enumerate(titles)
-    ]
-    legend_beside(figure, handles, "Cluster (size)")
+    _legend(figure, len(sizes), names, _point, sizes)
     return figure
 
 
@@ -128,36 +126,27 @@ def latent_pairs(
             latents[order, x], latents[order, y], s=4, c=colours[labels[order]], alpha=0.5,
             linewidths=0, rasterized=True,
         )  # fmt: skip
-        _draw_centroids(axes, centroids[:, [x, y]])
+        for label, at in enumerate(centroids[:, [x, y]]):
+            style = {"marker": _marker(label), "zorder": 4}
+            axes.plot(*at, ms=9, mfc=cluster_colour(label), mec="white", mew=1.6, **style)
+            axes.plot(*at, ms=10, mfc="none", mec="black", mew=0.7, **style)
         axes.tick_params(labelsize=7)
         axes.locator_params(nbins=4)
         tidy(axes)
         axes.set_xlabel(feature_names[x].capitalize() if row == n - 1 else "", fontsize=9)
         axes.set_ylabel(feature_names[y].capitalize() if column == 0 else "", fontsize=9)
     figure.suptitle(title, fontsize=11)
-    _legend(figure, len(centroids), names, lambda label: {"marker": _marker(label), "ls": ""})
+    _legend(figure, len(centroids), names, _point)
     return figure
 
 
 def separating_features(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Features by the share of their variance that lies between clusters, largest first: (D,)."""
-    mean = latents.mean(0)
-    between = np.zeros(latents.shape[1])
-    for label in np.unique(labels):
-        mine = latents[labels == label]
-        between += len(mine) * np.square(mine.mean(0) - mean)
-    total = np.square(latents - mean).sum(0)
+    table = pandas.DataFrame(latents - latents.mean(0)).groupby(labels)
+    between = table.mean().pow(2).mul(table.size(), axis=0).sum().to_numpy()
+    total = np.square(latents - latents.mean(0)).sum(0)
     share = np.divide(between, total, out=np.zeros_like(between), where=total > 0)
     return np.argsort(-share, kind="stable")
-
-
-def _draw_centroids(axes: Axes, centroids: np.ndarray) -> None:
-    for label, (x, y) in enumerate(centroids):
-        for edge, face, size, width in (
-            ("white", cluster_colour(label), 9, 1.6),
-            ("black", "none", 10, 0.7),
-        ):
-            axes.plot(x, y, _marker(label), ms=size, mfc=face, mec=edge, mew=width, zorder=4)
 
 
 def distance_curves(
@@ -178,10 +167,8 @@ def distance_curves(
             )
             density = np.histogram(values, edges)[0] / len(values) / np.diff(edges)
             right.plot((edges[:-1] + edges[1:]) / 2, density, **style)
-        for axes, label, kind in (
-            (left, "Share that is nearer", "cumulative"),
-            (right, "Density", "density"),
-        ):
+        kinds = (left, "Share that is nearer", "cumulative"), (right, "Density", "density")
+        for axes, label, kind in kinds:
             axes.set(xlim=(0, edges[-1]), ylim=(0, None), ylabel=label)
             axes.set_xlabel("Distance from the centroid in latent space")
             axes.set_title(f"{title}: {kind}", fontsize=10)
@@ -190,18 +177,58 @@ def distance_curves(
     return figure
 
 
+def centroid_tree(distances: np.ndarray, names: Mapping[int, str] | None = None) -> Figure:
+    """Tree of clusters by average linkage of distances (K, K), beside the distances in its order.
+
+    Empty clusters, whose distances are NaN, are left out.
+    """
+    known = np.flatnonzero(np.isfinite(distances).any(1))
+    distances = distances[np.ix_(known, known)]
+    titles = [short_title(int(label), names) for label in known]
+    size = max(3.2, 0.28 * len(known) + 1.2)
+    figure = new(11, size)
+    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    links = linkage(squareform(distances, checks=False), "average")
+    order = dendrogram(
+        links, labels=titles, orientation="left", ax=left, color_threshold=0,
+        above_threshold_color="0.3",
+    )["leaves"]  # fmt: skip
+    for text, at in zip(left.get_yticklabels(), order, strict=True):
+        text.set(color=cluster_colour(int(known[at])), fontweight="bold")
+    left.set_xlabel("Distance in latent space")
+    left.spines[["top", "left", "right"]].set_visible(False)
+    order = order[::-1]  # the first leaf of the tree is at its bottom
+    shown = distances[np.ix_(order, order)]
+    image = right.imshow(shown, cmap="magma_r")
+    places, names_in_order = np.arange(len(order)), [titles[at] for at in order]
+    right.set_xticks(places, names_in_order, rotation=90, fontsize=8)
+    right.set_yticks(places, names_in_order, fontsize=8)
+    figure.colorbar(image, ax=right, label="Distance of centroids")
+    return figure
+
+
 def _marker(label: int) -> str:
     return MARKERS[label % len(MARKERS)]
+
+
+def _point(label: int) -> dict[str, str]:
+    return {"marker": _marker(label), "ls": ""}
 
 
 def _line(label: int) -> dict[str, str]:
     return {"ls": ("-", "--", "-.")[label // 8 % 3]}
 
 
-def _legend(figure: Figure, n_clusters: int, names: Mapping[int, str] | None, style) -> None:
+def _legend(
+    figure: Figure,
+    n_clusters: int,
+    names: Mapping[int, str] | None,
+    style: Callable[[int], dict],
+    sizes: Sequence[int] = (),
+) -> None:
     """Legend of clusters; `style` gives keywords of the line of a label."""
-    handles = [
-        Line2D([], [], color=cluster_colour(k), lw=2, label=short_title(k, names), **style(k))
-        for k in range(n_clusters)
-    ]
-    legend_beside(figure, handles)
+    handles = []
+    for k in range(n_clusters):
+        title = short_title(k, names) + (f"  ({sizes[k]:,})" if len(sizes) else "")
+        handles.append(Line2D([], [], color=cluster_colour(k), lw=2, label=title, **style(k)))
+    legend_beside(figure, handles, "Cluster (size)" if len(sizes) else "Cluster")

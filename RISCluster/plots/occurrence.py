@@ -81,20 +81,9 @@ def occurrence_series(
 ) -> Figure:
     """Counts over time in panels, clusters stacked, and environmental series below.
 
-    Parameters
-    ----------
-    edges : ndarray, (B + 1,), datetime64
-    panels : sequence of Panel
-    labels : sequence of sequence of int
-        The k clusters of each panel.
-    interval : str
-        Name of a bin, as ``day``.
-    environment : sequence of (str, ndarray)
-        Name, and mean in each bin, (B,), NaN for none.
-    titles : sequence of str
-        Titles for a legend of the clusters, which are then the same in all panels.
-    height : float
-        Of a panel, inches.
+    `edges` (B + 1,) are datetime64, `labels` the k clusters of each panel, `interval` the name of a
+    bin, as ``day``; `environment` has names and means in bins (B,), NaN for none. With `titles` the
+    clusters are the same in all panels, and have a legend. `height` is of a panel, inches.
     """
     n = len(panels) + len(environment)
     figure = new(10, max(2.4, height * n + 1.2))
@@ -139,20 +128,26 @@ def profiles(
 ) -> Figure:
     """Share of each cluster's samples in each hour of the day and each month of the year.
 
-    Parameters
-    ----------
-    hours, months : ndarray, (24, k) and (12, k)
-    labels, titles : sequences, (k,)
-    seasons : sequence of (str, sequence of int)
-        Name of each and its months, 1 to 12.
-    everything : (ndarray (24,), ndarray (12,))
-        Samples of all clusters, drawn as a line; hatched where there is none.
+    `hours` (24, k) and `months` (12, k) are counts, `seasons` names and months (1 to 12), and
+    `everything` the samples of all clusters, (24,) and (12,): a line; hatched where there is none.
     """
     figure = new(10, max(3.3, 0.85 * len(labels) + 1.6))
     grid = figure.subplots(len(labels), 2, sharex="col", squeeze=False, width_ratios=(3, 2))
     for row, (label, title) in enumerate(zip(labels, titles, strict=True)):
         for axes, counts, total in zip(grid[row], (hours, months), everything, strict=True):
-            _profile(axes, counts[:, row], total, cluster_colour(label))
+            bins = np.arange(len(counts) + 1) - 0.5
+            axes.bar(
+                bins[:-1] + 0.5,
+                _percent(counts[:, row]),
+                1,
+                color=cluster_colour(label),
+                alpha=0.85,
+            )
+            axes.stairs(_percent(total), bins, color="0.25", lw=1)
+            _shade(axes, bins, total > 0)
+            axes.set_xlim(bins[0], bins[-1])
+            axes.yaxis.set_major_locator(MaxNLocator(3))
+            tidy(axes)
         _beside(grid[row, 0], f"{title}\nn = {int(hours[:, row].sum()):,}")
     grid[-1, 0].set_xticks(np.arange(0, 25, 3) - 0.5, [str(hour) for hour in range(0, 25, 3)])
     grid[-1, 0].set_xlabel("Hour of the day (UTC)")
@@ -165,17 +160,6 @@ def profiles(
         handles.append(Patch(label="no sample at all", **NO_DATA))
     legend_below(figure, handles)
     return figure
-
-
-def _profile(axes: Axes, counts: np.ndarray, total: np.ndarray, colour: object) -> None:
-    """Bars of one cluster's shares, and the shares of all samples as a line."""
-    edges = np.arange(len(counts) + 1) - 0.5
-    axes.bar(edges[:-1] + 0.5, _percent(counts), width=1, color=colour, alpha=0.85)
-    axes.stairs(_percent(total), edges, color="0.25", lw=1)
-    _shade(axes, edges, total > 0)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.yaxis.set_major_locator(MaxNLocator(3))
-    tidy(axes)
 
 
 def _name_seasons(axes: Axes, seasons: Sequence[tuple[str, Sequence[int]]]) -> None:
@@ -213,17 +197,10 @@ def lag_correlations(
     panels: Sequence[tuple[str, Sequence[tuple[int, np.ndarray, float]]]],
     titles: Sequence[str],
 ) -> Figure:
-    """Correlation of occurrences with each environmental series over lags.
+    """Correlation of occurrences with each environmental series over `lags` (L,), days.
 
-    Parameters
-    ----------
-    lags : ndarray, (L,)
-        Days.
-    panels : sequence of (str, sequence of (int, ndarray, float))
-        Name of each series; and of each cluster its label, r at each lag, and the level. The best
-        lag is marked: full where r is beyond the level, open otherwise.
-    titles : sequence of str, (K,)
-        Of all clusters.
+    `panels` are the name of each series, and of each cluster its label, r at each lag, and the
+    level. The best lag is marked: full where r is beyond the level, open otherwise.
     """
     figure = new(10, 2.3 * len(panels) + 1.1)
     grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]

@@ -15,14 +15,13 @@ from .style import (
     PALETTE,
     UNUSABLE_COLOUR,
     amplitude_range,
+    axis_label,
     bar_of_each_sample,
     draw_spectrogram,
     frame,
-    frequency_label,
     new,
     plain,
     short_title,
-    time_label,
 )
 
 COLUMNS = 4
@@ -49,9 +48,9 @@ def reconstructions(
         figure.colorbar(image, ax=right, label="amplitude")
         middle.bar(np.arange(latents.shape[1]), latents[row], color=PALETTE[0])
         middle.axhline(0, color="0.4", lw=0.6)
-        left.set_ylabel(f"{title}\n{frequency_label(file)}", fontsize=8)
+        left.set_ylabel(f"{title}\n{axis_label(file, 'frequency')}", fontsize=8)
         right.set_yticklabels([])
-    headings, below = ("Input", "Latent", "Reconstruction"), time_label(file)
+    headings, below = ("Input", "Latent", "Reconstruction"), axis_label(file, "time")
     for column, label in enumerate((below, "Feature", below)):
         grid[0, column].set_title(headings[column], fontsize=10)
         grid[-1, column].set_xlabel(label)
@@ -82,8 +81,8 @@ def gallery(
         )  # fmt: skip
     time, frequency = file.time, file.frequency
     figure.supxlabel(
-        f"each panel: {time_label(file)} {time[0]:.3g} to {time[-1]:.3g} to the right, "
-        f"{frequency_label(file)} {frequency[0]:.3g} to {frequency[-1]:.3g} upward",
+        f"each panel: {axis_label(file, 'time')} {time[0]:.3g} to {time[-1]:.3g} to the right, "
+        f"{axis_label(file, 'frequency')} {frequency[0]:.3g} to {frequency[-1]:.3g} upward",
         fontsize=9,
     )
     bar_of_each_sample(figure, grid)
@@ -114,8 +113,8 @@ def sample_gallery(
         frame(axes, labels[place])
     corner = grid[-1, 0]
     corner.tick_params(labelbottom=True, labelleft=True)
-    corner.set_xlabel(time_label(file), fontsize=8)
-    corner.set_ylabel(frequency_label(file), fontsize=8)
+    corner.set_xlabel(axis_label(file, "time"), fontsize=8)
+    corner.set_ylabel(axis_label(file, "frequency"), fontsize=8)
     bar_of_each_sample(figure, grid)
     figure.suptitle(title, fontsize=11)
     return figure
@@ -145,24 +144,24 @@ def means_and_centroids(
         pair = grid[row, column], grid[row + 1, column]
         _draw_pair(figure, file, pair, (means[place], decoded[place]))
         pair[0].set_title(f"{short_title(label, names)}  (n = {sizes[place]:,})", fontsize=9)
-        pair[1].set_title(_likeness(means[place], decoded[place]), fontsize=7.5, pad=3)
+        product = (means[place] * decoded[place]).sum()  # NaN for none
+        product /= max(np.linalg.norm(means[place]) * np.linalg.norm(decoded[place]), 1e-300)
+        if np.isfinite(product):
+            pair[1].set_title(f"inner product {product:.3f}", fontsize=7.5, pad=3)
         for axes in pair:
             frame(axes, label)
     for row, axes in enumerate(grid[:, 0]):
         kind = "mean" if row % 2 == 0 else "decoded\ncentroid"
-        axes.set_ylabel(f"{kind}\n{frequency_label(file)}", fontsize=8)
+        axes.set_ylabel(f"{kind}\n{axis_label(file, 'frequency')}", fontsize=8)
         axes.tick_params(labelleft=True)
-    grid[-1, 0].set_xlabel(time_label(file), fontsize=8)
+    grid[-1, 0].set_xlabel(axis_label(file, "time"), fontsize=8)
     grid[-1, 0].tick_params(labelbottom=True)
     figure.suptitle(f"Mean of each cluster above its decoded centroid ({unit})", fontsize=11)
     return figure
 
 
 def _draw_pair(
-    figure: Figure,
-    file: SpectrogramFile,
-    pair: tuple[Axes, Axes],
-    images: tuple[np.ndarray, np.ndarray],
+    figure: Figure, file: SpectrogramFile, pair: Sequence[Axes], images: Sequence[np.ndarray]
 ) -> None:
     """Two spectrograms in the same range, with one colour bar."""
     drawn, limits = None, amplitude_range(*images, lowest=1)
@@ -182,14 +181,6 @@ def _draw_pair(
 def _say(axes: Axes, text: str, colour: object) -> None:
     axes.set_facecolor(colour)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
-
-
-def _likeness(mean: np.ndarray, decoded: np.ndarray) -> str:
-    """Inner product of both at unit norm."""
-    if not (np.isfinite(mean).all() and np.isfinite(decoded).all()):
-        return ""
-    norms = np.linalg.norm(mean) * np.linalg.norm(decoded)
-    return f"inner product {float((mean * decoded).sum() / max(norms, 1e-300)):.3f}"
 
 
 def detections(
@@ -218,9 +209,9 @@ def detections(
         draw_spectrogram(below, file, image)
         frame(below, label)
         below.tick_params(labelsize=7, labelleft=below is grid[1, 0], length=2)
-        below.set_xlabel(time_label(file), fontsize=8)
+        below.set_xlabel(axis_label(file, "time"), fontsize=8)
     grid[0, 0].set_ylabel(f"Amplitude\n({unit})" if unit else "Amplitude", fontsize=8)
-    grid[1, 0].set_ylabel(frequency_label(file), fontsize=8)
+    grid[1, 0].set_ylabel(axis_label(file, "frequency"), fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -237,7 +228,10 @@ def sample_overview(
     """
     images = [image for _, row in rows for image, _ in row]
     signed = any(np.isfinite(image).all() and image.min() < 0 for image in images)
-    limits = _common_limits([_scaled(image, signed) for image in images], signed)
+    usable = [x for x in (_scaled(image, signed) for image in images) if x is not None]
+    low = float(np.median([np.percentile(x, 2) for x in usable])) if usable else 0.0
+    high = max((float(np.percentile(x, 99.7)) for x in usable), default=1.0) if signed else 0.0
+    limits = (low, high) if high > low else (low - 1, low + 1)
     figure = new(11, 1.75 * len(rows) + 1.2)
     columns = max(4, *(len(row) for _, row in rows))
     grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
@@ -254,8 +248,8 @@ def sample_overview(
                 drawn = draw_spectrogram(axes, file, scaled, limits)
         axes_row[0].set_ylabel(plain(name), fontsize=9)
     grid[0, 0].set(xlim=_ends(file.time), ylim=_ends(file.frequency))
-    figure.supxlabel(time_label(file), fontsize=10)
-    figure.supylabel(frequency_label(file), fontsize=10)
+    figure.supxlabel(axis_label(file, "time"), fontsize=10)
+    figure.supylabel(axis_label(file, "frequency"), fontsize=10)
     if drawn is not None:
         shrink, extend = min(1.0, 4 / len(rows)), "both" if signed else "min"
         bar = figure.colorbar(
@@ -273,16 +267,6 @@ def _scaled(image: np.ndarray, signed: bool) -> np.ndarray | None:
     if not np.isfinite(peak) or peak == 0:
         return None
     return image if signed else np.log10(np.maximum(image / peak, 10.0**-DECADES))
-
-
-def _common_limits(images: Sequence[np.ndarray | None], signed: bool) -> tuple[float, float]:
-    """Colour limits of all panels."""
-    usable = [image for image in images if image is not None]
-    if not usable:
-        return 0.0, 1.0
-    low = float(np.median([np.percentile(image, 2) for image in usable]))
-    high = float(np.max([np.percentile(image, 99.7) for image in usable])) if signed else 0.0
-    return (low, high) if high > low else (low - 1, low + 1)
 
 
 def _ends(axis: np.ndarray) -> tuple[float, float]:

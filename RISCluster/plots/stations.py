@@ -31,18 +31,11 @@ def station_map(
     labels: Sequence[int],
     titles: Sequence[str],
 ) -> Figure:
-    """Stations by latitude and longitude, each a pie of its clusters, its area by its samples.
+    """Stations (S,) by latitude and longitude (S, 2), degrees, each a pie of its clusters (S, k).
 
-    A degree of longitude is cos(latitude) as long as one of latitude, as in the middle of the map;
-    longitudes continue over the date line. Near a pole the axes are kilometres.
-
-    Parameters
-    ----------
-    stations : sequence of str, (S,)
-    places : ndarray, (S, 2)
-        Latitude and longitude, degrees north and east.
-    counts : ndarray, (S, k)
-    labels, titles : sequences, (k,)
+    The area of a pie is by its samples. A degree of longitude is cos(latitude) as long as one of
+    latitude, as in the middle of the map; longitudes continue over the date line. Near a pole the
+    axes are kilometres.
     """
     is_polar = np.abs(places[:, 0]).max() > POLAR
     if is_polar:

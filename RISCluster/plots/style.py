@@ -75,14 +75,9 @@ def label_dates(axes: Axes) -> None:
 # ---- spectrograms -------------------------------------------------------------------------------
 
 
-def frequency_label(file: SpectrogramFile) -> str:
-    """Label of the vertical axis of spectrograms."""
-    return f"Frequency ({file.frequency_unit})"
-
-
-def time_label(file: SpectrogramFile) -> str:
-    """Label of the horizontal axis of spectrograms."""
-    return f"Time ({file.time_unit})"
+def axis_label(file: SpectrogramFile, axis: str) -> str:
+    """Label of the ``frequency`` or ``time`` axis of spectrograms."""
+    return f"{axis.capitalize()} ({getattr(file, f'{axis}_unit')})"
 
 
 def amplitude_range(*images: np.ndarray, lowest: float = 0) -> tuple[float, float]:

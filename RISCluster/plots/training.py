@@ -35,7 +35,8 @@ def aec_history(history: dict[str, np.ndarray], mse_of_mean: float) -> Figure:
     axes.plot(epoch[best], validation[best], "o", color=PALETTE[1], mfc="none")
     axes.axhline(mse_of_mean, color="0.4", ls=":", label="the mean spectrogram")
     axes.set(ylabel="Mean squared error", yscale="log")
-    _count_epochs(axes)
+    axes.set_xlabel("Epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.set_title(f"Autoencoder: best validation loss {validation[best]:.4g}")
     tidy(axes)
     axes.legend(frameon=False)
@@ -56,15 +57,10 @@ def dec_history(history: dict[str, np.ndarray], tol: float) -> Figure:
     panels[-1].annotate(
         f"tol = {tol:g}", (0.99, tol), xycoords=("axes fraction", "data"), ha="right", va="bottom"
     )
-    _count_epochs(panels[-1])
+    panels[-1].set_xlabel("Epoch")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     panels[0].set_title("Deep embedded clustering")
     return figure
-
-
-def _count_epochs(axes: Axes) -> None:
-    """Whole numbers along the axis of epochs, also of a single one."""
-    axes.set_xlabel("Epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> Figure:

@@ -47,15 +47,15 @@ def write_cluster_map(
         values, unit = file.window_starts.astype(np.float64), "time step"
         if file.window_times is not None:
             values, unit = file.window_times / 1e9, "seconds since 1970-01-01T00:00:00Z"
-        elif file.coordinates.seconds is not None:
-            values, unit = file.coordinates.seconds[file.window_starts], "s"
+        elif file.seconds is not None:
+            values, unit = file.seconds[file.window_starts], "s"
         out["time"], out["channel"] = values, file.channels
         out["time"].attrs.update(units=unit, what="start of each window")
         out["channel_name"] = [name.encode() for name in file.channel_names()]
         if file.distance is not None:
             out["distance"] = file.distance
             out["distance"].attrs["units"] = file.distance_unit
-        out.attrs["channels_have_names"] = file.coordinates.names is not None
+        out.attrs["channels_have_names"] = file.names is not None
         out.attrs["window_steps"], out.attrs["stride_steps"] = file.n_times, file.settings.stride
 
 

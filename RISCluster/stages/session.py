@@ -130,7 +130,7 @@ class Session:
         ini = self.settings.as_ini()
         start = self.rank0(lambda: self.stage.begin(self.inputs, ini, self._words()))
         log.info(f"{self.path}: {start}")
-        return start.state != "done"
+        return start != "done"
 
     def combinations(self) -> dict[str, "Session"]:
         """Runs for each combination of the lists in the stage's section, by name (a sweep)."""

@@ -9,7 +9,7 @@ import re
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from joblib import Parallel, delayed
 
-from ..errors import DataError, RunError, SettingsError, Stopped
-from ..io import write_bytes
+from ..errors import DataError, SettingsError, Stopped
+from ..io import new_file
 from ..runtime import Progress, StopRequest, count, log
 from .read import import_obspy
 from .responses import read_station_file
@@ -95,14 +95,9 @@ def download(request: Request, folder: Path) -> Summary:
         for centre in centres:
             for station, channels in centre.channels(request).items():
                 stations.setdefault(station, (centre, channels))
-        files = pd.DataFrame(
-            [
-                file
-                for station, (centre, channels) in stations.items()
-                for file in _files(request, folder, station, centre, channels)
-            ],
-            columns=["start", "channel", "station", "path", "centre", "line"],
-        )
+        rows = [row for name in stations for row in _files(request, folder, name, *stations[name])]
+        columns = ["start", "channel", "station", "path", "centre", "line"]
+        files = pd.DataFrame(rows, columns=columns)
         files = files.drop_duplicates("path").sort_values(["start", "channel"])
         existing = files.path.map(Path.exists).astype(bool)
         sizes = _fetch_all(files[~existing])
@@ -150,8 +145,7 @@ def _files(
 
 def _line(codes: tuple[str, str, str, str], start: Any, end: Any) -> tuple:
     """Line of a request."""
-    network, station, location, channel = codes
-    return network, station, location or "--", channel, start, end
+    return *codes[:2], codes[2] or "--", codes[3], start, end
 
 
 def _fetch_all(files: pd.DataFrame) -> dict[Path, int]:
@@ -162,11 +156,9 @@ def _fetch_all(files: pd.DataFrame) -> dict[Path, int]:
     rows = list(files.itertuples())
     parallel = Parallel(THREADS, backend="threading", return_as="generator")
     with Progress("Downloading", len(rows), "files") as progress:
-        n_bytes = 0
         for row, size in zip(rows, parallel(delayed(_fetch)(row) for row in rows), strict=True):
             sizes[row.path] = size
-            n_bytes += size
-            progress.add(1, MB=n_bytes / 1e6)
+            progress.add(1, MB=sum(sizes.values()) / 1e6)
     return sizes
 
 
@@ -176,8 +168,14 @@ def _fetch(file: Any) -> int:
     if len(centre.failing) >= MAX_FAILURES:
         centre.failures.setdefault(file.station, "not tried after failures of other stations")
         return 0
-    content = centre.ask(file.station, "get_waveforms_bulk", [file.line], _is_whole)
+    content = centre.ask(file.station, "get_waveforms_bulk", [file.line])
     return _write(file.path, content) if content else 0
+
+
+def _write(path: Path, content: bytes) -> int:
+    """Write a file; the number of bytes."""
+    with new_file(path) as partial:
+        return partial.write_bytes(content)
 
 
 def _has_responses(station: str, centre: "Centre", channels: list, folder: Path) -> bool:
@@ -189,15 +187,12 @@ def _has_responses(station: str, centre: "Centre", channels: list, folder: Path)
         except DataError as error:
             log.warning(f"{error}; it is downloaded again")
     known = {(codes, start.ns) for codes, start, _, response in _channels_of(old) if response}
-    lines = [
-        _line(codes, start, end) for codes, start, end in channels if (codes, start.ns) not in known
-    ]
+    lines = [_line(*item) for item in channels if (item[0], item[1].ns) not in known]
     if not lines:
         return True
-    content = centre.ask(station, "get_stations_bulk", lines, _is_stationxml, level="response")
+    content = centre.ask(station, "get_stations_bulk", lines, level="response")
     if not content:
-        reason = centre.failures.get(station, "no data")
-        centre.failures[station] = f"no StationXML: {reason}"
+        centre.failures[station] = f"no StationXML: {centre.failures.get(station, 'no data')}"
         return False
     if old.networks:
         both = io.BytesIO()
@@ -206,31 +201,14 @@ def _has_responses(station: str, centre: "Centre", channels: list, folder: Path)
     return _write(path, content) > 0
 
 
-def _channels_of(inventory: Any) -> list[tuple]:
+def _channels_of(inventory: Any) -> Iterator[tuple]:
     """Codes, start, end and response of all channels."""
-    return [
-        (
-            (network.code, station.code, channel.location_code, channel.code),
-            channel.start_date or EVER[0],
-            channel.end_date or EVER[1],
-            channel.response,
-        )
-        for network in inventory
-        for station in network
-        for channel in station
-    ]
-
-
-def _write(path: Path, content: bytes) -> int:
-    """Write a file; the number of bytes."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{path}: can't be written: {error.strerror}; give another folder with --output"
-        ) from None
-    write_bytes(path, content)
-    return len(content)
+    for network in inventory:
+        for station in network:
+            for channel in station:
+                codes = network.code, station.code, channel.location_code, channel.code
+                start, end = channel.start_date or EVER[0], channel.end_date or EVER[1]
+                yield codes, start, end, channel.response
 
 
 def _connect(
@@ -292,11 +270,9 @@ class Centre:
         log.info(f"{self.url}: {count(len(found), 'station')}")
         return found
 
-    def ask(
-        self, station: str, service: str, lines: list, is_whole: Callable, **options: str
-    ) -> bytes:
+    def ask(self, station: str, service: str, lines: list, **options: str) -> bytes:
         """Answer to a request; empty where there is none, with the reason in `failures`."""
-        reason = ""
+        is_whole = _is_whole if service == "get_waveforms_bulk" else _is_stationxml
         for pause in (PAUSE, 0):
             if self.stop.signal_number:
                 return b""
@@ -305,16 +281,16 @@ class Centre:
                 getattr(self.client, service)(lines, filename=answer, **options)
                 if answer.tell() and not is_whole(answer):
                     raise fdsn.FDSNException(f"the answer of {answer.tell():,} bytes is cut short")
-                self.failing.clear()
-                return answer.getvalue()
             except fdsn.FDSNNoDataException:
-                self.failing.clear()
-                return b""
+                answer = io.BytesIO()
             except ERRORS as error:
                 reason = reason_of(error)
                 if isinstance(error, FINAL):
                     break
                 time.sleep(pause)
+                continue
+            self.failing.clear()
+            return answer.getvalue()
         self.failures[station] = reason
         self.failing.add(station)
         return b""
@@ -323,11 +299,11 @@ class Centre:
 def _is_whole(answer: io.BytesIO) -> bool:
     """Whether an answer consists of complete miniSEED records."""
     size, position = answer.tell(), 0
-    while position < size:
-        try:
+    try:
+        while position < size:
             position += get_record_information(answer, position)["record_length"]
-        except Exception:  # obspy raises many types for what is no record
-            return False
+    except Exception:  # obspy raises many types for what is no record
+        return False
     return position == size
 
 

@@ -1,10 +1,11 @@
 """Continuous waves: joined from pieces, with gaps found; detrended, resampled and filtered."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import signal
@@ -22,23 +23,18 @@ QUIET = 0.5  # share of samples equal to the one before, above which an instrume
 PASS, STOP = 0.8, 1.0  # edges of the anti-alias filter, as shares of the lower Nyquist frequency
 ATTENUATION = 80.0  # dB
 MAX_FACTOR = 1000  # of resampling by whole numbers
-BLOCK = 2**20  # samples
 LANCZOS_WIDTH = 20  # samples to each side
 
 
 @dataclass(frozen=True)
 class Wave:
-    """Continuous samples of one trace.
-
-    `drift` is the relative excess of the true sampling interval, by the start times of files, over
-    that of `sampling_rate`, which headers round.
-    """
+    """Continuous samples of one trace."""
 
     start: int  # ns since 1970-01-01 UTC
     sampling_rate: float  # Hz
     data: np.ndarray  # (n,)
     edge: int = 0  # tapered samples at each end
-    drift: float = 0.0
+    drift: float = 0.0  # relative excess of the sampling interval, by the times of files
 
     @property
     def end(self) -> int:
@@ -47,8 +43,13 @@ class Wave:
 
     def time(self, sample: int | float) -> int:
         """Time of a sample by its number, ns."""
-        time = duration(sample, self.sampling_rate)
-        return self.start + time + round(time * self.drift)
+        since = duration(sample, self.sampling_rate)
+        return self.start + since + round(since * self.drift)
+
+
+def samples_of(seconds: float, sampling_rate: float) -> int:
+    """Samples that cover a duration."""
+    return int(np.ceil(round(seconds * sampling_rate, 6)))
 
 
 def join(
@@ -179,18 +180,18 @@ def _changes(data: np.ndarray) -> bool:
     return len(data) > 1 and np.mean(data[1:] == data[:-1]) <= QUIET
 
 
-def process(wave: Wave, settings: BuildSettings, remove_response: Callable | None) -> Wave:
-    """Detrend, taper, remove the response, resample and filter a wave of float64, in place.
+def process(wave: Wave, settings: BuildSettings, epoch: Any = None) -> Wave:
+    """Detrend, taper, remove the response of an epoch, resample and filter a wave, in place.
 
     A polynomial response is applied first, to counts with their mean. The tapered samples are the
     `edge` of the result.
     """
-    if remove_response is not None and remove_response.is_polynomial:
-        wave, remove_response = remove_response(wave), None
+    if epoch and epoch.is_polynomial:
+        wave, epoch = epoch.remove(wave, settings), None
     detrend(wave.data, settings.detrend)
     taper(wave.data, samples_of(settings.taper, wave.sampling_rate))
-    if remove_response is not None:
-        wave = remove_response(wave)
+    if epoch:
+        wave = epoch.remove(wave, settings)
     if settings.sampling_rate != "auto":
         wave = resample(wave, settings.sampling_rate)
     if settings.bandpass is not None:
@@ -198,22 +199,15 @@ def process(wave: Wave, settings: BuildSettings, remove_response: Callable | Non
     return replace(wave, edge=samples_of(settings.taper, wave.sampling_rate))
 
 
-def samples_of(seconds: float, sampling_rate: float) -> int:
-    """Samples that cover a duration."""
-    return int(np.ceil(round(seconds * sampling_rate, 6)))
-
-
 def detrend(data: np.ndarray, kind: str) -> None:
     """Subtract the mean ("demean"), or the line of least squares ("linear"), in place."""
     if kind == "none":
         return
     data -= data.mean()
-    n = len(data)
-    if kind == "linear" and n > 1:
-        position = np.arange(n) - (n - 1) / 2  # so that slope and mean are independent
-        blocks = [slice(first, first + BLOCK) for first in range(0, n, BLOCK)]
-        slope = sum(position[block] @ data[block] for block in blocks) / (n * (n**2 - 1) / 12)
-        data -= slope * position
+    if kind == "linear" and len(data) > 1:
+        position = np.arange(len(data)) - (len(data) - 1) / 2  # independent of the mean
+        position *= (position @ data) / (position @ position)
+        data -= position
 
 
 def taper(data: np.ndarray, n: int) -> None:
@@ -234,10 +228,11 @@ def resample(wave: Wave, sampling_rate: float) -> Wave:
     """
     ratio = Fraction(sampling_rate / wave.sampling_rate).limit_denominator(MAX_FACTOR)
     rate, up, down = float(ratio) * wave.sampling_rate, ratio.numerator, ratio.denominator
+    data = wave.data
     if up > MAX_FACTOR or not same_rate(rate, sampling_rate):
         from obspy.signal.interpolation import lanczos_interpolation
 
-        old, new, data = 1 / wave.sampling_rate, 1 / sampling_rate, wave.data
+        old, new = 1 / wave.sampling_rate, 1 / sampling_rate
         if new > old:
             factor = wave.sampling_rate / sampling_rate
             data = signal.oaconvolve(data, low_pass(factor), mode="same")
@@ -246,7 +241,6 @@ def resample(wave: Wave, sampling_rate: float) -> Wave:
         return replace(wave, data=data, sampling_rate=sampling_rate)
     # Rates that differ by rounding are one; the drift keeps the times of the samples.
     drift = (1 + wave.drift) * sampling_rate / rate - 1
-    data = wave.data
     if ratio != 1:
         data = signal.resample_poly(data, up, down, window=low_pass(max(up, down)))
     return replace(wave, data=data, sampling_rate=sampling_rate, drift=drift)

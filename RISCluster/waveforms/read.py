@@ -1,12 +1,12 @@
 """Headers of waveform files, and their samples between two times."""
 
 import glob
+import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +41,7 @@ class Stretch:
     n_samples: int
     sampling_rate: float  # Hz
     within: str | int
+    number: int = 0  # position in the file
 
     @property
     def end(self) -> int:
@@ -63,27 +64,39 @@ def import_obspy() -> ModuleType:
     return obspy
 
 
-def quietly(function: Callable, path: Path, **options: Any) -> tuple[Any, list[str]]:
-    """Result of a function of obspy that reads a file, and its warnings about the data."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        # obspy would take brackets in a name for a pattern.
-        found = function(glob.escape(str(path)), **options)
+def read_with(function: Callable, path: Path, what: str, **options: Any) -> tuple[Any, list[str]]:
+    """What obspy reads of a file, and its warnings about the data; DataError where it can't."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            # obspy would take brackets in a name for a pattern.
+            found = function(glob.escape(str(path)), **options)
+    except Exception as error:  # obspy's readers raise many types
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if "Unknown format" in reason:
+            reason = "of no format that obspy reads"
+        raise DataError(
+            f"{path}: can't be read as {what} ({reason}); copy it again, or leave it out"
+        ) from None
     others = (DeprecationWarning, PendingDeprecationWarning, ResourceWarning)
     texts = [str(item.message) for item in caught if not issubclass(item.category, others)]
     return found, list(dict.fromkeys(" ".join(text.split()) for text in texts))
 
 
+def one_of_each(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each kind of note (place, text), and how many more places have such a note.
+
+    Texts that differ by numbers are of one kind.
+    """
+    kinds: dict[str, dict[str, str]] = defaultdict(dict)
+    for place, text in notes:
+        kinds[re.sub(r"\S*\d\S*", "#", text)].setdefault(place, f"{place}: {text}")
+    found = ([*lines.values()] for lines in kinds.values())
+    return [x[0] + (f" (and so for {len(x) - 1:,} more)" if len(x) > 1 else "") for x in found]
+
+
 def _read(path: Path, **options: Any) -> tuple[Any, list[str]]:
-    """Stream of a file, and the warnings of obspy; DataError where it can't be read."""
-    try:
-        return quietly(import_obspy().read, path, **options)
-    except Exception as error:  # obspy's readers raise many types
-        text = " ".join(str(error).split())
-        reason = f"can't be read as waveforms ({type(error).__name__}: {text[:200]})"
-        if text.startswith("Unknown format"):
-            reason = "of no format that obspy reads"
-        raise DataError(f"{path}: {reason}; copy it again, or leave it out") from None
+    return read_with(import_obspy().read, path, "waveforms", **options)
 
 
 def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]:
@@ -101,19 +114,20 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]
             stretches += found
             lines += warned
             progress.add(1)
-    for correct in (_without_unset_clocks, _named_by_file):
-        stretches, warned = correct(stretches)
-        lines += warned
-    return sorted(stretches, key=lambda item: (item.trace_id, item.start, str(item.path))), lines
+    stretches = _with_own_ids(_without_unset_clocks(stretches, lines), lines)
+    return sorted(stretches, key=lambda x: (x.trace_id, x.start, str(x.path))), lines
 
 
 def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
     try:
         stream, warned = _read(path, headonly=True)
+        if stream and stream[0].stats.get("_format") == "REFTEK130":  # loses headers that overlap
+            stream, warned = _read(path)
     except DataError as error:
         return [], [f"{str(error).partition(';')[0]}: left out"]
+    warned = [*warned, *_cut_short(stream)]
     lines = [f"{path}: {warned[0].rstrip('.')}; what can be read of it is used"] if warned else []
-    usable, faults = {}, Counter()
+    usable, faults = [], Counter()
     for number, trace in enumerate(stream):
         stats, names = trace.stats, ("network", "station", "location", "channel")
         rate, start, n = float(stats.sampling_rate), int(stats.starttime.ns), int(stats.npts)
@@ -127,18 +141,17 @@ def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
             ] += 1
         else:
             trace_id = ".".join(stats[name].strip().replace(".", "_") for name in names)
-            usable[number] = Stretch(path, trace_id, start, n, rate, trace.id)
+            usable.append(Stretch(path, trace_id, start, n, rate, trace.id, number))
     lines += [f"{path}: {text}{f' ({n} traces)' if n > 1 else ''}" for text, n in faults.items()]
-    channels = {items[0].trace_id: len(items) for items in _shared(usable.values())}
-    for number, item in usable.items():  # a gather
-        if item.trace_id in channels:
-            usable[number] = _marked(replace(item, within=number), "{}", f"{number + 1:05d}")
-    lines += [
-        f"{path}: {n:,} traces at the same time have the id {trace_id}: named by their position in "
-        "the file"
-        for trace_id, n in channels.items()
-    ]
-    return list(usable.values()), lines
+    return usable, lines
+
+
+def _cut_short(stream: Sequence[Any]) -> list[str]:
+    """A warning where the last record of a miniSEED file lacks bytes; lengths are powers of 2."""
+    records = [trace.stats.get("mseed", {}) for trace in stream]
+    length = min((x.record_length for x in records if x.get("record_length")), default=0)
+    rest = length and records[0].filesize % length
+    return [f"ends with {rest:,} bytes of a record of {length:,}"] if rest else []
 
 
 def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
@@ -150,19 +163,6 @@ def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
         groups[-1].append(rate)
     one = {rate: min(group, key=lambda r: (len(repr(r)), r)) for group in groups for rate in group}
     return [replace(item, sampling_rate=one[item.sampling_rate]) for item in stretches]
-
-
-def _without_unset_clocks(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
-    """Leave out traces of 1970-01-01, the date of headers without a time, beside others."""
-    unset = [item for item in stretches if 0 <= item.start < DAY]
-    others = [item for item in stretches if not 0 <= item.start < DAY]
-    first = {item.path: nanoseconds_to_iso([item.start])[0] for item in unset}
-    what = "other files have times: left out" if others else "times of its windows count from there"
-    lines = [
-        f"{path}: starts {start}, as a header without a time: {what}"
-        for path, start in first.items()
-    ]
-    return others or unset, lines
 
 
 def matching(stretches: Sequence[Stretch], trace_ids: str) -> list[Stretch]:
@@ -179,64 +179,70 @@ def matching(stretches: Sequence[Stretch], trace_ids: str) -> list[Stretch]:
     return [item for item in stretches if item.trace_id in fits]
 
 
-def _shared(stretches: Sequence[Stretch]) -> list[list[Stretch]]:
-    """Stretches of each id that is not that of one trace, but of several at the same time."""
-    groups: dict[str, list[Stretch]] = defaultdict(list)
-    for item in stretches:
-        if isinstance(item.within, int) or not all(item.trace_id.split(".")[1::2]):
-            groups[item.trace_id].append(item)
-    return [items for items in groups.values() if _overlap(items)]
+def _without_unset_clocks(stretches: Sequence[Stretch], lines: list[str]) -> Sequence[Stretch]:
+    """Leave out traces of 1970-01-01, the date of headers without a time, beside others."""
+    unset = [item for item in stretches if 0 <= item.start < DAY]
+    others = [item for item in stretches if not 0 <= item.start < DAY]
+    what = "other files have times: left out" if others else "times of its windows count from there"
+    for path, start in {item.path: item.start for item in unset}.items():
+        at = nanoseconds_to_iso([start])[0]
+        lines.append(f"{path}: starts {at}, as a header without a time: {what}")
+    return others or unset
 
 
-def _overlap(items: Sequence[Stretch]) -> bool:
-    """Whether one is for half or more of its length at the time of others."""
-    end = -LATEST
-    for item in sorted(items, key=lambda item: (item.start, item.end)):
-        if end - item.start > (item.end - item.start) / 2:
-            return True
-        end = max(end, item.end)
-    return False
+def _with_own_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretch]:
+    """Name traces that have an id without station or channel code at the same time.
 
-
-def _marked(item: Stretch, *marks: str) -> Stretch:
-    """Stretch whose station code is these marks; {} is the code itself."""
-    network, station, location, channel = item.trace_id.split(".")
-    name = "-".join(filter(None, (mark.format(station) for mark in marks)))
-    return replace(item, trace_id=".".join((network, name, location, channel)))
-
-
-def _named_by_file(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
-    """Add the file's name to ids that are not set and are in several files at the same time.
-
+    They are named by their position in the file, and by the file where several files have the id.
     Copies of a file are left out.
     """
-    groups = [items for items in _shared(stretches) if len({item.path for item in items}) > 1]
-    first: dict[str, Path] = {}
-    paths = sorted({item.path for items in groups for item in items})
-    copies = {path: first.setdefault(sha256(path), path) for path in paths}
-    lines = [
-        f"{path}: left out: the same as {other}" for path, other in copies.items() if other != path
-    ]
-    found = [item for item in stretches if copies.get(item.path, item.path) == item.path]
-    if len(first) < 2:
-        return found, lines
-    names = {items[0].trace_id for items in groups}
-    stems = Counter(path.stem for path in first.values())
-    for at, item in enumerate(found):
-        if item.trace_id in names:
-            mark = "".join(
-                char if char.isalnum() or char in "_-" else "_" for char in item.path.stem
-            )
-            if stems[item.path.stem] > 1:
-                mark = f"{paths.index(item.path) + 1:05d}-{mark}"
-            found[at] = _marked(
-                item, *((mark, "{}") if isinstance(item.within, int) else ("{}", mark))
-            )
-    lines.append(
-        f"{paths[0]} and {len(first) - 1:,} other files have the id {groups[0][0].trace_id} at the "
-        "same time: their traces are named by the files"
-    )
-    return found, lines
+    groups: dict[str, dict[Path, list[Stretch]]] = defaultdict(lambda: defaultdict(list))
+    found, notes = [], []
+    for item in stretches:
+        if all(item.trace_id.split(".")[1::2]):
+            found.append(item)
+        else:
+            groups[item.trace_id][item.path].append(item)
+    for trace_id, files in groups.items():
+        spans = {path: [(item.start, item.end) for item in own] for path, own in files.items()}
+        gathers = {path for path, own in spans.items() if _overlap(own)}
+        text = f"traces at the same time have the id {trace_id}: named by their position in it"
+        notes += [(str(path), f"{len(files[path]):,} {text}") for path in sorted(gathers)]
+        for path in gathers:
+            spans[path] = [(min(spans[path])[0], max(end for _, end in spans[path]))]
+        stems = dict.fromkeys(files, "")
+        if _overlap([span for own in spans.values() for span in own]):
+            first: dict[str, Path] = {}
+            for path in sorted(files):
+                if (same := first.setdefault(sha256(path), path)) != path:
+                    lines.append(f"{path}: left out: the same as {same}")
+            stems = {path: re.sub(r"[^\w-]", "_", path.stem) for path in first.values()}
+            n = Counter(stems.values())
+            for at, (path, stem) in enumerate(stems.items()):
+                stems[path] = f"{at + 1:05d}-{stem}" if n[stem] > 1 else stem
+            if len(stems) > 1:
+                text = f"other files have the id {trace_id} at the same time: named by their files"
+                lines.append(f"{min(stems)}: {len(stems) - 1:,} {text}")
+            else:
+                stems = dict.fromkeys(stems, "")
+        for path, stem in stems.items():
+            for item in files[path]:
+                number = f"{item.number + 1:05d}" if path in gathers else ""
+                network, station, location, channel = trace_id.split(".")
+                name = "-".join(filter(None, (station, stem, number)))
+                own_id = ".".join((network, name, location, channel))
+                within = item.number if number else item.within
+                found.append(replace(item, trace_id=own_id, within=within))
+    lines += one_of_each(notes)
+    return found
+
+
+def _overlap(spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether one is for half or more of its length at the time of others."""
+    spans = sorted(spans)
+    ends = np.maximum.accumulate([end for _, end in spans]).tolist()
+    pairs = zip(spans[1:], ends, strict=False)
+    return any(end - start > (stop - start) / 2 for (start, stop), end in pairs)
 
 
 def read_traces(
@@ -262,11 +268,3 @@ def read_traces(
         if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace.id.startswith(ids):
             found[number if numbered else trace.id].append(trace)
     return dict(found)
-
-
-@lru_cache(maxsize=4)  # a day may be in the files of the day before, of it, and of the day after
-def read_traces_cached(
-    path: Path, start: int, end: int, ids: str, numbered: bool, *_stamp: str | int
-) -> dict[str | int, list[Any]]:
-    """`read_traces` of a file with a `stamp`; what is returned must not be changed."""
-    return read_traces(path, start, end, ids, numbered)

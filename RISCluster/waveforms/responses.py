@@ -15,32 +15,32 @@ import numpy as np
 from ..errors import DataError, SettingsError
 from ..settings import BuildSettings
 from .process import Wave
-from .read import SECOND, import_obspy, quietly
+from .read import SECOND, import_obspy, read_with
 
 OUTPUTS = {"acceleration": "ACC", "velocity": "VEL", "displacement": "DISP"}
 UNITS = {"acceleration": "m/s^2", "velocity": "m/s", "displacement": "m"}
 SUFFIXES = (".xml", ".stationxml", ".staxml", ".dataless", ".dless", ".seed", ".resp")
+COMPRESSED = (".gz", ".bz2", ".zip", ".tar", ".tgz", ".tbz2")
 OTHERS = "the others are used"
 ALWAYS = 2**63  # ns, later than all times
 MAX_EPOCH_GAP = SECOND  # often an epoch ends a second before the next begins
-COMPRESSED = (".gz", ".bz2", ".zip", ".tar", ".tgz", ".tbz2")
 
-_MOTION = {  # spellings in lower case, without blanks and brackets
-    **dict.fromkeys(("m/s^2", "m/s2", "m/s/s", "m/s*s", "ms^-2", "ms-2", "m*s^-2"), "m/s^2"),
-    **dict.fromkeys(("m/s", "ms^-1", "ms-1", "m*s^-1", "m.s-1"), "m/s"),
-    "m": "m",
-}
-_PREFIX = {"": 1.0, "c": 1e-2, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_OTHER_UNITS = {
-    "pa": "Pa", "pascal": "Pa", "pascals": "Pa", "hpa": "hPa", "kpa": "kPa", "mbar": "mbar",
-    "rad": "rad", "rad/s": "rad/s", "rad/s^2": "rad/s^2", "v": "V", "volt": "V", "volts": "V",
-    "c": "degC", "degc": "degC", "celsius": "degC", "degreescelsius": "degC", "t": "T",
-    "tesla": "T", "nt": "nT", "count": "counts", "counts": "counts", "m/m": "m/m",
-}  # fmt: skip
-_WORDS = {
+_WORDS = {  # in lower case, without blanks and brackets
     r"nano(?=m)": "n", r"micro(?=m)|[µμ]": "u", r"milli(?=m)": "m", r"centi(?=m)": "c",
     r"met(er|re)s?": "m", r"sec(ond)?s?": "s", r"²": "2", r"\*\*": "^", r"^gal$": "cm/s^2",
 }  # fmt: skip
+_MOTION = re.compile(
+    r"(?P<prefix>[cmun]?)m((?P<velocity>/s|[*.]?s\^?-1)"
+    r"|(?P<acceleration>/s(\^?2|[/*]s)|[*.]?s\^?-2))?"
+)
+_PREFIXES = {"": 1.0, "c": 1e-2, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_OTHER_UNITS = (
+    "Pa", "hPa", "kPa", "mbar", "rad", "rad/s", "rad/s^2", "V", "T", "nT", "counts", "m/m", "degC",
+)  # fmt: skip
+_ALIASES = {
+    "pascal": "Pa", "pascals": "Pa", "volt": "V", "volts": "V", "tesla": "T", "count": "counts",
+    "c": "degC", "celsius": "degC", "degreescelsius": "degC",
+} | {unit.lower(): unit for unit in _OTHER_UNITS}  # fmt: skip
 
 
 def parse_unit(text: str) -> tuple[str, float]:
@@ -53,29 +53,38 @@ def parse_unit(text: str) -> tuple[str, float]:
     short = re.sub(r"[\s()_]", "", written.lower().replace(" per ", "/"))
     for word, symbol in _WORDS.items():
         short = re.sub(word, symbol, short)
-    for prefix, factor in _PREFIX.items():
-        motion = short.removeprefix(prefix)
-        if short.startswith(prefix) and motion in _MOTION:
-            return _MOTION[motion], factor
-    return _OTHER_UNITS.get(short, written), 1.0
+    if motion := _MOTION.fullmatch(short):
+        kind = next((x for x in ("velocity", "acceleration") if motion[x]), "displacement")
+        return UNITS[kind], _PREFIXES[motion["prefix"]]
+    return _ALIASES.get(short, written), 1.0
 
 
-class Remover(NamedTuple):
-    """Converts counts of one trace to what its instrument records."""
+class Epoch(NamedTuple):
+    """Time span with one response, which converts counts to what the instrument records.
 
-    response: Any  # of all stages, a polynomial, or the overall sensitivity alone
-    settings: BuildSettings
-    unit: str  # of the result
-    scale: float  # factor of obspy's result
-    output: str  # of obspy; DEF neither differentiates nor integrates
-    is_polynomial: bool  # needs counts with their mean
+    `response` is None where it can't be used, for a `reason`.
+    """
+
+    start: int  # ns since 1970-01-01 UTC
+    end: int  # exclusive
+    response: Any = None  # of all stages, a polynomial, or the overall sensitivity alone
+    unit: str = ""  # of the result
+    scale: float = 1.0  # factor of obspy's result
+    output: str = "DEF"  # of obspy; DEF neither differentiates nor integrates
+    reason: str = ""
+
+    @property
+    def is_polynomial(self) -> bool:
+        """Whether it needs counts with their mean."""
+        stages = self.response.response_stages or [self.response.instrument_polynomial]
+        return hasattr(stages[0], "approximation_type")
 
     @property
     def is_flat(self) -> bool:
         """Whether only the sensitivity is known, by which counts are divided."""
         return not (self.response.response_stages or self.is_polynomial)
 
-    def __call__(self, wave: Wave) -> Wave:
+    def remove(self, wave: Wave, settings: BuildSettings) -> Wave:
         """Remove the response of a wave, detrended and tapered except for a polynomial."""
         if self.is_flat:
             factor = self.scale / self.response.instrument_sensitivity.value
@@ -85,8 +94,8 @@ class Remover(NamedTuple):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace.remove_response(
-                output=self.output, pre_filt=self.settings.pre_filter,
-                water_level=self.settings.water_level, zero_mean=False, taper=False,
+                output=self.output, pre_filt=settings.pre_filter,
+                water_level=settings.water_level, zero_mean=False, taper=False,
                 hide_sensitivity_mismatch_warning=True,
             )  # fmt: skip
         data = trace.data if self.scale == 1 else trace.data * self.scale
@@ -94,50 +103,30 @@ class Remover(NamedTuple):
             raise ValueError("its response gives values that are not finite")
         return replace(wave, data=data)
 
-    def is_as(self, other: "Remover | None") -> bool:
-        """Whether both give the same."""
-        return other is not None and self[2:] == other[2:] and self.response == other.response
 
-
-def remover_of(response: Any, settings: BuildSettings) -> Remover:
-    """Remover of a response: to ``build.output``, or the unit of what is no ground motion.
-
-    ValueError says why a response can't be used.
-    """
+def usable(response: Any, settings: BuildSettings) -> dict[str, Any]:
+    """Fields of the `Epoch` of a response: to ``build.output``, or what is no ground motion."""
     sensitivity, stages = response.instrument_sensitivity, response.response_stages
     sources = [*stages[:1], sensitivity, response.instrument_polynomial]
     first = next((item for item in sources if item and item.input_units), None)
     if first is None:
-        raise ValueError("its response has no unit of what is recorded")
+        return {"reason": "its response has no unit of what is recorded"}
     unit, scale = parse_unit(first.input_units)
-    is_polynomial = hasattr((stages or [response.instrument_polynomial])[0], "approximation_type")
     wanted, is_motion = UNITS[settings.output], unit in UNITS.values()
+    is_polynomial = Epoch(0, 0, response).is_polynomial
     if is_motion and stages and not is_polynomial:
         response = deepcopy(response)  # with the unit in evalresp's spelling
         for item in filter(None, (response.response_stages[0], response.instrument_sensitivity)):
             item.input_units = unit.upper().replace("^", "**")
-        return Remover(response, settings, wanted, scale, OUTPUTS[settings.output], False)
+        output = OUTPUTS[settings.output]
+        return {"response": response, "unit": wanted, "scale": scale, "output": output}
     if is_motion and unit != wanted:
-        raise ValueError(
-            f"its response has no stages but only the sensitivity to {unit}, which can't give "
-            f"{settings.output}: set build.output, or get level 'response'"
-        )
+        reason = f"its response has no stages but only the sensitivity to {unit}, which can't give "
+        return {"reason": f"{reason}{settings.output}: set build.output, or get level 'response'"}
     value = sensitivity.value if sensitivity else 0
     if not (stages or is_polynomial) and not (value and np.isfinite(value)):
-        raise ValueError(f"its response has no stages, and a sensitivity of {value}")
-    return Remover(response, settings, unit, scale, "DEF", is_polynomial)
-
-
-class Epoch(NamedTuple):
-    """Time span with one response: start and exclusive end in ns since 1970-01-01 UTC.
-
-    `remover` is None where the response can't be used, for the reason `why_not`.
-    """
-
-    start: int
-    end: int
-    remover: Remover | None
-    why_not: str = ""
+        return {"reason": f"its response has no stages, and a sensitivity of {value}"}
+    return {"response": response, "unit": unit, "scale": scale}
 
 
 class Inventory(NamedTuple):
@@ -152,37 +141,33 @@ class Inventory(NamedTuple):
         """Epochs of a trace, ascending, without overlap.
 
         Where more than one is valid, that which begins last is used. One that ends within a second
-        before the next begins lasts until then. Neighbours with equal responses are one.
+        before the next begins lasts until then. Equal neighbours are one.
         """
         known = self.responses.get(_plain_id(trace_id), [])
-        starts, usable = sorted(start for start, _, _ in known), []
+        starts, items = sorted(start for start, _, _ in known), []
         for start, end, response in known:
             end = next((later for later in starts if 0 < later - end <= MAX_EPOCH_GAP), end)
-            try:
-                usable.append(Epoch(start, end, remover_of(response, settings)))
-            except ValueError as error:
-                usable.append(Epoch(start, end, None, f"{trace_id}: {error} ({self.place})"))
-        borders, found = sorted({time for epoch in usable for time in epoch[:2]}), []
+            items.append(Epoch(start, end, **usable(response, settings)))
+        borders, found = sorted({time for item in items for time in item[:2]}), []
         for start, end in zip(borders, borders[1:], strict=False):
-            valid = [item for item in usable if item.start <= start and item.end >= end]
+            valid = [item for item in items if item.start <= start and item.end >= end]
             if not valid:
                 continue
             # Of equal starts the first in the file; an unusable one only where there is no other.
-            epoch = max(valid, key=lambda item: (item.remover is not None, item.start))
-            last = found[-1] if found and found[-1].end == start else None
-            if last and epoch.remover and epoch.remover.is_as(last.remover):
-                found[-1] = last._replace(end=end)
+            epoch = max(valid, key=lambda item: (item.response is not None, item.start))
+            if found and found[-1].end == start and found[-1][2:] == epoch[2:]:
+                found[-1] = found[-1]._replace(end=end)
             else:
                 found.append(epoch._replace(start=start, end=end))
         return found
 
-    def why_none(self, trace_id: str, epoch: Epoch | None, unit: str = "") -> str:
+    def why_none(self, epoch: Epoch | None, unit: str) -> str:
         """Why data of an epoch can't be converted to a unit."""
         if epoch is None:
-            return f"{trace_id}: no response in {self.place}"
-        return epoch.why_not or (
-            f"{trace_id}: its response is to {epoch.remover.unit}, and the data set is in {unit}"
-        )
+            return f"no response in {self.place}"
+        if epoch.reason:
+            return f"{epoch.reason} ({self.place})"
+        return f"its response is to {epoch.unit}, and the data set is in {unit}"
 
 
 def _plain_id(trace_id: str) -> str:
@@ -197,9 +182,8 @@ def _responses(content: Any) -> dict[str, list[tuple[int, int, Any]]]:
         for station in network:
             for channel in station:
                 above = network, station, channel
-                starts = [item.start_date.ns for item in above if item.start_date is not None]
-                ends = [item.end_date.ns for item in above if item.end_date is not None]
-                start, end = max(starts, default=-ALWAYS), min(ends, default=ALWAYS)
+                start = max((x.start_date.ns for x in above if x.start_date), default=-ALWAYS)
+                end = min((x.end_date.ns for x in above if x.end_date), default=ALWAYS)
                 codes = network.code, station.code, channel.location_code or "", channel.code
                 if channel.response is not None and start < end:
                     found[_plain_id(".".join(codes))].append((start, end, channel.response))
@@ -209,10 +193,8 @@ def _responses(content: Any) -> dict[str, list[tuple[int, int, Any]]]:
 def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch | None]]:
     """Split a wave into parts with one response each; None where there is none."""
     borders = {time for epoch in epochs for time in epoch[:2] if wave.start < time < wave.end}
-    samples = [
-        int(np.ceil(round((border - wave.start) * wave.sampling_rate / SECOND, 6)))
-        for border in borders
-    ]
+    rate = wave.sampling_rate / SECOND
+    samples = [int(np.ceil(round((border - wave.start) * rate, 6))) for border in borders]
     edges, parts = sorted({0, *samples, len(wave.data)}), []
     for first, stop in zip(edges, edges[1:], strict=False):
         start = wave.time(first)
@@ -246,13 +228,7 @@ def read_inventory(place: str, setting: str = "build.inventory") -> Inventory:
 
 def read_station_file(path: Path) -> tuple[Any, list[str]]:
     """Inventory of one file, and obspy's warnings; DataError where it can't be read."""
-    try:
-        return quietly(import_obspy().read_inventory, path)
-    except Exception as error:  # obspy's readers raise many types
-        text = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path}: can't be read as StationXML ({text}); copy it again, or leave it out"
-        ) from None
+    return read_with(import_obspy().read_inventory, path, "StationXML")
 
 
 def is_station_file(path: Path) -> bool:

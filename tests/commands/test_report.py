@@ -11,7 +11,8 @@ def words_only(monkeypatch):
     def section(results):
         return {"notes": [f"stations {results.settings.report.stations}"], "html": ""}
 
-    monkeypatch.setattr(report, "SECTIONS", (("run", "Run", "", section),))
+    monkeypatch.setattr(report, "SECTIONS", (("run", "Run", section),))
+    monkeypatch.setattr(report, "TECHNICAL", ())
 
 
 def test_page_is_written_and_its_path_printed(run_folder, words_only, capsys):

@@ -415,7 +415,7 @@ def test_a_file_that_vanished_is_missing(tmp_path):
     path.write_bytes(b"gone")
     values, lost = series.read(0, 100, 0, 1)
     assert np.isnan(values).all()
-    assert lost[0].startswith(f"{path}: of no format")
+    assert lost[0].startswith(f"{path}: can't be read as waveforms (of no format")
     assert lost[0].endswith("; its samples count as missing")
 
 

@@ -55,7 +55,7 @@ def test_less_than_half_a_sample_off_is_no_gap():
     assert [wave.start for wave in join([piece(0, [0, 1]), later])] == [0, later.start]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_two_traces_merge_as_in_obspy(seed):
     obspy = import_obspy()
     rng = np.random.default_rng(seed)
@@ -247,8 +247,8 @@ def test_ground_motion_is_what_obspys_steps_give():
     words = settings("build.sampling_rate=50", "build.taper=5", f"build.inventory={place}").build
     start, data = trace.stats.starttime.ns, trace.data.copy()
     epochs = read_inventory(place).epochs("CM.PRA.00.HHZ", words)
-    (remover,) = (item.remover for item in epochs if item.start <= start < item.end)
-    wave = process(Wave(start, 100.0, data), words, remover)
+    (epoch,) = (item for item in epochs if item.start <= start < item.end)
+    wave = process(Wave(start, 100.0, data), words, epoch)
     trace.detrend("linear")
     trace.taper(max_percentage=None, max_length=5, type="hann")
     trace.data = trace.data / 625853000.0  # counts s/m, from the file

@@ -19,7 +19,7 @@ def test_headers_sorted_with_exact_times(tmp_path, monkeypatch):
     a = write(tmp_path / "z.mseed", late, (ID, MIDNIGHT, 50.0, noise(20, 50)))
     stretches, lines = scan([b, a], 1)
     assert stretches == [
-        Stretch(a, ID, MIDNIGHT, 1000, 50.0, ID),
+        Stretch(a, ID, MIDNIGHT, 1000, 50.0, ID, 1),
         Stretch(a, ID, MIDNIGHT + 60 * SECOND, 500, 50.0, ID),
         Stretch(b, OTHER, MIDNIGHT + 123_456_000, 1000, 100.0, OTHER),
     ]
@@ -40,9 +40,14 @@ def test_files_that_are_no_waveforms_are_left_out(tmp_path):
     assert stretches[0].n_samples < stretches[1].n_samples == 6000
     assert lines[0].startswith(f"{cut}: ")
     assert lines[0].endswith("; what can be read of it is used")
-    assert lines[1] == f"{tmp_path / 'text.dat'}: of no format that obspy reads: left out"
+    reason = "can't be read as waveforms (of no format that obspy reads): left out"
+    assert lines[1] == f"{tmp_path / 'text.dat'}: {reason}"
     assert lines[2].startswith(f"{tmp_path / 'tiny.mseed'}: can't be read as waveforms")
     assert len(lines) == 3
+    for n, line in ((1, "ends with 4,095 bytes of a record of 4,096"), (0, "")):
+        cut.write_bytes(good.read_bytes()[: -n or None])
+        _, lines = scan([cut], 1)
+        assert lines == ([f"{cut}: {line}; what can be read of it is used"] if line else [])
 
 
 def test_a_slice_of_one_trace(tmp_path):
@@ -185,8 +190,8 @@ def test_files_without_ids_at_the_same_time_are_named_by_file(tmp_path):
     assert [item.trace_id for item in stretches] == [
         ".copy-00001..", ".copy-00002..", ".north_1-00001..", ".north_1-00002..", ".p..", ".q..",
     ]  # fmt: skip
-    assert lines[-2] == f"{tmp_path / 'south.sgy'}: left out: the same as {tmp_path / 'copy.sgy'}"
-    assert "have the id .00001.. at the same time: their traces are named by the file" in lines[-1]
+    assert lines[-3] == f"{tmp_path / 'south.sgy'}: left out: the same as {tmp_path / 'copy.sgy'}"
+    assert "3 other files have the id ... at the same time: named by their files" in lines[-2]
 
 
 def test_an_id_that_is_set_stays_one_trace(tmp_path):
@@ -215,3 +220,14 @@ def test_traces_by_pattern():
     assert matching(stretches, "*.BBB.*, XX.C??..HHZ") == stretches[1:]
     with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits no trace; there are XX.A"):
         matching(stretches, "*.HHN")
+
+
+def test_headers_of_reftek_that_overlap():
+    """Read alone they are lost, as obspy merges the traces without data."""
+    import obspy.io.reftek as reftek
+
+    path = Path(reftek.__file__).parent / "tests/data/225051000_00008656"
+    if not path.exists():
+        pytest.skip("no test data of obspy")
+    stretches, _ = scan([path], 1)
+    assert [item.n_samples for item in stretches] == [3165, 892, 2743, 3107, 768, 2925, 3405, 3395]

@@ -1,0 +1,146 @@
+"""The files that `build` writes: the data set in one of its layouts, and the catalogue."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from ..data.times import nanoseconds_to_iso
+from ..io import new_file, require_room
+from ..settings import BuildSettings
+from .windows import Grid
+
+TIMES = ("starttime", "onset", "end", "peak_time")  # of a window, ns since 1970-01-01 UTC
+CODES = ("network", "station", "location", "channel")
+BLOCK_BYTES = 16 * 2**20  # of records in memory, and of an HDF5 chunk
+MAX_CHUNK = 64  # samples
+CACHE = 64 * 2**20  # bytes of HDF5 chunks
+
+
+class Product(NamedTuple):
+    """What all samples of a data set have in common."""
+
+    settings: BuildSettings
+    grid: Grid
+    unit: str
+    with_spectrograms: bool
+
+    @property
+    def record(self) -> np.dtype:
+        """Type of a sample in a part."""
+        fields = [*((name, np.int64) for name in TIMES), ("peak_amplitude", np.float32)]
+        if self.with_spectrograms:
+            fields.append(("spectrogram", np.float32, (self.grid.n_rows, self.grid.n_columns)))
+        if self.settings.traces and self.with_spectrograms:
+            fields.append(("trace", np.float32, (self.grid.n_samples,)))
+        return np.dtype(fields)
+
+    @property
+    def block(self) -> int:
+        """Number of samples that are handled at once."""
+        return max(1, BLOCK_BYTES // self.record.itemsize)
+
+
+def write(
+    target: Path, pieces: Sequence[tuple[str, int, Path, int, int]], product: Product,
+    attributes: dict[str, Any], layout: str | None,
+) -> None:  # fmt: skip
+    """Write a data set and its catalogue, each complete or not at all.
+
+    `pieces` are trace id, day, file of records, first record and number of records. Without a
+    `layout` the catalogue alone is written.
+    """
+    n, first, size = sum(piece[-1] for piece in pieces), 0, product.record.itemsize
+    blocks = [
+        (trace_id, path, at, min(product.block, start + own - at))
+        for trace_id, _, path, start, own in pieces
+        for at in range(start, start + own, product.block)
+    ]
+    with contextlib.ExitStack() as stack:
+        table_path = stack.enter_context(new_file(target.with_suffix(".csv")))
+        if layout:
+            require_room(target, n * size)
+            partial = stack.enter_context(new_file(target))
+            file = stack.enter_context(h5py.File(partial, "w", rdcc_nbytes=CACHE))
+            file.attrs.update(attributes)
+        for trace_id, path, at, n_rows in blocks:
+            block = np.fromfile(path, product.record, n_rows, offset=at * size)
+            rows = slice(first, first + len(block))
+            table = pd.DataFrame({
+                "index": range(first, rows.stop), "trace_id": trace_id,
+                **{name: nanoseconds_to_iso(block[name]) for name in TIMES},
+                "peak_amplitude": [f"{value:.7g}" for value in block["peak_amplitude"]],
+                "unit": product.unit,
+            })  # fmt: skip
+            table.to_csv(table_path, mode="a", header=not first, index=False, lineterminator="\n")
+            columns = LAYOUTS[layout](product, block, table) if layout else {}
+            for name, values in columns.items():
+                if name not in file:
+                    _create(file, name, values, n, product)
+                file[name][rows] = values
+            first = rows.stop
+        for name, unit in {"frequency": "Hz", "time": "s"}.items() if layout == "samples" else ():
+            file[name] = getattr(product.grid, name)
+            file[name].attrs["units"] = unit
+
+
+def _samples(product: Product, block: np.ndarray, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Layout `samples`: ``/spectrogram``, and a data set for each column."""
+    names = TIMES if product.settings.method == "detect" else ("starttime", "peak_time")
+    return {
+        "trace_id": table.trace_id.to_numpy(object),
+        **{name: table[name].to_numpy("S27") for name in names},
+        **{name: block[name] for name in block.dtype.names if name not in TIMES},
+    }
+
+
+def _ris(product: Product, block: np.ndarray, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Layout `ris`: axes in the first column and the last row, a catalogue of JSON texts."""
+    grid, rate = product.grid, product.grid.sampling_rate
+    images = np.zeros((len(block), grid.n_rows + 1, grid.n_columns + 1), np.float32)
+    images[:, :-1, 1:] = block["spectrogram"]
+    images[:, :-1, 0], images[:, -1, 1:] = grid.frequency, grid.time
+    names = {"starttime": "starttime", "onset": "dt_on", "end": "dt_off", "peak_time": "dt_peak"}
+    entries = [
+        json.dumps({
+            **dict(zip(CODES, row["trace_id"].split("."), strict=True)),
+            **{key: row[name] for name, key in names.items() if row[name]},
+            "peak": float(amplitude), "unit": product.unit,
+            "fs": rate, "delta": 1 / rate, "npts": grid.n_samples,
+        })
+        for row, amplitude in zip(table.to_dict("records"), block["peak_amplitude"], strict=True)
+    ]  # fmt: skip
+    group = f"{grid.n_samples / rate:.1f}"
+    found = {f"{group}/Spectrogram": images, f"{group}/Catalogue": np.array(entries, object)}
+    return found | ({f"{group}/Trace": block["trace"]} if product.settings.traces else {})
+
+
+LAYOUTS = {"samples": _samples, "ris": _ris}
+
+
+def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Product) -> None:
+    """Create a data set of n rows such as these, with its attributes."""
+    grid, rate, unit = product.grid, product.grid.sampling_rate, product.unit
+    power = f"{f'({unit})' if '/' in unit else unit}^2/Hz"
+    attributes = {
+        **dict.fromkeys(TIMES, {"units": "UTC, ISO 8601"}),
+        "peak_amplitude": {"units": unit},
+        "trace": {"units": unit, "sampling_rate": rate},
+        "spectrogram": {
+            "units": power, "sampling_rate": rate, "window_s": grid.segment / rate,
+            "hop_s": grid.hop / rate, "nfft": grid.nfft,
+        },
+        "Spectrogram": {"TimeUnits": "s", "FreqUnits": "Hz", "AmplUnits": power},
+        "Trace": {"TimeUnits": "s", "AmplUnits": unit},
+    }  # fmt: skip
+    kind, chunks = h5py.string_dtype() if values.dtype == object else values.dtype, None
+    if values.ndim > 1:
+        fit = BLOCK_BYTES // (values[0].size * values.itemsize)
+        chunks = (min(n, int(np.clip(fit, 1, MAX_CHUNK))), *values.shape[1:])
+    created = file.create_dataset(name, (n, *values.shape[1:]), kind, chunks=chunks)
+    created.attrs.update(attributes.get(name.rpartition("/")[2], {}))

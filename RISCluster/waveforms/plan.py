@@ -1,0 +1,164 @@
+"""Station-days (one trace on one UTC day each) with data, from the headers of waveform files."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from os.path import commonprefix
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, same_rate
+from ..errors import DataError, SettingsError
+from ..runtime import count, log
+from ..settings import BuildSettings
+from .process import PASS
+from .read import DAY, Stretch, matching, of_few_rates, one_of_each, scan
+from .responses import UNITS, Inventory, read_inventory
+from .windows import margin
+
+FAR_CLOCK = 3650  # days without data, beyond which a clock is wrong
+READ_BYTES = 2**27  # of traces that are read at once from files with many
+
+
+class StationDay(NamedTuple):
+    """One trace on one UTC day."""
+
+    trace_id: str
+    day: int  # midnight, ns since 1970-01-01 UTC
+    sampling_rate: float  # as recorded, Hz
+    paths: tuple[Path, ...]  # files with data of the day and of the margins around it
+    within: str | int  # see `Stretch`
+    n_bytes: int  # of samples in its files, in double precision
+
+    def __str__(self) -> str:
+        return f"{self.trace_id} {nanoseconds_to_iso([self.day])[0][:10]}"
+
+
+def plan(
+    paths: Sequence[Path], settings: BuildSettings, workers: int
+) -> tuple[list[list[StationDay]], float, str]:
+    """Station-days by `read_together`; the sampling rate and unit of all after processing."""
+    inventory = settings.inventory and read_inventory(settings.inventory)
+    stretches, lines = scan(paths, workers)
+    for line in lines:
+        log.warning(line)
+    if not stretches:
+        names = ", ".join(map(str, paths[:3])) or "command line"
+        raise DataError(f"{names}: no waveforms in {count(len(paths), 'file')}; give others")
+    stretches = matching(stretches, settings.trace_ids)
+    try:
+        spans = [(item.start, item.end, str(item.path)) for item in stretches]
+        good, lines = leave_out_far_pieces(spans, FAR_CLOCK)
+        stretches = [stretches[at] for at in good]
+    except DataError as error:  # which clocks are wrong is not known
+        lines = [str(error)]
+    days = _station_days(stretches, settings, lines)
+    for line in [*lines, *(inventory.lines if inventory else ())]:
+        log.warning(line)
+    unit = _unit(days, inventory, settings) if inventory else "counts"
+    log.info(
+        f"{count(len({day.trace_id for day in days}), 'trace')}, "
+        f"{count(len(days), 'station-day')} in {count(len(paths), 'file')}"
+    )
+    rate = _output_rate(days, settings)
+    groups = defaultdict(list)
+    for day in days:
+        groups[day.paths, day.day, isinstance(day.within, int)].append(day)
+    return [part for key in sorted(groups) for part in read_together(groups[key])], rate, unit
+
+
+def _station_days(
+    stretches: Sequence[Stretch], settings: BuildSettings, lines: list[str]
+) -> list[StationDay]:
+    """Station-days by trace id, then day; of several sampling rates that with most data."""
+    by_day, around = defaultdict(list), margin(settings)
+    for item in of_few_rates(stretches):
+        first, last = (item.start - around) // DAY, (item.end - 1 + around) // DAY
+        for number in range(first, last + 1):
+            by_day[item.trace_id, number * DAY].append(item)
+    found, dropped = [], Counter()
+    for (trace_id, day), near in sorted(by_day.items()):
+        time = Counter()
+        for item in near:
+            if item.start < day + DAY and item.end > day:
+                time[item.sampling_rate] += min(item.end, day + DAY) - max(item.start, day)
+        if not time:
+            continue
+        rate = max(time, key=lambda rate: (time[rate], rate))
+        dropped.update((trace_id, other, rate) for other in time if other != rate)
+        near = [item for item in near if item.sampling_rate == rate]
+        paths, n = tuple(sorted({item.path for item in near})), sum(x.n_samples for x in near)
+        found.append(StationDay(trace_id, day, rate, paths, near[0].within, 8 * n))
+    text = "data at {:g} Hz left out on {} of its days, most is at {:g} Hz"
+    notes = [(name, text.format(other, n, r)) for (name, other, r), n in sorted(dropped.items())]
+    lines += one_of_each(notes)
+    return found
+
+
+def read_together(days: list[StationDay]) -> list[list[StationDay]]:
+    """Groups of station-days of one day and the same files, each of which is read at once.
+
+    A group has the beginning of its ids in common, and at most `READ_BYTES` where it can.
+    """
+    is_numbered = isinstance(days[0].within, int)  # such a file is always read whole
+    if is_numbered or len(days) == 1 or sum(day.n_bytes for day in days) <= READ_BYTES:
+        return [days]
+    start, parts = len(commonprefix([day.within for day in days])), defaultdict(list)
+    for day in days:
+        parts[day.within[: start + 1]].append(day)
+    return [group for part in parts.values() for group in read_together(part)]
+
+
+def _unit(days: Sequence[StationDay], inventory: Inventory, settings: BuildSettings) -> str:
+    """Unit of ``build.output`` where any instrument records ground motion, else of most days."""
+    place, wanted, names = settings.inventory, UNITS[settings.output], Counter()
+    names.update(day.trace_id for day in days)
+    units = Counter()
+    for name, n in names.items():
+        own = {epoch.unit for epoch in inventory.epochs(name, settings) if epoch.response}
+        units.update(dict.fromkeys(own, n))
+    if not units:
+        example = min(names)
+        epoch = next(iter(inventory.epochs(example, settings)), None)
+        raise DataError(
+            f"{place}: has a response for none of the traces ({example}: "
+            f"{inventory.why_none(epoch, wanted)}); set build.inventory to one that has, or to none"
+        )
+    unit = wanted if wanted in units else units.most_common(1)[0][0]
+    if unit != wanted:
+        log.warning(
+            f"{place}: has responses to {unit}, which is not {settings.output}: build.output does "
+            f"not apply, and the data set is in {unit}"
+        )
+    return unit
+
+
+def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
+    """Sampling rate of all waveforms after processing, Hz, that the other settings fit."""
+    rates = {day.sampling_rate: day for day in reversed(days)}
+    rate, lowest = settings.sampling_rate, min(rates)
+    if rate == "auto" and len(rates) > 1:
+        examples = ", ".join(f"{own:g} Hz ({rates[own].paths[0]})" for own in sorted(rates)[:4])
+        raise DataError(
+            f"build.sampling_rate = auto: traces have different sampling rates: {examples}; set it "
+            "to a number of Hz, or use one kind of trace with build.trace_ids"
+        )
+    rate = lowest if rate == "auto" else rate
+    nyquist, example = min(rate, lowest) / 2, rates[lowest]
+    for key in ("bandpass", "frequencies"):
+        band = getattr(settings, key)
+        if band and (band.high > nyquist or (key == "bandpass" and band.high == nyquist)):
+            raise SettingsError(
+                f"build.{key} = {band} Hz reaches {nyquist:g} Hz, the Nyquist frequency, with "
+                f"{example.trace_id} ({example.paths[0].name}) at {lowest:g} Hz and "
+                f"build.sampling_rate = {settings.sampling_rate}; set it lower, or leave traces "
+                "out with build.trace_ids"
+            )
+    if settings.method == "slide" and settings.step * rate < 1:
+        raise SettingsError(
+            f"build.step = {settings.step:g} s is less than a sample at {rate:g} Hz; allowed: "
+            f"{1 / rate:g} or more"
+        )
+    band, limit = settings.frequencies or settings.bandpass, PASS * nyquist
+    if band and band.high > limit and not all(same_rate(own, rate) for own in rates):
+        log.warning(f"resampling to {rate:g} Hz weakens {band} Hz above {limit:g} Hz")
+    return rate

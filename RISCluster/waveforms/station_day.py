@@ -1,0 +1,178 @@
+"""Records of the windows of station-days: their data read, joined, processed and cut."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from os.path import commonprefix
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
+from ..errors import DataError, RunError
+from .data_set import TIMES, Product
+from .plan import StationDay
+from .process import CONSTANT, Wave, join, process, without_marks
+from .read import DAY, read_traces
+from .responses import Epoch, cut_at_epochs, read_inventory
+from .windows import Windows, cut, margin, min_samples, spectrograms
+
+REASONS = {  # why windows, stretches of data or station-days are left out
+    "gap": "at gaps",
+    "end_of_data": "at ends of the data",
+    "taper": "at tapered ends",
+    "stretch_too_short": "stretches too short",
+    "stretch_constant": "stretches constant",
+    "stretch_without_response": "stretches without a response",
+    "station_day_failed": "station-days failed",
+}
+Notes = list[tuple[str, str]]  # place and text, see `one_of_each`
+
+
+def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[str, Any]:
+    """Write the records of station-days that are read together.
+
+    Returns ``n_samples`` of each, ``counts`` of samples, windows and what was left out, and
+    ``notes``. A station-day whose data raise an error has no records.
+    """
+    counts, notes, n_samples = Counter(station_days=len(days)), [], []
+    size = product.record.itemsize
+    try:
+        with path.open("wb") as file:
+            pieces = _read(days, product, notes)
+            for day in days:
+                start, own, own_notes = file.tell(), Counter(), []
+                try:
+                    for records in _records(day, pieces.pop(day), product, own, own_notes):
+                        file.write(records.data)
+                except OSError:  # of writing
+                    raise
+                except Exception as error:  # of any library that processes the data
+                    file.seek(start)
+                    file.truncate()
+                    own = {"station_day_failed": 1}
+                    own_notes = [(str(day), f"left out: {' '.join(str(error).split())[:200]}")]
+                n_samples.append((file.tell() - start) // size)
+                counts.update(own)
+                notes += own_notes
+    except OSError as error:  # those of reading are data errors
+        raise RunError(
+            f"{path}: can't be written: {error.strerror or error}; make room or change "
+            "permissions, then run the same command again: finished parts are not made again"
+        ) from None
+    counts.update(samples=sum(n_samples))
+    return {"n_samples": n_samples, "counts": counts, "notes": notes}
+
+
+def _read(
+    days: Sequence[StationDay], product: Product, notes: Notes
+) -> dict[StationDay, list[Wave]]:
+    """Data of the day and of the margins around it."""
+    around, numbered = margin(product.settings), isinstance(days[0].within, int)
+    span = days[0].day - around, days[0].day + DAY + around
+    ids = "" if numbered else commonprefix([day.within for day in days])
+    found = {day: [] for day in days}
+    for path in days[0].paths:
+        try:
+            traces = read_traces(path, *span, ids, numbered)
+        except (DataError, OSError) as error:
+            notes += [(str(day), f"{error}; left out on this day") for day in days]
+            continue
+        for day in days:
+            for trace in traces.pop(day.within, []):
+                rate, own = day.sampling_rate, float(trace.stats.sampling_rate)
+                if same_rate(own, rate):
+                    data, start = without_marks(trace.data), trace.stats.starttime.ns
+                    found[day].append(Wave(start, rate, data, drift=rate / own - 1))
+    return found
+
+
+def _records(
+    day: StationDay, pieces: list[Wave], product: Product, counts: Counter, notes: Notes
+) -> Iterator[np.ndarray]:
+    """Records of the windows of the day, in blocks."""
+    settings, grid, removed = product.settings, product.grid, Counter()
+    parts = [(wave, None) for wave in join(pieces, removed, settings.constant_gap)]
+    pieces.clear()
+    for reason, n in removed.items():
+        if n:
+            see = "; see build.constant_gap" if reason.startswith(CONSTANT) else ""
+            text = f"{n / day.sampling_rate:g} s of samples {reason} count as a gap{see}"
+            notes.append((str(day), text))
+    if settings.inventory is not None:
+        parts = _with_responses(day, [wave for wave, _ in parts], product, counts, notes)
+    for number in range(len(parts)):
+        (wave, epoch), parts[number] = parts[number], None  # frees its memory
+        seconds = len(wave.data) / wave.sampling_rate
+        if wave.end <= day.day or wave.start >= day.day + DAY:
+            continue
+        if wave.data.min() == wave.data.max():
+            counts["stretch_constant"] += 1
+            text = f"a stretch of {seconds:.0f} s left out: all its samples are {wave.data[0]:g}"
+            notes.append((str(day), text))
+        elif seconds < min_samples(settings, grid) / grid.sampling_rate:
+            counts["stretch_too_short"] += 1
+        else:
+            data_around = number > 0, number < len(parts) - 1
+            wave = process(wave, settings, epoch)
+            windows = cut(wave, day.day, settings, grid, data_around)
+            n_windows = len(windows.start) + windows.left_out.total()
+            counts.update(windows.left_out, windows=n_windows)
+            if settings.method == "detect":
+                overlapping = np.diff(windows.start) < grid.n_samples
+                late = windows.onset < windows.start
+                counts.update(overlapping=int(overlapping.sum()), late=int(late.sum()))
+            yield from _of_windows(wave, windows, product)
+
+
+def _with_responses(
+    day: StationDay, waves: list[Wave], product: Product, counts: Counter, notes: Notes
+) -> list[tuple[Wave, Epoch]]:
+    """Split waves where the response changes; leave out what has none to the unit of the set."""
+    settings, parts, before = product.settings, [], None
+    inventory = read_inventory(settings.inventory)
+    epochs = inventory.epochs(day.trace_id, settings)
+    for wave, epoch in chain.from_iterable(cut_at_epochs(wave, epochs) for wave in waves):
+        start, end = max(wave.start, day.day), min(wave.end, day.day + DAY)
+        first, last = nanoseconds_to_iso([start, end])
+        text = ""
+        if not (epoch and epoch.unit == product.unit):
+            if start < end:
+                counts["stretch_without_response"] += 1
+                reason = inventory.why_none(epoch, product.unit)
+                text = f"{reason}; left out from {first} to {last}"
+            before = None
+        else:
+            parts.append((wave, epoch))
+            if before not in (None, epoch) and start == wave.start < end:
+                text = f"the response changes at {first}; no window reaches across"
+            elif epoch.is_flat:
+                text = f"only the sensitivity in {inventory.place}, by which counts are divided: "
+                text += "right where the response is flat"
+            before = epoch
+        notes += [(str(day), text)] if text else []
+    return parts
+
+
+def _of_windows(wave: Wave, windows: Windows, product: Product) -> Iterator[np.ndarray]:
+    """Records of windows, in blocks."""
+    grid, is_sliding = product.grid, product.settings.method == "slide"
+    for first in range(0, len(windows.start), product.block):
+        rows = slice(first, first + product.block)
+        start, onset, end, peak = (column[rows] for column in windows[:4])
+        found = np.zeros(len(start), product.record)
+        if product.with_spectrograms:
+            found["spectrogram"] = spectrograms(grid, wave.data, start)
+        if is_sliding or "trace" in found.dtype.names:
+            traces = wave.data[start[:, None] + np.arange(grid.n_samples)]
+        if "trace" in found.dtype.names:
+            found["trace"] = traces
+        if is_sliding:
+            peak = start + np.abs(traces).argmax(axis=1)
+        for name, samples in zip(TIMES, (start, onset, end, peak), strict=True):
+            found[name] = [wave.time(int(sample)) for sample in samples]
+        if is_sliding:  # nothing was detected
+            found["onset"] = found["end"] = NOT_A_TIME
+        found["peak_amplitude"] = np.abs(wave.data[peak])
+        yield found
