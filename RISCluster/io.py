@@ -300,6 +300,7 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 # Extra, name for pip, and purpose, by the name of the module.
 EXTRAS = {
     "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
+    "dascore": ("das", "dascore", "more formats of fibre records are read with DASCore"),
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
     "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
     "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),

@@ -1,7 +1,4 @@
-"""Make a cube of power spectra: jobs of whole chunks, in parallel, written in order.
-
-Letters: n samples, C channels, K time steps, F frequency bins.
-"""
+"""Make a cube of power spectra (K time steps, C channels, F frequency bins)."""
 
 import math
 import time

@@ -60,7 +60,6 @@ RATES = (1e-4, 1e6)  # Hz: light takes longer through 100 m; an interval in ns w
 FEW_SAMPLES = 24  # at most as many channels, not samples, where nothing else says which they are
 COMPARABLE = 0.1  # of the largest data set: another of this size may as well be the one meant
 SMALL = 8  # values of a data set that is a named value
-GUESSED_UNITS = {10**6: "milliseconds", 10**3: "microseconds"}  # s and ns are customary
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,6 @@ class Record:
     n_samples: int
     n_channels: int
     sampling_rate: float  # Hz
-    estimated: bool  # from time stamps alone
     segments: list[Segment]
     start_of_all: bool  # the start may be that of a measurement of many files
     distance: np.ndarray | None  # (channels,), m along the fibre
@@ -135,12 +133,11 @@ class Fact(NamedTuple):
     order: tuple  # the nearer to the samples the lower; then as in `TABLE`
     quantity: str
     name: str
-    raw: Any
-    unit: str
     value: Any  # times in ns since 1970
+    raw: Any = None
 
 
-NOTHING = Fact((), "", "", None, "", None)
+NOTHING = Fact((), "", "", None)
 
 
 def _facts(rank: tuple, values: dict[str, tuple[Any, str]]) -> list[Fact]:
@@ -155,7 +152,7 @@ def _facts(rank: tuple, values: dict[str, tuple[Any, str]]) -> list[Fact]:
         unit = next(filter(None, units), "")
         quantity, to, place = KEYS.get(key, ("", "text", ()))
         if raw is not None:
-            found.append(Fact((rank, place), quantity, name, raw, unit, _convert(raw, unit, to)))
+            found.append(Fact((rank, place), quantity, name, _convert(raw, unit, to), raw))
     return found
 
 
@@ -275,18 +272,18 @@ class _Reader:
         """The whole header."""
         axis = self._time_axis()
         unit = next((fact.value for fact in self.find("unit") if fact.order[0] < (2,)), "")
-        clock, stamps = self._clock(axis)
+        clock = self._clock(axis)
         if clock is not None and clock.name in self.dataset.file:  # as near as the samples
             self.facts += _facts((0,), _attributes(self.dataset.file[clock.name]))
-        start, of_all = self._start(clock, stamps)
+        start, of_all = self._start(clock)
         n_samples, n_channels = self.shape[axis], self.shape[1 - axis]
-        clock, rate, estimated = self._rate(clock, n_samples)
+        clock, rate = self._rate(clock, n_samples)
         segments = [Segment(start, 0, n_samples)]
         if clock is not None:
             segments = self._without_unwritten(clock.segments(rate, start), clock.stop, axis)
-        self._compare(clock, segments, rate)
+        self._check_times(clock, segments, rate)
         return Record(
-            self.path, self.name, self.dataset.dtype, axis, n_samples, n_channels, rate, estimated,
+            self.path, self.name, self.dataset.dtype, axis, n_samples, n_channels, rate,
             segments, of_all, self._distance(1 - axis), unit, self.notes,
         )  # fmt: skip
 
@@ -347,91 +344,76 @@ class _Reader:
                 found.append(Column(item.name, values.ravel(), _unit(item), calendar))
         return [x for x in found if x is not None and len(x.values) == self.shape[axis]]
 
-    def _clock(self, axis: int) -> tuple[Clock | None, Fact]:
-        """The best time stamps of the samples, and one of them."""
+    def _clock(self, axis: int) -> Clock | None:
+        """The best time stamps of the samples."""
         for stamps in self._along(axis, "time", TIMES, TIME_ENDS):
             try:
                 if (clock := read_clock(*stamps)) is not None:
-                    middle = stamps.values[len(stamps.values) // 2]
-                    return clock, NOTHING._replace(name=clock.name, raw=middle, unit=stamps.units)
+                    return clock
             except (TypeError, ValueError) as error:
                 self.notes.append(f"its time stamps are not used: {error}")
-        return None, NOTHING
+        return None
 
-    def _start(self, clock: Clock | None, stamps: Fact) -> tuple[int | None, bool]:
+    def _start(self, clock: Clock | None) -> tuple[int | None, bool]:
         """Time of the first sample where a clock does not give it, and whether of many files."""
-        start, whole = self.first("start"), self.first("start of all")
-        if self.settings.starttime != "auto":
-            return start.value, False
-        is_absolute = clock is not None and clock.origin is not None
-        of_all = start.value is None and not is_absolute and whole.value is not None
-        if of_all:
+        start, whole = self.first("start").value, self.first("start of all")
+        known = start is not None or self.settings.starttime != "auto"
+        if known or (clock is not None and clock.origin is not None):
+            return start, False
+        if whole.value is not None:
             self.note(f"no start of its own but {whole.name}", "starttime")
-        found = whole if of_all else stamps if is_absolute and start.value is None else start
-        if found.raw is not None and not is_absolute or found is stamps:
-            self._note_guess(found)
-        for fact in self.facts if found is NOTHING else ():
-            text, number = (_convert(fact.raw, "", to) for to in ("text", ""))
-            is_wrong = number > SINCE_1980 if number is not None else text and text != "NaN"
-            if fact.quantity == "start" and is_wrong:
+            return whole.value, True
+        for fact in self.facts:
+            text = _convert(fact.raw, "", "text") if fact.quantity == "start" else None
+            if text and text.lower() != "nan":
                 raise DataError(
-                    f"{self.path}: its start '{text or number}' is neither ISO 8601 nor a number "
-                    "since 1970 that is a date from 1677 to 2262; correct it, or set "
-                    "records.starttime"
+                    f"{self.path}: its start '{text}' is no date from 1677 to 2262 in ISO 8601; "
+                    "correct it, or set records.starttime"
                 )
-        return found.value, of_all
+        return None, False
 
-    def _note_guess(self, fact: Fact) -> None:
-        """Note a unit of a time that its size alone gives."""
-        with contextlib.suppress(TypeError, ValueError):  # a date, or a number with its unit
-            unit = "" if fact.unit else GUESSED_UNITS.get(times.epoch_unit(float(fact.raw)), "")
-            if unit:
-                text = f"{fact.name} has no unit, {unit} since 1970 are assumed by its size"
-                self.note(text, "starttime")
-
-    def _rate(self, clock: Clock | None, n_samples: int) -> tuple[Clock | None, float, bool]:
-        """Clock if it is used, sampling rate, and whether that comes from times alone."""
-        stated = self.find("rate")
+    def _rate(self, clock: Clock | None, n_samples: int) -> tuple[Clock | None, float]:
+        """Clock if it is used, and sampling rate."""
+        stated = [(fact.name, fact.value) for fact in self.find("rate")]
         if self.settings.sampling_rate != "auto":
-            rate = float(self.settings.sampling_rate)
-            stated = [NOTHING._replace(name="records.sampling_rate", value=rate)]
+            stated = [("records.sampling_rate", float(self.settings.sampling_rate))]
         if clock is not None and not clock.has_unit:  # it is the one that fits
             scaled = [clock._replace(times=clock.times * unit) for unit in (1, 1e-3, 1e-6, 1e-9)]
-            clock = next((x for x in scaled if any(x.agrees(y.value) for y in stated)), clock)
+            clock = next((x for x in scaled if any(x.agrees(rate) for _, rate in stated)), clock)
             if not stated:
                 self.note(f"{clock.name} has no unit, seconds are assumed", "sampling_rate")
-        fits = [fact.value for fact in stated if clock is not None and clock.agrees(fact.value)]
-        rate = fits[0] if fits else None if clock is None else clock.rate()
-        if clock is not None and (rate is None or (stated and not fits and not clock.has_unit)):
+        if clock is not None:
+            fits = [rate for _, rate in stated if clock.agrees(rate)]
+            rate = fits[0] if fits else clock.rate()
+            if rate is not None and (fits or clock.has_unit or not stated):
+                self._compare_rates((clock.name, rate), *stated[:1])
+                return clock, rate
             self.notes.append(
                 f"{clock.name} does not ascend, or has no unit and contradicts the sampling rate: "
                 "its time stamps are not used"
             )
-            clock = None
-        if clock is None and not stated:
-            return None, self._rate_of_ends(n_samples), True
-        name, rate = (stated[0].name, stated[0].value) if clock is None else (clock.name, rate)
-        for other in stated if clock is None else stated[:1]:
-            if abs(other.value - rate) > AGREE * rate:
-                text = f"{other.name} is {other.value:g} Hz, but {name} {rate:g} Hz, which is taken"
-                self.note(text, "sampling_rate")
-                break
-        return clock, rate, clock is not None and not fits
-
-    def _rate_of_ends(self, n_samples: int) -> float:
+        if stated:
+            self._compare_rates(*stated)
+            return None, stated[0][1]
         start, end = self.first("start").value, self.first("end").value
-        if None in (start, end) or start >= end:
-            names = list(dict.fromkeys(fact.name for fact in self.facts))
-            raise DataError(
-                f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; "
-                f"there are {', '.join(names[:30]) or 'none'}; set records.sampling_rate"
-            )
-        rate = (n_samples - 1) * SECOND / (end - start)
-        text = f"{rate:g} Hz is taken from start, end and {n_samples:,} samples"
-        self.note(f"no sampling rate: {text}", "sampling_rate")
-        return rate
+        if None not in (start, end) and start < end:
+            rate = (n_samples - 1) * SECOND / (end - start)
+            text = f"{rate:g} Hz is taken from start, end and {n_samples:,} samples"
+            self.note(f"no sampling rate: {text}", "sampling_rate")
+            return None, rate
+        names = ", ".join(list(dict.fromkeys(fact.name for fact in self.facts))[:30])
+        raise DataError(
+            f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; "
+            f"there are {names or 'none'}; set records.sampling_rate"
+        )
 
-    def _compare(self, clock: Clock | None, segments: list[Segment], rate: float) -> None:
+    def _compare_rates(self, taken: tuple[str, float], *others: tuple[str, float]) -> None:
+        name, rate = taken
+        for other, found in [x for x in others if abs(x[1] - rate) > AGREE * rate][:1]:
+            text = f"{other} is {found:g} Hz, but {name} {rate:g} Hz, which is taken"
+            self.note(text, "sampling_rate")
+
+    def _check_times(self, clock: Clock | None, segments: list[Segment], rate: float) -> None:
         """Note a start and an end that contradict the time stamps, or the length."""
         start, end, last = self.first("start"), self.first("end"), segments[-1]
         used = clock is not None and clock.origin is not None and self.settings.starttime == "auto"
@@ -439,16 +421,15 @@ class _Reader:
             stated, found = times.nanoseconds_to_iso([start.value, segments[0].start])
             text = f"{start.name} is {stated}, but {clock.name} begins {found}, which is taken"
             self.note(text, "starttime")
-        if last.start is None or end.value is None:
-            return
-        away = (end.value - last.start) / SECOND - last.n_samples / rate
-        slack = max(2 / rate, AGREE * last.n_samples / rate)
-        if not -slack - 1 / rate <= away <= slack:
-            self.notes.append(
-                f"{end.name} is {times.nanoseconds_to_iso([end.value])[0]}, {abs(away):g} s "
-                f"{'later' if away > 0 else 'earlier'} than its start and its samples make, which "
-                "are taken: samples may be missing in it"
-            )
+        if last.start is not None and end.value is not None:
+            length = last.n_samples / rate
+            away = (end.value - last.start) / SECOND - length
+            slack = max(2 / rate, AGREE * length)
+            if not -slack - 1 / rate <= away <= slack:
+                self.notes.append(
+                    f"{end.name} is {abs(away):g} s {'later' if away > 0 else 'earlier'} than its "
+                    "start and its samples make, which are taken: samples may be missing in it"
+                )
 
     def _without_unwritten(self, segments: list[Segment], stop: int, axis: int) -> list[Segment]:
         """Without samples at the end that have neither a time nor a value but 0."""

@@ -1,5 +1,6 @@
 """Records of a fibre, or waveforms of an array, as one series of samples (n, channels C)."""
 
+import contextlib
 import re
 import time
 from collections import Counter, defaultdict
@@ -15,12 +16,13 @@ import pandas
 from ..data.storage import read_box, sample_packing
 from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
-from ..errors import DataError, SettingsError
+from ..errors import DataError, MissingPackage, SettingsError
 from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
 from ..waveforms.process import MIN_RUN, Wave, join, without_marks
 from ..waveforms.read import of_few_rates, read_traces, scan
+from . import das
 from .clock import AGREE, SECOND, SINCE_1980
 from .records import Record, read_record
 
@@ -77,7 +79,7 @@ def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int =
             f"{paths[is_hdf5.index(True)]} is HDF5 and {paths[is_hdf5.index(False)]} is not; give "
             "records of a fibre (HDF5) or waveforms of an array, not both"
         )
-    return _join_waveforms(paths, workers)
+    return _join_waveforms(paths, settings, workers)
 
 
 def warn_of(lines: Sequence[str]) -> None:
@@ -103,7 +105,7 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
     with Progress("reading headers", len(paths), "files") as progress:
         for path in paths:
             try:
-                records.append(read_record(path, settings))
+                records.append(_read_header(path, settings))
             except DataError as error:
                 bad[path] = error
             progress.add(1)
@@ -138,18 +140,36 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
     )  # fmt: skip
 
 
+def _read_header(path: Path, settings: RecordsSettings) -> Record:
+    """Header of a file; of a format that is not known here, by DASCore."""
+    try:
+        return read_record(path, settings)
+    except DataError as error:
+        is_damaged = h5py.is_hdf5(path) and "set records." not in str(error)
+        if is_damaged or settings.dataset != "auto":
+            raise
+        try:
+            return das.read_header(path, settings)
+        except MissingPackage:
+            reason = str(error).removeprefix(f"{path}: ")
+            raise DataError(
+                f"{path}: {reason}; for more formats: pip install dascore (extra 'das')"
+            ) from None
+        except DataError:
+            raise error from None
+
+
 def _alike(records: list[Record]) -> list[Record]:
     """Those that fit together, without the few that differ from more than half."""
     rate = float(np.median([record.sampling_rate for record in records]))
-    estimated = any(record.estimated for record in records)
     kinds = []
     for record in records:
         other = record.sampling_rate
-        same = abs(other - rate) <= AGREE * rate if estimated else same_rate(other, rate)
         kinds.append(
             f"has {record.n_channels:,} channels as "
             f"{('(time, channel)', '(channel, time)')[record.time_axis]} at "
-            f"{rate if same else other:g} Hz with{'out' if record.start is None else ''} a start"
+            f"{rate if abs(other - rate) <= AGREE * rate else other:g} Hz "
+            f"with{'out' if record.start is None else ''} a start"
         )
     usual, n_files = Counter(kinds).most_common(1)[0]
     like = records[kinds.index(usual)].path
@@ -241,11 +261,16 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
         rows, first = out[low - start : high - start], low - piece.first + piece.skip
         box = ((first, first + len(rows)), (channel, channel + out.shape[1]))[turn]
         try:
+            if isinstance(piece.name, tuple):
+                rate = series.sampling_rate
+                values = das.read_samples(piece.path, piece.name, rate, first, len(rows))
+                rows[:] = values[:, channel : channel + out.shape[1]]
+                continue
             with h5py.File(piece.path, "r") as file:
                 dataset = file[piece.name]
                 values, lines = read_box(dataset, box, sample_packing(dataset))
                 rows[:] = values if series.time_axis == 0 else values.T
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except Exception as error:  # readers raise many kinds for damaged bytes
             rows[:], lines = np.nan, [" ".join(str(error).split())]
         for line in lines:
             yield f"{piece.path}: samples can't be read, they count as missing: {line}"
@@ -254,15 +279,19 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
 # ---- waveforms of an array ----------------------------------------------------------------------
 
 
-def _join_waveforms(paths: Sequence[Path], workers: int) -> Series:
+def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: int) -> Series:
     """Waveforms from the earliest start to the latest end, a channel a trace id."""
     stretches, lines = scan(paths, workers)
+    if not stretches:
+        with contextlib.suppress(DataError):  # of a format that DASCore reads
+            return _join_records(paths, settings)
     warn_of(lines)
     if not stretches:
         reason = lines[0] if lines else f"{paths[0]}: no waveform in it"
         raise DataError(
             f"{' '.join(map(str, paths[:3]))}{' ...' if len(paths) > 3 else ''}: none of "
-            f"{len(paths):,} files is usable; {reason}; allowed: anything that obspy reads"
+            f"{len(paths):,} files is usable; {reason}; allowed: what obspy or DASCore reads "
+            "(extra 'das')"
         )
     stretches = of_few_rates(stretches)
     rate, first = stretches[0].sampling_rate, stretches[0].trace_id

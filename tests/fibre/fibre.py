@@ -34,6 +34,9 @@ def records_settings(*words: str) -> Settings:
     return load_settings(None, [f"records.{word}" for word in words])
 
 
+AUTO = records_settings().records
+
+
 def waveforms(path, *traces):
     """A miniSEED file of (id, seconds after the start, samples)."""
     obspy = pytest.importorskip("obspy")

@@ -1,0 +1,92 @@
+"""Records read with DASCore, where that is installed; and what is said where it is not."""
+
+import importlib.util
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster import io
+from RISCluster.errors import DataError
+from RISCluster.fibre import das
+from RISCluster.fibre.records import read_record
+from RISCluster.fibre.series import open_series
+from tests.fibre.fibre import AUTO, SECOND, START, noise, record, records_settings
+
+needs_dascore = pytest.mark.skipif(
+    importlib.util.find_spec("dascore") is None, reason="DASCore is not installed"
+)
+pytestmark = pytest.mark.filterwarnings("ignore")  # DASCore's own
+
+
+def patch_file(path, samples, start, other=False):
+    """A file of DASCore at 100 Hz and 2 m; `other` is an array that our own reader can't choose."""
+    dascore = pytest.importorskip("dascore")
+    step = np.timedelta64(10_000_000, "ns")
+    times = np.datetime64(round(start * SECOND), "ns") + np.arange(len(samples)) * step
+    coords = {"time": times, "distance": 5.0 + 2.0 * np.arange(samples.shape[1])}
+    patch = dascore.Patch(samples, coords=coords, dims=("time", "distance"))
+    patch.update_attrs(data_units="m/s").io.write(path, "DASDAE")
+    if other:
+        with h5py.File(path, "a") as file:
+            file["other"] = samples
+    return path
+
+
+@needs_dascore
+def test_both_readers_agree(tmp_path):
+    samples = noise(300, 6)
+    path = patch_file(tmp_path / "a.h5", samples, START)
+    own, other = read_record(path, AUTO), das.read_header(path, AUTO)
+    for name in ("n_samples", "n_channels", "sampling_rate", "start", "time_axis", "unit"):
+        assert getattr(own, name) == getattr(other, name), name
+    np.testing.assert_allclose(own.distance, other.distance)
+    values = das.read_samples(path, other.dataset, 100.0, 50, 100)
+    np.testing.assert_array_equal(values, samples[50:150])
+    values = das.read_samples(path, other.dataset, 100.0, 290, 20)
+    np.testing.assert_array_equal(values[:10], samples[290:])
+    assert np.isnan(values[10:]).all()
+
+
+@needs_dascore
+def test_files_that_our_own_reader_refuses_are_one_series(tmp_path):
+    samples = noise(600, 5)
+    patch_file(tmp_path / "0.h5", samples[:300], START, other=True)
+    patch_file(tmp_path / "1.h5", samples[300:], START + 4, other=True)  # 1 s is missing
+    series = open_series(sorted(tmp_path.glob("*.h5")), AUTO)
+    assert (series.sampling_rate, series.start) == (100.0, START * SECOND)
+    values, lost = series.read(250, 450, 1, 4)
+    assert lost == []
+    np.testing.assert_array_equal(values[:50], samples[250:300, 1:4])
+    assert np.isnan(values[50:150]).all()
+    np.testing.assert_array_equal(values[150:], samples[300:350, 1:4])
+
+
+@needs_dascore
+def test_pickles_are_not_read(tmp_path):
+    dascore = pytest.importorskip("dascore")
+    path = tmp_path / "a.pkl"
+    dascore.get_example_patch().io.write(path, "PICKLE")
+    with pytest.raises(DataError, match="DASCore can't read it"):
+        das.read_header(path, AUTO)
+
+
+def test_without_dascore_the_extra_is_named(tmp_path, monkeypatch):
+    def missing(name):
+        raise ImportError(f"No module named '{name}'")
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["blocks"] = np.zeros((5, 10, 4))
+    with monkeypatch.context() as patch:
+        real = io.importlib.import_module
+        patch.setattr(
+            io.importlib, "import_module", lambda x: missing(x) if x == "dascore" else real(x)
+        )
+        with pytest.raises(DataError, match=r"no numeric data set .* pip install dascore .*'das'"):
+            open_series([tmp_path / "a.h5"], AUTO)
+        (tmp_path / "b.tdms").write_bytes(b"TDSm" + bytes(100))
+        with pytest.raises(DataError, match=r"b.tdms.* DASCore reads .extra 'das'"):
+            open_series([tmp_path / "b.tdms"], AUTO)
+    chosen = records_settings("dataset=other").records
+    with pytest.raises(DataError, match="'other' is no numeric data set .* set records.dataset$"):
+        open_series([record(tmp_path / "c.h5", noise(100))], chosen)
