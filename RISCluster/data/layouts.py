@@ -181,12 +181,10 @@ class SpectrogramFile:
         Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
 
     A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, F, T) float32
-    as stored of `index` (ascending) in blocks; and `starttimes` and `trace_ids`, lists of texts of
-    the samples `start` to `stop`, or None where unknown.
+    as stored of `index` (ascending) in blocks.
     """
 
     layout = ""
-    waveform_unit = ""  # of peak amplitudes, where the file gives it
 
     def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
         self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
@@ -194,6 +192,7 @@ class SpectrogramFile:
         self.attributes = notes_of(stored.array)
         units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
         self.amplitude_unit = next(filter(None, units), "")
+        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
 
     def __enter__(self) -> "SpectrogramFile":
         return self
@@ -204,22 +203,6 @@ class SpectrogramFile:
     def close(self) -> None:
         """Close the file."""
         self._storage.close()
-
-    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """One of `DETECTION`: times as in `starttimes`, '' where unknown; None without them."""
-        return None
-
-    def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
-        """Number of the event of each sample, int64, -1 for none; None where no one knows."""
-        return None
-
-    def labels(self) -> np.ndarray | None:
-        """Known class of every sample, (N,), int64, or None. For scoring only."""
-        return None
-
-    def class_names(self) -> list[str]:
-        """Names of the known classes, empty where the file has none."""
-        return []
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` as stored: (n, F, T), float32."""
@@ -273,6 +256,148 @@ class SpectrogramFile:
             raise DataError(f"{self.path}: the {name} axis must be finite and ascending")
         return (axis if factor == 1 else axis * factor), "s" if is_time else "Hz"
 
+    # ---- columns ----
+
+    def _get(self, name: str) -> Any:
+        """An array beside the spectrograms, or None; a cube has coordinates in place of columns."""
+        return None if self.layout == "cube" else self._storage.get(name)
+
+    def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
+        """A column of one value a sample, of the catalogue or the file; None without one."""
+        if (rows := self._catalogue) is not None:
+            key = next((key for key in COLUMNS["catalogue"].get(name, ()) if key in rows), None)
+            values = None if key is None else rows[key].to_numpy()[start:stop]
+            return None if key is None else Column(f"{key} of the catalogue", values)
+        for item in map(self._get, COLUMNS.get(self.layout, {}).get(name, (name,))):
+            if item is not None and shape_of(item) in ((self.n_samples,), (self.n_samples, 1)):
+                return as_column(item, read_values(item, start, stop).reshape(-1))
+        return None
+
+    def _times(self, name: str, start: int, stop: int | None) -> list[str] | None:
+        """Times of a column in UTC, ISO 8601 with Z; empty where unknown."""
+        if name not in self._decoded:
+            column = self._column(name)
+            times = None if column is None else column_times(self.path, column, "")
+            if times is not None and (unreadable := count_unreadable(column.values, times)):
+                log.warning(f"{self.path}: {column.name}: {unreadable}; these have no time")
+            if column is None and (wrong := self._get(name)) is not None:
+                log.warning(
+                    f"{self.path}: /{name} has shape {wrong.shape} and is not used: it needs one "
+                    f"value a sample, of which there are {self.n_samples:,}"
+                )
+            self._decoded[name] = times
+        times = self._decoded[name]
+        return None if times is None else nanoseconds_to_iso(times[start:stop])
+
+    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """Times of samples `start` to `stop`, ISO 8601 UTC with Z, '' where unknown; or None."""
+        return self._times("starttime", start, stop)
+
+    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """Trace ids of samples `start` to `stop`, or None without them."""
+        if (rows := self._catalogue) is None:
+            column = self._column("trace_id", start, stop)
+            return None if column is None else [to_text(value) for value in column.values]
+        codes = rows.reindex(columns=TRACE_KEYS, fill_value="").iloc[start:stop]
+        codes = codes.map(lambda code: str(code or "")).to_numpy()
+        return None if "station" not in rows else [".".join(parts) for parts in codes]
+
+    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
+        """One of `DETECTION`: times as in `starttimes`, '' where unknown; None without them."""
+        method = to_text(self.attributes.get("build.method", ""))
+        if method == "slide" and name in ("onset", "end"):
+            return None
+        if name != "peak_amplitude":
+            return self._times(name, start, stop)
+        if (column := self._column(name, start, stop)) is None:
+            return None
+        numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
+        return [f"{x:.7g}" if np.isfinite(x) else "" for x in numbers.astype(np.float64)]
+
+    def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
+        """Number of the event of each sample, int64, -1 for none; None where no one knows."""
+        found = self._beside("event_id")
+        if found is None or found.dtype.kind not in "iu":
+            return None
+        return read_values(found, start, stop).astype(np.int64)
+
+    @property
+    def waveform_unit(self) -> str:
+        """Unit of peak amplitudes, empty where the file does not give it."""
+        column = self._column("unit" if self._catalogue is not None else "peak_amplitude", 0, 1)
+        if column is None or self._catalogue is None:
+            return "" if column is None else column.units
+        return str(column.values[0])
+
+    def labels(self) -> np.ndarray | None:
+        """Known class of every sample, (N,) int64, for scoring only; None for a single class."""
+        if (found := self._beside("labels")) is None:
+            return None
+        values = read_values(found)
+        if len(self.class_names()) == 1 and len(np.unique(values)) < 2:
+            return None
+        if values.dtype.kind == "f":
+            values = np.where(np.isnan(values), -1, values)
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
+            raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
+        return values.astype(np.int64)
+
+    def class_names(self) -> list[str]:
+        """Names of the known classes: texts, or a list as one text in JSON."""
+        found = self._get("labels")
+        notes = {} if found is None else self.attributes | notes_of(found)
+        names = [to_text(name) for name in np.ravel(notes.get("class_names", []))]
+        if len(names) == 1:
+            with contextlib.suppress(ValueError):
+                listed = json.loads(names[0])
+                names = [str(name) for name in listed] if isinstance(listed, list) else names
+        return names
+
+    def columns_fingerprint(self) -> str:
+        """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
+        labels = self.labels()
+        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
+        digest.update("\n".join(self.class_names()).encode())
+        columns = [self.starttimes, self.trace_ids]
+        # Catalogues of `ris` had onsets before results named them.
+        if self.layout != "ris" and self.detection("onset", 0, 1) is not None:
+            columns.append(partial(self.detection, "onset"))
+        for column in columns:
+            digest.update(b"\0")
+            for start in range(0, self.n_samples, COLUMN_ROWS):
+                values = column(start, min(start + COLUMN_ROWS, self.n_samples))
+                digest.update(b"" if values is None else "\n".join(values).encode() + b"\n")
+        return digest.hexdigest()[:32]
+
+    def _beside(self, name: str) -> Any:
+        """An array that must have one value a sample, or None where it is not in the file."""
+        found = self._get(name)
+        if found is not None and found.shape != (self.n_samples,):
+            raise DataError(
+                f"{self.path}: /{name} has shape {found.shape}, but {self.dataset} holds "
+                f"{self.n_samples} samples; it needs one value a sample"
+            )
+        return found
+
+    @cached_property
+    def _catalogue(self) -> pandas.DataFrame | None:
+        """Columns of the catalogue that are used, with keys in lower case; None without one."""
+        name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
+        if self.layout != "ris" or (found := self._beside(name)) is None:
+            return None
+        used, rows = {*TRACE_KEYS}.union(*COLUMNS["catalogue"].values()), []
+        for number, text in enumerate(read_values(found)):
+            try:
+                items = json.loads(to_text(text)).items()
+            except (ValueError, AttributeError, RecursionError):
+                raise DataError(
+                    f"{self.path}: {name} must hold one JSON object a sample, and that of sample "
+                    f"{number} is none"
+                ) from None
+            rows.append({key.lower(): value for key, value in items if key.lower() in used})
+        table = pandas.DataFrame(rows, dtype=object)
+        return table.where(table.notna(), "")
+
 
 class RowsFile(SpectrogramFile):
     """A row a sample (N, F, T), with columns beside it.
@@ -303,7 +428,6 @@ class RowsFile(SpectrogramFile):
         frequency, time = axes.get("frequency"), axes.get("time")
         self.frequency, self.frequency_unit = self._axis("frequency", frequency, self.n_frequencies)
         self.time, self.time_unit = self._axis("time", time, self.n_times)
-        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
 
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `SpectrogramFile`; whole chunks, each read once."""
@@ -316,144 +440,6 @@ class RowsFile(SpectrogramFile):
             rows = self.stored.read(f"samples {first} to {last}", (first, last + 1))
             rows = as_float32(rows[:, *self._crop])
             yield part, rows if len(rows) == len(part) else rows[part - first]
-
-    # ---- columns ----
-
-    def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
-        """A column of one value a sample, of the catalogue or the file; None without one."""
-        if (rows := self._catalogue) is not None:
-            key = next((key for key in COLUMNS["catalogue"].get(name, ()) if key in rows), None)
-            values = None if key is None else rows[key].to_numpy()[start:stop]
-            return None if key is None else Column(f"{key} of the catalogue", values)
-        for item in map(self._storage.get, COLUMNS[self.layout].get(name, (name,))):
-            if item is not None and shape_of(item) in ((self.n_samples,), (self.n_samples, 1)):
-                return as_column(item, read_values(item, start, stop).reshape(-1))
-        return None
-
-    def _times(self, name: str, start: int, stop: int | None) -> list[str] | None:
-        """Times of a column in UTC, ISO 8601 with Z; empty where unknown."""
-        if name not in self._decoded:
-            column = self._column(name)
-            times = None if column is None else column_times(self.path, column, "")
-            if times is not None and (unreadable := count_unreadable(column.values, times)):
-                log.warning(f"{self.path}: {column.name}: {unreadable}; these have no time")
-            if column is None and (wrong := self._storage.get(name)) is not None:
-                log.warning(
-                    f"{self.path}: /{name} has shape {wrong.shape} and is not used: it needs one "
-                    f"value a sample, of which there are {self.n_samples:,}"
-                )
-            self._decoded[name] = times
-        times = self._decoded[name]
-        return None if times is None else nanoseconds_to_iso(times[start:stop])
-
-    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile`."""
-        return self._times("starttime", start, stop)
-
-    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile`."""
-        if (rows := self._catalogue) is None:
-            column = self._column("trace_id", start, stop)
-            return None if column is None else [to_text(value) for value in column.values]
-        codes = rows.reindex(columns=TRACE_KEYS, fill_value="").iloc[start:stop]
-        codes = codes.map(lambda code: str(code or "")).to_numpy()
-        return None if "station" not in rows else [".".join(parts) for parts in codes]
-
-    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """See `SpectrogramFile`."""
-        method = to_text(self.attributes.get("build.method", ""))
-        if method == "slide" and name in ("onset", "end"):
-            return None
-        if name != "peak_amplitude":
-            return self._times(name, start, stop)
-        if (column := self._column(name, start, stop)) is None:
-            return None
-        numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
-        return [f"{x:.7g}" if np.isfinite(x) else "" for x in numbers.astype(np.float64)]
-
-    def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
-        """See `SpectrogramFile`."""
-        found = self._beside("event_id")
-        if found is None or found.dtype.kind not in "iu":
-            return None
-        return read_values(found, start, stop).astype(np.int64)
-
-    @property
-    def waveform_unit(self) -> str:
-        """Unit of peak amplitudes, empty where the file does not give it."""
-        column = self._column("unit" if self._catalogue is not None else "peak_amplitude", 0, 1)
-        if column is None or self._catalogue is None:
-            return "" if column is None else column.units
-        return str(column.values[0])
-
-    def labels(self) -> np.ndarray | None:
-        """See `SpectrogramFile`; None for a file of a single class, which scores nothing."""
-        if (found := self._beside("labels")) is None:
-            return None
-        values = read_values(found)
-        if len(self.class_names()) == 1 and len(np.unique(values)) < 2:
-            return None
-        if values.dtype.kind == "f":
-            values = np.where(np.isnan(values), -1, values)
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
-            raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
-        return values.astype(np.int64)
-
-    def class_names(self) -> list[str]:
-        """See `SpectrogramFile`: texts, or a list as one text in JSON."""
-        found = self._storage.get("labels")
-        notes = {} if found is None else self.attributes | notes_of(found)
-        names = [to_text(name) for name in np.ravel(notes.get("class_names", []))]
-        if len(names) == 1:
-            with contextlib.suppress(ValueError):
-                listed = json.loads(names[0])
-                names = [str(name) for name in listed] if isinstance(listed, list) else names
-        return names
-
-    def columns_fingerprint(self) -> str:
-        """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
-        labels = self.labels()
-        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
-        digest.update("\n".join(self.class_names()).encode())
-        columns = [self.starttimes, self.trace_ids]
-        # Catalogues of `ris` had onsets before results named them.
-        if self.layout != "ris" and self.detection("onset", 0, 1) is not None:
-            columns.append(partial(self.detection, "onset"))
-        for column in columns:
-            digest.update(b"\0")
-            for start in range(0, self.n_samples, COLUMN_ROWS):
-                values = column(start, min(start + COLUMN_ROWS, self.n_samples))
-                digest.update(b"" if values is None else "\n".join(values).encode() + b"\n")
-        return digest.hexdigest()[:32]
-
-    def _beside(self, name: str) -> Any:
-        """An array that must have one value a sample, or None where it is not in the file."""
-        found = self._storage.get(name)
-        if found is not None and found.shape != (self.n_samples,):
-            raise DataError(
-                f"{self.path}: /{name} has shape {found.shape}, but {self.dataset} holds "
-                f"{self.n_samples} samples; it needs one value a sample"
-            )
-        return found
-
-    @cached_property
-    def _catalogue(self) -> pandas.DataFrame | None:
-        """Columns of the catalogue that are used, with keys in lower case; None without one."""
-        name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
-        if self.layout != "ris" or (found := self._beside(name)) is None:
-            return None
-        used, rows = {*TRACE_KEYS}.union(*COLUMNS["catalogue"].values()), []
-        for number, text in enumerate(read_values(found)):
-            try:
-                items = json.loads(to_text(text)).items()
-            except (ValueError, AttributeError, RecursionError):
-                raise DataError(
-                    f"{self.path}: {name} must hold one JSON object a sample, and that of sample "
-                    f"{number} is none"
-                ) from None
-            rows.append({key.lower(): value for key, value in items if key.lower() in used})
-        table = pandas.DataFrame(rows, dtype=object)
-        return table.where(table.notna(), "")
 
 
 def open_spectrograms(

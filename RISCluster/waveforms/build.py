@@ -73,7 +73,7 @@ def build(
         for day, n in zip(job.task, summary["n_samples"], strict=True):
             pieces.append((day.trace_id, day.day, parts.path(job), first, n))
             first += n
-    for line in one_of_each(sorted(map(tuple, notes)), "station-days"):
+    for line in one_of_each(sorted(map(tuple, notes))):
         log.warning(line)
     pieces = sorted(piece for piece in pieces if piece[-1])
     counts.update(traces=len({piece[0] for piece in pieces}))

@@ -56,19 +56,20 @@ def write(
     `layout` the catalogue alone is written.
     """
     n, first, size = sum(piece[-1] for piece in pieces), 0, product.record.itemsize
-    blocks = (
-        (trace_id, np.fromfile(path, product.record, min(product.block, n - at), offset=at * size))
+    blocks = [
+        (trace_id, path, at, min(product.block, start + own - at))
         for trace_id, _, path, start, own in pieces
-        for at, n in ((at, start + own) for at in range(start, start + own, product.block))
-    )
+        for at in range(start, start + own, product.block)
+    ]
     with contextlib.ExitStack() as stack:
         table_path = stack.enter_context(new_file(target.with_suffix(".csv")))
         if layout:
             require_room(target, n * size)
-            path = stack.enter_context(new_file(target))
-            file = stack.enter_context(h5py.File(path, "w", rdcc_nbytes=CACHE))
+            partial = stack.enter_context(new_file(target))
+            file = stack.enter_context(h5py.File(partial, "w", rdcc_nbytes=CACHE))
             file.attrs.update(attributes)
-        for trace_id, block in blocks:
+        for trace_id, path, at, n_rows in blocks:
+            block = np.fromfile(path, product.record, n_rows, offset=at * size)
             rows = slice(first, first + len(block))
             table = pd.DataFrame({
                 "index": range(first, rows.stop), "trace_id": trace_id,

@@ -145,8 +145,7 @@ def _files(
 
 def _line(codes: tuple[str, str, str, str], start: Any, end: Any) -> tuple:
     """Line of a request."""
-    network, station, location, channel = codes
-    return network, station, location or "--", channel, start, end
+    return *codes[:2], codes[2] or "--", codes[3], start, end
 
 
 def _fetch_all(files: pd.DataFrame) -> dict[Path, int]:

@@ -90,7 +90,7 @@ def _station_days(
         found.append(StationDay(trace_id, day, rate, paths, near[0].within, 8 * n))
     text = "data at {:g} Hz left out on {} of its days, most is at {:g} Hz"
     notes = [(name, text.format(other, n, r)) for (name, other, r), n in sorted(dropped.items())]
-    lines += one_of_each(notes, "traces")
+    lines += one_of_each(notes)
     return found
 
 

@@ -28,17 +28,13 @@ LANCZOS_WIDTH = 20  # samples to each side
 
 @dataclass(frozen=True)
 class Wave:
-    """Continuous samples of one trace.
-
-    `drift` is the relative excess of the true sampling interval, by the start times of files, over
-    that of `sampling_rate`, which headers round.
-    """
+    """Continuous samples of one trace."""
 
     start: int  # ns since 1970-01-01 UTC
     sampling_rate: float  # Hz
     data: np.ndarray  # (n,)
     edge: int = 0  # tapered samples at each end
-    drift: float = 0.0
+    drift: float = 0.0  # relative excess of the sampling interval, by the times of files
 
     @property
     def end(self) -> int:
@@ -47,16 +43,13 @@ class Wave:
 
     def time(self, sample: int | float) -> int:
         """Time of a sample by its number, ns."""
-        time = duration(sample, self.sampling_rate)
-        return self.start + time + round(time * self.drift)
+        since = duration(sample, self.sampling_rate)
+        return self.start + since + round(since * self.drift)
 
 
 def samples_of(seconds: float, sampling_rate: float) -> int:
     """Samples that cover a duration."""
     return int(np.ceil(round(seconds * sampling_rate, 6)))
-
-
-# ---- pieces and gaps ----------------------------------------------------------------------------
 
 
 def join(
@@ -185,9 +178,6 @@ def _is_filled(
 def _changes(data: np.ndarray) -> bool:
     """Whether most samples differ from the one before."""
     return len(data) > 1 and np.mean(data[1:] == data[:-1]) <= QUIET
-
-
-# ---- steps of processing ------------------------------------------------------------------------
 
 
 def process(wave: Wave, settings: BuildSettings, epoch: Any = None) -> Wave:

@@ -83,26 +83,20 @@ def read_with(function: Callable, path: Path, what: str, **options: Any) -> tupl
     return found, list(dict.fromkeys(" ".join(text.split()) for text in texts))
 
 
-def one_of_each(notes: Iterable[tuple[str, str]], unit: str) -> list[str]:
-    """A line for each kind of note (place, text), and in how many more places (`unit`) it holds.
+def one_of_each(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each kind of note (place, text), and how many more places have such a note.
 
     Texts that differ by numbers are of one kind.
     """
     kinds: dict[str, dict[str, str]] = defaultdict(dict)
     for place, text in notes:
         kinds[re.sub(r"\S*\d\S*", "#", text)].setdefault(place, f"{place}: {text}")
-    return [
-        next(iter(lines.values()))
-        + (f" (and so for {len(lines) - 1:,} more {unit})" if len(lines) > 1 else "")
-        for lines in kinds.values()
-    ]
+    found = ([*lines.values()] for lines in kinds.values())
+    return [x[0] + (f" (and so for {len(x) - 1:,} more)" if len(x) > 1 else "") for x in found]
 
 
 def _read(path: Path, **options: Any) -> tuple[Any, list[str]]:
     return read_with(import_obspy().read, path, "waveforms", **options)
-
-
-# ---- headers ------------------------------------------------------------------------------------
 
 
 def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]:
@@ -155,11 +149,9 @@ def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
 def _cut_short(stream: Sequence[Any]) -> list[str]:
     """A warning where the last record of a miniSEED file lacks bytes; lengths are powers of 2."""
     records = [trace.stats.get("mseed", {}) for trace in stream]
-    lengths = [item.record_length for item in records if item.get("record_length")]
-    if not lengths or not records[0].filesize % min(lengths):
-        return []
-    rest = records[0].filesize % min(lengths)
-    return [f"ends with {rest:,} bytes of a record of {min(lengths):,}"]
+    length = min((x.record_length for x in records if x.get("record_length")), default=0)
+    rest = length and records[0].filesize % length
+    return [f"ends with {rest:,} bytes of a record of {length:,}"] if rest else []
 
 
 def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
@@ -185,9 +177,6 @@ def matching(stretches: Sequence[Stretch], trace_ids: str) -> list[Stretch]:
             "set it to some of them"
         )
     return [item for item in stretches if item.trace_id in fits]
-
-
-# ---- times and ids that headers lack ------------------------------------------------------------
 
 
 def _without_unset_clocks(stretches: Sequence[Stretch], lines: list[str]) -> Sequence[Stretch]:
@@ -227,12 +216,15 @@ def _with_own_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretc
             for path in sorted(files):
                 if (same := first.setdefault(sha256(path), path)) != path:
                     lines.append(f"{path}: left out: the same as {same}")
-            stems = _stems(list(first.values()))
+            stems = {path: re.sub(r"[^\w-]", "_", path.stem) for path in first.values()}
+            n = Counter(stems.values())
+            for at, (path, stem) in enumerate(stems.items()):
+                stems[path] = f"{at + 1:05d}-{stem}" if n[stem] > 1 else stem
             if len(stems) > 1:
-                text = (
-                    f"files have the id {trace_id} at the same time: their traces are named by it"
-                )
-                lines.append(f"{min(stems)}: it and {len(stems) - 1:,} other {text}")
+                text = f"other files have the id {trace_id} at the same time: named by their files"
+                lines.append(f"{min(stems)}: {len(stems) - 1:,} {text}")
+            else:
+                stems = dict.fromkeys(stems, "")
         for path, stem in stems.items():
             for item in files[path]:
                 number = f"{item.number + 1:05d}" if path in gathers else ""
@@ -241,7 +233,7 @@ def _with_own_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretc
                 own_id = ".".join((network, name, location, channel))
                 within = item.number if number else item.within
                 found.append(replace(item, trace_id=own_id, within=within))
-    lines += one_of_each(notes, "files")
+    lines += one_of_each(notes)
     return found
 
 
@@ -251,20 +243,6 @@ def _overlap(spans: Sequence[tuple[int, int]]) -> bool:
     ends = np.maximum.accumulate([end for _, end in spans]).tolist()
     pairs = zip(spans[1:], ends, strict=False)
     return any(end - start > (stop - start) / 2 for (start, stop), end in pairs)
-
-
-def _stems(paths: Sequence[Path]) -> dict[Path, str]:
-    """Names of files as codes, with a number where they are equal; '' of a single file."""
-    if len(paths) < 2:
-        return dict.fromkeys(paths, "")
-    names = [re.sub(r"[^\w-]", "_", path.stem) for path in paths]
-    return {
-        path: f"{at + 1:05d}-{name}" if names.count(name) > 1 else name
-        for at, (path, name) in enumerate(zip(paths, names, strict=True))
-    }
-
-
-# ---- samples ------------------------------------------------------------------------------------
 
 
 def read_traces(

@@ -76,7 +76,8 @@ class Epoch(NamedTuple):
     @property
     def is_polynomial(self) -> bool:
         """Whether it needs counts with their mean."""
-        return _is_polynomial(self.response)
+        stages = self.response.response_stages or [self.response.instrument_polynomial]
+        return hasattr(stages[0], "approximation_type")
 
     @property
     def is_flat(self) -> bool:
@@ -103,11 +104,6 @@ class Epoch(NamedTuple):
         return replace(wave, data=data)
 
 
-def _is_polynomial(response: Any) -> bool:
-    first = (response.response_stages or [response.instrument_polynomial])[0]
-    return hasattr(first, "approximation_type")
-
-
 def usable(response: Any, settings: BuildSettings) -> dict[str, Any]:
     """Fields of the `Epoch` of a response: to ``build.output``, or what is no ground motion."""
     sensitivity, stages = response.instrument_sensitivity, response.response_stages
@@ -117,7 +113,7 @@ def usable(response: Any, settings: BuildSettings) -> dict[str, Any]:
         return {"reason": "its response has no unit of what is recorded"}
     unit, scale = parse_unit(first.input_units)
     wanted, is_motion = UNITS[settings.output], unit in UNITS.values()
-    is_polynomial = _is_polynomial(response)
+    is_polynomial = Epoch(0, 0, response).is_polynomial
     if is_motion and stages and not is_polynomial:
         response = deepcopy(response)  # with the unit in evalresp's spelling
         for item in filter(None, (response.response_stages[0], response.instrument_sensitivity)):
@@ -206,9 +202,6 @@ def cut_at_epochs(wave: Wave, epochs: Sequence[Epoch]) -> list[tuple[Wave, Epoch
         epoch = next((item for item in epochs if item.start <= middle < item.end), None)
         parts.append((replace(wave, start=start, data=wave.data[first:stop]), epoch))
     return parts
-
-
-# ---- files --------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)

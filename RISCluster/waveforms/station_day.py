@@ -61,7 +61,8 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
             f"{path}: can't be written: {error.strerror or error}; make room or change "
             "permissions, then run the same command again: finished parts are not made again"
         ) from None
-    return {"n_samples": n_samples, "counts": counts | {"samples": sum(n_samples)}, "notes": notes}
+    counts.update(samples=sum(n_samples))
+    return {"n_samples": n_samples, "counts": counts, "notes": notes}
 
 
 def _read(
@@ -147,8 +148,8 @@ def _with_responses(
             if before not in (None, epoch) and start == wave.start < end:
                 text = f"the response changes at {first}; no window reaches across"
             elif epoch.is_flat:
-                text = f"only the sensitivity in {inventory.place}, by which counts are divided: it"
-                text += " holds where the response is flat"
+                text = f"only the sensitivity in {inventory.place}, by which counts are divided: "
+                text += "right where the response is flat"
             before = epoch
         notes += [(str(day), text)] if text else []
     return parts

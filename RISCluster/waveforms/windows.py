@@ -77,11 +77,10 @@ def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
 
 
 def spectrograms(grid: Grid, data: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Power spectral densities of windows by their first samples: (k, F, T), float32, per Hz.
+    """One-sided power spectral densities of windows by their first samples: (k, F, T), float32.
 
-    One-sided, as scipy.signal's ``scaling="density"``, of segments with a Kaiser window, without
-    detrending. Segments that windows have in common are computed once. Each window needs
-    `grid.before` and `grid.after` samples around it.
+    As scipy.signal's ``scaling="density"``, without detrending; segments that windows have in
+    common are computed once. Each needs `grid.before` and `grid.after` samples around it.
     """
     columns = (starts - grid.before)[:, None] + grid.hop * np.arange(grid.n_columns)
     first, which = np.unique(columns, return_inverse=True)
@@ -116,11 +115,13 @@ class Windows(NamedTuple):
 
 def check_settings(settings: BuildSettings) -> None:
     """Raise SettingsError for settings of the detector that contradict each other."""
-    if settings.method == "detect" and settings.trigger != "z" and settings.sta >= settings.lta:
+    if settings.method != "detect":
+        return
+    if settings.trigger != "z" and settings.sta >= settings.lta:
         raise SettingsError(
             f"build.sta = {settings.sta:g} s must be less than build.lta = {settings.lta:g} s"
         )
-    if settings.method == "detect" and settings.off > settings.on:
+    if settings.off > settings.on:
         raise SettingsError(
             f"build.off = {settings.off:g} must not be more than build.on = {settings.on:g}"
         )

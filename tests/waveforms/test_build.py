@@ -1,7 +1,5 @@
 import json
-import logging
-import subprocess
-import sys
+import resource
 from pathlib import Path
 
 import h5py
@@ -12,15 +10,15 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
 from RISCluster.waveforms import build as building
 from RISCluster.waveforms import read as reading
+from RISCluster.waveforms import station_day
 from RISCluster.waveforms.build import REASONS, build
 from RISCluster.waveforms.process import Wave, process
 from RISCluster.waveforms.read import import_obspy
 from RISCluster.waveforms.windows import make_grid, spectrograms
-from tests.conftest import ROOT, shared_data
+from tests.conftest import shared_data
 from tests.waveforms.waves import (
     DAY,
     MIDNIGHT,
-    QUICK,
     SECOND,
     contents,
     noise,
@@ -35,13 +33,6 @@ RATE = 50.0
 NOON = MIDNIGHT + DAY // 2
 SLIDE = ("build.method=slide", "build.step=4")
 MANY = ("build.method=slide", "build.step=0.5")
-
-
-@pytest.fixture
-def logged(caplog):
-    caplog.set_level(logging.INFO, logger="RISCluster")
-    logging.getLogger("RISCluster").propagate = True
-    return lambda text: [x.getMessage() for x in caplog.records if text in x.getMessage()]
 
 
 def eventful(seconds=120, events=(30, 60, 90), rate=RATE, seed=0):
@@ -227,7 +218,7 @@ def test_gaps_that_were_filled_make_no_events(tmp_path, logged):
         run(place, tmp_path / "set.h5")
     assert logged("count as a gap") == [
         "XX.SAC..HHZ 2016-01-01: 30 s of samples that are all -12345 count as a gap; see "
-        "build.constant_gap (and so for 1 more station-days)",
+        "build.constant_gap (and so for 1 more)",
         "XX.WINS..HHZ 2016-01-01: 30 s of samples that are not finite or marked as missing count "
         "as a gap",
     ]
@@ -440,30 +431,22 @@ def test_again(folder, logged):
         run(folder, folder / "set.csv")
 
 
-KILLED = """
-import os, signal, sys
-from RISCluster.waveforms import station_day
-from RISCluster.waveforms.build import build
-from tests.waveforms.waves import settings
-records, count = station_day._of_windows, 0
-def killed(*arguments):
-    global count
-    count += 1
-    for block in records(*arguments):
-        yield block
-        if count == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-station_day._of_windows = killed
-build([sys.argv[1]], sys.argv[2], settings(*sys.argv[3:]))
-"""
-
-
 def test_workers_and_interruption_change_nothing(folder, tmp_path, monkeypatch):
     write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
     words, target = (*MANY, "build.traces=yes"), tmp_path / "two.h5"
     run(folder, tmp_path / "one.h5", *words)
-    command = [sys.executable, "-c", KILLED, str(folder), str(target), *words]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
+    calls, of_windows = [], station_day._of_windows
+
+    def interrupted(*arguments):
+        calls.append(1)
+        yield from of_windows(*arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(station_day, "_of_windows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, target, *words)
+    monkeypatch.undo()
     (done,) = Path(f"{target}.parts").glob("*.json")
     changed, seen, writing = done.stat().st_mtime_ns, [], building.write
     monkeypatch.setattr(
@@ -480,23 +463,18 @@ def test_workers_and_interruption_change_nothing(folder, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_stops_and_what_is_done_stays(folder, tmp_path, monkeypatch):
-    code = """
-import resource, signal, sys
-from RISCluster.__main__ import main
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000))
-sys.exit(main(sys.argv[1:]))
-"""
-    target, words = tmp_path / "set.h5", (*QUICK, *MANY, "--workers", "1")
-    command = [sys.executable, "-c", code, "build", str(folder), "-o", str(target), *words]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert "can't be written: File too large; make room" in ended.stderr
-    assert not target.exists()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, before[1]))
+    try:
+        with pytest.raises(RunError, match="can't be written: File too large; make room"):
+            run(folder, tmp_path / "set.h5", *MANY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "set.h5").exists()
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 200_000}))
     with pytest.raises(RunError, match=r"set.h5: needs 0.000209 GB, and 0.0002 GB are free"):
-        run(folder, target)
+        run(folder, tmp_path / "set.h5")
     monkeypatch.undo()
     assert len(list((tmp_path / "set.h5.parts").glob("*.json"))) == 2
-    run(folder, target)
+    run(folder, tmp_path / "set.h5")
     assert len(rows(tmp_path / "set.csv")) == 6

@@ -191,7 +191,7 @@ def test_files_without_ids_at_the_same_time_are_named_by_file(tmp_path):
         ".copy-00001..", ".copy-00002..", ".north_1-00001..", ".north_1-00002..", ".p..", ".q..",
     ]  # fmt: skip
     assert lines[-3] == f"{tmp_path / 'south.sgy'}: left out: the same as {tmp_path / 'copy.sgy'}"
-    assert "3 other files have the id ... at the same time: their traces are named by" in lines[-2]
+    assert "3 other files have the id ... at the same time: named by their files" in lines[-2]
 
 
 def test_an_id_that_is_set_stays_one_trace(tmp_path):
@@ -220,3 +220,14 @@ def test_traces_by_pattern():
     assert matching(stretches, "*.BBB.*, XX.C??..HHZ") == stretches[1:]
     with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits no trace; there are XX.A"):
         matching(stretches, "*.HHN")
+
+
+def test_headers_of_reftek_that_overlap():
+    """Read alone they are lost, as obspy merges the traces without data."""
+    import obspy.io.reftek as reftek
+
+    path = Path(reftek.__file__).parent / "tests/data/225051000_00008656"
+    if not path.exists():
+        pytest.skip("no test data of obspy")
+    stretches, _ = scan([path], 1)
+    assert [item.n_samples for item in stretches] == [3165, 892, 2743, 3107, 768, 2925, 3405, 3395]

@@ -1,6 +1,5 @@
 """Responses: units, epochs, files."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +71,6 @@ def sine(path, hours=(0, 24), trace_id=ID):
     n = int((hours[1] - hours[0]) * 3600 * RATE)
     data = np.rint(1e4 * np.cos(2 * np.pi * 10 * np.arange(n) / RATE)).astype(np.int32)
     return write(path, (trace_id, MIDNIGHT + int(hours[0] * HOUR), RATE, data))
-
-
-@pytest.fixture
-def logged(caplog):
-    caplog.set_level(logging.INFO, logger="RISCluster")
-    logging.getLogger("RISCluster").propagate = True
-    return lambda text: [x.getMessage() for x in caplog.records if text in x.getMessage()]
 
 
 def built(folder, place, *words):
@@ -158,7 +150,7 @@ def test_a_data_set_has_one_unit(tmp_path, logged):
     assert {(row["trace_id"], row["unit"]) for row in found} == {(ID, "m/s")}
     (line,) = logged("its response is to Pa, and the data set is in m/s; left out from")
     assert line.startswith("XX.AAA..BDF 2016-01-01: ")
-    assert line.endswith("(and so for 1 more station-days)")
+    assert line.endswith("(and so for 1 more)")
 
 
 @pytest.mark.parametrize(

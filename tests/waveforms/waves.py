@@ -1,5 +1,6 @@
 """Waveforms for the tests, and short ways to build from them."""
 
+import csv
 from pathlib import Path
 
 import h5py
@@ -64,7 +65,5 @@ def contents(path: Path) -> dict[str, np.ndarray]:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    import csv
-
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
