@@ -212,9 +212,9 @@ def test_unknown_units(tmp_path, caplog):
         ("spectrogram", np.ones((5, 8)), r"the file has spectrogram \(5, 8\)"),
         ("spectrogram", np.ones((5, 3, 8)), "3 x 8 .* needs 4 x 4"),
         ("spectrogram", np.ones((2, 4, 4), complex), "allowed: real numbers"),
-        ("frequency", np.arange(5), r"has shape \(5,\)"),
+        ("frequency", np.arange(5), r"frequency of shape \(5,\)"),
         ("frequency", np.zeros(16), "finite and ascending"),
-        ("frequency", 3.0, "frequency axis"),
+        ("frequency", 3.0, r"frequency of shape \(\)"),
         ("frequency", ["a"] * 16, "frequency axis"),
     ],
 )
