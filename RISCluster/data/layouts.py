@@ -512,7 +512,8 @@ def choose_dataset(storage: Storage, layout: str, dataset: str) -> tuple[str, st
         layout = "cube" if is_cube else "ris" if ris else "samples"
     usual = {"samples": "spectrogram", "ris": ris, "cube": "data"}[layout]
     alike = [name for name in named if named[name] == layout]
-    for names in ([name for name in chosen if name == usual], alike, chosen):
+    others = chosen if given or layout == "cube" else []
+    for names in ([name for name in chosen if name == usual], alike, others):
         if len(names) == 1:
             return layout, names[0]
     what = f"data set '{dataset}'" if given else "single data set"

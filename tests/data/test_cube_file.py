@@ -178,12 +178,14 @@ def test_coordinates_as_tie_points(tmp_path):
 def test_times_as_zarr_has_them(tmp_path, kind, unit):
     group = zarr.open_group(str(tmp_path / "z"), mode="w", zarr_format=3)
     group.create_array("data", data=SMALL)
+    group.create_array("distance", data=np.zeros(6))  # a chunk that Zarr does not write
     since = 0 if kind[0] == "m" else NS_2020 // 10**9 * unit
     with warnings.catch_warnings(action="ignore"):
         group.create_array("time", data=(since + STEPS * unit).astype(kind))
     with open_spectrograms(tmp_path / "z") as file:
         times = file.starttimes()
         assert file.time.tolist() == [0, 1, 2, 3]
+        assert file.distance.tolist() == [0] * 6
     assert times is None if kind[0] == "m" else times[-1] == "2020-01-01T00:00:04.000000Z"
 
 
