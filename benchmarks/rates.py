@@ -13,14 +13,12 @@ by a matrix product, a copy and a sequential read. Then the rate here over these
 Every side has a process of its own; they take turns, and ratios are medians of those turn by turn.
 """
 
-import json
 import multiprocessing
 import resource
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -61,18 +59,8 @@ LONG = 20.0  # seconds; what takes longer is not warmed up
 Work = Callable[[], object]
 
 
-@dataclass
-class Part:
-    """What a row measures: work here, a bare loop, and what sets a limit at what cost a sample."""
-
-    here: Work
-    bare: Work | None = None
-    limit: str = ""
-    cost: float = 0.0
-
-
 class Bench:
-    """The parts, on one device, with `n` random samples."""
+    """Makes the work of each part, here and in a bare loop, for `n` random samples on a device."""
 
     def __init__(self, path: Path, n: int, device: str, folder: Path):
         self.path, self.n, self.folder = path, n, folder
@@ -119,7 +107,7 @@ class Bench:
         """Samples a second that a product of matrices, a copy or a sequential read allows."""
         device = self.ranks.device
         if what == "read":
-            work, amount = self._read, self.n * BYTES
+            work, amount = self.path.read_bytes, self.path.stat().st_size
         elif what == "copy":
             a = torch.rand(2**26, device=device)
             b = torch.empty_like(a)
@@ -130,33 +118,23 @@ class Bench:
             work, amount = lambda: a @ a, 2 * size**3
         return amount / statistics.median([self.timed(work) for _ in range(4)][1:]) / cost
 
-    def _read(self) -> None:
-        buffer, left = bytearray(2**22), self.n * BYTES
-        with self.path.open("rb", buffering=0) as file:
-            while left > 0:
-                left -= file.readinto(buffer) or left
+    # ---- parts: the work here, and in a bare loop ----
 
-    # ---- parts ----
-
-    def load(self) -> Part:
-        """Open the file and bring every sample to memory, prepared."""
-
+    def load(self) -> tuple[Work, None]:
         def work() -> None:
             with open_spectrograms(self.path) as file:
                 reader = Reader(file, Preparation("sqrt", "vec_norm"), self.ranks.device)
                 mode = "ram" if self.ranks.device.type == "cpu" else "device"
                 load_set(reader, np.arange(self.n), mode, self.ranks)
 
-        return Part(work, None, "read", BYTES)
+        return work, None
 
-    def transform(self) -> Part:
-        """Square root, unit norm, standardising; of samples in memory, some at a time."""
+    def transform(self) -> tuple[Work, None]:
         x = self.samples().x[:, 0]
         prepare = Preparation("sqrt", "vec_norm", x.mean(0), 0.01)
-        return Part(lambda: [prepare(part) for part in x.split(128)], None, "copy", 2 * BYTES)
+        return lambda: [prepare(part) for part in x.split(128)], None
 
-    def train(self, batch: int = BATCH) -> Part:
-        """An epoch of the autoencoder, its state saved at the end."""
+    def train(self, batch: int = BATCH) -> tuple[Work, Work]:
         samples, model, bare = self.samples(), self.network(), self.network()
         words = ["aec.n_epochs=1", f"aec.batch_size={batch}", f"aec.patience={10**6}"]
         settings, few = load_settings(None, words).aec, samples.take(np.arange(64))
@@ -168,58 +146,42 @@ class Bench:
                 torch.nn.functional.mse_loss(bare(x)[0], x).backward()
                 optimizer.step()
 
-        def work() -> None:
-            pretrain(model, samples, few, settings, self.context(), 1.0)
+        return lambda: pretrain(model, samples, few, settings, self.context(), 1.0), loop
 
-        return Part(work, loop, "matrix", FLOP_TRAIN)
-
-    def encode(self) -> Part:
-        """Latents of every sample."""
+    def encode(self) -> tuple[Work, Work]:
         samples, model = self.samples(), self.network()
-
-        def work() -> None:
-            encode(model.encoder, samples, self.ranks)
 
         def loop() -> None:
             with torch.inference_mode():
                 for x in samples.x.split(256):
                     model.encoder(x)
 
-        return Part(work, loop, "matrix", FLOP_ENCODE)
+        return lambda: encode(model.encoder, samples, self.ranks), loop
 
-    def refresh(self) -> Part:
-        """Soft assignment and target distribution of latents that are there."""
+    def refresh(self) -> tuple[Work, None]:
         model = self.dec()
         z = torch.from_numpy(self.latents()[0]).float().to(self.ranks.device)
-        return Part(torch.no_grad()(lambda: target_distribution(model.clustering(z))))
+        return torch.no_grad()(lambda: target_distribution(model.clustering(z))), None
 
-    def dec_epoch(self) -> Part:
-        """An epoch of DEC with two refreshes."""
+    def dec_epoch(self) -> tuple[Work, None]:
         samples, model = self.samples(), self.dec()
         settings = load_settings(None, ["dec.n_epochs=1", "dec.tol=0"]).dec
+        return lambda: refine(model, samples, settings, self.context()), None
 
-        def work() -> None:
-            refine(model, samples, settings, self.context())
-
-        return Part(work, None, "matrix", FLOP_TRAIN + 2 * FLOP_ENCODE)
-
-    def loops(self) -> Part:
+    def loops(self) -> tuple[Work, None]:
         """A short run of all stages but the mixture."""
-        works = [*[self.train().here] * 5, self.encode().here, *[self.dec_epoch().here] * 2]
-        return Part(lambda: [work() for work in works])
+        works = [*[self.train()[0]] * 5, self.encode()[0], *[self.dec_epoch()[0]] * 2]
+        return lambda: [work() for work in works], None
 
-    def mixtures(self) -> Part:
-        """K-means of ten restarts and a mixture, for one K."""
+    def mixtures(self) -> tuple[Work, None]:
         z, _ = self.latents()
-        return Part(lambda: fit_mixture(z, fit_kmeans(z, CLUSTERS, 10, 0).labels_, CLUSTERS))
+        return lambda: fit_mixture(z, fit_kmeans(z, CLUSTERS, 10, 0).labels_, CLUSTERS), None
 
-    def silhouette(self) -> Part:
-        """Of as many samples as a stage measures."""
+    def silhouette(self) -> tuple[Work, None]:
         z, labels = self.latents()
-        return Part(lambda: silhouettes(z[:MEASURED], labels[:MEASURED]))
+        return lambda: silhouettes(z[:MEASURED], labels[:MEASURED]), None
 
-    def embedding(self) -> Part:
-        """t-SNE of at most 3,000 latents, and its figure."""
+    def embedding(self) -> tuple[Work, None]:
         _, labels = self.latents()
 
         def work() -> None:
@@ -228,9 +190,9 @@ class Bench:
             points = mapped(latents[index], "tsne", 0)
             latent.embedding(points, labels[index], sizes, "").savefig(self.folder / "e.png")
 
-        return Part(work)
+        return work, None
 
-    def gallery(self) -> Part:
+    def gallery(self) -> tuple[Work, None]:
         """Typical members of each cluster found, read, drawn and written."""
         _, labels = self.latents()
 
@@ -239,15 +201,14 @@ class Bench:
             with open_spectrograms(self.path) as file:
                 for drawn in drawn_members(labels, CLUSTERS, 400, 0):
                     index = drawn[medoids(rows[drawn].astype(float), np.ones(len(drawn)), 8)]
-                    images = [file.read(int(i), int(i) + 1) for i in index]
-                    members.append(np.concatenate(images))
+                    members.append(np.concatenate([file.read(int(i), int(i) + 1) for i in index]))
                 sizes = np.bincount(labels).tolist()
                 page = samples.gallery(file, members, list(range(CLUSTERS)), sizes, 8, "")
                 page.savefig(self.folder / "g.png", dpi=120)
 
-        return Part(work)
+        return work, None
 
-    def whole(self) -> Part:
+    def whole(self) -> tuple[Work, None]:
         """All three stages with their figures and files: 5 epochs, K from 2 to 10, 2 epochs."""
 
         def work() -> None:
@@ -258,7 +219,7 @@ class Bench:
                 for stage in (run_aec, run_gmm, run_dec):
                     stage(settings)
 
-        return Part(work)
+        return work, None
 
 
 class Plain(Dataset):
@@ -287,84 +248,82 @@ class Plain(Dataset):
         image = decoder.decoder(decoder.latent2dec(z).view(-1, 128, 3, 3))
         return image[:, :, 4:-4, 1:], z
 
+    def step(self, loss: torch.Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        loss.item()
+
     def load(self) -> None:
         for _ in DataLoader(self, batch_size=BATCH):
             pass
 
     def train(self) -> None:
         for _, x in DataLoader(self, batch_size=BATCH, shuffle=True):
-            self.optimizer.zero_grad()
-            loss = torch.nn.functional.mse_loss(self.aec(x)[0], x)
-            loss.backward()
-            self.optimizer.step()
-            loss.item()
+            self.step(torch.nn.functional.mse_loss(self.aec(x)[0], x))
 
     def encode(self) -> torch.Tensor:
         return torch.cat([self.aec(x)[1].detach() for _, x in DataLoader(self, BATCH)])
 
     def dec_epoch(self) -> None:
         loader = DataLoader(self, batch_size=BATCH)
-        for step, (index, x) in enumerate(loader):
-            if step in (0, len(loader) // 2):
+        for number, (index, x) in enumerate(loader):
+            if number in (0, len(loader) // 2):
                 target = target_distribution(self.model.clustering(self.encode()).detach())
-            self.optimizer.zero_grad()
             reconstruction, z = self.aec(x)
-            q = self.model.clustering(z)
             mse = torch.nn.functional.mse_loss(reconstruction, x)
-            loss = mse + 1e-3 * kl_divergence(target[index], q) / len(x)
-            loss.backward()
-            self.optimizer.step()
-            loss.item(), mse.item()
+            kl = kl_divergence(target[index], self.model.clustering(z))
+            self.step(mse + 1e-3 * kl / len(x))
+            mse.item()
 
     def loops(self) -> None:
         works = (*[self.train] * 5, self.encode, *[self.dec_epoch] * 2)
         [work() for work in works]
 
 
-# Rows marked with @ have a plain loop, of the same name.
+# Method, limit and its cost a sample, arguments; rows with @ have a plain loop of the same name.
 ROWS: dict[str, tuple] = {
-    "open and load @": ("load",),
-    "transform": ("transform",),
-    "AEC training, batch 64 @": ("train", 64),
-    "AEC training, batch 256": ("train", 256),
-    "AEC training, batch 512": ("train", 512),
-    "AEC training, batch 2048": ("train", 2048),
-    "encode @": ("encode",),
-    "target refresh": ("refresh",),
-    "DEC epoch, batch 64 @": ("dec_epoch",),
-    "5 AEC, encode, 2 DEC @": ("loops",),
-    "k-means and mixture, one K": ("mixtures",),
-    "silhouette": ("silhouette",),
-    "t-SNE and its figure": ("embedding",),
-    "gallery": ("gallery",),
-    "whole run": ("whole",),
+    "open and load @": ("load", "read", BYTES),
+    "transform": ("transform", "copy", 2 * BYTES),
+    "AEC training, batch 64 @": ("train", "matrix", FLOP_TRAIN, 64),
+    "AEC training, batch 256": ("train", "matrix", FLOP_TRAIN, 256),
+    "AEC training, batch 512": ("train", "matrix", FLOP_TRAIN, 512),
+    "AEC training, batch 2048": ("train", "matrix", FLOP_TRAIN, 2048),
+    "encode @": ("encode", "matrix", FLOP_ENCODE),
+    "target refresh": ("refresh", "", 0),
+    "DEC epoch, batch 64 @": ("dec_epoch", "matrix", FLOP_TRAIN + 2 * FLOP_ENCODE),
+    "5 AEC, encode, 2 DEC @": ("loops", "", 0),
+    "k-means and mixture, one K": ("mixtures", "", 0),
+    "silhouette": ("silhouette", "", 0),
+    "t-SNE and its figure": ("embedding", "", 0),
+    "gallery": ("gallery", "", 0),
+    "whole run": ("whole", "", 0),
 }
-SIDE: tuple[Bench, Part, Work | None]  # of a worker process
+SIDE: tuple[Bench, Work | None]  # of a worker process
 
 
 def start(side: str, what: str, path: Path, n: int, device: str, folder: Path) -> None:
     """In a worker: make what one side of a row needs."""
     global SIDE
-    method, *arguments = ROWS[what]
+    method, _, _, *arguments = ROWS[what]
     bench = Bench(path, n, device, folder)
     if side == "plain":
-        SIDE = bench, None, getattr(Plain(path, n), method)
+        SIDE = bench, getattr(Plain(path, n), method)
         return
     keep_freed_memory()  # as the stages do
-    part = getattr(bench, method)(*arguments)
-    SIDE = bench, part, getattr(part, side)
+    SIDE = bench, getattr(bench, method)(*arguments)[side == "bare"]
 
 
 def once() -> float | None:
     """Seconds of the work of a worker; None where it has none."""
-    return SIDE[2] and SIDE[0].timed(SIDE[2])
+    return SIDE[1] and SIDE[0].timed(SIDE[1])
 
 
-def limit_and_peak(limited: bool) -> tuple[float | None, int]:
-    bench, part, _ = SIDE
+def limit_and_peak(what: str, limited: bool) -> tuple[float | None, int]:
+    bench, (_, limit, cost, *_) = SIDE[0], ROWS[what]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     peak += torch.cuda.max_memory_allocated() if bench.ranks.device.type == "cuda" else 0
-    return bench.limit(part.limit, part.cost) if limited and part.limit else None, peak
+    return bench.limit(limit, cost) if limited and limit else None, peak
 
 
 def measure(what: str, path: Path, n: int, given: object) -> dict:
@@ -385,7 +344,7 @@ def measure(what: str, path: Path, n: int, given: object) -> dict:
             found[f"{side}_per_s"] = n / statistics.median(times[side])
             found[f"{side}_ratio"] = ratio(times[side], times["here"])
         found["limit_per_s"], found["peak"] = pools["here"].apply(
-            limit_and_peak, (not given.rates_only,)
+            limit_and_peak, (what, not given.rates_only)
         )
         for pool in pools.values():
             pool.terminate()
@@ -425,7 +384,6 @@ def main() -> None:
     options.add_argument("--rows", default="", help="only rows whose name has this in it")
     options.add_argument("--plain", action="store_true", help="also plain loops, on the CPU")
     options.add_argument("--rates-only", action="store_true", help="no bare loops, no limits")
-    options.add_argument("--json", type=Path)
     options.add_argument("--plot", type=Path)
     given = options.parse_args()
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {given.device}")
@@ -442,8 +400,6 @@ def main() -> None:
                 keys = [f"{name}_per_s" for name in ("here", *others)]
                 cells = [found.get(key) or "" for key in keys + [f"{x}_ratio" for x in others]]
                 print(row([what, f"{n:,}", *cells, found["peak"] / 1e9], 10), flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=2) + "\n")
     if given.plot:
         plot(rows, given.plot)
 

@@ -36,6 +36,9 @@ TITLES = {
 }
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 HELD = 100e6  # bytes of samples in memory for silhouettes; computing them takes half as much again
+MAX_DATA_SILHOUETTES = (
+    1500  # samples of silhouettes in data space, whose cost is their number squared
+)
 
 
 class Measure(NamedTuple):
@@ -132,7 +135,8 @@ def deviations(
     names = ["mse", "mae", "inner_product"]
     if seed is not None:
         n_bins = file.n_frequencies * file.n_times
-        drawn = subsample(len(index), max(2, int(HELD / (4 * n_bins))), seed)
+        most = min(MAX_DATA_SILHOUETTES, int(HELD / (4 * n_bins)))
+        drawn = subsample(len(index), max(2, most), seed)
         found = [(at, x.astype(np.float32)) for at, x in blocks(index[drawn])]
         if found:
             at, x = map(np.concatenate, zip(*found, strict=True))

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.cluster.hierarchy import dendrogram, linkage
+from scipy.spatial.distance import squareform
 
 from ..evaluation.performance import Performance
 from .style import MARKERS, cluster_colour, legend_beside, new, short_title, tidy
@@ -172,6 +174,36 @@ def distance_curves(
             axes.set_title(f"{title}: {kind}", fontsize=10)
             tidy(axes)
     _legend(figure, n_clusters, names, _line)
+    return figure
+
+
+def centroid_tree(distances: np.ndarray, names: Mapping[int, str] | None = None) -> Figure:
+    """Tree of clusters by average linkage of distances (K, K), beside the distances in its order.
+
+    Empty clusters, whose distances are NaN, are left out.
+    """
+    known = np.flatnonzero(np.isfinite(distances).any(1))
+    distances = distances[np.ix_(known, known)]
+    titles = [short_title(int(label), names) for label in known]
+    size = max(3.2, 0.28 * len(known) + 1.2)
+    figure = new(11, size)
+    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    links = linkage(squareform(distances, checks=False), "average")
+    order = dendrogram(
+        links, labels=titles, orientation="left", ax=left, color_threshold=0,
+        above_threshold_color="0.3",
+    )["leaves"]  # fmt: skip
+    for text, at in zip(left.get_yticklabels(), order, strict=True):
+        text.set(color=cluster_colour(int(known[at])), fontweight="bold")
+    left.set_xlabel("Distance in latent space")
+    left.spines[["top", "left", "right"]].set_visible(False)
+    order = order[::-1]  # the first leaf of the tree is at its bottom
+    shown = distances[np.ix_(order, order)]
+    image = right.imshow(shown, cmap="magma_r")
+    places, names_in_order = np.arange(len(order)), [titles[at] for at in order]
+    right.set_xticks(places, names_in_order, rotation=90, fontsize=8)
+    right.set_yticks(places, names_in_order, fontsize=8)
+    figure.colorbar(image, ax=right, label="Distance of centroids")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Figures of a run by file name: drawn by a stage or the report, embedded by the report.
+"""Static figures of a run by file name: drawn by a stage or the report, for print and papers.
 
 A PNG in ``figures/`` holds a checksum of its inputs; the report reads it if these are unchanged.
 
@@ -13,52 +13,49 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import pandas
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
 from .. import __version__
+from ..catalogue.catalogue import Catalogue, catalogue_of
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
-from ..data.layouts import RowsFile, SpectrogramFile
+from ..data.layouts import SpectrogramFile
 from ..data.loading import Split
 from ..data.tables import read_numbers
-from ..data.times import to_text
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
 from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.metrics import MEASURED
 from ..evaluation.performance import Performance, performance_of
 from ..evaluation.representatives import Representatives, representatives_of
-from ..io import new_file, sha256
+from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
 from ..plots import latent, occurrence, samples, training
-from ..plots.style import short_title
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map
 from ..runs.labels import usable_sample
 from ..runs.names import cluster_title, read_names
 from ..runs.run import FinishedRun, FinishedStage, StageModel, model_of
-from ..runtime import count
 from ..settings import Settings
 
 METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
 MODELS = {"AEC": "model.pt", "GMM": "model.npz", "DEC": "model.pt"}
 INPUTS = "RISCluster inputs"  # key of the checksum in a PNG
 GALLERY_COLUMNS = 8
-LARGEST = 24  # clusters with galleries of their own
+LARGEST = 24  # clusters that figures draw
 RECONSTRUCTED = 6
-WITH_WAVEFORMS = 4  # samples of a cluster that are drawn with their waveforms
 Draw = Callable[[], Figure]
 
 
 class Results:
     """A run, and results that several sections and figures need, computed once."""
 
-    def __init__(self, run: FinishedRun):
+    def __init__(self, run: FinishedRun, writes: bool = False):
+        self.writes = writes  # whether figures are saved
+        self.measured, self.look, self.data = None, [], {}  # of the page's samples, see `samples`
         self.run, self.stage, self.file, self.settings = run, run.final, run.file, run.settings
 
     @cached_property
@@ -88,6 +85,31 @@ class Results:
         return {stage.name: model_of(self.run, stage) for stage in self.run.labelling}
 
     @property
+    def folder(self) -> Path:
+        """Where figures and the map are."""
+        return self.run.folder / "figures"
+
+    @property
+    def place(self) -> str:
+        """What traces are of: stations, or channels of a cube."""
+        return "channel" if (self.run.final.path / "labels.h5").exists() else "station"
+
+    def stage_figures(self, stage: FinishedStage) -> dict[str, "Draw"]:
+        """Figures of a stage by file name."""
+        return stage_figures(self, stage, self.folder)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Times and stations of the final labels."""
+        return catalogue_of(self.stage)
+
+    @property
+    def has_days(self) -> bool:
+        """Whether the samples span a day or more."""
+        span = self.catalogue.span
+        return span is not None and span[1] - span[0] >= np.timedelta64(1, "D")
+
+    @property
     def index(self) -> np.ndarray:
         """Samples whose latents are drawn, (m,), ascending."""
         return usable_sample(self.stage.labels, MEASURED, self.settings.run.seed)
@@ -103,9 +125,10 @@ class Results:
 
 
 def inputs_of(stages: Sequence[FinishedStage], names: Mapping[int, str], *more: Any) -> str:
-    """Checksum of the inputs of figures: models, names of clusters, further values."""
+    """Checksum of the inputs of figures: models, corrections, names of clusters, further values."""
     models = [sha256(stage.path / MODELS[stage.name]) for stage in stages]
-    text = json.dumps([__version__, models, sorted(names.items()), more], default=str)
+    corrected = [one.corrections.to_csv() for one in stages if one.corrections is not None]
+    text = json.dumps([__version__, models, corrected, sorted(names.items()), more], default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -144,18 +167,44 @@ def draw_stage(
     results = Results(FinishedRun(folder.run_folder, settings, {stage.name: stage}, file))
     figures = folder.path / "figures" if folder.part else folder.figures
     inputs, paths = inputs_of([stage], results.names, settings.report.embedding), []
-    for name, draw in stage_figures(results, stage, drawn_map).items():
+    for name, draw in stage_figures(results, stage, figures, drawn_map).items():
         paths.append(figures / f"{name}.{settings.run.figure_format}")
         paths[-1].unlink(missing_ok=True)
         png_of(paths[-1], inputs, draw)
     return paths
 
 
+def map_of(
+    results: Results, stage: FinishedStage, figures: Path | None, drawn: Trees | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Index (m,) and places (m, 2) of at most `MAX_TREE_SIZE` latents by ``report.embedding``.
+
+    Read from the folder `figures` if they are there, or computed and saved. No places of too few.
+    """
+    method, seed = results.settings.report.embedding, results.settings.run.seed
+    made = FinishedStage(stage.name, stage.path, {}, {}, stage.settings)  # without corrections
+    inputs = np.frombuffer(bytes.fromhex(inputs_of([made], {}, method, seed)), np.uint8)
+    path = figures and figures / f"{stage.name}_embedding.npz"
+    if path is not None and path.is_file():
+        arrays = read_npz(path)
+        if np.array_equal(arrays["inputs"], inputs):
+            return arrays["index"], arrays["points"]
+    if drawn is not None and len(drawn.points) and method == "tsne":
+        index, points = drawn.index, drawn.points
+    else:
+        index = usable_sample(stage.labels, MAX_TREE_SIZE, seed)
+        points = mapped(stage.latents[index], method, seed)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_npz(path, inputs=inputs, index=index, points=points)
+    return index, points
+
+
 # ---- of a stage ---------------------------------------------------------------------------------
 
 
 def stage_figures(
-    results: Results, stage: FinishedStage, drawn_map: Trees | None = None
+    results: Results, stage: FinishedStage, folder: Path | None, drawn_map: Trees | None = None
 ) -> dict[str, Draw]:
     """Figures of a stage by file name."""
     name, path, settings, figures = stage.name, stage.path, stage.settings, {}
@@ -171,7 +220,7 @@ def stage_figures(
     if name == "AEC":
         return figures | {"AEC_reconstructions": partial(reconstructions, results.file, stage)}
     figures[f"{name}_gallery"] = partial(_gallery, results, stage)
-    figures[f"{name}_embedding"] = partial(embedding, results, stage, drawn_map)
+    figures[f"{name}_embedding"] = partial(embedding, results, stage, folder, drawn_map)
     if (path / "labels.h5").exists():
         figures[f"{name}_map"] = lambda: occurrence.cluster_map(
             read_cluster_map(path / "labels.h5"), stage.sizes.tolist(), METHODS[name], results.names
@@ -209,102 +258,32 @@ def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
 
 
 def _gallery(results: Results, stage: FinishedStage) -> Figure:
-    """Typical members of the largest clusters, a row each."""
-    k, sizes = stage.n_clusters, stage.sizes
+    """Typical members of the largest clusters, a row each, with a peak of 1."""
+    k, sizes, file, members = stage.n_clusters, stage.sizes, results.file, []
     largest = np.sort(np.argsort(-sizes, kind="stable")[:LARGEST]).tolist()
-    typical = [results.representatives.typical[label] for label in largest]
-    members = [images_of(results, chosen.iloc[:GALLERY_COLUMNS]) for chosen in typical]
+    prepare = Preparation(results.settings.data.amplitude, "sample_normalization")
+    empty = np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
+    for label in largest:
+        chosen = results.representatives.typical[label]["sample"].tolist()[:GALLERY_COLUMNS]
+        rows = np.concatenate([empty, *(file.read(i, i + 1) for i in chosen)])
+        members.append(prepare(torch.from_numpy(rows)).numpy())
     cut = f", the {len(largest)} largest" if len(largest) < k else ""
     title, shown = f"{METHODS[stage.name]}: {k} clusters{cut}, typical members", sizes[largest]
-    return samples.gallery(results.file, members, largest, shown.tolist(), GALLERY_COLUMNS, title)
+    return samples.gallery(file, members, largest, shown.tolist(), GALLERY_COLUMNS, title)
 
 
-def embedding(results: Results, stage: FinishedStage, drawn_map: Trees | None = None) -> Figure:
-    """Map of at most `MAX_TREE_SIZE` latents by ``report.embedding``; of too few without points."""
-    method, seed = results.settings.report.embedding, results.settings.run.seed
-    if drawn_map is not None and len(drawn_map.points) and method == "tsne":
-        points, index = drawn_map.points, drawn_map.index
-    else:
-        index = usable_sample(stage.labels, MAX_TREE_SIZE, seed)
-        points = mapped(stage.latents[index], method, seed)
+def embedding(
+    results: Results, stage: FinishedStage, folder: Path | None, drawn_map: Trees | None = None
+) -> Figure:
+    """Map of the latents, see `map_of`."""
+    index, points = map_of(results, stage, folder, drawn_map)
     labels, sizes = stage.labels[index[: len(points)]], stage.sizes
     title = f"{METHODS[stage.name]}: {len(points):,} of {sizes.sum():,} latents"
-    return latent.embedding(points, labels, sizes.tolist(), title, results.names, TITLES[method])
+    method = TITLES[results.settings.report.embedding]
+    return latent.embedding(points, labels, sizes.tolist(), title, results.names, method)
 
 
 # ---- of the final clusters ----------------------------------------------------------------------
-
-
-def images_of(results: Results, chosen: pandas.DataFrame) -> np.ndarray:
-    """Chosen samples, (m, F, T), with `data.amplitude` applied and a peak of 1."""
-    file, amplitude = results.file, results.settings.data.amplitude
-    empty = np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
-    rows = [file.read(i, i + 1) for i in chosen["sample"].tolist()]
-    images = torch.from_numpy(np.concatenate([empty, *rows]))
-    return Preparation(amplitude, "sample_normalization")(images).numpy()
-
-
-def sample_gallery(
-    results: Results, chosen: pandas.DataFrame, words: str, title: str, columns: int = 6
-) -> Figure:
-    """Chosen samples with time, trace, and `words` with values of the table's columns."""
-    images, labels = images_of(results, chosen), chosen["label"].tolist()
-    titles = titles_of(results, chosen, words)
-    return samples.sample_gallery(results.file, images, titles, labels, title, columns)
-
-
-def titles_of(results: Results, chosen: pandas.DataFrame, words: str) -> list[str]:
-    """Time and trace of samples on two lines, or their numbers, and `words`."""
-    found, table = [], results.stage.table.iloc[chosen["sample"]]
-    for mine, others in zip(*(one.to_dict("records") for one in (chosen, table)), strict=True):
-        row = others | mine
-        time = row.get("starttime")
-        known = [] if time is None or pandas.isna(time) else [f"{time:%Y-%m-%d %H:%M:%S}"]
-        known += [row["trace_id"].replace("$", r"\$")] if row.get("trace_id") else []
-        found.append(("\n".join(known) or f"sample {row['sample']:,}") + words.format(**row))
-    return found
-
-
-def cluster_gallery(results: Results, label: int) -> Figure:
-    """Typical members of a cluster."""
-    chosen, sizes = results.representatives.typical[label], results.stage.sizes
-    title = (
-        f"Cluster {short_title(label, results.names)}: {len(chosen)} of "
-        f"{count(int(sizes[label]), 'sample')} ({sizes[label] / sizes.sum():.1%} of all)"
-    )
-    return sample_gallery(results, chosen, "  p {probability:.2f}", title, samples.COLUMNS)
-
-
-def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
-    """Data set, rate (Hz) and unit of the samples' waveforms (N, S), as by ``build.traces``."""
-    if not isinstance(file, RowsFile) or file.path.is_dir():  # Zarr
-        return None
-    group = file.dataset.rpartition("/")[0]
-    with h5py.File(file.path, "r") as opened:
-        for dataset in (f"{group}/{name}".lstrip("/") for name in ("trace", "Trace")):
-            found = opened.get(dataset)
-            if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.shape[1] < 2:
-                continue
-            try:  # the group's name is the length of the window in seconds
-                rate = float(found.attrs.get("sampling_rate") or found.shape[1] / float(group))
-            except (ValueError, ZeroDivisionError):
-                continue
-            if len(found) == file.n_samples:
-                unit = to_text(found.attrs.get("units", found.attrs.get("AmplUnits", "")))
-                return {"dataset": dataset, "sampling_rate": rate, "unit": unit}
-    return None
-
-
-def detections(results: Results, label: int, waveforms: dict[str, Any]) -> Figure:
-    """First typical members of a cluster with their waveforms."""
-    chosen = results.representatives.typical[label].iloc[:WITH_WAVEFORMS]
-    images = images_of(results, chosen)
-    with h5py.File(results.file.path, "r") as file:
-        traces = [file[waveforms["dataset"]][int(i)].astype(np.float32) for i in chosen["sample"]]
-    titles = titles_of(results, chosen, "  p {probability:.2f}")
-    rate, unit = waveforms["sampling_rate"], waveforms["unit"]
-    title = f"Cluster {short_title(label, results.names)}"
-    return samples.detections(results.file, images, traces, rate, unit, titles, label, title)
 
 
 def means(results: Results) -> Figure:
@@ -316,11 +295,13 @@ def means(results: Results) -> Figure:
     return samples.means_and_centroids(results.file, *images, labels, sizes, unit, results.names)
 
 
-def latent_pairs(results: Results, features: str) -> Figure:
-    """Latents of the final stage in pairs of `features`, as the title has them."""
+def latent_pairs(results: Results) -> Figure:
+    """Latents of the final stage in pairs of those features that separate clusters most."""
     index, stage = results.index, results.stage
     labels, centroids = stage.labels[index].astype(np.int64), results.models[stage.name].centroids
-    title = f"{METHODS[stage.name]}: latents in pairs of features, {features}"
+    n, most = stage.latents.shape[1], latent.PAIRED
+    cut = f"the {most} of {n} with most variance between clusters" if n > most else f"all {n}"
+    title = f"{METHODS[stage.name]}: latents in pairs of features, {cut}"
     names = results.run.feature_names
     return latent.latent_pairs(stage.latents[index], labels, centroids, title, names, results.names)
 
@@ -335,3 +316,9 @@ def distances(results: Results) -> Figure:
         panels.append((stage.name, labels, np.linalg.norm(away, axis=1)))
     k = max(stage.n_clusters for stage in results.run.labelling)
     return latent.distance_curves(panels, k, results.names)
+
+
+def centroid_distances(results: Results) -> np.ndarray:
+    """Distances between the mean latents of clusters, (K, K); NaN for empty ones."""
+    centroids = results.models[results.stage.name].centroids
+    return np.linalg.norm(centroids[:, None] - centroids[None], axis=2)

@@ -1,40 +1,48 @@
-"""Write the report of a run: sections, figures and names of clusters, as one page."""
+"""Write the report of a run: figures, names of clusters, and one page."""
 
 import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from PIL import Image
 
 from .. import __version__
 from ..errors import MissingPackage, RISClusterError, RunError
 from ..evaluation.mapping import require_package
 from ..io import write_text
-from ..runs.names import names_notes, write_names
+from ..runs.names import write_names
 from ..runs.run import STAGES, FinishedRun, open_run
 from ..runtime import Progress, log
-from .context_clusters import clusters_section, comparison_section, samples_section, truth_section
-from .context_occurrence import occurrence_section
-from .context_run import choice_section, citing_section, run_section, training_section
+from . import sections as tables
 from .figures import Results, inputs_of, png_of
+from .overview import cards_section, overview_section, samples_section
 from .page import environment, made_from, render
 
 REPORT = "report.html"
 INTERVAL = 5.0  # s between two lines of progress
 LARGE_PAGE = 15e6  # bytes of a page from which on there is a warning
-# Anchor, title, template, and function that returns values or None, which leaves the section out.
+# Anchor, title, function that returns values or None, which leaves the section out.
 SECTIONS = (
-    ("run", "Run", "run.html", run_section),
-    ("training", "Training", "run.html", training_section),
-    ("choice", "Why this number of clusters", "run.html", choice_section),
-    ("clusters", "Clusters", "clusters.html", clusters_section),
-    ("comparison", "Mixture against refinement", "clusters.html", comparison_section),
-    ("truth", "Agreement with known classes", "clusters.html", truth_section),
-    ("where-and-when", "Where and when", "clusters.html", occurrence_section),
-    ("samples", "Samples to look at", "clusters.html", samples_section),
-    ("citing", "Citing", "run.html", citing_section),
+    ("overview", "", overview_section),
+    ("clusters", "Clusters", cards_section),
+    ("samples", "What to look at next", samples_section),
+    ("map", "Map and time line", lambda results: {} if results.stage else None),
+    ("stations", "Stations", tables.stations_section),
+    ("time", "Time and environment", tables.time_section),
+    ("relations", "Relations between clusters", tables.relations_section),
+    ("truth", "Agreement with known classes", tables.truth_section),
+)
+TECHNICAL = (
+    ("run", "Run", tables.run_section),
+    ("training", "Training", tables.training_section),
+    ("choice", "Why this number of clusters", tables.choice_section),
+    ("measures", "Measures of the clusters", tables.measures_section),
+    ("comparison", "Mixture against refinement", tables.refinement_section),
+    ("citing", "Citing", tables.citing_section),
 )
 
 
@@ -56,17 +64,16 @@ def write_report(
         if complete:
             require_package(run.settings.report.embedding)
         log.info(f"drawing the report of {run_folder}")
-        results, notes = Results(run), names_notes(run)
+        results = Results(run, writes=output is None)
         try:
             if output is None:
                 write_names(run)
         except RISClusterError as error:
             log.warning(f"report: names of clusters: {error}")
-            notes.append(f"The table of names is not written: {error}.")
-        sections = make_sections(results)
-        sections[0]["notes"][:0] = notes
-        n, drawn = _draw(results, sections, output is None)
-        write_text(path, make_page(results, sections))
+            run.notes.append(f"the table of names is not written: {error}.")
+        found = [make_sections(results, group) for group in (SECTIONS, TECHNICAL)]
+        n, drawn = _draw(results, [*found[0], *found[1]])
+        write_text(path, make_page(results, *found))
     size = path.stat().st_size
     failed = f" of {n}; the others could not be drawn" if drawn < n else ""
     log.info(f"report: {size / 1e6:.1f} MB, {drawn} figures{failed}")
@@ -100,21 +107,21 @@ def _refuse_less(path: Path, run: FinishedRun) -> None:
         )
 
 
-def make_sections(results: Results) -> list[dict[str, Any]]:
+def make_sections(results: Results, group: Sequence[tuple]) -> list[dict[str, Any]]:
     """Values of all sections that are not empty; one that fails becomes a note."""
     found = []
-    with Progress("Report", len(SECTIONS), "sections") as progress:
+    with Progress("Report", len(group), "sections") as progress:
         progress.interval = INTERVAL
-        for anchor, title, template, make in SECTIONS:
+        for anchor, title, make in group:
             try:
                 context = make(results)
             except Exception as error:  # the other sections do not depend on it
                 fault = str(error) if isinstance(error, MissingPackage) else _describe(error)
-                log.warning(f"report: {title} is left out: {fault}")
+                log.warning(f"report: {title or anchor} is left out: {fault}")
                 context = {"notes": [f"Left out: {fault}"], "html": ""}
             if context is not None:
-                common = {"anchor": anchor, "title": title, "template": template}
-                found.append(common | {"notes": [], "figures": {}} | context)
+                common = {"anchor": anchor, "title": title, "notes": [], "figures": {}}
+                found.append(common | context)
             progress.add(1)
     return found
 
@@ -123,7 +130,7 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _draw(results: Results, sections: Sequence[dict[str, Any]], writes: bool) -> tuple[int, int]:
+def _draw(results: Results, sections: Sequence[dict[str, Any]]) -> tuple[int, int]:
     """Replace the figures of all sections by images; how many there are, and how many drawn."""
     run, report, drawn = results.run, results.settings.report, 0
     paths = [Path(place).expanduser() for place in (report.stations, report.environment) if place]
@@ -134,16 +141,13 @@ def _draw(results: Results, sections: Sequence[dict[str, Any]], writes: bool) ->
     with Progress("Report", len(figures), "figures") as progress:
         progress.interval = INTERVAL
         for images, name in figures:
-            path = run.folder / "figures" / f"{name}.{run.settings.run.figure_format}"
+            path = results.folder / f"{name}.{run.settings.run.figure_format}"
             try:
                 inputs = inputs_of(run.stages.values(), results.names, *more)
                 if (stage := run.stages.get(name[:3])) is not None:  # as the stage draws it
                     names = results.names if stage is results.stage else {}
                     inputs = inputs_of([stage], names, report.embedding)
-                png = png_of(path, inputs, images[name], writes)
-                width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # IHDR
-                source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-                images[name] = {"source": source, "width": width, "height": height}
+                images[name] = _embedded(png_of(path, inputs, images[name], results.writes))
                 drawn += 1
             except Exception as error:  # the other figures do not depend on it
                 images[name] = {"fault": f"{name} could not be drawn: {_describe(error)}"}
@@ -152,20 +156,32 @@ def _draw(results: Results, sections: Sequence[dict[str, Any]], writes: bool) ->
     return len(figures), drawn
 
 
-def make_page(results: Results, sections: Sequence[dict[str, Any]]) -> str:
+def _embedded(png: bytes) -> dict[str, Any]:
+    """A figure of fewer colours as a data URI, with its size."""
+    buffer = BytesIO()
+    with Image.open(BytesIO(png)) as image:
+        image.convert("RGB").quantize(64, Image.Quantize.FASTOCTREE).save(buffer, "PNG")
+        width, height = image.size
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {"source": source, "width": width, "height": height}
+
+
+def make_page(
+    results: Results, sections: Sequence[dict[str, Any]], technical: Sequence[dict[str, Any]]
+) -> str:
     """The page of sections whose figures are images."""
     run, templates = results.run, environment()
     common = {"results": results, "run": run, "file": run.file, "final": run.final}
-    for section in sections:
+    for section in (*sections, *technical):
         if "html" not in section:
-            template = templates.get_template(section["template"])
+            template = templates.get_template("sections.html")
             section["html"] = Markup(template.render(common | section))
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return render(
         run.folder.resolve().name,
         sections,
-        n_clusters=max((stage.n_clusters for stage in run.labelling), default=0),
-        names=results.names,
+        technical,
+        results.data if run.final else {},
         made_from=_parts(run),
         footer=f"Made on {made} by RISCluster {__version__} from {run.folder.resolve()}",
     )

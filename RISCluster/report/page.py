@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +14,11 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from matplotlib.colors import to_hex
 
 from ..catalogue import environment as environment_series
-from ..catalogue import peaks
 from ..clustering import selection, stability
 from ..data import transforms
-from ..evaluation import comparison, mapping, representatives
-from ..plots.style import cluster_colour
+from ..evaluation import comparison, mapping
 from ..runtime import count
 
 MADE_FROM = "riscluster-made-from"
@@ -44,7 +42,7 @@ def environment() -> Environment:
     }  # fmt: skip
     made.globals |= {
         "cells": cells, "comparison": comparison, "environment": environment_series,
-        "mapping": mapping, "peaks_of": peaks, "representatives": representatives,
+        "mapping": mapping,
         "selection": selection, "stability": stability, "transforms": transforms,
     }  # fmt: skip
     macros = made.get_template("macros.html").module
@@ -55,21 +53,22 @@ def environment() -> Environment:
 def render(
     title: str,
     sections: Sequence[Mapping[str, Any]],
+    technical: Sequence[Mapping[str, Any]] = (),
+    data: Mapping[str, Any] | None = None,
     *,
-    n_clusters: int = 0,
-    names: Mapping[int, str] | None = None,
     made_from: Iterable[str] = (),
     footer: str = "",
 ) -> str:
     """The whole page, from sections with an anchor, a title, notes and their HTML.
 
-    `names` are those of the clusters; `made_from` are the stages and data that the page shows.
+    `data` are those of the script; `made_from` are the stages and data that the page shows.
     """
     style, script = (
         files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
         for name in ("page.css", "page.js")
     )
-    colours = (f'[data-c="{c}"]{{--c:{to_hex(cluster_colour(c))}}}' for c in range(n_clusters))
+    clusters = (data or {}).get("clusters", [])
+    colours = (f'[data-c="{k}"]{{--c:{one["colour"]}}}' for k, one in enumerate(clusters))
     share = "background:color-mix(in srgb,var(--accent) {}%,transparent)"
     shades = (f".h{step}{{{share.format(5 * step)}}}" for step in range(1, SHADES + 1))
     style = "\n".join([style, *shades, *colours])
@@ -77,10 +76,11 @@ def render(
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     )
+    content = json.dumps(data or {}, allow_nan=False).replace("<", "\\u003c")
     return environment().get_template("page.html").render(
-        title=title, sections=sections, clusters=range(n_clusters), names=names or {},
-        made_from=" ".join(made_from), footer=footer, style=Markup(style), script=Markup(script),
-        policy=policy,
+        title=title, sections=sections, technical=technical, clusters=clusters,
+        stations=(data or {}).get("stations", []), made_from=" ".join(made_from), footer=footer,
+        style=Markup(style), script=Markup(script), data=Markup(content), policy=policy,
     )  # fmt: skip
 
 

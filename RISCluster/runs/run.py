@@ -25,6 +25,7 @@ from ..models.checkpoint import load_model
 from ..run_folder import StageFolder, load_stage_settings
 from ..settings import Settings, load_settings
 from .labels import read_labels
+from .names import correct
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run
 LABELLING = ("GMM", "DEC")
@@ -39,11 +40,20 @@ class FinishedStage:
     metrics: dict[str, Any]  # content of metrics.json
     provenance: dict[str, Any]  # content of provenance.json
     settings: Settings  # with which it was made
+    corrections: pandas.DataFrame | None = None  # label (or -1) and mark by index of the sample
 
     @cached_property
     def table(self) -> pandas.DataFrame:
-        """Label, probability, time and trace of every sample, see `read_labels`."""
-        return read_labels(self.path / "labels.csv")
+        """Label, probability, time and trace of every sample, see `read_labels`; corrected.
+
+        A corrected label has the probability 1.
+        """
+        table = read_labels(self.path / "labels.csv")
+        if self.corrections is not None:
+            labels = self.corrections["label"][self.corrections["label"] >= 0]
+            table.loc[labels.index, "label"] = labels.astype("i2")
+            table.loc[labels.index, "probability"] = np.float32(1)
+        return table
 
     @property
     def labels(self) -> np.ndarray:
@@ -74,9 +84,16 @@ class FinishedStage:
         return int(self.metrics["n_clusters"])
 
     @property
+    def cluster_sizes(self) -> np.ndarray:
+        """Members of each cluster before any correction, (K,), int64."""
+        return np.asarray(self.metrics["cluster_sizes"], dtype=np.int64)
+
+    @cached_property
     def sizes(self) -> np.ndarray:
         """Members of each cluster, (K,), int64."""
-        return np.asarray(self.metrics["cluster_sizes"], dtype=np.int64)
+        if self.corrections is None:
+            return self.cluster_sizes
+        return np.bincount(self.labels[self.labels >= 0], minlength=self.n_clusters)
 
 
 @dataclass(frozen=True)
@@ -149,7 +166,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
                 f"the data can't be read, and what needs them is left out: {error}; "
                 "data.file=PATH names their present location"
             )
-        yield FinishedRun(folder, last.settings, stages, file, notes, *classes)
+        yield correct(FinishedRun(folder, last.settings, stages, file, notes, *classes))
 
 
 def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:

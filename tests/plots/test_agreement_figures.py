@@ -3,7 +3,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from RISCluster.evaluation.metrics import Reliability
-from RISCluster.plots.agreement import LONGEST_NAME, compact, overlap_matrix, reliability_curve
+from RISCluster.plots.agreement import LONGEST_NAME, overlap_matrix, reliability_curve
 from RISCluster.plots.style import cluster_colour
 
 TITLES = {"row_title": "Cluster", "column_title": "Class", "title": "title"}
@@ -44,13 +44,6 @@ def test_any_size(tmp_path, k):
     assert len(axes.texts) == (1 if k == 1 else 0)
     assert len(axes.get_xticks()) <= 60
     assert max(figure.get_size_inches()) <= 16
-
-
-def test_compact():
-    numbers = (7, 9999, 10_000, 99_949, 99_951, 999_499, 999_500, 12_345_678, 2_000_000_000)
-    assert [compact(n) for n in numbers] == [
-        "7", "9,999", "10.0k", "99.9k", "100k", "999k", "1.0M", "12.3M", "2.0G"
-    ]  # fmt: skip
 
 
 def test_reliability(tmp_path):

@@ -3,14 +3,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from RISCluster.plots.occurrence import lag_correlations, occurrence_series, profiles
-from RISCluster.plots.stations import (
-    degrees,
-    pie_diameter,
-    round_down,
-    station_counts,
-    station_map,
-    unwrapped,
-)
+from RISCluster.plots.stations import station_counts, station_map
 from RISCluster.plots.style import cluster_colour
 
 EDGES = np.arange("2016-01-01", "2016-01-06", dtype="datetime64[D]")
@@ -195,20 +188,3 @@ def test_a_legend_is_in_order_along_its_rows(tmp_path):
     places = {one.get_text(): one.get_window_extent() for one in texts}
     rows = sorted(places, key=lambda name: (-round(places[name].y0), places[name].x0))
     assert rows == [f"cluster {k}" for k in range(8)]
-
-
-def test_over_the_date_line():
-    assert np.ptp(unwrapped(np.array([179.0, -179.0, 178.0]))) == pytest.approx(3)
-    assert unwrapped(np.array([-10.0, 10.0])).tolist() == pytest.approx([-10, 10])
-    assert degrees(181.0, "EW") == "179°W"
-    assert degrees(-181.5, "EW") == "178.5°E"
-    assert degrees(180.0, "EW") == "180°"
-    assert degrees(-80.25, "NS") == "80.25°S"
-    assert degrees(0.0, "NS") == "0°"
-
-
-def test_sizes_of_pies():
-    across = pie_diameter(np.array([400, 100, 0]), 400, 5)
-    assert across.tolist() == [26, 13, 8]
-    assert pie_diameter(np.array([10]), 10, 64).tolist() == [16]
-    assert [round_down(value) for value in (0.5, 1, 4.9, 5, 99, 1234)] == [0, 1, 2, 5, 50, 1000]

@@ -1,30 +1,38 @@
 """Pages and single sections read back from their HTML."""
 
 from html.parser import HTMLParser
+from io import BytesIO
+
+from PIL import Image
 
 from RISCluster.report.figures import Results
-from RISCluster.report.make_report import SECTIONS, make_page
+from RISCluster.report.make_report import SECTIONS, TECHNICAL, make_page
 
 PIXEL = {"source": "data:image/png;base64,", "width": 1, "height": 1}
-MAKE = {anchor: make for anchor, _, _, make in SECTIONS}
+MAKE = {anchor: make for anchor, _, make in (*SECTIONS, *TECHNICAL)}
+VOID = ("meta", "img", "br", "link", "input")
+
+
+def one_pixel() -> bytes:
+    """A figure as PNG."""
+    buffer = BytesIO()
+    Image.new("RGB", (1, 1)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 class Elements(HTMLParser):
     """Start tags with their attributes; that all are closed; texts, notes and tables."""
 
-    VOID = ("meta", "img", "br", "link")
-
     def __init__(self, html: str):
         super().__init__()
         self.tags, self.open, self.texts, self.notes, self.tables = [], [], [], [], []
-        self.tiles_of = []
         self.feed(html)
         self.close()
         assert not self.open, f"not closed: {self.open}"
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in self.VOID:
+        if tag not in VOID:
             self.open.append(tag)
         if tag == "p":
             self.in_note = dict(attributes).get("class") == "note"
@@ -35,8 +43,6 @@ class Elements(HTMLParser):
             self.tables[-1]["rows"].append([])
         elif tag in ("td", "th"):
             self.tables[-1]["rows"][-1].append("")
-        elif tag in ("dt", "dd"):
-            self.tiles_of.append("")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -47,8 +53,6 @@ class Elements(HTMLParser):
             self.tables[-1]["title"] += data
         elif "td" in self.open or "th" in self.open:
             self.tables[-1]["rows"][-1][-1] += data
-        elif self.open[-1:] in (["dt"], ["dd"]):
-            self.tiles_of[-1] += data
         elif "p" in self.open and self.in_note:
             self.notes[-1] += data
 
@@ -59,25 +63,21 @@ class Elements(HTMLParser):
     def text(self):
         return " ".join(" ".join(self.texts).split())
 
+    def table(self, title):
+        """Rows of the table whose title has these words; the first one is the header."""
+        return next(table["rows"] for table in self.tables if title in table["title"])
+
 
 class Section(Elements):
     """A section of a run as in the page; figures are not drawn."""
 
     def __init__(self, anchor, run):
         results = Results(run)
-        template = next(template for name, _, template, _ in SECTIONS if name == anchor)
-        section = {"figures": {}, "notes": [], "title": "", "anchor": anchor, "template": template}
+        results.data = {}
+        section = {"figures": {}, "notes": [], "title": "", "anchor": anchor}
         self.context = section | MAKE[anchor](results)
         self.figures = self.context["figures"]
         section = self.context | {"figures": dict.fromkeys(self.figures, PIXEL)}
-        make_page(results, [section])
+        make_page(results, [section], [])
         super().__init__(section["html"])
         self.notes = self.context["notes"] + self.notes
-
-    def table(self, title):
-        """Rows of the table whose title has these words; the first one is the header."""
-        return next(table["rows"] for table in self.tables if title in table["title"])
-
-    def tiles(self):
-        """Value by name."""
-        return dict(zip(self.tiles_of, self.tiles_of[1:], strict=False))

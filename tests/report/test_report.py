@@ -1,19 +1,28 @@
+"""The page of a run: whole, of less, and at the end of a stage; its figures."""
+
 import re
 import shutil
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from RISCluster.__main__ import main
 from RISCluster.errors import MissingPackage, RunError, SettingsError
-from RISCluster.evaluation.comparison import DOUBTFUL
+from RISCluster.io import open_rows
+from RISCluster.report import figures
 from RISCluster.report import make_report as report
+from RISCluster.report.figures import INPUTS, png_of
 from RISCluster.report.make_report import write_report
 from RISCluster.report.page import made_from
 from RISCluster.run_folder import StageFolder
-from RISCluster.settings import load_settings
+from RISCluster.runs.run import open_run
+from RISCluster.settings import Settings, load_settings
 from RISCluster.stages.refine import run_dec
-from tests.report.html import Elements
+from tests.report.html import Elements, one_pixel
 
 
 def anchors(html: str) -> list[str]:
@@ -21,6 +30,7 @@ def anchors(html: str) -> list[str]:
 
 
 def fine(results):
+    results.data = {}
     return {"notes": ["fine"], "html": ""}
 
 
@@ -30,48 +40,38 @@ def few_sections(monkeypatch):
 
     def set_to(*sections):
         monkeypatch.setattr(report, "SECTIONS", sections)
+        monkeypatch.setattr(report, "TECHNICAL", ())
 
-    set_to(("run", "Run", "", fine))
+    set_to(("run", "Run", fine))
     return set_to
 
 
 def test_whole_report(drawn_report):
     html = (drawn_report / "report.html").read_text(encoding="utf-8")
     found, names = Elements(html), anchors(html)
-    assert names[:2] == ["run", "training"]
-    assert names[-1] == "citing"
-    assert len(names) == len(set(names))
+    assert names == [
+        "overview", "clusters", "samples", "map", "stations", "time", "relations", "truth", "run",
+        "training", "choice", "measures", "comparison", "citing",
+    ]  # fmt: skip
     assert "could not be drawn" not in html
     assert "Left out:" not in html
-    texts = " ".join(found.texts)
-    assert texts.count("oubtful") == texts.count("oubtful label") == 2, "one meaning"
-    assert f"posterior probability below {DOUBTFUL:g}" in texts
     saved = {path.name for path in (drawn_report / "figures").iterdir()}
     assert {"AEC_loss.png", "AEC_reconstructions.png", "DEC_embedding.png"} <= saved
-    assert len(saved) == len(found.of("img")) > 15
-    assert [a for a in found.of("button") if a.get("class") == "chip"]
+    assert len([name for name in saved if name.endswith(".png")]) == len(found.of("img")) > 12
+    ids = [attributes["id"] for _, attributes in found.tags if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for a in found.of("a") if a["href"].startswith("#")} <= set(ids)
 
 
 def test_a_section_that_fails_becomes_a_note(run_folder, few_sections, caplog):
     def fails(results):
         raise KeyError("<i>lost</i>")
 
-    nothing = ("none", "None", "", lambda results: None)
-    few_sections(("run", "Run", "", fine), nothing, ("truth", "Known classes", "", fails))
+    few_sections(("run", "Run", fine), ("no", "No", lambda _: None), ("truth", "Known", fails))
     html = write_report(run_folder).read_text(encoding="utf-8")
     assert anchors(html) == ["run", "truth"]
     assert "Left out: KeyError: '<i>lost</i>'" in "".join(Elements(html).texts)
-    assert "Known classes is left out: KeyError" in caplog.text
-
-
-def test_names_of_clusters_are_on_the_chips(run_folder, few_sections):
-    write_report(run_folder)
-    table = run_folder / "names.csv"
-    header, first, *rest = table.read_text().splitlines()
-    table.write_text("\n".join([header, f"{first}<b>ice</b>", *rest]))
-    html = write_report(run_folder).read_text(encoding="utf-8")
-    assert "0 <b>ice</b>" in Elements(html).texts
-    assert "<b>ice" not in html
+    assert "Known is left out: KeyError" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,13 @@ def test_names_of_clusters_are_on_the_chips(run_folder, few_sections):
     ],
 )
 def test_some_stages_only_or_no_data(run_folder, stages, words, text, monkeypatch):
-    monkeypatch.setattr(report, "png_of", lambda *_: b"\x89PNG" + bytes(20))
+    monkeypatch.setattr(report, "png_of", lambda *_: one_pixel())
     for stage in stages:
         shutil.rmtree(run_folder / stage)
     html = write_report(run_folder, words).read_text(encoding="utf-8")
     assert text in html
     assert "Left out:" not in html
     assert "could not be drawn" not in html
-    assert anchors(html)[:2] == ["run", "training"]
 
 
 # ---- never one made from less ----
@@ -100,9 +99,6 @@ def test_some_stages_only_or_no_data(run_folder, stages, words, text, monkeypatc
 def with_page(run_folder, few_sections):
     """A run with its page, in which a cluster has a name; and what is not to change."""
     write_report(run_folder)
-    table = run_folder / "names.csv"
-    header, first, *rest = table.read_text().splitlines()
-    table.write_text("\n".join([header, f"{first}ice", *rest]))
 
     def content():
         names = ("report.html", "names*", "figures/*")
@@ -130,14 +126,11 @@ def test_a_page_of_more_is_not_replaced(with_page, tmp_path, capsys, stage):
     assert (
         f"is made from AEC, GMM, DEC, data, and is not replaced by a page without {lacking}" in said
     )
-    assert f"the {stage} stage is unfinished; run " in said
     assert "with -o other.html" in said
-    assert content() == before
     other = tmp_path / "other.html"
     assert main(["report", "--run", str(run_folder), "-o", str(other)]) == 0
     assert anchors(other.read_text(encoding="utf-8")) == ["run"]
     assert content() == before
-    assert f"drawing the report of {run_folder}" in capsys.readouterr().out
 
 
 def test_a_page_is_not_replaced_by_one_without_the_data(with_page):
@@ -148,25 +141,18 @@ def test_a_page_is_not_replaced_by_one_without_the_data(with_page):
     assert content() == before
 
 
-def test_a_page_that_does_not_say_what_it_shows_counts_as_whole(with_page):
-    run_folder, _ = with_page
-    page = run_folder / "report.html"
-    page.write_text("<html></html>")
-    write_report(run_folder)
-    assert "<h1>" in page.read_text(encoding="utf-8")
-    begin_anew(run_folder, "DEC")
-    page.write_text("<html></html>")
-    with pytest.raises(RunError, match="is not replaced by a page without DEC"):
-        write_report(run_folder)
-
-
-def test_a_page_of_less_is_replaced(run_folder, few_sections):
+def test_a_page_of_less_or_unknown_is_replaced(run_folder, few_sections):
     (run_folder / "DEC").rename(run_folder / "away")
     page = write_report(run_folder)
     assert made_from(page) == {"AEC", "GMM", "data"}
     (run_folder / "away").rename(run_folder / "DEC")
+    page.write_text("<html></html>")
     write_report(run_folder)
     assert made_from(page) == {"AEC", "GMM", "DEC", "data"}
+    begin_anew(run_folder, "DEC")
+    page.write_text("<html></html>")
+    with pytest.raises(RunError, match="is not replaced by a page without DEC"):
+        write_report(run_folder)
 
 
 def test_a_package_that_the_map_needs_is_asked_for_first(run_folder, few_sections, monkeypatch):
@@ -177,14 +163,11 @@ def test_a_package_that_the_map_needs_is_asked_for_first(run_folder, few_section
     assert write_report(run_folder, words[-1:]).exists()  # at the end of a stage: the page without
 
 
-def test_bad_words_and_folders(run_folder, tmp_path):
+def test_bad_words_folders_and_places(run_folder, tmp_path, few_sections):
     with pytest.raises(RunError, match="no such run folder"):
         write_report(tmp_path / "none")
     with pytest.raises(SettingsError, match="no key 'colour'"):
         write_report(run_folder, ["report.colour=red"])
-
-
-def test_a_page_that_cannot_be_written_leaves_the_old(run_folder, few_sections):
     (run_folder / "report.html").mkdir()
     with pytest.raises(RunError, match=re.escape("report.html: can't be written")):
         write_report(run_folder)
@@ -205,11 +188,6 @@ def refine(run_folder, settings_of_run, *words):
     run_dec(settings_of_run(*where, *words))
 
 
-def test_the_last_stage_makes_it_if_wanted(run_folder, settings_of_run, few_sections):
-    refine(run_folder, settings_of_run, "run.figures=no")
-    assert not (run_folder / "report.html").exists()
-
-
 def test_a_sweep_makes_it_once(run_folder, settings_of_run, few_sections, monkeypatch):
     made = []
     monkeypatch.setattr(report, "write_report", made.append)
@@ -224,7 +202,7 @@ def test_the_stage_asks_for_a_package_before_it_begins(run_folder, settings_of_r
     assert not (run_folder / "DEC").exists()
 
 
-def test_what_goes_wrong_spoils_no_run(run_folder, settings_of_run, monkeypatch, capsys):
+def test_a_fault_of_the_report_spoils_no_run(run_folder, settings_of_run, monkeypatch, capsys):
     def fails(folder):
         raise OSError("disk full")
 
@@ -232,3 +210,81 @@ def test_what_goes_wrong_spoils_no_run(run_folder, settings_of_run, monkeypatch,
     refine(run_folder, settings_of_run, "run.figures=yes")
     assert "the report could not be made: OSError: disk full" in capsys.readouterr().out
     assert (run_folder / "DEC/metrics.json").exists()
+
+
+# ---- figures ----
+
+
+def draw():
+    figure = Figure(figsize=(2, 1), dpi=120)
+    figure.subplots().plot([1, 2])
+    return figure
+
+
+def fail(*words):
+    raise ValueError("drawn again")
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_a_figure_is_drawn_once_for_the_same_inputs(tmp_path, suffix, start):
+    path = tmp_path / "figures" / f"a.{suffix}"
+    png = png_of(path, "x", draw)
+    assert png.startswith(b"\x89PNG")
+    assert path.read_bytes().startswith(start)
+    if suffix == "png":
+        assert png_of(path, "x", fail) == png == path.read_bytes()
+    with pytest.raises(ValueError, match="drawn again"):
+        png_of(path, "y", fail)
+    png_of(tmp_path / "b.png", "x", draw, writes=False)
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_the_report_reads_what_a_stage_has_drawn_and_mapped(reported, monkeypatch):
+    """The stage's figures and map, and those of the report before, are not made again."""
+    (reported / "names.csv").unlink()
+    with open_run(reported) as run:
+        stage = run.stages["DEC"]
+        folder = StageFolder(reported, "DEC")
+        drawn = figures.draw_stage(run.file, folder, stage.settings, stage.metrics)
+    names = ("DEC_embedding", "DEC_gallery", "DEC_history")
+    assert sorted(path.name for path in drawn) == [f"{name}.png" for name in names]
+    before = {path: path.stat().st_mtime_ns for path in reported.glob("figures/*")}
+    monkeypatch.setattr(figures.latent, "embedding", fail)
+    monkeypatch.setattr(figures, "mapped", fail)
+    html = write_report(reported).read_text(encoding="utf-8")
+    assert "could not be drawn" not in html
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    (reported / "names.csv").write_text("label,name\n0,ice\n")
+    (reported / "corrections.csv").write_text("index,label,mark\n7,2,odd\n")
+    html = write_report(reported).read_text(encoding="utf-8")
+    assert "DEC_embedding could not be drawn: ValueError: drawn again" in html
+    with Image.open(reported / "figures/AEC_loss.png") as image:
+        assert len(image.info[INPUTS]) == 64
+
+
+@pytest.mark.parametrize("n", [1, 5, 30])
+def test_embedding_of_any_number(n, tmp_path):
+    latents = np.random.default_rng(0).standard_normal((n + 1, 3)).astype(np.float32)
+    latents[-1] = np.nan
+    np.save(tmp_path / "latent.npy", latents)
+    (tmp_path / "model.npz").write_bytes(b"x")
+    labels, rows = np.r_[np.zeros(n, int), -1], open_rows(tmp_path / "latent.npy")
+    values = {"latents": rows, "labels": labels, "sizes": np.array([n]), "path": tmp_path}
+    stage = SimpleNamespace(name="GMM", settings=None, **values)
+    results = SimpleNamespace(settings=Settings(), names={})
+    figure = figures.embedding(results, stage, None)
+    drawn = figure.axes[0].collections[0].get_offsets()
+    assert len(drawn) == (n if n >= 5 else 0)
+
+
+def test_reconstructions_are_those_of_the_stage(made_run):
+    """The samples on the left are prepared as for training."""
+    with open_run(made_run) as run:
+        figure = figures.reconstructions(run.file, run.stages["AEC"])
+        split = np.load(made_run / "AEC/split.npz")["validation"]
+        left = [axes for axes in figure.axes if axes.get_ylabel().startswith("sample")]
+        first = int(left[0].get_ylabel().split("\n")[0].removeprefix("sample "))
+        assert (len(left), first) == (6, split[0])
+        image = left[0].collections[0].get_array().reshape(16, 20)
+        root = np.sqrt(run.file.read(first, first + 1)[0])
+        np.testing.assert_allclose(image, root / np.linalg.norm(root), atol=1e-5)

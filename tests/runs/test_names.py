@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from RISCluster.runs.names import cluster_title, names_notes, read_names, write_names
@@ -77,3 +78,27 @@ def test_no_table(run):
     assert "no column label and no column name; it has one, two" in names_notes(run)[0]
     write_names(run)
     assert len(list(path.parent.glob("names_*.csv"))) == 1
+
+
+def test_corrections(run, run_folder):
+    before, sizes = run.final.labels.copy(), run.final.sizes
+    put(run, table(run, "icequake", "wind"))
+    (run_folder / "corrections.csv").write_text(
+        "index,label,mark\n3,2,\n4,wind,sharp\n6,,odd\n999,1,\n7,none,\n3,1,again\n"
+    )
+    with open_run(run_folder) as corrected:
+        labels, stage = corrected.final.labels, corrected.final
+        assert labels[[3, 4]].tolist() == [1, 1]
+        assert np.delete(labels, [3, 4]).tolist() == np.delete(before, [3, 4]).tolist()
+        assert stage.table["probability"][[3, 4]].tolist() == [1, 1]
+        assert stage.corrections["mark"].to_dict() == {4: "sharp", 6: "odd", 3: "again"}
+        assert stage.sizes.tolist() == np.bincount(labels[labels >= 0]).tolist()
+        assert stage.cluster_sizes.tolist() == sizes.tolist()
+        assert read_names(corrected) == {0: "icequake", 1: "wind"}
+        assert [note.split("csv: ")[1].split(":")[0] for note in corrected.notes] == [
+            "line 5", "line 6"
+        ]  # fmt: skip
+    (run_folder / "corrections.csv").write_text("a,b\n1,2\n")
+    with open_run(run_folder) as other:
+        assert "no corrections are read: no column index" in other.notes[0]
+        assert other.final.labels.tolist() == before.tolist()

@@ -179,7 +179,7 @@ def test_figures_report_and_closing_lines(finished, monkeypatch, capsys):
         stage(settings)
     assert {path.name for path in (settings.run_folder / "figures").iterdir()} == {
         "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
-        "GMM_embedding.svg",
+        "GMM_embedding.npz", "GMM_embedding.svg",
     }  # fmt: skip
     monkeypatch.setattr(figures, "_gallery", lambda *_: 1 / 0)
     run_dec(settings)  # a failing figure stops no stage

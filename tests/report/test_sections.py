@@ -1,0 +1,374 @@
+"""Values and texts of the sections below the cards."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas
+import pytest
+
+from RISCluster.clustering.selection import contradictions, read_rows
+from RISCluster.errors import CheckpointError
+from RISCluster.report import sections
+from RISCluster.report.figures import Results
+from RISCluster.runs.run import open_run
+from tests import made
+from tests.report.html import MAKE, Section
+
+
+@pytest.fixture
+def opened(run_folder):
+    return lambda *words: open_run(run_folder, words)
+
+
+def change_metrics(folder, stage, **values):
+    """Edit metrics.json, and drop the checksums that no longer fit."""
+    path, provenance = folder / stage / "metrics.json", folder / stage / "provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    content = json.loads(provenance.read_text())
+    content["results"].pop("metrics.json", None)
+    content.pop("checksum", None)
+    provenance.write_text(json.dumps(content))
+
+
+def with_table(run, table, k=3):
+    """The run with other labels."""
+    sizes = np.bincount(table["label"][table["label"] >= 0], minlength=k).tolist()
+    stage = run.final
+    stage = replace(stage, metrics=stage.metrics | {"n_clusters": k, "cluster_sizes": sizes})
+    stage.__dict__["table"] = table
+    return replace(run, stages={**run.stages, stage.name: stage})
+
+
+def synthetic(n_days=120, k=3, n_stations=2, n=6):
+    """Cluster 0 occurs n times on every fourth day, the others once each day."""
+    rows = [(day, 0) for day in range(0, n_days, 4) for _ in range(n)]
+    rows += [(day, label) for day in range(n_days) for label in range(1, k)]
+    day, label = np.array(sorted(rows)).T
+    ids = [f"XH.S{i:03d}..HHZ" for i in range(n_stations)]
+    return pandas.DataFrame(
+        {
+            "label": label.astype("i2"),
+            "probability": np.ones(len(day), "f4"),
+            "starttime": np.datetime64("2016-01-01T06", "us") + day * np.timedelta64(1, "D"),
+            "trace_id": pandas.Categorical.from_codes(np.arange(len(day)) % n_stations, ids),
+        }
+    )
+
+
+# ---- where and when ----
+
+
+def test_stations_and_their_map(opened, tmp_path):
+    (tmp_path / "st.csv").write_text(
+        "net,sta,lat,lon\nXH,DR00,-80,179\nXH,DR01,-80.5,-179\nXH,DR02,-81,178\nXH,Q,99,0\n"
+    )
+    with opened(f"report.stations={tmp_path / 'st.csv'}") as run:
+        found = Section("stations", run)
+        assert list(found.figures) == ["report_stations", "report_station_map"]
+        stations = found.table("each station")
+        assert stations[0] == ["station", "all", "0", "1", "2"]
+        assert [row[0] for row in stations[1:]] == [f"XH.DR0{i}" for i in range(4)]
+        counts = np.array(stations[1:])[:, 1:].astype(int)
+        assert counts.sum(0).tolist() == [95, *run.final.sizes]
+        assert any(
+            "1 of 4 have no coordinates" in text and "XH.DR03" in text for text in found.notes
+        )
+        assert any(
+            "st.csv: 1 station left out, the first in line 5" in text for text in found.notes
+        )
+        for draw in found.figures.values():
+            draw()
+    with opened("report.stations=nowhere.xml") as run:
+        notes = Section("stations", run).notes
+        assert any("There is no map: report.stations: nowhere.xml" in text for text in notes)
+
+
+def test_times_and_seasons(opened):
+    with opened("report.interval=month") as run:
+        found, table = Section("time", run), run.final.table
+        assert list(found.figures) == [
+            "report_occurrence", "report_station_occurrence", "report_profiles"
+        ]  # fmt: skip
+        seasons = found.table("season")
+        assert seasons[0] == ["cluster", "all", "Dec-Feb", "Mar-May", "Jun-Aug", "Sep-Nov"]
+        winter = ((np.arange(96) % 12 < 2) | (np.arange(96) % 12 == 11)) & (table["label"] == 0)
+        assert seasons[1][2] == str(winter.sum())
+        for draw in found.figures.values():
+            draw()
+    two = with_table(run, synthetic(400))
+    years = Section("time", replace(two, file=None)).table("season")
+    assert years[0][-2:] == ["2016", "2017"]
+    assert [int(row[-2]) + int(row[-1]) for row in years[1:]] == two.final.sizes.tolist()
+
+
+def test_missing_times_traces_or_both(opened):
+    with opened() as run:
+        table = run.final.table
+        timeless = with_table(run, table.drop(columns="starttime"))
+        assert Section("time", timeless).notes == ["The data have no start times."]
+        assert list(Section("stations", timeless).figures) == ["report_stations"]
+        nowhere = with_table(run, table.drop(columns="trace_id"))
+        assert MAKE["stations"](Results(nowhere)) is None
+        assert list(Section("time", nowhere).figures) == ["report_occurrence", "report_profiles"]
+        times = table["starttime"].copy()
+        times[[7, 8]] = np.datetime64("NaT")
+        times[11] = np.datetime64("1970-01-01T00:00:07")
+        found = Section("time", with_table(run, table.assign(starttime=times)))
+        assert "2 samples without a start time left out." in found.notes
+        assert (
+            "1 sample years away from all others left out, probably by a wrong clock: "
+            f"the first is sample 11 of {table['trace_id'][11]}, 1970-01-01T00:00:07Z."
+        ) in found.notes
+
+
+def test_many_stations_and_few_clusters(opened, monkeypatch):
+    monkeypatch.setattr(sections, "CLUSTER_PANELS", 2)
+    monkeypatch.setattr(sections, "STATION_ROWS", 5)
+    with opened() as run:
+        run = replace(with_table(run, synthetic(40, 4, 9), k=4), file=None)
+        found = Section("stations", run)
+        assert len(found.table("each station")) == 1 + 5
+        assert "The 5 stations with most samples, of 9." in found.text
+        assert "The 2 largest of 4 clusters are drawn." in Section("time", run).text
+        figure = found.figures["report_stations"]()
+        texts = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert texts == ["cluster 0", "cluster 1", "other clusters"]
+
+
+def test_environment_and_its_lag(opened, tmp_path):
+    path = tmp_path / "env.csv"
+    lines = [
+        f"{np.datetime64('2016-01-01') + day}T12:00:00Z,{10 * ((day + 1) % 4 == 0) + day % 3},x"
+        for day in range(-10, 130)
+    ]
+    path.write_text("\n".join(["time,swell,remark", *lines]) + "\n")
+    with opened(f"report.environment={path}", "report.largest_lag=2", "report.interval=day") as run:
+        run = replace(with_table(run, synthetic()), file=None)
+        found = Section("time", run)
+        table = found.table("Correlation")
+        row = dict(zip(*table[:2], strict=True))
+        assert (row["cluster"], row["series"], row["best lag (days)"]) == ("0", "swell", "1.00")
+        assert float(row["r there"]) > 0.9
+        assert (row["beyond"], row["bins"], len(table)) == ("yes", "119", 1 + 1)
+        assert f"{path}: Column 'remark' holds no number and is left out." in found.notes
+        for name in ("report_occurrence", "report_correlation"):
+            assert found.figures[name]().axes
+        for content, text in (
+            (
+                "time,x\n2011-01-01Z,1\n2011-01-01T00:00Z,5\n",
+                "no value within the time of the data",
+            ),
+            (
+                "time,x\n2016-01-05T00:00Z,1\n2016-02-05T00:00Z,5\n",
+                "31 days apart, more than a bin",
+            ),
+            ("", "env.csv: can't be read as a table"),
+        ):
+            path.write_text(content)
+            assert any(text in note for note in Section("time", run).notes)
+
+
+# ---- refinement and known classes ----
+
+BEFORE, AFTER = [0, 0, 0, 1, 1, 2, -1], [0, 0, 1, 1, 1, 2, -1]
+LABELS, TRUTH = [0, 0, 0, 1, 1, -1], [1, 1, 0, 0, 0, 0]
+
+
+def names(axes, which):
+    return [label.get_text() for label in getattr(axes, f"get_{which}ticklabels")()]
+
+
+def test_refinement_by_label():
+    gmm = made.stage("GMM", BEFORE, [1, 0.4, 0.9, 0.9, 0.9, 0.9, 0])
+    dec = made.stage(
+        "DEC", AFTER, refined=True, neighbour_agreement=0.8, neighbour_agreement_of_gmm=0.81
+    )
+    found = Section("comparison", made.run(gmm, dec))
+    for text in ("16.7%", "83.3% to 100.0%", "0.810 by the mixture, 0.800 as refined"):
+        assert text in found.text
+    assert found.table("Probability")[1][-2:] == ["0.833", "0.167"]
+    assert found.table("Changes of each cluster")[1] == ["0", "3", "0", "2", "0.333", "1 to 1"]
+    axes = found.figures["report_label_changes"]().axes[0]
+    assert [text.get_text() for text in axes.texts] == ["2", "1", "2", "1"]
+    assert axes.get_title() == "16.7% of 6 samples moved"
+
+
+def test_refinement_with_another_number_of_clusters_or_rejected():
+    gmm, dec = made.stage("GMM", [0, 0, 1, 2]), made.stage("DEC", [1, 1, 0, 0])
+    dec.metrics["label_change_from_gmm"] = 0.125
+    found = Section("comparison", made.run(gmm, dec))
+    assert "selected 3 clusters, and refinement started from a mixture of 2" in found.notes[0]
+    assert names(found.figures["report_label_changes"]().axes[0], "y") == ["1", "2", "0"]
+    same = [made.stage("GMM", BEFORE), made.stage("DEC", BEFORE, refined=False)]
+    found = Section("comparison", made.run(*same))
+    assert "separated neighbours" in found.notes[0]
+    assert not found.figures
+    assert MAKE["comparison"](Results(made.run(made.stage("GMM", BEFORE)))) is None
+
+
+def test_scores_against_known_classes():
+    stages = [made.stage("GMM", [0, 1, 0, 1, 1, -1]), made.stage("DEC", LABELS)]
+    found = Section("truth", made.run(*stages, truth=TRUTH, class_names=["quake", "noise"]))
+    assert "5 samples have a class and a label, 1 lack one of them." in found.text
+    scores = found.table("Scores")[1:]
+    assert [row[0] for row in scores] == ["mixture (GMM)", "refined (DEC)"]
+    assert [row[2] for row in scores] == ["0.6000", "0.8000"]
+    assert found.table("Each class")[1:] == [
+        ["quake", "3", "1", "0.667", "1.00"], ["noise", "2", "0", "1.00", "0.667"]
+    ]  # fmt: skip
+    axes = found.figures["report_confusion_dec"]().axes[0]
+    assert (names(axes, "x"), names(axes, "y")) == (["quake", "noise"], ["1", "0"])
+    assert len(found.figures["report_reliability"]().axes[0].get_legend().get_texts()) == 3
+    dec = made.stage("DEC", LABELS, refined=False)
+    found = Section("truth", made.run(made.stage("GMM", LABELS), dec, truth=TRUTH))
+    assert "error of the final labels: 0.200" in found.text  # all are 1, and 4 of 5 are right
+    assert "0.20 too high on average" in found.text
+    assert list(found.figures) == ["report_confusion_dec", "report_reliability"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        ([0, 1, 2, 0, 1, 2], "3 clusters and 2 classes: a cluster without a class"),
+        ([0] * 6, "1 clusters and 2 classes: a class without a cluster"),
+    ],
+)
+def test_other_numbers_of_clusters_than_classes(labels, text):
+    found = Section("truth", made.run(made.stage("GMM", labels), truth=TRUTH))
+    assert text in found.notes[0]
+
+
+def test_nothing_to_score():
+    stage = made.stage("GMM", LABELS)
+    assert MAKE["truth"](Results(made.run(stage))) is None
+    apart = Section("truth", made.run(stage, truth=[-1, -1, -1, -1, -1, 3]))
+    assert apart.text == "No sample has both a label and a known class."
+
+
+# ---- run, training, K, citing ----
+
+
+def test_run_training_and_measures(run_folder):
+    (run_folder / "AEC/sweep.csv").write_text("combination,validation_mse\nlr=1,0.25\nlr=2,0.5\n")
+    change_metrics(run_folder, "AEC", dead_features=[0, 2], sweep_best="lr=1")
+    change_metrics(run_folder, "DEC", refined=False, label_change_from_gmm=0.125)
+    with open_run(run_folder) as run:
+        found, n = Section("run", run), run.stages["AEC"].metrics
+        rows = dict(found.table("Data")[1:])
+        assert rows["Samples"] == "96 of 16 x 20 (frequency x time)"
+        assert rows["Frequency"] == "1 to 8.5 Hz, step 0.5 Hz"
+        assert rows["Time span"].startswith("2016-01-01 00:00:00 to 2016-12-01 23:00:")
+        assert rows["Stations"] == "4, 4 traces"
+        assert rows["Trained on"] == f"{n['n_train']} samples, validated on {n['n_validation']}"
+        assert [row[0] for row in found.table("Stages")[1:]] == ["AEC", "GMM", "DEC"]
+        changed = {row[0]: tuple(row[1:3]) for row in found.table("differ from the defaults")}
+        assert changed["aec.n_features"] == ("3", "9")
+        assert "aec.lr" not in changed
+        found = Section("training", run)
+        assert list(found.figures) == ["AEC_loss", "AEC_reconstructions", "DEC_history"]
+        assert dict(found.table("Autoencoder"))["Dead features"] == "2"
+        refined = dict(found.table("Refinement"))
+        assert refined["Labels that differ from the mixture's, share"] == "0.1250"
+        assert found.table("Sweep of AEC")[1:] == [
+            ["lr=1", "0.2500", "taken"], ["lr=2", "0.5000", ""]
+        ]  # fmt: skip
+        found = Section("measures", run)
+        assert [table["title"] for table in found.tables] == [
+            "DEC: clusters", "GMM and DEC side by side", "GMM: clusters"
+        ]  # fmt: skip
+        for name in ("report_means", "report_latent_pairs", "report_distances"):
+            assert found.figures[name]().axes
+        assert Section("relations", run).figures["report_tree"]().axes[1].get_images()
+
+
+COLUMNS = ("bic", "aic", "silhouette", "inertia", "gap", "gap_std", "stability", "stability_std")
+VALUES = {
+    "bic": [9, 3, 4, 6], "aic": [-2, -3, -4, -5], "silhouette": [0.1] * 4,
+    "inertia": [10, 4, 3, 2], "gap": [2, 3, 4, 5], "gap_std": [0.1] * 4,
+    "stability": [0.9, 0.96, 0.95, 0.6], "stability_std": [0.05] * 4,
+}  # fmt: skip
+NOTHING = ["nan"] * 4
+
+
+def choice(folder, values, *stages):
+    """The section of a run with these criteria for K of 2 and more."""
+    rows = zip(*(values[name] for name in COLUMNS if name in values), strict=True)
+    lines = [f"{k}," + ",".join(map(str, row)) for k, row in enumerate(rows, 2)]
+    header = ["n_clusters", *(name for name in COLUMNS if name in values)]
+    (folder / "selection.csv").write_text("\n".join([",".join(header), *lines]) + "\n")
+    object.__setattr__(stages[0], "path", folder)
+    return Section("choice", made.run(*stages))
+
+
+@pytest.mark.parametrize(
+    ("title", "values", "k", "words"),
+    [
+        ("BIC", {}, "3", "BIC is lowest at K = 3: one more Gaussian"),
+        ("AIC", {}, "5", "AIC is still falling at K = 5, the last one fitted"),
+        ("silhouette", {}, "2", "highest at K = 2, 0.10: clusters that touch"),
+        ("silhouette", {"silhouette": NOTHING}, "–", "has no value: it needs two clusters"),
+        ("gap statistic", {}, "–", "still rises by more than its standard error at K = 5"),
+        ("gap statistic", {"gap": [1, 2, 2, 2]}, "3", "selects K = 3, the first whose gap"),
+        ("knee of the inertia", {}, "3", "here 2 to 5"),
+        ("knee of the inertia", {"inertia": [1] * 4}, "–", "has no knee"),
+        ("stability", {}, "4", "Rand index of 0.95 (standard deviation 0.05"),
+        ("stability", {"stability": NOTHING}, "–", "Stability was not computed"),
+        ("stability", {"stability": [0.5, 0.4, 0.49, 0.2]}, "4", "of 0.50 (K = 4 is the largest"),
+    ],
+)
+def test_a_sentence_on_each_criterion(tmp_path, title, values, k, words):
+    found = choice(tmp_path, VALUES | values, made.stage("GMM", [0, 1, 2]))
+    verdicts = {row[0]: row[1:] for row in found.table("Choice of each criterion")[1:]}
+    assert verdicts[title][0] == k
+    assert words in verdicts[title][1]
+
+
+def test_choice_of_k(tmp_path):
+    gmm, dec = made.stage("GMM", [0, 1, 2]), made.stage("DEC", [0, 1])
+    found = choice(tmp_path, VALUES, gmm, dec)
+    assert "K = 3 was selected by BIC. Within 1 of it: silhouette" in found.text
+    assert "Others would select: AIC 5." in found.text
+    assert found.table("every K")[0][-2:] == ["stability", "stability s.d."]
+    values = VALUES | {"silhouette": [0.1, 0.2, 0.3, 0.4]}
+    found = choice(tmp_path, values, gmm, dec)
+    (text,) = contradictions(read_rows(tmp_path / "selection.csv"), 3, "bic")
+    assert found.notes[0] == f"{text[0].upper()}{text[1:]}."
+    assert "2 clusters (dec.n_clusters), not the 3 selected" in found.notes[1]
+    text = choice(tmp_path, {name: [1] for name in COLUMNS}, made.stage("GMM", [0, 1])).text
+    assert text == "One number of clusters was fitted, K = 2."
+    assert MAKE["choice"](Results(made.run(made.stage("DEC", [0, 1])))) is None
+    (tmp_path / "selection.csv").unlink()
+    with pytest.raises(CheckpointError, match=r"selection\.csv"):
+        MAKE["choice"](Results(made.run(gmm)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "values", "part"),
+    [
+        ("DEC", {"refined": False}, "was rejected: the labels are those of the Gaussian mixture"),
+        ("DEC", {"refined": True, "label_change_from_gmm": 0.25}, "It changed 25.0% of"),
+        ("GMM", {"n_views": 5}, "started from the consensus of 5 clusterings of them"),
+        ("GMM", {"n_maps": 12}, "started from the clusters on which 12 t-SNE maps of them agree"),
+        ("AEC", {}, "We clustered 95 spectrograms of 16 x 20 bins (1 more was unusable and left"),
+        ("AEC", {}, "(Adam, batches of 16, initial learning rate 0.001)"),
+        ("AEC", {}, "10 principal components of the smoothed spectrograms"),
+        ("AEC", {}, "@inproceedings{xie2016,"),
+        ("AEC", {"n_components": None}, "23 latent features"),
+    ],
+)
+def test_methods(run_folder, stage, values, part):
+    if values:
+        change_metrics(run_folder, stage, **values)
+    with open_run(run_folder) as run:
+        assert part in Section("citing", run).text
+
+
+def test_methods_of_less(run_folder):
+    shutil.rmtree(run_folder / "DEC")
+    with open_run(run_folder, ["data.file=nowhere.h5"]) as run:
+        text = Section("citing", run).text
+        assert "refined" not in text
+        assert "Gaussian mixtures" in text
+        assert "Frequency" not in dict(Section("run", run).table("Data"))
