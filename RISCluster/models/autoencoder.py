@@ -16,6 +16,7 @@ from .features import FixedFeatures, FixedFeatureSizes
 
 CHANNELS = (1, 8, 16, 32, 64, 128)
 DEPTH = len(CHANNELS) - 1
+MEMORY_FORMAT = torch.channels_last  # CPUs and tensor cores need no reordering of it
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Decoder(nn.Module):
         """Spectrograms of latents."""
         f, t = self.frequency, self.time
         x = self.latent2dec(z[:, : self.n_features]).view(-1, CHANNELS[-1], f.smallest, t.smallest)
-        x = self.decoder(x.contiguous(memory_format=torch.channels_last))
+        x = self.decoder(x.contiguous(memory_format=MEMORY_FORMAT))
         return x[:, :, f.crop : f.crop + f.n, t.crop : t.crop + t.n]
 
 
@@ -141,8 +142,7 @@ class AEC(nn.Module):
         axes = axis_geometry(shape.n_frequencies), axis_geometry(shape.n_times)
         self.encoder = Encoder(shape, *axes)
         self.decoder = Decoder(*axes, shape.n_features)
-        # Same arithmetic, laid out so that CPUs and tensor cores need no reordering.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=MEMORY_FORMAT)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Reconstruction (N, 1, F, T) and learnt latents of spectrograms (N, 1, F, T)."""
