@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.layouts import DETECTION, open_spectrograms
 from RISCluster.data.measures import MEASURES, measure_spectrograms, measure_waveforms
 from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
 from RISCluster.waveforms import build as building
