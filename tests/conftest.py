@@ -50,13 +50,8 @@ def write_samples(path: Path, spectrogram: np.ndarray, **columns) -> Path:
     return path
 
 
-@pytest.fixture
-def small_file(tmp_path) -> Path:
-    """96 samples of three classes, with labels, start times and trace ids."""
-    return write_small_file(tmp_path / "small.h5")
-
-
 def write_small_file(path: Path) -> Path:
+    """96 samples of three classes, with labels, start times and trace ids."""
     spectrogram, classes = blobs(96)
     times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}.000000Z".encode() for i in range(96)]
     ids = [f"XH.DR{i % 4:02d}..HHZ".encode() for i in range(96)]
@@ -64,28 +59,27 @@ def write_small_file(path: Path) -> Path:
 
 
 @pytest.fixture
-def make_settings(tmp_path):
-    """Settings of a quick run in the test's folder; overrides as on the command line."""
-    return lambda *overrides: quick_settings(tmp_path, *overrides)
+def small_file(tmp_path) -> Path:
+    return write_small_file(tmp_path / "small.h5")
+
+
+QUICK = (
+    "run.name=test", "run.figures=no", "run.device=cpu", "aec.n_features=3", "aec.n_epochs=4",
+    "aec.batch_size=16", "gmm.n_clusters=2-4", "gmm.n_init=3", "dec.n_epochs=3",
+    "dec.batch_size=16", "dec.tol=0",
+)  # fmt: skip
 
 
 def quick_settings(folder: Path, *overrides: str) -> Settings:
+    """Settings of a quick run in a folder; overrides as on the command line."""
     (folder / "config.ini").write_text("[run]\n")
-    quick = (
-        "run.name=test",
-        f"run.folder={folder / 'Outputs'}",
-        "run.figures=no",
-        "run.device=cpu",
-        "aec.n_features=3",
-        "aec.n_epochs=4",
-        "aec.batch_size=16",
-        "gmm.n_clusters=2-4",
-        "gmm.n_init=3",
-        "dec.n_epochs=3",
-        "dec.batch_size=16",
-        "dec.tol=0",
-    )
-    return load_settings(folder / "config.ini", (*quick, *overrides))
+    words = (*QUICK, f"run.folder={folder / 'Outputs'}", *overrides)
+    return load_settings(folder / "config.ini", words)
+
+
+@pytest.fixture
+def make_settings(tmp_path):
+    return lambda *overrides: quick_settings(tmp_path, *overrides)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -104,23 +98,6 @@ def maps_are_drawn_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(initialisation, "tsne", drawn_once)
         yield
-
-
-# ---- a finished run ----
-
-QUICK = (
-    "run.name=test",
-    "run.figures=no",
-    "run.device=cpu",
-    "aec.n_features=3",
-    "aec.n_epochs=6",
-    "aec.batch_size=16",
-    "gmm.n_clusters=2-4",
-    "gmm.n_init=3",
-    "dec.n_clusters=3",
-    "dec.n_epochs=2",
-    "dec.batch_size=16",
-)
 
 
 @pytest.fixture(scope="session")
@@ -171,13 +148,12 @@ def three_stages(folder: Path) -> None:
     with h5py.File(path, "a") as file:
         file["peak_amplitude"].attrs["units"] = "m/s"
         file.attrs["build.method"], file.attrs["build.trigger"] = "detect", "recursive"
-    (folder / "config.ini").write_text("[run]\n")
-    words = (*QUICK, f"run.folder={folder / 'Outputs'}", f"data.file={path}")
     from RISCluster.stages.cluster import run_gmm
     from RISCluster.stages.pretrain import run_aec
     from RISCluster.stages.refine import run_dec
 
-    settings = load_settings(folder / "config.ini", words)
+    words = ("aec.n_epochs=6", "dec.n_clusters=3", "dec.n_epochs=2", "dec.tol=0.003")
+    settings = quick_settings(folder, f"data.file={path}", *words)
     for stage in (run_aec, run_gmm, run_dec):
         stage(settings)
 

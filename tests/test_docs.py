@@ -1,10 +1,11 @@
-"""Links, command lines, settings and versions that the documentation names."""
+"""Links, command lines, settings, versions and packages that the documentation names."""
 
 import configparser
 import contextlib
 import io
 import re
 import shlex
+import stat
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -12,23 +13,17 @@ from pathlib import Path
 import pytest
 
 from RISCluster.__main__ import main
+from RISCluster.commands.arguments import COMMANDS
 from tests.conftest import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-SETTING = re.compile(r"\b([a-z]+)\.([a-z]\w*)=")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-SCRIPTS = {"AEC_train.py": "pretrain", "GMM_centroids.py": "cluster", "DEC_train.py": "refine"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def anchors(path: Path) -> set[str]:
-    """Names by which headings of a page are linked."""
-    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
-    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
-
-
-def links(text: str) -> list[str]:
-    """Names of the files that a page links to."""
-    return [Path(target.partition("#")[0]).name for target in LINK.findall(text)]
+def text_of(name: str | Path) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def commands_of(text: str) -> list[list[str]]:
@@ -38,51 +33,49 @@ def commands_of(text: str) -> list[list[str]]:
         r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.+?^```", "", text, flags=re.M | re.S)
     )
     lines = [line for block in blocks for line in block.splitlines()] + inline
-    parts = [part for line in lines for part in re.split(r"&&|>", line)]
     found = []
-    for part in parts:
+    for part in (part for line in lines for part in re.split(r"&&|>", line)):
         if re.search(r"-m RISCluster |\briscluster |\w+\.py\b", part) and not part.startswith("#"):
-            with contextlib.suppress(ValueError):  # a quote that is none, as in a sentence
+            with contextlib.suppress(ValueError):  # an apostrophe in a sentence
                 found.append(shlex.split(part, comments=True))
     return [words for words in found if len(words) > 1]
 
 
 @cache
 def usage(command: str) -> str:
-    """What --help of a command prints; empty where there is no such command."""
+    """Output of --help of a command; empty where there is no such command."""
     with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as ended:
         raise SystemExit(main([command, "--help"]))
     return "" if ended.value.code else out.getvalue()
 
 
 def program_and_rest(words: list[str]) -> tuple[str, str, list[str]]:
-    """Name of a program, its help, and the words that it gets."""
+    """Name of a program, its help, and its arguments."""
+    scripts = {"AEC_train.py": "pretrain", "GMM_centroids.py": "cluster", "DEC_train.py": "refine"}
     for place, word in enumerate(words):
         if word in ("RISCluster", "riscluster"):
             return words[place + 1], usage(words[place + 1]), words[place + 2 :]
-        if word in SCRIPTS:
-            return word, usage(SCRIPTS[word]), words[place + 1 :]
         if word.endswith(".py"):
-            file = ROOT / word
-            return word, file.read_text() if file.is_file() else "", words[place + 1 :]
+            text = usage(scripts[word]) if word in scripts else text_of(word)
+            return word, text, words[place + 1 :]
     raise AssertionError(f"no program in {words}")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_links_lead_somewhere(page):
-    text = page.read_text(encoding="utf-8")
-    for target in LINK.findall(text):
-        if target.startswith("https:"):
-            continue
+    for target in LINK.findall(text_of(page)):
         name, _, anchor = target.partition("#")
         path = page.parent / name if name else page
-        assert path.exists(), target
-        assert not anchor or anchor in anchors(path), target
+        if not target.startswith("https:"):
+            assert path.exists(), target
+            titles = re.findall(r"^#+ (.+)$", text_of(path), re.M) if anchor else []
+            anchors = [re.sub(r"[^\w -]", "", x.lower()).replace(" ", "-") for x in titles]
+            assert not anchor or anchor in anchors, target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_command_lines_have_options_that_exist(page):
-    for words in commands_of(page.read_text(encoding="utf-8")):
+    for words in commands_of(text_of(page)):
         program, text, rest = program_and_rest(words)
         if program in ("COMMAND", "--help"):
             continue
@@ -92,13 +85,13 @@ def test_command_lines_have_options_that_exist(page):
             assert not option or re.search(rf"{option[0]}\b", text), f"{program} {word}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_settings_named_are_there(page):
+@each_page
+def test_settings_named_exist(page):
     settings = configparser.ConfigParser(interpolation=None)
-    settings.read(ROOT / "config.ini", encoding="utf-8")
-    text = page.read_text(encoding="utf-8")
-    named = SETTING.findall(text)
+    settings.read_string(text_of("config.ini"))
     sections = "|".join(settings.sections())
+    text = text_of(page)
+    named = re.findall(r"\b([a-z]+)\.([a-z]\w*)=", text)
     named += re.findall(rf"`({sections})\.([a-z]\w*)`", text)
     for section, key in named:
         if section != "section" and key != "html":
@@ -106,17 +99,52 @@ def test_settings_named_are_there(page):
 
 
 def test_every_command_and_page_is_in_the_documentation():
-    from RISCluster.commands.arguments import COMMANDS
+    assert not [name for name in COMMANDS if f"`{name}`" not in text_of("docs/commands.md")]
+    readme = text_of("README.md")
+    linked = [Path(target.partition("#")[0]).name for target in LINK.findall(readme)]
+    assert not [page for page in PAGES if page.name not in ("README.md", *linked)]
+    assert len(readme.splitlines()) <= 130
 
-    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
-    assert not [name for name in COMMANDS if f"`{name}`" not in text]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert not [page for page in PAGES if page.name not in ("README.md", *links(readme))]
+
+def test_the_readme_has_the_commands_of_the_gate_and_of_a_run():
+    first_screen, gate = text_of("README.md").split("\n## ")[0], text_of(".ci/run")
+    command = gate.splitlines()[-1]
+    assert command.endswith("python -m pytest -n 2 --dist worksteal")
+    assert command in first_screen
+    assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
+    assert "run: bash .ci/run\n" in text_of(".github/workflows/tests.yml")
+    hooks = re.findall(r"entry: (\.venv\S+ \w+)", text_of(".pre-commit-config.yaml"))
+    assert len(hooks) == 2
+    assert all(f"{hook} " in gate for hook in hooks)
+    command = next(line for line in first_screen.splitlines() if "DEC_train.py" in line)
+    assert re.findall(r"\w+\.py", command) == ["AEC_train.py", "GMM_centroids.py", "DEC_train.py"]
+    assert "requirements-tested.txt" in command
 
 
 def test_versions_without_git_are_the_same():
-    scm = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools_scm"]
-    version = scm["fallback_version"]
-    assert f'__version__ = "{version}"' in (ROOT / "RISCluster/__init__.py").read_text()
-    assert re.search(rf"^version: {version}$", (ROOT / "CITATION.cff").read_text(), re.M)
-    assert f"\n## {version} - " in (ROOT / "CHANGELOG.md").read_text()
+    version = PROJECT["tool"]["setuptools_scm"]["fallback_version"]
+    assert f'__version__ = "{version}"' in text_of("RISCluster/__init__.py")
+    assert re.search(rf"^version: {version}$", text_of("CITATION.cff"), re.M)
+    assert f"\n## {version} - " in text_of("CHANGELOG.md")
+
+
+def test_pins_are_within_the_ranges():
+    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", text_of("requirements-tested.txt"), re.M))
+    extras = PROJECT["project"]["optional-dependencies"]
+    needed = [*PROJECT["project"]["dependencies"], *extras["waveforms"], *extras["cubes"]]
+    for requirement in needed:
+        name, least = requirement.split(">=")
+        assert tuple(map(int, pins[name].split("."))) >= tuple(map(int, least.split(".")))
+
+
+@pytest.mark.parametrize(("file", "torch"), [("CPU", "pytorch-cpu"), ("CUDA", "pytorch-gpu")])
+def test_conda_files_have_every_dependency(file, torch):
+    needed = list(PROJECT["project"]["dependencies"])
+    for extra, packages in PROJECT["project"]["optional-dependencies"].items():
+        needed += packages if extra not in ("embedding", "das") else []  # installed by pip
+    names = {requirement.split(">=")[0] for requirement in needed}
+    names -= {"pytest", "pytest-xdist", "ruff", "torch", "matplotlib"}
+    text = text_of(f"RISCluster_{file}.yml")
+    assert names | {torch, "matplotlib-base"} <= set(re.findall(r"- ([\w-]+)>=", text))
+    assert "- defaults" not in text
+    assert "- pytorch\n" not in text

@@ -16,10 +16,9 @@ from ..errors import SettingsError
 
 STAGES = {command: stage for stage, command in STAGE_COMMANDS.items()}  # stages by command
 
-# A command: name, module with ``run_<name>``, in brackets the section of the settings that it
-# takes. An argument: name, VALUE or choices, ! where it is required, its default. A VALUE can be
-# followed by the suffixes of a file or by a range of numbers, whole ones for N. Last, after |,
-# further help.
+# A command: name, module with ``run_<name>``, [section of settings that it takes]: help.
+# An argument: name, VALUE or choices, (suffixes of a file, or range of numbers, whole ones for N),
+# ! where it is required, = default: help. Last, after |, further help.
 TABLE = """
 download make: fetch waveforms and StationXML from FDSN data centres
   --network CODES!: network codes with * and ?, several with commas
@@ -108,18 +107,10 @@ demo make: write a synthetic data set of eight known classes of seismic spectrog
 config none: print config.ini with every setting, its default and what is allowed (config > config.ini)
 """  # noqa: E501
 _COMMAND = re.compile(r"(\w+) (\w+)(?: \[(\w+)\])?: (.+)")
-_ARGUMENT = re.compile(r"  (-*[\w-]+)(?: ([^\s(!:]+)(?:\((\S+)\))?(!)?)?(?: = (\S+))?: (.+)")
-
-
-class Argument(NamedTuple):
-    """An argument of a command: one of the lines of `TABLE`."""
-
-    name: str
-    value: str | None  # placeholder, or choices with |
-    kind: str | None  # suffixes or range that are allowed
-    required: str | None
-    default: str | None
-    help: str
+_ARGUMENT = re.compile(
+    r"  (?P<name>-*[\w-]+)(?: (?P<value>[^\s(!:]+)(?:\((?P<kind>\S+)\))?(?P<required>!)?)?"
+    r"(?: = (?P<default>\S+))?: (?P<help>.+)"
+)
 
 
 class Command(NamedTuple):
@@ -128,24 +119,15 @@ class Command(NamedTuple):
     module: str
     section: str | None
     help: str
-    arguments: list[Argument]
-    epilog: list[str]
+    lines: list[str]  # of its arguments in `TABLE`
 
 
-def _read_table() -> dict[str, Command]:
-    commands: dict[str, Command] = {}
-    for line in TABLE.strip().replace("\n    ", " ").split("\n"):
-        if found := _COMMAND.fullmatch(line):
-            name, *parts = found.groups()
-            commands[name] = command = Command(*parts, [], [])
-        elif line.startswith("  | "):
-            command.epilog.append(line[4:])
-        else:
-            command.arguments.append(Argument(*_ARGUMENT.fullmatch(line).groups()))
-    return commands
-
-
-COMMANDS = _read_table()
+COMMANDS: dict[str, Command] = {}
+for _line in TABLE.strip().replace("\n    ", " ").split("\n"):
+    if _found := _COMMAND.fullmatch(_line):
+        COMMANDS[_found[1]] = Command(*_found.groups()[1:], [])
+    else:
+        [*COMMANDS.values()][-1].lines.append(_line)
 
 
 def sentence(name: str) -> str:
@@ -156,63 +138,63 @@ def sentence(name: str) -> str:
 
 def parse(name: str, program: str, words: Sequence[str]) -> argparse.Namespace:
     """Arguments of a command, which takes options and words in any order, checked by their kind."""
-    command = COMMANDS[name]
+    command, checks, epilog = COMMANDS[name], [], []
     parser = argparse.ArgumentParser(prog=program, description=sentence(name))
-    epilog = command.epilog
-    for argument in command.arguments:
-        _add(parser, argument)
     if command.section:
         add_config(parser)
-        text = f"Settings are in [{command.section}] of config.ini; section.key=value words replace"
-        epilog = [f"{text} single ones.", *epilog]
+        epilog.append(f"Settings are in [{command.section}] of config.ini; section.key=value words")
+        epilog.append("replace single ones.")
+    for line in command.lines:
+        if line.startswith("  | "):
+            epilog.append(line[4:])
+            continue
+        about = _ARGUMENT.fullmatch(line).groupdict()
+        action = _add(parser, **about)
+        if about["kind"]:
+            checks.append((action.dest, about))
     parser.epilog = " ".join(epilog)
     found = parser.parse_intermixed_args(words)
-    for argument in command.arguments:
-        key = argument.name.lstrip("-").replace("-", "_")
-        text = getattr(found, key)
-        if argument.kind and text is not None:
-            setattr(found, key, _checked(argument, text))
+    for key, about in checks:
+        setattr(found, key, _checked(getattr(found, key), **about))
     return found
 
 
-def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
-    name, value, default = argument.name, argument.value, argument.default
+def _add(
+    parser: argparse.ArgumentParser, name: str, value: str | None, required: str | None,
+    default: str | None, help: str, kind: str | None,
+) -> argparse.Action:  # fmt: skip
     names = ("-o", name) if name == "--output" else (name,)
-    text = argument.help + (f" (default: {default})" if default else "")
+    help += f" (default: {default})" if default else ""
     if value is None:
-        parser.add_argument(*names, action="store_true", help=text)
-    elif not name.startswith("-"):
-        parser.add_argument(name, nargs="*", metavar=value, help=text)
-    else:
-        parser.add_argument(
-            *names,
-            choices=value.split("|") if "|" in value else None,
-            metavar=None if "|" in value else value.rstrip("+"),
-            nargs="+" if value.endswith("+") else None,
-            required=bool(argument.required),
-            default=default,
-            help=text,
-        )
+        return parser.add_argument(*names, action="store_true", help=help)
+    if not name.startswith("-"):
+        return parser.add_argument(name, nargs="*", metavar=value, help=help)
+    choices = value.split("|") if "|" in value else None
+    metavar, nargs = None if choices else value.rstrip("+"), "+" if value[-1] == "+" else None
+    options = {"choices": choices, "metavar": metavar, "nargs": nargs, "default": default}
+    return parser.add_argument(*names, required=bool(required), help=help, **options)
 
 
-def _checked(argument: Argument, text: str) -> Any:
-    """Path, number or ``auto``."""
-    if argument.kind.startswith("."):
-        suffixes = re.findall(r"\.\w+", argument.kind)
+def _checked(
+    text: str | None, name: str, value: str, kind: str, default: str | None, **_: Any
+) -> Any:
+    """Path, number or ``auto``; None for an option that was not given."""
+    if text is None or text == default == "auto":
+        return text
+    if kind.startswith("."):
+        suffixes = re.findall(r"\.\w+", kind)
         if Path(text).suffix.lower() not in suffixes:
-            raise refused(argument.name, text, f"a name that ends with {' or '.join(suffixes)}")
+            raise refused(name, text, f"a name that ends with {' or '.join(suffixes)}")
         return text
-    if text == argument.default == "auto":
-        return text
-    low, high = argument.kind.split("..")
+    low, high = kind.split("..")
     try:
-        value = (int if argument.value == "N" else float)(text)
+        number = (int if value == "N" else float)(text)
     except ValueError:
-        value = math.nan
-    if not float(low) <= value <= float(high or "inf") or math.isinf(value):
+        number = math.nan
+    if not float(low) <= number <= float(high or 1e300):
         allowed = f"{low} to {high}" if high else f"{low} or more"
-        raise refused(argument.name, text, ("auto, or " * (argument.default == "auto")) + allowed)
-    return value
+        raise refused(name, text, "auto, or " * (default == "auto") + allowed)
+    return number
 
 
 def refused(option: str, text: str, allowed: str) -> SettingsError:

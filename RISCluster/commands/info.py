@@ -5,7 +5,6 @@ Letters: N samples, F frequency bins, T time bins.
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -50,7 +49,7 @@ def run_info(arguments: argparse.Namespace) -> None:
             with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
                 print("\n".join(describe(file, *survey(file), data.train_samples)))
                 if not arguments.no_picture:
-                    save_figure(picture(file, choose(file)), Path(target).expanduser())
+                    save_figure(picture(file), Path(target).expanduser())
                     print(f"picture: {Path(target).expanduser()}")
         except DataError as error:
             if len(paths) == 1:
@@ -89,6 +88,7 @@ def describe(
     """Lines of text about a file, from its `survey`; `train_samples` as ``data.train_samples``."""
     n, f, t = file.n_samples, file.n_frequencies, file.n_times
     n_train = min(train_samples or n, n)
+    classes = [f"{name} ({len(index):,})" for name, index in _classes(file).values()]
     rows = [
         ("file", f"{file.path}, layout {file.layout}, data set {file.dataset}"),
         ("samples", f"{n:,} of {f} x {t} (frequency x time), {file.dtype}"),
@@ -97,8 +97,8 @@ def describe(
         ("amplitude", file.amplitude_unit or "unit not given"),
         ("stored", _storage(file)),
         ("start times", _times(table["time"].to_numpy())),
-        ("traces", _traces(traces)),
-        ("classes", _classes(file)),
+        ("traces", _listed(traces, N_TRACES, "none named")),
+        ("classes", _listed(classes, N_CLASSES, "none known")),
         *_values(table),
         ("training", f"{_bytes(4 * n_train * f * t)} of memory for {n_train:,} samples "
          "(data.train_samples); streamed from disk if more"),
@@ -121,60 +121,56 @@ def _axis(axis: np.ndarray, unit: str) -> str:
 
 def _storage(file: SpectrogramFile) -> str:
     """Chunks, compression as h5py or zarr name it, and size."""
-    files, compression = [file.path], "no compression"
+    files, names = [file.path], []
     if file.path.is_dir():
         files = file.path.rglob("*")
         root = need("zarr").open(str(file.path), mode="r")
         array = root if hasattr(root, "dtype") else root[file.dataset]
-        codecs = [type(codec).__name__.removesuffix("Codec").lower() for codec in array.compressors]
-        compression = ", ".join(codecs) or compression
+        names = [type(codec).__name__.removesuffix("Codec").lower() for codec in array.compressors]
     else:
         with h5py.File(file.path, "r") as opened:
             data = opened[file.dataset]
             if data.compression is not None:
                 level = "" if data.compression_opts is None else f" {data.compression_opts}"
-                compression = f"{data.compression}{level}" + " with shuffle" * data.shuffle
+                names = [f"{data.compression}{level}" + " with shuffle" * data.shuffle]
             elif data.id.get_create_plist().get_nfilters():
-                compression = "filtered"
+                names = ["filtered"]
     size = sum(item.stat().st_size for item in files if item.is_file())
     chunks = f"chunks of {' x '.join(map(str, file.chunks))}" if file.chunks else "contiguous"
-    return f"{chunks}, {compression}; {_bytes(size)} on disk in all"
+    return f"{chunks}, {', '.join(names) or 'no compression'}; {_bytes(size)} on disk in all"
 
 
 def _times(times: np.ndarray) -> str:
     known = np.sort(times[~np.isnat(times)])
     if not len(known):
         return "none known"
-    far, texts = far_times(known), nanoseconds_to_iso(known.view(np.int64))
-    near = [text for text, out in zip(texts, far, strict=True) if not out]
-    parts = [f"{near[0]} to {near[-1]}"]
+    far, texts = far_times(known), np.array(nanoseconds_to_iso(known.view(np.int64)))
+    parts = [" to ".join(texts[~far][[0, -1]])]
     if len(known) < len(times):
         parts.append(f"{count(len(times) - len(known), 'sample')} without")
     if far.any():
-        parts.append(f"{count(int(far.sum()), 'sample')} years away, as of {texts[far.argmax()]}")
+        parts.append(f"{count(int(far.sum()), 'sample')} years away, as of {texts[far][0]}")
     return "; ".join(parts)
 
 
-def _traces(names: list[str]) -> str:
+def _listed(names: list[str], most: int, none: str) -> str:
     if not names:
-        return "none named"
-    more = f", ... ({names[-1]})" if len(names) > N_TRACES else ""
-    return f"{len(names):,}: {', '.join(name or '(empty)' for name in names[:N_TRACES])}{more}"
+        return none
+    more = f", ... ({names[-1]})" if len(names) > most else ""
+    return f"{len(names):,}: {', '.join(name or '(empty)' for name in names[:most])}{more}"
 
 
-def _classes(file: SpectrogramFile) -> str:
-    labels = file.labels()
-    if labels is None:
-        return "none known"
-    values, counts = (part.tolist() for part in np.unique(labels, return_counts=True))
-    texts = [f"{_class_name(file, x)} ({n:,})" for x, n in zip(values, counts, strict=True)]
-    more = f", ... ({len(texts) - N_CLASSES} more)" if len(texts) > N_CLASSES else ""
-    return f"{len(values)}: {', '.join(texts[:N_CLASSES])}{more}"
-
-
-def _class_name(file: SpectrogramFile, label: int) -> str:
-    names = file.class_names()
-    return names[label] if 0 <= label < len(names) else str(label)
+def _classes(file: SpectrogramFile) -> dict[int, tuple[str, np.ndarray]]:
+    """Name and samples of each known class by its number; empty without classes."""
+    labels, names = file.labels(), file.class_names()
+    numbers = [] if labels is None else np.unique(labels).tolist()
+    return {
+        number: (
+            names[number] if 0 <= number < len(names) else str(number),
+            np.flatnonzero(labels == number),
+        )
+        for number in numbers
+    }
 
 
 def _values(table: pandas.DataFrame) -> list[tuple[str, str]]:
@@ -209,39 +205,30 @@ def _bytes(n: int) -> str:
     return f"{n} bytes"
 
 
-# ---- figure -------------------------------------------------------------------------------------
-
-
-def choose(file: SpectrogramFile) -> list[tuple[str, list[int]]]:
-    """Rows of a figure, as name and indices of samples.
+def picture(file: SpectrogramFile) -> Figure:
+    """Some samples with their times and trace ids.
 
     A row for each of the largest known classes; otherwise three rows spread over the file.
     """
-    labels = file.labels()
-    if labels is None or len(np.unique(labels)) < 2:
+    classes = list(_classes(file).values())
+    largest = sorted(range(len(classes)), key=lambda at: -len(classes[at][1]))[:MAX_ROWS]
+    rows = [classes[at] for at in sorted(largest)]
+    kinds, rows = "some of each class", [(name, _spread(index, N_COLUMNS)) for name, index in rows]
+    if len(rows) < 2:
         chosen = _spread(np.arange(file.n_samples), N_PICTURED)
-        return [("", chosen[at : at + N_COLUMNS]) for at in range(0, len(chosen), N_COLUMNS)]
-    values, counts = np.unique(labels, return_counts=True)
-    largest = np.sort(np.argsort(-counts, kind="stable")[:MAX_ROWS])
-    return [
-        (_class_name(file, label), _spread(np.flatnonzero(labels == label), N_COLUMNS))
-        for label in values[largest].tolist()
+        kinds, starts = "spread over the file", range(0, len(chosen), N_COLUMNS)
+        rows = [("", chosen[start : start + N_COLUMNS]) for start in starts]
+    drawn = [
+        (name, [(file.read(at, at + 1)[0], _title(file, at)) for at in index])
+        for name, index in rows
     ]
+    n = sum(len(index) for _, index in rows)
+    title = f"{plain(file.path.name, 60)}: {n} of {file.n_samples:,} samples, {kinds}"
+    return sample_overview(file, drawn, title)
 
 
 def _spread(index: np.ndarray, n: int) -> list[int]:
     return index[np.unique(np.linspace(0, len(index) - 1, n).astype(int))].tolist()
-
-
-def picture(file: SpectrogramFile, rows: list[tuple[str, list[int]]]) -> Figure:
-    """Figure of samples, each with its time and trace id; `rows` as of `choose`."""
-    drawn: list[tuple[str, list[Any]]] = [
-        (name, [(file.read(at, at + 1)[0], _title(file, at)) for at in row]) for name, row in rows
-    ]
-    kinds = "some of each class" if rows[0][0] else "spread over the file"
-    n = sum(len(row) for _, row in rows)
-    title = f"{plain(file.path.name, 60)}: {n} of {file.n_samples:,} samples, {kinds}"
-    return sample_overview(file, drawn, title)
 
 
 def _title(file: SpectrogramFile, index: int) -> str:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas
+
 from ..cli import first_command, package_command, run_name
 from ..data.storage import find_files
 from ..errors import DataError, SettingsError
@@ -18,16 +20,8 @@ if TYPE_CHECKING:
     from ..waveforms.download import Request, Summary
 
 N_LISTED = 10  # channels and stations
-CODES = {
-    "network": r"[A-Za-z0-9*?_-]{1,8}",
-    "station": r"[A-Za-z0-9*?_-]{1,8}",
-    "location": r"--|[A-Za-z0-9*?]{1,2}",
-    "channel": r"[A-Za-z0-9*?_-]{1,8}",
-}
-AREAS = {  # what is allowed, and the largest values
-    "box": ("MINLAT MAXLAT MINLON MAXLON in degrees, the smaller first", (90, 90, 180, 180)),
-    "circle": ("LAT LON RADIUS in degrees, the radius above 0", (90, 180, 180)),
-}
+CODES = ("network", "station", "location", "channel")
+AREAS = {"box": "MINLAT MAXLAT MINLON MAXLON", "circle": "LAT LON RADIUS"}
 
 
 def run_download(arguments: argparse.Namespace) -> None:
@@ -56,14 +50,14 @@ def run_download(arguments: argparse.Namespace) -> None:
 
 def _report(request: "Request", folder: Path, summary: "Summary") -> None:
     """Report new and missing files and the next command."""
-    for codes, (lacking, wanted, why) in list(summary.missing.items())[:N_LISTED]:
+    missing, without = summary.missing, summary.without_response
+    for codes, (lacking, wanted, why) in list(missing.items())[:N_LISTED]:
         log.warning(f"missing: {codes}: {lacking:,} of {count(wanted, 'file')}: {why}")
-    if len(summary.missing) > N_LISTED:
-        more = count(len(summary.missing) - N_LISTED, "more channel")
-        log.warning(f"missing: files of {more}")
-    if summary.without_response:
-        names = ", ".join(summary.without_response[:N_LISTED])
-        log.warning(f"no StationXML for {count(len(summary.without_response), 'station')}: {names}")
+    if len(missing) > N_LISTED:
+        log.warning(f"missing: files of {count(len(missing) - N_LISTED, 'more channel')}")
+    if without:
+        names = ", ".join(without[:N_LISTED])
+        log.warning(f"no StationXML for {count(len(without), 'station')}: {names}")
     print(
         f"{folder}: {count(summary.new, 'new file')} ({summary.new_bytes / 1e6:.1f} MB), "
         f"{summary.existing:,} existed, "
@@ -84,7 +78,7 @@ def _report(request: "Request", folder: Path, summary: "Summary") -> None:
 def _codes(name: str, text: str) -> str:
     """Codes as a data centre takes them; the empty location, of which argparse makes [], is --."""
     parts = [part.strip() or "--" * (name == "location") for part in text.split(",")]
-    if not all(re.fullmatch(CODES[name], part) for part in parts):
+    if not all(re.fullmatch(r"[\w*?-]{1,8}", part) for part in parts):
         raise refused(
             f"--{name}", text, "codes of letters and digits with * and ?, several with commas"
         )
@@ -100,20 +94,15 @@ def _time(option: str, text: str) -> datetime:
 
 
 def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
-    """Numbers of a box or a circle, each within its limits."""
+    """Numbers of a box or a circle, in degrees."""
     if not words:
         return None
-    text, (allowed, largest) = ",".join(words), AREAS[name]
-    try:
-        values = tuple(map(float, text.split(",")))
-        valid = all(abs(value) <= most for value, most in zip(values, largest, strict=True))
-        pairs = (values[:2], values[2:]) if name == "box" else ((0, values[2]),)
-        valid = valid and all(low < high for low, high in pairs)
-    except ValueError:
-        valid = False
-    if not valid:
-        raise refused(f"--{name}", text, allowed)
-    return values
+    values = pandas.to_numeric(",".join(words).split(","), errors="coerce")
+    valid = len(values) == len(AREAS[name].split()) and (abs(values) <= 360).all()
+    ends = values.tolist() if name == "circle" else values[1::2] - values[::2]
+    if not valid or ends[-1] <= 0 or (name == "box" and ends[0] <= 0):
+        raise refused(f"--{name}", ",".join(words), f"{AREAS[name]} in degrees, as --help says")
+    return tuple(values.tolist())
 
 
 # ---- build, cube, demo --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,6 @@ from .storage import (
     SAMPLES,
     Storage,
     StoredArray,
-    axis_order,
     dimension_names,
     explain,
     is_variable,
@@ -94,24 +94,48 @@ def as_column(array: Any, values: np.ndarray) -> Column:
 
 
 def find_axes(
-    path: Path, storage: Storage, array: Any, axes: tuple[str, ...], names: dict[str, Sequence[str]]
+    path: Path, storage: Storage, array: Any, wanted: tuple[str, ...], names: dict[str, list[str]]
 ) -> tuple[dict[str, Column], tuple[int, ...]]:
-    """Coordinates of an array by role, and the axis of the file for each of `axes`.
+    """Coordinates of an array of three dimensions by role, and its axis for each of `wanted`.
 
-    `names` are those of arrays that are taken where the dimensions have no names. DataError where
-    a coordinate has not one value a step.
+    The order is as stored where nothing contradicts it. `wanted` is `CUBE` or `SAMPLES`, and
+    `names` are those of coordinates, where dimensions have none. DataError where the dimensions are
+    others, a coordinate has not one value a step, or the order is unknown.
     """
+    roles, needed = roles_of(array), f"({', '.join(wanted)})"
+    label, is_named = f"{path}: {array.name.lstrip('/')}", any(roles)
+    if set(roles) - {"", *wanted}:
+        raise DataError(
+            f"{label} has the dimensions ({', '.join(dimension_names(array))}), and this layout "
+            f"needs {needed}; set data.layout or data.dataset, or name the dimensions otherwise"
+        )
     columns = {role: find_coordinate(storage, array, role, names[role]) for role in names}
     columns = {role: column for role, column in columns.items() if column is not None}
-    lengths = {role: column.values.size for role, column in columns.items()}
-    order = axis_order(path, array, axes, lengths)
-    for role, column in columns.items():
-        n = array.shape[order[axes.index(role)]]
-        if column.values.shape != (n,):
+    shapes = {wanted.index(role): column.values.shape for role, column in columns.items()}
+    fitting = [
+        order
+        for order in permutations(range(3))
+        if all(roles[axis] in ("", role) for axis, role in zip(order, wanted, strict=True))
+        and all((array.shape[order[at]],) == shape for at, shape in shapes.items())
+    ]
+    if not fitting:
+        found = ", ".join(f"{x.name} of shape {x.values.shape}" for x in columns.values())
+        raise DataError(
+            f"{label} has shape {tuple(array.shape)}, and the coordinates {found}; each needs one "
+            "value a step of its axis"
+        )
+    if wanted is SAMPLES and not is_named:  # samples come first, unless names say otherwise
+        fitting = [order for order in fitting if order[0] == 0] or fitting
+    order, *others = fitting
+    if order != (0, 1, 2):
+        if others:
             raise DataError(
-                f"{path}: {column.name} has shape {column.values.shape}, and {array.name} "
-                f"{array.shape}; the coordinate of its {role} axis needs one value a step"
+                f"{label} has shape {tuple(array.shape)}, which does not fit its coordinates as "
+                f"{needed}, and the order of its axes is unknown; name its dimensions"
             )
+        stored = ", ".join(wanted[order.index(axis)] for axis in range(3))
+        evidence = "dimension names" if is_named else "coordinates"
+        log.info(f"{label} is stored as ({stored}) by its {evidence}; read as {needed}")
     return columns, order
 
 
@@ -488,7 +512,8 @@ def choose_dataset(storage: Storage, layout: str, dataset: str) -> tuple[str, st
         layout = "cube" if is_cube else "ris" if ris else "samples"
     usual = {"samples": "spectrogram", "ris": ris, "cube": "data"}[layout]
     alike = [name for name in named if named[name] == layout]
-    for names in ([name for name in chosen if name == usual], alike, chosen):
+    others = chosen if given or layout == "cube" else []
+    for names in ([name for name in chosen if name == usual], alike, others):
         if len(names) == 1:
             return layout, names[0]
     what = f"data set '{dataset}'" if given else "single data set"

@@ -15,7 +15,6 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -282,44 +281,6 @@ def roles_of(array: Any) -> list[str]:
     return roles if len(set(known)) == len(known) else [""] * len(roles)
 
 
-def axis_order(
-    path: Path, array: Any, wanted: tuple[str, ...], lengths: dict[str, int]
-) -> tuple[int, ...]:
-    """Axis of the file for each axis of `wanted`; as stored where nothing contradicts it.
-
-    `array` has three dimensions, `wanted` is `CUBE` or `SAMPLES`, and `lengths` are those of
-    coordinates, by role. DataError where the dimensions are others, or their order is unknown.
-    """
-    roles, needed = roles_of(array), f"({', '.join(wanted)})"
-    label, is_named = f"{path}: {array.name.lstrip('/')}", any(roles)
-    if set(roles) - {"", *wanted}:
-        raise DataError(
-            f"{label} has the dimensions ({', '.join(dimension_names(array))}), and this layout "
-            f"needs {needed}; set data.layout or data.dataset, or name the dimensions otherwise"
-        )
-    orders = [
-        order
-        for order in permutations(range(3))
-        if all(roles[axis] in ("", role) for axis, role in zip(order, wanted, strict=True))
-    ]
-    sizes = {wanted.index(role): n for role, n in lengths.items()}
-    fitting = [x for x in orders if all(array.shape[x[at]] == n for at, n in sizes.items())]
-    if wanted is SAMPLES and not is_named:  # samples come first, unless names say otherwise
-        fitting = [order for order in fitting if order[0] == 0] or fitting
-    order, *others = fitting or orders  # where no order fits, the coordinate is refused later on
-    if order == (0, 1, 2):
-        return order
-    if others and fitting:
-        raise DataError(
-            f"{label} has shape {tuple(array.shape)}, which does not fit its coordinates as "
-            f"{needed}, and the order of its axes is unknown; name its dimensions"
-        )
-    stored = ", ".join(wanted[order.index(axis)] for axis in range(3))
-    evidence = "dimension names" if is_named else "coordinates"
-    log.info(f"{label} is stored as ({stored}) by its {evidence}; read as {needed}")
-    return order
-
-
 # ---- packing ------------------------------------------------------------------------------------
 
 # Attributes of packing, and how many numbers each may have
@@ -446,7 +407,8 @@ def read_values(
     shape, causes = array.shape or (), []
     with explain(place_of(array), array.name), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if complete and shape:
+        # Zarr does not write chunks of zeros.
+        if complete and shape and isinstance(array, h5py.Dataset):
             causes = find_gaps(array, [(0, n) for n in shape])[1]
         values = np.asarray(array[start:stop] if shape else array[()])
     if causes:

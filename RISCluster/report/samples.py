@@ -237,7 +237,7 @@ def _sprite(images: np.ndarray) -> dict[str, Any]:
 
 def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
     """Data set, rate (Hz) and unit of the samples' waveforms (N, S), as by ``build.traces``."""
-    if not isinstance(file, RowsFile):
+    if not isinstance(file, RowsFile) or file.path.is_dir():  # Zarr
         return None
     group = file.dataset.rpartition("/")[0]
     with h5py.File(file.path, "r") as opened:

@@ -1,3 +1,4 @@
+import h5py
 import pytest
 
 from RISCluster.__main__ import main
@@ -7,33 +8,57 @@ RATE = 50.0
 
 
 @pytest.fixture
-def source(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def source(here):
     data = with_events(noise(120, RATE), RATE, (30, 60, 90))
-    return write(tmp_path / "a.mseed", ("XX.AAA..HHZ", MIDNIGHT, RATE, data))
+    return write(here / "a.mseed", ("XX.AAA..HHZ", MIDNIGHT, RATE, data))
 
 
-def test_build(source, tmp_path, capsys):
-    words = ["build", str(source), *QUICK, "-o", "set.h5", "--workers", "1"]
-    assert main(words) == 0
-    assert len(rows(tmp_path / "set.csv")) == 3
+def test_data_set_settings_of_a_file_and_the_catalogue_alone(source, here, capsys, refused):
+    words = ["build", str(source), *QUICK, "--workers", "1", "-o"]
+    assert main([*words, "set.h5"]) == 0
+    assert len(rows(here / "set.csv")) == 3
     out = capsys.readouterr().out
     assert "3 windows of 87 x 100 from 1 trace in" in out
+    assert "no events are associated: set.h5: has 1 station; association needs" in out
     assert "next: python AEC_train.py run.name=set data.file=set.h5" in out
-    assert main(words) == 0
+    assert main([*words, "set.h5"]) == 0
     assert "done already" in capsys.readouterr().out
-
-
-def test_settings_come_from_a_file(source, tmp_path):
     lines = "\n".join(word.removeprefix("build.") for word in QUICK)
-    (tmp_path / "my.ini").write_text(f"[build]\n{lines}\nlength = 2\n")
-    assert (
-        main(["build", "--config", "my.ini", "-o", "set.h5", "--layout", "ris", str(source)]) == 0
-    )
-    import h5py
-
-    with h5py.File(tmp_path / "set.h5") as file:
+    (here / "my.ini").write_text(f"[build]\n{lines}\nlength = 2\n")
+    more = ["--config", "my.ini", "-o", "ris.h5", "--layout", "ris"]
+    assert main(["build", *more, str(source)]) == 0
+    with h5py.File(here / "ris.h5") as file:
         assert file["2.0/Spectrogram"].shape == (3, 88, 51)
+    capsys.readouterr()
+    assert main([*words, "only.csv", "--catalogue-only"]) == 0
+    out = capsys.readouterr().out
+    assert "only.csv: the catalogue alone" in out
+    assert "next:" not in out
+    assert (here / "only.csv").read_text() == (here / "set.csv").read_text()
+    assert not (here / "only.h5").exists()
+    text = "only.csv: exists, made from other files or settings; give another name"
+    refused([*words, "only.csv", "--catalogue-only"], text)
+    refused([*words, "set.csv"], "a file ending in .h5 or .hdf5")
+
+
+def test_events_of_several_stations(here, capsys, refused):
+    data = with_events(noise(120, RATE), RATE, (30, 60, 90))
+    ids = [f"XX.{name}..HHZ" for name in ("A", "B", "C")]
+    for number, trace_id in enumerate(ids):
+        write(here / f"{number}.mseed", (trace_id, MIDNIGHT, RATE, data))
+    words = [*QUICK, "--workers", "1", "events.window=0.5", "events.min_stations=3"]
+    files = [str(path) for path in here.glob("*.mseed")]
+    assert main(["build", *files, *words, "-o", "set.h5"]) == 0
+    text = "3 events at 3 and more of 3 stations hold 9 of 9 samples"
+    assert text in capsys.readouterr().out
+    assert [row["event_id"] for row in rows(here / "set.csv")] == ["0", "1", "2"] * 3
+    assert main(["build", *files, *words, "-o", "no.h5", "events.associate=no"]) == 0
+    assert "event_id" not in rows(here / "no.csv")[0]
+    capsys.readouterr()
+    assert main(["associate", "no.h5", *words[-2:]]) == 0
+    assert text in capsys.readouterr().out
+    assert (here / "no.csv").read_text() == (here / "set.csv").read_text()
+    refused(["associate", *words[-2:]], "no data set given")
 
 
 @pytest.mark.parametrize(
@@ -41,46 +66,13 @@ def test_settings_come_from_a_file(source, tmp_path):
     [
         ([], "SettingsError: command line: no waveforms given"),
         (["none.mseed"], "DataError: none.mseed: no such file"),
-        (["a.mseed", "build.lenght=3"], "SettingsError: command line: [build] has no key 'lenght'"),
+        (["a.mseed", "build.lenght=3"], "'lenght'"),
         (["a.mseed", "build.sta=60"], "SettingsError: build.sta = 60 s must be less than"),
-        (
-            ["a.mseed", "build.nfft=8"],
-            "SettingsError: build.segment = 0.4 s is 20 samples at 50 Hz",
-        ),
-        (
-            ["a.mseed", "build.inventory=x.xml"],
-            "SettingsError: build.inventory = x.xml: no such file",
-        ),
+        (["a.mseed", "build.nfft=8"], "build.segment = 0.4 s is 20 samples at 50 Hz"),
+        (["a.mseed", "build.inventory=x.xml"], "build.inventory = x.xml: no such file"),
         (["a.mseed", "build.on=1e6"], "DataError: no window in 1 station-day: 0 found"),
+        (["a.mseed", "--workers", "0"], "--workers 0 is not allowed; allowed: auto, or 1 to 1024"),
     ],
 )
-def test_faults_are_one_line(source, words, line, capsys):
-    assert main(["build", *words, "-o", "set.h5", "--workers", "1"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(line)
-    assert error.count("\n") == 1
-
-
-def test_the_catalogue_alone(source, tmp_path, capsys):
-    words = ["build", str(source), *QUICK, "-o"]
-    assert main([*words, "set.h5", "--workers", "1"]) == 0
-    capsys.readouterr()
-    assert main([*words, "only.csv", "--workers", "1", "--catalogue-only"]) == 0
-    out = capsys.readouterr().out
-    assert "only.csv: the catalogue alone" in out
-    assert "next:" not in out
-    assert (tmp_path / "only.csv").read_text() == (tmp_path / "set.csv").read_text()
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "a.mseed",
-        "set.h5",
-        "set.csv",
-        "only.csv",
-    }
-    assert main([*words, "only.csv", "--catalogue-only"]) == 2
-    assert (
-        "only.csv: exists, made from other files or settings; give another name"
-        in capsys.readouterr().err
-    )
-    assert main([*words, "only.h5", "--catalogue-only", "--overwrite"]) == 0
-    assert not (tmp_path / "only.h5").exists()
-    assert main([*words, "set.csv"]) == 2
+def test_faults_are_one_line(source, words, line, refused):
+    refused(["build", "--workers", "1", "-o", "set.h5", *words], line)

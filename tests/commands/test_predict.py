@@ -103,67 +103,32 @@ def test_other_things_are_outliers_and_unusable_ones_are_said(trained, tmp_path,
     assert "labelled -1: 20, 21, 22" in out
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ("shape", "18 time bins from 0 to 1.7 s, and those that .* 20 time bins from 0 to 1.9 s"),
-        ("axis", "16 frequency bins from 2 to 17 Hz, and those that .* from 1 to 8.5 Hz"),
-    ],
-)
-def test_other_shape_or_axes_are_refused_naming_both(trained, tmp_path, capsys, change, text):
-    run, _ = trained
-    spectrogram = blobs(9)[0]
-    file = write_samples(
-        tmp_path / "n.h5", spectrogram[:, :, :18] if change == "shape" else spectrogram
-    )
-    if change == "axis":
-        with h5py.File(file, "a") as opened:
-            opened["frequency"][:] = np.arange(16) + 2.0
-    assert predict(file, run, tmp_path / "l.csv") == 2
-    error = capsys.readouterr().err
-    assert re.search(text, error), error
+def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused, capsys):
+    run, data = trained
+    x, words = blobs(9)[0], ["--run", run, "-o", tmp_path / "l.csv"]
+    short = write_samples(tmp_path / "short.h5", x[:, :, :18])
+    text = "18 time bins from 0 to 1.7 s, and those that .* 20 time bins from 0 to 1.9 s"
+    refused(["predict", short, *words], text)
+    axis = write_samples(tmp_path / "axis.h5", x)
+    with h5py.File(axis, "a") as opened:
+        opened["frequency"][:] = np.arange(16) + 2.0
+    text = "16 frequency bins from 2 to 17 Hz, and those that .* from 1 to 8.5 Hz"
+    refused(["predict", axis, *words], text)
+    none = ["--run", tmp_path / "none", "-o", tmp_path / "l.csv"]
+    refused(["predict", data, *none], "no finished DEC stage; run python DEC_train.py run.name=no")
+    refused(["predict", data, "--run", run, "-o", "l.txt"], "a name that ends with .csv")
+    refused(["predict", tmp_path / "no.h5", *words], "no such file")
+    refused(["predict", data, data, *words], "one file is labelled at a time")
     assert not list(tmp_path.glob("l.*"))
-
-
-def test_runs_that_cannot_label(trained, tmp_path, capsys):
-    run, data = trained
-    assert predict(data, tmp_path / "none", tmp_path / "l.csv") == 2
-    assert (
-        "no finished DEC stage; run python DEC_train.py run.name=none run.folder="
-        in capsys.readouterr().err
-    )
-    assert predict(data, run, tmp_path / "l.txt") == 2
-    assert "a name that ends with .csv" in capsys.readouterr().err
-    assert predict(tmp_path / "no.h5", run, tmp_path / "l.csv") == 2
-    assert "no such file" in capsys.readouterr().err
-    assert predict(data, run, tmp_path / "l.csv", str(data)) == 2
-    assert "one file is labelled at a time" in capsys.readouterr().err
-
-
-def test_blocks_do_not_matter(trained, tmp_path, monkeypatch):
-    from RISCluster.stages import predict as module
-
-    run, data = trained
-    assert predict(data, run, tmp_path / "whole.csv") == 0
-    monkeypatch.setattr(module, "COLUMN_ROWS", 37)
-    assert predict(data, run, tmp_path / "parts.csv") == 0
-    whole, parts = rows_of(tmp_path / "whole.csv"), rows_of(tmp_path / "parts.csv")
-    for name in ("index", "label", "starttime"):
-        assert [row[name] for row in whole] == [row[name] for row in parts]
-    for name in ("reconstruction_error", "log_likelihood"):
-        np.testing.assert_allclose(
-            [float(row[name]) for row in whole], [float(row[name]) for row in parts], rtol=1e-3
-        )
-
-
-def test_nothing_that_is_there_is_written_over(trained, tmp_path, capsys):
-    run, data = trained
     (tmp_path / "l.latent.npy").write_bytes(b"mine")
-    assert predict(data, run, tmp_path / "l.csv") == 2
-    assert "l.latent.npy: exists already; give another name" in capsys.readouterr().err
+    refused(["predict", data, *words], "l.latent.npy: exists already; give another name")
     assert (tmp_path / "l.latent.npy").read_bytes() == b"mine"
     assert predict(data, run, tmp_path / "l.csv", "--overwrite") == 0
     assert len(np.load(tmp_path / "l.latent.npy")) == 240
+    with h5py.File(axis, "a") as file:
+        del file["frequency"]
+    assert predict(axis, run, tmp_path / "axis.csv") == 0
+    assert "axis.h5: its frequency axis has no unit, and is taken as" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -182,7 +147,9 @@ def test_a_file_without_any_label_names_the_cause(trained, tmp_path, capsys, val
     assert re.search(text, capsys.readouterr().out)
 
 
-def test_axes_of_another_unit_or_order_are_those_of_the_training_set(trained, tmp_path, capsys):
+def test_blocks_units_and_order_of_axes_do_not_matter(trained, tmp_path, monkeypatch):
+    from RISCluster.stages import predict as module
+
     run, data = trained
     assert predict(data, run, tmp_path / "a.csv") == 0
     with h5py.File(data) as file, h5py.File(tmp_path / "k.h5", "w") as out:
@@ -192,14 +159,9 @@ def test_axes_of_another_unit_or_order_are_those_of_the_training_set(trained, tm
         out["frequency"].attrs["units"] = "kHz"
         out["time"] = (file["time"][:] * 1000).astype("f4")
         out["time"].attrs["units"] = "ms"
+    monkeypatch.setattr(module, "COLUMN_ROWS", 37)
     assert predict(tmp_path / "k.h5", run, tmp_path / "b.csv") == 0
     a, b = rows_of(tmp_path / "a.csv"), rows_of(tmp_path / "b.csv")
     assert [row["label"] for row in a] == [row["label"] for row in b]
-
-
-def test_an_axis_without_a_unit_is_taken_as_that_of_training_in_a_line(trained, tmp_path, capsys):
-    run, _ = trained
-    with h5py.File(write_samples(tmp_path / "n.h5", blobs(9)[0]), "a") as file:
-        del file["frequency"]
-    assert predict(tmp_path / "n.h5", run, tmp_path / "l.csv") == 0
-    assert "n.h5: its frequency axis has no unit, and is taken as that" in capsys.readouterr().out
+    for name in ("reconstruction_error", "log_likelihood"):
+        np.testing.assert_allclose(*([float(row[name]) for row in x] for x in (a, b)), rtol=1e-3)

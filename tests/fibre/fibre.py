@@ -37,6 +37,22 @@ def records_settings(*words: str) -> Settings:
 AUTO = records_settings().records
 
 
+def virtual(folder: Path, samples: np.ndarray, turn: int = 1) -> tuple[Path, np.ndarray]:
+    """A virtual record of two halves, ``s0.h5`` and ``s1.h5``; turn -1 is (channel, time)."""
+    half = len(samples) // 2
+    layout = h5py.VirtualLayout(samples.shape[::turn], "f4")
+    for number in (0, 1):
+        part = slice(half * number, half * (number + 1))
+        with h5py.File(folder / f"s{number}.h5", "w") as file:
+            file["d"] = samples[part] if turn == 1 else samples[part].T
+        source = h5py.VirtualSource(f"s{number}.h5", "d", shape=(half, samples.shape[1])[::turn])
+        layout[(part, slice(None))[::turn]] = source
+    with h5py.File(folder / "v.h5", "w") as file:
+        data = file.create_virtual_dataset("data", layout)
+        data.attrs.update({"fs": RATE, "dims": ",".join(("time", "channel")[::turn])})
+    return folder / "v.h5", samples
+
+
 def waveforms(path, *traces):
     """A miniSEED file of (id, seconds after the start, samples)."""
     obspy = pytest.importorskip("obspy")
