@@ -29,11 +29,9 @@ MAX_OFFSET_ONSETS = 2000  # of a station, of which its offset is found
 
 
 def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> str:
-    """Write event ids into a data set (``/event_id``) and into the catalogue beside it (.csv).
+    """Write event ids, -1 for none, into a data set (``/event_id``) and the catalogue beside it.
 
-    Samples of no event have -1. Returns a sentence on the events. DataError for data without onsets
-    or trace ids, of fewer stations than ``events.min_stations``, or without coordinates; RunError
-    where the file can't be written.
+    Returns a sentence on the events. DataError for data that do not allow it.
     """
     data, events = settings.data, settings.events
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
@@ -66,8 +64,8 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
     if events.neighbours is None:
         found = associate(times, station, reach, events.min_stations)
     else:
-        window = float(reach.max())
-        found = link(times, station, events.neighbours, window, events.min_stations)
+        longest = float(reach.max())
+        found = link(times, station, events.neighbours, longest, events.min_stations)
     _write(path, found, events, is_foreign)
     return (
         f"{path}: {count(found.max(initial=-1) + 1, 'event')} at {events.min_stations} and more of "

@@ -83,9 +83,11 @@ class Export:
         rows, columns = self.catalogue.table.iloc[index], dict.fromkeys(FIELDS, "")
         columns |= {"index": index, "label": rows["label"], "probability": rows["probability"]}
         columns["name"] = rows["label"].map(lambda label: self.names.get(label, ""))
-        columns |= {name: _stamps(rows[name]) for name in ("starttime", "onset") if name in rows}
-        if "event_id" in rows:
-            columns["event_id"] = rows["event_id"].astype(object).where(rows["event_id"] >= 0, "")
+        for name in ("starttime", "onset"):
+            if name in rows:
+                stamps = rows[name].to_numpy().astype("M8[ns]").view("i8")
+                columns[name] = nanoseconds_to_iso(stamps)
+        columns["event_id"] = self.catalogue.event[index]
         if "starttime" in rows:
             number = seasons_of(rows["starttime"].to_numpy(), self.seasons)
             columns["season"] = np.array([*season_names(self.seasons), ""])[number]  # -1: the last
@@ -99,10 +101,6 @@ class Export:
                 if values is not None:
                     columns[name] = np.array(values, dtype=object)[index - first]
         return pandas.DataFrame(columns)
-
-
-def _stamps(times: pandas.Series) -> list[str]:
-    return nanoseconds_to_iso(times.to_numpy().astype("M8[ns]").view("i8"))
 
 
 def export_of(
@@ -144,6 +142,8 @@ def write_csv(export: Export, path: Path) -> int:
         pandas.DataFrame(columns=FIELDS).to_csv(file, index=False, lineterminator="\n")
         for frame in export.frames():
             frame["probability"] = frame["probability"].map("{:.6f}".format)
+            frame["event_id"] = frame["event_id"].where(frame["event_id"] >= 0)
+            frame["event_id"] = frame["event_id"].astype("Int64")  # empty for none
             frame.to_csv(file, index=False, header=False, lineterminator="\n")
     return int(export.chosen.sum())
 
@@ -158,11 +158,8 @@ def write_hdf5(export: Export, path: Path) -> int:
         "season": season_names(export.seasons),
         "unit": [export.file.waveform_unit if export.file else ""],
     }
-    kinds = NUMBERS | {
-        name: h5py.string_dtype("utf-8", max([1, *(len(text.encode()) for text in found)]))
-        for name, found in texts.items()
-        if name not in NUMBERS
-    }
+    lengths = {name: max([1, *(len(x.encode()) for x in found)]) for name, found in texts.items()}
+    kinds = {name: h5py.string_dtype("utf-8", n) for name, n in lengths.items()} | NUMBERS
     require_room(path, n * sum(np.dtype(kind).itemsize for kind in kinds.values()))
     storage = {"compression": "gzip", "shuffle": True, "chunks": (min(CHUNK, n),)} if n else {}
     with new_file(path) as partial, h5py.File(partial, "w") as file:
@@ -174,11 +171,9 @@ def write_hdf5(export: Export, path: Path) -> int:
         start = 0
         for frame in export.frames():
             for name, kind in kinds.items():
-                values = frame[name]
-                if name == "event_id":
-                    values = values.replace("", -1)
+                is_number = name in NUMBERS
                 values = (
-                    pandas.to_numeric(values) if name in NUMBERS else values.str.encode("utf-8")
+                    pandas.to_numeric(frame[name]) if is_number else frame[name].str.encode("utf-8")
                 )
                 file[name][start : start + len(frame)] = values.to_numpy().astype(kind)
             start += len(frame)
@@ -246,7 +241,7 @@ def _events(export: Export, place: str, progress: Progress) -> list[Any]:
     for frame in export.frames():
         frame = frame[(frame["label"] >= 0) & (frame["starttime"] != "")]
         for row in frame.to_dict("records"):
-            own = f"{row['index']}" if row["event_id"] == "" else f"event/{row['event_id']}"
+            own = f"{row['index']}" if row["event_id"] < 0 else f"event/{row['event_id']}"
             event = events.setdefault(own, Event(resource_id=f"{place}/{own}"))
             clusters[own][row["label"]] += 1
             common = {"waveform_id": streams[row["trace_id"]], "method_id": method}

@@ -98,10 +98,7 @@ def means_and_centroids(
     unit: str,
     names: Mapping[int, str] | None = None,
 ) -> Figure:
-    """Mean spectrograms of clusters (k, F, T) above their decoded centroids, in the same range.
-
-    NaN where there is none.
-    """
+    """Mean spectrograms of clusters (k, F, T) above their decoded centroids; NaN for none."""
     columns = min(COLUMNS if len(labels) <= 2 * COLUMNS else 6, max(1, len(labels)))
     bands = max(1, -(-len(labels) // columns))
     figure = new(2.4 * columns + 1.0, 3.3 * bands + 0.9)
@@ -110,7 +107,7 @@ def means_and_centroids(
         axes.axis("off")
     for place, label in enumerate(labels):
         row, column = 2 * (place // columns), place % columns
-        pair = grid[row, column], grid[row + 1, column]
+        pair = grid[row : row + 2, column]
         _draw_pair(figure, file, pair, (means[place], decoded[place]))
         pair[0].set_title(f"{short_title(label, names)}  (n = {sizes[place]:,})", fontsize=9)
         product = (means[place] * decoded[place]).sum()  # NaN for none

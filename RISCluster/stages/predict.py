@@ -21,13 +21,13 @@ from ..runs.labels import UNUSABLE, assign, new_labels
 from ..runs.names import read_names
 from ..runs.run import open_run
 from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
+from ..training.encode import BATCH
 from .final_labels import soft_assignment
-from .session import report_unusable, warn
+from .session import report_unusable, set_up_torch, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
 ADDED = (*COLUMNS, "name")  # the last is given by the user
-BATCH = 256
 
 
 class Predictor(NamedTuple):
@@ -60,8 +60,7 @@ def predict(
         )
     settings = load_stage_settings(folder, ["data.layout=auto", *words])
     device = choose_device(settings.run.device)
-    if settings.data.cpu_threads != "auto":
-        torch.set_num_threads(max(1, settings.data.cpu_threads))
+    set_up_torch(settings)
     run = _load(folder, device)
     data, image = settings.data, f".{settings.run.figure_format}"
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
@@ -167,7 +166,7 @@ def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.de
         for start in range(0, n, COLUMN_ROWS):
             block = slice(start, min(start + COLUMN_ROWS, n))
             rows[block], errors = np.nan, np.full(block.stop - start, np.nan)
-            for positions, x in samples.in_order(start, block.stop, BATCH):
+            for positions, x in samples.in_order(start, block.stop, BATCH[device.type]):
                 index = positions.cpu().numpy()
                 rows[index], errors[index - start] = latents_and_errors(run.trained.model, x)
                 progress.add(len(index))

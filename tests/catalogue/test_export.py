@@ -16,12 +16,11 @@ from RISCluster.catalogue.export import (
     write_hdf5,
     write_quakeml,
 )
-from RISCluster.data.layouts import DETECTION
 from RISCluster.errors import DataError, RunError, SettingsError
 from RISCluster.runs.names import write_names
 from RISCluster.runs.run import open_run
 
-SEASONS = "report.seasons=11-2,3-4"
+EVENTS = np.where(np.arange(96) < 8, np.arange(96) // 4, -1)
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def run(run_folder):
     path = run_folder / "names.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], lines[2] + '"Vibraci\u00f3n, 5 Hz"', *lines[3:]]) + "\n")
-    with open_run(run_folder, [SEASONS]) as opened:
+    with open_run(run_folder, ["report.seasons=11-2,3-4"]) as opened:
         yield opened
 
 
@@ -55,12 +54,19 @@ def test_csv_is_labels_csv_with_more(run, tmp_path):
     rows, known = rows_of(tmp_path / "new/out.csv"), rows_of(run.final.path / "labels.csv")
     for name in known[0]:
         assert [row[name] for row in rows] == [row[name] for row in known]
-    assert rows[0]["station"] == "XH.DR00"
-    assert [row["season"] for row in rows[:5]] == [
-        "Nov-Feb", "Nov-Feb", "Mar-Apr", "Mar-Apr", "",
-    ]  # fmt: skip
+    seasons = [row["season"] for row in rows[:5]]
+    assert seasons == ["Nov-Feb", "Nov-Feb", "Mar-Apr", "Mar-Apr", ""]
     named = {row["label"]: row["name"] for row in rows}
     assert named == {"-1": "", "0": "", "1": "Vibraci\u00f3n, 5 Hz", "2": ""}
+    shown = {name: rows[7][name] for name in FIELDS[5:]}
+    assert shown == {
+        "trace_id": "XH.DR03..HHZ", "station": "XH.DR03", "event_id": "", "season": "",
+        "onset": "2016-08-01T07:00:07.250000Z", "end": "2016-08-01T07:00:07.750000Z",
+        "peak_time": "2016-08-01T07:00:07.500000Z", "peak_amplitude": "0.007", "unit": "m/s",
+    }  # fmt: skip
+    write_csv(replace(export_of(run), file=None), tmp_path / "x.csv")  # the data are missing
+    without = rows_of(tmp_path / "x.csv")[7]
+    assert (without["onset"], without["peak_time"], without["unit"]) == (shown["onset"], "", "")
 
 
 def test_choice(run, tmp_path):
@@ -84,45 +90,30 @@ def test_choice(run, tmp_path):
 
 
 def test_hdf5_is_the_same_in_blocks(run, tmp_path, monkeypatch):
-    export = export_of(run)
+    export = replace(with_table(export_of(run), event_id=EVENTS), file=run.file)
     monkeypatch.setattr(Export.frames, "__defaults__", (7,))
     assert write_hdf5(export, tmp_path / "x.h5") == 96
     write_csv(export, tmp_path / "x.csv")
     rows = rows_of(tmp_path / "x.csv")
+    assert [row["event_id"] for row in rows[6:9]] == ["1", "1", ""]
     with h5py.File(tmp_path / "x.h5") as file:
         assert sorted(file) == sorted(FIELDS)
         assert file["peak_amplitude"][5] == np.float32(0.005)
         for name in set(FIELDS) - set(module.NUMBERS):
             assert file[name].asstr()[:].tolist() == [row[name] for row in rows]
         assert file["label"][:].tolist() == run.final.labels.tolist()
-        assert file["index"][:].tolist() == list(range(96))
-
-
-def test_detections(run, tmp_path):
-    write_csv(export_of(run), tmp_path / "x.csv")
-    row = rows_of(tmp_path / "x.csv")[7]
-    shown = {name: row[name] for name in (*DETECTION, "unit")}
-    assert shown == {
-        "onset": "2016-08-01T07:00:07.250000Z", "end": "2016-08-01T07:00:07.750000Z",
-        "peak_time": "2016-08-01T07:00:07.500000Z", "peak_amplitude": "0.007", "unit": "m/s",
-    }  # fmt: skip
-    write_csv(replace(export_of(run), file=None), tmp_path / "x.csv")  # the data are missing
-    without = rows_of(tmp_path / "x.csv")[7]
-    assert without["onset"] == row["onset"]
-    assert without["peak_time"] == without["unit"] == ""
+        assert file["event_id"][:].tolist() == EVENTS.tolist()
 
 
 def test_nothing_chosen_and_no_times_or_traces(run, tmp_path):
     none = replace(export_of(run), chosen=np.zeros(96, bool))
-    assert write_csv(none, tmp_path / "x.csv") == 0
+    assert write_csv(none, tmp_path / "x.csv") == write_hdf5(none, tmp_path / "x.h5") == 0
     assert (tmp_path / "x.csv").read_text().splitlines() == [",".join(FIELDS)]
-    assert write_hdf5(none, tmp_path / "x.h5") == 0
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["season"].shape == (0,)
     bare = with_table(export_of(run), starttime=None, trace_id=None)
     write_csv(bare, tmp_path / "x.csv")
-    row = rows_of(tmp_path / "x.csv")[0]
-    assert [row[name] for name in FIELDS[4:9]] == [""] * 5
+    assert [rows_of(tmp_path / "x.csv")[0][name] for name in FIELDS[4:9]] == [""] * 5
     write_hdf5(bare, tmp_path / "x.h5")
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["starttime"].asstr()[0] == ""
@@ -179,54 +170,38 @@ def test_events_and_picks(run, tmp_path):
 
 
 def test_samples_of_one_event(run, tmp_path):
-    ids = np.where(np.arange(96) < 8, np.arange(96) // 4, -1)
-    export = with_table(export_of(run), event_id=ids)
-    events = events_of(export, tmp_path / "x.xml")
-    labelled = run.final.labels >= 0  # the sample 5 is unusable
-    assert len(events) == 2 + labelled[8:].sum()
+    events = events_of(with_table(export_of(run), event_id=EVENTS), tmp_path / "x.xml")
+    assert len(events) == 2 + (run.final.labels >= 0)[8:].sum()
     first, second = events[:2]
     assert first.resource_id.id == "smi:local/RISCluster/run/DEC/event/0"
-    assert (len(first.picks), len(second.picks)) == (4, 3)
+    assert (len(first.picks), len(second.picks)) == (4, 3)  # sample 5 is unusable
     stations = [pick.waveform_id.station_code for pick in first.picks]
     assert stations == ["DR00", "DR01", "DR02", "DR03"]
     label = np.bincount(run.final.labels[:4]).argmax()
     assert first.event_descriptions[0].text.startswith(f"cluster {label}")
-    assert [comment.text.split("sample ")[1][:2] for comment in first.comments] == [
-        "0 ", "1 ", "2 ", "3 ",
-    ]  # fmt: skip
-    write_csv(export, tmp_path / "x.csv")
-    assert [row["event_id"] for row in rows_of(tmp_path / "x.csv")[6:9]] == ["1", "1", ""]
-    write_hdf5(export, tmp_path / "x.h5")
-    with h5py.File(tmp_path / "x.h5") as file:
-        assert file["event_id"][:].tolist() == ids.tolist()
+    samples = [comment.text.split("sample ")[1][:2] for comment in first.comments]
+    assert samples == ["0 ", "1 ", "2 ", "3 "]
 
 
-def test_events_without_picks(run, tmp_path):
+def test_events_without_picks_and_names_that_the_schema_does_not_allow(run, tmp_path):
     export = export_of(run)
-    assert not any(
-        event.picks for event in events_of(with_table(export, onset=None), tmp_path / "x")
-    )
+    no_onset = events_of(with_table(export, onset=None), tmp_path / "x")
+    assert not any(event.picks for event in no_onset)
     onset = run.final.table["starttime"] + np.timedelta64(1, "s")
     onset[0] = np.datetime64("1970-01-01")  # of another clock
-    events = events_of(with_table(export, onset=onset), tmp_path / "x")
-    assert [len(event.picks) for event in events] == [0] + [1] * 94
-
-
-def test_names_that_the_schema_does_not_allow(run, tmp_path):
     ids = ["channel 0", "channel 123456", "a fibre\x01 of fourteen", "NETWORK12.STA..HHZ", ""]
-    few = with_table(export_of(run), trace_id=pandas.Categorical.from_codes(np.arange(96) % 5, ids))
+    traces = pandas.Categorical.from_codes(np.arange(96) % 5, ids)
+    few = with_table(export, onset=onset, trace_id=traces)
     few = replace(few, run_name="Lauf 1: K\u00e4lte & Eis", names={0: "slip\x00\x1f\ud800"})
     events = events_of(few, tmp_path / "x.xml")
+    assert [len(event.picks) for event in events] == [0] + [1] * 94
     others = events_of(replace(few, run_name="Lauf 1: K\u00f6lte & Eis"), tmp_path / "y.xml")
     assert events[0].resource_id.id != others[0].resource_id.id
     codes = {
         event.comments[0].text.rpartition("trace ")[2]: event.picks[0].waveform_id.station_code
-        for event in events
-        if event.picks
+        for event in events[1:]
     }
-    assert codes["channel 0"] == "0"
-    assert codes["channel 123456"] == "123456"
-    assert codes["NETWORK12.STA..HHZ"] == "T3"
+    assert [codes[name] for name in (ids[0], ids[1], ids[3])] == ["0", "123456", "T3"]
     assert len(set(codes.values())) == 5
     assert "slip" in "".join(event.event_descriptions[0].text for event in events)
 
