@@ -60,8 +60,9 @@ class Ranks:
             if parameter.grad is None:  # no rows of the last batch
                 parameter.grad = torch.zeros_like(parameter)
         flat = self.sum(torch.cat([parameter.grad.reshape(-1) for parameter in held]))
-        for parameter, part in zip(held, flat.split([p.numel() for p in held]), strict=True):
-            parameter.grad.copy_(part.view_as(parameter))
+        parts = zip(held, flat.split([p.numel() for p in held]), strict=True)
+        summed = [part.view_as(parameter) for parameter, part in parts]
+        torch._foreach_copy_([parameter.grad for parameter in held], summed)
 
     def gather_results(self, work: Callable[[], Any]) -> list[Any]:
         """Results of `work` of all ranks, on all; the first error of a rank is raised on all."""
@@ -98,6 +99,8 @@ def _peer_errors() -> Iterator[None]:
     """Raise errors of the communication as `PeerLost`: the cause is in another process."""
     try:
         yield
+    except torch.OutOfMemoryError:  # of this process
+        raise
     except RuntimeError as error:
         raise PeerLost(
             "torchrun: another process of this run has ended or can't be reached; files saved "
@@ -123,11 +126,17 @@ def choose_device(setting: str, local_rank: int = 0) -> torch.device:
 def start_ranks(device_setting: str) -> Iterator[Ranks]:
     """Join the other processes that ``torchrun`` started, if any.
 
-    NCCL between GPUs, gloo between CPUs. An error of one rank makes ``torchrun`` stop the others;
-    the first error gets ``is_cause = True``, those that follow from it False.
+    NCCL for tensors of GPUs, gloo for the rest. An error of one rank makes ``torchrun`` stop the
+    others; the first error gets ``is_cause = True``, those that follow from it False.
     """
+    n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if n_local > 1 and ":" in device_setting:
+        raise SettingsError(
+            f"[run] device = {device_setting}: {n_local} processes need a GPU each; allowed: auto, "
+            "cuda, cpu"
+        )
     # The device of every local rank is checked, so that all raise the same error.
-    choose_device(device_setting, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
+    choose_device(device_setting, n_local - 1)
     device = choose_device(device_setting, int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -137,14 +146,16 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
     store, rank, world = next(dist.rendezvous("env://", timeout=TIMEOUT))
     # A prefix, because a process may start several stages and keys of an earlier one remain.
     store = dist.PrefixStore(f"RISCluster/{next(_starts)}", store)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=TIMEOUT, store=store, rank=rank, world_size=world)
+    more = {"timeout": TIMEOUT, "store": store, "rank": rank, "world_size": world}
+    if device.type == "cuda":  # objects by gloo, so that ranks which wait for them are idle
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device, **more)
+    else:
+        dist.init_process_group("gloo", **more)
     try:
         yield Ranks(rank, world, device)
     except (Exception, KeyboardInterrupt) as error:
         error.is_cause = True
         with suppress(RuntimeError):  # the process of the store has ended
             error.is_cause = store.add("errors", 1) == 1  # none before
-        raise
-    finally:
-        dist.destroy_process_group()
+        raise  # without an orderly end, for which NCCL waits for all ranks
+    dist.destroy_process_group()

@@ -44,7 +44,8 @@ RECIPES = {
     "none": {},
     "paper": {  # Jenkins et al. 2021, where the defaults differ from it
         "data.amplitude": "linear", "data.standardize": "no", "aec.latent_activation": "relu",
-        "aec.n_components": "0", "aec.schedule": "constant", "gmm.init": "kmeans",
+        "aec.n_components": "0", "aec.n_epochs": "500", "aec.batch_size": "64",
+        "aec.lr": "0.001", "aec.schedule": "constant", "gmm.init": "kmeans",
         "gmm.covariance_shrinkage": "0", "dec.latent_scale": "none", "dec.gamma": "0.001",
         "dec.labels": "student", "dec.keep": "refined",
     },
@@ -199,10 +200,10 @@ class AecSettings:
     latent_activation: Literal["linear", "relu"] = _key("linear", NETWORK)
     n_components: Auto | int = _key("auto", NETWORK, low=0, high=4096)
     initial_weights: str = _key("none")
-    n_epochs: int = _key(500, low=0)
-    batch_size: Ints = _key(64, low=1)
-    lr: Floats = _key(0.001, above=0)
-    schedule: Literal["constant", "plateau"] = _key("plateau")
+    n_epochs: Auto | int = _key("auto", low=0)
+    batch_size: Auto | int | tuple[Auto | int, ...] = _key("auto", low=1)
+    lr: Auto | float | tuple[Auto | float, ...] = _key("auto", above=0)
+    schedule: Literal["onecycle", "plateau", "constant"] = _key("onecycle")
     patience: int = _key(10, low=1)
 
 
@@ -279,6 +280,7 @@ class EventsSettings:
     min_stations: int = _key(4, low=2)
     neighbours: int | None = _key(None, low=1)
     clock_offset: float = _key(10.0, low=0)
+    cube_ratio: float = _key(4.0, above=1)
 
 
 @dataclass(frozen=True)

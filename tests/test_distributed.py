@@ -122,7 +122,7 @@ SETS = ((2, 4, [0]), (20, 3, [0, 6, 7, 8, 19]), (21, 7, [20]))
 def _encode_sets(ranks, folder):
     """Latents by `encode` and `encode_to`, and errors where rank 1 alone has an infinite sample."""
     torch.set_num_threads(1)  # another number rounds differently
-    encoding.BATCH = 1  # for the same sums in batches of any size
+    encoding.BATCH = {"cpu": 1}  # for the same sums in batches of any size
     model = AEC(NetworkShape(16, 20, 3, "linear"))
     initialise(model, 0)
     found, caught, output = [], [], folder / f"{ranks.world}.npy"
@@ -130,7 +130,8 @@ def _encode_sets(ranks, folder):
         with open_spectrograms(folder / f"{number}.h5") as file:
             samples = StreamedSet(Reader(file, Preparation("linear", "none"), CPU))
             encoding.encode_to(output, model.encoder, samples, ranks)
-            found.append((encoding.encode(model.encoder, samples, ranks), np.load(output)))
+            latents = encoding.encode(model.encoder, samples, ranks).numpy()
+            found.append((latents, np.load(output)))
     x = torch.from_numpy(blobs(9)[0]).unsqueeze(1)
     x[4] = torch.inf
     samples = HeldSet(np.arange(9), x, torch.arange(9), CPU)

@@ -25,7 +25,7 @@ from .selection import Criteria, gap_statistic
 from .stability import MAX_N_INIT, Resamples, labellings, resamples, stability, temperature
 
 MIN_PARALLEL = 1000  # latents: for fewer, a fit is faster than the start of a process
-MAX_CRITERIA_SIZE = 5000  # latents of silhouette, inertia and gap statistic
+MAX_CRITERIA_SIZE = 2000  # latents of silhouette, inertia and gap statistic
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ class Fits:
         inputs = self._basis, checksum, self.settings, self.seed
         jobs = [Job(f"{k}.npz", (*inputs, k), {"basis": checksum, "k": k}) for k in numbers]
         workers = 1 if self._small else min(processors(), len(jobs))
-        self._parts.run(jobs, fit_number, workers, "Fitting mixtures", "K")
+        # The largest K takes longest, and is begun first.
+        self._parts.run(jobs[::-1], fit_number, workers, "Fitting mixtures", "K")
         found = {k: read_npz(self._parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}
         rows = [Criteria(k, *found[k]["criteria"].tolist()) for k in numbers]
         return {k: Mixture.from_arrays(found[k]) for k in numbers}, rows
@@ -141,10 +142,8 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     `inputs` are file and checksum of the basis, settings, seed and K. Returns lines for the log.
     """
     source, checksum, settings, seed, k = inputs
-    (basis, halves), shrinkage = (
-        _read(source, checksum, settings, seed),
-        settings.covariance_shrinkage,
-    )
+    basis, halves = _read(source, checksum, settings, seed)
+    shrinkage = settings.covariance_shrinkage
     latents, trees, agreement, mixture = basis.latents, basis.trees, float("nan"), None
     if trees is not None:
         mixture = fit_from_trees(latents, trees, k, seed, shrinkage)
@@ -161,10 +160,11 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
         mixture, scores = replace(mixture, temperature=found), stability(votes)
     few = latents[subsample(len(latents), max(MAX_CRITERIA_SIZE, k), seed)]
     inertia = float(fit_kmeans(few, k, min(settings.n_init, MAX_N_INIT), seed).inertia_)
+    bic, n = mixture.bic(latents, shrinkage), len(latents)
     criteria = Criteria(
         k,
-        mixture.bic(latents, shrinkage),
-        mixture.aic(latents, shrinkage),
+        bic,
+        bic - mixture.n_parameters(n, shrinkage) * (np.log(n) - 2),  # AIC, by its definition
         _silhouette(few, mixture),
         inertia,
         *gap_statistic(few, k, inertia, seed),

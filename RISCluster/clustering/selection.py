@@ -13,7 +13,7 @@ from ..data.tables import read_numbers
 from ..errors import CheckpointError, DataError
 
 N_GAP_REFERENCES = 10
-GAP_N_INIT = 3  # restarts of k-means on each reference set
+GAP_N_INIT = 1  # starts of k-means on each reference set
 K_TOLERANCE = 1  # choices of K that differ by no more agree
 TITLES = {
     "bic": "BIC",

@@ -6,6 +6,7 @@ depends on the size of the set, the seed and the epoch, not on where samples are
 """
 
 import contextlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from .transforms import Preparation
 # samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
+GPU_ROWS = 1024  # samples sent to a GPU at a time, at least
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, 1, F, T)
@@ -102,8 +104,10 @@ class Reader:
 
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Usable samples among `index` (ascending): indices (n,) and prepared (n, 1, F, T)."""
-        amplitude = self.preparation.amplitude
-        for wanted, rows in read_ahead(self.file.read_blocks(index)):
+        amplitude, blocks = self.preparation.amplitude, self.file.read_blocks(index)
+        if self.device.type == "cuda":
+            blocks = _joined(blocks, GPU_ROWS)
+        for wanted, rows in read_ahead(blocks):
             x = torch.from_numpy(rows).to(self.device)
             flat = x.flatten(1)
             low, high = torch.stack([flat.amin(1), flat.amax(1)]).cpu().numpy()  # one wait
@@ -121,6 +125,16 @@ class Reader:
             if not usable.all():
                 x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
             yield wanted, self.preparation(x).unsqueeze(1)
+
+
+def _joined(blocks: Iterator, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks (indices, samples) joined until they have a number of rows."""
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+    for block in itertools.chain(blocks, [None]):
+        held += [block] if block else []
+        if held and (block is None or sum(len(index) for index, _ in held) >= n_rows):
+            yield tuple(map(np.concatenate, zip(*held, strict=True)))
+            held = []
 
 
 def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
@@ -178,12 +192,24 @@ class HeldSet:
     ) -> Iterator[Batch]:
         """Part of this rank in the shuffled batches of `size`, from batch `first` on."""
         order, _ = epoch_order(len(self), self.x.shape[1:], seed, epoch)
-        for batch in torch.from_numpy(order).to(self.rows.device).split(size)[first:]:
-            yield self._batch(ranks.local_rows(batch))
+        batches = torch.from_numpy(order).to(self.rows.device).split(size)[first:]
+        found = map(self._gather, map(ranks.local_rows, batches))
+        yield from map(self._send, read_ahead(found) if self._is_sent else found)
+
+    @property
+    def _is_sent(self) -> bool:
+        return self.x.device != self.device
 
     def _batch(self, positions: torch.Tensor) -> Batch:
-        x = self.x[self.rows[positions]]
-        return positions.to(self.device), x.to(self.device, non_blocking=True)
+        return self._send(self._gather(positions))
+
+    def _gather(self, positions: torch.Tensor) -> Batch:
+        """Samples where they are held, in pinned memory if they are sent to a GPU."""
+        batch = positions, self.x[self.rows[positions]]
+        return tuple(part.pin_memory() for part in batch) if self._is_sent else batch
+
+    def _send(self, batch: Batch) -> Batch:
+        return tuple(part.to(self.device, non_blocking=True) for part in batch)
 
     def take(self, index: np.ndarray) -> "HeldSet":
         """The samples of this set that are in `index` (indices into the file)."""
@@ -221,16 +247,15 @@ class StreamedSet:
     ) -> Iterator[Batch]:
         """See `HeldSet.epoch`."""
         order, window = epoch_order(len(self), self.reader.shape, seed, epoch)
-        order = order[first * size :]
-        windows = (order[start : start + window] for start in range(0, len(order), window))
-        n_left, rest = len(order), None
-        for part in read_ahead(map(self._read, windows), depth=1):
-            n_left -= len(part[0])
-            positions, x = part if rest is None else map(torch.cat, zip(rest, part, strict=True))
-            n = len(positions) - (len(positions) % size if n_left else 0)  # whole batches
-            for batch in zip(positions[:n].split(size), x[:n].split(size), strict=True):
-                yield ranks.local_rows(batch[0]), ranks.local_rows(batch[1])
-            rest = (positions[n:], x[n:].clone()) if n < len(positions) else None
+        batches = torch.from_numpy(order).split(size)[first:]
+        own = [ranks.local_rows(batch).numpy() for batch in batches]  # no rank reads more
+        n_read = max(1, window // size)
+        groups = (own[start : start + n_read] for start in range(0, len(own), n_read))
+        for sizes, positions, x in read_ahead(map(self._read_batches, groups), depth=1):
+            yield from zip(positions.split(sizes), x.split(sizes), strict=True)
+
+    def _read_batches(self, batches: list[np.ndarray]) -> tuple[list[int], *Batch]:
+        return [len(batch) for batch in batches], *self._read(np.concatenate(batches))
 
     def _read(self, positions: np.ndarray) -> Batch:
         """Samples at positions of any order, read in the order of the file."""
@@ -238,7 +263,7 @@ class StreamedSet:
         x = torch.empty((len(positions), *self.reader.shape), device=self.reader.device)
         n = 0
         for index, rows in self.reader.blocks(self.index[positions[ascending]]):
-            x[torch.from_numpy(ascending[n : n + len(index)])] = rows
+            x[torch.from_numpy(ascending[n : n + len(index)]).to(x.device)] = rows
             n += len(index)
         if n != len(positions):
             raise DataError(

@@ -349,13 +349,9 @@ def _time_texts(table: Table) -> tuple[pandas.Series, list[int]]:
 
 def _joined(table: Table, columns: Sequence[Any], between: str) -> pandas.Series:
     """Numbers of some columns as one text a row; empty where one is none."""
-    numbers = np.column_stack(
-        [np.empty((len(table.lines), 0)), *(table.numbers(c)[0] for c in columns)]
-    )
-    texts = [
-        ""
-        if np.isnan(row).any()
-        else between.join(f"{x:02.0f}" if x.is_integer() else f"{x:09.6f}" for x in row.tolist())
-        for row in numbers
-    ]
-    return pandas.Series(texts, dtype=str)
+    texts = pandas.Series("", range(len(table.lines)), dtype="str")
+    for place, column in enumerate(columns):
+        numbers = pandas.Series(table.numbers(column)[0])
+        shown = numbers.map(lambda x: f"{x:02.0f}" if x.is_integer() else f"{x:09.6f}")
+        texts = texts + between * (place > 0) + shown.where(numbers.notna())
+    return texts.fillna("").astype("str")

@@ -98,10 +98,12 @@ class Encoder(nn.Module):
         """Learnt latents alone, (N, n_features)."""
         return self.encoder(x)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Latents of spectrograms."""
-        z = self.learnt(x)
-        return z if self.fixed is None else torch.cat([z, self.fixed(x).to(z.dtype)], 1)
+    def forward(self, x: torch.Tensor, fixed: torch.Tensor | None = None) -> torch.Tensor:
+        """Latents of spectrograms, float32; `fixed` features (N, P) where they are known."""
+        z = self.learnt(x).float()
+        if self.fixed is None:
+            return z
+        return torch.cat([z, self.fixed(x) if fixed is None else fixed], 1)
 
 
 class Decoder(nn.Module):

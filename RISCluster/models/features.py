@@ -77,11 +77,11 @@ class FixedFeatures(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Components (N, P + P) of standardised spectrograms (N, 1, F, T)."""
-        x = x[:, 0].float()
-        modulation = modulation_spectrum(x * self.scale + self.mean).flatten(1)
-        return torch.cat(
-            [x.flatten(1) @ self.smoothed.T, modulation @ self.modulation.T - self.centre], 1
-        )
+        with torch.autocast(x.device.type, enabled=False):  # exact under mixed precision too
+            x = x[:, 0].float()
+            modulation = modulation_spectrum(x * self.scale + self.mean).flatten(1)
+            components = modulation @ self.modulation.T - self.centre
+            return torch.cat([x.flatten(1) @ self.smoothed.T, components], 1)
 
     def fit(
         self, x: torch.Tensor, mean: torch.Tensor | None, scale: float, spread: float, seed: int

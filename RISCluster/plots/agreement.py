@@ -87,8 +87,7 @@ def reliability_curve(curves: Sequence[tuple[str, Reliability]]) -> Figure:
     for place, (name, bins) in enumerate(curves):
         colour, there = PALETTE[place % len(PALETTE)], bins.counts > 0
         right, counts = bins.right[there], bins.counts[there]
-        # One sample more of either kind (Agresti and Coull 1998), so that a bin of one sample has
-        # a long bar.
+        # One sample more of either kind (Agresti and Coull 1998): long bars of few samples
         likely = (right * counts + 1) / (counts + 2)
         error = np.sqrt(likely * (1 - likely) / counts)
         top.errorbar(

@@ -37,8 +37,8 @@ def embedding(
     axes = figure.subplots()
     for label in range(len(sizes)):
         axes.scatter(
-            *points[labels == label].T, s=14, marker=_marker(label), color=cluster_colour(label),
-            alpha=0.7, linewidths=0,
+            *points[labels == label].T, s=14, marker=_point(label)["marker"],
+            color=cluster_colour(label), alpha=0.7, linewidths=0,
         )  # fmt: skip
     axes.set(xticks=[], yticks=[], title=title)
     axes.set_xlabel(f"{method}: neighbours are near; distances between clusters mean little")
@@ -107,8 +107,7 @@ def latent_pairs(
 ) -> Figure:
     """Latents (m, D) and centroids (K, D) in pairs of at most `PAIRED` features.
 
-    Of more features those with the largest share of variance between clusters are drawn. Centroids
-    are NaN where a cluster has none.
+    Those with the largest share of variance between clusters are drawn. A centroid can be NaN.
     """
     features = np.sort(separating_features(latents, labels)[:PAIRED])
     across, down = (features[:-1], features[1:]) if len(features) > 1 else (features, features)
@@ -127,7 +126,7 @@ def latent_pairs(
             linewidths=0, rasterized=True,
         )  # fmt: skip
         for label, at in enumerate(centroids[:, [x, y]]):
-            style = {"marker": _marker(label), "zorder": 4}
+            style = {**_point(label), "zorder": 4}
             axes.plot(*at, ms=9, mfc=cluster_colour(label), mec="white", mew=1.6, **style)
             axes.plot(*at, ms=10, mfc="none", mec="black", mew=0.7, **style)
         axes.tick_params(labelsize=7)
@@ -207,12 +206,8 @@ def centroid_tree(distances: np.ndarray, names: Mapping[int, str] | None = None)
     return figure
 
 
-def _marker(label: int) -> str:
-    return MARKERS[label % len(MARKERS)]
-
-
 def _point(label: int) -> dict[str, str]:
-    return {"marker": _marker(label), "ls": ""}
+    return {"marker": MARKERS[label % len(MARKERS)], "ls": ""}
 
 
 def _line(label: int) -> dict[str, str]:

@@ -50,9 +50,6 @@ def short_title(label: int, names: Mapping[int, str] | None) -> str:
     return plain(cluster_title(label, names or {}))
 
 
-# ---- figures and axes ---------------------------------------------------------------------------
-
-
 def new(width: float, height: float) -> Figure:
     """An empty figure, inches."""
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
@@ -70,9 +67,6 @@ def label_dates(axes: Axes) -> None:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_xlabel("Time (UTC)")
-
-
-# ---- spectrograms -------------------------------------------------------------------------------
 
 
 def axis_label(file: SpectrogramFile, axis: str) -> str:
@@ -113,9 +107,6 @@ def bar_of_each_sample(figure: Figure, grid: np.ndarray) -> None:
     bar = figure.colorbar(shades, ax=grid, shrink=min(1.0, 1.8 / len(grid)), aspect=16, pad=0.02)
     bar.set_ticks([0, 1], labels=["lowest", "highest"], fontsize=8)
     bar.set_label("amplitude\nof each sample", fontsize=8)
-
-
-# ---- legends ------------------------------------------------------------------------------------
 
 
 def cluster_patches(labels: Sequence[int], titles: Sequence[str]) -> list[Patch]:

@@ -27,8 +27,8 @@ from ..runs.labels import usable_sample
 from .figures import Results, map_of
 
 POINTS = 50_000  # samples of the page at most
-TILES = ((5_000, 32, 40), (15_000, 24, 24), (POINTS, 16, 16))  # height and width up to a number
-LARGE_BYTES, TRACE_BYTES = 1.2e6, 0.8e6  # of large spectrograms and of waveforms
+TILES = ((5_000, 40, 48), (15_000, 24, 32), (POINTS, 16, 24))  # height and width up to a number
+LARGE_BYTES, TRACE_BYTES = 1.6e6, 0.8e6  # of large spectrograms and of waveforms
 LARGEST_IMAGE = 160  # bins along an axis of a large spectrogram
 LONGEST_TRACE = 4096  # values of a waveform
 QUALITY = 55  # of JPEG

@@ -129,7 +129,7 @@ def _train(session: Session, data: _Data) -> None:
     if model.encoder.fixed is not None:
         fitted = session.rank0(lambda: _fitted_features(model, data, settings.run.seed))
         model.encoder.fixed.load_state_dict(fitted)
-    latents = encode(model.encoder, data.validation, session.ranks)
+    latents = encode(model.encoder, data.validation, session.ranks).cpu().numpy()
     spread = latents[:, : model.shape.n_features].std(axis=0) if len(latents) > 1 else np.ones(1)
     metrics = {
         "n_samples": session.file.n_samples,
@@ -137,6 +137,8 @@ def _train(session: Session, data: _Data) -> None:
         "n_validation": len(data.validation),
         "n_unusable_drawn": len(data.split.unusable),
         "epochs": len(result.history),
+        "batch_size": result.batch_size,
+        "learning_rate": result.lr,
         "validation_mse": result.best,
         "mse_of_mean_spectrogram": data.variance,
         "n_components": vars(model.shape.fixed),

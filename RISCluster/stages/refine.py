@@ -22,6 +22,7 @@ from ..models.clustering import label_change
 from ..runs.labels import Labelling, assign, label_file, of_usable
 from ..runtime import log
 from ..settings import Settings
+from ..training.encode import MAX_FIXED_BYTES
 from ..training.refine import refine
 from .cluster import read_mixture
 from .final_labels import choose_final_labels
@@ -62,8 +63,15 @@ def _refine(session: Session, aec: TrainedModel, samples: SampleSet) -> None:
     torch.manual_seed(session.settings.run.seed)
     model = _initial_model(session, aec)
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
-    refine(model, samples, session.settings.dec, session.context)
-    session.encode(model.encoder, aec.preparation)
+    # Those of every sample are the last latents of the GMM stage.
+    fixed = None
+    if aec.model.shape.fixed.total:
+        fixed = open_rows(session.run / "GMM/latent.npy")[:, aec.model.shape.n_features :]
+    of_training = None
+    if fixed is not None and 4 * fixed.shape[1] * len(samples) < MAX_FIXED_BYTES:
+        of_training = torch.tensor(fixed[samples.index], device=session.ranks.device)
+    refine(model, samples, session.settings.dec, session.context, of_training)
+    session.encode(model.encoder, aec.preparation, fixed)
     session.rank0(lambda: _label(session, aec, model, samples))
 
 

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import itertools
-import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -67,6 +66,8 @@ class Session:
             # Slower than fp32 on CPUs, and oneDNN's transposed convolutions gave NaN gradients.
             if precision == "bf16" and ranks.device.type == "cpu":
                 raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
+            if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+                log.warning(f"{ranks.device} computes bf16 slowly; run.precision = fp32 is faster")
 
     @property
     def context(self) -> Context:
@@ -89,11 +90,16 @@ class Session:
         report_unusable(unusable, len(index))
         return samples, unusable
 
-    def encode(self, encoder: Encoder, preparation: Preparation) -> None:
-        """Write the latents of every sample of the file, NaN for unusable ones."""
+    def encode(
+        self, encoder: Encoder, preparation: Preparation, fixed: np.ndarray | None = None
+    ) -> None:
+        """Write the latents of every sample of the file, NaN for unusable ones.
+
+        `fixed` (N, P) are the fixed features where they are known.
+        """
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks)
+        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks, fixed)
 
     def _require(self, name: str, model: str) -> None:
         """Require that an earlier stage was made from the inputs so far, and add its model."""
@@ -210,7 +216,8 @@ class Session:
         """Write metrics.json and mark the stage, and labels.h5 of a cube, as complete."""
         write_json(self.path / "metrics.json", metrics)
         results = [*results, "metrics.json", *(path.name for path in self.path.glob("labels.h5"))]
-        self.stage.complete(results, {"fingerprint": self.fingerprint})
+        about = describe_device(self.ranks.device)
+        self.stage.complete(results, {"fingerprint": self.fingerprint, "computed_on": about})
 
     def log_summary(self) -> None:
         """Log result and quality of a complete stage, and the next command."""
@@ -221,18 +228,34 @@ class Session:
             log.info(f"next: {next_command(self.settings, self.stage.name)}")
 
 
+def set_up_torch(settings: Settings) -> None:
+    """Threads and deterministic algorithms of this process."""
+    torch.use_deterministic_algorithms(settings.run.deterministic)
+    if settings.data.cpu_threads != "auto":
+        torch.set_num_threads(max(1, settings.data.cpu_threads))
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    """Device and libraries that computed a result, for its provenance."""
+    about = {"device": str(device)}
+    if device.type == "cuda":
+        about |= {
+            "gpu": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "tf32": torch.backends.cudnn.allow_tf32,
+        }
+    return about
+
+
 @contextmanager
 def open_session(settings: Settings, stage: str) -> Iterator[Session]:
     """Start the processes and open the data; the stages before `stage` must have begun."""
     keep_freed_memory()
-    run, data = settings.run, settings.data
-    if run.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    torch.use_deterministic_algorithms(run.deterministic)
-    with StopRequest() as stop, start_ranks(run.device) as ranks:
+    data = settings.data
+    set_up_torch(settings)
+    with StopRequest() as stop, start_ranks(settings.run.device) as ranks:
         start_log(ranks.rank)
-        if data.cpu_threads != "auto":
-            torch.set_num_threads(max(1, data.cpu_threads))
         if stored := "; ".join(settings.from_run):
             log.info(f"{settings.run_folder}: settings that are taken from this run: {stored}")
         for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:  # checked by all ranks

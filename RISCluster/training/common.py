@@ -7,7 +7,7 @@ on a CPU, ends with the same bytes as one that was never interrupted.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from ..runtime import Progress, StopRequest, count, log
 STATE = "last.pt"
 HISTORY = "history.csv"
 SYNC_EVERY = 20  # steps between reads of the loss on a GPU, and between stop checks of ranks
+SAVE_INTERVAL = 30.0  # s between saved states; a stop and the end of the training save in any case
 SAVED = ("epoch", "step", "seconds", "stop_reason")  # attributes of `Training` in the state
+RESOLVED = ("batch_size", "lr")  # settings that ``auto`` chooses by device, saved too
 SPEED = ("seconds", "samples_per_second")  # last columns of the history
 REASONS = {  # why a training has ended, by stop_reason
     "": "all epochs done",
@@ -71,7 +73,6 @@ class Training:
         self.context, self.losses, self.result = context, losses, result
         self.columns = (*columns, *SPEED)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
-        self.n_steps = -(-len(samples) // settings.batch_size)  # of an epoch
         self.epoch = 0  # complete epochs
         self.step = 0  # complete steps of the next epoch
         self.seconds = 0.0  # spent on those
@@ -80,11 +81,22 @@ class Training:
         self._sums = torch.zeros(len(losses), dtype=torch.float64, device=context.ranks.device)
         self._shown: dict[str, float] = {}  # with the progress
         self._board = _tensorboard(context)
+        self._saved = time.monotonic()
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.samples) // self.settings.batch_size)
 
     @property
     def running(self) -> bool:
         """Whether another epoch is due."""
         return self.epoch < self.settings.n_epochs and not self.stop_reason
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
     # ---- one epoch ----
 
@@ -130,7 +142,7 @@ class Training:
         sums = self.context.ranks.sum(self._sums.clone()).tolist()
         means = {name: value / n for name, value in zip(self.losses, sums, strict=True)}
         self.require_finite("the mean loss", means[self.losses[0]])
-        weights = torch.cat([p.detach().flatten() for p in self.model.parameters()])
+        weights = torch.cat([p.detach().reshape(-1) for p in self.model.parameters()])
         self.require_finite("a weight", float(weights.abs().max()))
         return means | dict(zip(SPEED, (self.seconds, n / self.seconds), strict=True))
 
@@ -145,12 +157,12 @@ class Training:
             members = self.samples.index[positions.cpu().numpy()][:5].tolist()
             place += f", batch {self.step + 1} (samples {', '.join(map(str, members))}, ...)"
         raise TrainingError(
-            f"{self.context.folder}: {what} is {value} in {place}; the state of the last good "
-            f"epoch is kept; lower {self.kind.lower()}.lr, or check the amplitudes of the samples"
+            f"{self.context.folder}: {what} is {value} in {place}; the last saved "
+            f"state is kept; lower {self.kind.lower()}.lr, or check the amplitudes of the samples"
         )
 
     def end_epoch(self, **row: float) -> None:
-        """Add a row to the history, and save the state before the next epoch."""
+        """Add a row to the history; save the state if the last one is old."""
         self.epoch += 1
         values = {"epoch": self.epoch, **row}
         self.result.history.append(tuple(values[name] for name in self.columns))
@@ -160,7 +172,8 @@ class Training:
             self._board.flush()
         self.step, self.seconds = 0, 0.0
         self._sums.zero_()
-        self.save()
+        if self.context.ranks.broadcast(time.monotonic() - self._saved > SAVE_INTERVAL):
+            self.save()
 
     def end(self) -> None:
         """Save the state, and log why the training has ended."""
@@ -184,7 +197,7 @@ class Training:
 
     def save(self) -> None:
         """Write history and state; called on all ranks, written by rank 0."""
-        sums = self.context.ranks.sum(self._sums.clone())
+        sums, self._saved = self.context.ranks.sum(self._sums.clone()), time.monotonic()
         if not self.context.ranks.is_first:
             return
         rows = [
@@ -197,6 +210,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "sums": sums,
             "result": vars(self.result),
+            "resolved": {name: getattr(self.settings, name) for name in RESOLVED},
         }
         save_checkpoint(self.context.folder / STATE, f"{self.kind} state", state)
 
@@ -210,6 +224,7 @@ class Training:
             load_weights(self.model, state["model"], path)
             self.optimizer.load_state_dict(state["optimizer"])
             self.result = type(self.result)(**state["result"])
+            self.settings = replace(self.settings, **state["resolved"])
             for name in SAVED:
                 setattr(self, name, state[name])
             if ranks.is_first:  # the sums of all ranks, so that another number may resume

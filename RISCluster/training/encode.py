@@ -15,17 +15,33 @@ from ..io import BLOCK_ROWS, new_rows
 from ..models.autoencoder import AEC, Encoder
 from ..runtime import Progress
 
-BATCH = 256
+BATCH = {"cpu": 256, "cuda": 1024}  # samples at a time, by type of device
+MAX_FIXED_BYTES = 2 * 10**9  # of fixed features that are held; more are computed at each use
 
 
-def encode(encoder: Encoder, samples: SampleSet, ranks: Ranks) -> np.ndarray:
-    """Latents (n, D), float32, of every sample on every rank; NaN for unusable samples."""
+def encode(
+    encoder: Encoder, samples: SampleSet, ranks: Ranks, fixed: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Latents (n, D), float32, of every sample on every rank; NaN for unusable samples.
+
+    `fixed` (n, P) are fixed features that were computed before.
+    """
     span = ranks.shard(len(samples))
+    own = None if fixed is None else fixed[slice(*span)]
     with _inference(encoder):
-        return np.concatenate(ranks.gather_results(lambda: _encode(encoder, samples, *span)))
+        if ranks.world == 1:
+            return _encode(encoder, samples, *span, own)
+        parts = ranks.gather_results(lambda: _encode(encoder, samples, *span, own).cpu())
+        return torch.cat(parts).to(ranks.device)
 
 
-def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) -> None:
+def encode_to(
+    path: Path,
+    encoder: Encoder,
+    samples: SampleSet,
+    ranks: Ranks,
+    fixed: np.ndarray | None = None,
+) -> None:
     """Write latents as of `encode` to a ``.npy`` file, at constant memory."""
     n = len(samples)
     shards = [replace(ranks, rank=rank).shard(n) for rank in range(ranks.world)]
@@ -33,10 +49,15 @@ def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) ->
     longest = max(last - first for first, last in shards)
     rows = new_rows(path, (n, encoder.n_latents)) if ranks.is_first else nullcontext()
     progress = Progress("Encoding", stop - start, shown=ranks.is_first)
+
+    def work(first: int, last: int) -> np.ndarray:
+        own = None if fixed is None else torch.tensor(fixed[first:last], device=ranks.device)
+        return _encode(encoder, samples, first, last, own).cpu().numpy()
+
     with rows as out, _inference(encoder), progress:
         for offset in range(0, longest, BLOCK_ROWS):
             first, last = (min(start + offset + more, stop) for more in (0, BLOCK_ROWS))
-            parts = ranks.gather_results(lambda a=first, b=last: _encode(encoder, samples, a, b))
+            parts = ranks.gather_results(lambda a=first, b=last: work(a, b))
             progress.add(last - first)
             if out is not None:
                 for (begin, _), part in zip(shards, parts, strict=True):
@@ -53,17 +74,23 @@ def _inference(model: torch.nn.Module) -> Iterator[None]:
     model.train(was_training)
 
 
-def _encode(encoder: Encoder, samples: SampleSet, start: int, stop: int) -> np.ndarray:
-    """Latents at positions `start` to `stop`."""
-    latents = np.full((stop - start, encoder.n_latents), np.nan, dtype=np.float32)
-    for positions, x in samples.in_order(start, stop, BATCH):
-        z = encoder(x).float().cpu().numpy()
-        if not np.isfinite(z).all():
-            raise TrainingError(
-                "encoder: it gives latents that are not finite: its weights have diverged; "
-                "lower aec.lr or dec.lr and train again"
-            )
-        latents[positions.cpu().numpy() - start] = z
+def _encode(
+    encoder: Encoder, samples: SampleSet, start: int, stop: int, fixed: torch.Tensor | None
+) -> torch.Tensor:
+    """Latents at positions `start` to `stop`, on the device, which is waited for once."""
+    device = next(encoder.parameters()).device
+    latents = torch.full((stop - start, encoder.n_latents), torch.nan, device=device)
+    finite = torch.ones((), dtype=torch.bool, device=device)
+    for positions, x in samples.in_order(start, stop, BATCH[device.type]):
+        rows = positions - start
+        z = encoder(x, None if fixed is None else fixed[rows])
+        finite &= torch.isfinite(z).all()
+        latents[rows] = z
+    if not finite:
+        raise TrainingError(
+            "encoder: it gives latents that are not finite: its weights have diverged; "
+            "lower aec.lr or dec.lr and train again"
+        )
     return latents
 
 
@@ -72,7 +99,7 @@ def mean_squared_error(model: AEC, samples: SampleSet, ranks: Ranks) -> float:
     start, stop = ranks.shard(len(samples))
     total = torch.zeros(2, dtype=torch.float64, device=ranks.device)
     with _inference(model):
-        for _, x in samples.in_order(start, stop, BATCH):
+        for _, x in samples.in_order(start, stop, BATCH[ranks.device.type]):
             reconstruction, _ = model(x)
             total[0] += (reconstruction - x).square().mean((1, 2, 3)).double().sum()
             total[1] += len(x)

@@ -1,6 +1,7 @@
-"""Pretraining of the autoencoder: Adam on the mean squared error, early stopping on validation."""
+"""Pretraining of the autoencoder: Adam on the mean squared error, weights of the best epoch."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -16,6 +17,16 @@ COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate")
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
 MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
+# What ``auto`` stands for. Batches have 16 to 64 samples, on a GPU up to 1,024, and leave 100 steps
+# per epoch where they can; the learning rate is that of up to 64 samples.
+BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
+MIN_STEPS = 100  # of an epoch
+LR, LR_BATCH = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}, 64
+ONE_CYCLE_EPOCHS = 20, 30  # more for small sets, up to `ONE_CYCLE_STEPS` in all
+ONE_CYCLE_STEPS = 2000
+MAX_EPOCHS = 500  # of the other schedules
+WARM_UP = 0.1  # of the steps of the one-cycle schedule
+MIN_WARM_UP = 0.04  # of the maximum learning rate
 
 
 @dataclass
@@ -26,6 +37,8 @@ class Pretraining:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)  # state that has it
     epochs_without_improvement: int = 0
     history: list[tuple[float, ...]] = field(default_factory=list)  # a row for each epoch
+    batch_size: int = 0
+    lr: float = 0.0  # maximum learning rate
 
     def add(self, validation: float, model: AEC) -> None:
         """Take the weights of `model` where its validation loss is the lowest."""
@@ -49,11 +62,17 @@ def pretrain(
     `variance` is the mean squared error of the mean spectrogram. A signal raises `Stopped` after
     the state is saved; a loss that is not finite raises `TrainingError`.
     """
+    settings = with_defaults(settings, len(samples), context.ranks.device)
     training = Training(model, samples, settings, context, ("mse",), COLUMNS, Pretraining())
     if not training.resume() and settings.initial_weights != "none":
         training.result.add(mean_squared_error(model, validation, context.ranks), model)
+    result, settings = training.result, training.settings
+    result.batch_size, result.lr = settings.batch_size, settings.lr
     while training.running:
         for positions, x, n in training.batches():
+            if settings.schedule == "onecycle":
+                done = (training.epoch + training.step / training.n_steps) / settings.n_epochs
+                training.set_rate(one_cycle(done) * training.settings.lr)
             training.optimizer.zero_grad(set_to_none=True)
             with context.autocast():
                 reconstruction, _ = model(x)
@@ -77,14 +96,39 @@ def pretrain(
     return training.result
 
 
+def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSettings:
+    """Settings with numbers for ``auto``, for `n` training samples on a device."""
+    batch_size, lr, n_epochs = settings.batch_size, settings.lr, settings.n_epochs
+    if batch_size == "auto":
+        batch_size, most = BATCH_SIZES[device.type]
+        while batch_size < most and n >= 2 * batch_size * MIN_STEPS:
+            batch_size *= 2
+    if lr == "auto":
+        lr = LR[settings.schedule] * math.sqrt(max(1, batch_size / LR_BATCH))
+    if n_epochs == "auto":
+        low, high = ONE_CYCLE_EPOCHS
+        n_epochs = min(high, max(low, ONE_CYCLE_STEPS * batch_size // n))
+        n_epochs = n_epochs if settings.schedule == "onecycle" else MAX_EPOCHS
+    return replace(settings, batch_size=batch_size, lr=lr, n_epochs=n_epochs)
+
+
+def one_cycle(done: float) -> float:
+    """Fraction of the maximum learning rate when a fraction of all steps is done.
+
+    Rising, then falling along a cosine (Smith and Topin 2019).
+    """
+    if done < WARM_UP:
+        return max(done / WARM_UP, MIN_WARM_UP)
+    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
 def _stop_or_slow_down(training: Training, variance: float) -> None:
     """After epochs without improvement, end the training or halve the learning rate."""
     settings, waited = training.settings, training.result.epochs_without_improvement
     learnt = training.result.best < (1 - PLATEAU) * variance
-    if not waited:
+    if not waited or settings.schedule == "onecycle":
         return
     if waited >= settings.patience * (1 if learnt else MAX_PLATEAU):
         training.stop_reason = "patience"
     elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
-        for group in training.optimizer.param_groups:
-            group["lr"] *= 0.5
+        training.set_rate(0.5 * training.optimizer.param_groups[0]["lr"])

@@ -30,13 +30,19 @@ class Refinement:
     history: list[tuple[float, ...]] = field(default_factory=list)  # a row for each epoch
 
 
-def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Context) -> Refinement:
+def refine(
+    model: DEC,
+    samples: SampleSet,
+    settings: DecSettings,
+    context: Context,
+    fixed: torch.Tensor | None = None,
+) -> Refinement:
     """Minimise MSE + gamma * KL(p || q) / batch size (Xie et al. 2016; Jenkins et al. 2021).
 
     The target p is that of the whole training set, refreshed `updates_per_epoch` times an epoch
     and looked up by position. Training ends when the label change between two refreshes is below
     `tol`. The model is trained in place, from the saved state where there is one; errors as in
-    `pretrain`.
+    `pretrain`. `fixed` (n, P), on the device, are fixed features that were computed before.
     """
     losses = ("loss", "mse", "kl")
     training = Training(model, samples, settings, context, losses, COLUMNS, Refinement())
@@ -47,16 +53,16 @@ def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Conte
     while training.running:
         for positions, x, n in training.batches():
             if training.step in refreshes:
-                _refresh(training)
+                _refresh(training, fixed)
                 if training.stop_reason:
                     break
             training.optimizer.zero_grad(set_to_none=True)
             with context.autocast():
-                z = model.encoder(x)
+                z = model.encoder(x, None if fixed is None else fixed[positions])
                 mse = summed_error(model.decoder(z), x)
-                q = model.clustering(z.float())
-                kl = kl_divergence(training.result.target[positions], q)
-                loss = mse + settings.gamma * kl
+            # In single precision, as the target.
+            kl = kl_divergence(training.result.target[positions], model.clustering(z))
+            loss = mse + settings.gamma * kl
             (loss / n).backward()
             training.optimizer_step(positions, loss, mse, kl)
         if training.step:
@@ -65,12 +71,11 @@ def refine(model: DEC, samples: SampleSet, settings: DecSettings, context: Conte
     return training.result
 
 
-def _refresh(training: Training) -> None:
+def _refresh(training: Training, fixed: torch.Tensor | None) -> None:
     """Renew target and labels; end the training where few labels have changed."""
     model, ranks, result = training.model, training.context.ranks, training.result
-    latents = encode(model.encoder, training.samples, ranks)
+    z = encode(model.encoder, training.samples, ranks, fixed)
     with torch.no_grad():
-        z = torch.from_numpy(latents).to(ranks.device)
         q = torch.cat([model.clustering(part) for part in z.split(8192)])
         result.target = target_distribution(q)
     labels = q.argmax(1).cpu()

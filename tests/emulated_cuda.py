@@ -1,0 +1,312 @@
+"""CUDA branches without a GPU: tensors that report ``cuda:N`` as their device, with CPU arithmetic.
+
+Within ``EmulatedCuda()``, PyTorch sees GPUs. A tensor that is sent there is a `GpuTensor`, which
+holds a CPU tensor. All its operations pass through `EmulatedCuda.operation`, which
+
+* refuses what CUDA refuses: operands on several devices, ``numpy()`` without ``cpu()``;
+* counts kernel launches, and host waits with the line of the package that caused them;
+* counts memory, and raises `torch.OutOfMemoryError` where it is exhausted.
+
+To the C++ part of PyTorch, a `GpuTensor` is on the CPU: its autograd engine needs no CUDA then.
+The emulation uses private functions of PyTorch, and sees no streams, no NCCL and no cuDNN.
+"""
+
+import sys
+import threading
+import weakref
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+import RISCluster
+
+CPU, PACKAGE = torch.device("cpu"), str(Path(RISCluster.__file__).parent)
+COPIES = {"_to_copy", "copy_", "_foreach_copy_"}
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
+SYNCHRONOUS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "is_nonzero"}
+NO_KERNEL = {  # views, and memory that is not filled
+    "_reshape_alias", "_unsafe_view", "alias", "as_strided", "chunk", "detach", "diagonal", "empty",
+    "empty_like", "empty_strided", "expand", "lift_fresh", "narrow", "new_empty", "permute",
+    "new_empty_strided", "reshape", "select", "slice", "split", "split_with_sizes", "squeeze", "t",
+    "transpose", "unbind", "unfold", "unsqueeze", "view", "view_as",
+}  # fmt: skip
+
+
+class GpuTensor(torch.Tensor):
+    """A tensor `content` of the CPU that reports a GPU as its device."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, content: torch.Tensor, gpu: torch.device):
+        layout = {"strides": content.stride(), "storage_offset": content.storage_offset()}
+        made = torch.Tensor._make_wrapper_subclass(
+            cls, content.size(), dtype=content.dtype, device=CPU, **layout
+        )
+        made.content, made.gpu = content, gpu
+        return made
+
+    device = property(lambda self: self.gpu)
+    is_cuda = property(lambda self: True)
+    is_cpu = property(lambda self: False)
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        return EmulatedCuda.active.operation(function, args, kwargs or {})
+
+    def to(self, *args, **kwargs):
+        device, dtype, _, memory_format = torch._C._nn._parse_to(*args, **kwargs)
+        made = self if dtype in (None, self.dtype) else super().to(dtype)
+        if memory_format is not None:
+            made = made.contiguous(memory_format=memory_format)
+        device = self.gpu if device is None else EmulatedCuda.active.numbered(device)
+        if device != self.gpu:
+            return EmulatedCuda.active.move(made, device)
+        return made.clone() if kwargs.get("copy") and made is self else made
+
+    def cpu(self, *_, **__):
+        return self.to(CPU)
+
+    def cuda(self, *_, **__):
+        return self.to("cuda")
+
+    def tolist(self):
+        return self.cpu().tolist()
+
+    def numpy(self, *_, **__):
+        raise TypeError(
+            f"can't convert {self.gpu} device type tensor to numpy. Use Tensor.cpu() to copy the "
+            "tensor to host memory first."
+        )
+
+    __array__ = numpy
+
+    def __tensor_flatten__(self):  # makes modules swap their parameters, not only the values
+        return ["content"], self.gpu
+
+    @staticmethod
+    def __tensor_unflatten__(inner, gpu, size, stride):
+        return GpuTensor(inner["content"], gpu)
+
+    def __reduce_ex__(self, protocol):  # saved as a CPU tensor; the files are read to the CPU
+        return self.content.__reduce_ex__(protocol)
+
+    def __repr__(self, **_):
+        return f"GpuTensor({tuple(self.shape)}, {self.dtype}, {self.gpu})"
+
+
+class _Mode(TorchDispatchMode):
+    """Intercepts operations without a `GpuTensor` too, as those that make one."""
+
+
+# Not in the class, where PyTorch would wrap it and load its compiler.
+_Mode.__torch_dispatch__ = lambda self, function, types, args=(), kwargs=None: (
+    EmulatedCuda.active.operation(function, args, kwargs or {})
+)
+
+
+class EmulatedCuda:
+    """Context in which PyTorch has `n_gpus` GPUs of `memory` bytes.
+
+    `launches` counts kernels by name, `waits` host waits by cause and line.
+    """
+
+    active: "EmulatedCuda"
+
+    def __init__(self, n_gpus: int = 1, memory: float = 8e10):
+        self.n_gpus, self.memory, self.current = n_gpus, memory, 0
+        self.launches, self.waits = Counter(), Counter()
+        self._storages: dict[int, int] = {}  # bytes by address of the storage
+        self._lock = threading.RLock()
+
+    @property
+    def allocated(self) -> int:
+        """Bytes in use."""
+        return sum(self._storages.values())
+
+    def clear(self) -> None:
+        """Set the counts to zero."""
+        self.launches.clear()
+        self.waits.clear()
+
+    def numbered(self, device) -> torch.device:
+        """The device, ``cuda`` alone with the number of the current one."""
+        device = torch.device(device)
+        if device.type == "cuda" and device.index is None:
+            return torch.device("cuda", self.current)
+        return device
+
+    # ---- one operation ----
+
+    def operation(self, function, args, kwargs):
+        """Check and count an operation, and do it on the CPU."""
+        tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
+        remote = [x for x in tensors if isinstance(x, GpuTensor)]
+        wanted = kwargs.get("device")
+        wanted = None if wanted is None else self.numbered(wanted)
+        if not remote and (wanted is None or wanted == CPU):
+            return function(*args, **kwargs)
+        if remote and wanted == CPU:  # like a tensor that C++ takes for one of the CPU
+            wanted = None
+        name = function._schema.name.removeprefix("aten::")
+        self._check(name, tensors, args)
+        self._count(name, tensors, wanted, args, kwargs)
+        content, named = tree_map(_content, (args, kwargs))
+        made = function(*content, **named)
+        if name == "copy_":
+            return args[0]
+        device = wanted or remote[0].gpu
+        wrappers = {id(x.content): x for x in remote}  # of operations in place
+
+        def wrapped(x):
+            if not isinstance(x, torch.Tensor):
+                return x
+            return wrappers[id(x)] if id(x) in wrappers else self.send(x, device)
+
+        return tree_map(wrapped, made)
+
+    def send(self, content: torch.Tensor, gpu: torch.device) -> GpuTensor:
+        """A CPU tensor as one of a GPU."""
+        if gpu.index >= self.n_gpus:
+            raise RuntimeError("CUDA error: invalid device ordinal")
+        self._allocate(content.untyped_storage())
+        return GpuTensor(content, gpu)
+
+    def move(self, tensor: GpuTensor, device: torch.device) -> torch.Tensor:
+        """Copy to the CPU, or to another GPU."""
+        self._wait(f"copy to {device.type}")
+        content = _Move.apply(tensor) if tensor.requires_grad else tensor.content.clone()
+        return content if device == CPU else self.send(content, device)
+
+    def _check(self, name, tensors, args):
+        """Refuse operands on several devices where CUDA does."""
+        if name in COPIES or len({x.device for x in tensors}) == 1:
+            return
+        if name in INDEXING:  # indices may be on the CPU
+            indices = [x for x in args[1] if x is not None]
+            wrong = [x for x in indices if x.device not in (CPU, args[0].device)]
+            rest = [x for x in args[2:] if isinstance(x, torch.Tensor) and x.dim()]
+            wrong += [x for x in rest if x.device != args[0].device]
+        else:  # numbers may be on the CPU, but those of a fused optimiser
+            wrong = [x for x in tensors if x.device == CPU and (x.dim() or "fused" in name)]
+            wrong = wrong or len({x.device for x in tensors} - {CPU}) > 1
+        if wrong:
+            found = " and ".join(sorted({str(x.device) for x in tensors}))
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found {found} ({name})"
+            )
+
+    def _count(self, name, tensors, wanted, args, kwargs):
+        with self._lock:
+            if name not in NO_KERNEL:
+                self.launches[name] += 1
+            if name in SYNCHRONOUS:
+                self._wait(name)
+            elif name in COPIES:
+                source, target = tensors[-1], wanted or tensors[0].device
+                is_queued = kwargs.get("non_blocking") and getattr(source, "pinned", False)
+                if source.device.type != target.type and not is_queued:
+                    self._wait(f"copy to {target.type}")
+            elif name in INDEXING:
+                indices = [x for x in args[1] if x is not None]
+                if any(x.device == CPU or x.dtype == torch.bool for x in indices):
+                    self._wait("index on the CPU, or mask")
+
+    def _wait(self, cause: str) -> None:
+        frame = sys._getframe(1)
+        while frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
+            frame = frame.f_back
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "elsewhere"
+        with self._lock:
+            self.waits[f"{cause}, {place.removeprefix(PACKAGE)}"] += 1
+
+    def _allocate(self, storage) -> None:
+        with self._lock:
+            key, size = storage._cdata, storage.nbytes()
+            if key in self._storages:
+                return
+            if self.allocated + size > self.memory:
+                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes")
+            self._storages[key] = size
+            weakref.finalize(storage, self._free, key)
+
+    def _free(self, key: int) -> None:
+        with self._lock:
+            self._storages.pop(key, None)
+
+    # ---- what PyTorch is made to believe ----
+
+    def __enter__(self):
+        EmulatedCuda.active, self._stack = self, ExitStack()
+        before = torch._C._only_lift_cpu_tensors()  # torch.tensor(..., device="cuda")
+        torch._C._set_only_lift_cpu_tensors(True)
+        self._stack.callback(torch._C._set_only_lift_cpu_tensors, before)
+        run, autocast = threading.Thread.run, torch.autocast
+
+        def run_with_mode(thread):  # modes are those of a thread
+            with _Mode():
+                run(thread)
+
+        def set_device(device):
+            self.current = self.numbered(device).index
+
+        def pin_memory(tensor):
+            pinned = tensor.clone()
+            pinned.pinned = True
+            return pinned
+
+        def autocast_of_cpu(kind, *args, **kwargs):
+            return autocast("cpu", *args, **kwargs)
+
+        for owner, names in {
+            torch.cuda: {
+                "_lazy_init": lambda: None,
+                "is_available": lambda: True,
+                "device_count": lambda: self.n_gpus,
+                "current_device": lambda: self.current,
+                "set_device": set_device,
+                "get_device_name": lambda device=None: "emulated GPU",
+                "mem_get_info": lambda device=None: (self.memory - self.allocated, self.memory),
+                "empty_cache": lambda: None,
+                "synchronize": lambda device=None: None,
+                "is_bf16_supported": lambda including_emulation=True: True,
+            },
+            torch.Tensor: {
+                "cuda": lambda tensor, *_, **__: tensor.to("cuda"),
+                "pin_memory": pin_memory,
+            },
+            # Views of a `GpuTensor` can't be made in inference mode.
+            torch: {"autocast": autocast_of_cpu, "inference_mode": torch.no_grad},
+            threading.Thread: {"run": run_with_mode},
+        }.items():
+            for name, value in names.items():
+                self._stack.enter_context(mock.patch.object(owner, name, value))
+        self._stack.enter_context(_Mode())
+        return self
+
+    def __exit__(self, *error):
+        self._stack.__exit__(*error)
+
+
+def _content(x):
+    if isinstance(x, GpuTensor):
+        return x.content
+    return CPU if isinstance(x, torch.device) else x
+
+
+class _Move(torch.autograd.Function):
+    """A copy to the CPU through which gradients pass."""
+
+    @staticmethod
+    def forward(context, tensor):
+        context.gpu = tensor.gpu
+        return tensor.content.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return EmulatedCuda.active.send(gradient, context.gpu)

@@ -1,0 +1,295 @@
+"""CUDA branches on emulated GPUs: devices, host waits, launches, memory, and results of the CPU."""
+
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from RISCluster import distributed
+from RISCluster.data import loading
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.loading import HeldSet, Reader, load_set
+from RISCluster.data.transforms import Preparation
+from RISCluster.distributed import PeerLost, Ranks
+from RISCluster.errors import SettingsError, Stopped
+from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
+from RISCluster.models.features import FixedFeatureSizes
+from RISCluster.runtime import StopRequest
+from RISCluster.settings import load_settings
+from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.predict import predict
+from RISCluster.stages.pretrain import run_aec
+from RISCluster.stages.refine import run_dec
+from RISCluster.training.common import Context, Training
+from RISCluster.training.encode import encode
+from RISCluster.training.pretrain import pretrain, with_defaults
+from RISCluster.training.refine import refine
+from tests.conftest import blobs, quick_settings, write_samples
+from tests.emulated_cuda import EmulatedCuda
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+N, FIXED = 60, FixedFeatureSizes(2, 2)
+FAST = ("gmm.init=kmeans", "gmm.n_resamples=none", "gmm.n_clusters=3", "aec.n_components=2")
+
+
+@pytest.fixture
+def gpu():
+    with EmulatedCuda() as emulated:
+        yield emulated
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    x, classes = blobs(96)
+    x[5] = 0
+    return write_samples(tmp_path_factory.mktemp("data") / "small.h5", x, labels=classes)
+
+
+class Trial:
+    """Training of a small network, 4 steps an epoch."""
+
+    def __init__(self, folder, kind, device=GPU, precision="fp32", ranks=None):
+        x = torch.from_numpy(blobs(N)[0]).unsqueeze(1)
+        x = (x - x.mean()) / x.std()
+        self.kind, model = kind, AEC(NetworkShape(16, 20, 3, "linear", FIXED))
+        initialise(model, 0)
+        model.encoder.fixed.fit(x, x[:, 0].mean(0), 1.0, 1.0, 0)
+        known = model.encoder.fixed(x)
+        if kind == "dec":
+            centroids = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
+            model = DEC(model, ClusteringLayer(centroids, torch.eye(7) / 3 + 0.07))
+        self.model, self.fixed = model.to(device), known.to(device)
+        self.samples = HeldSet(np.arange(N), x.to(device), torch.arange(N, device=device), device)
+        words = ["aec.n_epochs=3", "aec.batch_size=16", "dec.n_epochs=3", "dec.batch_size=16"]
+        self.settings = load_settings(None, [*words, "dec.tol=0", "dec.updates_per_epoch=1"])
+        folder.mkdir(exist_ok=True)
+        ranks = ranks or Ranks(0, 1, device)
+        self.context = Context(folder, ranks, StopRequest(), 1, precision)
+
+    def run(self):
+        """The network after training."""
+        if self.kind == "aec":
+            validation = self.samples.take(np.arange(20))
+            pretrain(self.model, self.samples, validation, self.settings.aec, self.context, 1.0)
+        else:
+            refine(self.model, self.samples, self.settings.dec, self.context, self.fixed)
+        return {name: value.cpu() for name, value in self.model.state_dict().items()}
+
+
+@pytest.fixture
+def after_steps(monkeypatch):
+    """A function that has another called after every step of a training."""
+    step = Training.optimizer_step
+
+    def install(work):
+        def stepped(training, *words):
+            step(training, *words)
+            work(training)
+
+        monkeypatch.setattr(Training, "optimizer_step", stepped)
+
+    return install
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "most"), [("aec", 66), ("dec", 111)])
+def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, after_steps, kind, most):
+    seen = []
+
+    def record(training):
+        seen.append((training.step, dict(gpu.waits), sum(gpu.launches.values())))
+        gpu.clear()
+
+    after_steps(record)
+    Trial(tmp_path / "r", kind).run()
+    assert seen[0][1]  # the loss of the first step of an epoch is read
+    within = [(waits, launches) for step, waits, launches in seen if step > 1]
+    assert len(within) == 9
+    assert not any(waits for waits, _ in within), within
+    assert max(launches for _, launches in within) <= most
+
+
+@pytest.mark.parametrize("kind", ["aec", "dec"])
+@pytest.mark.parametrize(("first", "then"), [(GPU, GPU), (GPU, CPU), (CPU, GPU)])
+def test_resume_on_any_device(tmp_path, gpu, after_steps, kind, first, then):
+    whole = Trial(tmp_path / "whole", kind).run()
+    cut = Trial(tmp_path / "cut", kind, first)
+    after_steps(
+        lambda training: setattr(cut.context.stop, "signal_number", 15 * (training.step == 2))
+    )
+    with pytest.raises(Stopped):
+        cut.run()
+    found = Trial(tmp_path / "cut", kind, then).run()
+    for name, value in whole.items():
+        assert torch.equal(value, found[name]), name
+
+
+def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_steps, monkeypatch):
+    trial, seen, forward = (
+        Trial(tmp_path / "r", "dec", precision="bf16"),
+        [],
+        ClusteringLayer.forward,
+    )
+    fixed = trial.model.encoder.fixed(trial.samples.x).cpu()
+    trial.fixed = None  # computed in the step
+
+    def record(layer, z):
+        q = forward(layer, z)
+        if torch.is_grad_enabled():
+            seen.append(
+                (z.detach().cpu(), q.detach().cpu(), forward(layer, z.detach().float()).cpu())
+            )
+        return q
+
+    monkeypatch.setattr(ClusteringLayer, "forward", record)
+    after_steps(lambda training: setattr(trial.context.stop, "signal_number", 15))
+    with pytest.raises(Stopped):  # bf16 gradients of CPUs can be NaN
+        trial.run()
+    assert seen
+    for z, q, exact in seen:
+        assert z.dtype == q.dtype == torch.float32
+        torch.testing.assert_close(q, exact, atol=1e-6, rtol=0)
+        distance = (z[:, None, 3:] - fixed).abs().amax(2).amin(1)  # to the sample it is of
+        assert distance.max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["aec", "dec"])
+def test_collectives_get_tensors_of_the_gpu(tmp_path, gpu, monkeypatch, kind):
+    devices = []
+
+    def all_gather_object(parts, part):
+        parts[:] = [part] * len(parts)
+
+    nccl = SimpleNamespace(
+        all_reduce=lambda tensor: devices.append(tensor.device),
+        all_gather_object=all_gather_object,
+    )
+    monkeypatch.setattr(distributed, "dist", nccl)
+    trial = Trial(tmp_path / "r", kind, ranks=Ranks(0, 2, GPU))
+    monkeypatch.setattr(
+        "RISCluster.training.refine.encode",
+        lambda *_: trial.model.encoder(trial.samples.x).detach(),
+    )
+    trial.run()
+    assert len(devices) > 12
+    assert set(devices) == {GPU}
+
+
+def test_out_of_memory_in_a_collective_is_no_lost_process(monkeypatch):
+    def fail(tensor):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(distributed.dist, "all_reduce", fail)
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        Ranks(0, 2, CPU).sum(torch.ones(1))
+    assert not isinstance(caught.value, PeerLost)
+
+
+def test_encoding_waits_once(tmp_path, gpu):
+    trial = Trial(tmp_path / "r", "aec")
+    gpu.clear()
+    z = encode(trial.model.encoder, trial.samples, trial.context.ranks, trial.fixed)
+    assert (z.device, tuple(z.shape)) == (GPU, (N, 7))
+    assert sum(gpu.waits.values()) == 1, gpu.waits
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(300, 16), (40_000, 256), (110_000, 1024)])
+def test_batches_are_larger_on_a_gpu(n, batch_size):
+    settings = with_defaults(load_settings(None).aec, n, GPU)
+    assert settings.batch_size == batch_size
+    assert with_defaults(load_settings(None).aec, n, CPU).batch_size == min(batch_size, 64)
+    assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
+
+
+# ---- samples ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["device", "ram", "disk"])
+def test_batches_are_on_the_gpu(data, gpu, mode):
+    ranks, preparation = Ranks(0, 1, GPU), Preparation("sqrt", "vec_norm")
+    with open_spectrograms(data) as file:
+        mean = torch.full((file.n_frequencies, file.n_times), 0.1)
+        reader = Reader(file, Preparation("sqrt", "vec_norm", mean, 2.0), GPU)
+        assert reader.preparation != preparation
+        samples, unusable = load_set(reader, np.arange(96), mode, ranks)
+        assert unusable.tolist() == [5]
+        for batches in (samples.epoch(0, 0, 16, ranks), samples.in_order(0, 95, 16)):
+            gpu.clear()
+            parts = list(batches)
+            assert {x.device for part in parts for x in part} == {GPU}
+            assert sum(len(positions) for positions, _ in parts) == 95
+            most = {"device": 1, "ram": 0, "disk": 7}[mode]  # the order, once an epoch
+            assert sum(gpu.waits.values()) <= most, gpu.waits
+
+
+@pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
+def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
+    path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
+
+    def optimistic(setting, n_bytes, device):  # other processes take what was free
+        return ("device", "") if device == GPU else choose(setting, n_bytes, device)
+
+    monkeypatch.setattr(loading, "choose_loadmode", optimistic)
+    monkeypatch.setattr(loading, "GPU_ROWS", 128)
+    with open_spectrograms(path) as file:
+        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
+        gpu.memory = room * 2000 * 4 * 16 * 20
+        samples, _ = load_set(reader, np.arange(2000), "auto", Ranks(0, 1, GPU))
+        assert (samples.x.device, len(samples)) == (CPU, 2000)
+        del samples
+    assert gpu.allocated == 0
+
+
+def test_processes_share_no_gpu(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with (
+        pytest.raises(SettingsError, match="cuda:1: 2 processes need a GPU each"),
+        distributed.start_ranks("cuda:1"),
+    ):
+        pass
+
+
+# ---- runs ---------------------------------------------------------------------------------------
+
+
+def results(folder):
+    found = {
+        f"{stage} {name}": value
+        for stage in ("AEC", "DEC")
+        for name, value in torch.load(folder / stage / "model.pt")["state"].items()
+    }
+    for name in ("GMM", "DEC"):
+        found[name] = torch.from_numpy(np.load(folder / name / "latent.npy")).nan_to_num()
+    return found, [(folder / name / "labels.csv").read_text() for name in ("GMM", "DEC")]
+
+
+@pytest.fixture(scope="module")
+def on_cpu(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cpu")
+    settings = quick_settings(folder, f"data.file={data}", *FAST)
+    for stage in (run_aec, run_gmm, run_dec):
+        stage(settings)
+    return results(settings.run_folder)
+
+
+@pytest.mark.parametrize("mode", ["device", "ram", "disk"])
+def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
+    words = (f"data.file={data}", f"data.loadmode={mode}", "run.device=cuda", *FAST)
+    settings = quick_settings(tmp_path, *words)
+    for stage in (run_aec, run_gmm, run_dec):
+        stage(settings)
+    found, labels = results(settings.run_folder)
+    for name, expected in on_cpu[0].items():
+        torch.testing.assert_close(found[name], expected, msg=name)
+    assert labels == on_cpu[1]
+    for stage in ("GMM", "DEC"):
+        new = tmp_path / f"{stage}.csv"
+        predict(data, settings.run_folder, new, stage, ["run.device=cuda"], False)
+        assert len(new.read_text().splitlines()) == 97
+    assert '"gpu": "emulated GPU"' in (settings.run_folder / "DEC/provenance.json").read_text()
+    shutil.rmtree(settings.run_folder)
+    assert gpu.allocated < 10_000
