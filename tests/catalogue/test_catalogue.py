@@ -173,7 +173,10 @@ def test_events():
 
 
 def test_medians_of_clusters():
-    columns = {"duration": np.array([1, 3, np.nan, 2, 5, 9.0]), "rms": np.arange(6.0)}
+    columns = {
+        "duration": np.array([1, 3, np.nan, 2, 5, 9.0]),
+        "rms": np.array([0, 1, 5, 3, 4, 5.0]),
+    }
     file = SimpleNamespace(numbers=columns.get)
     found = cluster_medians(file, np.array([0, 0, 0, 2, 2, -1]), 3)
     assert list(found) == ["rms", "duration"]
