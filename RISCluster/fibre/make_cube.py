@@ -125,11 +125,7 @@ def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
 
 
 def make_cube(
-    paths: Sequence[Path],
-    target: Path,
-    settings: Settings,
-    workers: int = 1,
-    overwrite: bool = False,
+    paths: list[Path], target: Path, settings: Settings, workers: int = 1, overwrite: bool = False
 ) -> None:
     """Make a cube of spectra, by section [records] of the settings, the same for any `workers`.
 
@@ -272,20 +268,16 @@ def _coordinates(series: Series, spectra: Spectra, n_steps: int) -> dict[str, tu
         # Whole seconds apart, for the rest would lose digits beside them.
         whole, rest = divmod(series.start, SECOND)
         seconds, unit = whole + (seconds + rest / SECOND), "seconds since 1970-01-01T00:00:00Z"
-    location = (series.distance, "m")
-    if series.distance is None:
-        location = (np.arange(series.n_channels, dtype=float), "channel")
-    frequency = (spectra.frequency, "Hz")
-    return {"time_coords": (seconds, unit), "loc_coords": location, "freq_coords": frequency}
+    numbers = np.arange(series.n_channels, dtype=float), "channel"
+    return {
+        "time_coords": (seconds, unit),
+        "loc_coords": numbers if series.distance is None else (series.distance, "m"),
+        "freq_coords": (spectra.frequency, "Hz"),
+    }
 
 
 def _write(
-    target: Path,
-    chunks: tuple[int, ...],
-    shape: tuple[int, ...],
-    choices: dict[str, Any],
-    parts: Parts,
-    jobs: Sequence[Job],
+    target: Path, chunks: tuple, shape: tuple, choices: dict, parts: Parts, jobs: Sequence[Job]
 ) -> None:
     """Write the cube in order; a target that was there is intact where that fails."""
     (series, spectra, *_), is_zarr = jobs[0].task, target.suffix.lower() == ".zarr"

@@ -62,6 +62,10 @@ COMPARABLE = 0.1  # of the largest data set: another of this size may as well be
 SMALL = 8  # values of a data set that is a named value
 
 
+class UnknownLayout(DataError):
+    """Data set, order, rate or start can't be found in a file."""
+
+
 @dataclass(frozen=True)
 class Record:
     """Header of one file: `segments` are without a gap, `notes` assumptions and contradictions."""
@@ -112,12 +116,14 @@ def _find_dataset(path: Path, arrays: list[h5py.Dataset], chosen: str) -> h5py.D
         found = [x for x in arrays if x.ndim == 2 and x.name.strip("/") == chosen.strip("/")]
     if not found:
         name = f"'{chosen}' is no" if chosen != "auto" else "no"
-        raise DataError(
+        raise UnknownLayout(
             f"{path}: {name} numeric data set of (time, channel) in this file; it has {there}; set "
             "records.dataset"
         )
     if len(found) > 1 and found[1].size >= COMPARABLE * found[0].size:
-        raise DataError(f"{path}: which data set is meant? set records.dataset to one of {there}")
+        raise UnknownLayout(
+            f"{path}: which data set is meant? set records.dataset to one of {there}"
+        )
     storage.require_filters(found[0])
     if reason := storage.why_hardly_written(found[0]):
         raise DataError(f"{path}: {reason}; wait until it is whole, or copy it again")
@@ -305,7 +311,7 @@ class _Reader:
             order = ("time,channel", "channel,time")[axis]
             self.note(f"{order} is assumed by its shape {self.shape}", "order")
             return axis
-        raise DataError(
+        raise UnknownLayout(
             f"{self.path}: {self.name} is {self.shape[0]:,} x {self.shape[1]:,}, and nothing in "
             "the file says which is time; set records.order to time,channel or channel,time"
         )
@@ -366,7 +372,7 @@ class _Reader:
         for fact in self.facts:
             text = _convert(fact.raw, "", "text") if fact.quantity == "start" else None
             if text and text.lower() != "nan":
-                raise DataError(
+                raise UnknownLayout(
                     f"{self.path}: its start '{text}' is no date from 1677 to 2262 in ISO 8601; "
                     "correct it, or set records.starttime"
                 )
@@ -402,7 +408,7 @@ class _Reader:
             self.note(f"no sampling rate: {text}", "sampling_rate")
             return None, rate
         names = ", ".join(list(dict.fromkeys(fact.name for fact in self.facts))[:30])
-        raise DataError(
+        raise UnknownLayout(
             f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; "
             f"there are {names or 'none'}; set records.sampling_rate"
         )

@@ -24,7 +24,7 @@ from ..waveforms.process import MIN_RUN, Wave, join, without_marks
 from ..waveforms.read import of_few_rates, read_traces, scan
 from . import das
 from .clock import AGREE, SECOND, SINCE_1980
-from .records import Record, read_record
+from .records import Record, UnknownLayout, read_record
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
 MAX_LINES = 20  # about files of one kind
@@ -145,7 +145,7 @@ def _read_header(path: Path, settings: RecordsSettings) -> Record:
     try:
         return read_record(path, settings)
     except DataError as error:
-        is_damaged = h5py.is_hdf5(path) and "set records." not in str(error)
+        is_damaged = h5py.is_hdf5(path) and not isinstance(error, UnknownLayout)
         if is_damaged or settings.dataset != "auto":
             raise
         try:
@@ -184,14 +184,11 @@ def _alike(records: list[Record]) -> list[Record]:
 
 def _log_notes(records: Sequence[Record]) -> None:
     """Notes on files, each kind once."""
-    files: dict[str, list[str]] = defaultdict(list)
-    for record in records:
-        for note in record.notes:
-            kind = re.sub(r"[\d.:,T-]*\d[\d.:,TZ-]*", "#", note)
-            files[kind].append(f"{record.path}: {note}")
-    for lines in files.values():
-        more = f" (and so in {len(lines) - 1:,} more files)" if len(lines) > 1 else ""
-        log.warning(lines[0] + more)
+    lines = pandas.Series([f"{x.path}: {note}" for x in records for note in x.notes], dtype=str)
+    kinds = [re.sub(r"[\d.:,T-]*\d[\d.:,TZ-]*", "#", note) for x in records for note in x.notes]
+    for _, files in lines.groupby(kinds, sort=False):
+        more = f" (and so in {len(files) - 1:,} more files)" if len(files) > 1 else ""
+        log.warning(files.iloc[0] + more)
 
 
 def _in_order_of_names(records: Sequence[Record], bad: Sequence[Path]) -> list[tuple]:
