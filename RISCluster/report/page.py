@@ -79,7 +79,7 @@ def render(
     content = json.dumps(data or {}, allow_nan=False).replace("<", "\\u003c")
     return environment().get_template("page.html").render(
         title=title, sections=sections, technical=technical, clusters=clusters,
-        stations=(data or {}).get("stations", []), made_from=" ".join(made_from), footer=footer,
+        stations=(data or {}).get("stations", []), place=(data or {}).get("place"), made_from=" ".join(made_from), footer=footer,
         style=Markup(style), script=Markup(script), data=Markup(content), policy=policy,
     )  # fmt: skip
 
