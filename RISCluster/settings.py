@@ -280,6 +280,7 @@ class EventsSettings:
     min_stations: int = _key(4, low=2)
     neighbours: int | None = _key(None, low=1)
     clock_offset: float = _key(10.0, low=0)
+    cube_ratio: float = _key(4.0, above=1)
 
 
 @dataclass(frozen=True)

@@ -47,15 +47,10 @@ class Bins:
         edges = pandas.date_range(start, pandas.Timestamp(last), freq=frequency)
         return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
 
-    @property
-    def n(self) -> int:
-        """B."""
-        return len(self.edges) - 1
-
-    @property
-    def days(self) -> np.ndarray:
-        """Length of each bin, (B,)."""
-        return np.diff(self.edges) / np.timedelta64(1, "D")
+    n = property(lambda self: len(self.edges) - 1, doc="B.")
+    days = property(
+        lambda self: np.diff(self.edges) / np.timedelta64(1, "D"), doc="Length of each bin, (B,)."
+    )
 
     def index(self, times: np.ndarray) -> np.ndarray:
         """Bin of each time, int64; -1 for NaT and outside."""
@@ -90,15 +85,9 @@ class Catalogue:
         known = self.spans[~np.isnat(self.spans[:, 0])]
         return (known[:, 0].min(), known[:, 1].max()) if len(known) else None
 
-    @property
-    def has_times(self) -> bool:
-        """Whether any labelled sample has a start time."""
-        return self.span is not None
-
-    @property
-    def has_stations(self) -> bool:
-        """Whether samples have trace ids."""
-        return bool(self.stations)
+    has_times = property(lambda self: self.span is not None, doc="Whether any start time is known.")
+    has_stations = property(lambda self: bool(self.stations), doc="Whether there are trace ids.")
+    has_events = property(lambda self: len(self.events) > 0, doc="Whether there are event ids.")
 
     @cached_property
     def events(self) -> pandas.DataFrame:
@@ -117,11 +106,6 @@ class Catalogue:
             time=("time", "min"), samples=("label", "size"), stations=("station", "nunique")
         )
         return found.assign(label=most["label"], share=most["n"] / found["samples"])
-
-    @property
-    def has_events(self) -> bool:
-        """Whether any labelled sample is of an event."""
-        return bool(((self.labels >= 0) & (self.event >= 0)).any())
 
     def events_by_cluster(self) -> pandas.DataFrame:
         """Events by their most frequent label, K rows: events; 25, 50, 75 % of their stations."""
@@ -215,10 +199,7 @@ class Occurrence:
     # a pause of a station looks like a time without events
     recording: np.ndarray
 
-    @property
-    def has_data(self) -> np.ndarray:
-        """Bins in which at least one station has data, (B,), bool."""
-        return self.recording > 0
+    has_data = property(lambda self: self.recording > 0, doc="Bins in which a station has data.")
 
     @property
     def rate(self) -> np.ndarray:

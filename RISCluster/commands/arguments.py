@@ -44,7 +44,7 @@ build make [build]: make a data set of spectrograms from waveforms
   --overwrite: replace existing outputs
   --catalogue-only: write only the catalogue, .csv, without spectrograms
 associate make [events]: find detections of several stations that are one event, and number the events
-  words FILE: data set of build, .h5, or of another source with onsets and trace ids; and settings
+  words FILE: data set of build, .h5, or of another source with onsets and trace ids, or a cube; settings
     as events.window=0.25
   --overwrite: replace event ids of another source
   | Writes /event_id into the file and a column event_id into the catalogue beside it. Stages that
