@@ -27,7 +27,6 @@ HOSTILE = (
     "javascript:alert(4)//10.1000/<u>",
 )
 BLOCKS = """{% for text in texts %}<p>{{ text }}</p>{{ note(text) }}{{ listing(text, text) }}
-{% call tiles() %}{{ tile(text, text, text) }}{% endcall %}
 {{ sample({"row": 0, "sample": 1, "time": text, "station": text, "probability": 1.0}) }}
 {% call folded(text) %}{{ text }}{% endcall %}
 {% call figure(pixel) %}{{ text }}{% endcall %}{{ figure({"fault": text}) }}
