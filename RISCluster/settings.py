@@ -265,7 +265,7 @@ class BuildSettings:
     overlap: float = _key(0.9, low=0, below=1)
     nfft: int = _key(256, low=8, high=2**20)
     frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
-    traces: bool = _key(False)
+    traces: Auto | bool = _key("auto")
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ export results: write the catalogue of a finished run as CSV, QuakeML or HDF5
   --clusters NUMBERS: only these, as 1,3 (default: all samples)
   --min-probability P(0..1) = 0: only samples whose label has this probability or more
   | Columns: index, label, name, probability, starttime, trace_id, station, event_id, season,
-    onset, end, peak_time, peak_amplitude, unit; values that the data do not have are empty.
+    onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms, duration, onset_slope,
+    band_low, band_middle, band_high; values that the data do not have are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
   --output FILE = Data/demo.h5: file to write
   --samples N(1..) = 4000: number of samples

@@ -4,12 +4,16 @@ Letters: N samples, K clusters, S stations, m samples of the page.
 """
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas
 
+from ..catalogue.catalogue import cluster_medians
 from ..clustering.selection import K_TOLERANCE, TITLES, choose, contradictions, read_rows
+from ..data.layouts import SpectrogramFile
+from ..data.measures import BANDS, MEASURES, band_edges
 from ..evaluation.comparison import CONFIDENT, DOUBTFUL, certainty, refinement
 from ..runs.labels import station_of
 from ..runs.names import names_notes
@@ -246,6 +250,7 @@ def _facts(results: Results, found: Measured, events: Context | None) -> list[li
     measures, moved = results.performances[-1].measures, refinement(results.run)
     distances, labels = centroid_distances(results), stage.labels[found.index]
     hours, stations = catalogue.by_hour(), catalogue.by_station()
+    medians = cluster_medians(file, stage.labels, stage.n_clusters) if file else pandas.DataFrame()
     unit = file and file.frequency_unit
     facts: list[list[tuple]] = []
     for label in range(stage.n_clusters):
@@ -255,6 +260,7 @@ def _facts(results: Results, found: Measured, events: Context | None) -> list[li
         own = [
             ("Peak frequency", frequency and f"{frequency} {unit}"),
             ("Peak amplitude", peak and f"{peak} {file.amplitude_unit}"),
+            *_medians(file, medians, label),
             ("Probability", f"{shown(value['probability'], 3)} in the mean"),
             ("Agreement", ", ".join(
                 f"{name} {shown(value[key], 2)}"
@@ -288,6 +294,22 @@ def _facts(results: Results, found: Measured, events: Context | None) -> list[li
         own.append(("Nearest clusters", ", ".join(near[:NEAREST])))
         facts.append(own)
     return facts
+
+
+def _medians(file: SpectrogramFile | None, medians: pandas.DataFrame, label: int) -> list[tuple]:
+    """Names and texts of the measures of a cluster that the data set has."""
+    if not {*MEASURES} <= {*medians} or medians.loc[label, [*MEASURES]].isna().any():
+        return []
+    row, edges = medians.loc[label], band_edges(file.frequency)
+    waveform = [
+        f"{name.replace('_', ' ')} {shown(row[name], 3)} {MEASURES[name][0] or file.waveform_unit}"
+        for name in ("duration", "onset_slope", "rms")
+    ]
+    bands = [
+        f"{percent(row[name])} from {low:.3g} to {high:.3g} Hz"
+        for name, (low, high) in zip(BANDS, pairwise(edges), strict=True)
+    ]
+    return [("Waveform", f"{', '.join(waveform)} (medians)"), ("Power", ", ".join(bands))]
 
 
 def _range(quartiles: np.ndarray) -> str:

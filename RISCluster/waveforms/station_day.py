@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.measures import measure_spectrograms, measure_waveforms
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
 from .data_set import TIMES, Product
@@ -162,12 +163,13 @@ def _of_windows(wave: Wave, windows: Windows, product: Product) -> Iterator[np.n
         rows = slice(first, first + product.block)
         start, onset, end, peak = (column[rows] for column in windows[:4])
         found = np.zeros(len(start), product.record)
-        if product.with_spectrograms:
-            found["spectrogram"] = spectrograms(grid, wave.data, start)
-        if is_sliding or "trace" in found.dtype.names:
-            traces = wave.data[start[:, None] + np.arange(grid.n_samples)]
-        if "trace" in found.dtype.names:
-            found["trace"] = traces
+        images = spectrograms(grid, wave.data, start)
+        traces = wave.data[start[:, None] + np.arange(grid.n_samples)]
+        columns = {"spectrogram": images, "trace": traces}
+        columns |= measure_spectrograms(images, grid.frequency)
+        columns |= measure_waveforms(traces, grid.sampling_rate)
+        for name in {*columns} & {*found.dtype.names}:
+            found[name] = columns[name]
         if is_sliding:
             peak = start + np.abs(traces).argmax(axis=1)
         for name, samples in zip(TIMES, (start, onset, end, peak), strict=True):
