@@ -29,11 +29,13 @@ class Product(NamedTuple):
     grid: Grid
     unit: str
     with_spectrograms: bool
+    with_events: bool = False  # numbers of a catalogue
 
     @property
     def record(self) -> np.dtype:
         """Type of a sample in a part."""
         fields = [*((name, np.int64) for name in TIMES), ("peak_amplitude", np.float32)]
+        fields += [("event_id", np.int64)] * self.with_events
         if self.with_spectrograms:
             fields.append(("spectrogram", np.float32, (self.grid.n_rows, self.grid.n_columns)))
         if self.settings.traces and self.with_spectrograms:
@@ -77,6 +79,8 @@ def write(
                 "peak_amplitude": [f"{value:.7g}" for value in block["peak_amplitude"]],
                 "unit": product.unit,
             })  # fmt: skip
+            if product.with_events:
+                table["event_id"] = block["event_id"]
             table.to_csv(table_path, mode="a", header=not first, index=False, lineterminator="\n")
             columns = LAYOUTS[layout](product, block, table) if layout else {}
             for name, values in columns.items():
@@ -129,7 +133,7 @@ def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Pro
     power = f"{f'({unit})' if '/' in unit else unit}^2/Hz"
     attributes = {
         **dict.fromkeys(TIMES, {"units": "UTC, ISO 8601"}),
-        "peak_amplitude": {"units": unit},
+        "peak_amplitude": {"units": unit}, "event_id": {"missing": -1},
         "trace": {"units": unit, "sampling_rate": rate},
         "spectrogram": {
             "units": power, "sampling_rate": rate, "window_s": grid.segment / rate,
