@@ -269,7 +269,7 @@ class BuildSettings:
     overlap: float = _key(0.9, low=0, below=1)
     nfft: int = _key(256, low=8, high=2**20)
     frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
-    traces: bool = _key(False)
+    traces: Auto | bool = _key("auto")
 
 
 @dataclass(frozen=True)
@@ -284,6 +284,7 @@ class EventsSettings:
     min_stations: int = _key(4, low=2)
     neighbours: int | None = _key(None, low=1)
     clock_offset: float = _key(10.0, low=0)
+    cube_ratio: float = _key(4.0, above=1)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from .style import (
 
 COLUMNS = 4
 DECADES = 4.0  # below each sample's peak that an overview shows at most
-SMALL = {"fontsize": 7.5, "linespacing": 1.15, "pad": 3}  # titles of panels
 
 
 def reconstructions(
@@ -90,36 +89,6 @@ def gallery(
     return figure
 
 
-def sample_gallery(
-    file: SpectrogramFile,
-    images: np.ndarray,
-    titles: Sequence[str],
-    labels: Sequence[int],
-    title: str,
-    columns: int = COLUMNS,
-) -> Figure:
-    """Samples (n, F, T) with their titles, in frames of the colours of their clusters."""
-    columns = min(columns, max(1, len(images)))
-    n_rows = max(1, -(-len(images) // columns))
-    figure = new(2.2 * columns + 1.6, 1.75 * n_rows + 1.0)
-    grid = figure.subplots(n_rows, columns, squeeze=False, sharex=True, sharey=True)
-    for place, axes in enumerate(grid.flat):
-        axes.tick_params(labelsize=7, labelbottom=False, labelleft=False, length=2)
-        if place >= len(images):
-            axes.axis("off")
-            continue
-        draw_spectrogram(axes, file, images[place])
-        axes.set_title(titles[place], **SMALL)
-        frame(axes, labels[place])
-    corner = grid[-1, 0]
-    corner.tick_params(labelbottom=True, labelleft=True)
-    corner.set_xlabel(axis_label(file, "time"), fontsize=8)
-    corner.set_ylabel(axis_label(file, "frequency"), fontsize=8)
-    bar_of_each_sample(figure, grid)
-    figure.suptitle(title, fontsize=11)
-    return figure
-
-
 def means_and_centroids(
     file: SpectrogramFile,
     means: np.ndarray,
@@ -133,7 +102,7 @@ def means_and_centroids(
     columns = min(COLUMNS if len(labels) <= 2 * COLUMNS else 6, max(1, len(labels)))
     bands = max(1, -(-len(labels) // columns))
     figure = new(2.4 * columns + 1.0, 3.3 * bands + 0.9)
-    grid = figure.subplots(2 * bands, columns, squeeze=False, sharex=True, sharey=True)
+    grid = figure.subplots(2 * bands, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for place, label in enumerate(labels):
@@ -150,9 +119,11 @@ def means_and_centroids(
     for row, axes in enumerate(grid[:, 0]):
         kind = "mean" if row % 2 == 0 else "decoded\ncentroid"
         axes.set_ylabel(f"{kind}\n{axis_label(file, 'frequency')}", fontsize=8)
-        axes.tick_params(labelleft=True)
+    for axes in grid[:, 1:].flat:
+        axes.set_yticks([])
+    for axes in [*grid[:-1].flat, *grid[-1, 1:]]:
+        axes.set_xticks([])
     grid[-1, 0].set_xlabel(axis_label(file, "time"), fontsize=8)
-    grid[-1, 0].tick_params(labelbottom=True)
     figure.suptitle(f"Mean of each cluster above its decoded centroid ({unit})", fontsize=11)
     return figure
 
@@ -164,7 +135,7 @@ def _draw_pair(
     drawn, limits = None, amplitude_range(*images, lowest=1)
     for axes, image in zip(pair, images, strict=True):
         axes.axis("on")
-        axes.tick_params(labelsize=7, labelbottom=False, labelleft=False, length=2)
+        axes.tick_params(labelsize=7, length=2)
         if np.isfinite(image).any():
             drawn = draw_spectrogram(axes, file, image, limits)
         else:
@@ -178,39 +149,6 @@ def _draw_pair(
 def _say(axes: Axes, text: str, colour: object) -> None:
     axes.set_facecolor(colour)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
-
-
-def detections(
-    file: SpectrogramFile,
-    images: np.ndarray,
-    traces: np.ndarray,
-    sampling_rate: float,
-    unit: str,
-    titles: Sequence[str],
-    label: int,
-    title: str,
-) -> Figure:
-    """Waveforms of a cluster's samples (n, S), which begin at 0 s, above their spectrograms."""
-    n = max(1, len(images))
-    figure = new(2.5 * n + 0.9, 3.6)
-    grid = figure.subplots(2, n, squeeze=False, sharex=True, height_ratios=[1, 1.6])
-    for top, below, image, trace, text in zip(*grid, images, traces, titles, strict=True):
-        top.plot(np.arange(len(trace)) / sampling_rate, trace, color="0.15", lw=0.6)
-        top.spines[["top", "right", "bottom"]].set_visible(False)
-        top.tick_params(labelsize=6, labelbottom=False, bottom=False, length=2)
-        top.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-        top.yaxis.get_offset_text().set_fontsize(6)
-        top.locator_params(axis="y", nbins=3)
-        top.margins(x=0)
-        top.set_title(text, **SMALL)
-        draw_spectrogram(below, file, image)
-        frame(below, label)
-        below.tick_params(labelsize=7, labelleft=below is grid[1, 0], length=2)
-        below.set_xlabel(axis_label(file, "time"), fontsize=8)
-    grid[0, 0].set_ylabel(f"Amplitude\n({unit})" if unit else "Amplitude", fontsize=8)
-    grid[1, 0].set_ylabel(axis_label(file, "frequency"), fontsize=8)
-    figure.suptitle(title, fontsize=11)
-    return figure
 
 
 def sample_overview(

@@ -18,6 +18,8 @@ from ..io import new_file, new_rows, sha256
 from ..models.checkpoint import TrainedModel, load_model
 from ..run_folder import StageFolder, load_stage_settings
 from ..runs.labels import UNUSABLE, assign, new_labels
+from ..runs.names import read_names
+from ..runs.run import open_run
 from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
 from ..training.encode import BATCH
 from .final_labels import soft_assignment
@@ -25,6 +27,7 @@ from .session import report_unusable, set_up_torch, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
+ADDED = (*COLUMNS, "name")  # the last is given by the user
 
 
 class Predictor(NamedTuple):
@@ -34,6 +37,8 @@ class Predictor(NamedTuple):
     posterior: Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
     n_clusters: int
     training: TrainingDistribution
+    names: dict[int, str] = {}  # of clusters, see `runs.names`
+    corrected: dict[int, int] = {}  # labels by index of the sample
 
 
 def predict(
@@ -60,6 +65,7 @@ def predict(
     data, image = settings.data, f".{settings.run.figure_format}"
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
         check_axes(file, run.trained, folder.path / "model.pt")
+        run = _with_names(run, folder, file)
         for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
             out = output.with_suffix(suffix)
             if out.exists() and out.samefile(file.path):
@@ -103,6 +109,19 @@ def _load(folder: StageFolder, device: torch.device) -> Predictor:
     return Predictor(trained, posterior, n_clusters, training)
 
 
+def _with_names(run: Predictor, folder: StageFolder, file: SpectrogramFile) -> Predictor:
+    """With names of clusters, and for the data of the run itself with corrected labels."""
+    with open_run(folder.run_folder) as finished:
+        final, corrected = finished.final, {}
+        if final is None or final.name != folder.name:
+            return run
+        is_own = final.provenance.get("fingerprint") == file.fingerprint()
+        if final.corrections is not None and is_own:
+            labels = final.corrections["label"]
+            corrected = labels[labels >= 0].to_dict()
+        return run._replace(names=read_names(finished), corrected=corrected)
+
+
 def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None:
     """Require the axes of the training set; `path` is where `trained` was read from.
 
@@ -141,7 +160,7 @@ def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.de
     labels, outlying = np.full(n, UNUSABLE, "i2"), np.zeros(n, bool)
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        write = stack.enter_context(new_labels(output, file, COLUMNS, DETECTION))
+        write = stack.enter_context(new_labels(output, file, ADDED, DETECTION))
         rows = stack.enter_context(new_rows(latents_path, (n, run.trained.model.shape.n_latents)))
         progress = stack.enter_context(Progress("Labelling", n))
         for start in range(0, n, COLUMN_ROWS):
@@ -153,7 +172,10 @@ def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.de
                 progress.add(len(index))
             labels[block], certainty, columns = _assess(run, rows[block], errors)
             outlying[block] = columns[-1] == "1"
-            write(start, labels[block], certainty, *columns)
+            for index in run.corrected.keys() & set(range(block.start, block.stop)):
+                labels[index], certainty[index - start] = run.corrected[index], 1
+            names = [run.names.get(label, "") for label in labels[block].tolist()]
+            write(start, labels[block], certainty, *columns, names)
             if stop.signal_number:
                 raise Stopped(
                     f"{output}: not written, {block.stop:,} of {n:,} samples are labelled; run "

@@ -17,7 +17,7 @@ from ..errors import DataError, SettingsError
 from ..parallel import Job, Parts, identity
 from ..runtime import count, log
 from ..settings import Settings, as_text
-from .data_set import Product, write
+from .data_set import MAX_TRACES, Product, write
 from .plan import plan
 from .read import import_obspy, one_of_each
 from .responses import inventory_files
@@ -144,6 +144,14 @@ def _left_out(counts: Counter) -> str:
 def _report(counts: Counter, product: Product, seconds: float) -> None:
     """Log numbers and rate, and a warning where windows overlap or begin late."""
     grid, settings, n = product.grid, product.settings, counts["samples"]
+    size, stored = product.trace_bytes(n)
+    if product.with_spectrograms and settings.traces is not False:
+        log.info(
+            f"waveforms of the windows: {size / 1e6:,.1f} MB, "
+            + ("stored with them; set build.traces = no to leave them out" if stored else
+               f"not stored, as build.traces = auto stores at most {MAX_TRACES / 1e9:g} GB; set it "
+               "to yes to store them")
+        )  # fmt: skip
     log.info(
         f"{count(n, 'window')} of {grid.n_rows} x {grid.n_columns} from "
         f"{count(counts['traces'], 'trace')} in {seconds:.1f} s, {n / seconds:,.0f} samples/s; "

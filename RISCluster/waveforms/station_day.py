@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas
 
+from ..data.measures import measure_spectrograms, measure_waveforms
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
 from .data_set import TIMES, Product
@@ -169,15 +170,14 @@ def _of_windows(wave: Wave, windows: Windows, product: Product) -> Iterator[np.n
         rows = slice(first, first + product.block)
         start, onset, end, peak, event = (column[rows] for column in windows[:5])
         found = np.zeros(len(start), product.record)
-        if product.with_spectrograms:
-            found["spectrogram"] = spectrograms(grid, wave.data, start)
-        if "trace" in found.dtype.names or (peak < 0).any():
-            traces = wave.data[start[:, None] + np.arange(grid.n_samples)]
-            peak = np.where(peak < 0, start + np.abs(traces).argmax(axis=1), peak)
-        if "trace" in found.dtype.names:
-            found["trace"] = traces
-        if "event_id" in found.dtype.names:
-            found["event_id"] = event
+        images = spectrograms(grid, wave.data, start)
+        traces = wave.data[start[:, None] + np.arange(grid.n_samples)]
+        columns = {"spectrogram": images, "trace": traces, "event_id": event}
+        columns |= measure_spectrograms(images, grid.frequency)
+        columns |= measure_waveforms(traces, grid.sampling_rate)
+        for name in {*columns} & {*found.dtype.names}:
+            found[name] = columns[name]
+        peak = np.where(peak < 0, start + np.abs(traces).argmax(axis=1), peak)
         for name, samples in zip(TIMES, (start, onset, end, peak), strict=True):
             found[name] = [wave.time(int(x)) if x >= 0 else NOT_A_TIME for x in samples]
         found["peak_amplitude"] = np.abs(wave.data[peak])

@@ -165,3 +165,24 @@ def test_blocks_units_and_order_of_axes_do_not_matter(trained, tmp_path, monkeyp
     assert [row["label"] for row in a] == [row["label"] for row in b]
     for name in ("reconstruction_error", "log_likelihood"):
         np.testing.assert_allclose(*([float(row[name]) for row in x] for x in (a, b)), rtol=1e-3)
+
+
+def test_names_and_corrections_of_the_run(trained, tmp_path):
+    run, data = trained
+    label = int(rows_of(run / "DEC/labels.csv")[7]["label"])
+    sizes = np.bincount([int(row["label"]) for row in rows_of(run / "DEC/labels.csv")])
+    other = (label + 1) % 3
+    (run / "names.csv").write_text(f"stage,label,size,name\nDEC,{other},{sizes[other]},ice\n")
+    (run / "corrections.csv").write_text("index,label,mark\n7,ice,sure\n")
+    try:
+        assert predict(data, run, tmp_path / "own.csv") == 0
+        write_samples(tmp_path / "other.h5", blobs(240, seed=5)[0])
+        assert predict(tmp_path / "other.h5", run, tmp_path / "new.csv") == 0
+    finally:
+        for name in ("names.csv", "corrections.csv"):
+            (run / name).unlink()
+    row = rows_of(tmp_path / "own.csv")[7]
+    assert (row["label"], row["probability"], row["name"]) == (str(other), "1.000000", "ice")
+    for row in rows_of(tmp_path / "new.csv"):
+        assert row["name"] == ("ice" if row["label"] == str(other) else "")
+    assert rows_of(tmp_path / "new.csv")[7]["label"] == str(label)

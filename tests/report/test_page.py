@@ -27,7 +27,6 @@ HOSTILE = (
     "javascript:alert(4)//10.1000/<u>",
 )
 BLOCKS = """{% for text in texts %}<p>{{ text }}</p>{{ note(text) }}{{ listing(text, text) }}
-{% call tiles() %}{{ tile(text, text, text) }}{% endcall %}
 {{ sample({"row": 0, "sample": 1, "time": text, "station": text, "probability": 1.0}) }}
 {% call folded(text) %}{{ text }}{% endcall %}
 {% call figure(pixel) %}{{ text }}{% endcall %}{{ figure({"fault": text}) }}
@@ -42,7 +41,7 @@ def page_with(text: str) -> str:
     html = environment().from_string(BLOCKS).render(texts=[text], pixel=PIXEL, t=table)
     section = {"anchor": "data", "title": text, "notes": [text], "html": Markup(html)}
     clusters = [{"name": text, "colour": "#0072b2"}] * 2
-    data = {"clusters": clusters, "stations": [text, text]}
+    data = {"clusters": clusters, "stations": [text, text], "place": "station"}
     return render(text, [section], [], data, footer=text)
 
 
