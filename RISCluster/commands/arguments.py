@@ -43,6 +43,15 @@ build make [build]: make a data set of spectrograms from waveforms
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
   --catalogue-only: write only the catalogue, .csv, without spectrograms
+catalogue make: sort a catalogue of onsets, remove repeated ones, and choose by time and amplitude
+  words FILE: tables with a column of times, as build writes them, or QuakeML
+  --output FILE(.csv)!: table to write, for build.catalogue
+  --start TIME: UTC, as 2015-06-01T12:00 (default: all)
+  --end TIME: UTC (default: all)
+  --min-amplitude A(0..) = 0: least peak amplitude, in the unit of the catalogue
+  --max-amplitude A(0..): largest peak amplitude (default: all)
+  --duplicates SECONDS(0..) = 0: leave out onsets of a trace so soon after the one before
+  --overwrite: replace existing outputs
 associate make [events]: find detections of several stations that are one event, and number the events
   words FILE: data set of build, .h5, or of another source with onsets and trace ids, or a cube; settings
     as events.window=0.25
