@@ -98,18 +98,14 @@ class Catalogue:
         self._note(dict(zip(JOURNAL, map(str, (*line, end)), strict=True)))
 
     def warn_of_drift(self, limit: float) -> None:
-        """Log when the share of outliers of the latest samples passes `limit`."""
+        """Log once when the share of outliers of the latest samples is above `limit`."""
         n, outliers = map(sum, zip(*self.recent, strict=True))
-        if n and (outliers > limit * n) != self.has_drifted:
-            self.has_drifted = not self.has_drifted
-            text = f"{outliers / n:.1%} of the latest {n:,} samples are outliers"
-            if self.has_drifted:
-                log.warning(
-                    f"{text}, more than --drift = {limit:g}: the data differ from the training "
-                    "set; train a new run with them"
-                )
-            else:
-                log.info(f"{text}, not more than --drift = {limit:g}")
+        before, self.has_drifted = self.has_drifted, outliers > limit * n
+        if self.has_drifted and not before:
+            log.warning(
+                f"{outliers / n:.1%} of the latest {n:,} samples are outliers, more than --drift = "
+                f"{limit:g}: the data differ from the training set; train a new run with them"
+            )
 
 
 def _flush(file: TextIO) -> None:

@@ -132,8 +132,8 @@ def test_drift_calls_for_training_anew(trained, folder, capsys, monkeypatch):
         capsys.readouterr().out
     )
     write_samples(folder / "same.h5", blobs(80, seed=4)[0])
-    once(trained[0], folder, "--drift", "0.2")
-    assert "latest 80 samples are outliers, not more" not in capsys.readouterr().out
+    once(trained[0], folder)
+    assert "of the latest" not in capsys.readouterr().out
 
 
 def test_what_can_not_be_followed_is_refused(trained, folder, refused):
