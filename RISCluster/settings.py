@@ -241,6 +241,10 @@ class BuildSettings:
     """[build]: python -m RISCluster build, a data set from waveforms."""
 
     method: Literal["detect", "slide"] = _key("detect")
+    catalogue: str | None = _key(None)
+    before: Auto | float = _key("auto", low=0)
+    velocity: float | None = _key(None, above=0)
+    phases: str = _key("*")
     trace_ids: str = _key("*")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)
@@ -265,7 +269,7 @@ class BuildSettings:
     overlap: float = _key(0.9, low=0, below=1)
     nfft: int = _key(256, low=8, high=2**20)
     frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
-    traces: bool = _key(False)
+    traces: Auto | bool = _key("auto")
 
 
 @dataclass(frozen=True)

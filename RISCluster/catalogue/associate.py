@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.tables import natural_key
-from ..data.times import NOT_A_TIME, SECOND, parse_times
+from ..data.times import NOT_A_TIME, SECOND, parse_times, to_text
 from ..errors import DataError, RunError
 from ..io import need, new_file
 from ..runs.labels import station_of
@@ -44,6 +44,8 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
             found, where = in_cube(file, events), f"{file.n_channels:,} channels"
         else:
             ids, texts = file.trace_ids(), file.detection("onset") or file.starttimes()
+            if to_text(file.attributes.get("build.method", "")) == "slide":
+                texts = None  # windows of all stations begin together
             found, where = _of_samples(path, ids, texts, settings)
     _write(path, found, events, is_foreign)
     return (
@@ -59,8 +61,8 @@ def _of_samples(
     events = settings.events
     if not ids or not texts:
         raise DataError(
-            f"{path}: association needs an onset or a start time and a trace id of each sample: "
-            "give a data set of build"
+            f"{path}: association needs an onset or the start time of a detection, and a trace id, "
+            "of each sample: give a data set of build.method=detect"
         )
     trace = pandas.Categorical(ids)
     codes = [station_of(name) for name in trace.categories]
@@ -215,7 +217,7 @@ def clock_offsets(
     clear peak away from 0, in bins of `width` seconds. The clearest is corrected first.
     """
     offsets, known = np.zeros(n_stations), onsets != NOT_A_TIME
-    times = (onsets[known] - onsets[known].min(initial=0)) / SECOND
+    times = (onsets[known] - onsets[known][:1].sum()) / SECOND  # digits of float64
     codes, edges = station[known], np.arange(-longest - width / 2, longest + width, width)
     for _ in range(n_stations if longest > width else 0):
         clearest = (float(FEW_PAIRS), 0, 0.0)

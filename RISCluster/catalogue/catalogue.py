@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 import pandas
 
+from ..data.layouts import SpectrogramFile
+from ..data.measures import MEASURES
 from ..data.tables import natural_key
 from ..data.times import far_times
 from ..runs.labels import station_of
@@ -157,6 +159,17 @@ def catalogue_of(stage: FinishedStage) -> Catalogue:
         station = pandas.Index(stations).get_indexer(codes)[table["trace_id"].cat.codes]
     event = np.full(len(table), -1) if "event_id" not in table else table["event_id"].to_numpy()
     return Catalogue(table, stage.n_clusters, labels, times, far, stations, station, event)
+
+
+def cluster_medians(file: SpectrogramFile, labels: np.ndarray, n_clusters: int) -> pandas.DataFrame:
+    """Medians of ``peak_amplitude`` and `MEASURES` of each cluster, K rows.
+
+    A column for each that the file has, in its unit; `labels` are (N,), -1 for unusable samples.
+    """
+    columns = {name: file.numbers(name) for name in ("peak_amplitude", *MEASURES)}
+    columns = {name: x for name, x in columns.items() if x is not None}
+    table = pandas.DataFrame(columns, index=range(len(labels)))
+    return table.groupby(labels).median().reindex(range(n_clusters))
 
 
 def _part(times: np.ndarray, name: str) -> np.ndarray:

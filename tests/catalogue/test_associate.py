@@ -127,8 +127,14 @@ def test_data_that_do_not_allow_it(path, words, text):
 def test_other_data(path, tmp_path):
     words = load_settings(None, ["events.window=1"])
     bare = write_samples(tmp_path / "bare.h5", np.ones((5, 4, 4), np.float32))
-    with pytest.raises(DataError, match="needs an onset or a start time and a trace id"):
+    with pytest.raises(DataError, match="needs an onset or the start time of a detection"):
         associate_file(bare, words)
+    with h5py.File(path, "a") as file:
+        file.attrs["build.method"] = "slide"
+    with pytest.raises(DataError, match="give a data set of build.method=detect"):
+        associate_file(path, words)
+    with h5py.File(path, "a") as file:
+        del file.attrs["build.method"]
     with h5py.File(path, "a") as file:
         file["event_id"] = np.arange(120)
     with pytest.raises(DataError, match="event ids of another source; give --overwrite"):
