@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..cli import COMMANDS, package_command, stage_command
-from ..data.layouts import SpectrogramFile, open_spectrograms
+from ..data.layouts import SpectrogramFile, open_spectrograms, size_text
 from ..data.loading import Reader, SampleSet, StreamedSet, load_set
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..data.transforms import Preparation
@@ -111,8 +111,8 @@ class Session:
         """Description of the checksums among the inputs, by name."""
         file, path = self.file, Path(self.file.path)
         words = {
-            "data": f"{path} ({file.n_samples:,} samples of {file.n_frequencies} x "
-            f"{file.n_times}, written {timestamp(path.stat().st_mtime)})",
+            "data": f"{path} ({file.n_samples:,} samples of {size_text(file.shape)}, written "
+            f"{timestamp(path.stat().st_mtime)})",
             "labels, times and ids": str(path),
             "event_id": f"the events in {path}",
             "aec.initial_weights": self.settings.aec.initial_weights,
@@ -267,8 +267,8 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
         ranks.barrier()
         with open_spectrograms(data.file, data.layout, data.dataset, settings.cube) as file:
             log.info(
-                f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x "
-                f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
+                f"{file.path}: {file.n_samples:,} samples of {size_text(file.shape)}, layout "
+                f"{file.layout}; computing on {ranks.device}"
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
             with (session := Session(settings, stage, ranks, file, stop)).held:
