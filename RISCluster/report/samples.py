@@ -130,6 +130,7 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         "total": int(stage.sizes.sum()),
         "columns": {name: [_kind(x), _text(x)] for name, x in columns.items()},
         "stations": catalogue.stations,
+        "place": results.place,
         "clusters": [_cluster(results, found, label) for label in range(stage.n_clusters)],
         "corrections": _corrections(stage.corrections),
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),
