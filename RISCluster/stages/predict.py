@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from ..data.cube_file import CubeFile
-from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, open_spectrograms
+from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..data.loading import Reader, StreamedSet
+from ..data.sets import WHOLE, open_data
 from ..distributed import choose_device
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
@@ -58,17 +59,17 @@ def predict(
             f"{folder.path}: this run has no finished {stage} stage; run {folder.command} first, "
             "or name another run or --stage"
         )
-    settings = load_stage_settings(folder, ["data.layout=auto", *words])
+    settings = load_stage_settings(folder, ["data.layout=auto", *WHOLE, *words])
     device = choose_device(settings.run.device)
     set_up_torch(settings)
     run = _load(folder, device)
-    data, image = settings.data, f".{settings.run.figure_format}"
-    with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
+    image = f".{settings.run.figure_format}"
+    with open_data(settings, path) as file:
         check_axes(file, run.trained, folder.path / "model.pt")
         run = _with_names(run, folder, file)
         for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
             out = output.with_suffix(suffix)
-            if out.exists() and out.samefile(file.path):
+            if out.exists() and any(map(out.samefile, filter(Path.exists, file.paths))):
                 raise DataError(f"{out}: is the file to be labelled; give another name with -o")
             if out.exists() and not overwrite:
                 raise DataError(f"{out}: exists already; give another name, or --overwrite")
