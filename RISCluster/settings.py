@@ -261,6 +261,10 @@ class BuildSettings:
     """[build]: python -m RISCluster build, a data set from waveforms."""
 
     method: Literal["detect", "slide"] = _key("detect")
+    catalogue: str | None = _key(None)
+    before: Auto | float = _key("auto", low=0)
+    velocity: float | None = _key(None, above=0)
+    phases: str = _key("*")
     trace_ids: str = _key("*")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)
@@ -285,7 +289,7 @@ class BuildSettings:
     overlap: float = _key(0.9, low=0, below=1)
     nfft: int = _key(256, low=8, high=2**20)
     frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
-    traces: bool = _key(False)
+    traces: Auto | bool = _key("auto")
 
 
 @dataclass(frozen=True)
@@ -300,6 +304,7 @@ class EventsSettings:
     min_stations: int = _key(4, low=2)
     neighbours: int | None = _key(None, low=1)
     clock_offset: float = _key(10.0, low=0)
+    cube_ratio: float = _key(4.0, above=1)
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ def three_stages(folder: Path) -> None:
         starttime=[time.encode() for time in times],
         trace_id=[name.encode() for name in ids],
         peak_amplitude=np.arange(96, dtype=np.float32) / 1000,
+        duration=np.arange(96, dtype=np.float32) / 10,
         **found,
     )
     with h5py.File(path, "a") as file:

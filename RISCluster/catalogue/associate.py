@@ -4,19 +4,23 @@ Letters: N samples, S stations.
 """
 
 import heapq
+import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas
+from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.tables import natural_key
-from ..data.times import NOT_A_TIME, SECOND, parse_times
+from ..data.times import NOT_A_TIME, SECOND, parse_times, to_text
 from ..errors import DataError, RunError
-from ..io import new_file
+from ..io import need, new_file
 from ..runs.labels import station_of
 from ..runtime import count, log
 from ..settings import EventsSettings, Settings, as_text
@@ -35,20 +39,39 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
     """
     data, events = settings.data, settings.events
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-        ids, texts = file.trace_ids(), file.detection("onset") or file.starttimes()
         is_foreign = file.event_ids() is not None and not overwrite
-    if file.layout == "cube" or not ids or not texts:
+        if isinstance(file, CubeFile):
+            found, where = in_cube(file, events), f"{file.n_channels:,} channels"
+        else:
+            ids, texts = file.trace_ids(), file.detection("onset") or file.starttimes()
+            if to_text(file.attributes.get("build.method", "")) == "slide":
+                texts = None  # windows of all stations begin together
+            found, where = _of_samples(path, ids, texts, settings)
+    _write(path, found, events, is_foreign)
+    return (
+        f"{path}: {count(found.max(initial=-1) + 1, 'event')} at {events.min_stations} and more of "
+        f"{where} hold {(found >= 0).sum():,} of {count(len(found), 'sample')}"
+    )
+
+
+def _of_samples(
+    path: Path, ids: list[str] | None, texts: list[str] | None, settings: Settings
+) -> tuple[np.ndarray, str]:
+    """Event of each sample, and the number of stations in words."""
+    events = settings.events
+    if not ids or not texts:
         raise DataError(
-            f"{path}: association needs an onset or a start time and a trace id of each sample: "
-            "give a data set of build"
+            f"{path}: association needs an onset or the start time of a detection, and a trace id, "
+            "of each sample: give a data set of build.method=detect"
         )
     trace = pandas.Categorical(ids)
     codes = [station_of(name) for name in trace.categories]
     names = sorted(set(codes), key=natural_key)
+    where = count(len(names), "station")
     if len(names) < events.min_stations:
         raise DataError(
-            f"{path}: has {count(len(names), 'station')}; association needs "
-            f"events.min_stations = {events.min_stations} or more"
+            f"{path}: has {where}; association needs events.min_stations = {events.min_stations} "
+            "or more"
         )
     station = pandas.Index(names).get_indexer(codes)[trace.codes]
     onsets, reach = parse_times(np.array(texts)), reach_of(names, settings)
@@ -59,18 +82,38 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
                 f"{name}: its clock seems {abs(offset):.3g} s {'late' if offset > 0 else 'early'} "
                 "by the onsets of the others: corrected in the association, not in the catalogue"
             )
-    shift = np.where(onsets == NOT_A_TIME, 0, np.rint(offsets * SECOND).astype(np.int64)[station])
-    times = onsets - shift
+    shift = np.rint(offsets * SECOND).astype(np.int64)[station]
+    times = onsets - np.where(onsets == NOT_A_TIME, 0, shift)
     if events.neighbours is None:
-        found = associate(times, station, reach, events.min_stations)
-    else:
-        longest = float(reach.max())
-        found = link(times, station, events.neighbours, longest, events.min_stations)
-    _write(path, found, events, is_foreign)
-    return (
-        f"{path}: {count(found.max(initial=-1) + 1, 'event')} at {events.min_stations} and more of "
-        f"{len(names)} stations hold {(found >= 0).sum():,} of {count(len(found), 'sample')}"
-    )
+        return associate(times, station, reach, events.min_stations), where
+    longest = float(reach.max())
+    return link(times, station, events.neighbours, longest, events.min_stations), where
+
+
+def in_cube(file: CubeFile, events: EventsSettings) -> np.ndarray:
+    """Event of each sample of a cube, (N,), numbered by time; -1 for none.
+
+    An event is a region of loud samples that are neighbours in time, and at most
+    ``events.neighbours`` channels apart. A sample is loud if its mean is ``events.cube_ratio``
+    times the median of its channel; of values below 0, decibels, the difference counts.
+    """
+    index, mean = np.arange(file.n_samples), np.full(file.n_samples, np.nan)
+    for rows, x in file.read_blocks(index):
+        mean[rows] = x.reshape(len(x), -1).mean(axis=1)
+    place, image = file.place(index), np.full((file.n_windows, file.n_channels), np.nan)
+    image[place] = mean
+    middle = pandas.DataFrame(image).median().to_numpy()  # of each channel; NaN is left out
+    with np.errstate(invalid="ignore", divide="ignore"):
+        loud = image / middle >= events.cube_ratio
+        if np.nanmin(image, initial=0) < 0:
+            loud = image - middle >= 10 * np.log10(events.cube_ratio)
+    reached = ndimage.binary_dilation(loud, np.ones((1, events.neighbours or 1)))
+    regions, _ = ndimage.label(reached, np.ones((3, 3)))
+    region = pandas.Series(np.where(loud, regions, 0)[place])
+    widths = pandas.Series(place[1]).groupby(region).nunique()
+    kept = region.where((region > 0) & (region.map(widths) >= events.min_stations), 0)
+    number = {old: new for new, old in enumerate(np.unique(kept[kept > 0]))}
+    return kept.map(number).fillna(-1).to_numpy(dtype=np.int64)
 
 
 def reach_of(names: list[str], settings: Settings) -> np.ndarray:
@@ -174,7 +217,7 @@ def clock_offsets(
     clear peak away from 0, in bins of `width` seconds. The clearest is corrected first.
     """
     offsets, known = np.zeros(n_stations), onsets != NOT_A_TIME
-    times = (onsets[known] - onsets[known].min(initial=0)) / SECOND
+    times = (onsets[known] - onsets[known][:1].sum()) / SECOND  # digits of float64
     codes, edges = station[known], np.arange(-longest - width / 2, longest + width, width)
     for _ in range(n_stations if longest > width else 0):
         clearest = (float(FEW_PAIRS), 0, 0.0)
@@ -199,16 +242,24 @@ def clock_offsets(
 
 def _write(path: Path, found: np.ndarray, events: EventsSettings, is_foreign: bool) -> None:
     try:
-        with h5py.File(path, "r+") as file:
+        with ExitStack() as stack:
+            if path.is_dir():
+                zarr, place = need("zarr"), str(path)
+                file = zarr.open_group(place, mode="r+", use_consolidated=False)
+                if zarr.open_group(place, mode="r").metadata.consolidated_metadata:
+                    stack.enter_context(warnings.catch_warnings(action="ignore"))
+                    stack.callback(zarr.consolidate_metadata, place)
+            else:
+                file = stack.enter_context(h5py.File(path, "r+"))
             if is_foreign and "events.window" not in file["event_id"].attrs:
                 raise DataError(
                     f"{path}: has event ids of another source; give --overwrite to replace them"
                 )
-            file.pop("event_id", None)
-            file["event_id"] = found
-            file["event_id"].attrs["missing"] = -1
-            for key, value in vars(events).items():
-                file["event_id"].attrs[f"events.{key}"] = as_text(value)
+            if "event_id" in file:
+                del file["event_id"]
+            create = file.create_array if path.is_dir() else file.create_dataset
+            settings = {f"events.{key}": as_text(value) for key, value in vars(events).items()}
+            create("event_id", data=found).attrs.update({"missing": -1} | settings)
     except OSError as error:
         raise RunError(f"{path}: can't be written: {error}; change permissions") from None
     table = path.with_suffix(".csv")

@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 import pandas
 
+from ..data.layouts import SpectrogramFile
+from ..data.measures import MEASURES
 from ..data.tables import natural_key
 from ..data.times import far_times
 from ..runs.labels import station_of
@@ -47,15 +49,10 @@ class Bins:
         edges = pandas.date_range(start, pandas.Timestamp(last), freq=frequency)
         return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
 
-    @property
-    def n(self) -> int:
-        """B."""
-        return len(self.edges) - 1
-
-    @property
-    def days(self) -> np.ndarray:
-        """Length of each bin, (B,)."""
-        return np.diff(self.edges) / np.timedelta64(1, "D")
+    n = property(lambda self: len(self.edges) - 1, doc="B.")
+    days = property(
+        lambda self: np.diff(self.edges) / np.timedelta64(1, "D"), doc="Length of each bin, (B,)."
+    )
 
     def index(self, times: np.ndarray) -> np.ndarray:
         """Bin of each time, int64; -1 for NaT and outside."""
@@ -90,15 +87,9 @@ class Catalogue:
         known = self.spans[~np.isnat(self.spans[:, 0])]
         return (known[:, 0].min(), known[:, 1].max()) if len(known) else None
 
-    @property
-    def has_times(self) -> bool:
-        """Whether any labelled sample has a start time."""
-        return self.span is not None
-
-    @property
-    def has_stations(self) -> bool:
-        """Whether samples have trace ids."""
-        return bool(self.stations)
+    has_times = property(lambda self: self.span is not None, doc="Whether any start time is known.")
+    has_stations = property(lambda self: bool(self.stations), doc="Whether there are trace ids.")
+    has_events = property(lambda self: len(self.events) > 0, doc="Whether there are event ids.")
 
     @cached_property
     def events(self) -> pandas.DataFrame:
@@ -117,11 +108,6 @@ class Catalogue:
             time=("time", "min"), samples=("label", "size"), stations=("station", "nunique")
         )
         return found.assign(label=most["label"], share=most["n"] / found["samples"])
-
-    @property
-    def has_events(self) -> bool:
-        """Whether any labelled sample is of an event."""
-        return bool(((self.labels >= 0) & (self.event >= 0)).any())
 
     def events_by_cluster(self) -> pandas.DataFrame:
         """Events by their most frequent label, K rows: events; 25, 50, 75 % of their stations."""
@@ -175,6 +161,17 @@ def catalogue_of(stage: FinishedStage) -> Catalogue:
     return Catalogue(table, stage.n_clusters, labels, times, far, stations, station, event)
 
 
+def cluster_medians(file: SpectrogramFile, labels: np.ndarray, n_clusters: int) -> pandas.DataFrame:
+    """Medians of ``peak_amplitude`` and `MEASURES` of each cluster, K rows.
+
+    A column for each that the file has, in its unit; `labels` are (N,), -1 for unusable samples.
+    """
+    columns = {name: file.numbers(name) for name in ("peak_amplitude", *MEASURES)}
+    columns = {name: x for name, x in columns.items() if x is not None}
+    table = pandas.DataFrame(columns, index=range(len(labels)))
+    return table.groupby(labels).median().reindex(range(n_clusters))
+
+
 def _part(times: np.ndarray, name: str) -> np.ndarray:
     """Month (1 to 12) or hour of each time, int64; -1 for NaT."""
     return pandas.Series(getattr(pandas.DatetimeIndex(times), name)).fillna(-1).to_numpy("i8")
@@ -215,10 +212,7 @@ class Occurrence:
     # a pause of a station looks like a time without events
     recording: np.ndarray
 
-    @property
-    def has_data(self) -> np.ndarray:
-        """Bins in which at least one station has data, (B,), bool."""
-        return self.recording > 0
+    has_data = property(lambda self: self.recording > 0, doc="Bins in which a station has data.")
 
     @property
     def rate(self) -> np.ndarray:

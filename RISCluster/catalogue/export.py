@@ -18,6 +18,7 @@ import pandas
 
 from .. import __version__
 from ..data.layouts import DETECTION, SpectrogramFile
+from ..data.measures import MEASURES
 from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, RunError, SettingsError
 from ..io import new_file, require_room
@@ -32,6 +33,7 @@ BLOCK = 65536
 CHUNK = 16384
 NUMBERS = {  # in HDF5
     "index": "i8", "label": "i2", "probability": "f4", "event_id": "i8", "peak_amplitude": "f4",
+    **dict.fromkeys(MEASURES, "f4"),
 }  # fmt: skip
 TIME_FORM = "2016-01-01T00:00:00.000000Z"
 MEANING = {
@@ -49,6 +51,10 @@ MEANING = {
     "peak_time": "of the largest amplitude, as onset",
     "peak_amplitude": "largest amplitude, in the unit of the waveforms",
     "unit": "of the waveforms",
+    **{
+        name: f"{what}, {unit or 'unit of the waveforms'}"
+        for name, (unit, what) in MEASURES.items()
+    },
 }
 FIELDS = tuple(MEANING)
 
@@ -233,6 +239,8 @@ def _events(export: Export, place: str, progress: Progress) -> list[Any]:
 
     attributes = export.file.attributes if export.file is not None else {}
     trigger = to_text(attributes.get("build.trigger", "")) if "build.method" in attributes else ""
+    if to_text(attributes.get("build.catalogue", "none")) != "none":
+        trigger = "catalogue"
     method = ResourceIdentifier(f"smi:local/RISCluster/detector/{_plain(trigger) or 'not_known'}")
     streams = _streams(export.catalogue.table["trace_id"].cat.categories)
     origin = f"of run {export.run_name}, stage {export.stage_name}"

@@ -43,8 +43,17 @@ build make [build]: make a data set of spectrograms from waveforms
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
   --catalogue-only: write only the catalogue, .csv, without spectrograms
+catalogue make: sort a catalogue of onsets, remove repeated ones, and choose by time and amplitude
+  words FILE: tables with a column of times, as build writes them, or QuakeML
+  --output FILE(.csv)!: table to write, for build.catalogue
+  --start TIME: UTC, as 2015-06-01T12:00 (default: all)
+  --end TIME: UTC (default: all)
+  --min-amplitude A(0..) = 0: least peak amplitude, in the unit of the catalogue
+  --max-amplitude A(0..): largest peak amplitude (default: all)
+  --duplicates SECONDS(0..) = 0: leave out onsets of a trace so soon after the one before
+  --overwrite: replace existing outputs
 associate make [events]: find detections of several stations that are one event, and number the events
-  words FILE: data set of build, .h5, or of another source with onsets and trace ids; and settings
+  words FILE: data set of build, .h5, or of another source with onsets and trace ids, or a cube; settings
     as events.window=0.25
   --overwrite: replace event ids of another source
   | Writes /event_id into the file and a column event_id into the catalogue beside it. Stages that
@@ -104,7 +113,8 @@ export results: write the catalogue of a finished run as CSV, QuakeML or HDF5
   --clusters NUMBERS: only these, as 1,3 (default: all samples)
   --min-probability P(0..1) = 0: only samples whose label has this probability or more
   | Columns: index, label, name, probability, starttime, trace_id, station, event_id, season,
-    onset, end, peak_time, peak_amplitude, unit; values that the data do not have are empty.
+    onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms, duration, onset_slope,
+    band_low, band_middle, band_high; values that the data do not have are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
   --output FILE = Data/demo.h5: file to write
   --samples N(1..) = 4000: number of samples

@@ -173,6 +173,13 @@ class CubeFile(SpectrogramFile):
         names = self.names
         return [f"channel {n}" if names is None else names[n] for n in self.channels.tolist()]
 
+    def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
+        """See `SpectrogramFile`; None where they are of other samples, by their number."""
+        found = self._storage.get("event_id")
+        if found is None or found.shape != (self.n_samples,):
+            return None
+        return np.asarray(found[start : self.n_samples if stop is None else stop], dtype=np.int64)
+
     def columns_fingerprint(self) -> str:
         """Identity of names, times and distances."""
         digest = hashlib.sha256("\n".join(self.channel_names()).encode())

@@ -20,6 +20,7 @@ import pandas
 from ..errors import DataError
 from ..runtime import log
 from ..settings import CubeSettings, DataSettings
+from .measures import MEASURES
 from .storage import (
     SAMPLES,
     Storage,
@@ -49,7 +50,8 @@ FINGERPRINT_SAMPLES = 64
 READ_ROWS = 128  # samples read and prepared at a time, about: few enough to stay in cache
 COLUMN_ROWS = 65536  # values of a column handled at a time
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
-DETECTION = ("onset", "end", "peak_time", "peak_amplitude")  # columns of a detection
+DETECTION_TIMES = ("onset", "end", "peak_time")
+DETECTION = (*DETECTION_TIMES, "peak_amplitude", *MEASURES)  # columns of a detection
 # Names of a column in a file, and keys in the rows of a catalogue; the first that is there counts
 COLUMNS = {
     "samples": {"starttime": ("starttime",), "trace_id": ("trace_id", "station")},
@@ -61,6 +63,7 @@ COLUMNS = {
         "peak_time": ("dt_peak",),
         "peak_amplitude": ("peak",),
         "unit": ("unit",),
+        **{name: (name,) for name in MEASURES},
     },
 }
 TRACE_KEYS = ("network", "station", "location", "channel")
@@ -334,12 +337,17 @@ class SpectrogramFile:
         method = to_text(self.attributes.get("build.method", ""))
         if method == "slide" and name in ("onset", "end"):
             return None
-        if name != "peak_amplitude":
+        if name in DETECTION_TIMES:
             return self._times(name, start, stop)
+        numbers = self.numbers(name, start, stop)
+        return numbers if numbers is None else [f"{x:.7g}" if x == x else "" for x in numbers]
+
+    def numbers(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray | None:
+        """``peak_amplitude`` or one of `MEASURES`, float64, NaN where unknown; or None."""
         if (column := self._column(name, start, stop)) is None:
             return None
         numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
-        return [f"{x:.7g}" if np.isfinite(x) else "" for x in numbers.astype(np.float64)]
+        return numbers.astype(np.float64).replace([np.inf, -np.inf], np.nan).to_numpy()
 
     def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
         """Number of the event of each sample, int64, -1 for none; None where no one knows."""

@@ -19,12 +19,13 @@ from ..runtime import Progress, count, log
 from ..settings import DataSettings, Settings, as_text
 from .layouts import (
     COLUMN_ROWS,
-    DETECTION,
+    DETECTION_TIMES,
     FINGERPRINT_SAMPLES,
     READ_ROWS,
     SpectrogramFile,
     open_spectrograms,
 )
+from .measures import MEASURES
 from .storage import DIMENSIONS, PACKING
 from .times import nanoseconds_to_iso, parse_time
 
@@ -32,14 +33,14 @@ MAX_OPEN = 64  # files at a time
 # Settings that choose samples, with the values that choose all
 CHOICE = {"stations": "*", "after": None, "before": None, "min_amplitude": None}
 WHOLE = [f"data.{key}={as_text(value)}" for key, value in CHOICE.items()]
-# Columns of one value a sample: how they are read, and the value where a file has none
-READERS: dict[str, tuple[Callable[..., Any], Any]] = {
-    "starttime": (lambda file, *ends: file.starttimes(*ends), ""),
-    "trace_id": (lambda file, *ends: file.trace_ids(*ends), ""),
-    "event_id": (lambda file, *ends: file.event_ids(*ends), -1),
-    **{name: (lambda file, *ends, _name=name: file.detection(_name, *ends), "")
-       for name in DETECTION},
-}  # fmt: skip
+# Columns of one value a sample: the method that reads it, its argument, the value of a missing one
+COLUMNS: dict[str, tuple] = {
+    "starttime": ("starttimes", "", ""),
+    "trace_id": ("trace_ids", "", ""),
+    "event_id": ("event_ids", "", -1),
+    **{name: ("detection", name, "") for name in DETECTION_TIMES},
+    **{name: ("numbers", name, np.nan) for name in ("peak_amplitude", *MEASURES)},
+}
 # What a set has of its first file
 AS_FIRST = (
     "path", "layout", "dataset", "stored", "dtype", "chunks", "amplitude_unit", "waveform_unit",
@@ -82,9 +83,7 @@ class DataSet(SpectrogramFile):
         for file in map(self.file, range(len(paths))):
             _require_alike(first, file)
             sizes.append(file.n_samples)
-            self._columns |= {
-                name for name, (read, _) in READERS.items() if read(file, 0, 1) is not None
-            }
+            self._columns |= {name for name in COLUMNS if read_column(file, name, 0, 1) is not None}
             self._names += [name for name in file.class_names() if name not in self._names]
             events = file.event_ids()
             n_events.append(0 if events is None else int(events.max()) + 1)
@@ -147,13 +146,13 @@ class DataSet(SpectrogramFile):
     # ---- columns ----
 
     def _gather(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray | None:
-        """A column of `READERS`."""
+        """A column of `COLUMNS`."""
         if name not in self._columns:
             return None
-        read, missing = READERS[name]
-        parts = [np.array([], dtype=object if missing == "" else np.int64)]
+        missing = COLUMNS[name][-1]
+        parts = [np.array([], dtype=object if missing == "" else type(missing))]
         for number, rows in self._split(self._place(start, stop)):
-            found = read(self.file(number), int(rows[0]), int(rows[-1]) + 1)
+            found = read_column(self.file(number), name, int(rows[0]), int(rows[-1]) + 1)
             if found is None:
                 parts.append(np.full(len(rows), missing, parts[0].dtype))
                 continue
@@ -163,17 +162,16 @@ class DataSet(SpectrogramFile):
             parts.append(values)
         return np.concatenate(parts)
 
-    def starttimes(self, *ends: int) -> list[str] | None:
-        """See `SpectrogramFile`."""
-        return self._texts("starttime", *ends)
+    def _times(self, name: str, *ends: int) -> list[str] | None:
+        return self._texts(name, *ends)
 
     def trace_ids(self, *ends: int) -> list[str] | None:
         """See `SpectrogramFile`."""
         return self._texts("trace_id", *ends)
 
-    def detection(self, name: str, *ends: int) -> list[str] | None:
+    def numbers(self, name: str, *ends: int) -> np.ndarray | None:
         """See `SpectrogramFile`."""
-        return self._texts(name, *ends)
+        return self._gather(name, *ends)
 
     def _texts(self, name: str, *ends: int) -> list[str] | None:
         found = self._gather(name, *ends)
@@ -247,16 +245,16 @@ class DataSet(SpectrogramFile):
         keep = np.ones(stop - start, dtype=bool)
         if data.stations != "*":
             patterns = [part.strip() for part in data.stations.split(",")]
-            ids, number = np.unique(self._need("stations", "trace_id", start, stop), False, True)
+            texts = self._need("stations", "trace_id", start, stop).astype(str)
+            ids, number = np.unique(texts, return_inverse=True)
             keep &= np.array([_is_station(text, patterns) for text in ids])[number]
         ends = ("after", data.after, np.greater_equal), ("before", data.before, np.less)
         for key, time, is_inside in ends:
             if time is not None:
-                texts = self._need(key, "starttime", start, stop)
+                texts = self._need(key, "starttime", start, stop).astype(str)
                 keep &= is_inside(texts, nanoseconds_to_iso([parse_time(time)])[0]) & (texts != "")
         if data.min_amplitude is not None:
-            texts = self._need("min_amplitude", "peak_amplitude", start, stop)
-            keep &= np.where(texts == "", "-1", texts).astype(float) >= data.min_amplitude
+            keep &= self._need("min_amplitude", "peak_amplitude", start, stop) >= data.min_amplitude
         return keep
 
     def _need(self, key: str, column: str, start: int, stop: int) -> np.ndarray:
@@ -265,7 +263,13 @@ class DataSet(SpectrogramFile):
                 f"{self.path}: has no column {column}, which data.{key} needs; allowed here: "
                 f"{as_text(CHOICE[key])}"
             )
-        return found.astype(str)
+        return found
+
+
+def read_column(file: SpectrogramFile, name: str, start: int, stop: int) -> Any:
+    """One of `COLUMNS` of samples `start` to `stop` of a file, None where it has none."""
+    method, argument, _ = COLUMNS[name]
+    return getattr(file, method)(*filter(None, [argument]), start, stop)
 
 
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
@@ -308,7 +312,7 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
     """Write all samples of an open set, with their columns, in the layout ``samples``."""
     n, shape = file.n_samples, (file.n_frequencies, file.n_times)
     require_room(target, 4 * n * int(np.prod(shape)))
-    columns = {name: read(file, 0, n) for name, (read, _) in READERS.items()}
+    columns = {name: read_column(file, name, 0, n) for name in COLUMNS}
     columns |= {"labels": file.all_labels()} | (file.origins() or {})
     with new_file(target) as partial, h5py.File(partial, "w") as out:
         for name, value in file.attributes.items():
@@ -326,15 +330,13 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
                 out[axis] = getattr(file, axis)
                 out[axis].attrs["units"] = unit
         for name, values in columns.items():
-            if name == "peak_amplitude" and values is not None:
-                out[name] = np.array([float(x or "nan") for x in values], dtype="f4")
-            elif values is not None:
+            if values is not None:
                 is_text = isinstance(values[0], str)
                 out[name] = [value.encode() for value in values] if is_text else values
         if "labels" in out:
             out["labels"].attrs["class_names"] = file.class_names()
-        if "peak_amplitude" in out:
-            out["peak_amplitude"].attrs["units"] = file.waveform_unit
+        for name in {"peak_amplitude", *MEASURES} & {*out}:
+            out[name].attrs["units"] = MEASURES.get(name, ("",))[0] or file.waveform_unit
         if (found := file.traces([0])) is not None:
             (_, length), rate, unit = found[0].shape, *found[1:]
             traces = out.create_dataset("trace", (n, length), "f4")

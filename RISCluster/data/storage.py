@@ -92,7 +92,9 @@ def other_files(path: Path, known: frozenset[Path] = frozenset()) -> list[str]:
             names = [os.fsdecode(name) for name, _, _ in dataset.external or ()]
             names += [x.file_name for x in dataset.virtual_sources()] if dataset.is_virtual else []
             for name in (x for x in dict.fromkeys(names) if x != "." and "%b" not in x):
-                place = next(filter(Path.exists, _candidates(dataset, name)), None)
+                places = [_raw_file(dataset, name)] if dataset.external else []
+                places = places or _candidates(dataset, name)
+                place = next(filter(Path.exists, places), None)
                 found.append(f"{name} gone" if place is None else " ".join(map(str, stamp(place))))
                 if place is not None and place not in known:
                     found += other_files(place, known | {place})
@@ -481,7 +483,16 @@ def read_box(array: Any, box: Box, packing: Packing) -> tuple[np.ndarray, list[s
 
 
 def why_hardly_written(dataset: h5py.Dataset) -> str:
-    """Why a data set has a size and no values; empty where it has some."""
+    """Why a data set has a size and no values, or not all in raw files; empty where it has them."""
+    rest = dataset.nbytes if dataset.external else 0
+    for name, offset, size in dataset.external or ():
+        path, size = _raw_file(dataset, os.fsdecode(name)), min(size, rest)
+        rest -= size
+        if not path.is_file() or path.stat().st_size < offset + size:
+            return (
+                f"its values are in the raw file {path}, which is missing or shorter than "
+                f"{offset + size:,} bytes (names without a folder count from where you run this)"
+            )
     n, n_missing = _count_chunks(dataset)
     if n_missing <= MAX_UNWRITTEN * n:
         return ""
@@ -566,7 +577,8 @@ def _source_gaps(
             source, selected = file.get(mapping.dset_name), mapping.src_space
             if not isinstance(source, h5py.Dataset):
                 return True, [" is not in that file"]
-            if why := explain_missing_filter(source):
+            why = explain_missing_filter(source)
+            if why := why or (source.external and why_hardly_written(source)):
                 return True, [f": {why}"]
             begin, last = map(np.array, mapping.vspace.get_select_bounds())
             sides, first = last + 1 - begin, np.zeros(source.ndim, dtype=int)
@@ -591,6 +603,12 @@ def _source_gaps(
             mask[_slices(0 * low, reach - low)] = gaps
             return mask, causes
     return True, [" is missing or damaged"]
+
+
+def _raw_file(dataset: h5py.Dataset, name: str) -> Path:
+    """Where HDF5 reads external storage: by default from the working directory."""
+    own = os.path.dirname(os.path.abspath(os.fsdecode(dataset.file.filename)))
+    return Path(os.environ.get("HDF5_EXTFILE_PREFIX", "").replace("${ORIGIN}", own), name)
 
 
 def _candidates(dataset: h5py.Dataset, name: str) -> list[Path]:

@@ -97,10 +97,8 @@ def certainty(stage: FinishedStage) -> Certainty:
     known = stage.table["probability"][stage.labels >= 0]
     if known.empty:
         return Certainty(np.full(len(QUANTILES), np.nan), float("nan"), float("nan"))
-    quantiles = np.quantile(known, QUANTILES).astype(np.float64)
-    return Certainty(
-        quantiles, float((known >= CONFIDENT).mean()), float((known < DOUBTFUL).mean())
-    )
+    confident, doubtful = float((known >= CONFIDENT).mean()), float((known < DOUBTFUL).mean())
+    return Certainty(np.quantile(known, QUANTILES).astype(np.float64), confident, doubtful)
 
 
 def metrics_of(stage: FinishedStage) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class Fact(NamedTuple):
     name: str
     value: Any  # times in ns since 1970
     raw: Any = None
+    unit: str = ""
 
 
 NOTHING = Fact((), "", "", None)
@@ -158,7 +159,7 @@ def _facts(rank: tuple, values: dict[str, tuple[Any, str]]) -> list[Fact]:
         unit = next(filter(None, units), "")
         quantity, to, place = KEYS.get(key, ("", "text", ()))
         if raw is not None:
-            found.append(Fact((rank, place), quantity, name, _convert(raw, unit, to), raw))
+            found.append(Fact((rank, place), quantity, name, _convert(raw, unit, to), raw, unit))
     return found
 
 
@@ -290,7 +291,7 @@ class _Reader:
         self._check_times(clock, segments, rate)
         return Record(
             self.path, self.name, self.dataset.dtype, axis, n_samples, n_channels, rate,
-            segments, of_all, self._distance(1 - axis), unit, self.notes,
+            segments, of_all, self._distance(1 - axis), unit, list(dict.fromkeys(self.notes)),
         )  # fmt: skip
 
     def _time_axis(self) -> int:
@@ -355,6 +356,8 @@ class _Reader:
         for stamps in self._along(axis, "time", TIMES, TIME_ENDS):
             try:
                 if (clock := read_clock(*stamps)) is not None:
+                    if clock.origin is not None and stamps.values.dtype.kind in "iuf":
+                        self._note_size(clock.name, np.nanmedian(stamps.values), stamps.units)
                     return clock
             except (TypeError, ValueError) as error:
                 self.notes.append(f"its time stamps are not used: {error}")
@@ -362,21 +365,36 @@ class _Reader:
 
     def _start(self, clock: Clock | None) -> tuple[int | None, bool]:
         """Time of the first sample where a clock does not give it, and whether of many files."""
-        start, whole = self.first("start").value, self.first("start of all")
-        known = start is not None or self.settings.starttime != "auto"
-        if known or (clock is not None and clock.origin is not None):
-            return start, False
+        start, whole = self.first("start"), self.first("start of all")
+        is_known = self.settings.starttime != "auto"
+        if is_known or (clock is not None and clock.origin is not None):
+            return start.value, False
+        if start.value is not None:
+            self._note_size(start.name, start.raw, start.unit)
+            return start.value, False
         if whole.value is not None:
             self.note(f"no start of its own but {whole.name}", "starttime")
+            self._note_size(whole.name, whole.raw, whole.unit)
             return whole.value, True
         for fact in self.facts:
-            text = _convert(fact.raw, "", "text") if fact.quantity == "start" else None
-            if text and text.lower() != "nan":
+            text = times.to_text(fact.raw).strip() if fact.quantity == "start" else ""
+            number = NUMBER.fullmatch(text)
+            is_time = float(number[1]) > SINCE_1980 if number else text.lower() not in ("", "nan")
+            if is_time and np.ndim(fact.raw) == 0:
                 raise UnknownLayout(
                     f"{self.path}: its start '{text}' is no date from 1677 to 2262 in ISO 8601; "
                     "correct it, or set records.starttime"
                 )
         return None, False
+
+    def _note_size(self, name: str, raw: Any, unit: str) -> None:
+        """Note milli- and microseconds that are known by the size of a number alone."""
+        number = NUMBER.fullmatch(times.to_text(raw).strip())
+        length = times.epoch_unit(float(number[1])) if number and not (number[2] or unit) else 0
+        if guess := {10**6: "milliseconds", 10**3: "microseconds"}.get(length):
+            self.note(
+                f"{name} has no unit, {guess} since 1970 are assumed by its size", "starttime"
+            )
 
     def _rate(self, clock: Clock | None, n_samples: int) -> tuple[Clock | None, float]:
         """Clock if it is used, and sampling rate."""

@@ -116,22 +116,25 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
     _log_notes(records)
     first, starts = records[0], {record.start for record in records}
     rate, start = float(np.median([record.sampling_rate for record in records])), first.start
-    if start is None or (len(records) > 1 and len(starts) == 1 and first.start_of_all):
-        start = start if given is None else given
+    is_of_all = start is None or first.start_of_all or start < SINCE_1980 * SECOND
+    if by_name := start is None or (len(records) > 1 and len(starts) == 1 and is_of_all):
+        pieces = _in_order_of_names(records, list(bad))
+    else:
+        pieces, start = _in_order_of_time(records, rate)
+    if given is not None:
+        start = given
+    elif start is not None and not SINCE_1980 < start / SECOND < time.time() + 86400:
+        log.warning(
+            f"{pieces[0][0]}: starts {nanoseconds_to_iso([start])[0]}: the clock was not set, "
+            "times count from 0; set records.starttime"
+        )
+        start = None
+    if by_name:
         begin = "times count from 0" if start is None else f"from {nanoseconds_to_iso([start])[0]}"
         log.info(
             f"no start times of single files: joined in the order of their names, {begin}; set "
             "records.starttime if they begin at another time"
         )
-        pieces = _in_order_of_names(records, list(bad))
-    else:
-        pieces, start = _in_order_of_time(records, rate)
-        if given is None and not SINCE_1980 < start / SECOND < time.time() + 86400:
-            log.warning(
-                f"{pieces[0][0]}: starts {nanoseconds_to_iso([start])[0]}: the clock was not set; "
-                "set records.starttime"
-            )
-        start = start if given is None else given
     is_exact = np.result_type(first.dtype, np.float32) == np.float32
     return Series(
         pandas.DataFrame(pieces, columns=COLUMNS), start, rate, pieces[-1][2] + pieces[-1][3],

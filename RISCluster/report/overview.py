@@ -4,12 +4,16 @@ Letters: N samples, K clusters, S stations, m samples of the page.
 """
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas
 
+from ..catalogue.catalogue import cluster_medians
 from ..clustering.selection import K_TOLERANCE, TITLES, choose, contradictions, read_rows
+from ..data.layouts import SpectrogramFile
+from ..data.measures import BANDS, MEASURES, band_edges
 from ..evaluation.comparison import CONFIDENT, DOUBTFUL, certainty, refinement
 from ..runs.labels import station_of
 from ..runs.names import names_notes
@@ -30,6 +34,7 @@ NEAREST = 2  # clusters on a card
 LOOKED_AT = {"between": 8, "event": 6, "outlying": 6}  # samples to look at next
 MOST = 20  # of them
 SECOND = 0.05  # probability in a second cluster from which on a sample is between clusters
+PAIR = ["label", "probability", "second", "second_probability"]
 NIGHT = [20, 21, 22, 23, 0, 1, 2, 3, 4, 5]  # hours, UTC
 
 
@@ -245,6 +250,7 @@ def _facts(results: Results, found: Measured, events: Context | None) -> list[li
     measures, moved = results.performances[-1].measures, refinement(results.run)
     distances, labels = centroid_distances(results), stage.labels[found.index]
     hours, stations = catalogue.by_hour(), catalogue.by_station()
+    medians = cluster_medians(file, stage.labels, stage.n_clusters) if file else pandas.DataFrame()
     unit = file and file.frequency_unit
     facts: list[list[tuple]] = []
     for label in range(stage.n_clusters):
@@ -254,6 +260,7 @@ def _facts(results: Results, found: Measured, events: Context | None) -> list[li
         own = [
             ("Peak frequency", frequency and f"{frequency} {unit}"),
             ("Peak amplitude", peak and f"{peak} {file.amplitude_unit}"),
+            *_medians(file, medians, label),
             ("Probability", f"{shown(value['probability'], 3)} in the mean"),
             ("Agreement", ", ".join(
                 f"{name} {shown(value[key], 2)}"
@@ -289,6 +296,22 @@ def _facts(results: Results, found: Measured, events: Context | None) -> list[li
     return facts
 
 
+def _medians(file: SpectrogramFile | None, medians: pandas.DataFrame, label: int) -> list[tuple]:
+    """Names and texts of the measures of a cluster that the data set has."""
+    if not {*MEASURES} <= {*medians} or medians.loc[label, [*MEASURES]].isna().any():
+        return []
+    row, edges = medians.loc[label], band_edges(file.frequency)
+    waveform = [
+        f"{name.replace('_', ' ')} {shown(row[name], 3)} {MEASURES[name][0] or file.waveform_unit}"
+        for name in ("duration", "onset_slope", "rms")
+    ]
+    bands = [
+        f"{percent(row[name])} from {low:.3g} to {high:.3g} Hz"
+        for name, (low, high) in zip(BANDS, pairwise(edges), strict=True)
+    ]
+    return [("Waveform", f"{', '.join(waveform)} (medians)"), ("Power", ", ".join(bands))]
+
+
 def _range(quartiles: np.ndarray) -> str:
     low, middle, high = (shown(value, 3) for value in quartiles)
     return f"{middle} ({low} to {high})" if np.isfinite(quartiles).all() else ""
@@ -322,20 +345,21 @@ def chosen_samples(results: Results) -> list[tuple[int, str]]:
     near = pandas.concat(likely.borderline, ignore_index=True)
     near = near[near["second_probability"] >= SECOND]
     lead = near["probability"] - near["second_probability"]
+    near = near.loc[lead.sort_values(kind="stable").index]
+    between = [
+        f"between {titles[label]} ({own:.2f}) and {titles[second]} ({other:.2f})"
+        for label, own, second, other in near[PAIR].itertuples(index=False)
+    ]
+    outlying = likely.outlying
+    rare = [
+        f"unlike others: less likely than all but {percent(share)} of the training samples"
+        for share in outlying["less_likely"]
+    ]
     texts = {
-        "between": [
-            (row.sample_number, f"between {titles[row.label]} ({row.probability:.2f}) and "
-             f"{titles[row.second]} ({row.second_probability:.2f})")
-            for row in near.loc[lead.sort_values(kind="stable").index]
-            .rename(columns={"sample": "sample_number"}).itertuples()
-        ],
+        "between": list(zip(near["sample"].tolist(), between, strict=True)),
         "event": _disagreeing(results),
-        "outlying": [
-            (row.sample_number, f"unlike others: {percent(row.less_likely)} of the training "
-             "samples are less likely")
-            for row in likely.outlying.rename(columns={"sample": "sample_number"}).itertuples()
-        ],
-    }  # fmt: skip
+        "outlying": list(zip(outlying["sample"].tolist(), rare, strict=True)),
+    }
     found: dict[int, str] = {}
     for most in (LOOKED_AT, dict.fromkeys(LOOKED_AT, MOST)):  # then those left
         for kind, n in most.items():

@@ -19,6 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ..data.layouts import SpectrogramFile
+from ..data.measures import find_peaks
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
 from .figures import Results, map_of
@@ -65,9 +66,9 @@ def measure(results: Results, chosen: Sequence[int]) -> Measured:
     height, width = next(size for n, *size in TILES if m <= n or n == POINTS)
     scale, images = _decibel_scale(file), np.zeros((m, height, width), np.float32)
     for block, x in file.read_blocks(index):
-        at, flat = np.searchsorted(index, block), x.reshape(len(x), -1)
-        found.decibel &= bool(flat.min() >= 0)
-        peak[at], frequency[at] = flat.max(1), file.frequency[flat.argmax(1) // x.shape[2]]
+        at = np.searchsorted(index, block)
+        found.decibel &= bool(x.min() >= 0)
+        peak[at], frequency[at] = find_peaks(x, file.frequency)
         found.spectra[at] = x.mean(2)
         images[at] = adaptive_avg_pool2d(torch.from_numpy(x)[:, None], (height, width))[:, 0]
     if found.decibel:
@@ -126,6 +127,7 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         "total": int(stage.sizes.sum()),
         "columns": {name: [_kind(x), _text(x)] for name, x in columns.items()},
         "stations": catalogue.stations,
+        "place": results.place,
         "clusters": [_cluster(results, found, label) for label in range(stage.n_clusters)],
         "corrections": _corrections(stage.corrections),
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),

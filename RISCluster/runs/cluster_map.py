@@ -81,12 +81,9 @@ def _most_frequent(labels: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     """Most frequent label of each cell, (W / cell, C / cell); -1 for cells without any."""
     short = [(0, -n % size) for n, size in zip(labels.shape, cell, strict=True)]
     labels = np.pad(labels, short, constant_values=-1)
-    tall, wide = np.array(labels.shape) // cell
-    cells = labels.reshape(tall, cell[0], wide, cell[1])
-    most = np.zeros((tall, wide), dtype=np.int64)
-    winner = np.full((tall, wide), -1, dtype=np.int16)
+    cells = labels.reshape(len(labels) // cell[0], cell[0], -1, cell[1])
+    winner, most = np.int16(-1), np.int64(0)
     for label in np.unique(labels[labels >= 0]):
         count = (cells == label).sum(axis=(1, 3))
-        winner[count > most] = label
-        most = np.maximum(most, count)
-    return winner
+        winner, most = np.where(count > most, label, winner), np.maximum(most, count)
+    return np.broadcast_to(winner, (len(cells), cells.shape[2]))

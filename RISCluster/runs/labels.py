@@ -70,13 +70,9 @@ def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 def label_file(
-    latents: np.ndarray,
-    posterior: Callable[[np.ndarray], np.ndarray],
-    n_clusters: int,
-    file: SpectrogramFile,
-    folder: Path,
-    soft: str | None = None,
-) -> Labelling:
+    latents: np.ndarray, posterior: Callable[[np.ndarray], np.ndarray], n_clusters: int,
+    file: SpectrogramFile, folder: Path, soft: str | None = None,
+) -> Labelling:  # fmt: skip
     """Label every sample from its latents (N, D); write ``labels.csv``, of a cube ``labels.h5``.
 
     `posterior` gives probabilities (n, K) of latents (n, D), written as `soft`, a ``.npy`` file.
@@ -120,9 +116,7 @@ def new_labels(
     image = np.full(file.n_samples, UNUSABLE, "i2"), np.zeros(file.n_samples, "f4")
     with new_file(path) as part, part.open("w", newline="", encoding="utf-8") as table:
 
-        def write(
-            start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Sequence[Any]
-        ) -> None:
+        def write(start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Any) -> None:
             stop = start + len(labels)
             values = {"index": range(start, stop), "label": labels, "probability": probabilities}
             values |= {name: read(start, stop) for name, read in readers.items()}

@@ -56,10 +56,8 @@ class FinishedStage:
             table.loc[labels.index, "probability"] = np.float32(1)
         return table
 
-    @property
-    def labels(self) -> np.ndarray:
-        """Label of every sample, (N,), int16; -1 for unusable ones."""
-        return self.table["label"].to_numpy()
+    labels = property(lambda self: self.table["label"].to_numpy(), doc="(N,), int16; -1: unusable.")
+    n_clusters = property(lambda self: int(self.metrics["n_clusters"]), doc="K.")
 
     @cached_property
     def latents(self) -> np.ndarray:
@@ -78,11 +76,6 @@ class FinishedStage:
         for array, part in zip(filled, parts, strict=True):
             array[used] = part
         return Mixture(*filled, found.temperature)
-
-    @property
-    def n_clusters(self) -> int:
-        """K."""
-        return int(self.metrics["n_clusters"])
 
     @property
     def cluster_sizes(self) -> np.ndarray:
@@ -117,13 +110,12 @@ class FinishedRun:
     @property
     def final(self) -> FinishedStage | None:
         """The last stage that labels: DEC, or else GMM, or None."""
-        return self.labelling[-1] if self.labelling else None
+        return next(iter(self.labelling[::-1]), None)
 
     @property
     def views(self) -> dict[str, int]:
         """Components of the fixed features beside the learnt ones, by name; empty without any."""
-        stage = self.stages.get("AEC")
-        return (stage and stage.metrics.get("n_components")) or {}
+        return ("AEC" in self.stages and self.stages["AEC"].metrics.get("n_components")) or {}
 
     @property
     def feature_names(self) -> list[str]:
@@ -180,8 +172,10 @@ def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
                 f"{stage.path}: was made from another {name} than is there now; run "
                 f"{stage.command} again"
             )
-    settings = load_stage_settings(stage, overrides)
-    metrics = read_json(stage.path / "metrics.json")
+    metrics, settings = (
+        read_json(stage.path / "metrics.json"),
+        load_stage_settings(stage, overrides),
+    )
     return FinishedStage(stage.name, stage.path, metrics, provenance, settings)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from ..data.measures import BANDS, MEASURES, band_edges
 from ..data.times import nanoseconds_to_iso
 from ..io import new_file, require_room
 from ..settings import BuildSettings
@@ -20,6 +22,7 @@ CODES = ("network", "station", "location", "channel")
 BLOCK_BYTES = 16 * 2**20  # of records in memory, and of an HDF5 chunk
 MAX_CHUNK = 64  # samples
 CACHE = 64 * 2**20  # bytes of HDF5 chunks
+MAX_TRACES = 2 * 10**9  # bytes of waveforms that are stored by `build.traces` = auto
 
 
 class Product(NamedTuple):
@@ -29,21 +32,30 @@ class Product(NamedTuple):
     grid: Grid
     unit: str
     with_spectrograms: bool
+    with_events: bool = False  # numbers of a catalogue
 
     @property
     def record(self) -> np.dtype:
         """Type of a sample in a part."""
-        fields = [*((name, np.int64) for name in TIMES), ("peak_amplitude", np.float32)]
+        fields = [*((name, np.int64) for name in TIMES)]
+        fields += [(name, np.float32) for name in ("peak_amplitude", *MEASURES)]
+        fields += [("event_id", np.int64)] * self.with_events
         if self.with_spectrograms:
             fields.append(("spectrogram", np.float32, (self.grid.n_rows, self.grid.n_columns)))
-        if self.settings.traces and self.with_spectrograms:
+        if self.settings.traces is not False and self.with_spectrograms:
             fields.append(("trace", np.float32, (self.grid.n_samples,)))
         return np.dtype(fields)
 
     @property
     def block(self) -> int:
         """Number of samples that are handled at once."""
-        return max(1, BLOCK_BYTES // self.record.itemsize)
+        n_values = self.grid.n_rows * self.grid.n_columns + self.grid.n_samples
+        return max(1, BLOCK_BYTES // max(self.record.itemsize, 4 * n_values))
+
+    def trace_bytes(self, n: int) -> tuple[int, bool]:
+        """Size of the waveforms of n samples, and whether they are stored."""
+        size, wanted = 4 * n * self.grid.n_samples, self.settings.traces
+        return size, size <= MAX_TRACES if wanted == "auto" else wanted
 
 
 def write(
@@ -76,9 +88,14 @@ def write(
                 **{name: nanoseconds_to_iso(block[name]) for name in TIMES},
                 "peak_amplitude": [f"{value:.7g}" for value in block["peak_amplitude"]],
                 "unit": product.unit,
+                **{name: [f"{value:.6g}" for value in block[name]] for name in MEASURES},
             })  # fmt: skip
+            if product.with_events:
+                table["event_id"] = block["event_id"]
             table.to_csv(table_path, mode="a", header=not first, index=False, lineterminator="\n")
             columns = LAYOUTS[layout](product, block, table) if layout else {}
+            if not product.trace_bytes(n)[1]:
+                columns = {x: columns[x] for x in columns if not x.lower().endswith("trace")}
             for name, values in columns.items():
                 if name not in file:
                     _create(file, name, values, n, product)
@@ -111,13 +128,14 @@ def _ris(product: Product, block: np.ndarray, table: pd.DataFrame) -> dict[str, 
             **dict(zip(CODES, row["trace_id"].split("."), strict=True)),
             **{key: row[name] for name, key in names.items() if row[name]},
             "peak": float(amplitude), "unit": product.unit,
+            **{name: float(row[name]) for name in MEASURES if row[name] != "nan"},
             "fs": rate, "delta": 1 / rate, "npts": grid.n_samples,
         })
         for row, amplitude in zip(table.to_dict("records"), block["peak_amplitude"], strict=True)
     ]  # fmt: skip
     group = f"{grid.n_samples / rate:.1f}"
     found = {f"{group}/Spectrogram": images, f"{group}/Catalogue": np.array(entries, object)}
-    return found | ({f"{group}/Trace": block["trace"]} if product.settings.traces else {})
+    return found | ({f"{group}/Trace": block["trace"]} if "trace" in block.dtype.names else {})
 
 
 LAYOUTS = {"samples": _samples, "ris": _ris}
@@ -129,7 +147,8 @@ def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Pro
     power = f"{f'({unit})' if '/' in unit else unit}^2/Hz"
     attributes = {
         **dict.fromkeys(TIMES, {"units": "UTC, ISO 8601"}),
-        "peak_amplitude": {"units": unit},
+        "peak_amplitude": {"units": unit}, "event_id": {"missing": -1},
+        **{name: {"units": own or unit, "what": what} for name, (own, what) in MEASURES.items()},
         "trace": {"units": unit, "sampling_rate": rate},
         "spectrogram": {
             "units": power, "sampling_rate": rate, "window_s": grid.segment / rate,
@@ -138,6 +157,8 @@ def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Pro
         "Spectrogram": {"TimeUnits": "s", "FreqUnits": "Hz", "AmplUnits": power},
         "Trace": {"TimeUnits": "s", "AmplUnits": unit},
     }  # fmt: skip
+    for band, ends in zip(BANDS, pairwise(band_edges(grid.frequency)), strict=True):
+        attributes[band] |= {"band_hz": ends}
     kind, chunks = h5py.string_dtype() if values.dtype == object else values.dtype, None
     if values.ndim > 1:
         fit = BLOCK_BYTES // (values[0].size * values.itemsize)

@@ -1,4 +1,5 @@
 import csv
+import warnings
 
 import h5py
 import numpy as np
@@ -126,10 +127,44 @@ def test_data_that_do_not_allow_it(path, words, text):
 def test_other_data(path, tmp_path):
     words = load_settings(None, ["events.window=1"])
     bare = write_samples(tmp_path / "bare.h5", np.ones((5, 4, 4), np.float32))
-    with pytest.raises(DataError, match="needs an onset or a start time and a trace id"):
+    with pytest.raises(DataError, match="needs an onset or the start time of a detection"):
         associate_file(bare, words)
+    with h5py.File(path, "a") as file:
+        file.attrs["build.method"] = "slide"
+    with pytest.raises(DataError, match="give a data set of build.method=detect"):
+        associate_file(path, words)
+    with h5py.File(path, "a") as file:
+        del file.attrs["build.method"]
     with h5py.File(path, "a") as file:
         file["event_id"] = np.arange(120)
     with pytest.raises(DataError, match="event ids of another source; give --overwrite"):
         associate_file(path, words)
     assert "events at 4" in associate_file(path, words, overwrite=True)
+
+
+@pytest.mark.parametrize("suffix", ["h5", "zarr"])
+def test_cube(tmp_path, suffix):
+    # A front over channels 2 to 7 in two windows, and a single loud sample.
+    power = np.random.default_rng(0).uniform(0.9, 1.1, (40, 12, 5)).astype(np.float32)
+    power[8:12, 2:5], power[12:16, 5:8], power[28:32, 10] = 20, 20, 20
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "h5":
+        with h5py.File(path, "w") as file:
+            file["data"] = power
+    else:
+        zarr = pytest.importorskip("zarr")
+        zarr.open_group(str(path), mode="w").create_array("data", data=power)
+        with warnings.catch_warnings(action="ignore"):
+            zarr.consolidate_metadata(str(path))
+    settings = load_settings(None, [])
+    for _ in range(2):  # and again
+        line = associate_file(path, settings)
+    assert line.endswith("1 event at 4 and more of 12 channels hold 6 of 120 samples")
+    with open_spectrograms(path, cube=settings.cube) as file:
+        windows, channels = file.place(np.flatnonzero(file.event_ids() == 0))
+        assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == [
+            (2, 2), (2, 3), (2, 4), (3, 5), (3, 6), (3, 7),
+        ]  # fmt: skip
+    other = load_settings(None, ["cube.window=8"]).cube
+    with open_spectrograms(path, cube=other) as file:  # other samples
+        assert file.event_ids() is None

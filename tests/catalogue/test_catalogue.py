@@ -10,6 +10,7 @@ from RISCluster.catalogue.catalogue import (
     bins_to_draw,
     catalogue_of,
     choose_bins,
+    cluster_medians,
     count_occurrences,
     largest,
     season_names,
@@ -169,3 +170,15 @@ def test_events():
     assert not made().has_events
     assert made().events.empty
     assert made().events_by_cluster()["events"].tolist() == [0, 0, 0, 0]
+
+
+def test_medians_of_clusters():
+    columns = {
+        "duration": np.array([1, 3, np.nan, 2, 5, 9.0]),
+        "rms": np.array([0, 1, 5, 3, 4, 5.0]),
+    }
+    file = SimpleNamespace(numbers=columns.get)
+    found = cluster_medians(file, np.array([0, 0, 0, 2, 2, -1]), 3)
+    assert list(found) == ["rms", "duration"]
+    np.testing.assert_array_equal(found, [[1, 2], [np.nan, np.nan], [3.5, 3.5]])
+    assert cluster_medians(SimpleNamespace(numbers=lambda _: None), np.zeros(4), 2).shape == (2, 0)

@@ -16,6 +16,7 @@ from RISCluster.catalogue.export import (
     write_hdf5,
     write_quakeml,
 )
+from RISCluster.data.measures import MEASURES
 from RISCluster.errors import DataError, RunError, SettingsError
 from RISCluster.runs.names import write_names
 from RISCluster.runs.run import open_run
@@ -63,6 +64,7 @@ def test_csv_is_labels_csv_with_more(run, tmp_path):
         "trace_id": "XH.DR03..HHZ", "station": "XH.DR03", "event_id": "", "season": "",
         "onset": "2016-08-01T07:00:07.250000Z", "end": "2016-08-01T07:00:07.750000Z",
         "peak_time": "2016-08-01T07:00:07.500000Z", "peak_amplitude": "0.007", "unit": "m/s",
+        **dict.fromkeys(MEASURES, ""), "duration": "0.7",
     }  # fmt: skip
     write_csv(replace(export_of(run), file=None), tmp_path / "x.csv")  # the data are missing
     without = rows_of(tmp_path / "x.csv")[7]

@@ -9,7 +9,8 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.sets import open_data, write_samples
 from RISCluster.errors import DataError
 from RISCluster.settings import load_settings
-from tests.conftest import blobs, shared_data, write_samples as write_file
+from tests.conftest import blobs, shared_data
+from tests.conftest import write_samples as write_file
 
 X, CLASSES = blobs(90)
 

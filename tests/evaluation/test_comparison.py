@@ -30,22 +30,17 @@ def test_refinement_by_label():
     assert found.after == Certainty(pytest.approx(np.ones(5)), 1.0, 0.0)
 
 
-def test_another_number_of_clusters_is_matched():
-    gmm = made.stage("GMM", [0, 0, 0, 1, 1, 2])
-    dec = made.stage("DEC", [1, 1, 1, 0, 0, 0])
-    found = refinement(made.run(gmm, dec))
+def test_another_number_of_clusters_empty_ones_and_no_labels():
+    gmm, dec = made.stage("GMM", [0, 0, 0, 1, 1, 2]), made.stage("DEC", [1, 1, 1, 0, 0, 0])
+    found = refinement(made.run(gmm, dec))  # matched
     assert not found.by_label
-    assert found.match.tolist() == [1, 0, -1]
-    assert found.moved.tolist() == [0, 0, 1]
+    assert (found.match.tolist(), found.moved.tolist()) == ([1, 0, -1], [0, 0, 1])
     assert found.share_moved == pytest.approx(1 / 6)
     assert found.destinations(2) == [(0, 1)]
-
-
-def test_empty_cluster_and_no_labels():
     found = refinement(made.run(made.stage("GMM", [0, 0, 2]), made.stage("DEC", [0, 0, 2])))
     assert np.isnan(found.moved[1])
-    nothing = made.stage("GMM", [-1, -1], n_clusters=2)
-    found = refinement(made.run(nothing, made.stage("DEC", [-1, -1], n_clusters=2)))
+    stages = (made.stage(name, [-1, -1], n_clusters=2) for name in ("GMM", "DEC"))
+    found = refinement(made.run(*stages))
     assert np.isnan([found.share_moved, *found.before.quantiles]).all()
 
 
@@ -95,13 +90,11 @@ def test_runs_on_the_same_data():
     assert found.ari[0, 0] == 1
 
 
-@pytest.mark.parametrize(
-    ("data", "labels"), [(("a", "b"), (ONE, TWO)), (("a", "a"), (ONE, TWO[:-1]))]
-)
-def test_runs_on_other_data(data, labels):
-    found = compare(runs(data, labels))
-    assert (found.same_data, found.ari, found.pair) == (False, None, None)
-    assert dict(found.settings)["data.file"] == ["Data/demo.h5", "Data/demo.h5"]
+def test_runs_on_other_data():
+    for data, labels in ((("a", "b"), (ONE, TWO)), (("a", "a"), (ONE, TWO[:-1]))):
+        found = compare(runs(data, labels))
+        assert (found.same_data, found.ari, found.pair) == (False, None, None)
+        assert dict(found.settings)["data.file"] == ["Data/demo.h5", "Data/demo.h5"]
 
 
 def test_names_and_errors():

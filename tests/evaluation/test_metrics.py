@@ -61,15 +61,12 @@ def test_order_makes_the_table_diagonal():
     assert Overlap(np.zeros(0), np.zeros(0), counts, 0).order().tolist() == [2, 3, 1, 4, 0]
 
 
-def test_agreement_with_classes_of_any_number():
+def test_agreement_with_classes_of_any_number_and_silhouettes():
     labels, truth = np.array([0, 0, 1, -1]), np.array([1, 1, 0, 0])
     assert agreement(labels, truth) == pytest.approx({"accuracy": 1, "nmi": 1, "ari": 1})
     assert agreement(labels, None) == agreement(np.array([-1]), np.array([0])) == {}
     found = agreement(np.array([1, 1, 0, 0, 2]), np.array([7, 7, 10**12, 10**12, 10**12]))
     assert found["accuracy"] == 0.8
-
-
-def test_silhouettes():
     scores = silhouettes(np.array([[0.0], [1.0], [10.0], [12.0]]), np.array([0, 0, 1, 1]))
     assert scores[[0, 3]] == pytest.approx([(11 - 1) / 11, (11.5 - 2) / 11.5])
     for labels in (np.zeros(4, int), np.arange(4), np.zeros(0, int)):

@@ -111,34 +111,29 @@ def test_of_a_run(run):
         np.testing.assert_allclose(values, dec.measures[name].values, rtol=1e-5, err_msg=column)
 
 
-def test_sampled(run, monkeypatch):
-    exact = performance_of(run)[-1].measures["mse"]
+def test_tables_of_all_and_of_some_samples_and_without_data(run, made_run, monkeypatch):
+    gmm, dec = performance_of(run)
+    table = performance_table(dec, {1: "wind"})
+    assert [row[0] for row in table["rows"]] == ["0", "1 wind", "2", "all"]
+    assert (table["clusters"], table["rows"][-1][1:3]) == ([0, 1, 2, None], [95, 1.0])
+    assert "\N{PLUS-MINUS SIGN}" not in table["header"]
+    both = compare_stages([gmm, dec], {1: "wind"})
+    assert both["header"][:4] == ["Cluster", "Size, GMM", "Size, DEC", "Mean probability, GMM"]
+    assert (both["rows"][1][0], both["rows"][-1][:3]) == ("1 wind", ["all", 95, 95])
+    assert compare_stages([dec], {}) is None
     monkeypatch.setattr(performance, "MEASURED", 60)
-    found = performance_of(run)[-1]
+    found, exact = performance_of(run)[-1], dec.measures["mse"]
     mse = found.measures["mse"]
     assert mse.n == 60
     assert (np.abs(mse.values - exact.values) < 5 * mse.errors).all()
     table = performance_table(found, {})
-    assert table["header"][3:6] == ["Mean probability", "Inner product with mean", "±"]
+    assert table["header"][3:6] == [
+        "Mean probability",
+        "Inner product with mean",
+        "\N{PLUS-MINUS SIGN}",
+    ]
     assert "MSE to mean: 60" in table["note"]
-
-
-def test_tables(run):
-    gmm, dec = performance_of(run)
-    table = performance_table(dec, {1: "wind"})
-    assert [row[0] for row in table["rows"]] == ["0", "1 wind", "2", "all"]
-    assert table["clusters"] == [0, 1, 2, None]
-    assert table["rows"][-1][1:3] == [95, 1.0]
-    assert "±" not in table["header"]
-    both = compare_stages([gmm, dec], {1: "wind"})
-    assert both["header"][:4] == ["Cluster", "Size, GMM", "Size, DEC", "Mean probability, GMM"]
-    assert both["rows"][1][0] == "1 wind"
-    assert both["rows"][-1][:3] == ["all", 95, 95]
-    assert compare_stages([dec], {}) is None
-
-
-def test_without_data(made_run):
-    with open_run(made_run, ["data.file=nowhere.h5"]) as run:
-        found = performance_of(run)[-1]
+    with open_run(made_run, ["data.file=nowhere.h5"]) as other:
+        found = performance_of(other)[-1]
     assert list(found.measures) == ["probability", "silhouette_latent"]
     assert "data space" not in performance_table(found, {})["note"]

@@ -1,5 +1,7 @@
 """Headers of fibre records, as makers of interrogators and xarray, xdas and netCDF write them."""
 
+import contextlib
+
 import h5py
 import numpy as np
 import pytest
@@ -154,10 +156,13 @@ def test_the_start_is_read_under_its_names(tmp_path, attributes):
     found = header_of(tmp_path, fs=100.0, **attributes)
     assert found.start == pytest.approx(1_695_407_366_158 * 10**6, abs=1000)
     assert found.start_of_all == ("MeasurementStartTime" in attributes)
-    assert ("no start of its own but Meas" in " ".join(found.notes)) == found.start_of_all
+    notes = " ".join(found.notes)
+    assert ("no start of its own but Meas" in notes) == found.start_of_all
+    guessed = attributes.get("starttime") == 1_695_407_366_158
+    assert ("starttime has no unit, milliseconds since 1970" in notes) == guessed
 
 
-@pytest.mark.parametrize("start", ["noon", b"03/04/2020", "51976-01-01T00:00:00", "2399-01-01"])
+@pytest.mark.parametrize("start", ["noon", b"03/04/2020", "51976-01-01T00:00:00", 5e10])
 def test_a_start_that_is_no_date(tmp_path, start):
     with pytest.raises(DataError, match="a.h5: its start '.*1677 to 2262.* set records.starttime"):
         header_of(tmp_path, fs=100.0, start=start)
@@ -235,6 +240,9 @@ def test_stamps_give_rate_and_start(tmp_path, unit):
     found = stamped(tmp_path, times, fs="")
     assert (found.sampling_rate, found.start) == (250.0, START * SECOND)
     assert [part.n_samples for part in found.segments] == [300]
+    guess = {10**3: "micro", 10**6: "milli"}.get(unit)
+    assert found.notes == [x for x in found.notes if guess and f", {guess}seconds since 1970" in x]
+    assert len(found.notes) == (guess is not None)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +357,7 @@ def test_times_of_netcdf_and_tie_points_of_xdas(tmp_path):
 # ---- files that can't be used -------------------------------------------------------------------
 
 
-def test_files_that_hold_no_record(tmp_path):
+def test_files_that_hold_no_record(tmp_path, monkeypatch):
     for name, shape in (("line", 10), ("large", (10**12, 5))):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             data = file.create_dataset(
@@ -362,6 +370,16 @@ def test_files_that_hold_no_record(tmp_path):
     }.items():
         with pytest.raises(DataError, match=f"{name}.h5: .*{line}"):
             read_record(tmp_path / f"{name}.h5", AUTO)
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        parts = [(name, offset, 200) for name, offset in (("raw.0", 8), (tmp_path / "raw.1", 0))]
+        file.create_dataset("data", (50, 4), "i2", external=parts).attrs["fs"] = 1.0
+    monkeypatch.setenv("HDF5_EXTFILE_PREFIX", "${ORIGIN}")
+    (tmp_path / "raw.0").write_bytes(bytes(208))
+    for size, line in ((None, "missing or"), (199, "shorter than 200 bytes"), (200, None)):
+        if size:
+            (tmp_path / "raw.1").write_bytes(bytes(size))
+        with pytest.raises(DataError, match=line) if line else contextlib.nullcontext():
+            assert read_record(tmp_path / "raw.h5", AUTO).n_samples == 50
     (tmp_path / "line.h5").write_bytes(b"")
     with pytest.raises(DataError, match="line.h5: .*is empty"):
         read_record(tmp_path / "line.h5", AUTO)

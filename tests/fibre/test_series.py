@@ -141,14 +141,20 @@ def test_files_without_times_follow_by_name(tmp_path, lines):
     assert opened(tmp_path, given).start == START * SECOND
 
 
-def test_files_that_all_name_the_start_of_the_measurement(tmp_path, lines):
+@pytest.mark.parametrize(
+    ("words", "start", "begin"),
+    [
+        ({"MeasurementStartTime": "2020-09-13T12:26:40Z"}, START * SECOND, "from 2020-09-13T12:26"),
+        ({"start": "1970-01-01T00:00:00Z"}, None, "times count from 0"),  # no clock was set
+    ],
+)
+def test_files_that_all_name_one_start(tmp_path, lines, words, start, begin):
     samples = noise(300)
-    whole = {"start": None, "MeasurementStartTime": "2020-09-13T12:26:40Z"}
-    record_parts(tmp_path, samples, 100, **whole)
+    record_parts(tmp_path, samples, 100, **({"start": None} | words))
     series = opened(tmp_path)
     np.testing.assert_array_equal(series.read(0, 300, 0, 3)[0], samples)
-    assert series.start == START * SECOND
-    assert any("in the order of their names, from 2020-09-13T12:26:40" in line for line in lines)
+    assert series.start == start
+    assert any(f"in the order of their names, {begin}" in line for line in lines)
 
 
 def test_a_given_start_moves_all_files(tmp_path):
@@ -199,7 +205,8 @@ def test_one_odd_file_is_left_out(tmp_path, lines, samples, attributes, line):
 
 @pytest.mark.parametrize("start", ["1970-01-01T00:00:00+00:00", "2250-01-01"])
 def test_notes_on_many_files_and_a_start_that_can_not_be(tmp_path, lines, start):
-    open_series([record(tmp_path / "a.h5", noise(300), start)], AUTO)
+    series = open_series([record(tmp_path / "a.h5", noise(300), start)], AUTO)
+    assert series.start is None
     assert any(f"starts {start[:10]}T00:00:00" in line for line in lines)
     (tmp_path / "a.h5").unlink()
     record_parts(tmp_path, noise(500), 100, PartEndTime="2020-09-13T12:27:30Z")

@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.layouts import DETECTION, open_spectrograms
+from RISCluster.data.measures import MEASURES, measure_spectrograms, measure_waveforms
 from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
 from RISCluster.waveforms import build as building
 from RISCluster.waveforms import read as reading
@@ -74,7 +75,8 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
     assert [time for _, time in peaks(target)] == [
         "00:30", "01:00", "01:30", "00:20", "00:50", "01:40",
     ]  # fmt: skip
-    assert ",".join(found[0]) == "index,trace_id,starttime,onset,end,peak_time,peak_amplitude,unit"
+    assert list(found[0])[:7] == ["index", "trace_id", "starttime", *DETECTION[:4]]
+    assert list(found[0])[7:] == ["unit", *MEASURES]
     assert found[0]["starttime"] == "2016-01-01T12:00:28.000000Z"
     assert [row["index"] for row in found] == list("012345")
     with open_spectrograms(target) as file:
@@ -89,11 +91,17 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
         assert file["spectrogram"].chunks == (6, 87, 100)
         assert file["trace"].shape == (6, 200)
         assert file["trace"].attrs["sampling_rate"] == RATE
-        trace = file["trace"][0]
+        trace, waveforms = file["trace"][0], file["trace"][:]
+        assert file["band_high"].attrs["band_hz"][1] == pytest.approx(19.921875)
+        assert (file["rms"].attrs["units"], file["duration"].attrs["units"]) == ("counts", "s")
     assert np.abs(trace).argmax() == 100
     assert float(found[0]["peak_amplitude"]) == pytest.approx(np.abs(trace).max(), rel=1e-6)
     row, column = np.unravel_index(images[0].argmax(), (87, 100))  # 10 Hz, in the middle
     assert (row, column) == (pytest.approx(35, abs=2), pytest.approx(50, abs=3))
+    grid = make_grid(settings().build, RATE)
+    measured = measure_spectrograms(images, grid.frequency) | measure_waveforms(waveforms, RATE)
+    for name, values in measured.items():
+        np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-4)
     assert not (tmp_path / "set.h5.parts").exists()
     assert logged("6 windows of 87 x 100 from 2 traces")
     # The values are those of the steps by hand.
@@ -101,6 +109,17 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
     wave = process(Wave(NOON, RATE, eventful().astype(float)), words)
     expected = spectrograms(make_grid(words, RATE), wave.data, np.array([1400, 2900, 4400]))
     np.testing.assert_array_equal(images[:3], expected)
+
+
+def test_waveforms_are_stored_up_to_a_size(folder, tmp_path, logged, monkeypatch):
+    run(folder, tmp_path / "all.h5")
+    assert logged("waveforms of the windows: 0.0 MB, stored with them")
+    monkeypatch.setattr("RISCluster.waveforms.data_set.MAX_TRACES", 6 * 200 * 4 - 1)
+    run(folder, tmp_path / "few.h5")
+    assert logged("not stored, as build.traces = auto stores at most 2 GB; set it to yes")
+    with h5py.File(tmp_path / "all.h5") as everything, h5py.File(tmp_path / "few.h5") as few:
+        assert {*everything} - {*few} == {"trace"}
+        np.testing.assert_array_equal(everything["rms"], few["rms"])
 
 
 def test_layout_ris(folder, tmp_path):
@@ -121,9 +140,9 @@ def test_layout_ris(folder, tmp_path):
             assert (file.amplitude_unit, file.waveform_unit) == ("counts^2/Hz", "counts")
             for name in ("onset", "end", "peak_time"):
                 assert file.detection(name) == [row[name] for row in found]
-            numbers = [float(value) for value in file.detection("peak_amplitude")]
-            expected = [float(row["peak_amplitude"]) for row in found]
-            np.testing.assert_allclose(numbers, expected, rtol=1e-6)
+            for name in ("peak_amplitude", *MEASURES):
+                expected = [float(row[name]) for row in found]
+                np.testing.assert_allclose(file.numbers(name), expected, rtol=1e-5)
     with h5py.File(tmp_path / "old.h5") as file:
         assert file["4.0/Spectrogram"].attrs["TimeUnits"] == "s"
         assert file["4.0/Trace"].shape == (6, 200)
@@ -146,7 +165,7 @@ def test_windows_that_overlap_or_begin_late(tmp_path, logged):
     data = with_events(with_events(data, RATE, (32.5,), 90_000), RATE, (90,))
     write(tmp_path / "b.mseed", (ID, NOON, RATE, data))
     run(tmp_path / "b.mseed", tmp_path / "b.h5", "build.off=0.1")
-    assert logged("1 of 3 windows begin after the onset of their detection")
+    assert logged("1 of 3 windows begin after their onset")
 
 
 def test_sliding_windows_in_small_blocks(folder, tmp_path, monkeypatch):
@@ -472,7 +491,7 @@ def test_a_full_disk_stops_and_what_is_done_stays(folder, tmp_path, monkeypatch)
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not (tmp_path / "set.h5").exists()
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 200_000}))
-    with pytest.raises(RunError, match=r"set.h5: needs 0.000209 GB, and 0.0002 GB are free"):
+    with pytest.raises(RunError, match=r"set.h5: needs 0.000214 GB, and 0.0002 GB are free"):
         run(folder, tmp_path / "set.h5")
     monkeypatch.undo()
     assert len(list((tmp_path / "set.h5.parts").glob("*.json"))) == 2
