@@ -91,7 +91,13 @@ predict results: label new data with a finished run, and measure how they differ
   --output CSV(.csv)!: table to write, as newer_labels.csv
   --overwrite: replace existing outputs
   --stage dec|gmm = dec: labels of the DEC stage or of the mixture
+  --follow FOLDER: in place of FILE: label every file that is in this folder or arrives in it, until
+    stopped, and add the rows to the table
+  --interval SECONDS(0..86400) = 10: time between two looks into the folder; 0: label what is there,
+    and end
+  --drift SHARE(0..1) = 0.05: share of outliers above which a warning says to train a new run
   | Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a figure.
+    With --follow: the table, and beside it .files.csv, a line a file.
 report results [report]: write report.html of a finished run: figures, tables and their interpretation
   words section.key=value: settings that replace those of the run, as report.stations=stations.xml
   --run FOLDER!: finished run, as Outputs/rutford

@@ -168,7 +168,7 @@ def place_all(results: Results, index: np.ndarray) -> np.ndarray | None:
 
     Those that were not embedded are placed between their nearest ones that were.
     """
-    known, points = map_of(results, results.stage, results.folder if results.writes else None)
+    known, points = map_of(results, results.stage, results.folder)
     if not len(points):
         return None
     latents = results.stage.latents
