@@ -23,7 +23,7 @@ from ..catalogue.catalogue import Catalogue, catalogue_of
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
-from ..data.loading import Split
+from ..data.split import Split
 from ..data.tables import read_numbers
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
