@@ -296,4 +296,5 @@ def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
         assert len(new.read_text().splitlines()) == 97
     assert '"gpu": "emulated GPU"' in (settings.run_folder / "DEC/provenance.json").read_text()
     shutil.rmtree(settings.run_folder)
+    del run
     assert gpu.allocated < 10_000
