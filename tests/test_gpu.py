@@ -20,7 +20,7 @@ from RISCluster.models.features import FixedFeatureSizes
 from RISCluster.runtime import StopRequest
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
-from RISCluster.stages.predict import predict
+from RISCluster.stages.predict import open_predictor, predict
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
 from RISCluster.training.common import Context, Training
@@ -291,8 +291,10 @@ def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
     assert labels == on_cpu[1]
     for stage in ("GMM", "DEC"):
         new = tmp_path / f"{stage}.csv"
-        predict(data, settings.run_folder, new, stage, ["run.device=cuda"], False)
+        with open_predictor(settings.run_folder, stage, ["run.device=cuda"]) as run:
+            predict(run, data, new, False)
         assert len(new.read_text().splitlines()) == 97
     assert '"gpu": "emulated GPU"' in (settings.run_folder / "DEC/provenance.json").read_text()
     shutil.rmtree(settings.run_folder)
+    del run
     assert gpu.allocated < 10_000

@@ -38,11 +38,21 @@ download make: fetch waveforms and StationXML from FDSN data centres
 build make [build]: make a data set of spectrograms from waveforms
   words WAVEFORMS: files, folders and patterns of any format that obspy reads; build.key=value
     settings
-  --output FILE!: file to write, .h5; its catalogue is beside it, .csv
+  --output FILE: file to write, .h5; its catalogue is beside it, .csv
+  --picture FILE(.png.pdf.svg): only draw some traces with detector and windows, to choose settings
   --layout samples|ris = samples: layout of the file; ris is for RISCluster 0.3
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
   --catalogue-only: write only the catalogue, .csv, without spectrograms
+catalogue make: sort a catalogue of onsets, remove repeated ones, and choose by time and amplitude
+  words FILE: tables with a column of times, as build writes them, or QuakeML
+  --output FILE(.csv)!: table to write, for build.catalogue
+  --start TIME: UTC, as 2015-06-01T12:00 (default: all)
+  --end TIME: UTC (default: all)
+  --min-amplitude A(0..) = 0: least peak amplitude, in the unit of the catalogue
+  --max-amplitude A(0..): largest peak amplitude (default: all)
+  --duplicates SECONDS(0..) = 0: leave out onsets of a trace so soon after the one before
+  --overwrite: replace existing outputs
 associate make [events]: find detections of several stations that are one event, and number the events
   words FILE: data set of build, .h5, or of another source with onsets and trace ids, or a cube; settings
     as events.window=0.25
@@ -56,26 +66,39 @@ cube make [records]: make a cube of (time, channel, frequency) from DAS records 
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
 info info [data]: describe files of spectrograms, and draw some samples
-  words FILE: HDF5 files or Zarr folders (default: data.file of the settings), and settings as
-    data.layout=cube cube.window=8
+  words FILE: HDF5 files, .npy files or Zarr folders; a pattern is one set (default: data.file of
+    the settings); and settings as data.layout=cube cube.window=8
   --picture FILE(.png.pdf.svg): picture to write (default: <FILE>_samples in the working directory,
     in run.figure_format)
   --no-picture: text alone
   | Settings in [cube] define the samples of a cube.
+subset make [data]: write chosen samples of one or several files of spectrograms as one file
+  words FILE: spectrograms: files and patterns (default: data.file of the settings), and settings
+    that choose, as data.stations=DR0* data.after=2015-06-01
+  --output FILE(.h5.hdf5)!: file to write, layout samples
+  --overwrite: replace existing outputs
 pretrain stage: pretrain the autoencoder on spectrograms, results in <run>/AEC (as AEC_train.py)
 cluster stage: fit Gaussian mixtures to the latents, results in <run>/GMM (as GMM_centroids.py)
 refine stage: refine encoder and clusters, label every sample, results in <run>/DEC (as DEC_train.py)
 run results [run]: run the three stages on a file of spectrograms, and make the report
-  words FILE: spectrograms (default: those of the run, or the demo set); section.key=value words
-    replace single settings
-  --name NAME: name of the run (default: run.name, or else the name of FILE)
+  words FILE: spectrograms, several files as one set (default: those of the run, or the demo set);
+    section.key=value words replace single settings
+  --name NAME: name of the run (default: run.name, or else the name of FILE, of several their
+    folder's)
 predict results: label new data with a finished run, and measure how they differ from its training set
-  words FILE: spectrograms in any layout; section.key=value words replace settings of the run
+  words FILE: spectrograms in any layout, several files as one set; section.key=value words replace
+    settings of the run
   --run FOLDER!: finished run, as Outputs/rutford
   --output CSV(.csv)!: table to write, as newer_labels.csv
   --overwrite: replace existing outputs
   --stage dec|gmm = dec: labels of the DEC stage or of the mixture
+  --follow FOLDER: in place of FILE: label every file that is in this folder or arrives in it, until
+    stopped, and add the rows to the table
+  --interval SECONDS(0..86400) = 10: time between two looks into the folder; 0: label what is there,
+    and end
+  --drift SHARE(0..1) = 0.05: share of outliers above which a warning says to train a new run
   | Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a figure.
+    With --follow: the table, and beside it .files.csv, a line a file.
 report results [report]: write report.html of a finished run: figures, tables and their interpretation
   words section.key=value: settings that replace those of the run, as report.stations=stations.xml
   --run FOLDER!: finished run, as Outputs/rutford

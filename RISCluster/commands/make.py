@@ -1,6 +1,7 @@
 """Commands that make data sets: ``download``, ``build``, ``cube`` and ``demo``."""
 
 import argparse
+import math
 import re
 import shlex
 from datetime import UTC, datetime
@@ -11,10 +12,11 @@ import pandas
 
 from ..cli import first_command, package_command, run_name
 from ..data.storage import find_files
+from ..data.times import SECOND
 from ..errors import DataError, SettingsError
 from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
-from .arguments import refused, split_words
+from .arguments import refused, save_figure, split_words
 
 if TYPE_CHECKING:
     from ..waveforms.download import Request, Summary
@@ -111,10 +113,24 @@ def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
 def run_build(arguments: argparse.Namespace) -> None:
     """Make a data set from waveforms, and associate its events."""
     from ..catalogue.associate import associate_file
-    from ..waveforms.build import build
+    from ..catalogue.stations import read_stations
+    from ..waveforms.build import build, examples
 
     paths, settings = _paths_and_settings(arguments, "waveforms")
-    build(
+    place = settings.events.stations or settings.build.inventory
+    has_origins = settings.build.catalogue and settings.build.velocity and place
+    stations = read_stations(place, "events.stations") if has_origins else None
+    if arguments.picture:
+        from ..plots.windows import windows_of_traces
+
+        found, unit = examples(paths, settings, stations)
+        target = Path(arguments.picture).expanduser()
+        save_figure(windows_of_traces(found, settings.build, unit), target)
+        print(f"picture: {target}; no data set was made")
+        return
+    if not arguments.output:
+        raise SettingsError("command line: no -o FILE.h5 given; give it, or --picture FILE.png")
+    counts = build(
         paths,
         arguments.output,
         settings,
@@ -122,15 +138,37 @@ def run_build(arguments: argparse.Namespace) -> None:
         workers=_workers(arguments),
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,
+        stations=stations,
     )
     if arguments.catalogue_only:
         return
-    if settings.events.associate and settings.build.method == "detect":
+    is_new = settings.build.catalogue is None or (counts is not None and not counts["events"])
+    if settings.events.associate and settings.build.method == "detect" and is_new:
         try:
             log.info(associate_file(Path(arguments.output).expanduser(), settings))
         except DataError as error:
             log.info(f"no events are associated: {error}")
     log.info(f"next: {first_command(arguments.output, arguments.config)}")
+
+
+def run_catalogue(arguments: argparse.Namespace) -> None:
+    """Sort a catalogue, and choose of it by time, amplitude and repetition."""
+    from ..waveforms.onsets import clean
+
+    start, end = (
+        int(_time(option, text).timestamp()) * SECOND if text else limit
+        for option, text, limit in (
+            ("--start", arguments.start, -(2**63)), ("--end", arguments.end, 2**63 - 1)
+        )
+    )  # fmt: skip
+    paths, target = [Path(word).expanduser() for word in arguments.words], Path(arguments.output)
+    if not paths:
+        raise SettingsError("command line: no catalogue given; give CSV or QuakeML")
+    if target.exists() and not arguments.overwrite:
+        raise SettingsError(f"{target}: exists; give another name, or --overwrite to replace it")
+    start_log()
+    limits = arguments.min_amplitude, arguments.max_amplitude or math.inf
+    print(clean(paths, target, start, end, *limits, arguments.duplicates))
 
 
 def run_associate(arguments: argparse.Namespace) -> None:
@@ -176,6 +214,26 @@ def _paths_and_settings(arguments: argparse.Namespace, what: str) -> tuple[list[
     settings = load_found_settings(arguments.config, overrides)
     start_log()
     return paths, settings
+
+
+def run_subset(arguments: argparse.Namespace) -> None:
+    """Write chosen samples as one file."""
+    from ..data.sets import open_data, write_samples
+
+    paths, overrides = split_words(arguments.words)
+    settings, target = (
+        load_found_settings(arguments.config, overrides),
+        Path(arguments.output).expanduser(),
+    )
+    start_log()
+    if target.exists() and not arguments.overwrite:
+        raise DataError(f"{target}: exists already; give another name, or --overwrite")
+    with open_data(settings, ", ".join(paths)) as file:
+        if target.exists() and any(map(target.samefile, filter(Path.exists, file.paths))):
+            raise DataError(f"{target}: is the data to choose from; give another name with -o")
+        write_samples(file, target)
+        print(f"{target}: {count(file.n_samples, 'sample')} of {file.path}")
+    print(f"next: {first_command(target, arguments.config)}")
 
 
 def run_demo(arguments: argparse.Namespace) -> None:

@@ -4,13 +4,11 @@ Letters: N samples of the file, m samples of the page, F x T bins, K clusters.
 """
 
 import base64
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas
 import torch
@@ -20,9 +18,8 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from ..data.layouts import RowsFile, SpectrogramFile, side_by_side
+from ..data.layouts import SpectrogramFile, side_by_side
 from ..data.measures import find_peaks
-from ..data.times import to_text
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
 from .figures import Results, map_of
@@ -171,7 +168,7 @@ def place_all(results: Results, index: np.ndarray) -> np.ndarray | None:
 
     Those that were not embedded are placed between their nearest ones that were.
     """
-    known, points = map_of(results, results.stage, results.folder if results.writes else None)
+    known, points = map_of(results, results.stage, results.folder)
     if not len(points):
         return None
     latents = results.stage.latents
@@ -242,40 +239,20 @@ def _sprite(images: np.ndarray) -> dict[str, Any]:
 
 
 def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
-    """Data set, rate (Hz) and unit of the waveforms (N, [C,] S), as by ``build.traces``."""
-    if not isinstance(file, RowsFile) or file.path.is_dir():  # Zarr
+    """Rate (Hz) and unit of the samples' waveforms, as by ``build.traces``."""
+    if file is None or (found := file.traces([0])) is None:
         return None
-    group = file.dataset.rpartition("/")[0]
-    with h5py.File(file.path, "r") as opened:
-        for dataset in (f"{group}/{name}".lstrip("/") for name in ("trace", "Trace")):
-            found = opened.get(dataset)
-            if (
-                not isinstance(found, h5py.Dataset)
-                or found.ndim not in (2, 3)
-                or found.shape[-1] < 2
-            ):
-                continue
-            try:  # the group's name is the length of the window in seconds
-                rate = float(found.attrs.get("sampling_rate") or found.shape[-1] / float(group))
-            except (ValueError, ZeroDivisionError):
-                continue
-            if len(found) == file.n_samples and found.shape[-1] > 1:
-                unit = to_text(found.attrs.get("units", found.attrs.get("AmplUnits", "")))
-                return {"dataset": dataset, "sampling_rate": rate, "unit": unit}
-    return None
+    return {"length": found[0].size, "sampling_rate": found[1], "unit": found[2]}
 
 
 def _traces(
     file: SpectrogramFile, index: np.ndarray, wanted: Sequence[int], least: int, waves: dict
 ) -> dict[str, Any]:
     """Waveforms of the first `wanted` samples as int8, within `TRACE_BYTES`; at least `least`."""
-    with h5py.File(file.path, "r") as opened:
-        traces = opened[waves["dataset"]]
-        n_values = math.prod(traces.shape[1:])  # of components one after the other
-        step = -(-n_values // LONGEST_TRACE)
-        length = -(-n_values // step)
-        wanted = wanted[: max(least, int(TRACE_BYTES / length))]
-        values = np.array([traces[i].ravel()[::step] for i in wanted], dtype=np.float64)
+    step = -(-waves["length"] // LONGEST_TRACE)
+    length = -(-waves["length"] // step)
+    wanted = wanted[: max(least, int(TRACE_BYTES / length))]
+    values = file.traces(wanted)[0].reshape(len(wanted), -1)[:, ::step]  # of all components
     values = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
     peaks = np.abs(values).max(axis=1)
     scaled = np.round(127 * values / np.maximum(peaks, 1e-300)[:, None]).astype("i1")

@@ -8,39 +8,12 @@ import numpy as np
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.settings import load_settings
-from RISCluster.stages.cluster import run_gmm
-from RISCluster.stages.pretrain import run_aec
-from RISCluster.stages.refine import run_dec
 from tests.conftest import blobs, write_samples
-
-QUICK = (
-    "run.name=test", "run.figures=no", "run.device=cpu", "aec.n_features=3", "aec.n_epochs=12",
-    "aec.batch_size=16", "gmm.n_clusters=3", "gmm.n_init=3", "dec.n_epochs=3", "dec.batch_size=16",
-    "dec.tol=0",
-)  # fmt: skip
 
 
 def rows_of(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A finished run, and the file that it was trained on."""
-    folder = tmp_path_factory.mktemp("run")
-    spectrogram, classes = blobs(240)
-    times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}Z".encode() for i in range(240)]
-    onsets = [time.replace(b"Z", b".5Z") for time in times]
-    data = write_samples(
-        folder / "train.h5", spectrogram, labels=classes, starttime=times, onset=onsets,
-        peak_amplitude=np.arange(240.0),
-    )  # fmt: skip
-    settings = load_settings(None, (*QUICK, f"data.file={data}", f"run.folder={folder / 'Out'}"))
-    for stage in (run_aec, run_gmm, run_dec):
-        stage(settings)
-    return folder / "Out/test", data
 
 
 def predict(file, run, output, *words):
@@ -103,6 +76,17 @@ def test_other_things_are_outliers_and_unusable_ones_are_said(trained, tmp_path,
     assert "labelled -1: 20, 21, 22" in out
 
 
+def test_several_files_are_labelled_as_one_set(trained, tmp_path):
+    run, data = trained
+    with h5py.File(data) as file:
+        for name, rows in (("a", slice(0, 100)), ("b", slice(100, 240))):
+            write_samples(tmp_path / f"{name}.h5", file["spectrogram"][rows])
+    assert predict(tmp_path / "?.h5", run, tmp_path / "l.csv") == 0
+    got, had = rows_of(tmp_path / "l.csv"), rows_of(run / "DEC/labels.csv")
+    assert [row["label"] for row in got] == [row["label"] for row in had]
+    assert (got[130]["file"], got[130]["file_index"]) == (f"{tmp_path}/b.h5", "30")
+
+
 def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused, capsys):
     run, data = trained
     x, words = blobs(9)[0], ["--run", run, "-o", tmp_path / "l.csv"]
@@ -118,7 +102,7 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused, capsys
     refused(["predict", data, *none], "no finished DEC stage; run python DEC_train.py run.name=no")
     refused(["predict", data, "--run", run, "-o", "l.txt"], "a name that ends with .csv")
     refused(["predict", tmp_path / "no.h5", *words], "no such file")
-    refused(["predict", data, data, *words], "one file is labelled at a time")
+    refused(["predict", *words], "no file: give files to label as one set")
     assert not list(tmp_path.glob("l.*"))
     (tmp_path / "l.latent.npy").write_bytes(b"mine")
     refused(["predict", data, *words], "l.latent.npy: exists already; give another name")

@@ -99,3 +99,15 @@ def test_order_of_axes_and_names(data, tmp_path):
     with open_spectrograms(other) as file:  # a single one is as none
         assert (file.components, file.shape) == (("",), (16, 20))
         np.testing.assert_array_equal(file.read(0, 5), expected[:, 0])
+
+
+def test_sets_of_files_and_subsets(data, tmp_path, capsys):
+    words = ["data.after=2016-01-01T00:00:40", "-o", str(tmp_path / "subset.h5")]
+    assert main(["subset", str(data), *words]) == 0
+    with open_spectrograms(data) as file, open_spectrograms(tmp_path / "subset.h5") as subset:
+        assert (subset.components, subset.n_samples) == (file.components, N - 40)
+        np.testing.assert_array_equal(subset.read(0, 3), file.read(40, 43))
+        np.testing.assert_allclose(subset.traces([2])[0], file.traces([42])[0], rtol=1e-6)
+    single = write_samples(tmp_path / "one.h5", blobs(20)[0])
+    assert main(["subset", f"{data},{single}", "-o", str(tmp_path / "x.h5")]) == 2
+    assert "files of a set need the same components" in capsys.readouterr().err
