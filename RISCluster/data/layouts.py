@@ -474,6 +474,26 @@ class RowsFile(SpectrogramFile):
             yield part, rows if len(rows) == len(part) else rows[part - first]
 
 
+def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
+    """Data set, rate (Hz) and unit of the samples' waveforms (N, S), as by ``build.traces``."""
+    if not isinstance(file, RowsFile) or file.path.is_dir():  # Zarr
+        return None
+    group = file.dataset.rpartition("/")[0]
+    with h5py.File(file.path, "r") as opened:
+        for dataset in (f"{group}/{name}".lstrip("/") for name in ("trace", "Trace")):
+            found = opened.get(dataset)
+            if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.shape[1] < 2:
+                continue
+            try:  # the group's name is the length of the window in seconds
+                rate = float(found.attrs.get("sampling_rate") or found.shape[1] / float(group))
+            except (ValueError, ZeroDivisionError):
+                continue
+            if len(found) == file.n_samples:
+                unit = to_text(found.attrs.get("units", found.attrs.get("AmplUnits", "")))
+                return {"dataset": dataset, "sampling_rate": rate, "unit": unit}
+    return None
+
+
 def open_spectrograms(
     path: str | Path,
     layout: str = "auto",

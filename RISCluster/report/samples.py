@@ -19,9 +19,8 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from ..data.layouts import RowsFile, SpectrogramFile
+from ..data.layouts import SpectrogramFile, waveforms_of
 from ..data.measures import find_peaks
-from ..data.times import to_text
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
 from .figures import Results, map_of
@@ -234,26 +233,6 @@ def _sprite(images: np.ndarray) -> dict[str, Any]:
 
 
 # ---- waveforms ----------------------------------------------------------------------------------
-
-
-def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
-    """Data set, rate (Hz) and unit of the samples' waveforms (N, S), as by ``build.traces``."""
-    if not isinstance(file, RowsFile) or file.path.is_dir():  # Zarr
-        return None
-    group = file.dataset.rpartition("/")[0]
-    with h5py.File(file.path, "r") as opened:
-        for dataset in (f"{group}/{name}".lstrip("/") for name in ("trace", "Trace")):
-            found = opened.get(dataset)
-            if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.shape[1] < 2:
-                continue
-            try:  # the group's name is the length of the window in seconds
-                rate = float(found.attrs.get("sampling_rate") or found.shape[1] / float(group))
-            except (ValueError, ZeroDivisionError):
-                continue
-            if len(found) == file.n_samples:
-                unit = to_text(found.attrs.get("units", found.attrs.get("AmplUnits", "")))
-                return {"dataset": dataset, "sampling_rate": rate, "unit": unit}
-    return None
 
 
 def _traces(
