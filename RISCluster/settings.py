@@ -241,6 +241,10 @@ class BuildSettings:
     """[build]: python -m RISCluster build, a data set from waveforms."""
 
     method: Literal["detect", "slide"] = _key("detect")
+    catalogue: str | None = _key(None)
+    before: Auto | float = _key("auto", low=0)
+    velocity: float | None = _key(None, above=0)
+    phases: str = _key("*")
     trace_ids: str = _key("*")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)

@@ -4,6 +4,7 @@ import shutil
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -19,7 +20,7 @@ from RISCluster.models.features import FixedFeatureSizes
 from RISCluster.runtime import StopRequest
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
-from RISCluster.stages.predict import predict
+from RISCluster.stages.predict import open_predictor, predict
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
 from RISCluster.training.common import Context, Training
@@ -124,8 +125,9 @@ def test_resume_on_any_device(tmp_path, gpu, after_steps, kind, first, then):
     with pytest.raises(Stopped):
         cut.run()
     found = Trial(tmp_path / "cut", kind, then).run()
+    tolerance = 0 if first == then else 1e-3  # CPUs have a convolution of their own
     for name, value in whole.items():
-        assert torch.equal(value, found[name]), name
+        torch.testing.assert_close(found[name], value, msg=name, rtol=tolerance, atol=tolerance)
 
 
 def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_steps, monkeypatch):
@@ -202,7 +204,7 @@ def test_batches_are_larger_on_a_gpu(n, batch_size):
     settings = with_defaults(load_settings(None).aec, n, GPU)
     assert settings.batch_size == batch_size
     assert with_defaults(load_settings(None).aec, n, CPU).batch_size == min(batch_size, 64)
-    assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
+    assert settings.lr == pytest.approx(0.004 * max(1, batch_size / 64) ** 0.5)
 
 
 # ---- samples ------------------------------------------------------------------------------------
@@ -264,7 +266,8 @@ def results(folder):
     }
     for name in ("GMM", "DEC"):
         found[name] = torch.from_numpy(np.load(folder / name / "latent.npy")).nan_to_num()
-    return found, [(folder / name / "labels.csv").read_text() for name in ("GMM", "DEC")]
+    tables = [pandas.read_csv(folder / name / "labels.csv") for name in ("GMM", "DEC")]
+    return found, [table.label.tolist() for table in tables]
 
 
 @pytest.fixture(scope="module")
@@ -284,12 +287,14 @@ def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
         stage(settings)
     found, labels = results(settings.run_folder)
     for name, expected in on_cpu[0].items():
-        torch.testing.assert_close(found[name], expected, msg=name)
+        torch.testing.assert_close(found[name], expected, msg=name, rtol=1e-2, atol=1e-3)
     assert labels == on_cpu[1]
     for stage in ("GMM", "DEC"):
         new = tmp_path / f"{stage}.csv"
-        predict(data, settings.run_folder, new, stage, ["run.device=cuda"], False)
+        with open_predictor(settings.run_folder, stage, ["run.device=cuda"]) as run:
+            predict(run, data, new, False)
         assert len(new.read_text().splitlines()) == 97
     assert '"gpu": "emulated GPU"' in (settings.run_folder / "DEC/provenance.json").read_text()
     shutil.rmtree(settings.run_folder)
+    del run
     assert gpu.allocated < 10_000

@@ -52,6 +52,7 @@ def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0
     The process ends here.
     """
     common.SYNC_EVERY = 2  # steps between stop checks of ranks: fewer than an epoch has
+    common.SAVE_INTERVAL = 0  # after every epoch
     read, add, take = Reader.blocks, Ranks.sum_gradients, StopRequest._take
     steps, taken = itertools.count(1), []
 

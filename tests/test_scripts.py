@@ -160,7 +160,8 @@ def test_an_interrupted_stage_names_how_to_resume_and_resumes(folder, capsys):
     )
     stage = folder / "Outputs/test/AEC"
     end = time.monotonic() + 60
-    while not (stage / "last.pt").exists() and process.poll() is None and time.monotonic() < end:
+    begun = stage / "provenance.json"
+    while not begun.exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     message = process.communicate(timeout=60)[1]

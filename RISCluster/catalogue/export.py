@@ -270,6 +270,8 @@ def _events(export: Export, place: str, progress: Progress) -> list[Any]:
 
     attributes = export.file.attributes if export.file is not None else {}
     trigger = to_text(attributes.get("build.trigger", "")) if "build.method" in attributes else ""
+    if to_text(attributes.get("build.catalogue", "none")) != "none":
+        trigger = "catalogue"
     method = ResourceIdentifier(f"smi:local/RISCluster/detector/{_plain(trigger) or 'not_known'}")
     codes = codes_of(export.catalogue.table["trace_id"].cat.categories, LONGEST_CODES)
     streams = {

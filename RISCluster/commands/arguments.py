@@ -43,6 +43,15 @@ build make [build]: make a data set of spectrograms from waveforms
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
   --catalogue-only: write only the catalogue, .csv, without spectrograms
+catalogue make: sort a catalogue of onsets, remove repeated ones, and choose by time and amplitude
+  words FILE: tables with a column of times, as build writes them, or QuakeML
+  --output FILE(.csv)!: table to write, for build.catalogue
+  --start TIME: UTC, as 2015-06-01T12:00 (default: all)
+  --end TIME: UTC (default: all)
+  --min-amplitude A(0..) = 0: least peak amplitude, in the unit of the catalogue
+  --max-amplitude A(0..): largest peak amplitude (default: all)
+  --duplicates SECONDS(0..) = 0: leave out onsets of a trace so soon after the one before
+  --overwrite: replace existing outputs
 associate make [events]: find detections of several stations that are one event, and number the events
   words FILE: data set of build, .h5, or of another source with onsets and trace ids, or a cube; settings
     as events.window=0.25
@@ -75,7 +84,13 @@ predict results: label new data with a finished run, and measure how they differ
   --output CSV(.csv)!: table to write, as newer_labels.csv
   --overwrite: replace existing outputs
   --stage dec|gmm = dec: labels of the DEC stage or of the mixture
+  --follow FOLDER: in place of FILE: label every file that is in this folder or arrives in it, until
+    stopped, and add the rows to the table
+  --interval SECONDS(0..86400) = 10: time between two looks into the folder; 0: label what is there,
+    and end
+  --drift SHARE(0..1) = 0.05: share of outliers above which a warning says to train a new run
   | Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a figure.
+    With --follow: the table, and beside it .files.csv, a line a file.
 report results [report]: write report.html of a finished run: figures, tables and their interpretation
   words section.key=value: settings that replace those of the run, as report.stations=stations.xml
   --run FOLDER!: finished run, as Outputs/rutford

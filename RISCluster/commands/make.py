@@ -1,6 +1,7 @@
 """Commands that make data sets: ``download``, ``build``, ``cube`` and ``demo``."""
 
 import argparse
+import math
 import re
 import shlex
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pandas
 
 from ..cli import first_command, package_command, run_name
 from ..data.storage import find_files
+from ..data.times import SECOND
 from ..errors import DataError, SettingsError
 from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
@@ -111,10 +113,13 @@ def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
 def run_build(arguments: argparse.Namespace) -> None:
     """Make a data set from waveforms, and associate its events."""
     from ..catalogue.associate import associate_file
+    from ..catalogue.stations import read_stations
     from ..waveforms.build import build
 
     paths, settings = _paths_and_settings(arguments, "waveforms")
-    build(
+    place = settings.events.stations or settings.build.inventory
+    has_origins = settings.build.catalogue and settings.build.velocity and place
+    counts = build(
         paths,
         arguments.output,
         settings,
@@ -122,15 +127,37 @@ def run_build(arguments: argparse.Namespace) -> None:
         workers=_workers(arguments),
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,
+        stations=read_stations(place, "events.stations") if has_origins else None,
     )
     if arguments.catalogue_only:
         return
-    if settings.events.associate and settings.build.method == "detect":
+    is_new = settings.build.catalogue is None or (counts is not None and not counts["events"])
+    if settings.events.associate and settings.build.method == "detect" and is_new:
         try:
             log.info(associate_file(Path(arguments.output).expanduser(), settings))
         except DataError as error:
             log.info(f"no events are associated: {error}")
     log.info(f"next: {first_command(arguments.output, arguments.config)}")
+
+
+def run_catalogue(arguments: argparse.Namespace) -> None:
+    """Sort a catalogue, and choose of it by time, amplitude and repetition."""
+    from ..waveforms.onsets import clean
+
+    start, end = (
+        int(_time(option, text).timestamp()) * SECOND if text else limit
+        for option, text, limit in (
+            ("--start", arguments.start, -(2**63)), ("--end", arguments.end, 2**63 - 1)
+        )
+    )  # fmt: skip
+    paths, target = [Path(word).expanduser() for word in arguments.words], Path(arguments.output)
+    if not paths:
+        raise SettingsError("command line: no catalogue given; give CSV or QuakeML")
+    if target.exists() and not arguments.overwrite:
+        raise SettingsError(f"{target}: exists; give another name, or --overwrite to replace it")
+    start_log()
+    limits = arguments.min_amplitude, arguments.max_amplitude or math.inf
+    print(clean(paths, target, start, end, *limits, arguments.duplicates))
 
 
 def run_associate(arguments: argparse.Namespace) -> None:

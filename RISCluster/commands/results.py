@@ -33,17 +33,27 @@ def run_run(arguments: argparse.Namespace) -> None:
 
 
 def run_predict(arguments: argparse.Namespace) -> None:
-    """Label a file with a finished run."""
-    from ..stages.predict import predict
+    """Label a file, or those that arrive in a folder, with a finished run."""
+    from ..stages.follow import follow
+    from ..stages.predict import open_predictor, predict
 
     files, overrides = split_words(arguments.words)
-    if len(files) != 1:
+    folder, output = arguments.follow, Path(arguments.output).expanduser()
+    if len(files) != (folder is None):
         raise SettingsError(
             f"command line: {' '.join(files) or 'no file'}: one file is labelled at a time; give "
-            "one"
+            "one, or --follow FOLDER"
         )
-    run, output = Path(arguments.run), Path(arguments.output)
-    predict(files[0], run, output, arguments.stage.upper(), overrides, arguments.overwrite)
+    if folder and arguments.overwrite:
+        raise SettingsError(
+            "command line: --overwrite is not allowed with --follow, which adds to the table; "
+            "allowed: another name with -o"
+        )
+    with open_predictor(Path(arguments.run), arguments.stage.upper(), overrides) as run:
+        if folder:
+            follow(run, Path(folder).expanduser(), output, arguments.interval, arguments.drift)
+        else:
+            predict(run, files[0], output, arguments.overwrite)
 
 
 def run_report(arguments: argparse.Namespace) -> None:

@@ -282,14 +282,16 @@ def _fits(cells: list[str], n: int) -> bool:
 # ---- times --------------------------------------------------------------------------------------
 
 
-def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
+def read_times(table: Table, names: Sequence[str] = ()) -> tuple[np.ndarray, set[int]]:
     """Times of the rows: of one column, of a date and a time, or of year, month, day and so on.
+
+    Columns called as one of `names` come before those of the usual names.
 
     The result is ns since 1970 in UTC, (n,) int64, `NOT_A_TIME` where there is none, and the
     columns that were used. What is left out or interpreted is added to the table's notes.
     ValueError where there are no columns of times, or no time in them can be read.
     """
-    cells, used = _time_texts(table)
+    cells, used = _time_texts(table, names)
     name = " and ".join(table.names[column] for column in used)
     unit = (re.search(r"[(\[]\s*(.*?)\s*[)\]]", name) or ["", ""])[1]
     if " since " in unit:
@@ -322,9 +324,9 @@ def read_times(table: Table) -> tuple[np.ndarray, set[int]]:
     return times, set(used)
 
 
-def _time_texts(table: Table) -> tuple[pandas.Series, list[int]]:
+def _time_texts(table: Table, names: Sequence[str]) -> tuple[pandas.Series, list[int]]:
     """Each row's time as one text, and the columns that it is made of."""
-    column, day = table.find(*TIME_NAMES), table.find("date", "date_utc")
+    column, day = table.find(*names, *TIME_NAMES), table.find("date", "date_utc")
     parts = [table.find(*words) for words in PARTS]
     texts = pandas.Series(table.text(column), dtype=str).str[:64]
     first = next((text for text in texts if text.lower() not in GAPS), "")

@@ -19,7 +19,8 @@ import pandas
 import torch
 
 from ..data.layouts import READ_ROWS, SpectrogramFile
-from ..data.loading import Reader, SampleSet, subsample
+from ..data.loading import Reader, SampleSet
+from ..data.split import subsample
 from ..data.transforms import Preparation
 from ..runs.labels import usable_sample
 from ..runs.names import cluster_title

@@ -16,6 +16,8 @@ from .features import FixedFeatures, FixedFeatureSizes
 
 CHANNELS = (1, 8, 16, 32, 64, 128)
 DEPTH = len(CHANNELS) - 1
+MAX_SUB_PIXEL = 16  # channels
+MEMORY_FORMAT = torch.channels_last  # CPUs and tensor cores need no reordering of it
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,50 @@ class Encoder(nn.Module):
         return torch.cat([z, self.fixed(x) if fixed is None else fixed], 1)
 
 
+class _SubPixel(torch.autograd.Function):
+    """Transposed convolution (kernel 3, stride 2) as a convolution of four interleaved phases.
+
+    On a CPU, twice as fast as PyTorch's for few channels. Along an axis, output 2 j + a is the sum
+    over b of kernel element `PHASES[a][b]` times input j + b - 1; element 3 is zero.
+    """
+
+    PHASES = torch.tensor([[2, 0], [3, 1]])
+
+    @staticmethod
+    def forward(
+        context, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, padding: tuple[int, int]
+    ) -> torch.Tensor:
+        context.save_for_backward(x, weight)
+        context.padding = padding
+        n_out, (f, t), (n, _, height, width) = weight.shape[1], padding, x.shape
+        padded = nn.functional.pad(weight, (0, 1, 0, 1))
+        phases = padded[:, :, _SubPixel.PHASES][..., _SubPixel.PHASES]  # (in, out, a, b, a', b')
+        kernel = phases.permute(2, 4, 1, 0, 3, 5).reshape(4 * n_out, -1, 2, 2)
+        kernel = kernel.contiguous(memory_format=MEMORY_FORMAT)
+        y = nn.functional.conv2d(x, kernel, bias.repeat(4), padding=1).permute(0, 2, 3, 1)
+        y = y.reshape(n, height + 1, width + 1, 2, 2, n_out).permute(0, 1, 3, 2, 4, 5)
+        y = y.reshape(n, 2 * height + 2, 2 * width + 2, n_out)
+        return y[:, f : 2 * height + 1 - f, t : 2 * width + 1 - t].permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(context, gradient: torch.Tensor) -> tuple:
+        x, weight = context.saved_tensors
+        gradient = gradient.contiguous(memory_format=MEMORY_FORMAT)
+        geometry = [2, 2], context.padding, [1, 1], True, [0, 0], 1, [True] * 3
+        arguments = gradient, x, weight, [weight.shape[1]], *geometry
+        return *torch.ops.aten.convolution_backward(*arguments), None
+
+
+class Upsampling(nn.ConvTranspose2d):
+    """Transposed convolution, on a CPU of few channels by `_SubPixel`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Doubled size."""
+        if x.device.type != "cpu" or self.out_channels > MAX_SUB_PIXEL:
+            return super().forward(x)
+        return _SubPixel.apply(x, self.weight, self.bias, self.padding)
+
+
 class Decoder(nn.Module):
     """Spectrograms (N, 1, F, T) of the learnt ones of latents (N, D)."""
 
@@ -118,17 +164,14 @@ class Decoder(nn.Module):
         for layer in range(DEPTH):
             padding = frequency.decoder_padding[layer], time.decoder_padding[layer]
             channels = CHANNELS[DEPTH - layer], CHANNELS[DEPTH - layer - 1]
-            layers += [
-                nn.ConvTranspose2d(*channels, 3, stride=2, padding=padding),
-                nn.ReLU(inplace=True),
-            ]
+            layers += [Upsampling(*channels, 3, stride=2, padding=padding), nn.ReLU()]
         self.decoder = nn.Sequential(*layers[:-1])  # the output is linear
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Spectrograms of latents."""
         f, t = self.frequency, self.time
         x = self.latent2dec(z[:, : self.n_features]).view(-1, CHANNELS[-1], f.smallest, t.smallest)
-        x = self.decoder(x.contiguous(memory_format=torch.channels_last))
+        x = self.decoder(x.contiguous(memory_format=MEMORY_FORMAT))
         return x[:, :, f.crop : f.crop + f.n, t.crop : t.crop + t.n]
 
 
@@ -141,8 +184,7 @@ class AEC(nn.Module):
         axes = axis_geometry(shape.n_frequencies), axis_geometry(shape.n_times)
         self.encoder = Encoder(shape, *axes)
         self.decoder = Decoder(*axes, shape.n_features)
-        # Same arithmetic, laid out so that CPUs and tensor cores need no reordering.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=MEMORY_FORMAT)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Reconstruction (N, 1, F, T) and learnt latents of spectrograms (N, 1, F, T)."""

@@ -102,7 +102,7 @@ def means_and_centroids(
     columns = min(COLUMNS if len(labels) <= 2 * COLUMNS else 6, max(1, len(labels)))
     bands = max(1, -(-len(labels) // columns))
     figure = new(2.4 * columns + 1.0, 3.3 * bands + 0.9)
-    grid = figure.subplots(2 * bands, columns, squeeze=False, sharex=True, sharey=True)
+    grid = figure.subplots(2 * bands, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for place, label in enumerate(labels):
@@ -119,9 +119,11 @@ def means_and_centroids(
     for row, axes in enumerate(grid[:, 0]):
         kind = "mean" if row % 2 == 0 else "decoded\ncentroid"
         axes.set_ylabel(f"{kind}\n{axis_label(file, 'frequency')}", fontsize=8)
-        axes.tick_params(labelleft=True)
+    for axes in grid[:, 1:].flat:
+        axes.set_yticks([])
+    for axes in [*grid[:-1].flat, *grid[-1, 1:]]:
+        axes.set_xticks([])
     grid[-1, 0].set_xlabel(axis_label(file, "time"), fontsize=8)
-    grid[-1, 0].tick_params(labelbottom=True)
     figure.suptitle(f"Mean of each cluster above its decoded centroid ({unit})", fontsize=11)
     return figure
 
@@ -133,7 +135,7 @@ def _draw_pair(
     drawn, limits = None, amplitude_range(*images, lowest=1)
     for axes, image in zip(pair, images, strict=True):
         axes.axis("on")
-        axes.tick_params(labelsize=7, labelbottom=False, labelleft=False, length=2)
+        axes.tick_params(labelsize=7, length=2)
         if np.isfinite(image).any():
             drawn = draw_spectrogram(axes, file, image, limits)
         else:

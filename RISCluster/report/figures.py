@@ -23,7 +23,7 @@ from ..catalogue.catalogue import Catalogue, catalogue_of
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
-from ..data.loading import Split
+from ..data.split import Split
 from ..data.tables import read_numbers
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
@@ -164,7 +164,8 @@ def draw_stage(
     `drawn_map` is a t-SNE map of its latents, if there is one.
     """
     stage = FinishedStage(folder.name, folder.path, dict(metrics), {}, settings)
-    results = Results(FinishedRun(folder.run_folder, settings, {stage.name: stage}, file))
+    run = FinishedRun(folder.run_folder, settings, {stage.name: stage}, file)
+    results = Results(run, writes=True)
     figures = folder.path / "figures" if folder.part else folder.figures
     inputs, paths = inputs_of([stage], results.names, settings.report.embedding), []
     for name, draw in stage_figures(results, stage, figures, drawn_map).items():
@@ -182,9 +183,12 @@ def map_of(
     Read from the folder `figures` if they are there, or computed and saved. No places of too few.
     """
     method, seed = results.settings.report.embedding, results.settings.run.seed
-    made = FinishedStage(stage.name, stage.path, {}, {}, stage.settings)  # without corrections
+    name, place = stage.name, stage.path
+    if name == "DEC" and stage.metrics.get("refined") is False:  # latents are those of the mixture
+        name, place = "GMM", results.run.folder / "GMM"
+    made = FinishedStage(name, place, {}, {}, stage.settings)  # without corrections
     inputs = np.frombuffer(bytes.fromhex(inputs_of([made], {}, method, seed)), np.uint8)
-    path = figures and figures / f"{stage.name}_embedding.npz"
+    path = figures and figures / f"{name}_embedding.npz"
     if path is not None and path.is_file():
         arrays = read_npz(path)
         if np.array_equal(arrays["inputs"], inputs):
@@ -194,7 +198,7 @@ def map_of(
     else:
         index = usable_sample(stage.labels, MAX_TREE_SIZE, seed)
         points = mapped(stage.latents[index], method, seed)
-    if path is not None:
+    if path is not None and results.writes:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_npz(path, inputs=inputs, index=index, points=points)
     return index, points

@@ -34,6 +34,7 @@ NEAREST = 2  # clusters on a card
 LOOKED_AT = {"between": 8, "event": 6, "outlying": 6}  # samples to look at next
 MOST = 20  # of them
 SECOND = 0.05  # probability in a second cluster from which on a sample is between clusters
+PAIR = ["label", "probability", "second", "second_probability"]
 NIGHT = [20, 21, 22, 23, 0, 1, 2, 3, 4, 5]  # hours, UTC
 
 
@@ -344,20 +345,21 @@ def chosen_samples(results: Results) -> list[tuple[int, str]]:
     near = pandas.concat(likely.borderline, ignore_index=True)
     near = near[near["second_probability"] >= SECOND]
     lead = near["probability"] - near["second_probability"]
+    near = near.loc[lead.sort_values(kind="stable").index]
+    between = [
+        f"between {titles[label]} ({own:.2f}) and {titles[second]} ({other:.2f})"
+        for label, own, second, other in near[PAIR].itertuples(index=False)
+    ]
+    outlying = likely.outlying
+    rare = [
+        f"unlike others: less likely than all but {percent(share)} of the training samples"
+        for share in outlying["less_likely"]
+    ]
     texts = {
-        "between": [
-            (row.sample_number, f"between {titles[row.label]} ({row.probability:.2f}) and "
-             f"{titles[row.second]} ({row.second_probability:.2f})")
-            for row in near.loc[lead.sort_values(kind="stable").index]
-            .rename(columns={"sample": "sample_number"}).itertuples()
-        ],
+        "between": list(zip(near["sample"].tolist(), between, strict=True)),
         "event": _disagreeing(results),
-        "outlying": [
-            (row.sample_number, f"unlike others: {percent(row.less_likely)} of the training "
-             "samples are less likely")
-            for row in likely.outlying.rename(columns={"sample": "sample_number"}).itertuples()
-        ],
-    }  # fmt: skip
+        "outlying": list(zip(outlying["sample"].tolist(), rare, strict=True)),
+    }
     found: dict[int, str] = {}
     for most in (LOOKED_AT, dict.fromkeys(LOOKED_AT, MOST)):  # then those left
         for kind, n in most.items():

@@ -67,7 +67,8 @@ def render(
         files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
         for name in ("page.css", "page.js")
     )
-    clusters = (data or {}).get("clusters", [])
+    data = {"clusters": [], "stations": [], "place": "station"} | dict(data or {})
+    clusters = data["clusters"]
     colours = (f'[data-c="{k}"]{{--c:{one["colour"]}}}' for k, one in enumerate(clusters))
     share = "background:color-mix(in srgb,var(--accent) {}%,transparent)"
     shades = (f".h{step}{{{share.format(5 * step)}}}" for step in range(1, SHADES + 1))
@@ -76,11 +77,12 @@ def render(
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     )
-    content = json.dumps(data or {}, allow_nan=False).replace("<", "\\u003c")
+    content = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     return environment().get_template("page.html").render(
         title=title, sections=sections, technical=technical, clusters=clusters,
-        stations=(data or {}).get("stations", []), made_from=" ".join(made_from), footer=footer,
-        style=Markup(style), script=Markup(script), data=Markup(content), policy=policy,
+        stations=data["stations"], place=data["place"], made_from=" ".join(made_from),
+        footer=footer, style=Markup(style), script=Markup(script), data=Markup(content),
+        policy=policy,
     )  # fmt: skip
 
 

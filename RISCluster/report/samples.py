@@ -128,6 +128,7 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         "total": int(stage.sizes.sum()),
         "columns": {name: [_kind(x), _text(x)] for name, x in columns.items()},
         "stations": catalogue.stations,
+        "place": results.place,
         "clusters": [_cluster(results, found, label) for label in range(stage.n_clusters)],
         "corrections": _corrections(stage.corrections),
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),
@@ -168,7 +169,7 @@ def place_all(results: Results, index: np.ndarray) -> np.ndarray | None:
 
     Those that were not embedded are placed between their nearest ones that were.
     """
-    known, points = map_of(results, results.stage, results.folder if results.writes else None)
+    known, points = map_of(results, results.stage, results.folder)
     if not len(points):
         return None
     latents = results.stage.latents

@@ -1,17 +1,17 @@
 """Labels for new data with a finished run."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, open_spectrograms
 from ..data.loading import Reader, StreamedSet
-from ..distributed import choose_device
+from ..distributed import Ranks, start_ranks
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
 from ..io import new_file, new_rows, sha256
@@ -21,37 +21,51 @@ from ..runs.labels import UNUSABLE, assign, new_labels
 from ..runs.names import read_names
 from ..runs.run import open_run
 from ..runtime import Progress, StopRequest, keep_freed_memory, log, start_log
+from ..settings import Settings
 from ..training.encode import BATCH
 from .final_labels import soft_assignment
 from .session import report_unusable, set_up_torch, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
+DRIFT = 10 * OUTLYING  # share of outliers above which a new run should be trained
 ADDED = (*COLUMNS, "name")  # the last is given by the user
 
 
 class Predictor(NamedTuple):
     """What labels new samples."""
 
+    folder: StageFolder
+    settings: Settings
+    ranks: Ranks
+    stop: StopRequest
     trained: TrainedModel  # on the device
     posterior: Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
     n_clusters: int
     training: TrainingDistribution
     names: dict[int, str] = {}  # of clusters, see `runs.names`
-    corrected: dict[int, int] = {}  # labels by index of the sample
+    corrected: dict[int, int] = {}  # labels by index of the sample, in the file `own`
+    own: str = ""  # fingerprint
+
+    def corrected_in(self, file: SpectrogramFile) -> dict[int, int]:
+        """Corrected labels of a file, by index."""
+        return self.corrected if self.corrected and file.fingerprint() == self.own else {}
 
 
-def predict(
-    path: str, run_folder: Path, output: Path, stage: str, words: Sequence[str], overwrite: bool
-) -> None:
-    """Label every sample of a file with a finished run, at constant memory.
+class Counts(NamedTuple):
+    """Numbers of samples of a labelled file."""
 
-    Writes a table of labels, probabilities and how unlike the training set each sample is to
-    `output` (``.csv``), latents beside it (``.latent.npy``), and of a cube a map (``.h5``) and its
-    figure. `stage` is DEC or GMM; ``section.key=value`` words replace settings of the run.
+    sizes: np.ndarray  # (K,), of each cluster
+    outliers: int
+    n_labelled = property(lambda self: int(sum(self.sizes)), doc="Samples with a label.")
+
+
+@contextmanager
+def open_predictor(run_folder: Path, stage: str, words: Sequence[str]) -> Iterator[Predictor]:
+    """Load a finished stage, DEC or GMM, in every process that ``torchrun`` started.
+
+    ``section.key=value`` words replace settings of the run.
     """
-    start_log()
-    keep_freed_memory()
     folder = StageFolder(run_folder, stage)
     if (folder.provenance() or {}).get("status") != "complete":
         raise RunError(
@@ -59,13 +73,37 @@ def predict(
             "or name another run or --stage"
         )
     settings = load_stage_settings(folder, ["data.layout=auto", *words])
-    device = choose_device(settings.run.device)
+    keep_freed_memory()
     set_up_torch(settings)
-    run = _load(folder, device)
-    data, image = settings.data, f".{settings.run.figure_format}"
-    with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-        check_axes(file, run.trained, folder.path / "model.pt")
-        run = _with_names(run, folder, file)
+    with StopRequest() as stop, start_ranks(settings.run.device) as ranks:
+        start_log(ranks.rank)
+        yield _with_names(_load(folder, settings, ranks, stop))
+
+
+@contextmanager
+def open_new(run: Predictor, path: str | Path) -> Iterator[SpectrogramFile]:
+    """Open a file to be labelled, in every process or in none."""
+    data, opened = run.settings.data, []
+    with ExitStack() as stack:
+
+        def work() -> None:
+            file = open_spectrograms(path, data.layout, data.dataset, run.settings.cube)
+            opened.append(stack.enter_context(file))
+            check_axes(file, run.trained, run.folder.path / "model.pt")
+
+        run.ranks.gather_results(work)
+        yield opened[0]
+
+
+def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
+    """Label every sample of a file with a finished run, at constant memory.
+
+    Writes a table of labels, probabilities and how unlike the training set each sample is to
+    `output` (``.csv``), latents beside it (``.latent.npy``), and of a cube a map (``.h5``) and its
+    figure.
+    """
+    image, ranks = f".{run.settings.run.figure_format}", run.ranks
+    with open_new(run, path) as file:
         for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
             out = output.with_suffix(suffix)
             if out.exists() and out.samefile(file.path):
@@ -74,10 +112,25 @@ def predict(
                 raise DataError(f"{out}: exists already; give another name, or --overwrite")
         log.info(
             f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
-            f"labelled with {folder.path}; computing on {device}"
+            f"labelled with {run.folder.path}; computing on {ranks.device}"
+            + (f", {ranks.world} processes" if ranks.world > 1 else "")
         )
-        _label(file, run, output, device)
-        if isinstance(file, CubeFile) and settings.run.figures:
+        counts = label(run, file, output)
+        usable, outliers = counts.n_labelled, counts.outliers
+        if not usable:
+            missing = f"; missing: {', '.join(file.missing[:3])}" if file.missing else ""
+            log.warning(f"no sample has a label: decibels need data.amplitude = linear{missing}")
+            return
+        sizes = ", ".join(f"{size:,}" for size in counts.sizes)
+        log.info(f"{run.n_clusters} clusters of {sizes} samples")
+        write_line = log.warning if outliers > DRIFT * usable else log.info
+        write_line(
+            f"{outliers:,} of {usable:,} samples ({outliers / usable:.1%}) are outliers: worse "
+            f"reconstructed or less likely than all but {OUTLYING:.1%} of the training samples, of "
+            f"which up to {2 * OUTLYING:.0%} would be"
+        )
+        log.info(f"{output}: labels; {output.with_suffix('.latent.npy')}: latents")
+        if isinstance(file, CubeFile) and run.settings.run.figures and ranks.is_first:
             with warn("figures"):
                 from ..plots.occurrence import cluster_map
                 from ..runs.cluster_map import read_cluster_map
@@ -89,7 +142,7 @@ def predict(
                     figure.savefig(partial, format=image[1:])
 
 
-def _load(folder: StageFolder, device: torch.device) -> Predictor:
+def _load(folder: StageFolder, settings: Settings, ranks: Ranks, stop: StopRequest) -> Predictor:
     """Read what labels new samples."""
     training = TrainingDistribution.load(folder.path / "novelty.npz")
     posterior, n_clusters = training.mixture.posterior, len(training.mixture.weights)
@@ -105,21 +158,21 @@ def _load(folder: StageFolder, device: torch.device) -> Predictor:
         n_clusters = len(trained.model.clustering.centroids)
         if trained.labels == "student":
             posterior = soft_assignment(trained.model)
-    trained.model.to(device)
-    return Predictor(trained, posterior, n_clusters, training)
+    trained.model.to(ranks.device)
+    return Predictor(folder, settings, ranks, stop, trained, posterior, n_clusters, training)
 
 
-def _with_names(run: Predictor, folder: StageFolder, file: SpectrogramFile) -> Predictor:
+def _with_names(run: Predictor) -> Predictor:
     """With names of clusters, and for the data of the run itself with corrected labels."""
-    with open_run(folder.run_folder) as finished:
+    with open_run(run.folder.run_folder) as finished:
         final, corrected = finished.final, {}
-        if final is None or final.name != folder.name:
+        if final is None or final.name != run.folder.name:
             return run
-        is_own = final.provenance.get("fingerprint") == file.fingerprint()
-        if final.corrections is not None and is_own:
+        if final.corrections is not None:
             labels = final.corrections["label"]
             corrected = labels[labels >= 0].to_dict()
-        return run._replace(names=read_names(finished), corrected=corrected)
+        own = final.provenance.get("fingerprint", "")
+        return run._replace(names=read_names(finished), corrected=corrected, own=own)
 
 
 def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None:
@@ -148,55 +201,56 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
             )
 
 
-def _label(file: SpectrogramFile, run: Predictor, output: Path, device: torch.device) -> None:
-    """Label the file block by block, and log how many samples are outliers."""
+def label(run: Predictor, file: SpectrogramFile, output: Path) -> Counts:
+    """Write the table of labels and the latents of an open file, block by block, from rank 0."""
+    n, ranks, corrected = file.n_samples, run.ranks, run.corrected_in(file)
+    sizes, outliers, unusable = np.zeros(run.n_clusters, np.int64), 0, []
+    with ExitStack() as stack:
+        if ranks.is_first:
+            write = stack.enter_context(new_labels(output, file, ADDED, DETECTION))
+            shape = n, run.trained.model.shape.n_latents
+            rows = stack.enter_context(new_rows(output.with_suffix(".latent.npy"), shape))
+        progress = stack.enter_context(Progress("Labelling", n, shown=ranks.is_first))
+        for start in range(0, n, COLUMN_ROWS * ranks.world):
+            stop = min(start + COLUMN_ROWS * ranks.world, n)
+            first, last = (start + at for at in ranks.shard(stop - start))
+            parts = ranks.gather_results(lambda a=first, b=last: _score(run, file, a, b))
+            for z, errors in parts if ranks.is_first else []:
+                rows[first : first + len(z)] = z
+                labels, certainty, columns = _assess(run, z, errors)
+                for index in corrected.keys() & set(range(first, first + len(z))):
+                    labels[index - first], certainty[index - first] = corrected[index], 1
+                names = [run.names.get(number, "") for number in labels.tolist()]
+                write(first, labels, certainty, *columns, names)
+                sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
+                outliers += int((columns[-1] == "1").sum())
+                unusable.append(first + np.flatnonzero(labels < 0))
+                first += len(z)
+                progress.add(len(z))
+            if ranks.any(bool(run.stop.signal_number)):
+                raise Stopped(
+                    f"{output}: not written, {stop:,} of {n:,} samples are labelled; run the same "
+                    "command to label them all",
+                    run.stop.signal_number or signal.SIGTERM,
+                )
+    if ranks.is_first:
+        report_unusable(np.concatenate(unusable), n)
+    return ranks.broadcast(Counts(sizes, outliers))
+
+
+def _score(
+    run: Predictor, file: SpectrogramFile, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and reconstruction errors of samples `start` to `stop`; NaN for unusable ones."""
+    device = run.ranks.device
     reader = Reader(file, run.trained.preparation, device)
     reader.skip_negative = True
-    samples, n, latents_path = (
-        StreamedSet(reader),
-        file.n_samples,
-        output.with_suffix(".latent.npy"),
-    )
-    labels, outlying = np.full(n, UNUSABLE, "i2"), np.zeros(n, bool)
-    with ExitStack() as stack:
-        stop = stack.enter_context(StopRequest())
-        write = stack.enter_context(new_labels(output, file, ADDED, DETECTION))
-        rows = stack.enter_context(new_rows(latents_path, (n, run.trained.model.shape.n_latents)))
-        progress = stack.enter_context(Progress("Labelling", n))
-        for start in range(0, n, COLUMN_ROWS):
-            block = slice(start, min(start + COLUMN_ROWS, n))
-            rows[block], errors = np.nan, np.full(block.stop - start, np.nan)
-            for positions, x in samples.in_order(start, block.stop, BATCH[device.type]):
-                index = positions.cpu().numpy()
-                rows[index], errors[index - start] = latents_and_errors(run.trained.model, x)
-                progress.add(len(index))
-            labels[block], certainty, columns = _assess(run, rows[block], errors)
-            outlying[block] = columns[-1] == "1"
-            for index in run.corrected.keys() & set(range(block.start, block.stop)):
-                labels[index], certainty[index - start] = run.corrected[index], 1
-            names = [run.names.get(label, "") for label in labels[block].tolist()]
-            write(start, labels[block], certainty, *columns, names)
-            if stop.signal_number:
-                raise Stopped(
-                    f"{output}: not written, {block.stop:,} of {n:,} samples are labelled; run "
-                    "the same command to label them all",
-                    stop.signal_number,
-                )
-    report_unusable(np.flatnonzero(labels < 0), n)
-    sizes, outliers = np.bincount(labels[labels >= 0], minlength=run.n_clusters), outlying.sum()
-    usable = int(sizes.sum())
-    if not usable:
-        missing = f"; missing: {', '.join(file.missing[:3])}" if file.missing else ""
-        log.warning(f"no sample has a label: decibels need data.amplitude = linear{missing}")
-        return
-    log.info(f"{run.n_clusters} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
-    write_line = log.warning if outliers > 10 * OUTLYING * usable else log.info
-    write_line(
-        f"{outliers:,} of {usable:,} samples ({outliers / usable:.1%}) are outliers: worse "
-        f"reconstructed or less likely than all but {OUTLYING:.1%} of the training samples, of "
-        f"which up to {2 * OUTLYING:.0%} would be"
-    )
-    log.info(f"{output}: labels; {latents_path}: latents")
+    z = np.full((stop - start, run.trained.model.shape.n_latents), np.nan, np.float32)
+    errors = np.full(stop - start, np.nan)
+    for positions, x in StreamedSet(reader).in_order(start, stop, BATCH[device.type]):
+        index = positions.cpu().numpy() - start
+        z[index], errors[index] = latents_and_errors(run.trained.model, x)
+    return z, errors
 
 
 def _assess(run: Predictor, z: np.ndarray, errors: np.ndarray) -> tuple:

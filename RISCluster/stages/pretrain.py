@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ..data.layouts import READ_ROWS
-from ..data.loading import SampleSet, Split, draw_split, mean_and_deviation
+from ..data.loading import SampleSet, mean_and_deviation
+from ..data.split import Split, draw_split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..io import sha256

@@ -9,7 +9,8 @@ import pandas
 import torch
 
 from ..clustering.mixture import Mixture
-from ..data.loading import SampleSet, Split, subsample
+from ..data.loading import SampleSet
+from ..data.split import Split, subsample
 from ..errors import DataError
 from ..evaluation.mapping import require_package
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes

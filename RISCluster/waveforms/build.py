@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -32,12 +33,14 @@ def build(
     workers: int = 1,
     overwrite: bool = False,
     catalogue_only: bool = False,
+    stations: Any = None,
 ) -> Counter | None:
     """Build a data set (.h5) and its catalogue beside it (.csv) from waveforms.
 
-    `words` are files, folders and patterns, `layout` is ``samples`` or ``ris``. Returns numbers of
-    samples, windows, traces, station_days and of what was left out by `REASONS`; None where the
-    target exists, from the same files and settings.
+    `words` are files, folders and patterns, `layout` is ``samples`` or ``ris``, `stations` have
+    ``locate``, for origins. Returns numbers of samples, windows, traces, station_days, events and
+    of what was left out by `REASONS`; None where the target exists, from the same files and
+    settings.
     """
     import_obspy()
     begin, target = time.monotonic(), Path(target).expanduser()
@@ -52,16 +55,33 @@ def build(
     inputs = settings.inputs("build", "result")
     if settings.build.inventory is not None:
         inputs["build.inventory"] = [stamp(x) for x in inventory_files(settings.build.inventory)]
+    if settings.build.catalogue is not None:
+        catalogue = Path(settings.build.catalogue).expanduser()
+        if not catalogue.is_file():
+            raise SettingsError(f"build.catalogue = {catalogue}: no such file; give CSV or QuakeML")
+        if catalogue.resolve() == target.with_suffix(".csv").resolve():
+            raise SettingsError(
+                f"build.catalogue = {catalogue} would be replaced by the catalogue of {target}; "
+                "give another name with -o"
+            )
+        inputs["build.catalogue"] = stamp(catalogue)
     made_from = identity([inputs, layout, [stamp(path) for path in paths]])
     if not overwrite and _is_done(target, made_from, catalogue_only):
         return None
-    groups, rate, unit = plan(paths, settings.build, workers)
-    product = Product(settings.build, make_grid(settings.build, rate), unit, not catalogue_only)
+    groups, rate, unit = plan(paths, settings.build, workers, stations)
+    events = {event for group in groups for day in group for *_, event in day.given} - {-1}
+    grid = make_grid(settings.build, rate)
+    product = Product(settings.build, grid, unit, not catalogue_only, bool(events))
     jobs = []
     for group in groups:
         own = [identity([x.trace_id for x in group]), [stamp(path) for path in group[0].paths]]
         day = nanoseconds_to_iso([group[0].day])[0][:10]
-        task = Job(f"{day}.{own[0]}", group, [inputs, unit, catalogue_only, day, own], len(group))
+        task = Job(
+            f"{day}.{own[0]}",
+            group,
+            [inputs, unit, catalogue_only, day, own, [x.given for x in group]],
+            len(group),
+        )
         jobs.append(task)
     parts = Parts(target)
     parts.run(jobs, partial(make_part, product=product), workers, "building", "station-days")
@@ -76,7 +96,7 @@ def build(
     for line in one_of_each(sorted(map(tuple, notes))):
         log.warning(line)
     pieces = sorted(piece for piece in pieces if piece[-1])
-    counts.update(traces=len({piece[0] for piece in pieces}))
+    counts.update(traces=len({piece[0] for piece in pieces}), events=len(events))
     if not pieces:
         parts.remove()
         raise DataError(
@@ -137,14 +157,17 @@ def _report(counts: Counter, product: Product, seconds: float) -> None:
         f"{count(counts['traces'], 'trace')} in {seconds:.1f} s, {n / seconds:,.0f} samples/s; "
         f"left out: {_left_out(counts)}"
     )
+    length = f"build.length ({settings.length:g} s)"
+    apart = f"build.dead_time ({settings.dead_time:g} s)"
+    if settings.catalogue is not None:
+        apart = "catalogue --duplicates"
     if counts["overlapping"]:
         log.warning(
             f"{counts['overlapping']:,} of {count(n, 'window')} overlap the one before on the same "
-            f"trace: set build.dead_time ({settings.dead_time:g} s) to build.length "
-            f"({settings.length:g} s) or more"
+            f"trace: set {apart} to {length} or more"
         )
     if counts["late"]:
         log.warning(
-            f"{counts['late']:,} of {count(n, 'window')} begin after the onset of their detection: "
-            f"set build.length ({settings.length:g} s) longer"
+            f"{counts['late']:,} of {count(n, 'window')} begin after their onset: set {length} "
+            f"longer{' or build.before to more' if settings.catalogue is not None else ''}"
         )

@@ -32,12 +32,14 @@ class Product(NamedTuple):
     grid: Grid
     unit: str
     with_spectrograms: bool
+    with_events: bool = False  # numbers of a catalogue
 
     @property
     def record(self) -> np.dtype:
         """Type of a sample in a part."""
         fields = [*((name, np.int64) for name in TIMES)]
         fields += [(name, np.float32) for name in ("peak_amplitude", *MEASURES)]
+        fields += [("event_id", np.int64)] * self.with_events
         if self.with_spectrograms:
             fields.append(("spectrogram", np.float32, (self.grid.n_rows, self.grid.n_columns)))
         if self.settings.traces is not False and self.with_spectrograms:
@@ -88,6 +90,8 @@ def write(
                 "unit": product.unit,
                 **{name: [f"{value:.6g}" for value in block[name]] for name in MEASURES},
             })  # fmt: skip
+            if product.with_events:
+                table["event_id"] = block["event_id"]
             table.to_csv(table_path, mode="a", header=not first, index=False, lineterminator="\n")
             columns = LAYOUTS[layout](product, block, table) if layout else {}
             if not product.trace_bytes(n)[1]:
@@ -143,7 +147,7 @@ def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Pro
     power = f"{f'({unit})' if '/' in unit else unit}^2/Hz"
     attributes = {
         **dict.fromkeys(TIMES, {"units": "UTC, ISO 8601"}),
-        "peak_amplitude": {"units": unit},
+        "peak_amplitude": {"units": unit}, "event_id": {"missing": -1},
         **{name: {"units": own or unit, "what": what} for name, (own, what) in MEASURES.items()},
         "trace": {"units": unit, "sampling_rate": rate},
         "spectrogram": {

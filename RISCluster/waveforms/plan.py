@@ -4,12 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from os.path import commonprefix
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, same_rate
+import pandas
+
+from ..data.times import NOT_A_TIME, leave_out_far_pieces, nanoseconds_to_iso, same_rate
 from ..errors import DataError, SettingsError
 from ..runtime import count, log
 from ..settings import BuildSettings
+from .onsets import onsets_at
 from .process import PASS
 from .read import DAY, Stretch, matching, of_few_rates, one_of_each, scan
 from .responses import UNITS, Inventory, read_inventory
@@ -28,15 +31,19 @@ class StationDay(NamedTuple):
     paths: tuple[Path, ...]  # files with data of the day and of the margins around it
     within: str | int  # see `Stretch`
     n_bytes: int  # of samples in its files, in double precision
+    given: tuple[tuple[int, ...], ...] = ()  # onsets of a catalogue, see `onsets.FIELDS`
 
     def __str__(self) -> str:
         return f"{self.trace_id} {nanoseconds_to_iso([self.day])[0][:10]}"
 
 
 def plan(
-    paths: Sequence[Path], settings: BuildSettings, workers: int
+    paths: Sequence[Path], settings: BuildSettings, workers: int, stations: Any = None
 ) -> tuple[list[list[StationDay]], float, str]:
-    """Station-days by `read_together`; the sampling rate and unit of all after processing."""
+    """Station-days by `read_together`; the sampling rate and unit of all after processing.
+
+    `stations`, with ``locate``, are for the onsets of a catalogue; days without one are left out.
+    """
     inventory = settings.inventory and read_inventory(settings.inventory)
     stretches, lines = scan(paths, workers)
     for line in lines:
@@ -52,6 +59,7 @@ def plan(
     except DataError as error:  # which clocks are wrong is not known
         lines = [str(error)]
     days = _station_days(stretches, settings, lines)
+    days = days if settings.catalogue is None else _with_onsets(days, settings, stations)
     for line in [*lines, *(inventory.lines if inventory else ())]:
         log.warning(line)
     unit = _unit(days, inventory, settings) if inventory else "counts"
@@ -91,6 +99,29 @@ def _station_days(
     text = "data at {:g} Hz left out on {} of its days, most is at {:g} Hz"
     notes = [(name, text.format(other, n, r)) for (name, other, r), n in sorted(dropped.items())]
     lines += one_of_each(notes)
+    return found
+
+
+def _with_onsets(
+    days: Sequence[StationDay], settings: BuildSettings, stations: Any
+) -> list[StationDay]:
+    """Station-days that have onsets in the catalogue, by the time of the peak where it is known."""
+    onsets, found = onsets_at(sorted({day.trace_id for day in days}), settings, stations), []
+    for day in days:
+        if day.trace_id in onsets:
+            rows = onsets[day.trace_id]
+            time = rows["peak"].where(rows["peak"] != NOT_A_TIME, rows["onset"])
+            own = rows[time.between(day.day, day.day + DAY, "left")]
+            found += [day._replace(given=(*own.itertuples(index=False, name=None),))] * bool(
+                len(own)
+            )
+    if not found:
+        times = pandas.concat([rows["onset"] for rows in onsets.values()])
+        first, last = nanoseconds_to_iso([times.min(), times.max()])
+        raise DataError(
+            f"build.catalogue = {settings.catalogue}: no onset from {first} to {last} is on a day "
+            f"of the data, as {days[0]}; give another catalogue, or other files"
+        )
     return found
 
 

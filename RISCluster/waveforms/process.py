@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import signal
 
-from ..data.times import same_rate
+from ..data.times import NOT_A_TIME, same_rate
 from ..settings import BuildSettings
 from .read import SECOND, duration, import_obspy
 
@@ -45,6 +45,12 @@ class Wave:
         """Time of a sample by its number, ns."""
         since = duration(sample, self.sampling_rate)
         return self.start + since + round(since * self.drift)
+
+    def samples(self, times: np.ndarray) -> np.ndarray:
+        """Samples nearest to times in ns, int64; -1 for `NOT_A_TIME`."""
+        rate, known = self.sampling_rate / SECOND / (1 + self.drift), times != NOT_A_TIME
+        since = np.where(known, times, self.start) - self.start
+        return np.where(known, np.rint(since * rate).astype(np.int64), -1)
 
 
 def samples_of(seconds: float, sampling_rate: float) -> int:

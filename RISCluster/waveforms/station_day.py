@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 
 from ..data.measures import measure_spectrograms, measure_waveforms
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
 from .data_set import TIMES, Product
+from .onsets import FIELDS
 from .plan import StationDay
 from .process import CONSTANT, Wave, join, process, without_marks
 from .read import DAY, read_traces
@@ -103,6 +105,8 @@ def _records(
             notes.append((str(day), text))
     if settings.inventory is not None:
         parts = _with_responses(day, [wave for wave, _ in parts], product, counts, notes)
+    given = pandas.DataFrame(day.given, columns=FIELDS) if day.given else None
+    n_given = len(day.given)
     for number in range(len(parts)):
         (wave, epoch), parts[number] = parts[number], None  # frees its memory
         seconds = len(wave.data) / wave.sampling_rate
@@ -117,14 +121,17 @@ def _records(
         else:
             data_around = number > 0, number < len(parts) - 1
             wave = process(wave, settings, epoch)
-            windows = cut(wave, day.day, settings, grid, data_around)
+            windows = cut(wave, day.day, settings, grid, data_around, given)
             n_windows = len(windows.start) + windows.left_out.total()
             counts.update(windows.left_out, windows=n_windows)
+            n_given -= n_windows
             if settings.method == "detect":
                 overlapping = np.diff(windows.start) < grid.n_samples
                 late = windows.onset < windows.start
                 counts.update(overlapping=int(overlapping.sum()), late=int(late.sum()))
             yield from _of_windows(wave, windows, product)
+    if given is not None:
+        counts.update(gap=n_given, windows=n_given)
 
 
 def _with_responses(
@@ -158,23 +165,20 @@ def _with_responses(
 
 def _of_windows(wave: Wave, windows: Windows, product: Product) -> Iterator[np.ndarray]:
     """Records of windows, in blocks."""
-    grid, is_sliding = product.grid, product.settings.method == "slide"
+    grid = product.grid
     for first in range(0, len(windows.start), product.block):
         rows = slice(first, first + product.block)
-        start, onset, end, peak = (column[rows] for column in windows[:4])
+        start, onset, end, peak, event = (column[rows] for column in windows[:5])
         found = np.zeros(len(start), product.record)
         images = spectrograms(grid, wave.data, start)
         traces = wave.data[start[:, None] + np.arange(grid.n_samples)]
-        columns = {"spectrogram": images, "trace": traces}
+        columns = {"spectrogram": images, "trace": traces, "event_id": event}
         columns |= measure_spectrograms(images, grid.frequency)
         columns |= measure_waveforms(traces, grid.sampling_rate)
         for name in {*columns} & {*found.dtype.names}:
             found[name] = columns[name]
-        if is_sliding:
-            peak = start + np.abs(traces).argmax(axis=1)
+        peak = np.where(peak < 0, start + np.abs(traces).argmax(axis=1), peak)
         for name, samples in zip(TIMES, (start, onset, end, peak), strict=True):
-            found[name] = [wave.time(int(sample)) for sample in samples]
-        if is_sliding:  # nothing was detected
-            found["onset"] = found["end"] = NOT_A_TIME
+            found[name] = [wave.time(int(x)) if x >= 0 else NOT_A_TIME for x in samples]
         found["peak_amplitude"] = np.abs(wave.data[peak])
         yield found

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import pandas
 from scipy import fft, signal
 
 from ..errors import SettingsError
@@ -101,21 +102,24 @@ def _window(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Windows(NamedTuple):
-    """Usable windows of one wave, as sample numbers, each (k,), int64.
-
-    Of sliding windows `onset` and `peak` are `start`, and `end` is the sample after the window.
-    """
+    """Usable windows of one wave, as sample numbers, each (k,), int64; -1 where not known."""
 
     start: np.ndarray
     onset: np.ndarray  # first sample of the detection
     end: np.ndarray  # its last sample
     peak: np.ndarray  # its largest amplitude
+    event: np.ndarray  # its number in the catalogue
     left_out: Counter  # other windows, by reason: "gap", "end_of_data" or "taper"
 
 
 def check_settings(settings: BuildSettings) -> None:
     """Raise SettingsError for settings of the detector that contradict each other."""
-    if settings.method != "detect":
+    if settings.method == "slide" and settings.catalogue is not None:
+        raise SettingsError(
+            f"build.catalogue = {settings.catalogue} gives the windows, and so does build.method = "
+            "slide; set one of them to its default"
+        )
+    if not is_detected(settings):
         return
     if settings.trigger != "z" and settings.sta >= settings.lta:
         raise SettingsError(
@@ -127,10 +131,20 @@ def check_settings(settings: BuildSettings) -> None:
         )
 
 
+def is_detected(settings: BuildSettings) -> bool:
+    """Whether windows are those of the detector, neither sliding nor of a catalogue."""
+    return settings.method == "detect" and settings.catalogue is None
+
+
 def average(settings: BuildSettings) -> float:
-    """Length of the longest average of the detector, s; 0 for sliding windows."""
+    """Length of the longest average of the detector, s; 0 without it."""
     longest = settings.sta if settings.trigger == "z" else settings.lta
-    return longest if settings.method == "detect" else 0.0
+    return longest if is_detected(settings) else 0.0
+
+
+def time_before(settings: BuildSettings) -> float:
+    """Time of a window before an onset of the catalogue, s."""
+    return settings.length / 4 if settings.before == "auto" else settings.before
 
 
 def margin(settings: BuildSettings) -> int:
@@ -139,7 +153,7 @@ def margin(settings: BuildSettings) -> int:
     Ten times the average of the detector is what it remembers of earlier data to e^-10.
     """
     seconds = settings.taper + settings.length + settings.segment + 1.0 + 10 * average(settings)
-    seconds += 2 * settings.dead_time if settings.method == "detect" else 0
+    seconds += 2 * settings.dead_time if is_detected(settings) else time_before(settings)
     return int(np.ceil(seconds)) * SECOND
 
 
@@ -150,30 +164,39 @@ def min_samples(settings: BuildSettings, grid: Grid) -> int:
 
 
 def cut(
-    wave: Wave, day: int, settings: BuildSettings, grid: Grid, data_around: tuple[bool, bool]
-) -> Windows:
+    wave: Wave, day: int, settings: BuildSettings, grid: Grid, data_around: tuple[bool, bool],
+    given: pandas.DataFrame | None = None,
+) -> Windows:  # fmt: skip
     """Windows of a processed wave that belong to a day.
 
-    A detection belongs to the day of its peak, a sliding window to that of its start. `day` is
-    midnight, ns since 1970-01-01 UTC; `data_around` is whether there are data of the trace before
-    and after the wave, beyond a gap.
+    A detection belongs to the day of its peak, a sliding window to that of its start; `given` are
+    onsets of that day in a catalogue. `day` is midnight, ns since 1970-01-01 UTC; `data_around` is
+    whether there are data of the trace before and after the wave, beyond a gap.
     """
-    if settings.method == "detect":
+    if given is not None:
+        given = given[given["onset"].between(wave.start, wave.end, "left")]
+        onset, end, peak = (
+            wave.samples(given[name].to_numpy()) for name in ("onset", "end", "peak")
+        )
+        before = round(time_before(settings) * wave.sampling_rate)
+        start = np.where(peak >= 0, peak - grid.n_samples // 2, onset - before)
+        event = given["event"].to_numpy()
+    elif settings.method == "detect":
         onset, end, peak = detect(wave, settings).T
         times = np.array([wave.time(int(sample)) for sample in peak], dtype=np.int64)
         today = (times >= day) & (times < day + DAY)
         onset, end, peak = onset[today], end[today], peak[today]
-        start = peak - grid.n_samples // 2
+        start, event = peak - grid.n_samples // 2, np.full(len(peak), -1)
     else:
         start = _sliding_starts(wave, day, settings)
-        onset, end, peak = start, start + grid.n_samples, start
+        onset = end = peak = event = np.full(len(start), -1)
     first, stop, n = start - grid.before, start + grid.n_samples + grid.after, len(wave.data)
     fits = (first >= wave.edge) & (stop <= n - wave.edge)
     at_gap = ((first < 0) & data_around[0]) | ((stop > n) & data_around[1])
     at_end = ((first < 0) | (stop > n)) & ~at_gap
     reasons = {"gap": at_gap, "end_of_data": at_end, "taper": ~fits & ~at_gap & ~at_end}
     left_out = +Counter({reason: int(which.sum()) for reason, which in reasons.items()})
-    return Windows(start[fits], onset[fits], end[fits], peak[fits], left_out)
+    return Windows(*(column[fits] for column in (start, onset, end, peak, event)), left_out)
 
 
 def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray:
@@ -182,8 +205,7 @@ def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray
     first = max(0, int((wave.start - day) / step) - 1)
     last = min(int(np.ceil(DAY / step)) - 1, int((wave.end - day) / step) + 1)
     after_midnight = np.rint(np.arange(first, last + 1) * step).astype(np.int64)
-    true_rate = wave.sampling_rate / SECOND / (1 + wave.drift)
-    starts = np.rint((after_midnight + (day - wave.start)) * true_rate).astype(np.int64)
+    starts = wave.samples(day + after_midnight)
     return starts[(starts >= 0) & (starts < len(wave.data))]
 
 

@@ -61,6 +61,23 @@ def test_events_of_several_stations(here, capsys, refused):
     refused(["associate", *words[-2:]], "no data set given")
 
 
+def test_windows_of_a_catalogue_that_was_cleaned(source, here, capsys, refused):
+    words = ["build", str(source), *QUICK, "--workers", "1", "-o"]
+    assert main([*words, "set.h5"]) == 0
+    clean = ["catalogue", "set.csv", "-o", "few.csv", "--start", "2016-01-01T00:00:45"]
+    assert main(clean) == 0
+    assert "few.csv: 2 rows of 3; left out: 1 by time, 0 by ampl" in capsys.readouterr().out
+    assert main([*words, "two.h5", "build.catalogue=few.csv"]) == 0
+    assert [row["onset"] for row in rows(here / "two.csv")] == [
+        row["onset"] for row in rows(here / "set.csv")[1:]
+    ]
+    refused(clean, "few.csv: exists; give another name")
+    text = "build.catalogue = few.csv would be replaced by the catalogue of few.h5; give another"
+    refused([*words, "few.h5", "build.catalogue=few.csv"], text)
+    refused(["catalogue", "-o", "x.csv"], "no catalogue given")
+    refused([*words, "x.h5", "build.catalogue=no.csv"], "build.catalogue = no.csv: no such file")
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -5,6 +5,7 @@ from torch import nn
 from RISCluster.models.autoencoder import (
     AEC,
     NetworkShape,
+    Upsampling,
     axis_geometry,
     initialise,
     n_parameters,
@@ -100,3 +101,16 @@ def test_gpu_agrees_with_cpu():
         there = model.cuda().encoder(x.cuda()), model.decoder(z.cuda())
     for a, b in zip(here, there, strict=True):
         assert torch.allclose(a, b.cpu(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "size"), [((8, 1), (47, 51)), ((16, 8), (5, 4))])
+@pytest.mark.parametrize("padding", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_upsampling_is_a_transposed_convolution(channels, size, padding):
+    layer, gradients = Upsampling(*channels, 3, stride=2, padding=padding), []
+    x = torch.randn(2, channels[0], *size, requires_grad=True)
+    for forward in (layer, super(Upsampling, layer).forward):
+        y = forward(x)
+        weight = torch.linspace(-1, 1, y.numel()).view(y.shape)
+        gradients.append([y, *torch.autograd.grad((y * weight).sum(), [x, *layer.parameters()])])
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -41,7 +41,7 @@ def page_with(text: str) -> str:
     html = environment().from_string(BLOCKS).render(texts=[text], pixel=PIXEL, t=table)
     section = {"anchor": "data", "title": text, "notes": [text], "html": Markup(html)}
     clusters = [{"name": text, "colour": "#0072b2"}] * 2
-    data = {"clusters": clusters, "stations": [text, text]}
+    data = {"clusters": clusters, "stations": [text, text], "place": "station"}
     return render(text, [section], [], data, footer=text)
 
 

@@ -165,7 +165,7 @@ def test_windows_that_overlap_or_begin_late(tmp_path, logged):
     data = with_events(with_events(data, RATE, (32.5,), 90_000), RATE, (90,))
     write(tmp_path / "b.mseed", (ID, NOON, RATE, data))
     run(tmp_path / "b.mseed", tmp_path / "b.h5", "build.off=0.1")
-    assert logged("1 of 3 windows begin after the onset of their detection")
+    assert logged("1 of 3 windows begin after their onset")
 
 
 def test_sliding_windows_in_small_blocks(folder, tmp_path, monkeypatch):

@@ -1,0 +1,215 @@
+"""Catalogues of onsets, picks or origins: read, cleaned, and the onsets at each trace."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+
+from ..data.tables import read_table, read_times
+from ..data.times import NOT_A_TIME, SECOND, nanoseconds_to_iso, parse_times
+from ..errors import DataError
+from ..io import new_file
+from ..runtime import count, log
+from ..settings import BuildSettings
+from .read import import_obspy, read_with
+
+TIMES = (  # before the usual names of columns of times
+    "onset", "dt_on", "pick_time", "phase_time", "arrival_time", "p_arrival_time", "peak_time",
+    "origin_time",
+)  # fmt: skip
+CODES = ("network", "station", "location", "channel")
+COLUMNS = {  # by the names that each can have
+    "trace_id": ("trace_id", "station_id", "seed_id"),
+    **{name: (name, f"{name}_code", name[:3]) for name in CODES},
+    "phase": ("phase", "phase_type", "phase_hint"),
+    "end": ("end", "dt_off"), "peak": ("peak_time", "dt_peak"),
+    "event": ("event_id", "event"),
+    "amplitude": ("peak_amplitude", "peak", "amplitude", "phase_amplitude"),
+    "latitude": ("latitude", "lat"), "longitude": ("longitude", "lon"), "depth": ("depth",),
+}  # fmt: skip
+NUMBERS = ("event", "amplitude", "latitude", "longitude", "depth")
+TABLES = (".csv", ".txt", ".tsv")
+KM_PER_DEGREE = 6371.0 * np.pi / 180
+FIELDS = ("onset", "end", "peak", "event")  # of an onset at a trace; -1 for no event
+
+
+def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Rows of a table, or origins and picks of a file that obspy reads as events, by time.
+
+    The first frame has `onset`, `end` and `peak` (ns), `trace_id` ('' for all, or some codes),
+    `phase`, `event`, `amplitude`, `latitude`, `longitude` (degrees) and `depth` (km); the second
+    the texts of the file. DataError where it can't be read.
+    """
+    try:
+        is_table = path.suffix.lower() in TABLES
+        rows, texts = (_from_table if is_table else _from_events)(path)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: can't be read as a catalogue: {error}; allowed: CSV with a column of "
+            "times, as onset or time, or QuakeML"
+        ) from None
+    rows["event"] = rows["event"].fillna(-1).astype(np.int64)
+    order = np.argsort(rows["onset"], kind="stable")
+    order = order[rows["onset"].to_numpy()[order] != NOT_A_TIME]
+    return rows.iloc[order], texts.iloc[order]
+
+
+def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    table = read_table(path)
+    at = {name: table.find(*words) for name, words in COLUMNS.items()}
+    rows = {"onset": read_times(table, TIMES)[0], "phase": table.text(at["phase"])}
+    for name in ("end", "peak"):  # of a detection, which has an onset too
+        known = at[name] is not None and table.find(*TIMES[:2]) is not None
+        rows[name] = parse_times(np.array(table.text(at[name] if known else None)))
+    for name in NUMBERS:
+        rows[name] = np.nan if at[name] is None else table.numbers(at[name])[0]
+    codes = [table.text(at[name] if at["station"] is not None else None) for name in CODES]
+    rows["trace_id"] = [
+        text or (station if "." in station or not station else ".".join((net, station, *rest)))
+        for text, net, station, *rest in zip(table.text(at["trace_id"]), *codes, strict=True)
+    ]
+    for note in table.notes:
+        log.info(f"{path}: {note}")
+    return pandas.DataFrame(rows), pandas.DataFrame(
+        dict(zip(table.names, table.cells, strict=True))
+    )
+
+
+def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Origins, with a place, and picks, with a trace id, of events numbered by time."""
+    catalogue, _ = read_with(import_obspy().read_events, path, "events")
+    events = []
+    for event in catalogue:
+        origin = event.preferred_origin() or next(iter(event.origins), None)
+        times = [item.time.ns for item in (*event.picks, *([origin] if origin else []))]
+        events.append((min(times, default=0), event, origin))
+    rows = []
+    for number, (_, event, origin) in enumerate(sorted(events, key=lambda item: item[0])):
+        if origin is not None:
+            rows.append({
+                "onset": origin.time.ns, "trace_id": "", "phase": "", "event": number,
+                "latitude": origin.latitude, "longitude": origin.longitude,
+                "depth": (origin.depth or 0) / 1000,
+            })  # fmt: skip
+        for pick in filter(lambda pick: pick.waveform_id, event.picks):
+            codes, hint = pick.waveform_id.get_seed_string(), pick.phase_hint or ""
+            rows.append({"onset": pick.time.ns, "trace_id": codes, "phase": hint, "event": number})
+    rows = pandas.DataFrame(rows, columns=["onset", "trace_id", "phase", *NUMBERS])
+    texts = rows.assign(onset=nanoseconds_to_iso(rows["onset"])).rename(
+        columns={"event": "event_id"}
+    )
+    return rows.assign(end=NOT_A_TIME, peak=NOT_A_TIME), texts.astype(object)
+
+
+# ---- onsets at traces ---------------------------------------------------------------------------
+
+
+def onsets_at(
+    trace_ids: Sequence[str], settings: BuildSettings, stations: Any
+) -> dict[str, pandas.DataFrame]:
+    """Onsets of ``build.catalogue`` at each trace that has some, with `FIELDS`, by time.
+
+    With ``build.velocity`` those of origins, at `stations`, which have ``locate``; otherwise rows
+    of a trace, station or phase, and rows without one at all traces. DataError where none fits.
+    """
+    path = Path(settings.catalogue).expanduser()
+    rows, _ = read_catalogue(path)
+    is_origin = (rows["trace_id"] == "") & rows["latitude"].notna() & rows["longitude"].notna()
+    if settings.velocity is not None:
+        rows, wanted = rows[is_origin], "origins with latitude and longitude"
+    else:
+        if (rows["trace_id"] != "").any():
+            rows = rows[rows["trace_id"] != ""]
+        patterns = [pattern.strip() for pattern in settings.phases.split(",")]
+        fits = [
+            p == "" or any(fnmatchcase(p, pattern) for pattern in patterns) for p in rows["phase"]
+        ]
+        rows, wanted = rows[fits], f"onsets of phases {settings.phases}"
+    pairs = [(own, name) for own in rows["trace_id"].unique() for name in _traces(own, trace_ids)]
+    found = rows.rename(columns={"trace_id": "own"}).merge(
+        pandas.DataFrame(pairs, columns=["own", "trace_id"])
+    )
+    if found.empty:
+        names = ", ".join(filter(None, rows["trace_id"].unique()[:3])) or "none"
+        raise DataError(
+            f"build.catalogue = {path}: none of its {len(rows):,} {wanted} is of a trace as "
+            f"{trace_ids[0]}; it has {names}; give another catalogue, or build.velocity for origins"
+        )
+    if settings.velocity is not None:
+        found["onset"] += _travel_times(found, settings.velocity, stations)
+    elif (found["own"] == "").all() and (found["event"] < 0).all():  # a time for all stations
+        found["event"] = pandas.factorize(found["onset"])[0]
+    return {name: own[[*FIELDS]].sort_values("onset") for name, own in found.groupby("trace_id")}
+
+
+def _traces(own: str, trace_ids: Sequence[str]) -> list[str]:
+    """Traces that codes fit: those of this id, otherwise with what is given of it."""
+    if own in trace_ids:
+        return [own]
+    codes = ([""] + own.split("."))[-2:] if own.count(".") < 2 else own.split(".")
+    pattern = ".".join([*(code or "*" for code in codes[:2]), *(f"{code}*" for code in codes[2:])])
+    return [
+        name
+        for name in trace_ids
+        if fnmatchcase(name, pattern if len(codes) > 3 else f"{pattern}.*")
+    ]
+
+
+def _travel_times(found: pandas.DataFrame, velocity: float, stations: Any) -> np.ndarray:
+    from obspy.geodetics import locations2degrees
+
+    codes = found["trace_id"].str.split(".").str[:2].str.join(".").str.strip(".")
+    names = sorted(codes.unique())
+    places = stations.locate(names) if stations is not None else np.full((len(names), 2), np.nan)
+    unknown = [name for name, row in zip(names, places, strict=True) if np.isnan(row).any()]
+    if unknown:
+        raise DataError(
+            f"build.velocity = {velocity:g}: no coordinates of {', '.join(unknown[:5])}; set "
+            "events.stations or build.inventory to a file that has them"
+        )
+    at = places[pandas.Index(names).get_indexer(codes)]
+    degrees = locations2degrees(found["latitude"], found["longitude"], *at.T)
+    length = np.hypot(degrees * KM_PER_DEGREE, found["depth"].fillna(0))
+    return np.rint(length / velocity * SECOND).astype(np.int64)
+
+
+# ---- cleaning -----------------------------------------------------------------------------------
+
+
+def clean(
+    paths: Sequence[Path], target: Path, start: int, end: int, low: float, high: float, apart: float
+) -> str:
+    """Write the rows of catalogues, by time, from `start` to before `end` (ns), of such amplitudes.
+
+    Of rows of one trace, those up to `apart` seconds after the one before are left out, exact
+    repetitions always. The columns are those of the files. Returns a sentence on the numbers.
+    """
+    found = [read_catalogue(path) for path in paths]
+    rows, texts = (pandas.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
+    rows = rows.sort_values("onset", kind="stable")
+    within = rows[(rows["onset"] >= start) & (rows["onset"] < end)]
+    strong = within
+    if low > 0 or high < np.inf:
+        if within["amplitude"].isna().all():
+            raise DataError(
+                f"{paths[0]}: has no amplitudes; leave out --min-amplitude and --max-amplitude, or "
+                f"give a table with a column {COLUMNS['amplitude'][0]}"
+            )
+        strong = within[within["amplitude"].abs().between(low, high)]
+    chosen, last = [], {}
+    for row, *trace, time in strong[["trace_id", "phase", "onset"]].itertuples():
+        if time - last.get(tuple(trace), -(2**62)) > apart * SECOND:
+            chosen.append(row)
+            last[tuple(trace)] = time
+    if not chosen:
+        raise DataError(f"{paths[0]}: no row of {len(rows):,} is left; choose less strictly")
+    with new_file(target) as partial:
+        texts.loc[chosen].to_csv(partial, index=False, lineterminator="\n")
+    by_time, by_amplitude = len(rows) - len(within), len(within) - len(strong)
+    return (
+        f"{target}: {count(len(chosen), 'row')} of {len(rows):,}; left out: {by_time:,} by time, "
+        f"{by_amplitude:,} by amplitude, {len(strong) - len(chosen):,} repeated"
+    )
