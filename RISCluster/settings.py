@@ -8,9 +8,11 @@ import dataclasses
 import difflib
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from types import NoneType, UnionType
@@ -111,6 +113,17 @@ def _corners(text: str) -> Listed:
     return Listed((f1, f2, f3, f4))
 
 
+def _axes(text: str) -> Listed:
+    names = Listed(part.strip() for part in text.split(","))
+    _require(sorted(names) in (["frequency", "sample", "time"], ["channel", "frequency", "time"]))
+    return names
+
+
+def _utc(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
 def _axis_slice(text: str) -> AxisSlice:
     parts = [int(part) if part.strip() else None for part in text.split(":")]
     _require(2 <= len(parts) <= 3 and (len(parts) < 3 or parts[2] is None or parts[2] >= 1))
@@ -171,6 +184,13 @@ class DataSettings:
     file: str = _key("Data/demo.h5", NOTHING)
     layout: Literal["auto", "samples", "ris", "cube"] = _key("auto", NOTHING)
     dataset: str = _key("auto", NOTHING)
+    axes: Listed = _key(Listed(("sample", "frequency", "time")), NOTHING, parse=_axes)
+    frequencies: Band | None = _key(None, NOTHING, parse=_band)
+    time_step: float | None = _key(None, NOTHING, above=0)
+    stations: str = _key("*", NOTHING)
+    after: str | None = _key(None, NOTHING, parse=_utc)
+    before: str | None = _key(None, NOTHING, parse=_utc)
+    min_amplitude: float | None = _key(None, NOTHING, low=0)
     amplitude: Literal["linear", "sqrt", "log"] = _key("sqrt", DATA)
     transform: Literal["none", "sample_normalization", "sample_norm_cent", "vec_norm"] = _key(
         "vec_norm", DATA
@@ -538,7 +558,7 @@ def _split_word(word: str) -> tuple[str, str]:
         return name, value.strip()
     known = next((key for key in KEYS if key.endswith(f".{name}")), None)
     hint = f"; did you mean {known}={value}?" if equals and known else ""
-    if not equals and (Path(word).suffix or Path(word).exists()):
+    if not equals and (Path(word).suffix or os.path.exists(word)):
         hint = f"; did you mean data.file={word}?"
     raise SettingsError(
         f"command line: '{word}' is not a setting{hint}; write section.key=value, as aec.lr=1e-4"

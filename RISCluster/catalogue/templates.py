@@ -5,12 +5,10 @@ Letters: N samples of the file, n samples of a stack, S values of a waveform, F 
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas
 from scipy.fft import irfft, rfft
 
-from ..data.layouts import waveforms_of
 from ..errors import DataError
 from ..io import new_file
 from ..runtime import Progress
@@ -32,8 +30,8 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
     and, with ``correlation``, by `stack_of`. DataError for data without waveforms.
     """
     file, labels, obspy = export.file, export.catalogue.labels, import_obspy()
-    waves = waveforms_of(file)
-    if waves is None:
+    first = file.traces([0]) if file is not None else None
+    if first is None:
         raise DataError(
             "templates: stacks need waveforms, and these data have none that can be read; build "
             "them with build.traces=yes; allowed: csv, hdf5, quakeml, picks"
@@ -43,16 +41,16 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
         found["trace_id"] = export.catalogue.table["trace_id"].astype(str)
     found["onset"], found["moveout"] = _onsets(export)
     found = found[export.chosen & (labels >= 0)]
-    codes, rows, rate = codes_of(sorted({*found["trace_id"]}), LENGTHS), [], waves["sampling_rate"]
+    codes, rows, rate = codes_of(sorted({*found["trace_id"]}), LENGTHS), [], first[1]
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("cluster_*.mseed"):
         old.unlink()
-    with h5py.File(file.path, "r") as opened, Progress("Stacking", len(found)) as progress:
+    with Progress("Stacking", len(found)) as progress:
         for label, cluster in found.groupby("label"):
             stream, name = obspy.Stream(), f"cluster_{label}.mseed"
             for trace_id, members in cluster.groupby("trace_id"):
                 used = members.nlargest(MAX_STACKED, "probability").sort_index()
-                x = np.nan_to_num(opened[waves["dataset"]][used.index.to_numpy()])
+                x = np.nan_to_num(file.traces(used.index)[0])
                 stack, at, correlation = stack_of(x, rate * used["onset"].to_numpy(), align)
                 low, moveout, high = members["moveout"].quantile([0.25, 0.5, 0.75])
                 start = float(np.nan_to_num(moveout) - np.nan_to_num(at) / rate)

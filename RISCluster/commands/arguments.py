@@ -65,21 +65,28 @@ cube make [records]: make a cube of (time, channel, frequency) from DAS records 
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
 info info [data]: describe files of spectrograms, and draw some samples
-  words FILE: HDF5 files or Zarr folders (default: data.file of the settings), and settings as
-    data.layout=cube cube.window=8
+  words FILE: HDF5 files, .npy files or Zarr folders; a pattern is one set (default: data.file of
+    the settings); and settings as data.layout=cube cube.window=8
   --picture FILE(.png.pdf.svg): picture to write (default: <FILE>_samples in the working directory,
     in run.figure_format)
   --no-picture: text alone
   | Settings in [cube] define the samples of a cube.
+subset make [data]: write chosen samples of one or several files of spectrograms as one file
+  words FILE: spectrograms: files and patterns (default: data.file of the settings), and settings
+    that choose, as data.stations=DR0* data.after=2015-06-01
+  --output FILE(.h5.hdf5)!: file to write, layout samples
+  --overwrite: replace existing outputs
 pretrain stage: pretrain the autoencoder on spectrograms, results in <run>/AEC (as AEC_train.py)
 cluster stage: fit Gaussian mixtures to the latents, results in <run>/GMM (as GMM_centroids.py)
 refine stage: refine encoder and clusters, label every sample, results in <run>/DEC (as DEC_train.py)
 run results [run]: run the three stages on a file of spectrograms, and make the report
-  words FILE: spectrograms (default: those of the run, or the demo set); section.key=value words
-    replace single settings
-  --name NAME: name of the run (default: run.name, or else the name of FILE)
+  words FILE: spectrograms, several files as one set (default: those of the run, or the demo set);
+    section.key=value words replace single settings
+  --name NAME: name of the run (default: run.name, or else the name of FILE, of several their
+    folder's)
 predict results: label new data with a finished run, and measure how they differ from its training set
-  words FILE: spectrograms in any layout; section.key=value words replace settings of the run
+  words FILE: spectrograms in any layout, several files as one set; section.key=value words replace
+    settings of the run
   --run FOLDER!: finished run, as Outputs/rutford
   --output CSV(.csv)!: table to write, as newer_labels.csv
   --overwrite: replace existing outputs

@@ -205,6 +205,26 @@ def _paths_and_settings(arguments: argparse.Namespace, what: str) -> tuple[list[
     return paths, settings
 
 
+def run_subset(arguments: argparse.Namespace) -> None:
+    """Write chosen samples as one file."""
+    from ..data.sets import open_data, write_samples
+
+    paths, overrides = split_words(arguments.words)
+    settings, target = (
+        load_found_settings(arguments.config, overrides),
+        Path(arguments.output).expanduser(),
+    )
+    start_log()
+    if target.exists() and not arguments.overwrite:
+        raise DataError(f"{target}: exists already; give another name, or --overwrite")
+    with open_data(settings, ", ".join(paths)) as file:
+        if target.exists() and any(map(target.samefile, filter(Path.exists, file.paths))):
+            raise DataError(f"{target}: is the data to choose from; give another name with -o")
+        write_samples(file, target)
+        print(f"{target}: {count(file.n_samples, 'sample')} of {file.path}")
+    print(f"next: {first_command(target, arguments.config)}")
+
+
 def run_demo(arguments: argparse.Namespace) -> None:
     """Write a synthetic data set."""
     from ..data.synthetic import write_demo

@@ -16,12 +16,9 @@ WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by f
 def run_run(arguments: argparse.Namespace) -> None:
     """Run every stage that is not done, and make the report where there is none."""
     files, words = split_words(arguments.words)
-    if len(files) > 1:
-        raise SettingsError(
-            f"command line: {' '.join(files)}: give one file, and settings as section.key=value"
-        )
-    words += [f"data.file={file}" for file in files]
-    name = arguments.name or (run_name(files[0]) if files else None)
+    words += [f"data.file={', '.join(files)}"] * bool(files)
+    first = files and (files[0] if len(files) == 1 else Path(files[0]).resolve().parent)
+    name = arguments.name or (run_name(first) if first else None)
     if name and (arguments.name or not any(word.startswith("run.name=") for word in words)):
         words.append(f"run.name={name}")
     for stage in COMMANDS:
@@ -39,10 +36,10 @@ def run_predict(arguments: argparse.Namespace) -> None:
 
     files, overrides = split_words(arguments.words)
     folder, output = arguments.follow, Path(arguments.output).expanduser()
-    if len(files) != (folder is None):
+    if bool(files) == bool(folder):
         raise SettingsError(
-            f"command line: {' '.join(files) or 'no file'}: one file is labelled at a time; give "
-            "one, or --follow FOLDER"
+            f"command line: {' '.join(files) or 'no file'}: give files to label as one set, or "
+            "--follow FOLDER"
         )
     if folder and arguments.overwrite:
         raise SettingsError(
@@ -53,7 +50,7 @@ def run_predict(arguments: argparse.Namespace) -> None:
         if folder:
             follow(run, Path(folder).expanduser(), output, arguments.interval, arguments.drift)
         else:
-            predict(run, files[0], output, arguments.overwrite)
+            predict(run, ", ".join(files), output, arguments.overwrite)
 
 
 def run_report(arguments: argparse.Namespace) -> None:
@@ -93,7 +90,11 @@ def run_export(arguments: argparse.Namespace) -> None:
 
     with open_run(run, overrides) as finished:
         file = finished.file
-        is_data = file is not None and output.exists() and output.samefile(file.path)
+        is_data = (
+            file is not None
+            and output.exists()
+            and any(map(output.samefile, filter(Path.exists, file.paths)))
+        )
         if is_data or (output.exists() and output.resolve().parent.parent == run.resolve()):
             raise DataError(
                 f"{output}: is {'the data' if is_data else 'a file'} of the run; give another name "

@@ -19,7 +19,7 @@ import pandas
 
 from ..errors import DataError
 from ..runtime import log
-from ..settings import CubeSettings
+from ..settings import CubeSettings, DataSettings
 from .measures import MEASURES
 from .storage import (
     SAMPLES,
@@ -200,6 +200,8 @@ class SpectrogramFile:
 
     Attributes
     ----------
+    path, paths : Path, list of Path
+        Name of the set in messages, and its files.
     dataset : str
         Name of the spectrograms inside the file, `stored` as a `StoredArray`, with `dtype` and
         `chunks`; `missing` is why values of it may be missing.
@@ -215,6 +217,7 @@ class SpectrogramFile:
 
     def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
         self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
+        self.paths = [path]
         self.dtype, self.chunks, self.missing = stored.dtype, stored.chunks, stored.causes
         self.attributes = notes_of(stored.array)
         units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
@@ -237,13 +240,13 @@ class SpectrogramFile:
         empty = np.empty((0, self.n_frequencies, self.n_times), dtype=np.float32)
         return np.concatenate([empty, *(rows for _, rows in self.read_blocks(index))])
 
-    def fingerprint(self) -> str:
-        """Identity of the content: shape, axes and 64 samples spread over the file, hashed."""
+    def fingerprint(self, n_samples: int = FINGERPRINT_SAMPLES) -> str:
+        """Identity of the content: shape, axes and some samples spread over the file, hashed."""
         digest = hashlib.sha256()
         shape = (self.n_samples, self.n_frequencies, self.n_times)
         digest.update(f"{self.layout} {shape} {self.dtype}".encode())
         digest.update(self.frequency.tobytes() + self.time.tobytes())
-        for index in np.unique(np.linspace(0, self.n_samples - 1, FINGERPRINT_SAMPLES).astype(int)):
+        for index in np.unique(np.linspace(0, self.n_samples - 1, n_samples).astype(int)):
             digest.update(self.read(int(index), int(index) + 1).tobytes())
         return digest.hexdigest()[:32]
 
@@ -353,6 +356,27 @@ class SpectrogramFile:
             return None
         return read_values(found, start, stop).astype(np.int64)
 
+    def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
+        """``file`` and ``file_index`` of samples, of a set of several files or a part of one."""
+        return None
+
+    def traces(self, index: Sequence[int]) -> tuple[np.ndarray, float, str] | None:
+        """Waveforms (n, S) of samples, as by ``build.traces``, with rate (Hz) and unit; or None."""
+        group = self.dataset.rpartition("/")[0]
+        for name in ("trace", "Trace"):
+            found = self._get(f"{group}/{name}")
+            if found is None or found.ndim != 2 or found.shape[1] < 2:
+                continue
+            try:  # the group's name is the length of the window in seconds
+                rate = float(found.attrs.get("sampling_rate") or found.shape[1] / float(group))
+            except (ValueError, ZeroDivisionError):
+                continue
+            if len(found) == self.n_samples:
+                unit = text_attribute(found, "units") or text_attribute(found, "AmplUnits")
+                rows = [found[int(i)] for i in index]
+                return np.array(rows, np.float64).reshape(len(rows), -1), rate, unit
+        return None
+
     @property
     def waveform_unit(self) -> str:
         """Unit of peak amplitudes, empty where the file does not give it."""
@@ -363,11 +387,15 @@ class SpectrogramFile:
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,) int64, for scoring only; None for a single class."""
+        values = self.all_labels()
+        is_single = values is not None and len(self.class_names()) == 1
+        return None if is_single and len(np.unique(values)) < 2 else values
+
+    def all_labels(self) -> np.ndarray | None:
+        """As `labels`, also of a single class."""
         if (found := self._beside("labels")) is None:
             return None
         values = read_values(found)
-        if len(self.class_names()) == 1 and len(np.unique(values)) < 2:
-            return None
         if values.dtype.kind == "f":
             values = np.where(np.isnan(values), -1, values)
         if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
@@ -474,42 +502,24 @@ class RowsFile(SpectrogramFile):
             yield part, rows if len(rows) == len(part) else rows[part - first]
 
 
-def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
-    """Data set, rate (Hz) and unit of the samples' waveforms (N, S), as by ``build.traces``."""
-    if not isinstance(file, RowsFile) or file.path.is_dir():  # Zarr
-        return None
-    group = file.dataset.rpartition("/")[0]
-    with h5py.File(file.path, "r") as opened:
-        for dataset in (f"{group}/{name}".lstrip("/") for name in ("trace", "Trace")):
-            found = opened.get(dataset)
-            if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.shape[1] < 2:
-                continue
-            try:  # the group's name is the length of the window in seconds
-                rate = float(found.attrs.get("sampling_rate") or found.shape[1] / float(group))
-            except (ValueError, ZeroDivisionError):
-                continue
-            if len(found) == file.n_samples:
-                unit = to_text(found.attrs.get("units", found.attrs.get("AmplUnits", "")))
-                return {"dataset": dataset, "sampling_rate": rate, "unit": unit}
-    return None
-
-
 def open_spectrograms(
     path: str | Path,
     layout: str = "auto",
     dataset: str = "auto",
     cube: CubeSettings | None = None,
+    npy: DataSettings | None = None,
 ) -> SpectrogramFile:
     """Open a file of spectrograms and check what is in it.
 
     `layout` is ``auto``, ``samples``, ``ris`` or ``cube``, `dataset` the name of the spectrograms
-    inside, or ``auto``, and `cube` what a sample of a cube is. DataError where the file is missing,
-    neither HDF5 nor Zarr or cut short, or does not hold what the layout needs.
+    inside, or ``auto``, `cube` what a sample of a cube is, and `npy` has the axes of a ``.npy``
+    file. DataError where the file is missing, neither HDF5 nor Zarr or cut short, or does not hold
+    what the layout needs.
     """
     from .cube_file import CubeFile  # which is a SpectrogramFile
 
     path = Path(path).expanduser()
-    storage = open_storage(path, "data.file")
+    storage = open_storage(path, "data.file", npy)
     try:
         with explain(path, "its content"):
             layout, dataset = choose_dataset(storage, layout, dataset)

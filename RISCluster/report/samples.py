@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas
 import torch
@@ -19,7 +18,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from ..data.layouts import SpectrogramFile, waveforms_of
+from ..data.layouts import SpectrogramFile
 from ..data.measures import find_peaks
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
@@ -236,16 +235,21 @@ def _sprite(images: np.ndarray) -> dict[str, Any]:
 # ---- waveforms ----------------------------------------------------------------------------------
 
 
+def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
+    """Rate (Hz) and unit of the samples' waveforms, as by ``build.traces``."""
+    if file is None or (found := file.traces([0])) is None:
+        return None
+    return {"length": found[0].shape[1], "sampling_rate": found[1], "unit": found[2]}
+
+
 def _traces(
     file: SpectrogramFile, index: np.ndarray, wanted: Sequence[int], least: int, waves: dict
 ) -> dict[str, Any]:
     """Waveforms of the first `wanted` samples as int8, within `TRACE_BYTES`; at least `least`."""
-    with h5py.File(file.path, "r") as opened:
-        traces = opened[waves["dataset"]]
-        step = -(-traces.shape[1] // LONGEST_TRACE)
-        length = -(-traces.shape[1] // step)
-        wanted = wanted[: max(least, int(TRACE_BYTES / length))]
-        values = np.array([traces[i][::step] for i in wanted], dtype=np.float64)
+    step = -(-waves["length"] // LONGEST_TRACE)
+    length = -(-waves["length"] // step)
+    wanted = wanted[: max(least, int(TRACE_BYTES / length))]
+    values = file.traces(wanted)[0][:, ::step]
     values = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
     peaks = np.abs(values).max(axis=1)
     scaled = np.round(127 * values / np.maximum(peaks, 1e-300)[:, None]).astype("i1")

@@ -16,7 +16,8 @@ import torch
 
 from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
-from ..data.layouts import SpectrogramFile, open_spectrograms
+from ..data.layouts import SpectrogramFile
+from ..data.sets import open_data
 from ..data.transforms import Preparation
 from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
@@ -146,11 +147,9 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
             f"first, or name another folder{': ' + ' '.join(notes) if notes else ''}"
         )
     last = list(stages.values())[-1]
-    data = last.settings.data
     with ExitStack() as stack:
         try:
-            opened = open_spectrograms(data.file, data.layout, data.dataset, last.settings.cube)
-            there = stack.enter_context(opened)
+            there = stack.enter_context(open_data(last.settings))
             _require_same_data(there, last)
             classes, file = known_classes(there), there
         except DataError as error:
