@@ -47,7 +47,8 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
             for day in days:
                 start, own, own_notes = file.tell(), Counter(), []
                 try:
-                    for records in _records(day, pieces.pop(day), product, own, own_notes):
+                    waves = _processed(day, pieces.pop(day), product, own, own_notes)
+                    for records in chain.from_iterable(_of_windows(*x, product) for x in waves):
                         file.write(records.data)
                 except OSError:  # of writing
                     raise
@@ -91,10 +92,16 @@ def _read(
     return found
 
 
-def _records(
+def example(day: StationDay, product: Product) -> tuple[Wave, Windows] | None:
+    """The processed stretch of a station-day that has most windows."""
+    waves = _processed(day, _read([day], product, [])[day], product, Counter(), [])
+    return max(waves, key=lambda found: (len(found[1].start), len(found[0].data)), default=None)
+
+
+def _processed(
     day: StationDay, pieces: list[Wave], product: Product, counts: Counter, notes: Notes
-) -> Iterator[np.ndarray]:
-    """Records of the windows of the day, in blocks."""
+) -> Iterator[tuple[Wave, Windows]]:
+    """Processed stretches of the day, with their windows."""
     settings, grid, removed = product.settings, product.grid, Counter()
     parts = [(wave, None) for wave in join(pieces, removed, settings.constant_gap)]
     pieces.clear()
@@ -129,7 +136,7 @@ def _records(
                 overlapping = np.diff(windows.start) < grid.n_samples
                 late = windows.onset < windows.start
                 counts.update(overlapping=int(overlapping.sum()), late=int(late.sum()))
-            yield from _of_windows(wave, windows, product)
+            yield wave, windows
     if given is not None:
         counts.update(gap=n_given, windows=n_given)
 
