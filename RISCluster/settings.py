@@ -220,6 +220,8 @@ class CubeSettings:
 
     window: int = _key(4, DATA, low=1)
     stride: int = _key(4, DATA, low=1)
+    window_channels: int = _key(1, DATA, low=1)
+    stride_channels: int = _key(1, DATA, low=1)
     channels: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
     times: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
 
