@@ -10,6 +10,7 @@ standardisation. With the mean c of a cluster's members x, each of B bins:
 Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -103,9 +104,9 @@ def deviations(
 ) -> list[tuple[np.ndarray, pandas.DataFrame]]:
     """Compare the samples `index` (m,), ascending, with the means of their clusters.
 
-    `labellings` are labels (m,) and K. Returns for each of them the means (K, F, T), and mse, mae,
-    inner_product of each sample; with a seed also silhouette_data, of as many random samples as
-    can be in memory. NaN for what is not known.
+    `labellings` are labels (m,) and K. Returns for each of them the means (K, [C,] F, T), and mse,
+    mae, inner_product of each sample; with a seed also silhouette_data, of as many random samples
+    as can be in memory. NaN for what is not known.
     """
     own = Preparation(preparation.amplitude, preparation.transform)  # without mean and scale
     reader = Reader(file, own, torch.device("cpu"))
@@ -115,8 +116,8 @@ def deviations(
         for found, x in reader.blocks(wanted):
             yield np.searchsorted(index, found), x.flatten(1).double().numpy()
 
-    shape, known = (file.n_frequencies, file.n_times), np.zeros(len(index), bool)
-    totals = [np.zeros((k, shape[0] * shape[1])) for _, k in labellings]
+    known, n_bins = np.zeros(len(index), bool), math.prod(file.shape)
+    totals = [np.zeros((k, n_bins)) for _, k in labellings]
     for at, x in blocks(index):
         known[at] = True
         for total, (labels, k) in zip(totals, labellings, strict=True):
@@ -135,7 +136,7 @@ def deviations(
             one[at, 1:3] = np.stack([np.abs(away, out=away).mean(1), product], axis=1)
     names = ["mse", "mae", "inner_product"]
     if seed is not None:
-        most = min(MAX_DATA_SILHOUETTES, int(HELD / (4 * shape[0] * shape[1])))
+        most = min(MAX_DATA_SILHOUETTES, int(HELD / (4 * n_bins)))
         drawn = subsample(len(index), max(2, most), seed)
         if found := [(at, x.astype(np.float32)) for at, x in blocks(index[drawn])]:
             at, x = map(np.concatenate, zip(*found, strict=True))
@@ -145,7 +146,9 @@ def deviations(
                 one[at, 3] = silhouettes(distances, labels[at], "precomputed")
         names.append("silhouette_data")
     frames = [pandas.DataFrame(one[:, : len(names)], columns=names) for one in values]
-    return [(mean.reshape(-1, *shape), frame) for mean, frame in zip(means, frames, strict=True)]
+    return [
+        (mean.reshape(-1, *file.shape), frame) for mean, frame in zip(means, frames, strict=True)
+    ]
 
 
 # ---- of a run -----------------------------------------------------------------------------------

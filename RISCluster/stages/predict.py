@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.cube_file import CubeFile
-from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, open_spectrograms
+from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, size_text
 from ..data.loading import Reader, StreamedSet
+from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, start_ranks
 from ..errors import DataError, RunError, Stopped
 from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
@@ -72,7 +73,7 @@ def open_predictor(run_folder: Path, stage: str, words: Sequence[str]) -> Iterat
             f"{folder.path}: this run has no finished {stage} stage; run {folder.command} first, "
             "or name another run or --stage"
         )
-    settings = load_stage_settings(folder, ["data.layout=auto", *words])
+    settings = load_stage_settings(folder, ["data.layout=auto", *WHOLE, *words])
     keep_freed_memory()
     set_up_torch(settings)
     with StopRequest() as stop, start_ranks(settings.run.device) as ranks:
@@ -83,12 +84,12 @@ def open_predictor(run_folder: Path, stage: str, words: Sequence[str]) -> Iterat
 @contextmanager
 def open_new(run: Predictor, path: str | Path) -> Iterator[SpectrogramFile]:
     """Open a file to be labelled, in every process or in none."""
-    data, opened = run.settings.data, []
+    opened = []
     with ExitStack() as stack:
 
         def work() -> None:
-            file = open_spectrograms(path, data.layout, data.dataset, run.settings.cube)
-            opened.append(stack.enter_context(file))
+            file = stack.enter_context(open_data(run.settings, str(path)))
+            opened.append(file)
             check_axes(file, run.trained, run.folder.path / "model.pt")
 
         run.ranks.gather_results(work)
@@ -106,12 +107,12 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
     with open_new(run, path) as file:
         for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
             out = output.with_suffix(suffix)
-            if out.exists() and out.samefile(file.path):
+            if out.exists() and any(map(out.samefile, filter(Path.exists, file.paths))):
                 raise DataError(f"{out}: is the file to be labelled; give another name with -o")
             if out.exists() and not overwrite:
                 raise DataError(f"{out}: exists already; give another name, or --overwrite")
         log.info(
-            f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
+            f"{file.path}: {file.n_samples:,} samples of {size_text(file.shape)}, "
             f"labelled with {run.folder.path}; computing on {ranks.device}"
             + (f", {ranks.world} processes" if ranks.world > 1 else "")
         )
@@ -180,6 +181,13 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
 
     An axis without a unit is taken as that of the other, if it has as many bins.
     """
+    here, there = file.components, trained.components
+    if here != there:
+        raise DataError(
+            f"{file.path}: its samples have {_listed(here)}, and those that {path} was trained on "
+            f"{_listed(there)}; make the file with build.components as of the training set, or set "
+            "cube.window_channels"
+        )
     units = trained.units, (file.frequency_unit, file.time_unit)
     for name, unit, own_unit in zip(("frequency", "time"), *units, strict=True):
         axis, own = getattr(trained, name), getattr(file, name)
@@ -199,6 +207,10 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
                 f"{file.path}: its samples have {here}, and those that {path} was trained on "
                 f"{there}; make the file with the settings of the training set"
             )
+
+
+def _listed(components: Sequence[str]) -> str:
+    return f"components {', '.join(components)}" if len(components) > 1 else "one component"
 
 
 def label(run: Predictor, file: SpectrogramFile, output: Path) -> Counts:

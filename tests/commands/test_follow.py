@@ -140,7 +140,10 @@ def test_what_can_not_be_followed_is_refused(trained, folder, refused):
     run, output = trained[0], folder.parent / "c.csv"
     words = ["--run", run, "-o", output]
     refused(["predict", "--follow", folder / "no", *words], "no such folder; give the one in which")
-    refused(["predict", "x.h5", "--follow", folder, *words], "x.h5: one file is labelled at a time")
+    refused(
+        ["predict", "x.h5", "--follow", folder, *words],
+        "x.h5: give files to label as one set, or --follow",
+    )
     refused(["predict", "--follow", folder, *words, "--overwrite"], "--overwrite is not allowed")
     output.write_text("mine\n")
     refused(["predict", "--follow", folder, *words, "--interval", "0"], "is not what c.files.csv")

@@ -76,6 +76,17 @@ def test_other_things_are_outliers_and_unusable_ones_are_said(trained, tmp_path,
     assert "labelled -1: 20, 21, 22" in out
 
 
+def test_several_files_are_labelled_as_one_set(trained, tmp_path):
+    run, data = trained
+    with h5py.File(data) as file:
+        for name, rows in (("a", slice(0, 100)), ("b", slice(100, 240))):
+            write_samples(tmp_path / f"{name}.h5", file["spectrogram"][rows])
+    assert predict(tmp_path / "?.h5", run, tmp_path / "l.csv") == 0
+    got, had = rows_of(tmp_path / "l.csv"), rows_of(run / "DEC/labels.csv")
+    assert [row["label"] for row in got] == [row["label"] for row in had]
+    assert (got[130]["file"], got[130]["file_index"]) == (f"{tmp_path}/b.h5", "30")
+
+
 def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused, capsys):
     run, data = trained
     x, words = blobs(9)[0], ["--run", run, "-o", tmp_path / "l.csv"]
@@ -91,7 +102,7 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused, capsys
     refused(["predict", data, *none], "no finished DEC stage; run python DEC_train.py run.name=no")
     refused(["predict", data, "--run", run, "-o", "l.txt"], "a name that ends with .csv")
     refused(["predict", tmp_path / "no.h5", *words], "no such file")
-    refused(["predict", data, data, *words], "one file is labelled at a time")
+    refused(["predict", *words], "no file: give files to label as one set")
     assert not list(tmp_path.glob("l.*"))
     (tmp_path / "l.latent.npy").write_bytes(b"mine")
     refused(["predict", data, *words], "l.latent.npy: exists already; give another name")
