@@ -259,10 +259,12 @@ ROLES = {
         "channel channels distance distances location loc station stations receiver receivers "
         "sensor node fibre fiber locus depth offset position x space"
     ),
+    "component": "component components",
     "sample": "sample samples event events detection detections example",
 }
 CUBE = ("time", "channel", "frequency")
 SAMPLES = ("sample", "frequency", "time")
+WITH_COMPONENTS = ("sample", "component", "frequency", "time")
 
 
 def attributes_of(array: Any) -> dict[str, Any]:
