@@ -115,7 +115,7 @@ class Results:
             return names
         texts = [f"{x:,.5g} {self.file.distance_unit}" for x in distance]
         at = dict(zip(self.file.channel_names(), texts, strict=True))
-        return [f"{name}, {at[name]}" if name in at else name for name in names]
+        return [f"{name} at {at[name]}" if name in at else name for name in names]
 
     @cached_property
     def span(self) -> Span:
