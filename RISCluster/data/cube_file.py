@@ -54,9 +54,9 @@ class CubeFile(SpectrogramFile):
     """An open cube; `settings` are which samples it gives.
 
     `channels` (C,) are the numbers of those that are taken, `names` of all channels or None,
-    `distance` (C,) in `distance_unit` or None, `window_starts` (W,) the time steps of the file
-    where each window starts, and `times` and `seconds` (M,) the start of each step: int64 ns since
-    1970, and s from the first; None where unknown.
+    `distance` (C,) in `distance_unit` or None, `steps` the time steps that are taken,
+    `window_starts` (W,) those where each window starts, and `times` and `seconds` (M,) the start of
+    each step: int64 ns since 1970, and s from the first; None where unknown.
     """
 
     layout = "cube"
@@ -72,7 +72,7 @@ class CubeFile(SpectrogramFile):
         super().__init__(path, storage, dataset, StoredArray(path, cube, order, flipped))
         frequency = frequency and frequency.ascending
         n_steps, n_channels, self.n_frequencies = self.stored.shape
-        steps = _chosen(path, "times", settings.times, n_steps)
+        self.steps = steps = _chosen(path, "times", settings.times, n_steps)
         self.channels = _chosen(path, "channels", settings.channels, n_channels)
         self.n_channels, self.n_times = len(self.channels), settings.window
         if settings.window > len(steps):
