@@ -339,6 +339,9 @@ EXTRAS = {
     "aiohttp": ("remote", "aiohttp", "cubes at https:// are read with fsspec and aiohttp"),
     "fsspec": ("remote", "fsspec", "cubes in object stores are read with fsspec"),
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
+    "fsspec": ("remote", "fsspec", "archives in object stores are read with fsspec"),
+    "aiohttp": ("remote", "aiohttp", "archives on web servers are read with aiohttp"),
+    "s3fs": ("remote", "s3fs", "archives in S3 are read with s3fs"),
     "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
     "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
 }

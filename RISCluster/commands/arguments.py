@@ -31,14 +31,18 @@ download make: fetch waveforms and StationXML from FDSN data centres
     station is taken from the first that lists it
   --box DEGREES+: MINLAT MAXLAT MINLON MAXLON, or --box=-85,-75,160,180
   --circle DEGREES+: LAT LON RADIUS, likewise
+  --min-distance KM(0..) = 0: leave out stations nearer than this to another one
+  --credentials FILE: user and password, EarthScope token or EIDA token for restricted data: a file
+    with sections by provider, as [GFZ] eida_token = /home/me/.eidatoken
   --chunk SECONDS(60..31622400) = 86400: length of a file, counted from midnight
   --output FOLDER = Data/waveforms: folder to write
   | Run it again to resume after an interruption, or with a later --end: existing files are not
     fetched again.
 build make [build]: make a data set of spectrograms from waveforms
-  words WAVEFORMS: files, folders and patterns of any format that obspy reads; build.key=value
-    settings
-  --output FILE!: file to write, .h5; its catalogue is beside it, .csv
+  words WAVEFORMS: files, folders, patterns and URLs (https, s3) of any format that obspy reads;
+    build.key=value settings
+  --output FILE: file to write, .h5; its catalogue is beside it, .csv
+  --picture FILE(.png.pdf.svg): only draw some traces with detector and windows, to choose settings
   --layout samples|ris = samples: layout of the file; ris is for RISCluster 0.3
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
@@ -108,19 +112,23 @@ compare compare: compare finished runs: settings that differ, metrics, agreement
   runs RUN: two or more run folders, as Outputs/first
   --output CSV(.csv): also write the table to this file
   --figure PNG(.png.pdf.svg): of two runs on the same data: figure of the overlap of their clusters
-export results: write the catalogue of a finished run as CSV, QuakeML or HDF5
+export results: write the catalogue of a finished run, its picks, or clusters as templates
   words section.key=value: settings that replace those of the run, as report.seasons=1-6,7-12
   --run FOLDER!: finished run, as Outputs/rutford
-  --format csv|quakeml|hdf5!: csv: a row a sample; hdf5: the same in data sets; quakeml: events with
-    a pick at the onset of each detection (needs obspy)
-  --output FILE!: file to write
+  --format csv|quakeml|hdf5|picks|templates!: csv: a row a sample; hdf5: the same in data sets;
+    quakeml: events with a pick at the onset of each detection; picks: a table of the picks as
+    SeisBench writes it; templates: a folder with stacked waveforms (miniSEED) and mean spectra
+    (CSV) of each cluster, for matched filters
+  --output FILE!: file, or for templates folder, to write
   --overwrite: replace existing outputs
   --stage dec|gmm: labels of this stage (default: DEC if complete)
   --clusters NUMBERS: only these, as 1,3 (default: all samples)
   --min-probability P(0..1) = 0: only samples whose label has this probability or more
-  | Columns: index, label, name, probability, starttime, trace_id, station, event_id, season,
-    onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms, duration, onset_slope,
-    band_low, band_middle, band_high; values that the data do not have are empty.
+  --align correlation|onset = correlation: waveforms of a template: by their onsets alone, or then
+    also by correlation with the stack
+  | quakeml and templates need obspy. Columns: index, label, name, probability, starttime, trace_id,
+    station, event_id, season, onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms,
+    duration, onset_slope, band_low, band_middle, band_high; values that the data do not have are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
   --output FILE = Data/demo.h5: file to write
   --samples N(1..) = 4000: number of samples

@@ -4,6 +4,7 @@ Letters: N samples, F frequency bins, T time bins.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from ..cli import run_name
-from ..data.layouts import SpectrogramFile
+from ..data.layouts import SpectrogramFile, size_text
 from ..data.sets import open_data
 from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
@@ -87,12 +88,14 @@ def describe(
     file: SpectrogramFile, table: pandas.DataFrame, traces: list[str], train_samples: int
 ) -> list[str]:
     """Lines of text about a file, from its `survey`; `train_samples` as ``data.train_samples``."""
-    n, f, t = file.n_samples, file.n_frequencies, file.n_times
+    n = file.n_samples
     n_train = min(train_samples or n, n)
+    n_bytes = 4 * n_train * math.prod(file.shape)
     classes = [f"{name} ({len(index):,})" for name, index in _classes(file).values()]
     rows = [
         ("file", f"{file.path}, layout {file.layout}, data set {file.dataset}"),
-        ("samples", f"{n:,} of {f} x {t} (frequency x time), {file.dtype}"),
+        ("samples", f"{n:,} of {size_text(file.shape)} (frequency x time), {file.dtype}"),
+        *[("components", ", ".join(file.components))] * (len(file.components) > 1),
         ("frequency", _axis(file.frequency, file.frequency_unit)),
         ("time", _axis(file.time, file.time_unit)),
         ("amplitude", file.amplitude_unit or "unit not given"),
@@ -101,7 +104,7 @@ def describe(
         ("traces", _listed(traces, N_TRACES, "none named")),
         ("classes", _listed(classes, N_CLASSES, "none known")),
         *_values(table),
-        ("training", f"{_bytes(4 * n_train * f * t)} of memory for {n_train:,} samples "
+        ("training", f"{_bytes(n_bytes)} of memory for {n_train:,} samples "
          "(data.train_samples); streamed from disk if more"),
     ]  # fmt: skip
     notes = {key: value for key, value in sorted(file.attributes.items()) if key != "class_names"}
@@ -132,8 +135,9 @@ def _storage(file: SpectrogramFile) -> str:
         names = ["filtered"]
     files = [item for path in file.paths for item in [path, *path.rglob("*")]]
     size = sum(item.stat().st_size for item in files if item.is_file())
+    on_disk = f"; {_bytes(size)} on disk in all" * bool(size)
     chunks = f"chunks of {' x '.join(map(str, file.chunks))}" if file.chunks else "contiguous"
-    return f"{chunks}, {', '.join(names) or 'no compression'}; {_bytes(size)} on disk in all"
+    return f"{chunks}, {', '.join(names) or 'no compression'}{on_disk}"
 
 
 def _times(times: np.ndarray) -> str:

@@ -17,7 +17,7 @@ from ..errors import DataError, SettingsError
 from ..io import as_path
 from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
-from .arguments import refused, split_words
+from .arguments import refused, save_figure, split_words
 
 if TYPE_CHECKING:
     from ..waveforms.download import Request, Summary
@@ -43,11 +43,13 @@ def run_download(arguments: argparse.Namespace) -> None:
     if folder.exists() and not folder.is_dir():
         raise refused("--output", arguments.output, "a folder; this is a file")
     start_log()
-    from ..waveforms.download import Request, download
+    from ..waveforms.download import Request, download, read_credentials
 
+    logins = read_credentials(Path(arguments.credentials)) if arguments.credentials else {}
     request = Request(
-        **codes, start=start, end=end, providers=providers, chunk=arguments.chunk, **areas
-    )
+        **codes, start=start, end=end, providers=providers, chunk=arguments.chunk, **areas,
+        min_distance=arguments.min_distance, credentials=logins,
+    )  # fmt: skip
     _report(request, folder, download(request, folder))
 
 
@@ -115,11 +117,24 @@ def run_build(arguments: argparse.Namespace) -> None:
     """Make a data set from waveforms, and associate its events."""
     from ..catalogue.associate import associate_file
     from ..catalogue.stations import read_stations
-    from ..waveforms.build import build
+    from ..waveforms.archive import with_copies
+    from ..waveforms.build import build, examples
 
     paths, settings = _paths_and_settings(arguments, "waveforms")
+    paths = with_copies(paths, Path(settings.build.archive).expanduser())
     place = settings.events.stations or settings.build.inventory
     has_origins = settings.build.catalogue and settings.build.velocity and place
+    stations = read_stations(place, "events.stations") if has_origins else None
+    if arguments.picture:
+        from ..plots.windows import windows_of_traces
+
+        found, unit = examples(paths, settings, stations)
+        target = Path(arguments.picture).expanduser()
+        save_figure(windows_of_traces(found, settings.build, unit), target)
+        print(f"picture: {target}; no data set was made")
+        return
+    if not arguments.output:
+        raise SettingsError("command line: no -o FILE.h5 given; give it, or --picture FILE.png")
     counts = build(
         paths,
         arguments.output,
@@ -128,7 +143,7 @@ def run_build(arguments: argparse.Namespace) -> None:
         workers=_workers(arguments),
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,
-        stations=read_stations(place, "events.stations") if has_origins else None,
+        stations=stations,
     )
     if arguments.catalogue_only:
         return

@@ -10,6 +10,8 @@ from ..runtime import count, log, start_log
 from ..settings import load_found_settings
 from .arguments import refused, split_words
 
+WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by format, or samples
+
 
 def run_run(arguments: argparse.Namespace) -> None:
     """Run every stage that is not done, and make the report where there is none."""
@@ -71,11 +73,19 @@ def run_export(arguments: argparse.Namespace) -> None:
         if not all(part.isdecimal() for part in parts):
             raise refused("--clusters", arguments.clusters, "numbers of clusters, as 1,3")
         clusters = tuple(map(int, parts))
-    if output.is_dir() or (output.exists() and not arguments.overwrite):
-        what = "is a folder" if output.is_dir() else "exists"
+    is_folder = arguments.format == "templates"
+    if output.exists() and (output.is_dir() != is_folder or not arguments.overwrite):
+        what = (
+            "exists"
+            if output.is_dir() == is_folder
+            else "is no folder"
+            if is_folder
+            else "is a folder"
+        )
         raise DataError(f"{output}: {what}; give another name with -o, or --overwrite for a file")
     start_log()
     from ..catalogue.export import FORMATS, export_of
+    from ..catalogue.templates import write_templates
     from ..runs.run import open_run
 
     with open_run(run, overrides) as finished:
@@ -94,8 +104,11 @@ def run_export(arguments: argparse.Namespace) -> None:
             log.warning(note)
         stage = arguments.stage.upper() if arguments.stage else None
         export = export_of(finished, stage, clusters, arguments.min_probability)
-        written = FORMATS[arguments.format](export, output)
-    what = "event" if arguments.format == "quakeml" else "sample"
+        if is_folder:
+            written = write_templates(export, output, arguments.align)
+        else:
+            written = FORMATS[arguments.format](export, output)
+    what = WRITTEN.get(arguments.format, "sample")
     print(f"{output}: {count(written, what)} of {arguments.run}, stage {export.stage_name}")
 
 

@@ -1,12 +1,14 @@
 """Samples for the network: split, read in blocks, held in memory or streamed from disk.
 
-Letters: N samples of the file, n of a set or block, B of a batch, F frequency bins, T time bins.
+Letters: N samples of the file, n of a set or block, B of a batch, C components (mostly 1), F
+frequency bins, T time bins.
 The position of a sample in its set (0 to n - 1) comes with every batch. The order of batches
 depends on the size of the set, the seed and the epoch, not on where samples are held.
 """
 
 import contextlib
 import itertools
+import math
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ WINDOW = 4096
 GPU_ROWS = 1024  # samples sent to a GPU at a time, at least
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
-Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, 1, F, T)
+Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, C, F, T)
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -41,10 +43,10 @@ class Reader:
     def __init__(self, file: SpectrogramFile, preparation: Preparation, device: torch.device):
         self.file, self.preparation, self.device = file, preparation, device
         self.skip_negative = False  # where a root or logarithm is taken: leave out, or refuse
-        self.shape = 1, file.n_frequencies, file.n_times
+        self.shape = len(file.components), file.n_frequencies, file.n_times
 
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Usable samples among `index` (ascending): indices (n,) and prepared (n, 1, F, T)."""
+        """Usable samples among `index` (ascending): indices (n,) and prepared (n, C, F, T)."""
         amplitude, blocks = self.preparation.amplitude, self.file.read_blocks(index)
         if self.device.type == "cuda":
             blocks = _joined(blocks, GPU_ROWS)
@@ -65,7 +67,7 @@ class Reader:
                 )
             if not usable.all():
                 x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
-            yield wanted, self.preparation(x).unsqueeze(1)
+            yield wanted, self.preparation(x).reshape(-1, *self.shape)
 
 
 def _joined(blocks: Iterator, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -97,9 +99,9 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
 def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, int]:
     """Positions 0 to n - 1 in the order of one epoch, (n,), and the samples of a window.
 
-    `shape` is that of a sample, (1, F, T).
+    `shape` is that of a sample, (C, F, T).
     """
-    window = max(BLOCK, min(WINDOW, WINDOW_BINS // (shape[1] * shape[2])))
+    window = max(BLOCK, min(WINDOW, WINDOW_BINS // math.prod(shape)))
     rng = np.random.default_rng([seed, epoch])
     blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
     order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
@@ -111,7 +113,7 @@ def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[
 class HeldSet:
     """Samples held in one tensor, in memory or on the GPU.
 
-    `index` (n,) are ascending indices into the file, `x` (m, 1, F, T) prepared samples, also of
+    `index` (n,) are ascending indices into the file, `x` (m, C, F, T) prepared samples, also of
     other sets, `rows` (n,) those of this set in `x`, and `device` that of the batches.
     """
 
@@ -232,7 +234,7 @@ def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
     """
     total, squares, n = 0.0, 0.0, 0
     for _, x in samples.in_order(0, len(samples), READ_ROWS):
-        x = x[:, 0].double()
+        x = x.squeeze(1).double()
         total, squares, n = total + x.sum(0), squares + x.square().sum(0), n + len(x)
     mean = total / n
     variance = (squares / n - mean.square()).clamp_min(0).mean()

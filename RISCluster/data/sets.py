@@ -45,6 +45,7 @@ COLUMNS: dict[str, tuple] = {
 AS_FIRST = (
     "path", "layout", "dataset", "stored", "dtype", "chunks", "amplitude_unit", "waveform_unit",
     "attributes", "frequency", "frequency_unit", "n_frequencies", "time", "time_unit", "n_times",
+    "components",
 )  # fmt: skip
 OWN = {*PACKING, *DIMENSIONS, "class_names", "coordinates", "units"}  # attributes not copied
 
@@ -287,6 +288,11 @@ def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
                 f"{file.path}: its samples have {here}, and those of {first.path} {there}; files "
                 "of a set need the same axes"
             )
+    if file.components != first.components:
+        raise DataError(
+            f"{file.path}: its samples have components {', '.join(file.components)}, and those of "
+            f"{first.path} {', '.join(first.components)}; files of a set need the same components"
+        )
     if file.layout != first.layout:
         raise DataError(
             f"{file.path}: has the layout {file.layout}, and {first.path} {first.layout}; files of "
@@ -310,7 +316,7 @@ def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
 
 def write_samples(file: SpectrogramFile, target: Path) -> None:
     """Write all samples of an open set, with their columns, in the layout ``samples``."""
-    n, shape = file.n_samples, (file.n_frequencies, file.n_times)
+    n, shape = file.n_samples, file.shape
     require_room(target, 4 * n * int(np.prod(shape)))
     columns = {name: read_column(file, name, 0, n) for name in COLUMNS}
     columns |= {"labels": file.all_labels()} | (file.origins() or {})
@@ -325,6 +331,7 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
                 data[index[0] : index[-1] + 1] = rows
                 progress.add(len(index))
         data.attrs.update({"units": file.amplitude_unit} if file.amplitude_unit else {})
+        data.attrs.update({"components": file.components} if len(shape) == 3 else {})
         for axis, unit in (("frequency", file.frequency_unit), ("time", file.time_unit)):
             if unit in ("Hz", "s"):
                 out[axis] = getattr(file, axis)
@@ -338,8 +345,8 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
         for name in {"peak_amplitude", *MEASURES} & {*out}:
             out[name].attrs["units"] = MEASURES.get(name, ("",))[0] or file.waveform_unit
         if (found := file.traces([0])) is not None:
-            (_, length), rate, unit = found[0].shape, *found[1:]
-            traces = out.create_dataset("trace", (n, length), "f4")
+            (_, *sizes), rate, unit = found[0].shape, *found[1:]
+            traces = out.create_dataset("trace", (n, *sizes), "f4")
             traces.attrs.update(sampling_rate=rate, units=unit)
             for start in range(0, n, READ_ROWS):
                 rows = range(start, min(start + READ_ROWS, n))

@@ -276,10 +276,12 @@ ROLES = {
         "channel channels distance distances location loc station stations receiver receivers "
         "sensor node fibre fiber locus depth offset position x space"
     ),
+    "component": "component components",
     "sample": "sample samples event events detection detections example",
 }
 CUBE = ("time", "channel", "frequency")
 SAMPLES = ("sample", "frequency", "time")
+WITH_COMPONENTS = ("sample", "component", "frequency", "time")
 
 
 def attributes_of(array: Any) -> dict[str, Any]:
@@ -541,7 +543,7 @@ def find_gaps(array: Any, box: Box) -> tuple[np.ndarray, list[str]]:
             return _virtual_gaps(array, *np.transpose(box))
         n, n_missing = _count_chunks(array)
         cause = f"{n_missing:,} of {n:,} chunks of {name} were never written"
-    elif "://" in str(place_of(array)):  # which would be asked for every chunk
+    elif hasattr(array.store, "fs"):  # an object store, which would be asked for every chunk
         return np.False_, []
     gaps = _unwritten(array, box) if n_missing else np.False_
     return gaps, [cause] if gaps.any() else []

@@ -70,7 +70,7 @@ def training_distribution(
 
 
 def latents_and_errors(model: AEC | DEC, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Latents (n, D), and mean squared error of each reconstruction (n,), of x (n, 1, F, T)."""
+    """Latents (n, D), and mean squared error of each reconstruction (n,), of x (n, C, F, T)."""
     with torch.inference_mode():
         z = model.encoder(x)
         error = (model.decoder(z) - x).square().mean((1, 2, 3))

@@ -10,6 +10,7 @@ standardisation. With the mean c of a cluster's members x, each of B bins:
 Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -112,7 +113,7 @@ def deviations(
 ) -> tuple[np.ndarray, pandas.DataFrame]:
     """Compare the samples `index` (m,), ascending, with the means of their clusters `labels` (m,).
 
-    Returns the means (K, F, T), and mse, mae, inner_product of each sample; with a seed also
+    Returns the means (K, [C,] F, T), and mse, mae, inner_product of each sample; with a seed also
     silhouette_data, of as many random samples as can be in memory. NaN for what is not known.
     """
     own = Preparation(preparation.amplitude, preparation.transform)  # without mean and scale
@@ -135,7 +136,7 @@ def deviations(
         values[at, :3] = np.stack([*errors, product], axis=1)
     names = ["mse", "mae", "inner_product"]
     if seed is not None:
-        n_bins = file.n_frequencies * file.n_times
+        n_bins = math.prod(file.shape)
         most = min(MAX_DATA_SILHOUETTES, int(HELD / (4 * n_bins)))
         drawn = subsample(len(index), max(2, most), seed)
         found = [(at, x.astype(np.float32)) for at, x in blocks(index[drawn])]
@@ -144,7 +145,7 @@ def deviations(
             values[at, 3] = silhouettes(x, labels[at])
         names.append("silhouette_data")
     frame = pandas.DataFrame(values[:, : len(names)], columns=names)
-    return means.reshape(n_clusters, file.n_frequencies, file.n_times), frame
+    return means.reshape(n_clusters, *file.shape), frame
 
 
 # ---- of a run -----------------------------------------------------------------------------------

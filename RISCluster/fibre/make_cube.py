@@ -419,7 +419,7 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
     origin = identity([inputs, str(path), sorted(map(stamp, files))])
     if is_done(target, origin, overwrite):
         return
-    whole = CubeSettings(SMALLEST, 1, cube.channels, cube.times)
+    whole = CubeSettings(window=SMALLEST, stride=1, channels=cube.channels, times=cube.times)
     with open_spectrograms(path, "cube", dataset, whole) as file:
         steps, times = file.steps, None if file.times is None else file.times[file.steps]
         ends = None if times is None else times[[0, -1]].tolist()

@@ -254,9 +254,9 @@ def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
     images = np.concatenate([rows for _, rows in file.read_blocks(index)])
     model, preparation = trained.model.eval(), trained.preparation
     with torch.inference_mode():
-        x = preparation(torch.from_numpy(images))[:, None]
-        reconstruction, z = model(x)
-        inputs, outputs = (preparation.undo_standardize(y[:, 0]) for y in (x, reconstruction))
+        x = preparation(torch.from_numpy(images))
+        reconstruction, z = model(x if x.ndim == 4 else x[:, None])
+        inputs, outputs = map(preparation.undo_standardize, (x, reconstruction.squeeze(1)))
     titles = [f"sample {i}" for i in index]
     return samples.reconstructions(file, inputs.numpy(), z.numpy(), outputs.numpy(), titles)
 
@@ -266,7 +266,7 @@ def _gallery(results: Results, stage: FinishedStage) -> Figure:
     k, sizes, file, members = stage.n_clusters, stage.sizes, results.file, []
     largest = np.sort(np.argsort(-sizes, kind="stable")[:LARGEST]).tolist()
     prepare = Preparation(results.settings.data.amplitude, "sample_normalization")
-    empty = np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
+    empty = np.empty((0, *file.shape), dtype=np.float32)
     for label in largest:
         chosen = results.representatives.typical[label]["sample"].tolist()[:GALLERY_COLUMNS]
         rows = np.concatenate([empty, *(file.read(i, i + 1) for i in chosen)])

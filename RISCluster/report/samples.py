@@ -18,7 +18,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from ..data.layouts import SpectrogramFile
+from ..data.layouts import SpectrogramFile, side_by_side
 from ..data.measures import find_peaks
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
@@ -66,7 +66,7 @@ def measure(results: Results, chosen: Sequence[int]) -> Measured:
     height, width = next(size for n, *size in TILES if m <= n or n == POINTS)
     scale, images = _decibel_scale(file), np.zeros((m, height, width), np.float32)
     for block, x in file.read_blocks(index):
-        at = np.searchsorted(index, block)
+        at, x = np.searchsorted(index, block), side_by_side(x, len(file.components))
         found.decibel &= bool(x.min() >= 0)
         peak[at], frequency[at] = find_peaks(x, file.frequency)
         found.spectra[at] = x.mean(2)
@@ -184,14 +184,16 @@ def _pictures(
     file: SpectrogramFile, found: Measured, chosen: Sequence[int], labels: np.ndarray, seed: int
 ) -> dict[str, Any]:
     """Axes, sprites of thumbnails and of large spectrograms, waveforms."""
-    shape = tuple(min(LARGEST_IMAGE, n) // 8 * 8 or 8 for n in (file.n_frequencies, file.n_times))
+    n = len(file.components)
+    bins = file.n_frequencies, n * file.n_times
+    shape = tuple(min(LARGEST_IMAGE, size) // 8 * 8 or 8 for size in bins)
     waves = waveforms_of(file)
     most = max(len(chosen), int(LARGE_BYTES / (0.35 * shape[0] * shape[1])))
     rest = np.random.default_rng(seed).permutation(np.setdiff1d(found.index, chosen))
     large = [*chosen, *rest[: max(0, most - len(chosen))].tolist()]
     images = []
     for i in large:
-        x = torch.from_numpy(file.read(i, i + 1))[:, None]
+        x = torch.from_numpy(side_by_side(file.read(i, i + 1), n))[:, None]
         images.append(interpolate(x, shape, mode="bilinear", antialias=True)[0, 0].numpy())
     images = np.array(images)
     scale = _decibel_scale(file) if found.decibel else 0
@@ -205,6 +207,7 @@ def _pictures(
     }
     return {
         **axes,
+        "components": ", ".join(file.components),
         "low": round(found.low, 1),
         "decibel": found.decibel,
         "unit": file.amplitude_unit,
@@ -239,7 +242,7 @@ def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
     """Rate (Hz) and unit of the samples' waveforms, as by ``build.traces``."""
     if file is None or (found := file.traces([0])) is None:
         return None
-    return {"length": found[0].shape[1], "sampling_rate": found[1], "unit": found[2]}
+    return {"length": found[0].size, "sampling_rate": found[1], "unit": found[2]}
 
 
 def _traces(
@@ -249,7 +252,7 @@ def _traces(
     step = -(-waves["length"] // LONGEST_TRACE)
     length = -(-waves["length"] // step)
     wanted = wanted[: max(least, int(TRACE_BYTES / length))]
-    values = file.traces(wanted)[0][:, ::step]
+    values = file.traces(wanted)[0].reshape(len(wanted), -1)[:, ::step]  # of all components
     values = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
     peaks = np.abs(values).max(axis=1)
     scaled = np.round(127 * values / np.maximum(peaks, 1e-300)[:, None]).astype("i1")

@@ -214,12 +214,13 @@ class StageModel:
     centroids: np.ndarray  # (K, D), float64; NaN for a cluster that has none
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Spectrograms (n, F, T), float32, of latents (n, D), without standardisation; or NaN."""
+        """Spectrograms (n, [C,] F, T), float32, of latents (n, D), not standardised; or NaN."""
         known = ~np.isnan(latents).any(1)
         with torch.inference_mode():
             z = torch.from_numpy(np.where(known[:, None], latents, 0).astype(np.float32))
-            images = self.preparation.undo_standardize(self.decoder(z)[:, 0]).numpy()
-        return np.where(known[:, None, None], images, np.nan).astype(np.float32)
+            images = self.preparation.undo_standardize(self.decoder(z).squeeze(1)).numpy()
+        images[~known] = np.nan
+        return images
 
 
 def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:

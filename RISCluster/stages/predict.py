@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.cube_file import CubeFile
-from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile
+from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, size_text
 from ..data.loading import Reader, StreamedSet
 from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, start_ranks
@@ -112,7 +112,7 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
             if out.exists() and not overwrite:
                 raise DataError(f"{out}: exists already; give another name, or --overwrite")
         log.info(
-            f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
+            f"{file.path}: {file.n_samples:,} samples of {size_text(file.shape)}, "
             f"labelled with {run.folder.path}; computing on {ranks.device}"
             + (f", {ranks.world} processes" if ranks.world > 1 else "")
         )
@@ -181,6 +181,13 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
 
     An axis without a unit is taken as that of the other, if it has as many bins.
     """
+    here, there = file.components, trained.components
+    if here != there:
+        raise DataError(
+            f"{file.path}: its samples have {_listed(here)}, and those that {path} was trained on "
+            f"{_listed(there)}; make the file with build.components as of the training set, or set "
+            "cube.window_channels"
+        )
     units = trained.units, (file.frequency_unit, file.time_unit)
     for name, unit, own_unit in zip(("frequency", "time"), *units, strict=True):
         axis, own = getattr(trained, name), getattr(file, name)
@@ -200,6 +207,10 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
                 f"{file.path}: its samples have {here}, and those that {path} was trained on "
                 f"{there}; make the file with the settings of the training set"
             )
+
+
+def _listed(components: Sequence[str]) -> str:
+    return f"components {', '.join(components)}" if len(components) > 1 else "one component"
 
 
 def label(run: Predictor, file: SpectrogramFile, output: Path) -> Counts:

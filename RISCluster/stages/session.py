@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..cli import COMMANDS, package_command, stage_command
-from ..data.layouts import SpectrogramFile
+from ..data.layouts import SpectrogramFile, size_text
 from ..data.loading import Reader, SampleSet, StreamedSet, load_set
 from ..data.sets import open_data
 from ..data.synthetic import DEMO_FILE, write_demo
@@ -113,8 +113,8 @@ class Session:
         file, path = self.file, self.file.path
         written = [place.stat().st_mtime for place in file.paths if place.exists()]
         words = {
-            "data": f"{path} ({file.n_samples:,} samples of {file.n_frequencies} x "
-            f"{file.n_times}{f', written {timestamp(max(written))}' if written else ''})",
+            "data": f"{path} ({file.n_samples:,} samples of {size_text(file.shape)}"
+            f"{f', written {timestamp(max(written))}' if written else ''})",
             "labels, times and ids": str(path),
             "event_id": f"the events in {path}",
             "aec.initial_weights": self.settings.aec.initial_weights,
@@ -269,8 +269,8 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
         ranks.barrier()
         with open_data(settings) as file:
             log.info(
-                f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x "
-                f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
+                f"{file.path}: {file.n_samples:,} samples of {size_text(file.shape)}, layout "
+                f"{file.layout}; computing on {ranks.device}"
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
             with (session := Session(settings, stage, ranks, file, stop)).held:
