@@ -335,13 +335,10 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 EXTRAS = {
     "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
     "dascore": ("das", "dascore", "more formats of fibre records are read with DASCore"),
-    "s3fs": ("remote", "s3fs", "cubes at s3:// are read with s3fs"),
-    "aiohttp": ("remote", "aiohttp", "cubes at https:// are read with fsspec and aiohttp"),
-    "fsspec": ("remote", "fsspec", "cubes in object stores are read with fsspec"),
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
-    "fsspec": ("remote", "fsspec", "archives in object stores are read with fsspec"),
-    "aiohttp": ("remote", "aiohttp", "archives on web servers are read with aiohttp"),
-    "s3fs": ("remote", "s3fs", "archives in S3 are read with s3fs"),
+    "fsspec": ("remote", "fsspec", "archives and cubes in object stores are read with fsspec"),
+    "aiohttp": ("remote", "aiohttp", "archives and cubes on web servers are read with aiohttp"),
+    "s3fs": ("remote", "s3fs", "archives and cubes in S3 are read with s3fs"),
     "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
     "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
 }
