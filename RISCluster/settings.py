@@ -280,10 +280,11 @@ class BuildSettings:
     before: Auto | float = _key("auto", low=0)
     velocity: float | None = _key(None, above=0)
     phases: str = _key("*")
+    archive: str = _key("Data/archive", NOTHING)
     trace_ids: str = _key("*")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)
-    detrend: Literal["none", "demean", "linear"] = _key("linear")
+    detrend: Literal["none", "demean", "linear"] | int = _key("linear", low=2, high=10)
     taper: float = _key(5.0, low=0)
     inventory: str | None = _key(None)
     output: Literal["acceleration", "velocity", "displacement"] = _key("velocity")
@@ -305,6 +306,7 @@ class BuildSettings:
     nfft: int = _key(256, low=8, high=2**20)
     frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
     traces: Auto | bool = _key("auto")
+    save_waveforms: str | None = _key(None)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ import pandas
 from ..data.measures import measure_spectrograms, measure_waveforms
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
+from ..io import new_file
 from .data_set import TIMES, Product
 from .onsets import FIELDS
 from .plan import StationDay
 from .process import CONSTANT, Wave, join, process, without_marks
-from .read import DAY, read_traces
+from .read import DAY, import_obspy, read_traces
 from .responses import Epoch, cut_at_epochs, read_inventory
 from .windows import Windows, cut, margin, min_samples, spectrograms
 
@@ -48,9 +49,11 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
                 start, own, own_notes = file.tell(), Counter(), []
                 try:
                     waves = _processed(day, pieces.pop(day), product, own, own_notes)
+                    if product.settings.save_waveforms is not None:
+                        waves = _save(waves, day, Path(product.settings.save_waveforms))
                     for records in chain.from_iterable(_of_windows(*x, product) for x in waves):
                         file.write(records.data)
-                except OSError:  # of writing
+                except (OSError, RunError):  # of writing
                     raise
                 except Exception as error:  # of any library that processes the data
                     file.seek(start)
@@ -90,6 +93,23 @@ def _read(
                     data, start = without_marks(trace.data), trace.stats.starttime.ns
                     found[day].append(Wave(start, rate, data, drift=rate / own - 1))
     return found
+
+
+def _save(waves: Iterator, day: StationDay, folder: Path) -> Iterator[tuple[Wave, Windows]]:
+    """Pass stretches on, and write what of them is of the day, as miniSEED of 32-bit floats."""
+    obspy, stream, span = import_obspy(), [], np.array([day.day, day.day + DAY])
+    for wave, windows in waves:
+        first, last = wave.samples(span).clip(0, len(wave.data))
+        trace = obspy.Trace(wave.data[first:last].astype(np.float32))
+        trace.id, trace.stats.sampling_rate = day.trace_id, wave.sampling_rate
+        trace.stats.starttime = obspy.UTCDateTime(ns=wave.time(int(first)))
+        stream += [trace] if last > first else []
+        yield wave, windows
+    start, end = (obspy.UTCDateTime(ns=int(time)).strftime("%Y%m%dT%H%M%SZ") for time in span)
+    path = folder.expanduser().joinpath(*day.trace_id.split(".")[:2])
+    if stream:
+        with new_file(path / f"{day.trace_id}__{start}__{end}.mseed") as partial:
+            obspy.Stream(stream).write(str(partial), format="MSEED")
 
 
 def example(day: StationDay, product: Product) -> tuple[Wave, Windows] | None:
