@@ -303,14 +303,19 @@ def _read_dataset(
     dataset: h5py.Dataset, axis: int, out: np.ndarray, first: int, channel: int, level: np.ndarray
 ) -> list[str]:
     """Fill `out` from sample `first` on, a few whole chunks at a time; why samples are missing."""
-    packing, step, last, lines = sample_packing(dataset), len(out), first + len(out), []
+    sides = (first, first + len(out)), (channel, channel + out.shape[1])
+    (low, high), other = sides[:: 1 - 2 * axis]
+    packing, step, lines = sample_packing(dataset), high - low, []
     if not dataset.is_virtual:  # whose sources would be opened again
-        size = (dataset.chunks or (1, 1))[axis]
-        step = max(1, READ_VALUES // (size * out.shape[1])) * size
-    for low, high in pairwise([first, *range(first - first % step + step, last, step), last]):
-        box = ((low, high), (channel, channel + out.shape[1]))[:: 1 - 2 * axis]
-        values, causes = read_box(dataset, box, packing)
-        out[low - first : high - first] = _less_level(values if axis == 0 else values.T, level)
+        size = (dataset.chunks or (1,))[0]
+        step = max(1, READ_VALUES // (size * (other[1] - other[0]))) * size
+    for start, stop in pairwise([low, *range(low - low % step + step, high, step), high]):
+        values, causes = read_box(dataset, ((start, stop), other), packing)
+        part = slice(start - low, stop - low)
+        if axis == 0:
+            out[part] = _less_level(values, level)
+        else:
+            out[:, part] = _less_level(values.T, level[part])
         lines += causes
     return lines
 
