@@ -318,6 +318,9 @@ EXTRAS = {
     "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
     "dascore": ("das", "dascore", "more formats of fibre records are read with DASCore"),
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
+    "fsspec": ("remote", "fsspec", "archives in object stores are read with fsspec"),
+    "aiohttp": ("remote", "aiohttp", "archives on web servers are read with aiohttp"),
+    "s3fs": ("remote", "s3fs", "archives in S3 are read with s3fs"),
     "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
     "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
 }

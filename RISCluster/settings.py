@@ -226,6 +226,8 @@ class CubeSettings:
 
     window: int = _key(4, DATA, low=1)
     stride: int = _key(4, DATA, low=1)
+    window_channels: int = _key(1, DATA, low=1)
+    stride_channels: int = _key(1, DATA, low=1)
     channels: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
     times: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
 
@@ -284,12 +286,13 @@ class BuildSettings:
     before: Auto | float = _key("auto", low=0)
     velocity: float | None = _key(None, above=0)
     phases: str = _key("*")
+    archive: str = _key("Data/archive", NOTHING)
     trace_ids: str = _key("*")
     components: Listed | None = _key(None, parse=_components)
     missing_components: Literal["leave_out", "zeros"] = _key("leave_out")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)
-    detrend: Literal["none", "demean", "linear"] = _key("linear")
+    detrend: Literal["none", "demean", "linear"] | int = _key("linear", low=2, high=10)
     taper: float = _key(5.0, low=0)
     inventory: str | None = _key(None)
     output: Literal["acceleration", "velocity", "displacement"] = _key("velocity")
@@ -311,6 +314,7 @@ class BuildSettings:
     nfft: int = _key(256, low=8, high=2**20)
     frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
     traces: Auto | bool = _key("auto")
+    save_waveforms: str | None = _key(None)
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ def test_batches_are_larger_on_a_gpu(n, batch_size):
     settings = with_defaults(load_settings(None).aec, n, GPU)
     assert settings.batch_size == batch_size
     assert with_defaults(load_settings(None).aec, n, CPU).batch_size == min(batch_size, 64)
-    assert settings.lr == pytest.approx(0.004 * max(1, batch_size / 64) ** 0.5)
+    assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
 
 
 # ---- samples ------------------------------------------------------------------------------------

@@ -31,13 +31,16 @@ download make: fetch waveforms and StationXML from FDSN data centres
     station is taken from the first that lists it
   --box DEGREES+: MINLAT MAXLAT MINLON MAXLON, or --box=-85,-75,160,180
   --circle DEGREES+: LAT LON RADIUS, likewise
+  --min-distance KM(0..) = 0: leave out stations nearer than this to another one
+  --credentials FILE: user and password, EarthScope token or EIDA token for restricted data: a file
+    with sections by provider, as [GFZ] eida_token = /home/me/.eidatoken
   --chunk SECONDS(60..31622400) = 86400: length of a file, counted from midnight
   --output FOLDER = Data/waveforms: folder to write
   | Run it again to resume after an interruption, or with a later --end: existing files are not
     fetched again.
 build make [build]: make a data set of spectrograms from waveforms
-  words WAVEFORMS: files, folders and patterns of any format that obspy reads; build.key=value
-    settings
+  words WAVEFORMS: files, folders, patterns and URLs (https, s3) of any format that obspy reads;
+    build.key=value settings
   --output FILE: file to write, .h5; its catalogue is beside it, .csv
   --picture FILE(.png.pdf.svg): only draw some traces with detector and windows, to choose settings
   --layout samples|ris = samples: layout of the file; ris is for RISCluster 0.3

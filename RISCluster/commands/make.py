@@ -42,11 +42,13 @@ def run_download(arguments: argparse.Namespace) -> None:
     if folder.exists() and not folder.is_dir():
         raise refused("--output", arguments.output, "a folder; this is a file")
     start_log()
-    from ..waveforms.download import Request, download
+    from ..waveforms.download import Request, download, read_credentials
 
+    logins = read_credentials(Path(arguments.credentials)) if arguments.credentials else {}
     request = Request(
-        **codes, start=start, end=end, providers=providers, chunk=arguments.chunk, **areas
-    )
+        **codes, start=start, end=end, providers=providers, chunk=arguments.chunk, **areas,
+        min_distance=arguments.min_distance, credentials=logins,
+    )  # fmt: skip
     _report(request, folder, download(request, folder))
 
 
@@ -114,9 +116,11 @@ def run_build(arguments: argparse.Namespace) -> None:
     """Make a data set from waveforms, and associate its events."""
     from ..catalogue.associate import associate_file
     from ..catalogue.stations import read_stations
+    from ..waveforms.archive import with_copies
     from ..waveforms.build import build, examples
 
     paths, settings = _paths_and_settings(arguments, "waveforms")
+    paths = with_copies(paths, Path(settings.build.archive).expanduser())
     place = settings.events.stations or settings.build.inventory
     has_origins = settings.build.catalogue and settings.build.velocity and place
     stations = read_stations(place, "events.stations") if has_origins else None

@@ -185,7 +185,8 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
     if here != there:
         raise DataError(
             f"{file.path}: its samples have {_listed(here)}, and those that {path} was trained on "
-            f"{_listed(there)}; make the file with build.components as of the training set"
+            f"{_listed(there)}; make the file with build.components as of the training set, or set "
+            "cube.window_channels"
         )
     units = trained.units, (file.frequency_unit, file.time_unit)
     for name, unit, own_unit in zip(("frequency", "time"), *units, strict=True):

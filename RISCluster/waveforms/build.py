@@ -62,6 +62,8 @@ def build(
             f"{settings.build.components}: samples"
         )
     own = {target.resolve(), Parts(target).folder.resolve()}  # no inputs
+    if settings.build.save_waveforms is not None:
+        own.add(Path(settings.build.save_waveforms).expanduser().resolve())
     paths = [x for x in find_files(words) if own.isdisjoint([x.resolve(), *x.resolve().parents])]
     inputs = settings.inputs("build", "result")
     if settings.build.inventory is not None:

@@ -13,11 +13,12 @@ import pandas
 from ..data.measures import measure_spectrograms, measure_waveforms
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
+from ..io import new_file
 from .data_set import TIMES, Product
 from .onsets import FIELDS
 from .plan import StationDay
 from .process import CONSTANT, Wave, join, process, without_marks
-from .read import DAY, read_traces
+from .read import DAY, import_obspy, read_traces
 from .responses import Epoch, cut_at_epochs, read_inventory
 from .windows import Grid, Windows, cut, margin, min_samples, spectrograms
 
@@ -49,10 +50,11 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
                 start, own, own_notes = file.tell(), Counter(), []
                 try:
                     others = [_other(part, product, own_notes) for part in day.others]
-                    for found in _processed(day, pieces.pop(day), product, own, own_notes):
+                    waves = _processed(day, pieces.pop(day), product, own, own_notes)
+                    for found in _save(waves, day, product.settings.save_waveforms):
                         for records in _of_windows(*found, others, product, own):
                             file.write(records.data)
-                except OSError:  # of writing
+                except (OSError, RunError):  # of writing
                     raise
                 except Exception as error:  # of any library that processes the data
                     file.seek(start)
@@ -98,8 +100,28 @@ def _other(day: StationDay | None, product: Product, notes: Notes) -> list[Wave]
     """Processed stretches of another component."""
     if day is None:
         return []
-    pieces = _read([day], product, notes)[day]
-    return [wave for wave, _ in _stretches(day, pieces, product, Counter(), notes)]
+    waves = _stretches(day, _read([day], product, notes)[day], product, Counter(), notes)
+    return [wave for wave, _ in _save(waves, day, product.settings.save_waveforms)]
+
+
+def _save(waves: Iterator, day: StationDay, folder: str | None) -> Iterator[tuple[Wave, Any]]:
+    """Pass stretches on, and write what of them is of the day, as miniSEED of 32-bit floats."""
+    if folder is None:
+        yield from waves
+        return
+    obspy, stream, span = import_obspy(), [], np.array([day.day, day.day + DAY])
+    for wave, more in waves:
+        first, last = wave.samples(span).clip(0, len(wave.data))
+        trace = obspy.Trace(wave.data[first:last].astype(np.float32))
+        trace.id, trace.stats.sampling_rate = day.trace_id, wave.sampling_rate
+        trace.stats.starttime = obspy.UTCDateTime(ns=wave.time(int(first)))
+        stream += [trace] if last > first else []
+        yield wave, more
+    start, end = (obspy.UTCDateTime(ns=int(time)).strftime("%Y%m%dT%H%M%SZ") for time in span)
+    path = Path(folder).expanduser().joinpath(*day.trace_id.split(".")[:2])
+    if stream:
+        with new_file(path / f"{day.trace_id}__{start}__{end}.mseed") as partial:
+            obspy.Stream(stream).write(str(partial), format="MSEED")
 
 
 def example(day: StationDay, product: Product) -> tuple[Wave, Windows] | None:
