@@ -131,6 +131,12 @@ def _axes(text: str) -> Listed:
     return names
 
 
+def _sizes(text: str) -> Listed:
+    sizes = Listed(int(part) for part in text.split(","))
+    _require(len(sizes) == 3 and min(sizes) >= 1)
+    return sizes
+
+
 def _utc(text: str) -> str:
     datetime.fromisoformat(text)
     return text
@@ -346,6 +352,11 @@ class RecordsSettings:
     taper: Literal["hann", "kaiser", "tukey", "none"] = _key("hann")
     band: Band | None = _key(None, parse=_band)
     power: Literal["linear", "log"] = _key("linear")
+    name_times: str | None = _key(None)
+    after: str | None = _key(None, parse=_utc)
+    before: str | None = _key(None, parse=_utc)
+    section: Band | None = _key(None, parse=_band)
+    chunks: Auto | Listed = _key("auto", parse=_sizes)
 
 
 @dataclass(frozen=True)

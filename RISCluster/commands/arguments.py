@@ -100,7 +100,8 @@ predict results: label new data with a finished run, and measure how they differ
   --interval SECONDS(0..86400) = 10: time between two looks into the folder; 0: label what is there,
     and end
   --drift SHARE(0..1) = 0.05: share of outliers above which a warning says to train a new run
-  | Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a figure.
+  | Writes the table, latents beside it as .latent.npy, a page as .html and a gallery as .gallery.png
+    (unless run.figures=no), and for a cube a map as .h5 and as a figure.
     With --follow: the table, and beside it .files.csv, a line a file.
 report results [report]: write report.html of a finished run: figures, tables and their interpretation
   words section.key=value: settings that replace those of the run, as report.stations=stations.xml

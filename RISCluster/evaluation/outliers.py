@@ -17,6 +17,7 @@ from ..runs.labels import Labelling
 
 SCORED = 5000  # training samples at most, spread over the set
 OUTLYING = 0.005  # share of the training samples beyond either limit
+DRIFT = 10 * OUTLYING  # share of outliers above which a new run should be trained
 BATCH = 256
 
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .. import __version__
 from ..catalogue.catalogue import Catalogue, catalogue_of
@@ -57,6 +59,7 @@ class Results:
         self.writes = writes  # whether figures are saved
         self.measured, self.look, self.data = None, [], {}  # of the page's samples, see `samples`
         self.run, self.stage, self.file, self.settings = run, run.final, run.file, run.settings
+        self.mapped = self.stage  # whose latents make the map
 
     @cached_property
     def names(self) -> dict[int, str]:
@@ -139,8 +142,12 @@ def png_of(path: Path, inputs: str, draw: Draw, writes: bool = True) -> bytes:
         with Image.open(path) as image:
             if image.info.get(INPUTS) == inputs:
                 return path.read_bytes()
-    figure, buffer = draw(), BytesIO()
-    figure.savefig(buffer, format="png", metadata={INPUTS: inputs})
+    figure, buffer, text = draw(), BytesIO(), PngInfo()
+    text.add_text(INPUTS, inputs)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once, where Figure.savefig draws twice
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image.save(buffer, "PNG", pnginfo=text, dpi=(figure.dpi, figure.dpi))
     if writes:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as target:
@@ -223,7 +230,7 @@ def stage_figures(
         figures["DEC_history"] = partial(training.dec_history, history, tol)
     if name == "AEC":
         return figures | {"AEC_reconstructions": partial(reconstructions, results.file, stage)}
-    figures[f"{name}_gallery"] = partial(_gallery, results, stage)
+    figures[f"{name}_gallery"] = partial(gallery, results, stage)
     figures[f"{name}_embedding"] = partial(embedding, results, stage, folder, drawn_map)
     if (path / "labels.h5").exists():
         figures[f"{name}_map"] = lambda: occurrence.cluster_map(
@@ -261,7 +268,7 @@ def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
     return samples.reconstructions(file, inputs.numpy(), z.numpy(), outputs.numpy(), titles)
 
 
-def _gallery(results: Results, stage: FinishedStage) -> Figure:
+def gallery(results: Results, stage: FinishedStage) -> Figure:
     """Typical members of the largest clusters, a row each, with a peak of 1."""
     k, sizes, file, members = stage.n_clusters, stage.sizes, results.file, []
     largest = np.sort(np.argsort(-sizes, kind="stable")[:LARGEST]).tolist()

@@ -270,7 +270,7 @@ function look(i) {
   byId("play").disabled = !trace;
   byId("play").textContent = trace ? `Play, ${D.trace.faster} times faster` : "No sound: no waveform";
   byId("more").replaceChildren(...together(i));
-  byId("correct").hidden = false;
+  byId("correct").hidden = D.corrections === null;
   if (!viewer.open) viewer.showModal();
   if (trace) drawWave(canvas, i);
 }

@@ -129,7 +129,7 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         "stations": catalogue.stations,
         "place": results.place,
         "clusters": [_cluster(results, found, label) for label in range(stage.n_clusters)],
-        "corrections": _corrections(stage.corrections),
+        "corrections": _corrections(stage.corrections) if results.mapped is stage else None,
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),
         "key": f"{run.folder.resolve()} {stage.provenance.get('ended', '')}",
         **(_pictures(file, found, chosen, stage.labels, run.settings.run.seed) if file else {}),
@@ -168,12 +168,12 @@ def place_all(results: Results, index: np.ndarray) -> np.ndarray | None:
 
     Those that were not embedded are placed between their nearest ones that were.
     """
-    known, points = map_of(results, results.stage, results.folder)
+    known, points = map_of(results, results.mapped, results.folder)
     if not len(points):
         return None
-    latents = results.stage.latents
-    nearest = NearestNeighbors(n_neighbors=min(NEAREST, len(known))).fit(latents[known])
-    distances, rows = nearest.kneighbors(latents[index])
+    nearest = NearestNeighbors(n_neighbors=min(NEAREST, len(known)))
+    nearest.fit(results.mapped.latents[known])
+    distances, rows = nearest.kneighbors(results.stage.latents[index])
     weights = 1 / np.maximum(distances, 1e-9 * (1 + distances.max()))
     places = (points[rows] * weights[:, :, None]).sum(1) / weights.sum(1)[:, None]
     low, high = places.min(0), places.max(0)

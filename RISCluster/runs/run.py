@@ -64,13 +64,20 @@ class FinishedStage:
         """Latents of every sample, (N, D); NaN for unusable ones."""
         return open_rows(self.path / "latent.npy")
 
+    def soft(self, index: np.ndarray) -> np.ndarray:
+        """Probabilities of the labels of samples (n,), as (n, K)."""
+        path = self.path / "soft_assignments.npy"
+        if not path.exists():
+            return self.mixture.posterior(self.latents[index])
+        return open_rows(path)[index].astype(np.float64)
+
     @cached_property
     def mixture(self) -> Mixture:
         """Gaussian of each cluster in latent space; of weight 0 for empty ones that have none."""
         found, k = Mixture.from_arrays(read_npz(self.path / "novelty.npz")), self.n_clusters
         if len(found.weights) == k:
             return found
-        d, used = found.means.shape[1], self.sizes > 0
+        d, used = found.means.shape[1], self.cluster_sizes > 0
         filled = np.zeros(k), np.zeros((k, d)), np.tile(np.eye(d), (k, 1, 1))
         parts = found.weights, found.means, found.covariances
         for array, part in zip(filled, parts, strict=True):

@@ -14,8 +14,8 @@ from ..data.loading import Reader, StreamedSet
 from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, start_ranks
 from ..errors import DataError, RunError, Stopped
-from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import new_file, new_rows, sha256
+from ..evaluation.outliers import DRIFT, OUTLYING, TrainingDistribution, latents_and_errors
+from ..io import new_rows, sha256
 from ..models.checkpoint import TrainedModel, load_model
 from ..run_folder import StageFolder, load_stage_settings
 from ..runs.labels import UNUSABLE, assign, new_labels
@@ -29,7 +29,6 @@ from .session import report_unusable, set_up_torch, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
-DRIFT = 10 * OUTLYING  # share of outliers above which a new run should be trained
 ADDED = (*COLUMNS, "name")  # the last is given by the user
 
 
@@ -100,12 +99,16 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
     """Label every sample of a file with a finished run, at constant memory.
 
     Writes a table of labels, probabilities and how unlike the training set each sample is to
-    `output` (``.csv``), latents beside it (``.latent.npy``), and of a cube a map (``.h5``) and its
-    figure.
+    `output` (``.csv``), latents beside it (``.latent.npy``), page and gallery (``.html``,
+    ``.gallery.png``), and of a cube a map (``.h5``) and its figure.
     """
     image, ranks = f".{run.settings.run.figure_format}", run.ranks
     with open_new(run, path) as file:
-        for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
+        suffixes = (".csv", ".latent.npy") + (
+            ".html",
+            f".gallery{image}",
+        ) * run.settings.run.figures
+        for suffix in suffixes + (".h5", image) * isinstance(file, CubeFile):
             out = output.with_suffix(suffix)
             if out.exists() and any(map(out.samefile, filter(Path.exists, file.paths))):
                 raise DataError(f"{out}: is the file to be labelled; give another name with -o")
@@ -131,16 +134,11 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
             f"which up to {2 * OUTLYING:.0%} would be"
         )
         log.info(f"{output}: labels; {output.with_suffix('.latent.npy')}: latents")
-        if isinstance(file, CubeFile) and run.settings.run.figures and ranks.is_first:
-            with warn("figures"):
-                from ..plots.occurrence import cluster_map
-                from ..runs.cluster_map import read_cluster_map
+        if run.settings.run.figures and ranks.is_first:
+            with warn("page"):
+                from ..report.new_data import write_new_page
 
-                found = read_cluster_map(output.with_suffix(".h5"))
-                sizes = np.bincount(found.labels[found.labels >= 0], minlength=run.n_clusters)
-                with new_file(output.with_suffix(image)) as partial:
-                    figure = cluster_map(found, sizes.tolist(), output.stem)
-                    figure.savefig(partial, format=image[1:])
+                write_new_page(output, run.folder, file, run.settings, run.posterior)
 
 
 def _load(folder: StageFolder, settings: Settings, ranks: Ranks, stop: StopRequest) -> Predictor:

@@ -1,6 +1,7 @@
 """Labels for new data with a finished run."""
 
 import csv
+import json
 import re
 
 import h5py
@@ -170,3 +171,47 @@ def test_names_and_corrections_of_the_run(trained, tmp_path):
     for row in rows_of(tmp_path / "new.csv"):
         assert row["name"] == ("ice" if row["label"] == str(other) else "")
     assert rows_of(tmp_path / "new.csv")[7]["label"] == str(label)
+
+
+def test_page_and_gallery_of_new_data(trained, tmp_path, refused, capsys):
+    run, _ = trained
+    sizes = np.bincount([int(row["label"]) for row in rows_of(run / "DEC/labels.csv")])
+    x, classes = blobs(60, seed=5)
+    x[:20] = np.random.default_rng(0).random((20, 16, 20))  # outliers
+    ids = [f"XH.DR{i % 2}..HHZ".encode() for i in range(60)]
+    file = write_samples(tmp_path / "new.h5", x, trace_id=ids)
+    (run / "names.csv").write_text(f"stage,label,size,name\nDEC,0,{sizes[0]},ice\n")
+    words = ("run.figures=yes",)
+    try:
+        assert predict(file, run, tmp_path / "l.csv", *words) == 0
+    finally:
+        (run / "names.csv").unlink()
+    assert (tmp_path / "l.gallery.png").read_bytes().startswith(b"\x89PNG")
+    assert not (run / "figures").exists()
+    text = (tmp_path / "l.html").read_text()
+    assert "<title>l, labelled with test</title>" in text
+    table = re.search(r'<table class="data.*?</table>', text, re.S)[0]
+    rows = re.findall(r"<tr data-c.*?</tr>", table)
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in rows]
+    known = rows_of(tmp_path / "l.csv")
+    for label, row in enumerate(cells):
+        mine = [one for one in known if one["label"] == str(label)]
+        outlying = sum(one["outlier"] == "1" for one in mine)
+        share = f"{sizes[label] / sizes.sum():.1%}"
+        assert row[0] == ("0 ice" if label == 0 else str(label))
+        assert (row[1], row[3], row[5]) == (str(len(mine)), share, str(outlying))
+    assert "The data differ from the training set" in text
+    data = json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1]
+    )
+    assert data["corrections"] is None
+    assert [one["sized"] for one in data["clusters"]] == sizes.tolist()  # for names.csv of the run
+    assert sum(one["size"] for one in data["clusters"]) == 60
+    assert {"x", "y", "station"} <= set(data["columns"])
+    assert 'id="technical"' not in text
+    assert len(re.findall('class="card"', text)) == 3
+    refused(["predict", file, "--run", run, "-o", tmp_path / "l.csv", *words], "l.csv: exists")
+    for name in ("l.csv", "l.latent.npy"):
+        (tmp_path / name).unlink()
+    refused(["predict", file, "--run", run, "-o", tmp_path / "l.csv", *words], "l.html: exists alr")
+    assert "page could not" not in capsys.readouterr().out
