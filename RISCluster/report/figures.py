@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .. import __version__
 from ..catalogue.catalogue import Catalogue, catalogue_of
@@ -140,8 +142,12 @@ def png_of(path: Path, inputs: str, draw: Draw, writes: bool = True) -> bytes:
         with Image.open(path) as image:
             if image.info.get(INPUTS) == inputs:
                 return path.read_bytes()
-    figure, buffer = draw(), BytesIO()
-    figure.savefig(buffer, format="png", metadata={INPUTS: inputs})
+    figure, buffer, text = draw(), BytesIO(), PngInfo()
+    text.add_text(INPUTS, inputs)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once, where Figure.savefig draws twice
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image.save(buffer, "PNG", pnginfo=text, dpi=(figure.dpi, figure.dpi))
     if writes:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as target:

@@ -171,7 +171,7 @@ def _performance(
 ) -> pandas.DataFrame:
     """A row for each cluster, and one for all; scores are silhouettes of the samples `index`."""
     labels, sizes, n = labelling.labels[index].astype(np.int64), labelling.sizes, labelling.n_usable
-    _, space = deviations(session.file, aec.preparation, index, labels, len(sizes))
+    [(_, space)] = deviations(session.file, aec.preparation, index, [(labels, len(sizes))])
     values = {"silhouette_latent": scores, "mse_to_mean": space["mse"].to_numpy()}
     values["inner_product_with_mean"] = space["inner_product"].to_numpy()
     return pandas.DataFrame({

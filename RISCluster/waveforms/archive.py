@@ -42,11 +42,16 @@ def _fetch(url: str, folder: Path) -> list[str]:
         name: about.get("size")
         for name, about in sorted(found.items())
         if about.get("type") != "directory" and not name.lower().endswith((*NO_DATA, "/"))
-    }
+        and ".." not in name.split("/")
+    }  # fmt: skip
     if not sizes:
         raise DataError(f"{url}: has no files; give a folder, a file or a pattern with *")
     paths = {name: folder / name.rpartition("://")[2].lstrip("/") for name in sizes}
-    missing = [name for name, path in paths.items() if not _is_there(path, sizes[name])]
+    missing = [
+        name
+        for name, path in paths.items()
+        if not path.is_file() or sizes[name] not in (None, path.stat().st_size)
+    ]
     log.info(f"{url}: {count(len(sizes), 'file')}, {len(missing):,} to copy into {folder}")
     parallel, failed = Parallel(THREADS, backend="threading", return_as="generator"), []
     with Progress("Copying", len(missing), "files") as progress:
@@ -59,10 +64,6 @@ def _fetch(url: str, folder: Path) -> list[str]:
             "the same command again to fetch them"
         )
     return [str(path) for path in paths.values()]
-
-
-def _is_there(path: Path, size: int | None) -> bool:
-    return path.is_file() and size in (None, path.stat().st_size)
 
 
 def _copy(files: Any, name: str, path: Path) -> str:

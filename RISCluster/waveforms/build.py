@@ -13,6 +13,7 @@ import numpy as np
 import pandas
 
 from .. import __version__
+from ..data.layouts import size_text
 from ..data.storage import find_files, stamp
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
@@ -55,6 +56,11 @@ def build(
             "(the catalogue is written beside it as .csv)"
         )
     check_settings(settings.build)
+    if settings.build.components is not None and layout != "samples":
+        raise SettingsError(
+            f"command line: --layout {layout} holds one component; allowed with build.components = "
+            f"{settings.build.components}: samples"
+        )
     own = {target.resolve(), Parts(target).folder.resolve()}  # no inputs
     if settings.build.save_waveforms is not None:
         own.add(Path(settings.build.save_waveforms).expanduser().resolve())
@@ -81,7 +87,8 @@ def build(
     product = Product(settings.build, grid, unit, not catalogue_only, bool(events))
     jobs = []
     for group in groups:
-        own = [identity([x.trace_id for x in group]), [stamp(path) for path in group[0].paths]]
+        used = [path for day in group for part in day.all for path in part.paths]
+        own = [identity([x.trace_id for x in group]), [stamp(path) for path in dict.fromkeys(used)]]
         day = nanoseconds_to_iso([group[0].day])[0][:10]
         task = Job(
             f"{day}.{own[0]}",
@@ -166,6 +173,11 @@ def _report(counts: Counter, product: Product, seconds: float) -> None:
     """Log numbers and rate, and a warning where windows overlap or begin late."""
     grid, settings, n = product.grid, product.settings, counts["samples"]
     size, stored = product.trace_bytes(n)
+    shape = *product.components, grid.n_rows, grid.n_columns
+    if counts["zeros"]:
+        log.warning(
+            f"{counts['zeros']:,} of {count(n, 'window')} have zeros in place of a component"
+        )
     if product.with_spectrograms and settings.traces is not False:
         log.info(
             f"waveforms of the windows: {size / 1e6:,.1f} MB, "
@@ -174,7 +186,7 @@ def _report(counts: Counter, product: Product, seconds: float) -> None:
                "to yes to store them")
         )  # fmt: skip
     log.info(
-        f"{count(n, 'window')} of {grid.n_rows} x {grid.n_columns} from "
+        f"{count(n, 'window')} of {size_text(shape)} from "
         f"{count(counts['traces'], 'trace')} in {seconds:.1f} s, {n / seconds:,.0f} samples/s; "
         f"left out: {_left_out(counts)}"
     )

@@ -301,6 +301,6 @@ def test_reconstructions_are_those_of_the_stage(made_run):
         left = [axes for axes in figure.axes if axes.get_ylabel().startswith("sample")]
         first = int(left[0].get_ylabel().split("\n")[0].removeprefix("sample "))
         assert (len(left), first) == (6, split[0])
-        image = left[0].collections[0].get_array().reshape(16, 20)
+        image = left[0].images[0].get_array()
         root = np.sqrt(run.file.read(first, first + 1)[0])
         np.testing.assert_allclose(image, root / np.linalg.norm(root), atol=1e-5)
