@@ -154,6 +154,12 @@ def _cluster_numbers(text: str) -> Listed:
     return Listed(sorted({n for low, high in spans for n in range(low, high + 1)}))
 
 
+def _components(text: str) -> Listed:
+    names = Listed(part.strip() for part in (text.split(",") if "," in text else text))
+    _require(len(names) > 1 and all(names) and len(set(names)) == len(names))
+    return names
+
+
 def _seasons(text: str) -> Listed:
     seasons = Listed(Months(*_span(part)) for part in text.split(","))
     _require(all(1 <= month <= 12 for season in seasons for month in tuple(season)))
@@ -288,6 +294,8 @@ class BuildSettings:
     phases: str = _key("*")
     archive: str = _key("Data/archive", NOTHING)
     trace_ids: str = _key("*")
+    components: Listed | None = _key(None, parse=_components)
+    missing_components: Literal["leave_out", "zeros"] = _key("leave_out")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)
     detrend: Literal["none", "demean", "linear"] | int = _key("linear", low=2, high=10)
