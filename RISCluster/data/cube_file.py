@@ -56,9 +56,9 @@ class CubeFile(SpectrogramFile):
     """An open cube; `settings` are which samples it gives.
 
     `channels` (C,) are the numbers of those in the middle of a sample, `names` of all or None,
-    `distance` (C,) in `distance_unit` or None, `window_starts` (W,) the time steps of the file
-    where each window starts, and `times` and `seconds` (M,) the start of each step: int64 ns since
-    1970, and s from the first; None where unknown.
+    `distance` (C,) in `distance_unit` or None, `steps` the time steps that are taken,
+    `window_starts` (W,) those where each window starts, and `times` and `seconds` (M,) the start of
+    each step: int64 ns since 1970, and s from the first; None where unknown.
     """
 
     layout = "cube"
@@ -74,7 +74,7 @@ class CubeFile(SpectrogramFile):
         super().__init__(path, storage, dataset, StoredArray(path, cube, order, flipped))
         frequency = frequency and frequency.ascending
         n_steps, n_channels, self.n_frequencies = self.stored.shape
-        steps = _chosen(path, "times", settings.times, n_steps)
+        self.steps = steps = _chosen(path, "times", settings.times, n_steps)
         channels = _chosen(path, "channels", settings.channels, n_channels)
         across = settings.window_channels
         for key, chosen in (("window", steps), ("window_channels", channels)):
@@ -185,6 +185,15 @@ class CubeFile(SpectrogramFile):
         """Name of each channel in the middle of a sample."""
         names = self.names
         return [f"channel {n}" if names is None else names[n] for n in self.channels.tolist()]
+
+    def all_labels(self) -> np.ndarray | None:
+        """See `SpectrogramFile`; of ``/labels`` (time, channel) those in the middle of samples."""
+        found = self._storage.get("labels")
+        if found is None or found.shape != self.stored.shape[:2] or self.stored.flipped[0]:
+            return None
+        window, channel = self.place(np.arange(self.n_samples))
+        middle = self.window_starts[window] + self._step * (self.n_times // 2)
+        return read_values(found)[middle, self.channels[channel]].astype(np.int64)
 
     def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
         """See `SpectrogramFile`; None where they are of other samples, by their number."""

@@ -19,6 +19,7 @@ import numpy as np
 import pandas
 
 from ..errors import DataError
+from ..io import as_path
 from ..runtime import log
 from ..settings import CubeSettings, DataSettings
 from .measures import MEASURES
@@ -313,7 +314,7 @@ class SpectrogramFile:
 
     def _get(self, name: str) -> Any:
         """An array beside the spectrograms, or None; a cube has coordinates in place of columns."""
-        return None if self.layout == "cube" else self._storage.get(name)
+        return self._storage.get(name) if self.layout != "cube" or name == "labels" else None
 
     def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
         """A column of one value a sample, of the catalogue or the file; None without one."""
@@ -546,7 +547,7 @@ def open_spectrograms(
     """
     from .cube_file import CubeFile  # which is a SpectrogramFile
 
-    path = Path(path).expanduser()
+    path = as_path(path)
     storage = open_storage(path, "data.file", npy)
     try:
         with explain(path, "its content"):
