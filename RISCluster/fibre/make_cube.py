@@ -132,7 +132,7 @@ def make_cube(
     Finished parts are in ``<target>.parts`` until the target is complete.
     """
     began = time.monotonic()
-    choices, parts = settings.inputs("records", "result"), Parts(target)
+    choices, parts = settings.inputs("records", "result"), Parts(target, settings.run)
     files = [[stamp(path), *other_files(path)] for path in paths]
     origin = identity({"settings": choices, "files": files})
     if target.exists() and not overwrite:
@@ -142,7 +142,7 @@ def make_cube(
                 "name, or --overwrite"
             )
         log.info(f"{target}: done already, from the same files and settings")
-        parts.clear()
+        parts.remove()
         return
     series = open_series(paths, settings.records, workers)
     spectra = spectra_of(settings.records, series.sampling_rate)
@@ -155,7 +155,8 @@ def make_cube(
     )
     chunk, size = tile(*shape, spectra.window, spectra.step)
     jobs = _jobs(series, spectra, shape[0], size, origin)
-    parts.run(jobs, calculate_part, workers, "calculating", "spectra")
+    if not parts.run(jobs, calculate_part, workers, "calculating", "spectra"):
+        return
     summaries = [parts.summary(job) for job in jobs]
     lost = sorted({line for summary in summaries for line in summary["lost"]})
     missing = sum(summary["missing"] for summary in summaries) / (shape[0] * shape[1])
@@ -209,8 +210,7 @@ def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: st
         for left in range(0, series.n_channels, size[1]):
             channels = left, min(series.n_channels, left + size[1])
             inputs = [origin, __version__, (first, last), channels]
-            # The identity is in the name: a part of other settings is never taken for this one.
-            name = f"{identity(inputs)}-{first:09d}-{left:06d}.npy"
+            name = f"{first:09d}-{left:06d}.npy"
             task = needed, spectra, (first, last), channels
             jobs.append(Job(name, task, inputs, (last - first) * (channels[1] - left)))
     return jobs
