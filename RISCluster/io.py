@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import glob
 import hashlib
 import importlib
 import io
@@ -122,6 +123,21 @@ def require_room(target: Path, n_bytes: int) -> None:
             f"{target}: needs {n_bytes / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free on this "
             "disk; make room, then run the same command again: finished parts are not repeated"
         )
+
+
+def find_paths(text: str) -> list[Path]:
+    """Paths that a text names: one, or several with commas, each of them also a pattern.
+
+    A pattern without a match is in it as it is.
+    """
+    if os.path.exists(Path(text).expanduser()):
+        return [Path(text).expanduser()]
+    found: dict[Path, None] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        path = Path(part).expanduser()
+        matches = [] if os.path.exists(path) else sorted(glob.glob(str(path), recursive=True))
+        found |= dict.fromkeys(map(Path, matches or [path]))
+    return list(found) or [Path(text)]
 
 
 def sha256(path: Path) -> str:
@@ -304,6 +320,9 @@ EXTRAS = {
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
     "distributed": ("cluster", "distributed", "run.backend = dask runs parts with Dask"),
     "ray": ("ray", "ray", "run.backend = ray runs parts with Ray"),
+    "fsspec": ("remote", "fsspec", "archives in object stores are read with fsspec"),
+    "aiohttp": ("remote", "aiohttp", "archives on web servers are read with aiohttp"),
+    "s3fs": ("remote", "s3fs", "archives in S3 are read with s3fs"),
     "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
     "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
 }

@@ -26,6 +26,7 @@ from .cli import SCRIPTS, stage_command
 from .errors import CheckpointError, RunError
 from .io import (
     LOCK,
+    find_paths,
     locked,
     read_json,
     remove_partial_files,
@@ -325,11 +326,14 @@ def _stored_of_stage(stage: StageFolder) -> dict[str, str]:
     """Stored texts of a stage; relative paths of the folder in which it was started."""
     texts = read_stored(stage.path / CONFIG)
     texts = {name: text for name, text in texts.items() if name not in CLUSTER}
-    directory = (stage.provenance() or {}).get("directory")
+    directory = (stage.provenance() or {}).get("directory", "")
     for name in PATHS:
-        if name in texts and directory and not Path(texts[name]).expanduser().exists():
-            there = Path(directory, texts[name])
-            texts[name] = str(there) if there.exists() else texts[name]
+        text = texts.get(name, "")
+        joined = ", ".join(os.path.join(directory, part.strip()) for part in text.split(","))
+        for there in (text, os.path.join(directory, text), joined):
+            if text and all(map(os.path.exists, find_paths(there))):
+                texts[name] = there
+                break
     return texts
 
 

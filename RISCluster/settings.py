@@ -8,9 +8,11 @@ import dataclasses
 import difflib
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from types import NoneType, UnionType
@@ -50,6 +52,18 @@ RECIPES = {
         "dec.labels": "student", "dec.keep": "refined",
     },
 }  # fmt: skip
+
+PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources in docs/commands.md
+    "ris": "",
+    "icequakes": "sampling_rate=auto bandpass=20-200 frequencies=20-200 sta=0.05 lta=2 on=6 off=3 "
+    "dead_time=1.6 length=1.6 segment=0.064 overlap=0.75",
+    "local": "bandpass=2-16 frequencies=2-16 lta=30 on=4 off=2 dead_time=30 length=30 "
+    "segment=1.2 overlap=0.75",
+    "regional": "sampling_rate=20 taper=10 bandpass=0.7-8 frequencies=0.7-8 sta=2 lta=80 on=3 "
+    "off=1.5 dead_time=120 length=120 segment=4 overlap=0.7 nfft=128",
+    "volcano": "bandpass=1-10 frequencies=1-10 trigger=classic sta=0.7 lta=8 on=3 off=2 "
+    "dead_time=10 length=10 segment=0.8 overlap=0.875",
+}
 
 
 # ---- values with a text form of their own -------------------------------------------------------
@@ -109,6 +123,17 @@ def _corners(text: str) -> Listed:
     f1, f2, f3, f4 = map(float, text.split(","))
     _require(0 <= f1 < f2 < f3 < f4 < math.inf)
     return Listed((f1, f2, f3, f4))
+
+
+def _axes(text: str) -> Listed:
+    names = Listed(part.strip() for part in text.split(","))
+    _require(sorted(names) in (["frequency", "sample", "time"], ["channel", "frequency", "time"]))
+    return names
+
+
+def _utc(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 def _axis_slice(text: str) -> AxisSlice:
@@ -173,6 +198,13 @@ class DataSettings:
     file: str = _key("Data/demo.h5", NOTHING)
     layout: Literal["auto", "samples", "ris", "cube"] = _key("auto", NOTHING)
     dataset: str = _key("auto", NOTHING)
+    axes: Listed = _key(Listed(("sample", "frequency", "time")), NOTHING, parse=_axes)
+    frequencies: Band | None = _key(None, NOTHING, parse=_band)
+    time_step: float | None = _key(None, NOTHING, above=0)
+    stations: str = _key("*", NOTHING)
+    after: str | None = _key(None, NOTHING, parse=_utc)
+    before: str | None = _key(None, NOTHING, parse=_utc)
+    min_amplitude: float | None = _key(None, NOTHING, low=0)
     amplitude: Literal["linear", "sqrt", "log"] = _key("sqrt", DATA)
     transform: Literal["none", "sample_normalization", "sample_norm_cent", "vec_norm"] = _key(
         "vec_norm", DATA
@@ -190,6 +222,8 @@ class CubeSettings:
 
     window: int = _key(4, DATA, low=1)
     stride: int = _key(4, DATA, low=1)
+    window_channels: int = _key(1, DATA, low=1)
+    stride_channels: int = _key(1, DATA, low=1)
     channels: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
     times: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
 
@@ -242,15 +276,17 @@ class DecSettings:
 class BuildSettings:
     """[build]: python -m RISCluster build, a data set from waveforms."""
 
+    preset: Literal["ris", "icequakes", "local", "regional", "volcano"] = _key("ris")
     method: Literal["detect", "slide"] = _key("detect")
     catalogue: str | None = _key(None)
     before: Auto | float = _key("auto", low=0)
     velocity: float | None = _key(None, above=0)
     phases: str = _key("*")
+    archive: str = _key("Data/archive", NOTHING)
     trace_ids: str = _key("*")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)
-    detrend: Literal["none", "demean", "linear"] = _key("linear")
+    detrend: Literal["none", "demean", "linear"] | int = _key("linear", low=2, high=10)
     taper: float = _key(5.0, low=0)
     inventory: str | None = _key(None)
     output: Literal["acceleration", "velocity", "displacement"] = _key("velocity")
@@ -272,6 +308,7 @@ class BuildSettings:
     nfft: int = _key(256, low=8, high=2**20)
     frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
     traces: Auto | bool = _key("auto")
+    save_waveforms: str | None = _key(None)
 
 
 @dataclass(frozen=True)
@@ -452,17 +489,19 @@ def load_settings(
 
     Order of precedence: words, the file where it differs from the default, stored settings (a
     function of the run folder that returns texts by ``section.key``) where they differ from the
-    default, `run.recipe`, the default.
+    default, `run.recipe` and `build.preset`, the default.
     """
     given = {} if path is None else _changed(_parsed(_read_ini(Path(path)), str(path)))
     given |= _parsed(dict(map(_split_word, overrides)), COMMAND_LINE)
-    recipe, of_run = given.pop("run.recipe", "none"), {}
+    recipe, of_run = dict(RECIPES[given.pop("run.recipe", "none")]), {}
+    for word in PRESETS[given.get("build.preset", "ris")].split():
+        recipe |= [_split_word(f"build.{word}")]
     if stored is not None:
         texts = stored(_settings(given).run_folder)
         texts = {name: text for name, text in texts.items() if name not in given}
         of_run = _changed(_parsed(texts, "settings stored with the run"))
     lines = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
-    return _settings(_parsed(RECIPES[recipe], recipe) | of_run | given, from_run=lines)
+    return _settings(_parsed(recipe, COMMAND_LINE) | of_run | given, from_run=lines)
 
 
 def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:
@@ -540,7 +579,7 @@ def _split_word(word: str) -> tuple[str, str]:
         return name, value.strip()
     known = next((key for key in KEYS if key.endswith(f".{name}")), None)
     hint = f"; did you mean {known}={value}?" if equals and known else ""
-    if not equals and (Path(word).suffix or Path(word).exists()):
+    if not equals and (Path(word).suffix or os.path.exists(word)):
         hint = f"; did you mean data.file={word}?"
     raise SettingsError(
         f"command line: '{word}' is not a setting{hint}; write section.key=value, as aec.lr=1e-4"

@@ -40,7 +40,7 @@ def blobs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_samples(path: Path, spectrogram: np.ndarray, **columns) -> Path:
-    n, f, t = spectrogram.shape
+    *_, f, t = spectrogram.shape
     with h5py.File(path, "w") as file:
         file["spectrogram"] = spectrogram
         file["frequency"] = np.arange(f) * 0.5 + 1.0

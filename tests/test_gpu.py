@@ -204,7 +204,7 @@ def test_batches_are_larger_on_a_gpu(n, batch_size):
     settings = with_defaults(load_settings(None).aec, n, GPU)
     assert settings.batch_size == batch_size
     assert with_defaults(load_settings(None).aec, n, CPU).batch_size == min(batch_size, 64)
-    assert settings.lr == pytest.approx(0.004 * max(1, batch_size / 64) ** 0.5)
+    assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
 
 
 # ---- samples ------------------------------------------------------------------------------------
@@ -296,4 +296,5 @@ def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
         assert len(new.read_text().splitlines()) == 97
     assert '"gpu": "emulated GPU"' in (settings.run_folder / "DEC/provenance.json").read_text()
     shutil.rmtree(settings.run_folder)
+    del run
     assert gpu.allocated < 10_000

@@ -42,12 +42,13 @@ def test_modules_import_only_what_stands_before_them():
     assert not wrong
 
 
-def test_training_imports_no_drawing():
+def test_fits_import_no_torch_and_training_no_drawing():
     code = (
-        "import sys; import RISCluster.stages.pretrain, RISCluster.training.refine; "
+        "import sys; import RISCluster.clustering.fit; print('torch' in sys.modules); "
+        "import RISCluster.stages.pretrain, RISCluster.training.refine; "
         "print('matplotlib' in sys.modules)"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert answer.stdout.strip() == "False"
+    assert answer.stdout.split() == ["False", "False"]

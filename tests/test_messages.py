@@ -22,7 +22,7 @@ PLACES = (
     rf"\[(\w+|{FIELD})\] ",
     rf"(build|events|report)\.(\w+|{FIELD})( =|:) ",
     rf"provider {FIELD} ",
-    r"(command line|comparison|encoder|quakeml|torchrun): ",
+    r"(command line|comparison|encoder|picks|quakeml|templates|torchrun): ",
     r"GMM stage: ",
     rf"{FIELD} stage: ",
 )

@@ -143,7 +143,7 @@ def test_three_stages_with_one_command(folder, capsys):
     assert main(["pretrain", "run.name=my_set"]) == 0
     assert capsys.readouterr().out.count("done already") == 4
     assert main(["run", "a.h5", "b.h5"]) == 2
-    assert "give one file, and settings as section.key=value" in capsys.readouterr().err
+    assert "a.h5: no such file" in capsys.readouterr().err
     assert main(["config"]) == 0
     assert capsys.readouterr().out == (ROOT / "config.ini").read_text()
 

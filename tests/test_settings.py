@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from typing import Literal, Union, get_args, get_origin
 
 import pytest
@@ -7,6 +8,7 @@ from RISCluster.errors import SettingsError
 from RISCluster.settings import (
     COMPARISONS,
     KEYS,
+    PRESETS,
     RENAMED,
     Settings,
     as_text,
@@ -15,6 +17,7 @@ from RISCluster.settings import (
     read_stored,
     takes_sweep,
 )
+from RISCluster.waveforms.windows import make_grid
 from tests.conftest import ROOT
 
 
@@ -181,6 +184,20 @@ def test_the_error_of_an_old_key_names_the_present_one(write, name):
     assert text in error_of(path)
     assert text in error_of(None, f"{name}=3")
     assert read_stored(path) == {RENAMED[name]: "3"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_replaces_defaults_of_build_and_its_windows_fit(preset):
+    build = load_settings(None, [f"build.preset={preset}", "build.on=7.5"]).build
+    assert (build.preset, build.on) == (preset, 7.5)
+    assert (build == replace(Settings().build, on=7.5)) is (preset == "ris")
+    assert build.dead_time >= build.length  # no windows overlap
+    rate = 1000.0 if build.sampling_rate == "auto" else build.sampling_rate
+    grid = make_grid(build, rate)
+    assert grid.n_columns == 100
+    assert 40 < grid.n_rows < 100
+    assert build.bandpass == build.frequencies
+    assert build.bandpass.high < rate / 2
 
 
 def test_a_recipe_replaces_defaults(write):

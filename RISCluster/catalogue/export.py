@@ -8,7 +8,7 @@ import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,15 @@ MEANING = {
     },
 }
 FIELDS = tuple(MEANING)
+PICK_FIELDS = ("station", "time", "start_time", "end_time", "probability", "phase")
+PICK_FIELDS += ("label", "name", "event_id", "trace_id", "index")
 
 MOST_SAMPLES = 100_000  # in QuakeML
 FAR = 86_400  # s from its window, beyond which an onset is of another clock
-LONGEST_CODE = 8  # characters of a network, station, location or channel, by the schema
+LONGEST_CODES = (8,) * 4  # of a network, station, location and channel, by the schema
 CODES = ("network_code", "station_code", "location_code", "channel_code")
 AMPLITUDE_UNITS = {"m": "m", "m/s": "m/s", "m/s^2": "m/(s*s)"}
+PHASE = re.compile("[PS][bgn]?")  # names of clusters that are used as a phase
 NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -186,6 +189,34 @@ def write_hdf5(export: Export, path: Path) -> int:
     return n
 
 
+def write_picks(export: Export, path: Path) -> int:
+    """Write a row for each onset of a labelled sample, by time; the number of rows.
+
+    The columns are those of `PickList.to_dataframe` of SeisBench, and label, name, event_id,
+    trace_id and index. DataError for data without onsets or trace ids.
+    """
+    table, labels = export.catalogue.table, export.catalogue.labels
+    if not {"onset", "trace_id"} <= {*table}:
+        raise DataError(
+            "picks: a pick needs an onset and a trace id, and these data have no "
+            f"{'trace ids' if 'onset' in table else 'onsets'}; allowed: csv, hdf5"
+        )
+    near = (table["onset"] - table.get("starttime", table["onset"])).abs().dt.total_seconds() < FAR
+    export = replace(export, chosen=export.chosen & (labels >= 0) & near.to_numpy())
+    picks = pandas.concat([*export.frames()] or [pandas.DataFrame(columns=FIELDS)])
+    picks["station"] = picks["trace_id"].str.replace(r"^(.*\..*\..*)\..*$", r"\1", regex=True)
+    picks["time"] = picks["start_time"] = picks["onset"]
+    picks["end_time"] = picks["end"].where(picks["end"] > picks["onset"], picks["onset"])
+    picks["phase"] = picks["name"].where(picks["name"].str.fullmatch(PHASE.pattern), "")
+    picks["event_id"] = picks["event_id"].where(picks["event_id"] >= 0).astype("Int64")
+    picks = picks.sort_values("time", kind="stable")
+    with new_file(path) as partial:
+        picks.to_csv(
+            partial, columns=PICK_FIELDS, index=False, float_format="%.6f", lineterminator="\n"
+        )
+    return len(picks)
+
+
 # ---- QuakeML ------------------------------------------------------------------------------------
 
 
@@ -235,14 +266,18 @@ def write_quakeml(export: Export, path: Path) -> int:
 
 def _events(export: Export, place: str, progress: Progress) -> list[Any]:
     """Labelled samples with a start time as obspy's events, in the order of their first sample."""
-    from obspy.core.event import Event, EventDescription, ResourceIdentifier
+    from obspy.core.event import Event, EventDescription, ResourceIdentifier, WaveformStreamID
 
     attributes = export.file.attributes if export.file is not None else {}
     trigger = to_text(attributes.get("build.trigger", "")) if "build.method" in attributes else ""
     if to_text(attributes.get("build.catalogue", "none")) != "none":
         trigger = "catalogue"
     method = ResourceIdentifier(f"smi:local/RISCluster/detector/{_plain(trigger) or 'not_known'}")
-    streams = _streams(export.catalogue.table["trace_id"].cat.categories)
+    codes = codes_of(export.catalogue.table["trace_id"].cat.categories, LONGEST_CODES)
+    streams = {
+        trace_id: WaveformStreamID(**dict(zip(CODES, parts, strict=False)))
+        for trace_id, parts in codes.items()
+    }
     origin = f"of run {export.run_name}, stage {export.stage_name}"
     events: dict[str, Event] = {}
     clusters: dict[str, Counter] = defaultdict(Counter)
@@ -285,6 +320,8 @@ def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, common:
         return
     common = common | {"evaluation_mode": "automatic"}
     pick = quakeml.Pick(resource_id=f"{here}/pick", time=onset, **common)
+    if PHASE.fullmatch(row["name"]):
+        pick.phase_hint = row["name"]
     event.picks.append(pick)
     if peak and row["peak_amplitude"]:
         after = max(0, (end or peak) - peak)
@@ -300,27 +337,22 @@ def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, common:
         event.amplitudes.append(amplitude)
 
 
-def _streams(trace_ids: Sequence[str]) -> dict[str, Any]:
-    """Codes of trace ids that the schema allows, different for different ids.
+def codes_of(trace_ids: Sequence[str], longest: Sequence[int]) -> dict[str, tuple[str, ...]]:
+    """Codes of trace ids that are at most so long, different for different ids.
 
     Another kind of id is the station's code, ``channel 12`` as 12; the number of the trace
     replaces what is too long.
     """
-    from obspy.core.event import WaveformStreamID
-
     found: dict[tuple[str, ...], str] = {}
     for number, trace_id in enumerate(trace_ids):
         text = _in_xml(trace_id)
         codes = (
             tuple(text.split(".")) if text.count(".") == 3 else ("", text.removeprefix("channel "))
         )
-        if max(map(len, codes)) > LONGEST_CODE or codes in found:
+        if any(len(code) > n for code, n in zip(codes, longest, strict=False)) or codes in found:
             codes = "", f"T{number}"
         found[codes] = trace_id
-    return {
-        trace_id: WaveformStreamID(**dict(zip(CODES, codes, strict=False)))
-        for codes, trace_id in found.items()
-    }
+    return {trace_id: codes for codes, trace_id in found.items()}
 
 
 def _in_xml(text: str) -> str:
@@ -334,4 +366,4 @@ def _plain(text: str) -> str:
     return plain if plain == text else f"{plain}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-FORMATS = {"csv": write_csv, "hdf5": write_hdf5, "quakeml": write_quakeml}
+FORMATS = {"csv": write_csv, "hdf5": write_hdf5, "quakeml": write_quakeml, "picks": write_picks}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import silhouette_score
 
-from ..data.loading import subsample
+from ..data.split import subsample
 from ..errors import CheckpointError, Stopped
 from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..parallel import Job, Parts

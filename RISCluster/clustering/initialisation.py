@@ -24,7 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from ..data.loading import subsample
+from ..data.split import subsample
 from ..errors import Stopped
 from ..runtime import Progress, StopRequest, processors
 from .mixture import Mixture, fit_kmeans, fit_mixture

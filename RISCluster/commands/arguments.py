@@ -31,14 +31,18 @@ download make: fetch waveforms and StationXML from FDSN data centres
     station is taken from the first that lists it
   --box DEGREES+: MINLAT MAXLAT MINLON MAXLON, or --box=-85,-75,160,180
   --circle DEGREES+: LAT LON RADIUS, likewise
+  --min-distance KM(0..) = 0: leave out stations nearer than this to another one
+  --credentials FILE: user and password, EarthScope token or EIDA token for restricted data: a file
+    with sections by provider, as [GFZ] eida_token = /home/me/.eidatoken
   --chunk SECONDS(60..31622400) = 86400: length of a file, counted from midnight
   --output FOLDER = Data/waveforms: folder to write
   | Run it again to resume after an interruption, or with a later --end: existing files are not
     fetched again.
 build make [build]: make a data set of spectrograms from waveforms
-  words WAVEFORMS: files, folders and patterns of any format that obspy reads; build.key=value
-    settings
-  --output FILE!: file to write, .h5; its catalogue is beside it, .csv
+  words WAVEFORMS: files, folders, patterns and URLs (https, s3) of any format that obspy reads;
+    build.key=value settings
+  --output FILE: file to write, .h5; its catalogue is beside it, .csv
+  --picture FILE(.png.pdf.svg): only draw some traces with detector and windows, to choose settings
   --layout samples|ris = samples: layout of the file; ris is for RISCluster 0.3
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
@@ -65,21 +69,28 @@ cube make [records]: make a cube of (time, channel, frequency) from DAS records 
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
 info info [data]: describe files of spectrograms, and draw some samples
-  words FILE: HDF5 files or Zarr folders (default: data.file of the settings), and settings as
-    data.layout=cube cube.window=8
+  words FILE: HDF5 files, .npy files or Zarr folders; a pattern is one set (default: data.file of
+    the settings); and settings as data.layout=cube cube.window=8
   --picture FILE(.png.pdf.svg): picture to write (default: <FILE>_samples in the working directory,
     in run.figure_format)
   --no-picture: text alone
   | Settings in [cube] define the samples of a cube.
+subset make [data]: write chosen samples of one or several files of spectrograms as one file
+  words FILE: spectrograms: files and patterns (default: data.file of the settings), and settings
+    that choose, as data.stations=DR0* data.after=2015-06-01
+  --output FILE(.h5.hdf5)!: file to write, layout samples
+  --overwrite: replace existing outputs
 pretrain stage: pretrain the autoencoder on spectrograms, results in <run>/AEC (as AEC_train.py)
 cluster stage: fit Gaussian mixtures to the latents, results in <run>/GMM (as GMM_centroids.py)
 refine stage: refine encoder and clusters, label every sample, results in <run>/DEC (as DEC_train.py)
 run results [run]: run the three stages on a file of spectrograms, and make the report
-  words FILE: spectrograms (default: those of the run, or the demo set); section.key=value words
-    replace single settings
-  --name NAME: name of the run (default: run.name, or else the name of FILE)
+  words FILE: spectrograms, several files as one set (default: those of the run, or the demo set);
+    section.key=value words replace single settings
+  --name NAME: name of the run (default: run.name, or else the name of FILE, of several their
+    folder's)
 predict results: label new data with a finished run, and measure how they differ from its training set
-  words FILE: spectrograms in any layout; section.key=value words replace settings of the run
+  words FILE: spectrograms in any layout, several files as one set; section.key=value words replace
+    settings of the run
   --run FOLDER!: finished run, as Outputs/rutford
   --output CSV(.csv)!: table to write, as newer_labels.csv
   --overwrite: replace existing outputs
@@ -89,7 +100,8 @@ predict results: label new data with a finished run, and measure how they differ
   --interval SECONDS(0..86400) = 10: time between two looks into the folder; 0: label what is there,
     and end
   --drift SHARE(0..1) = 0.05: share of outliers above which a warning says to train a new run
-  | Writes the table, latents beside it as .latent.npy, and for a cube a map as .h5 and as a figure.
+  | Writes the table, latents beside it as .latent.npy, a page as .html and a gallery as .gallery.png
+    (unless run.figures=no), and for a cube a map as .h5 and as a figure.
     With --follow: the table, and beside it .files.csv, a line a file.
 report results [report]: write report.html of a finished run: figures, tables and their interpretation
   words section.key=value: settings that replace those of the run, as report.stations=stations.xml
@@ -101,19 +113,23 @@ compare compare: compare finished runs: settings that differ, metrics, agreement
   runs RUN: two or more run folders, as Outputs/first
   --output CSV(.csv): also write the table to this file
   --figure PNG(.png.pdf.svg): of two runs on the same data: figure of the overlap of their clusters
-export results: write the catalogue of a finished run as CSV, QuakeML or HDF5
+export results: write the catalogue of a finished run, its picks, or clusters as templates
   words section.key=value: settings that replace those of the run, as report.seasons=1-6,7-12
   --run FOLDER!: finished run, as Outputs/rutford
-  --format csv|quakeml|hdf5!: csv: a row a sample; hdf5: the same in data sets; quakeml: events with
-    a pick at the onset of each detection (needs obspy)
-  --output FILE!: file to write
+  --format csv|quakeml|hdf5|picks|templates!: csv: a row a sample; hdf5: the same in data sets;
+    quakeml: events with a pick at the onset of each detection; picks: a table of the picks as
+    SeisBench writes it; templates: a folder with stacked waveforms (miniSEED) and mean spectra
+    (CSV) of each cluster, for matched filters
+  --output FILE!: file, or for templates folder, to write
   --overwrite: replace existing outputs
   --stage dec|gmm: labels of this stage (default: DEC if complete)
   --clusters NUMBERS: only these, as 1,3 (default: all samples)
   --min-probability P(0..1) = 0: only samples whose label has this probability or more
-  | Columns: index, label, name, probability, starttime, trace_id, station, event_id, season,
-    onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms, duration, onset_slope,
-    band_low, band_middle, band_high; values that the data do not have are empty.
+  --align correlation|onset = correlation: waveforms of a template: by their onsets alone, or then
+    also by correlation with the stack
+  | quakeml and templates need obspy. Columns: index, label, name, probability, starttime, trace_id,
+    station, event_id, season, onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms,
+    duration, onset_slope, band_low, band_middle, band_high; values that the data do not have are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
   --output FILE = Data/demo.h5: file to write
   --samples N(1..) = 4000: number of samples

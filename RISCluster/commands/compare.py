@@ -92,14 +92,18 @@ def as_lines(found: Comparison) -> list[str]:
     table = as_table(found, shown, shown(None))
     lines = _block(table.loc["data"].rename({"file": "data"}))
     if not found.same_data:
-        lines += ["", "These runs label different samples: labels can't be compared, and metrics"]
-        lines += ["only as far as the data are similar."]
+        lines += ["", "These runs label different samples: labels can't be compared."]
     if found.settings:
         lines += ["", "Settings that differ", *_block(table.loc["setting"])]
     else:
         lines += ["", "No setting that changes results differs."]
     if found.metrics:
-        lines += ["", "Metrics", *_block(table.loc["metric"])]
+        verdicts = [
+            shown(None) if x is None else f"no: other {x}" if x else "yes"
+            for x in found.differences
+        ]
+        metrics = table.loc["metric"].assign(**{"can be compared": verdicts})
+        lines += ["", "Metrics", *_block(metrics)]
     if found.ari is not None:
         rows = pandas.DataFrame(found.ari, found.names, found.names).map("{:.3f}".format)
         lines += ["", "Adjusted Rand index between final labels (1: the same clusters, 0: chance)"]

@@ -4,6 +4,7 @@ Letters: N samples, F frequency bins, T time bins.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import h5py
@@ -11,10 +12,11 @@ import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
-from ..data.layouts import SpectrogramFile, open_spectrograms
+from ..cli import run_name
+from ..data.layouts import SpectrogramFile, size_text
+from ..data.sets import open_data
 from ..data.times import far_times, nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
-from ..io import need
 from ..plots.samples import sample_overview
 from ..plots.style import plain
 from ..runtime import Progress, count, log, start_log
@@ -40,14 +42,14 @@ def run_info(arguments: argparse.Namespace) -> None:
         )
     start_log()
     settings = load_found_settings(arguments.config, words)
-    data, paths, n_bad = settings.data, paths or [settings.data.file], 0
-    stems = [Path(path).stem for path in paths]
+    paths, n_bad = paths or [settings.data.file], 0
+    stems = [run_name(path) for path in paths]
     for path, stem in zip(paths, stems, strict=True):
         folder = f"{Path(path).resolve().parent.name}_" * (stems.count(stem) > 1)
         target = arguments.picture or f"{folder}{stem}_samples.{settings.run.figure_format}"
         try:
-            with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-                print("\n".join(describe(file, *survey(file), data.train_samples)))
+            with open_data(settings, path) as file:
+                print("\n".join(describe(file, *survey(file), settings.data.train_samples)))
                 if not arguments.no_picture:
                     save_figure(picture(file), Path(target).expanduser())
                     print(f"picture: {Path(target).expanduser()}")
@@ -86,12 +88,14 @@ def describe(
     file: SpectrogramFile, table: pandas.DataFrame, traces: list[str], train_samples: int
 ) -> list[str]:
     """Lines of text about a file, from its `survey`; `train_samples` as ``data.train_samples``."""
-    n, f, t = file.n_samples, file.n_frequencies, file.n_times
+    n = file.n_samples
     n_train = min(train_samples or n, n)
+    n_bytes = 4 * n_train * math.prod(file.shape)
     classes = [f"{name} ({len(index):,})" for name, index in _classes(file).values()]
     rows = [
         ("file", f"{file.path}, layout {file.layout}, data set {file.dataset}"),
-        ("samples", f"{n:,} of {f} x {t} (frequency x time), {file.dtype}"),
+        ("samples", f"{n:,} of {size_text(file.shape)} (frequency x time), {file.dtype}"),
+        *[("components", ", ".join(file.components))] * (len(file.components) > 1),
         ("frequency", _axis(file.frequency, file.frequency_unit)),
         ("time", _axis(file.time, file.time_unit)),
         ("amplitude", file.amplitude_unit or "unit not given"),
@@ -100,7 +104,7 @@ def describe(
         ("traces", _listed(traces, N_TRACES, "none named")),
         ("classes", _listed(classes, N_CLASSES, "none known")),
         *_values(table),
-        ("training", f"{_bytes(4 * n_train * f * t)} of memory for {n_train:,} samples "
+        ("training", f"{_bytes(n_bytes)} of memory for {n_train:,} samples "
          "(data.train_samples); streamed from disk if more"),
     ]  # fmt: skip
     notes = {key: value for key, value in sorted(file.attributes.items()) if key != "class_names"}
@@ -121,20 +125,15 @@ def _axis(axis: np.ndarray, unit: str) -> str:
 
 def _storage(file: SpectrogramFile) -> str:
     """Chunks, compression as h5py or zarr name it, and size."""
-    files, names = [file.path], []
-    if file.path.is_dir():
-        files = file.path.rglob("*")
-        root = need("zarr").open(str(file.path), mode="r")
-        array = root if hasattr(root, "dtype") else root[file.dataset]
-        names = [type(codec).__name__.removesuffix("Codec").lower() for codec in array.compressors]
-    else:
-        with h5py.File(file.path, "r") as opened:
-            data = opened[file.dataset]
-            if data.compression is not None:
-                level = "" if data.compression_opts is None else f" {data.compression_opts}"
-                names = [f"{data.compression}{level}" + " with shuffle" * data.shuffle]
-            elif data.id.get_create_plist().get_nfilters():
-                names = ["filtered"]
+    data, names = file.stored.array, []
+    if not isinstance(data, h5py.Dataset):
+        names = [type(codec).__name__.removesuffix("Codec").lower() for codec in data.compressors]
+    elif data.compression is not None:
+        level = "" if data.compression_opts is None else f" {data.compression_opts}"
+        names = [f"{data.compression}{level}" + " with shuffle" * data.shuffle]
+    elif data.id.get_create_plist().get_nfilters():
+        names = ["filtered"]
+    files = [item for path in file.paths for item in [path, *path.rglob("*")]]
     size = sum(item.stat().st_size for item in files if item.is_file())
     chunks = f"chunks of {' x '.join(map(str, file.chunks))}" if file.chunks else "contiguous"
     return f"{chunks}, {', '.join(names) or 'no compression'}; {_bytes(size)} on disk in all"

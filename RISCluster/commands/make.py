@@ -16,7 +16,7 @@ from ..data.times import SECOND
 from ..errors import DataError, SettingsError
 from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
-from .arguments import refused, split_words
+from .arguments import refused, save_figure, split_words
 
 if TYPE_CHECKING:
     from ..waveforms.download import Request, Summary
@@ -42,11 +42,13 @@ def run_download(arguments: argparse.Namespace) -> None:
     if folder.exists() and not folder.is_dir():
         raise refused("--output", arguments.output, "a folder; this is a file")
     start_log()
-    from ..waveforms.download import Request, download
+    from ..waveforms.download import Request, download, read_credentials
 
+    logins = read_credentials(Path(arguments.credentials)) if arguments.credentials else {}
     request = Request(
-        **codes, start=start, end=end, providers=providers, chunk=arguments.chunk, **areas
-    )
+        **codes, start=start, end=end, providers=providers, chunk=arguments.chunk, **areas,
+        min_distance=arguments.min_distance, credentials=logins,
+    )  # fmt: skip
     _report(request, folder, download(request, folder))
 
 
@@ -114,11 +116,24 @@ def run_build(arguments: argparse.Namespace) -> None:
     """Make a data set from waveforms, and associate its events."""
     from ..catalogue.associate import associate_file
     from ..catalogue.stations import read_stations
-    from ..waveforms.build import build
+    from ..waveforms.archive import with_copies
+    from ..waveforms.build import build, examples
 
     paths, settings = _paths_and_settings(arguments, "waveforms")
+    paths = with_copies(paths, Path(settings.build.archive).expanduser())
     place = settings.events.stations or settings.build.inventory
     has_origins = settings.build.catalogue and settings.build.velocity and place
+    stations = read_stations(place, "events.stations") if has_origins else None
+    if arguments.picture:
+        from ..plots.windows import windows_of_traces
+
+        found, unit = examples(paths, settings, stations)
+        target = Path(arguments.picture).expanduser()
+        save_figure(windows_of_traces(found, settings.build, unit), target)
+        print(f"picture: {target}; no data set was made")
+        return
+    if not arguments.output:
+        raise SettingsError("command line: no -o FILE.h5 given; give it, or --picture FILE.png")
     counts = build(
         paths,
         arguments.output,
@@ -127,7 +142,7 @@ def run_build(arguments: argparse.Namespace) -> None:
         workers=_workers(arguments),
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,
-        stations=read_stations(place, "events.stations") if has_origins else None,
+        stations=stations,
     )
     if arguments.catalogue_only:
         return
@@ -203,6 +218,26 @@ def _paths_and_settings(arguments: argparse.Namespace, what: str) -> tuple[list[
     settings = load_found_settings(arguments.config, overrides)
     start_log()
     return paths, settings
+
+
+def run_subset(arguments: argparse.Namespace) -> None:
+    """Write chosen samples as one file."""
+    from ..data.sets import open_data, write_samples
+
+    paths, overrides = split_words(arguments.words)
+    settings, target = (
+        load_found_settings(arguments.config, overrides),
+        Path(arguments.output).expanduser(),
+    )
+    start_log()
+    if target.exists() and not arguments.overwrite:
+        raise DataError(f"{target}: exists already; give another name, or --overwrite")
+    with open_data(settings, ", ".join(paths)) as file:
+        if target.exists() and any(map(target.samefile, filter(Path.exists, file.paths))):
+            raise DataError(f"{target}: is the data to choose from; give another name with -o")
+        write_samples(file, target)
+        print(f"{target}: {count(file.n_samples, 'sample')} of {file.path}")
+    print(f"next: {first_command(target, arguments.config)}")
 
 
 def run_demo(arguments: argparse.Namespace) -> None:

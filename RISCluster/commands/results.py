@@ -10,16 +10,15 @@ from ..runtime import count, log, start_log
 from ..settings import load_found_settings
 from .arguments import refused, split_words
 
+WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by format, or samples
+
 
 def run_run(arguments: argparse.Namespace) -> None:
     """Run every stage that is not done, and make the report where there is none."""
     files, words = split_words(arguments.words)
-    if len(files) > 1:
-        raise SettingsError(
-            f"command line: {' '.join(files)}: give one file, and settings as section.key=value"
-        )
-    words += [f"data.file={file}" for file in files]
-    name = arguments.name or (run_name(files[0]) if files else None)
+    words += [f"data.file={', '.join(files)}"] * bool(files)
+    first = files and (files[0] if len(files) == 1 else Path(files[0]).resolve().parent)
+    name = arguments.name or (run_name(first) if first else None)
     if name and (arguments.name or not any(word.startswith("run.name=") for word in words)):
         words.append(f"run.name={name}")
     for stage in COMMANDS:
@@ -37,10 +36,10 @@ def run_predict(arguments: argparse.Namespace) -> None:
 
     files, overrides = split_words(arguments.words)
     folder, output = arguments.follow, Path(arguments.output).expanduser()
-    if len(files) != (folder is None):
+    if bool(files) == bool(folder):
         raise SettingsError(
-            f"command line: {' '.join(files) or 'no file'}: one file is labelled at a time; give "
-            "one, or --follow FOLDER"
+            f"command line: {' '.join(files) or 'no file'}: give files to label as one set, or "
+            "--follow FOLDER"
         )
     if folder and arguments.overwrite:
         raise SettingsError(
@@ -51,7 +50,7 @@ def run_predict(arguments: argparse.Namespace) -> None:
         if folder:
             follow(run, Path(folder).expanduser(), output, arguments.interval, arguments.drift)
         else:
-            predict(run, files[0], output, arguments.overwrite)
+            predict(run, ", ".join(files), output, arguments.overwrite)
 
 
 def run_report(arguments: argparse.Namespace) -> None:
@@ -74,16 +73,28 @@ def run_export(arguments: argparse.Namespace) -> None:
         if not all(part.isdecimal() for part in parts):
             raise refused("--clusters", arguments.clusters, "numbers of clusters, as 1,3")
         clusters = tuple(map(int, parts))
-    if output.is_dir() or (output.exists() and not arguments.overwrite):
-        what = "is a folder" if output.is_dir() else "exists"
+    is_folder = arguments.format == "templates"
+    if output.exists() and (output.is_dir() != is_folder or not arguments.overwrite):
+        what = (
+            "exists"
+            if output.is_dir() == is_folder
+            else "is no folder"
+            if is_folder
+            else "is a folder"
+        )
         raise DataError(f"{output}: {what}; give another name with -o, or --overwrite for a file")
     start_log()
     from ..catalogue.export import FORMATS, export_of
+    from ..catalogue.templates import write_templates
     from ..runs.run import open_run
 
     with open_run(run, overrides) as finished:
         file = finished.file
-        is_data = file is not None and output.exists() and output.samefile(file.path)
+        is_data = (
+            file is not None
+            and output.exists()
+            and any(map(output.samefile, filter(Path.exists, file.paths)))
+        )
         if is_data or (output.exists() and output.resolve().parent.parent == run.resolve()):
             raise DataError(
                 f"{output}: is {'the data' if is_data else 'a file'} of the run; give another name "
@@ -93,8 +104,11 @@ def run_export(arguments: argparse.Namespace) -> None:
             log.warning(note)
         stage = arguments.stage.upper() if arguments.stage else None
         export = export_of(finished, stage, clusters, arguments.min_probability)
-        written = FORMATS[arguments.format](export, output)
-    what = "event" if arguments.format == "quakeml" else "sample"
+        if is_folder:
+            written = write_templates(export, output, arguments.align)
+        else:
+            written = FORMATS[arguments.format](export, output)
+    what = WRITTEN.get(arguments.format, "sample")
     print(f"{output}: {count(written, what)} of {arguments.run}, stage {export.stage_name}")
 
 

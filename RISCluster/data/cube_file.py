@@ -1,15 +1,17 @@
 """A cube of (time, channel, frequency) and its coordinates, as a file of spectrograms.
 
-Letters: M time steps, C channels, F frequency bins, T time steps of a sample, W windows a channel,
-n samples of a block.
+Letters: M time steps, C channels that have samples, F frequency bins, T time steps of a sample,
+W windows a channel, n samples of a block.
 
-A sample is a window of time steps on one channel. Samples are numbered so that those which lie in
-the same stored chunks are neighbours: band of channels by band of channels, in each band window by
-window, in each window channel by channel. Where a row of chunks over all channels fits into
-`TILE_BYTES` there is one band, and a sample's number is window * C + channel.
+A sample is a window of time steps on one channel, or on neighbouring channels, which are then its
+components. Samples are numbered so that those which lie in the same stored chunks are neighbours:
+band of channels by band of channels, in each band window by window, in each window channel by
+channel. Where a row of chunks over all channels fits into `TILE_BYTES` there is one band, and a
+sample's number is window * C + channel.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +55,7 @@ EPOCH = (1e8, 1e10)  # s since 1970: from 1973 on
 class CubeFile(SpectrogramFile):
     """An open cube; `settings` are which samples it gives.
 
-    `channels` (C,) are the numbers of those that are taken, `names` of all channels or None,
+    `channels` (C,) are the numbers of those in the middle of a sample, `names` of all or None,
     `distance` (C,) in `distance_unit` or None, `window_starts` (W,) the time steps of the file
     where each window starts, and `times` and `seconds` (M,) the start of each step: int64 ns since
     1970, and s from the first; None where unknown.
@@ -73,17 +75,24 @@ class CubeFile(SpectrogramFile):
         frequency = frequency and frequency.ascending
         n_steps, n_channels, self.n_frequencies = self.stored.shape
         steps = _chosen(path, "times", settings.times, n_steps)
-        self.channels = _chosen(path, "channels", settings.channels, n_channels)
+        channels = _chosen(path, "channels", settings.channels, n_channels)
+        across = settings.window_channels
+        for key, chosen in (("window", steps), ("window_channels", channels)):
+            if (n := getattr(settings, key)) > len(chosen):
+                raise DataError(
+                    f"{path}: [cube] {key} = {n} is longer than the {len(chosen):,} "
+                    f"{'time steps' if key == 'window' else 'channels'} that are taken; allowed: "
+                    "up to that many"
+                )
+        self._step, self._gap = (int(x[1] - x[0]) if len(x) > 1 else 1 for x in (steps, channels))
+        self.channels = channels[across // 2 :][: len(channels) - across + 1]
+        self.channels = self.channels[:: settings.stride_channels]
         self.n_channels, self.n_times = len(self.channels), settings.window
-        if settings.window > len(steps):
-            raise DataError(
-                f"{path}: [cube] window = {settings.window} is longer than the {len(steps):,} time "
-                "steps that are taken; allowed: up to that many"
-            )
+        if across > 1:
+            self.components = tuple(f"{k - across // 2:+d}" for k in range(across))
         self.n_windows = (len(steps) - settings.window) // settings.stride + 1
         self.n_samples = self.n_windows * self.n_channels
         self._check_values()
-        self._step = int(steps[1] - steps[0]) if len(steps) > 1 else 1
         self.window_starts = steps[np.arange(self.n_windows) * settings.stride]
         self.frequency, self.frequency_unit = self._axis("frequency", frequency, self.n_frequencies)
         self.time, self.time_unit = np.arange(self.n_times, dtype=float) * self._step, "step"
@@ -126,24 +135,28 @@ class CubeFile(SpectrogramFile):
         """See `SpectrogramFile`; a tile of chunks at a time, each step of it read once."""
         window, channel = self.place(index)
         band = np.searchsorted(self._band_starts, channel, side="right") - 1
-        starts, columns = self.window_starts[window], self.channels[channel]
+        starts = self.window_starts[window]
+        n = len(self.components)
+        columns = self.channels[channel] - n // 2 * self._gap
+        beside = np.arange(n)[:, None] * self._gap
         tile = starts // self._tile_steps
         ends = np.flatnonzero((np.diff(band) != 0) | (np.diff(tile) != 0)) + 1
         offsets = np.arange(self.n_times) * self._step
-        size = max(1, BLOCK_BYTES // (4 * self.n_frequencies * self.n_times))
+        size = max(1, BLOCK_BYTES // (4 * math.prod(self.shape)))
         values, key, low, high = np.empty(0), None, 0, 0  # of the tile before, and its place
         for part in np.split(np.arange(len(index)), ends) if len(index) else ():
             start, stop = int(starts[part[0]]), int(starts[part[-1]] + offsets[-1]) + 1
-            across = int(columns[part].min()), int(columns[part].max()) + 1
+            across = int(columns[part].min()), int(columns[part].max() + beside[-1, 0]) + 1
             begin = high if key == across and low <= start < high < stop else start
             rest = self._read_steps(begin, stop, across)
             values = rest if begin == start else np.concatenate([values[start - low :], rest])
             key, low, high = across, start, stop
             for at in range(0, len(part), size):
                 some = part[at : at + size]
-                steps = (starts[some] - start)[:, None] + offsets
-                x = values[steps, (columns[some] - across[0])[:, None]]  # (n, T, F)
-                yield index[some], as_float32(x.transpose(0, 2, 1))
+                steps = (starts[some] - start)[:, None, None] + offsets
+                x = values[steps, (columns[some] - across[0])[:, None, None] + beside]
+                x = x.swapaxes(2, 3).reshape(len(some), *self.shape)
+                yield index[some], as_float32(x)
 
     def _read_steps(self, start: int, stop: int, channels: tuple[int, int]) -> np.ndarray:
         what = f"time steps {start} to {stop - 1}, channels {channels[0]} to {channels[1] - 1}"
@@ -169,7 +182,7 @@ class CubeFile(SpectrogramFile):
         return [names[number] for number in channel.tolist()]
 
     def channel_names(self) -> list[str]:
-        """Name of each channel that is taken."""
+        """Name of each channel in the middle of a sample."""
         names = self.names
         return [f"channel {n}" if names is None else names[n] for n in self.channels.tolist()]
 

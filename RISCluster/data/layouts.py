@@ -6,6 +6,7 @@ Letters: N samples of a file, F frequency bins, T time bins, n samples of a bloc
 import contextlib
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
@@ -19,10 +20,12 @@ import pandas
 
 from ..errors import DataError
 from ..runtime import log
-from ..settings import CubeSettings
+from ..settings import CubeSettings, DataSettings
 from .measures import MEASURES
 from .storage import (
+    CUBE,
     SAMPLES,
+    WITH_COMPONENTS,
     Storage,
     StoredArray,
     dimension_names,
@@ -99,15 +102,15 @@ def as_column(array: Any, values: np.ndarray) -> Column:
 def find_axes(
     path: Path, storage: Storage, array: Any, wanted: tuple[str, ...], names: dict[str, list[str]]
 ) -> tuple[dict[str, Column], tuple[int, ...]]:
-    """Coordinates of an array of three dimensions by role, and its axis for each of `wanted`.
+    """Coordinates of an array by role, and its axis for each of `wanted`.
 
-    The order is as stored where nothing contradicts it. `wanted` is `CUBE` or `SAMPLES`, and
-    `names` are those of coordinates, where dimensions have none. DataError where the dimensions are
-    others, a coordinate has not one value a step, or the order is unknown.
+    The order is as stored where nothing contradicts it. `wanted` is `CUBE`, `SAMPLES` or
+    `WITH_COMPONENTS`, and `names` are those of coordinates, where dimensions have none. DataError
+    where the dimensions are others, a coordinate has not one value a step, or the order is unknown.
     """
     roles, needed = roles_of(array), f"({', '.join(wanted)})"
     label, is_named = f"{path}: {array.name.lstrip('/')}", any(roles)
-    if set(roles) - {"", *wanted}:
+    if set(roles) - {"", *wanted} or len(roles) != len(wanted):
         raise DataError(
             f"{label} has the dimensions ({', '.join(dimension_names(array))}), and this layout "
             f"needs {needed}; set data.layout or data.dataset, or name the dimensions otherwise"
@@ -117,7 +120,7 @@ def find_axes(
     shapes = {wanted.index(role): column.values.shape for role, column in columns.items()}
     fitting = [
         order
-        for order in permutations(range(3))
+        for order in permutations(range(len(wanted)))
         if all(roles[axis] in ("", role) for axis, role in zip(order, wanted, strict=True))
         and all((array.shape[order[at]],) == shape for at, shape in shapes.items())
     ]
@@ -127,16 +130,16 @@ def find_axes(
             f"{label} has shape {tuple(array.shape)}, and the coordinates {found}; each needs one "
             "value a step of its axis"
         )
-    if wanted is SAMPLES and not is_named:  # samples come first, unless names say otherwise
+    if wanted is not CUBE and not is_named:  # samples come first, unless names say otherwise
         fitting = [order for order in fitting if order[0] == 0] or fitting
     order, *others = fitting
-    if order != (0, 1, 2):
+    if order != tuple(range(len(wanted))):
         if others:
             raise DataError(
                 f"{label} has shape {tuple(array.shape)}, which does not fit its coordinates as "
                 f"{needed}, and the order of its axes is unknown; name its dimensions"
             )
-        stored = ", ".join(wanted[order.index(axis)] for axis in range(3))
+        stored = ", ".join(wanted[order.index(axis)] for axis in sorted(order))
         evidence = "dimension names" if is_named else "coordinates"
         log.info(f"{label} is stored as ({stored}) by its {evidence}; read as {needed}")
     return columns, order
@@ -189,6 +192,17 @@ def column_times(path: Path, column: Column, consequence: str) -> np.ndarray | N
         return None
 
 
+def size_text(shape: Sequence[int]) -> str:
+    """``87 x 100``, or ``3 components of 87 x 100``, of the shape of a sample."""
+    *n, f, t = shape
+    return f"{n[0]} components of {f} x {t}" if n and n[0] > 1 else f"{f} x {t}"
+
+
+def side_by_side(x: np.ndarray, n_components: int, axis: int = -3) -> np.ndarray:
+    """Components along `axis` one after the other along the last axis: (..., F, C * T)."""
+    return x if n_components == 1 else np.concatenate(np.moveaxis(x, axis, 0), axis=-1)
+
+
 def as_float32(x: np.ndarray) -> np.ndarray:
     """Contiguous float32; numbers beyond it become infinite, which makes a sample unusable."""
     with np.errstate(over="ignore"):
@@ -200,21 +214,27 @@ class SpectrogramFile:
 
     Attributes
     ----------
+    path, paths : Path, list of Path
+        Name of the set in messages, and its files.
     dataset : str
         Name of the spectrograms inside the file, `stored` as a `StoredArray`, with `dtype` and
         `chunks`; `missing` is why values of it may be missing.
     n_samples, n_frequencies, n_times : int
+    components : tuple of str
+        Names of the components of a sample (C), as Z, N, E; a single one, without a name, in most
+        files. `shape` is that of a sample, (F, T) or, of several components, (C, F, T).
     frequency, time : ndarray, (F,) and (T,), float64
         Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
 
-    A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, F, T) float32
+    A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, *shape) float32
     as stored of `index` (ascending) in blocks.
     """
 
-    layout = ""
+    layout, components = "", ("",)
 
     def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
         self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
+        self.paths = [path]
         self.dtype, self.chunks, self.missing = stored.dtype, stored.chunks, stored.causes
         self.attributes = notes_of(stored.array)
         units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
@@ -232,18 +252,24 @@ class SpectrogramFile:
         self._storage.close()
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples `start` to `stop` as stored: (n, F, T), float32."""
+        """Samples `start` to `stop` as stored: (n, *shape), float32."""
         index = np.arange(start, min(stop, self.n_samples))
-        empty = np.empty((0, self.n_frequencies, self.n_times), dtype=np.float32)
+        empty = np.empty((0, *self.shape), dtype=np.float32)
         return np.concatenate([empty, *(rows for _, rows in self.read_blocks(index))])
 
-    def fingerprint(self) -> str:
-        """Identity of the content: shape, axes and 64 samples spread over the file, hashed."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sample: (F, T), or (C, F, T)."""
+        n = len(self.components)
+        return (*[n] * (n > 1), self.n_frequencies, self.n_times)
+
+    def fingerprint(self, n_samples: int = FINGERPRINT_SAMPLES) -> str:
+        """Identity of the content: shape, axes and some samples spread over the file, hashed."""
         digest = hashlib.sha256()
         shape = (self.n_samples, self.n_frequencies, self.n_times)
         digest.update(f"{self.layout} {shape} {self.dtype}".encode())
         digest.update(self.frequency.tobytes() + self.time.tobytes())
-        for index in np.unique(np.linspace(0, self.n_samples - 1, FINGERPRINT_SAMPLES).astype(int)):
+        for index in np.unique(np.linspace(0, self.n_samples - 1, n_samples).astype(int)):
             digest.update(self.read(int(index), int(index) + 1).tobytes())
         return digest.hexdigest()[:32]
 
@@ -353,6 +379,27 @@ class SpectrogramFile:
             return None
         return read_values(found, start, stop).astype(np.int64)
 
+    def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
+        """``file`` and ``file_index`` of samples, of a set of several files or a part of one."""
+        return None
+
+    def traces(self, index: Sequence[int]) -> tuple[np.ndarray, float, str] | None:
+        """Waveforms (n, [C,] S) of samples (``build.traces``), rate in Hz and unit; or None."""
+        group = self.dataset.rpartition("/")[0]
+        for name in ("trace", "Trace"):
+            found = self._get(f"{group}/{name}")
+            if found is None or found.ndim not in (2, 3) or found.shape[-1] < 2:
+                continue
+            try:  # the group's name is the length of the window in seconds
+                rate = float(found.attrs.get("sampling_rate") or found.shape[-1] / float(group))
+            except (ValueError, ZeroDivisionError):
+                continue
+            if len(found) == self.n_samples:
+                unit = text_attribute(found, "units") or text_attribute(found, "AmplUnits")
+                rows = [found[int(i)] for i in index]
+                return np.array(rows, np.float64).reshape(-1, *found.shape[1:]), rate, unit
+        return None
+
     @property
     def waveform_unit(self) -> str:
         """Unit of peak amplitudes, empty where the file does not give it."""
@@ -363,11 +410,15 @@ class SpectrogramFile:
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,) int64, for scoring only; None for a single class."""
+        values = self.all_labels()
+        is_single = values is not None and len(self.class_names()) == 1
+        return None if is_single and len(np.unique(values)) < 2 else values
+
+    def all_labels(self) -> np.ndarray | None:
+        """As `labels`, also of a single class."""
         if (found := self._beside("labels")) is None:
             return None
         values = read_values(found)
-        if len(self.class_names()) == 1 and len(np.unique(values)) < 2:
-            return None
         if values.dtype.kind == "f":
             values = np.where(np.isnan(values), -1, values)
         if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
@@ -432,7 +483,7 @@ class SpectrogramFile:
 
 
 class RowsFile(SpectrogramFile):
-    """A row a sample (N, F, T), with columns beside it.
+    """A row a sample, (N, F, T) or (N, C, F, T), with columns beside it.
 
     Layout ``samples`` has ``/frequency`` (Hz) and ``/time`` (s). In layout ``ris``, of RISProcess
     and the first RISCluster, rows are (F+1, T+1) with frequencies in ``[:F, 0]`` and times in
@@ -441,16 +492,21 @@ class RowsFile(SpectrogramFile):
 
     def __init__(self, path: Path, storage: Storage, layout: str, dataset: str):
         self.path, self.layout, array = path, layout, storage.get(dataset)
-        axes, order, flipped = {}, (0, 1, 2), [False] * 3
+        axes, order, flipped = {}, (0, 1, 2), [False] * array.ndim
         if layout == "samples":
             names = {name: [name] for name in SAMPLES[1:]}
-            axes, order = find_axes(path, storage, array, SAMPLES, names)
-            flipped[1:] = (name in axes and axes[name].descends for name in names)
+            wanted = SAMPLES if array.ndim == 3 else WITH_COMPONENTS
+            axes, order = find_axes(path, storage, array, wanted, names)
+            flipped[-2:] = (name in axes and axes[name].descends for name in names)
             axes = {name: column.ascending for name, column in axes.items()}
         super().__init__(path, storage, dataset, StoredArray(path, array, order, flipped))
         self.attributes = notes_of(storage.root) | self.attributes
         in_row = int(layout == "ris")  # axes in a row
-        self.n_samples, self.n_frequencies, self.n_times = self.stored.shape
+        self.n_samples, *n, self.n_frequencies, self.n_times = self.stored.shape
+        if n and n[0] > 1:
+            given = np.ravel(self.attributes.get("components", []))
+            names = [to_text(name) for name in given] if len(given) == n[0] else range(1, n[0] + 1)
+            self.components = tuple(map(str, names))
         self.n_frequencies, self.n_times = self.n_frequencies - in_row, self.n_times - in_row
         self._crop = slice(self.n_frequencies), slice(in_row, None)
         self._check_values()
@@ -465,12 +521,12 @@ class RowsFile(SpectrogramFile):
         """See `SpectrogramFile`; whole chunks, each read once."""
         chunk = self.chunks[0] if self.chunks else 1
         size = max(1, READ_ROWS // chunk) * chunk
-        gap = max(1, LARGEST_GAP // (self.dtype.itemsize * self.n_frequencies * self.n_times))
+        gap = max(1, LARGEST_GAP // (self.dtype.itemsize * math.prod(self.shape)))
         ends = np.flatnonzero((np.diff(index) > gap) | (np.diff(index // size) > 0)) + 1
         for part in np.split(index, ends) if len(index) else ():
             first, last = int(part[0]), int(part[-1])
             rows = self.stored.read(f"samples {first} to {last}", (first, last + 1))
-            rows = as_float32(rows[:, *self._crop])
+            rows = as_float32(rows[..., *self._crop]).reshape(-1, *self.shape)
             yield part, rows if len(rows) == len(part) else rows[part - first]
 
 
@@ -479,17 +535,19 @@ def open_spectrograms(
     layout: str = "auto",
     dataset: str = "auto",
     cube: CubeSettings | None = None,
+    npy: DataSettings | None = None,
 ) -> SpectrogramFile:
     """Open a file of spectrograms and check what is in it.
 
     `layout` is ``auto``, ``samples``, ``ris`` or ``cube``, `dataset` the name of the spectrograms
-    inside, or ``auto``, and `cube` what a sample of a cube is. DataError where the file is missing,
-    neither HDF5 nor Zarr or cut short, or does not hold what the layout needs.
+    inside, or ``auto``, `cube` what a sample of a cube is, and `npy` has the axes of a ``.npy``
+    file. DataError where the file is missing, neither HDF5 nor Zarr or cut short, or does not hold
+    what the layout needs.
     """
     from .cube_file import CubeFile  # which is a SpectrogramFile
 
     path = Path(path).expanduser()
-    storage = open_storage(path, "data.file")
+    storage = open_storage(path, "data.file", npy)
     try:
         with explain(path, "its content"):
             layout, dataset = choose_dataset(storage, layout, dataset)
@@ -501,10 +559,18 @@ def open_spectrograms(
         raise
 
 
+def _has_components(array: Any) -> bool:
+    return {*WITH_COMPONENTS} == {*roles_of(array)}
+
+
 def choose_dataset(storage: Storage, layout: str, dataset: str) -> tuple[str, str]:
     """Layout and data set: by the names of dimensions, or else by those of data sets."""
     given, dataset = dataset != "auto", dataset.strip("/") or "/"
-    roles = {name: {*roles_of(x)} for name, x in storage.arrays.items() if x.ndim == 3}
+    roles = {
+        name: {*roles_of(x)}
+        for name, x in storage.arrays.items()
+        if x.ndim == 3 or (x.ndim == 4 and (name in ("spectrogram", dataset) or _has_components(x)))
+    }
     chosen = [name for name in roles if not given or name == dataset]
     named = {
         name: "cube" if "channel" in roles[name] else "samples"

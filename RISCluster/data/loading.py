@@ -1,17 +1,18 @@
 """Samples for the network: split, read in blocks, held in memory or streamed from disk.
 
-Letters: N samples of the file, n of a set or block, B of a batch, F frequency bins, T time bins.
+Letters: N samples of the file, n of a set or block, B of a batch, C components (mostly 1), F
+frequency bins, T time bins.
 The position of a sample in its set (0 to n - 1) comes with every batch. The order of batches
 depends on the size of the set, the seed and the epoch, not on where samples are held.
 """
 
 import contextlib
 import itertools
+import math
 import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ import torch
 
 from ..distributed import Ranks
 from ..errors import DataError
-from ..io import read_npz, write_npz
 from ..runtime import Progress, log
 from .layouts import READ_ROWS, SpectrogramFile
 from .transforms import Preparation
@@ -31,64 +31,7 @@ WINDOW = 4096
 GPU_ROWS = 1024  # samples sent to a GPU at a time, at least
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
-Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, 1, F, T)
-
-
-# ---- training and validation --------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Split:
-    """Ascending indices into the file: for training, for validation, and unusable ones."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    unusable: np.ndarray
-
-    @property
-    def both(self) -> np.ndarray:
-        """Train and validation together, ascending."""
-        return np.sort(np.concatenate([self.train, self.validation]))
-
-    def without(self, unusable: np.ndarray) -> "Split":
-        """The split without `unusable` (indices into the file)."""
-        train, validation = (np.setdiff1d(x, unusable) for x in (self.train, self.validation))
-        return Split(train, validation, np.union1d(self.unusable, unusable))
-
-    def save(self, path: Path) -> None:
-        """Write as ``.npz``."""
-        write_npz(path, **vars(self))
-
-    @classmethod
-    def load(cls, path: Path) -> "Split":
-        """Read what `save` wrote."""
-        arrays = read_npz(path)
-        return cls(arrays["train"], arrays["validation"], arrays["unusable"])
-
-
-def subsample(n: int, most: int, seed: int) -> np.ndarray:
-    """At most `most` of the indices 0 to n - 1, drawn at random, ascending."""
-    if n <= most:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
-
-
-def draw_split(n_samples: int, train_samples: int, validation_fraction: float, seed: int) -> Split:
-    """Draw `train_samples` of a file (0 for all), of which a fraction, at least one, validates."""
-    n_drawn = min(train_samples or n_samples, n_samples)
-    if n_drawn < 2:
-        raise DataError(
-            f"[data] train_samples = {train_samples}: training and validation need two samples at "
-            f"least, and {n_samples} are in the file"
-        )
-    rng = np.random.default_rng(seed)
-    if n_drawn == n_samples:
-        drawn = rng.permutation(n_samples)
-    else:  # of a large file, without a list of all its samples
-        drawn = rng.choice(n_samples, n_drawn, replace=False)
-    n_validation = min(max(1, round(n_drawn * validation_fraction)), n_drawn - 1)
-    empty = np.array([], dtype=np.int64)
-    return Split(np.sort(drawn[n_validation:]), np.sort(drawn[:n_validation]), empty)
+Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, C, F, T)
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -100,10 +43,10 @@ class Reader:
     def __init__(self, file: SpectrogramFile, preparation: Preparation, device: torch.device):
         self.file, self.preparation, self.device = file, preparation, device
         self.skip_negative = False  # where a root or logarithm is taken: leave out, or refuse
-        self.shape = 1, file.n_frequencies, file.n_times
+        self.shape = len(file.components), file.n_frequencies, file.n_times
 
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Usable samples among `index` (ascending): indices (n,) and prepared (n, 1, F, T)."""
+        """Usable samples among `index` (ascending): indices (n,) and prepared (n, C, F, T)."""
         amplitude, blocks = self.preparation.amplitude, self.file.read_blocks(index)
         if self.device.type == "cuda":
             blocks = _joined(blocks, GPU_ROWS)
@@ -124,7 +67,7 @@ class Reader:
                 )
             if not usable.all():
                 x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
-            yield wanted, self.preparation(x).unsqueeze(1)
+            yield wanted, self.preparation(x).reshape(-1, *self.shape)
 
 
 def _joined(blocks: Iterator, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -156,9 +99,9 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
 def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, int]:
     """Positions 0 to n - 1 in the order of one epoch, (n,), and the samples of a window.
 
-    `shape` is that of a sample, (1, F, T).
+    `shape` is that of a sample, (C, F, T).
     """
-    window = max(BLOCK, min(WINDOW, WINDOW_BINS // (shape[1] * shape[2])))
+    window = max(BLOCK, min(WINDOW, WINDOW_BINS // math.prod(shape)))
     rng = np.random.default_rng([seed, epoch])
     blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
     order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
@@ -170,7 +113,7 @@ def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[
 class HeldSet:
     """Samples held in one tensor, in memory or on the GPU.
 
-    `index` (n,) are ascending indices into the file, `x` (m, 1, F, T) prepared samples, also of
+    `index` (n,) are ascending indices into the file, `x` (m, C, F, T) prepared samples, also of
     other sets, `rows` (n,) those of this set in `x`, and `device` that of the batches.
     """
 
@@ -291,7 +234,7 @@ def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
     """
     total, squares, n = 0.0, 0.0, 0
     for _, x in samples.in_order(0, len(samples), READ_ROWS):
-        x = x[:, 0].double()
+        x = x.squeeze(1).double()
         total, squares, n = total + x.sum(0), squares + x.square().sum(0), n + len(x)
     mean = total / n
     variance = (squares / n - mean.square()).clamp_min(0).mean()

@@ -24,6 +24,7 @@ import numpy as np
 from ..errors import DataError, RISClusterError
 from ..io import explain_missing_filter, load_hdf5_filters, need
 from ..runtime import log
+from ..settings import DataSettings
 from .times import to_text
 
 Box = Sequence[tuple[int, int]]
@@ -125,9 +126,12 @@ class Storage:
         return ", ".join(names[:MAX_LISTED] + more) or "no data set"
 
 
-def open_storage(path: Path, setting: str) -> Storage:
-    """Open an HDF5 file or a Zarr folder (format 2 or 3); `setting` is named in a DataError."""
-    if not path.exists():
+def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> Storage:
+    """Open an HDF5 file, a ``.npy`` file with the axes of `npy`, or a Zarr folder (format 2 or 3).
+
+    `setting` is named in a DataError.
+    """
+    if not os.path.exists(path):
         raise DataError(f"{path}: no such file; set {setting} to your data set")
     if any((path / mark).exists() for mark in ("zarr.json", ".zgroup", ".zarray")):
         zarr = need("zarr")
@@ -136,11 +140,45 @@ def open_storage(path: Path, setting: str) -> Storage:
             return Storage(path, zarr.open(str(path), mode="r"))
     if not path.is_file():
         raise DataError(f"{path}: {setting} must be an HDF5 file or a Zarr folder; {_BUILD}")
+    if path.suffix.lower() == ".npy":
+        return _open_npy(path, npy or DataSettings())
     load_hdf5_filters()
     try:
         return Storage(path, h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE))
     except OSError as error:
         raise DataError(f"{path}: {why_closed(path, error)}") from None
+
+
+def _open_npy(path: Path, settings: DataSettings) -> Storage:
+    """An array of NumPy as an external data set of a file in memory, so that HDF5 reads it."""
+    axes = [*settings.axes]
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if array.ndim != len(axes):
+            raise ValueError(f"its shape is {array.shape}")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: can't be read as an array of ({settings.axes}), as data.axes has it "
+            f"({reason_of(error)}); give an array of three dimensions"
+        ) from None
+    if not array.flags.c_contiguous:  # of Fortran
+        array, axes = array.T, axes[::-1]
+    root = h5py.File(f"{path} (NumPy)", "w", driver="core", backing_store=False)
+    data = root.create_dataset(
+        "data" if "channel" in axes else "spectrogram", array.shape, array.dtype,
+        external=[(str(path.absolute()), array.offset, array.nbytes)],
+    )  # fmt: skip
+    data.attrs["dimensions"] = axes
+    n = dict(zip(axes, array.shape, strict=True))
+    coordinates = {}
+    if settings.frequencies is not None:
+        coordinates["frequency"] = np.linspace(*settings.frequencies, n["frequency"]), "Hz"
+    if settings.time_step is not None:
+        coordinates["time"] = np.arange(n["time"]) * settings.time_step, "s"
+    for name, (values, unit) in coordinates.items():
+        root[name] = values
+        root[name].attrs["units"] = unit
+    return Storage(path, root)
 
 
 def why_closed(path: Path, error: OSError) -> str:
@@ -221,10 +259,12 @@ ROLES = {
         "channel channels distance distances location loc station stations receiver receivers "
         "sensor node fibre fiber locus depth offset position x space"
     ),
+    "component": "component components",
     "sample": "sample samples event events detection detections example",
 }
 CUBE = ("time", "channel", "frequency")
 SAMPLES = ("sample", "frequency", "time")
+WITH_COMPONENTS = ("sample", "component", "frequency", "time")
 
 
 def attributes_of(array: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What is done to a spectrogram before the network sees it: whole batches, on any device.
 
-Each of N spectrograms is treated by itself, so the result does not depend on the batch.
+Each of N samples is treated by itself, so the result does not depend on the batch, and its C
+components together, so that the ratio of their amplitudes counts.
 """
 
 from dataclasses import dataclass
@@ -10,11 +11,16 @@ import torch
 LOG_DECADES = 4.0  # below the maximum of a sample; 40 dB of power
 
 
+def _each(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """One value a sample (N,), in a shape that broadcasts over all bins and components."""
+    return values.view(-1, *[1] * (x.ndim - 1))
+
+
 def _normalized(x: torch.Tensor) -> torch.Tensor:
     """Samples over their largest absolute value, so that no sum or square over- or underflows."""
     flat = x.flatten(1)
     peak = torch.maximum(flat.amax(1), -flat.amin(1))  # no copy is made, as abs would
-    return x / torch.where(peak > 0, peak, torch.ones_like(peak)).view(-1, 1, 1)
+    return x / _each(torch.where(peak > 0, peak, torch.ones_like(peak)), x)
 
 
 def _log(x: torch.Tensor) -> torch.Tensor:
@@ -23,13 +29,13 @@ def _log(x: torch.Tensor) -> torch.Tensor:
 
 def _centred(x: torch.Tensor) -> torch.Tensor:
     x = _normalized(x)
-    return x - x.flatten(1).mean(1).view(-1, 1, 1)
+    return x - _each(x.flatten(1).mean(1), x)
 
 
 def _unit_norm(x: torch.Tensor) -> torch.Tensor:
     x = _normalized(x)
     norm = x.flatten(1).norm(dim=1)
-    return x.div_(torch.where(norm > 0, norm, torch.ones_like(norm)).view(-1, 1, 1))
+    return x.div_(_each(torch.where(norm > 0, norm, torch.ones_like(norm)), x))
 
 
 _AMPLITUDES = {"linear": lambda x: x, "sqrt": torch.sqrt, "log": _log}
@@ -45,7 +51,7 @@ _TRANSFORMS = {
 class Preparation:
     """Amplitude, transform, and standardisation by the training set, in this order.
 
-    `mean` is the mean spectrogram of the training set, (F, T), or None; `scale` the standard
+    `mean` is the mean of the training set, (F, T) or (C, F, T), or None; `scale` the standard
     deviation about it over samples and bins. A checkpoint has the fields as plain values.
     """
 
@@ -55,7 +61,7 @@ class Preparation:
     scale: float = 1.0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Usable samples (finite, not all zero), (N, F, T) float32, as the network sees them."""
+        """Usable samples (finite, not all zero), (N, [C,] F, T), as the network sees them."""
         return self.standardize(_TRANSFORMS[self.transform](_AMPLITUDES[self.amplitude](x)))
 
     def standardize(self, x: torch.Tensor) -> torch.Tensor:

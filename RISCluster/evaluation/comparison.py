@@ -38,6 +38,17 @@ METRICS = {
     "nmi": "NMI with known classes",
     "ari": "ARI with known classes",
 }
+# What runs must have in common for a metric to be compared: settings, data, number of clusters
+SPACE = ("data.file", "data.amplitude", "data.transform")
+NEEDS = {
+    **dict.fromkeys(("mse", "validation_mse"), (*SPACE, "data.standardize")),
+    "silhouette_latent": (*SPACE, "aec.n_features", "aec.n_components", "n_clusters"),
+    **dict.fromkeys(("neighbour_agreement_of_gmm", "neighbour_agreement"), SPACE),
+    "calinski_harabasz_data": (*SPACE, "n_clusters"),
+    "accuracy": ("data.file", "n_clusters"),
+    **dict.fromkeys(("nmi", "ari"), ("data.file",)),
+    **{key: ("data.file",) for key in METRICS if "event_agreement" in key},
+}
 SECTION_OF = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # the stage whose settings count
 COMMON = ("run", "data", "cube")  # of the last stage
 
@@ -130,6 +141,7 @@ class Comparison:
     same_data: bool  # whether all label the same samples
     settings: list[tuple[str, list[Any]]]  # that differ, as aec.lr; None for no stage
     metrics: list[tuple[str, list[Any]]]  # as DEC nmi; None for no stage
+    differences: list[str | None]  # that forbid to compare each metric; None of one value alone
     ari: np.ndarray | None  # between final labels, (M, M); None where the data differ
     pair: Overlap | None  # final clusters of two runs on the same data
 
@@ -156,8 +168,21 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
             ari[i, j] = ari[j, i] = pair.ari
     files = [stage.settings.data.file for stage in finals]
     settings = ([] if same_data else [("data.file", files)]) + _differing_settings(runs)
-    pair = pair if len(runs) == 2 else None
-    return Comparison(names_of(runs), files, same_data, settings, _metrics(runs), ari, pair)
+    pair, metrics = pair if len(runs) == 2 else None, _metrics(runs)
+    differences = _differences({name for name, _ in settings}, metrics)
+    return Comparison(names_of(runs), files, same_data, settings, metrics, differences, ari, pair)
+
+
+def _differences(settings: set[str], metrics: Sequence[tuple[str, list[Any]]]) -> list[str | None]:
+    """Of what a metric needs to be compared, that which differs between the runs."""
+    values, found = {name: [x for x in row if x is not None] for name, row in metrics}, []
+    for name, known in values.items():
+        stage, key = name.split(" ")
+        same_k = len({*values.get(f"{stage} n_clusters", ())}) < 2
+        differ = settings if same_k else {*settings, "n_clusters"}
+        text = ", ".join(need for need in NEEDS.get(key, ()) if need in differ)
+        found.append(text if len(known) > 1 else None)
+    return found
 
 
 def names_of(runs: Sequence[FinishedRun]) -> list[str]:

@@ -103,11 +103,14 @@ def agreement(labels: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
     return {"accuracy": table.accuracy, "nmi": table.nmi, "ari": table.ari}
 
 
-def silhouettes(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Silhouettes (N,) of samples (N, D); NaN where there is one cluster, or as many as samples."""
+def silhouettes(x: np.ndarray, labels: np.ndarray, metric: str = "euclidean") -> np.ndarray:
+    """Silhouettes (N,) of samples (N, D), or by metric "precomputed" of their distances (N, N).
+
+    NaN where there is one cluster, or as many as samples.
+    """
     if not 1 < len(np.unique(labels)) < len(x):
         return np.full(len(x), np.nan)
-    return silhouette_samples(x, labels)
+    return silhouette_samples(x, labels, metric=metric)
 
 
 def sampled_silhouettes(

@@ -17,6 +17,7 @@ from ..runs.labels import Labelling
 
 SCORED = 5000  # training samples at most, spread over the set
 OUTLYING = 0.005  # share of the training samples beyond either limit
+DRIFT = 10 * OUTLYING  # share of outliers above which a new run should be trained
 BATCH = 256
 
 
@@ -70,7 +71,7 @@ def training_distribution(
 
 
 def latents_and_errors(model: AEC | DEC, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Latents (n, D), and mean squared error of each reconstruction (n,), of x (n, 1, F, T)."""
+    """Latents (n, D), and mean squared error of each reconstruction (n,), of x (n, C, F, T)."""
     with torch.inference_mode():
         z = model.encoder(x)
         error = (model.decoder(z) - x).square().mean((1, 2, 3))

@@ -10,6 +10,7 @@ standardisation. With the mean c of a cluster's members x, each of B bins:
 Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,9 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas
 import torch
+from sklearn.metrics.pairwise import euclidean_distances
 
 from ..data.layouts import READ_ROWS, SpectrogramFile
-from ..data.loading import Reader, SampleSet, subsample
+from ..data.loading import Reader, SampleSet
+from ..data.split import subsample
 from ..data.transforms import Preparation
 from ..runs.labels import usable_sample
 from ..runs.names import cluster_title
@@ -36,9 +39,7 @@ TITLES = {
 }
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 HELD = 100e6  # bytes of samples in memory for silhouettes; computing them takes half as much again
-MAX_DATA_SILHOUETTES = (
-    1500  # samples of silhouettes in data space, whose cost is their number squared
-)
+MAX_DATA_SILHOUETTES = 1500  # samples in data space: the cost is their number squared
 
 
 class Measure(NamedTuple):
@@ -69,16 +70,6 @@ def measure(values: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> Measur
 # ---- data space ---------------------------------------------------------------------------------
 
 
-def _totals(blocks: Iterable[tuple[np.ndarray, np.ndarray]], k: int) -> tuple:
-    """Sums (K, F T) and numbers (K,) of the samples of each cluster, of their labels and values."""
-    totals, counts = 0.0, np.zeros(k)
-    for labels, x in blocks:
-        members = np.eye(k)[labels]
-        totals = totals + members.T @ x
-        counts += members.sum(0)
-    return totals, counts
-
-
 def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_clusters: int) -> float:
     """Variance between clusters over variance within, each per degree of freedom.
 
@@ -91,7 +82,10 @@ def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_clusters: int) -
             index = samples.index[positions.cpu().numpy()]
             yield labels[index], x.flatten(1).double().cpu().numpy()
 
-    totals, counts = _totals(blocks(), n_clusters)
+    totals, counts = 0.0, np.zeros(n_clusters)
+    for members, x in blocks():
+        counts += np.bincount(members, minlength=n_clusters)
+        totals = totals + np.eye(n_clusters)[members].T @ x
     means = totals / np.maximum(counts, 1)[:, None]
     within = sum(float(np.square(x - means[member]).sum()) for member, x in blocks())
     n, k = counts.sum(), np.count_nonzero(counts)
@@ -105,14 +99,14 @@ def deviations(
     file: SpectrogramFile,
     preparation: Preparation,
     index: np.ndarray,
-    labels: np.ndarray,
-    n_clusters: int,
+    labellings: Sequence[tuple[np.ndarray, int]],
     seed: int | None = None,
-) -> tuple[np.ndarray, pandas.DataFrame]:
-    """Compare the samples `index` (m,), ascending, with the means of their clusters `labels` (m,).
+) -> list[tuple[np.ndarray, pandas.DataFrame]]:
+    """Compare the samples `index` (m,), ascending, with the means of their clusters.
 
-    Returns the means (K, F, T), and mse, mae, inner_product of each sample; with a seed also
-    silhouette_data, of as many random samples as can be in memory. NaN for what is not known.
+    `labellings` are labels (m,) and K. Returns for each of them the means (K, [C,] F, T), and mse,
+    mae, inner_product of each sample; with a seed also silhouette_data, of as many random samples
+    as can be in memory. NaN for what is not known.
     """
     own = Preparation(preparation.amplitude, preparation.transform)  # without mean and scale
     reader = Reader(file, own, torch.device("cpu"))
@@ -122,28 +116,39 @@ def deviations(
         for found, x in reader.blocks(wanted):
             yield np.searchsorted(index, found), x.flatten(1).double().numpy()
 
-    totals, counts = _totals(((labels[at], x) for at, x in blocks(index)), n_clusters)
-    with np.errstate(invalid="ignore"):
-        means = totals / counts[:, None]
-    values = np.full((len(index), 4), np.nan)
+    known, n_bins = np.zeros(len(index), bool), math.prod(file.shape)
+    totals = [np.zeros((k, n_bins)) for _, k in labellings]
     for at, x in blocks(index):
-        mean = means[labels[at]]
-        length = np.linalg.norm(x, axis=1) * np.linalg.norm(mean, axis=1)
-        product = np.einsum("ij,ij->i", x, mean) / np.maximum(length, 1e-300)
-        errors = np.square(x - mean).mean(1), np.abs(x - mean).mean(1)
-        values[at, :3] = np.stack([*errors, product], axis=1)
+        known[at] = True
+        for total, (labels, k) in zip(totals, labellings, strict=True):
+            total += np.eye(k)[labels[at]].T @ x
+    means, values = [], np.full((len(labellings), len(index), 4), np.nan)
+    with np.errstate(invalid="ignore"):
+        for total, (labels, k) in zip(totals, labellings, strict=True):
+            means.append(total / np.bincount(labels[known], minlength=k)[:, None])
+    for at, x in blocks(index):
+        norm = np.linalg.norm(x, axis=1)
+        for one, mean, (labels, _) in zip(values, means, labellings, strict=True):
+            own_mean = mean[labels[at]]
+            length, away = norm * np.linalg.norm(mean, axis=1)[labels[at]], x - own_mean
+            product = np.einsum("ij,ij->i", x, own_mean) / np.maximum(length, 1e-300)
+            one[at, 0] = np.einsum("ij,ij->i", away, away) / x.shape[1]
+            one[at, 1:3] = np.stack([np.abs(away, out=away).mean(1), product], axis=1)
     names = ["mse", "mae", "inner_product"]
     if seed is not None:
-        n_bins = file.n_frequencies * file.n_times
         most = min(MAX_DATA_SILHOUETTES, int(HELD / (4 * n_bins)))
         drawn = subsample(len(index), max(2, most), seed)
-        found = [(at, x.astype(np.float32)) for at, x in blocks(index[drawn])]
-        if found:
+        if found := [(at, x.astype(np.float32)) for at, x in blocks(index[drawn])]:
             at, x = map(np.concatenate, zip(*found, strict=True))
-            values[at, 3] = silhouettes(x, labels[at])
+            distances = euclidean_distances(x)
+            np.fill_diagonal(distances, 0)
+            for one, (labels, _) in zip(values, labellings, strict=True):
+                one[at, 3] = silhouettes(distances, labels[at], "precomputed")
         names.append("silhouette_data")
-    frame = pandas.DataFrame(values[:, : len(names)], columns=names)
-    return means.reshape(n_clusters, file.n_frequencies, file.n_times), frame
+    frames = [pandas.DataFrame(one[:, : len(names)], columns=names) for one in values]
+    return [
+        (mean.reshape(-1, *file.shape), frame) for mean, frame in zip(means, frames, strict=True)
+    ]
 
 
 # ---- of a run -----------------------------------------------------------------------------------
@@ -169,22 +174,28 @@ def performance_of(run: FinishedRun) -> list[Performance]:
     if not stages:
         return []
     everywhere = np.minimum.reduce([stage.labels for stage in stages])
-    index = usable_sample(everywhere, MEASURED, run.settings.run.seed)
-    preparation = None
+    index, seed = usable_sample(everywhere, MEASURED, run.settings.run.seed), run.settings.run.seed
+    labels = [stage.labels[index].astype(np.int64) for stage in stages]
+    space: list = [(None, None)] * len(stages)
     if run.file is not None and len(index):
+        labellings = [(one, len(stage.sizes)) for one, stage in zip(labels, stages, strict=True)]
         preparation = model_of(run, stages[-1]).preparation
-    return [_performance(run, stage, index, preparation) for stage in stages]
+        space = deviations(run.file, preparation, index, labellings, seed)
+    return [
+        _performance(stage, index, one, *found)
+        for stage, one, found in zip(stages, labels, space, strict=True)
+    ]
 
 
 def _performance(
-    run: FinishedRun, stage: FinishedStage, index: np.ndarray, preparation: Preparation | None
+    stage: FinishedStage,
+    index: np.ndarray,
+    labels: np.ndarray,
+    means: np.ndarray | None,
+    found: pandas.DataFrame | None,
 ) -> Performance:
-    sizes, labels, means = stage.sizes, stage.labels[index].astype(np.int64), None
     frame = pandas.DataFrame({"silhouette_latent": silhouettes(stage.latents[index], labels)})
-    if preparation is not None:
-        seed = run.settings.run.seed
-        means, found = deviations(run.file, preparation, index, labels, len(sizes), seed)
-        frame = frame.join(found)
+    frame, sizes = frame if found is None else frame.join(found), stage.sizes
     probability = stage.table["probability"].to_numpy(dtype=np.float64)
     measures = {"probability": measure(probability, stage.labels, sizes)}
     measures |= {name: measure(frame[name].to_numpy(), labels, sizes) for name in frame}

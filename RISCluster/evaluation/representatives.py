@@ -32,7 +32,7 @@ class Representatives(NamedTuple):
 
 def representatives_of(run: FinishedRun, stage: FinishedStage) -> Representatives:
     """Choose samples of a stage that labels, by its latents; CheckpointError for damaged files."""
-    soft, latents, k = soft_of(stage), stage.latents, stage.n_clusters
+    soft, latents, k = stage.soft, stage.latents, stage.n_clusters
     borderline, outlying = extremes(stage, soft)
     chosen = []
     for members in drawn_members(stage.labels, k, CANDIDATES, run.settings.run.seed):
@@ -45,15 +45,6 @@ def representatives_of(run: FinishedRun, stage: FinishedStage) -> Representative
     every = describe(stage, soft, np.concatenate(chosen).astype(np.int64))
     parts = [every.iloc[rows] for rows in np.split(np.arange(len(every)), ends)]
     return Representatives(parts[:k], parts[k : 2 * k], parts[-1])
-
-
-def soft_of(stage: FinishedStage) -> Callable[[np.ndarray], np.ndarray]:
-    """Probabilities of the stage's labels, as a function of samples (n,) with (n, K)."""
-    path = stage.path / "soft_assignments.npy"
-    if not path.exists():
-        return lambda index: stage.mixture.posterior(stage.latents[index])
-    rows = io.open_rows(path)
-    return lambda index: rows[index].astype(np.float64)
 
 
 def drawn_members(

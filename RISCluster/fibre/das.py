@@ -44,7 +44,7 @@ def read_header(path: Path, settings: RecordsSettings) -> Record:
     elif unit != "m" or "distance" not in found.dim_tuple:
         distance = None
     return Record(
-        path, (*kind, int(origin)), np.dtype("f8"), axis, n_samples, n_channels,
+        path, (*kind, int(origin)), axis, n_samples, n_channels,
         rate if settings.sampling_rate == "auto" else settings.sampling_rate,
         [Segment(int(origin) if origin > SINCE_1980 * SECOND else None, 0, n_samples)], False,
         distance, _unit(found.data_units), [f"read with DASCore as {' '.join(kind)}"],

@@ -72,7 +72,6 @@ class Record:
 
     path: Path
     dataset: str
-    dtype: np.dtype
     time_axis: int
     n_samples: int
     n_channels: int
@@ -290,7 +289,7 @@ class _Reader:
             segments = self._without_unwritten(clock.segments(rate, start), clock.stop, axis)
         self._check_times(clock, segments, rate)
         return Record(
-            self.path, self.name, self.dataset.dtype, axis, n_samples, n_channels, rate,
+            self.path, self.name, axis, n_samples, n_channels, rate,
             segments, of_all, self._distance(1 - axis), unit, list(dict.fromkeys(self.notes)),
         )  # fmt: skip
 

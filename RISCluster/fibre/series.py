@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from os.path import commonprefix
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from .records import Record, UnknownLayout, read_record
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
 MAX_LINES = 20  # about files of one kind
+READ_VALUES = 2**20  # read at a time
+EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
 CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
 # Of pieces without a gap: data set or `Stretch.within`, first sample in the series, number of
 # samples, samples of the data set before it, and the channel of a trace
@@ -44,7 +47,6 @@ class Series:
     n_samples: int
     n_channels: int
     unit: str  # empty where unknown
-    dtype: str = "float64"  # of what is read: float32 where that has all digits
     distance: np.ndarray | None = None  # (C,) m, None where unknown
     time_axis: int = 0  # of HDF5 records
     channel_names: tuple[str, ...] | None = None  # of waveforms
@@ -58,11 +60,14 @@ class Series:
     def read(self, start: int, stop: int, low: int, high: int) -> tuple[np.ndarray, list[str]]:
         """Samples `start` to before `stop` of channels `low` to before `high`, (n, C).
 
-        NaN where samples are missing or can't be read, and a line for each reason.
+        NaN where samples are missing or can't be read, and a line for each reason. The values are
+        float32, less the level of a channel where that is large, so that an offset costs no digits:
+        spectra, whose windows have their mean removed, are the same.
         """
-        out = np.full((stop - start, high - low), np.nan, dtype=self.dtype)
+        out = np.full((high - low, stop - start), np.nan, dtype=np.float32).T
         read = _read_records if self.channel_names is None else _read_traces
-        return out, list(dict.fromkeys(read(self.between(start, stop), out, start, low)))
+        lines = read(self.between(start, stop), out, start, low, np.full(high - low, np.nan))
+        return out, list(dict.fromkeys(lines))
 
 
 def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int = 1) -> Series:
@@ -135,11 +140,9 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
             f"no start times of single files: joined in the order of their names, {begin}; set "
             "records.starttime if they begin at another time"
         )
-    is_exact = np.result_type(first.dtype, np.float32) == np.float32
     return Series(
         pandas.DataFrame(pieces, columns=COLUMNS), start, rate, pieces[-1][2] + pieces[-1][3],
-        first.n_channels, first.unit, "float32" if is_exact else "float64", first.distance,
-        first.time_axis,
+        first.n_channels, first.unit, first.distance, first.time_axis,
     )  # fmt: skip
 
 
@@ -252,28 +255,59 @@ def _in_order_of_time(records: Sequence[Record], rate: float) -> tuple[list[tupl
     return pieces, origin
 
 
-def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> Iterator[str]:
+def _less_level(values: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Values (n, C) less the levels (C,) of their channels, which are NaN until a value is known"""
+    if np.result_type(values.dtype, np.float32) == np.float32 or not len(values):
+        return values
+    first = np.isfinite(values).argmax(axis=0), np.arange(len(level))
+    found = np.where(np.abs(values[first]) <= EXACT, 0.0, values[first])
+    np.copyto(level, found, where=np.isnan(level))
+    return values - np.nan_to_num(level)
+
+
+def _read_records(
+    series: Series, out: np.ndarray, start: int, channel: int, level: np.ndarray
+) -> Iterator[str]:
     """Fill `out` (n, C), which begins at a sample and a channel; why samples are missing."""
     load_hdf5_filters()
-    turn = slice(None, None, 1 if series.time_axis == 0 else -1)
     for piece in series.pieces.itertuples():
         low, high = max(start, piece.first), min(start + len(out), piece.first + piece.n_samples)
         rows, first = out[low - start : high - start], low - piece.first + piece.skip
-        box = ((first, first + len(rows)), (channel, channel + out.shape[1]))[turn]
         try:
             if isinstance(piece.name, tuple):
                 rate = series.sampling_rate
                 values = das.read_samples(piece.path, piece.name, rate, first, len(rows))
-                rows[:] = values[:, channel : channel + out.shape[1]]
+                rows[:] = _less_level(values[:, channel : channel + out.shape[1]], level)
                 continue
             with h5py.File(piece.path, "r") as file:
-                dataset = file[piece.name]
-                values, lines = read_box(dataset, box, sample_packing(dataset))
-                rows[:] = values if series.time_axis == 0 else values.T
+                lines = _read_dataset(
+                    file[piece.name], series.time_axis, rows, first, channel, level
+                )
         except Exception as error:  # readers raise many kinds for damaged bytes
             rows[:], lines = np.nan, [" ".join(str(error).split())]
         for line in lines:
             yield f"{piece.path}: samples can't be read, they count as missing: {line}"
+
+
+def _read_dataset(
+    dataset: h5py.Dataset, axis: int, out: np.ndarray, first: int, channel: int, level: np.ndarray
+) -> list[str]:
+    """Fill `out` from sample `first` on, a few whole chunks at a time; why samples are missing."""
+    sides = (first, first + len(out)), (channel, channel + out.shape[1])
+    (low, high), other = sides[:: 1 - 2 * axis]
+    packing, step, lines = sample_packing(dataset), high - low, []
+    if not dataset.is_virtual:  # whose sources would be opened again
+        size = (dataset.chunks or (1,))[0]
+        step = max(1, READ_VALUES // (size * (other[1] - other[0]))) * size
+    for start, stop in pairwise([low, *range(low - low % step + step, high, step), high]):
+        values, causes = read_box(dataset, ((start, stop), other), packing)
+        part = slice(start - low, stop - low)
+        if axis == 0:
+            out[part] = _less_level(values, level)
+        else:
+            out[:, part] = _less_level(values.T, level[part])
+        lines += causes
+    return lines
 
 
 # ---- waveforms of an array ----------------------------------------------------------------------
@@ -321,7 +355,9 @@ def _sample_at(nanoseconds: int, rate: float) -> int:
     return int(np.ceil(nanoseconds * rate / SECOND - 0.5 - 1e-6))
 
 
-def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> Iterator[str]:
+def _read_traces(
+    series: Series, out: np.ndarray, start: int, channel: int, level: np.ndarray
+) -> Iterator[str]:
     """As `_read_records`, each file once for all its channels; see `join` for overlaps and gaps."""
     rate, n_channels = series.sampling_rate, out.shape[1]
     more = 2 * max(MIN_RUN, CONSTANT_GAP * rate)  # where constant values may begin
@@ -348,8 +384,10 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
         taken_out: Counter[str] = Counter()
         for wave in join(parts, taken_out, CONSTANT_GAP):
             first = _sample_at(wave.start - series.start, rate) - start
-            rows = out[max(0, first) : max(0, first + len(wave.data)), number - channel]
-            rows[:] = wave.data[max(0, -first) :][: len(rows)]
+            column = slice(number - channel, number - channel + 1)
+            rows = out[max(0, first) : max(0, first + len(wave.data)), column]
+            data = wave.data[max(0, -first) :][: len(rows), None]
+            rows[:] = _less_level(data, level[column])
         for reason, n in taken_out.items():
             if n:
                 yield f"{series.channel_names[number]}: samples {reason} count as missing"

@@ -1,9 +1,10 @@
 """The convolutional autoencoder of Jenkins et al. (2021), fitted to any size of spectrogram.
 
 Five convolutions with stride 2, a linear layer to the latent features, and back. At 87 x 100 with
-9 features it is the paper's network parameter for parameter: 218,250 of them.
+9 features it is the paper's network parameter for parameter: 218,250 of them. Of several components
+(of ground motion, or stations of an array) each is a channel of the first convolution and the last.
 
-Letters: N samples, F frequency bins, T time bins, D latent features, K clusters.
+Letters: N samples, C components, F frequency bins, T time bins, D latent features, K clusters.
 """
 
 from dataclasses import dataclass, field
@@ -14,8 +15,8 @@ from torch import nn
 from .clustering import soft_assignment
 from .features import FixedFeatures, FixedFeatureSizes
 
-CHANNELS = (1, 8, 16, 32, 64, 128)
-DEPTH = len(CHANNELS) - 1
+CHANNELS = (8, 16, 32, 64, 128)  # after each convolution
+DEPTH = len(CHANNELS)
 MAX_SUB_PIXEL = 16  # channels
 MEMORY_FORMAT = torch.channels_last  # CPUs and tensor cores need no reordering of it
 
@@ -60,11 +61,16 @@ class NetworkShape:
     n_features: int  # learnt latents, from which spectrograms are reconstructed
     latent_activation: str  # {"linear", "relu"}
     fixed: FixedFeatureSizes = field(default_factory=FixedFeatureSizes)  # behind the learnt latents
+    n_components: int = 1  # of the motion or an array: channels of the first convolution
 
     @property
     def n_latents(self) -> int:
         """All features of a sample, D."""
         return self.n_features + self.fixed.total
+
+    def fixed_features(self) -> FixedFeatures:
+        """Fixed features that are not fitted yet."""
+        return FixedFeatures(self.n_components * self.n_frequencies, self.n_times, self.fixed)
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -74,17 +80,18 @@ class NetworkShape:
 
 
 class Encoder(nn.Module):
-    """(N, 1, F, T) to latents (N, D): learnt ones, then fixed features."""
+    """(N, C, F, T) to latents (N, D): learnt ones, then fixed features."""
 
     def __init__(self, shape: NetworkShape, frequency: Axis, time: Axis):
         super().__init__()
         self.n_latents = shape.n_latents
         layers: list[nn.Module] = []
+        channels = shape.n_components, *CHANNELS
         for layer in range(DEPTH):
             last = layer == DEPTH - 1
             padding = (frequency.encoder_padding, time.encoder_padding) if last else 1
             layers += [
-                nn.Conv2d(CHANNELS[layer], CHANNELS[layer + 1], 3, stride=2, padding=padding),
+                nn.Conv2d(*channels[layer : layer + 2], 3, stride=2, padding=padding),
                 nn.ReLU(inplace=True),
             ]
         flat = CHANNELS[-1] * frequency.smallest * time.smallest
@@ -94,7 +101,7 @@ class Encoder(nn.Module):
         self.encoder = nn.Sequential(*layers)
         self.fixed = None
         if shape.fixed.total:
-            self.fixed = FixedFeatures(shape.n_frequencies, shape.n_times, shape.fixed)
+            self.fixed = shape.fixed_features()
 
     def learnt(self, x: torch.Tensor) -> torch.Tensor:
         """Learnt latents alone, (N, n_features)."""
@@ -153,18 +160,19 @@ class Upsampling(nn.ConvTranspose2d):
 
 
 class Decoder(nn.Module):
-    """Spectrograms (N, 1, F, T) of the learnt ones of latents (N, D)."""
+    """Spectrograms (N, C, F, T) of the learnt ones of latents (N, D)."""
 
-    def __init__(self, frequency: Axis, time: Axis, n_features: int):
+    def __init__(self, shape: NetworkShape, frequency: Axis, time: Axis):
         super().__init__()
-        self.frequency, self.time, self.n_features = frequency, time, n_features
+        self.frequency, self.time, self.n_features = frequency, time, shape.n_features
         flat = CHANNELS[-1] * frequency.smallest * time.smallest
-        self.latent2dec = nn.Sequential(nn.Linear(n_features, flat), nn.ReLU(inplace=True))
+        self.latent2dec = nn.Sequential(nn.Linear(shape.n_features, flat), nn.ReLU(inplace=True))
         layers: list[nn.Module] = []
+        channels = (shape.n_components, *CHANNELS)[::-1]
         for layer in range(DEPTH):
             padding = frequency.decoder_padding[layer], time.decoder_padding[layer]
-            channels = CHANNELS[DEPTH - layer], CHANNELS[DEPTH - layer - 1]
-            layers += [Upsampling(*channels, 3, stride=2, padding=padding), nn.ReLU()]
+            pair = channels[layer : layer + 2]
+            layers += [Upsampling(*pair, 3, stride=2, padding=padding), nn.ReLU()]
         self.decoder = nn.Sequential(*layers[:-1])  # the output is linear
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -183,11 +191,11 @@ class AEC(nn.Module):
         self.shape = shape
         axes = axis_geometry(shape.n_frequencies), axis_geometry(shape.n_times)
         self.encoder = Encoder(shape, *axes)
-        self.decoder = Decoder(*axes, shape.n_features)
+        self.decoder = Decoder(shape, *axes)
         self.to(memory_format=MEMORY_FORMAT)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reconstruction (N, 1, F, T) and learnt latents of spectrograms (N, 1, F, T)."""
+        """Reconstruction (N, C, F, T) and learnt latents of spectrograms (N, C, F, T)."""
         z = self.encoder.learnt(x)
         return self.decoder(z), z
 
@@ -224,7 +232,7 @@ class DEC(nn.Module):
         self.clustering = clustering
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Soft assignment (N, K), reconstruction (N, 1, F, T), latents (N, D)."""
+        """Soft assignment (N, K), reconstruction (N, C, F, T), latents (N, D)."""
         z = self.encoder(x)
         return self.clustering(z), self.decoder(z), z
 

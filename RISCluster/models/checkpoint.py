@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.layouts import SpectrogramFile
+from ..data.layouts import SpectrogramFile, size_text
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
 from ..io import load_checkpoint, read_torch, save_checkpoint
@@ -26,6 +26,7 @@ class TrainedModel:
     frequency: np.ndarray  # (F,)
     time: np.ndarray  # (T,); axes of its samples
     units: list[str]  # of the axes
+    components: tuple[str, ...]  # names, empty for a single one
     labels: str = "mixture"  # {"student", "mixture"}; posterior by which the DEC stage labels
 
 
@@ -47,6 +48,7 @@ def save_model(
         "frequency": torch.from_numpy(file.frequency),
         "time": torch.from_numpy(file.time),
         "units": [file.frequency_unit, file.time_unit],
+        "components": list(file.components),
         "state": {name: value.cpu() for name, value in model.state_dict().items()},
     }
     save_checkpoint(path, f"{type(model).__name__} model", content | more)
@@ -72,17 +74,18 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
             content["frequency"].numpy(),
             content["time"].numpy(),
             content["units"],
+            tuple(content.get("components", [""])),
             content.get("labels", "mixture"),
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: not what this version writes ({error}); run {kind}'s script again"
         ) from None
-    size = shape.n_frequencies, shape.n_times
-    if file is not None and size != (file.n_frequencies, file.n_times):
+    size = shape.n_components, shape.n_frequencies, shape.n_times
+    if file is not None and size != (len(file.components), *file.shape[-2:]):
         raise CheckpointError(
-            f"{path}: its network takes spectrograms of {size[0]} x {size[1]}, and {file.path} "
-            f"has {file.n_frequencies} x {file.n_times}; give spectrograms of that shape, or "
+            f"{path}: its network takes spectrograms of {size_text(size)}, and {file.path} has "
+            f"{size_text(file.shape)}; give spectrograms of that shape, or "
             "train a network on these"
         )
     return trained

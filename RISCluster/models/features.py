@@ -4,7 +4,8 @@ Principal components of the smoothed spectrogram, in which noise is averaged out
 frequencies have a larger weight, and of its modulation spectrum (how fast the amplitude at each
 frequency varies), which does not depend on the time of the event in its window.
 
-Letters: N spectrograms, F frequency bins, T time bins, M modulation frequencies, P components.
+Letters: N samples, C components of a sample, F frequency bins, T time bins, M modulation
+frequencies, P principal components.
 """
 
 from dataclasses import dataclass
@@ -34,11 +35,9 @@ class FixedFeatureSizes:
         return self.smoothed + self.modulation
 
 
-def possible_sizes(
-    wanted: int, n_frequencies: int, n_times: int, n_samples: int
-) -> FixedFeatureSizes:
+def possible_sizes(wanted: int, n_rows: int, n_times: int, n_samples: int) -> FixedFeatureSizes:
     """Components of each kind: as many as wanted, limited by bins and by training samples."""
-    bins = n_frequencies * n_times, n_frequencies * n_modulations(n_times)
+    bins = n_rows * n_times, n_rows * n_modulations(n_times)
     return FixedFeatureSizes(*(min(wanted, n_samples - 1, n) for n in bins))
 
 
@@ -62,23 +61,24 @@ class FixedFeatures(nn.Module):
     """Principal components of smoothed spectrograms and of modulation spectra.
 
     Not trained with the network: `fit` sets it after training. Buffers: scaled principal axes
-    `smoothed` (P, F * T) and `modulation` (P, F * M), components `centre` (P,) of the mean
-    modulation spectrum, `mean` (F, T) and `scale` of the standardisation.
+    `smoothed` (P, R * T) and `modulation` (P, R * M) of
+    the R = C * F `n_rows`, components `centre` (P,) of the mean
+    modulation spectrum, `mean` (R, T) and `scale` of the standardisation.
     """
 
-    def __init__(self, n_frequencies: int, n_times: int, sizes: FixedFeatureSizes):
+    def __init__(self, n_rows: int, n_times: int, sizes: FixedFeatureSizes):
         super().__init__()
-        n_modulation_bins = n_frequencies * n_modulations(n_times)
-        self.register_buffer("smoothed", torch.zeros(sizes.smoothed, n_frequencies * n_times))
+        n_modulation_bins = n_rows * n_modulations(n_times)
+        self.register_buffer("smoothed", torch.zeros(sizes.smoothed, n_rows * n_times))
         self.register_buffer("modulation", torch.zeros(sizes.modulation, n_modulation_bins))
         self.register_buffer("centre", torch.zeros(sizes.modulation))
-        self.register_buffer("mean", torch.zeros(n_frequencies, n_times))
+        self.register_buffer("mean", torch.zeros(n_rows, n_times))
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Components (N, P + P) of standardised spectrograms (N, 1, F, T)."""
+        """Components (N, P + P) of standardised spectrograms (N, C, F, T)."""
         with torch.autocast(x.device.type, enabled=False):  # exact under mixed precision too
-            x = x[:, 0].float()
+            x = x.flatten(1, 2).float()
             modulation = modulation_spectrum(x * self.scale + self.mean).flatten(1)
             components = modulation @ self.modulation.T - self.centre
             return torch.cat([x.flatten(1) @ self.smoothed.T, components], 1)
@@ -86,17 +86,18 @@ class FixedFeatures(nn.Module):
     def fit(
         self, x: torch.Tensor, mean: torch.Tensor | None, scale: float, spread: float, seed: int
     ) -> None:
-        """Compute the principal axes of standardised training samples (N, 1, F, T) on the CPU.
+        """Compute the principal axes of standardised training samples (N, C, F, T) on the CPU.
 
-        `mean` (F, T) and `scale` are those of the standardisation. The components of each kind
+        `mean` and `scale` are those of the standardisation. The components of each kind
         get the root mean square distance `spread` from their mean, so that neither dominates
         distances. The decomposition is randomised (Halko et al. 2011).
         """
         if mean is not None:
-            self.mean.copy_(mean)
+            self.mean.copy_(mean.reshape(self.mean.shape))
         self.scale.fill_(scale)
-        images = x[:, 0].float()
-        f, t = (_smoothing(n, share) for n, share in zip(images.shape[1:], SMOOTHING, strict=True))
+        images = x.flatten(1, 2).float()
+        f, t = (_smoothing(n, share) for n, share in zip(x.shape[2:], SMOOTHING, strict=True))
+        f = np.kron(np.eye(x.shape[1], dtype=np.float32), f)  # of each component
         smooth = f @ images.numpy() @ t.T
         amplitude = images * self.scale + self.mean
         weight = _frequency_weights(smooth, amplitude.numpy())[:, None]

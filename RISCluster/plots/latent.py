@@ -15,7 +15,7 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from ..evaluation.performance import Performance
-from .style import MARKERS, cluster_colour, legend_beside, new, short_title, tidy
+from .style import MARKERS, cluster_colour, legend_beside, new, short_title, steps, tidy
 
 PAIRED = 6  # features at most
 POINTS = 3000  # latents a panel draws
@@ -77,9 +77,7 @@ def _profile(axes: Axes, title: str, labels: np.ndarray, values: np.ndarray) -> 
     for label in present:
         mine = np.sort(values[known & (labels == label)])[::-1]
         rows = np.arange(top, top + len(mine) + 1)
-        axes.fill_betweenx(
-            rows, 0, np.r_[mine, mine[-1]], step="post", color=cluster_colour(label), lw=0.3
-        )
+        steps(axes, mine, rows, orientation="horizontal", color=cluster_colour(label), lw=0.3)
         if len(present) <= NUMBERED:
             axes.text(
                 -0.015, top + len(mine) / 2, str(label), va="center", ha="right", fontsize=8,
@@ -87,6 +85,7 @@ def _profile(axes: Axes, title: str, labels: np.ndarray, values: np.ndarray) -> 
             )  # fmt: skip
         top += len(mine) + gap
     axes.set_ylim(max(top, 1), -gap)
+    axes.set_xlim(min(-0.05, 1.05 * np.nanmin(values, initial=0)), 1)
     axes.set_yticks([])
     axes.axvline(0, color="0.4", lw=0.8)
     tidy(axes)
@@ -119,7 +118,7 @@ def latent_pairs(
     for row, column in np.ndindex(n, n):
         axes, x, y = grid[row, column], across[column], down[row]
         if column > row:
-            axes.axis("off")
+            axes.remove()
             continue
         axes.scatter(
             latents[order, x], latents[order, y], s=4, c=colours[labels[order]], alpha=0.5,
@@ -127,8 +126,7 @@ def latent_pairs(
         )  # fmt: skip
         for label, at in enumerate(centroids[:, [x, y]]):
             style = {**_point(label), "zorder": 4}
-            axes.plot(*at, ms=9, mfc=cluster_colour(label), mec="white", mew=1.6, **style)
-            axes.plot(*at, ms=10, mfc="none", mec="black", mew=0.7, **style)
+            axes.plot(*at, ms=9, mfc=cluster_colour(label), mec="black", mew=0.8, **style)
         axes.tick_params(labelsize=7)
         axes.locator_params(nbins=4)
         tidy(axes)

@@ -24,6 +24,7 @@ from .style import (
     legend_beside,
     new,
     short_title,
+    steps,
     tidy,
 )
 
@@ -93,9 +94,7 @@ def occurrence_series(
         top = np.where(has_data[:, None], np.cumsum(counts, axis=1), np.nan)
         for column, label in enumerate(clusters):
             below = top[:, column] - counts[:, column]
-            axes.stairs(
-                top[:, column], dates, baseline=below, fill=True, color=cluster_colour(label)
-            )
+            steps(axes, top[:, column], dates, baseline=below, color=cluster_colour(label))
         axes.set_ylim(0, max(1, 1.08 * counts.sum(axis=1).max()))
         axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _beside(axes, f"{name}\nn = {int(counts.sum()):,}")
@@ -136,16 +135,11 @@ def profiles(
     for row, (label, title) in enumerate(zip(labels, titles, strict=True)):
         for axes, counts, total in zip(grid[row], (hours, months), everything, strict=True):
             bins = np.arange(len(counts) + 1) - 0.5
-            axes.bar(
-                bins[:-1] + 0.5,
-                _percent(counts[:, row]),
-                1,
-                color=cluster_colour(label),
-                alpha=0.85,
-            )
-            axes.stairs(_percent(total), bins, color="0.25", lw=1)
+            own, every = _percent(counts[:, row]), _percent(total)
+            steps(axes, own, bins, color=cluster_colour(label), alpha=0.85)
+            axes.step(bins, np.r_[every[0], every], color="0.25", lw=1)
             _shade(axes, bins, total > 0)
-            axes.set_xlim(bins[0], bins[-1])
+            axes.set(xlim=(bins[0], bins[-1]), ylim=(0, 1.05 * max(own.max(), every.max(), 1)))
             axes.yaxis.set_major_locator(MaxNLocator(3))
             tidy(axes)
         _beside(grid[row, 0], f"{title}\nn = {int(hours[:, row].sum()):,}")

@@ -79,8 +79,11 @@ def gallery(
             va="center", fontsize=9,
         )  # fmt: skip
     time, frequency = file.time, file.frequency
+    times = f"{time[0]:.3g} to {time[-1]:.3g}"
+    if len(file.components) > 1:
+        times = ", ".join(file.components)
     figure.supxlabel(
-        f"each panel: {axis_label(file, 'time')} {time[0]:.3g} to {time[-1]:.3g} to the right, "
+        f"each panel: {axis_label(file, 'time')} {times} to the right, "
         f"{axis_label(file, 'frequency')} {frequency[0]:.3g} to {frequency[-1]:.3g} upward",
         fontsize=9,
     )
@@ -182,7 +185,9 @@ def sample_overview(
             else:
                 drawn = draw_spectrogram(axes, file, scaled, limits)
         axes_row[0].set_ylabel(plain(name), fontsize=9)
-    grid[0, 0].set(xlim=_ends(file.time), ylim=_ends(file.frequency))
+    grid[0, 0].set(ylim=_ends(file.frequency))
+    if len(file.components) == 1:
+        grid[0, 0].set(xlim=_ends(file.time))
     figure.supxlabel(axis_label(file, "time"), fontsize=10)
     figure.supylabel(axis_label(file, "frequency"), fontsize=10)
     if drawn is not None:

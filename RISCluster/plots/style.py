@@ -9,9 +9,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, hsv_to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, StepPatch
 
-from ..data.layouts import SpectrogramFile
+from ..data.layouts import SpectrogramFile, side_by_side
 from ..runs.names import cluster_title
 
 COLOUR_MAP = "viridis"
@@ -61,6 +61,11 @@ def tidy(axes: Axes) -> None:
     axes.grid(alpha=0.25)
 
 
+def steps(axes: Axes, values: np.ndarray, edges: Any, **style: Any) -> None:
+    """A filled histogram; without the limits that Axes.stairs computes, most of its time."""
+    axes.add_artist(StepPatch(values, edges, fill=True, **style))
+
+
 def label_dates(axes: Axes) -> None:
     """Time in UTC along the horizontal axis."""
     locator = AutoDateLocator()
@@ -71,6 +76,8 @@ def label_dates(axes: Axes) -> None:
 
 def axis_label(file: SpectrogramFile, axis: str) -> str:
     """Label of the ``frequency`` or ``time`` axis of spectrograms."""
+    if axis == "time" and len(file.components) > 1:
+        return f"Components of {_length(file):.3g} {file.time_unit}"
     return f"{axis.capitalize()} ({getattr(file, f'{axis}_unit')})"
 
 
@@ -81,18 +88,37 @@ def amplitude_range(*images: np.ndarray, lowest: float = 0) -> tuple[float, floa
     return low, high if high > low else low + 1e-12
 
 
+def _length(file: SpectrogramFile) -> float:
+    """Time from the start of the first bin to the end of the last, in the unit of the axis."""
+    return float(file.time[-1] - file.time[0]) * file.n_times / (file.n_times - 1)
+
+
 def draw_spectrogram(
     axes: Axes,
     file: SpectrogramFile,
     image: np.ndarray,
     limits: tuple[float, float] | None = None,
 ) -> Any:
-    """Draw one image (F, T), by default in its own range of amplitudes."""
+    """Draw one image (F, T), by default in its own range of amplitudes; components side by side."""
     low, high = limits or amplitude_range(image)
-    return axes.pcolormesh(
-        file.time, file.frequency, image, cmap=COLOUR_MAP, shading="nearest", rasterized=True,
-        vmin=low, vmax=high,
-    )  # fmt: skip
+    time, n = file.time, len(file.components)
+    if n > 1:
+        image, starts = side_by_side(image, n), np.arange(n) * _length(file)
+        time = (starts[:, None] + time).ravel()
+        middle = starts + (file.time[0] + file.time[-1]) / 2
+        for border in middle[1:] - _length(file) / 2:
+            axes.axvline(border, color="w", lw=1)
+        if len(axes.get_xticks()):
+            axes.set_xticks(middle, file.components)
+    return axes.pcolorfast(
+        *map(edges, (time, file.frequency)), image, cmap=COLOUR_MAP, vmin=low, vmax=high
+    )
+
+
+def edges(centres: np.ndarray) -> np.ndarray:
+    """Edges (n + 1,) of bins (n,), half way between their centres."""
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.r_[2 * centres[0] - middle[0], middle, 2 * centres[-1] - middle[-1]]
 
 
 def frame(axes: Axes, label: int) -> None:

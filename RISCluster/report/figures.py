@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .. import __version__
 from ..catalogue.catalogue import Catalogue, catalogue_of
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
-from ..data.loading import Split
+from ..data.split import Split
 from ..data.tables import read_numbers
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
@@ -57,6 +59,7 @@ class Results:
         self.writes = writes  # whether figures are saved
         self.measured, self.look, self.data = None, [], {}  # of the page's samples, see `samples`
         self.run, self.stage, self.file, self.settings = run, run.final, run.file, run.settings
+        self.mapped = self.stage  # whose latents make the map
 
     @cached_property
     def names(self) -> dict[int, str]:
@@ -139,8 +142,12 @@ def png_of(path: Path, inputs: str, draw: Draw, writes: bool = True) -> bytes:
         with Image.open(path) as image:
             if image.info.get(INPUTS) == inputs:
                 return path.read_bytes()
-    figure, buffer = draw(), BytesIO()
-    figure.savefig(buffer, format="png", metadata={INPUTS: inputs})
+    figure, buffer, text = draw(), BytesIO(), PngInfo()
+    text.add_text(INPUTS, inputs)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once, where Figure.savefig draws twice
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image.save(buffer, "PNG", pnginfo=text, dpi=(figure.dpi, figure.dpi))
     if writes:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as target:
@@ -164,7 +171,8 @@ def draw_stage(
     `drawn_map` is a t-SNE map of its latents, if there is one.
     """
     stage = FinishedStage(folder.name, folder.path, dict(metrics), {}, settings)
-    results = Results(FinishedRun(folder.run_folder, settings, {stage.name: stage}, file))
+    run = FinishedRun(folder.run_folder, settings, {stage.name: stage}, file)
+    results = Results(run, writes=True)
     figures = folder.path / "figures" if folder.part else folder.figures
     inputs, paths = inputs_of([stage], results.names, settings.report.embedding), []
     for name, draw in stage_figures(results, stage, figures, drawn_map).items():
@@ -182,9 +190,12 @@ def map_of(
     Read from the folder `figures` if they are there, or computed and saved. No places of too few.
     """
     method, seed = results.settings.report.embedding, results.settings.run.seed
-    made = FinishedStage(stage.name, stage.path, {}, {}, stage.settings)  # without corrections
+    name, place = stage.name, stage.path
+    if name == "DEC" and stage.metrics.get("refined") is False:  # latents are those of the mixture
+        name, place = "GMM", results.run.folder / "GMM"
+    made = FinishedStage(name, place, {}, {}, stage.settings)  # without corrections
     inputs = np.frombuffer(bytes.fromhex(inputs_of([made], {}, method, seed)), np.uint8)
-    path = figures and figures / f"{stage.name}_embedding.npz"
+    path = figures and figures / f"{name}_embedding.npz"
     if path is not None and path.is_file():
         arrays = read_npz(path)
         if np.array_equal(arrays["inputs"], inputs):
@@ -194,7 +205,7 @@ def map_of(
     else:
         index = usable_sample(stage.labels, MAX_TREE_SIZE, seed)
         points = mapped(stage.latents[index], method, seed)
-    if path is not None:
+    if path is not None and results.writes:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_npz(path, inputs=inputs, index=index, points=points)
     return index, points
@@ -219,7 +230,7 @@ def stage_figures(
         figures["DEC_history"] = partial(training.dec_history, history, tol)
     if name == "AEC":
         return figures | {"AEC_reconstructions": partial(reconstructions, results.file, stage)}
-    figures[f"{name}_gallery"] = partial(_gallery, results, stage)
+    figures[f"{name}_gallery"] = partial(gallery, results, stage)
     figures[f"{name}_embedding"] = partial(embedding, results, stage, folder, drawn_map)
     if (path / "labels.h5").exists():
         figures[f"{name}_map"] = lambda: occurrence.cluster_map(
@@ -250,19 +261,19 @@ def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
     images = np.concatenate([rows for _, rows in file.read_blocks(index)])
     model, preparation = trained.model.eval(), trained.preparation
     with torch.inference_mode():
-        x = preparation(torch.from_numpy(images))[:, None]
-        reconstruction, z = model(x)
-        inputs, outputs = (preparation.undo_standardize(y[:, 0]) for y in (x, reconstruction))
+        x = preparation(torch.from_numpy(images))
+        reconstruction, z = model(x if x.ndim == 4 else x[:, None])
+        inputs, outputs = map(preparation.undo_standardize, (x, reconstruction.squeeze(1)))
     titles = [f"sample {i}" for i in index]
     return samples.reconstructions(file, inputs.numpy(), z.numpy(), outputs.numpy(), titles)
 
 
-def _gallery(results: Results, stage: FinishedStage) -> Figure:
+def gallery(results: Results, stage: FinishedStage) -> Figure:
     """Typical members of the largest clusters, a row each, with a peak of 1."""
     k, sizes, file, members = stage.n_clusters, stage.sizes, results.file, []
     largest = np.sort(np.argsort(-sizes, kind="stable")[:LARGEST]).tolist()
     prepare = Preparation(results.settings.data.amplitude, "sample_normalization")
-    empty = np.empty((0, file.n_frequencies, file.n_times), dtype=np.float32)
+    empty = np.empty((0, *file.shape), dtype=np.float32)
     for label in largest:
         chosen = results.representatives.typical[label]["sample"].tolist()[:GALLERY_COLUMNS]
         rows = np.concatenate([empty, *(file.read(i, i + 1) for i in chosen)])

@@ -167,9 +167,12 @@ def _embedded(png: bytes) -> dict[str, Any]:
 
 
 def make_page(
-    results: Results, sections: Sequence[dict[str, Any]], technical: Sequence[dict[str, Any]]
+    results: Results,
+    sections: Sequence[dict[str, Any]],
+    technical: Sequence[dict[str, Any]],
+    title: str = "",
 ) -> str:
-    """The page of sections whose figures are images."""
+    """The page of sections whose figures are images; the title is by default that of the run."""
     run, templates = results.run, environment()
     common = {"results": results, "run": run, "file": run.file, "final": run.final}
     for section in (*sections, *technical):
@@ -178,7 +181,7 @@ def make_page(
             section["html"] = Markup(template.render(common | section))
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return render(
-        run.folder.resolve().name,
+        title or run.folder.resolve().name,
         sections,
         technical,
         results.data if run.final else {},

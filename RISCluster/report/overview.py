@@ -75,7 +75,7 @@ def overview_section(results: Results) -> Context:
             "notes": notes,
         }
     choice = choice_of(results)
-    sentences = [_sizes(results), _choice(choice), _certainty(results)]
+    sentences = [sizes_sentence(results), _choice(choice), certainty_sentence(results)]
     figures = {}
     if (stage.path / "labels.h5").exists():
         figures[f"{stage.name}_map"] = results.stage_figures(stage)[f"{stage.name}_map"]
@@ -86,7 +86,8 @@ def overview_section(results: Results) -> Context:
     }
 
 
-def _sizes(results: Results) -> str:
+def sizes_sentence(results: Results) -> str:
+    """How many samples of what are in how many clusters."""
     stage, catalogue, titles = results.stage, results.catalogue, results.titles
     n, unusable = int(stage.sizes.sum()), int((stage.labels < 0).sum())
     text = f"{METHODS[stage.name]} sorted {count(n, 'sample')}"
@@ -118,7 +119,8 @@ def _choice(choice: Context | None) -> str:
     return f"{text}."
 
 
-def _certainty(results: Results) -> str:
+def certainty_sentence(results: Results) -> str:
+    """How sure the labels are, and scores of the stage."""
     run, stage = results.run, results.stage
     sure, found = certainty(stage), refinement(run)
     text = f"{percent(sure.confident)} of the labels have a probability of {CONFIDENT:g} or more, "

@@ -270,12 +270,12 @@ function look(i) {
   byId("play").disabled = !trace;
   byId("play").textContent = trace ? `Play, ${D.trace.faster} times faster` : "No sound: no waveform";
   byId("more").replaceChildren(...together(i));
-  byId("correct").hidden = false;
+  byId("correct").hidden = D.corrections === null;
   if (!viewer.open) viewer.showModal();
   if (trace) drawWave(canvas, i);
 }
 const colours = () => `colours: ${D.low} to 0 ${D.decibel ? "dB of the peak" : `below the peak ${D.unit}`}`;
-const axis = () => make("p", {}, make("span", {}, `${+D.duration[0].toPrecision(3)} ${D.duration[2]}, ${D.frequency[0].toPrecision(3)} to ${D.frequency[1].toPrecision(3)} ${D.frequency[2]} upward`), make("span", {}, `${+D.duration[1].toPrecision(3)} ${D.duration[2]}`));
+const axis = () => make("p", {}, make("span", {}, `${D.components ? `${D.components}: ` : ""}${+D.duration[0].toPrecision(3)} ${D.duration[2]}, ${D.frequency[0].toPrecision(3)} to ${D.frequency[1].toPrecision(3)} ${D.frequency[2]} upward`), make("span", {}, `${+D.duration[1].toPrecision(3)} ${D.duration[2]}`));
 function together(i) { // other samples of the event
   if (!P.event || P.event[i] < 0) return [];
   const others = [...order].filter((at) => P.event[at] === P.event[i] && at !== i).slice(0, 12);

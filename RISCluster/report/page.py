@@ -67,7 +67,8 @@ def render(
         files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
         for name in ("page.css", "page.js")
     )
-    data = {"clusters": [], "stations": [], "place": "station"} | dict(data or {})
+    empty = {"clusters": [], "stations": [], "place": "station", "corrections": []}
+    data = empty | dict(data or {})
     clusters = data["clusters"]
     colours = (f'[data-c="{k}"]{{--c:{one["colour"]}}}' for k, one in enumerate(clusters))
     share = "background:color-mix(in srgb,var(--accent) {}%,transparent)"
@@ -82,7 +83,7 @@ def render(
         title=title, sections=sections, technical=technical, clusters=clusters,
         stations=data["stations"], place=data["place"], made_from=" ".join(made_from),
         footer=footer, style=Markup(style), script=Markup(script), data=Markup(content),
-        policy=policy,
+        policy=policy, corrected=data["corrections"] is not None,
     )  # fmt: skip
 
 

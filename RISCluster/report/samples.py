@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas
 import torch
@@ -19,9 +18,8 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from ..data.layouts import RowsFile, SpectrogramFile
+from ..data.layouts import SpectrogramFile, side_by_side
 from ..data.measures import find_peaks
-from ..data.times import to_text
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
 from .figures import Results, map_of
@@ -68,7 +66,7 @@ def measure(results: Results, chosen: Sequence[int]) -> Measured:
     height, width = next(size for n, *size in TILES if m <= n or n == POINTS)
     scale, images = _decibel_scale(file), np.zeros((m, height, width), np.float32)
     for block, x in file.read_blocks(index):
-        at = np.searchsorted(index, block)
+        at, x = np.searchsorted(index, block), side_by_side(x, len(file.components))
         found.decibel &= bool(x.min() >= 0)
         peak[at], frequency[at] = find_peaks(x, file.frequency)
         found.spectra[at] = x.mean(2)
@@ -131,7 +129,7 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         "stations": catalogue.stations,
         "place": results.place,
         "clusters": [_cluster(results, found, label) for label in range(stage.n_clusters)],
-        "corrections": _corrections(stage.corrections),
+        "corrections": _corrections(stage.corrections) if results.mapped is stage else None,
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),
         "key": f"{run.folder.resolve()} {stage.provenance.get('ended', '')}",
         **(_pictures(file, found, chosen, stage.labels, run.settings.run.seed) if file else {}),
@@ -170,12 +168,12 @@ def place_all(results: Results, index: np.ndarray) -> np.ndarray | None:
 
     Those that were not embedded are placed between their nearest ones that were.
     """
-    known, points = map_of(results, results.stage, results.folder if results.writes else None)
+    known, points = map_of(results, results.mapped, results.folder)
     if not len(points):
         return None
-    latents = results.stage.latents
-    nearest = NearestNeighbors(n_neighbors=min(NEAREST, len(known))).fit(latents[known])
-    distances, rows = nearest.kneighbors(latents[index])
+    nearest = NearestNeighbors(n_neighbors=min(NEAREST, len(known)))
+    nearest.fit(results.mapped.latents[known])
+    distances, rows = nearest.kneighbors(results.stage.latents[index])
     weights = 1 / np.maximum(distances, 1e-9 * (1 + distances.max()))
     places = (points[rows] * weights[:, :, None]).sum(1) / weights.sum(1)[:, None]
     low, high = places.min(0), places.max(0)
@@ -186,14 +184,16 @@ def _pictures(
     file: SpectrogramFile, found: Measured, chosen: Sequence[int], labels: np.ndarray, seed: int
 ) -> dict[str, Any]:
     """Axes, sprites of thumbnails and of large spectrograms, waveforms."""
-    shape = tuple(min(LARGEST_IMAGE, n) // 8 * 8 or 8 for n in (file.n_frequencies, file.n_times))
+    n = len(file.components)
+    bins = file.n_frequencies, n * file.n_times
+    shape = tuple(min(LARGEST_IMAGE, size) // 8 * 8 or 8 for size in bins)
     waves = waveforms_of(file)
     most = max(len(chosen), int(LARGE_BYTES / (0.35 * shape[0] * shape[1])))
     rest = np.random.default_rng(seed).permutation(np.setdiff1d(found.index, chosen))
     large = [*chosen, *rest[: max(0, most - len(chosen))].tolist()]
     images = []
     for i in large:
-        x = torch.from_numpy(file.read(i, i + 1))[:, None]
+        x = torch.from_numpy(side_by_side(file.read(i, i + 1), n))[:, None]
         images.append(interpolate(x, shape, mode="bilinear", antialias=True)[0, 0].numpy())
     images = np.array(images)
     scale = _decibel_scale(file) if found.decibel else 0
@@ -207,6 +207,7 @@ def _pictures(
     }
     return {
         **axes,
+        "components": ", ".join(file.components),
         "low": round(found.low, 1),
         "decibel": found.decibel,
         "unit": file.amplitude_unit,
@@ -238,35 +239,20 @@ def _sprite(images: np.ndarray) -> dict[str, Any]:
 
 
 def waveforms_of(file: SpectrogramFile | None) -> dict[str, Any] | None:
-    """Data set, rate (Hz) and unit of the samples' waveforms (N, S), as by ``build.traces``."""
-    if not isinstance(file, RowsFile) or file.path.is_dir():  # Zarr
+    """Rate (Hz) and unit of the samples' waveforms, as by ``build.traces``."""
+    if file is None or (found := file.traces([0])) is None:
         return None
-    group = file.dataset.rpartition("/")[0]
-    with h5py.File(file.path, "r") as opened:
-        for dataset in (f"{group}/{name}".lstrip("/") for name in ("trace", "Trace")):
-            found = opened.get(dataset)
-            if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.shape[1] < 2:
-                continue
-            try:  # the group's name is the length of the window in seconds
-                rate = float(found.attrs.get("sampling_rate") or found.shape[1] / float(group))
-            except (ValueError, ZeroDivisionError):
-                continue
-            if len(found) == file.n_samples:
-                unit = to_text(found.attrs.get("units", found.attrs.get("AmplUnits", "")))
-                return {"dataset": dataset, "sampling_rate": rate, "unit": unit}
-    return None
+    return {"length": found[0].size, "sampling_rate": found[1], "unit": found[2]}
 
 
 def _traces(
     file: SpectrogramFile, index: np.ndarray, wanted: Sequence[int], least: int, waves: dict
 ) -> dict[str, Any]:
     """Waveforms of the first `wanted` samples as int8, within `TRACE_BYTES`; at least `least`."""
-    with h5py.File(file.path, "r") as opened:
-        traces = opened[waves["dataset"]]
-        step = -(-traces.shape[1] // LONGEST_TRACE)
-        length = -(-traces.shape[1] // step)
-        wanted = wanted[: max(least, int(TRACE_BYTES / length))]
-        values = np.array([traces[i][::step] for i in wanted], dtype=np.float64)
+    step = -(-waves["length"] // LONGEST_TRACE)
+    length = -(-waves["length"] // step)
+    wanted = wanted[: max(least, int(TRACE_BYTES / length))]
+    values = file.traces(wanted)[0].reshape(len(wanted), -1)[:, ::step]  # of all components
     values = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
     peaks = np.abs(values).max(axis=1)
     scaled = np.round(127 * values / np.maximum(peaks, 1e-300)[:, None]).astype("i1")

@@ -15,7 +15,7 @@ import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import SpectrogramFile
-from ..data.loading import subsample
+from ..data.split import subsample
 from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..io import new_file, new_rows, row_blocks
@@ -120,7 +120,7 @@ def new_labels(
             stop = start + len(labels)
             values = {"index": range(start, stop), "label": labels, "probability": probabilities}
             values |= {name: read(start, stop) for name, read in readers.items()}
-            values |= dict(zip(more, columns, strict=True))
+            values |= (file.origins(start, stop) or {}) | dict(zip(more, columns, strict=True))
             pandas.DataFrame(values).to_csv(
                 table, header=start == 0, index=False, float_format="%.6f", lineterminator="\n"
             )

@@ -16,7 +16,8 @@ import torch
 
 from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
-from ..data.layouts import SpectrogramFile, open_spectrograms
+from ..data.layouts import SpectrogramFile
+from ..data.sets import open_data
 from ..data.transforms import Preparation
 from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
@@ -63,13 +64,20 @@ class FinishedStage:
         """Latents of every sample, (N, D); NaN for unusable ones."""
         return open_rows(self.path / "latent.npy")
 
+    def soft(self, index: np.ndarray) -> np.ndarray:
+        """Probabilities of the labels of samples (n,), as (n, K)."""
+        path = self.path / "soft_assignments.npy"
+        if not path.exists():
+            return self.mixture.posterior(self.latents[index])
+        return open_rows(path)[index].astype(np.float64)
+
     @cached_property
     def mixture(self) -> Mixture:
         """Gaussian of each cluster in latent space; of weight 0 for empty ones that have none."""
         found, k = Mixture.from_arrays(read_npz(self.path / "novelty.npz")), self.n_clusters
         if len(found.weights) == k:
             return found
-        d, used = found.means.shape[1], self.sizes > 0
+        d, used = found.means.shape[1], self.cluster_sizes > 0
         filled = np.zeros(k), np.zeros((k, d)), np.tile(np.eye(d), (k, 1, 1))
         parts = found.weights, found.means, found.covariances
         for array, part in zip(filled, parts, strict=True):
@@ -146,11 +154,9 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
             f"first, or name another folder{': ' + ' '.join(notes) if notes else ''}"
         )
     last = list(stages.values())[-1]
-    data = last.settings.data
     with ExitStack() as stack:
         try:
-            opened = open_spectrograms(data.file, data.layout, data.dataset, last.settings.cube)
-            there = stack.enter_context(opened)
+            there = stack.enter_context(open_data(last.settings))
             _require_same_data(there, last)
             classes, file = known_classes(there), there
         except DataError as error:
@@ -215,12 +221,13 @@ class StageModel:
     centroids: np.ndarray  # (K, D), float64; NaN for a cluster that has none
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Spectrograms (n, F, T), float32, of latents (n, D), without standardisation; or NaN."""
+        """Spectrograms (n, [C,] F, T), float32, of latents (n, D), not standardised; or NaN."""
         known = ~np.isnan(latents).any(1)
         with torch.inference_mode():
             z = torch.from_numpy(np.where(known[:, None], latents, 0).astype(np.float32))
-            images = self.preparation.undo_standardize(self.decoder(z)[:, 0]).numpy()
-        return np.where(known[:, None, None], images, np.nan).astype(np.float32)
+            images = self.preparation.undo_standardize(self.decoder(z).squeeze(1)).numpy()
+        images[~known] = np.nan
+        return images
 
 
 def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:

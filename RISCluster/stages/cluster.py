@@ -8,7 +8,8 @@ import numpy as np
 from ..clustering.fit import Fits
 from ..clustering.mixture import Mixture
 from ..clustering.selection import HEADER, as_rows, contradictions, select
-from ..data.loading import Split, StreamedSet, subsample
+from ..data.loading import StreamedSet
+from ..data.split import Split, subsample
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..evaluation.outliers import training_distribution

@@ -10,7 +10,7 @@ import torch
 from ..clustering import initialisation
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
-from ..data.loading import subsample
+from ..data.split import subsample
 from ..models.autoencoder import DEC, NetworkShape
 from ..runtime import log
 from .cluster import usable_latents

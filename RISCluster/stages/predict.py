@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data.cube_file import CubeFile
-from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, open_spectrograms
+from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, size_text
 from ..data.loading import Reader, StreamedSet
+from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, choose_device, start_ranks
 from ..errors import DataError, RunError, SettingsError, Stopped
-from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import new_file, new_rows, read_npz, sha256, write_npz
+from ..evaluation.outliers import DRIFT, OUTLYING, TrainingDistribution, latents_and_errors
+from ..io import new_rows, read_npz, sha256, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..parallel import Job, Parts
 from ..run_folder import StageFolder, load_stage_settings
@@ -31,7 +32,6 @@ from .session import report_unusable, set_up_torch, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
-DRIFT = 10 * OUTLYING  # share of outliers above which a new run should be trained
 ADDED = (*COLUMNS, "name")  # the last is given by the user
 
 
@@ -78,7 +78,7 @@ def open_predictor(run_folder: Path, stage: str, words: Sequence[str]) -> Iterat
             f"{folder.path}: this run has no finished {stage} stage; run {folder.command} first, "
             "or name another run or --stage"
         )
-    settings = load_stage_settings(folder, ["data.layout=auto", *words])
+    settings = load_stage_settings(folder, ["data.layout=auto", *WHOLE, *words])
     if settings.run.backend != "processes" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingsError(
             f"[run] backend = {settings.run.backend} with torchrun; allowed: one of them"
@@ -93,12 +93,12 @@ def open_predictor(run_folder: Path, stage: str, words: Sequence[str]) -> Iterat
 @contextmanager
 def open_new(run: Predictor, path: str | Path) -> Iterator[SpectrogramFile]:
     """Open a file to be labelled, in every process or in none."""
-    data, opened = run.settings.data, []
+    opened = []
     with ExitStack() as stack:
 
         def work() -> None:
-            file = open_spectrograms(path, data.layout, data.dataset, run.settings.cube)
-            opened.append(stack.enter_context(file))
+            file = stack.enter_context(open_data(run.settings, str(path)))
+            opened.append(file)
             check_axes(file, run.trained, run.folder.path / "model.pt")
 
         run.ranks.gather_results(work)
@@ -109,19 +109,23 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
     """Label every sample of a file with a finished run, at constant memory.
 
     Writes a table of labels, probabilities and how unlike the training set each sample is to
-    `output` (``.csv``), latents beside it (``.latent.npy``), and of a cube a map (``.h5``) and its
-    figure.
+    `output` (``.csv``), latents beside it (``.latent.npy``), page and gallery (``.html``,
+    ``.gallery.png``), and of a cube a map (``.h5``) and its figure.
     """
     image, ranks = f".{run.settings.run.figure_format}", run.ranks
     with open_new(run, path) as file:
-        for suffix in (".csv", ".latent.npy") + (".h5", image) * isinstance(file, CubeFile):
+        suffixes = (".csv", ".latent.npy") + (
+            ".html",
+            f".gallery{image}",
+        ) * run.settings.run.figures
+        for suffix in suffixes + (".h5", image) * isinstance(file, CubeFile):
             out = output.with_suffix(suffix)
-            if out.exists() and out.samefile(file.path):
+            if out.exists() and any(map(out.samefile, filter(Path.exists, file.paths))):
                 raise DataError(f"{out}: is the file to be labelled; give another name with -o")
             if out.exists() and not overwrite:
                 raise DataError(f"{out}: exists already; give another name, or --overwrite")
         log.info(
-            f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x {file.n_times}, "
+            f"{file.path}: {file.n_samples:,} samples of {size_text(file.shape)}, "
             f"labelled with {run.folder.path}; computing on {ranks.device}"
             + (f", {ranks.world} processes" if ranks.world > 1 else "")
         )
@@ -140,16 +144,11 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
             f"which up to {2 * OUTLYING:.0%} would be"
         )
         log.info(f"{output}: labels; {output.with_suffix('.latent.npy')}: latents")
-        if isinstance(file, CubeFile) and run.settings.run.figures and ranks.is_first:
-            with warn("figures"):
-                from ..plots.occurrence import cluster_map
-                from ..runs.cluster_map import read_cluster_map
+        if run.settings.run.figures and ranks.is_first:
+            with warn("page"):
+                from ..report.new_data import write_new_page
 
-                found = read_cluster_map(output.with_suffix(".h5"))
-                sizes = np.bincount(found.labels[found.labels >= 0], minlength=run.n_clusters)
-                with new_file(output.with_suffix(image)) as partial:
-                    figure = cluster_map(found, sizes.tolist(), output.stem)
-                    figure.savefig(partial, format=image[1:])
+                write_new_page(output, run.folder, file, run.settings, run.posterior)
 
 
 def _load(folder: StageFolder, settings: Settings, ranks: Ranks, stop: StopRequest) -> Predictor:
@@ -190,6 +189,13 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
 
     An axis without a unit is taken as that of the other, if it has as many bins.
     """
+    here, there = file.components, trained.components
+    if here != there:
+        raise DataError(
+            f"{file.path}: its samples have {_listed(here)}, and those that {path} was trained on "
+            f"{_listed(there)}; make the file with build.components as of the training set, or set "
+            "cube.window_channels"
+        )
     units = trained.units, (file.frequency_unit, file.time_unit)
     for name, unit, own_unit in zip(("frequency", "time"), *units, strict=True):
         axis, own = getattr(trained, name), getattr(file, name)
@@ -209,6 +215,10 @@ def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None
                 f"{file.path}: its samples have {here}, and those that {path} was trained on "
                 f"{there}; make the file with the settings of the training set"
             )
+
+
+def _listed(components: Sequence[str]) -> str:
+    return f"components {', '.join(components)}" if len(components) > 1 else "one component"
 
 
 def label(run: Predictor, file: SpectrogramFile, output: Path) -> Counts:
@@ -259,7 +269,8 @@ def _scores(run: Predictor, file: SpectrogramFile) -> Iterator[Scores]:
 def _scores_of_parts(run: Predictor, file: SpectrogramFile, output: Path) -> Iterator[Scores]:
     """`_scores`, computed by the workers of a cluster."""
     n, parts, made = file.n_samples, Parts(output, run.settings.run), run.folder.provenance()
-    task, of = (run.folder, run.settings, file.path), [made["results"], file.fingerprint()]
+    text = ", ".join(map(str, file.paths))
+    task, of = (run.folder, run.settings, text), [made["results"], file.fingerprint()]
     jobs = []
     for start in range(0, n, COLUMN_ROWS):
         end = min(start + COLUMN_ROWS, n)

@@ -1,5 +1,6 @@
 """The AEC stage: pretrain the autoencoder."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,13 +9,14 @@ import numpy as np
 import torch
 
 from ..data.layouts import READ_ROWS
-from ..data.loading import SampleSet, Split, draw_split, mean_and_deviation
+from ..data.loading import SampleSet, mean_and_deviation
+from ..data.split import Split, draw_split
 from ..data.transforms import Preparation
 from ..errors import DataError, SettingsError
 from ..io import sha256
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
-from ..models.features import FixedFeatures, possible_sizes
+from ..models.features import possible_sizes
 from ..runtime import log
 from ..settings import AecSettings, Settings
 from ..training.encode import encode, mean_squared_error
@@ -90,7 +92,7 @@ def _load_data(session: Session) -> _Data:
         preparation, variance = Preparation(data.amplitude, data.transform, mean, deviation), 1.0
         samples.standardize(preparation)
     train, validation = samples.take(split.train), samples.take(split.validation)
-    n_fitted = min(n, max(MIN_FITTED, MAX_FITTED_BINS // (file.n_frequencies * file.n_times)))
+    n_fitted = min(n, max(MIN_FITTED, MAX_FITTED_BINS // math.prod(file.shape)))
     return _Data(train, validation, split, preparation, variance, n_fitted)
 
 
@@ -105,9 +107,9 @@ def _network(session: Session, data: _Data) -> AEC:
                 f"{file.path} has no time axis: no principal components are added to the latents; "
                 f"aec.n_components = {COMPONENTS} adds them"
             )
-    size = file.n_frequencies, file.n_times
-    fixed = possible_sizes(wanted, *size, data.n_fitted)
-    model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed))
+    size, n = (file.n_frequencies, file.n_times), len(file.components)
+    fixed = possible_sizes(wanted, n * size[0], size[1], data.n_fitted)
+    model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed, n))
     initialise(model, session.settings.run.seed)
     if aec.initial_weights != "none":
         load_initial_weights(model, aec.initial_weights)
@@ -159,7 +161,7 @@ def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tens
     with torch.inference_mode():
         parts = [model.encoder.learnt(part.to(device)) for part in x.split(256)]
     spread = float(torch.cat(parts).double().var(0).sum().sqrt())
-    features = FixedFeatures(shape.n_frequencies, shape.n_times, shape.fixed)
+    features = shape.fixed_features()
     features.fit(x, data.preparation.mean, data.preparation.scale, spread, seed)
     return features.state_dict()
 

@@ -9,7 +9,8 @@ import pandas
 import torch
 
 from ..clustering.mixture import Mixture
-from ..data.loading import SampleSet, Split, subsample
+from ..data.loading import SampleSet
+from ..data.split import Split, subsample
 from ..errors import DataError
 from ..evaluation.mapping import require_package
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
@@ -170,7 +171,7 @@ def _performance(
 ) -> pandas.DataFrame:
     """A row for each cluster, and one for all; scores are silhouettes of the samples `index`."""
     labels, sizes, n = labelling.labels[index].astype(np.int64), labelling.sizes, labelling.n_usable
-    _, space = deviations(session.file, aec.preparation, index, labels, len(sizes))
+    [(_, space)] = deviations(session.file, aec.preparation, index, [(labels, len(sizes))])
     values = {"silhouette_latent": scores, "mse_to_mean": space["mse"].to_numpy()}
     values["inner_product_with_mean"] = space["inner_product"].to_numpy()
     return pandas.DataFrame({

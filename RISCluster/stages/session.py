@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from ..cli import COMMANDS, package_command, stage_command
-from ..data.layouts import SpectrogramFile, open_spectrograms
+from ..data.layouts import SpectrogramFile, size_text
 from ..data.loading import Reader, SampleSet, StreamedSet, load_set
+from ..data.sets import open_data
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks
@@ -109,10 +110,11 @@ class Session:
 
     def _words(self) -> dict[str, str]:
         """Description of the checksums among the inputs, by name."""
-        file, path = self.file, Path(self.file.path)
+        file, path = self.file, self.file.path
+        written = [place.stat().st_mtime for place in file.paths if place.exists()]
         words = {
-            "data": f"{path} ({file.n_samples:,} samples of {file.n_frequencies} x "
-            f"{file.n_times}, written {timestamp(path.stat().st_mtime)})",
+            "data": f"{path} ({file.n_samples:,} samples of {size_text(file.shape)}"
+            f"{f', written {timestamp(max(written))}' if written else ''})",
             "labels, times and ids": str(path),
             "event_id": f"the events in {path}",
             "aec.initial_weights": self.settings.aec.initial_weights,
@@ -265,10 +267,10 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
             log.info(f"{demo} does not exist: writing the synthetic demo set (eight known classes)")
             write_demo(demo)
         ranks.barrier()
-        with open_spectrograms(data.file, data.layout, data.dataset, settings.cube) as file:
+        with open_data(settings) as file:
             log.info(
-                f"{file.path}: {file.n_samples:,} samples of {file.n_frequencies} x "
-                f"{file.n_times}, layout {file.layout}; computing on {ranks.device}"
+                f"{file.path}: {file.n_samples:,} samples of {size_text(file.shape)}, layout "
+                f"{file.layout}; computing on {ranks.device}"
                 + (f", {ranks.world} processes" if ranks.world > 1 else "")
             )
             with (session := Session(settings, stage, ranks, file, stop)).held:

@@ -250,6 +250,6 @@ def _tensorboard(context: Context) -> Any:
 
 
 def summed_error(reconstruction: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Squared error, mean over bins and summed over samples: (N, 1, F, T) twice to a scalar."""
-    n_bins = x.shape[2] * x.shape[3]
+    """Squared error, mean over bins and summed over samples: (N, C, F, T) twice to a scalar."""
+    n_bins = x.shape[1:].numel()
     return torch.nn.functional.mse_loss(reconstruction.float(), x, reduction="sum") / n_bins

@@ -18,7 +18,7 @@ COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate")
 PLATEAU = 0.02
 MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
 # What ``auto`` stands for. Batches have 16 to 64 samples, on a GPU up to 1,024, and leave 100 steps
-# per epoch where they can; the learning rate is that of up to 64 samples.
+# per epoch where they can; the learning rate is that of 64 samples.
 BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
 MIN_STEPS = 100  # of an epoch
 LR, LR_BATCH = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}, 64
@@ -104,7 +104,7 @@ def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSet
         while batch_size < most and n >= 2 * batch_size * MIN_STEPS:
             batch_size *= 2
     if lr == "auto":
-        lr = LR[settings.schedule] * math.sqrt(max(1, batch_size / LR_BATCH))
+        lr = LR[settings.schedule] * math.sqrt(batch_size / LR_BATCH)
     if n_epochs == "auto":
         low, high = ONE_CYCLE_EPOCHS
         n_epochs = min(high, max(low, ONE_CYCLE_STEPS * batch_size // n))

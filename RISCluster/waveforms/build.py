@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+import pandas
 
 from .. import __version__
 from ..data.storage import find_files, stamp
@@ -19,10 +21,13 @@ from ..runtime import count, log
 from ..settings import Settings, as_text
 from .data_set import MAX_TRACES, Product, write
 from .plan import plan
+from .process import Wave
 from .read import import_obspy, one_of_each
 from .responses import inventory_files
-from .station_day import REASONS, make_part
-from .windows import check_settings, make_grid
+from .station_day import REASONS, example, make_part
+from .windows import Windows, check_settings, make_grid
+
+N_EXAMPLES = 4  # traces of a picture
 
 
 def build(
@@ -51,6 +56,8 @@ def build(
         )
     check_settings(settings.build)
     own = {target.resolve(), Parts(target).folder.resolve()}  # no inputs
+    if settings.build.save_waveforms is not None:
+        own.add(Path(settings.build.save_waveforms).expanduser().resolve())
     paths = [x for x in find_files(words) if own.isdisjoint([x.resolve(), *x.resolve().parents])]
     inputs = settings.inputs("build", "result")
     if settings.build.inventory is not None:
@@ -117,6 +124,20 @@ def build(
     of = "the catalogue alone" if catalogue_only else f"the catalogue of {target}"
     log.info(f"{target.with_suffix('.csv')}: {of}")
     return counts
+
+
+def examples(
+    words: Sequence[str], settings: Settings, stations: Any = None
+) -> tuple[list[tuple[str, Wave, Windows]], str]:
+    """Station-day, processed wave and windows of some traces, in the middle of its days; unit."""
+    check_settings(settings.build)
+    groups, rate, unit = plan(find_files(words), settings.build, 1, stations)
+    product = Product(settings.build, make_grid(settings.build, rate), unit, False)
+    days = pandas.DataFrame([(day.trace_id, day) for group in groups for day in group])
+    middle = [own.iloc[len(own) // 2] for _, own in days.groupby(0)[1]]
+    rows = np.unique(np.linspace(0, len(middle) - 1, N_EXAMPLES).round().astype(int))
+    found = [(str(middle[row]), example(middle[row], product)) for row in rows]
+    return [(name, *wave) for name, wave in found if wave], unit
 
 
 def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:

@@ -9,8 +9,10 @@ import re
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
+from configparser import Error as ParsingError
+from dataclasses import dataclass, field
 from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
@@ -30,6 +32,7 @@ with warnings.catch_warnings():  # of obspy about Python and other packages
     obspy = import_obspy()
     from obspy.clients.fdsn import Client
     from obspy.clients.fdsn import header as fdsn
+    from obspy.geodetics import locations2degrees
     from obspy.io.mseed.util import get_record_information
 
 THREADS = 3  # requests at a time, as data centres ask for
@@ -42,6 +45,8 @@ FINAL = (  # answers that another request does not change
     fdsn.FDSNForbiddenException,
     fdsn.FDSNRequestTooLargeException,
 )
+LOGINS = {frozenset(x.split()) for x in ("token", "eida_token", "user password")}  # keys
+KM_PER_DEGREE = 111.195
 AREAS = {
     "box": ("minlatitude", "maxlatitude", "minlongitude", "maxlongitude"),
     "circle": ("latitude", "longitude", "maxradius"),
@@ -63,6 +68,8 @@ class Request:
     chunk: float = 86400.0  # seconds of a file
     box: tuple[float, ...] | None = None  # range of latitude, range of longitude, degrees
     circle: tuple[float, ...] | None = None  # latitude, longitude, radius, degrees
+    min_distance: float = 0.0  # km between stations
+    credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         span = f"{self.start:%Y-%m-%dT%H:%M:%SZ} to {self.end:%Y-%m-%dT%H:%M:%SZ}"
@@ -90,11 +97,12 @@ def download(request: Request, folder: Path) -> Summary:
     ``stations/NET.STA.xml``. Existing waveforms stay, also where they are of other requests.
     """
     with StopRequest() as stop:
-        centres, failures = _connect(request.providers, stop)
+        centres, failures = _connect(request, stop)
         stations: dict[str, tuple[Centre, list]] = {}
         for centre in centres:
             for station, channels in centre.channels(request).items():
                 stations.setdefault(station, (centre, channels))
+        stations = _far_apart(stations, request.min_distance)
         rows = [row for name in stations for row in _files(request, folder, name, *stations[name])]
         columns = ["start", "channel", "station", "path", "centre", "line"]
         files = pd.DataFrame(rows, columns=columns)
@@ -125,6 +133,46 @@ def download(request: Request, folder: Path) -> Summary:
         )
     counts = new, n_existing, len(files), sum(sizes.values())
     return Summary(*counts, tuple(found), missing, tuple(without), failures)
+
+
+def _far_apart(stations: dict[str, tuple], min_distance: float) -> dict[str, tuple]:
+    """Stations, in the order of their names, without those near one before."""
+    chosen: dict[str, tuple] = {}
+    for name in sorted(stations) if min_distance else ():
+        here = stations[name][0].places[name]
+        others = (stations[other][0].places[other] for other in chosen)
+        if all(
+            locations2degrees(*here, *other) * KM_PER_DEGREE >= min_distance for other in others
+        ):
+            chosen[name] = stations[name]
+    if min_distance:
+        n = len(stations) - len(chosen)
+        log.info(f"{count(n, 'station')} within {min_distance:g} km of another left out")
+    return chosen if min_distance else stations
+
+
+def read_credentials(path: Path) -> dict[str, dict[str, str]]:
+    """Keys of `LOGINS` by provider, from a file with a section for each.
+
+    SettingsError where it can't be read; no message has any of its values.
+    """
+    parser = ConfigParser(interpolation=None)
+    parser.optionxform = str.lower
+    allowed = "sections as [GFZ] with token, eida_token, or user and password"
+    try:
+        with path.expanduser().open(encoding="utf-8") as file:
+            parser.read_file(file)
+    except (OSError, UnicodeDecodeError, ParsingError) as error:
+        reason = getattr(error, "strerror", None) or "no file of sections and keys"
+        raise SettingsError(
+            f"{path}: can't be read as credentials: {reason}; allowed: {allowed}"
+        ) from None
+    found = {name: dict(parser[name]) for name in parser.sections()}
+    if not all(frozenset(keys) in LOGINS for keys in found.values()):
+        raise SettingsError(f"{path}: has other keys, or not all of them; allowed: {allowed}")
+    if path.expanduser().stat().st_mode & 0o077:
+        log.warning(f"{path}: other users can read it; to change that: chmod 600 {path}")
+    return found
 
 
 def _files(
@@ -186,7 +234,9 @@ def _has_responses(station: str, centre: "Centre", channels: list, folder: Path)
             old, _ = read_station_file(path)
         except DataError as error:
             log.warning(f"{error}; it is downloaded again")
-    known = {(codes, start.ns) for codes, start, _, response in _channels_of(old) if response}
+    known = {
+        (codes, start.ns) for codes, start, _, channel in _channels_of(old) if channel.response
+    }
     lines = [_line(*item) for item in channels if (item[0], item[1].ns) not in known]
     if not lines:
         return True
@@ -202,23 +252,30 @@ def _has_responses(station: str, centre: "Centre", channels: list, folder: Path)
 
 
 def _channels_of(inventory: Any) -> Iterator[tuple]:
-    """Codes, start, end and response of all channels."""
+    """Codes, start and end of all channels, and the channels."""
     for network in inventory:
         for station in network:
             for channel in station:
                 codes = network.code, station.code, channel.location_code, channel.code
                 start, end = channel.start_date or EVER[0], channel.end_date or EVER[1]
-                yield codes, start, end, channel.response
+                yield codes, start, end, channel
 
 
-def _connect(
-    providers: tuple[str, ...], stop: StopRequest
-) -> tuple[list["Centre"], dict[str, str]]:
+def _connect(request: Request, stop: StopRequest) -> tuple[list["Centre"], dict[str, str]]:
     """Data centres that answer, and errors of the others."""
     centres, failures = [], {}
-    for provider in providers:
+    if unknown := {*request.credentials} - {*request.providers}:
+        log.warning(f"credentials for {', '.join(sorted(unknown))} are not used")
+    for provider in request.providers:
+        if "@" in provider:
+            raise SettingsError(
+                "command line: --provider has a name or password in its URL, which would be "
+                "logged; give --credentials instead"
+            )
         try:
-            centres.append(Centre(provider, stop))
+            centre = Centre(provider, stop)
+            centre.log_in(**request.credentials.get(provider, {}))
+            centres.append(centre)
         except ValueError:
             raise SettingsError(
                 f"command line: --provider {provider} is not known; allowed: a URL, or one of "
@@ -248,6 +305,26 @@ class Centre:
         self.stop, self.url = stop, self.client.base_url
         self.failures: dict[str, str] = {}
         self.failing: set[str] = set()
+        self.places: dict[str, tuple[float, float]] = {}  # latitude and longitude by NET.STA
+
+    def log_in(
+        self, user: str = "", password: str = "", token: str = "", eida_token: str = ""
+    ) -> None:
+        """Use credentials: of HTTP, EarthScope's, or EIDA's; tokens also as paths of files."""
+        if user:
+            self.client.set_credentials(user, password)
+        if token:
+            if Path(token).expanduser().is_file():
+                token = Path(token).expanduser().read_text(encoding="utf-8")
+            self.client.request_headers["Authorization"] = f"Bearer {token.strip()}"
+        if eida_token:
+            try:
+                self.client.set_eida_token(str(Path(eida_token).expanduser()))
+            except ValueError:
+                raise SettingsError(
+                    f"provider {self.url} needs an EIDA token that is a PGP message, or the path "
+                    "of a file with one; change eida_token in --credentials"
+                ) from None
 
     def channels(self, request: Request) -> dict[str, list[tuple]]:
         """Codes, start and end of all channels that match, by station; of none after an error."""
@@ -265,8 +342,9 @@ class Centre:
         except Exception as error:  # also of obspy for an answer that is no list
             self.failures[self.url] = f"stations can't be listed: {reason_of(error)}"
             return found
-        for codes, start, end, _ in _channels_of(listed):
+        for codes, start, end, channel in _channels_of(listed):
             found[".".join(codes[:2])].append((codes, start, end))
+            self.places[".".join(codes[:2])] = channel.latitude, channel.longitude
         log.info(f"{self.url}: {count(len(found), 'station')}")
         return found
 
@@ -285,6 +363,8 @@ class Centre:
                 answer = io.BytesIO()
             except ERRORS as error:
                 reason = reason_of(error)
+                if isinstance(error, FINAL[1:3]):
+                    reason += "; give --credentials"
                 if isinstance(error, FINAL):
                     break
                 time.sleep(pause)

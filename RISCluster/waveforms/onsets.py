@@ -44,17 +44,15 @@ def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     the texts of the file. DataError where it can't be read.
     """
     try:
-        is_table = path.suffix.lower() in TABLES
-        rows, texts = (_from_table if is_table else _from_events)(path)
+        rows, texts = (_from_table if path.suffix.lower() in TABLES else _from_events)(path)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: can't be read as a catalogue: {error}; allowed: CSV with a column of "
             "times, as onset or time, or QuakeML"
         ) from None
     rows["event"] = rows["event"].fillna(-1).astype(np.int64)
-    order = np.argsort(rows["onset"], kind="stable")
-    order = order[rows["onset"].to_numpy()[order] != NOT_A_TIME]
-    return rows.iloc[order], texts.iloc[order]
+    rows = rows[rows["onset"] != NOT_A_TIME].sort_values("onset", kind="stable")
+    return rows, texts.loc[rows.index]
 
 
 def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
@@ -73,9 +71,8 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     ]
     for note in table.notes:
         log.info(f"{path}: {note}")
-    return pandas.DataFrame(rows), pandas.DataFrame(
-        dict(zip(table.names, table.cells, strict=True))
-    )
+    texts = dict(zip(table.names, table.cells, strict=True))
+    return pandas.DataFrame(rows), pandas.DataFrame(texts)
 
 
 def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
@@ -98,9 +95,8 @@ def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
             codes, hint = pick.waveform_id.get_seed_string(), pick.phase_hint or ""
             rows.append({"onset": pick.time.ns, "trace_id": codes, "phase": hint, "event": number})
     rows = pandas.DataFrame(rows, columns=["onset", "trace_id", "phase", *NUMBERS])
-    texts = rows.assign(onset=nanoseconds_to_iso(rows["onset"])).rename(
-        columns={"event": "event_id"}
-    )
+    texts = rows.rename(columns={"event": "event_id"})
+    texts["onset"] = nanoseconds_to_iso(rows["onset"])
     return rows.assign(end=NOT_A_TIME, peak=NOT_A_TIME), texts.astype(object)
 
 
@@ -123,15 +119,12 @@ def onsets_at(
     else:
         if (rows["trace_id"] != "").any():
             rows = rows[rows["trace_id"] != ""]
-        patterns = [pattern.strip() for pattern in settings.phases.split(",")]
-        fits = [
-            p == "" or any(fnmatchcase(p, pattern) for pattern in patterns) for p in rows["phase"]
-        ]
-        rows, wanted = rows[fits], f"onsets of phases {settings.phases}"
+        patterns = settings.phases.replace(" ", "").split(",")
+        fits = rows["phase"].map(lambda x: not x or any(fnmatchcase(x, y) for y in patterns))
+        rows, wanted = rows[fits.astype(bool)], f"onsets of phases {settings.phases}"
     pairs = [(own, name) for own in rows["trace_id"].unique() for name in _traces(own, trace_ids)]
-    found = rows.rename(columns={"trace_id": "own"}).merge(
-        pandas.DataFrame(pairs, columns=["own", "trace_id"])
-    )
+    traces = pandas.DataFrame(pairs, columns=["own", "trace_id"])
+    found = rows.rename(columns={"trace_id": "own"}).merge(traces)
     if found.empty:
         names = ", ".join(filter(None, rows["trace_id"].unique()[:3])) or "none"
         raise DataError(
@@ -147,15 +140,10 @@ def onsets_at(
 
 def _traces(own: str, trace_ids: Sequence[str]) -> list[str]:
     """Traces that codes fit: those of this id, otherwise with what is given of it."""
-    if own in trace_ids:
-        return [own]
-    codes = ([""] + own.split("."))[-2:] if own.count(".") < 2 else own.split(".")
-    pattern = ".".join([*(code or "*" for code in codes[:2]), *(f"{code}*" for code in codes[2:])])
-    return [
-        name
-        for name in trace_ids
-        if fnmatchcase(name, pattern if len(codes) > 3 else f"{pattern}.*")
-    ]
+    codes = (own if "." in own else f".{own}").split(".")
+    channel = [f"{code}*" for code in (*codes[2:], "", "")[:2]]
+    pattern = ".".join([*(code or "*" for code in codes[:2]), *channel])
+    return [own] * (own in trace_ids) or [x for x in trace_ids if fnmatchcase(x, pattern)]
 
 
 def _travel_times(found: pandas.DataFrame, velocity: float, stations: Any) -> np.ndarray:

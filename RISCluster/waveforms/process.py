@@ -23,6 +23,7 @@ QUIET = 0.5  # share of samples equal to the one before, above which an instrume
 PASS, STOP = 0.8, 1.0  # edges of the anti-alias filter, as shares of the lower Nyquist frequency
 ATTENUATION = 80.0  # dB
 MAX_FACTOR = 1000  # of resampling by whole numbers
+ORDERS = {"none": -1, "demean": 0, "linear": 1}  # of trends
 LANCZOS_WIDTH = 20  # samples to each side
 
 
@@ -205,15 +206,15 @@ def process(wave: Wave, settings: BuildSettings, epoch: Any = None) -> Wave:
     return replace(wave, edge=samples_of(settings.taper, wave.sampling_rate))
 
 
-def detrend(data: np.ndarray, kind: str) -> None:
-    """Subtract the mean ("demean"), or the line of least squares ("linear"), in place."""
-    if kind == "none":
-        return
-    data -= data.mean()
-    if kind == "linear" and len(data) > 1:
-        position = np.arange(len(data)) - (len(data) - 1) / 2  # independent of the mean
-        position *= (position @ data) / (position @ position)
-        data -= position
+def detrend(data: np.ndarray, kind: str | int) -> None:
+    """Subtract the polynomial of least squares of an order, or one of `ORDERS`, in place."""
+    position = np.arange(len(data)) - (len(data) - 1) / 2
+    before, now, size_before, size = 0.0, 1.0, 1.0, len(data)
+    for order in range(min(ORDERS.get(kind, kind) + 1, len(data))):
+        if order:  # the polynomial of this order is orthogonal to those before
+            before, now, size_before = now, position * now - size / size_before * before, size
+            size = now @ now
+        data -= now * ((now @ data) / size if order else data.mean())
 
 
 def taper(data: np.ndarray, n: int) -> None:

@@ -13,11 +13,12 @@ import pandas
 from ..data.measures import measure_spectrograms, measure_waveforms
 from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
 from ..errors import DataError, RunError
+from ..io import new_file
 from .data_set import TIMES, Product
 from .onsets import FIELDS
 from .plan import StationDay
 from .process import CONSTANT, Wave, join, process, without_marks
-from .read import DAY, read_traces
+from .read import DAY, import_obspy, read_traces
 from .responses import Epoch, cut_at_epochs, read_inventory
 from .windows import Windows, cut, margin, min_samples, spectrograms
 
@@ -47,9 +48,12 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
             for day in days:
                 start, own, own_notes = file.tell(), Counter(), []
                 try:
-                    for records in _records(day, pieces.pop(day), product, own, own_notes):
+                    waves = _processed(day, pieces.pop(day), product, own, own_notes)
+                    if product.settings.save_waveforms is not None:
+                        waves = _save(waves, day, Path(product.settings.save_waveforms))
+                    for records in chain.from_iterable(_of_windows(*x, product) for x in waves):
                         file.write(records.data)
-                except OSError:  # of writing
+                except (OSError, RunError):  # of writing
                     raise
                 except Exception as error:  # of any library that processes the data
                     file.seek(start)
@@ -91,10 +95,33 @@ def _read(
     return found
 
 
-def _records(
+def _save(waves: Iterator, day: StationDay, folder: Path) -> Iterator[tuple[Wave, Windows]]:
+    """Pass stretches on, and write what of them is of the day, as miniSEED of 32-bit floats."""
+    obspy, stream, span = import_obspy(), [], np.array([day.day, day.day + DAY])
+    for wave, windows in waves:
+        first, last = wave.samples(span).clip(0, len(wave.data))
+        trace = obspy.Trace(wave.data[first:last].astype(np.float32))
+        trace.id, trace.stats.sampling_rate = day.trace_id, wave.sampling_rate
+        trace.stats.starttime = obspy.UTCDateTime(ns=wave.time(int(first)))
+        stream += [trace] if last > first else []
+        yield wave, windows
+    start, end = (obspy.UTCDateTime(ns=int(time)).strftime("%Y%m%dT%H%M%SZ") for time in span)
+    path = folder.expanduser().joinpath(*day.trace_id.split(".")[:2])
+    if stream:
+        with new_file(path / f"{day.trace_id}__{start}__{end}.mseed") as partial:
+            obspy.Stream(stream).write(str(partial), format="MSEED")
+
+
+def example(day: StationDay, product: Product) -> tuple[Wave, Windows] | None:
+    """The processed stretch of a station-day that has most windows."""
+    waves = _processed(day, _read([day], product, [])[day], product, Counter(), [])
+    return max(waves, key=lambda found: (len(found[1].start), len(found[0].data)), default=None)
+
+
+def _processed(
     day: StationDay, pieces: list[Wave], product: Product, counts: Counter, notes: Notes
-) -> Iterator[np.ndarray]:
-    """Records of the windows of the day, in blocks."""
+) -> Iterator[tuple[Wave, Windows]]:
+    """Processed stretches of the day, with their windows."""
     settings, grid, removed = product.settings, product.grid, Counter()
     parts = [(wave, None) for wave in join(pieces, removed, settings.constant_gap)]
     pieces.clear()
@@ -129,7 +156,7 @@ def _records(
                 overlapping = np.diff(windows.start) < grid.n_samples
                 late = windows.onset < windows.start
                 counts.update(overlapping=int(overlapping.sum()), late=int(late.sum()))
-            yield from _of_windows(wave, windows, product)
+            yield wave, windows
     if given is not None:
         counts.update(gap=n_given, windows=n_given)
 

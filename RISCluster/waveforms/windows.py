@@ -209,22 +209,29 @@ def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray
     return starts[(starts >= 0) & (starts < len(wave.data))]
 
 
-def detect(wave: Wave, settings: BuildSettings) -> np.ndarray:
-    """First sample, last sample and peak of the events in a wave's untapered part, (k, 3)."""
+def characteristic(wave: Wave, settings: BuildSettings) -> np.ndarray:
+    """Values of the detector in a wave's untapered part; none where that is too short."""
     import_obspy()
     from obspy.signal import trigger
 
-    rate, events = wave.sampling_rate, []
+    rate = wave.sampling_rate
     data = np.ascontiguousarray(wave.data[wave.edge : len(wave.data) - wave.edge])
-    if len(data) > samples_of(average(settings), rate):
-        short = max(1, round(settings.sta * rate))
-        averages = short, max(short + 1, round(settings.lta * rate))
-        if settings.trigger == "z":
-            detector = trigger.z_detect(data, short)
-        else:
-            detector = getattr(trigger, f"{settings.trigger}_sta_lta")(data, *averages)
-        dead = round(settings.dead_time * rate)
-        for on, off in trigger.trigger_onset(detector, settings.on, settings.off):
-            if not events or on > events[-1][1] + dead:
-                events.append((on, off, on + np.abs(data[on : off + 1]).argmax()))
+    if len(data) <= samples_of(average(settings), rate):
+        return data[:0]
+    short = max(1, round(settings.sta * rate))
+    if settings.trigger == "z":
+        return trigger.z_detect(data, short)
+    long = max(short + 1, round(settings.lta * rate))
+    return getattr(trigger, f"{settings.trigger}_sta_lta")(data, short, long)
+
+
+def detect(wave: Wave, settings: BuildSettings) -> np.ndarray:
+    """First sample, last sample and peak of the events in a wave's untapered part, (k, 3)."""
+    from obspy.signal.trigger import trigger_onset
+
+    dead, events = round(settings.dead_time * wave.sampling_rate), []
+    values, data = characteristic(wave, settings), wave.data[wave.edge :]
+    for on, off in trigger_onset(values, settings.on, settings.off) if len(values) else ():
+        if not events or on > events[-1][1] + dead:
+            events.append((on, off, on + np.abs(data[on : off + 1]).argmax()))
     return np.array(events, dtype=np.int64).reshape(-1, 3) + wave.edge

@@ -14,6 +14,7 @@ from RISCluster.catalogue.export import (
     export_of,
     write_csv,
     write_hdf5,
+    write_picks,
     write_quakeml,
 )
 from RISCluster.data.measures import MEASURES
@@ -121,6 +122,28 @@ def test_nothing_chosen_and_no_times_or_traces(run, tmp_path):
         assert file["starttime"].asstr()[0] == ""
 
 
+def test_picks_as_seisbench_writes_them(run, tmp_path):
+    onset = run.final.table["onset"].copy()
+    onset[0] = np.datetime64("1970-01-01")  # of another clock
+    export = with_table(export_of(run), event_id=EVENTS, onset=onset)
+    export = replace(export, names={1: "Pn", 2: "tremor"}, file=run.file)
+    assert write_picks(export, tmp_path / "x.csv") == 91  # of 93 onsets
+    rows = rows_of(tmp_path / "x.csv")
+    assert list(rows[0])[:6] == [
+        "station", "time", "start_time", "end_time", "probability", "phase"
+    ]  # fmt: skip
+    assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
+    (row,) = (row for row in rows if row["index"] == "7")
+    assert (row["station"], row["trace_id"], row["event_id"]) == ("XH.DR03.", "XH.DR03..HHZ", "1")
+    assert (row["start_time"], row["time"]) == ("2016-08-01T07:00:07.250000Z",) * 2
+    assert row["end_time"] == "2016-08-01T07:00:07.750000Z"
+    known = {row["label"]: row["phase"] for row in rows}
+    assert known == {"0": "", "1": "Pn", "2": ""}
+    assert write_picks(replace(export, chosen=np.zeros(96, bool)), tmp_path / "x.csv") == 0
+    with pytest.raises(DataError, match="picks: .* have no onsets; allowed: csv, hdf5"):
+        write_picks(with_table(export, onset=None), tmp_path / "y.csv")
+
+
 # ---- QuakeML ----
 
 
@@ -172,7 +195,10 @@ def test_events_and_picks(run, tmp_path):
 
 
 def test_samples_of_one_event(run, tmp_path):
-    events = events_of(with_table(export_of(run), event_id=EVENTS), tmp_path / "x.xml")
+    export = replace(with_table(export_of(run), event_id=EVENTS), names={0: "S", 1: "Sea"})
+    events = events_of(export, tmp_path / "x.xml")
+    hints = {pick.phase_hint for event in events for pick in event.picks}
+    assert hints == {"S", None}
     assert len(events) == 2 + (run.final.labels >= 0)[8:].sum()
     first, second = events[:2]
     assert first.resource_id.id == "smi:local/RISCluster/run/DEC/event/0"

@@ -1,10 +1,12 @@
 import csv
+import re
 
 import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.commands.compare import as_lines, as_table
 from RISCluster.evaluation.comparison import compare
+from RISCluster.report.page import MISSING
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests import made
@@ -50,6 +52,10 @@ def test_runs_on_the_same_and_on_other_data(folder, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "These runs label different samples" in out
     assert "Rand index" not in out
+    verdicts = [line.split("  ")[-1].strip() for line in out.splitlines() if "nmi" in line]
+    assert verdicts == [MISSING]
+    assert re.search(r"GMM silhouette_latent .* no: other data.file", out)
+    assert re.search(r"GMM n_clusters .* yes\n", out)
     (folder / "same.h5").rename(folder / "hidden.h5")  # the data are not needed
     try:
         assert main(["compare", *words[:2]]) == 0

@@ -1,4 +1,7 @@
+import shutil
+
 import h5py
+import numpy as np
 import pytest
 
 from RISCluster.__main__ import main
@@ -27,6 +30,27 @@ def test_formats_stages_and_filters(words, here, capsys):
     pytest.importorskip("obspy")
     assert main(words("--format", "quakeml", "-o", "x.xml")) == 0
     assert "x.xml: 95 events of" in capsys.readouterr().out
+    assert main(words("--format", "picks", "-o", "picks.csv")) == 0
+    assert "picks.csv: 92 picks of" in capsys.readouterr().out
+
+
+def test_templates_go_to_a_folder(words, run_folder, here, refused, capsys):
+    obspy = pytest.importorskip("obspy")
+    with open_run(run_folder) as run:
+        data = shutil.copy(run.file.path, here)
+    templates = ("--format", "templates", "-o", "new", f"data.file={data}")
+    refused(words(*templates), "templates: stacks need waveforms")
+    with h5py.File(data, "a") as file:
+        file["trace"] = np.random.default_rng(0).normal(size=(96, 200))
+        file["trace"].attrs["sampling_rate"] = 100.0
+    assert main(words(*templates, "--align", "onset")) == 0
+    assert "new: 12 templates of" in capsys.readouterr().out
+    assert len(obspy.read(here / "new/*.mseed")) == 12
+    refused(words(*templates), "new: exists; give another name")
+    assert main(words(*templates, "--overwrite")) == 0
+    refused(words(*CSV, "new", "--overwrite"), "new: is a folder")
+    (here / "file").touch()
+    refused(words(*templates[:3], "file", "--overwrite"), "file: is no folder")
 
 
 def test_nothing_is_written_over(words, run_folder, here, refused):

@@ -1,6 +1,7 @@
 """Labels for new data with a finished run."""
 
 import csv
+import json
 import re
 
 import h5py
@@ -76,6 +77,17 @@ def test_other_things_are_outliers_and_unusable_ones_are_said(trained, tmp_path,
     assert "labelled -1: 20, 21, 22" in out
 
 
+def test_several_files_are_labelled_as_one_set(trained, tmp_path):
+    run, data = trained
+    with h5py.File(data) as file:
+        for name, rows in (("a", slice(0, 100)), ("b", slice(100, 240))):
+            write_samples(tmp_path / f"{name}.h5", file["spectrogram"][rows])
+    assert predict(tmp_path / "?.h5", run, tmp_path / "l.csv") == 0
+    got, had = rows_of(tmp_path / "l.csv"), rows_of(run / "DEC/labels.csv")
+    assert [row["label"] for row in got] == [row["label"] for row in had]
+    assert (got[130]["file"], got[130]["file_index"]) == (f"{tmp_path}/b.h5", "30")
+
+
 def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused, capsys):
     run, data = trained
     x, words = blobs(9)[0], ["--run", run, "-o", tmp_path / "l.csv"]
@@ -91,7 +103,7 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused, capsys
     refused(["predict", data, *none], "no finished DEC stage; run python DEC_train.py run.name=no")
     refused(["predict", data, "--run", run, "-o", "l.txt"], "a name that ends with .csv")
     refused(["predict", tmp_path / "no.h5", *words], "no such file")
-    refused(["predict", data, data, *words], "one file is labelled at a time")
+    refused(["predict", *words], "no file: give files to label as one set")
     assert not list(tmp_path.glob("l.*"))
     (tmp_path / "l.latent.npy").write_bytes(b"mine")
     refused(["predict", data, *words], "l.latent.npy: exists already; give another name")
@@ -159,3 +171,47 @@ def test_names_and_corrections_of_the_run(trained, tmp_path):
     for row in rows_of(tmp_path / "new.csv"):
         assert row["name"] == ("ice" if row["label"] == str(other) else "")
     assert rows_of(tmp_path / "new.csv")[7]["label"] == str(label)
+
+
+def test_page_and_gallery_of_new_data(trained, tmp_path, refused, capsys):
+    run, _ = trained
+    sizes = np.bincount([int(row["label"]) for row in rows_of(run / "DEC/labels.csv")])
+    x, classes = blobs(60, seed=5)
+    x[:20] = np.random.default_rng(0).random((20, 16, 20))  # outliers
+    ids = [f"XH.DR{i % 2}..HHZ".encode() for i in range(60)]
+    file = write_samples(tmp_path / "new.h5", x, trace_id=ids)
+    (run / "names.csv").write_text(f"stage,label,size,name\nDEC,0,{sizes[0]},ice\n")
+    words = ("run.figures=yes",)
+    try:
+        assert predict(file, run, tmp_path / "l.csv", *words) == 0
+    finally:
+        (run / "names.csv").unlink()
+    assert (tmp_path / "l.gallery.png").read_bytes().startswith(b"\x89PNG")
+    assert not (run / "figures").exists()
+    text = (tmp_path / "l.html").read_text()
+    assert "<title>l, labelled with test</title>" in text
+    table = re.search(r'<table class="data.*?</table>', text, re.S)[0]
+    rows = re.findall(r"<tr data-c.*?</tr>", table)
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in rows]
+    known = rows_of(tmp_path / "l.csv")
+    for label, row in enumerate(cells):
+        mine = [one for one in known if one["label"] == str(label)]
+        outlying = sum(one["outlier"] == "1" for one in mine)
+        share = f"{sizes[label] / sizes.sum():.1%}"
+        assert row[0] == ("0 ice" if label == 0 else str(label))
+        assert (row[1], row[3], row[5]) == (str(len(mine)), share, str(outlying))
+    assert "The data differ from the training set" in text
+    data = json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1]
+    )
+    assert data["corrections"] is None
+    assert [one["sized"] for one in data["clusters"]] == sizes.tolist()  # for names.csv of the run
+    assert sum(one["size"] for one in data["clusters"]) == 60
+    assert {"x", "y", "station"} <= set(data["columns"])
+    assert 'id="technical"' not in text
+    assert len(re.findall('class="card"', text)) == 3
+    refused(["predict", file, "--run", run, "-o", tmp_path / "l.csv", *words], "l.csv: exists")
+    for name in ("l.csv", "l.latent.npy"):
+        (tmp_path / name).unlink()
+    refused(["predict", file, "--run", run, "-o", tmp_path / "l.csv", *words], "l.html: exists alr")
+    assert "page could not" not in capsys.readouterr().out

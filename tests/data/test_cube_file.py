@@ -35,16 +35,19 @@ def write_cube(path, cube=CUBE, chunks=None, **coordinates):
     return path
 
 
-def check(file, cube, window, stride):
+def check(file, cube, window, stride, across=1, apart=1):
     """All samples, and some of them, against windows cut by hand."""
     index = np.arange(file.n_samples)
     windows, channels = file.place(index)
-    every = {
-        (w, c) for w in range((len(cube) - window) // stride + 1) for c in range(cube.shape[1])
-    }
-    assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == sorted(every)
-    starts = windows * stride
-    wanted = np.stack([cube[s : s + window, c].T for s, c in zip(starts, channels, strict=True)])
+    n_windows, n_channels = (
+        (len(cube) - window) // stride + 1,
+        (cube.shape[1] - across) // apart + 1,
+    )
+    every = np.ndindex(n_windows, n_channels)
+    assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == list(every)
+    places = zip(windows * stride, channels * apart, strict=True)
+    parts = [[cube[s : s + window, c + k].T for k in range(across)] for s, c in places]
+    wanted = np.array(parts).reshape(-1, *[across] * (across > 1), cube.shape[2], window)
     blocks = list(file.read_blocks(index))
     np.testing.assert_array_equal(np.concatenate([part for part, _ in blocks]), index)
     got = np.concatenate([rows for _, rows in blocks])
@@ -60,20 +63,22 @@ def check(file, cube, window, stride):
 @pytest.mark.parametrize("tile", [1, 600, 2**20])
 @pytest.mark.parametrize("chunks", [None, (8, 3, 5), (50, 1, 5)])
 @pytest.mark.parametrize(
-    ("window", "stride", "channels", "times"),
-    [(4, 4, ":", ":"), (4, 1, ":", ":"), (5, 3, "1:6:2", "3:"), (4, 6, "-2:", "::3")],
-)
+    ("window", "stride", "across", "apart", "channels", "times"),
+    [(4, 4, 1, 1, ":", ":"), (4, 1, 3, 1, ":", ":"), (5, 3, 2, 1, "1:6:2", "3:"),
+     (4, 6, 1, 1, "-2:", "::3"), (6, 6, 4, 2, ":", ":"), (5, 2, 7, 1, ":", ":")],
+)  # fmt: skip
 def test_samples_are_windows_whatever_the_tiles(
-    tmp_path, monkeypatch, tile, chunks, window, stride, channels, times
+    tmp_path, monkeypatch, tile, chunks, window, stride, across, apart, channels, times
 ):
     monkeypatch.setattr(cube_file, "TILE_BYTES", tile)
     monkeypatch.setattr(cube_file, "BLOCK_BYTES", max(1, tile // 4))
     path = write_cube(tmp_path / "c.h5", chunks=chunks)
-    chosen = settings(window=window, stride=stride, channels=channels, times=times)
+    keys = {"window_channels": across, "stride_channels": apart}
+    chosen = settings(window=window, stride=stride, channels=channels, times=times, **keys)
     parts = [slice(*(int(x) if x else None for x in t.split(":"))) for t in (times, channels)]
     with open_spectrograms(path, cube=chosen) as file:
         assert file.layout == "cube"
-        check(file, CUBE[parts[0]][:, parts[1]], window, stride)
+        check(file, CUBE[parts[0]][:, parts[1]], window, stride, across, apart)
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -111,6 +116,10 @@ def test_times_names_and_distances(tmp_path):
         np.testing.assert_allclose(file.distance, [33.6, 50.4])
         np.testing.assert_allclose(file.time, [0, 0.5, 1.0, 1.5])
         assert file.time_unit == "s"
+    with open_spectrograms(path, cube=settings(window_channels=3, stride_channels=2)) as file:
+        assert file.trace_ids(0, 2) == ["6L.A001..GHZ", "6L.A003..GHZ"]  # those in the middle
+        np.testing.assert_allclose(file.distance, [16.8, 50.4, 84])
+        assert file.components == ("-1", "+0", "+1")
     names = [f"XX.S{k}..HHZ" for k in range(6)]
     for texts in (names, np.array(names, "S20").view("S1").reshape(6, 20)):
         write_cube(tmp_path / "s.h5", SMALL, station=texts, distance=np.arange(6.0))
@@ -135,6 +144,7 @@ def test_every_step_is_read_once_in_order(tmp_path, monkeypatch):
     [
         ({"channels": "3:9"}, {}, "channels = 3:9 is out of range: the cube has 7 channels, 0 to"),
         ({"window": 20, "times": "::3"}, {}, "window = 20 is longer than the 17 time steps"),
+        ({"window_channels": 8}, {}, "window_channels = 8 is longer than the 7 channels that"),
         (
             {},
             {"time_coords": np.arange(49)},

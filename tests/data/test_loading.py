@@ -8,14 +8,8 @@ import torch
 
 from RISCluster.data import layouts, loading
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import (
-    Reader,
-    Split,
-    choose_loadmode,
-    draw_split,
-    load_set,
-    mean_and_deviation,
-)
+from RISCluster.data.loading import Reader, choose_loadmode, load_set, mean_and_deviation
+from RISCluster.data.split import Split, draw_split
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError

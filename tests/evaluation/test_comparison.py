@@ -83,6 +83,9 @@ def test_runs_on_the_same_data():
     others = {"dec.gamma", "run.device", "gmm.n_clusters", "data.file", "run.name"}
     assert not others & set(settings)
     assert metrics["AEC validation_mse"] == [0.25, 0.125]
+    allowed = {name: x for (name, _), x in zip(found.metrics, found.differences, strict=True)}
+    assert (allowed["AEC validation_mse"], allowed["GMM n_clusters"]) == ("", "")
+    assert allowed["GMM nmi"] is allowed["DEC nmi"] is None  # of one run alone
     assert metrics["GMM nmi"] == [0.5, None]
     assert metrics["DEC nmi"] == [None, 0.75]
     assert found.pair.counts.tolist() == [[1, 2, 0], [1, 0, 2]]
@@ -95,6 +98,21 @@ def test_runs_on_other_data():
         found = compare(runs(data, labels))
         assert (found.same_data, found.ari, found.pair) == (False, None, None)
         assert dict(found.settings)["data.file"] == ["Data/demo.h5", "Data/demo.h5"]
+
+
+def test_which_metrics_can_be_compared():
+    values = {"silhouette_latent": 0.5, "accuracy": 0.5, "nmi": 0.5, "n_unusable": 0}
+    first = made.run(made.stage("GMM", ONE, **values))
+    second = made.run(made.stage("GMM", TWO, words=["data.amplitude=linear"], **values))
+    for pair, expected in (
+        ((first, second), ["", "n_clusters", "data.amplitude, n_clusters", "n_clusters", ""]),
+        ((first, first), [""] * 5),
+    ):
+        found = compare(pair)
+        names = [name.split()[1] for name, _ in found.metrics]
+        allowed = dict(zip(names, found.differences, strict=True))
+        keys = "n_unusable", "n_clusters", "silhouette_latent", "accuracy", "nmi"
+        assert [allowed[key] for key in keys] == [expected[0], "", *expected[2:]]
 
 
 def test_names_and_errors():

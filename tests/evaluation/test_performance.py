@@ -29,7 +29,7 @@ def run(made_run):
 def deviations(path, labels):
     with open_spectrograms(path, "auto", "auto") as file:
         index, plain = np.arange(file.n_samples), Preparation("linear", "none")
-        return performance.deviations(file, plain, index, labels, 3, seed=0)
+        return performance.deviations(file, plain, index, [(labels, 3)], seed=0)[0]
 
 
 def test_measure_by_hand():

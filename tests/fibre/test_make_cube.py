@@ -185,7 +185,7 @@ def test_channels_of_an_array_have_their_names(tmp_path, target):
         assert cube.trace_ids()[:2] == ["XX.A..HHZ", "XX.B..HHZ"]
         assert cube.amplitude_unit == "(count)^2/Hz"
     values = content(target)["data"]
-    expected = spectra(*WORDS).calculate(samples.astype(float))
+    expected = spectra(*WORDS).calculate(samples.astype(np.float32))
     np.testing.assert_array_equal(values[:, 1], expected[:, 1])
     np.testing.assert_array_equal(np.isnan(values[:, 0]).all(axis=1), np.arange(39) < 10)
     np.testing.assert_array_equal(values[10:, 0], expected[: 39 - 10, 0])

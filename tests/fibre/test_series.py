@@ -290,13 +290,16 @@ def test_a_file_damaged_after_its_header_is_missing(tmp_path):
     assert np.isfinite(series.read(0, 50, 0, 3)[0]).all()
 
 
+@pytest.mark.parametrize("dims", ["time,channel", "channel,time"])
 @pytest.mark.parametrize("offset", [0, 10**8, 2 * 10**9])
-def test_an_offset_costs_no_digits(tmp_path, offset):
+def test_an_offset_costs_no_digits(tmp_path, offset, dims, monkeypatch):
     """Unwrapped phase of an interrogator: large integers of which little moves."""
+    monkeypatch.setattr(joining, "READ_VALUES", 99)
     moving = np.random.default_rng(0).integers(-300, 300, (400, 3)).astype(np.int32)
-    record(tmp_path / "r.h5", moving + np.array([offset, -offset, offset // 2], dtype=np.int64))
+    samples = moving + np.array([offset, -offset, offset // 2], dtype=np.int64)
+    record(tmp_path / "r.h5", samples if dims == "time,channel" else samples.T, dims=dims)
     values, lost = opened(tmp_path).read(50, 350, 0, 3)
-    assert not lost
+    assert (values.dtype, lost) == (np.float32, [])
     expected = moving[50:350] - moving[50:350].mean(0)
     np.testing.assert_allclose(values - values.mean(0, dtype=float), expected, atol=1e-3)
 

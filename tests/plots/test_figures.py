@@ -10,7 +10,7 @@ from tests.clustering.test_selection import row
 
 FILE = SimpleNamespace(
     frequency=np.arange(6) + 1.0, time=np.arange(8) * 0.1, frequency_unit="Hz", time_unit="s",
-    amplitude_unit="m",
+    amplitude_unit="m", n_times=8, components=("",),
 )  # fmt: skip
 
 

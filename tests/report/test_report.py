@@ -15,7 +15,7 @@ from RISCluster.errors import MissingPackage, RunError, SettingsError
 from RISCluster.io import open_rows
 from RISCluster.report import figures
 from RISCluster.report import make_report as report
-from RISCluster.report.figures import INPUTS, inputs_of, png_of
+from RISCluster.report.figures import INPUTS, Results, inputs_of, png_of
 from RISCluster.report.make_report import write_report
 from RISCluster.report.page import made_from
 from RISCluster.run_folder import StageFolder
@@ -259,6 +259,19 @@ def test_the_report_reads_what_a_stage_has_drawn_and_mapped(reported, monkeypatc
         assert len(image.info[INPUTS]) == 64
 
 
+def test_a_rejected_refinement_has_the_map_of_the_mixture(run_folder, tmp_path, monkeypatch):
+    with open_run(run_folder) as run:
+        gmm, dec = run.labelling
+        dec.metrics["refined"] = False
+        index, points = figures.map_of(Results(run, writes=True), gmm, tmp_path)
+        monkeypatch.setattr(figures, "mapped", fail)
+        found = figures.map_of(Results(run), dec, tmp_path)
+        assert np.array_equal(found[1], points)
+        dec.metrics["refined"] = True
+        with pytest.raises(ValueError, match="drawn again"):
+            figures.map_of(Results(run), dec, tmp_path)
+
+
 @pytest.mark.parametrize("n", [1, 5, 30])
 def test_embedding_of_any_number(n, tmp_path):
     latents = np.random.default_rng(0).standard_normal((n + 1, 3)).astype(np.float32)
@@ -266,7 +279,13 @@ def test_embedding_of_any_number(n, tmp_path):
     np.save(tmp_path / "latent.npy", latents)
     (tmp_path / "model.npz").write_bytes(b"x")
     labels, rows = np.r_[np.zeros(n, int), -1], open_rows(tmp_path / "latent.npy")
-    values = {"latents": rows, "labels": labels, "sizes": np.array([n]), "path": tmp_path}
+    values = {
+        "latents": rows,
+        "labels": labels,
+        "sizes": np.array([n]),
+        "path": tmp_path,
+        "metrics": {},
+    }
     stage = SimpleNamespace(name="GMM", settings=None, **values)
     results = SimpleNamespace(settings=Settings(), names={})
     figure = figures.embedding(results, stage, None)
@@ -282,6 +301,6 @@ def test_reconstructions_are_those_of_the_stage(made_run):
         left = [axes for axes in figure.axes if axes.get_ylabel().startswith("sample")]
         first = int(left[0].get_ylabel().split("\n")[0].removeprefix("sample "))
         assert (len(left), first) == (6, split[0])
-        image = left[0].collections[0].get_array().reshape(16, 20)
+        image = left[0].images[0].get_array()
         root = np.sqrt(run.file.read(first, first + 1)[0])
         np.testing.assert_allclose(image, root / np.linalg.norm(root), atol=1e-5)

@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+from sklearn.metrics import normalized_mutual_info_score
 
 from RISCluster import io
 from RISCluster.__main__ import main
@@ -12,6 +13,7 @@ from RISCluster.report import make_report
 from RISCluster.runs import cluster_map
 from RISCluster.runs.cluster_map import read_cluster_map, write_cluster_map
 from RISCluster.stages.cluster import run_gmm
+from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs
 from tests.stages.conftest import FAST, refused, run_all, table
 
@@ -84,6 +86,34 @@ def test_the_map_shows_the_classes_where_they_are(cube, make_settings, monkeypat
     assert main([*predict, "-o", str(cube.with_suffix(".csv"))]) == 2
     assert cube.read_bytes() == before
     assert "cube.stride was 20, is 10" in refused(run_gmm, make_settings(*words, "cube.stride=10"))
+
+
+def test_a_window_over_channels_tells_slowness_and_one_channel_does_not(tmp_path, make_settings):
+    """Bursts that run up or down the fibre at one speed, and are the same on each channel."""
+    rng, n, n_steps, n_channels, across = np.random.default_rng(0), 60, 16, 24, 8
+    up = rng.random((n, n_channels // across)) < 0.5
+    channel, step = np.arange(across), np.arange(n_steps)[:, None]
+    cube = rng.exponential(0.05, (n * n_steps, n_channels, 8)).astype("f4")
+    for (window, group), is_up in np.ndenumerate(up):
+        onset = 4 + rng.integers(0, 3) + (channel if is_up else across - 1 - channel)
+        burst = rng.uniform(1, 2) * np.exp(-np.maximum(step - onset, 0) / 2) * (step >= onset)
+        rows, columns = slice(window * n_steps, None), slice(group * across, None)
+        cube[rows, columns][:n_steps, :across] += burst[..., None]
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["data"] = cube
+    for wide, scores in ((across, (0.8, 1)), (1, (0, 0.1))):
+        cut = f"cube.window={n_steps}", f"cube.stride={n_steps}", f"cube.window_channels={wide}"
+        words = *FAST, *cut, "data.layout=cube", "gmm.n_clusters=2", f"run.name={wide}"
+        words = *words, f"cube.stride_channels={wide}", f"data.file={tmp_path / 'c.h5'}"
+        settings = make_settings(*words)
+        run_aec(settings)
+        run_gmm(settings)
+        with h5py.File(settings.run_folder / "GMM/labels.h5") as file:
+            labels, middle = file["label"][:], file["channel"][:]
+        np.testing.assert_array_equal(middle, np.arange(wide // 2, n_channels, wide))
+        truth = np.repeat(up, across // wide, axis=1)
+        score = normalized_mutual_info_score(truth.ravel(), labels.ravel())
+        assert scores[0] <= score <= scores[1]
 
 
 def test_large_maps_show_the_most_frequent_label_of_a_cell(tmp_path, monkeypatch):

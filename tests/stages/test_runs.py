@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from RISCluster.data.loading import draw_split
+from RISCluster.data.split import draw_split
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs, write_samples
 from tests.stages.conftest import (

@@ -33,15 +33,16 @@ def trace_of(station, channel, seconds, rate=10.0):
 
 def inventory_of(codes):
     """Inventory of stations and their channels, each with a response of gain 2."""
-    where = {"latitude": -80.0, "longitude": 170.0, "elevation": 0.0}
+    where = {"longitude": 170.0, "elevation": 0.0}
     gain = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS")
     answer = made.Response(instrument_sensitivity=gain)
     options = {"depth": 0.0, "sample_rate": 10.0, "start_date": BUILT, **where}
+    north = {station: -80.0 + 0.1 * number for number, station in enumerate(codes)}  # degrees
     stations = [
         made.Station(
-            station, start_date=BUILT, **where,
+            station, start_date=BUILT, latitude=north[station], **where,
             channels=[
-                made.Channel(name, "", response=answer, **options)
+                made.Channel(name, "", response=answer, latitude=north[station], **options)
                 for name in channels
             ],
         )
@@ -64,6 +65,7 @@ class Centre:
         }
         self.faults = {}  # station: "500", "drop", "truncate", "204"; "list" for the list
         self.requests = Counter()
+        self.wanted = ""  # part of the header Authorization of requests for waveforms
         self.asked = []  # lines of dataselect requests
         self.before_answer = lambda: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
@@ -146,6 +148,13 @@ def handler(centre):
         def do_POST(self):
             text = self.rfile.read(int(self.headers["Content-Length"])).decode()
             lines = [line for line in text.splitlines() if "=" not in line and line.strip()]
+            if "dataselect" in self.path and centre.wanted not in self.headers.get(
+                "Authorization", ""
+            ):
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Digest realm="a", nonce="b", qop="auth"')
+                self.end_headers()
+                return None
             if "dataselect" in self.path:
                 centre.requests["waveforms"] += 1
                 answer = centre.dataselect(*lines)

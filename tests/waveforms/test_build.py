@@ -122,6 +122,29 @@ def test_waveforms_are_stored_up_to_a_size(folder, tmp_path, logged, monkeypatch
         np.testing.assert_array_equal(everything["rms"], few["rms"])
 
 
+def test_processed_waveforms_give_the_same_windows(folder, tmp_path):
+    write(folder / "night.mseed", (ID, MIDNIGHT - 60 * SECOND, RATE, eventful()))
+    saved = folder / "saved"  # what it writes is no input
+    words = [f"build.save_waveforms={saved}", "build.detrend=2"]
+    assert run(folder, tmp_path / "set.h5", *words)["samples"] == 9
+    paths = sorted(path.relative_to(saved).as_posix() for path in saved.rglob("*.mseed"))
+    assert paths == [
+        "XX/AAA/XX.AAA..HHZ__20151231T000000Z__20160101T000000Z.mseed",
+        "XX/AAA/XX.AAA..HHZ__20160101T000000Z__20160102T000000Z.mseed",
+        "XX/BBB/XX.BBB..HHZ__20160101T000000Z__20160102T000000Z.mseed",
+    ]
+    obspy = import_obspy()
+    night = obspy.read(str(saved / paths[0])) + obspy.read(str(saved / paths[1]))[:1]
+    assert [(len(trace), trace.data.dtype) for trace in night] == [(3000, np.float32)] * 2
+    assert night[1].stats.starttime.ns == MIDNIGHT
+    words = ("build.detrend=none", "build.taper=0", "build.bandpass=none")
+    run(saved, tmp_path / "again.h5", *words, f"build.catalogue={tmp_path / 'set.csv'}")
+    one, two = (contents(tmp_path / f"{name}.h5") for name in ("set", "again"))
+    np.testing.assert_array_equal(one["starttime"], two["starttime"])
+    peak = one["spectrogram"].max(axis=(1, 2), keepdims=True)
+    assert (np.abs(one["spectrogram"] - two["spectrogram"]) < 1e-4 * peak).all()
+
+
 def test_layout_ris(folder, tmp_path):
     run(folder, tmp_path / "set.h5")
     run(folder, tmp_path / "old.h5", "build.traces=yes", layout="ris")

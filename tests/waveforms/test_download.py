@@ -8,7 +8,13 @@ import pytest
 
 from RISCluster.data.storage import find_files
 from RISCluster.errors import DataError, RunError, SettingsError, Stopped
-from RISCluster.waveforms.download import Request, _is_whole, download, obspy
+from RISCluster.waveforms.download import (
+    Request,
+    _is_whole,
+    download,
+    obspy,
+    read_credentials,
+)
 from tests.waveforms.fdsn_server import START, Centre, trace_of
 
 CODES = {"AAA": ["HHZ", "HHN"], "BBB": ["HHZ"]}
@@ -152,6 +158,59 @@ def test_waveforms_without_response_stay_and_are_named(centre, tmp_path, fault):
     centre.faults.clear()
     assert not download(asking(centre.url), tmp_path).without_response
     assert (tmp_path / "stations/XX.BBB.xml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("token = SECRET-1", "Bearer SECRET-1"),
+                         ("user = me\npassword = SECRET-2", 'Digest username="me"')],
+)  # fmt: skip
+def test_restricted_data_need_credentials(centre, tmp_path, logged, text, wanted):
+    centre.wanted, path = wanted, tmp_path / "my.ini"
+    folder = tmp_path / "out"
+    with pytest.raises(DataError, match=r"nothing was downloaded .*; give --credentials"):
+        download(asking(centre.url), folder)
+    path.write_text(f"[{centre.url}]\n{text}\n[GFZ]\ntoken=x\n")
+    request = asking(centre.url, credentials=read_credentials(path))
+    assert download(request, folder).new == N_FILES
+    assert logged("my.ini: other users can read it")
+    assert logged("credentials for GFZ are not used")
+    everything = [*logged(""), repr(request), str(request)]
+    everything += [path.read_bytes().decode("latin-1") for path in folder.rglob("*.*")]
+    assert not any("SECRET" in text for text in everything)
+
+
+def test_an_eida_token_is_passed_on(centre, tmp_path, monkeypatch):
+    seen, path = [], tmp_path / "my.ini"
+    monkeypatch.setattr("obspy.clients.fdsn.Client.set_eida_token", lambda _, x: seen.append(x))
+    path.write_text(f"[{centre.url}]\neida_token = ~/.eidatoken\n")
+    download(asking(centre.url, credentials=read_credentials(path)), tmp_path)
+    assert seen == [os.path.expanduser("~/.eidatoken")]
+    monkeypatch.undo()
+    text = "needs an EIDA token|can't be reached: EIDA token authentication requested but service"
+    with pytest.raises((DataError, SettingsError), match=text):
+        download(asking(centre.url, credentials=read_credentials(path)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["SECRET", "[GFZ]\nSECRET", "[GFZ]\nuser = SECRET", "[GFZ]\nkey = SECRET", "user = SECRET"],
+)
+def test_messages_about_credentials_do_not_have_them(centre, tmp_path, text):
+    (tmp_path / "my.ini").write_text(text)
+    with pytest.raises(SettingsError, match="my.ini: .*; allowed: sections as") as caught:
+        read_credentials(tmp_path / "my.ini")
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(SettingsError, match="--provider has a name or password") as caught:
+        download(asking("https://me:SECRET@host"), tmp_path)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_stations_near_another_are_left_out(centre, tmp_path, logged):
+    request = asking(centre.url, min_distance=11.0)  # 0.1 degrees are 11.1 km
+    assert download(request, tmp_path / "far").stations == ("XX.AAA", "XX.BBB")
+    request = asking(centre.url, min_distance=11.2)
+    assert download(request, tmp_path / "near").stations == ("XX.AAA",)
+    assert logged("1 station within 11.2 km of another left out")
 
 
 def test_folder_that_is_not_writable(centre, tmp_path):

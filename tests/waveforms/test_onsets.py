@@ -20,6 +20,7 @@ from tests.waveforms.waves import (
 
 RATE, NOON = 50.0, MIDNIGHT + DAY // 2
 IDS = ["XX.AAA.00.HHZ", "XX.AAA.00.HHN", "XX.BBB..HHZ"]
+OTHER = "XX.BBB.01.HHZ"
 TIME = "2016-01-01T12:{:02.0f}:{:06.3f}Z"
 
 
@@ -105,17 +106,18 @@ def test_windows_begin_before_the_onset(source, tmp_path, logged):
     ("header", "cells", "expected"),
     [
         ("station_id,phase_time,phase_type", "XX.AAA.00.HH,{},P", IDS[:2]),  # PhaseNet
-        ("network,station,p_arrival_time", "XX,BBB ,{}", IDS[2:]),  # EQTransformer
+        ("network,station,p_arrival_time", "XX,BBB ,{}", [IDS[2], OTHER]),  # EQTransformer
         ("trace_id,start_time,peak_time,phase", "XX.AAA.,{0},{0},P", IDS[:2]),  # SeisBench
         ("network,station,channel,dt_on", "XX,AAA,HHN,{}", IDS[1:2]),  # RISProcess
-        ("station;time", "BBB;{}", IDS[2:]),
+        ("station;time", "BBB;{}", [IDS[2], OTHER]),
         ("trace_id,time", "XX.AAA.00.HHZ,{}", IDS[:1]),
-        ("time", "{}", IDS),
+        ("trace_id,time", "XX.BBB..HHZ,{}", IDS[2:]),  # not XX.BBB.01.HHZ
+        ("time", "{}", [*IDS, OTHER]),
     ],
 )
 def test_tables_of_pickers(tmp_path, header, cells, expected):
     table = picks(tmp_path / "p.csv", header, cells.format(at(60)))
-    found = onsets_at(IDS, settings(f"build.catalogue={table}").build, None)
+    found = onsets_at([*IDS, OTHER], settings(f"build.catalogue={table}").build, None)
     assert sorted(found) == sorted(expected)
     assert {int(own["onset"].iloc[0]) for own in found.values()} == {NOON + 60 * SECOND}
 

@@ -199,6 +199,12 @@ def test_detrend_is_scipys_and_the_taper_touches_the_ends_alone():
         detrend(found, ours)
         expected = signal.detrend(data, type=theirs) if theirs else data
         np.testing.assert_allclose(found, expected, atol=1e-10)
+    time = np.linspace(-1, 1, len(data))
+    for order in (2, 5):
+        found = data + 1000 * time**order
+        expected = found - np.polynomial.Polynomial.fit(time, found, order)(time)
+        detrend(found, order)
+        np.testing.assert_allclose(found, expected, atol=1e-8)
     ones = np.ones(100)
     taper(ones, 10)
     np.testing.assert_array_equal(ones[10:90], 1)

@@ -1,0 +1,353 @@
+"""Data sets of several files, or of chosen samples, read without copying, and written as one file.
+
+Letters: N samples of the set, n of a block, F frequency bins, T time bins.
+"""
+
+import fnmatch
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import DataError
+from ..io import find_paths, new_file, require_room
+from ..runtime import Progress, count, log
+from ..settings import DataSettings, Settings, as_text
+from .layouts import (
+    COLUMN_ROWS,
+    DETECTION_TIMES,
+    FINGERPRINT_SAMPLES,
+    READ_ROWS,
+    SpectrogramFile,
+    open_spectrograms,
+)
+from .measures import MEASURES
+from .storage import DIMENSIONS, PACKING
+from .times import nanoseconds_to_iso, parse_time
+
+MAX_OPEN = 64  # files at a time
+# Settings that choose samples, with the values that choose all
+CHOICE = {"stations": "*", "after": None, "before": None, "min_amplitude": None}
+WHOLE = [f"data.{key}={as_text(value)}" for key, value in CHOICE.items()]
+# Columns of one value a sample: the method that reads it, its argument, the value of a missing one
+COLUMNS: dict[str, tuple] = {
+    "starttime": ("starttimes", "", ""),
+    "trace_id": ("trace_ids", "", ""),
+    "event_id": ("event_ids", "", -1),
+    **{name: ("detection", name, "") for name in DETECTION_TIMES},
+    **{name: ("numbers", name, np.nan) for name in ("peak_amplitude", *MEASURES)},
+}
+# What a set has of its first file
+AS_FIRST = (
+    "path", "layout", "dataset", "stored", "dtype", "chunks", "amplitude_unit", "waveform_unit",
+    "attributes", "frequency", "frequency_unit", "n_frequencies", "time", "time_unit", "n_times",
+    "components",
+)  # fmt: skip
+OWN = {*PACKING, *DIMENSIONS, "class_names", "coordinates", "units"}  # attributes not copied
+
+
+def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
+    """The data set of the settings, or of other files: one, several with commas, or a pattern.
+
+    Of these the samples that [data] chooses; a single file with all of its samples is open itself.
+    """
+    data = settings.data
+    found = DataSet(
+        find_paths(text or data.file),
+        lambda path: open_spectrograms(path, data.layout, data.dataset, settings.cube, data),
+    )
+    found.choose(data)
+    return found if found.rows is not None or len(found.paths) > 1 else found.file(0)
+
+
+class DataSet(SpectrogramFile):
+    """Samples of several files, one after the other, or chosen ones.
+
+    `reopen` opens one of `paths`; at most `MAX_OPEN` are open. `rows` are the chosen samples among
+    all of the files, ascending; None for all. DataError where files differ in layout or axes.
+    """
+
+    waveform_unit = ""
+
+    def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
+        self.paths, self._reopen, self._lock = paths, reopen, Lock()
+        self._opened: dict[int, SpectrogramFile] = {}
+        first, sizes, n_events = self.file(0), [0], [0]
+        for name in AS_FIRST:
+            setattr(self, name, getattr(first, name))
+        self._columns: set[str] = set()
+        self._names: list[str] = []
+        for file in map(self.file, range(len(paths))):
+            _require_alike(first, file)
+            sizes.append(file.n_samples)
+            self._columns |= {name for name in COLUMNS if read_column(file, name, 0, 1) is not None}
+            self._names += [name for name in file.class_names() if name not in self._names]
+            events = file.event_ids()
+            n_events.append(0 if events is None else int(events.max()) + 1)
+        # Numbers of the first sample and event of each file in the set
+        self._starts, self._first_event = np.cumsum(sizes), np.cumsum(n_events)
+        self.n_samples, self.rows = int(self._starts[-1]), None
+        if len(paths) > 1:
+            self.path = Path(f"{paths[0]} and {count(len(paths) - 1, 'more file')}")
+
+    def file(self, number: int) -> SpectrogramFile:
+        """One of the files, open; the first stays open."""
+        with self._lock:
+            if number not in self._opened:
+                if len(self._opened) >= MAX_OPEN:
+                    self._opened.pop(next(filter(None, self._opened))).close()
+                self._opened[number] = self._reopen(self.paths[number])
+            return self._opened[number]
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._opened.values():
+            file.close()
+
+    @property
+    def missing(self) -> list[str]:
+        """Why values are missing, of the open files."""
+        return [cause for file in self._opened.values() for cause in file.missing]
+
+    # ---- samples ----
+
+    def _place(self, start: int, stop: int | None) -> np.ndarray:
+        """Numbers of samples `start` to `stop` of the set among all of the files."""
+        rows = slice(start, stop)
+        if self.rows is not None:
+            return self.rows[rows]
+        return np.arange(*rows.indices(self.n_samples))
+
+    def _split(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Ascending numbers as number of the file and indices in it."""
+        number = np.searchsorted(self._starts, rows, side="right") - 1
+        for one in np.unique(number).tolist():
+            yield one, rows[number == one] - self._starts[one]
+
+    def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See `SpectrogramFile`."""
+        n = 0
+        for number, rows in self._split(index if self.rows is None else self.rows[index]):
+            for found, x in self.file(number).read_blocks(rows):
+                yield index[n : n + len(found)], x
+                n += len(found)
+
+    def fingerprint(self, n_samples: int = FINGERPRINT_SAMPLES) -> str:
+        """See `SpectrogramFile`; of all files, in their order, and of which samples are chosen."""
+        digest = hashlib.sha256(b"" if self.rows is None else self.rows.tobytes())
+        for number in range(len(self.paths)):
+            each = max(2, n_samples // len(self.paths))
+            digest.update(self.file(number).fingerprint(each).encode())
+        return digest.hexdigest()[:32]
+
+    # ---- columns ----
+
+    def _gather(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray | None:
+        """A column of `COLUMNS`."""
+        if name not in self._columns:
+            return None
+        missing = COLUMNS[name][-1]
+        parts = [np.array([], dtype=object if missing == "" else type(missing))]
+        for number, rows in self._split(self._place(start, stop)):
+            found = read_column(self.file(number), name, int(rows[0]), int(rows[-1]) + 1)
+            if found is None:
+                parts.append(np.full(len(rows), missing, parts[0].dtype))
+                continue
+            values = np.asarray(found, dtype=parts[0].dtype)[rows - rows[0]]
+            if name == "event_id":
+                values = np.where(values < 0, -1, values + self._first_event[number])
+            parts.append(values)
+        return np.concatenate(parts)
+
+    def _times(self, name: str, *ends: int) -> list[str] | None:
+        return self._texts(name, *ends)
+
+    def trace_ids(self, *ends: int) -> list[str] | None:
+        """See `SpectrogramFile`."""
+        return self._texts("trace_id", *ends)
+
+    def numbers(self, name: str, *ends: int) -> np.ndarray | None:
+        """See `SpectrogramFile`."""
+        return self._gather(name, *ends)
+
+    def _texts(self, name: str, *ends: int) -> list[str] | None:
+        found = self._gather(name, *ends)
+        return None if found is None else found.tolist()
+
+    def event_ids(self, *ends: int) -> np.ndarray | None:
+        """See `SpectrogramFile`; numbered on from file to file."""
+        return self._gather("event_id", *ends)
+
+    def class_names(self) -> list[str]:
+        """Names of the classes of all files."""
+        return self._names
+
+    def all_labels(self) -> np.ndarray | None:
+        """See `SpectrogramFile`; classes of the same name are one."""
+        parts, is_known = [np.array([], dtype=np.int64)], False
+        for number, rows in self._split(self._place(0, None)):
+            file = self.file(number)
+            values, own = file.all_labels(), file.class_names()
+            is_known |= values is not None
+            values = np.full(len(rows), -1) if values is None else values[rows]
+            new = values.copy()
+            for label, name in enumerate(own):
+                new[values == label] = self._names.index(name)
+            parts.append(new)
+        return np.concatenate(parts) if is_known else None
+
+    def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
+        """See `SpectrogramFile`."""
+        found: dict[str, list] = {"file": [], "file_index": []}
+        for number, rows in self._split(self._place(start, stop)):
+            found["file"] += [str(self.paths[number])] * len(rows)
+            found["file_index"] += rows.tolist()
+        return found
+
+    def traces(self, index: Sequence[int]) -> tuple[np.ndarray, float, str] | None:
+        """See `SpectrogramFile`."""
+        found = []
+        for i in index:
+            [(number, rows)] = self._split(self._place(int(i), int(i) + 1))
+            found.append(self.file(number).traces(rows))
+        if not found or any(x is None or x[0].shape != found[0][0].shape for x in found):
+            return None
+        return np.concatenate([x[0] for x in found]), *found[0][1:]
+
+    # ---- choice ----
+
+    def choose(self, data: DataSettings) -> None:
+        """Leave out samples by the keys of `CHOICE`; DataError where none is left."""
+        given = [
+            f"data.{key} = {as_text(getattr(data, key))}"
+            for key, all_of in CHOICE.items()
+            if getattr(data, key) != all_of
+        ]
+        if not given:
+            return
+        n, words = self.n_samples, ", ".join(given)
+        kept = [
+            start + np.flatnonzero(self._chosen(data, start, min(start + COLUMN_ROWS, n)))
+            for start in range(0, n, COLUMN_ROWS)
+        ]
+        rows = np.concatenate(kept)
+        if not len(rows):
+            raise DataError(f"{self.path}: no sample of {n:,} has {words}; allowed: other values")
+        log.info(f"{self.path}: {len(rows):,} of {count(n, 'sample')} have {words}")
+        if len(rows) < n:
+            self.rows, self.n_samples = rows, len(rows)
+
+    def _chosen(self, data: DataSettings, start: int, stop: int) -> np.ndarray:
+        """Which samples of a block are chosen, (n,) bool."""
+        keep = np.ones(stop - start, dtype=bool)
+        if data.stations != "*":
+            patterns = [part.strip() for part in data.stations.split(",")]
+            texts = self._need("stations", "trace_id", start, stop).astype(str)
+            ids, number = np.unique(texts, return_inverse=True)
+            keep &= np.array([_is_station(text, patterns) for text in ids])[number]
+        ends = ("after", data.after, np.greater_equal), ("before", data.before, np.less)
+        for key, time, is_inside in ends:
+            if time is not None:
+                texts = self._need(key, "starttime", start, stop).astype(str)
+                keep &= is_inside(texts, nanoseconds_to_iso([parse_time(time)])[0]) & (texts != "")
+        if data.min_amplitude is not None:
+            keep &= self._need("min_amplitude", "peak_amplitude", start, stop) >= data.min_amplitude
+        return keep
+
+    def _need(self, key: str, column: str, start: int, stop: int) -> np.ndarray:
+        if (found := self._gather(column, start, stop)) is None:
+            raise DataError(
+                f"{self.path}: has no column {column}, which data.{key} needs; allowed here: "
+                f"{as_text(CHOICE[key])}"
+            )
+        return found
+
+
+def read_column(file: SpectrogramFile, name: str, start: int, stop: int) -> Any:
+    """One of `COLUMNS` of samples `start` to `stop` of a file, None where it has none."""
+    method, argument, _ = COLUMNS[name]
+    return getattr(file, method)(*filter(None, [argument]), start, stop)
+
+
+def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
+    """Files of a set have one layout and the same axes; other units are a warning."""
+    for name, unit in (("frequency", "frequency_unit"), ("time", "time_unit")):
+        axes = getattr(file, name), getattr(first, name)
+        units = getattr(file, unit), getattr(first, unit)
+        same = len(axes[0]) == len(axes[1]) and units[0] == units[1]
+        if not same or np.abs(np.subtract(*axes)).max() > 0.01 * np.ptp(axes[1]) / len(axes[1]):
+            here, there = (
+                f"{len(x)} {name} bins from {x[0]:g} to {x[-1]:g} {its_unit}"
+                for x, its_unit in zip(axes, units, strict=True)
+            )
+            raise DataError(
+                f"{file.path}: its samples have {here}, and those of {first.path} {there}; files "
+                "of a set need the same axes"
+            )
+    if file.components != first.components:
+        raise DataError(
+            f"{file.path}: its samples have components {', '.join(file.components)}, and those of "
+            f"{first.path} {', '.join(first.components)}; files of a set need the same components"
+        )
+    if file.layout != first.layout:
+        raise DataError(
+            f"{file.path}: has the layout {file.layout}, and {first.path} {first.layout}; files of "
+            "a set need the same layout"
+        )
+    for name in ("amplitude_unit", "waveform_unit"):
+        if (unit := getattr(file, name)) != getattr(first, name):
+            what = name.replace("_", " ")
+            log.warning(f"{file.path}: {what} {unit or 'unknown'}, other than of {first.path}")
+
+
+def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
+    """Whether a trace id, its station code or ``NET.STA`` fits one of the patterns."""
+    codes = trace_id.split(".")
+    names = {trace_id, ".".join(codes[:2]), *(codes[1:2] if len(codes) == 4 else ())}
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def write_samples(file: SpectrogramFile, target: Path) -> None:
+    """Write all samples of an open set, with their columns, in the layout ``samples``."""
+    n, shape = file.n_samples, file.shape
+    require_room(target, 4 * n * int(np.prod(shape)))
+    columns = {name: read_column(file, name, 0, n) for name in COLUMNS}
+    columns |= {"labels": file.all_labels()} | (file.origins() or {})
+    with new_file(target) as partial, h5py.File(partial, "w") as out:
+        for name, value in file.attributes.items():
+            if name not in OWN and np.asarray(value).dtype.kind in "iufbUS":
+                out.attrs[name] = value
+        chunks = (min(n, READ_ROWS), *shape)
+        data = out.create_dataset("spectrogram", (n, *shape), "f4", chunks=chunks)
+        with Progress("Writing", n) as progress:
+            for index, rows in file.read_blocks(np.arange(n)):
+                data[index[0] : index[-1] + 1] = rows
+                progress.add(len(index))
+        data.attrs.update({"units": file.amplitude_unit} if file.amplitude_unit else {})
+        data.attrs.update({"components": file.components} if len(shape) == 3 else {})
+        for axis, unit in (("frequency", file.frequency_unit), ("time", file.time_unit)):
+            if unit in ("Hz", "s"):
+                out[axis] = getattr(file, axis)
+                out[axis].attrs["units"] = unit
+        for name, values in columns.items():
+            if values is not None:
+                is_text = isinstance(values[0], str)
+                out[name] = [value.encode() for value in values] if is_text else values
+        if "labels" in out:
+            out["labels"].attrs["class_names"] = file.class_names()
+        for name in {"peak_amplitude", *MEASURES} & {*out}:
+            out[name].attrs["units"] = MEASURES.get(name, ("",))[0] or file.waveform_unit
+        if (found := file.traces([0])) is not None:
+            (_, *sizes), rate, unit = found[0].shape, *found[1:]
+            traces = out.create_dataset("trace", (n, *sizes), "f4")
+            traces.attrs.update(sampling_rate=rate, units=unit)
+            for start in range(0, n, READ_ROWS):
+                rows = range(start, min(start + READ_ROWS, n))
+                traces[rows.start : rows.stop] = file.traces(rows)[0]

@@ -1,0 +1,151 @@
+"""Several files as one set, chosen samples, and arrays of NumPy."""
+
+import h5py
+import numpy as np
+import pytest
+
+from RISCluster.data import sets
+from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.sets import open_data, write_samples
+from RISCluster.errors import DataError
+from RISCluster.settings import load_settings
+from tests.conftest import blobs, shared_data
+from tests.conftest import write_samples as write_file
+
+X, CLASSES = blobs(90)
+
+
+def opened(file, *words):
+    return open_data(load_settings(None, [f"data.file={file}", *words]))
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Three files of 20, 30 and 40 samples; classes of the second are named in another order."""
+    orders = (["a", "b", "c"], ["c", "b", "a"], ["a", "b", "c"])
+    for number, (first, stop) in enumerate(((0, 20), (20, 50), (50, 90))):
+        rows, names = range(first, stop), orders[number]
+        labels = [names.index("abc"[label]) for label in CLASSES[first:stop]]
+        columns = {"labels": labels} if number < 2 else {}
+        path = write_file(
+            tmp_path / f"{number}.h5",
+            X[first:stop],
+            starttime=[f"2016-01-{1 + number:02d}T00:00:{i - first:02d}Z".encode() for i in rows],
+            trace_id=[f"XH.DR{i % 4:02d}..HHZ".encode() for i in rows],
+            peak_amplitude=np.arange(first, stop, dtype=np.float32),
+            event_id=np.arange(stop - first) // 10 - 1,
+            trace=np.repeat(np.arange(first, stop, dtype=np.float32)[:, None], 8, axis=1),
+            **columns,
+        )
+        with h5py.File(path, "a") as file:
+            file["trace"].attrs.update(sampling_rate=50.0, units="m/s")
+            file["peak_amplitude"].attrs["units"] = "m/s"
+            file.attrs["build.method"] = "detect"
+            if columns:
+                file["labels"].attrs["class_names"] = names
+    return tmp_path
+
+
+@pytest.mark.parametrize("most", [2, 64])
+def test_files_of_a_pattern_are_one_set(parts, monkeypatch, most):
+    monkeypatch.setattr(sets, "MAX_OPEN", most)
+    with opened(f"{parts}/?.h5") as file, opened(f"{parts}/0.h5, {parts}/[12].h5") as listed:
+        assert (file.n_samples, file.layout) == (90, "samples")
+        assert str(file.path) == f"{parts}/0.h5 and 2 more files"
+        np.testing.assert_array_equal(file.read(0, 90), X)
+        np.testing.assert_array_equal(file.read(18, 53), X[18:53])
+        assert file.starttimes(19, 21) == [
+            "2016-01-01T00:00:19.000000Z", "2016-01-02T00:00:00.000000Z",
+        ]  # fmt: skip
+        assert file.trace_ids(50, 52) == ["XH.DR02..HHZ", "XH.DR03..HHZ"]
+        assert file.labels().tolist() == [*CLASSES[:50], *[-1] * 40]
+        assert file.class_names() == ["a", "b", "c"]
+        assert file.event_ids().tolist()[18:62] == [0] * 2 + [-1] * 10 + [1] * 10 + [2] * 10 + (
+            [-1] * 10 + [3] * 2
+        )
+        assert file.origins(19, 21) == {
+            "file": [f"{parts}/0.h5", f"{parts}/1.h5"], "file_index": [19, 0],
+        }  # fmt: skip
+        assert file.detection("peak_amplitude", 70, 71) == ["70"]
+        assert file.traces([60, 5])[0][:, 0].tolist() == [60, 5]
+        before = file.fingerprint(), file.columns_fingerprint()
+        assert before == (listed.fingerprint(), listed.columns_fingerprint())
+    with h5py.File(parts / "2.h5", "a") as file:
+        file["spectrogram"][-1] *= 2
+    with opened(f"{parts}/?.h5") as file:
+        assert file.fingerprint() != before[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["stations=DR01, XH.DR03"], np.arange(90) % 2 == 1),
+        (["stations=XH.*.HHZ"], np.ones(90, bool)),
+        (["after=2016-01-02", "before=2016-01-03T00:00:10"], abs(np.arange(90) - 39.5) < 20),
+        (["min_amplitude=49.5", "stations=*00"], (np.arange(90) > 49) & (np.arange(90) % 4 == 0)),
+    ],
+)
+def test_samples_are_chosen(parts, words, kept):
+    words, index = [f"data.{word}" for word in words], np.flatnonzero(kept)
+    with opened(f"{parts}/*.h5", *words) as file, opened(f"{parts}/*.h5") as whole:
+        np.testing.assert_array_equal(file.read(0, file.n_samples), X[index])
+        assert file.starttimes() == [whole.starttimes()[i] for i in index]
+        assert file.labels() is None or file.labels().tolist() == whole.labels()[index].tolist()
+        assert (file.fingerprint() == whole.fingerprint()) == kept.all()
+        write_samples(file, parts / "chosen.hdf5")
+    with open_spectrograms(parts / "chosen.hdf5") as copy:
+        np.testing.assert_array_equal(copy.read(0, len(index)), X[index])
+        assert copy.starttimes() == [whole_time for whole_time in copy.starttimes() if whole_time]
+        assert copy.detection("peak_amplitude") == [f"{i}" for i in index]
+        assert (copy.waveform_unit, copy.attributes["build.method"]) == ("m/s", "detect")
+        assert copy.traces([0])[0][0, 0] == index[0]
+        assert (copy.frequency_unit, copy.time_unit) == ("Hz", "s")
+
+
+def test_a_choice_of_everything_is_the_file_itself(small_file):
+    with open_spectrograms(small_file) as file:
+        before = file.fingerprint()
+    for words in ((), ("data.after=2015-01-01",)):
+        with opened(small_file, *words) as file:
+            assert (file.fingerprint(), file.origins()) == (before, None)
+
+
+def test_what_does_not_fit_is_named(parts, small_file):
+    bare = write_file(parts / "x.h5", blobs(9)[0][:, 1:])
+    for file, words, message in (
+        (f"{parts}/[0x].h5", [], "x.h5: its samples have 15 frequency bins from 1 to 8 Hz, and "),
+        (bare, ["data.after=2016-01-01"], "has no column starttime, which data.after needs"),
+        (bare, ["data.min_amplitude=1"], "has no column peak_amplitude, which data.min_amplitude"),
+        (small_file, ["data.stations=Q*"], "no sample of 96 has data.stations = Q*; allowed"),
+        (f"{parts}/*.hdf5", [], r"\*.hdf5: no such file; set data.file"),
+    ):
+        with pytest.raises(DataError, match=message.replace("*", r"\*").replace(r"\\*", r"\*")):
+            opened(file, *words)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_numpy(tmp_path, order):
+    np.save(tmp_path / "x.npy", np.asarray(X.transpose(0, 2, 1), order=order))
+    content = (tmp_path / "x.npy").read_bytes()
+    words = ["data.axes=sample,time,frequency", "data.frequencies=2-17", "data.time_step=0.5"]
+    with opened(tmp_path / "x.npy", *words) as file:
+        np.testing.assert_array_equal(file.read(3, 60), X[3:60])
+        assert file.frequency.tolist() == list(range(2, 18))
+        assert (file.time[3], file.time_unit, file.layout) == (1.5, "s", "samples")
+    assert (tmp_path / "x.npy").read_bytes() == content
+    with opened(tmp_path / "x.npy", "data.axes=time,channel,frequency", "cube.window=9") as file:
+        assert (file.layout, file.n_samples) == ("cube", 21 * 20)
+    np.save(tmp_path / "y.npy", X[0])
+    with pytest.raises(DataError, match=r"y.npy: can't be read as an array of \(sample, freq"):
+        opened(tmp_path / "y.npy")
+
+
+def test_icequakes_of_a_station_and_an_hour():
+    path = shared_data("rutford_icequakes.h5")
+    with opened(path, "data.stations=A0*", "data.after=2020-01-01T01:10") as file:
+        assert 0 < file.n_samples < 2500
+        assert set(file.trace_ids()) == {"A000"}
+        assert min(file.starttimes()) >= "2020-01-01T01:10"
+        with open_spectrograms(path) as whole:
+            index = file.origins(9, 10)["file_index"][0]
+            assert whole.starttimes()[index] == file.starttimes()[9]
