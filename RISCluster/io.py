@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -125,6 +126,23 @@ def require_room(target: Path, n_bytes: int) -> None:
         )
 
 
+class Address(type(Path())):
+    """Path of an object store, as s3://bucket/cube.zarr or https://host/cube.zarr."""
+
+    def __str__(self) -> str:
+        return re.sub(r"^(\w+):/+", r"\1://", super().__str__())
+
+
+def as_path(text: str | Path) -> Path:
+    """Path that a text names, with the home folder for ~, or an `Address`."""
+    return Address(text) if "://" in str(text) else Path(text).expanduser()
+
+
+def is_remote(path: Path) -> bool:
+    """Whether a path is in an object store."""
+    return isinstance(path, Address)
+
+
 def find_paths(text: str) -> list[Path]:
     """Paths that a text names: one, or several with commas, each of them also a pattern.
 
@@ -134,9 +152,9 @@ def find_paths(text: str) -> list[Path]:
         return [Path(text).expanduser()]
     found: dict[Path, None] = {}
     for part in filter(None, map(str.strip, text.split(","))):
-        path = Path(part).expanduser()
+        path = as_path(part)
         matches = [] if os.path.exists(path) else sorted(glob.glob(str(path), recursive=True))
-        found |= dict.fromkeys(map(Path, matches or [path]))
+        found |= dict.fromkeys(map(Path, matches)) if matches else {path: None}
     return list(found) or [Path(text)]
 
 
@@ -320,9 +338,9 @@ EXTRAS = {
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
     "distributed": ("cluster", "distributed", "run.backend = dask runs parts with Dask"),
     "ray": ("ray", "ray", "run.backend = ray runs parts with Ray"),
-    "fsspec": ("remote", "fsspec", "archives in object stores are read with fsspec"),
-    "aiohttp": ("remote", "aiohttp", "archives on web servers are read with aiohttp"),
-    "s3fs": ("remote", "s3fs", "archives in S3 are read with s3fs"),
+    "fsspec": ("remote", "fsspec", "archives and cubes in object stores are read with fsspec"),
+    "aiohttp": ("remote", "aiohttp", "archives and cubes on web servers are read with aiohttp"),
+    "s3fs": ("remote", "s3fs", "archives and cubes in S3 are read with s3fs"),
     "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
     "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
 }

@@ -131,6 +131,12 @@ def _axes(text: str) -> Listed:
     return names
 
 
+def _sizes(text: str) -> Listed:
+    sizes = Listed(int(part) for part in text.split(","))
+    _require(len(sizes) == 3 and min(sizes) >= 1)
+    return sizes
+
+
 def _utc(text: str) -> str:
     datetime.fromisoformat(text)
     return text
@@ -146,6 +152,12 @@ def _cluster_numbers(text: str) -> Listed:
     spans = [_span(part) for part in text.split(",")]
     _require(all(1 <= low <= high <= 1000 for low, high in spans))
     return Listed(sorted({n for low, high in spans for n in range(low, high + 1)}))
+
+
+def _components(text: str) -> Listed:
+    names = Listed(part.strip() for part in (text.split(",") if "," in text else text))
+    _require(len(names) > 1 and all(names) and len(set(names)) == len(names))
+    return names
 
 
 def _seasons(text: str) -> Listed:
@@ -284,6 +296,8 @@ class BuildSettings:
     phases: str = _key("*")
     archive: str = _key("Data/archive", NOTHING)
     trace_ids: str = _key("*")
+    components: Listed | None = _key(None, parse=_components)
+    missing_components: Literal["leave_out", "zeros"] = _key("leave_out")
     sampling_rate: Auto | float = _key(50.0, above=0)
     constant_gap: float | None = _key(1.0, above=0)
     detrend: Literal["none", "demean", "linear"] | int = _key("linear", low=2, high=10)
@@ -340,6 +354,11 @@ class RecordsSettings:
     taper: Literal["hann", "kaiser", "tukey", "none"] = _key("hann")
     band: Band | None = _key(None, parse=_band)
     power: Literal["linear", "log"] = _key("linear")
+    name_times: str | None = _key(None)
+    after: str | None = _key(None, parse=_utc)
+    before: str | None = _key(None, parse=_utc)
+    section: Band | None = _key(None, parse=_band)
+    chunks: Auto | Listed = _key("auto", parse=_sizes)
 
 
 @dataclass(frozen=True)

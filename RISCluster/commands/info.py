@@ -135,8 +135,9 @@ def _storage(file: SpectrogramFile) -> str:
         names = ["filtered"]
     files = [item for path in file.paths for item in [path, *path.rglob("*")]]
     size = sum(item.stat().st_size for item in files if item.is_file())
+    on_disk = f"; {_bytes(size)} on disk in all" * bool(size)
     chunks = f"chunks of {' x '.join(map(str, file.chunks))}" if file.chunks else "contiguous"
-    return f"{chunks}, {', '.join(names) or 'no compression'}; {_bytes(size)} on disk in all"
+    return f"{chunks}, {', '.join(names) or 'no compression'}{on_disk}"
 
 
 def _times(times: np.ndarray) -> str:

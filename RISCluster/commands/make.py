@@ -14,6 +14,7 @@ from ..cli import first_command, package_command, run_name
 from ..data.storage import find_files
 from ..data.times import SECOND
 from ..errors import DataError, SettingsError
+from ..io import as_path
 from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
 from .arguments import refused, save_figure, split_words
@@ -186,11 +187,16 @@ def run_associate(arguments: argparse.Namespace) -> None:
 
 def run_cube(arguments: argparse.Namespace) -> None:
     """Make a cube from records."""
-    from ..fibre.make_cube import make_cube, require_cube_name
+    from ..fibre.make_cube import cut_cube, holds_cube, make_cube, require_cube_name
 
     words, settings = _paths_and_settings(arguments, "records")
     target = Path(arguments.output).expanduser()
     require_cube_name(target)
+    source = as_path(words[0])
+    if len(words) == 1 and holds_cube(source) and source != target:
+        cut_cube(source, target, settings, arguments.overwrite)
+        log.info(f"next: {first_command(target, arguments.config)}")
+        return
     own = {target.with_name(target.name + end).resolve() for end in ("", ".parts", ".partial")}
     paths = [
         path

@@ -56,9 +56,9 @@ class CubeFile(SpectrogramFile):
     """An open cube; `settings` are which samples it gives.
 
     `channels` (C,) are the numbers of those in the middle of a sample, `names` of all or None,
-    `distance` (C,) in `distance_unit` or None, `window_starts` (W,) the time steps of the file
-    where each window starts, and `times` and `seconds` (M,) the start of each step: int64 ns since
-    1970, and s from the first; None where unknown.
+    `distance` (C,) in `distance_unit` or None, `steps` the time steps that are taken,
+    `window_starts` (W,) those where each window starts, and `times` and `seconds` (M,) the start of
+    each step: int64 ns since 1970, and s from the first; None where unknown.
     """
 
     layout = "cube"
@@ -74,7 +74,7 @@ class CubeFile(SpectrogramFile):
         super().__init__(path, storage, dataset, StoredArray(path, cube, order, flipped))
         frequency = frequency and frequency.ascending
         n_steps, n_channels, self.n_frequencies = self.stored.shape
-        steps = _chosen(path, "times", settings.times, n_steps)
+        self.steps = steps = _chosen(path, "times", settings.times, n_steps)
         channels = _chosen(path, "channels", settings.channels, n_channels)
         across = settings.window_channels
         for key, chosen in (("window", steps), ("window_channels", channels)):

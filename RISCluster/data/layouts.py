@@ -19,6 +19,7 @@ import numpy as np
 import pandas
 
 from ..errors import DataError
+from ..io import as_path
 from ..runtime import log
 from ..settings import CubeSettings, DataSettings
 from .measures import MEASURES
@@ -546,7 +547,7 @@ def open_spectrograms(
     """
     from .cube_file import CubeFile  # which is a SpectrogramFile
 
-    path = Path(path).expanduser()
+    path = as_path(path)
     storage = open_storage(path, "data.file", npy)
     try:
         with explain(path, "its content"):

@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, RISClusterError
-from ..io import explain_missing_filter, load_hdf5_filters, need
+from ..io import explain_missing_filter, is_remote, load_hdf5_filters, need
 from ..runtime import log
 from ..settings import DataSettings
 from .times import to_text
@@ -131,6 +131,8 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
 
     `setting` is named in a DataError.
     """
+    if is_remote(path):
+        return _open_remote(path)
     if not os.path.exists(path):
         raise DataError(f"{path}: no such file; set {setting} to your data set")
     if any((path / mark).exists() for mark in ("zarr.json", ".zgroup", ".zarray")):
@@ -147,6 +149,21 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
         return Storage(path, h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE))
     except OSError as error:
         raise DataError(f"{path}: {why_closed(path, error)}") from None
+
+
+def _open_remote(path: Path) -> Storage:
+    """A Zarr store behind fsspec, whose settings are its own (as FSSPEC_S3_ANON=true)."""
+    scheme, zarr = str(path).partition("://")[0], need("zarr")
+    need({"s3": "s3fs", "http": "aiohttp", "https": "aiohttp"}.get(scheme, "fsspec"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Storage(path, zarr.open(str(path), mode="r"))
+    except Exception as error:  # of many libraries
+        raise DataError(
+            f"{path}: can't be opened as a Zarr store ({reason_of(error)}); give the address of a "
+            "store with consolidated metadata, and for s3 credentials or FSSPEC_S3_ANON=true"
+        ) from None
 
 
 def _open_npy(path: Path, settings: DataSettings) -> Storage:
@@ -526,6 +543,8 @@ def find_gaps(array: Any, box: Box) -> tuple[np.ndarray, list[str]]:
             return _virtual_gaps(array, *np.transpose(box))
         n, n_missing = _count_chunks(array)
         cause = f"{n_missing:,} of {n:,} chunks of {name} were never written"
+    elif hasattr(array.store, "fs"):  # an object store, which would be asked for every chunk
+        return np.False_, []
     gaps = _unwritten(array, box) if n_missing else np.False_
     return gaps, [cause] if gaps.any() else []
 

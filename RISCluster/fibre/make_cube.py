@@ -2,11 +2,12 @@
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -14,14 +15,16 @@ import scipy.fft
 import scipy.signal
 
 from .. import __version__
-from ..data.storage import other_files, stamp
+from ..data.layouts import SMALLEST, open_spectrograms
+from ..data.storage import DIMENSIONS, PACKING, open_storage, other_files, stamp
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
-from ..io import need, new_file, require_room
+from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
-from ..settings import RecordsSettings, Settings
+from ..settings import CubeSettings, RecordsSettings, Settings
 from .clock import SECOND
+from .cut import cut_series, take_channels, take_span
 from .series import Series, open_series, warn_of
 
 TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
@@ -32,6 +35,10 @@ PART_VALUES = 2**23  # of the result of a job, 32 MB
 BLOCK_VALUES = 2**24  # of the samples of a job, 64 MB as float32
 CACHED_VALUES = 2**17  # of the windows worked on at a time, to stay in the cache
 AXES = ["time", "channel", "frequency"]
+MANY = 10_000  # chunks, from which Zarr has several in a file
+# Settings that came later: cubes that were made without them are the same
+LATER = {f"records.{key}" for key in ("name_times", "after", "before", "section", "chunks")}
+NOT_COPIED = {*PACKING, *DIMENSIONS, "coordinates", "made_from", "program"}  # attributes
 
 Span = tuple[int, int]  # from the first to before the last
 
@@ -132,19 +139,13 @@ def make_cube(
     Finished parts are in ``<target>.parts`` until the target is complete.
     """
     began = time.monotonic()
-    choices, parts = settings.inputs("records", "result"), Parts(target, settings.run)
+    choices, parts = _choices(settings), Parts(target, settings.run)
     files = [[stamp(path), *other_files(path)] for path in paths]
     origin = identity({"settings": choices, "files": files})
-    if target.exists() and not overwrite:
-        if made_from(target) != origin:
-            raise DataError(
-                f"{target} is there, and was made from other files or settings; give another "
-                "name, or --overwrite"
-            )
-        log.info(f"{target}: done already, from the same files and settings")
+    if is_done(target, origin, overwrite):
         parts.remove()
         return
-    series = open_series(paths, settings.records, workers)
+    series = cut_series(open_series(paths, settings.records, workers), settings.records)
     spectra = spectra_of(settings.records, series.sampling_rate)
     shape = (spectra.n_steps(series.n_samples), series.n_channels, len(spectra.frequency))
     names = ("time step", "channel", "frequency"), ("", "", "frequencies")
@@ -169,7 +170,7 @@ def make_cube(
         )
     warn_of(lost)
     choices |= {"made_from": origin, "power": settings.records.power}
-    _write(target, (*chunk, shape[2]), shape, choices, parts, jobs)
+    _write(target, settings, (*chunk, shape[2]), size, shape, choices, parts, jobs)
     parts.remove()
     span, seconds = f"{series.n_samples / series.sampling_rate:g} s", time.monotonic() - began
     if series.start is not None:
@@ -180,6 +181,12 @@ def make_cube(
         f"{missing:.2%} of the steps are missing or {'somewhere ' * spectra.log}without power; "
         f"{shape[0] * shape[1] / seconds:,.3g} spectra/s"
     )
+
+
+def _choices(settings: Settings) -> dict[str, Any]:
+    """Settings that determine the cube."""
+    found = settings.inputs("records", "result")
+    return {name: x for name, x in found.items() if name not in LATER or x not in (None, "auto")}
 
 
 def tile(n_steps: int, n_channels: int, n_rows: int, window: int, step: int) -> tuple[Span, Span]:
@@ -261,60 +268,197 @@ def _opened(path: Path, mode: str, target: Path) -> Iterator[Any]:
             yield file
 
 
-def _coordinates(series: Series, spectra: Spectra, n_steps: int) -> dict[str, tuple]:
-    """Values along each axis and their unit, by the name in the file."""
-    seconds, unit = np.arange(n_steps) * (spectra.step / spectra.sampling_rate), "s"
-    if series.start is not None:
-        # Whole seconds apart, for the rest would lose digits beside them.
-        whole, rest = divmod(series.start, SECOND)
-        seconds, unit = whole + (seconds + rest / SECOND), "seconds since 1970-01-01T00:00:00Z"
-    numbers = np.arange(series.n_channels, dtype=float), "channel"
-    return {
-        "time_coords": (seconds, unit),
-        "loc_coords": numbers if series.distance is None else (series.distance, "m"),
-        "freq_coords": (spectra.frequency, "Hz"),
-    }
+def is_done(target: Path, origin: str, overwrite: bool) -> bool:
+    """Whether the target was made from the same; DataError where it was from something else."""
+    if not target.exists() or overwrite:
+        return False
+    if made_from(target) != origin:
+        raise DataError(
+            f"{target} is there, and was made from other files or settings; give another name, or "
+            "--overwrite"
+        )
+    log.info(f"{target}: done already, from the same files and settings")
+    return True
 
 
 def _write(
-    target: Path, chunks: tuple, shape: tuple, choices: dict, parts: Parts, jobs: Sequence[Job]
-) -> None:
-    """Write the cube in order; a target that was there is intact where that fails."""
-    (series, spectra, *_), is_zarr = jobs[0].task, target.suffix.lower() == ".zarr"
+    target: Path, settings: Settings, chunks: tuple, size: Span, shape: tuple, choices: dict,
+    parts: Parts, jobs: Sequence[Job],
+) -> None:  # fmt: skip
+    """Write the cube of finished parts."""
+    series, spectra, *_ = jobs[0].task
     rate, unit = spectra.sampling_rate, f"({series.unit})^2/Hz" if series.unit else "power per Hz"
     attributes = {
         "units": f"log10({unit})" if spectra.log else unit,
-        "dimensions": AXES,
         "window_s": spectra.window / rate,
         "step_s": spectra.step / rate,
         "sampling_rate": rate,
-        "program": f"RISCluster {__version__}",
     }
     for name, value in choices.items():
         pair = isinstance(value, (list, tuple))
         attributes[name] = list(map(float, value)) if pair else "none" if value is None else value
-    layout = {"fill_value": np.nan, "dimension_names": AXES} if is_zarr else {"fillvalue": np.nan}
+    seconds, times = np.arange(shape[0]) * (spectra.step / rate), None
+    if series.start is not None:
+        times = series.start + np.rint(seconds * SECOND).astype(np.int64)
+    axes = Axes(times, seconds, series.distance, spectra.frequency, series.channel_names)
+    blocks = (
+        (*(slice(*span) for span in job.task[2:]), np.load(parts.path(job), allow_pickle=False))
+        for job in jobs
+    )
+    layout = chunks, size
+    write_cube(target, shape, layout, settings.records.chunks, axes, attributes, blocks)
+
+
+class Axes(NamedTuple):
+    """Coordinates of a cube, each None where it is unknown."""
+
+    times: np.ndarray | None  # ns since 1970
+    seconds: np.ndarray | None  # from the first step
+    distance: np.ndarray | None  # m
+    frequency: np.ndarray | None  # Hz
+    names: Sequence[str] | None  # of channels
+
+
+def write_cube(
+    target: Path, shape: tuple, layout: tuple[tuple, Span], chosen: Any, axes: Axes,
+    attributes: dict[str, Any], blocks: Iterator[tuple[slice, slice, np.ndarray]],
+) -> None:  # fmt: skip
+    """Write a cube in blocks; a target that was there is intact where that fails.
+
+    xarray finds labelled axes in the root group, and CryoCube its own in ``metadata``. `layout` are
+    chunks, and time steps and channels of a shard; `chosen` chunks, or ``auto``.
+    """
+    is_zarr, (chunks, size) = target.suffix.lower() == ".zarr", layout
+    kind = {"fill_value": np.nan, "dimension_names": AXES} if is_zarr else {"fillvalue": np.nan}
+    if chosen != "auto":
+        chunks = tuple(map(min, chosen, shape))
+    elif is_zarr and math.prod(-(-n // k) for n, k in zip(shape, chunks, strict=True)) > MANY:
+        kind["shards"] = size[0], -(-size[1] // chunks[1]) * chunks[1], shape[2]
     if not is_zarr:  # HDF5 can't close a file on a full disk
         require_room(target, 4 * math.prod(shape))
-    total = sum(job.size for job in jobs)
     with (
         new_file(target) as path,
-        Progress("writing", total, "spectra") as progress,
+        Progress("writing", shape[0] * shape[1], "spectra") as progress,
         _opened(path, "w", target) as root,
     ):
         create = root.create_array if is_zarr else root.create_dataset
-        data = create("data", shape=shape, chunks=chunks, dtype=np.float32, **layout)
-        data.attrs.update(attributes)
-        group = root.create_group("metadata")
-        for name, (values, unit) in _coordinates(series, spectra, shape[0]).items():
-            group[name] = values
-            group[name].attrs["units"] = unit
-        if (names := series.channel_names) and is_zarr:
-            texts = group.create_array("channel_names", shape=(len(names),), dtype=str)
-            texts[:] = np.array(names, dtype=object)
-        elif names:
-            group["channel_names"] = [name.encode() for name in names]
-        for job in jobs:
-            steps, channels = job.task[2:]
-            data[slice(*steps), slice(*channels)] = np.load(parts.path(job), allow_pickle=False)
-            progress.add(job.size)
+        data = create("data", shape=shape, chunks=chunks, dtype=np.float32, **kind)
+        data.attrs.update(dimensions=AXES, program=f"RISCluster {__version__}", **attributes)
+        root.attrs["Conventions"] = "CF-1.8"
+        _write_axes(root, data, axes, shape)
+        for steps, channels, values in blocks:
+            data[steps, channels] = values
+            progress.add(values.shape[0] * values.shape[1])
+        if is_zarr:  # so that it can be read where folders can't be listed
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # not in the specification of Zarr 3 yet
+                need("zarr").consolidate_metadata(root.store)
+
+
+def _write_axes(root: Any, data: Any, axes: Axes, shape: tuple) -> None:
+    """Coordinates in the root group, with names of their dimensions, and as CryoCube has them."""
+    numbers = np.arange(shape[1])
+    root.require_group("metadata")
+    time = seconds = None if axes.seconds is None else (axes.seconds, "s")
+    if axes.times is not None:
+        time = axes.times, "nanoseconds since 1970-01-01"
+        seconds = axes.times / 1e9, "seconds since 1970-01-01T00:00:00Z"
+    metres = None if axes.distance is None else (axes.distance, "m")
+    frequency = None if axes.frequency is None else (axes.frequency, "Hz")
+    names = None if axes.names is None else (np.array(axes.names, dtype=object), "")
+    for name, dimension, column in (
+        ("time", "time", time), ("channel", "channel", (numbers, "")),
+        ("frequency", "frequency", frequency), ("distance", "channel", metres),
+        ("channel_name", "channel", names), ("metadata/time_coords", "", seconds),
+        ("metadata/loc_coords", "", metres or (numbers.astype(float), "channel")),
+        ("metadata/freq_coords", "", frequency), ("metadata/channel_names", "", names),
+    ):  # fmt: skip
+        if column is None:
+            continue
+        values, unit = column
+        if isinstance(root, h5py.File):
+            kind = h5py.string_dtype() if values.dtype == object else values.dtype
+            array = root.create_dataset(name, data=values, dtype=kind)
+            if name in AXES:
+                array.make_scale(name)
+                data.dims[AXES.index(name)].attach_scale(array)
+            elif dimension:
+                array.dims[0].attach_scale(root[dimension])
+        else:
+            labels = {"dimension_names": [dimension]} if dimension else {}
+            kind = str if values.dtype == object else values.dtype
+            array = root.create_array(name, shape=values.shape, dtype=kind, **labels)
+            array[:] = values
+        if unit:
+            array.attrs["units"] = unit
+    beside = [name for name in ("distance", "channel_name") if name in root]
+    if beside:
+        data.attrs["coordinates"] = " ".join(beside)
+
+
+# ---- a cube that exists -------------------------------------------------------------------------
+
+
+def holds_cube(path: Path) -> bool:
+    """Whether a file is a cube and no record: a Zarr store, or HDF5 whose largest array is one."""
+    if is_remote(path) or path.suffix.lower() == ".zarr":
+        return True
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    storage = open_storage(path, "the cube")
+    sizes = [(array.size or 0, array.ndim) for array in storage.arrays.values()]
+    storage.close()
+    return max(sizes, default=(0, 0))[1] == 3
+
+
+def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = False) -> None:
+    """Write a part of a cube, in other chunks or another format."""
+    records, cube, dataset = settings.records, settings.cube, settings.data.dataset
+    files = [path] if path.is_file() else [x for x in path.rglob("*z*") if x.is_file()]
+    inputs = _choices(settings) | {"cube": [str(cube.channels), str(cube.times), dataset]}
+    origin = identity([inputs, str(path), sorted(map(stamp, files))])
+    if is_done(target, origin, overwrite):
+        return
+    whole = CubeSettings(window=SMALLEST, stride=1, channels=cube.channels, times=cube.times)
+    with open_spectrograms(path, "cube", dataset, whole) as file:
+        steps, times = file.steps, None if file.times is None else file.times[file.steps]
+        ends = None if times is None else times[[0, -1]].tolist()
+        low, high = take_span(path, records, len(steps), ends, lambda at: times.searchsorted(at))
+        steps, distance = steps[low:high], file.distance if file.distance_unit == "m" else None
+        chosen = take_channels(path, records, distance, file.n_channels)
+        low, high = records.band or (-np.inf, np.inf)
+        rows = np.flatnonzero((file.frequency >= low) & (file.frequency <= high))
+        if len(rows) < MIN_ROWS:
+            raise DataError(
+                f"{path}: records.band = {records.band} takes {count(len(rows), 'frequency bin')} "
+                f"of {file.frequency[0]:g} to {file.frequency[-1]:g}; allowed: {MIN_ROWS} or more"
+            )
+        names = file.channel_names()
+        axes = Axes(
+            None if file.times is None else file.times[steps],
+            None if file.seconds is None else file.seconds[steps],
+            None if distance is None else distance[chosen],
+            file.frequency[rows] if file.frequency_unit == "Hz" else None,
+            None if file.names is None else [names[number] for number in chosen],
+        )
+        channels, shape = file.channels[chosen], (len(steps), len(chosen), len(rows))
+        chunk, size = tile(*shape, 1, 1)
+
+        def blocks() -> Iterator[tuple[slice, slice, np.ndarray]]:
+            for first in range(0, shape[0], size[0]):
+                some = steps[first : first + size[0]]
+                for left in range(0, shape[1], size[1]):
+                    near = channels[left : left + size[1]]
+                    ranges = (some[0], some[-1] + 1), (near[0], near[-1] + 1)
+                    what = f"time steps {some[0]} to {some[-1]}"
+                    values = file.stored.read(what, *(tuple(map(int, x)) for x in ranges))
+                    values = values[some - some[0]][:, near - near[0]][..., rows]
+                    place = slice(first, first + len(some)), slice(left, left + len(near))
+                    yield *place, values.astype(np.float32)
+
+        kept = {name: x for name, x in file.attributes.items() if name not in NOT_COPIED}
+        kept |= {"made_from": origin, "cut_from": str(path)}
+        layout = (*chunk, shape[2]), size
+        write_cube(target, shape, layout, records.chunks, axes, kept, blocks())
+    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
+    log.info(f"{target}: {' x '.join(map(count, shape, *names))}, cut from {path}")

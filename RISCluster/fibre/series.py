@@ -25,6 +25,7 @@ from ..waveforms.process import MIN_RUN, Wave, join, without_marks
 from ..waveforms.read import of_few_rates, read_traces, scan
 from . import das
 from .clock import AGREE, SECOND, SINCE_1980
+from .cut import time_in_name
 from .records import Record, UnknownLayout, read_record
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
@@ -50,6 +51,7 @@ class Series:
     distance: np.ndarray | None = None  # (C,) m, None where unknown
     time_axis: int = 0  # of HDF5 records
     channel_names: tuple[str, ...] | None = None  # of waveforms
+    first_channel: int = 0  # of the files
 
     def between(self, start: int, stop: int) -> "Series":
         """The same series with only the pieces that have samples of `start` to before `stop`."""
@@ -66,7 +68,8 @@ class Series:
         """
         out = np.full((high - low, stop - start), np.nan, dtype=np.float32).T
         read = _read_records if self.channel_names is None else _read_traces
-        lines = read(self.between(start, stop), out, start, low, np.full(high - low, np.nan))
+        first, levels = low + self.first_channel, np.full(high - low, np.nan)
+        lines = read(self.between(start, stop), out, start, first, levels)
         return out, list(dict.fromkeys(lines))
 
 
@@ -148,6 +151,13 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
 
 def _read_header(path: Path, settings: RecordsSettings) -> Record:
     """Header of a file; of a format that is not known here, by DASCore."""
+    if settings.name_times is not None:
+        start = time_in_name(path, settings.name_times)
+        own = replace(settings, name_times=None, starttime="1970-01-01")  # not looked for
+        record = _read_header(path, own)
+        shift = start - (record.start or 0)
+        parts = [part._replace(start=(part.start or 0) + shift) for part in record.segments]
+        return replace(record, segments=parts, start_of_all=False)
     try:
         return read_record(path, settings)
     except DataError as error:

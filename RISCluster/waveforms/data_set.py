@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -35,26 +36,34 @@ class Product(NamedTuple):
     with_events: bool = False  # numbers of a catalogue
 
     @property
+    def components(self) -> tuple[int, ...]:
+        """Number of components, (C,); empty for a single one."""
+        return () if self.settings.components is None else (len(self.settings.components),)
+
+    @property
     def record(self) -> np.dtype:
         """Type of a sample in a part."""
         fields = [*((name, np.int64) for name in TIMES)]
         fields += [(name, np.float32) for name in ("peak_amplitude", *MEASURES)]
         fields += [("event_id", np.int64)] * self.with_events
         if self.with_spectrograms:
-            fields.append(("spectrogram", np.float32, (self.grid.n_rows, self.grid.n_columns)))
+            shape = *self.components, self.grid.n_rows, self.grid.n_columns
+            fields.append(("spectrogram", np.float32, shape))
         if self.settings.traces is not False and self.with_spectrograms:
-            fields.append(("trace", np.float32, (self.grid.n_samples,)))
+            fields.append(("trace", np.float32, (*self.components, self.grid.n_samples)))
         return np.dtype(fields)
 
     @property
     def block(self) -> int:
         """Number of samples that are handled at once."""
         n_values = self.grid.n_rows * self.grid.n_columns + self.grid.n_samples
+        n_values *= math.prod(self.components)
         return max(1, BLOCK_BYTES // max(self.record.itemsize, 4 * n_values))
 
     def trace_bytes(self, n: int) -> tuple[int, bool]:
         """Size of the waveforms of n samples, and whether they are stored."""
-        size, wanted = 4 * n * self.grid.n_samples, self.settings.traces
+        size = 4 * n * self.grid.n_samples * math.prod(self.components)
+        wanted = self.settings.traces
         return size, size <= MAX_TRACES if wanted == "auto" else wanted
 
 
@@ -157,6 +166,8 @@ def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Pro
         "Spectrogram": {"TimeUnits": "s", "FreqUnits": "Hz", "AmplUnits": power},
         "Trace": {"TimeUnits": "s", "AmplUnits": unit},
     }  # fmt: skip
+    if product.components:
+        attributes["spectrogram"] |= {"components": list(product.settings.components)}
     for band, ends in zip(BANDS, pairwise(band_edges(grid.frequency)), strict=True):
         attributes[band] |= {"band_hz": ends}
     kind, chunks = h5py.string_dtype() if values.dtype == object else values.dtype, None

@@ -19,6 +19,7 @@ from .responses import UNITS, Inventory, read_inventory
 from .windows import margin
 
 FAR_CLOCK = 3650  # days without data, beyond which a clock is wrong
+HORIZONTAL = {"1": "N", "2": "E"}  # components that are not oriented to the north and east
 READ_BYTES = 2**27  # of traces that are read at once from files with many
 
 
@@ -32,9 +33,15 @@ class StationDay(NamedTuple):
     within: str | int  # see `Stretch`
     n_bytes: int  # of samples in its files, in double precision
     given: tuple[tuple[int, ...], ...] = ()  # onsets of a catalogue, see `onsets.FIELDS`
+    others: tuple["StationDay | None", ...] = ()  # of the other components; None for a missing one
 
     def __str__(self) -> str:
         return f"{self.trace_id} {nanoseconds_to_iso([self.day])[0][:10]}"
+
+    @property
+    def all(self) -> list["StationDay"]:
+        """Itself, and those of other components that there are."""
+        return [self, *filter(None, self.others)]
 
 
 def plan(
@@ -59,15 +66,17 @@ def plan(
     except DataError as error:  # which clocks are wrong is not known
         lines = [str(error)]
     days = _station_days(stretches, settings, lines)
+    days = days if settings.components is None else _with_components(days, settings, lines)
     days = days if settings.catalogue is None else _with_onsets(days, settings, stations)
     for line in [*lines, *(inventory.lines if inventory else ())]:
         log.warning(line)
-    unit = _unit(days, inventory, settings) if inventory else "counts"
+    every = [part for day in days for part in day.all]
+    unit = _unit(every, inventory, settings) if inventory else "counts"
     log.info(
-        f"{count(len({day.trace_id for day in days}), 'trace')}, "
+        f"{count(len({day.trace_id for day in every}), 'trace')}, "
         f"{count(len(days), 'station-day')} in {count(len(paths), 'file')}"
     )
-    rate = _output_rate(days, settings)
+    rate = _output_rate(every, settings)
     groups = defaultdict(list)
     for day in days:
         groups[day.paths, day.day, isinstance(day.within, int)].append(day)
@@ -99,6 +108,38 @@ def _station_days(
     text = "data at {:g} Hz left out on {} of its days, most is at {:g} Hz"
     notes = [(name, text.format(other, n, r)) for (name, other, r), n in sorted(dropped.items())]
     lines += one_of_each(notes)
+    return found
+
+
+def _with_components(
+    days: Sequence[StationDay], settings: BuildSettings, lines: list[str]
+) -> list[StationDay]:
+    """Station-days of the first component, with those of the others; the rule for missing ones."""
+    names, groups, found, notes = settings.components, defaultdict(dict), [], []
+    by_station = any(len(name) > 1 for name in names)
+    for day in days:
+        _, station, _, channel = day.trace_id.split(".")
+        own = station if by_station else channel[-1:]
+        is_named = own in names  # before those that only count as such
+        own = own if is_named or by_station else HORIZONTAL.get(own, own)
+        group = groups[channel if by_station else day.trace_id[:-1], day.day]
+        if own in names and (is_named or own not in group):
+            group[own] = day
+    for _, group in sorted(groups.items()):
+        missing = [name for name in names if name not in group]
+        if group and missing and (names[0] in missing or settings.missing_components != "zeros"):
+            one = str(next(iter(group.values())))
+            notes.append((one, f"left out: there is no component {', '.join(missing)}"))
+        elif group:
+            first, *others = map(group.get, names)
+            found.append(first._replace(others=tuple(others)))
+    lines += one_of_each(notes)
+    if not found:
+        reason = ": ".join(notes[0]) if notes else f"{days[0]} is of none of them"
+        raise DataError(
+            f"build.components = {names}: no trace has all of them on one day: {reason}; allowed: "
+            "last letters of channels, as ZNE, or station codes with commas"
+        )
     return found
 
 

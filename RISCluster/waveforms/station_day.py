@@ -20,12 +20,13 @@ from .plan import StationDay
 from .process import CONSTANT, Wave, join, process, without_marks
 from .read import DAY, import_obspy, read_traces
 from .responses import Epoch, cut_at_epochs, read_inventory
-from .windows import Windows, cut, margin, min_samples, spectrograms
+from .windows import Grid, Windows, cut, margin, min_samples, spectrograms
 
 REASONS = {  # why windows, stretches of data or station-days are left out
     "gap": "at gaps",
     "end_of_data": "at ends of the data",
     "taper": "at tapered ends",
+    "component": "without all components",
     "stretch_too_short": "stretches too short",
     "stretch_constant": "stretches constant",
     "stretch_without_response": "stretches without a response",
@@ -48,11 +49,11 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
             for day in days:
                 start, own, own_notes = file.tell(), Counter(), []
                 try:
+                    others = [_other(part, product, own_notes) for part in day.others]
                     waves = _processed(day, pieces.pop(day), product, own, own_notes)
-                    if product.settings.save_waveforms is not None:
-                        waves = _save(waves, day, Path(product.settings.save_waveforms))
-                    for records in chain.from_iterable(_of_windows(*x, product) for x in waves):
-                        file.write(records.data)
+                    for found in _save(waves, day, product.settings.save_waveforms):
+                        for records in _of_windows(*found, others, product, own):
+                            file.write(records.data)
                 except (OSError, RunError):  # of writing
                     raise
                 except Exception as error:  # of any library that processes the data
@@ -95,18 +96,29 @@ def _read(
     return found
 
 
-def _save(waves: Iterator, day: StationDay, folder: Path) -> Iterator[tuple[Wave, Windows]]:
+def _other(day: StationDay | None, product: Product, notes: Notes) -> list[Wave]:
+    """Processed stretches of another component."""
+    if day is None:
+        return []
+    waves = _stretches(day, _read([day], product, notes)[day], product, Counter(), notes)
+    return [wave for wave, _ in _save(waves, day, product.settings.save_waveforms)]
+
+
+def _save(waves: Iterator, day: StationDay, folder: str | None) -> Iterator[tuple[Wave, Any]]:
     """Pass stretches on, and write what of them is of the day, as miniSEED of 32-bit floats."""
+    if folder is None:
+        yield from waves
+        return
     obspy, stream, span = import_obspy(), [], np.array([day.day, day.day + DAY])
-    for wave, windows in waves:
+    for wave, more in waves:
         first, last = wave.samples(span).clip(0, len(wave.data))
         trace = obspy.Trace(wave.data[first:last].astype(np.float32))
         trace.id, trace.stats.sampling_rate = day.trace_id, wave.sampling_rate
         trace.stats.starttime = obspy.UTCDateTime(ns=wave.time(int(first)))
         stream += [trace] if last > first else []
-        yield wave, windows
+        yield wave, more
     start, end = (obspy.UTCDateTime(ns=int(time)).strftime("%Y%m%dT%H%M%SZ") for time in span)
-    path = folder.expanduser().joinpath(*day.trace_id.split(".")[:2])
+    path = Path(folder).expanduser().joinpath(*day.trace_id.split(".")[:2])
     if stream:
         with new_file(path / f"{day.trace_id}__{start}__{end}.mseed") as partial:
             obspy.Stream(stream).write(str(partial), format="MSEED")
@@ -122,6 +134,27 @@ def _processed(
     day: StationDay, pieces: list[Wave], product: Product, counts: Counter, notes: Notes
 ) -> Iterator[tuple[Wave, Windows]]:
     """Processed stretches of the day, with their windows."""
+    settings, grid = product.settings, product.grid
+    given = pandas.DataFrame(day.given, columns=FIELDS) if day.given else None
+    n_given = len(day.given)
+    for wave, data_around in _stretches(day, pieces, product, counts, notes):
+        windows = cut(wave, day.day, settings, grid, data_around, given)
+        n_windows = len(windows.start) + windows.left_out.total()
+        counts.update(windows.left_out, windows=n_windows)
+        n_given -= n_windows
+        if settings.method == "detect":
+            overlapping = np.diff(windows.start) < grid.n_samples
+            late = windows.onset < windows.start
+            counts.update(overlapping=int(overlapping.sum()), late=int(late.sum()))
+        yield wave, windows
+    if given is not None:
+        counts.update(gap=n_given, windows=n_given)
+
+
+def _stretches(
+    day: StationDay, pieces: list[Wave], product: Product, counts: Counter, notes: Notes
+) -> Iterator[tuple[Wave, tuple[bool, bool]]]:
+    """Processed stretches of the day, and whether there are data before and after each."""
     settings, grid, removed = product.settings, product.grid, Counter()
     parts = [(wave, None) for wave in join(pieces, removed, settings.constant_gap)]
     pieces.clear()
@@ -132,8 +165,6 @@ def _processed(
             notes.append((str(day), text))
     if settings.inventory is not None:
         parts = _with_responses(day, [wave for wave, _ in parts], product, counts, notes)
-    given = pandas.DataFrame(day.given, columns=FIELDS) if day.given else None
-    n_given = len(day.given)
     for number in range(len(parts)):
         (wave, epoch), parts[number] = parts[number], None  # frees its memory
         seconds = len(wave.data) / wave.sampling_rate
@@ -146,19 +177,7 @@ def _processed(
         elif seconds < min_samples(settings, grid) / grid.sampling_rate:
             counts["stretch_too_short"] += 1
         else:
-            data_around = number > 0, number < len(parts) - 1
-            wave = process(wave, settings, epoch)
-            windows = cut(wave, day.day, settings, grid, data_around, given)
-            n_windows = len(windows.start) + windows.left_out.total()
-            counts.update(windows.left_out, windows=n_windows)
-            n_given -= n_windows
-            if settings.method == "detect":
-                overlapping = np.diff(windows.start) < grid.n_samples
-                late = windows.onset < windows.start
-                counts.update(overlapping=int(overlapping.sum()), late=int(late.sum()))
-            yield wave, windows
-    if given is not None:
-        counts.update(gap=n_given, windows=n_given)
+            yield process(wave, settings, epoch), (number > 0, number < len(parts) - 1)
 
 
 def _with_responses(
@@ -190,22 +209,50 @@ def _with_responses(
     return parts
 
 
-def _of_windows(wave: Wave, windows: Windows, product: Product) -> Iterator[np.ndarray]:
-    """Records of windows, in blocks."""
+def _of_windows(
+    wave: Wave, windows: Windows, others: Sequence[list[Wave]], product: Product, counts: Counter
+) -> Iterator[np.ndarray]:
+    """Records of windows, in blocks; `others` are the stretches of each other component."""
     grid = product.grid
     for first in range(0, len(windows.start), product.block):
         rows = slice(first, first + product.block)
         start, onset, end, peak, event = (column[rows] for column in windows[:5])
         found = np.zeros(len(start), product.record)
-        images = spectrograms(grid, wave.data, start)
-        traces = wave.data[start[:, None] + np.arange(grid.n_samples)]
+        times = np.array([wave.time(int(x)) for x in start], dtype=np.int64)
+        pairs = [[(part, part.samples(times)) for part in waves] for waves in others]
+        cuts = [_cut_out(each, grid, len(start)) for each in ([(wave, start)], *pairs)]
+        images, traces, known = (np.stack(x, axis=1) for x in zip(*cuts, strict=True))
         columns = {"spectrogram": images, "trace": traces, "event_id": event}
-        columns |= measure_spectrograms(images, grid.frequency)
+        traces = traces[:, 0]  # what is measured is the first component
+        columns |= measure_spectrograms(images[:, 0], grid.frequency)
         columns |= measure_waveforms(traces, grid.sampling_rate)
         for name in {*columns} & {*found.dtype.names}:
-            found[name] = columns[name]
+            found[name] = columns[name].reshape(found[name].shape)
         peak = np.where(peak < 0, start + np.abs(traces).argmax(axis=1), peak)
         for name, samples in zip(TIMES, (start, onset, end, peak), strict=True):
             found[name] = [wave.time(int(x)) if x >= 0 else NOT_A_TIME for x in samples]
         found["peak_amplitude"] = np.abs(wave.data[peak])
+        if not (complete := known.all(axis=1)).all():
+            leaves_out = product.settings.missing_components == "leave_out"
+            counts.update({"component" if leaves_out else "zeros": int((~complete).sum())})
+            found = found[complete] if leaves_out else found
         yield found
+
+
+def _cut_out(
+    pairs: Sequence[tuple[Wave, np.ndarray]], grid: Grid, n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spectrograms (n, F, T) and waveforms (n, S) of windows, and in which there are data, (n,).
+
+    `pairs` are stretches with the samples in them at which the n windows begin.
+    """
+    images = np.zeros((n, grid.n_rows, grid.n_columns), dtype=np.float32)
+    traces, known = np.zeros((n, grid.n_samples)), np.zeros(n, dtype=bool)
+    for wave, start in pairs:
+        fits = start - grid.before >= wave.edge
+        fits &= start + grid.n_samples + grid.after <= len(wave.data) - wave.edge
+        if fits.any():
+            images[fits] = spectrograms(grid, wave.data, start[fits])
+            traces[fits] = wave.data[start[fits][:, None] + np.arange(grid.n_samples)]
+        known |= fits
+    return images, traces, known
