@@ -1,6 +1,6 @@
 """Clusters as filters: stacked waveforms at each trace id, and mean spectra.
 
-Letters: N samples of the file, n samples of a stack, S values of a waveform, F frequency bins.
+Letters: N samples of the file, n of a stack, C components, S values of a waveform, F frequencies.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 import pandas
 from scipy.fft import irfft, rfft
 
+from ..data.layouts import side_by_side
 from ..errors import DataError
 from ..io import new_file
 from ..runtime import Progress
@@ -56,7 +57,11 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
                 start = float(np.nan_to_num(moveout) - np.nan_to_num(at) / rate)
                 header = dict(zip(KEYS, codes[trace_id], strict=False)) | {"sampling_rate": rate}
                 header["starttime"] = obspy.UTCDateTime(REFERENCE) + start
-                stream.append(obspy.Trace(stack.astype(np.float32), header))
+                for component, values in zip(file.components, stack, strict=True):
+                    own = (
+                        {"channel": header.get("channel", "")[:2] + component} if component else {}
+                    )
+                    stream.append(obspy.Trace(values.astype(np.float32), header | own))
                 rows.append({
                     "file": name, "label": label, "name": export.names.get(label, ""),
                     "trace_id": trace_id, "seed_id": stream[-1].id, "samples": len(used),
@@ -87,35 +92,39 @@ def _onsets(export: Export) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stack_of(x: np.ndarray, onset: np.ndarray, align: str) -> tuple[np.ndarray, float, float]:
-    """Stack (S,) of waveforms (n, S), the place of its onset, the mean correlation with it.
+    """Stack (C, S) of waveforms (n, [C,] S), the place of its onset, the mean correlation with it.
 
     `onset` is the place in each, NaN (or beyond the window) where unknown. With ``correlation``
     each is then shifted by at most `MAX_LAG`, several times, to where it correlates best.
     """
-    n, size = x.shape
+    n, size = len(x), x.shape[-1]
+    x = x.reshape(n, -1, size)
     known = (onset >= 0) & (onset < size)
     at = float(np.median(onset[known])) if known.any() else float("nan")
     shift, lag = np.zeros(n, int), np.zeros(n, int)
     shift[known] = np.rint(onset[known] - at)
-    x = x - x.mean(1, keepdims=True)
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
+    x = x - x.mean(-1, keepdims=True)
+    x /= np.maximum(np.linalg.norm(x, axis=(1, 2), keepdims=True), 1e-300)
     most = int(MAX_LAG * size)
     margin = 2 * most + np.abs(shift).max(initial=0)
-    padded = np.pad(x, ((0, 0), (margin, margin)))
+    padded = np.pad(x, ((0, 0), (0, 0), (margin, margin)))
 
     def aligned() -> np.ndarray:
-        return np.take_along_axis(padded, (margin + shift + lag)[:, None] + np.arange(size), 1)
+        places = (margin + shift + lag)[:, None, None] + np.arange(size)
+        return np.take_along_axis(padded, places, 2)
 
     for _ in range(ROUNDS if align == "correlation" else 0):
-        rows = rfft(padded, 2 * padded.shape[1])  # the stack begins at 0: lags are places in a row
-        products = irfft(rows * rfft(aligned().mean(0), 2 * padded.shape[1]).conj())
+        length = 2 * padded.shape[2]
+        spectra = rfft(padded, length) * rfft(aligned().mean(0), length).conj()
+        products = irfft(spectra.sum(1))  # the stack begins at 0: lags are places in a row
         places = (margin + shift - most)[:, None] + np.arange(2 * most + 1)
         lag = np.take_along_axis(products, places, 1).argmax(1) - most
         lag -= round(float(np.median(lag)))
-    rows = aligned()
+    rows = aligned().reshape(n, -1)
     stack = rows.mean(0)
     norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(stack)
-    return stack, at, float((rows @ stack / np.maximum(norms, 1e-300)).mean())
+    correlation = float((rows @ stack / np.maximum(norms, 1e-300)).mean())
+    return stack.reshape(-1, size), at, correlation
 
 
 def _spectra(export: Export) -> pandas.DataFrame:
@@ -123,7 +132,9 @@ def _spectra(export: Export) -> pandas.DataFrame:
     labels, file = export.catalogue.labels, export.file
     total = np.zeros((export.catalogue.n_clusters, file.n_frequencies))
     for index, x in file.read_blocks(np.flatnonzero(export.chosen & (labels >= 0))):
-        np.add.at(total, labels[index], x.mean(2, dtype=np.float64))
+        np.add.at(
+            total, labels[index], side_by_side(x, len(file.components)).mean(2, dtype=np.float64)
+        )
     used = np.bincount(labels[export.chosen & (labels >= 0)], minlength=len(total))
     mean = {f"cluster_{k}": total[k] / used[k] for k in np.flatnonzero(used)}
     return pandas.DataFrame({"frequency": file.frequency, **mean})

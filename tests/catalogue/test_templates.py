@@ -27,7 +27,8 @@ def waveforms(places: np.ndarray) -> np.ndarray:
 
 
 def similarity(stack: np.ndarray, place: int) -> float:
-    """Correlation of a stack with the wave at a place."""
+    """Correlation of the first component of a stack with the wave at a place."""
+    stack = np.atleast_2d(stack)[0]
     known = np.zeros(SIZE)
     known[place : place + 60] = WAVE
     return float(stack @ known / np.linalg.norm(stack) / np.linalg.norm(known))
@@ -46,8 +47,11 @@ def test_alignment_by_onsets_and_by_correlation():
     stack, _, correlation = stack_of(waveforms(places), inaccurate, "correlation")
     assert max(similarity(stack, place) for place in range(ONSET - 10, ONSET + 11)) > 0.97
     assert correlation > 0.9
-    stack, at, _ = stack_of(waveforms(places), np.full(40, np.nan), "correlation")
-    assert np.isnan(at)
+    assert np.isnan(stack_of(waveforms(places), np.full(40, np.nan), "correlation")[1])
+    both = np.stack([waveforms(places), np.roll(waveforms(places), 25, axis=1)], 1)
+    stack, _, correlation = stack_of(both, inaccurate, "correlation")  # shifted together
+    best = [max(range(ONSET - 10, ONSET + 40), key=lambda at: similarity(x, at)) for x in stack]
+    assert (best[1] - best[0], stack.shape) == (25, (2, SIZE))
     stack, _, correlation = stack_of(np.zeros((1, SIZE)), np.full(1, np.nan), "correlation")
     assert not stack.any()
     assert correlation == 0
