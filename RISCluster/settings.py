@@ -209,6 +209,8 @@ class RunSettings:
     deterministic: bool = _key(False, NOTHING)
     recipe: Literal["none", "paper"] = _key("none", NOTHING)
     tensorboard: bool = _key(False, NOTHING)
+    backend: Literal["processes", "dask", "ray"] = _key("processes", NOTHING)
+    scheduler: str | None = _key(None, NOTHING, pattern=r"[a-z]+://\S+|auto")
     figures: bool = _key(True, NOTHING)
     figure_format: Literal["png", "pdf", "svg"] = _key("png", NOTHING)
 

@@ -289,9 +289,10 @@ def _medians(file: SpectrogramFile | None, medians: pandas.DataFrame, label: int
     if not {*MEASURES} <= {*medians} or medians.loc[label, [*MEASURES]].isna().any():
         return []
     row, edges = medians.loc[label], band_edges(file.frequency)
+    names = {"duration": "duration", "onset_slope": "onset slope", "rms": "RMS"}
     waveform = [
-        f"{name.replace('_', ' ')} {shown(row[name], 3)} {MEASURES[name][0] or file.waveform_unit}"
-        for name in ("duration", "onset_slope", "rms")
+        f"{names[name]} {shown(row[name], 3)} {MEASURES[name][0] or file.waveform_unit}"
+        for name in names
     ]
     bands = [
         f"{percent(row[name])} from {low:.3g} to {high:.3g} Hz"

@@ -75,8 +75,9 @@ def build(
     product = Product(settings.build, grid, unit, not catalogue_only, bool(events))
     inputs |= {"unit": unit, "catalogue_only": catalogue_only}
     jobs = [_job(group, inputs) for group in groups]
-    parts = Parts(target)
-    parts.run(jobs, partial(make_part, product=product), workers, "building", "station-days")
+    parts, work = Parts(target, settings.run), partial(make_part, product=product)
+    if not parts.run(jobs, work, workers, "building", "station-days"):
+        return None
     counts, pieces, notes = Counter(), [], []
     for job in jobs:
         summary, first = parts.summary(job), 0
@@ -166,7 +167,7 @@ def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
     if len(existing) < 2:
         return False
     log.info(f"{target}: done already, from the same files with the same settings")
-    Parts(target).clear()
+    Parts(target).remove()
     return True
 
 
