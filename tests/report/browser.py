@@ -1,6 +1,5 @@
 """A page driven in headless Chromium by its DevTools protocol over a pipe."""
 
-import base64
 import json
 import os
 import shutil
@@ -95,14 +94,3 @@ class Browser:
         for point in points[1:]:
             self.mouse("Moved", *point, **words)
         self.mouse("Released", *points[-1], **words)
-
-    def picture(self, path: Path, whole: bool = False) -> None:
-        """Save a picture of the window, or of the whole page."""
-        found = self("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))
-        path.write_bytes(base64.b64decode(found["data"]))
-
-    def _clip(self, whole: bool) -> dict:
-        if not whole:
-            return {}
-        size = self("Page.getLayoutMetrics")["cssContentSize"]
-        return {"clip": {"x": 0, "y": 0, **{k: size[k] for k in ("width", "height")}, "scale": 1}}
