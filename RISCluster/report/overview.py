@@ -266,7 +266,8 @@ def _facts(results: Results, found: Measured) -> list[list[tuple]]:
         if catalogue.has_stations and size:
             best = np.argsort(-stations[:, label], kind="stable")[:3]
             parts = [f"{results.stations[at]} {percent(stations[at, label] / size)}" for at in best]
-            own.append((f"Best {results.place}s", ", ".join(parts)))
+            n = f"{(stations[:, label] > 0).sum():,} of {len(stations):,}"
+            own.append((f"{results.place.capitalize()}s", f"{n}, most at {', '.join(parts)}"))
         if results.has_days and hours[:, label].any():
             night = hours[NIGHT, label].sum() / hours[:, label].sum()
             most = int(hours[:, label].argmax())

@@ -74,7 +74,8 @@ def test_cards_have_all_facts(run_folder):
         facts = dict(found.context["cards"][0]["facts"])
         assert float(facts["Peak amplitude"].split()[0]) == pytest.approx(peak, rel=0.01)
         assert facts["Peak frequency"].startswith(f"{where:.3g}"[:3])
-        assert facts["Best stations"].count("XH.DR") == 3
+        assert facts["Stations"].startswith("4 of 4, most at XH.DR")
+        assert facts["Stations"].count("XH.DR") == 3
         assert facts["Nearest clusters"].count("(") == 2
         assert "from 20 to 6 h UTC" in facts["Hour of day"]
         assert len([a for a in found.of("button") if a["class"] == "sample"]) == 18
