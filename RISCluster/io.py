@@ -336,6 +336,8 @@ EXTRAS = {
     "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
     "dascore": ("das", "dascore", "more formats of fibre records are read with DASCore"),
     "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
+    "distributed": ("cluster", "distributed", "run.backend = dask runs parts with Dask"),
+    "ray": ("ray", "ray", "run.backend = ray runs parts with Ray"),
     "fsspec": ("remote", "fsspec", "archives and cubes in object stores are read with fsspec"),
     "aiohttp": ("remote", "aiohttp", "archives and cubes on web servers are read with aiohttp"),
     "s3fs": ("remote", "s3fs", "archives and cubes in S3 are read with s3fs"),
@@ -349,7 +351,7 @@ def need(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        extra, name, purpose = EXTRAS[package]
+        extra, name, purpose = EXTRAS[package.partition(".")[0]]
         raise MissingPackage(
             f"{purpose}, which can't be imported here ({error}); install it with: pip install "
             f"{name}, or conda install -c conda-forge {name.lower()} (it is the extra '{extra}')"

@@ -1,8 +1,9 @@
 """Long work in independent jobs, each of which writes a file: parallel and resumable.
 
-The files (parts) are in ``<target>.parts/``, locked against other processes, until the target is
-written. A part is done when its ``.json``, written after it, has the inputs of the job and the
-checksum of the part.
+The files (parts) are in ``<target>.parts/`` until the target is written, with the identity of their
+inputs in the name. A part is done when its ``.json``, written after it, has its checksum. Processes
+and machines that share a file system may work on one target at once: no lock keeps them apart. Each
+part is renamed to its name when it is whole, and one that another process has begun comes last.
 """
 
 import hashlib
@@ -10,25 +11,28 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
-from .errors import CheckpointError, RunError, Stopped
-from .io import LOCK, locked, plain, read_json, remove_quietly, sha256, write_json
+from .errors import CheckpointError, RunError, SettingsError, Stopped
+from .io import need, plain, read_json, remove_quietly, sha256, write_errors, write_json
 from .runtime import Progress, StopRequest, log, processors
+from .settings import RunSettings
 
 AUTO = 0  # workers: one a processor, fewer where there are few jobs
 JOBS_PER_WORKER = 8  # at least: the start of a worker takes a second or two
+CONNECT = 30  # seconds that a cluster has to answer
+DEFAULTS = RunSettings()
 Work = Callable[[Any, Path], dict[str, Any]]
-Result = tuple[dict[str, Any], str]  # summary of a job, and checksum of its part
 
 
 @dataclass(frozen=True)
@@ -59,140 +63,186 @@ def workers_for(workers: int, n_jobs: int) -> int:
 class Parts:
     """The parts of a target; `hint` tells how to use fewer processes."""
 
-    def __init__(self, target: Path, hint: str = "with fewer --workers"):
-        self.target, self.hint = target, hint
+    def __init__(
+        self,
+        target: Path,
+        settings: RunSettings = DEFAULTS,
+        hint: str = "with fewer --workers",
+    ):
+        self.target, self.settings, self.hint = target, settings, hint
         self.folder = target.with_name(target.name + ".parts")
-        self._lock = ExitStack()
-        self._is_locked = False
 
     def path(self, job: Job) -> Path:
         """File of a job."""
-        return self.folder / job.name
+        return self.folder / f"{identity(job.inputs)}-{job.name}"
 
     def summary(self, job: Job) -> dict[str, Any]:
         """Return value of the job's function."""
-        return read_json(self._marker(job))["summary"]
-
-    def _marker(self, job: Job) -> Path:
-        return self.folder / f"{job.name}.json"
+        return read_json(_marker(self.path(job)))["summary"]
 
     def is_done(self, job: Job) -> bool:
-        """Whether a part is finished, of the inputs of the job and undamaged."""
-        try:
-            found = read_json(self._marker(job))
-            checksum = identity([found.get("summary"), sha256(self.path(job))])
-        except (CheckpointError, OSError):
-            return False
-        return (found.get("identity"), found.get("checksum")) == (identity(job.inputs), checksum)
+        """Whether a part is finished and undamaged."""
+        return _summary(self.path(job)) is not None
 
-    def run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
+    def run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> bool:
         """Do the jobs that are not done yet; `Stopped` on SIGINT or SIGTERM.
 
         `work`, a function of a module, takes the task of a job and the path of its part, and
         returns a JSON dict, whose ``infos`` and ``warnings`` are logged. `workers` is a number of
-        processes or `AUTO`; `what` and `unit` are for the progress.
+        processes or `AUTO`, which does not count on a cluster; `what` and `unit` are for the
+        progress. False where another process has completed the target meanwhile.
         """
-        self._acquire()
+        with write_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._run(jobs, work, workers, what, unit)
         except BrokenProcessPool:
-            self._release()
             raise RunError(
                 "a worker process was killed, perhaps because memory was exhausted; run the "
                 f"same command again, {self.hint}: finished parts are not repeated"
             ) from None
-        except BaseException:
-            self._release()
-            raise
+        except Exception:
+            if self.folder.is_dir():
+                raise
+        if not self.folder.is_dir():
+            log.info(f"{self.target}: another process has completed it")
+        return self.folder.is_dir()
 
     def _run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
         left = [job for job in jobs if not self.is_done(job)]
         n_done, total = len(jobs) - len(left), sum(job.size for job in left)
         if n_done:
             log.info(f"{self.folder}: {n_done:,} of {len(jobs):,} parts are done")
-        if n_old := sum(self._marker(job).exists() for job in left):
-            log.warning(f"{self.folder}: {n_old:,} damaged or outdated parts are made again")
-        for job in left:
-            remove_quietly(self._marker(job))
+        if n_damaged := sum(_marker(self.path(job)).exists() for job in left):
+            log.warning(f"{self.folder}: {n_damaged:,} damaged parts are made again")
         with StopRequest() as stop, Progress(what, total, unit) as progress:
-            for job, (summary, checksum) in self._results(left, work, workers, stop):
-                marker = {"identity": identity(job.inputs), "summary": summary}
-                write_json(self._marker(job), marker | {"checksum": identity([summary, checksum])})
-                for line in summary.get("infos", []):
-                    log.info(line)
-                for line in summary.get("warnings", []):
-                    log.warning(line)
-                n_done += 1
-                progress.add(job.size)
-            if stop.signal_number:
-                raise Stopped(
-                    f"{what[0].lower()}{what[1:]}: {n_done:,} of {len(jobs):,} parts are done and "
-                    f"saved in {self.folder}; run the same command to resume",
-                    stop.signal_number,
+            for is_last in (False, True):
+                todo, left = left, []
+                if not todo:
+                    continue
+                paths = [self.path(job) for job in todo]
+                calls = (
+                    delayed(_do)(number, work, job.task, path, is_last, Path.cwd())
+                    for number, (job, path) in enumerate(zip(todo, paths, strict=True))
+                    if not stop.signal_number
                 )
-
-    def _results(
-        self, jobs: Sequence[Job], work: Work, workers: int, stop: StopRequest
-    ) -> Iterator[tuple[Job, Result]]:
-        """Jobs with their results as they end; after a signal, only those that run."""
-        workers = min(workers_for(workers, len(jobs)), len(jobs))
-        if workers <= 1:
-            for job in jobs:
+                with _pool(self.settings, min(workers_for(workers, len(todo)), len(todo))) as pool:
+                    for number, summary in pool(calls):
+                        if summary is None:
+                            left.append(todo[number])
+                            continue
+                        for line in summary.get("infos", []):
+                            log.info(line)
+                        for line in summary.get("warnings", []):
+                            log.warning(line)
+                        n_done += 1
+                        progress.add(todo[number].size)
                 if stop.signal_number:
-                    return
-                yield job, _do(work, job.task, self.path(job))
-            return
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
-        try:
-            runs = {pool.submit(_do, work, job.task, self.path(job)): job for job in jobs}
-            for run in as_completed(runs):
-                if stop.signal_number:
-                    for other in runs:
-                        other.cancel()
-                if not run.cancelled():
-                    yield runs[run], run.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+                    raise Stopped(
+                        f"{what[0].lower()}{what[1:]}: {n_done:,} of {len(jobs):,} parts are done "
+                        f"and saved in {self.folder}; run the same command to resume",
+                        stop.signal_number,
+                    )
 
     def remove(self) -> None:
         """Remove the parts, after the target is written."""
         remove_quietly(self.folder)
-        self._release()
-
-    def clear(self) -> None:
-        """`remove`, unless another process uses them."""
-        with suppress(RunError):
-            if self.folder.is_dir():
-                self._acquire()
-                self.remove()
-
-    def _acquire(self) -> None:
-        if not self._is_locked:
-            self._lock.enter_context(locked(self.folder / LOCK, self.target))
-            self._is_locked = True
-
-    def _release(self) -> None:
-        self._is_locked = False
-        self._lock.close()
 
 
-def _do(work: Work, task: Any, path: Path) -> Result:
-    summary = work(task, path)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())  # on disk before its marker is
-    return summary, sha256(path)
+@contextmanager
+def _pool(settings: RunSettings, workers: int) -> Iterator[Callable[[Iterable], Iterable]]:
+    """What runs calls of `joblib.delayed`, and gives their results as they end.
+
+    A call is taken from its iterator when a worker is free, so that few follow a stop request.
+    """
+    backend, address, options = settings.backend, settings.scheduler, {}
+    if backend == "processes" and workers <= 1:
+        yield lambda calls: (function(*given, **more) for function, given, more in calls)
+        return
+    with ExitStack() as stack:
+        if backend == "processes":
+            options = {"backend": "loky", "n_jobs": workers, "initializer": _start_worker}
+        elif address is None:
+            raise SettingsError(
+                f"[run] backend = {backend} needs run.scheduler, as tcp://host:8786"
+            )
+        try:
+            if backend == "dask":
+                client = need("distributed").Client(address, timeout=CONNECT, set_as_default=False)
+                options = {"backend": "dask", "client": stack.enter_context(client), "n_jobs": -1}
+                client.wait_for_workers(1, CONNECT)
+            elif backend == "ray":
+                need("ray").init(address, ignore_reinit_error=True)
+                need("ray.util.joblib").register_ray()
+                options = {"backend": "ray", "n_jobs": -1}
+        except (OSError, TimeoutError, ConnectionError) as error:
+            raise RunError(
+                f"[run] scheduler = {address}: no {backend} scheduler with workers answers "
+                f"({' '.join(str(error).split())[:200]}); start them first"
+            ) from None
+        kind = "list" if backend == "ray" else "generator_unordered"  # ray has no generators
+        with parallel_config(**options):
+            pool = Parallel(return_as=kind, batch_size=1, pre_dispatch="n_jobs")
+        yield pool
+
+
+def _marker(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _summary(path: Path) -> dict[str, Any] | None:
+    """Summary of a part that is finished and undamaged."""
+    try:
+        found = read_json(_marker(path))
+        if found.get("checksum") == identity([found.get("summary"), sha256(path)]):
+            return found["summary"]
+    except (CheckpointError, OSError):
+        pass
+    return None
+
+
+def _do(
+    number: int, work: Work, task: Any, path: Path, is_last: bool, folder: Path
+) -> tuple[int, dict[str, Any] | None]:
+    """Make a part: its `number` and summary, which is None where another process has begun it.
+
+    With `is_last` it is made all the same: that process may have been killed. `folder` is that of
+    the command, in which relative paths are.
+    """
+    if Path.cwd() != folder:
+        os.chdir(folder)
+    if (summary := _summary(path)) is not None:
+        return number, summary
+    own, claim = path.with_name(f".{uuid.uuid4().hex}"), path.with_name(f"{path.name}.begun")
+    try:
+        claim.touch(exist_ok=is_last)
+    except FileExistsError:
+        return number, None
+    try:
+        with threadpool_limits(1):  # sums of several threads differ in the last digits
+            summary = plain(work(task, own))
+        with own.open("rb") as file:
+            os.fsync(file.fileno())  # on disk before its marker is
+        checksum = identity([summary, sha256(own)])
+        own.replace(path)
+        write_json(own, {"summary": summary, "checksum": checksum})
+        own.replace(_marker(path))
+    finally:
+        remove_quietly(own)
+        remove_quietly(claim)
+    return number, summary
 
 
 def _start_worker() -> None:
     """Prepare a worker process: one thread, signals left to the parent, and an end with it."""
     for name in ("OMP", "OPENBLAS", "MKL"):  # for libraries that are not loaded yet
         os.environ[f"{name}_NUM_THREADS"] = "1"
-    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent_process().join()
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
     os._exit(1)

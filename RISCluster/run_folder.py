@@ -51,6 +51,7 @@ VERIFIED = ("inputs", "results", "fingerprint")  # keys of the provenance with a
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
 OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage whose settings count, by section
 NOT_STORED = ("run.name", "run.folder", "run.recipe")  # nor [build] and [records]
+CLUSTER = ("run.backend", "run.scheduler")  # of one command
 PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stations")
 
 
@@ -324,6 +325,7 @@ def _stored_of_run(run_folder: Path, stage: str) -> dict[str, str]:
 def _stored_of_stage(stage: StageFolder) -> dict[str, str]:
     """Stored texts of a stage; relative paths of the folder in which it was started."""
     texts = read_stored(stage.path / CONFIG)
+    texts = {name: text for name, text in texts.items() if name not in CLUSTER}
     directory = (stage.provenance() or {}).get("directory", "")
     for name in PATHS:
         text = texts.get(name, "")

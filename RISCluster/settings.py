@@ -142,6 +142,18 @@ def _utc(text: str) -> str:
     return text
 
 
+def _period(text: str) -> str:
+    first, last = (datetime.fromisoformat(part.strip()) for part in text.split("/"))
+    _require(first < last)
+    return text
+
+
+def _moments(text: str) -> str:
+    for part in text.split(","):
+        datetime.fromisoformat(part.split()[0])
+    return text
+
+
 def _axis_slice(text: str) -> AxisSlice:
     parts = [int(part) if part.strip() else None for part in text.split(":")]
     _require(2 <= len(parts) <= 3 and (len(parts) < 3 or parts[2] is None or parts[2] >= 1))
@@ -197,6 +209,8 @@ class RunSettings:
     deterministic: bool = _key(False, NOTHING)
     recipe: Literal["none", "paper"] = _key("none", NOTHING)
     tensorboard: bool = _key(False, NOTHING)
+    backend: Literal["processes", "dask", "ray"] = _key("processes", NOTHING)
+    scheduler: str | None = _key(None, NOTHING, pattern=r"[a-z]+://\S+|auto")
     figures: bool = _key(True, NOTHING)
     figure_format: Literal["png", "pdf", "svg"] = _key("png", NOTHING)
 
@@ -368,6 +382,9 @@ class ReportSettings:
     interval: Literal["auto", "hour", "day", "week", "month"] = _key("auto", NOTHING)
     seasons: Listed = _key(_seasons("12-2, 3-5, 6-8, 9-11"), NOTHING, parse=_seasons)
     largest_lag: float = _key(30.0, NOTHING, low=0)
+    span: str | None = _key(None, NOTHING, parse=_period)
+    moments: str | None = _key(None, NOTHING, parse=_moments)
+    log_axis: bool = _key(False, NOTHING)
     embedding: Literal["tsne", "opentsne", "umap"] = _key("tsne", NOTHING)
 
 

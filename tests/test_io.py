@@ -126,8 +126,6 @@ def test_a_read_only_folder_gives_the_ordinary_error(tmp_path, monkeypatch):
     for work in (StageFolder(tmp_path, "AEC").lock(), new_file(tmp_path / "a.txt")):
         with refused, work:
             pass
-    with refused:
-        Parts(tmp_path / "out.h5").run([], None, 1, "", "")
 
 
 # ---- damage and hostile content -----------------------------------------------------------------

@@ -5,14 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from RISCluster import parallel
-from RISCluster.errors import DataError, RunError, Stopped
-from RISCluster.io import locked
+from RISCluster.errors import DataError, RunError, SettingsError, Stopped
 from RISCluster.parallel import Job, Parts, identity
+from RISCluster.settings import load_settings
 
 ROOT = Path(__file__).parent.parent  # not of conftest: workers would load torch
 
@@ -70,27 +71,26 @@ def test_every_job_is_done_once(parts, workers, caplog):
     assert caplog.messages == ["line of 3"]
     run(parts, todo=jobs(7))
     assert done(parts) == list("0123456")
-    with pytest.raises(RunError, match=r"out.h5: in use by another process"):
-        run(Parts(parts.target))  # locked until the parts are removed
-    Parts(parts.target).clear()
-    assert parts.folder.exists()
     parts.remove()
     assert not parts.folder.exists()
 
 
-def test_damaged_missing_and_outdated_parts_are_made_again(parts, caplog):
+def test_damaged_missing_and_other_parts_are_made_again(parts, caplog):
     run(parts, todo=jobs(7))
-    parts.path(jobs()[0]).unlink()
-    (parts.folder / "part1").write_text("7")  # the same length
-    (parts.folder / "part2.json").write_text("{")
-    marker = parts.folder / "part3.json"
+    paths = [parts.path(job) for job in jobs(7)]
+    paths[0].unlink()
+    paths[1].write_text("7")  # the same length
+    marker = paths[2].with_name(f"{paths[2].name}.json")
+    marker.write_text("{")
+    marker = paths[3].with_name(f"{paths[3].name}.json")
     marker.write_text(marker.read_text().replace('"value": 3', '"value": 4'))
-    changed = [*jobs(6), Job("part6", 6, ["b", 6])]
+    changed = [*jobs(6), Job("part6", 6, ["b", 6])]  # the part of other inputs has another name
     caplog.clear()
     run(parts, todo=changed)
     assert done(parts) == sorted("0123456" + "01236")
     assert [parts.summary(job)["value"] for job in changed] == list(range(7))
-    assert f"{parts.folder}: 5 damaged or outdated parts are made again" in caplog.messages
+    assert f"{parts.folder}: 4 damaged parts are made again" in caplog.messages
+    assert not list(parts.folder.glob(".*"))
 
 
 def test_a_signal_finishes_the_job_and_the_next_run_resumes(parts):
@@ -116,11 +116,6 @@ def test_an_error_of_a_job_is_raised(parts, work, workers, error, text):
         run(parts, work, workers)
     run(parts)
     assert set(done(parts)) == set("01234")
-    with pytest.raises(DataError):  # a part of other inputs is outdated while it is made
-        run(parts, fail_at_two, todo=[Job("part0", 2, "other")])
-    n = done(parts).count("0")
-    run(parts, todo=jobs(1))
-    assert done(parts).count("0") == n + 1
 
 
 def wait_long(task, path: Path):
@@ -168,16 +163,51 @@ def test_workers_end_with_the_process_that_was_killed(tmp_path):
         time.sleep(0.02)
 
 
-def test_parts_beside_a_finished_target_are_cleared(parts):
-    parts.clear()
+def test_a_part_that_another_process_has_begun_comes_last(parts):
     parts.folder.mkdir()
-    for name in ("part0", ".lock"):
-        (parts.folder / name).write_text("")
-    with locked(parts.folder / ".lock", parts.target):
-        parts.clear()
-        assert parts.folder.exists()
-    parts.clear()
-    assert not parts.folder.exists()
+    parts.path(jobs()[1]).with_name(f"{parts.path(jobs()[1]).name}.begun").touch()
+    run(parts)
+    assert (parts.folder / "log").read_text().split() == list("02341")
+    assert not list(parts.folder.glob("*.begun"))
+
+
+def slow_part(task, path: Path):
+    time.sleep(0.02)
+    return write_part(task, path)
+
+
+def share(folder):
+    run(Parts(folder / "out.h5"), slow_part, todo=jobs(40))
+
+
+def test_two_processes_share_the_parts_of_one_target(tmp_path):
+    both = [get_context("spawn").Process(target=share, args=[tmp_path]) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]
+    parts = Parts(tmp_path / "out.h5")
+    assert all(map(parts.is_done, jobs(40)))
+    assert set(done(parts)) == {str(number) for number in range(40)}
+    assert len(done(parts)) <= 41  # the last may be made twice
+
+
+def remove_all(task, path: Path):
+    Parts(path.parent.with_name("out.h5")).remove()
+    raise DataError("removed")
+
+
+def test_a_target_that_another_process_has_completed(parts, caplog):
+    with caplog.at_level("INFO", "RISCluster"):
+        assert not parts.run(jobs(), remove_all, 1, "Working", "parts")
+    assert caplog.messages == [f"{parts.target}: another process has completed it"]
+
+
+def test_a_cluster_needs_an_address_that_answers(parts):
+    settings = load_settings(None, ["run.backend=dask"]).run
+    with pytest.raises(SettingsError, match="dask needs run.scheduler, as tcp://host:8786"):
+        Parts(parts.target, settings).run(jobs(), write_part, 1, "Working", "parts")
 
 
 def test_identity_is_of_the_content():

@@ -84,6 +84,7 @@ WORDS = {
     "cube.channels": ("-5::2", (-5, None, 2)),
     "cube.times": (":9", (None, 9, None)),
     "records.sampling_rate": ("250", 250),
+    "report.moments": ("2016-04-10T12:00 storm, 2017-01-01",) * 2,
     "report.seasons": ("11-3,4-10", ((11, 3), (4, 10))),
 }
 
@@ -134,6 +135,8 @@ def test_seasons_include_the_turn_of_the_year():
         ("build.overlap=1", "a number from 0 to below 1"),
         ("records.order=time", "auto | time,channel | channel,time"),
         ("report.seasons=12-2,1-3", "seasons without a month in common"),
+        *((f"report.span={text}", "two times") for text in ("2016", "2016-03/2016-02", "a/b")),
+        ("report.moments=storm", "times and names"),
         ("run.recipe=rutford", "none | paper"),
     ],
 )  # fmt: skip
@@ -166,6 +169,7 @@ def test_the_error_of_a_file_names_it(write, text, message):
     ("word", "message"),
     [
         ("fast", "'fast' is not a setting; write section.key=value"),
+        ("x" * 5000, f"'{'x' * 5000}' is not a setting; write section.key=value"),
         ("name=x", "'name=x' is not a setting; did you mean run.name=x?"),
         ("d/s.h5", "'d/s.h5' is not a setting; did you mean data.file=d/s.h5?"),
         ("acc.lr=1", "[acc] has no key 'lr'; did you mean aec.lr?"),

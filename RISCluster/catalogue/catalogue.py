@@ -262,6 +262,7 @@ def count_occurrences(catalogue: Catalogue, bins: Bins, station: int | None = No
         spans = spans[[station]]
     known = spans[~np.isnat(spans[:, 0])]
     change = np.zeros(bins.n + 1, dtype=np.int64)
-    np.add.at(change, bins.index(known[:, 0]), 1)
-    np.add.at(change, bins.index(known[:, 1]) + 1, -1)
+    begun, ended = (np.searchsorted(bins.edges, times, side="right") for times in known.T)
+    np.add.at(change, np.clip(begun - 1, 0, bins.n), 1)
+    np.add.at(change, np.clip(ended, 0, bins.n), -1)
     return Occurrence(bins, catalogue.count(index, bins.n), np.cumsum(change[:-1]))

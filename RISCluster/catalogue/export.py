@@ -55,6 +55,7 @@ MEANING = {
         name: f"{what}, {unit or 'unit of the waveforms'}"
         for name, (unit, what) in MEASURES.items()
     },
+    "mark": "of corrections.csv",
 }
 FIELDS = tuple(MEANING)
 PICK_FIELDS = ("station", "time", "start_time", "end_time", "probability", "phase")
@@ -80,6 +81,7 @@ class Export:
     seasons: Sequence[Months]
     chosen: np.ndarray  # (N,), bool
     file: SpectrogramFile | None = None  # the data, from which detections are read
+    marks: pandas.Series | None = None  # by index of the sample, see `FinishedStage.corrections`
 
     def frames(self, block: int = BLOCK) -> Iterator[pandas.DataFrame]:
         """Exported samples of each `block` samples, if any, with a column for each of `FIELDS`."""
@@ -97,6 +99,8 @@ class Export:
                 stamps = rows[name].to_numpy().astype("M8[ns]").view("i8")
                 columns[name] = nanoseconds_to_iso(stamps)
         columns["event_id"] = self.catalogue.event[index]
+        if self.marks is not None:
+            columns["mark"] = self.marks.reindex(index, fill_value="").to_numpy()
         if "starttime" in rows:
             number = seasons_of(rows["starttime"].to_numpy(), self.seasons)
             columns["season"] = np.array([*season_names(self.seasons), ""])[number]  # -1: the last
@@ -142,7 +146,8 @@ def export_of(
         chosen = chosen & np.isin(found.labels, clusters)
     names = read_names(run) if found is run.final else {}
     seasons, name = run.settings.report.seasons, run.folder.resolve().name
-    return Export(name, found.name, catalogue_of(found), names, seasons, chosen, run.file)
+    marks = None if found.corrections is None else found.corrections["mark"]
+    return Export(name, found.name, catalogue_of(found), names, seasons, chosen, run.file, marks)
 
 
 def write_csv(export: Export, path: Path) -> int:
@@ -162,6 +167,7 @@ def write_hdf5(export: Export, path: Path) -> int:
     n, table = int(export.chosen.sum()), export.catalogue.table
     texts = dict.fromkeys(FIELDS, [TIME_FORM]) | {
         "name": export.names.values(),
+        "mark": () if export.marks is None else export.marks,
         "trace_id": table["trace_id"].cat.categories if "trace_id" in table else [],
         "station": export.catalogue.stations,
         "season": season_names(export.seasons),

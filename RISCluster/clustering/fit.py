@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import silhouette_score
-from threadpoolctl import threadpool_limits
 
 from ..data.split import subsample
 from ..errors import CheckpointError, Stopped
 from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..parallel import Job, Parts
 from ..runtime import StopRequest, log, processors
-from ..settings import GmmSettings
+from ..settings import GmmSettings, Settings
 from .initialisation import Trees, fit_from_trees, grow_trees
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .selection import Criteria, gap_statistic
@@ -78,9 +77,9 @@ class Basis:
 class Fits:
     """Basis and mixtures of a stage, cached in files beside `target` until `remove`."""
 
-    def __init__(self, target: Path, settings: GmmSettings, seed: int, stop: StopRequest):
-        self.settings, self.seed, self.stop = settings, seed, stop
-        self._parts = Parts(target, "on fewer processors (behind taskset -c 0)")
+    def __init__(self, target: Path, settings: Settings, stop: StopRequest):
+        self.settings, self.seed, self.stop = settings.gmm, settings.run.seed, stop
+        self._parts = Parts(target, settings.run, "on fewer processors (behind taskset -c 0)")
         self._basis = target.with_name(f"{target.name}.npz")
 
     def basis(self, latents: np.ndarray, blocks: Sequence[int]) -> Basis:
@@ -120,11 +119,6 @@ class Fits:
         self._parts.remove()
         remove_quietly(self._basis)
 
-    def clear(self) -> None:
-        """Remove what a process left that was killed after its stage was complete."""
-        self._parts.clear()
-        remove_quietly(self._basis)
-
 
 @lru_cache(maxsize=1)
 def _read(
@@ -135,7 +129,6 @@ def _read(
     return basis, basis.halves(settings, seed)
 
 
-@threadpool_limits.wrap(limits=1)  # sums of several threads differ in the last digits
 def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> dict[str, Any]:
     """Fit the mixture of one K, compute its criteria and write both to `path`: a `Job`.
 

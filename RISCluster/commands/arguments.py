@@ -131,7 +131,9 @@ export results: write the catalogue of a finished run, its picks, or clusters as
     station, event_id, season, onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms,
     duration, onset_slope, band_low, band_middle, band_high; values that the data do not have are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
-  --output FILE = Data/demo.h5: file to write
+  --output FILE(.h5.hdf5) = Data/demo.h5: file to write
+  --cube: a cube of a fibre with known sources instead, vehicles, pumps and earthquakes (default
+    output: Data/demo_cube.h5)
   --samples N(1..) = 4000: number of samples
   --snr DB(-100..100) = 6: signal-to-noise ratio, dB
   --seed N(1..) = 2009: seed

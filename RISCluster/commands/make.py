@@ -251,6 +251,16 @@ def run_demo(arguments: argparse.Namespace) -> None:
     from ..data.synthetic import write_demo
 
     n, snr = arguments.samples, arguments.snr
+    if arguments.cube:
+        from ..data.synthetic import DEMO_FILE
+        from ..fibre.demo import CLASSES, write_demo_cube
+
+        is_default = arguments.output == DEMO_FILE
+        path = Path("Data/demo_cube.h5" if is_default else arguments.output).expanduser()
+        write_demo_cube(path, n, snr, arguments.seed)
+        print(f"{path}: a cube with known sources: {', '.join(CLASSES)}, {snr:g} dB")
+        print(f"next: {first_command(path)}")
+        return
     path = write_demo(arguments.output, n, snr, arguments.seed, arguments.imbalance)
     print(f"{path}: {n:,} spectrograms of eight classes, {snr:g} dB")
     print(f"next: {first_command(path)}")

@@ -186,6 +186,15 @@ class CubeFile(SpectrogramFile):
         names = self.names
         return [f"channel {n}" if names is None else names[n] for n in self.channels.tolist()]
 
+    def all_labels(self) -> np.ndarray | None:
+        """See `SpectrogramFile`; of ``/labels`` (time, channel) those in the middle of samples."""
+        found = self._storage.get("labels")
+        if found is None or found.shape != self.stored.shape[:2] or self.stored.flipped[0]:
+            return None
+        window, channel = self.place(np.arange(self.n_samples))
+        middle = self.window_starts[window] + self._step * (self.n_times // 2)
+        return read_values(found)[middle, self.channels[channel]].astype(np.int64)
+
     def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
         """See `SpectrogramFile`; None where they are of other samples, by their number."""
         found = self._storage.get("event_id")

@@ -314,7 +314,7 @@ class SpectrogramFile:
 
     def _get(self, name: str) -> Any:
         """An array beside the spectrograms, or None; a cube has coordinates in place of columns."""
-        return None if self.layout == "cube" else self._storage.get(name)
+        return self._storage.get(name) if self.layout != "cube" or name == "labels" else None
 
     def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
         """A column of one value a sample, of the catalogue or the file; None without one."""

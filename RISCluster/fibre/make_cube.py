@@ -139,11 +139,11 @@ def make_cube(
     Finished parts are in ``<target>.parts`` until the target is complete.
     """
     began = time.monotonic()
-    choices, parts = _choices(settings), Parts(target)
+    choices, parts = _choices(settings), Parts(target, settings.run)
     files = [[stamp(path), *other_files(path)] for path in paths]
     origin = identity({"settings": choices, "files": files})
     if is_done(target, origin, overwrite):
-        parts.clear()
+        parts.remove()
         return
     series = cut_series(open_series(paths, settings.records, workers), settings.records)
     spectra = spectra_of(settings.records, series.sampling_rate)
@@ -156,7 +156,8 @@ def make_cube(
     )
     chunk, size = tile(*shape, spectra.window, spectra.step)
     jobs = _jobs(series, spectra, shape[0], size, origin)
-    parts.run(jobs, calculate_part, workers, "calculating", "spectra")
+    if not parts.run(jobs, calculate_part, workers, "calculating", "spectra"):
+        return
     summaries = [parts.summary(job) for job in jobs]
     lost = sorted({line for summary in summaries for line in summary["lost"]})
     missing = sum(summary["missing"] for summary in summaries) / (shape[0] * shape[1])
@@ -216,8 +217,7 @@ def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: st
         for left in range(0, series.n_channels, size[1]):
             channels = left, min(series.n_channels, left + size[1])
             inputs = [origin, __version__, (first, last), channels]
-            # The identity is in the name: a part of other settings is never taken for this one.
-            name = f"{identity(inputs)}-{first:09d}-{left:06d}.npy"
+            name = f"{first:09d}-{left:06d}.npy"
             task = needed, spectra, (first, last), channels
             jobs.append(Job(name, task, inputs, (last - first) * (channels[1] - left)))
     return jobs

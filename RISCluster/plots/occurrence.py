@@ -23,6 +23,7 @@ from .style import (
     legend_below,
     legend_beside,
     new,
+    plain,
     short_title,
     steps,
     tidy,
@@ -79,12 +80,15 @@ def occurrence_series(
     environment: Sequence[tuple[str, np.ndarray]] = (),
     titles: Sequence[str] = (),
     height: float = 0.85,
+    moments: Sequence[tuple[np.datetime64, str]] = (),
+    log_axis: bool = False,
 ) -> Figure:
     """Counts over time in panels, clusters stacked, and environmental series below.
 
     `edges` (B + 1,) are datetime64, `labels` the k clusters of each panel, `interval` the name of a
     bin, as ``day``; `environment` has names and means in bins (B,), NaN for none. With `titles` the
-    clusters are the same in all panels, and have a legend. `height` is of a panel, inches.
+    clusters are the same in all panels, and have a legend. `height` is of a panel, inches;
+    `moments` are marked with their names.
     """
     n = len(panels) + len(environment)
     figure = new(10, max(2.4, height * n + 1.2))
@@ -96,7 +100,10 @@ def occurrence_series(
             below = top[:, column] - counts[:, column]
             steps(axes, top[:, column], dates, baseline=below, color=cluster_colour(label))
         axes.set_ylim(0, max(1, 1.08 * counts.sum(axis=1).max()))
-        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        if log_axis:
+            axes.set_yscale("symlog", linthresh=1)
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _beside(axes, f"{name}\nn = {int(counts.sum()):,}")
         _shade(axes, dates, has_data)
     for number, (name, values) in enumerate(environment):
@@ -105,6 +112,11 @@ def occurrence_series(
         axes.plot(middle, values, color=ENVIRONMENT_COLOURS[number % 2], **style)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         _beside(axes, name)
+    for time, name in moments:
+        for axes in grid:
+            axes.axvline(date2num(time), color="0.2", lw=0.9, ls="--")
+        at = {"transform": grid[0].get_xaxis_transform(), "ha": "center", "va": "bottom"}
+        grid[0].text(date2num(time), 1.02, plain(name), fontsize=8, **at)
     label_dates(grid[-1])
     grid[-1].set_xlim(dates[0], dates[-1])
     what = "in" if interval == "10 minutes" else "per"

@@ -21,12 +21,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .. import __version__
-from ..catalogue.catalogue import Catalogue, catalogue_of
+from ..catalogue.catalogue import Catalogue, Span, catalogue_of
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
 from ..data.split import Split
 from ..data.tables import read_numbers
+from ..data.times import parse_times
 from ..data.transforms import Preparation
 from ..errors import CheckpointError
 from ..evaluation.mapping import TITLES, mapped
@@ -106,6 +107,29 @@ class Results:
         """Times and stations of the final labels."""
         return catalogue_of(self.stage)
 
+    @cached_property
+    def stations(self) -> list[str]:
+        """Stations; channels of a cube with their distance."""
+        names, distance = self.catalogue.stations, getattr(self.file, "distance", None)
+        if distance is None:
+            return names
+        texts = [f"{x:,.5g} {self.file.distance_unit}" for x in distance]
+        at = dict(zip(self.file.channel_names(), texts, strict=True))
+        return [f"{name} at {at[name]}" if name in at else name for name in names]
+
+    @cached_property
+    def span(self) -> Span:
+        """First and last time by ``report.span``, or of the samples; only of data with times."""
+        text = self.settings.report.span
+        return self.catalogue.span if text is None else tuple(_utc(text.split("/")))
+
+    @cached_property
+    def moments(self) -> list[tuple[np.datetime64, str]]:
+        """Times and names of ``report.moments``."""
+        parts = [part.split(None, 1) for part in (self.settings.report.moments or "").split(",")]
+        parts = [part for part in parts if part]
+        return list(zip(_utc([part[0] for part in parts]), (p[-1] for p in parts), strict=True))
+
     @property
     def has_days(self) -> bool:
         """Whether the samples span a day or more."""
@@ -122,6 +146,12 @@ class Results:
         """The `LARGEST` largest clusters that are not empty, ascending."""
         order = np.argsort(-self.stage.sizes, kind="stable")[:LARGEST]
         return np.sort(order[self.stage.sizes[order] > 0]).tolist()
+
+
+def _utc(texts: Sequence[str]) -> np.ndarray:
+    return (
+        parse_times(np.array([text.strip() for text in texts], str)).view("M8[ns]").astype("M8[us]")
+    )
 
 
 # ---- files --------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 Letters: N samples, K clusters, S stations, m samples of the page.
 """
 
-from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -96,8 +95,8 @@ def sizes_sentence(results: Results) -> str:
     if catalogue.has_times:
         first, last = catalogue.span
         text += f" from {str(first)[:16].replace('T', ' ')} UTC on, {duration_text(last - first)},"
-    if events := events_of(results):
-        text += f" in {count(events['n'], 'event')}"
+    if catalogue.has_events:
+        text += f" in {count(len(catalogue.events), 'event')}"
     large, small = int(stage.sizes.argmax()), int(stage.sizes.argmin())
     text += f" into {count(stage.n_clusters, 'cluster')}"
     if stage.sizes[large] > stage.sizes[small]:
@@ -174,24 +173,6 @@ def _warnings(results: Results, choice: Context | None) -> list[str]:
     return found
 
 
-# ---- events -------------------------------------------------------------------------------------
-
-
-def events_of(results: Results) -> Context | None:
-    """Events of labelled samples: number, by cluster, stations of each; None without event ids."""
-    table, catalogue = results.stage.table, results.catalogue
-    if "event_id" not in table:
-        return None
-    rows = table[["event_id", "label"]].rename(columns={"event_id": "event"})
-    rows = rows.assign(station=catalogue.station, sample=np.arange(len(table)))
-    rows = rows[(rows["label"] >= 0) & (rows["event"] >= 0)]
-    if rows.empty:
-        return None
-    groups = rows.groupby("event")
-    rows["stations"] = groups["station"].transform("nunique")
-    return {"n": groups.ngroups, "rows": rows}
-
-
 # ---- cards --------------------------------------------------------------------------------------
 
 
@@ -204,8 +185,8 @@ def cards_section(results: Results) -> Context | None:
     chosen = list(dict.fromkeys([*chosen, *(sample for sample, _ in look)]))
     found = results.measured = measure(results, chosen)
     results.look, results.data = look, page_data(results, found, chosen)
-    stage, events = results.stage, events_of(results)
-    titles, rows = _facts(results, found, events), stage.table
+    stage = results.stage
+    titles, rows = _facts(results, found), stage.table
     cards = []
     for label in range(stage.n_clusters):
         chosen = results.representatives.typical[label].iloc[:EXAMPLES]
@@ -246,12 +227,13 @@ def _example(table: pandas.DataFrame, found: Measured, sample: int) -> Context:
     }
 
 
-def _facts(results: Results, found: Measured, events: Context | None) -> list[list[tuple]]:
+def _facts(results: Results, found: Measured) -> list[list[tuple]]:
     """Name and text of each fact of each cluster."""
     stage, file, titles, catalogue = results.stage, results.file, results.titles, results.catalogue
     measures, moved = results.performances[-1].measures, refinement(results.run)
     distances, labels = centroid_distances(results), stage.labels[found.index]
     hours, stations = catalogue.by_hour(), catalogue.by_station()
+    events = catalogue.events_by_cluster() if catalogue.has_events else None
     medians = cluster_medians(file, stage.labels, stage.n_clusters) if file else pandas.DataFrame()
     unit = file and file.frequency_unit
     facts: list[list[tuple]] = []
@@ -273,13 +255,17 @@ def _facts(results: Results, found: Measured, events: Context | None) -> list[li
                 if key in value and np.isfinite(value[key])
             )),
         ]  # fmt: skip
-        if events:
-            own.append(("Events", _events(events["rows"], label)))
+        if events is not None and events.loc[label, "events"]:
+            n, low, middle, high = events.loc[label]
+            own.append(
+                (
+                    "Events",
+                    f"{n:,.0f}, at {middle:g} stations ({low:g} to {high:g} of half of them)",
+                )
+            )
         if catalogue.has_stations and size:
             best = np.argsort(-stations[:, label], kind="stable")[:3]
-            parts = [
-                f"{catalogue.stations[at]} {percent(stations[at, label] / size)}" for at in best
-            ]
+            parts = [f"{results.stations[at]} {percent(stations[at, label] / size)}" for at in best]
             own.append((f"Best {results.place}s", ", ".join(parts)))
         if results.has_days and hours[:, label].any():
             night = hours[NIGHT, label].sum() / hours[:, label].sum()
@@ -303,9 +289,10 @@ def _medians(file: SpectrogramFile | None, medians: pandas.DataFrame, label: int
     if not {*MEASURES} <= {*medians} or medians.loc[label, [*MEASURES]].isna().any():
         return []
     row, edges = medians.loc[label], band_edges(file.frequency)
+    names = {"duration": "duration", "onset_slope": "onset slope", "rms": "RMS"}
     waveform = [
-        f"{name.replace('_', ' ')} {shown(row[name], 3)} {MEASURES[name][0] or file.waveform_unit}"
-        for name in ("duration", "onset_slope", "rms")
+        f"{names[name]} {shown(row[name], 3)} {MEASURES[name][0] or file.waveform_unit}"
+        for name in names
     ]
     bands = [
         f"{percent(row[name])} from {low:.3g} to {high:.3g} Hz"
@@ -317,15 +304,6 @@ def _medians(file: SpectrogramFile | None, medians: pandas.DataFrame, label: int
 def _range(quartiles: np.ndarray) -> str:
     low, middle, high = (shown(value, 3) for value in quartiles)
     return f"{middle} ({low} to {high})" if np.isfinite(quartiles).all() else ""
-
-
-def _events(rows: pandas.DataFrame, label: int) -> str:
-    mine = rows[rows["label"] == label].drop_duplicates("event")
-    if mine.empty:
-        return ""
-    several = (mine["stations"] > 1).mean()
-    text = f"{len(mine):,}, seen at {mine['stations'].median():.0f} stations in the median"
-    return f"{text}, {percent(several)} at two or more"
 
 
 # ---- samples to look at next --------------------------------------------------------------------
@@ -371,17 +349,20 @@ def chosen_samples(results: Results) -> list[tuple[int, str]]:
 
 
 def _disagreeing(results: Results) -> list[tuple[int, str]]:
-    """Samples whose label is not that of most stations of their event, the largest events first."""
-    events, found = events_of(results), []
-    if events is None:
+    """A sample of each event whose label is not that of most of its records, large events first."""
+    catalogue = results.catalogue
+    if not catalogue.has_events:
         return []
-    rows = events["rows"]
-    rows = rows[rows["stations"] > 2]
-    mixed = rows[rows.groupby("event")["label"].transform("nunique") > 1]
-    for _, event in sorted(mixed.groupby("event"), key=lambda pair: -len(pair[1])):
-        ((label, n),) = Counter(event["label"]).most_common(1)
-        odd = event[event["label"] != label]
-        if n > len(event) / 2:
-            why = f"{n} of {len(event)} records of its event are in {results.titles[label]}"
-            found.append((int(odd["sample"].iloc[0]), why))
-    return found
+    events = catalogue.events.query("stations > 2 and 0.5 < share < 1")
+    events = events.sort_values("samples", ascending=False, kind="stable")
+    most = pandas.Series(catalogue.event).map(events["label"]).to_numpy()  # NaN for other events
+    odd = np.flatnonzero((most >= 0) & (catalogue.labels >= 0) & (catalogue.labels != most))
+    first = pandas.Series(odd, catalogue.event[odd]).groupby(level=0).first()
+    return [
+        (
+            int(first[one.Index]),
+            f"{round(one.share * one.samples)} of {one.samples} records of its event are in "
+            f"{results.titles[one.label]}",
+        )
+        for one in events.itertuples()
+    ]

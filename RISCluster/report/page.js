@@ -44,10 +44,11 @@ const shades = D.colours ? array("Uint8Array", D.colours) : null, large = new Ma
 ((D.trace || {}).rows || []).forEach((i, at) => traces.set(i, at));
 const waves = D.trace ? array("Int8Array", D.trace.values) : null;
 const wave = (i) => (traces.has(i) ? waves.subarray(traces.get(i) * D.trace.length, (traces.get(i) + 1) * D.trace.length) : null);
-const loaded = Promise.all(["tile", "large"].filter((key) => D[key]).map((key) => {
-  D[key].image = Object.assign(new Image(), { src: D[key].source });
-  return D[key].image.decode();
-}));
+for (const of of [D.large, D.tile].filter(Boolean)) { // bitmaps need no decoding at each use
+  of.image = new Image();
+  of.image.onload = () => createImageBitmap(of.image).then((bitmap) => { of.image = bitmap; });
+  of.image.src = of.source;
+}
 function paint(canvas, i) {
   const of = large.has(i) ? D.large : D.tile, at = large.has(i) ? large.get(i) : i;
   const { width, height, columns, image } = of;
@@ -106,7 +107,8 @@ function refresh() {
 // ---- cards
 
 const bound = (values) => { let low = Infinity, high = -Infinity; for (const v of values) { if (v < low) low = v; if (v > high) high = v; } return [low, high]; };
-const period = P.time ? bound(P.time.filter((t) => !isNaN(t))) : [0, 1];
+const period = D.span || (P.time ? bound(P.time.filter((t) => !isNaN(t))) : [0, 1]);
+const within = (t) => t >= period[0] && t <= period[1];
 const date = (t) => new Date(t).toISOString().replace("T", " ");
 const tick = (t) => (period[1] - period[0] > 2 * 864e5 ? date(t).slice(0, 10) : date(t).slice(11, period[1] - period[0] > 12e4 ? 16 : 19));
 function bars(canvas, values, first, last, fill) {
@@ -143,7 +145,7 @@ function drawCard(card, filtered) {
   for (let i = 0; P.time && i < n; i++) {
     if (!on[i] || P.label[i] !== k || isNaN(P.time[i])) continue;
     hours[Math.floor(P.time[i] / 36e5) % 24]++;
-    rate[Math.min(39, Math.floor((40 * (P.time[i] - period[0])) / span))]++;
+    if (within(P.time[i])) rate[Math.min(39, Math.floor((40 * (P.time[i] - period[0])) / span))]++;
   }
   const merged = same >= 0 ? `one with cluster ${same}` : "";
   card.querySelector(".count").textContent = filtered ? `${counts[k].toLocaleString("en")} selected` : merged;
@@ -249,8 +251,14 @@ function timeLine() {
     const [left, top, right, bottom] = view.margins, step = (height - top - bottom) / titles.length;
     const skip = Math.ceil(12 / step);
     titles.forEach((name, r) => { if (r % skip === 0) to.fillText(`${name}`.slice(0, 12), 4, top + (r + 0.5) * step + 4); });
+    const place = (part) => left + part * (width - left - right);
     to.textAlign = "center";
-    for (const part of [0, 0.25, 0.5, 0.75, 1]) to.fillText(tick(period[0] + part * (period[1] - period[0])), Math.min(width - 32, left + part * (width - left - right)), height - 5);
+    for (const [time, name] of D.moments.filter((one) => within(one[0]))) {
+      const x = place((time - period[0]) / (period[1] - period[0]));
+      to.fillRect(x, 12, 1, height - 32);
+      to.fillText(name, x, 9);
+    }
+    for (const part of [0, 0.25, 0.5, 0.75, 1]) to.fillText(tick(period[0] + part * (period[1] - period[0])), Math.min(width - 32, place(part)), height - 5);
   };
 }
 
@@ -392,7 +400,7 @@ function start() {
     const kinds = ["cluster", ...(stations.length > 1 ? ["station"] : []), ...(period[1] - period[0] > 864e5 ? ["hour"] : [])];
     byId("rows").append(...kinds.map((kind) => make("option", { value: kind }, kind === "hour" ? "hour of day" : kind)));
     byId("rows").onchange = () => { timeLine(); refresh(); };
-    views.push(new View(byId("times"), Float32Array.from(P.time, (t) => (t - period[0]) / (period[1] - period[0] || 1)), null, [76, 8, 12, 20], null));
+    views.push(new View(byId("times"), Float32Array.from(P.time, (t) => (within(t) ? (t - period[0]) / (period[1] - period[0] || 1) : NaN)), null, [76, 8, 12, 20], null));
     timeLine();
   }
   ["latents", "times"].forEach((id) => { if (byId(id) && !byId(id).firstChild) byId(id).closest("figure").remove(); });
@@ -401,4 +409,5 @@ function start() {
   addEventListener("resize", () => requestAnimationFrame(refresh));
   root.classList.add("ready");
 }
-loaded.catch(() => {}).then(start);
+// Before the window's load event, so that pictures and prints made then are complete.
+if (D.large) D.large.image.addEventListener("load", start); else start();

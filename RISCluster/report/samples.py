@@ -126,7 +126,9 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         "stage": stage.name,
         "total": int(stage.sizes.sum()),
         "columns": {name: [_kind(x), _text(x)] for name, x in columns.items()},
-        "stations": catalogue.stations,
+        "stations": results.stations,
+        "span": None if results.settings.report.span is None else _milliseconds(results.span),
+        "moments": [[_milliseconds(time), name] for time, name in results.moments],
         "place": results.place,
         "clusters": [_cluster(results, found, label) for label in range(stage.n_clusters)],
         "corrections": _corrections(stage.corrections) if results.mapped is stage else None,
@@ -134,6 +136,10 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         "key": f"{run.folder.resolve()} {stage.provenance.get('ended', '')}",
         **(_pictures(file, found, chosen, stage.labels, run.settings.run.seed) if file else {}),
     }
+
+
+def _milliseconds(times: Any) -> Any:
+    return np.asarray(times, "M8[ms]").astype("i8").tolist()
 
 
 def _kind(values: np.ndarray) -> str:

@@ -97,7 +97,7 @@ def stations_section(results: Results) -> Context | None:
     catalogue, place, drawn = results.catalogue, results.settings.report.stations, Drawn(results)
     counts, names, notes = catalogue.by_station(), catalogue.stations, []
     rows = largest(counts, STATION_ROWS)
-    stations, titles = [names[row] for row in rows], list(results.titles.values())[1:]
+    stations, titles = [results.stations[row] for row in rows], list(results.titles.values())[1:]
     table = {
         "header": (results.place, "all", *titles),
         "rows": _count_rows(stations, counts[rows]),
@@ -148,8 +148,9 @@ def time_section(results: Results) -> Context | None:
     catalogue, settings, drawn = results.catalogue, results.settings.report, Drawn(results)
     if not catalogue.has_times:
         return {"when": False, "notes": ["The data have no start times."]}
-    bins, note = choose_bins(catalogue.span, settings.interval)
-    panels, counted = bins_to_draw(bins, catalogue.span), count_occurrences(catalogue, bins)
+    span = results.span
+    bins, note = choose_bins(span, settings.interval)
+    panels, counted = bins_to_draw(bins, span), count_occurrences(catalogue, bins)
     environment, notes = _environment(settings, bins)
     figures = {"report_occurrence": partial(_series, results, drawn, panels, environment)}
     if len(catalogue.stations) > 1:
@@ -164,7 +165,7 @@ def time_section(results: Results) -> Context | None:
     far = catalogue.table.iloc[catalogue.far].sort_values("starttime")
     return {
         "when": True,
-        "span": catalogue.span,
+        "span": span,
         "bins": bins,
         "n_empty": int((~counted.has_data).sum()),
         "without_time": catalogue.without_time(),
@@ -209,7 +210,7 @@ def _series(results: Results, drawn: Drawn, bins: Bins, environment: Environment
     panels = [(title, found.counts[:, [k]], found.has_data) for k, title in drawn.pairs]
     labels = [[label] for label in drawn.labels]
     return occurrence.occurrence_series(
-        bins.edges, panels, labels, bins.interval, series[:SERIES_PANELS]
+        bins.edges, panels, labels, bins.interval, series[:SERIES_PANELS], **_style(results, bins)
     )
 
 
@@ -221,8 +222,15 @@ def _by_station(results: Results, drawn: Drawn, bins: Bins) -> Any:
         panels.append((plain(catalogue.stations[station]), counts, found.has_data))
     every = [labels] * len(panels)
     return occurrence.occurrence_series(
-        bins.edges, panels, every, bins.interval, titles=titles, height=1.1
-    )
+        bins.edges, panels, every, bins.interval, titles=titles, height=1.1,
+        **_style(results, bins),
+    )  # fmt: skip
+
+
+def _style(results: Results, bins: Bins) -> dict[str, Any]:
+    """Marked moments within the bins, and the kind of axis."""
+    inside = [one for one in results.moments if bins.edges[0] <= one[0] <= bins.edges[-1]]
+    return {"moments": inside, "log_axis": results.settings.report.log_axis}
 
 
 def _profiles(results: Results, drawn: Drawn) -> Any:

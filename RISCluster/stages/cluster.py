@@ -31,9 +31,9 @@ def run_gmm(settings: Settings) -> None:
             "gmm.n_resamples = 4, or select by another criterion"
         )
     with open_session(settings, "GMM") as session:
-        fits = Fits(session.path / "fits", settings.gmm, settings.run.seed, session.stop)
+        fits = Fits(session.path / "fits", settings, session.stop)
         if session.is_done():
-            session.rank0(fits.clear)
+            session.rank0(fits.remove)
         else:
             aec = load_model(session.run / "AEC/model.pt", "AEC", session.file)
             aec.model.to(session.ranks.device)

@@ -1,10 +1,12 @@
 """Labels for new data with a finished run."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,11 +14,12 @@ from ..data.cube_file import CubeFile
 from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile, size_text
 from ..data.loading import Reader, StreamedSet
 from ..data.sets import WHOLE, open_data
-from ..distributed import Ranks, start_ranks
-from ..errors import DataError, RunError, Stopped
+from ..distributed import Ranks, choose_device, start_ranks
+from ..errors import DataError, RunError, SettingsError, Stopped
 from ..evaluation.outliers import DRIFT, OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import new_rows, sha256
+from ..io import new_rows, read_npz, sha256, write_npz
 from ..models.checkpoint import TrainedModel, load_model
+from ..parallel import Job, Parts
 from ..run_folder import StageFolder, load_stage_settings
 from ..runs.labels import UNUSABLE, assign, new_labels
 from ..runs.names import read_names
@@ -30,6 +33,9 @@ from .session import report_unusable, set_up_torch, warn
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
 ADDED = (*COLUMNS, "name")  # the last is given by the user
+
+
+Scores = tuple[np.ndarray, np.ndarray]  # latents (n, D) and reconstruction errors (n,)
 
 
 class Predictor(NamedTuple):
@@ -73,6 +79,10 @@ def open_predictor(run_folder: Path, stage: str, words: Sequence[str]) -> Iterat
             "or name another run or --stage"
         )
     settings = load_stage_settings(folder, ["data.layout=auto", *WHOLE, *words])
+    if settings.run.backend != "processes" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingsError(
+            f"[run] backend = {settings.run.backend} with torchrun; allowed: one of them"
+        )
     keep_freed_memory()
     set_up_torch(settings)
     with StopRequest() as stop, start_ranks(settings.run.device) as ranks:
@@ -221,36 +231,76 @@ def label(run: Predictor, file: SpectrogramFile, output: Path) -> Counts:
             shape = n, run.trained.model.shape.n_latents
             rows = stack.enter_context(new_rows(output.with_suffix(".latent.npy"), shape))
         progress = stack.enter_context(Progress("Labelling", n, shown=ranks.is_first))
-        for start in range(0, n, COLUMN_ROWS * ranks.world):
-            stop = min(start + COLUMN_ROWS * ranks.world, n)
-            first, last = (start + at for at in ranks.shard(stop - start))
-            parts = ranks.gather_results(lambda a=first, b=last: _score(run, file, a, b))
-            for z, errors in parts if ranks.is_first else []:
-                rows[first : first + len(z)] = z
-                labels, certainty, columns = _assess(run, z, errors)
-                for index in corrected.keys() & set(range(first, first + len(z))):
-                    labels[index - first], certainty[index - first] = corrected[index], 1
-                names = [run.names.get(number, "") for number in labels.tolist()]
-                write(first, labels, certainty, *columns, names)
-                sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
-                outliers += int((columns[-1] == "1").sum())
-                unusable.append(first + np.flatnonzero(labels < 0))
-                first += len(z)
-                progress.add(len(z))
-            if ranks.any(bool(run.stop.signal_number)):
-                raise Stopped(
-                    f"{output}: not written, {stop:,} of {n:,} samples are labelled; run the same "
-                    "command to label them all",
-                    run.stop.signal_number or signal.SIGTERM,
-                )
+        is_here, first = run.settings.run.backend == "processes", 0
+        for z, errors in _scores(run, file) if is_here else _scores_of_parts(run, file, output):
+            if not ranks.is_first:
+                continue
+            rows[first : first + len(z)] = z
+            labels, certainty, columns = _assess(run, z, errors)
+            for index in corrected.keys() & set(range(first, first + len(z))):
+                labels[index - first], certainty[index - first] = corrected[index], 1
+            names = [run.names.get(number, "") for number in labels.tolist()]
+            write(first, labels, certainty, *columns, names)
+            sizes += np.bincount(labels[labels >= 0], minlength=run.n_clusters)
+            outliers += int((columns[-1] == "1").sum())
+            unusable.append(first + np.flatnonzero(labels < 0))
+            first += len(z)
+            progress.add(len(z))
     if ranks.is_first:
         report_unusable(np.concatenate(unusable), n)
     return ranks.broadcast(Counts(sizes, outliers))
 
 
-def _score(
-    run: Predictor, file: SpectrogramFile, start: int, stop: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _scores(run: Predictor, file: SpectrogramFile) -> Iterator[Scores]:
+    """`_score` of blocks in the order of the file, which ranks compute together."""
+    n, ranks = file.n_samples, run.ranks
+    for start in range(0, n, COLUMN_ROWS * ranks.world):
+        end = min(start + COLUMN_ROWS * ranks.world, n)
+        first, last = (start + at for at in ranks.shard(end - start))
+        yield from ranks.gather_results(lambda a=first, b=last: _score(run, file, a, b))
+        if ranks.any(bool(run.stop.signal_number)):
+            raise Stopped(
+                f"{file.path}: {end:,} of {n:,} samples are labelled, and nothing is written; run "
+                "the same command to label them all",
+                run.stop.signal_number or signal.SIGTERM,
+            )
+
+
+def _scores_of_parts(run: Predictor, file: SpectrogramFile, output: Path) -> Iterator[Scores]:
+    """`_scores`, computed by the workers of a cluster."""
+    n, parts, made = file.n_samples, Parts(output, run.settings.run), run.folder.provenance()
+    text = ", ".join(map(str, file.paths))
+    task, of = (run.folder, run.settings, text), [made["results"], file.fingerprint()]
+    jobs = []
+    for start in range(0, n, COLUMN_ROWS):
+        end = min(start + COLUMN_ROWS, n)
+        job = Job(f"{start:012d}.npz", (*task, start, end), [*of, start], end - start)
+        jobs.append(job)
+    if not parts.run(jobs, score_part, 0, "labelling", "samples"):
+        raise RunError(f"{parts.folder}: was removed by another process; run the same command")
+    for job in jobs:
+        arrays = read_npz(parts.path(job))
+        yield arrays["z"], arrays["errors"]
+    parts.remove()
+
+
+def score_part(task: tuple, path: Path) -> dict[str, Any]:
+    """Write `_score` of some samples: a `Job`."""
+    folder, settings, source, start, end = task
+    run = _load_once(folder, settings, str(folder.provenance()["results"]))
+    with open_new(run, source) as file:
+        z, errors = _score(run, file, start, end)
+    write_npz(path, z=z, errors=errors)
+    return {}
+
+
+@lru_cache(maxsize=1)
+def _load_once(folder: StageFolder, settings: Settings, _: str) -> Predictor:
+    device = choose_device(settings.run.device)
+    return _load(folder, settings, Ranks(0, 1, device), StopRequest())
+
+
+def _score(run: Predictor, file: SpectrogramFile, start: int, stop: int) -> Scores:
     """Latents and reconstruction errors of samples `start` to `stop`; NaN for unusable ones."""
     device = run.ranks.device
     reader = Reader(file, run.trained.preparation, device)

@@ -21,12 +21,12 @@ from ..parallel import Job, Parts, identity
 from ..runtime import count, log
 from ..settings import Settings, as_text
 from .data_set import MAX_TRACES, Product, write
-from .plan import plan
+from .plan import StationDay, plan
 from .process import Wave
 from .read import import_obspy, one_of_each
 from .responses import inventory_files
 from .station_day import REASONS, example, make_part
-from .windows import Windows, check_settings, make_grid
+from .windows import Windows, check_settings, is_detected, make_grid
 
 N_EXAMPLES = 4  # traces of a picture
 
@@ -65,19 +65,7 @@ def build(
     if settings.build.save_waveforms is not None:
         own.add(Path(settings.build.save_waveforms).expanduser().resolve())
     paths = [x for x in find_files(words) if own.isdisjoint([x.resolve(), *x.resolve().parents])]
-    inputs = settings.inputs("build", "result")
-    if settings.build.inventory is not None:
-        inputs["build.inventory"] = [stamp(x) for x in inventory_files(settings.build.inventory)]
-    if settings.build.catalogue is not None:
-        catalogue = Path(settings.build.catalogue).expanduser()
-        if not catalogue.is_file():
-            raise SettingsError(f"build.catalogue = {catalogue}: no such file; give CSV or QuakeML")
-        if catalogue.resolve() == target.with_suffix(".csv").resolve():
-            raise SettingsError(
-                f"build.catalogue = {catalogue} would be replaced by the catalogue of {target}; "
-                "give another name with -o"
-            )
-        inputs["build.catalogue"] = stamp(catalogue)
+    inputs = _inputs(settings, target)
     made_from = identity([inputs, layout, [stamp(path) for path in paths]])
     if not overwrite and _is_done(target, made_from, catalogue_only):
         return None
@@ -85,20 +73,11 @@ def build(
     events = {event for group in groups for day in group for *_, event in day.given} - {-1}
     grid = make_grid(settings.build, rate)
     product = Product(settings.build, grid, unit, not catalogue_only, bool(events))
-    jobs = []
-    for group in groups:
-        used = [path for day in group for part in day.all for path in part.paths]
-        own = [identity([x.trace_id for x in group]), [stamp(path) for path in dict.fromkeys(used)]]
-        day = nanoseconds_to_iso([group[0].day])[0][:10]
-        task = Job(
-            f"{day}.{own[0]}",
-            group,
-            [inputs, unit, catalogue_only, day, own, [x.given for x in group]],
-            len(group),
-        )
-        jobs.append(task)
-    parts = Parts(target)
-    parts.run(jobs, partial(make_part, product=product), workers, "building", "station-days")
+    inputs |= {"unit": unit, "catalogue_only": catalogue_only}
+    jobs = [_job(group, inputs) for group in groups]
+    parts, work = Parts(target, settings.run), partial(make_part, product=product)
+    if not parts.run(jobs, work, workers, "building", "station-days"):
+        return None
     counts, pieces, notes = Counter(), [], []
     for job in jobs:
         summary, first = parts.summary(job), 0
@@ -113,10 +92,11 @@ def build(
     counts.update(traces=len({piece[0] for piece in pieces}), events=len(events))
     if not pieces:
         parts.remove()
+        lower = f"lower build.on = {settings.build.on:g}, or " * is_detected(settings.build)
         raise DataError(
             f"no window in {count(counts['station_days'], 'station-day')}: {counts['windows']:,} "
-            f"found; left out: {_left_out(counts)}; lower build.on = {settings.build.on:g}, or "
-            "shorten build.length, build.taper and build.lta to fit into the data"
+            f"found; left out: {_left_out(counts)}; {lower}make build.length, build.taper and "
+            "build.lta shorter, to fit into the data"
         )
     attributes = {
         **{f"build.{key}": as_text(value) for key, value in vars(settings.build).items()},
@@ -130,6 +110,33 @@ def build(
     of = "the catalogue alone" if catalogue_only else f"the catalogue of {target}"
     log.info(f"{target.with_suffix('.csv')}: {of}")
     return counts
+
+
+def _inputs(settings: Settings, target: Path) -> dict[str, Any]:
+    """Settings and other files, as a JSON value, on which every part depends."""
+    inputs = settings.inputs("build", "result")
+    if settings.build.inventory is not None:
+        inputs["build.inventory"] = [stamp(x) for x in inventory_files(settings.build.inventory)]
+    if settings.build.catalogue is not None:
+        catalogue = Path(settings.build.catalogue).expanduser()
+        if not catalogue.is_file():
+            raise SettingsError(f"build.catalogue = {catalogue}: no such file; give CSV or QuakeML")
+        if catalogue.resolve() == target.with_suffix(".csv").resolve():
+            raise SettingsError(
+                f"build.catalogue = {catalogue} would be replaced by the catalogue of {target}; "
+                "give another name with -o"
+            )
+        inputs["build.catalogue"] = stamp(catalogue)
+    return inputs
+
+
+def _job(group: list[StationDay], inputs: dict[str, Any]) -> Job:
+    """The job of the station-days that are read together."""
+    day, ids = nanoseconds_to_iso([group[0].day])[0][:10], identity([x.trace_id for x in group])
+    used = dict.fromkeys(path for day in group for part in day.all for path in part.paths)
+    files = [stamp(path) for path in used]
+    own = [inputs, day, ids, files, [x.given for x in group]]
+    return Job(f"{day}.{ids}", group, own, len(group))
 
 
 def examples(
@@ -160,7 +167,7 @@ def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
     if len(existing) < 2:
         return False
     log.info(f"{target}: done already, from the same files with the same settings")
-    Parts(target).clear()
+    Parts(target).remove()
     return True
 
 

@@ -276,6 +276,8 @@ def _connect(request: Request, stop: StopRequest) -> tuple[list["Centre"], dict[
             centre = Centre(provider, stop)
             centre.log_in(**request.credentials.get(provider, {}))
             centres.append(centre)
+        except SettingsError:
+            raise
         except ValueError:
             raise SettingsError(
                 f"command line: --provider {provider} is not known; allowed: a URL, or one of "

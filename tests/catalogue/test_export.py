@@ -60,12 +60,18 @@ def test_csv_is_labels_csv_with_more(run, tmp_path):
     assert seasons == ["Nov-Feb", "Nov-Feb", "Mar-Apr", "Mar-Apr", ""]
     named = {row["label"]: row["name"] for row in rows}
     assert named == {"-1": "", "0": "", "1": "Vibraci\u00f3n, 5 Hz", "2": ""}
+    marks = pandas.Series({7: "odd, new", 9: ""})
+    write_csv(replace(export_of(run), marks=marks), tmp_path / "m.csv")
+    assert [row["mark"] for row in rows_of(tmp_path / "m.csv")[6:9]] == ["", "odd, new", ""]
+    write_hdf5(replace(export_of(run), marks=marks), tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert file["mark"][7].decode() == "odd, new"
     shown = {name: rows[7][name] for name in FIELDS[5:]}
     assert shown == {
         "trace_id": "XH.DR03..HHZ", "station": "XH.DR03", "event_id": "", "season": "",
         "onset": "2016-08-01T07:00:07.250000Z", "end": "2016-08-01T07:00:07.750000Z",
         "peak_time": "2016-08-01T07:00:07.500000Z", "peak_amplitude": "0.007", "unit": "m/s",
-        **dict.fromkeys(MEASURES, ""), "duration": "0.7",
+        **dict.fromkeys(MEASURES, ""), "duration": "0.7", "mark": "",
     }  # fmt: skip
     write_csv(replace(export_of(run), file=None), tmp_path / "x.csv")  # the data are missing
     without = rows_of(tmp_path / "x.csv")[7]

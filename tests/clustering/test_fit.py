@@ -17,12 +17,16 @@ NUMBERS = [1, 2, 3, 5]
 
 
 def settings(*words):
-    return load_settings(None, ["gmm.n_resamples=2", "gmm.n_init=5", *words]).gmm
+    return all_settings(*words).gmm
+
+
+def all_settings(*words):
+    return load_settings(None, ["run.seed=0", "gmm.n_resamples=2", "gmm.n_init=5", *words])
 
 
 def made(folder, stop=None):
     folder.mkdir(exist_ok=True)
-    found = Fits(folder / "fits", settings(), 0, stop or StopRequest())
+    found = Fits(folder / "fits", all_settings(), stop or StopRequest())
     found.basis(three_clouds(60)[0], (2,))
     return found
 

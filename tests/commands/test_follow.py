@@ -14,6 +14,7 @@ from RISCluster.__main__ import main
 from RISCluster.stages import follow as module
 from tests.commands.test_predict import predict, rows_of
 from tests.conftest import blobs, write_samples
+from tests.processes import run_processes
 
 
 @pytest.fixture
@@ -153,3 +154,22 @@ def test_what_can_not_be_followed_is_refused(trained, folder, refused):
     model = rows_of(journal)[0]["model"]
     journal.write_text(journal.read_text().replace(model, "0" * 16))
     refused(["predict", "--follow", folder, *words, "--interval", "0"], "are of another run")
+
+
+def test_several_processes_label_as_one(trained, folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    words = ["--run", str(trained[0]), "-o"]
+    assert predict(trained[1], trained[0], folder.parent / "one.csv") == 0
+    several = ["predict", str(trained[1]), *words, "two.csv", "run.figures=no"]
+    codes, _, out, err = run_processes(folder.parent, 2, main, several)
+    assert codes == [0, 0], err
+    assert out.count("two.csv: labels") == 1
+    one, two = (rows_of(folder.parent / f"{name}.csv") for name in ("one", "two"))
+    assert [(x["index"], x["label"]) for x in one] == [(x["index"], x["label"]) for x in two]
+    latents = [np.load(f"{name}.latent.npy") for name in ("one", "two")]
+    np.testing.assert_allclose(*latents, atol=1e-5)
+    followed = ["predict", "--follow", str(folder), *words, "c.csv", "--interval", "0"]
+    assert run_processes(folder.parent, 2, main, followed)[0] == [0, 0]
+    assert [row["file"] for row in rows_of(folder.parent / "c.csv")[::30]] == (
+        ["a.h5", "b.h5", "sub/c.h5"]
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
+from RISCluster.catalogue.catalogue import count_occurrences
 from RISCluster.clustering.selection import contradictions, read_rows
 from RISCluster.errors import CheckpointError
 from RISCluster.report import sections
@@ -101,6 +102,24 @@ def test_times_and_seasons(opened):
     years = Section("time", replace(two, file=None)).table("season")
     assert years[0][-2:] == ["2016", "2017"]
     assert [int(row[-2]) + int(row[-1]) for row in years[1:]] == two.final.sizes.tolist()
+
+
+def test_span_moments_and_axis(opened):
+    words = (
+        "report.span=2016-03-01/2016-06-01",
+        "report.moments=2016-04-10T12:00 big storm, 2017-01-01",
+    )
+    with opened(*words, "report.interval=month", "report.log_axis=yes") as run:
+        found, table = Section("time", run), run.final.table
+        assert "Samples from 2016-03-01T00:00:00Z to 2016-06-01T00:00:00Z" in found.text
+        axes = found.figures["report_occurrence"]().axes[0]
+        assert axes.get_yscale() == "symlog"
+        inside = table["starttime"].between("2016-03-01", "2016-06-30") & (table["label"] == 0)
+        assert np.nansum(axes.patches[0].get_data().values) == inside.sum()
+        assert "big storm" in [text.get_text() for text in axes.texts]
+        assert len(axes.lines) == 1
+        recording = count_occurrences(Results(run).catalogue, found.context["bins"]).recording
+        assert recording.tolist() == [3, 4, 4, 4]  # DR03 begins in April
 
 
 def test_missing_times_traces_or_both(opened):

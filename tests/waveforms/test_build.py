@@ -405,7 +405,7 @@ def test_sampling_rates(folder, tmp_path, logged):
         ),
         ("method=slide step=0.01", SettingsError, "build.step = 0.01 s is less than a sample"),
         ("on=1000", DataError, "no window in 2 station-days: 0 found; .*build.on = 1000"),
-        ("length=300", DataError, "left out: 2 stretches too short; .*shorten"),
+        ("length=300", DataError, "left out: 2 stretches too short; .*shorter"),
         ("inventory=none.xml", SettingsError, "build.inventory = none.xml: no such file"),
     ],
 )

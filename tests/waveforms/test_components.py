@@ -9,6 +9,7 @@ from RISCluster.data.measures import measure_spectrograms, measure_waveforms
 from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.process import Wave, process
+from RISCluster.waveforms.station_day import _cut_out
 from RISCluster.waveforms.windows import make_grid, spectrograms
 from tests.waveforms.waves import DAY, MIDNIGHT, SECOND, noise, rows, settings, with_events, write
 
@@ -102,3 +103,12 @@ def test_errors(folder, tmp_path):
         run(folder, tmp_path / "set.h5", ZNE, layout="ris")
     with pytest.raises(SettingsError, match=r"components = Z is not allowed; allowed: none, or"):
         settings("build.components=Z")
+
+
+def test_no_window_in_tapered_data():
+    wave = Wave(NOON, RATE, data(0).astype(float), edge=100)  # segments reach 9 samples beyond
+    starts = np.array([108, 109, 5691, 5692])
+    images, traces, known = _cut_out([(wave, starts)], make_grid(settings().build, RATE), 4)
+    assert known.tolist() == [False, True, True, False]
+    assert (images.any(axis=(1, 2)) == known).all()
+    np.testing.assert_array_equal(traces[1], wave.data[109:309])

@@ -1,0 +1,142 @@
+"""Parts on the workers of a real Dask cluster: a scheduler and two processes of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from RISCluster.__main__ import main
+from RISCluster.clustering import fit as fits
+from RISCluster.clustering.fit import Fits
+from RISCluster.errors import RunError
+from RISCluster.parallel import Job, Parts
+from RISCluster.runtime import StopRequest
+from RISCluster.settings import load_settings
+from tests.fibre.fibre import record
+from tests.waveforms.waves import noise, with_events, write
+
+distributed = pytest.importorskip("distributed")
+ROOT = Path(__file__).parent.parent.parent
+NOON = 1_451_649_600 * 10**9
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of the client
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Address of the scheduler."""
+    folder, running = tmp_path_factory.mktemp("cluster"), []
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def start(*words):
+        command = [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
+        log = (folder / f"log{len(running)}").open("w")
+        running.append(
+            subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+        )
+
+    file = folder / "scheduler.json"
+    start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file)
+    for _ in range(2):
+        words = "--nthreads", "1", "--no-dashboard", "--death-timeout", "60"
+        start("dask_worker", *words, "--scheduler-file", file)
+    with distributed.Client(scheduler_file=file, timeout=60) as client:
+        client.wait_for_workers(2, 60)
+        yield client.scheduler.address
+    for process in running[::-1]:
+        process.terminate()
+        process.wait(30)
+
+
+def contents(path: Path) -> dict:
+    """Bytes of all files, by name."""
+    return {x.name: x.read_bytes() for x in path.parent.glob(f"{path.stem}.*") if x.is_file()}
+
+
+def where(task, path: Path):
+    """A part that notes its process, which a task of "kill" ends at the first try."""
+    time.sleep(0.1)
+    with path.with_name("log").open("a") as file:
+        file.write(f"{task} {os.getpid()}\n")
+    if task == "kill" and not path.with_name("killed").exists():
+        path.with_name("killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    path.write_text(str(task))
+    return {}
+
+
+def test_a_killed_worker_costs_its_own_part(cluster, tmp_path):
+    settings = load_settings(None, ["run.backend=dask", f"run.scheduler={cluster}"]).run
+    parts = Parts(tmp_path / "out.h5", settings)
+    jobs = [Job(f"part{n}", "kill" if n == 7 else n, n) for n in range(30)]
+    assert parts.run(jobs, where, 0, "Working", "parts")
+    assert all(map(parts.is_done, jobs))
+    lines = [line.split() for line in (parts.folder / "log").read_text().splitlines()]
+    done = [task for task, _ in lines]
+    assert len({process for _, process in lines}) == 3  # two, and the one in place of the killed
+    assert sorted(done) == sorted([*(str(n) for n in range(30) if n != 7), "kill", "kill"])
+    assert not list(parts.folder.glob("*.begun"))
+
+
+def test_build_and_cube_are_the_same_bytes(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    from RISCluster.fibre import make_cube as making
+
+    monkeypatch.setattr(making, "PART_VALUES", 4000)
+    Path("waves").mkdir()
+    for number in range(6):
+        data = with_events(noise(120, 100.0, number), 100.0, [30, 60, 90])
+        write(Path(f"waves/{number}.mseed"), (f"XX.S{number}..HHZ", NOON, 100.0, data))
+    record(Path("das.h5"), np.random.default_rng(0).standard_normal((3000, 12)))
+    quick = ["build.sampling_rate=auto", "build.lta=5", "build.taper=2", "build.on=6"]
+    quick += ["build.off=2", "events.associate=no", "records.window=0.2", "records.step=0.1"]
+    for name, words in (("one", []), ("all", ["run.backend=dask", f"run.scheduler={cluster}"])):
+        Path(name).mkdir()
+        assert main(["build", "waves", "-o", f"{name}/set.h5", *quick, *words]) == 0
+        assert main(["cube", "das.h5", "-o", f"{name}/cube.h5", *quick, *words]) == 0
+    assert contents(Path("one/set.h5")).keys() == {"set.h5", "set.csv"}
+    assert contents(Path("one/set.h5")) == contents(Path("all/set.h5"))
+    assert contents(Path("one/cube.h5")) == contents(Path("all/cube.h5"))
+
+
+def test_fits_are_the_same(cluster, tmp_path, monkeypatch):
+    from tests.clustering.test_mixture import three_clouds
+
+    monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
+    found = []
+    for words in ([], ["run.backend=dask", f"run.scheduler={cluster}"]):
+        folder = tmp_path / str(len(words))
+        folder.mkdir()
+        settings = load_settings(None, ["gmm.n_resamples=2", "gmm.n_init=5", *words])
+        one = Fits(folder / "fits", settings, StopRequest())
+        one.basis(three_clouds(60)[0], (2,))
+        mixtures, rows = one.of([1, 2, 3])
+        found.append(
+            [str(rows), *(x.tobytes() for k in mixtures.values() for x in k.arrays().values())]
+        )
+    assert found[0] == found[1]
+
+
+def test_predict_gives_the_same_bytes(cluster, trained, tmp_path, monkeypatch):
+    from RISCluster.stages import predict as module
+
+    run, data = trained
+    monkeypatch.setattr(module, "COLUMN_ROWS", 50)
+    for name, words in (("one", []), ("all", ["run.backend=dask", f"run.scheduler={cluster}"])):
+        (tmp_path / name).mkdir()
+        output = str(tmp_path / name / "l.csv")
+        assert main(["predict", str(data), "--run", str(run), "-o", output, *words]) == 0
+    assert contents(tmp_path / "one/l.csv").keys() == {"l.csv", "l.latent.npy"}
+    assert contents(tmp_path / "one/l.csv") == contents(tmp_path / "all/l.csv")
+
+
+def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("RISCluster.parallel.CONNECT", 1)
+    words = ["run.backend=dask", "run.scheduler=tcp://127.0.0.1:9"]
+    parts = Parts(tmp_path / "out.h5", load_settings(None, words).run)
+    with pytest.raises(RunError, match=r"scheduler = tcp://127.0.0.1:9: no dask scheduler with"):
+        parts.run([Job("part", 1, 1)], where, 0, "Working", "parts")
