@@ -169,6 +169,7 @@ def test_the_error_of_a_file_names_it(write, text, message):
     ("word", "message"),
     [
         ("fast", "'fast' is not a setting; write section.key=value"),
+        ("x" * 5000, f"'{'x' * 5000}' is not a setting; write section.key=value"),
         ("name=x", "'name=x' is not a setting; did you mean run.name=x?"),
         ("d/s.h5", "'d/s.h5' is not a setting; did you mean data.file=d/s.h5?"),
         ("acc.lr=1", "[acc] has no key 'lr'; did you mean aec.lr?"),

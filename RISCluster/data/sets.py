@@ -55,13 +55,22 @@ def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
 
     Of these the samples that [data] chooses; a single file with all of its samples is open itself.
     """
-    data = settings.data
-    found = DataSet(
-        find_paths(text or data.file),
-        lambda path: open_spectrograms(path, data.layout, data.dataset, settings.cube, data),
-    )
-    found.choose(data)
-    return found if found.rows is not None or len(found.paths) > 1 else found.file(0)
+    data, paths = settings.data, find_paths(text or settings.data.file)
+    given = [
+        f"data.{key} = {as_text(getattr(data, key))}"
+        for key, all_of in CHOICE.items()
+        if getattr(data, key) != all_of
+    ]
+
+    def reopen(path: Path) -> SpectrogramFile:
+        return open_spectrograms(path, data.layout, data.dataset, settings.cube, data)
+
+    if len(paths) == 1 and not given:
+        return reopen(paths[0])
+    found = DataSet(paths, reopen)
+    if given:
+        found.choose(data, ", ".join(given))
+    return found if found.rows is not None or len(paths) > 1 else found.file(0)
 
 
 class DataSet(SpectrogramFile):
@@ -220,16 +229,9 @@ class DataSet(SpectrogramFile):
 
     # ---- choice ----
 
-    def choose(self, data: DataSettings) -> None:
-        """Leave out samples by the keys of `CHOICE`; DataError where none is left."""
-        given = [
-            f"data.{key} = {as_text(getattr(data, key))}"
-            for key, all_of in CHOICE.items()
-            if getattr(data, key) != all_of
-        ]
-        if not given:
-            return
-        n, words = self.n_samples, ", ".join(given)
+    def choose(self, data: DataSettings, words: str) -> None:
+        """Leave out samples by the keys of `CHOICE`, in words; DataError where none is left."""
+        n = self.n_samples
         kept = [
             start + np.flatnonzero(self._chosen(data, start, min(start + COLUMN_ROWS, n)))
             for start in range(0, n, COLUMN_ROWS)

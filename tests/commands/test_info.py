@@ -197,7 +197,7 @@ def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
     with open_spectrograms(small_file) as file:
         x = file.read(0, 1)[0]
     first = figure.axes[0]
-    shown = np.asarray(first.collections[0].get_array()).reshape(x.shape)
+    shown = np.asarray(first.images[0].get_array()).reshape(x.shape)
     np.testing.assert_allclose(shown, np.maximum(np.log10(x / x.max()), -4), rtol=1e-5, atol=1e-6)
     assert first.get_title() == "sample 0  XH.DR00..HHZ\n2016-01-01T00:00:00Z"
     assert (first.get_ylabel(), first.get_ylim()) == ("0", (0.75, 8.75))
@@ -206,7 +206,7 @@ def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
     figure = drawn(write_samples(here / "x.h5", known() - 10))  # decibels
     titles = [axes.get_title() for axes in figure.axes[:12]]
     assert [titles[at] for at in (0, 1, 2, 3, 11)] == [f"sample {n}" for n in (0, 3, 7, 10, 39)]
-    shown = np.asarray(figure.axes[0].collections[0].get_array()).reshape(4, 5)
+    shown = np.asarray(figure.axes[0].images[0].get_array()).reshape(4, 5)
     np.testing.assert_array_equal(shown, known()[0] - 10)
     assert figure.axes[-1].get_ylabel() == "amplitude"
     assert drawn(write_samples(here / "x.h5", known(2))).get_suptitle().startswith("x.h5: 2 of 2")
