@@ -3,7 +3,6 @@
 Letters: K clusters, B bins, V environmental series, S stations.
 """
 
-import configparser
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,7 +21,6 @@ from ..catalogue.catalogue import (
 )  # fmt: skip
 from ..catalogue.environment import Environment, correlate_at_lags, read_environment
 from ..catalogue.stations import read_stations
-from ..data.times import far_times
 from ..errors import RISClusterError
 from ..evaluation.comparison import (
     CONFIDENT,
@@ -40,7 +38,7 @@ from ..plots.stations import station_counts, station_map
 from ..plots.style import plain
 from ..runs.names import cluster_title
 from ..runs.run import FinishedRun
-from ..settings import Settings, descriptions
+from ..settings import Settings, as_text, descriptions
 from . import figures
 from .figures import Results, read_history
 from .overview import choice_of
@@ -450,7 +448,7 @@ def run_section(results: Results) -> Context:
         "n_classes": None if truth is None else len(np.unique(truth[truth >= 0])),
         "changed": {"header": header, "rows": [row for row in rows if row[1] != row[2]]},
         "settings": {"header": header, "rows": rows},
-        "span": final and _span(final.table),
+        "catalogue": final and results.catalogue,
         "traces": [name for name in pandas.unique(pandas.Series(traces)) if name],
     }
 
@@ -463,35 +461,19 @@ def _took(made: Context) -> np.timedelta64 | None:
     return None if np.isnat(ended - started) else ended - started
 
 
-def _span(table: pandas.DataFrame) -> Context | None:
-    """First and last time of the samples, without those far from all others."""
-    if "starttime" not in table:
-        return None
-    times = table["starttime"].dropna().to_numpy()
-    far = far_times(times) if len(times) else np.zeros(0, bool)
-    ends = [times[~far].min(), times[~far].max()] if len(times) else None
-    missing = len(table) - len(times)
-    return {"ends": ends, "n_missing": missing, "n_far": int(far.sum()), "far": times[far][:1]}
-
-
 def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
     """Key, value, default and sentence of each setting that affects results."""
-    default, texts, rows = _texts(Settings()), descriptions(), []
+    texts, rows = descriptions(), []
     is_cube = run.file is not None and run.file.layout == "cube"
     stages = [name.lower() for name in run.stages]
     for name in ("run", "data", *(["cube"] if is_cube else []), *stages):
         stage = run.stages.get(name.upper())
-        values = _texts(run.settings if stage is None else stage.settings)[name]
-        for key, value in values.items():
-            rows.append((f"{name}.{key}", value, default[name][key], texts[f"{name}.{key}"][0]))
+        values = getattr(run.settings if stage is None else stage.settings, name)
+        default = getattr(Settings(), name)
+        for key, value in vars(values).items():
+            both = as_text(value), as_text(getattr(default, key))
+            rows.append((f"{name}.{key}", *both, texts[f"{name}.{key}"][0]))
     return rows
-
-
-def _texts(settings: Settings) -> configparser.ConfigParser:
-    """Values as config.ini has them."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(settings.as_ini())
-    return parser
 
 
 def training_section(results: Results) -> Context | None:

@@ -168,6 +168,7 @@ def test_the_page_answers(page, tmp_path):
         value("byId('clear').click()")
         # Clusters and stations
         value("document.querySelectorAll('.chip')[1].click()")
+        assert value(on) == value("P.label.filter((k) => k === 1).length")
         assert value("document.querySelectorAll('.card:not([data-off])').length") == 1
         value("byId('clear').click()")
         value("(byId('station').value = 2, byId('station').onchange({target: {value: 2}}))")
