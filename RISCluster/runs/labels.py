@@ -113,7 +113,8 @@ def new_labels(
     readers = {"starttime": file.starttimes, "trace_id": file.trace_ids, "event_id": file.event_ids}
     readers |= {name: partial(file.detection, name) for name in detection}
     readers = {name: read for name, read in readers.items() if read(0, 1) is not None}
-    image = np.full(file.n_samples, UNUSABLE, "i2"), np.zeros(file.n_samples, "f4")
+    n = file.n_samples if isinstance(file, CubeFile) else 0  # a table takes no memory by sample
+    image = np.full(n, UNUSABLE, "i2"), np.zeros(n, "f4")
     with new_file(path) as part, part.open("w", newline="", encoding="utf-8") as table:
 
         def write(start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Any) -> None:
@@ -124,7 +125,8 @@ def new_labels(
             pandas.DataFrame(values).to_csv(
                 table, header=start == 0, index=False, float_format="%.6f", lineterminator="\n"
             )
-            image[0][start:stop], image[1][start:stop] = labels, probabilities
+            if n:
+                image[0][start:stop], image[1][start:stop] = labels, probabilities
 
         yield write
         if isinstance(file, CubeFile):
