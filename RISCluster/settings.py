@@ -263,7 +263,7 @@ class AecSettings:
     n_epochs: Auto | int = _key("auto", low=0)
     batch_size: Auto | int | tuple[Auto | int, ...] = _key("auto", low=1)
     lr: Auto | float | tuple[Auto | float, ...] = _key("auto", above=0)
-    schedule: Literal["onecycle", "plateau", "constant"] = _key("onecycle")
+    schedule: Literal["onecycle", "plateau", "constant"] = _key("plateau")
     patience: int = _key(10, low=1)
 
 

@@ -262,7 +262,7 @@ def read_waveforms(folder: Path) -> None:
 
 def read_names(folder: Path) -> None:
     """Names of a run of three clusters."""
-    stage = SimpleNamespace(name="DEC", n_clusters=3, sizes=np.array([5, 6, 7]))
+    stage = SimpleNamespace(name="DEC", n_clusters=3, cluster_sizes=np.array([5, 6, 7]))
     names.read(SimpleNamespace(folder=folder, final=stage))
 
 

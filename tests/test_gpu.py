@@ -201,9 +201,10 @@ def test_encoding_waits_once(tmp_path, gpu):
 
 @pytest.mark.parametrize(("n", "batch_size"), [(300, 16), (40_000, 256), (110_000, 1024)])
 def test_batches_are_larger_on_a_gpu(n, batch_size):
-    settings = with_defaults(load_settings(None).aec, n, GPU)
+    given = load_settings(None, ["aec.schedule=onecycle"]).aec
+    settings = with_defaults(given, n, GPU)
     assert settings.batch_size == batch_size
-    assert with_defaults(load_settings(None).aec, n, CPU).batch_size == min(batch_size, 64)
+    assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)
     assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
 
 

@@ -17,11 +17,12 @@ COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate")
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
 MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
-# What ``auto`` stands for. Batches have 16 to 64 samples, on a GPU up to 1,024, and leave 100 steps
-# per epoch where they can; the learning rate is that of 64 samples.
+# What ``auto`` stands for. One-cycle has batches of 16 to 64 samples, on a GPU up to 1,024, and 100
+# steps per epoch where it can; the learning rate is that of 64 samples.
 BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
+BATCH_SIZE = 64  # of the other schedules
 MIN_STEPS = 100  # of an epoch
-LR, LR_BATCH = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}, 64
+LR = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}
 ONE_CYCLE_EPOCHS = 20, 30  # more for small sets, up to `ONE_CYCLE_STEPS` in all
 ONE_CYCLE_STEPS = 2000
 MAX_EPOCHS = 500  # of the other schedules
@@ -99,16 +100,17 @@ def pretrain(
 def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSettings:
     """Settings with numbers for ``auto``, for `n` training samples on a device."""
     batch_size, lr, n_epochs = settings.batch_size, settings.lr, settings.n_epochs
+    is_cycle = settings.schedule == "onecycle"
     if batch_size == "auto":
-        batch_size, most = BATCH_SIZES[device.type]
+        batch_size, most = BATCH_SIZES[device.type] if is_cycle else (BATCH_SIZE, BATCH_SIZE)
         while batch_size < most and n >= 2 * batch_size * MIN_STEPS:
             batch_size *= 2
     if lr == "auto":
-        lr = LR[settings.schedule] * math.sqrt(batch_size / LR_BATCH)
+        lr = LR[settings.schedule] * math.sqrt(batch_size / BATCH_SIZE)
     if n_epochs == "auto":
         low, high = ONE_CYCLE_EPOCHS
         n_epochs = min(high, max(low, ONE_CYCLE_STEPS * batch_size // n))
-        n_epochs = n_epochs if settings.schedule == "onecycle" else MAX_EPOCHS
+        n_epochs = n_epochs if is_cycle else MAX_EPOCHS
     return replace(settings, batch_size=batch_size, lr=lr, n_epochs=n_epochs)
 
 

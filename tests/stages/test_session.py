@@ -181,7 +181,7 @@ def test_figures_report_and_closing_lines(finished, monkeypatch, capsys):
         "AEC_loss.svg", "AEC_reconstructions.svg", "GMM_selection.svg", "GMM_gallery.svg",
         "GMM_embedding.npz", "GMM_embedding.svg",
     }  # fmt: skip
-    monkeypatch.setattr(figures, "_gallery", lambda *_: 1 / 0)
+    monkeypatch.setattr(figures, "gallery", lambda *_: 1 / 0)
     run_dec(settings)  # a failing figure stops no stage
     out = capsys.readouterr().out
     assert "figures could not be made: ZeroDivisionError" in out
