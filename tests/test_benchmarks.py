@@ -23,7 +23,8 @@ SHORT = ("aec.n_epochs=3", "gmm.n_clusters=2-3", "gmm.init=kmeans", "gmm.n_resam
 def test_killed_and_started_again_is_as_never_killed(tmp_path):
     pytest.importorskip("obspy")
     pytest.importorskip("zarr")
-    words = ("--kills", "1", "--seed", "2021", "--samples", "48", "--forked")
+    # With this seed the first kill of each is at an operation, early or late, by all signals.
+    words = ("--kills", "1", "--seed", "1918", "--samples", "48", "--forked")
     words += ("--what", ",".join(KILLED), *SHORT)
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks/kills.py", *words],
