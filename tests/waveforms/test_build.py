@@ -387,7 +387,7 @@ def test_sampling_rates(folder, tmp_path, logged):
     other = (ID, NOON + 200 * SECOND, 100.0, eventful(60, (30,), 100))
     write(folder / "a.mseed", (ID, NOON, RATE, eventful()), other)
     assert run(folder, tmp_path / "set.h5", overwrite=True)["samples"] == 6
-    assert logged(f"{ID}: data at 100 Hz left out on 1 of its days, most is at 50 Hz")
+    assert logged(f"{ID}: data at 100 Hz left out on 1 of its days; most data are at 50 Hz")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_windows_of_all_components(folder, tmp_path, logged):
     counts = run(folder, tmp_path / "set.h5", ZNE)
     assert (counts["samples"], counts["component"], counts["traces"]) == (5, 1, 2)
     assert logged("left out: 1 without all components")
-    assert logged("XX.CC..HHN 2016-01-01: left out: there is no component E")
+    assert logged("XX.CC..HHN 2016-01-01: left out: no component E")
     assert logged("5 windows of 3 components of 87 x 100 from 2 traces")
     found = rows(tmp_path / "set.csv")
     assert [row["trace_id"] for row in found] == ["XX.AA..HHZ"] * 2 + ["XX.BB..HHZ"] * 3

@@ -130,8 +130,12 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, stations):
 @pytest.mark.parametrize(
     ("text", "words", "error"),
     [
-        ("time,trace_id\n2016-01-01,YY.C..HHZ", (), "none of its 1 onsets .*; it has YY.C..HHZ;"),
-        ("time\n2017-01-01", (), "no onset from 2017-01-01T.* is on a day of the data, as XX"),
+        (
+            "time,trace_id\n2016-01-01,YY.C..HHZ",
+            (),
+            "none of its 1 onsets .*; its traces: YY.C..HHZ;",
+        ),
+        ("time\n2017-01-01", (), "its onsets, 2017-01-01T.*, are on no day with data, as XX"),
         ("name\na", (), "can't be read as a catalogue: no column of times"),
         ("time\n2016-01-01", ("build.velocity=6",), "none of its 0 origins with latitude"),
         (
@@ -166,5 +170,5 @@ def test_cleaning(tmp_path):
     )
     with pytest.raises(DataError, match="has no amplitudes; leave out --min"):
         clean([picks(two, "time", at(1))], tmp_path / "c.csv", *limits[:2], 1.0, 2.0, 0)
-    with pytest.raises(DataError, match="no row of 1 is left"):
+    with pytest.raises(DataError, match="none of 1 row is left"):
         clean([two], tmp_path / "c.csv", *limits[:2], 0.0, np.inf, 0)
