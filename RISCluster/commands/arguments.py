@@ -129,7 +129,8 @@ export results: write the catalogue of a finished run, its picks, or clusters as
     also by correlation with the stack
   | quakeml and templates need obspy. Columns: index, label, name, probability, starttime, trace_id,
     station, event_id, season, onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms,
-    duration, onset_slope, band_low, band_middle, band_high; values that the data do not have are empty.
+    duration, onset_slope, band_low, band_middle, band_high, mark; values that the data do not have
+    are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
   --output FILE(.h5.hdf5) = Data/demo.h5: file to write
   --cube: a cube of a fibre with known sources instead, vehicles, pumps and earthquakes (default
