@@ -6,19 +6,9 @@ from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.onsets import clean, onsets_at
 from RISCluster.waveforms.read import import_obspy
-from tests.waveforms.waves import (
-    DAY,
-    MIDNIGHT,
-    SECOND,
-    contents,
-    noise,
-    rows,
-    settings,
-    with_events,
-    write,
-)
+from tests.waveforms.waves import NOON, SECOND, contents, noise, rows, settings, with_events, write
 
-RATE, NOON = 50.0, MIDNIGHT + DAY // 2
+RATE = 50.0
 IDS = ["XX.AAA.00.HHZ", "XX.AAA.00.HHN", "XX.BBB..HHZ"]
 OTHER = "XX.BBB.01.HHZ"
 TIME = "2016-01-01T12:{:02.0f}:{:06.3f}Z"
