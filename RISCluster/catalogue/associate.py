@@ -49,8 +49,8 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
             found, where = _of_samples(path, ids, texts, settings)
     _write(path, found, events, is_foreign)
     return (
-        f"{path}: {count(found.max(initial=-1) + 1, 'event')} at {events.min_stations} and more of "
-        f"{where} hold {(found >= 0).sum():,} of {count(len(found), 'sample')}"
+        f"{path}: {count(found.max(initial=-1) + 1, 'event')} at {events.min_stations} or more of "
+        f"{where}, with {(found >= 0).sum():,} of {count(len(found), 'sample')}"
     )
 
 
@@ -80,7 +80,7 @@ def _of_samples(
         if offset:
             log.warning(
                 f"{name}: its clock seems {abs(offset):.3g} s {'late' if offset > 0 else 'early'} "
-                "by the onsets of the others: corrected in the association, not in the catalogue"
+                "by the onsets of other stations; corrected for association, not in the catalogue"
             )
     shift = np.rint(offsets * SECOND).astype(np.int64)[station]
     times = onsets - np.where(onsets == NOT_A_TIME, 0, shift)
@@ -130,9 +130,10 @@ def reach_of(names: list[str], settings: Settings) -> np.ndarray:
         where = read_stations(place, "events.stations").locate(names)
     unknown = [name for name, row in zip(names, where, strict=True) if np.isnan(row).any()]
     if unknown:
+        names = ", ".join(unknown[:5]) + f" and {len(unknown) - 5} more" * (len(unknown) > 5)
         raise DataError(
-            f"events.window = auto: {place or 'none'} has no coordinates of "
-            f"{', '.join(unknown[:5])}: set events.stations, or events.window to seconds"
+            f"events.window = auto: no coordinates of {names}{f' in {place}' if place else ''}: "
+            "set events.stations, or events.window to seconds"
         )
     latitude, longitude = np.radians(where).T
     height = np.sin(np.subtract.outer(latitude, latitude) / 2) ** 2

@@ -52,9 +52,9 @@ catalogue make: sort a catalogue of onsets, remove repeated ones, and choose by 
   --output FILE(.csv)!: table to write, for build.catalogue
   --start TIME: UTC, as 2015-06-01T12:00 (default: all)
   --end TIME: UTC (default: all)
-  --min-amplitude A(0..) = 0: least peak amplitude, in the unit of the catalogue
+  --min-amplitude A(0..) = 0: smallest peak amplitude, in the unit of the catalogue
   --max-amplitude A(0..): largest peak amplitude (default: all)
-  --duplicates SECONDS(0..) = 0: leave out onsets of a trace so soon after the one before
+  --duplicates SECONDS(0..) = 0: leave out onsets of a trace at most so long after the previous one
   --overwrite: replace existing outputs
 associate make [events]: find detections of several stations that are one event, and number the events
   words FILE: data set of build, .h5, or of another source with onsets and trace ids, or a cube; settings
@@ -73,7 +73,7 @@ info info [data]: describe files of spectrograms, and draw some samples
     the settings); and settings as data.layout=cube cube.window=8
   --picture FILE(.png.pdf.svg): picture to write (default: <FILE>_samples in the working directory,
     in run.figure_format)
-  --no-picture: text alone
+  --no-picture: print text only
   | Settings in [cube] define the samples of a cube.
 subset make [data]: write chosen samples of one or several files of spectrograms as one file
   words FILE: spectrograms: files and patterns (default: data.file of the settings), and settings
@@ -97,7 +97,7 @@ predict results: label new data with a finished run, and measure how they differ
   --stage dec|gmm = dec: labels of the DEC stage or of the mixture
   --follow FOLDER: in place of FILE: label every file that is in this folder or arrives in it, until
     stopped, and add the rows to the table
-  --interval SECONDS(0..86400) = 10: time between two looks into the folder; 0: label what is there,
+  --interval SECONDS(0..86400) = 10: time between two checks of the folder; 0: label what is there,
     and end
   --drift SHARE(0..1) = 0.05: share of outliers above which a warning says to train a new run
   | Writes the table, latents beside it as .latent.npy, a page as .html and a gallery as .gallery.png
@@ -125,11 +125,12 @@ export results: write the catalogue of a finished run, its picks, or clusters as
   --stage dec|gmm: labels of this stage (default: DEC if complete)
   --clusters NUMBERS: only these, as 1,3 (default: all samples)
   --min-probability P(0..1) = 0: only samples whose label has this probability or more
-  --align correlation|onset = correlation: waveforms of a template: by their onsets alone, or then
+  --align correlation|onset = correlation: waveforms of a template: by their onsets only, or then
     also by correlation with the stack
   | quakeml and templates need obspy. Columns: index, label, name, probability, starttime, trace_id,
     station, event_id, season, onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms,
-    duration, onset_slope, band_low, band_middle, band_high; values that the data do not have are empty.
+    duration, onset_slope, band_low, band_middle, band_high, mark; values that the data do not have
+    are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
   --output FILE(.h5.hdf5) = Data/demo.h5: file to write
   --cube: a cube of a fibre with known sources instead, vehicles, pumps and earthquakes (default

@@ -46,8 +46,9 @@ def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     try:
         rows, texts = (_from_table if path.suffix.lower() in TABLES else _from_events)(path)
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"{path}: can't be read as a catalogue: {error}; allowed: CSV with a column of "
+            f"{path}: can't be read as a catalogue: {reason}; allowed: CSV with a column of "
             "times, as onset or time, or QuakeML"
         ) from None
     rows["event"] = rows["event"].fillna(-1).astype(np.int64)
@@ -128,8 +129,9 @@ def onsets_at(
     if found.empty:
         names = ", ".join(filter(None, rows["trace_id"].unique()[:3])) or "none"
         raise DataError(
-            f"build.catalogue = {path}: none of its {len(rows):,} {wanted} is of a trace as "
-            f"{trace_ids[0]}; it has {names}; give another catalogue, or build.velocity for origins"
+            f"build.catalogue = {path}: none of its {len(rows):,} {wanted} fits a trace of the "
+            f"waveforms, as {trace_ids[0]}; its traces: {names}; give another catalogue, or "
+            "build.velocity for origins"
         )
     if settings.velocity is not None:
         found["onset"] += _travel_times(found, settings.velocity, stations)
@@ -193,7 +195,9 @@ def clean(
             chosen.append(row)
             last[tuple(trace)] = time
     if not chosen:
-        raise DataError(f"{paths[0]}: no row of {len(rows):,} is left; choose less strictly")
+        raise DataError(
+            f"{paths[0]}: none of {count(len(rows), 'row')} is left; allowed: wider limits"
+        )
     with new_file(target) as partial:
         texts.loc[chosen].to_csv(partial, index=False, lineterminator="\n")
     by_time, by_amplitude = len(rows) - len(within), len(within) - len(strong)
