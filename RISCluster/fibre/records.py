@@ -414,8 +414,9 @@ class _Reader:
                 f"{clock.name} does not ascend, or has no unit and contradicts the sampling rate: "
                 "its time stamps are not used"
             )
-        if stated:
-            self._compare_rates(*stated)
+        if stated:  # other groups may be other records
+            near = sum(fact.order[0] < (2,) for fact in self.find("rate"))
+            self._compare_rates(*stated[: max(1, near)])
             return None, stated[0][1]
         start, end = self.first("start").value, self.first("end").value
         if None not in (start, end) and start < end:

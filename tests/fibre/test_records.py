@@ -100,6 +100,14 @@ def test_an_interval_of_the_samples_is_taken_before_a_rate_of_the_file(tmp_path)
         np.testing.assert_array_equal(found.distance, 30.5 + 2 * np.arange(20))
 
 
+def test_a_rate_of_another_record_is_not_compared(tmp_path):
+    for place, noted in (("other", False), ("g", True)):
+        values = {"g/data": {"dims": "time,channel", "fs": 100.0}, place: {"fs": 500.0}}
+        found = read_record(file_of(tmp_path / f"{noted}.h5", noise(50, 4), values), AUTO)
+        assert found.sampling_rate == 100.0
+        assert any("is 500 Hz" in note for note in found.notes) == noted
+
+
 @pytest.mark.parametrize(
     ("attributes", "distance"),
     [
