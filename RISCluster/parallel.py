@@ -114,7 +114,7 @@ class Parts:
         if n_done:
             log.info(f"{self.folder}: {n_done:,} of {len(jobs):,} parts are done")
         if n_damaged := sum(_marker(self.path(job)).exists() for job in left):
-            log.warning(f"{self.folder}: {n_damaged:,} damaged parts are made again")
+            log.warning(f"{self.folder}: {n_damaged:,} damaged parts are computed again")
         with StopRequest() as stop, Progress(what, total, unit) as progress:
             for is_last in (False, True):
                 todo, left = left, []
@@ -151,7 +151,7 @@ class Parts:
 
 @contextmanager
 def _pool(settings: RunSettings, workers: int) -> Iterator[Callable[[Iterable], Iterable]]:
-    """What runs calls of `joblib.delayed`, and gives their results as they end.
+    """Function that runs calls of `joblib.delayed` and yields results as they end.
 
     A call is taken from its iterator when a worker is free, so that few follow a stop request.
     """
@@ -177,7 +177,7 @@ def _pool(settings: RunSettings, workers: int) -> Iterator[Callable[[Iterable], 
                 options = {"backend": "ray", "n_jobs": -1}
         except (OSError, TimeoutError, ConnectionError) as error:
             raise RunError(
-                f"[run] scheduler = {address}: no {backend} scheduler with workers answers "
+                f"[run] scheduler = {address}: no answer of a {backend} scheduler with workers "
                 f"({' '.join(str(error).split())[:200]}); start them first"
             ) from None
         kind = "list" if backend == "ray" else "generator_unordered"  # ray has no generators

@@ -59,6 +59,7 @@ PRELOADED = (
     "RISCluster.stages.pretrain", "RISCluster.stages.cluster", "RISCluster.stages.refine",
     "RISCluster.stages.predict", "RISCluster.waveforms.build", "obspy", "zarr",
     "RISCluster.fibre.make_cube", "sklearn.manifold", "scipy.signal", "scipy.stats",
+    "RISCluster.commands.make", "obspy.imaging.scripts.scan",
     "torch._dynamo",  # which the first optimiser loads
 )  # fmt: skip
 

@@ -89,7 +89,7 @@ def test_damaged_missing_and_other_parts_are_made_again(parts, caplog):
     run(parts, todo=changed)
     assert done(parts) == sorted("0123456" + "01236")
     assert [parts.summary(job)["value"] for job in changed] == list(range(7))
-    assert f"{parts.folder}: 4 damaged parts are made again" in caplog.messages
+    assert f"{parts.folder}: 4 damaged parts are computed again" in caplog.messages
     assert not list(parts.folder.glob(".*"))
 
 

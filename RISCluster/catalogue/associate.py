@@ -49,8 +49,8 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
             found, where = _of_samples(path, ids, texts, settings)
     _write(path, found, events, is_foreign)
     return (
-        f"{path}: {count(found.max(initial=-1) + 1, 'event')} at {events.min_stations} and more of "
-        f"{where} hold {(found >= 0).sum():,} of {count(len(found), 'sample')}"
+        f"{path}: {count(found.max(initial=-1) + 1, 'event')} at {events.min_stations} or more of "
+        f"{where}, with {(found >= 0).sum():,} of {count(len(found), 'sample')}"
     )
 
 
@@ -80,7 +80,7 @@ def _of_samples(
         if offset:
             log.warning(
                 f"{name}: its clock seems {abs(offset):.3g} s {'late' if offset > 0 else 'early'} "
-                "by the onsets of the others: corrected in the association, not in the catalogue"
+                "by the onsets of other stations; corrected for association, not in the catalogue"
             )
     shift = np.rint(offsets * SECOND).astype(np.int64)[station]
     times = onsets - np.where(onsets == NOT_A_TIME, 0, shift)

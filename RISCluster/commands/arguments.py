@@ -52,9 +52,9 @@ catalogue make: sort a catalogue of onsets, remove repeated ones, and choose by 
   --output FILE(.csv)!: table to write, for build.catalogue
   --start TIME: UTC, as 2015-06-01T12:00 (default: all)
   --end TIME: UTC (default: all)
-  --min-amplitude A(0..) = 0: least peak amplitude, in the unit of the catalogue
+  --min-amplitude A(0..) = 0: smallest peak amplitude, in the unit of the catalogue
   --max-amplitude A(0..): largest peak amplitude (default: all)
-  --duplicates SECONDS(0..) = 0: leave out onsets of a trace so soon after the one before
+  --duplicates SECONDS(0..) = 0: leave out onsets of a trace at most so long after the previous one
   --overwrite: replace existing outputs
 associate make [events]: find detections of several stations that are one event, and number the events
   words FILE: data set of build, .h5, or of another source with onsets and trace ids, or a cube; settings
@@ -97,7 +97,7 @@ predict results: label new data with a finished run, and measure how they differ
   --stage dec|gmm = dec: labels of the DEC stage or of the mixture
   --follow FOLDER: in place of FILE: label every file that is in this folder or arrives in it, until
     stopped, and add the rows to the table
-  --interval SECONDS(0..86400) = 10: time between two looks into the folder; 0: label what is there,
+  --interval SECONDS(0..86400) = 10: time between two checks of the folder; 0: label what is there,
     and end
   --drift SHARE(0..1) = 0.05: share of outliers above which a warning says to train a new run
   | Writes the table, latents beside it as .latent.npy, a page as .html and a gallery as .gallery.png

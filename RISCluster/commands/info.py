@@ -232,7 +232,6 @@ def _spread(index: np.ndarray, n: int) -> list[int]:
 
 
 def _title(file: SpectrogramFile, index: int) -> str:
-    """Number, trace id and start time of a sample, on two lines."""
     times, traces = file.starttimes(index, index + 1), file.trace_ids(index, index + 1)
     first = f"sample {index:,}" + (f"  {plain(traces[0])}" if traces else "")
     if not (times and times[0]):

@@ -99,7 +99,6 @@ def _time(option: str, text: str) -> datetime:
 
 
 def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
-    """Numbers of a box or a circle, in degrees."""
     if not words:
         return None
     values = pandas.to_numeric(",".join(words).split(","), errors="coerce")

@@ -156,7 +156,6 @@ class DataSet(SpectrogramFile):
     # ---- columns ----
 
     def _gather(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray | None:
-        """A column of `COLUMNS`."""
         if name not in self._columns:
             return None
         missing = COLUMNS[name][-1]
@@ -238,7 +237,9 @@ class DataSet(SpectrogramFile):
         ]
         rows = np.concatenate(kept)
         if not len(rows):
-            raise DataError(f"{self.path}: no sample of {n:,} has {words}; allowed: other values")
+            raise DataError(
+                f"{self.path}: none of {count(n, 'sample')} has {words}; allowed: wider limits"
+            )
         log.info(f"{self.path}: {len(rows):,} of {count(n, 'sample')} have {words}")
         if len(rows) < n:
             self.rows, self.n_samples = rows, len(rows)
@@ -303,7 +304,7 @@ def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
     for name in ("amplitude_unit", "waveform_unit"):
         if (unit := getattr(file, name)) != getattr(first, name):
             what = name.replace("_", " ")
-            log.warning(f"{file.path}: {what} {unit or 'unknown'}, other than of {first.path}")
+            log.warning(f"{file.path}: {what} {unit or 'unknown'} is not that of {first.path}")
 
 
 def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:

@@ -214,7 +214,6 @@ def _differing_settings(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any
 
 
 def _metrics(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
-    """Metrics of every stage that some run has."""
     rows = []
     for name in STAGES:
         each = [metrics_of(run.stages[name]) if name in run.stages else {} for run in runs]

@@ -27,7 +27,7 @@ def time_in_name(path: Path, pattern: str) -> int:
         time = datetime.strptime(found[0] if found else "", pattern).replace(tzinfo=UTC)
     except ValueError:
         raise DataError(
-            f"{path}: its name has no time as records.name_times = {pattern}; take another "
+            f"{path}: its name has no time as records.name_times = {pattern}; set another "
             "pattern, or none"
         ) from None
     return parse_time(time.isoformat())
@@ -54,8 +54,8 @@ def take_span(
     )
     if low >= high:
         raise DataError(
-            f"{place}: nothing is from records.after = {settings.after or 'none'} to "
-            f"records.before = {settings.before or 'none'}; allowed: times in "
+            f"{place}: no data from records.after = {settings.after or 'none'} to "
+            f"records.before = {settings.before or 'none'}; allowed: times from "
             f"{' to '.join(nanoseconds_to_iso(ends))}"
         )
     return low, high
@@ -69,7 +69,7 @@ def take_channels(
         return np.arange(n)
     if distance is None:
         raise DataError(
-            f"{place}: records.section needs the metres of channels, which are unknown; set "
+            f"{place}: records.section needs the positions of channels, which are unknown; set "
             "records.channel_spacing"
         )
     low, high = settings.section

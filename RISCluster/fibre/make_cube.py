@@ -17,7 +17,7 @@ import scipy.signal
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
 from ..data.storage import DIMENSIONS, PACKING, open_storage, other_files, stamp
-from ..data.times import nanoseconds_to_iso
+from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
@@ -285,7 +285,6 @@ def _write(
     target: Path, settings: Settings, chunks: tuple, size: Span, shape: tuple, choices: dict,
     parts: Parts, jobs: Sequence[Job],
 ) -> None:  # fmt: skip
-    """Write the cube of finished parts."""
     series, spectra, *_ = jobs[0].task
     rate, unit = spectra.sampling_rate, f"({series.unit})^2/Hz" if series.unit else "power per Hz"
     attributes = {
@@ -456,7 +455,11 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
                     place = slice(first, first + len(some)), slice(left, left + len(near))
                     yield *place, values.astype(np.float32)
 
-        kept = {name: x for name, x in file.attributes.items() if name not in NOT_COPIED}
+        kept = {
+            name: to_text(x) if isinstance(x, bytes) else np.asarray(x).tolist()  # for Zarr
+            for name, x in file.attributes.items()
+            if name not in NOT_COPIED
+        }
         kept |= {"made_from": origin, "cut_from": str(path)}
         layout = (*chunk, shape[2]), size
         write_cube(target, shape, layout, records.chunks, axes, kept, blocks())

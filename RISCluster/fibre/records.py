@@ -351,7 +351,6 @@ class _Reader:
         return [x for x in found if x is not None and len(x.values) == self.shape[axis]]
 
     def _clock(self, axis: int) -> Clock | None:
-        """The best time stamps of the samples."""
         for stamps in self._along(axis, "time", TIMES, TIME_ENDS):
             try:
                 if (clock := read_clock(*stamps)) is not None:
@@ -464,7 +463,6 @@ class _Reader:
         return [*segments[:-1], last._replace(n_samples=last.n_samples - missing)]
 
     def _distance(self, axis: int) -> np.ndarray | None:
-        """Metres of every channel, (C,)."""
         spacing, first = self.first("spacing"), self.first("first")
         metres, start = spacing.value, first.value or 0.0
         if self.settings.channel_spacing != "auto":

@@ -199,7 +199,6 @@ def _alike(records: list[Record]) -> list[Record]:
 
 
 def _log_notes(records: Sequence[Record]) -> None:
-    """Notes on files, each kind once."""
     lines = pandas.Series([f"{x.path}: {note}" for x in records for note in x.notes], dtype=str)
     kinds = [re.sub(r"[\d.:,T-]*\d[\d.:,TZ-]*", "#", note) for x in records for note in x.notes]
     for _, files in lines.groupby(kinds, sort=False):

@@ -109,10 +109,12 @@ def _overview(results: NewResults) -> dict[str, Any]:
     n, most = max(1, stage.sizes.sum()), 2 * OUTLYING
     share = outlying.sum() / n
     text = (
-        f"{outlying.sum():,} samples ({percent(share)}) are outliers: worse reconstructed or less "
+        f"{outlying.sum():,} samples ({percent(share)}) are outliers: reconstructed worse or less "
     )
-    text += f"likely than all but {percent(OUTLYING)} of the training samples, of which up to "
-    note = "The data differ from the training set: labels of outliers mean little; train a new run."
+    text += f"likely than all but {percent(OUTLYING)} of the training samples, of which at most "
+    note = (
+        "The data differ from the training set: labels of outliers are doubtful; train a new run."
+    )
     rows = [
         (
             results.titles[label], size, percent(size / n), percent(old[label] / old.sum()),
@@ -124,7 +126,7 @@ def _overview(results: NewResults) -> dict[str, Any]:
     header = "Cluster", "Samples", "Share", "Share in the run", "Mean probability", "Outliers"
     return {
         "sentences": [
-            sizes_sentence(results), certainty_sentence(results), f"{text}{percent(most)} would be."
+            sizes_sentence(results), certainty_sentence(results), f"{text}{percent(most)} are."
         ],
         "notes": [note] * int(share > DRIFT),
         "table": {"header": header, "rows": rows, "clusters": [*range(len(rows))]},

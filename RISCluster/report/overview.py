@@ -119,14 +119,14 @@ def _choice(choice: Context | None) -> str:
 
 
 def certainty_sentence(results: Results) -> str:
-    """How sure the labels are, and scores of the stage."""
+    """Probabilities of the labels, and scores of the stage."""
     run, stage = results.run, results.stage
     sure, found = certainty(stage), refinement(run)
     text = f"{percent(sure.confident)} of the labels have a probability of {CONFIDENT:g} or more, "
     text += f"{percent(sure.doubtful)} one below {DOUBTFUL:g}"
     if found is not None:
         accepted = run.stages["DEC"].metrics.get("refined", True)
-        change = f"refinement moved {percent(found.share_moved)} of them"
+        change = f"refinement changed {percent(found.share_moved)} of them"
         text += f"; {change}" if accepted else "; refinement was rejected"
     metrics = stage.metrics
     for key, name in (
@@ -145,7 +145,7 @@ def _warnings(results: Results, choice: Context | None) -> list[str]:
     if choice and len(choice["rows"]) > 1:
         k, first, last = choice["chosen"], min(choice["rows"]), max(choice["rows"])
         if choice["most"] is not None and choice["rows"][k].stability < STABLE:
-            found.append(f"K = {k} is not stable: other clusters result from half of the samples.")
+            found.append(f"K = {k} is not stable: fits to half of the samples give other clusters.")
         if k in (first, last):
             found.append(f"K = {k} is at the edge of the range that was fitted, {first} to {last}.")
         found += [f"{text[0].upper()}{text[1:]}." for text in choice["contradictions"]]
@@ -156,20 +156,20 @@ def _warnings(results: Results, choice: Context | None) -> list[str]:
         share, overall = counts[at, label] / sizes[label], counts[at].sum() / sizes.sum()
         if share > max(ONE_STATION, 2 * overall):
             where = f"{results.place} {catalogue.stations[at]}"
-            found.append(f"Cluster {titles[label]} is {percent(share)} of {where} alone.")
+            found.append(f"{percent(share)} of cluster {titles[label]} are from {where} alone.")
     moved, dec = refinement(run), run.stages.get("DEC")
     if dec and not dec.metrics.get("refined", True):
         found.append("Refinement separated neighbours: the labels of DEC are the mixture's.")
     elif moved and moved.share_moved > MOVED:
-        found.append(f"Refinement moved {percent(moved.share_moved)} of the labels.")
+        found.append(f"Refinement changed {percent(moved.share_moved)} of the labels.")
     if sizes.sum() < FEW * len(sizes):
-        found.append(f"There are few samples: {sizes.sum():,} for {len(sizes)} clusters.")
+        found.append(f"Few samples: {sizes.sum():,} for {len(sizes)} clusters.")
     if small := [titles[label] for label in np.flatnonzero(sizes < SMALL).tolist()]:
         found.append(f"Fewer than {SMALL} samples are in cluster {', '.join(small)}.")
     if (doubtful := certainty(stage).doubtful) > UNCERTAIN:
         found.append(f"{percent(doubtful)} of the labels have a probability below {DOUBTFUL:g}.")
     if dead := (run.stages["AEC"].metrics.get("dead_features") if "AEC" in run.stages else None):
-        found.append(f"{count(len(dead), 'latent feature')} dead, the same for every sample.")
+        found.append(f"{count(len(dead), 'dead latent feature')}: the same value for every sample.")
     return found
 
 
@@ -228,7 +228,6 @@ def _example(table: pandas.DataFrame, found: Measured, sample: int) -> Context:
 
 
 def _facts(results: Results, found: Measured) -> list[list[tuple]]:
-    """Name and text of each fact of each cluster."""
     stage, file, titles, catalogue = results.stage, results.file, results.titles, results.catalogue
     measures, moved = results.performances[-1].measures, refinement(results.run)
     distances, labels = centroid_distances(results), stage.labels[found.index]
@@ -245,7 +244,7 @@ def _facts(results: Results, found: Measured) -> list[list[tuple]]:
             ("Peak frequency", frequency and f"{frequency} {unit}"),
             ("Peak amplitude", peak and f"{peak} {file.amplitude_unit}"),
             *_medians(file, medians, label),
-            ("Probability", f"{shown(value['probability'], 3)} in the mean"),
+            ("Probability", f"mean {shown(value['probability'], 3)}"),
             ("Agreement", ", ".join(
                 f"{name} {shown(value[key], 2)}"
                 for key, name in (
@@ -260,7 +259,7 @@ def _facts(results: Results, found: Measured) -> list[list[tuple]]:
             own.append(
                 (
                     "Events",
-                    f"{n:,.0f}, at {middle:g} stations ({low:g} to {high:g} of half of them)",
+                    f"{n:,.0f}, at {middle:g} stations (median; quartiles {low:g} to {high:g})",
                 )
             )
         if catalogue.has_stations and size:
@@ -275,8 +274,9 @@ def _facts(results: Results, found: Measured) -> list[list[tuple]]:
                 ("Hour of day", f"most at {most:02d} h, {percent(night)} from 20 to 6 h UTC")
             )
         if moved and moved.by_label and np.isfinite(moved.moved[label]):
-            text = f"moved {percent(float(moved.moved[label]))} of the mixture's samples"
-            own.append(("Refinement", text))
+            own.append(
+                ("Refinement", f"moved {percent(float(moved.moved[label]))} to other clusters")
+            )
         near = [at for at in np.argsort(distances[label]) if np.isfinite(distances[label, at])]
         near = [f"{titles[at]} ({distances[label, at]:.3g})" for at in near if at != label]
         own.append(("Nearest clusters", ", ".join(near[:NEAREST])))
@@ -318,7 +318,7 @@ def samples_section(results: Results) -> Context | None:
 
 
 def chosen_samples(results: Results) -> list[tuple[int, str]]:
-    """At most 20 samples whose name would teach most, and why."""
+    """At most 20 samples that are most worth a look, and why."""
     if results.stage is None:
         return []
     titles, likely = results.titles, results.representatives

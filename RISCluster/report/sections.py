@@ -341,7 +341,6 @@ def refinement_section(results: Results) -> Context | None:
 
 
 def _changes(found: Refinement, results: Results) -> Context:
-    """A row for each cluster of the mixture."""
     sizes, became = found.table.counts.sum(1).tolist(), found.table.counts.sum(0).tolist()
     rows, clusters = [], []
     for label, match in enumerate(found.match.tolist()):
@@ -454,7 +453,6 @@ def run_section(results: Results) -> Context:
 
 
 def _took(made: Context) -> np.timedelta64 | None:
-    """Time from the start to the end of a stage."""
     started, ended = (
         np.datetime64(made.get(key, "NaT").rstrip("Z")) for key in ("started", "ended")
     )

@@ -93,7 +93,6 @@ def usable_latents(latents: np.ndarray) -> np.ndarray:
 
 
 def _possible_numbers(settings: Settings, n: int, what: str) -> list[int]:
-    """Numbers of clusters that `n` samples allow."""
     wanted = settings.gmm.n_clusters
     numbers = [number for number in wanted if number <= n]
     if not numbers:

@@ -43,7 +43,7 @@ class Catalogue:
         if lines and lines[-1]["model"] != model:
             raise RunError(
                 f"{path}: its labels are of another run, or of this one before it was trained "
-                "anew; give another name with -o"
+                "again; give another name with -o"
             )
         for line in lines:
             self._note(line)
@@ -51,7 +51,7 @@ class Catalogue:
         size = path.stat().st_size if path.exists() else 0
         if size < end or (size and not self.journal.exists()):
             raise RunError(
-                f"{path}: is not what {self.journal.name} describes; give another name with -o"
+                f"{path}: does not agree with {self.journal.name}; give another name with -o"
             )
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class Catalogue:
         if self.has_drifted and not before:
             log.warning(
                 f"{outliers / n:.1%} of the latest {n:,} samples are outliers, more than --drift = "
-                f"{limit:g}: the data differ from the training set; train a new run with them"
+                f"{limit:g}: the data differ from the training set; train a new run on them too"
             )
 
 
@@ -116,8 +116,8 @@ def _flush(file: TextIO) -> None:
 def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: float) -> None:
     """Label every file of spectrograms in a folder once, as it arrives, until stopped.
 
-    A file is complete when it is the same in two looks, `interval` seconds apart; with 0, what is
-    there is labelled. `drift` is the share of outliers among the latest samples for a warning.
+    A file is complete when it is the same in two checks, `interval` seconds apart; with 0 there is
+    one check. `drift` is the share of outliers among the latest samples for a warning.
     """
     ranks, catalogue, before, left_out = run.ranks, None, {}, {}
     if not folder.is_dir():
@@ -127,7 +127,7 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
             stack.enter_context(locked(output.with_name(f".{output.name}{LOCK}"), output))
             catalogue = Catalogue(output, identity(run.folder.provenance()["results"]))
             n_done = count(len(catalogue.stamps), "file")
-            log.info(f"{folder}: is followed; {output} has the labels of {n_done}")
+            log.info(f"{folder}: waiting for files; {output} has the labels of {n_done}")
         while True:
             new = []
             if catalogue:
@@ -136,7 +136,7 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
                     if left_out.get(name) == stamp or catalogue.stamps.get(name) == stamp:
                         continue
                     if name in catalogue.stamps:
-                        text = "has changed since it was labelled; its labels stay as they are"
+                        text = "has changed since it was labelled; its labels are not changed"
                         log.warning(f"{folder / name}: {text}")
                         left_out[name] = stamp
                     elif not interval or before.get(name) == stamp:

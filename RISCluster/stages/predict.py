@@ -152,7 +152,6 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
 
 
 def _load(folder: StageFolder, settings: Settings, ranks: Ranks, stop: StopRequest) -> Predictor:
-    """Read what labels new samples."""
     training = TrainingDistribution.load(folder.path / "novelty.npz")
     posterior, n_clusters = training.mixture.posterior, len(training.mixture.weights)
     if folder.name == "GMM":

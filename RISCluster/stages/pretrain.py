@@ -97,7 +97,6 @@ def _load_data(session: Session) -> _Data:
 
 
 def _network(session: Session, data: _Data) -> AEC:
-    """Network with its initial weights."""
     file, aec = session.file, session.settings.aec
     wanted = aec.n_components
     if wanted == "auto":
@@ -117,7 +116,6 @@ def _network(session: Session, data: _Data) -> AEC:
 
 
 def _train(session: Session, data: _Data) -> None:
-    """Train one autoencoder and write its folder."""
     settings = session.settings
     torch.manual_seed(settings.run.seed)
     model = _network(session, data).to(session.ranks.device)

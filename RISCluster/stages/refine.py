@@ -60,7 +60,6 @@ def run_dec(settings: Settings) -> None:
 
 
 def _refine(session: Session, aec: TrainedModel, samples: SampleSet) -> None:
-    """Refine one network and write its folder."""
     torch.manual_seed(session.settings.run.seed)
     model = _initial_model(session, aec)
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")

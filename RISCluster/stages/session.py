@@ -109,7 +109,6 @@ class Session:
         self.inputs[f"{name}/{model}"] = self.rank0(lambda: sha256(stage.path / model)[:16])
 
     def _words(self) -> dict[str, str]:
-        """Description of the checksums among the inputs, by name."""
         file, path = self.file, self.file.path
         written = [place.stat().st_mtime for place in file.paths if place.exists()]
         words = {

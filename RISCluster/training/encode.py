@@ -66,7 +66,6 @@ def encode_to(
 
 @contextmanager
 def _inference(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients."""
     was_training = model.training
     model.eval()
     with torch.inference_mode():

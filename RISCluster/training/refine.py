@@ -97,7 +97,6 @@ def _refresh(training: Training, fixed: torch.Tensor | None) -> None:
 
 
 def _end_epoch(training: Training) -> None:
-    """Log the epoch and add it to the history."""
     means, changes = training.epoch_means(), training.result.changes
     changed = f"label change {changes[-1]:.3%}, " if changes else ""
     log.info(

@@ -151,7 +151,6 @@ LAYOUTS = {"samples": _samples, "ris": _ris}
 
 
 def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Product) -> None:
-    """Create a data set of n rows such as these, with its attributes."""
     grid, rate, unit = product.grid, product.grid.sampling_rate, product.unit
     power = f"{f'({unit})' if '/' in unit else unit}^2/Hz"
     attributes = {

@@ -128,8 +128,9 @@ def onsets_at(
     if found.empty:
         names = ", ".join(filter(None, rows["trace_id"].unique()[:3])) or "none"
         raise DataError(
-            f"build.catalogue = {path}: none of its {len(rows):,} {wanted} is of a trace as "
-            f"{trace_ids[0]}; it has {names}; give another catalogue, or build.velocity for origins"
+            f"build.catalogue = {path}: none of its {len(rows):,} {wanted} fits a trace of the "
+            f"waveforms, as {trace_ids[0]}; its traces: {names}; give another catalogue, or "
+            "build.velocity for origins"
         )
     if settings.velocity is not None:
         found["onset"] += _travel_times(found, settings.velocity, stations)
@@ -193,7 +194,9 @@ def clean(
             chosen.append(row)
             last[tuple(trace)] = time
     if not chosen:
-        raise DataError(f"{paths[0]}: no row of {len(rows):,} is left; choose less strictly")
+        raise DataError(
+            f"{paths[0]}: none of {count(len(rows), 'row')} is left; allowed: wider limits"
+        )
     with new_file(target) as partial:
         texts.loc[chosen].to_csv(partial, index=False, lineterminator="\n")
     by_time, by_amplitude = len(rows) - len(within), len(within) - len(strong)

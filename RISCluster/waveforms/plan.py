@@ -105,7 +105,7 @@ def _station_days(
         near = [item for item in near if item.sampling_rate == rate]
         paths, n = tuple(sorted({item.path for item in near})), sum(x.n_samples for x in near)
         found.append(StationDay(trace_id, day, rate, paths, near[0].within, 8 * n))
-    text = "data at {:g} Hz left out on {} of its days, most is at {:g} Hz"
+    text = "data at {:g} Hz left out on {} of its days; most data are at {:g} Hz"
     notes = [(name, text.format(other, n, r)) for (name, other, r), n in sorted(dropped.items())]
     lines += one_of_each(notes)
     return found
@@ -129,13 +129,13 @@ def _with_components(
         missing = [name for name in names if name not in group]
         if group and missing and (names[0] in missing or settings.missing_components != "zeros"):
             one = str(next(iter(group.values())))
-            notes.append((one, f"left out: there is no component {', '.join(missing)}"))
+            notes.append((one, f"left out: no component {', '.join(missing)}"))
         elif group:
             first, *others = map(group.get, names)
             found.append(first._replace(others=tuple(others)))
     lines += one_of_each(notes)
     if not found:
-        reason = ": ".join(notes[0]) if notes else f"{days[0]} is of none of them"
+        reason = ": ".join(notes[0]) if notes else f"{days[0]} has none of them"
         raise DataError(
             f"build.components = {names}: no trace has all of them on one day: {reason}; allowed: "
             "last letters of channels, as ZNE, or station codes with commas"
@@ -160,8 +160,8 @@ def _with_onsets(
         times = pandas.concat([rows["onset"] for rows in onsets.values()])
         first, last = nanoseconds_to_iso([times.min(), times.max()])
         raise DataError(
-            f"build.catalogue = {settings.catalogue}: no onset from {first} to {last} is on a day "
-            f"of the data, as {days[0]}; give another catalogue, or other files"
+            f"build.catalogue = {settings.catalogue}: its onsets, {first} to {last}, are on no day "
+            f"with data, as {days[0]}; give another catalogue, or other files"
         )
     return found
 

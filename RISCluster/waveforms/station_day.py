@@ -67,7 +67,7 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
     except OSError as error:  # those of reading are data errors
         raise RunError(
             f"{path}: can't be written: {error.strerror or error}; make room or change "
-            "permissions, then run the same command again: finished parts are not made again"
+            "permissions, then run the same command again: finished parts are not repeated"
         ) from None
     counts.update(samples=sum(n_samples))
     return {"n_samples": n_samples, "counts": counts, "notes": notes}
@@ -97,7 +97,6 @@ def _read(
 
 
 def _other(day: StationDay | None, product: Product, notes: Notes) -> list[Wave]:
-    """Processed stretches of another component."""
     if day is None:
         return []
     waves = _stretches(day, _read([day], product, notes)[day], product, Counter(), notes)
@@ -133,7 +132,6 @@ def example(day: StationDay, product: Product) -> tuple[Wave, Windows] | None:
 def _processed(
     day: StationDay, pieces: list[Wave], product: Product, counts: Counter, notes: Notes
 ) -> Iterator[tuple[Wave, Windows]]:
-    """Processed stretches of the day, with their windows."""
     settings, grid = product.settings, product.grid
     given = pandas.DataFrame(day.given, columns=FIELDS) if day.given else None
     n_given = len(day.given)
@@ -200,10 +198,10 @@ def _with_responses(
         else:
             parts.append((wave, epoch))
             if before not in (None, epoch) and start == wave.start < end:
-                text = f"the response changes at {first}; no window reaches across"
+                text = f"the response changes at {first}; no window spans the change"
             elif epoch.is_flat:
                 text = f"only the sensitivity in {inventory.place}, by which counts are divided: "
-                text += "right where the response is flat"
+                text += "correct where the response is flat"
             before = epoch
         notes += [(str(day), text)] if text else []
     return parts

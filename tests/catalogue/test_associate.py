@@ -92,7 +92,7 @@ def path(tmp_path):
 def test_file(path, tmp_path):
     place = f"events.stations={tmp_path / 'st.csv'}"
     line = associate_file(path, load_settings(None, [place]))
-    assert line.endswith("30 events at 4 and more of 4 stations hold 120 of 120 samples")
+    assert line.endswith("30 events at 4 or more of 4 stations, with 120 of 120 samples")
     with open_spectrograms(path) as file:
         assert file.event_ids(2, 6).tolist() == [0, 0, 1, 1]
     with h5py.File(path) as file:
@@ -102,7 +102,7 @@ def test_file(path, tmp_path):
     line = associate_file(path, load_settings(None, [place, "events.clock_offset=0"]))
     assert " 0 events " in line
     line = associate_file(path, load_settings(None, ["events.window=0.5", "events.min_stations=2"]))
-    assert line.endswith("30 events at 2 and more of 4 stations hold 90 of 120 samples")
+    assert line.endswith("30 events at 2 or more of 4 stations, with 90 of 120 samples")
 
 
 def test_reach_is_distance_times_slowness(tmp_path, path):
@@ -159,7 +159,7 @@ def test_cube(tmp_path, suffix):
     settings = load_settings(None, [])
     for _ in range(2):  # and again
         line = associate_file(path, settings)
-    assert line.endswith("1 event at 4 and more of 12 channels hold 6 of 120 samples")
+    assert line.endswith("1 event at 4 or more of 12 channels, with 6 of 120 samples")
     with open_spectrograms(path, cube=settings.cube) as file:
         windows, channels = file.place(np.flatnonzero(file.event_ids() == 0))
         assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == [

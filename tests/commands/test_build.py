@@ -50,7 +50,7 @@ def test_events_of_several_stations(here, capsys, refused):
     words = [*QUICK, "--workers", "1", "events.window=0.5", "events.min_stations=3"]
     files = [str(path) for path in here.glob("*.mseed")]
     assert main(["build", *files, *words, "-o", "set.h5"]) == 0
-    text = "3 events at 3 and more of 3 stations hold 9 of 9 samples"
+    text = "3 events at 3 or more of 3 stations, with 9 of 9 samples"
     assert text in capsys.readouterr().out
     assert [row["event_id"] for row in rows(here / "set.csv")] == ["0", "1", "2"] * 3
     assert main(["build", *files, *words, "-o", "no.h5", "events.associate=no"]) == 0

@@ -138,5 +138,5 @@ def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr("RISCluster.parallel.CONNECT", 1)
     words = ["run.backend=dask", "run.scheduler=tcp://127.0.0.1:9"]
     parts = Parts(tmp_path / "out.h5", load_settings(None, words).run)
-    with pytest.raises(RunError, match=r"scheduler = tcp://127.0.0.1:9: no dask scheduler with"):
+    with pytest.raises(RunError, match=r"tcp://127.0.0.1:9: no answer of a dask scheduler with"):
         parts.run([Job("part", 1, 1)], where, 0, "Working", "parts")

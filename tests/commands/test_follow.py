@@ -147,7 +147,10 @@ def test_what_can_not_be_followed_is_refused(trained, folder, refused):
     )
     refused(["predict", "--follow", folder, *words, "--overwrite"], "--overwrite is not allowed")
     output.write_text("mine\n")
-    refused(["predict", "--follow", folder, *words, "--interval", "0"], "is not what c.files.csv")
+    refused(
+        ["predict", "--follow", folder, *words, "--interval", "0"],
+        "does not agree with",
+    )
     output.unlink()
     once(run, folder)
     journal = folder.parent / "c.files.csv"

@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_named(parts, small_file):
         (f"{parts}/[0x].h5", [], "x.h5: its samples have 15 frequency bins from 1 to 8 Hz, and "),
         (bare, ["data.after=2016-01-01"], "has no column starttime, which data.after needs"),
         (bare, ["data.min_amplitude=1"], "has no column peak_amplitude, which data.min_amplitude"),
-        (small_file, ["data.stations=Q*"], "no sample of 96 has data.stations = Q*; allowed"),
+        (small_file, ["data.stations=Q*"], "none of 96 samples has data.stations = Q*; allowed"),
         (f"{parts}/*.hdf5", [], r"\*.hdf5: no such file; set data.file"),
     ):
         with pytest.raises(DataError, match=message.replace("*", r"\*").replace(r"\\*", r"\*")):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from RISCluster.settings import Settings, load_settings
+from tests.waveforms.waves import write
 
 RATE = 100.0  # Hz
 START = 1_600_000_000  # s since 1970
@@ -54,19 +55,9 @@ def virtual(folder: Path, samples: np.ndarray, turn: int = 1) -> tuple[Path, np.
 
 
 def waveforms(path, *traces):
-    """A miniSEED file of (id, seconds after the start, samples)."""
-    obspy = pytest.importorskip("obspy")
-    stream = obspy.Stream()
-    for name, seconds, samples, rate in traces:
-        network, station, location, channel = name.split(".")
-        header = {
-            "network": network,
-            "station": station,
-            "location": location,
-            "channel": channel,
-            "sampling_rate": rate,
-            "starttime": obspy.UTCDateTime(ns=START * SECOND + round(seconds * SECOND)),
-        }
-        stream.append(obspy.Trace(np.ascontiguousarray(samples, dtype=np.int32), header))
-    stream.write(str(path), format="MSEED")
-    return path
+    """A miniSEED file of (id, seconds after the start, samples, rate)."""
+    pytest.importorskip("obspy")
+    return write(path, *(
+        (name, START * SECOND + round(seconds * SECOND), rate, np.asarray(samples, np.int32))
+        for name, seconds, samples, rate in traces
+    ))  # fmt: skip

@@ -4,6 +4,7 @@ import functools
 import http.server
 import threading
 
+import h5py
 import numpy as np
 import pytest
 
@@ -39,8 +40,12 @@ def files(tmp_path):
 def cube(request, files, tmp_path):
     if request.param == "zarr":
         pytest.importorskip("zarr")
-    make_cube(files, tmp_path / f"cube.{request.param}", records_settings(*WORDS))
-    return tmp_path / f"cube.{request.param}"
+    path = tmp_path / f"cube.{request.param}"
+    make_cube(files, path, records_settings(*WORDS))
+    if request.param == "h5":  # values that are not JSON
+        with h5py.File(path, "a") as file:
+            file["data"].attrs.update(gauge=np.int64(10), maker=np.bytes_(b"X"))
+    return path
 
 
 def opened(path):
@@ -98,7 +103,7 @@ def test_a_cube_is_cut_and_rechunked(cube, tmp_path, target):
     ("words", "message"),
     [
         (["section=60-70"], "no channel is in records.section = 60-70 m; allowed: 0 to 55 m"),
-        (["before=2021-03-04"], "allowed: times in 2021-03-04T05:00:00.000000Z to"),
+        (["before=2021-03-04"], "allowed: times from 2021-03-04T05:00:00.000000Z to"),
         (["band=70-80"], "records.band = 70-80 takes 0 frequency bins of 0 to 50"),
     ],
 )

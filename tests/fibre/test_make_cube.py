@@ -46,15 +46,6 @@ def bits(path: Path) -> bytes:
 
 
 @pytest.fixture
-def lines(monkeypatch):
-    """Lines of the log."""
-    found = []
-    for level in ("info", "warning"):
-        monkeypatch.setattr(making.log, level, found.append)
-    return found
-
-
-@pytest.fixture
 def small_parts(monkeypatch):
     """Many jobs of a few chunks each."""
     monkeypatch.setattr(making, "CHUNK_VALUES", 500)

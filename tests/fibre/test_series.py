@@ -22,17 +22,8 @@ from tests.fibre.fibre import (
     records_settings,
     virtual,
     waveforms,
-)
+)  # fmt: skip
 from tests.waveforms.test_read import gather
-
-
-@pytest.fixture
-def lines(monkeypatch):
-    """Lines of the log."""
-    found = []
-    for level in ("info", "warning"):
-        monkeypatch.setattr(joining.log, level, found.append)
-    return found
 
 
 def opened(folder, settings=AUTO):

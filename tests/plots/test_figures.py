@@ -1,7 +1,6 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from RISCluster.evaluation.performance import Performance
 from RISCluster.plots import latent, samples, training
@@ -16,15 +15,6 @@ FILE = SimpleNamespace(
 
 def images(n):
     return np.random.default_rng(0).random((n, 6, 8)).astype(np.float32)
-
-
-@pytest.fixture
-def drawn(tmp_path):
-    def draw(figure):
-        figure.savefig(tmp_path / "f.png")
-        return figure
-
-    return draw
 
 
 def test_samples(drawn):

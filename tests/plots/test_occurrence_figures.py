@@ -12,15 +12,6 @@ COUNTS = np.array([[1, 0], [3, 2], [0, 0], [2, 0]])
 NAMES = ["cluster 0", "1 stick-slip"]
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    def draw(figure):
-        figure.savefig(tmp_path / "f.png")
-        return figure
-
-    return draw
-
-
 def words(figure):
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]

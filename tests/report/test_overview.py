@@ -43,10 +43,12 @@ def test_warnings(run_folder, monkeypatch):
         run.final.table["trace_id"] = run.final.table["trace_id"].astype("category")
         monkeypatch.setattr(overview, "SMALL", 5)
         monkeypatch.setattr(overview, "ONE_STATION", 0)
-        assert "Cluster 0 is 100.0% of station XH.DR01 alone." in Section("overview", run).notes
+        assert (
+            "100.0% of cluster 0 are from station XH.DR01 alone." in Section("overview", run).notes
+        )
     for text in (
-        "There are few samples: 95 for 3 clusters.", "Refinement separated neighbours",
-        "Fewer than 200 samples are in cluster 0, 1, 2.", "2 latent features dead",
+        "Few samples: 95 for 3 clusters.", "Refinement separated neighbours",
+        "Fewer than 200 samples are in cluster 0, 1, 2.", "2 dead latent features",
         "of the labels have a probability below 0.5.",
     ):  # fmt: skip
         assert text in notes
@@ -101,7 +103,7 @@ def test_events_and_samples_to_look_at(run_folder):
         assert "in 24 events" in found.text
         facts = dict(Section("clusters", run).context["cards"][0]["facts"])
         n = (run.final.table.groupby("event_id")["label"].agg(lambda x: x.mode()[0]) == 0).sum()
-        assert facts["Events"] == f"{n}, at 4 stations (4 to 4 of half of them)"
+        assert facts["Events"] == f"{n}, at 4 stations (median; quartiles 4 to 4)"
         run.final.table.loc[:, "label"] = np.where(np.arange(96) % 4 == 3, 1, 0).astype("i2")
         chosen = dict(chosen_samples(Results(run)))
         assert len(chosen) <= 20

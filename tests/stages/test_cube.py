@@ -52,7 +52,9 @@ def cube(tmp_path):
     return path
 
 
-def test_the_map_shows_the_classes_where_they_are(cube, make_settings, monkeypatch, tmp_path):
+def test_the_map_shows_the_classes_where_they_are(
+    cube, make_settings, monkeypatch, tmp_path, empty_figures
+):
     monkeypatch.setattr(io, "BLOCK_ROWS", 7)
     monkeypatch.setattr(cube_file, "TILE_BYTES", 40 * 2 * 16 * 4)  # bands of two channels
     monkeypatch.setattr(make_report, "write_report", lambda folder: folder)

@@ -171,7 +171,7 @@ def test_sweep_resumes_where_it_stopped(small_file, make_settings, monkeypatch):
 # ---- figures and closing lines ------------------------------------------------------------------
 
 
-def test_figures_report_and_closing_lines(finished, monkeypatch, capsys):
+def test_figures_report_and_closing_lines(finished, empty_figures, monkeypatch, capsys):
     settings = finished("run.figures=yes", "run.figure_format=svg", "aec.n_epochs=2", *FAST)
     monkeypatch.setattr(make_report, "write_report", lambda folder: folder / "report.html")
     monkeypatch.setattr(cluster, "contradictions", lambda rows, chosen, by: [f"K of {len(rows)}"])

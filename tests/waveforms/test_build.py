@@ -12,7 +12,7 @@ from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
 from RISCluster.waveforms import build as building
 from RISCluster.waveforms import read as reading
 from RISCluster.waveforms import station_day
-from RISCluster.waveforms.build import REASONS, build
+from RISCluster.waveforms.build import REASONS
 from RISCluster.waveforms.process import Wave, process
 from RISCluster.waveforms.read import import_obspy
 from RISCluster.waveforms.windows import make_grid, spectrograms
@@ -20,10 +20,12 @@ from tests.conftest import shared_data
 from tests.waveforms.waves import (
     DAY,
     MIDNIGHT,
+    NOON,
     SECOND,
     contents,
     noise,
     rows,
+    run,
     settings,
     with_events,
     write,
@@ -31,7 +33,6 @@ from tests.waveforms.waves import (
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB..HHZ"
 RATE = 50.0
-NOON = MIDNIGHT + DAY // 2
 SLIDE = ("build.method=slide", "build.step=4")
 MANY = ("build.method=slide", "build.step=0.5")
 
@@ -53,10 +54,6 @@ def folder(tmp_path):
     """Two traces with three events each, in files of their own."""
     other = (OTHER, NOON, RATE, eventful(seed=1, events=(20, 50, 100)))
     return files_in(tmp_path / "in", b=other, a=(ID, NOON, RATE, eventful()))
-
-
-def run(place, target, *words, **options):
-    return build([str(place)], target, settings(*words), **options)
 
 
 def peaks(target):
@@ -390,7 +387,7 @@ def test_sampling_rates(folder, tmp_path, logged):
     other = (ID, NOON + 200 * SECOND, 100.0, eventful(60, (30,), 100))
     write(folder / "a.mseed", (ID, NOON, RATE, eventful()), other)
     assert run(folder, tmp_path / "set.h5", overwrite=True)["samples"] == 6
-    assert logged(f"{ID}: data at 100 Hz left out on 1 of its days, most is at 50 Hz")
+    assert logged(f"{ID}: data at 100 Hz left out on 1 of its days; most data are at 50 Hz")
 
 
 @pytest.mark.parametrize(

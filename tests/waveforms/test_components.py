@@ -7,13 +7,11 @@ import pytest
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.measures import measure_spectrograms, measure_waveforms
 from RISCluster.errors import DataError, SettingsError
-from RISCluster.waveforms.build import build
 from RISCluster.waveforms.process import Wave, process
-from RISCluster.waveforms.station_day import _cut_out
 from RISCluster.waveforms.windows import make_grid, spectrograms
-from tests.waveforms.waves import DAY, MIDNIGHT, SECOND, noise, rows, settings, with_events, write
+from tests.waveforms.waves import NOON, SECOND, noise, rows, run, settings, with_events, write
 
-NOON, RATE = MIDNIGHT + DAY // 2, 50.0
+RATE = 50.0
 EVENTS = (30, 60, 90)
 ZNE = "build.components=ZNE"
 
@@ -41,15 +39,11 @@ def folder(tmp_path):
     return place
 
 
-def run(place, target, *words, **options):
-    return build([str(place)], target, settings(*words), **options)
-
-
 def test_windows_of_all_components(folder, tmp_path, logged):
     counts = run(folder, tmp_path / "set.h5", ZNE)
     assert (counts["samples"], counts["component"], counts["traces"]) == (5, 1, 2)
     assert logged("left out: 1 without all components")
-    assert logged("XX.CC..HHN 2016-01-01: left out: there is no component E")
+    assert logged("XX.CC..HHN 2016-01-01: left out: no component E")
     assert logged("5 windows of 3 components of 87 x 100 from 2 traces")
     found = rows(tmp_path / "set.csv")
     assert [row["trace_id"] for row in found] == ["XX.AA..HHZ"] * 2 + ["XX.BB..HHZ"] * 3
@@ -103,12 +97,3 @@ def test_errors(folder, tmp_path):
         run(folder, tmp_path / "set.h5", ZNE, layout="ris")
     with pytest.raises(SettingsError, match=r"components = Z is not allowed; allowed: none, or"):
         settings("build.components=Z")
-
-
-def test_no_window_in_tapered_data():
-    wave = Wave(NOON, RATE, data(0).astype(float), edge=100)  # segments reach 9 samples beyond
-    starts = np.array([108, 109, 5691, 5692])
-    images, traces, known = _cut_out([(wave, starts)], make_grid(settings().build, RATE), 4)
-    assert known.tolist() == [False, True, True, False]
-    assert (images.any(axis=(1, 2)) == known).all()
-    np.testing.assert_array_equal(traces[1], wave.data[109:309])

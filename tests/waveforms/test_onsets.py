@@ -6,19 +6,9 @@ from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.onsets import clean, onsets_at
 from RISCluster.waveforms.read import import_obspy
-from tests.waveforms.waves import (
-    DAY,
-    MIDNIGHT,
-    SECOND,
-    contents,
-    noise,
-    rows,
-    settings,
-    with_events,
-    write,
-)
+from tests.waveforms.waves import NOON, SECOND, contents, noise, rows, settings, with_events, write
 
-RATE, NOON = 50.0, MIDNIGHT + DAY // 2
+RATE = 50.0
 IDS = ["XX.AAA.00.HHZ", "XX.AAA.00.HHN", "XX.BBB..HHZ"]
 OTHER = "XX.BBB.01.HHZ"
 TIME = "2016-01-01T12:{:02.0f}:{:06.3f}Z"
@@ -140,8 +130,12 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, stations):
 @pytest.mark.parametrize(
     ("text", "words", "error"),
     [
-        ("time,trace_id\n2016-01-01,YY.C..HHZ", (), "none of its 1 onsets .*; it has YY.C..HHZ;"),
-        ("time\n2017-01-01", (), "no onset from 2017-01-01T.* is on a day of the data, as XX"),
+        (
+            "time,trace_id\n2016-01-01,YY.C..HHZ",
+            (),
+            "none of its 1 onsets .*; its traces: YY.C..HHZ;",
+        ),
+        ("time\n2017-01-01", (), "its onsets, 2017-01-01T.*, are on no day with data, as XX"),
         ("name\na", (), "can't be read as a catalogue: no column of times"),
         ("time\n2016-01-01", ("build.velocity=6",), "none of its 0 origins with latitude"),
         (
@@ -176,5 +170,5 @@ def test_cleaning(tmp_path):
     )
     with pytest.raises(DataError, match="has no amplitudes; leave out --min"):
         clean([picks(two, "time", at(1))], tmp_path / "c.csv", *limits[:2], 1.0, 2.0, 0)
-    with pytest.raises(DataError, match="no row of 1 is left"):
+    with pytest.raises(DataError, match="none of 1 row is left"):
         clean([two], tmp_path / "c.csv", *limits[:2], 0.0, np.inf, 0)

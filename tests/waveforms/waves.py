@@ -7,21 +7,21 @@ import h5py
 import numpy as np
 
 from RISCluster.settings import load_settings
+from RISCluster.waveforms.build import build
 from RISCluster.waveforms.read import SECOND, import_obspy
 
 MIDNIGHT = 1_451_606_400 * SECOND  # 2016-01-01T00:00:00Z
 DAY = 86_400 * SECOND
-QUICK = (
-    "build.sampling_rate=auto",
-    "build.lta=5",
-    "build.taper=2",
-    "build.on=6",
-    "build.off=2",
-)
+NOON = MIDNIGHT + DAY // 2
+QUICK = ["build.sampling_rate=auto", "build.lta=5", "build.taper=2", "build.on=6", "build.off=2"]
 
 
 def settings(*words: str):
     return load_settings(None, [*QUICK, *words])
+
+
+def run(place, target, *words, **options):
+    return build([str(place)], target, settings(*words), **options)
 
 
 def noise(seconds: float, rate: float, seed: int = 0, scale: float = 100.0) -> np.ndarray:
