@@ -130,9 +130,10 @@ def reach_of(names: list[str], settings: Settings) -> np.ndarray:
         where = read_stations(place, "events.stations").locate(names)
     unknown = [name for name, row in zip(names, where, strict=True) if np.isnan(row).any()]
     if unknown:
+        names = ", ".join(unknown[:5]) + f" and {len(unknown) - 5} more" * (len(unknown) > 5)
         raise DataError(
-            f"events.window = auto: {place or 'none'} has no coordinates of "
-            f"{', '.join(unknown[:5])}: set events.stations, or events.window to seconds"
+            f"events.window = auto: no coordinates of {names}{f' in {place}' if place else ''}: "
+            "set events.stations, or events.window to seconds"
         )
     latitude, longitude = np.radians(where).T
     height = np.sin(np.subtract.outer(latitude, latitude) / 2) ** 2

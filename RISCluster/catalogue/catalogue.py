@@ -124,8 +124,9 @@ class Catalogue:
         return counts.reshape(n_groups, self.n_clusters)
 
     def by_station(self) -> np.ndarray:
-        """(S, K)."""
-        return self.count(self.station, len(self.stations))
+        """(S, K); S is 0 without trace ids."""
+        n = len(self.stations)
+        return self.count(self.station, max(1, n))[:n]
 
     def by_month(self) -> np.ndarray:
         """(12, K), January first."""

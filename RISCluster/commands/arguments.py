@@ -73,7 +73,7 @@ info info [data]: describe files of spectrograms, and draw some samples
     the settings); and settings as data.layout=cube cube.window=8
   --picture FILE(.png.pdf.svg): picture to write (default: <FILE>_samples in the working directory,
     in run.figure_format)
-  --no-picture: text alone
+  --no-picture: print text only
   | Settings in [cube] define the samples of a cube.
 subset make [data]: write chosen samples of one or several files of spectrograms as one file
   words FILE: spectrograms: files and patterns (default: data.file of the settings), and settings
@@ -125,11 +125,12 @@ export results: write the catalogue of a finished run, its picks, or clusters as
   --stage dec|gmm: labels of this stage (default: DEC if complete)
   --clusters NUMBERS: only these, as 1,3 (default: all samples)
   --min-probability P(0..1) = 0: only samples whose label has this probability or more
-  --align correlation|onset = correlation: waveforms of a template: by their onsets alone, or then
+  --align correlation|onset = correlation: waveforms of a template: by their onsets only, or then
     also by correlation with the stack
   | quakeml and templates need obspy. Columns: index, label, name, probability, starttime, trace_id,
     station, event_id, season, onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms,
-    duration, onset_slope, band_low, band_middle, band_high; values that the data do not have are empty.
+    duration, onset_slope, band_low, band_middle, band_high, mark; values that the data do not have
+    are empty.
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
   --output FILE(.h5.hdf5) = Data/demo.h5: file to write
   --cube: a cube of a fibre with known sources instead, vehicles, pumps and earthquakes (default

@@ -116,9 +116,8 @@ class Table:
         if comma is None and single.any():
             row = int(single.argmax())
             raise ValueError(
-                f"line {self.lines[row]}: '{cells[row]}' in column '{self.names[column]}' is one "
-                "or a thousand: no other number decides; allowed: a decimal point, and digits alone"
-                " before it"
+                f"line {self.lines[row]}: '{cells[row]}' in column '{self.names[column]}' is "
+                "ambiguous: a decimal comma, or a separator of thousands; allowed: a decimal point"
             )
         thousands = text.str.fullmatch(_THOUSANDS) & ~(single & bool(comma))
         decimals = text.str.fullmatch(_DECIMALS) & ~thousands

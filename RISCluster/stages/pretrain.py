@@ -103,8 +103,9 @@ def _network(session: Session, data: _Data) -> AEC:
         wanted = COMPONENTS if file.time_unit != "bin" else 0  # modulation is change in time
         if not wanted:
             log.info(
-                f"{file.path} has no time axis: no principal components are added to the latents; "
-                f"aec.n_components = {COMPONENTS} adds them"
+                f"{file.path}: its time bins have no times: no principal components are added to "
+                f"the latents; aec.n_components = {COMPONENTS} adds them, or, of a .npy file, "
+                "data.time_step"
             )
     size, n = (file.n_frequencies, file.n_times), len(file.components)
     fixed = possible_sizes(wanted, n * size[0], size[1], data.n_fitted)

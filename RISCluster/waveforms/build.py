@@ -107,7 +107,7 @@ def build(
     write(target, pieces, product, attributes, None if catalogue_only else layout)
     parts.remove()
     _report(counts, product, time.monotonic() - begin)
-    of = "the catalogue alone" if catalogue_only else f"the catalogue of {target}"
+    of = "only the catalogue" if catalogue_only else f"the catalogue of {target}"
     log.info(f"{target.with_suffix('.csv')}: {of}")
     return counts
 

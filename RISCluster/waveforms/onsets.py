@@ -46,8 +46,9 @@ def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     try:
         rows, texts = (_from_table if path.suffix.lower() in TABLES else _from_events)(path)
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"{path}: can't be read as a catalogue: {error}; allowed: CSV with a column of "
+            f"{path}: can't be read as a catalogue: {reason}; allowed: CSV with a column of "
             "times, as onset or time, or QuakeML"
         ) from None
     rows["event"] = rows["event"].fillna(-1).astype(np.int64)

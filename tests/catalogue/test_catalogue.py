@@ -83,6 +83,7 @@ def test_stations_without_times_or_traces():
     found = made(trace=None)
     assert (found.has_times, found.has_stations) == (True, False)
     assert found.spans.shape == (1, 2)
+    assert found.by_station().shape == (0, 4)
     assert not made(ids=[""], trace=[0] * 6).has_stations
     assert not made(labels=[-1] * 6).has_times
 

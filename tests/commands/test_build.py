@@ -33,7 +33,7 @@ def test_data_set_settings_of_a_file_and_the_catalogue_alone(source, here, capsy
     capsys.readouterr()
     assert main([*words, "only.csv", "--catalogue-only"]) == 0
     out = capsys.readouterr().out
-    assert "only.csv: the catalogue alone" in out
+    assert "only.csv: only the catalogue" in out
     assert "next:" not in out
     assert (here / "only.csv").read_text() == (here / "set.csv").read_text()
     assert not (here / "only.h5").exists()

@@ -167,7 +167,7 @@ def test_times(read, text, used, time):
 
 def test_what_is_interpreted_is_noted(read):
     table = read("a;x\n1;2\n1;1,234\n")
-    with pytest.raises(ValueError, match="line 3: '1,234' in column 'x' is one or a thousand"):
+    with pytest.raises(ValueError, match="line 3: '1,234' in column 'x' is ambiguous"):
         table.numbers(1)
     assert table.numbers(1, counts=True)[0].tolist() == [2, 1234]
     assert table.notes[0].endswith("the first in line 3: '1,234', read as 1234.")

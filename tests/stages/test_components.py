@@ -11,7 +11,7 @@ from PIL import Image
 from RISCluster.__main__ import main
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.models.checkpoint import load_model
-from RISCluster.report import make_report
+from RISCluster.report import figures, make_report
 from tests.conftest import blobs, write_samples
 from tests.stages.conftest import FAST, run_all, table
 
@@ -37,7 +37,8 @@ def data(tmp_path):
 
 @pytest.fixture
 def fewer_figures(monkeypatch):
-    """Those with spectrograms alone are drawn."""
+    """Those with spectrograms alone are drawn, of two samples."""
+    monkeypatch.setattr(figures, "RECONSTRUCTED", 2)
     draw, buffer = make_report.png_of, BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "png")
     drawn = ("AEC_reconstructions", "report_means")

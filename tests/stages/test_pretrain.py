@@ -40,7 +40,7 @@ def test_a_file_without_a_time_axis_has_none_unless_asked_for(small_file, make_s
         settings = make_settings(*words)
         run_aec(settings)
         assert network(settings.run_folder)["fixed"] == {"smoothed": n, "modulation": n}
-        assert ("has no time axis" in capsys.readouterr().out) == (n == 0)
+        assert ("data.time_step" in capsys.readouterr().out) == (n == 0)
 
 
 def test_initial_weights_of_a_run_and_of_the_reference(finished, tmp_path):

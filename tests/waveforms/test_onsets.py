@@ -4,7 +4,7 @@ import pytest
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.build import build
-from RISCluster.waveforms.onsets import clean, onsets_at
+from RISCluster.waveforms.onsets import clean, onsets_at, read_catalogue
 from RISCluster.waveforms.read import import_obspy
 from tests.waveforms.waves import NOON, SECOND, contents, noise, rows, settings, with_events, write
 
@@ -156,6 +156,8 @@ def test_cleaning(tmp_path):
     )]  # fmt: skip
     one = picks(tmp_path / "a.csv", "onset,trace_id,peak_amplitude", *lines)
     two = picks(tmp_path / "b.csv", "onset,trace_id,peak_amplitude,label", f"{at(20)},A,7,ice")
+    with pytest.raises(DataError, match="none.csv: can't be read as a catalogue: No such file"):
+        read_catalogue(tmp_path / "none.csv")
     everything = (-(2**63), 2**63 - 1, 0.0, np.inf)
     line = clean([one, two], tmp_path / "c.csv", *everything, 0.0)
     assert line.endswith("6 rows of 7; left out: 0 by time, 0 by amplitude, 1 repeated")
