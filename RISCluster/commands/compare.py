@@ -1,7 +1,7 @@
 """``compare``: several finished runs, as text, table and figure."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def run_compare(arguments: argparse.Namespace) -> None:
             raise RunError(
                 f"{', '.join(found.names)}: --figure needs two runs on the same data, and {reason}"
             )
-        print("\n".join(as_lines(found)))
+        print("\n".join(as_lines(found, [read_names(run) for run in runs])))
         if arguments.output:
             target = Path(arguments.output).expanduser()
             with new_file(target) as partial:
@@ -87,8 +87,8 @@ def _in_full(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else as_text(value)
 
 
-def as_lines(found: Comparison) -> list[str]:
-    """Comparison as aligned text."""
+def as_lines(found: Comparison, named: Sequence[Mapping[int, str]] = ({}, {})) -> list[str]:
+    """Comparison as aligned text; `named` are the names of the clusters of each run."""
     table = as_table(found, shown, shown(None))
     lines = _block(table.loc["data"].rename({"file": "data"}))
     if not found.same_data:
@@ -108,7 +108,7 @@ def as_lines(found: Comparison) -> list[str]:
         rows = pandas.DataFrame(found.ari, found.names, found.names).map("{:.3f}".format)
         lines += ["", "Adjusted Rand index between final labels (1: the same clusters, 0: chance)"]
         lines += _block(rows)
-    return lines if found.pair is None else [*lines, "", *_pairs(found.pair, *found.names)]
+    return lines if found.pair is None else [*lines, "", *_pairs(found.pair, *found.names, *named)]
 
 
 def _block(table: pandas.DataFrame, corner: str = "") -> list[str]:
@@ -116,15 +116,18 @@ def _block(table: pandas.DataFrame, corner: str = "") -> list[str]:
     return [f"  {line}".rstrip() for line in text.splitlines()]
 
 
-def _pairs(pair: Overlap, first: str, second: str) -> list[str]:
+def _pairs(
+    pair: Overlap, first: str, second: str, named: Mapping[int, str], others: Mapping[int, str]
+) -> list[str]:
     """Clusters of one run and the clusters of the other that are matched to them."""
     rows, dash = {}, shown(None)
     for row in pair.order().tolist():
         column = int(pair.matching[row])
         common = int(pair.counts[row, column])
         sizes = pair.counts[row].sum(), pair.counts[:, column].sum()
-        cells = [str(column), f"{common:,}", *(f"{common / size:.1%}" for size in sizes if size)]
-        rows[str(row)] = cells if column >= 0 else [dash, "0", dash, dash]
+        cells = [cluster_title(column, others), f"{common:,}"]
+        cells += [f"{common / size:.1%}" for size in sizes if size]
+        rows[cluster_title(row, named)] = cells if column >= 0 else [dash, "0", dash, dash]
     header = [second, "samples in common", f"of {first}'s", f"of {second}'s"]
     lines = [
         f"Clusters under the best matching: {pair.accuracy:.1%} of {pair.n:,} samples agree",
@@ -132,5 +135,6 @@ def _pairs(pair: Overlap, first: str, second: str) -> list[str]:
     ]
     unmatched = sorted(set(np.flatnonzero(pair.counts.sum(0)).tolist()) - {*pair.matching.tolist()})
     if unmatched:
-        lines.append(f"  without a partner in {second}: {', '.join(map(str, unmatched))}")
+        titles = ", ".join(cluster_title(label, others) for label in unmatched)
+        lines.append(f"  without a partner in {second}: {titles}")
     return lines

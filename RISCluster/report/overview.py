@@ -65,7 +65,7 @@ def choice_of(results: Results) -> Context | None:
 def overview_section(results: Results) -> Context:
     """Three sentences, warnings, and of a cube the image of its labels."""
     run, stage = results.run, results.stage
-    notes = [text[:1].upper() + text[1:] for text in (*run.notes, *names_notes(run))]
+    notes = [*run.notes, *names_notes(run)]
     if stage is None:
         n, loss = (run.stages["AEC"].metrics.get(key) for key in ("n_samples", "validation_mse"))
         text = f"{shown(n)} samples: the autoencoder is trained, with a validation loss of "
@@ -110,7 +110,7 @@ def _choice(choice: Context | None) -> str:
         return choice and f"One number of clusters was fitted, K = {choice['chosen']}."
     text = f"K = {choice['chosen']} was selected by {TITLES[choice['criterion']]}"
     near, far = (", ".join(choice[key]) for key in ("near", "far"))
-    text += f"; {near} {'agree' if len(choice['near']) > 1 else 'agrees'}" if near else ""
+    text += f"; within {K_TOLERANCE} of it: {near}" if near else ""
     text += f"; others would select: {far}" if far else ""
     if choice["most"] is not None:
         row = choice["rows"].get(choice["chosen"])
@@ -332,7 +332,7 @@ def chosen_samples(results: Results) -> list[tuple[int, str]]:
     ]
     outlying = likely.outlying
     rare = [
-        f"unlike others: less likely than all but {percent(share)} of the training samples"
+        f"unlike others: {percent(share)} of the training samples are less likely"
         for share in outlying["less_likely"]
     ]
     texts = {

@@ -91,6 +91,7 @@ function refresh() {
     if (on[i]) { total++; counts[label]++; }
   }
   const filtered = total < n;
+  if (views.some((one) => one.parent.id === "times")) timeLine();
   views.forEach((view) => view.draw());
   all(".card").forEach((card) => drawCard(card, filtered));
   all(".chip").forEach((e) => { e.ariaPressed = chosen.has(+e.dataset.c); });
@@ -279,6 +280,7 @@ function look(i) {
   byId("play").textContent = trace ? `Play, ${D.trace.faster} times faster` : "No sound: no waveform";
   byId("more").replaceChildren(...together(i));
   byId("correct").hidden = D.corrections === null;
+  byId("before").disabled = byId("after").disabled = false;
   if (!viewer.open) viewer.showModal();
   if (trace) drawWave(canvas, i);
 }
@@ -309,13 +311,13 @@ function correct() {
 }
 function step(by) {
   const rows = [...on.keys()].filter((i) => on[i]);
-  look(rows[(rows.indexOf(open) + by + rows.length) % rows.length]);
+  if (rows.length) look(rows[(rows.indexOf(open) + by + rows.length) % rows.length]);
 }
 function enlarge(image) { // a figure
   byId("stand").replaceChildren(make("img", { src: image.src, alt: image.alt }));
   byId("what").textContent = image.alt;
   byId("more").replaceChildren();
-  byId("correct").hidden = byId("play").disabled = true;
+  byId("correct").hidden = byId("play").disabled = byId("before").disabled = byId("after").disabled = true;
   viewer.showModal();
 }
 
@@ -399,9 +401,8 @@ function start() {
   if (P.time && byId("times")) {
     const kinds = ["cluster", ...(stations.length > 1 ? ["station"] : []), ...(period[1] - period[0] > 864e5 ? ["hour"] : [])];
     byId("rows").append(...kinds.map((kind) => make("option", { value: kind }, kind === "hour" ? "hour of day" : kind)));
-    byId("rows").onchange = () => { timeLine(); refresh(); };
+    byId("rows").onchange = refresh;
     views.push(new View(byId("times"), Float32Array.from(P.time, (t) => (within(t) ? (t - period[0]) / (period[1] - period[0] || 1) : NaN)), null, [76, 8, 12, 20], null));
-    timeLine();
   }
   ["latents", "times"].forEach((id) => { if (byId(id) && !byId(id).firstChild) byId(id).closest("figure").remove(); });
   regroup();

@@ -103,6 +103,9 @@ def test_lines():
         ["1", "2", "2", "66.7%", "100.0%"],
         ["without", "a", "partner", "in", "two:", "0"],
     ]
+    named = as_lines(compare(runs()), [{1: "quake"}, {0: "noise", 2: "ice"}])
+    assert named[-2].split()[:4] == ["1", "quake", "2", "ice"]
+    assert named[-1].endswith("in two: 0 noise")
     words = [line.split("  ") for line in as_lines(compare([*runs(), third]))]
     settings = {line[1]: [word.strip() for word in line[2:] if word] for line in words if line[1:]}
     assert settings["gmm.n_clusters"] == ["2-4", "2-4", "2, 3, 5"]

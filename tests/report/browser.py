@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 WORDS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--mute-audio")
+LIMIT = 30  # seconds for a page to draw itself
 
 
 class Browser:
@@ -43,7 +44,11 @@ class Browser:
         self("Runtime.enable")
         self("Page.enable")
         self("Page.navigate", url=page.as_uri())
+        end = time.monotonic() + LIMIT
         while not self.value("document.querySelector('html.ready') !== null"):
+            if time.monotonic() > end:
+                self.__exit__()
+                pytest.fail(f"{page} is not ready after {LIMIT} s: {self.errors}")
             time.sleep(0.05)
 
     def __enter__(self) -> "Browser":

@@ -27,6 +27,7 @@ def test_three_sentences(run_folder):
     assert f"into 3 clusters, from {sizes.min()} (cluster " in texts[0]
     assert texts[0].endswith("; 1 unusable sample without a label.")
     assert texts[1].startswith("K = ")
+    assert "; within 1 of it: " in texts[1]
     assert "agreement within events 0.50; accuracy 0.99" in texts[2]
 
 
@@ -66,6 +67,12 @@ def test_what_is_missing_is_noted(run_folder):
         assert "No sample is labelled yet" in Section("overview", run).text
 
 
+def test_paths_of_notes_are_as_they_are(run_folder):
+    with open_run(run_folder) as run:
+        run.notes.append("out/names.csv: line 2: 'x' is no cluster.")
+        assert "out/names.csv: line 2: 'x' is no cluster." in Section("overview", run).notes
+
+
 def test_cards_have_all_facts(run_folder):
     with h5py.File(data_of(run_folder)) as file:
         x, frequency = file["spectrogram"][:], file["frequency"][:]
@@ -79,6 +86,7 @@ def test_cards_have_all_facts(run_folder):
         assert facts["Stations"].startswith("4 of 4, most at XH.DR")
         assert facts["Stations"].count("XH.DR") == 3
         assert facts["Nearest clusters"].count("(") == 2
+        assert "In brackets after peak frequency" in found.text
         assert "from 20 to 6 h UTC" in facts["Hour of day"]
         assert len([a for a in found.of("button") if a["class"] == "sample"]) == 18
 

@@ -4,11 +4,13 @@ import base64
 import hashlib
 import re
 import shutil
+import subprocess
 
 import h5py
 import numpy as np
 import pytest
 from markupsafe import Markup
+from matplotlib.image import imread
 
 from RISCluster.report import make_report
 from RISCluster.report.make_report import write_report
@@ -130,6 +132,16 @@ def page(run_folder, tmp_path, monkeypatch):
     return write_report(run_folder, [f"data.file={copy}"], out), run_folder
 
 
+def test_a_plain_screenshot_shows_the_samples(page, tmp_path):
+    picture = tmp_path / "page.png"
+    program, size = shutil.which("chromium"), "--window-size=1400,3000"
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}"]
+    command = [program, *words, size, f"--screenshot={picture}", page[0].as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    yellow = np.abs(imread(picture)[..., :3] - np.array([253, 231, 37]) / 255).max(-1) < 0.02
+    assert yellow.sum() > 100  # the brightest colour of spectrograms
+
+
 def test_the_page_answers(page, tmp_path):
     path, folder = page
     with Browser(path, tmp_path) as browser:
@@ -154,6 +166,9 @@ def test_the_page_answers(page, tmp_path):
         value("(byId('relabel').value = (P.label[open] + 1) % 3, byId('relabel').onchange())")
         value("(byId('mark').value = 'odd, \"new\"', byId('mark').onchange())")
         label = value("P.label[open]")
+        # The time line has the sample in the row of its new cluster
+        row = "Math.floor(views.find((one) => one.parent.id === 'times').y[open] * 3)"
+        assert value(row) == label
         value("byId('close').click()")
         # A box in the time line selects in the map and on the cards
         left, top, right, bottom = value(
