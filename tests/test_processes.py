@@ -80,7 +80,10 @@ def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0
 
     Reader.blocks, Ranks.sum_gradients, StopRequest._take = blocks, sum_gradients, note
     end, RISCluster.cli.all_processes = RISCluster.cli.all_processes, RISCluster.cli.guarded
-    for stage in stages.split():
+    for number, stage in enumerate(stages.split()):
+        if number and "TORCHELASTIC_RUN_ID" not in os.environ:
+            # A rank that is ahead of rank 0 would find the store of the stage before.
+            os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
         code = runpy.run_path(str(ROOT / SCRIPTS[stage]))["main"]([*SETTINGS, *words])
         if code:
             RISCluster.cli.guarded = lambda _, code=code: code
