@@ -24,9 +24,10 @@ from ..io import need, new_file
 from ..runs.labels import station_of
 from ..runtime import count, log
 from ..settings import EventsSettings, Settings, as_text
+from ..waveforms.onsets import KM_PER_DEGREE
+from ..waveforms.read import import_obspy
 from .stations import read_stations
 
-EARTH_RADIUS = 6371.0  # km
 FEW_PAIRS = 20  # of onsets, that show the offset of a clock at least
 CLEAR = 3  # times as many pairs at the offset as at none
 MAX_OFFSET_ONSETS = 2000  # of a station, of which its offset is found
@@ -135,11 +136,11 @@ def reach_of(names: list[str], settings: Settings) -> np.ndarray:
             f"events.window = auto: no coordinates of {names}{f' in {place}' if place else ''}: "
             "set events.stations, or events.window to seconds"
         )
-    latitude, longitude = np.radians(where).T
-    height = np.sin(np.subtract.outer(latitude, latitude) / 2) ** 2
-    width = np.sin(np.subtract.outer(longitude, longitude) / 2) ** 2
-    height += np.multiply.outer(np.cos(latitude), np.cos(latitude)) * width
-    reach = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(height)) * events.slowness + events.tolerance
+    import_obspy()
+    from obspy.geodetics import locations2degrees
+
+    degrees = locations2degrees(*np.repeat(where, n, axis=0).T, *np.tile(where, (n, 1)).T)
+    reach = degrees.reshape(n, n) * KM_PER_DEGREE * events.slowness + events.tolerance
     np.fill_diagonal(reach, reach.max())
     return reach
 

@@ -18,7 +18,7 @@ COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate")
 PLATEAU = 0.02
 MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
 # What ``auto`` stands for. One-cycle has batches of 16 to 64 samples, on a GPU up to 1,024, and 100
-# steps per epoch where it can; the learning rate is that of 64 samples.
+# steps per epoch where it can; its learning rate is that of 64 samples.
 BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
 BATCH_SIZE = 64  # of the other schedules
 MIN_STEPS = 100  # of an epoch
@@ -106,7 +106,7 @@ def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSet
         while batch_size < most and n >= 2 * batch_size * MIN_STEPS:
             batch_size *= 2
     if lr == "auto":
-        lr = LR[settings.schedule] * math.sqrt(batch_size / BATCH_SIZE)
+        lr = LR[settings.schedule] * (math.sqrt(batch_size / BATCH_SIZE) if is_cycle else 1)
     if n_epochs == "auto":
         low, high = ONE_CYCLE_EPOCHS
         n_epochs = min(high, max(low, ONE_CYCLE_STEPS * batch_size // n))

@@ -361,7 +361,7 @@ def test_choice_of_k(tmp_path):
         ("GMM", {"n_views": 5}, "started from the consensus of 5 clusterings of them"),
         ("GMM", {"n_maps": 12}, "started from the clusters on which 12 t-SNE maps of them agree"),
         ("AEC", {}, "We clustered 95 spectrograms of 16 x 20 bins (1 more was unusable and left"),
-        ("AEC", {}, "(Adam, batches of 16, initial learning rate 0.0005)"),
+        ("AEC", {}, "(Adam, batches of 16, initial learning rate 0.001)"),
         ("AEC", {}, "10 principal components of the smoothed spectrograms"),
         ("AEC", {}, "@inproceedings{xie2016,"),
         ("AEC", {"n_components": None}, "23 latent features"),
