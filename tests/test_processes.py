@@ -199,7 +199,9 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path):
     folder, at = new_folder(tmp_path / "killed"), 3 * STEPS["AEC"] + 2
     codes, _, out, err = run_processes(folder, 3, scripts, "AEC", (), "killed", at)
     assert codes == [1, -signal.SIGKILL, 1], out + err
-    assert err.count("PeerLost: torchrun: another process of this run has ended") == 1, out + err
+    # Rank 2 prints it too where rank 0, which has the store, ends first.
+    n_messages = err.count("PeerLost: torchrun: another process of this run has ended")
+    assert n_messages in (1, 2), out + err
     state = folder / "Outputs/r/AEC/last.pt"
     assert load_checkpoint(state, "AEC state")["epoch"] == 3
     assert len(pandas.read_csv(state.with_name("history.csv"))) == 3
