@@ -111,9 +111,9 @@ def _rows(path: Path) -> tuple[pandas.DataFrame, list[str]]:
     table.require({key: [key] for key in ("label", "name")})
     at = {key: table.find(key) for key in HEADER}
     rows = pandas.DataFrame({key: table.text(at[key]) for key in ("stage", "name")}, dtype="str")
-    rows["text"], rows["line"] = table.text(at["label"]), table.lines
+    rows["text"], rows["line"] = table.text(at["label"]), table.cells.index
     for key in ("label", "size"):
-        rows[key] = float("nan") if at[key] is None else table.numbers(at[key], counts=True)[0]
+        rows[key] = float("nan") if at[key] is None else table.numbers(at[key])
     return rows, list(table.notes)
 
 
@@ -141,13 +141,13 @@ def _corrections(path: Path, run: "FinishedRun") -> tuple[pandas.DataFrame, list
     cells = table.text(table.find("label", "name"))
     labels = {name: label for label, name in reversed(read_names(run).items())}
     labels |= {str(label): label for label in range(stage.n_clusters)} | {"": -1}
-    rows = pandas.DataFrame({"index": table.numbers(columns["index"], counts=True)[0]})
+    rows = pandas.DataFrame({"index": table.numbers(columns["index"])})
     rows["label"] = pandas.Series(cells, dtype=object).map(labels)
     rows["mark"] = table.text(table.find("mark"))
     good = rows["index"].isin(range(stage.metrics["n_samples"])) & rows["label"].notna()
     notes = [
-        f"line {table.lines[at]}: is not used; it needs the index of a sample, and a cluster's "
-        "number or name, or none."
+        f"line {table.cells.index[at]}: is not used; it needs the index of a sample, and a "
+        "cluster's number or name, or none."
         for at in rows.index[~good][:NOTED]
     ]
     rows = rows[good].astype({"index": "int64", "label": "int64"})

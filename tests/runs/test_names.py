@@ -57,15 +57,14 @@ def test_rows_in_any_order_and_with_faults(run):
     put(
         run,
         f"Name,comment,LABEL ,size\n wind ,looks odd,2.0,{sizes[2]}\n\n,,,\n"
-        f'"ice, quake",,0,"{sizes[0]:,}"\nshort row\n'
+        f'"ice, quake",,0,"{sizes[0]:,}"\n'
         f"again,,0,{sizes[0]}\nseven,,7,3\nwhat,,x,\nunsized,,1,\n",
     )
     assert read_names(run) == {2: "wind", 0: "ice, quake", 1: "unsized"}
     assert [note.split("names.csv: ")[1] for note in names_notes(run)] == [
-        "1 row with another number of cells than the header left out, the first in line 6.",
-        "line 8: '7' is no cluster; allowed: 0 to 2.",
-        "line 9: 'x' is no cluster; allowed: 0 to 2.",
-        "line 7: cluster 0 is repeated; the first is used.",
+        "line 7: '7' is no cluster; allowed: 0 to 2.",
+        "line 8: 'x' is no cluster; allowed: 0 to 2.",
+        "line 6: cluster 0 is repeated; the first is used.",
         "names without the sizes of their clusters are used, and can be of others.",
     ]
 
