@@ -38,7 +38,7 @@ from ..plots.stations import station_counts, station_map
 from ..plots.style import plain
 from ..runs.names import cluster_title
 from ..runs.run import FinishedRun
-from ..settings import Settings, as_text, descriptions
+from ..settings import KEYS, Settings, as_text
 from . import figures
 from .figures import Results, read_history
 from .overview import choice_of
@@ -461,7 +461,7 @@ def _took(made: Context) -> np.timedelta64 | None:
 
 def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
     """Key, value, default and sentence of each setting that affects results."""
-    texts, rows = descriptions(), []
+    rows = []
     is_cube = run.file is not None and run.file.layout == "cube"
     stages = [name.lower() for name in run.stages]
     for name in ("run", "data", *(["cube"] if is_cube else []), *stages):
@@ -470,7 +470,7 @@ def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
         default = getattr(Settings(), name)
         for key, value in vars(values).items():
             both = as_text(value), as_text(getattr(default, key))
-            rows.append((f"{name}.{key}", *both, texts[f"{name}.{key}"][0]))
+            rows.append((f"{name}.{key}", *both, KEYS[f"{name}.{key}"].sentence))
     return rows
 
 
