@@ -93,8 +93,8 @@ def _read_corrections(path: Path, run: "FinishedRun") -> pandas.DataFrame:
     bad = ~rows["index"].isin(range(stage.metrics["n_samples"])) | rows["label"].isna()
     if bad.any():
         raise ValueError(
-            f"line {table.cells.index[bad.argmax()]}: it needs the index of a sample, and the number or "
-            "name of a cluster, or none"
+            f"line {table.cells.index[bad.argmax()]}: it needs the index of a sample, and the "
+            "number or name of a cluster, or none"
         )
     rows = rows.astype({"index": "int64", "label": "int64"})
     return rows.drop_duplicates("index", keep="last").set_index("index")
