@@ -255,8 +255,8 @@ def leave_out_far_pieces(
     if lines and amounts.sum() - amounts[main] >= FEW * amounts.sum():
         name, line = lines[0]
         raise DataError(
-            f"{name}: {line} in {inside['name'].iloc[0]}, more than {FAR_TIMES} times as long as all "
-            "the data; correct the clock that is wrong, or give only the files of one time"
+            f"{name}: {line} in {inside['name'].iloc[0]}, more than {FAR_TIMES} times as long as "
+            "all the data; correct the clock that is wrong, or give only the files of one time"
         )
     advice = "left out; correct its time, or give only files of that time to have it"
     return sorted(inside.index), [f"{name}: {line}: {advice}" for name, line in lines]
