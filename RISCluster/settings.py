@@ -359,7 +359,7 @@ class RecordsSettings:
     dataset: str = _key("auto")
     order: Literal["auto", "time,channel", "channel,time"] = _key("auto")
     sampling_rate: Auto | float = _key("auto", above=0)
-    starttime: str = _key("auto")
+    starttime: Auto | str = _key("auto", parse=_utc)
     channel_spacing: Auto | float = _key("auto", above=0)
     window: float = _key(1.0, above=0)
     step: float = _key(0.5, above=0)
