@@ -167,7 +167,7 @@ def cluster_medians(file: SpectrogramFile, labels: np.ndarray, n_clusters: int) 
 
     A column for each that the file has, in its unit; `labels` are (N,), -1 for unusable samples.
     """
-    columns = {name: file.numbers(name) for name in ("peak_amplitude", *MEASURES)}
+    columns = {name: file.column(name) for name in ("peak_amplitude", *MEASURES)}
     columns = {name: x for name, x in columns.items() if x is not None}
     table = pandas.DataFrame(columns, index=range(len(labels)))
     return table.groupby(labels).median().reindex(range(n_clusters))
