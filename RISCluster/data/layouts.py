@@ -290,7 +290,7 @@ class SpectrogramFile:
         is_number = column.values.dtype.kind in "iufb"
         axis = column.values.astype(np.float64) if is_number else np.array([np.nan])
         if not np.isfinite(axis).all() or not (np.diff(axis) > 0).all():
-            raise DataError(f"{place} must be finite and ascending numbers, one a bin")
+            raise DataError(f"{place}: must be finite and ascending numbers, one a bin")
         return (axis if factor == 1 else axis * factor), "s" if is_time else "Hz"
 
     # ---- columns ----
@@ -529,7 +529,7 @@ def choose_dataset(storage: Storage, layout: str, dataset: str) -> tuple[str, st
     found = {
         name: _layout_of(name, {*roles_of(array)})
         for name, array in storage.arrays.items()
-        if array.ndim == 3 or (array.ndim == 4 and name in ("spectrogram", dataset))
+        if array.ndim in (3, 4)
     }
     names = [name for name, own in found.items() if own and layout in ("auto", own)]
     names = [name for name in ("spectrogram", "data") if name in names][:1] or names

@@ -364,9 +364,9 @@ def require_readable(dataset: h5py.Dataset) -> str:
     """
     place = f"{place_of(dataset)}: {dataset.name.lstrip('/')}"
     if why := explain_missing_filter(dataset):
-        raise DataError(f"{place} needs another package: {why}")
+        raise DataError(f"{place}: needs another package: {why}")
     if dataset.external and dataset.file.driver != "core":  # that of `_open_npy`
-        raise DataError(f"{place} has its values in raw files; make one file of it with h5repack")
+        raise DataError(f"{place}: has its values in raw files; make one file of it with h5repack")
     if dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue):
         return ""
     if dataset.is_virtual:

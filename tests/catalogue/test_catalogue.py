@@ -182,4 +182,4 @@ def test_medians_of_clusters():
     found = cluster_medians(file, np.array([0, 0, 0, 2, 2, -1]), 3)
     assert list(found) == ["rms", "duration"]
     np.testing.assert_array_equal(found, [[1, 2], [np.nan, np.nan], [3.5, 3.5]])
-    assert cluster_medians(SimpleNamespace(numbers=lambda _: None), np.zeros(4), 2).shape == (2, 0)
+    assert cluster_medians(SimpleNamespace(column=lambda _: None), np.zeros(4), 2).shape == (2, 0)

@@ -226,6 +226,6 @@ def test_a_filter_or_codec_that_is_not_installed_is_named(tmp_path, monkeypatch)
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file.create_dataset("spectrogram", data=ROWS, compression="gzip")
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
-    match = "spectrogram needs .* filter deflate .*pip install hdf5plugin"
+    match = "spectrogram: needs .* filter deflate .*pip install hdf5plugin"
     with pytest.raises(DataError, match=match):
         open_spectrograms(tmp_path / "f.h5")

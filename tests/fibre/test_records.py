@@ -378,7 +378,7 @@ def test_files_that_hold_no_record(tmp_path):
             read_record(tmp_path / f"{name}.h5", AUTO)
     with h5py.File(tmp_path / "raw.h5", "w") as file:
         file.create_dataset("data", (50, 4), "i2", external=[(str(tmp_path / "raw.0"), 0, 400)])
-    with pytest.raises(DataError, match="raw.h5: data has its values in raw files"):
+    with pytest.raises(DataError, match="raw.h5: data: has its values in raw files"):
         read_record(tmp_path / "raw.h5", AUTO)
     (tmp_path / "line.h5").write_bytes(b"")
     with pytest.raises(DataError, match="line.h5: .*is empty"):
