@@ -140,7 +140,7 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim != len(axes):
         raise DataError(
-            f"{path}: has shape {array.shape}; allowed: an array of ({settings.axes}), as "
+            f"{path}: has shape {array.shape}; allowed: an array of ({', '.join(axes)}), as "
             "data.axes has it"
         )
     n = dict(zip(axes, array.shape, strict=True))

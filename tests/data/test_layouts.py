@@ -163,7 +163,6 @@ def test_links_are_left_out(small_file, name):
         (["2020-01-01T02:00:00+02:00", "2019-12-31T19:00:01-05:00"], {}),
         (1_577_836_800 * 10**9 + np.arange(2) * 10**9, {"units": "ns"}),
         (np.arange(2) * 1000, {"units": "milliseconds since 2020-01-01"}),
-        (np.arange(2), {"units": "s since 2019-12-19", "calendar": "julian"}),
     ],
 )
 def test_times_of_any_form_are_converted(tmp_path, values, attributes, caplog):
