@@ -18,6 +18,7 @@ from ..catalogue.catalogue import (
     count_occurrences,
     largest,
     season_names,
+    seasons_of,
 )  # fmt: skip
 from ..catalogue.environment import Environment, correlate_at_lags, read_environment
 from ..catalogue.stations import read_stations
@@ -140,7 +141,7 @@ def time_section(results: Results) -> Context | None:
     if not catalogue.has_times:
         return {"when": False, "notes": ["The data have no start times."]}
     span = results.span
-    bins, note = choose_bins(span, settings.interval)
+    bins = choose_bins(span, settings.interval)
     panels, counted = bins_to_draw(bins, span), count_occurrences(catalogue, bins)
     environment, notes = _environment(settings, bins)
     figures = {"report_occurrence": partial(_series, results, drawn, panels, environment)}
@@ -161,7 +162,7 @@ def time_section(results: Results) -> Context | None:
         "n_empty": int((~counted.has_data).sum()),
         "without_time": catalogue.without_time(),
         "far": [(row.Index, row) for row in far.itertuples()],
-        "notes": [*([note] if note else []), *notes],
+        "notes": notes,
         "n_series": 0 if environment is None else environment.series.shape[1],
         "place": results.place,
         "seasons": seasons,
@@ -174,7 +175,8 @@ def time_section(results: Results) -> Context | None:
 def _seasons(results: Results) -> Context:
     """Samples of each cluster in each season; in several years, of each year."""
     catalogue, seasons = results.catalogue, results.settings.report.seasons
-    counts, columns = catalogue.by_season(seasons), season_names(seasons)
+    counts = catalogue.count(seasons_of(catalogue.starttime, seasons), len(seasons))
+    columns = season_names(seasons)
     rest = catalogue.by_month().sum(axis=0) - counts.sum(axis=0)
     if rest.any():
         counts, columns = np.vstack([counts, rest]), [*columns, "other months"]
