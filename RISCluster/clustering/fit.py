@@ -79,7 +79,7 @@ class Fits:
 
     def __init__(self, target: Path, settings: Settings, stop: StopRequest):
         self.settings, self.seed, self.stop = settings.gmm, settings.run.seed, stop
-        self._parts = Parts(target, settings.run, "on fewer processors (behind taskset -c 0)")
+        self._parts = Parts(target, settings.run)
         self._basis = target.with_name(f"{target.name}.npz")
 
     def basis(self, latents: np.ndarray, blocks: Sequence[int]) -> Basis:

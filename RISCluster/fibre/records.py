@@ -228,7 +228,7 @@ def _decode(column: Column) -> np.ndarray:
     low, high = np.quantile(values[written], (0.1, 0.9)) if written.any() else (0.0, 0.0)
     # Numbers since 1970 hardly differ; those from the start of the record do.
     if low * (unit or SECOND) / SECOND > SINCE_1980 and 2 * low > high:
-        found = times.decode_cf(values, unit or times.epoch_unit(float(low)), 0)
+        found = times.decode_numbers(values, unit or times.epoch_unit(low), 0)
         return np.where(written, found, NOT_A_TIME)
     if unit is None:
         raise ValueError("they have no unit")
@@ -299,9 +299,7 @@ class _Reader:
                 f"{self.path}: {'more than one' if is_unclear else what} numeric data set of "
                 f"(time, channel); it has {there or 'none'}; set records.dataset"
             )
-        storage.require_filters(found[0])
-        if reason := storage.why_hardly_written(found[0]):
-            raise DataError(f"{self.path}: {reason}; wait until it is whole, or copy it again")
+        storage.require_readable(found[0])
         return found[0]
 
     def _value(self, quantity: str, default: Any = None) -> Any:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pandas
 
-from ..data.storage import read_box, sample_packing
+from ..data.storage import may_have_gaps, read_box, sample_packing
 from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, MissingPackage
@@ -302,7 +302,7 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
     for piece in series.pieces.itertuples():
         low, high = max(start, piece.first), min(start + len(out), piece.first + piece.n_samples)
         rows, first = out[low - start : high - start], low - piece.first + piece.skip
-        box, lines = [(first, first + len(rows)), (channel, channel + out.shape[1])], []
+        box = [(first, first + len(rows)), (channel, channel + out.shape[1])]
         try:
             if isinstance(piece.name, tuple):
                 values = das.read_samples(piece.path, piece.name, series.sampling_rate, *box[0])
@@ -310,11 +310,11 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
                 continue
             with h5py.File(piece.path, "r") as file:
                 dataset, turn = file[piece.name], 1 - 2 * series.time_axis
-                values, lines = read_box(dataset, box[::turn], sample_packing(dataset))
+                packing, has_gaps = sample_packing(dataset), may_have_gaps(dataset)
+                values = read_box(dataset, box[::turn], packing, has_gaps)
                 rows[:] = values if turn == 1 else values.T
         except Exception as error:  # readers raise many kinds for damaged bytes
-            rows[:], lines = np.nan, [" ".join(str(error).split())]
-        for line in lines:
+            rows[:], line = np.nan, " ".join(str(error).split())
             yield f"{piece.path}: samples can't be read, they count as missing: {line}"
 
 

@@ -56,7 +56,7 @@ class Session:
         if stage != "AEC":
             self._require("AEC", "model.pt")
             self.inputs["labels, times and ids"] = columns
-            if (events := self.rank0(lambda: _checksum(file.event_ids()))) is not None:
+            if (events := self.rank0(lambda: _checksum(file.column("event_id")))) is not None:
                 self.inputs["event_id"] = events
         if stage == "DEC":
             self._require("GMM", "model.npz")

@@ -75,7 +75,7 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
     with pytest.raises(Stopped, match="^GMM stage: the maps are saved in"):
         found.of(NUMBERS)
     stop.signal_number = 0
-    with pytest.raises(Stopped, match=r"^fitting mixtures: 2 of \d parts are .*fits\.parts"):
+    with pytest.raises(Stopped, match=r"^Fitting mixtures: stopped; .*fits\.parts"):
         found.of(NUMBERS)
     mixtures, _ = found.of(NUMBERS)
     assert done == NUMBERS[::-1]  # the largest first, none of them twice
@@ -94,7 +94,7 @@ def test_killed_worker(tmp_path, monkeypatch):
     found = made(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(fits, "fit_number", die_at_three)
-        with pytest.raises(RunError, match="killed.*taskset -c 0"):
+        with pytest.raises(RunError, match="killed.*taskset"):
             found.of(NUMBERS)
     mixtures, _ = found.of(NUMBERS)
     assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS

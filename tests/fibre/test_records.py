@@ -311,14 +311,12 @@ def test_files_that_hold_no_record(tmp_path):
             chunks = None if name == "line" else (1000, 5)
             file.create_dataset("data", shape, "f4", chunks=chunks)[:10] = 1.0
     with h5py.File(tmp_path / "raw.h5", "w") as file:
-        parts = [(tmp_path / "raw.1", 0, 400)]
-        file.create_dataset("data", (50, 4), "i2", external=parts).attrs["fs"] = 1.0
-    (tmp_path / "raw.1").write_bytes(bytes(399))
+        file.create_dataset("data", (50, 4), "i2", external=[(str(tmp_path / "raw.0"), 0, 400)])
     (tmp_path / "empty.h5").write_bytes(b"")
     for name, line in {
         "line": "no numeric data set of .time, channel.; it has data",
-        "large": "999,999,999 of its 1,000,000,000 pieces were never",
-        "raw": "shorter than 400 bytes",
+        "large": "999,999,999 of 1,000,000,000 chunks were never",
+        "raw": "has its values in raw files",
         "empty": "is empty",
     }.items():
         with pytest.raises(DataError, match=f"{name}.h5: .*{line}"):
