@@ -263,7 +263,7 @@ def read_waveforms(folder: Path) -> None:
 def read_names(folder: Path) -> None:
     """Names of a run of three clusters."""
     stage = SimpleNamespace(name="DEC", n_clusters=3, cluster_sizes=np.array([5, 6, 7]))
-    names.read(SimpleNamespace(folder=folder, final=stage))
+    names.read_names(SimpleNamespace(folder=folder, final=stage))
 
 
 CONFIG = ((ROOT / "config.ini").read_bytes(), "[run]\nname = a\n[aec]\nlr = 1e-3, 1e-4\n")

@@ -61,9 +61,7 @@ def cluster_map(
         axes.set_ylabel("Channel")
     else:
         axes.set_ylabel(f"Distance ({image.position_unit})" if image.position_unit else "Distance")
-    cells = zip(image.cell, ("windows", "channels"), strict=True)
-    counted = " x ".join(f"{n} {what}" for n, what in cells if n > 1)
-    axes.set_title(title + (f" (most frequent of {counted})" if counted else ""))
+    axes.set_title(title)
     titles = [f"{short_title(label, names)}  ({size:,})" for label, size in enumerate(sizes)]
     handles = cluster_patches(range(len(sizes)), titles)
     if (image.labels < 0).any():

@@ -22,16 +22,9 @@ from ..catalogue.catalogue import (
 from ..catalogue.environment import Environment, correlate_at_lags, read_environment
 from ..catalogue.stations import read_stations
 from ..errors import RISClusterError
-from ..evaluation.comparison import (
-    CONFIDENT,
-    DOUBTFUL,
-    QUANTILES,
-    Refinement,
-    refinement,
-    side_by_side,
-)  # fmt: skip
+from ..evaluation.comparison import Refinement, refinement, side_by_side
 from ..evaluation.metrics import Overlap, against_truth, class_scores, reliability
-from ..evaluation.performance import compare_stages, performance_table
+from ..evaluation.performance import performance_table
 from ..plots import latent, occurrence
 from ..plots.agreement import overlap_matrix, reliability_curve
 from ..plots.stations import station_counts, station_map
@@ -316,7 +309,6 @@ def measures_section(results: Results) -> Context | None:
     draw[name] = results.stage_figures(results.stage)[name]
     return {
         "tables": [performance_table(one, names) for one in results.performances],
-        "both": compare_stages(results.performances, names),
         "figures": draw,
     }
 
@@ -326,15 +318,10 @@ def refinement_section(results: Results) -> Context | None:
     found, run = refinement(results.run), results.run
     if found is None:
         return None
-    moved, sides = found.share_moved > 0, (found.before, found.after)
-    header = ["stage", *(f"{100 * at:g} %" for at in QUANTILES)]
-    header += [f"share from {CONFIDENT:g}", f"share below {DOUBTFUL:g}"]
-    rows = [[*one.quantiles.tolist(), one.confident, one.doubtful] for one in sides]
-    rows = [[name, *row] for name, row in zip(STAGE_TITLES.values(), rows, strict=True)]
+    moved = found.share_moved > 0
     return {
         "found": found,
         "metrics": {"header": ("", *STAGE_TITLES.values()), "rows": side_by_side(run)},
-        "probabilities": {"header": header, "rows": rows, "digits": 3} if found.table.n else None,
         "changes": _changes(found, results) if moved else None,
         "figures": {"report_label_changes": partial(_matrix, found, results)} if moved else {},
     }
@@ -342,28 +329,25 @@ def refinement_section(results: Results) -> Context | None:
 
 def _changes(found: Refinement, results: Results) -> Context:
     sizes, became = found.table.counts.sum(1).tolist(), found.table.counts.sum(0).tolist()
-    rows, clusters = [], []
-    for label, match in enumerate(found.match.tolist()):
+    rows = []
+    for label, share in enumerate(found.moved.tolist()):
         moved = ", ".join(f"{n:,} to {to}" for to, n in found.destinations(label))
-        after = (None, None) if match < 0 else (results.titles[match], became[match])
-        rows.append([label, sizes[label], *after, float(found.moved[label]), moved])
-        clusters.append(match if match >= 0 else None)
-    header = ("mixture's cluster", "size", "became", "size after", "share moved", "moved samples")
-    return {"header": header, "rows": rows, "clusters": clusters, "digits": 3}
+        rows.append([results.titles[label], sizes[label], became[label], share, moved])
+    header = ("cluster", "size before", "size after", "share moved", "moved samples")
+    return {"header": header, "rows": rows, "clusters": range(len(rows)), "digits": 3}
 
 
 def _matrix(found: Refinement, results: Results) -> Any:
-    counts, k = found.table.counts, found.table.counts.shape[1]
-    order = (np.arange(len(counts)) if found.by_label else found.table.order()).tolist()
+    labels = range(len(found.table.counts))
     return overlap_matrix(
-        counts[order],
-        list(map(str, order)),
-        [results.titles[label] for label in range(k)],
+        found.table.counts,
+        list(map(str, labels)),
+        [results.titles[label] for label in labels],
         row_title="Cluster of the mixture (GMM)",
         column_title="Cluster after refinement (DEC)",
         title=f"{percent(found.share_moved)} of {found.table.n:,} samples moved",
-        row_clusters=order if found.by_label else None,
-        column_clusters=range(k),
+        row_clusters=labels,
+        column_clusters=labels,
     )
 
 
@@ -393,8 +377,8 @@ def truth_section(results: Results) -> Context | None:
     drawn["report_reliability"] = partial(reliability_curve, curves)
     each = class_scores(table, run.class_names)
     header = ("class", "samples", "cluster", "recall", "precision")
-    rows = [(c.name, c.size, results.titles[c.cluster], c.recall, c.precision) for c in each]
-    clusters = [c.cluster if c.cluster >= 0 else None for c in each]
+    rows = [(name, size, results.titles[cluster], *shares) for name, size, cluster, *shares in each]
+    clusters = [cluster if cluster >= 0 else None for _, _, cluster, *_ in each]
     return {
         "overlap": table,
         "same": same,

@@ -106,9 +106,8 @@ def new_labels(
     """Write a table of labels block by block, and of a cube an image of them, named ``.h5``.
 
     Start times, trace ids, event ids and the columns `detection` are copied from the file, if it
-    has them;
-    `more` are names of further columns. Yields ``write(start, labels, probabilities, *columns)``,
-    to be called in the order of the samples.
+    has them; `more` are names of further columns. Yields ``write(start, labels, probabilities,
+    *columns)``, to be called in the order of the samples.
     """
     readers = {"starttime": file.starttimes, "trace_id": file.trace_ids, "event_id": file.event_ids}
     readers |= {name: partial(file.detection, name) for name in detection}
@@ -129,7 +128,7 @@ def new_labels(
                 image[0][start:stop], image[1][start:stop] = labels, probabilities
 
         yield write
-        if isinstance(file, CubeFile):
+        if n:
             write_cluster_map(path.with_suffix(".h5"), file, *image)
 
 
@@ -159,15 +158,15 @@ def read_labels(path: Path) -> pandas.DataFrame:
     return table
 
 
-def station_of(trace_id: str) -> str:
-    """``NET.STA`` of a trace id, ``STA`` without a network, or all of another kind of id."""
-    parts = trace_id.split(".")
-    return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id
-
-
 def _with_times(block: pandas.DataFrame) -> pandas.DataFrame:
     """Parse times: a tenth of the memory of their texts."""
     for name in {*TIMES} & {*block}:
         times = parse_times(block[name].to_numpy().astype(str))
         block[name] = times.view("M8[ns]").astype("M8[us]")
     return block
+
+
+def station_of(trace_id: str) -> str:
+    """``NET.STA`` of a trace id, ``STA`` without a network, or all of another kind of id."""
+    parts = trace_id.split(".")
+    return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id
