@@ -11,7 +11,7 @@ import pandas
 from scipy.signal import correlate
 from scipy.stats import t as student
 
-from ..data.tables import SHOWN, Table, read_table, read_times
+from ..data.tables import Table, is_gap, read_table, read_times
 from ..data.times import NOT_A_TIME, far_times
 from ..errors import DataError
 from ..runtime import count
@@ -19,7 +19,6 @@ from .catalogue import Bins
 
 FEWEST = 10  # bins at which both series must have values
 CONFIDENCE = 0.95
-TINY = 1e-9  # variance, of series of variance one, below which a series is constant
 MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # that files often have for gaps
 
 
@@ -29,7 +28,7 @@ class Environment:
 
     path: Path
     series: pandas.DataFrame  # (n, V)
-    notes: list[str]  # what of the file was left out or interpreted, a sentence each
+    notes: list[str]  # what of the file was left out, a sentence each
 
     def averages(self, bins: Bins) -> np.ndarray:
         """Mean of each series in each bin, (B, V); NaN where it has no value."""
@@ -51,54 +50,42 @@ def read_environment(place: str | Path) -> Environment:
     try:
         table = read_table(path)
         times, used = read_times(table)
-        columns = [column for column in range(len(table.names)) if column not in used]
-        series = _series(table, times, columns)
-        if series is None:
-            reason = " holds numbers" * bool(columns)
-            raise ValueError("no column of values beside the times" + reason)
+        columns = [column for column in table.cells if column not in used]
+        return Environment(path, _series(table, times, columns), table.notes)
     except (OSError, ValueError) as error:
         raise DataError(
             f"report.environment: {path}: can't be read as a table: {error}; allowed: CSV with a "
             "column of times and columns of values"
         ) from None
-    return Environment(path, series, table.notes)
 
 
-def _series(table: Table, times: np.ndarray, columns: list[int]) -> pandas.DataFrame | None:
-    """Columns that hold numbers, by time; None without any. Notes are added to the table."""
+def _series(table: Table, times: np.ndarray, columns: list[int]) -> pandas.DataFrame:
+    """Columns that hold numbers, by time. Notes are added to the table."""
     far, stamps = far_times(times), times.view("M8[ns]").astype("M8[us]")
     if far.any():
-        table.notes.append(
-            f"{count(int(far.sum()), 'time')} years away from all others left out, the first in "
-            f"line {table.lines[far.argmax()]}: {stamps[far][0]}Z."
-        )
+        left_out = f"{count(int(far.sum()), 'row')} years away from all others left out"
+        table.notes.append(f"{left_out}, as that of {stamps[far][0]}Z.")
     rows, series = (times != NOT_A_TIME) & ~far, []
     for column in columns:
-        name, before = table.names[column], len(table.notes)
-        values, wrong = table.numbers(column)
-        if not np.isfinite(values[rows]).any():
-            table.notes[before:] = [f"Column '{name}' holds no number and is left out."]
+        name, cells, values = table.names[column], table.cells[column], table.numbers(column)
+        if np.isnan(values[rows]).all():
+            table.notes.append(f"Column '{name}' holds no number and is left out.")
             continue
-        if wrong.any():
-            cell = table.cells[column][wrong.argmax()].strip()[:SHOWN]
+        bad, marks = cells[np.isnan(values) & ~is_gap(cells)], values[np.isin(values, MARKS)]
+        if len(bad):
             table.notes.append(
-                f"'{name}': {count(int(wrong.sum()), 'cell')} without a finite number left out, "
-                f"the first in line {table.lines[wrong.argmax()]}: '{cell}'."
+                f"'{name}': {count(len(bad), 'cell')} without a finite number left out, the first "
+                f"in line {bad.index[0]}: '{bad.iloc[0][:40]}'."
             )
-        for mark, n in zip(*np.unique(values[rows], return_counts=True), strict=True):
-            if mark in MARKS:
-                table.notes.append(
-                    f"'{name}' is {mark:g} in {count(int(n), 'row')}, and used as a value; if that "
-                    "marks a gap, empty these cells."
-                )
+        if len(marks):
+            table.notes.append(
+                f"'{name}' is {marks[0]:g} in {count(len(marks), 'row')}, and used as a value; if "
+                "that marks a gap, empty these cells."
+            )
         series.append(pandas.Series(values[rows], stamps[rows], name=name))
     if not series:
-        return None
-    frame = pandas.concat(series, axis=1).sort_index(kind="stable")
-    if frame.index.has_duplicates:
-        repeated = count(int(frame.index.duplicated().sum()), "row")
-        table.notes.append(f"{repeated} with a time that came before; values are averaged.")
-    return frame
+        raise ValueError("no column of numbers beside the times")
+    return pandas.concat(series, axis=1).sort_index(kind="stable")
 
 
 # ---- correlation --------------------------------------------------------------------------------
@@ -118,9 +105,9 @@ class LagCorrelation:
     @property
     def best(self) -> int | None:
         """Position of the largest |r|, of equal ones the shortest lag; None without any r."""
-        if not np.isfinite(self.r).any():
+        if np.isnan(self.r).all():
             return None
-        size = np.round(np.where(np.isfinite(self.r), np.abs(self.r), -1.0), 12)
+        size = np.round(np.nan_to_num(np.abs(self.r), nan=-1.0), 12)
         return int(np.lexsort((np.abs(self.lags), -size))[0])
 
     @property
@@ -139,32 +126,19 @@ def correlate_at_lags(response: np.ndarray, driver: np.ndarray, largest_lag: int
     which the level is raised as in Sidak (1967). Both are approximate.
     """
     largest = max(0, min(largest_lag, len(response) - FEWEST))
-    lags, x, y = np.arange(-largest, largest + 1), _standard(response), _standard(driver)
-    r, n = np.full(len(lags), np.nan), np.zeros(len(lags), dtype=np.int64)
-    for at, lag in enumerate(lags.tolist()):
-        pairs = np.stack(_shifted(x, y, lag))
-        pairs = pairs[:, np.isfinite(pairs).all(0)]
-        n[at] = pairs.shape[1]
-        if n[at] >= FEWEST and pairs.var(axis=1).min() > TINY:
-            r[at] = np.corrcoef(pairs)[0, 1]
+    lags = np.arange(-largest, largest + 1)
+    x, y = (x - x.mean() for x in map(pandas.Series, (response, driver)))
+    r = np.array([x.corr(y.shift(lag), min_periods=FEWEST) for lag in lags.tolist()])
+    n = np.array([(x + y.shift(lag)).count() for lag in lags.tolist()])
     known = LagCorrelation(lags, r, n)
     if known.best is None:
         return known
-    effective = effective_pairs(*_shifted(x, y, int(lags[known.best])))
+    lag = int(lags[known.best])
+    common = slice(max(lag, 0), len(x) + min(lag, 0))
+    effective = effective_pairs(x[common].to_numpy(), y.shift(lag)[common].to_numpy())
     independent = 1 + (int(np.isfinite(r).sum()) - 1) * effective / int(n[known.best])
     levels = (critical(effective, CONFIDENCE ** (1 / searched)) for searched in (1, independent))
     return LagCorrelation(lags, r, n, effective, *levels)
-
-
-def _standard(series: np.ndarray) -> np.ndarray:
-    known = series[np.isfinite(series)]
-    return (series - known.mean()) / (known.std() or 1.0) if len(known) else series
-
-
-def _shifted(x: np.ndarray, y: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values of x, and of y so many bins before."""
-    common = len(x) - abs(lag)
-    return (x[lag:], y[:common]) if lag >= 0 else (x[:common], y[-lag:])
 
 
 def critical(effective: float, confidence: float) -> float:
@@ -187,7 +161,7 @@ def effective_pairs(x: np.ndarray, y: np.ndarray) -> float:
 
 def _products(a: np.ndarray, most: int) -> np.ndarray:
     """Sum over t of a(t) a(t - lag), for lags from 1 to `most`."""
-    a = a.astype(np.float64)
+    a = np.asarray(a, dtype=np.float64)
     return correlate(a, a, method="fft")[len(a) : len(a) + most]
 
 

@@ -25,7 +25,6 @@ from .stability import MAX_N_INIT, Resamples, labellings, resamples, stability, 
 
 MIN_PARALLEL = 1000  # latents: for fewer, a fit is faster than the start of a process
 MAX_CRITERIA_SIZE = 2000  # latents of silhouette, inertia and gap statistic
-HINT = "on fewer processors (behind taskset -c 0)"
 NAN = float("nan")
 
 
@@ -56,7 +55,7 @@ def fit_mixtures(
     inputs = basis, sha256(basis), gmm, seed
     jobs = [Job(f"{k}.npz", (*inputs, k), {"basis": inputs[1], "k": k}) for k in numbers]
     workers = 1 if len(latents) < MIN_PARALLEL else min(processors(), len(jobs))
-    parts = Parts(folder / "fits", settings.run, HINT)
+    parts = Parts(folder / "fits", settings.run)
     # The largest K takes longest, and is begun first.
     parts.run(jobs[::-1], fit_number, workers, "Fitting mixtures", "K")
     found = {k: read_npz(parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}

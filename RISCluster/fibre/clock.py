@@ -6,7 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import median_filter
 
-from ..data.times import NOT_A_TIME, decode_cf, decode_times, epoch_unit, far_times, unit_length
+from ..data.times import (
+    NOT_A_TIME,
+    decode_numbers,
+    decode_times,
+    epoch_unit,
+    far_times,
+    unit_length,
+)
 
 SECOND = 10**9  # ns
 SINCE_1980 = 10 * 365 * 86400  # s; smaller numbers count from a start, not from 1970
@@ -117,6 +124,6 @@ def _decode(values: np.ndarray, units: str, calendar: str) -> tuple[np.ndarray, 
     low, high = np.quantile(values[written], (0.1, 0.9)) if written.any() else (0.0, 0.0)
     # Numbers since 1970 hardly differ; those from the start of the record do.
     if low * (unit or SECOND) / SECOND > SINCE_1980 and 2 * low > high:
-        times = decode_cf(values, unit or epoch_unit(float(low)), 0)
+        times = decode_numbers(values, unit or epoch_unit(float(low)), 0)
         return np.where(written, times, NOT_A_TIME), 0, True
     return values * ((unit or SECOND) / SECOND), None, unit is not None

@@ -18,6 +18,7 @@ from ..catalogue.catalogue import (
     count_occurrences,
     largest,
     season_names,
+    seasons_of,
 )  # fmt: skip
 from ..catalogue.environment import Environment, correlate_at_lags, read_environment
 from ..catalogue.stations import read_stations
@@ -31,7 +32,7 @@ from ..plots.stations import station_counts, station_map
 from ..plots.style import plain
 from ..runs.names import cluster_title
 from ..runs.run import FinishedRun
-from ..settings import Settings, as_text, descriptions
+from ..settings import KEYS, Settings, as_text
 from . import figures
 from .figures import Results, read_history
 from .overview import choice_of
@@ -140,7 +141,7 @@ def time_section(results: Results) -> Context | None:
     if not catalogue.has_times:
         return {"when": False, "notes": ["The data have no start times."]}
     span = results.span
-    bins, note = choose_bins(span, settings.interval)
+    bins = choose_bins(span, settings.interval)
     panels, counted = bins_to_draw(bins, span), count_occurrences(catalogue, bins)
     environment, notes = _environment(settings, bins)
     figures = {"report_occurrence": partial(_series, results, drawn, panels, environment)}
@@ -161,7 +162,7 @@ def time_section(results: Results) -> Context | None:
         "n_empty": int((~counted.has_data).sum()),
         "without_time": catalogue.without_time(),
         "far": [(row.Index, row) for row in far.itertuples()],
-        "notes": [*([note] if note else []), *notes],
+        "notes": notes,
         "n_series": 0 if environment is None else environment.series.shape[1],
         "place": results.place,
         "seasons": seasons,
@@ -174,7 +175,8 @@ def time_section(results: Results) -> Context | None:
 def _seasons(results: Results) -> Context:
     """Samples of each cluster in each season; in several years, of each year."""
     catalogue, seasons = results.catalogue, results.settings.report.seasons
-    counts, columns = catalogue.by_season(seasons), season_names(seasons)
+    counts = catalogue.count(seasons_of(catalogue.starttime, seasons), len(seasons))
+    columns = season_names(seasons)
     rest = catalogue.by_month().sum(axis=0) - counts.sum(axis=0)
     if rest.any():
         counts, columns = np.vstack([counts, rest]), [*columns, "other months"]
@@ -445,7 +447,7 @@ def _took(made: Context) -> np.timedelta64 | None:
 
 def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
     """Key, value, default and sentence of each setting that affects results."""
-    texts, rows = descriptions(), []
+    rows = []
     is_cube = run.file is not None and run.file.layout == "cube"
     stages = [name.lower() for name in run.stages]
     for name in ("run", "data", *(["cube"] if is_cube else []), *stages):
@@ -454,7 +456,7 @@ def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
         default = getattr(Settings(), name)
         for key, value in vars(values).items():
             both = as_text(value), as_text(getattr(default, key))
-            rows.append((f"{name}.{key}", *both, texts[f"{name}.{key}"][0]))
+            rows.append((f"{name}.{key}", *both, KEYS[f"{name}.{key}"].sentence))
     return rows
 
 

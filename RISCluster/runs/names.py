@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas
 
-from ..data.tables import Table, read_table
+from ..data.tables import read_table
 from ..io import write_text
 
 if TYPE_CHECKING:
@@ -52,14 +52,14 @@ def _names_and_notes(run: "FinishedRun") -> tuple[dict[int, str], list[str]]:
 
 def _read_names(path: Path, run: "FinishedRun") -> dict[int, str]:
     """Names by label; ValueError if a row is not of a cluster of the final stage."""
-    table, stage = _whole_table(path), run.final
+    table, stage = read_table(path), run.final
     at = table.require({key: [key] for key in HEADER})
     clusters = list(enumerate(stage.cluster_sizes.tolist()))
-    numbers = [table.numbers(at[key], counts=True)[0].tolist() for key in ("label", "size")]
+    numbers = [table.numbers(at[key]).tolist() for key in ("label", "size")]
     labels, sizes = numbers
     rows = zip(table.text(at["stage"]), labels, sizes, table.text(at["name"]), strict=True)
     names = {}
-    for line, (name_of_stage, label, size, name) in zip(table.lines, rows, strict=True):
+    for line, (name_of_stage, label, size, name) in zip(table.cells.index, rows, strict=True):
         if name_of_stage.upper() != stage.name or (label, size) not in clusters or label in names:
             raise ValueError(
                 f"line {line} is of no cluster of the {stage.name} stage, or of one named before; "
@@ -67,14 +67,6 @@ def _read_names(path: Path, run: "FinishedRun") -> dict[int, str]:
             )
         names[int(label)] = name
     return {label: name for label, name in names.items() if name}
-
-
-def _whole_table(path: Path) -> Table:
-    """A table of which no row is left out."""
-    table = read_table(path)
-    if table.notes:
-        raise ValueError(table.notes[0].rstrip("."))
-    return table
 
 
 def correct(run: "FinishedRun") -> "FinishedRun":
@@ -92,8 +84,8 @@ def correct(run: "FinishedRun") -> "FinishedRun":
 
 def _read_corrections(path: Path, run: "FinishedRun") -> pandas.DataFrame:
     """Label (-1 to leave it) and mark by the index of the sample; of equal ones the last row."""
-    table, stage = _whole_table(path), run.final
-    index = table.numbers(table.require({"index": ["index"]})["index"], counts=True)[0]
+    table, stage = read_table(path), run.final
+    index = table.numbers(table.require({"index": ["index"]})["index"])
     labels = {name: label for label, name in reversed(read_names(run).items())}
     labels |= {str(label): label for label in range(stage.n_clusters)} | {"": -1}
     rows = pandas.DataFrame({"index": index, "mark": table.text(table.find("mark"))})
@@ -101,8 +93,8 @@ def _read_corrections(path: Path, run: "FinishedRun") -> pandas.DataFrame:
     bad = ~rows["index"].isin(range(stage.metrics["n_samples"])) | rows["label"].isna()
     if bad.any():
         raise ValueError(
-            f"line {table.lines[bad.argmax()]}: it needs the index of a sample, and the number or "
-            "name of a cluster, or none"
+            f"line {table.cells.index[bad.argmax()]}: it needs the index of a sample, and the "
+            "number or name of a cluster, or none"
         )
     rows = rows.astype({"index": "int64", "label": "int64"})
     return rows.drop_duplicates("index", keep="last").set_index("index")

@@ -50,7 +50,7 @@ class Session:
         # What checksums among the inputs are of, for messages.
         self.words = {"data": describe(file)}
         self.words |= {name: str(file.path) for name in ("labels, times and ids", "event_id")}
-        self.words |= {name: str(self.run / name) for name in MODELS["DEC"]}
+        self.words |= {"AEC/model.pt": "the autoencoder", "GMM/model.npz": "the mixtures"}
         self.words["aec.initial_weights"] = settings.aec.initial_weights
         self.inputs = self._inputs()
 

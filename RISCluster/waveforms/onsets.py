@@ -64,7 +64,7 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
         known = at[name] is not None and table.find(*TIMES[:2]) is not None
         rows[name] = parse_times(np.array(table.text(at[name] if known else None)))
     for name in NUMBERS:
-        rows[name] = np.nan if at[name] is None else table.numbers(at[name])[0]
+        rows[name] = np.nan if at[name] is None else table.numbers(at[name])
     codes = [table.text(at[name] if at["station"] is not None else None) for name in CODES]
     rows["trace_id"] = [
         text or (station if "." in station or not station else ".".join((net, station, *rest)))
@@ -72,8 +72,8 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     ]
     for note in table.notes:
         log.info(f"{path}: {note}")
-    texts = dict(zip(table.names, table.cells, strict=True))
-    return pandas.DataFrame(rows), pandas.DataFrame(texts)
+    texts = table.cells.set_axis(table.names, axis="columns").reset_index(drop=True)
+    return pandas.DataFrame(rows), texts
 
 
 def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:

@@ -55,7 +55,7 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
     with pytest.raises(Stopped, match="^GMM stage: the trees of clusters are saved in"):
         fitted(tmp_path, stop=stop)
     monkeypatch.setattr(fits, "grow_trees", None)  # not called again
-    with pytest.raises(Stopped, match=r"^fitting mixtures: 2 of \d parts are .*fits\.parts"):
+    with pytest.raises(Stopped, match=r"2 of \d.*fits\.parts"):
         fitted(tmp_path)
     mixtures, _, _ = fitted(tmp_path)
     assert done == NUMBERS[::-1]  # the largest first, none of them twice
@@ -73,7 +73,7 @@ def test_killed_worker(tmp_path, monkeypatch):
     monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
     with monkeypatch.context() as patch:
         patch.setattr(fits, "fit_number", die_at_three)
-        with pytest.raises(RunError, match="killed.*taskset -c 0"):
+        with pytest.raises(RunError, match="a worker process was killed"):
             fitted(tmp_path)
     mixtures, _, _ = fitted(tmp_path)
     assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS

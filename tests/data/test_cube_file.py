@@ -209,7 +209,7 @@ def test_times_as_zarr_has_them(tmp_path, kind, unit):
         ([f"2020-01-01T0{k}:00:00+02:00" for k in STEPS], "", "2019-12-31T22:00:00", "02:00:00"),
         (STEPS, "fortnights since 2020-01-01", None, "unit 'fortnights' is not known"),
         (STEPS, "days since soon", None, "reference 'soon' is no date"),
-        (STEPS * 1e6, "days since 2020-01-01", None, "7 of 8 are no times, or are before"),
+        (STEPS * 1e6, "days since 2020-01-01", None, "7 of 8 are no times from 1678"),
         (np.r_[np.nan, 1:8], "s since 2020-01-01", None, "some times are missing"),
         (np.r_[STEPS[:7], 4e9], "s since 2020-01-01", None, "2146-.* is far from its other"),
         (STEPS, "furlongs", None, "unit 'furlongs' is not known"),

@@ -165,7 +165,6 @@ def test_links_that_lead_nowhere_or_back(small_file, name):
         (1_577_836_800 * 10**9 + np.arange(2) * 10**9, {"units": "ns"}),
         (np.arange(2), {"units": "seconds since 2020-01-01T05:30:00+05:30"}),
         (np.arange(2) * 1000, {"units": "milliseconds since 2020-01-01"}),
-        (np.arange(2), {"units": "s since 2019-12-19", "calendar": "julian"}),
     ],
 )
 def test_times_of_any_form_are_converted(tmp_path, values, attributes, caplog):

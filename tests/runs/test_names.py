@@ -35,7 +35,7 @@ def test_written_once_and_read(run):
         (lambda text: text.replace("DEC,1", "DEC,0"), "line 3 is of no cluster"),
         (lambda text: text.replace("DEC,1,", "DEC,1,9"), "line 3 is of no cluster"),
         (lambda text: text.replace("DEC,1,", "DEC,x,"), "line 3 is of no cluster"),
-        (lambda text: text + "DEC\n", "1 row with another number of cells"),
+        (lambda text: text + "DEC\n", "line 5 has 1 cell, and the header 4"),
         (lambda text: "one,two\n1,2\n", "no column stage and no column label"),
     ],
 )
