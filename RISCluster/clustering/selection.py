@@ -148,7 +148,7 @@ def write_rows(path: Path, rows: list[Criteria]) -> None:
 def read_rows(path: Path) -> list[Criteria]:
     """Read a selection.csv."""
     try:
-        table = pandas.read_csv(path, dtype={"n_clusters": int})
+        table = pandas.read_csv(path, dtype=float).astype({"n_clusters": int})
         return [Criteria(**row) for row in table.to_dict("records")]
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(

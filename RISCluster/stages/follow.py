@@ -54,7 +54,9 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
                 _stop_if_requested(run, output)
                 try:
                     if name in stamps:
-                        raise DataError(f"{folder / name}: has changed since it was labelled")
+                        raise DataError(
+                            f"{folder / name}: has changed; give it another name to label it"
+                        )
                     if not interval or before.get(name) == stamp:
                         journal = _label(run, journal, output, folder, name, stamp)
                         stamps[name] = stamp

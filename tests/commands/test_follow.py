@@ -62,7 +62,7 @@ def test_each_file_is_labelled_once(trained, folder, capsys):
     write_samples(folder / "b.h5", blobs(40, seed=9)[0])
     once(run, folder)
     assert output.read_bytes() == whole
-    assert "b.h5: has changed since it was labelled" in capsys.readouterr().out
+    assert "b.h5: has changed; give it another name" in capsys.readouterr().out
     journal = rows_of(folder.parent / "c.files.csv")
     assert [row["samples"] for row in journal] == ["30", "30", "30", "0"]
     assert not list(folder.parent.glob(".c*"))

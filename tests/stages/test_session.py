@@ -53,7 +53,7 @@ def test_damaged_result_is_made_anew(finished):
     run_aec(finished())
     assert content(folder) == before
     (folder / "AEC/provenance.json").write_text("{")
-    assert re.search("provenance.json: .*can't be read", refused(run_gmm, finished()))
+    assert re.search("provenance.json: missing or damaged", refused(run_gmm, finished()))
 
 
 def test_changed_labels_are_scored_anew(finished, capsys):
@@ -97,7 +97,7 @@ def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
     assert content(folder) == before
     run_aec(finished("aec.lr=0.01"))
     message = refused(run_dec, finished("aec.lr=0.01"))
-    again = r"AEC/model.pt \(the autoencoder\) have changed; run python GMM_centroids.py run.name=test .* again"
+    again = r"AEC/model.pt \(the autoencoder\) have changed; run python GMM_centroids.py .* again"
     assert re.search(again, message)
     with h5py.File(finished().data.file, "a") as file:
         file["spectrogram"][0] = 1.0
