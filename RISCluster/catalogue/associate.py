@@ -40,11 +40,11 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
     """
     data, events = settings.data, settings.events
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-        is_foreign = file.event_ids() is not None and not overwrite
+        is_foreign = file.column("event_id") is not None and not overwrite
         if isinstance(file, CubeFile):
             found, where = in_cube(file, events), f"{file.n_channels:,} channels"
         else:
-            ids, texts = file.trace_ids(), file.detection("onset") or file.starttimes()
+            ids, texts = file.column("trace_id"), file.column("onset") or file.column("starttime")
             if to_text(file.attributes.get("build.method", "")) == "slide":
                 texts = None  # windows of all stations begin together
             found, where = _of_samples(path, ids, texts, settings)

@@ -123,9 +123,7 @@ def _find_dataset(path: Path, arrays: list[h5py.Dataset], chosen: str) -> h5py.D
         raise UnknownLayout(
             f"{path}: which data set is meant? set records.dataset to one of {there}"
         )
-    storage.require_filters(found[0])
-    if reason := storage.why_hardly_written(found[0]):
-        raise DataError(f"{path}: {reason}; wait until it is whole, or copy it again")
+    storage.require_readable(found[0])
     return found[0]
 
 

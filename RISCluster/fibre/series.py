@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pandas
 
-from ..data.storage import read_box, sample_packing
+from ..data.storage import may_have_gaps, read_box, sample_packing
 from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, MissingPackage, SettingsError
@@ -289,34 +289,31 @@ def _read_records(
                 rows[:] = _less_level(values[:, channel : channel + out.shape[1]], level)
                 continue
             with h5py.File(piece.path, "r") as file:
-                lines = _read_dataset(
-                    file[piece.name], series.time_axis, rows, first, channel, level
-                )
+                _read_dataset(file[piece.name], series.time_axis, rows, first, channel, level)
         except Exception as error:  # readers raise many kinds for damaged bytes
-            rows[:], lines = np.nan, [" ".join(str(error).split())]
-        for line in lines:
+            rows[:], line = np.nan, " ".join(str(error).split())
             yield f"{piece.path}: samples can't be read, they count as missing: {line}"
 
 
 def _read_dataset(
     dataset: h5py.Dataset, axis: int, out: np.ndarray, first: int, channel: int, level: np.ndarray
-) -> list[str]:
-    """Fill `out` from sample `first` on, a few whole chunks at a time; why samples are missing."""
+) -> None:
+    """Fill `out` from sample `first` on, a few whole chunks at a time."""
     sides = (first, first + len(out)), (channel, channel + out.shape[1])
     (low, high), other = sides[:: 1 - 2 * axis]
-    packing, step, lines = sample_packing(dataset), high - low, []
-    if not dataset.is_virtual:  # whose sources would be opened again
-        size = (dataset.chunks or (1,))[0]
-        step = max(1, READ_VALUES // (size * (other[1] - other[0]))) * size
+    packing, has_gaps, size = (
+        sample_packing(dataset),
+        may_have_gaps(dataset),
+        dataset.chunks or (1,),
+    )
+    step = max(1, READ_VALUES // (size[0] * (other[1] - other[0]))) * size[0]
     for start, stop in pairwise([low, *range(low - low % step + step, high, step), high]):
-        values, causes = read_box(dataset, ((start, stop), other), packing)
+        values = read_box(dataset, ((start, stop), other), packing, has_gaps)
         part = slice(start - low, stop - low)
         if axis == 0:
             out[part] = _less_level(values, level)
         else:
             out[:, part] = _less_level(values.T, level[part])
-        lines += causes
-    return lines
 
 
 # ---- waveforms of an array ----------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Session:
             self.rank0(lambda now=dict(inputs), at=earlier: at.require_match(now, self.words))
             inputs[name] = self.rank0(lambda path=self.run / name: sha256(path)[:16])
             inputs["labels, times and ids"] = columns
-            if (events := self.rank0(file.event_ids)) is not None:
+            if (events := self.rank0(lambda: file.column("event_id"))) is not None:
                 inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
         inputs |= settings.inputs(stage.lower(), "result")
         if stage != "GMM":

@@ -210,23 +210,20 @@ def test_notes_on_many_files_and_a_start_that_can_not_be(tmp_path, lines, start)
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_virtual_sources_and_chunks_that_are_gone_are_missing(tmp_path, turn):
+def test_virtual_sources_are_required_and_chunks_that_are_gone_are_missing(tmp_path, turn):
     path, samples = virtual(tmp_path, noise(100, 4), turn)
+    values, lost = open_series([path], AUTO).read(20, 90, 1, 4)
+    np.testing.assert_array_equal(values, samples[20:90, 1:4])
     (tmp_path / "s1.h5").rename(tmp_path / "moved.h5")
-    series, missing = open_series([path], AUTO), np.arange(20, 90) >= 50
-    values, lost = series.read(20, 90, 1, 4)
-    np.testing.assert_array_equal(np.isnan(values).all(axis=1), missing)
-    np.testing.assert_array_equal(values[~missing], samples[20:50, 1:4])
-    line = "v.h5: samples can't be read, they count as missing: source s1.h5:/d is missing"
-    assert line in lost[0]
-    assert series.read(0, 50, 0, 4)[1] == []
+    with pytest.raises(DataError, match="source s1.h5:/d is missing or damaged"):
+        open_series([path], AUTO)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         data = file.create_dataset("data", (100, 4)[::turn], "i4", chunks=(25, 4)[::turn])
         data.attrs.update({"fs": RATE, "dims": ",".join(("time", "channel")[::turn])})
         data[(slice(0, 50), slice(None))[::turn]] = 7
     values, lost = open_series([tmp_path / "a.h5"], AUTO).read(20, 90, 1, 4)
-    np.testing.assert_array_equal(values[:, 0], np.where(missing, np.nan, 7))
-    assert "2 of 4 chunks of data were never written" in lost[0]
+    np.testing.assert_array_equal(values[:, 0], np.where(np.arange(20, 90) < 50, 7, np.nan))
+    assert lost == []
 
 
 @pytest.mark.parametrize(
