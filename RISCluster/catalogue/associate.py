@@ -41,11 +41,11 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
     """
     data, events = settings.data, settings.events
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-        may_replace = overwrite or file.event_ids() is None
+        may_replace = overwrite or file.column("event_id") is None
         if isinstance(file, CubeFile):
             found, where = _in_cube(file, events), f"{file.n_channels:,} channels"
         else:
-            ids, texts = file.trace_ids(), file.detection("onset") or file.starttimes()
+            ids, texts = file.column("trace_id"), file.column("onset") or file.column("starttime")
             if not ids or not texts or to_text(file.attributes.get("build.method", "")) == "slide":
                 raise DataError(
                     f"{path}: association needs an onset or the start time of a detection, and a "

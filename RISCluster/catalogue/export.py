@@ -12,7 +12,7 @@ import numpy as np
 import pandas
 
 from .. import __version__
-from ..data.layouts import DETECTION, SpectrogramFile
+from ..data.layouts import DETECTION, SpectrogramFile, as_texts
 from ..data.measures import MEASURES
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, RunError, SettingsError
@@ -83,9 +83,9 @@ class Export:
         if self.file is not None:
             columns["unit"], first = self.file.waveform_unit, int(index[0])
             for name in DETECTION:
-                values = self.file.detection(name, first, int(index[-1]) + 1)
+                values = self.file.column(name, first, int(index[-1]) + 1)
                 if values is not None:
-                    columns[name] = np.array(values, dtype=object)[index - first]
+                    columns[name] = np.array(as_texts(values), dtype=object)[index - first]
         return pandas.DataFrame(columns)
 
 

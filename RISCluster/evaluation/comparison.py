@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..runs.run import STAGES, FinishedRun, FinishedStage
+from ..settings import invalidates
 from .metrics import Overlap, overlap
 
 CONFIDENT, DOUBTFUL = 0.9, 0.5  # labels of at least, and of less than this posterior probability
@@ -182,9 +183,9 @@ def _differing_settings(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any
         known = [part for part in parts if part is not None]
         for key in dataclasses.fields(known[0]) if known else ():
             first, *others = (getattr(part, key.name) for part in known)
-            if key.metadata["invalidates"] != "nothing" and any(x != first for x in others):
-                values = [part and getattr(part, key.name) for part in parts]
-                found.append((f"{section}.{key.name}", values))
+            name = f"{section}.{key.name}"
+            if invalidates(name) != "nothing" and any(x != first for x in others):
+                found.append((name, [part and getattr(part, key.name) for part in parts]))
     return found
 
 

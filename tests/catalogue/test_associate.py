@@ -94,7 +94,7 @@ def test_file(path, tmp_path):
     line = associate_file(path, load_settings(None, [place]))
     assert line.endswith("30 events at 4 or more of 4 stations, with 120 of 120 samples")
     with open_spectrograms(path) as file:
-        assert file.event_ids(2, 6).tolist() == [0, 0, 1, 1]
+        assert file.column("event_id", 2, 6).tolist() == [0, 0, 1, 1]
     with h5py.File(path) as file:
         assert file["event_id"].attrs["events.slowness"] == "0.5"
     with (tmp_path / "x.csv").open(newline="") as file:
@@ -163,10 +163,10 @@ def test_cube(tmp_path, suffix):
         line = associate_file(path, settings)
     assert line.endswith("1 event at 4 or more of 12 channels, with 6 of 120 samples")
     with open_spectrograms(path, cube=settings.cube) as file:
-        windows, channels = file.place(np.flatnonzero(file.event_ids() == 0))
+        windows, channels = file.place(np.flatnonzero(file.column("event_id") == 0))
         assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == [
             (2, 2), (2, 3), (2, 4), (3, 5), (3, 6), (3, 7),
         ]  # fmt: skip
     other = load_settings(None, ["cube.window=8"]).cube
     with open_spectrograms(path, cube=other) as file:  # other samples
-        assert file.event_ids() is None
+        assert file.column("event_id") is None
