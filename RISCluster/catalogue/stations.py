@@ -13,7 +13,7 @@ import pandas
 from ..data.tables import read_table
 from ..errors import DataError
 from ..runtime import count
-from ..waveforms.responses import OTHERS, is_station_file, read_inventory
+from ..waveforms.responses import is_station_file, read_inventory
 
 COLUMNS = {
     "network": ("network", "net", "network_code"),
@@ -93,13 +93,12 @@ def _from_inventory(path: Path, setting: str) -> tuple[pandas.DataFrame, list[st
             "latitude": station.latitude,
             "longitude": station.longitude,
         }
-        for network in inventory.content
+        for network in inventory
         for station in network
     ]
     columns = ["start", "source", "code", "latitude", "longitude"]
     rows = pandas.DataFrame(epochs, columns=columns).astype(dict.fromkeys(columns[3:], float))
-    notes = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
-    return rows.sort_values("start", kind="stable"), notes
+    return rows.sort_values("start", kind="stable"), []
 
 
 def _from_table(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:

@@ -33,7 +33,7 @@ MAX_LINES = 20  # about files of one kind
 READ_VALUES = 2**20  # read at a time
 EXACT = 2.0**20  # up to which float32 has four binary digits left for the rest
 CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
-# Of pieces without a gap: data set or `Stretch.within`, first sample in the series, number of
+# Of pieces without a gap: data set or trace id, first sample in the series, number of
 # samples, samples of the data set before it, and the channel of a trace
 COLUMNS = ["path", "name", "first", "n_samples", "skip", "channel"]
 
@@ -351,8 +351,9 @@ def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: i
     names = sorted({item.trace_id for item in stretches}, key=natural_key)
     channels = {name: number for number, name in enumerate(names)}
     rows = [
-        (x.path, x.within, _sample_at(x.start - origin, rate), x.n_samples, 0, channels[x.trace_id])
+        (x.path, name, _sample_at(x.start - origin, rate), x.n_samples, 0, channels[name])
         for x in stretches
+        for name in [x.trace_id]
     ]
     pieces = pandas.DataFrame(rows, columns=COLUMNS)
     n_samples = int((pieces["first"] + pieces["n_samples"]).max())
@@ -375,12 +376,10 @@ def _read_traces(
     ]
     waves: dict[int, list[Wave]] = defaultdict(list)
     pieces = series.pieces[series.pieces["channel"].between(channel, channel + n_channels - 1)]
-    is_number = pieces["name"].map(lambda name: not isinstance(name, str))
-    for (path, numbered), file in pieces.groupby([pieces["path"], is_number], sort=False):
+    for path, file in pieces.groupby("path", sort=False):
         channels = dict(zip(file["name"], file["channel"], strict=True))
-        ids = "" if numbered else commonprefix(list(channels))
         try:
-            traces = read_traces(path, *edges, ids, numbered)
+            traces = read_traces(path, *edges, commonprefix(list(channels)))
         except DataError as error:
             yield f"{error}; its samples count as missing"
             continue
