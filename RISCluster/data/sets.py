@@ -19,11 +19,12 @@ from ..runtime import Progress, count, log
 from ..settings import DataSettings, Settings, as_text
 from .layouts import (
     COLUMN_ROWS,
-    DETECTION_TIMES,
+    COLUMNS,
     FINGERPRINT_SAMPLES,
     READ_ROWS,
     SpectrogramFile,
     open_spectrograms,
+    size_text,
 )
 from .measures import MEASURES
 from .storage import DIMENSIONS, PACKING
@@ -33,14 +34,6 @@ MAX_OPEN = 64  # files at a time
 # Settings that choose samples, with the values that choose all
 CHOICE = {"stations": "*", "after": None, "before": None, "min_amplitude": None}
 WHOLE = [f"data.{key}={as_text(value)}" for key, value in CHOICE.items()]
-# Columns of one value a sample: the method that reads it, its argument, the value of a missing one
-COLUMNS: dict[str, tuple] = {
-    "starttime": ("starttimes", "", ""),
-    "trace_id": ("trace_ids", "", ""),
-    "event_id": ("event_ids", "", -1),
-    **{name: ("detection", name, "") for name in DETECTION_TIMES},
-    **{name: ("numbers", name, np.nan) for name in ("peak_amplitude", *MEASURES)},
-}
 # What a set has of its first file
 AS_FIRST = (
     "path", "layout", "dataset", "stored", "dtype", "chunks", "amplitude_unit", "waveform_unit",
@@ -80,8 +73,6 @@ class DataSet(SpectrogramFile):
     all of the files, ascending; None for all. DataError where files differ in layout or axes.
     """
 
-    waveform_unit = ""
-
     def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
         self.paths, self._reopen, self._lock = paths, reopen, Lock()
         self._opened: dict[int, SpectrogramFile] = {}
@@ -93,9 +84,9 @@ class DataSet(SpectrogramFile):
         for file in map(self.file, range(len(paths))):
             _require_alike(first, file)
             sizes.append(file.n_samples)
-            self._columns |= {name for name in COLUMNS if read_column(file, name, 0, 1) is not None}
+            self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
             self._names += [name for name in file.class_names() if name not in self._names]
-            events = file.event_ids()
+            events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
         # Numbers of the first sample and event of each file in the set
         self._starts, self._first_event = np.cumsum(sizes), np.cumsum(n_events)
@@ -122,25 +113,22 @@ class DataSet(SpectrogramFile):
         """Why values are missing, of the open files."""
         return [cause for file in self._opened.values() for cause in file.missing]
 
-    # ---- samples ----
-
-    def _place(self, start: int, stop: int | None) -> np.ndarray:
-        """Numbers of samples `start` to `stop` of the set among all of the files."""
-        rows = slice(start, stop)
-        if self.rows is not None:
-            return self.rows[rows]
-        return np.arange(*rows.indices(self.n_samples))
+    # ---- samples and columns ----
 
     def _split(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Ascending numbers as number of the file and indices in it."""
+        """Ascending numbers of samples of the set as number of the file and indices in it."""
+        rows = rows if self.rows is None else self.rows[rows]
         number = np.searchsorted(self._starts, rows, side="right") - 1
         for one in np.unique(number).tolist():
             yield one, rows[number == one] - self._starts[one]
 
+    def _range(self, start: int, stop: int | None) -> Iterator[tuple[int, np.ndarray]]:
+        return self._split(np.arange(*slice(start, stop).indices(self.n_samples)))
+
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `SpectrogramFile`."""
         n = 0
-        for number, rows in self._split(index if self.rows is None else self.rows[index]):
+        for number, rows in self._split(index):
             for found, x in self.file(number).read_blocks(rows):
                 yield index[n : n + len(found)], x
                 n += len(found)
@@ -153,42 +141,23 @@ class DataSet(SpectrogramFile):
             digest.update(self.file(number).fingerprint(each).encode())
         return digest.hexdigest()[:32]
 
-    # ---- columns ----
-
-    def _gather(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray | None:
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
+        """See `SpectrogramFile`; events are numbered on from file to file."""
         if name not in self._columns:
             return None
-        missing = COLUMNS[name][-1]
+        missing = COLUMNS[name]
         parts = [np.array([], dtype=object if missing == "" else type(missing))]
-        for number, rows in self._split(self._place(start, stop)):
-            found = read_column(self.file(number), name, int(rows[0]), int(rows[-1]) + 1)
-            if found is None:
-                parts.append(np.full(len(rows), missing, parts[0].dtype))
-                continue
-            values = np.asarray(found, dtype=parts[0].dtype)[rows - rows[0]]
+        for number, rows in self._range(start, stop):
+            first, last = int(rows[0]), int(rows[-1])
+            values = self.file(number).column(name, first, last + 1)
+            if values is None:
+                values = np.full(last + 1 - first, missing)
+            values = np.asarray(values, dtype=parts[0].dtype)[rows - first]
             if name == "event_id":
                 values = np.where(values < 0, -1, values + self._first_event[number])
             parts.append(values)
-        return np.concatenate(parts)
-
-    def _times(self, name: str, *ends: int) -> list[str] | None:
-        return self._texts(name, *ends)
-
-    def trace_ids(self, *ends: int) -> list[str] | None:
-        """See `SpectrogramFile`."""
-        return self._texts("trace_id", *ends)
-
-    def numbers(self, name: str, *ends: int) -> np.ndarray | None:
-        """See `SpectrogramFile`."""
-        return self._gather(name, *ends)
-
-    def _texts(self, name: str, *ends: int) -> list[str] | None:
-        found = self._gather(name, *ends)
-        return None if found is None else found.tolist()
-
-    def event_ids(self, *ends: int) -> np.ndarray | None:
-        """See `SpectrogramFile`; numbered on from file to file."""
-        return self._gather("event_id", *ends)
+        values = np.concatenate(parts)
+        return values.tolist() if missing == "" else values
 
     def class_names(self) -> list[str]:
         """Names of the classes of all files."""
@@ -197,13 +166,13 @@ class DataSet(SpectrogramFile):
     def all_labels(self) -> np.ndarray | None:
         """See `SpectrogramFile`; classes of the same name are one."""
         parts, is_known = [np.array([], dtype=np.int64)], False
-        for number, rows in self._split(self._place(0, None)):
+        for number, rows in self._range(0, None):
             file = self.file(number)
-            values, own = file.all_labels(), file.class_names()
+            values = file.all_labels()
             is_known |= values is not None
             values = np.full(len(rows), -1) if values is None else values[rows]
             new = values.copy()
-            for label, name in enumerate(own):
+            for label, name in enumerate(file.class_names()):
                 new[values == label] = self._names.index(name)
             parts.append(new)
         return np.concatenate(parts) if is_known else None
@@ -211,7 +180,7 @@ class DataSet(SpectrogramFile):
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """See `SpectrogramFile`."""
         found: dict[str, list] = {"file": [], "file_index": []}
-        for number, rows in self._split(self._place(start, stop)):
+        for number, rows in self._range(start, stop):
             found["file"] += [str(self.paths[number])] * len(rows)
             found["file_index"] += rows.tolist()
         return found
@@ -220,7 +189,7 @@ class DataSet(SpectrogramFile):
         """See `SpectrogramFile`."""
         found = []
         for i in index:
-            [(number, rows)] = self._split(self._place(int(i), int(i) + 1))
+            [(number, rows)] = self._split(np.array([i]))
             found.append(self.file(number).traces(rows))
         if not found or any(x is None or x[0].shape != found[0][0].shape for x in found):
             return None
@@ -249,62 +218,51 @@ class DataSet(SpectrogramFile):
         keep = np.ones(stop - start, dtype=bool)
         if data.stations != "*":
             patterns = [part.strip() for part in data.stations.split(",")]
-            texts = self._need("stations", "trace_id", start, stop).astype(str)
-            ids, number = np.unique(texts, return_inverse=True)
+            ids, number = np.unique(
+                self._need("stations", "trace_id", start, stop), return_inverse=True
+            )
             keep &= np.array([_is_station(text, patterns) for text in ids])[number]
         ends = ("after", data.after, np.greater_equal), ("before", data.before, np.less)
         for key, time, is_inside in ends:
             if time is not None:
-                texts = self._need(key, "starttime", start, stop).astype(str)
+                texts = self._need(key, "starttime", start, stop)
                 keep &= is_inside(texts, nanoseconds_to_iso([parse_time(time)])[0]) & (texts != "")
         if data.min_amplitude is not None:
             keep &= self._need("min_amplitude", "peak_amplitude", start, stop) >= data.min_amplitude
         return keep
 
     def _need(self, key: str, column: str, start: int, stop: int) -> np.ndarray:
-        if (found := self._gather(column, start, stop)) is None:
+        if (found := self.column(column, start, stop)) is None:
             raise DataError(
                 f"{self.path}: has no column {column}, which data.{key} needs; allowed here: "
                 f"{as_text(CHOICE[key])}"
             )
-        return found
-
-
-def read_column(file: SpectrogramFile, name: str, start: int, stop: int) -> Any:
-    """One of `COLUMNS` of samples `start` to `stop` of a file, None where it has none."""
-    method, argument, _ = COLUMNS[name]
-    return getattr(file, method)(*filter(None, [argument]), start, stop)
+        return np.array(found)
 
 
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
     """Files of a set have one layout and the same axes; other units are a warning."""
-    for name, unit in (("frequency", "frequency_unit"), ("time", "time_unit")):
-        axes = getattr(file, name), getattr(first, name)
-        units = getattr(file, unit), getattr(first, unit)
-        same = len(axes[0]) == len(axes[1]) and units[0] == units[1]
-        if not same or np.abs(np.subtract(*axes)).max() > 0.01 * np.ptp(axes[1]) / len(axes[1]):
-            here, there = (
-                f"{len(x)} {name} bins from {x[0]:g} to {x[-1]:g} {its_unit}"
-                for x, its_unit in zip(axes, units, strict=True)
-            )
-            raise DataError(
-                f"{file.path}: its samples have {here}, and those of {first.path} {there}; files "
-                "of a set need the same axes"
-            )
-    if file.components != first.components:
+    names = "layout", "shape", "components", "frequency_unit", "time_unit"
+    same = all(getattr(file, name) == getattr(first, name) for name in names) and all(
+        np.allclose(x, y, rtol=0, atol=0.01 * np.ptp(y) / len(y))
+        for x, y in ((file.frequency, first.frequency), (file.time, first.time))
+    )
+    if not same:
         raise DataError(
-            f"{file.path}: its samples have components {', '.join(file.components)}, and those of "
-            f"{first.path} {', '.join(first.components)}; files of a set need the same components"
-        )
-    if file.layout != first.layout:
-        raise DataError(
-            f"{file.path}: has the layout {file.layout}, and {first.path} {first.layout}; files of "
-            "a set need the same layout"
+            f"{file.path}: has {_about(file)}, and {first.path} {_about(first)}; files of a set "
+            "need the same layout, axes and components"
         )
     for name in ("amplitude_unit", "waveform_unit"):
         if (unit := getattr(file, name)) != getattr(first, name):
             what = name.replace("_", " ")
             log.warning(f"{file.path}: {what} {unit or 'unknown'} is not that of {first.path}")
+
+
+def _about(file: SpectrogramFile) -> str:
+    axes = (file.frequency, file.frequency_unit), (file.time, file.time_unit)
+    ranges = [f"{x[0]:.3g} to {x[-1]:.3g} {unit}" for x, unit in axes]
+    names = f" ({', '.join(file.components)})" if len(file.components) > 1 else ""
+    return f"layout {file.layout}, {size_text(file.shape)}{names}, {', '.join(ranges)}"
 
 
 def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
@@ -321,7 +279,7 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
     """Write all samples of an open set, with their columns, in the layout ``samples``."""
     n, shape = file.n_samples, file.shape
     require_room(target, 4 * n * int(np.prod(shape)))
-    columns = {name: read_column(file, name, 0, n) for name in COLUMNS}
+    columns = {name: file.column(name) for name in COLUMNS}
     columns |= {"labels": file.all_labels()} | (file.origins() or {})
     with new_file(target) as partial, h5py.File(partial, "w") as out:
         for name, value in file.attributes.items():

@@ -273,7 +273,7 @@ def _facts(results: Results, found: Measured) -> list[list[tuple]]:
             own.append(
                 ("Hour of day", f"most at {most:02d} h, {percent(night)} from 20 to 6 h UTC")
             )
-        if moved and moved.by_label and np.isfinite(moved.moved[label]):
+        if moved and np.isfinite(moved.moved[label]):
             own.append(
                 ("Refinement", f"moved {percent(float(moved.moved[label]))} to other clusters")
             )

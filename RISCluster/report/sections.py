@@ -18,27 +18,21 @@ from ..catalogue.catalogue import (
     count_occurrences,
     largest,
     season_names,
+    seasons_of,
 )  # fmt: skip
 from ..catalogue.environment import Environment, correlate_at_lags, read_environment
 from ..catalogue.stations import read_stations
 from ..errors import RISClusterError
-from ..evaluation.comparison import (
-    CONFIDENT,
-    DOUBTFUL,
-    QUANTILES,
-    Refinement,
-    refinement,
-    side_by_side,
-)  # fmt: skip
+from ..evaluation.comparison import Refinement, refinement, side_by_side
 from ..evaluation.metrics import Overlap, against_truth, class_scores, reliability
-from ..evaluation.performance import compare_stages, performance_table
+from ..evaluation.performance import performance_table
 from ..plots import latent, occurrence
 from ..plots.agreement import overlap_matrix, reliability_curve
 from ..plots.stations import station_counts, station_map
 from ..plots.style import plain
 from ..runs.names import cluster_title
 from ..runs.run import FinishedRun
-from ..settings import Settings, as_text, descriptions
+from ..settings import KEYS, Settings, as_text
 from . import figures
 from .figures import Results, read_history
 from .overview import choice_of
@@ -147,7 +141,7 @@ def time_section(results: Results) -> Context | None:
     if not catalogue.has_times:
         return {"when": False, "notes": ["The data have no start times."]}
     span = results.span
-    bins, note = choose_bins(span, settings.interval)
+    bins = choose_bins(span, settings.interval)
     panels, counted = bins_to_draw(bins, span), count_occurrences(catalogue, bins)
     environment, notes = _environment(settings, bins)
     figures = {"report_occurrence": partial(_series, results, drawn, panels, environment)}
@@ -168,7 +162,7 @@ def time_section(results: Results) -> Context | None:
         "n_empty": int((~counted.has_data).sum()),
         "without_time": catalogue.without_time(),
         "far": [(row.Index, row) for row in far.itertuples()],
-        "notes": [*([note] if note else []), *notes],
+        "notes": notes,
         "n_series": 0 if environment is None else environment.series.shape[1],
         "place": results.place,
         "seasons": seasons,
@@ -181,7 +175,8 @@ def time_section(results: Results) -> Context | None:
 def _seasons(results: Results) -> Context:
     """Samples of each cluster in each season; in several years, of each year."""
     catalogue, seasons = results.catalogue, results.settings.report.seasons
-    counts, columns = catalogue.by_season(seasons), season_names(seasons)
+    counts = catalogue.count(seasons_of(catalogue.starttime, seasons), len(seasons))
+    columns = season_names(seasons)
     rest = catalogue.by_month().sum(axis=0) - counts.sum(axis=0)
     if rest.any():
         counts, columns = np.vstack([counts, rest]), [*columns, "other months"]
@@ -233,12 +228,9 @@ def _style(results: Results, bins: Bins) -> dict[str, Any]:
 
 def _profiles(results: Results, drawn: Drawn) -> Any:
     hours, months = results.catalogue.by_hour(), results.catalogue.by_month()
-    seasons, every = results.settings.report.seasons, range(1, 13)
-    inside = [[month for month in every if month in season] for season in seasons]
-    named = list(zip(season_names(seasons), inside, strict=True))
     totals, labels = (hours.sum(axis=1), months.sum(axis=1)), drawn.labels
     titles = [title for _, title in drawn.pairs]
-    return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, named, totals)
+    return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, totals)
 
 
 def _environment(settings: Any, bins: Bins) -> tuple[Environment | None, list[str]]:
@@ -316,7 +308,6 @@ def measures_section(results: Results) -> Context | None:
     draw[name] = results.stage_figures(results.stage)[name]
     return {
         "tables": [performance_table(one, names) for one in results.performances],
-        "both": compare_stages(results.performances, names),
         "figures": draw,
     }
 
@@ -326,15 +317,10 @@ def refinement_section(results: Results) -> Context | None:
     found, run = refinement(results.run), results.run
     if found is None:
         return None
-    moved, sides = found.share_moved > 0, (found.before, found.after)
-    header = ["stage", *(f"{100 * at:g} %" for at in QUANTILES)]
-    header += [f"share from {CONFIDENT:g}", f"share below {DOUBTFUL:g}"]
-    rows = [[*one.quantiles.tolist(), one.confident, one.doubtful] for one in sides]
-    rows = [[name, *row] for name, row in zip(STAGE_TITLES.values(), rows, strict=True)]
+    moved = found.share_moved > 0
     return {
         "found": found,
         "metrics": {"header": ("", *STAGE_TITLES.values()), "rows": side_by_side(run)},
-        "probabilities": {"header": header, "rows": rows, "digits": 3} if found.table.n else None,
         "changes": _changes(found, results) if moved else None,
         "figures": {"report_label_changes": partial(_matrix, found, results)} if moved else {},
     }
@@ -342,28 +328,25 @@ def refinement_section(results: Results) -> Context | None:
 
 def _changes(found: Refinement, results: Results) -> Context:
     sizes, became = found.table.counts.sum(1).tolist(), found.table.counts.sum(0).tolist()
-    rows, clusters = [], []
-    for label, match in enumerate(found.match.tolist()):
+    rows = []
+    for label, share in enumerate(found.moved.tolist()):
         moved = ", ".join(f"{n:,} to {to}" for to, n in found.destinations(label))
-        after = (None, None) if match < 0 else (results.titles[match], became[match])
-        rows.append([label, sizes[label], *after, float(found.moved[label]), moved])
-        clusters.append(match if match >= 0 else None)
-    header = ("mixture's cluster", "size", "became", "size after", "share moved", "moved samples")
-    return {"header": header, "rows": rows, "clusters": clusters, "digits": 3}
+        rows.append([results.titles[label], sizes[label], became[label], share, moved])
+    header = ("cluster", "size before", "size after", "share moved", "moved samples")
+    return {"header": header, "rows": rows, "clusters": range(len(rows)), "digits": 3}
 
 
 def _matrix(found: Refinement, results: Results) -> Any:
-    counts, k = found.table.counts, found.table.counts.shape[1]
-    order = (np.arange(len(counts)) if found.by_label else found.table.order()).tolist()
+    labels = range(len(found.table.counts))
     return overlap_matrix(
-        counts[order],
-        list(map(str, order)),
-        [results.titles[label] for label in range(k)],
+        found.table.counts,
+        list(map(str, labels)),
+        [results.titles[label] for label in labels],
         row_title="Cluster of the mixture (GMM)",
         column_title="Cluster after refinement (DEC)",
         title=f"{percent(found.share_moved)} of {found.table.n:,} samples moved",
-        row_clusters=order if found.by_label else None,
-        column_clusters=range(k),
+        row_clusters=labels,
+        column_clusters=labels,
     )
 
 
@@ -393,8 +376,8 @@ def truth_section(results: Results) -> Context | None:
     drawn["report_reliability"] = partial(reliability_curve, curves)
     each = class_scores(table, run.class_names)
     header = ("class", "samples", "cluster", "recall", "precision")
-    rows = [(c.name, c.size, results.titles[c.cluster], c.recall, c.precision) for c in each]
-    clusters = [c.cluster if c.cluster >= 0 else None for c in each]
+    rows = [(name, size, results.titles[cluster], *shares) for name, size, cluster, *shares in each]
+    clusters = [cluster if cluster >= 0 else None for _, _, cluster, *_ in each]
     return {
         "overlap": table,
         "same": same,
@@ -461,7 +444,7 @@ def _took(made: Context) -> np.timedelta64 | None:
 
 def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
     """Key, value, default and sentence of each setting that affects results."""
-    texts, rows = descriptions(), []
+    rows = []
     is_cube = run.file is not None and run.file.layout == "cube"
     stages = [name.lower() for name in run.stages]
     for name in ("run", "data", *(["cube"] if is_cube else []), *stages):
@@ -470,7 +453,7 @@ def settings_rows(run: FinishedRun) -> list[tuple[str, str, str, str]]:
         default = getattr(Settings(), name)
         for key, value in vars(values).items():
             both = as_text(value), as_text(getattr(default, key))
-            rows.append((f"{name}.{key}", *both, texts[f"{name}.{key}"][0]))
+            rows.append((f"{name}.{key}", *both, KEYS[f"{name}.{key}"].sentence))
     return rows
 
 

@@ -63,7 +63,7 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     for name in ("end", "peak"):
         rows[name] = parse_times(np.array(table.text(at[name] if has_onsets else None)))
     for name in NUMBERS:
-        rows[name] = np.nan if at[name] is None else table.numbers(at[name])[0]
+        rows[name] = np.nan if at[name] is None else table.numbers(at[name])
     codes = [table.text(at[name] if at["station"] is not None else None) for name in CODES]
     rows["trace_id"] = [
         text or (station if "." in station or not station else ".".join((net, station, *rest)))
@@ -71,8 +71,8 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     ]
     for note in table.notes:
         log.info(f"{path}: {note}")
-    texts = dict(zip(table.names, table.cells, strict=True))
-    return pandas.DataFrame(rows), pandas.DataFrame(texts)
+    texts = table.cells.set_axis(table.names, axis="columns").reset_index(drop=True)
+    return pandas.DataFrame(rows), texts
 
 
 def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:

@@ -39,7 +39,7 @@ def test_report_settings_of_a_file(run_folder, words_only, tmp_path, monkeypatch
     ("words", "text"),
     [
         (["more"], "command line: more: not a setting; allowed: section.key=value words"),
-        (["report.station=x"], "no key 'station'"),
+        (["report.station=x"], "no setting 'report.station'"),
         (["--run", "none"], "none: no such run folder; give one as Outputs/demo"),
         (["-o", "x.txt"], "--output x.txt is not allowed; allowed: a name that ends with .html"),
     ],

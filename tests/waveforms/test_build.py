@@ -92,7 +92,7 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
     with open_spectrograms(target) as file:
         assert (file.layout, file.n_samples) == ("samples", 6)
         assert (file.n_frequencies, file.n_times) == (87, 100)
-        assert file.trace_ids() == [ID] * 3 + [OTHER] * 3
+        assert file.column("trace_id") == [ID] * 3 + [OTHER] * 3
         images = file.read(0, 6)
     with h5py.File(target) as file:
         assert (file.attrs["build.on"], file.attrs["build.bandpass"]) == ("6", "3-20")
@@ -173,8 +173,8 @@ def test_sliding_windows_in_small_blocks(folder, tmp_path, monkeypatch):
     assert found[0]["onset"] == found[0]["end"] == ""  # nothing was detected
     assert found[52]["peak_time"] == "2016-01-01T12:00:30.000000Z"
     with open_spectrograms(tmp_path / "set.h5") as file:
-        assert file.detection("onset") is file.detection("end") is None
-        assert len(file.detection("peak_time")) == file.n_samples
+        assert file.column("onset") is file.column("end") is None
+        assert len(file.column("peak_time")) == file.n_samples
     for module in (building, station_day):
         monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 4 * 87 * 100)
     run(folder, tmp_path / "two.h5", *MANY)
@@ -364,7 +364,7 @@ def test_settings_that_do_not_fit_the_data(folder, tmp_path, words, kind, text):
 
 
 def test_no_waveforms(tmp_path):
-    with pytest.raises(DataError, match="no such file, no file in this folder"):
+    with pytest.raises(DataError, match="no such file, or no data in this folder"):
         run(tmp_path / "nowhere", tmp_path / "set.h5")
     (tmp_path / "hello.dat").write_text("hello\n")
     with pytest.raises(DataError, match="no waveforms in 1 file;"):
