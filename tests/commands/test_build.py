@@ -109,7 +109,7 @@ def test_windows_of_a_catalogue_that_was_cleaned(source, here, capsys, refused):
     [
         ([], "SettingsError: command line: no waveforms given"),
         (["none.mseed"], "DataError: none.mseed: no such file"),
-        (["a.mseed", "build.lenght=3"], "'lenght'"),
+        (["a.mseed", "build.lenght=3"], "no setting 'build.lenght'"),
         (
             ["a.mseed", "build.sta=60"],
             "SettingsError: [build] sta = 60, lta = 30, on = 15, off = 10 are not",

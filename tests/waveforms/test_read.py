@@ -194,7 +194,7 @@ def test_files_of_a_store_are_copied_once(archive, tmp_path, logged, monkeypatch
 )
 def test_packages_that_are_missing(tmp_path, monkeypatch, package, url):
     monkeypatch.setitem(__import__("sys").modules, package, None)
-    with pytest.raises(MissingPackage, match=f"pip install {package}, .* the extra 'remote'"):
+    with pytest.raises(MissingPackage, match=f"pip install {package} .* the extra 'remote'"):
         with_copies([url], tmp_path)
 
 
