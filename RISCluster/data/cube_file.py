@@ -1,13 +1,9 @@
 """A cube of (time, channel, frequency) and its coordinates, as a file of spectrograms.
 
-Letters: M time steps, C channels that have samples, F frequency bins, T time steps of a sample,
-W windows a channel, n samples of a block.
-
-A sample is a window of time steps on one channel, or on neighbouring channels, which are then its
-components. Samples are numbered so that those which lie in the same stored chunks are neighbours:
-band of channels by band of channels, in each band window by window, in each window channel by
-channel. Where a row of chunks over all channels fits into `TILE_BYTES` there is one band, and a
-sample's number is window * C + channel.
+A sample is a window of T time steps on one of C channels, or on neighbouring ones, which are then
+its components. Samples of the same stored chunks are neighbours: they are numbered by bands of
+channels, in each band window by window, in each window channel by channel. Where a row of chunks
+over all channels fits into `TILE_BYTES` there is one band: a number is window * C + channel.
 """
 
 import hashlib
@@ -233,10 +229,9 @@ def _finite(path: Path, column: Column) -> np.ndarray:
 
 
 def step_times(path: Path, column: Column | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Times of the steps, ns since 1970, and seconds from the first.
+    """Times of the steps, ns since 1970, and seconds from the first; None where not known.
 
-    The first is None where only seconds are known; both are, with a warning, where they can't be
-    used.
+    Both are None, with a warning, where they can't be used.
     """
     times, seconds = _decode(path, column) if column else (None, None)
     why = ""
@@ -257,22 +252,18 @@ def step_times(path: Path, column: Column | None) -> tuple[np.ndarray | None, np
 
 def _decode(path: Path, column: Column) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Absolute times, or seconds from the first step where only those are known; or neither."""
-    values, units = column.values, column.units
-    if values.dtype.kind == "m":
-        seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
-        return None, seconds - seconds[0]
-    is_absolute = re.search(r"\s(since|after|from|ref|@)\s|\[", units, re.I)
-    if values.dtype.kind in "iuf" and not is_absolute:
-        numbers = _finite(path, column)
-        try:
-            factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
-        except ValueError as error:
-            log.warning(f"{path}: {column.name}: {error}: time steps are counted")
-            factor = None
-        if factor is None:
-            return None, None
-        if not EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
-            return None, (numbers - numbers[0]) * (factor if units else 1.0)
-        unit = units or log_assumed_epoch(path, column.name, numbers.max())
-        column = column._replace(units=f"{unit} since 1970-01-01")
-    return column_times(path, column, ", and time steps are counted"), None
+    units = column.units
+    if column.values.dtype.kind not in "iuf" or re.search(r"\ssince\s|\[", units, re.I):
+        return column_times(path, column), None
+    numbers = _finite(path, column)
+    try:
+        factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
+    except ValueError as error:
+        log.warning(f"{path}: {column.name}: {error}: its times are not used")
+        factor = None
+    if factor is None:
+        return None, None
+    if not EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
+        return None, (numbers - numbers[0]) * (factor if units else 1.0)
+    units = units or log_assumed_epoch(path, column.name, numbers.max())
+    return column_times(path, column._replace(units=f"{units} since 1970-01-01")), None

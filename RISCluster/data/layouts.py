@@ -133,11 +133,11 @@ def find_coordinate(storage: Storage, array: Any, role: str, names: Sequence[str
     if role in roles:
         axis = roles.index(role)
         place = f"{array.name.rpartition('/')[0]}/{dimension_names(array)[axis]}"
-        scales = [*array.dims[axis].values()] if isinstance(array, h5py.Dataset) else []
-        own = [scale for scale in scales[:1] if is_variable(scale)] or [storage.get(place)]
-        is_size = own[0] is None or not is_variable(own[0])
-        if is_size and (tied := _interpolate(storage, place, array.shape[axis])):
-            return tied
+        ties = [storage.get(f"{place}_{name}") for name in ("indices", "values")]
+        if None not in ties:
+            return _interpolate(*ties, array.shape[axis])
+        own = [*array.dims[axis].values()][:1] if isinstance(array, h5py.Dataset) else []
+        own.append(storage.get(place))
     others = [storage.get(name) for name in names]
     for item in others + own if role == "channel" else own + others:
         if item is not None and is_variable(item):
@@ -145,11 +145,8 @@ def find_coordinate(storage: Storage, array: Any, role: str, names: Sequence[str
     return None
 
 
-def _interpolate(storage: Storage, place: str, n: int) -> Column | None:
+def _interpolate(indices: Any, values: Any, n: int) -> Column:
     """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
-    indices, values = storage.get(f"{place}_indices"), storage.get(f"{place}_values")
-    if indices is None or values is None:
-        return None
     ties, known = read_values(indices, complete=True), read_values(values, complete=True)
     dense = np.interp(np.arange(n), ties, (known - known[0]).astype(np.float64))
     if known.dtype.kind in "iu":
@@ -157,7 +154,7 @@ def _interpolate(storage: Storage, place: str, n: int) -> Column | None:
     return as_column(values, known[0] + dense)
 
 
-def column_times(path: Path, column: Column, consequence: str) -> np.ndarray | None:
+def column_times(path: Path, column: Column) -> np.ndarray | None:
     """Times of a column, (n,) int64 ns since 1970; None, with a warning, if unknown."""
     values = column.values
     if values.dtype.kind in "iuf" and not column.units and np.isfinite(values).any():
@@ -166,8 +163,8 @@ def column_times(path: Path, column: Column, consequence: str) -> np.ndarray | N
         return decode_times(values, column.units, column.calendar)
     except ValueError as error:
         log.warning(
-            f"{path}: {column.name}: {error}; change its attributes units and calendar: its times "
-            f"are not used{consequence}"
+            f"{path}: {column.name}: {error}: its times are not used; change its attributes units "
+            "and calendar"
         )
         return None
 
@@ -204,19 +201,11 @@ def as_texts(values: Any) -> Any:
 class SpectrogramFile:
     """An open file of spectrograms, whatever its layout.
 
-    Attributes
-    ----------
-    path, paths : Path, list of Path
-        Name of the set in messages, and its files.
-    dataset : str
-        Name of the spectrograms inside the file, `stored` as a `StoredArray`, with `dtype` and
-        `chunks`; `missing` is why values of it may be missing.
-    n_samples, n_frequencies, n_times : int
-    components : tuple of str
-        Names of the components of a sample (C), as Z, N, E; a single one, without a name, in most
-        files. `shape` is that of a sample, (F, T) or, of several components, (C, F, T).
-    frequency, time : ndarray, (F,) and (T,), float64
-        Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
+    `path` names it in messages, `paths` are its files, `dataset` the name of the spectrograms
+    inside, `stored` as a `StoredArray`, and `missing` why values may be missing. A sample has the
+    `shape` (F, T) = (`n_frequencies`, `n_times`), or (C, F, T) with several `components`, which
+    have names as Z, N, E. Axes are `frequency` (F,) and `time` (T,), float64, in `frequency_unit`
+    and `time_unit`; numbers of bins where the file has none.
 
     A layout defines `column`; `all_labels()`, which is as `labels`, also of a single class; and
     `read_blocks(index)`, which yields indices (n,) and samples (n, *shape) float32 as stored of
@@ -322,10 +311,8 @@ class SpectrogramFile:
         found = self._storage.get("labels")
         notes = {} if found is None else self.attributes | notes_of(found)
         names = [to_text(name) for name in np.ravel(notes.get("class_names", []))]
-        if len(names) == 1:
-            with contextlib.suppress(ValueError):
-                listed = json.loads(names[0])
-                names = [str(name) for name in listed] if isinstance(listed, list) else names
+        with contextlib.suppress(ValueError, TypeError, IndexError):
+            names = [str(name) for name in json.loads(names[0])] if len(names) == 1 else names
         return names
 
     def columns_fingerprint(self) -> str:
@@ -412,7 +399,7 @@ class RowsFile(SpectrogramFile):
     def _times(self, name: str) -> np.ndarray | None:
         if name not in self._decoded:
             column = self._column(name)
-            times = None if column is None else column_times(self.path, column, "")
+            times = None if column is None else column_times(self.path, column)
             if times is not None and (unreadable := count_unreadable(column.values, times)):
                 log.warning(f"{self.path}: {column.name}: {unreadable}; these have no time")
             self._decoded[name] = times
@@ -503,10 +490,8 @@ def open_spectrograms(
 ) -> SpectrogramFile:
     """Open a file of spectrograms and check what is in it.
 
-    `layout` is ``auto``, ``samples``, ``ris`` or ``cube``, `dataset` the name of the spectrograms
-    inside, or ``auto``, `cube` what a sample of a cube is, and `npy` has the axes of a ``.npy``
-    file. DataError where the file is missing, neither HDF5 nor Zarr or cut short, or does not hold
-    what the layout needs.
+    `dataset` is the name of the spectrograms inside, `cube` what a sample of a cube is, and `npy`
+    has the axes of a ``.npy`` file. DataError where it can't be read as what the layout needs.
     """
     from .cube_file import CubeFile  # which is a SpectrogramFile
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pandas
 
-from ..data.storage import may_have_gaps, read_box, sample_packing
+from ..data.storage import has_gaps, read_box, sample_packing
 from ..data.tables import natural_key
 from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
 from ..errors import DataError, MissingPackage, SettingsError
@@ -301,14 +301,11 @@ def _read_dataset(
     """Fill `out` from sample `first` on, a few whole chunks at a time."""
     sides = (first, first + len(out)), (channel, channel + out.shape[1])
     (low, high), other = sides[:: 1 - 2 * axis]
-    packing, has_gaps, size = (
-        sample_packing(dataset),
-        may_have_gaps(dataset),
-        dataset.chunks or (1,),
-    )
-    step = max(1, READ_VALUES // (size[0] * (other[1] - other[0]))) * size[0]
+    packing, with_gaps = sample_packing(dataset), has_gaps(dataset)
+    size = (dataset.chunks or (1,))[0]
+    step = max(1, READ_VALUES // (size * (other[1] - other[0]))) * size
     for start, stop in pairwise([low, *range(low - low % step + step, high, step), high]):
-        values = read_box(dataset, ((start, stop), other), packing, has_gaps)
+        values = read_box(dataset, ((start, stop), other), packing, with_gaps)
         part = slice(start - low, stop - low)
         if axis == 0:
             out[part] = _less_level(values, level)
