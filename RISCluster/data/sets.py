@@ -87,7 +87,12 @@ class DataSet(SpectrogramFile):
             sizes.append(file.n_samples)
             self.missing += file.missing
             self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
-            self._names += [name for name in file.class_names() if name not in self._names]
+            if (names := file.class_names()) and self._names not in ([], names):
+                raise DataError(
+                    f"{file.path}: has the classes {', '.join(names)}, and files before it "
+                    f"{', '.join(self._names)}; allowed: the same class_names in all"
+                )
+            self._names = names or self._names
             events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
         # Numbers of the first sample and event of each file in the set
@@ -148,22 +153,8 @@ class DataSet(SpectrogramFile):
         return values.tolist() if missing == "" else values
 
     def class_names(self) -> list[str]:
-        """Names of the classes of all files."""
+        """See `SpectrogramFile`."""
         return self._names
-
-    def all_labels(self) -> np.ndarray | None:
-        """See `SpectrogramFile`; classes of the same name are one."""
-        parts, is_known = [np.array([], dtype=np.int64)], False
-        for number, rows in self._range(0, None):
-            file = self.file(number)
-            values = file.all_labels()
-            is_known |= values is not None
-            values = np.full(len(rows), -1) if values is None else values[rows]
-            new = values.copy()
-            for label, name in enumerate(file.class_names()):
-                new[values == label] = self._names.index(name)
-            parts.append(new)
-        return np.concatenate(parts) if is_known else None
 
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """See `SpectrogramFile`."""
@@ -264,7 +255,7 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
     n, shape = file.n_samples, file.shape
     require_room(target, 4 * n * int(np.prod(shape)))
     columns = {name: file.column(name) for name in COLUMNS}
-    columns |= {"labels": file.all_labels()} | (file.origins() or {})
+    columns |= file.origins() or {}
     with new_file(target) as partial, h5py.File(partial, "w") as out:
         for name, value in file.attributes.items():
             if name not in OWN and np.asarray(value).dtype.kind in "iufbUS":

@@ -430,7 +430,7 @@ def read_values(
         return packing_of(array).unpack(np.asarray(array[start:stop] if shape else array[()]))
 
 
-def has_gaps(array: Any) -> bool:
+def may_have_gaps(array: Any) -> bool:
     """Whether chunks of HDF5 were never written; those of Zarr are by definition its fill value."""
     return isinstance(array, h5py.Dataset) and _count_chunks(array)[1] > 0
 
@@ -468,7 +468,7 @@ class StoredArray:
         chunks = getattr(array, "chunks", None)
         self.shape = tuple(array.shape[axis] for axis in self.order)
         self.chunks = None if chunks is None else tuple(chunks[axis] for axis in self.order)
-        self.has_gaps, marks = has_gaps(array), ", ".join(map(str, self.packing.missing))
+        self.has_gaps, marks = may_have_gaps(array), ", ".join(map(str, self.packing.missing))
         self.causes = [f"the fill value {marks}"] if marks else []
         if isinstance(array, h5py.Dataset) and (unwritten := require_readable(array)):
             log.warning(f"{path}: {self.name}: {unwritten}; they are read as missing values (NaN)")
