@@ -104,8 +104,8 @@ def _with_components(days: Sequence[StationDay], settings: BuildSettings) -> lis
         log.warning(line)
     if not found:
         raise DataError(
-            f"build.components = {', '.join(names)}: no trace has all of them on one day, as {days[0]}; "
-            "allowed: last letters of channels, as ZNE, or station codes with commas"
+            f"build.components = {', '.join(names)}: no trace has all of them on one day, "
+            f"as {days[0]}; allowed: last letters of channels, as ZNE, or station codes with commas"
         )
     return found
 
