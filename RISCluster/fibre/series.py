@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pandas
 
-from ..data.storage import may_have_gaps, read_box, sample_packing
+from ..data.storage import sample_packing
 from ..data.tables import natural_key
 from ..data.times import nanoseconds_to_iso, parse_time, refuse_far_gap, same_rate
 from ..errors import DataError, MissingPackage
@@ -307,8 +307,8 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
                 continue
             with h5py.File(piece.path, "r") as file:
                 dataset, turn = file[piece.name], 1 - 2 * series.time_axis
-                packing, has_gaps = sample_packing(dataset), may_have_gaps(dataset)
-                values = read_box(dataset, box[::turn], packing, has_gaps)
+                part = tuple(slice(*side) for side in box[::turn])
+                values = sample_packing(dataset).unpack(dataset[part])
                 rows[:] = values if turn == 1 else values.T
         except Exception as error:  # readers raise many kinds for damaged bytes
             rows[:], line = np.nan, " ".join(str(error).split())

@@ -183,20 +183,13 @@ def test_a_file_that_is_unusable_is_left_out(tmp_path, lines, samples, attribute
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_virtual_sources_are_required_and_chunks_that_are_gone_are_missing(tmp_path, turn):
+def test_virtual_sources_are_required(tmp_path, turn):
     path, samples = virtual(tmp_path, noise(100, 4), turn)
-    values, lost = open_series([path], AUTO).read(20, 90, 1, 4)
+    values, _ = open_series([path], AUTO).read(20, 90, 1, 4)
     np.testing.assert_array_equal(values, samples[20:90, 1:4])
     (tmp_path / "s1.h5").rename(tmp_path / "moved.h5")
     with pytest.raises(DataError, match="source s1.h5:/d is missing or damaged"):
         open_series([path], AUTO)
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        data = file.create_dataset("data", (100, 4)[::turn], "i4", chunks=(25, 4)[::turn])
-        data.attrs.update({"fs": RATE, "dims": ",".join(("time", "channel")[::turn])})
-        data[(slice(0, 50), slice(None))[::turn]] = 7
-    values, lost = open_series([tmp_path / "a.h5"], AUTO).read(20, 90, 1, 4)
-    np.testing.assert_array_equal(values[:, 0], np.where(np.arange(20, 90) < 50, 7, np.nan))
-    assert lost == []
 
 
 @pytest.mark.parametrize(
