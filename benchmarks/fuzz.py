@@ -239,7 +239,12 @@ def read_spectrograms(path: Path) -> None:
     """All that is asked of a file before and while it is worked on."""
     with open_spectrograms(path) as file:
         file.read(0, 3)
-        file.labels(), file.class_names(), file.starttimes(0, 3), file.trace_ids(0, 3)
+        (
+            file.labels(),
+            file.class_names(),
+            file.column("starttime", 0, 3),
+            file.column("trace_id", 0, 3),
+        )
         str(file.amplitude_unit), file.chunks, file.attributes
 
 

@@ -159,7 +159,7 @@ def catalogue_of(stage: FinishedStage) -> Catalogue:
 
 def cluster_medians(file: SpectrogramFile, labels: np.ndarray, n_clusters: int) -> pandas.DataFrame:
     """Medians of ``peak_amplitude`` and `MEASURES`, where the file has them, of each cluster."""
-    columns = {name: file.numbers(name) for name in ("peak_amplitude", *MEASURES)}
+    columns = {name: file.column(name) for name in ("peak_amplitude", *MEASURES)}
     columns = {name: x for name, x in columns.items() if x is not None}
     table = pandas.DataFrame(columns, index=range(len(labels)))
     return table.groupby(labels).median().reindex(range(n_clusters))

@@ -132,7 +132,7 @@ def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str
 
 def event_metrics(file: SpectrogramFile, labels: np.ndarray, seed: int) -> dict[str, float]:
     """`event_agreement` of the labels of a file; empty without events or trace ids."""
-    events, traces = file.event_ids(), file.trace_ids()
+    events, traces = file.column("event_id"), file.column("trace_id")
     if events is None or traces is None:
         return {}
     return event_agreement(labels, events, np.array([station_of(name) for name in traces]), seed)

@@ -228,12 +228,9 @@ def _style(results: Results, bins: Bins) -> dict[str, Any]:
 
 def _profiles(results: Results, drawn: Drawn) -> Any:
     hours, months = results.catalogue.by_hour(), results.catalogue.by_month()
-    seasons, every = results.settings.report.seasons, range(1, 13)
-    inside = [[month for month in every if month in season] for season in seasons]
-    named = list(zip(season_names(seasons), inside, strict=True))
     totals, labels = (hours.sum(axis=1), months.sum(axis=1)), drawn.labels
     titles = [title for _, title in drawn.pairs]
-    return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, named, totals)
+    return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, totals)
 
 
 def _environment(settings: Any, bins: Bins) -> tuple[Environment | None, list[str]]:

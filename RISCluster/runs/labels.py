@@ -6,7 +6,6 @@ Letters: N samples, D latent features, K clusters, n samples of a block.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pandas
 
 from ..data.cube_file import CubeFile
-from ..data.layouts import SpectrogramFile
+from ..data.layouts import SpectrogramFile, as_texts
 from ..data.split import subsample
 from ..data.times import parse_times
 from ..errors import CheckpointError
@@ -109,9 +108,8 @@ def new_labels(
     has them; `more` are names of further columns. Yields ``write(start, labels, probabilities,
     *columns)``, to be called in the order of the samples.
     """
-    readers = {"starttime": file.starttimes, "trace_id": file.trace_ids, "event_id": file.event_ids}
-    readers |= {name: partial(file.detection, name) for name in detection}
-    readers = {name: read for name, read in readers.items() if read(0, 1) is not None}
+    names = ["starttime", "trace_id", "event_id", *detection]
+    names = [name for name in names if file.column(name, 0, 1) is not None]
     n = file.n_samples if isinstance(file, CubeFile) else 0  # a table takes no memory by sample
     image = np.full(n, UNUSABLE, "i2"), np.zeros(n, "f4")
     with new_file(path) as part, part.open("w", newline="", encoding="utf-8") as table:
@@ -119,7 +117,7 @@ def new_labels(
         def write(start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Any) -> None:
             stop = start + len(labels)
             values = {"index": range(start, stop), "label": labels, "probability": probabilities}
-            values |= {name: read(start, stop) for name, read in readers.items()}
+            values |= {name: as_texts(file.column(name, start, stop)) for name in names}
             values |= (file.origins(start, stop) or {}) | dict(zip(more, columns, strict=True))
             pandas.DataFrame(values).to_csv(
                 table, header=start == 0, index=False, float_format="%.6f", lineterminator="\n"

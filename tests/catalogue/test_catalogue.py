@@ -168,7 +168,7 @@ def test_medians_of_clusters():
         "duration": np.array([1, 3, np.nan, 2, 5, 9.0]),
         "rms": np.array([0, 1, 5, 3, 4, 5.0]),
     }
-    file = SimpleNamespace(numbers=columns.get)
+    file = SimpleNamespace(column=columns.get)
     found = cluster_medians(file, np.array([0, 0, 0, 2, 2, -1]), 3)
     assert list(found) == ["rms", "duration"]
     np.testing.assert_array_equal(found, [[1, 2], [np.nan, np.nan], [3.5, 3.5]])

@@ -56,7 +56,7 @@ def test_each_file_is_labelled_once(trained, folder, capsys):
     once(run, folder)
     out = capsys.readouterr().out
     assert "d.h5: the same data as a.h5" in out
-    assert "b.h5: has changed since it was labelled" in out
+    assert "b.h5: has changed; give it another name" in out
     assert output.read_bytes().startswith(first)
     assert [row["file"] for row in rows_of(output)[60:]] == ["sub/c.h5"] * 30
     journal = rows_of(folder.parent / "c.files.csv")
@@ -131,13 +131,13 @@ def test_what_can_not_be_followed_is_refused(trained, folder, refused):
     refused(["predict", "x.h5", "--follow", folder, *words], "give files to label as one set, or")
     refused(["predict", "--follow", folder, *words, "--overwrite"], "--overwrite is not allowed")
     output.write_text("mine\n")
-    refused(["predict", "--follow", folder, *words], "does not agree with")
+    refused(["predict", "--follow", folder, *words], "is not the catalogue of c.files.csv")
     output.unlink()
     once(run, folder)
     journal = folder.parent / "c.files.csv"
     model = rows_of(journal)[0]["model"]
     journal.write_text(journal.read_text().replace(model, "0" * 16))
-    refused(["predict", "--follow", folder, *words], "are of another run")
+    refused(["predict", "--follow", folder, *words], "is not the catalogue")
 
 
 def test_several_processes_label_as_one(trained, folder, monkeypatch):

@@ -79,7 +79,7 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
     with open_spectrograms(target) as file:
         assert (file.layout, file.n_samples) == ("samples", 6)
         assert (file.n_frequencies, file.n_times) == (87, 100)
-        assert file.trace_ids() == [ID] * 3 + [OTHER] * 3
+        assert file.column("trace_id") == [ID] * 3 + [OTHER] * 3
         images = file.read(0, 6)
     with h5py.File(target) as file:
         assert file.attrs["build.on"] == "6"
@@ -155,14 +155,14 @@ def test_layout_ris(folder, tmp_path):
         np.testing.assert_allclose(old.frequency, new.frequency, rtol=1e-6)
         np.testing.assert_allclose(old.time, new.time, rtol=1e-6)
         for file in (old, new):
-            assert file.starttimes() == [row["starttime"] for row in found]
-            assert file.trace_ids() == [row["trace_id"] for row in found]
+            assert file.column("starttime") == [row["starttime"] for row in found]
+            assert file.column("trace_id") == [row["trace_id"] for row in found]
             assert (file.amplitude_unit, file.waveform_unit) == ("counts^2/Hz", "counts")
             for name in ("onset", "end", "peak_time"):
-                assert file.detection(name) == [row[name] for row in found]
+                assert file.column(name) == [row[name] for row in found]
             for name in ("peak_amplitude", *MEASURES):
                 expected = [float(row[name]) for row in found]
-                np.testing.assert_allclose(file.numbers(name), expected, rtol=1e-5)
+                np.testing.assert_allclose(file.column(name), expected, rtol=1e-5)
     with h5py.File(tmp_path / "old.h5") as file:
         assert file["4.0/Spectrogram"].attrs["TimeUnits"] == "s"
         assert file["4.0/Trace"].shape == (6, 200)
@@ -198,8 +198,8 @@ def test_sliding_windows_in_small_blocks(folder, tmp_path, monkeypatch):
     assert found[0]["onset"] == found[0]["end"] == ""  # nothing was detected
     assert found[52]["peak_time"] == "2016-01-01T12:00:30.000000Z"
     with open_spectrograms(tmp_path / "set.h5") as file:
-        assert file.detection("onset") is file.detection("end") is None
-        assert len(file.detection("peak_time")) == file.n_samples
+        assert file.column("onset") is file.column("end") is None
+        assert len(file.column("peak_time")) == file.n_samples
     monkeypatch.setattr("RISCluster.waveforms.data_set.BLOCK_BYTES", 3 * 4 * 87 * 100)
     run(folder, tmp_path / "two.h5", *MANY)
     one, two = contents(tmp_path / "set.h5"), contents(tmp_path / "two.h5")
@@ -413,7 +413,7 @@ def test_settings_that_do_not_fit_the_data(folder, tmp_path, words, kind, text):
 
 
 def test_no_waveforms(tmp_path, monkeypatch, folder):
-    with pytest.raises(DataError, match="no such file, no file in this folder"):
+    with pytest.raises(DataError, match="no such file, or no data in this folder"):
         run(tmp_path / "nowhere", tmp_path / "set.h5")
     (tmp_path / "hello.dat").write_text("hello\n")
     with pytest.raises(DataError, match="no waveforms in 1 file;"):

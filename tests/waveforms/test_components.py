@@ -83,7 +83,7 @@ def test_stations_of_an_array(folder, tmp_path):
     run(folder, tmp_path / "set.h5", "build.components=BB, AA, CC", "build.trace_ids=*Z")
     with open_spectrograms(tmp_path / "set.h5") as file:
         assert (file.components, file.n_samples) == (("BB", "AA", "CC"), 3)
-        assert set(file.trace_ids()) == {"XX.BB..HHZ"}
+        assert set(file.column("trace_id")) == {"XX.BB..HHZ"}
         images = file.read(0, 3)
     run(folder, tmp_path / "a.h5", "build.trace_ids=*AA..HHZ")
     with open_spectrograms(tmp_path / "a.h5") as file:
