@@ -1,8 +1,9 @@
-"""Settings: keys, defaults, types and limits are those of config.ini in this folder.
+"""Settings: a dataclass for each section, read from config.ini and the command line.
 
-A key is added there alone. Its comment ends with what is allowed, which `Key.value` follows:
-words (``auto | cpu``), a form (``a number from 0 to 1``), or both (``none, or a number above 0``);
-with ``list of`` before it, several values with commas are a sweep.
+A key is added to its dataclass, with type and default, and to config.ini, where its comment ends
+with what is allowed, which `Key.value` follows: words (``auto | cpu``), a form (``a number from 0
+to 1``), or both (``none, or a number above 0``); with ``list of`` before it, several values with
+commas are a sweep.
 """
 
 import configparser
@@ -18,7 +19,7 @@ from fnmatch import fnmatch
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .errors import SettingsError
 
@@ -222,21 +223,15 @@ YES_NO = configparser.ConfigParser.BOOLEAN_STATES
 
 
 class Key(NamedTuple):
-    """A key as config.ini describes it: what it is, what is allowed, the text of its default."""
+    """A key as config.ini describes it: what it is, what is allowed."""
 
     sentence: str
     allowed: str
-    text: str
 
     @property
     def takes_sweep(self) -> bool:
         """Whether several values with commas are a sweep."""
         return self.allowed.startswith("list of ")
-
-    @property
-    def default(self) -> Any:
-        """Default value."""
-        return self.value(self.text)
 
     def value(self, text: str) -> Any:
         """Value of a text; a ValueError where it is not allowed."""
@@ -269,34 +264,208 @@ def _read_keys() -> dict[str, Key]:
     keys = {}
     for part in re.split(r"^\[", shipped_config(), flags=re.MULTILINE)[1:]:
         section = part.partition("]")[0]
-        for comment, name, text in re.findall(r"((?:^# .+\n)+)(\w+) = (.*)", part, re.MULTILINE):
+        for comment, name in re.findall(r"((?:^# .+\n)+)(\w+) =", part, re.MULTILINE):
             sentence, _, allowed = comment[2:].strip().replace("\n# ", " ").rpartition(" [")
-            keys[f"{section}.{name}"] = Key(sentence, allowed.removesuffix("]"), text)
+            keys[f"{section}.{name}"] = Key(sentence, allowed.removesuffix("]"))
     return keys
 
 
 KEYS = _read_keys()  # by section.key
 
 
-def _section(section: str) -> type:
-    """Frozen dataclass of the keys of a section."""
-    names = [name for name in KEYS if name.startswith(f"{section}.")]
-    fields = [(name.partition(".")[2], Any, field(default=KEYS[name].default)) for name in names]
-    made = dataclasses.make_dataclass(f"{section.title()}Settings", fields, frozen=True)
-    made.__module__ = __name__  # by which it is pickled
-    return made
+# ---- sections: types and defaults of the keys ---------------------------------------------------
+
+Auto = Literal["auto"]
+Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a sweep
 
 
-RunSettings = _section("run")
-DataSettings = _section("data")
-CubeSettings = _section("cube")
-AecSettings = _section("aec")
-GmmSettings = _section("gmm")
-DecSettings = _section("dec")
-BuildSettings = _section("build")
-EventsSettings = _section("events")
-RecordsSettings = _section("records")
-ReportSettings = _section("report")
+@dataclass(frozen=True)
+class RunSettings:
+    """[run]: output folder and device."""
+
+    name: str = "demo"
+    folder: str = "Outputs"
+    seed: int = 2009
+    device: str = "auto"
+    precision: str = "auto"
+    deterministic: bool = False
+    recipe: str = "none"
+    tensorboard: bool = False
+    backend: str = "processes"
+    scheduler: str | None = None
+    figures: bool = True
+    figure_format: str = "png"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """[data]: the data set and the preparation of spectrograms."""
+
+    file: str = "Data/demo.h5"
+    layout: str = "auto"
+    dataset: str = "auto"
+    axes: tuple[str, ...] = ("sample", "frequency", "time")
+    frequencies: Band | None = None
+    time_step: float | None = None
+    stations: str = "*"
+    after: str | None = None
+    before: str | None = None
+    min_amplitude: float | None = None
+    amplitude: str = "sqrt"
+    transform: str = "vec_norm"
+    standardize: bool = True
+    loadmode: str = "auto"
+    cpu_threads: Auto | int = "auto"
+    train_samples: int = 50000
+    validation_fraction: float = 0.2
+
+
+@dataclass(frozen=True)
+class CubeSettings:
+    """[cube]: samples of a cube of (time, channel, frequency)."""
+
+    window: int = 4
+    stride: int = 4
+    window_channels: int = 1
+    stride_channels: int = 1
+    channels: AxisSlice = AxisSlice()
+    times: AxisSlice = AxisSlice()
+
+
+@dataclass(frozen=True)
+class AecSettings:
+    """[aec]: the autoencoder and its training."""
+
+    n_features: Ints = 9
+    latent_activation: str = "linear"
+    n_components: Auto | int = "auto"
+    initial_weights: str = "none"
+    n_epochs: Auto | int = "auto"
+    batch_size: Auto | int | tuple[Auto | int, ...] = "auto"
+    lr: Auto | float | tuple[Auto | float, ...] = "auto"
+    schedule: str = "plateau"
+    patience: int = 10
+
+
+@dataclass(frozen=True)
+class GmmSettings:
+    """[gmm]: Gaussian mixtures in the latent space."""
+
+    n_clusters: Numbers = Numbers(range(2, 21))
+    select: str = "bic"
+    n_resamples: int | None = 4
+    init: str = "consensus"
+    covariance_shrinkage: float = 2.0
+    n_init: int = 100
+    fit_samples: int = 100000
+
+
+@dataclass(frozen=True)
+class DecSettings:
+    """[dec]: deep embedded clustering."""
+
+    n_clusters: Auto | int | tuple[Auto | int, ...] = "auto"
+    n_epochs: int = 400
+    batch_size: Ints = 64
+    lr: Floats = 0.001
+    gamma: Floats = 1.0
+    tol: Floats = 0.003
+    updates_per_epoch: int = 2
+    latent_scale: str = "within"
+    labels: str = "mixture"
+    keep: str = "better"
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """[build]: python -m RISCluster build, a data set from waveforms."""
+
+    preset: str = "ris"
+    method: str = "detect"
+    catalogue: str | None = None
+    before: Auto | float = "auto"
+    velocity: float | None = None
+    phases: str = "*"
+    archive: str = "Data/archive"
+    trace_ids: str = "*"
+    components: tuple[str, ...] | None = None
+    missing_components: str = "leave_out"
+    sampling_rate: Auto | float = 50.0
+    constant_gap: float | None = 1.0
+    detrend: str | int = "linear"
+    taper: float = 5.0
+    inventory: str | None = None
+    output: str = "velocity"
+    pre_filter: tuple[float, ...] | None = None
+    water_level: float | None = 60.0
+    bandpass: Band | None = Band(3.0, 20.0)
+    filter_order: int = 4
+    trigger: str = "recursive"
+    sta: float = 0.5
+    lta: float = 30.0
+    on: float = 15.0
+    off: float = 10.0
+    dead_time: float = 4.0
+    length: float = 4.0
+    step: float = 1.0
+    segment: float = 0.4
+    kaiser_beta: float = 5.7
+    overlap: float = 0.9
+    nfft: int = 256
+    frequencies: Band | None = Band(3.0, 20.0)
+    traces: Auto | bool = "auto"
+    save_waveforms: str | None = None
+
+
+@dataclass(frozen=True)
+class EventsSettings:
+    """[events]: python -m RISCluster associate, detections at several stations as one event."""
+
+    associate: bool = True
+    window: Auto | float = "auto"
+    slowness: float = 0.5
+    tolerance: float = 0.1
+    stations: str | None = None
+    min_stations: int = 4
+    neighbours: int | None = None
+    clock_offset: float = 10.0
+    cube_ratio: float = 4.0
+
+
+@dataclass(frozen=True)
+class RecordsSettings:
+    """[records]: python -m RISCluster cube, a cube from DAS records or an array"s waveforms."""
+
+    dataset: str = "auto"
+    order: str = "auto"
+    sampling_rate: Auto | float = "auto"
+    starttime: str = "auto"
+    channel_spacing: Auto | float = "auto"
+    window: float = 1.0
+    step: float = 0.5
+    taper: str = "hann"
+    band: Band | None = None
+    power: str = "linear"
+    name_times: str | None = None
+    after: str | None = None
+    before: str | None = None
+    section: Band | None = None
+    chunks: Auto | tuple[int, ...] = "auto"
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """[report]: additions to the report of a run."""
+
+    environment: str | None = None
+    stations: str | None = None
+    interval: str = "auto"
+    seasons: tuple[Months, ...] = (Months(12, 2), Months(3, 5), Months(6, 8), Months(9, 11))
+    largest_lag: float = 30.0
+    span: str | None = None
+    moments: str | None = None
+    log_axis: bool = False
+    embedding: str = "tsne"
 
 
 @dataclass(frozen=True)
@@ -352,6 +521,11 @@ SECTIONS = {
     part.name: type(part.default)
     for part in dataclasses.fields(Settings)
     if dataclasses.is_dataclass(part.default)
+}
+
+
+DEFAULTS = {
+    name: value for section in SECTIONS for name, value in Settings().values(section).items()
 }
 
 
@@ -419,7 +593,7 @@ def _settings(values: Mapping[str, Any], **others: Any) -> Settings:
 
 
 def _changed(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value != KEYS[name].default}
+    return {name: value for name, value in values.items() if value != DEFAULTS[name]}
 
 
 def _split(words: Sequence[str]) -> dict[str, str]:

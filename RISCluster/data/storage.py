@@ -20,15 +20,11 @@ import numpy as np
 
 from ..errors import DataError, RISClusterError
 from ..io import explain_missing_filter, is_remote, load_hdf5_filters, need
-from ..runtime import log
 from ..settings import DataSettings
 from .times import to_text
 
-Box = Sequence[tuple[int, int]]  # start and stop along each axis
-
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 MAX_LISTED = 20  # names of arrays in a message
-MAX_UNWRITTEN = 0.999  # of all chunks; a data set with more has a size and no values
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
 # By the first bytes of a file that is neither HDF5 nor Zarr: what it is, and what to do.
 KINDS = (
@@ -86,15 +82,14 @@ class Storage:
     """An open h5py.File, zarr.Group or zarr.Array `root`; `arrays` are all in it by their path."""
 
     def __init__(self, path: Path, root: Any):
-        self.path, self.root, is_hdf5 = path, root, isinstance(root, h5py.File)
-        self.close = root.close if is_hdf5 else lambda: None
-        items: list[tuple[str, Any]] = []
+        self.path, self.root, items = path, root, {}
+        self.close = getattr(root, "close", lambda: None)
         with explain(path, "its content"):
-            if is_hdf5:  # links to other files and places are left out
-                root.visititems(lambda name, item: items.append((name, item)))
+            if isinstance(root, h5py.File):  # links to other files and places are left out
+                root.visititems(lambda name, item: items.update({name: item}))
             else:
-                items += [("/", root)] if is_array(root) else root.members(max_depth=None)
-        self.arrays = dict(sorted((name, item) for name, item in items if is_array(item)))
+                items |= {"/": root} if hasattr(root, "shape") else root.members(max_depth=None)
+        self.arrays = {name: x for name, x in sorted(items.items()) if hasattr(x, "shape")}
 
     def get(self, name: str) -> Any:
         """An array by its path inside, or None."""
@@ -194,11 +189,6 @@ def explain(place: Any, what: str) -> Iterator[None]:
 def reason_of(error: BaseException) -> str:
     """Message of an exception of h5py or zarr, on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def is_array(item: Any) -> bool:
-    """Whether an item of HDF5 or Zarr is an array, not a group."""
-    return hasattr(item, "shape") and hasattr(item, "dtype")
 
 
 def place_of(array: Any) -> Any:
@@ -319,11 +309,9 @@ def packing_of(array: Any) -> Packing:
         numbers = {name: _numbers(value) for name, value in found.items() if name != "_Unsigned"}
         (scale,), (offset,) = numbers.get("scale_factor", [1]), numbers.get("add_offset", [0])
     except (ValueError, TypeError, struct.error) as error:
-        shown = ", ".join(f"{name} = {str(value)[:40]!r}" for name, value in found.items())
         raise DataError(
-            f"{place_of(array)}: packing of {array.name} can't be used: {error} ({shown}); allowed "
-            "are numbers of scale_factor, add_offset, _FillValue and missing_value, and no "
-            "_Unsigned: write the data set unpacked, as xarray does on request"
+            f"{place_of(array)}: attributes of {array.name} can't be used: {error}; allowed: "
+            "numbers for scale_factor, add_offset, _FillValue and missing_value, no _Unsigned"
         ) from None
     marks = numbers.get("_FillValue", []) + numbers.get("missing_value", [])
     if kind == "f":  # as it is stored: 1e20 is another number in float32
@@ -357,26 +345,26 @@ def sample_packing(dataset: h5py.Dataset) -> Packing:
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def require_readable(dataset: h5py.Dataset) -> str:
-    """DataError where HDF5 would fail, or read zeros in place of values; '' where it reads all.
-
-    Otherwise how many chunks were never written: these are read as NaN.
-    """
+def require_readable(dataset: h5py.Dataset) -> None:
+    """DataError where HDF5 would fail, or read zeros in place of values that are not there."""
     place = f"{place_of(dataset)}: {dataset.name.lstrip('/')}"
     if why := explain_missing_filter(dataset):
         raise DataError(f"{place}: needs another package: {why}")
     if dataset.external and dataset.file.driver != "core":  # that of `_open_npy`
         raise DataError(f"{place}: has its values in raw files; make one file of it with h5repack")
-    if dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue):
-        return ""
+    if not dataset.size or (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
+        return  # what is missing is read as such
     if dataset.is_virtual:
         _require_sources(dataset, place)
-        return ""
-    n, n_missing = _count_chunks(dataset)
-    note = f"{n_missing:,} of {n:,} chunks were never written" if n_missing else ""
-    if n_missing > MAX_UNWRITTEN * n:
-        raise DataError(f"{place}: {note}; wait until it is complete, or copy it again")
-    return note
+    elif dataset.chunks:
+        n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
+        if n_missing := n - dataset.id.get_num_chunks():
+            raise DataError(
+                f"{place}: {n_missing:,} of {n:,} chunks were never written; wait until it is "
+                "complete, copy it again, or write NaN to the rest"
+            )
+    elif not dataset.external and not dataset.id.get_storage_size():
+        raise DataError(f"{place}: was never written; wait until it is complete, or copy it again")
 
 
 def _require_sources(dataset: h5py.Dataset, place: str) -> None:
@@ -387,12 +375,12 @@ def _require_sources(dataset: h5py.Dataset, place: str) -> None:
         known = contextlib.suppress(OSError, RuntimeError, KeyError)
         with known, h5py.File(_source_path(dataset, mapping.file_name), "r") as file:
             source, part = file[mapping.dset_name], mapping.src_space
-            unwritten = require_readable(source)
+            require_readable(source)
             if part.get_select_type() == h5py.h5s.SEL_ALL:
                 is_short = source.size < n
             else:
                 is_short = (np.array(part.get_select_bounds()[1]) >= source.shape).any()
-            why = "is shorter than expected" if is_short else unwritten and "has gaps"
+            why = "is shorter than expected" if is_short else ""
         if why:
             raise DataError(
                 f"{place}: source {mapping.file_name}:/{mapping.dset_name.lstrip('/')} {why}; put "
@@ -413,89 +401,43 @@ def _source_path(dataset: h5py.Dataset, name: str) -> Path:
     raise FileNotFoundError(name)
 
 
-def _count_chunks(dataset: h5py.Dataset) -> tuple[int, int]:
-    """Chunks, or one for a data set without, and how many of them were never written."""
-    if dataset.is_virtual or dataset.external or not dataset.size:
-        return 0, 0
-    if not dataset.chunks:
-        return 1, int(dataset.id.get_storage_size() == 0)
-    n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
-    return n, n - dataset.id.get_num_chunks()
-
-
 def read_values(
     array: Any, start: int = 0, stop: int | None = None, complete: bool = False
 ) -> np.ndarray:
     """A part of a small array, unpacked; DataError where it is damaged, or not `complete`."""
     shape = array.shape or ()
-    # Zarr does not write chunks of zeros.
-    if complete and shape and isinstance(array, h5py.Dataset) and (why := require_readable(array)):
-        raise DataError(f"{place_of(array)}: {array.name}: {why}; copy it again")
+    if complete and shape and isinstance(array, h5py.Dataset):
+        require_readable(array)
     with explain(place_of(array), array.name), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return packing_of(array).unpack(np.asarray(array[start:stop] if shape else array[()]))
 
 
-def may_have_gaps(array: Any) -> bool:
-    """Whether some chunks may not be written; an object store is not asked for every chunk."""
-    if isinstance(array, h5py.Dataset):
-        return _count_chunks(array)[1] > 0
-    return not hasattr(array.store, "fs")
-
-
-def read_box(array: Any, box: Box, packing: Packing, has_gaps: bool) -> np.ndarray:
-    """Values of a box, unpacked; with gaps, NaN in chunks that were never written."""
-    values = packing.unpack(np.asarray(array[tuple(slice(*map(int, side)) for side in box)]))
-    if not has_gaps:
-        return values
-    is_hdf5 = isinstance(array, h5py.Dataset)
-    sizes = (None if is_hdf5 else array.shards) or array.chunks or array.shape
-    cells = [np.arange(*side) // size for side, size in zip(box, sizes, strict=True)]
-    found = [np.unique(numbers, return_inverse=True) for numbers in cells]
-    gaps = np.zeros([len(numbers) for numbers, _ in found], dtype=bool)
-    for at in np.ndindex(gaps.shape):
-        cell = tuple(int(numbers[k]) for k, (numbers, _) in zip(at, found, strict=True))
-        if is_hdf5:
-            first = tuple(k * size for k, size in zip(cell, sizes, strict=True))
-            gaps[at] = not array.id.get_chunk_info_by_coord(first).size
-        else:
-            gaps[at] = not (Path(place_of(array)) / array.metadata.encode_chunk_key(cell)).exists()
-    gaps = gaps[np.ix_(*(places for _, places in found))]
-    return np.where(gaps, np.nan, values) if gaps.any() else values
-
-
 class StoredArray:
-    """An array of an open file, read in boxes.
+    """An array of an open file, read in boxes; DataError where it can't be.
 
     `order` is the axis of the file for each axis as it is used. `shape` and `chunks` (None where
-    contiguous) are of the axes as used, and `causes` why values may be missing. DataError where
-    it can't be read; see `require_readable`.
+    contiguous) are of the axes as used, and `causes` why values may be missing.
     """
 
     def __init__(self, path: Path, array: Any, order: Sequence[int]):
-        self.path, self.array, self.name = path, array, array.name.lstrip("/")
-        self.order, self.dtype, self.packing = (
-            tuple(order),
-            np.dtype(array.dtype),
-            packing_of(array),
-        )
-        chunks = getattr(array, "chunks", None)
-        self.shape = tuple(array.shape[axis] for axis in self.order)
-        self.chunks = None if chunks is None else tuple(chunks[axis] for axis in self.order)
-        self.has_gaps, marks = may_have_gaps(array), ", ".join(map(str, self.packing.missing))
+        self.path, self.array, self.order = path, array, tuple(order)
+        self.dtype, self.packing = np.dtype(array.dtype), packing_of(array)
+        self.shape = tuple(array.shape[axis] for axis in order)
+        self.chunks = array.chunks and tuple(array.chunks[axis] for axis in order)
+        marks = ", ".join(map(str, self.packing.missing))
         self.causes = [f"the fill value {marks}"] if marks else []
-        if isinstance(array, h5py.Dataset) and (unwritten := require_readable(array)):
-            log.warning(f"{path}: {self.name}: {unwritten}; they are read as missing values (NaN)")
-            self.causes.append(unwritten)
+        if isinstance(array, h5py.Dataset):
+            require_readable(array)
 
     def read(self, what: str, *ranges: tuple[int, int]) -> np.ndarray:
         """Values of a part, as stored, or float with NaN where values are packed or missing.
 
-        `what` is the part in words, for the DataError where it can't be read; `ranges` are start
-        and end along the first axes; all of the others are read.
+        `what` is the part in words, for a DataError; `ranges` are start and end along the first
+        axes; all of the others are read.
         """
-        box = [(0, n) for n in self.array.shape]
-        for axis, side in zip(self.order, ranges, strict=False):
-            box[axis] = side
-        with explain(self.path, f"{what} of {self.name}"):
-            return read_box(self.array, box, self.packing, self.has_gaps).transpose(self.order)
+        box = [slice(None)] * self.array.ndim
+        for axis, (start, stop) in zip(self.order, ranges, strict=False):
+            box[axis] = slice(int(start), int(stop))
+        with explain(self.path, f"{what} of {self.array.name.lstrip('/')}"):
+            return self.packing.unpack(np.asarray(self.array[tuple(box)])).transpose(self.order)

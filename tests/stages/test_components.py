@@ -1,17 +1,13 @@
 """Samples of three components through all commands that read a set."""
 
-from io import BytesIO
-
 import h5py
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from RISCluster.__main__ import main
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.models.checkpoint import load_model
-from RISCluster.report import figures, make_report
 from tests.conftest import blobs, write_samples
 from tests.stages.conftest import FAST, run_all, table
 
@@ -35,24 +31,9 @@ def data(tmp_path):
     return path
 
 
-@pytest.fixture
-def fewer_figures(monkeypatch):
-    """Those with spectrograms alone are drawn, of two samples."""
-    monkeypatch.setattr(figures, "RECONSTRUCTED", 2)
-    draw, buffer = make_report.png_of, BytesIO()
-    Image.new("RGB", (4, 4)).save(buffer, "png")
-    drawn = ("AEC_reconstructions", "report_means")
-
-    def png_of(path, *words):
-        return draw(path, *words) if path.stem in drawn else buffer.getvalue()
-
-    monkeypatch.setattr(make_report, "png_of", png_of)
-
-
-def test_all_commands(data, make_settings, tmp_path, capsys, fewer_figures):
+def test_all_commands(data, make_settings, tmp_path, capsys):
     words = (f"data.file={data}", *FAST, "aec.n_epochs=10", "aec.lr=0.003", "gmm.n_clusters=3")
     folder = run_all(make_settings(*words))
-    assert main(["report", "--run", str(folder)]) == 0
     labels = np.array([int(row["label"]) for row in table(folder / "DEC/labels.csv")])
     known = labels >= 0
     assert np.flatnonzero(~known).tolist() == [7]
@@ -62,22 +43,16 @@ def test_all_commands(data, make_settings, tmp_path, capsys, fewer_figures):
     assert model.encoder.encoder[0].weight.shape == (8, 3, 3, 3)
     with torch.inference_mode():
         assert model(torch.zeros(2, 3, 16, 20))[0].shape == (2, 3, 16, 20)
-    page = (folder / "report.html").read_text()
-    assert "90 of 3 x 16 x 20" in page
-    assert '"components":"Z, N, E"' in page.replace('": ', '":')
-    assert "left out" not in capsys.readouterr().err
     assert main(["info", str(data), "--picture", str(tmp_path / "p.png")]) == 0
     assert "90 of 3 components of 16 x 20" in capsys.readouterr().out
     predict = ["predict", "--run", str(folder), "-o"]
     assert main([*predict, str(tmp_path / "p.csv"), str(data)]) == 0
     assert [int(row["label"]) for row in table(tmp_path / "p.csv")] == labels.tolist()
-    export = ["export", "--run", str(folder), "--format", "csv", "-o", str(tmp_path / "e.csv")]
-    assert main(export) == 0
     single = write_samples(tmp_path / "one.h5", blobs(20)[0])
     assert main([*predict, str(tmp_path / "s.csv"), str(single)]) == 2
     error = capsys.readouterr().err
     assert "its samples have one component, and those that" in error
-    assert "was trained on components Z, N, E; make the file with build.components" in error
+    assert "was trained on Z, N, E; make the file with the settings of the training set" in error
 
 
 def test_order_of_axes_and_names(data, tmp_path):
@@ -111,4 +86,4 @@ def test_sets_of_files_and_subsets(data, tmp_path, capsys):
         np.testing.assert_allclose(subset.traces([2])[0], file.traces([42])[0], rtol=1e-6)
     single = write_samples(tmp_path / "one.h5", blobs(20)[0])
     assert main(["subset", f"{data},{single}", "-o", str(tmp_path / "x.h5")]) == 2
-    assert "files of a set need the same layout, axes and components" in capsys.readouterr().err
+    assert "files of a set need the same layout, axes, components" in capsys.readouterr().err
