@@ -61,7 +61,7 @@ def run_report(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output).expanduser() if arguments.output else None
     start_log()
     overrides = [*load_found_settings(arguments.config, []).changed("report"), *overrides]
-    print(write_report(Path(arguments.run).expanduser(), overrides, output, True))
+    print(write_report(Path(arguments.run).expanduser(), overrides, output))
 
 
 def run_export(arguments: argparse.Namespace) -> None:

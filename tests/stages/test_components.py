@@ -1,7 +1,5 @@
 """Samples of three components through all commands that read a set."""
 
-from io import BytesIO
-
 import h5py
 import numpy as np
 import pytest
@@ -39,14 +37,11 @@ def data(tmp_path):
 def fewer_figures(monkeypatch):
     """Those with spectrograms alone are drawn, of two samples."""
     monkeypatch.setattr(figures, "RECONSTRUCTED", 2)
-    draw, buffer = make_report.png_of, BytesIO()
-    Image.new("RGB", (4, 4)).save(buffer, "png")
+    draw, empty = make_report.image_of, Image.new("RGB", (4, 4))
     drawn = ("AEC_reconstructions", "report_means")
-
-    def png_of(path, *words):
-        return draw(path, *words) if path.stem in drawn else buffer.getvalue()
-
-    monkeypatch.setattr(make_report, "png_of", png_of)
+    monkeypatch.setattr(
+        make_report, "image_of", lambda *words: draw(*words) if words[1] in drawn else empty
+    )
 
 
 def test_all_commands(data, make_settings, tmp_path, capsys, fewer_figures):
