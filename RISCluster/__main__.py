@@ -9,12 +9,7 @@ from .cli import all_processes, guarded, package_command, parse_stage, run_stage
 from .commands.arguments import COMMANDS, STAGES, parse, sentence
 from .settings import shipped_config
 
-STAGE_HELP = """{sentence}
-
-    {program} run.name=rutford data.file=x.h5
-
-Settings stored with an existing run replace the defaults. After an interruption, the same command
-resumes the stage."""
+STAGE_HELP = "{}\n\n    {} run.name=rutford data.file=x.h5\n\nThe same command resumes a stage."
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -33,7 +28,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"no command '{name}'{hint}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     if name in STAGES:
-        text = STAGE_HELP.format(sentence=sentence(name), program=program)
+        text = STAGE_HELP.format(sentence(name), program)
         arguments = parse_stage(text, rest, program)
         return all_processes(lambda: run_stage(STAGES[name], arguments.config, arguments.settings))
 

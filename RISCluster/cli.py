@@ -25,11 +25,8 @@ def parse_stage(
     description: str, words: Sequence[str] | None, program: str | None = None
 ) -> argparse.Namespace:
     """Arguments of a stage, `config` and `settings`; `program` is its name in ``--help``."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(program, description=description, formatter_class=kind)
     add_config(parser)
     parser.add_argument(
         "settings",
@@ -42,11 +39,8 @@ def parse_stage(
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add ``--config``."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help=f"settings file (default: {CONFIG} if it exists, or else the default settings)",
-    )
+    text = f"settings file (default: {CONFIG} if it exists, or else the default settings)"
+    parser.add_argument("--config", metavar="FILE", help=text)
 
 
 def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Settings:
@@ -85,10 +79,7 @@ def guarded(work: Callable[[], object]) -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(
-            "Stopped: files saved before are intact; run the same command to resume",
-            file=sys.stderr,
-        )
+        print("Stopped: run the same command to resume", file=sys.stderr)
         return 130
     except BrokenPipeError:  # as `head` closes its pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -98,12 +89,9 @@ def guarded(work: Callable[[], object]) -> int:
         is_memory = re.search("allocate memory|out of memory", reason, re.IGNORECASE)
         if not (isinstance(error, MemoryError) or is_memory):
             raise
-        place, mode = ("GPU memory", "ram") if "cuda" in reason.lower() else ("memory", "disk")
-        what = f" ({'. '.join(reason.split('. ')[:3])})" if reason else ""
         print(
-            f"MemoryError: not enough {place}{what}; set data.loadmode={mode}, or smaller "
-            "aec.batch_size and dec.batch_size, and run the same command again: files saved before "
-            "are intact",
+            f"MemoryError: {reason[:200] or 'not enough memory'}; set data.loadmode=disk or "
+            "smaller batch sizes, and run the same command again: files saved before are intact",
             file=sys.stderr,
         )
         return 2
@@ -134,9 +122,8 @@ def stage_command(name: str, run_folder: Path, config: str | None = None, *words
 
 def first_command(file: str | Path, config: str | None = None) -> str:
     """Command that runs the first stage on a file, with the run named after it."""
-    return stage_command(
-        "AEC", Path(RunSettings.folder, run_name(file)), config, f"data.file={file}"
-    )
+    run = Path(RunSettings.folder, run_name(file))
+    return stage_command("AEC", run, config, f"data.file={file}")
 
 
 def run_name(file: str | Path) -> str:

@@ -126,8 +126,8 @@ def choose_device(setting: str, local_rank: int = 0) -> torch.device:
 def start_ranks(device_setting: str) -> Iterator[Ranks]:
     """Join the other processes that ``torchrun`` started, if any.
 
-    NCCL for tensors of GPUs, gloo for the rest. An error of one rank makes ``torchrun`` stop the
-    others; the first error gets ``is_cause = True``, those that follow from it False.
+    An error of one rank makes ``torchrun`` stop the others; the first error gets
+    ``is_cause = True``, those that follow from it False.
     """
     n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if n_local > 1 and ":" in device_setting:
@@ -147,10 +147,10 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
     # A prefix, because a process may start several stages and keys of an earlier one remain.
     store = dist.PrefixStore(f"RISCluster/{next(_starts)}", store)
     more = {"timeout": TIMEOUT, "store": store, "rank": rank, "world_size": world}
-    if device.type == "cuda":  # objects by gloo, so that ranks which wait for them are idle
-        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device, **more)
-    else:
-        dist.init_process_group("gloo", **more)
+    gpu = device if device.type == "cuda" else None
+    # Objects by gloo, so that ranks which wait for them are idle.
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    dist.init_process_group(backend, device_id=gpu, **more)
     try:
         yield Ranks(rank, world, device)
     except (Exception, KeyboardInterrupt) as error:

@@ -1,14 +1,11 @@
-"""Errors that a user can act on: place, what is wrong, what is allowed.
-
-The command line prints the message alone and ends with the exit code of the class.
-"""
+"""Errors that a user can act on; the command line prints them as one line."""
 
 
 class RISClusterError(Exception):
     """Base of the errors of this package; a script ends with `exit_code`.
 
-    `is_cause` of one of several processes: whether this error is the cause, which is printed, or a
-    consequence. None where all processes have the same error; rank 0 prints it.
+    `is_cause` is False for a consequence of another process's error, which is not printed. None
+    where all processes have the same error; rank 0 prints it.
     """
 
     exit_code = 2

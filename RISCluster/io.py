@@ -24,8 +24,7 @@ from filelock import FileLock, Timeout
 from .errors import CheckpointError, MissingPackage, RunError
 
 FORMAT = 1  # of checkpoints; raised when an older reader could misread a newer file
-PARTIAL = ".partial"  # suffix of a file that is being written
-LOCK = ".lock"  # suffix of its lock
+PARTIAL, LOCK = ".partial", ".lock"  # suffixes of a file that is being written, and of its lock
 BLOCK_ROWS = 65536  # rows of an array on disk that are processed at a time
 
 # ---- locks and atomic writes --------------------------------------------------------------------
@@ -45,11 +44,8 @@ def write_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path, place: Path) -> Iterator[None]:
-    """Hold a lock between processes, acquired at once or not at all: a RunError about `place`.
-
-    The file `path` is removed at the end; the system releases the lock of a killed process.
-    """
-    lock = FileLock(path.absolute(), timeout=0)
+    """Hold the lock `path` between processes, acquired at once, or a RunError about `place`."""
+    lock = FileLock(path.absolute(), timeout=0)  # released by the system if the process is killed
     with write_errors(place):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -106,15 +102,6 @@ def remove_quietly(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Remove files that a killed process was writing, and their locks."""
-    for path in folder.rglob(f"*{PARTIAL}"):
-        remove_quietly(path)
-    for path in folder.rglob(f".*{LOCK}"):
-        with contextlib.suppress(RunError, OSError), locked(path, path):
-            pass
-
-
 def require_room(target: Path, n_bytes: int) -> None:
     """RunError for a file that would not fit: HDF5 can't close a file properly on a full disk."""
     folder = next(folder for folder in target.absolute().parents if folder.exists())
@@ -124,6 +111,9 @@ def require_room(target: Path, n_bytes: int) -> None:
             f"{target}: needs {n_bytes / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free on this "
             "disk; make room, then run the same command again: finished parts are not repeated"
         )
+
+
+# ---- paths --------------------------------------------------------------------------------------
 
 
 class Address(type(Path())):
@@ -146,7 +136,7 @@ def is_remote(path: Path) -> bool:
 def find_paths(text: str) -> list[Path]:
     """Paths that a text names: one, or several with commas, each of them also a pattern.
 
-    A pattern without a match is in it as it is.
+    A pattern without a match is in it unchanged.
     """
     if os.path.exists(Path(text).expanduser()):
         return [Path(text).expanduser()]
@@ -210,7 +200,7 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
 
 @contextlib.contextmanager
 def new_rows(path: Path, shape: tuple[int, int], dtype: str = "float32") -> Iterator[np.ndarray]:
-    """Array to write to, which is the ``.npy`` file `path` after the block; see `new_file`."""
+    """Array to write to, which is the ``.npy`` file `path` after the block."""
     require_room(path, int(np.prod(shape)) * np.dtype(dtype).itemsize)
     with new_file(path) as partial:
         rows = np.lib.format.open_memmap(partial, "w+", dtype, shape)
@@ -223,43 +213,25 @@ def _read_errors(path: Path) -> Iterator[None]:
     """Raise any error as a CheckpointError: parsers raise many kinds for damaged bytes."""
     try:
         yield
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path}: no such file; run its stage again, or name another"
-        ) from None
     except Exception as error:
-        has_reason = isinstance(error, (ValueError, OSError, zipfile.BadZipFile))
-        reason = " ".join(str(error).split()) if has_reason else type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, FileNotFoundError):
+            reason = "no such file"
         raise CheckpointError(
-            f"{path}: damaged, can't be read: {reason}; move it away and run its stage again, or "
-            "name another"
+            f"{path}: missing or damaged: {reason}; run its stage again, or name another"
         ) from None
-
-
-def _require_intact_zip(path: Path) -> None:
-    """Verify the checksums in a zip archive, which PyTorch does not."""
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-            raise ValueError("larger unpacked than packed")
-        if (name := archive.testzip()) is not None:
-            raise ValueError(f"{name} does not match its checksum")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a damaged file is a CheckpointError."""
+    """Read a JSON object; a missing or damaged file is a CheckpointError."""
     with _read_errors(path):
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("no JSON object")
-        return value
+        return {**json.loads(path.read_text(encoding="utf-8"))}
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Read named arrays; a missing or damaged file is a CheckpointError."""
-    with _read_errors(path):
-        _require_intact_zip(path)
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+    with _read_errors(path), path.open("rb") as file:  # or it stays open if it is damaged
+        return dict(np.load(file, allow_pickle=False))
 
 
 def open_rows(path: Path) -> np.ndarray:
@@ -312,7 +284,9 @@ def read_torch(path: Path) -> Any:
 
     with _read_errors(path):
         if zipfile.is_zipfile(path):  # PyTorch's older format is not
-            _require_intact_zip(path)
+            with zipfile.ZipFile(path) as archive:
+                if name := archive.testzip():  # PyTorch compares no checksums
+                    raise ValueError(f"{name} does not match its checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -331,18 +305,18 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 
 # ---- optional packages --------------------------------------------------------------------------
 
-# Extra, name for pip, and purpose, by the name of the module.
+# Extra and name for pip, by the name of the module.
 EXTRAS = {
-    "obspy": ("waveforms", "obspy", "waveforms are read with obspy"),
-    "dascore": ("das", "dascore", "more formats of fibre records are read with DASCore"),
-    "zarr": ("cubes", "zarr", "Zarr cubes are read and written with zarr"),
-    "distributed": ("cluster", "distributed", "run.backend = dask runs parts with Dask"),
-    "ray": ("ray", "ray", "run.backend = ray runs parts with Ray"),
-    "fsspec": ("remote", "fsspec", "archives and cubes in object stores are read with fsspec"),
-    "aiohttp": ("remote", "aiohttp", "archives and cubes on web servers are read with aiohttp"),
-    "s3fs": ("remote", "s3fs", "archives and cubes in S3 are read with s3fs"),
-    "umap": ("embedding", "umap-learn", "report.embedding = umap is drawn with umap-learn"),
-    "openTSNE": ("embedding", "openTSNE", "report.embedding = opentsne is drawn with openTSNE"),
+    "obspy": ("waveforms", "obspy"),
+    "dascore": ("das", "dascore"),
+    "zarr": ("cubes", "zarr"),
+    "distributed": ("cluster", "distributed"),
+    "ray": ("ray", "ray"),
+    "fsspec": ("remote", "fsspec"),
+    "aiohttp": ("remote", "aiohttp"),
+    "s3fs": ("remote", "s3fs"),
+    "umap": ("embedding", "umap-learn"),
+    "openTSNE": ("embedding", "openTSNE"),
 }
 
 
@@ -351,10 +325,10 @@ def need(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        extra, name, purpose = EXTRAS[package.partition(".")[0]]
+        extra, name = EXTRAS[package.partition(".")[0]]
         raise MissingPackage(
-            f"{purpose}, which can't be imported here ({error}); install it with: pip install "
-            f"{name}, or conda install -c conda-forge {name.lower()} (it is the extra '{extra}')"
+            f"{package}: can't be imported here ({error}); install it with: pip install {name} "
+            f"(it is the extra '{extra}')"
         ) from None
 
 
@@ -371,12 +345,7 @@ def explain_missing_filter(dataset: Any) -> str | None:
 
     load_hdf5_filters()
     properties = dataset.id.get_create_plist()
-    for position in range(properties.get_nfilters()):
-        number, _, _, name = properties.get_filter(position)
-        if not h5py.h5z.filter_avail(number):
-            name = name.decode("utf-8", "replace").strip() or "without a name"
-            return (
-                f"it is compressed with the HDF5 filter {name} (number {number}), which is missing "
-                "here; install it with: pip install hdf5plugin"
-            )
-    return None
+    filters = map(properties.get_filter, range(properties.get_nfilters()))
+    lacking = [f"{x[3].decode()} ({x[0]})" for x in filters if not h5py.h5z.filter_avail(x[0])]
+    what = "which is missing here; install it with: pip install hdf5plugin"
+    return f"it is compressed with the HDF5 filter {lacking[0]}, {what}" if lacking else None

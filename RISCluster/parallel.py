@@ -31,7 +31,6 @@ from .settings import RunSettings
 AUTO = 0  # workers: one a processor, fewer where there are few jobs
 JOBS_PER_WORKER = 8  # at least: the start of a worker takes a second or two
 CONNECT = 30  # seconds that a cluster has to answer
-DEFAULTS = RunSettings()
 Work = Callable[[Any, Path], dict[str, Any]]
 
 
@@ -61,15 +60,10 @@ def workers_for(workers: int, n_jobs: int) -> int:
 
 
 class Parts:
-    """The parts of a target; `hint` tells how to use fewer processes."""
+    """The parts of a target."""
 
-    def __init__(
-        self,
-        target: Path,
-        settings: RunSettings = DEFAULTS,
-        hint: str = "with fewer --workers",
-    ):
-        self.target, self.settings, self.hint = target, settings, hint
+    def __init__(self, target: Path, settings: RunSettings | None = None):
+        self.target, self.settings = target, settings or RunSettings()
         self.folder = target.with_name(target.name + ".parts")
 
     def path(self, job: Job) -> Path:
@@ -84,6 +78,10 @@ class Parts:
         """Whether a part is finished and undamaged."""
         return _summary(self.path(job)) is not None
 
+    def remove(self) -> None:
+        """Remove the parts, after the target is written."""
+        remove_quietly(self.folder)
+
     def run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> bool:
         """Do the jobs that are not done yet; `Stopped` on SIGINT or SIGTERM.
 
@@ -94,12 +92,19 @@ class Parts:
         """
         with write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        left = [job for job in jobs if not self.is_done(job)]
+        if len(left) < len(jobs):
+            log.info(f"{self.folder}: {len(jobs) - len(left):,} of {len(jobs):,} parts are done")
+        total = sum(job.size for job in left)
         try:
-            self._run(jobs, work, workers, what, unit)
+            with StopRequest() as stop, Progress(what, total, unit) as progress:
+                for is_last in (False, True):  # then those that other processes have begun
+                    left = self._pass(left, work, workers, is_last, stop, progress)
         except BrokenProcessPool:
             raise RunError(
-                "a worker process was killed, perhaps because memory was exhausted; run the "
-                f"same command again, {self.hint}: finished parts are not repeated"
+                "a worker process was killed, perhaps because memory was exhausted; run the same "
+                "command again with fewer processes (--workers, or taskset): finished parts are "
+                "not repeated"
             ) from None
         except Exception:
             if self.folder.is_dir():
@@ -108,45 +113,36 @@ class Parts:
             log.info(f"{self.target}: another process has completed it")
         return self.folder.is_dir()
 
-    def _run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> None:
-        left = [job for job in jobs if not self.is_done(job)]
-        n_done, total = len(jobs) - len(left), sum(job.size for job in left)
-        if n_done:
-            log.info(f"{self.folder}: {n_done:,} of {len(jobs):,} parts are done")
-        if n_damaged := sum(_marker(self.path(job)).exists() for job in left):
-            log.warning(f"{self.folder}: {n_damaged:,} damaged parts are computed again")
-        with StopRequest() as stop, Progress(what, total, unit) as progress:
-            for is_last in (False, True):
-                todo, left = left, []
-                if not todo:
+    def _pass(
+        self, jobs: list[Job], work: Work, workers: int, is_last: bool,
+        stop: StopRequest, progress: Progress,
+    ) -> list[Job]:  # fmt: skip
+        """Do jobs; those that another process has begun are left, but with `is_last`."""
+        left = []
+        if not jobs:
+            return left
+        calls = (
+            delayed(_do)(number, work, job.task, self.path(job), is_last, Path.cwd())
+            for number, job in enumerate(jobs)
+            if not stop.signal_number
+        )
+        with _pool(self.settings, min(workers_for(workers, len(jobs)), len(jobs))) as pool:
+            for number, summary in pool(calls):
+                if summary is None:
+                    left.append(jobs[number])
                     continue
-                paths = [self.path(job) for job in todo]
-                calls = (
-                    delayed(_do)(number, work, job.task, path, is_last, Path.cwd())
-                    for number, (job, path) in enumerate(zip(todo, paths, strict=True))
-                    if not stop.signal_number
-                )
-                with _pool(self.settings, min(workers_for(workers, len(todo)), len(todo))) as pool:
-                    for number, summary in pool(calls):
-                        if summary is None:
-                            left.append(todo[number])
-                            continue
-                        for line in summary.get("infos", []):
-                            log.info(line)
-                        for line in summary.get("warnings", []):
-                            log.warning(line)
-                        n_done += 1
-                        progress.add(todo[number].size)
-                if stop.signal_number:
-                    raise Stopped(
-                        f"{what[0].lower()}{what[1:]}: {n_done:,} of {len(jobs):,} parts are done "
-                        f"and saved in {self.folder}; run the same command to resume",
-                        stop.signal_number,
-                    )
-
-    def remove(self) -> None:
-        """Remove the parts, after the target is written."""
-        remove_quietly(self.folder)
+                for line in summary.get("infos", []):
+                    log.info(line)
+                for line in summary.get("warnings", []):
+                    log.warning(line)
+                progress.add(jobs[number].size)
+        if stop.signal_number:
+            raise Stopped(
+                f"{progress.desc}: stopped; finished parts are saved in {self.folder}: run the "
+                "same command to resume",
+                stop.signal_number,
+            )
+        return left
 
 
 @contextmanager
@@ -155,17 +151,14 @@ def _pool(settings: RunSettings, workers: int) -> Iterator[Callable[[Iterable], 
 
     A call is taken from its iterator when a worker is free, so that few follow a stop request.
     """
-    backend, address, options = settings.backend, settings.scheduler, {}
+    backend, address = settings.backend, settings.scheduler
     if backend == "processes" and workers <= 1:
         yield lambda calls: (function(*given, **more) for function, given, more in calls)
         return
+    if backend != "processes" and address is None:
+        raise SettingsError(f"[run] backend = {backend} needs run.scheduler, as tcp://host:8786")
+    options = {"backend": "loky", "n_jobs": workers, "initializer": _start_worker}
     with ExitStack() as stack:
-        if backend == "processes":
-            options = {"backend": "loky", "n_jobs": workers, "initializer": _start_worker}
-        elif address is None:
-            raise SettingsError(
-                f"[run] backend = {backend} needs run.scheduler, as tcp://host:8786"
-            )
         try:
             if backend == "dask":
                 client = need("distributed").Client(address, timeout=CONNECT, set_as_default=False)

@@ -4,9 +4,7 @@ A run is ``<folder>/<name>`` with a folder for each stage. ``provenance.json`` o
 inputs (settings, data, the stage before it) and, once it is complete, the checksums of its results.
 """
 
-import difflib
 import hashlib
-import itertools
 import json
 import os
 import platform
@@ -26,10 +24,11 @@ from .cli import SCRIPTS, stage_command
 from .errors import CheckpointError, RunError
 from .io import (
     LOCK,
+    PARTIAL,
     find_paths,
     locked,
     read_json,
-    remove_partial_files,
+    remove_quietly,
     sha256,
     write_errors,
     write_json,
@@ -38,19 +37,18 @@ from .io import (
 from .settings import (
     CONFIG,
     KEYS,
-    RESULT,
     Settings,
+    invalidates,
     load_found_settings,
     load_settings,
     read_stored,
-    with_present_names,
 )
 
 PROVENANCE = "provenance.json"
 VERIFIED = ("inputs", "results", "fingerprint")  # keys of the provenance with a checksum
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
 OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage whose settings count, by section
-NOT_STORED = ("run.name", "run.folder", "run.recipe")  # nor [build] and [records]
+NOT_STORED = {"build", "records", "run.name", "run.folder", "run.recipe"}  # sections and keys
 CLUSTER = ("run.backend", "run.scheduler")  # of one command
 PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stations")
 
@@ -84,7 +82,15 @@ class StageFolder:
     def provenance(self) -> dict[str, Any] | None:
         """Content of provenance.json; None where the stage never started."""
         path = self.path / PROVENANCE
-        return _read_provenance(path) if os.path.exists(path) else None
+        if not os.path.exists(path):
+            return None
+        found = read_json(path)
+        if found.get("checksum") != _checksum(found):
+            raise CheckpointError(
+                f"{path}: changed by another program; move {path.parent} away and run the stage "
+                "again"
+            )
+        return found
 
     def lock(self) -> AbstractContextManager:
         """Keep other processes from changing this run; a RunError if one does."""
@@ -92,20 +98,14 @@ class StageFolder:
 
     def is_done(self, inputs: dict[str, Any]) -> bool:
         """Whether the stage is complete, undamaged and made from `inputs`."""
-        found = self.provenance()
-        if found is None or found.get("status") != "complete":
-            return False
-        is_done = found["inputs"] == inputs and not self._damaged(found)
-        if is_done:
-            with suppress(RunError), self.lock():  # removes that of a killed process
-                pass
-        return is_done
+        found = self.provenance() or {}
+        is_complete = found.get("status") == "complete" and found["inputs"] == inputs
+        return is_complete and not self._damaged(found)
 
     def _damaged(self, provenance: dict[str, Any]) -> list[str]:
         """Results that are missing or have another checksum."""
-        results = provenance.get("results", {}).items()
-        paths = {name: self.path / name for name, _ in results}
-        return [name for name, x in results if not paths[name].exists() or sha256(paths[name]) != x]
+        paths = {self.path / name: checksum for name, checksum in provenance["results"].items()}
+        return [path.name for path, x in paths.items() if not path.exists() or sha256(path) != x]
 
     # ---- writing ----
 
@@ -117,43 +117,37 @@ class StageFolder:
         `inputs` are JSON values by name that determine the results; `words` describe checksums
         among them. A folder with other inputs is renamed with the date.
         """
-        before, words, changes = self.provenance(), words or {}, []
-        if before is not None:
-            changes = _differences(before, inputs, words)
-            if not changes and self.is_done(inputs):
-                return "done"
-            if not changes:
-                remove_partial_files(self.path)
-                write_text(self.path / CONFIG, settings_ini)  # paths may have changed
-                return "resume"
+        before, words = self.provenance(), words or {}
+        changes = [] if before is None else _differences(before, inputs, words)
+        if self.is_done(inputs):
+            return "done"
         with write_errors(self.path):
-            if before is not None or self._is_used():
+            for pattern in (f"*{PARTIAL}", f".*{LOCK}"):  # of a killed process
+                for path in self.path.rglob(pattern):
+                    remove_quietly(path)
+            is_used = self.path.exists() and (self.path.is_file() or any(self.path.iterdir()))
+            is_new = before is None or bool(changes)
+            if is_new and is_used:
                 changes.append(f"the existing results are now in {self._rename()}")
             self.path.mkdir(parents=True, exist_ok=True)
-        # First, because a folder without provenance counts as another program's.
-        begun = {"stage": self.name, "status": "unfinished", "words": words, "inputs": inputs}
-        self._write_provenance(begun | _circumstances())
-        write_text(self.path / CONFIG, settings_ini)
+        if is_new:  # first, because a folder without provenance counts as another program's
+            begun = {"stage": self.name, "status": "unfinished", "words": words, "inputs": inputs}
+            self._write_provenance(begun | _circumstances())
+        write_text(self.path / CONFIG, settings_ini)  # paths may have changed
+        if not is_new:
+            return "resume"
         return f"new: {'; '.join(changes)}" if changes else "new"
-
-    def _is_used(self) -> bool:
-        """Whether the path has anything but the partial file of a process killed at the start."""
-        if not self.path.is_dir():
-            return self.path.exists()
-        remove_partial_files(self.path)
-        return any(self.path.iterdir())
 
     def _rename(self) -> Path:
         """Rename the folder with the date; its figures are moved into it."""
-        name = f"{self.path.name}_{timestamp().replace(':', '-')}"
-        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-        renamed = next(path for path in map(self.path.with_name, names) if not path.exists())
+        renamed = self.path.with_name(f"{self.path.name}_{timestamp().replace(':', '-')}")
+        while renamed.exists():  # within a second
+            renamed = renamed.with_name(f"{renamed.name}_")
         if not self.part and self.path.is_dir():  # figures first, in case this is interrupted
             for figure in self.figures.glob(f"{self.name}_*"):
                 (self.path / "figures").mkdir(exist_ok=True)
                 figure.replace(self.path / "figures" / figure.name)
-        self.path.rename(renamed)
-        return renamed
+        return self.path.rename(renamed)
 
     def complete(self, results: list[str], notes: dict[str, Any]) -> None:
         """Mark the stage as complete, with the checksums of `results` (names of files)."""
@@ -170,20 +164,8 @@ class StageFolder:
         """Provenance of a stage, finished or not; a RunError where there is no such stage."""
         provenance = self.provenance()
         if provenance is None:
-            raise RunError(
-                f"{self.path}: there is no {self.name} stage{self._other_runs()}; run "
-                f"{self.command} first"
-            )
+            raise RunError(f"{self.path}: there is no {self.name} stage; run {self.command} first")
         return provenance
-
-    def _other_runs(self) -> str:
-        """Hint for a mistyped name of a run."""
-        if self.run_folder.is_dir():
-            return ""
-        runs = {path.parts[-3] for path in self.run_folder.parent.glob("*/*/" + PROVENANCE)}
-        near = difflib.get_close_matches(self.run_folder.name, sorted(runs), n=1)
-        hint = f"; did you mean run.name={near[0]}?" if near else ""
-        return f", and no run '{self.run_folder.name}'{hint}"
 
     def require_complete(self) -> dict[str, Any]:
         """Provenance of a complete stage with undamaged results, or an error with what to run."""
@@ -232,23 +214,6 @@ def _show(value: Any) -> str:
 # ---- provenance ---------------------------------------------------------------------------------
 
 
-def _read_provenance(path: Path) -> dict[str, Any]:
-    provenance = read_json(path)
-    if "depends" in provenance:  # name in an earlier version, which wrote no checksum either
-        provenance["inputs"] = provenance.pop("depends")
-    is_intact = (
-        isinstance(provenance.get("inputs"), dict)
-        and isinstance(provenance.get("results", {}), dict)
-        and provenance.get("checksum", _checksum(provenance)) == _checksum(provenance)
-    )
-    if not is_intact:
-        raise CheckpointError(
-            f"{path}: damaged, or changed by another program; move {path.parent} away and run the "
-            "stage again"
-        )
-    return provenance | {"inputs": with_present_names(provenance["inputs"])}
-
-
 def _checksum(provenance: dict[str, Any]) -> str:
     text = json.dumps([provenance.get(key) for key in VERIFIED], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -262,17 +227,14 @@ def timestamp(seconds: float | None = None) -> str:
 
 def _circumstances() -> dict[str, Any]:
     """When, where and with what a stage is run."""
-    versions = {"RISCluster": __version__}
-    for package in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
+    versions = {package: metadata.version(package) for package in PACKAGES}
     return {
         "started": timestamp(),
         "command": sys.argv,
         "directory": os.getcwd(),
         "git": _git_state(),
         "machine": {"platform": platform.platform(), "python": platform.python_version()},
-        "versions": versions,
+        "versions": {"RISCluster": __version__} | versions,
     }
 
 
@@ -280,8 +242,8 @@ def _git_state() -> str:
     """Commit of the checkout of this package, with ``-dirty`` where files were edited."""
     root = Path(__file__).parent.parent
     words = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    if (root / ".git").exists():
-        with suppress(OSError, subprocess.TimeoutExpired):
+    with suppress(OSError, subprocess.TimeoutExpired):
+        if (root / ".git").exists():
             answer = subprocess.run(words, capture_output=True, text=True, timeout=10)
             return answer.stdout.strip() or "unknown"
     return "unknown"
@@ -307,34 +269,34 @@ def _stored_of_run(run_folder: Path, stage: str) -> dict[str, str]:
     """Stored texts for a stage that is to run, each from the stage whose value counts."""
     stages = [StageFolder(run_folder, name) for name in SCRIPTS]
     begun = sorted((one for one in stages if (one.path / CONFIG).exists()), key=_time_of_start)
+    if not begun:
+        return {}
     stored = {one.name: _stored_of_stage(one) for one in begun}
-    chosen = {}
-    for name, key in KEYS.items():
-        section = name.partition(".")[0]
-        if not stored or section in ("build", "records") or name in NOT_STORED:
-            continue
-        owner = OWNERS.get(section, "AEC" if name == "run.seed" else None)
-        if owner is None and key.metadata["invalidates"] == RESULT:
-            owner = stage
-        texts = stored.get(owner, stored[begun[-1].name])  # or else of the latest stage
-        if name in texts:
+    latest, chosen = begun[-1].name, {}
+    for name in KEYS:
+        owner = stage if invalidates(name) == "result" else latest
+        owner = OWNERS.get(name.partition(".")[0], "AEC" if name == "run.seed" else owner)
+        texts = stored.get(owner, stored[latest])
+        if name in texts and NOT_STORED.isdisjoint([name, name.partition(".")[0]]):
             chosen[name] = texts[name]
     return chosen
 
 
 def _stored_of_stage(stage: StageFolder) -> dict[str, str]:
-    """Stored texts of a stage; relative paths of the folder in which it was started."""
+    """Stored texts of a stage; relative paths are looked up in the folder of its command too."""
     texts = read_stored(stage.path / CONFIG)
     texts = {name: text for name, text in texts.items() if name not in CLUSTER}
     directory = (stage.provenance() or {}).get("directory", "")
     for name in PATHS:
         text = texts.get(name, "")
-        joined = ", ".join(os.path.join(directory, part.strip()) for part in text.split(","))
-        for there in (text, os.path.join(directory, text), joined):
-            if text and all(map(os.path.exists, find_paths(there))):
-                texts[name] = there
-                break
+        there = ", ".join(os.path.join(directory, part.strip()) for part in text.split(","))
+        if text and not _exist(text) and _exist(there):
+            texts[name] = there
     return texts
+
+
+def _exist(text: str) -> bool:
+    return all(map(os.path.exists, find_paths(text)))
 
 
 def _time_of_start(stage: StageFolder) -> tuple[str, float]:

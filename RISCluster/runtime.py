@@ -5,69 +5,45 @@ import logging
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
 from types import FrameType
+
+from tqdm import tqdm
 
 log = logging.getLogger("RISCluster")
 log.addHandler(logging.NullHandler())  # silent as a library, until `start_log`
 
-LOG_INTERVAL = 30.0  # s between lines of progress where there is no terminal
+LOG_INTERVAL = 30.0  # s between reports of progress where there is no terminal
 
 
 def start_log(rank: int = 0) -> None:
     """Send this package's messages to standard output, from rank 0 alone."""
-    log.handlers.clear()
-    handler: logging.Handler = logging.NullHandler()
-    if rank == 0:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-    log.addHandler(handler)
+    handler = logging.StreamHandler(sys.stdout) if rank == 0 else logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
 
 
-class Progress:
-    """Progress of a loop over `total` units: a tqdm bar on a terminal, elsewhere lines of the log.
+class Progress(tqdm):
+    """Progress bar of a loop over `total` units, in a file a line each half minute.
 
     Ranks other than 0 give ``shown=False``.
     """
 
+    monitor_interval = 0  # no thread of its own
+
     def __init__(self, what: str, total: int, unit: str = "samples", shown: bool = True):
-        self.what, self.total, self.unit, self.count = what, total, unit, 0
-        self._bar, self._is_shown = None, shown
-        self._start = self._logged = time.monotonic()
-        if shown and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=total, desc=what, unit=f" {unit}", leave=False, unit_scale=total > 9999
-            )
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        wait = 0.1 if sys.stderr.isatty() else LOG_INTERVAL
+        super().__init__(
+            desc=what, total=total, unit=f" {unit}", unit_scale=total > 9999, disable=not shown,
+            mininterval=wait, delay=wait, leave=False,
+        )  # fmt: skip
 
     def add(self, count: int, **figures: float) -> None:
         """Advance by `count`, and show figures such as the loss."""
-        self.count += count
-        texts = {name: f"{value:.4g}" for name, value in figures.items()}
-        now = time.monotonic()
-        if self._bar is not None:
-            if texts:
-                self._bar.set_postfix(texts, refresh=False)
-            self._bar.update(count)
-        elif self._is_shown and now - self._logged >= LOG_INTERVAL:
-            self._logged = now
-            rate = self.count / (now - self._start)
-            left = (self.total - self.count) / rate if rate else float("inf")
-            log.info(
-                f"{self.what}: {self.count:,} of {self.total:,} {self.unit}, {rate:,.3g}/s, "
-                f"{left:.0f} s left" + "".join(f", {name} {text}" for name, text in texts.items())
-            )
+        self.set_postfix(figures, refresh=False)
+        self.update(count)
 
 
 def count(n: int, one: str, many: str = "") -> str:
@@ -86,11 +62,9 @@ class StopRequest:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
+        with suppress(ValueError):  # not in the main thread: the caller handles signals
+            for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._take)
-            except ValueError:  # not in the main thread: the caller handles signals
-                break
         return self
 
     def __exit__(self, *_: object) -> None:

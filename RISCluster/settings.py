@@ -1,6 +1,9 @@
-"""Settings: keys with types, defaults and limits; reading of config.ini and command-line words.
+"""Settings: a dataclass for each section, read from config.ini and the command line.
 
-config.ini, which is part of the package, has the sentence about each key and what is allowed.
+A key is added to its dataclass, with type and default, and to config.ini, where its comment ends
+with what is allowed, which `Key.value` follows: words (``auto | cpu``), a form (``a number from 0
+to 1``), or both (``none, or a number above 0``); with ``list of`` before it, several values with
+commas are a sweep.
 """
 
 import configparser
@@ -8,31 +11,30 @@ import dataclasses
 import difflib
 import math
 import operator
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from fnmatch import fnmatch
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple
 
 from .errors import SettingsError
 
-COMMAND_LINE = "command line"
 CONFIG = "config.ini"
-Auto = Literal["auto"]
-Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a sweep
 
-# What a key invalidates when it changes. All stages of a run must agree on DATA (the input of the
-# network) and NETWORK (its shape); RESULT: the results of one stage; NOTHING: no result.
-DATA, NETWORK, RESULT, NOTHING = "data", "network", "result", "nothing"
-FOLDER_NAME = r"(?!\.{1,2}$|[-~])[^/\\:*?\"<>|\x00-\x1f\x7f]+"
-YES_NO = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-COMPARISONS = {
-    "low": operator.ge, "high": operator.le, "above": operator.gt, "below": operator.lt
-}  # fmt: skip
+# What keys invalidate when they change, the first that matches. All stages of a run must agree on
+# the input of the network (data) and its shape (network); others change the result of their stage.
+INVALIDATED = {
+    "data.amplitude data.transform data.standardize data.train_samples": "data",
+    "data.validation_fraction cube.*": "data",
+    "aec.n_features aec.latent_activation aec.n_components": "network",
+    "run.seed run.precision": "result",
+    "run.* data.* report.* build.archive": "nothing",
+    "*": "result",
+}
 
 # Present keys by their names in earlier versions.
 RENAMED = {
@@ -42,16 +44,13 @@ RENAMED = {
     "gmm.stability": "gmm.n_resamples",
 }
 
-RECIPES = {
-    "none": {},
-    "paper": {  # Jenkins et al. 2021, where the defaults differ from it
-        "data.amplitude": "linear", "data.standardize": "no", "aec.latent_activation": "relu",
-        "aec.n_components": "0", "aec.n_epochs": "500", "aec.batch_size": "64",
-        "aec.lr": "0.001", "aec.schedule": "constant", "gmm.init": "kmeans",
-        "gmm.covariance_shrinkage": "0", "dec.latent_scale": "none", "dec.gamma": "0.001",
-        "dec.labels": "student", "dec.keep": "refined",
-    },
-}  # fmt: skip
+RECIPES = {  # of run.recipe; paper is Jenkins et al. 2021, where the defaults differ from it
+    "none": "",
+    "paper": "data.amplitude=linear data.standardize=no aec.latent_activation=relu "
+    "aec.n_components=0 aec.n_epochs=500 aec.batch_size=64 aec.lr=0.001 aec.schedule=constant "
+    "gmm.init=kmeans gmm.covariance_shrinkage=0 dec.latent_scale=none dec.gamma=0.001 "
+    "dec.labels=student dec.keep=refined",
+}
 
 PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources in docs/commands.md
     "ris": "",
@@ -70,7 +69,7 @@ PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources 
 
 
 class Band(NamedTuple):
-    """Range of frequencies, Hz: ``low-high``."""
+    """A range, as of frequencies in Hz: ``low-high``."""
 
     low: float
     high: float
@@ -104,13 +103,31 @@ class Months(NamedTuple):
         return (month - self.first) % 12 <= (self.last - self.first) % 12
 
 
-class Listed(tuple):
-    """Values of one key, with commas; not a sweep. Successive whole numbers are ``2-20``."""
+class Numbers(tuple):
+    """Whole numbers; successive ones are ``2-20``."""
 
     def __str__(self) -> str:
-        if len(self) > 2 and type(self[0]) is int and self == (*range(self[0], self[-1] + 1),):
-            return f"{self[0]}-{self[-1]}"
-        return ", ".join(map(as_text, self))
+        is_range = len(self) > 2 and self == (*range(self[0], self[-1] + 1),)
+        return f"{self[0]}-{self[-1]}" if is_range else ", ".join(map(str, self))
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _ends(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    return int(first), int(last if dash else first)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _match(pattern: str, text: str) -> str:
+    _require(re.fullmatch(pattern, text) is not None)
+    return text
 
 
 def _band(text: str) -> Band:
@@ -119,38 +136,38 @@ def _band(text: str) -> Band:
     return Band(low, high)
 
 
-def _corners(text: str) -> Listed:
+def _corners(text: str) -> tuple[float, ...]:
     f1, f2, f3, f4 = map(float, text.split(","))
     _require(0 <= f1 < f2 < f3 < f4 < math.inf)
-    return Listed((f1, f2, f3, f4))
+    return f1, f2, f3, f4
 
 
-def _axes(text: str) -> Listed:
-    names = Listed(part.strip() for part in text.split(","))
+def _axes(text: str) -> tuple[str, ...]:
+    names = _names(text)
     _require(sorted(names) in (["frequency", "sample", "time"], ["channel", "frequency", "time"]))
     return names
 
 
-def _sizes(text: str) -> Listed:
-    sizes = Listed(int(part) for part in text.split(","))
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(map(int, text.split(",")))
     _require(len(sizes) == 3 and min(sizes) >= 1)
     return sizes
 
 
-def _utc(text: str) -> str:
+def _time(text: str) -> str:
     datetime.fromisoformat(text)
     return text
 
 
 def _period(text: str) -> str:
-    first, last = (datetime.fromisoformat(part.strip()) for part in text.split("/"))
+    first, last = map(datetime.fromisoformat, text.split("/"))
     _require(first < last)
     return text
 
 
 def _moments(text: str) -> str:
     for part in text.split(","):
-        datetime.fromisoformat(part.split()[0])
+        _time(part.split()[0])
     return text
 
 
@@ -160,237 +177,300 @@ def _axis_slice(text: str) -> AxisSlice:
     return AxisSlice(*parts)
 
 
-def _cluster_numbers(text: str) -> Listed:
-    spans = [_span(part) for part in text.split(",")]
+def _cluster_numbers(text: str) -> Numbers:
+    spans = [_ends(part) for part in text.split(",")]
     _require(all(1 <= low <= high <= 1000 for low, high in spans))
-    return Listed(sorted({n for low, high in spans for n in range(low, high + 1)}))
+    return Numbers(sorted({n for low, high in spans for n in range(low, high + 1)}))
 
 
-def _components(text: str) -> Listed:
-    names = Listed(part.strip() for part in (text.split(",") if "," in text else text))
+def _components(text: str) -> tuple[str, ...]:
+    names = _names(text) if "," in text else tuple(text)
     _require(len(names) > 1 and all(names) and len(set(names)) == len(names))
     return names
 
 
-def _seasons(text: str) -> Listed:
-    seasons = Listed(Months(*_span(part)) for part in text.split(","))
+def _seasons(text: str) -> tuple[Months, ...]:
+    seasons = tuple(Months(*_ends(part)) for part in text.split(","))
     _require(all(1 <= month <= 12 for season in seasons for month in tuple(season)))
     _require(all(sum(month in season for season in seasons) <= 1 for month in range(1, 13)))
     return seasons
 
 
-def _span(text: str) -> tuple[int, int]:
-    first, dash, last = text.partition("-")
-    return int(first), int(last if dash else first)
+# By how the description of what is allowed begins; others are any text.
+FORMS: dict[str, Callable[[str], Any]] = {
+    "a whole number": int,
+    "a number": float,
+    "a folder name": partial(_match, r"(?!\.{1,2}$|[-~])[^/\\:*?\"<>|\x00-\x1f\x7f]+"),
+    "cuda:N": partial(_match, r"cuda:\d+"),
+    "an address": partial(_match, r"[a-z]+://\S+|auto"),
+    "low-high": _band,
+    "four ascending frequencies": _corners,
+    "sample, frequency, time": _axes,
+    "three whole numbers": _sizes,
+    "a time": _time,
+    "two times": _period,
+    "times and names": _moments,
+    "start:stop:step": _axis_slice,
+    "numbers of clusters": _cluster_numbers,
+    "letters, or station codes": _components,
+    "seasons": _seasons,
+}
+LIMITS = {"from": operator.ge, "above": operator.gt, "to": operator.le, "below": operator.lt}
+YES_NO = configparser.ConfigParser.BOOLEAN_STATES
 
 
-def _require(condition: bool) -> None:
-    if not condition:
-        raise ValueError
+# ---- keys ---------------------------------------------------------------------------------------
 
 
-# ---- sections -----------------------------------------------------------------------------------
+class Key(NamedTuple):
+    """A key as config.ini describes it: what it is, what is allowed."""
+
+    sentence: str
+    allowed: str
+
+    @property
+    def takes_sweep(self) -> bool:
+        """Whether several values with commas are a sweep."""
+        return self.allowed.startswith("list of ")
+
+    def value(self, text: str) -> Any:
+        """Value of a text; a ValueError where it is not allowed."""
+        if self.takes_sweep and "," in text:
+            values = dict.fromkeys(self.value(part.strip()) for part in text.split(","))
+            return tuple(values) if len(values) > 1 else next(iter(values))
+        allowed, words, form = self.allowed.removeprefix("list of "), [], None
+        if found := re.fullmatch(r"(\S+(?: \| \S+)*)(?:, or (.+))?", allowed):
+            words, form = found[1].split(" | "), found[2]
+        if "yes" in words and text.lower() in YES_NO:
+            return YES_NO[text.lower()]
+        if text in words:
+            return None if form and words == ["none"] else text
+        form = form if found else allowed
+        _require(bool(form and text))
+        value = next((FORMS[start] for start in FORMS if form.startswith(start)), str)(text)
+        if isinstance(value, int | float):
+            _require(math.isfinite(value))
+            for word, end in re.findall(r"(from|above|to|below) ([\d,]*\.?\d+)", form):
+                _require(LIMITS[word](value, float(end.replace(",", ""))))
+        return value
 
 
-def _key(default: Any, invalidates: str = RESULT, **limits: Any) -> Any:
-    """A key; limits: low, high, above, below of a number, pattern of a text, or a parser."""
-    return field(default=default, metadata={"invalidates": invalidates, "limits": limits})
+def shipped_config() -> str:
+    """Text of the config.ini of the package."""
+    return resources.files(__package__).joinpath(CONFIG).read_text("utf-8")
+
+
+def _read_keys() -> dict[str, Key]:
+    keys = {}
+    for part in re.split(r"^\[", shipped_config(), flags=re.MULTILINE)[1:]:
+        section = part.partition("]")[0]
+        for comment, name in re.findall(r"((?:^# .+\n)+)(\w+) =", part, re.MULTILINE):
+            sentence, _, allowed = comment[2:].strip().replace("\n# ", " ").rpartition(" [")
+            keys[f"{section}.{name}"] = Key(sentence, allowed.removesuffix("]"))
+    return keys
+
+
+KEYS = _read_keys()  # by section.key
+
+
+# ---- sections: types and defaults of the keys ---------------------------------------------------
+
+Auto = Literal["auto"]
+Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a sweep
 
 
 @dataclass(frozen=True)
 class RunSettings:
     """[run]: output folder and device."""
 
-    name: str = _key("demo", NOTHING, pattern=FOLDER_NAME)
-    folder: str = _key("Outputs", NOTHING)
-    seed: int = _key(2009, low=0)
-    device: str = _key("auto", NOTHING, pattern=r"auto|cpu|cuda(:\d+)?")
-    precision: Literal["auto", "fp32", "bf16"] = _key("auto")
-    deterministic: bool = _key(False, NOTHING)
-    recipe: Literal["none", "paper"] = _key("none", NOTHING)
-    tensorboard: bool = _key(False, NOTHING)
-    backend: Literal["processes", "dask", "ray"] = _key("processes", NOTHING)
-    scheduler: str | None = _key(None, NOTHING, pattern=r"[a-z]+://\S+|auto")
-    figures: bool = _key(True, NOTHING)
-    figure_format: Literal["png", "pdf", "svg"] = _key("png", NOTHING)
+    name: str = "demo"
+    folder: str = "Outputs"
+    seed: int = 2009
+    device: str = "auto"
+    precision: str = "auto"
+    deterministic: bool = False
+    recipe: str = "none"
+    tensorboard: bool = False
+    backend: str = "processes"
+    scheduler: str | None = None
+    figures: bool = True
+    figure_format: str = "png"
 
 
 @dataclass(frozen=True)
 class DataSettings:
     """[data]: the data set and the preparation of spectrograms."""
 
-    file: str = _key("Data/demo.h5", NOTHING)
-    layout: Literal["auto", "samples", "ris", "cube"] = _key("auto", NOTHING)
-    dataset: str = _key("auto", NOTHING)
-    axes: Listed = _key(Listed(("sample", "frequency", "time")), NOTHING, parse=_axes)
-    frequencies: Band | None = _key(None, NOTHING, parse=_band)
-    time_step: float | None = _key(None, NOTHING, above=0)
-    stations: str = _key("*", NOTHING)
-    after: str | None = _key(None, NOTHING, parse=_utc)
-    before: str | None = _key(None, NOTHING, parse=_utc)
-    min_amplitude: float | None = _key(None, NOTHING, low=0)
-    amplitude: Literal["linear", "sqrt", "log"] = _key("sqrt", DATA)
-    transform: Literal["none", "sample_normalization", "sample_norm_cent", "vec_norm"] = _key(
-        "vec_norm", DATA
-    )
-    standardize: bool = _key(True, DATA)
-    loadmode: Literal["auto", "device", "ram", "disk"] = _key("auto", NOTHING)
-    cpu_threads: Auto | int = _key("auto", NOTHING, low=0, high=256)
-    train_samples: int = _key(50000, DATA, low=0)
-    validation_fraction: float = _key(0.2, DATA, above=0, below=1)
+    file: str = "Data/demo.h5"
+    layout: str = "auto"
+    dataset: str = "auto"
+    axes: tuple[str, ...] = ("sample", "frequency", "time")
+    frequencies: Band | None = None
+    time_step: float | None = None
+    stations: str = "*"
+    after: str | None = None
+    before: str | None = None
+    min_amplitude: float | None = None
+    amplitude: str = "sqrt"
+    transform: str = "vec_norm"
+    standardize: bool = True
+    loadmode: str = "auto"
+    cpu_threads: Auto | int = "auto"
+    train_samples: int = 50000
+    validation_fraction: float = 0.2
 
 
 @dataclass(frozen=True)
 class CubeSettings:
     """[cube]: samples of a cube of (time, channel, frequency)."""
 
-    window: int = _key(4, DATA, low=1)
-    stride: int = _key(4, DATA, low=1)
-    window_channels: int = _key(1, DATA, low=1)
-    stride_channels: int = _key(1, DATA, low=1)
-    channels: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
-    times: AxisSlice = _key(AxisSlice(), DATA, parse=_axis_slice)
+    window: int = 4
+    stride: int = 4
+    window_channels: int = 1
+    stride_channels: int = 1
+    channels: AxisSlice = AxisSlice()
+    times: AxisSlice = AxisSlice()
 
 
 @dataclass(frozen=True)
 class AecSettings:
     """[aec]: the autoencoder and its training."""
 
-    n_features: Ints = _key(9, NETWORK, low=1, high=4096)
-    latent_activation: Literal["linear", "relu"] = _key("linear", NETWORK)
-    n_components: Auto | int = _key("auto", NETWORK, low=0, high=4096)
-    initial_weights: str = _key("none")
-    n_epochs: Auto | int = _key("auto", low=0)
-    batch_size: Auto | int | tuple[Auto | int, ...] = _key("auto", low=1)
-    lr: Auto | float | tuple[Auto | float, ...] = _key("auto", above=0)
-    schedule: Literal["onecycle", "plateau", "constant"] = _key("plateau")
-    patience: int = _key(10, low=1)
+    n_features: Ints = 9
+    latent_activation: str = "linear"
+    n_components: Auto | int = "auto"
+    initial_weights: str = "none"
+    n_epochs: Auto | int = "auto"
+    batch_size: Auto | int | tuple[Auto | int, ...] = "auto"
+    lr: Auto | float | tuple[Auto | float, ...] = "auto"
+    schedule: str = "plateau"
+    patience: int = 10
 
 
 @dataclass(frozen=True)
 class GmmSettings:
     """[gmm]: Gaussian mixtures in the latent space."""
 
-    n_clusters: Listed = _key(Listed(range(2, 21)), parse=_cluster_numbers)
-    select: Literal["bic", "aic", "silhouette", "gap", "stability", "agreement"] = _key("bic")
-    n_resamples: int | None = _key(4, low=2, high=100)
-    init: Literal["consensus", "kmeans"] = _key("consensus")
-    covariance_shrinkage: float = _key(2.0, low=0)
-    n_init: int = _key(100, low=1)
-    fit_samples: int = _key(100000, low=0)
+    n_clusters: Numbers = Numbers(range(2, 21))
+    select: str = "bic"
+    n_resamples: int | None = 4
+    init: str = "consensus"
+    covariance_shrinkage: float = 2.0
+    n_init: int = 100
+    fit_samples: int = 100000
 
 
 @dataclass(frozen=True)
 class DecSettings:
     """[dec]: deep embedded clustering."""
 
-    n_clusters: Auto | int | tuple[Auto | int, ...] = _key("auto", low=2, high=1000)
-    n_epochs: int = _key(400, low=1)
-    batch_size: Ints = _key(64, low=1)
-    lr: Floats = _key(0.001, above=0)
-    gamma: Floats = _key(1.0, low=0)
-    tol: Floats = _key(0.003, low=0, high=1)
-    updates_per_epoch: int = _key(2, low=1, high=10000)
-    latent_scale: Literal["within", "global", "none"] = _key("within")
-    labels: Literal["mixture", "student"] = _key("mixture")
-    keep: Literal["better", "refined"] = _key("better")
+    n_clusters: Auto | int | tuple[Auto | int, ...] = "auto"
+    n_epochs: int = 400
+    batch_size: Ints = 64
+    lr: Floats = 0.001
+    gamma: Floats = 1.0
+    tol: Floats = 0.003
+    updates_per_epoch: int = 2
+    latent_scale: str = "within"
+    labels: str = "mixture"
+    keep: str = "better"
 
 
 @dataclass(frozen=True)
 class BuildSettings:
     """[build]: python -m RISCluster build, a data set from waveforms."""
 
-    preset: Literal["ris", "icequakes", "local", "regional", "volcano"] = _key("ris")
-    method: Literal["detect", "slide"] = _key("detect")
-    catalogue: str | None = _key(None)
-    before: Auto | float = _key("auto", low=0)
-    velocity: float | None = _key(None, above=0)
-    phases: str = _key("*")
-    archive: str = _key("Data/archive", NOTHING)
-    trace_ids: str = _key("*")
-    components: Listed | None = _key(None, parse=_components)
-    missing_components: Literal["leave_out", "zeros"] = _key("leave_out")
-    sampling_rate: Auto | float = _key(50.0, above=0)
-    constant_gap: float | None = _key(1.0, above=0)
-    detrend: Literal["none", "demean", "linear"] | int = _key("linear", low=2, high=10)
-    taper: float = _key(5.0, low=0)
-    inventory: str | None = _key(None)
-    output: Literal["acceleration", "velocity", "displacement"] = _key("velocity")
-    pre_filter: Listed | None = _key(None, parse=_corners)
-    water_level: float | None = _key(60.0, low=0)
-    bandpass: Band | None = _key(Band(3.0, 20.0), parse=_band)
-    filter_order: int = _key(4, low=1, high=10)
-    trigger: Literal["recursive", "classic", "z"] = _key("recursive")
-    sta: float = _key(0.5, above=0)
-    lta: float = _key(30.0, above=0)
-    on: float = _key(15.0, above=0)
-    off: float = _key(10.0, low=0)
-    dead_time: float = _key(4.0, low=0)
-    length: float = _key(4.0, above=0)
-    step: float = _key(1.0, above=0)
-    segment: float = _key(0.4, above=0)
-    kaiser_beta: float = _key(5.7, low=0)
-    overlap: float = _key(0.9, low=0, below=1)
-    nfft: int = _key(256, low=8, high=2**20)
-    frequencies: Band | None = _key(Band(3.0, 20.0), parse=_band)
-    traces: Auto | bool = _key("auto")
-    save_waveforms: str | None = _key(None)
+    preset: str = "ris"
+    method: str = "detect"
+    catalogue: str | None = None
+    before: Auto | float = "auto"
+    velocity: float | None = None
+    phases: str = "*"
+    archive: str = "Data/archive"
+    trace_ids: str = "*"
+    components: tuple[str, ...] | None = None
+    missing_components: str = "leave_out"
+    sampling_rate: Auto | float = 50.0
+    constant_gap: float | None = 1.0
+    detrend: str | int = "linear"
+    taper: float = 5.0
+    inventory: str | None = None
+    output: str = "velocity"
+    pre_filter: tuple[float, ...] | None = None
+    water_level: float | None = 60.0
+    bandpass: Band | None = Band(3.0, 20.0)
+    filter_order: int = 4
+    trigger: str = "recursive"
+    sta: float = 0.5
+    lta: float = 30.0
+    on: float = 15.0
+    off: float = 10.0
+    dead_time: float = 4.0
+    length: float = 4.0
+    step: float = 1.0
+    segment: float = 0.4
+    kaiser_beta: float = 5.7
+    overlap: float = 0.9
+    nfft: int = 256
+    frequencies: Band | None = Band(3.0, 20.0)
+    traces: Auto | bool = "auto"
+    save_waveforms: str | None = None
 
 
 @dataclass(frozen=True)
 class EventsSettings:
     """[events]: python -m RISCluster associate, detections at several stations as one event."""
 
-    associate: bool = _key(True)
-    window: Auto | float = _key("auto", above=0)
-    slowness: float = _key(0.5, low=0)
-    tolerance: float = _key(0.1, low=0)
-    stations: str | None = _key(None)
-    min_stations: int = _key(4, low=2)
-    neighbours: int | None = _key(None, low=1)
-    clock_offset: float = _key(10.0, low=0)
-    cube_ratio: float = _key(4.0, above=1)
+    associate: bool = True
+    window: Auto | float = "auto"
+    slowness: float = 0.5
+    tolerance: float = 0.1
+    stations: str | None = None
+    min_stations: int = 4
+    neighbours: int | None = None
+    clock_offset: float = 10.0
+    cube_ratio: float = 4.0
 
 
 @dataclass(frozen=True)
 class RecordsSettings:
-    """[records]: python -m RISCluster cube, a cube from DAS records or an array's waveforms."""
+    """[records]: python -m RISCluster cube, a cube from DAS records or an array"s waveforms."""
 
-    dataset: str = _key("auto")
-    order: Literal["auto", "time,channel", "channel,time"] = _key("auto")
-    sampling_rate: Auto | float = _key("auto", above=0)
-    starttime: str = _key("auto")
-    channel_spacing: Auto | float = _key("auto", above=0)
-    window: float = _key(1.0, above=0)
-    step: float = _key(0.5, above=0)
-    taper: Literal["hann", "kaiser", "tukey", "none"] = _key("hann")
-    band: Band | None = _key(None, parse=_band)
-    power: Literal["linear", "log"] = _key("linear")
-    name_times: str | None = _key(None)
-    after: str | None = _key(None, parse=_utc)
-    before: str | None = _key(None, parse=_utc)
-    section: Band | None = _key(None, parse=_band)
-    chunks: Auto | Listed = _key("auto", parse=_sizes)
+    dataset: str = "auto"
+    order: str = "auto"
+    sampling_rate: Auto | float = "auto"
+    starttime: str = "auto"
+    channel_spacing: Auto | float = "auto"
+    window: float = 1.0
+    step: float = 0.5
+    taper: str = "hann"
+    band: Band | None = None
+    power: str = "linear"
+    name_times: str | None = None
+    after: str | None = None
+    before: str | None = None
+    section: Band | None = None
+    chunks: Auto | tuple[int, ...] = "auto"
 
 
 @dataclass(frozen=True)
 class ReportSettings:
     """[report]: additions to the report of a run."""
 
-    environment: str | None = _key(None, NOTHING)
-    stations: str | None = _key(None, NOTHING)
-    interval: Literal["auto", "hour", "day", "week", "month"] = _key("auto", NOTHING)
-    seasons: Listed = _key(_seasons("12-2, 3-5, 6-8, 9-11"), NOTHING, parse=_seasons)
-    largest_lag: float = _key(30.0, NOTHING, low=0)
-    span: str | None = _key(None, NOTHING, parse=_period)
-    moments: str | None = _key(None, NOTHING, parse=_moments)
-    log_axis: bool = _key(False, NOTHING)
-    embedding: Literal["tsne", "opentsne", "umap"] = _key("tsne", NOTHING)
+    environment: str | None = None
+    stations: str | None = None
+    interval: str = "auto"
+    seasons: tuple[Months, ...] = (Months(12, 2), Months(3, 5), Months(6, 8), Months(9, 11))
+    largest_lag: float = 30.0
+    span: str | None = None
+    moments: str | None = None
+    log_axis: bool = False
+    embedding: str = "tsne"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a run, an object for each section."""
+    """All settings of a run, an object for each section of config.ini."""
 
     run: RunSettings = RunSettings()
     data: DataSettings = DataSettings()
@@ -411,21 +491,22 @@ class Settings:
         """Folder of this run, ``<run.folder>/<run.name>``."""
         return Path(self.run.folder).expanduser() / self.run.name
 
-    def inputs(self, section: str, *invalidates: str) -> dict[str, Any]:
-        """Keys of a section that invalidate one of these, as ``section.key: JSON value``."""
+    def values(self, section: str) -> dict[str, Any]:
+        """Values of a section by ``section.key``."""
+        return {f"{section}.{key}": value for key, value in vars(getattr(self, section)).items()}
+
+    def inputs(self, section: str, *kinds: str) -> dict[str, Any]:
+        """JSON values of a section that invalidate one of these kinds, by ``section.key``."""
         return {
-            f"{section}.{key}": list(value) if isinstance(value, tuple) else value
-            for key, value in vars(getattr(self, section)).items()
-            if KEYS[f"{section}.{key}"].metadata["invalidates"] in invalidates
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self.values(section).items()
+            if invalidates(name) in kinds
         }
 
     def changed(self, section: str) -> list[str]:
         """``section.key=value`` words for what differs from the defaults."""
-        return [
-            f"{section}.{key}={as_text(value)}"
-            for key, value in vars(getattr(self, section)).items()
-            if value != KEYS[f"{section}.{key}"].default
-        ]
+        values = _changed(self.values(section))
+        return [f"{name}={as_text(value)}" for name, value in values.items()]
 
     def as_ini(self) -> str:
         """Text of a config.ini with these settings."""
@@ -436,68 +517,22 @@ class Settings:
         return "\n".join(lines)
 
 
-SECTIONS: dict[str, type] = {
-    key.name: key.type for key in dataclasses.fields(Settings) if dataclasses.is_dataclass(key.type)
-}
-KEYS: dict[str, dataclasses.Field] = {
-    f"{section}.{key.name}": key
-    for section, kind in SECTIONS.items()
-    for key in dataclasses.fields(kind)
+SECTIONS = {
+    part.name: type(part.default)
+    for part in dataclasses.fields(Settings)
+    if dataclasses.is_dataclass(part.default)
 }
 
 
-def shipped_config() -> str:
-    """Text of the config.ini of the package."""
-    return resources.files(__package__).joinpath(CONFIG).read_text("utf-8")
+DEFAULTS = {
+    name: value for section in SECTIONS for name, value in Settings().values(section).items()
+}
 
 
-def descriptions() -> dict[str, tuple[str, str]]:
-    """Of each ``section.key`` in the package's config.ini, its sentence and what is allowed."""
-    found = {}
-    for text in re.split(r"^\[", shipped_config(), flags=re.MULTILINE)[1:]:
-        section = text.partition("]")[0]
-        for comment, key in re.findall(r"((?:^# .+\n)+)(\w+) = ", text, flags=re.MULTILINE):
-            sentence, _, allowed = comment[2:].strip().replace("\n# ", " ").rpartition(" [")
-            found[f"{section}.{key}"] = sentence, allowed[:-1]
-    return found
-
-
-# ---- text of values -----------------------------------------------------------------------------
-
-
-def _alternatives(key: dataclasses.Field) -> tuple[Any, ...]:
-    return get_args(key.type) if get_origin(key.type) in (Union, UnionType) else (key.type,)
-
-
-def takes_sweep(key: dataclasses.Field) -> bool:
-    """Whether several values with commas are a sweep."""
-    return any(get_origin(kind) is tuple for kind in _alternatives(key))
-
-
-def _parse(text: str, key: dataclasses.Field) -> Any:
-    """Value of a key from its text; a ValueError where that is not allowed."""
-    if takes_sweep(key) and "," in text:
-        values = dict.fromkeys(_parse(part.strip(), key) for part in text.split(","))
-        return tuple(values) if len(values) > 1 else next(iter(values))
-    kinds, limits = _alternatives(key), key.metadata["limits"]
-    if NoneType in kinds and text == "none":
-        return None
-    if any(get_origin(kind) is Literal and text in get_args(kind) for kind in kinds):
-        return text
-    kind = next((kind for kind in kinds if isinstance(kind, type) and kind is not NoneType), None)
-    _require(kind is not None and bool(text))
-    if "parse" in limits:
-        return limits["parse"](text)
-    if kind is bool:
-        _require(text.lower() in YES_NO)
-        return YES_NO[text.lower()]
-    if kind is str:
-        _require(re.fullmatch(limits.get("pattern", ".*"), text) is not None)
-        return text
-    value = kind(text)
-    _require(math.isfinite(value))
-    _require(all(COMPARISONS[name](value, end) for name, end in limits.items()))
-    return value
+def invalidates(name: str) -> str:
+    """What a key invalidates when it changes: ``data``, ``network``, ``result`` or ``nothing``."""
+    kinds = INVALIDATED.items()
+    return next(kind for keys, kind in kinds if any(fnmatch(name, key) for key in keys.split()))
 
 
 def as_text(value: Any) -> str:
@@ -525,17 +560,16 @@ def load_settings(
     function of the run folder that returns texts by ``section.key``) where they differ from the
     default, `run.recipe` and `build.preset`, the default.
     """
-    given = {} if path is None else _changed(_parsed(_read_ini(Path(path)), str(path)))
-    given |= _parsed(dict(map(_split_word, overrides)), COMMAND_LINE)
-    recipe, of_run = dict(RECIPES[given.pop("run.recipe", "none")]), {}
-    for word in PRESETS[given.get("build.preset", "ris")].split():
-        recipe |= [_split_word(f"build.{word}")]
+    given = {} if path is None else _changed(_values(_read_ini(Path(path)), str(path)))
+    given |= _values(_split(overrides), "command line")
+    words, of_run = RECIPES[given.pop("run.recipe", "none")].split(), {}
+    words += [f"build.{word}" for word in PRESETS[given.get("build.preset", "ris")].split()]
     if stored is not None:
         texts = stored(_settings(given).run_folder)
         texts = {name: text for name, text in texts.items() if name not in given}
-        of_run = _changed(_parsed(texts, "settings stored with the run"))
+        of_run = _changed(_values(texts, "settings stored with the run"))
     lines = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
-    return _settings(_parsed(recipe, COMMAND_LINE) | of_run | given, from_run=lines)
+    return _settings(_values(_split(words), "command line") | of_run | given, from_run=lines)
 
 
 def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:
@@ -546,15 +580,8 @@ def load_found_settings(config: str | None, overrides: Sequence[str], **others: 
 
 def read_stored(path: Path) -> dict[str, str]:
     """Texts of known keys, by ``section.key``, of a settings file of a stage."""
-    return {name: x for name, x in with_present_names(_read_ini(path)).items() if name in KEYS}
-
-
-def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by ``section.key`` of any version, with the present names of keys and values."""
-    renamed = {RENAMED.get(name, name): value for name, value in values.items()}
-    if renamed.get("gmm.init") == "neighbours":
-        renamed["gmm.init"] = "consensus"
-    return renamed
+    texts = {RENAMED.get(name, name): text for name, text in _read_ini(path).items()}
+    return {name: text for name, text in texts.items() if name in KEYS}
 
 
 def _settings(values: Mapping[str, Any], **others: Any) -> Settings:
@@ -566,20 +593,32 @@ def _settings(values: Mapping[str, Any], **others: Any) -> Settings:
 
 
 def _changed(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value != KEYS[name].default}
+    return {name: value for name, value in values.items() if value != DEFAULTS[name]}
 
 
-def _parsed(texts: Mapping[str, str], place: str) -> dict[str, Any]:
+def _split(words: Sequence[str]) -> dict[str, str]:
+    """Texts of ``section.key=value`` words."""
+    parts = (word.partition("=") for word in words)
+    return {name.strip().lower(): text.strip() for name, _, text in parts}
+
+
+def _values(texts: Mapping[str, str], place: str) -> dict[str, Any]:
     """Values from their texts, by ``section.key``; `place` is for messages."""
     values = {}
     for name, text in texts.items():
-        _require_known(name, place)
+        if name not in KEYS:
+            near = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, KEYS, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise SettingsError(
+                f"{place}: no setting '{name}'{hint}; write section.key=value, as the "
+                "command config prints them"
+            )
         try:
-            values[name] = _parse(text, KEYS[name])
-        except ValueError:
+            values[name] = KEYS[name].value(text)
+        except (ValueError, IndexError):
             section, key = name.split(".")
-            allowed = descriptions()[name][1].removeprefix("list of ")
-            sweep = "; several with commas are a sweep" if takes_sweep(KEYS[name]) else ""
+            allowed = KEYS[name].allowed.removeprefix("list of ")
+            sweep = "; several with commas are a sweep" if KEYS[name].takes_sweep else ""
             raise SettingsError(
                 f"{place}: [{section}] {key} = {text or '(empty)'} is not allowed; "
                 f"allowed: {allowed}{sweep}"
@@ -603,34 +642,3 @@ def _read_ini(path: Path) -> dict[str, str]:
         for section in parser.sections()
         for key, text in parser.items(section)
     }
-
-
-def _split_word(word: str) -> tuple[str, str]:
-    """Name and text of ``section.key=value``."""
-    name, equals, value = word.partition("=")
-    name = name.strip().lower()
-    if equals and "." in name:
-        return name, value.strip()
-    known = next((key for key in KEYS if key.endswith(f".{name}")), None)
-    hint = f"; did you mean {known}={value}?" if equals and known else ""
-    if not equals and (Path(word).suffix or os.path.exists(word)):
-        hint = f"; did you mean data.file={word}?"
-    raise SettingsError(
-        f"command line: '{word}' is not a setting{hint}; write section.key=value, as aec.lr=1e-4"
-    )
-
-
-def _require_known(name: str, place: str) -> None:
-    if name in KEYS:
-        return
-    section, _, key = name.partition(".")
-    if name in RENAMED:
-        new = RENAMED[name].partition(".")[2]
-        raise SettingsError(f"{place}: [{section}] {key} is now called {new}; use that name")
-    allowed = [known.partition(".")[2] for known in KEYS if known.startswith(f"{section}.")]
-    same_key = [known for known in KEYS if known.endswith(f".{key}")]
-    near = difflib.get_close_matches(name.lower(), same_key or KEYS, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise SettingsError(
-        f"{place}: [{section}] has no key '{key}'{hint}; allowed: {', '.join(allowed or SECTIONS)}"
-    )

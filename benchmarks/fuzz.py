@@ -238,7 +238,12 @@ def read_spectrograms(path: Path) -> None:
     """All that is asked of a file before and while it is worked on."""
     with open_spectrograms(path) as file:
         file.read(0, 3)
-        file.labels(), file.class_names(), file.starttimes(0, 3), file.trace_ids(0, 3)
+        (
+            file.labels(),
+            file.class_names(),
+            file.column("starttime", 0, 3),
+            file.column("trace_id", 0, 3),
+        )
         str(file.amplitude_unit), file.chunks, file.attributes
 
 
@@ -262,7 +267,7 @@ def read_waveforms(folder: Path) -> None:
 def read_names(folder: Path) -> None:
     """Names of a run of three clusters."""
     stage = SimpleNamespace(name="DEC", n_clusters=3, cluster_sizes=np.array([5, 6, 7]))
-    names.read(SimpleNamespace(folder=folder, final=stage))
+    names.read_names(SimpleNamespace(folder=folder, final=stage))
 
 
 CONFIG = ((ROOT / "config.ini").read_bytes(), "[run]\nname = a\n[aec]\nlr = 1e-3, 1e-4\n")

@@ -409,7 +409,7 @@ def _without_history(item: object) -> object:
 
 def left_over(folder: Path) -> list[str]:
     """Files that are no results."""
-    patterns = ("*.partial", "*.parts", "*.lock", "Outputs/r/*_20*")
+    patterns = ("*.partial", "*.parts", "Outputs/r/*_20*")
     found = [path for pattern in patterns for path in sorted(folder.rglob(pattern))]
     return [f"{path.relative_to(folder)} was left" for path in found]
 

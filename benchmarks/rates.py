@@ -35,7 +35,7 @@ from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
 from RISCluster.evaluation.mapping import mapped
 from RISCluster.evaluation.metrics import MEASURED, silhouettes
-from RISCluster.evaluation.representatives import drawn_members, medoids
+from RISCluster.evaluation.representatives import typical_members
 from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution
@@ -199,8 +199,9 @@ class Bench:
         def work() -> None:
             rows, members = open_rows(self.folder / "latent.npy"), []
             with open_spectrograms(self.path) as file:
-                for drawn in drawn_members(labels, CLUSTERS, 400, 0):
-                    index = drawn[medoids(rows[drawn].astype(float), np.ones(len(drawn)), 8)]
+                for label in range(CLUSTERS):
+                    drawn = np.flatnonzero(labels == label)[:400]
+                    index = drawn[typical_members(rows[drawn].astype(float), 8)]
                     members.append(np.concatenate([file.read(int(i), int(i) + 1) for i in index]))
                 sizes = np.bincount(labels).tolist()
                 page = samples.gallery(file, members, list(range(CLUSTERS)), sizes, 8, "")

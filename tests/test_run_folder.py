@@ -1,6 +1,5 @@
 """States of a stage, its provenance, its stored settings, and commands in messages."""
 
-import json
 import shlex
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 
 from RISCluster.cli import first_command, run_name, stage_command
 from RISCluster.errors import CheckpointError, RunError, SettingsError
-from RISCluster.io import locked
 from RISCluster.run_folder import StageFolder, load_run_settings, load_stage_settings
 from RISCluster.settings import load_settings
 
@@ -33,22 +31,18 @@ def test_new_then_resume_then_done_then_resume_where_a_result_is_lost(stage):
     assert stage.begin({"a": 1}, "") == "resume"
     finish(stage, {"a": 1})
     assert stage.begin({"a": 1}, "") == "done"
-    provenance = json.loads((stage.path / "provenance.json").read_text())
+    provenance = stage.provenance()
     assert {"torch", "numpy", "RISCluster"} <= provenance["versions"].keys()
     assert all(provenance[name] for name in ("command", "git", "directory", "machine", "started"))
     (stage.path / "model.pt").unlink()
     assert stage.begin({"a": 1}, "") == "resume"
 
 
-def test_results_of_other_settings_are_renamed_with_their_figures(stage, monkeypatch):
+def test_results_of_other_settings_are_renamed_with_their_figures(stage):
     finish(stage, {"aec.lr": 0.1, "same": 1}, "0.1")
     stage.figures.mkdir()
     for name in ("AEC_a.png", "AEC_b.png", "GMM_gallery.png"):
         (stage.figures / name).write_text("figure")
-    with monkeypatch.context() as patched:  # killed before the folder is renamed
-        patched.setattr("pathlib.Path.rename", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            stage.begin({"aec.lr": 0.2, "same": 1}, "")
     text = stage.begin({"aec.lr": 0.2, "same": 1}, "")
     assert text.startswith("new: aec.lr was 0.1, is 0.2; the existing results are now in ")
     assert not (stage.path / "model.pt").exists()
@@ -78,37 +72,26 @@ def test_folders_that_cannot_be_made(tmp_path):
 
 def test_files_of_a_killed_process_are_removed(stage):
     stage.path.mkdir(parents=True)
-    for name in ("provenance.json.partial", ".provenance.json.lock"):
-        (stage.path / name).write_text("{")
+    (stage.path / "provenance.json.partial").write_text("{")
     assert stage.begin({"a": 1}, "[run]\n") == "new"
-    (stage.path / "config.ini").unlink()  # killed before it was written
-    for name in ("last.pt.partial", ".latent.npy.lock", "../.lock"):
+    for name in ("last.pt.partial", ".latent.npy.lock"):
         (stage.path / name).write_text("half")
-    used = stage.path / ".labels.csv.lock"
-    with locked(used, used):
-        assert stage.begin({"a": 1}, "[run]\n") == "resume"
-        assert used.exists()
+    assert stage.begin({"a": 1}, "[run]\n") == "resume"
     assert sorted(path.name for path in stage.path.iterdir()) == ["config.ini", "provenance.json"]
-    stage.complete([], {})
-    assert stage.is_done({"a": 1})
-    assert [path.name for path in stage.run_folder.iterdir()] == ["AEC"]
-    with stage.lock():
-        assert stage.is_done({"a": 1})
-        with pytest.raises(RunError, match="run: in use by another process"):
-            stage.lock().__enter__()
+    refused = pytest.raises(RunError, match="run: in use by another process")
+    with stage.lock(), refused, stage.lock():
+        pass
 
 
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def test_reading_a_stage_that_is_missing_unfinished_or_changed(stage, tmp_path):
+def test_reading_a_stage_that_is_missing_unfinished_or_changed(stage):
     with pytest.raises(RunError, match="run python AEC_train.py run.name=run run.folder=.* first"):
         stage.require_complete()
     stage.begin({}, "")
     with pytest.raises(RunError, match="unfinished"):
         stage.require_complete()
-    with pytest.raises(RunError, match="no run 'rum'; did you mean run.name=run?"):
-        StageFolder(tmp_path / "rum", "AEC").require_begun()
     finish(stage, {})
     (stage.path / "model.pt").write_text("tampered")
     with pytest.raises(CheckpointError, match="has changed since it was written"):
@@ -126,17 +109,7 @@ def test_reading_a_stage_with_other_inputs_names_the_difference(stage):
             stage.require_match({"data": "def"}, {"data": name})
 
 
-def test_provenance_of_an_earlier_version(stage):
-    finish(stage, {"gmm.prior": 2, "gmm.init": "neighbours"})
-    path = stage.path / "provenance.json"
-    provenance = json.loads(path.read_text())
-    provenance["depends"] = provenance.pop("inputs")
-    del provenance["checksum"]
-    path.write_text(json.dumps(provenance))
-    assert stage.is_done({"gmm.covariance_shrinkage": 2, "gmm.init": "consensus"})
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", '{"inputs": 1}', "[" * 100_000, "\xff", "{"])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"inputs": 1}', "\xff"])
 def test_damaged_provenance(stage, text):
     finish(stage, {})
     (stage.path / "provenance.json").write_text(text, encoding="latin-1")
@@ -205,15 +178,6 @@ def test_the_stage_of_a_key_decides(begin, tmp_path):
     ini = load_settings(None, ["run.name=x", "data.file=y.h5"]).as_ini()
     StageFolder(tmp_path / "Outputs/x", "GMM").begin({}, ini)
     assert of("AEC").aec.lr == 0.02  # not the one that the later stage stored
-
-
-def test_the_recipe_of_a_run(begin, tmp_path):
-    begin("AEC", "run.recipe=paper", "dec.gamma=0.1")
-    settings = of("GMM")
-    assert (settings.gmm.covariance_shrinkage, settings.dec.gamma) == (0, 0.1)
-    assert of("GMM", "gmm.covariance_shrinkage=2").gmm.covariance_shrinkage == 2
-    (tmp_path / "config.ini").write_text("[run]\nrecipe = paper\n")
-    assert of("GMM").dec.gamma == 0.1
 
 
 def test_stored_settings_of_another_version_or_wrong_or_missing(begin, tmp_path):

@@ -129,7 +129,7 @@ def test_a_run_needs_its_name_alone_after_the_first_stage(folder, capsys):
     assert "gmm.n_clusters was 3, is 2, 3" in out
     assert "gmm.n_clusters = 3" not in out
     assert script("GMM_centroids.py", "run.name=tests") == 2
-    assert "no run 'tests'; did you mean run.name=test?" in capsys.readouterr().err
+    assert "run python AEC_train.py run.name=tests first" in capsys.readouterr().err
 
 
 def test_three_stages_with_one_command(folder, capsys):

@@ -42,10 +42,10 @@ class Bins:
     def over(cls, first: np.datetime64, last: np.datetime64, interval: str) -> "Bins":
         """Bins from that of the first to that of the last time."""
         frequency, start = FREQUENCIES[interval], pandas.Timestamp(first)
-        is_long = interval in ("week", "month")
-        if is_long:
+        if interval in ("week", "month"):
             start = start.to_period(interval[0].upper()).start_time
-        start = start.floor("D" if is_long else frequency)
+        else:
+            start = start.floor(frequency)
         edges = pandas.date_range(start, pandas.Timestamp(last), freq=frequency)
         return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
 
@@ -100,13 +100,12 @@ class Catalogue:
         onset = self.table.get("onset", self.starttime)
         rows = {"event": self.event, "station": self.station, "label": self.labels, "time": onset}
         rows = pandas.DataFrame(rows)[(self.labels >= 0) & (self.event >= 0)]
-        groups = rows.groupby("event")
+        found = rows.groupby("event").agg(
+            time=("time", "min"), samples=("label", "size"), stations=("station", "nunique")
+        )
         counts = rows.groupby(["event", "label"]).size().reset_index(name="n")
         counts = counts.sort_values(["event", "n"], ascending=[True, False], kind="stable")
         most = counts.drop_duplicates("event").set_index("event")
-        found = groups.agg(
-            time=("time", "min"), samples=("label", "size"), stations=("station", "nunique")
-        )
         return found.assign(label=most["label"], share=most["n"] / found["samples"])
 
     def events_by_cluster(self) -> pandas.DataFrame:
@@ -136,10 +135,6 @@ class Catalogue:
         """(24, K), hours of the day in UTC."""
         return self.count(_part(self.starttime, "hour"), 24)
 
-    def by_season(self, seasons: Sequence[Months]) -> np.ndarray:
-        """(seasons, K); months of no season are left out."""
-        return self.count(seasons_of(self.starttime, seasons), len(seasons))
-
     def without_time(self) -> int:
         """Labelled samples whose start time is not known."""
         return int(((self.labels >= 0) & np.isnat(self.starttime)).sum()) - len(self.far)
@@ -163,11 +158,8 @@ def catalogue_of(stage: FinishedStage) -> Catalogue:
 
 
 def cluster_medians(file: SpectrogramFile, labels: np.ndarray, n_clusters: int) -> pandas.DataFrame:
-    """Medians of ``peak_amplitude`` and `MEASURES` of each cluster, K rows.
-
-    A column for each that the file has, in its unit; `labels` are (N,), -1 for unusable samples.
-    """
-    columns = {name: file.numbers(name) for name in ("peak_amplitude", *MEASURES)}
+    """Medians of ``peak_amplitude`` and `MEASURES`, where the file has them, of each cluster."""
+    columns = {name: file.column(name) for name in ("peak_amplitude", *MEASURES)}
     columns = {name: x for name, x in columns.items() if x is not None}
     table = pandas.DataFrame(columns, index=range(len(labels)))
     return table.groupby(labels).median().reindex(range(n_clusters))
@@ -188,10 +180,7 @@ def seasons_of(times: np.ndarray, seasons: Sequence[Months]) -> np.ndarray:
 
 def season_names(seasons: Sequence[Months]) -> list[str]:
     """``Dec-Feb`` for December to February, ``Jul`` for July alone."""
-    return [
-        MONTHS[first - 1] if first == last else f"{MONTHS[first - 1]}-{MONTHS[last - 1]}"
-        for first, last in seasons
-    ]
+    return ["-".join(dict.fromkeys(MONTHS[month - 1] for month in season)) for season in seasons]
 
 
 def largest(counts: np.ndarray, most: int) -> np.ndarray:
@@ -222,25 +211,18 @@ class Occurrence:
             return self.counts / (self.recording * self.bins.days)[:, None]
 
 
-def choose_bins(span: Span, setting: str) -> tuple[Bins, str | None]:
-    """Bins for a span of time by ``report.interval``, and a note if the interval is another.
+def choose_bins(span: Span, setting: str) -> Bins:
+    """Bins for a span of time by ``report.interval``, or longer ones of more than `MAX_BINS`.
 
     ``auto`` is the shortest of hour, day, week and month that makes `AUTO_BINS` bins at most;
     minutes, or ten of them, for fewer than `FEW_HOURS` hours.
     """
     if setting != "auto":
-        bins, note = _suitable(span, setting, MAX_BINS), None
-        if bins.interval != setting:
-            n = Bins.over(*span, setting).n
-            note = (
-                f"report.interval = {setting} makes {n:,} bins of {span[0]}Z to {span[1]}Z, and "
-                f"{MAX_BINS:,} is the most; {bins.interval}s are used."
-            )
-        return bins, note
+        return _suitable(span, setting, MAX_BINS)
     bins = _suitable(span, "hour", AUTO_BINS)
     if bins.interval == "hour" and bins.n < FEW_HOURS:
-        bins = _suitable(span, "minute", AUTO_BINS)
-    return bins, None
+        return _suitable(span, "minute", AUTO_BINS)
+    return bins
 
 
 def _suitable(span: Span, shortest: str, most: int) -> Bins:
@@ -261,9 +243,6 @@ def count_occurrences(catalogue: Catalogue, bins: Bins, station: int | None = No
     if station is not None:
         index = np.where(catalogue.station == station, index, -1)
         spans = spans[[station]]
-    known = spans[~np.isnat(spans[:, 0])]
-    change = np.zeros(bins.n + 1, dtype=np.int64)
-    begun, ended = (np.searchsorted(bins.edges, times, side="right") for times in known.T)
-    np.add.at(change, np.clip(begun - 1, 0, bins.n), 1)
-    np.add.at(change, np.clip(ended, 0, bins.n), -1)
-    return Occurrence(bins, catalogue.count(index, bins.n), np.cumsum(change[:-1]))
+    begun, ended = np.sort(spans[~np.isnat(spans[:, 0])], axis=0).T
+    recording = np.searchsorted(begun, bins.edges[1:]) - np.searchsorted(ended, bins.edges[:-1])
+    return Occurrence(bins, catalogue.count(index, bins.n), recording)

@@ -8,19 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas
-from scipy.signal import correlate
 from scipy.stats import t as student
 
-from ..data.tables import SHOWN, Table, read_table, read_times
-from ..data.times import NOT_A_TIME, far_times
+from ..data.tables import Table, is_gap, read_table, read_times
+from ..data.times import NOT_A_TIME
 from ..errors import DataError
 from ..runtime import count
 from .catalogue import Bins
 
 FEWEST = 10  # bins at which both series must have values
 CONFIDENCE = 0.95
-TINY = 1e-9  # variance, of series of variance one, below which a series is constant
-MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # that files often have for gaps
+MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # of gaps
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Environment:
 
     path: Path
     series: pandas.DataFrame  # (n, V)
-    notes: list[str]  # what of the file was left out or interpreted, a sentence each
+    notes: list[str]  # what of the file was left out, a sentence each
 
     def averages(self, bins: Bins) -> np.ndarray:
         """Mean of each series in each bin, (B, V); NaN where it has no value."""
@@ -51,54 +49,34 @@ def read_environment(place: str | Path) -> Environment:
     try:
         table = read_table(path)
         times, used = read_times(table)
-        columns = [column for column in range(len(table.names)) if column not in used]
-        series = _series(table, times, columns)
-        if series is None:
-            reason = " holds numbers" * bool(columns)
-            raise ValueError("no column of values beside the times" + reason)
+        columns = [column for column in table.cells if column not in used]
+        return Environment(path, _series(table, times, columns), table.notes)
     except (OSError, ValueError) as error:
         raise DataError(
             f"report.environment: {path}: can't be read as a table: {error}; allowed: CSV with a "
             "column of times and columns of values"
         ) from None
-    return Environment(path, series, table.notes)
 
 
-def _series(table: Table, times: np.ndarray, columns: list[int]) -> pandas.DataFrame | None:
-    """Columns that hold numbers, by time; None without any. Notes are added to the table."""
-    far, stamps = far_times(times), times.view("M8[ns]").astype("M8[us]")
-    if far.any():
-        table.notes.append(
-            f"{count(int(far.sum()), 'time')} years away from all others left out, the first in "
-            f"line {table.lines[far.argmax()]}: {stamps[far][0]}Z."
-        )
-    rows, series = (times != NOT_A_TIME) & ~far, []
+def _series(table: Table, times: np.ndarray, columns: list[int]) -> pandas.DataFrame:
+    """Columns that hold numbers, by time. Notes are added to the table."""
+    stamps, known, series = times.view("M8[ns]").astype("M8[us]"), times != NOT_A_TIME, []
     for column in columns:
-        name, before = table.names[column], len(table.notes)
-        values, wrong = table.numbers(column)
-        if not np.isfinite(values[rows]).any():
-            table.notes[before:] = [f"Column '{name}' holds no number and is left out."]
+        name, cells, values = table.names[column], table.cells[column], table.numbers(column)
+        bad = cells[np.isnan(values) & ~is_gap(cells)]
+        values[np.isin(values, MARKS)] = np.nan
+        if np.isnan(values[known]).all():
+            table.notes.append(f"Column '{name}' holds no number and is left out.")
             continue
-        if wrong.any():
-            cell = table.cells[column][wrong.argmax()].strip()[:SHOWN]
+        if len(bad):
             table.notes.append(
-                f"'{name}': {count(int(wrong.sum()), 'cell')} without a finite number left out, "
-                f"the first in line {table.lines[wrong.argmax()]}: '{cell}'."
+                f"'{name}': {count(len(bad), 'cell')} without a finite number left out, the first "
+                f"in line {bad.index[0]}: '{bad.iloc[0][:40]}'."
             )
-        for mark, n in zip(*np.unique(values[rows], return_counts=True), strict=True):
-            if mark in MARKS:
-                table.notes.append(
-                    f"'{name}' is {mark:g} in {count(int(n), 'row')}, and used as a value; if that "
-                    "marks a gap, empty these cells."
-                )
-        series.append(pandas.Series(values[rows], stamps[rows], name=name))
+        series.append(pandas.Series(values[known], stamps[known], name=name))
     if not series:
-        return None
-    frame = pandas.concat(series, axis=1).sort_index(kind="stable")
-    if frame.index.has_duplicates:
-        repeated = count(int(frame.index.duplicated().sum()), "row")
-        table.notes.append(f"{repeated} with a time that came before; values are averaged.")
-    return frame
+        raise ValueError("no column of numbers beside the times")
+    return pandas.concat(series, axis=1).sort_index(kind="stable")
 
 
 # ---- correlation --------------------------------------------------------------------------------
@@ -118,9 +96,9 @@ class LagCorrelation:
     @property
     def best(self) -> int | None:
         """Position of the largest |r|, of equal ones the shortest lag; None without any r."""
-        if not np.isfinite(self.r).any():
+        if np.isnan(self.r).all():
             return None
-        size = np.round(np.where(np.isfinite(self.r), np.abs(self.r), -1.0), 12)
+        size = np.round(np.nan_to_num(np.abs(self.r), nan=-1.0), 12)
         return int(np.lexsort((np.abs(self.lags), -size))[0])
 
     @property
@@ -132,39 +110,23 @@ class LagCorrelation:
 def correlate_at_lags(response: np.ndarray, driver: np.ndarray, largest_lag: int) -> LagCorrelation:
     """Pearson's r of series (B,), NaN for gaps, over lags in bins to both sides.
 
-    The effective number of pairs is that of Pyper and Peterman (1998, eq. 1; after Bartlett 1946),
-    1/n* = 1/n + 2/n sum_j (n - j)/n rho_x(j) rho_y(j) over the first fifth of the lags, at most n;
-    the level is that of Student's t with n* - 2 degrees of freedom. Over the lags of a search, r
-    changes as slowly as n/n* bins: they are worth 1 + (L - 1) n*/n independent ones, for
-    which the level is raised as in Sidak (1967). Both are approximate.
+    The effective number of pairs is that of Bretherton et al. (1999, eq. 31); the level is that of
+    Student's t with two degrees of freedom less. Over the lags of a search, r changes as slowly as
+    n/n* bins: they are worth 1 + (L - 1) n*/n independent ones, for which the level is raised as in
+    Sidak (1967). Both are approximate.
     """
     largest = max(0, min(largest_lag, len(response) - FEWEST))
-    lags, x, y = np.arange(-largest, largest + 1), _standard(response), _standard(driver)
-    r, n = np.full(len(lags), np.nan), np.zeros(len(lags), dtype=np.int64)
-    for at, lag in enumerate(lags.tolist()):
-        pairs = np.stack(_shifted(x, y, lag))
-        pairs = pairs[:, np.isfinite(pairs).all(0)]
-        n[at] = pairs.shape[1]
-        if n[at] >= FEWEST and pairs.var(axis=1).min() > TINY:
-            r[at] = np.corrcoef(pairs)[0, 1]
+    lags = np.arange(-largest, largest + 1)
+    x, y = (series - series.mean() for series in map(pandas.Series, (response, driver)))
+    r = np.array([x.corr(y.shift(lag), min_periods=FEWEST) for lag in lags.tolist()])
+    n = np.array([(x + y.shift(lag)).count() for lag in lags.tolist()])
     known = LagCorrelation(lags, r, n)
     if known.best is None:
         return known
-    effective = effective_pairs(*_shifted(x, y, int(lags[known.best])))
+    effective = effective_pairs(x, y.shift(int(lags[known.best])))
     independent = 1 + (int(np.isfinite(r).sum()) - 1) * effective / int(n[known.best])
     levels = (critical(effective, CONFIDENCE ** (1 / searched)) for searched in (1, independent))
     return LagCorrelation(lags, r, n, effective, *levels)
-
-
-def _standard(series: np.ndarray) -> np.ndarray:
-    known = series[np.isfinite(series)]
-    return (series - known.mean()) / (known.std() or 1.0) if len(known) else series
-
-
-def _shifted(x: np.ndarray, y: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values of x, and of y so many bins before."""
-    common = len(x) - abs(lag)
-    return (x[lag:], y[:common]) if lag >= 0 else (x[:common], y[-lag:])
 
 
 def critical(effective: float, confidence: float) -> float:
@@ -174,28 +136,11 @@ def critical(effective: float, confidence: float) -> float:
     return float(t / np.sqrt(t**2 + freedom))
 
 
-def effective_pairs(x: np.ndarray, y: np.ndarray) -> float:
-    """Effective number of pairs of two series, (B,), with gaps: 3 to n; see `correlate_at_lags`."""
-    both = np.isfinite(x) & np.isfinite(y)
-    n, most = int(both.sum()), len(x) // 5
-    if n < 3 or most < 1:
-        return float(n)
-    product = _autocorrelation(x, most) * _autocorrelation(y, most)
-    total = (1 + 2 / n * float(np.sum(_products(both, most) * product))) / n
-    return float(np.clip(1 / total, 3, n)) if total > 0 else float(n)
+def effective_pairs(x: pandas.Series, y: pandas.Series) -> float:
+    """Effective number of pairs of series with gaps, 3 to n, by their autocorrelations at one bin.
 
-
-def _products(a: np.ndarray, most: int) -> np.ndarray:
-    """Sum over t of a(t) a(t - lag), for lags from 1 to `most`."""
-    a = a.astype(np.float64)
-    return correlate(a, a, method="fft")[len(a) : len(a) + most]
-
-
-def _autocorrelation(x: np.ndarray, most: int) -> np.ndarray:
-    """Of a series of mean zero with gaps, at lags 1 to `most`; 0 for a lag without pairs."""
-    known, filled = np.isfinite(x), np.nan_to_num(x)
-    variance, pairs = np.sum(filled**2) / max(1, known.sum()), np.rint(_products(known, most))
-    rho = np.zeros(most)
-    some = (pairs > 0) & (variance > 0)
-    np.divide(_products(filled, most), pairs * variance, out=rho, where=some)
-    return np.clip(rho, -1, 1)
+    It is n (1 - a) / (1 + a), where a is the product of both.
+    """
+    product = np.nan_to_num(x.autocorr() * y.autocorr())
+    n = (x + y).count()
+    return float(np.clip(n * (1 - product) / max(1 + product, 1e-9), 3, n))

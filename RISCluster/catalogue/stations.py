@@ -1,8 +1,6 @@
-"""Coordinates of stations, from StationXML or from a CSV table.
+"""Coordinates of stations, from StationXML or from a CSV table."""
 
-Letters: S stations.
-"""
-
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,10 @@ import pandas
 from ..data.tables import read_table
 from ..errors import DataError
 from ..runtime import count
-from ..waveforms.responses import OTHERS, is_station_file, read_inventory
+from ..waveforms.responses import is_station_file, read_inventory
 
+NETWORK = ("network", "net", "network_code")
 COLUMNS = {
-    "network": ("network", "net", "network_code"),
     "station": ("station", "sta", "station_code", "name", "code"),
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon", "long", "lng"),
@@ -36,89 +34,72 @@ class StationTable:
 
         Where one of the codes has no network, the station codes alone are compared, if unique.
         """
-        places = {code: {place} for code, place in self.places.items()}
+        by_station, found = defaultdict(set), []
         for code, place in self.places.items():
-            places.setdefault(f"*.{code.rpartition('.')[2]}", set()).add(place)
-        found = np.full((len(stations), 2), np.nan)
-        for row, name in enumerate(stations):
+            by_station[code.rpartition(".")[2]].add(place)
+        for name in stations:
             network, _, station = name.rpartition(".")
-            keys = (name, station) if network else (name, f"*.{station}")
-            known = next((places[key] for key in keys if key in places), ())
-            if len(known) == 1:
-                (found[row],) = known
-        return found
+            near = {self.places.get(name, self.places.get(station))} - {None}
+            if not network and not near:
+                near = by_station[station]
+            found.append(min(near) if len(near) == 1 else (np.nan, np.nan))
+        return np.array(found).reshape(-1, 2)
 
 
 def read_stations(place: str | Path, setting: str = "report.stations") -> StationTable:
     """Read StationXML, a folder of it, or a table of network (optional), station and coordinates.
 
-    Raises DataError where it holds no station with coordinates.
+    Of several places of a station the last is used. DataError without coordinates.
     """
     path = Path(place).expanduser()
     if not path.exists():
         raise DataError(f"{setting}: {path}: no such file or folder; give another, or none")
     is_xml = path.is_dir() or is_station_file(path) or b"<" in path.read_bytes()[:8]
     rows, notes = (_from_inventory if is_xml else _from_table)(path, setting)
-    latitude, longitude = rows["latitude"], rows["longitude"]
-    good = (rows["code"] != "") & latitude.abs().le(90) & longitude.between(-180, 360)
-    if not good.all():
-        notes.append(
-            f"{path}: {count(int((~good).sum()), 'station')} left out, the first in "
-            f"{rows['source'][~good].iloc[0]}; needed are a code, a latitude from -90 to 90 and a "
-            "longitude from -180 to 360."
-        )
-    rows["longitude"] = longitude.where(longitude < 180, longitude - 360)
-    places: dict[str, tuple[float, float]] = {}
-    for row in rows[good].itertuples():
-        here = row.latitude, row.longitude
-        if places.get(row.code, here) != here:
-            notes.append(f"{path}: {row.code} has several places; that in {row.source} is used.")
-        places[row.code] = here
-    if not places:
+    if rows.empty:
         why = f" ({notes[0].rstrip('.')})" if notes else ""
         raise DataError(
             f"{setting}: {path}: holds no station with coordinates{why}; it needs one or more"
         )
+    places = {
+        code: (latitude, longitude - 360 * (longitude >= 180))
+        for code, latitude, longitude in rows.itertuples(index=False)
+    }
     return StationTable(path, places, notes)
 
 
 def _from_inventory(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:
-    """Code, coordinates and source of all epochs of stations, by their start, and notes."""
+    """Code and coordinates of all epochs of stations, by their start, and notes."""
     inventory = read_inventory(str(path), setting)
     epochs = [
-        {
-            "start": station.start_date.timestamp if station.start_date else -np.inf,
-            "source": f"the epoch from {station.start_date}",
-            "code": f"{network.code}.{station.code}",
-            "latitude": station.latitude,
-            "longitude": station.longitude,
-        }
-        for network in inventory.content
+        (station.start_date.timestamp if station.start_date else -np.inf,
+         f"{network.code}.{station.code}", float(station.latitude), float(station.longitude))
+        for network in inventory
         for station in network
-    ]
-    columns = ["start", "source", "code", "latitude", "longitude"]
-    rows = pandas.DataFrame(epochs, columns=columns).astype(dict.fromkeys(columns[3:], float))
-    notes = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
-    return rows.sort_values("start", kind="stable"), notes
+    ]  # fmt: skip
+    rows = pandas.DataFrame(sorted(epochs), columns=["start", "code", "latitude", "longitude"])
+    return rows.drop(columns="start"), []
 
 
 def _from_table(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:
-    """Code, coordinates and source of all rows of a table, and notes."""
     try:
         table = read_table(path)
-        column = table.require({key: words for key, words in COLUMNS.items() if key != "network"})
-        rows = {axis: table.numbers(column[axis])[0] for axis in ("latitude", "longitude")}
+        at = table.require(COLUMNS)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{setting}: {path}: can't be read as a table: {error}; allowed: CSV with "
             "network, station, latitude and longitude, or StationXML"
         ) from None
-    networks, stations = (
-        table.text(at) for at in (table.find(*COLUMNS["network"]), column["station"])
-    )
-    rows["code"] = [
-        f"{network}.{station}" if network and station else station
-        for network, station in zip(networks, stations, strict=True)
-    ]
-    rows["source"] = [f"line {line}" for line in table.lines]
-    return pandas.DataFrame(rows), [f"{path}: {note}" for note in table.notes]
+    networks, stations = table.text(table.find(*NETWORK)), table.text(at["station"])
+    codes = [".".join(filter(None, pair)) for pair in zip(networks, stations, strict=True)]
+    places = {axis: table.numbers(at[axis]) for axis in ("latitude", "longitude")}
+    rows = pandas.DataFrame({"code": codes, **places}, index=table.cells.index)
+    good = rows["latitude"].abs().le(90) & rows["longitude"].between(-180, 360)
+    good &= np.array(stations, dtype=object) != ""
+    notes, bad = [], rows.index[~good]
+    if len(bad):
+        notes.append(
+            f"{path}: {count(len(bad), 'station')} left out, the first in line {bad[0]}; needed "
+            "are a code, a latitude from -90 to 90 and a longitude from -180 to 360."
+        )
+    return rows[good], notes

@@ -11,11 +11,11 @@ Letters: N latents, D features, m latents of the trees, V views, K clusters.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from joblib import Parallel, delayed
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import csr_matrix, hstack
 from sklearn.manifold import TSNE
@@ -25,8 +25,7 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from ..data.split import subsample
-from ..errors import Stopped
-from ..runtime import Progress, StopRequest, processors
+from ..runtime import log, processors
 from .mixture import Mixture, fit_kmeans, fit_mixture
 
 MAX_TREE_SIZE = 2000  # latents of the trees
@@ -72,35 +71,12 @@ class Trees:
 
 
 def grow_trees(
-    latents: np.ndarray,
-    blocks: Sequence[int],
-    seed: int,
-    with_maps: bool = True,
-    stop: StopRequest | None = None,
+    latents: np.ndarray, blocks: Sequence[int], seed: int, with_maps: bool = True
 ) -> Trees | None:
-    """Trees of at most `MAX_TREE_SIZE` of the latents, drawn at random.
+    """Trees of at most `MAX_TREE_SIZE` of the finite latents (N, D), drawn at random.
 
-    Parameters
-    ----------
-    latents : ndarray, (N, D)
-        Finite.
-    blocks : sequence of int
-        Numbers of features of the blocks, in their order; their sum is D.
-    seed : int
-    with_maps : bool
-        Whether t-SNE maps are among the views.
-    stop : StopRequest, optional
-        Checked after each map.
-
-    Returns
-    -------
-    Trees or None
-        None for fewer than `MIN_TREE_SIZE` latents, or latents that are all equal.
-
-    Raises
-    ------
-    Stopped
-        On a request to stop.
+    `blocks` are the numbers of features of the blocks, in their order. None for fewer than
+    `MIN_TREE_SIZE` latents, or latents that are all equal.
     """
     index = subsample(len(latents), MAX_TREE_SIZE, seed)
     if len(index) < MIN_TREE_SIZE:
@@ -125,7 +101,10 @@ def grow_trees(
         mapped = [views[0]]
         if len(parts) > 1:
             mapped += [parts[0], np.concatenate(parts[1:], axis=1)]
-        maps = _draw_maps(mapped, seed, stop)
+        log.info(f"mapping {len(index):,} latents (t-SNE), {len(mapped)} times")
+        with threadpool_limits(1):
+            pool = Parallel(min(len(mapped), processors()), prefer="threads")
+            maps = pool(delayed(tsne)(view, seed) for view in mapped)
         weights += [MAP_WEIGHT] * len(maps)
     with threadpool_limits(1):
         links = np.stack([linkage(view, "ward") for view in views + maps])
@@ -134,12 +113,10 @@ def grow_trees(
 
 
 def tsne(latents: np.ndarray, seed: int) -> np.ndarray:
-    """Map latents (m, D) to (m, 2), float64; (0, 2) for fewer than `MIN_TREE_SIZE`.
+    """Map latents (m, D) to (m, 2), float64.
 
     The same for a seed on one machine, whatever the number of threads.
     """
-    if len(latents) < MIN_TREE_SIZE:
-        return np.empty((0, 2))
     x = np.asarray(latents, dtype=np.float64)
     spread = float(x.std())
     if spread == 0:
@@ -150,27 +127,6 @@ def tsne(latents: np.ndarray, seed: int) -> np.ndarray:
         return method.fit_transform(x / spread).astype(np.float64)
 
 
-def _draw_maps(
-    views: list[np.ndarray], seed: int, stop: StopRequest | None = None
-) -> list[np.ndarray]:
-    """`tsne` of each view, on all processors."""
-    with (
-        threadpool_limits(1),
-        ThreadPoolExecutor(min(len(views), processors())) as pool,
-        Progress("Mapping latents (t-SNE)", len(views), unit="maps") as progress,
-    ):
-        jobs = [pool.submit(tsne, view, seed) for view in views]
-        for _ in as_completed(jobs):
-            progress.add(1)
-            if stop is not None and stop.signal_number:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise Stopped(
-                    "GMM stage: no map is saved, the latents are; run the same command to resume",
-                    stop.signal_number,
-                )
-        return [job.result() for job in jobs]
-
-
 def nearest_neighbours(latents: np.ndarray, n: int = N_NEIGHBOURS) -> np.ndarray:
     """Rows of the nearest neighbours of each latent: (N, D) to (N, n), without itself."""
     n = min(n, len(latents) - 1)
@@ -178,10 +134,9 @@ def nearest_neighbours(latents: np.ndarray, n: int = N_NEIGHBOURS) -> np.ndarray
 
 
 def neighbour_agreement(labels: np.ndarray, neighbours: np.ndarray) -> float:
-    """How often neighbours share a cluster, beyond chance, as Cohen's kappa.
+    """How often neighbours (N, n) share a label (N,), beyond chance, as Cohen's kappa.
 
-    Labels (N,), and neighbours (N, n) of `nearest_neighbours`. 0 for random labels, 1 where all
-    neighbours share a cluster, NaN for a single cluster.
+    0 for random labels, 1 where all neighbours share a cluster, NaN for a single cluster.
     """
     fractions = np.unique(labels, return_counts=True)[1] / len(labels)
     chance = float(np.square(fractions).sum())
@@ -196,26 +151,13 @@ def neighbour_agreement(labels: np.ndarray, neighbours: np.ndarray) -> float:
 def fit_from_trees(
     latents: np.ndarray, trees: Trees, n_clusters: int, seed: int, shrinkage: float
 ) -> Mixture | None:
-    """Mixture initialised by the consensus of the views, or by joined patches.
+    """Mixture of latents (N, D), float64, initialised by the consensus of views or joined patches.
 
     Ward's criterion divides large clusters before it separates small ones. Patches joined across
     open borders do not, but follow chains of noise where clusters touch. They are used if the
     logarithm of the factor by which they separate fewer neighbours is more than the log-likelihood
-    per latent that they lose, and if no cluster is lost.
-
-    Parameters
-    ----------
-    latents : ndarray, (N, D), float64
-        Of which the trees were grown.
-    trees : Trees
-    n_clusters, seed : int
-    shrinkage : float
-        See `fit_mixture`.
-
-    Returns
-    -------
-    Mixture or None
-        None for more clusters than the trees have latents.
+    per latent that they lose, and if no cluster is lost. None for more clusters than the trees have
+    latents.
     """
     if len(trees.index) < n_clusters:
         return None
@@ -255,8 +197,7 @@ def in_order(labels: np.ndarray) -> np.ndarray:
 def join_patches(trees: Trees, n_clusters: int) -> np.ndarray:
     """Labels (m,): patches of the first tree, joined where many neighbours lie across the border.
 
-    Borders do not depend on the size of clusters: many neighbours lie across from one patch to the
-    next within a cluster, and few between clusters.
+    Many do within a cluster and few between clusters, whatever their size.
     """
     n_patches = min(PATCHES_PER_CLUSTER * n_clusters, max(MAX_PATCHES, n_clusters))
     patches = fcluster(trees.links[0], n_patches, "maxclust") - 1

@@ -13,8 +13,6 @@ from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from ..errors import DataError
-
 SHRINKAGE = 2.0  # of covariances towards the pooled one, in pseudo-samples per feature
 RIDGE = 1e-6  # added to variances, relative to their mean, for latents that are duplicates
 MAX_ITERATIONS = 200
@@ -33,10 +31,9 @@ class Mixture:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], suffix: str = "") -> "Mixture":
-        """Inverse of `arrays`; older files have no temperature."""
-        temperature = float(arrays.get(f"temperature{suffix}", 1.0))
+        """Inverse of `arrays`."""
         names = ("weights", "means", "covariances")
-        return cls(*(arrays[name + suffix] for name in names), temperature)
+        return cls(*(arrays[x + suffix] for x in names), float(arrays[f"temperature{suffix}"]))
 
     def arrays(self, suffix: str = "") -> dict[str, np.ndarray]:
         """Arrays by name, for files."""
@@ -45,8 +42,7 @@ class Mixture:
     def n_parameters(self, n: int, shrinkage: float = 0.0) -> float:
         """Free parameters of a fit to `n` latents: weights, means, covariances.
 
-        Of a shrunk covariance only the fraction that its own members determine is free; the rest
-        is one pooled covariance.
+        Of a shrunk covariance only the fraction that its own members determine is free.
         """
         k, d = self.means.shape
         members, pseudo = n * self.weights, shrinkage * d
@@ -85,19 +81,9 @@ class Mixture:
         n = len(latents)
         return float(self.n_parameters(n, shrinkage) * np.log(n) - 2 * likelihood)
 
-    def aic(self, latents: np.ndarray, shrinkage: float = 0.0) -> float:
-        """Akaike information criterion; lower is better."""
-        likelihood = self.log_likelihood(latents).sum()
-        return float(2 * self.n_parameters(len(latents), shrinkage) - 2 * likelihood)
-
 
 def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> KMeans:
     """Best of `n_init` k-means fits."""
-    if len(latents) < n_clusters:
-        raise DataError(
-            f"[gmm] n_clusters: {n_clusters} clusters asked for and only {len(latents)} usable "
-            "samples; lower it"
-        )
     with warnings.catch_warnings():
         # Fewer distinct latents than clusters: the mixture's ridge handles it.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -117,11 +103,6 @@ def fit_mixture(
     Raftery 2007), so that clusters of few members do not fit their noise; `shrinkage` is in
     pseudo-samples per feature. The first step computes a Gaussian of each initial cluster.
     """
-    if not np.isfinite(latents).all():
-        raise DataError(
-            "encoder: its latents are not finite: the autoencoder's weights have diverged; lower "
-            "aec.lr and train again"
-        )
     responsibilities = np.eye(n_clusters)[labels] * (labels >= 0)[:, None]
     before = -np.inf
     for step in range(1, max_steps + 1):

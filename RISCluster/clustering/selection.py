@@ -3,14 +3,15 @@
 Letters: N latents, D features, K clusters.
 """
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas
 from sklearn.cluster import KMeans
 
-from ..data.tables import read_numbers
 from ..errors import CheckpointError, DataError
+from ..io import write_text
 
 N_GAP_REFERENCES = 10
 GAP_N_INIT = 1  # starts of k-means on each reference set
@@ -38,12 +39,9 @@ class Criteria:
     inertia: float  # of k-means
     gap: float  # see `gap_statistic`
     gap_std: float
-    stability: float = float("nan")  # see `clustering.stability`; NaN where not computed
-    stability_std: float = float("nan")
-    agreement: float = float("nan")  # see `Trees.agreement`; NaN where not computed
-
-
-HEADER = tuple(field.name for field in fields(Criteria))
+    stability: float  # see `clustering.stability`; NaN where not computed
+    stability_std: float
+    agreement: float  # see `Trees.agreement`; NaN where not computed
 
 
 def gap_statistic(
@@ -71,16 +69,12 @@ def gap_statistic(
 def knee(rows: list[Criteria]) -> int | None:
     """K at the knee of the inertia of k-means (Satopaa et al. 2011, without smoothing).
 
-    Where the curve, scaled from 0 to 1, is furthest below the chord between its ends; None for
-    fewer than three K, or a curve that is nowhere below its chord.
+    Where the scaled curve is furthest below the chord between its ends; None where it is nowhere.
     """
-    k = np.array([row.n_clusters for row in rows], dtype=float)
-    inertia = np.array([row.inertia for row in rows])
-    if len(rows) < 3 or not np.isfinite(inertia).all() or inertia[0] <= inertia[-1]:
+    k, inertia = np.array([(row.n_clusters, row.inertia) for row in rows]).T
+    if len(rows) < 3 or inertia[0] <= inertia[-1]:
         return None
-    across = (k - k[0]) / (k[-1] - k[0])
-    down = (inertia - inertia[-1]) / (inertia[0] - inertia[-1])
-    below = 1 - across - down
+    below = 1 - (k - k[0]) / (k[-1] - k[0]) - (inertia - inertia[-1]) / (inertia[0] - inertia[-1])
     best = int(below.argmax())
     return rows[best].n_clusters if below[best] > 1e-9 else None
 
@@ -88,16 +82,17 @@ def knee(rows: list[Criteria]) -> int | None:
 def choose(rows: list[Criteria], criterion: str) -> int | None:
     """Number of clusters that a criterion selects, of rows ascending in K.
 
-    Lowest BIC or AIC; highest silhouette; smallest K whose gap is within one standard error of the
-    next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable one within
-    `STABILITY_TOLERANCE`, since merged clusters can be as repeatable as separate ones; `knee` of
-    the inertia; highest agreement of the views. None where there is no value, or where the gap
-    increases to the end.
+    Lowest BIC or AIC; highest silhouette or agreement; smallest K whose gap is within one standard
+    error of the next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable
+    one within `STABILITY_TOLERANCE`, since merged clusters can be as repeatable as separate ones.
+    None where there is no value, or where the gap increases to the end.
     """
     if criterion == "inertia":
         return knee(rows)
     if criterion == "gap":
-        return _first_within_one_error(rows)
+        pairs = zip(rows, rows[1:], strict=False)
+        within = (a.n_clusters for a, b in pairs if a.gap >= b.gap - b.gap_std)
+        return next(within, rows[0].n_clusters if len(rows) == 1 else None)
     scored = [row for row in rows if np.isfinite(getattr(row, criterion))]
     if not scored:
         return None
@@ -108,13 +103,6 @@ def choose(rows: list[Criteria], criterion: str) -> int | None:
     return min((sign * getattr(row, criterion), row.n_clusters) for row in scored)[1]
 
 
-def _first_within_one_error(rows: list[Criteria]) -> int | None:
-    for row, following in zip(rows, rows[1:], strict=False):
-        if row.gap >= following.gap - following.gap_std:
-            return row.n_clusters
-    return rows[0].n_clusters if len(rows) == 1 else None
-
-
 def select(rows: list[Criteria], criterion: str) -> int:
     """Number of clusters of a run: as `choose`, and the largest one where the gap takes none."""
     best = choose(rows, criterion)
@@ -122,22 +110,15 @@ def select(rows: list[Criteria], criterion: str) -> int:
         return rows[-1].n_clusters
     if best is None:
         raise DataError(
-            f"[gmm] select = {criterion} has no value for K = "
-            f"{', '.join(str(row.n_clusters) for row in rows)}; silhouette, stability and "
-            "agreement need two clusters, stability also twice as many samples, agreement also "
-            "gmm.init = consensus"
+            f"[gmm] select = {criterion} has no value for these K; silhouette, stability and "
+            "agreement need two clusters, stability also twice as many samples and "
+            "gmm.n_resamples, agreement also gmm.init = consensus"
         )
     return best
 
 
 def contradictions(rows: list[Criteria], chosen: int, criterion: str) -> list[str]:
-    """Reasons to doubt the K that a criterion has chosen of rows ascending in K, a sentence each.
-
-    The criteria select K that differ by more than `K_TOLERANCE`, or the selected K is the smallest
-    (above 1) or the largest of three or more.
-    """
-    if len(rows) < 2:
-        return []
+    """Reasons to doubt the K that a criterion has chosen of rows ascending in K, as sentences."""
     names = dict.fromkeys((criterion, "bic", "silhouette", "stability", "agreement"))
     taken = {name: k for name in names if (k := choose(rows, name)) is not None}
     found = []
@@ -145,43 +126,32 @@ def contradictions(rows: list[Criteria], chosen: int, criterion: str) -> list[st
         each = ", ".join(f"{TITLES[name]} takes K = {k}" for name, k in taken.items())
         found.append(
             f"the criteria contradict each other: {each}; the data may have no clear number of "
-            "clusters: compare the galleries of these K (dec.n_clusters) before you settle on one"
+            "clusters: compare the galleries of these K (dec.n_clusters)"
         )
     first, last = rows[0].n_clusters, rows[-1].n_clusters
-    if len(rows) > 2 and chosen == last:
+    if len(rows) > 2 and chosen in (first, last) and chosen > 1:
+        numbers = f"{first}-{2 * last}" if chosen == last else f"1-{last}"
         found.append(
-            f"K = {chosen}, selected by {TITLES[criterion]}, is the largest that was fitted: more "
-            f"clusters may be better; fit them too (gmm.n_clusters = {first}-{2 * last})"
-        )
-    if len(rows) > 2 and chosen == first > 1:
-        found.append(
-            f"K = {chosen}, selected by {TITLES[criterion]}, is the smallest that was fitted: "
-            f"fewer clusters may be better; fit them too (gmm.n_clusters = 1-{last})"
+            f"K = {chosen}, selected by {TITLES[criterion]}, is at the edge of those that were "
+            f"fitted: others may be better; fit them too (gmm.n_clusters = {numbers})"
         )
     return found
 
 
-def as_rows(rows: list[Criteria]) -> list[tuple]:
-    """Rows of selection.csv, ten digits."""
-    return [
-        tuple(f"{value:.10g}" if isinstance(value, float) else value for value in astuple(row))
-        for row in rows
-    ]
+def write_rows(path: Path, rows: list[Criteria]) -> None:
+    """Write a selection.csv, with ten digits."""
+    table = pandas.DataFrame(rows)
+    text = table.to_csv(index=False, float_format="%.10g", na_rep="nan", lineterminator="\n")
+    write_text(path, text)
 
 
 def read_rows(path: Path) -> list[Criteria]:
-    """Read a selection.csv; older ones have no stability and agreement."""
+    """Read a selection.csv."""
     try:
-        columns = read_numbers(path)
-        lacking = [name for name in HEADER[:-3] if name not in columns]
-        if lacking:
-            raise ValueError(f"no column {lacking[0]}")
-    except (OSError, ValueError) as error:
+        table = pandas.read_csv(path, dtype=float).astype({"n_clusters": int})
+        return [Criteria(**row) for row in table.to_dict("records")]
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{path}: can't be read as a table of criteria: {error}; run GMM_centroids.py again"
+            f"{path}: can't be read as a table of criteria: {' '.join(str(error).split())}; run "
+            "GMM_centroids.py again"
         ) from None
-    table = zip(*(columns[name].tolist() for name in HEADER if name in columns), strict=True)
-    rows = [Criteria(int(k), *values) for k, *values in table]
-    if not rows:
-        raise CheckpointError(f"{path}: holds no K; run GMM_centroids.py again")
-    return rows

@@ -63,7 +63,7 @@ def labellings(
 ) -> np.ndarray | None:
     """Labels (H, m) of the same latents by a mixture of each half-sample.
 
-    None for one cluster, and for more clusters than a half-sample has latents.
+    None for one cluster, or more than a half-sample has latents.
     """
     if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
         return None
@@ -86,9 +86,8 @@ def stability(labels: np.ndarray) -> tuple[float, float]:
 
 
 def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> float:
-    """Temperature at which the posterior of latents (m, D) predicts labels (H, m) best.
-
-    From 1 to `MAX_TEMPERATURE`. The labels are those of `labellings` with as many clusters.
+    """Temperature, 1 to `MAX_TEMPERATURE`, at which the posterior of latents (m, D) predicts the
+    `labellings` (H, m) best.
     """
     log_densities = mixture.log_densities(latents)
     own = log_densities.argmax(1)

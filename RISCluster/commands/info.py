@@ -69,9 +69,9 @@ def survey(file: SpectrogramFile) -> tuple[pandas.DataFrame, list[str]]:
     with Progress("Reading", n) as progress, np.errstate(invalid="ignore"):
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
-            texts = file.starttimes(start, stop) or [""] * (stop - start)
+            texts = file.column("starttime", start, stop) or [""] * (stop - start)
             times.append(np.array([text.rstrip("Z") for text in texts], "M8[ns]"))
-            traces |= dict.fromkeys(file.trace_ids(start, stop) or [])
+            traces |= dict.fromkeys(file.column("trace_id", start, stop) or [])
             for index, x in file.read_blocks(np.arange(start, stop)):
                 x, some = x.reshape(len(x), -1), index % every == 0
                 values[index, 0], values[index, 1] = x.min(axis=1), x.max(axis=1)
@@ -232,7 +232,7 @@ def _spread(index: np.ndarray, n: int) -> list[int]:
 
 
 def _title(file: SpectrogramFile, index: int) -> str:
-    times, traces = file.starttimes(index, index + 1), file.trace_ids(index, index + 1)
+    times, traces = (file.column(name, index, index + 1) for name in ("starttime", "trace_id"))
     first = f"sample {index:,}" + (f"  {plain(traces[0])}" if traces else "")
     if not (times and times[0]):
         return first

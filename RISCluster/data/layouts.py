@@ -9,8 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
-from itertools import permutations
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,55 +21,37 @@ from ..errors import DataError
 from ..io import as_path
 from ..runtime import log
 from ..settings import CubeSettings, DataSettings
+from . import storage, times
 from .measures import MEASURES
-from .storage import (
-    CUBE,
-    SAMPLES,
-    WITH_COMPONENTS,
-    Storage,
-    StoredArray,
-    dimension_names,
-    explain,
-    is_variable,
-    notes_of,
-    open_storage,
-    read_values,
-    roles_of,
-    shape_of,
-    text_attribute,
-)
-from .times import (
-    count_unreadable,
-    decode_times,
-    frequency_factor,
-    log_assumed_epoch,
-    nanoseconds_to_iso,
-    seconds_factor,
-    to_text,
-)
+from .storage import Storage, StoredArray, text_attribute
 
 SMALLEST = 4  # bins an axis, what the network takes
 FINGERPRINT_SAMPLES = 64
 READ_ROWS = 128  # samples read and prepared at a time, about: few enough to stay in cache
 COLUMN_ROWS = 65536  # values of a column handled at a time
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
-DETECTION_TIMES = ("onset", "end", "peak_time")
-DETECTION = (*DETECTION_TIMES, "peak_amplitude", *MEASURES)  # columns of a detection
-# Names of a column in a file, and keys in the rows of a catalogue; the first that is there counts
-COLUMNS = {
-    "samples": {"starttime": ("starttime",), "trace_id": ("trace_id", "station")},
+
+# Columns of one value a sample, and the value of a missing one
+COLUMNS: dict[str, Any] = {
+    "starttime": "", "trace_id": "", "event_id": -1, "labels": -1, "onset": "", "end": "",
+    "peak_time": "", "peak_amplitude": np.nan, **dict.fromkeys(MEASURES, np.nan),
+}  # fmt: skip
+DETECTION = (*COLUMNS,)[4:]
+TIMES = ("starttime", "onset", "end", "peak_time")
+# Other names of a column in a file, and keys in the rows of a catalogue; the first there is counts
+ALIASES = {
+    "samples": {"trace_id": ("trace_id", "station")},
     "ris": {"starttime": ("starttime", "time"), "trace_id": ("trace_id", "station")},
-    "catalogue": {
-        "starttime": ("starttime", "dt_start", "dt_on", "dt_peak"),
-        "onset": ("dt_on",),
-        "end": ("dt_off",),
-        "peak_time": ("dt_peak",),
-        "peak_amplitude": ("peak",),
-        "unit": ("unit",),
-        **{name: (name,) for name in MEASURES},
-    },
 }
+CATALOGUE = {
+    "starttime": ("starttime", "dt_start", "dt_on", "dt_peak"), "onset": ("dt_on",),
+    "end": ("dt_off",), "peak_time": ("dt_peak",), "peak_amplitude": ("peak",), "unit": ("unit",),
+    **{name: (name,) for name in MEASURES},
+}  # fmt: skip
 TRACE_KEYS = ("network", "station", "location", "channel")
+
+
+# ---- axes and coordinates -----------------------------------------------------------------------
 
 
 class Column(NamedTuple):
@@ -81,18 +62,6 @@ class Column(NamedTuple):
     units: str = ""
     calendar: str = ""
 
-    @property
-    def descends(self) -> bool:
-        """Whether every number is below the one before it; not so for a single one."""
-        values = self.values
-        is_number = values.dtype.kind in "iuf" and len(values) > 1
-        return is_number and bool((values[1:] < values[:-1]).all())
-
-    @property
-    def ascending(self) -> "Column":
-        """The column reversed where it descends."""
-        return self._replace(values=self.values[::-1]) if self.descends else self
-
 
 def as_column(array: Any, values: np.ndarray) -> Column:
     """Values of an array with its units and calendar."""
@@ -101,96 +70,82 @@ def as_column(array: Any, values: np.ndarray) -> Column:
 
 
 def find_axes(
-    path: Path, storage: Storage, array: Any, wanted: tuple[str, ...], names: dict[str, list[str]]
+    path: Path, store: Storage, array: Any, wanted: tuple[str, ...], names: dict[str, list[str]]
 ) -> tuple[dict[str, Column], tuple[int, ...]]:
     """Coordinates of an array by role, and its axis for each of `wanted`.
 
-    The order is as stored where nothing contradicts it. `wanted` is `CUBE`, `SAMPLES` or
-    `WITH_COMPONENTS`, and `names` are those of coordinates, where dimensions have none. DataError
-    where the dimensions are others, a coordinate has not one value a step, or the order is unknown.
+    The order is that of the names of dimensions, or as stored where they have none; `names` are
+    those of coordinates by role. DataError where the dimensions or the coordinates do not fit.
     """
-    roles, needed = roles_of(array), f"({', '.join(wanted)})"
-    label, is_named = f"{path}: {array.name.lstrip('/')}", any(roles)
+    roles, needed = storage.roles_of(array), f"({', '.join(wanted)})"
+    label = f"{path}: {array.name.lstrip('/')}"
     if set(roles) - {"", *wanted} or len(roles) != len(wanted):
         raise DataError(
-            f"{label} has the dimensions ({', '.join(dimension_names(array))}), and this layout "
-            f"needs {needed}; set data.layout or data.dataset, or name the dimensions otherwise"
+            f"{label} has the dimensions ({', '.join(storage.dimension_names(array))}), and this "
+            f"layout needs {needed}; set data.layout or data.dataset, or name them otherwise"
         )
-    columns = {role: find_coordinate(storage, array, role, names[role]) for role in names}
-    columns = {role: column for role, column in columns.items() if column is not None}
-    shapes = {wanted.index(role): column.values.shape for role, column in columns.items()}
-    fitting = [
-        order
-        for order in permutations(range(len(wanted)))
-        if all(roles[axis] in ("", role) for axis, role in zip(order, wanted, strict=True))
-        and all((array.shape[order[at]],) == shape for at, shape in shapes.items())
-    ]
-    if not fitting:
-        found = ", ".join(f"{x.name} of shape {x.values.shape}" for x in columns.values())
-        raise DataError(
-            f"{label} has shape {tuple(array.shape)}, and the coordinates {found}; each needs one "
-            "value a step of its axis"
-        )
-    if wanted is not CUBE and not is_named:  # samples come first, unless names say otherwise
-        fitting = [order for order in fitting if order[0] == 0] or fitting
-    order, *others = fitting
-    if order != tuple(range(len(wanted))):
-        if others:
+    unnamed = iter([role for role in wanted if role not in roles])
+    stored = [role or next(unnamed) for role in roles]
+    if stored != [*wanted]:
+        log.info(f"{label} is stored as ({', '.join(stored)}) by its dimension names")
+    found = {role: find_coordinate(store, array, role, names[role]) for role in names}
+    columns = {role: column for role, column in found.items() if column is not None}
+    for role, (name, values, *_) in columns.items():
+        if values.shape != (array.shape[stored.index(role)],):
             raise DataError(
-                f"{label} has shape {tuple(array.shape)}, which does not fit its coordinates as "
-                f"{needed}, and the order of its axes is unknown; name its dimensions"
+                f"{label} has shape {tuple(array.shape)}, read as ({', '.join(stored)}), and the "
+                f"coordinate {name} of shape {values.shape}; it needs one value a step of its "
+                "axis: if the order is another, name the dimensions"
             )
-        stored = ", ".join(wanted[order.index(axis)] for axis in sorted(order))
-        evidence = "dimension names" if is_named else "coordinates"
-        log.info(f"{label} is stored as ({stored}) by its {evidence}; read as {needed}")
-    return columns, order
+    return columns, tuple(stored.index(role) for role in wanted)
 
 
-def find_coordinate(storage: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
+def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
     """The coordinate of a role: that of its dimension, or one of `names`, first for channels."""
-    own, roles = [], roles_of(array)
+    own, roles = [], storage.roles_of(array)
     if role in roles:
         axis = roles.index(role)
-        place = f"{array.name.rpartition('/')[0]}/{dimension_names(array)[axis]}"
-        scales = [*array.dims[axis].values()] if isinstance(array, h5py.Dataset) else []
-        own = [scale for scale in scales[:1] if is_variable(scale)] or [storage.get(place)]
-        is_size = own[0] is None or not is_variable(own[0])
-        if is_size and (tied := _interpolate(storage, place, array.shape[axis])):
-            return tied
-    others = [storage.get(name) for name in names]
+        place = f"{array.name.rpartition('/')[0]}/{storage.dimension_names(array)[axis]}"
+        ties = [store.get(f"{place}_{name}") for name in ("indices", "values")]
+        if None not in ties:
+            return _interpolate(*ties, array.shape[axis])
+        own = [*array.dims[axis].values()][:1] if isinstance(array, h5py.Dataset) else []
+        own.append(store.get(place))
+    others = [store.get(name) for name in names]
     for item in others + own if role == "channel" else own + others:
-        if item is not None and is_variable(item):
-            return as_column(item, read_values(item, complete=True))
+        if item is not None and storage.is_variable(item):
+            return as_column(item, storage.read_values(item, complete=True))
     return None
 
 
-def _interpolate(storage: Storage, place: str, n: int) -> Column | None:
+def _interpolate(indices: Any, values: Any, n: int) -> Column:
     """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
-    indices, values = storage.get(f"{place}_indices"), storage.get(f"{place}_values")
-    if indices is None or values is None or shape_of(indices) != shape_of(values):
-        return None
-    ties, known = read_values(indices, complete=True), read_values(values, complete=True)
-    if known.ndim != 1 or not len(known) or known.dtype.kind not in "iuf":
-        return None
+    ties, known = (
+        storage.read_values(indices, complete=True),
+        storage.read_values(values, complete=True),
+    )
     dense = np.interp(np.arange(n), ties, (known - known[0]).astype(np.float64))
     if known.dtype.kind in "iu":
         dense = np.rint(dense).astype(np.int64)
     return as_column(values, known[0] + dense)
 
 
-def column_times(path: Path, column: Column, consequence: str) -> np.ndarray | None:
+def column_times(path: Path, column: Column) -> np.ndarray | None:
     """Times of a column, (n,) int64 ns since 1970; None, with a warning, if unknown."""
     values = column.values
     if values.dtype.kind in "iuf" and not column.units and np.isfinite(values).any():
-        log_assumed_epoch(path, column.name, np.nanmax(values))
+        times.log_assumed_epoch(path, column.name, np.nanmax(values))
     try:
-        return decode_times(values, column.units, column.calendar)
+        return times.decode_times(values, column.units, column.calendar)
     except ValueError as error:
         log.warning(
-            f"{path}: {column.name}: {error}; change its attributes units and calendar: its times "
-            f"are not used{consequence}"
+            f"{path}: {column.name}: {error}: its times are not used; change its attributes units "
+            "and calendar"
         )
         return None
+
+
+# ---- shapes and text ----------------------------------------------------------------------------
 
 
 def size_text(shape: Sequence[int]) -> str:
@@ -210,37 +165,37 @@ def as_float32(x: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(x, dtype=np.float32)
 
 
+def as_texts(values: Any) -> Any:
+    """Values of a column for a table: numbers with seven digits and '' for NaN, others as is."""
+    is_number = isinstance(values, np.ndarray) and values.dtype.kind == "f"
+    return [f"{x:.7g}" if x == x else "" for x in values] if is_number else values
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
 class SpectrogramFile:
     """An open file of spectrograms, whatever its layout.
 
-    Attributes
-    ----------
-    path, paths : Path, list of Path
-        Name of the set in messages, and its files.
-    dataset : str
-        Name of the spectrograms inside the file, `stored` as a `StoredArray`, with `dtype` and
-        `chunks`; `missing` is why values of it may be missing.
-    n_samples, n_frequencies, n_times : int
-    components : tuple of str
-        Names of the components of a sample (C), as Z, N, E; a single one, without a name, in most
-        files. `shape` is that of a sample, (F, T) or, of several components, (C, F, T).
-    frequency, time : ndarray, (F,) and (T,), float64
-        Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
+    `path` names it in messages, `paths` are its files, `dataset` the name of the spectrograms
+    inside, `stored` as a `StoredArray`, and `missing` why values may be missing. A sample has the
+    `shape` (F, T) = (`n_frequencies`, `n_times`), or (C, F, T) with several `components`, which
+    have names as Z, N, E. Axes are `frequency` (F,) and `time` (T,), float64, in `frequency_unit`
+    and `time_unit`; numbers of bins where the file has none.
 
-    A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, *shape) float32
-    as stored of `index` (ascending) in blocks.
+    A layout defines `column`, and `read_blocks(index)`, which yields indices (n,) and samples (n,
+    *shape) float32 as stored of `index` (ascending) in blocks.
     """
 
-    layout, components = "", ("",)
+    layout, components, waveform_unit = "", ("",), ""
 
-    def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
-        self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
-        self.paths = [path]
-        self.dtype, self.chunks, self.missing = stored.dtype, stored.chunks, stored.causes
-        self.attributes = notes_of(stored.array)
+    def __init__(self, path: Path, store: Storage, dataset: str, stored: StoredArray):
+        self.path, self._store, self.dataset, self.stored = path, store, dataset, stored
+        self.paths, self.missing = [path], stored.causes
+        self.dtype, self.chunks = stored.dtype, stored.chunks
+        self.attributes = storage.notes_of(stored.array)
         units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
         self.amplitude_unit = next(filter(None, units), "")
-        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
 
     def __enter__(self) -> "SpectrogramFile":
         return self
@@ -250,7 +205,7 @@ class SpectrogramFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._storage.close()
+        self._store.close()
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` as stored: (n, *shape), float32."""
@@ -276,109 +231,41 @@ class SpectrogramFile:
 
     def _check_values(self) -> None:
         """Refuse files without samples, without numbers, or of too few bins."""
-        place = f"{self.path}: {self.dataset}"
-        if self.n_samples == 0:
-            raise DataError(f"{place} is empty: it holds no sample; training needs three or more")
-        if self.dtype.kind not in "iuf":
-            raise DataError(f"{place} holds {self.dtype}; allowed: real numbers")
-        if min(self.n_frequencies, self.n_times) < SMALLEST:
+        what = f"{self.n_samples:,} samples of {self.n_frequencies} x {self.n_times}"
+        is_small = min(self.n_frequencies, self.n_times) < SMALLEST
+        if self.n_samples == 0 or is_small or self.dtype.kind not in "iuf":
             raise DataError(
-                f"{place} has samples of {self.n_frequencies} x {self.n_times} (frequency x time); "
-                f"the network needs {SMALLEST} x {SMALLEST} or more"
+                f"{self.path}: {self.dataset} holds {what} (frequency x time), {self.dtype}; "
+                f"allowed: real numbers, samples of {SMALLEST} x {SMALLEST} or more"
             )
 
     def _axis(self, name: str, column: Column | None, n: int) -> tuple[np.ndarray, str]:
-        """The axis of frequency or time, ascending, in Hz or s; bins where it has no such unit."""
-        place, factor, is_time = f"{self.path}: the {name} axis", None, name == "time"
-        if column is not None and not is_time:
-            factor = frequency_factor(place, column.units)
+        """The axis of frequency or time, in Hz or s; bins where it has no such unit."""
+        place, factor = f"{self.path}: the {name} axis", None
+        if column is not None and name == "frequency":
+            factor = times.frequency_factor(place, column.units)
         elif column is not None:
             try:
-                factor = seconds_factor(column.units)
+                factor = times.seconds_factor(column.units)
             except ValueError as error:
                 log.warning(f"{place}: {error}: time bins are counted; change its attribute units")
         if factor is None:
             return np.arange(n, dtype=np.float64), "bin"
-        axis = column.values
-        if axis.shape != (n,) or axis.dtype.kind not in "iufb":
-            raise DataError(
-                f"{self.path}: the {name} axis has shape {axis.shape} and holds {axis.dtype}; it "
-                f"needs {n} numbers, one a bin"
-            )
-        axis = axis.astype(np.float64)
-        if not np.isfinite(axis).all() or (n > 1 and not (np.diff(axis) > 0).all()):
-            raise DataError(f"{self.path}: the {name} axis must be finite and ascending")
-        return (axis if factor == 1 else axis * factor), "s" if is_time else "Hz"
+        is_number = column.values.dtype.kind in "iufb"
+        axis = column.values.astype(np.float64) if is_number else np.array([np.nan])
+        if not np.isfinite(axis).all() or not (np.diff(axis) > 0).all():
+            raise DataError(f"{place}: must be finite and ascending numbers, one a bin")
+        return (axis if factor == 1 else axis * factor), "Hz" if name == "frequency" else "s"
 
     # ---- columns ----
 
-    def _get(self, name: str) -> Any:
-        """An array beside the spectrograms, or None; a cube has coordinates in place of columns."""
-        return self._storage.get(name) if self.layout != "cube" or name == "labels" else None
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
+        """A column of `COLUMNS` of samples `start` to `stop`; None where the file has none.
 
-    def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
-        """A column of one value a sample, of the catalogue or the file; None without one."""
-        if (rows := self._catalogue) is not None:
-            key = next((key for key in COLUMNS["catalogue"].get(name, ()) if key in rows), None)
-            values = None if key is None else rows[key].to_numpy()[start:stop]
-            return None if key is None else Column(f"{key} of the catalogue", values)
-        for item in map(self._get, COLUMNS.get(self.layout, {}).get(name, (name,))):
-            if item is not None and shape_of(item) in ((self.n_samples,), (self.n_samples, 1)):
-                return as_column(item, read_values(item, start, stop).reshape(-1))
-        return None
-
-    def _times(self, name: str, start: int, stop: int | None) -> list[str] | None:
-        """Times of a column in UTC, ISO 8601 with Z; empty where unknown."""
-        if name not in self._decoded:
-            column = self._column(name)
-            times = None if column is None else column_times(self.path, column, "")
-            if times is not None and (unreadable := count_unreadable(column.values, times)):
-                log.warning(f"{self.path}: {column.name}: {unreadable}; these have no time")
-            if column is None and (wrong := self._get(name)) is not None:
-                log.warning(
-                    f"{self.path}: /{name} has shape {wrong.shape} and is not used: it needs one "
-                    f"value a sample, of which there are {self.n_samples:,}"
-                )
-            self._decoded[name] = times
-        times = self._decoded[name]
-        return None if times is None else nanoseconds_to_iso(times[start:stop])
-
-    def starttimes(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """Times of samples `start` to `stop`, ISO 8601 UTC with Z, '' where unknown; or None."""
-        return self._times("starttime", start, stop)
-
-    def trace_ids(self, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """Trace ids of samples `start` to `stop`, or None without them."""
-        if (rows := self._catalogue) is None:
-            column = self._column("trace_id", start, stop)
-            return None if column is None else [to_text(value) for value in column.values]
-        codes = rows.reindex(columns=TRACE_KEYS, fill_value="").iloc[start:stop]
-        codes = codes.map(lambda code: str(code or "")).to_numpy()
-        return None if "station" not in rows else [".".join(parts) for parts in codes]
-
-    def detection(self, name: str, start: int = 0, stop: int | None = None) -> list[str] | None:
-        """One of `DETECTION`: times as in `starttimes`, '' where unknown; None without them."""
-        method = to_text(self.attributes.get("build.method", ""))
-        if method == "slide" and name in ("onset", "end"):
-            return None
-        if name in DETECTION_TIMES:
-            return self._times(name, start, stop)
-        numbers = self.numbers(name, start, stop)
-        return numbers if numbers is None else [f"{x:.7g}" if x == x else "" for x in numbers]
-
-    def numbers(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray | None:
-        """``peak_amplitude`` or one of `MEASURES`, float64, NaN where unknown; or None."""
-        if (column := self._column(name, start, stop)) is None:
-            return None
-        numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
-        return numbers.astype(np.float64).replace([np.inf, -np.inf], np.nan).to_numpy()
-
-    def event_ids(self, start: int = 0, stop: int | None = None) -> np.ndarray | None:
-        """Number of the event of each sample, int64, -1 for none; None where no one knows."""
-        found = self._beside("event_id")
-        if found is None or found.dtype.kind not in "iu":
-            return None
-        return read_values(found, start, stop).astype(np.int64)
+        Times (ISO 8601 UTC with Z) and trace ids are a list of str, '' where unknown; measures are
+        float64, NaN where unknown; numbers of events and known classes int64, -1 for none.
+        """
+        raise NotImplementedError
 
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """``file`` and ``file_index`` of samples, of a set of several files or a part of one."""
@@ -386,101 +273,37 @@ class SpectrogramFile:
 
     def traces(self, index: Sequence[int]) -> tuple[np.ndarray, float, str] | None:
         """Waveforms (n, [C,] S) of samples (``build.traces``), rate in Hz and unit; or None."""
-        group = self.dataset.rpartition("/")[0]
-        for name in ("trace", "Trace"):
-            found = self._get(f"{group}/{name}")
-            if found is None or found.ndim not in (2, 3) or found.shape[-1] < 2:
-                continue
-            try:  # the group's name is the length of the window in seconds
-                rate = float(found.attrs.get("sampling_rate") or found.shape[-1] / float(group))
-            except (ValueError, ZeroDivisionError):
-                continue
-            if len(found) == self.n_samples:
-                unit = text_attribute(found, "units") or text_attribute(found, "AmplUnits")
-                rows = [found[int(i)] for i in index]
-                return np.array(rows, np.float64).reshape(-1, *found.shape[1:]), rate, unit
         return None
-
-    @property
-    def waveform_unit(self) -> str:
-        """Unit of peak amplitudes, empty where the file does not give it."""
-        column = self._column("unit" if self._catalogue is not None else "peak_amplitude", 0, 1)
-        if column is None or self._catalogue is None:
-            return "" if column is None else column.units
-        return str(column.values[0])
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,) int64, for scoring only; None for a single class."""
-        values = self.all_labels()
+        values = self.column("labels")
         is_single = values is not None and len(self.class_names()) == 1
         return None if is_single and len(np.unique(values)) < 2 else values
 
-    def all_labels(self) -> np.ndarray | None:
-        """As `labels`, also of a single class."""
-        if (found := self._beside("labels")) is None:
-            return None
-        values = read_values(found)
-        if values.dtype.kind == "f":
-            values = np.where(np.isnan(values), -1, values)
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
-            raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
-        return values.astype(np.int64)
-
     def class_names(self) -> list[str]:
         """Names of the known classes: texts, or a list as one text in JSON."""
-        found = self._get("labels")
-        notes = {} if found is None else self.attributes | notes_of(found)
-        names = [to_text(name) for name in np.ravel(notes.get("class_names", []))]
-        if len(names) == 1:
-            with contextlib.suppress(ValueError):
-                listed = json.loads(names[0])
-                names = [str(name) for name in listed] if isinstance(listed, list) else names
+        found = self._store.get("labels")
+        notes = {} if found is None else self.attributes | storage.notes_of(found)
+        names = [times.to_text(name) for name in np.ravel(notes.get("class_names", []))]
+        with contextlib.suppress(ValueError, TypeError, IndexError):
+            names = [str(name) for name in json.loads(names[0])] if len(names) == 1 else names
         return names
 
     def columns_fingerprint(self) -> str:
         """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
-        labels = self.labels()
+        labels, names = self.labels(), ["starttime", "trace_id"]
         digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
         digest.update("\n".join(self.class_names()).encode())
-        columns = [self.starttimes, self.trace_ids]
         # Catalogues of `ris` had onsets before results named them.
-        if self.layout != "ris" and self.detection("onset", 0, 1) is not None:
-            columns.append(partial(self.detection, "onset"))
-        for column in columns:
+        if self.layout != "ris" and self.column("onset", 0, 1) is not None:
+            names.append("onset")
+        for name in names:
             digest.update(b"\0")
             for start in range(0, self.n_samples, COLUMN_ROWS):
-                values = column(start, min(start + COLUMN_ROWS, self.n_samples))
+                values = self.column(name, start, min(start + COLUMN_ROWS, self.n_samples))
                 digest.update(b"" if values is None else "\n".join(values).encode() + b"\n")
         return digest.hexdigest()[:32]
-
-    def _beside(self, name: str) -> Any:
-        """An array that must have one value a sample, or None where it is not in the file."""
-        found = self._get(name)
-        if found is not None and found.shape != (self.n_samples,):
-            raise DataError(
-                f"{self.path}: /{name} has shape {found.shape}, but {self.dataset} holds "
-                f"{self.n_samples} samples; it needs one value a sample"
-            )
-        return found
-
-    @cached_property
-    def _catalogue(self) -> pandas.DataFrame | None:
-        """Columns of the catalogue that are used, with keys in lower case; None without one."""
-        name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
-        if self.layout != "ris" or (found := self._beside(name)) is None:
-            return None
-        used, rows = {*TRACE_KEYS}.union(*COLUMNS["catalogue"].values()), []
-        for number, text in enumerate(read_values(found)):
-            try:
-                items = json.loads(to_text(text)).items()
-            except (ValueError, AttributeError, RecursionError):
-                raise DataError(
-                    f"{self.path}: {name} must hold one JSON object a sample, and that of sample "
-                    f"{number} is none"
-                ) from None
-            rows.append({key.lower(): value for key, value in items if key.lower() in used})
-        table = pandas.DataFrame(rows, dtype=object)
-        return table.where(table.notna(), "")
 
 
 class RowsFile(SpectrogramFile):
@@ -491,22 +314,25 @@ class RowsFile(SpectrogramFile):
     ``[F, 1:]``, and ``Catalogue`` beside them has a JSON object a sample.
     """
 
-    def __init__(self, path: Path, storage: Storage, layout: str, dataset: str):
-        self.path, self.layout, array = path, layout, storage.get(dataset)
-        axes, order, flipped = {}, (0, 1, 2), [False] * array.ndim
+    def __init__(self, path: Path, store: Storage, layout: str, dataset: str):
+        self.path, self.layout, array = path, layout, store.get(dataset)
+        axes, order = {}, (0, 1, 2)
         if layout == "samples":
-            names = {name: [name] for name in SAMPLES[1:]}
-            wanted = SAMPLES if array.ndim == 3 else WITH_COMPONENTS
-            axes, order = find_axes(path, storage, array, wanted, names)
-            flipped[-2:] = (name in axes and axes[name].descends for name in names)
-            axes = {name: column.ascending for name, column in axes.items()}
-        super().__init__(path, storage, dataset, StoredArray(path, array, order, flipped))
-        self.attributes = notes_of(storage.root) | self.attributes
+            wanted = storage.SAMPLES if array.ndim == 3 else storage.WITH_COMPONENTS
+            names = {name: [name] for name in ("frequency", "time")}
+            axes, order = find_axes(path, store, array, wanted, names)
+        super().__init__(path, store, dataset, StoredArray(path, array, order))
+        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
+        self.attributes = storage.notes_of(store.root) | self.attributes
         in_row = int(layout == "ris")  # axes in a row
         self.n_samples, *n, self.n_frequencies, self.n_times = self.stored.shape
         if n and n[0] > 1:
             given = np.ravel(self.attributes.get("components", []))
-            names = [to_text(name) for name in given] if len(given) == n[0] else range(1, n[0] + 1)
+            names = (
+                [times.to_text(name) for name in given]
+                if len(given) == n[0]
+                else range(1, n[0] + 1)
+            )
             self.components = tuple(map(str, names))
         self.n_frequencies, self.n_times = self.n_frequencies - in_row, self.n_times - in_row
         self._crop = slice(self.n_frequencies), slice(in_row, None)
@@ -530,6 +356,102 @@ class RowsFile(SpectrogramFile):
             rows = as_float32(rows[..., *self._crop]).reshape(-1, *self.shape)
             yield part, rows if len(rows) == len(part) else rows[part - first]
 
+    # ---- columns ----
+
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
+        """See `SpectrogramFile`."""
+        is_slid = times.to_text(self.attributes.get("build.method", "")) == "slide"
+        if is_slid and name in ("onset", "end"):
+            return None
+        if name in TIMES:
+            decoded = self._times(name)
+            return None if decoded is None else times.nanoseconds_to_iso(decoded[start:stop])
+        if (column := self._column(name, start, stop)) is None:
+            return None
+        if name == "trace_id":
+            return [times.to_text(value) for value in column.values]
+        numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
+        if COLUMNS[name] != -1:
+            return numbers.astype(np.float64).replace([np.inf, -np.inf], np.nan).to_numpy()
+        if column.values.dtype.kind not in "iuf" or (numbers.dropna() % 1 != 0).any():
+            raise DataError(
+                f"{self.path}: {column.name} must hold whole numbers, not {column.values.dtype}"
+            )
+        return numbers.fillna(-1).to_numpy(np.int64)
+
+    def _times(self, name: str) -> np.ndarray | None:
+        if name not in self._decoded:
+            column = self._column(name)
+            found = None if column is None else column_times(self.path, column)
+            if found is not None and (why := times.count_unreadable(column.values, found)):
+                log.warning(f"{self.path}: {column.name}: {why}; these have no time")
+            self._decoded[name] = found
+        return self._decoded[name]
+
+    def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
+        """A column as stored, of the catalogue or beside the spectrograms; None without one."""
+        if name != "labels" and (rows := self._catalogue) is not None:
+            values = rows[name].to_numpy()[start:stop] if name in rows else None
+            return None if values is None else Column(f"{name} of the catalogue", values)
+        for item in map(self._beside, ALIASES[self.layout].get(name, (name,))):
+            if item is not None:
+                return as_column(item, storage.read_values(item, start, stop))
+        return None
+
+    def _beside(self, name: str) -> Any:
+        """An array of one value a sample, or None where it is not in the file."""
+        found = self._store.get(name)
+        if found is None or found.shape == ():
+            return None
+        if found.shape != (self.n_samples,):
+            raise DataError(
+                f"{self.path}: /{name} has shape {found.shape}, but {self.dataset} holds "
+                f"{self.n_samples} samples; it needs one value a sample"
+            )
+        return found
+
+    @cached_property
+    def _catalogue(self) -> pandas.DataFrame | None:
+        """Columns of the catalogue that are used, by our names; None without one."""
+        name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
+        if self.layout != "ris" or (found := self._beside(name)) is None:
+            return None
+        used = {*TRACE_KEYS}.union(*CATALOGUE.values())
+        try:
+            items = (json.loads(times.to_text(x)).items() for x in storage.read_values(found))
+            rows = [{k.lower(): x for k, x in row if k.lower() in used} for row in items]
+        except (ValueError, AttributeError):
+            raise DataError(f"{self.path}: {name} must hold one JSON object a sample") from None
+        rows, table = pandas.DataFrame(rows, dtype=object).fillna(""), {}
+        for name, keys in CATALOGUE.items():
+            if there := [key for key in keys if key in rows]:
+                table[name] = rows[there[0]]
+        if "station" in rows:
+            codes = rows.reindex(columns=TRACE_KEYS, fill_value="")
+            table["trace_id"] = codes.map(lambda code: str(code or "")).agg(".".join, axis=1)
+        return pandas.DataFrame(table)
+
+    @cached_property
+    def waveform_unit(self) -> str:
+        """Unit of peak amplitudes, empty where the file does not give it."""
+        if self._catalogue is not None:
+            return str(self._catalogue["unit"].iloc[0]) if "unit" in self._catalogue else ""
+        column = self._column("peak_amplitude", 0, 1)
+        return "" if column is None else column.units
+
+    def traces(self, index: Sequence[int]) -> tuple[np.ndarray, float, str] | None:
+        """See `SpectrogramFile`."""
+        group = self.dataset.rpartition("/")[0]
+        found = self._store.get(f"{group}/{'Trace' if self.layout == 'ris' else 'trace'}")
+        if found is None or found.ndim < 2 or len(found) != self.n_samples:
+            return None
+        try:  # the group's name is the length of the window in seconds
+            rate = float(found.attrs.get("sampling_rate") or found.shape[-1] / float(group))
+        except (ValueError, ZeroDivisionError):
+            return None
+        unit = text_attribute(found, "units") or text_attribute(found, "AmplUnits")
+        return np.array([found[int(i)] for i in index], np.float64), rate, unit
+
 
 def open_spectrograms(
     path: str | Path,
@@ -540,61 +462,50 @@ def open_spectrograms(
 ) -> SpectrogramFile:
     """Open a file of spectrograms and check what is in it.
 
-    `layout` is ``auto``, ``samples``, ``ris`` or ``cube``, `dataset` the name of the spectrograms
-    inside, or ``auto``, `cube` what a sample of a cube is, and `npy` has the axes of a ``.npy``
-    file. DataError where the file is missing, neither HDF5 nor Zarr or cut short, or does not hold
-    what the layout needs.
+    `dataset` is the name of the spectrograms inside, `cube` what a sample of a cube is, and `npy`
+    has the axes of a ``.npy`` file. DataError where it can't be read as what the layout needs.
     """
     from .cube_file import CubeFile  # which is a SpectrogramFile
 
     path = as_path(path)
-    storage = open_storage(path, "data.file", npy)
+    store = storage.open_storage(path, "data.file", npy)
     try:
-        with explain(path, "its content"):
-            layout, dataset = choose_dataset(storage, layout, dataset)
+        with storage.explain(path, "its content"):
+            layout, dataset = choose_dataset(store, layout, dataset)
             if layout == "cube":
-                return CubeFile(path, storage, dataset, cube or CubeSettings())
-            return RowsFile(path, storage, layout, dataset)
+                return CubeFile(path, store, dataset, cube or CubeSettings())
+            return RowsFile(path, store, layout, dataset)
     except BaseException:
-        storage.close()
+        store.close()
         raise
 
 
-def _has_components(array: Any) -> bool:
-    return {*WITH_COMPONENTS} == {*roles_of(array)}
-
-
-def choose_dataset(storage: Storage, layout: str, dataset: str) -> tuple[str, str]:
+def choose_dataset(store: Storage, layout: str, dataset: str) -> tuple[str, str]:
     """Layout and data set: by the names of dimensions, or else by those of data sets."""
-    given, dataset = dataset != "auto", dataset.strip("/") or "/"
-    roles = {
-        name: {*roles_of(x)}
-        for name, x in storage.arrays.items()
-        if x.ndim == 3 or (x.ndim == 4 and (name in ("spectrogram", dataset) or _has_components(x)))
+    is_given, dataset = dataset != "auto", dataset.strip("/") or "/"
+    found = {
+        name: _layout_of(name, {*storage.roles_of(array)})
+        for name, array in store.arrays.items()
+        if array.ndim in (3, 4)
     }
-    chosen = [name for name in roles if not given or name == dataset]
-    named = {
-        name: "cube" if "channel" in roles[name] else "samples"
-        for name in chosen
-        if {"time", "frequency"} < roles[name] and {"channel", "sample"} & roles[name]
-    }
-    ris = next((name for name in chosen if re.fullmatch(r"\d*\.?\d+/Spectrogram", name)), None)
-    if layout == "auto":
-        sure = [name for name in ("spectrogram", "data") if name in named][:1] or [*named]
-        if len(sure) == 1:
-            return named[sure[0]], sure[0]
-        is_cube = storage.is_zarr or ("data" in roles and "spectrogram" not in roles)
-        layout = "cube" if is_cube else "ris" if ris else "samples"
-    usual = {"samples": "spectrogram", "ris": ris, "cube": "data"}[layout]
-    alike = [name for name in named if named[name] == layout]
-    others = chosen if given or layout == "cube" else []
-    for names in ([name for name in chosen if name == usual], alike, others):
-        if len(names) == 1:
-            return layout, names[0]
-    what = f"data set '{dataset}'" if given else "single data set"
-    raise DataError(
-        f"{storage.path}: no {what} of three dimensions, as 'spectrogram' (layout "
-        f"samples), '4.0/Spectrogram' (ris) or 'data' (cube); the file has {storage.listed()}; set "
-        "data.dataset to one of them, or make spectrograms with python -m RISCluster build, of a "
-        "fibre record with cube"
-    )
+    names = [name for name, own in found.items() if own and layout in ("auto", own)]
+    names = [name for name in ("spectrogram", "data") if name in names][:1] or names
+    names = [name for name in found if name == dataset] if is_given else names
+    if len(names) != 1:
+        what = f"data set '{dataset}'" if is_given else "single data set"
+        raise DataError(
+            f"{store.path}: no {what} of three dimensions, as 'spectrogram' (layout samples), "
+            f"'4.0/Spectrogram' (ris) or 'data' (cube); the file has {store.listed()}; set "
+            "data.dataset and data.layout, or make spectrograms of waveforms with python -m "
+            "RISCluster build, of a fibre record with cube"
+        )
+    usual = "samples" if isinstance(store.root, h5py.File) else "cube"
+    return layout if layout != "auto" else found[names[0]] or usual, names[0]
+
+
+def _layout_of(name: str, roles: set[str]) -> str:
+    """Layout by the names of dimensions, or of a data set; empty where neither says it."""
+    if {"time", "frequency"} < roles and {"channel", "sample"} & roles:
+        return "cube" if "channel" in roles else "samples"
+    is_ris = re.fullmatch(r"\d*\.?\d+/Spectrogram", name)
+    return "ris" if is_ris else {"spectrogram": "samples", "data": "cube"}.get(name, "")

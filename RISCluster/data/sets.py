@@ -6,8 +6,8 @@ Letters: N samples of the set, n of a block, F frequency bins, T time bins.
 import fnmatch
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import h5py
@@ -16,31 +16,29 @@ import numpy as np
 from ..errors import DataError
 from ..io import find_paths, new_file, require_room
 from ..runtime import Progress, count, log
-from ..settings import DataSettings, Settings, as_text
+from ..settings import Settings, as_text
 from .layouts import (
     COLUMN_ROWS,
-    DETECTION_TIMES,
+    COLUMNS,
     FINGERPRINT_SAMPLES,
     READ_ROWS,
     SpectrogramFile,
     open_spectrograms,
+    size_text,
 )
 from .measures import MEASURES
 from .storage import DIMENSIONS, PACKING
 from .times import nanoseconds_to_iso, parse_time
 
 MAX_OPEN = 64  # files at a time
-# Settings that choose samples, with the values that choose all
-CHOICE = {"stations": "*", "after": None, "before": None, "min_amplitude": None}
-WHOLE = [f"data.{key}={as_text(value)}" for key, value in CHOICE.items()]
-# Columns of one value a sample: the method that reads it, its argument, the value of a missing one
-COLUMNS: dict[str, tuple] = {
-    "starttime": ("starttimes", "", ""),
-    "trace_id": ("trace_ids", "", ""),
-    "event_id": ("event_ids", "", -1),
-    **{name: ("detection", name, "") for name in DETECTION_TIMES},
-    **{name: ("numbers", name, np.nan) for name in ("peak_amplitude", *MEASURES)},
+# Settings that choose samples: the value that chooses all, and the column that they need
+CHOICE = {
+    "stations": ("*", "trace_id"),
+    "after": (None, "starttime"),
+    "before": (None, "starttime"),
+    "min_amplitude": (None, "peak_amplitude"),
 }
+WHOLE = [f"data.{key}={as_text(all_of)}" for key, (all_of, _) in CHOICE.items()]
 # What a set has of its first file
 AS_FIRST = (
     "path", "layout", "dataset", "stored", "dtype", "chunks", "amplitude_unit", "waveform_unit",
@@ -56,36 +54,31 @@ def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
     Of these the samples that [data] chooses; a single file with all of its samples is open itself.
     """
     data, paths = settings.data, find_paths(text or settings.data.file)
-    given = [
-        f"data.{key} = {as_text(getattr(data, key))}"
-        for key, all_of in CHOICE.items()
-        if getattr(data, key) != all_of
-    ]
+    values = data.stations, data.after, data.before, data.min_amplitude
+    wanted = {key: x for key, x in zip(CHOICE, values, strict=True) if x != CHOICE[key][0]}
 
     def reopen(path: Path) -> SpectrogramFile:
         return open_spectrograms(path, data.layout, data.dataset, settings.cube, data)
 
-    if len(paths) == 1 and not given:
+    if len(paths) == 1 and not wanted:
         return reopen(paths[0])
     found = DataSet(paths, reopen)
-    if given:
-        found.choose(data, ", ".join(given))
-    return found if found.rows is not None or len(paths) > 1 else found.file(0)
+    if wanted:
+        found.choose(wanted)
+    return found if found.rows is not None or len(paths) > 1 else reopen(paths[0])
 
 
 class DataSet(SpectrogramFile):
     """Samples of several files, one after the other, or chosen ones.
 
-    `reopen` opens one of `paths`; at most `MAX_OPEN` are open. `rows` are the chosen samples among
-    all of the files, ascending; None for all. DataError where files differ in layout or axes.
+    `reopen` opens one of `paths`; `MAX_OPEN` are held open. `rows` are the chosen samples among all
+    of the files, ascending; None for all. DataError where files differ in layout or axes.
     """
 
-    waveform_unit = ""
-
     def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
-        self.paths, self._reopen, self._lock = paths, reopen, Lock()
-        self._opened: dict[int, SpectrogramFile] = {}
-        first, sizes, n_events = self.file(0), [0], [0]
+        self.paths, self.missing, sizes, n_events = paths, [], [0], [0]
+        self.file = lru_cache(MAX_OPEN)(lambda number: reopen(paths[number]))
+        self.first = first = self.file(0)  # stays open, for `stored`
         for name in AS_FIRST:
             setattr(self, name, getattr(first, name))
         self._columns: set[str] = set()
@@ -93,9 +86,15 @@ class DataSet(SpectrogramFile):
         for file in map(self.file, range(len(paths))):
             _require_alike(first, file)
             sizes.append(file.n_samples)
-            self._columns |= {name for name in COLUMNS if read_column(file, name, 0, 1) is not None}
-            self._names += [name for name in file.class_names() if name not in self._names]
-            events = file.event_ids()
+            self.missing += file.missing
+            self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
+            if (names := file.class_names()) and self._names not in ([], names):
+                raise DataError(
+                    f"{file.path}: has the classes {', '.join(names)}, and files before it "
+                    f"{', '.join(self._names)}; allowed: the same class_names in all"
+                )
+            self._names = names or self._names
+            events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
         # Numbers of the first sample and event of each file in the set
         self._starts, self._first_event = np.cumsum(sizes), np.cumsum(n_events)
@@ -103,44 +102,27 @@ class DataSet(SpectrogramFile):
         if len(paths) > 1:
             self.path = Path(f"{paths[0]} and {count(len(paths) - 1, 'more file')}")
 
-    def file(self, number: int) -> SpectrogramFile:
-        """One of the files, open; the first stays open."""
-        with self._lock:
-            if number not in self._opened:
-                if len(self._opened) >= MAX_OPEN:
-                    self._opened.pop(next(filter(None, self._opened))).close()
-                self._opened[number] = self._reopen(self.paths[number])
-            return self._opened[number]
-
     def close(self) -> None:
-        """Close all files."""
-        for file in self._opened.values():
-            file.close()
+        """Close the first file; others are closed when nothing refers to them."""
+        self.first.close()
+        self.file.cache_clear()
 
-    @property
-    def missing(self) -> list[str]:
-        """Why values are missing, of the open files."""
-        return [cause for file in self._opened.values() for cause in file.missing]
-
-    # ---- samples ----
-
-    def _place(self, start: int, stop: int | None) -> np.ndarray:
-        """Numbers of samples `start` to `stop` of the set among all of the files."""
-        rows = slice(start, stop)
-        if self.rows is not None:
-            return self.rows[rows]
-        return np.arange(*rows.indices(self.n_samples))
+    # ---- samples and columns ----
 
     def _split(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Ascending numbers as number of the file and indices in it."""
+        """Ascending numbers of samples of the set as number of the file and indices in it."""
+        rows = rows if self.rows is None else self.rows[rows]
         number = np.searchsorted(self._starts, rows, side="right") - 1
         for one in np.unique(number).tolist():
             yield one, rows[number == one] - self._starts[one]
 
+    def _range(self, start: int, stop: int | None) -> Iterator[tuple[int, np.ndarray]]:
+        return self._split(np.arange(*slice(start, stop).indices(self.n_samples)))
+
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `SpectrogramFile`."""
         n = 0
-        for number, rows in self._split(index if self.rows is None else self.rows[index]):
+        for number, rows in self._split(index):
             for found, x in self.file(number).read_blocks(rows):
                 yield index[n : n + len(found)], x
                 n += len(found)
@@ -153,65 +135,32 @@ class DataSet(SpectrogramFile):
             digest.update(self.file(number).fingerprint(each).encode())
         return digest.hexdigest()[:32]
 
-    # ---- columns ----
-
-    def _gather(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray | None:
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
+        """See `SpectrogramFile`; events are numbered on from file to file."""
         if name not in self._columns:
             return None
-        missing = COLUMNS[name][-1]
+        missing = COLUMNS[name]
         parts = [np.array([], dtype=object if missing == "" else type(missing))]
-        for number, rows in self._split(self._place(start, stop)):
-            found = read_column(self.file(number), name, int(rows[0]), int(rows[-1]) + 1)
-            if found is None:
-                parts.append(np.full(len(rows), missing, parts[0].dtype))
-                continue
-            values = np.asarray(found, dtype=parts[0].dtype)[rows - rows[0]]
+        for number, rows in self._range(start, stop):
+            first, last = int(rows[0]), int(rows[-1])
+            values = self.file(number).column(name, first, last + 1)
+            if values is None:
+                values = np.full(last + 1 - first, missing)
+            values = np.asarray(values, dtype=parts[0].dtype)[rows - first]
             if name == "event_id":
                 values = np.where(values < 0, -1, values + self._first_event[number])
             parts.append(values)
-        return np.concatenate(parts)
-
-    def _times(self, name: str, *ends: int) -> list[str] | None:
-        return self._texts(name, *ends)
-
-    def trace_ids(self, *ends: int) -> list[str] | None:
-        """See `SpectrogramFile`."""
-        return self._texts("trace_id", *ends)
-
-    def numbers(self, name: str, *ends: int) -> np.ndarray | None:
-        """See `SpectrogramFile`."""
-        return self._gather(name, *ends)
-
-    def _texts(self, name: str, *ends: int) -> list[str] | None:
-        found = self._gather(name, *ends)
-        return None if found is None else found.tolist()
-
-    def event_ids(self, *ends: int) -> np.ndarray | None:
-        """See `SpectrogramFile`; numbered on from file to file."""
-        return self._gather("event_id", *ends)
+        values = np.concatenate(parts)
+        return values.tolist() if missing == "" else values
 
     def class_names(self) -> list[str]:
-        """Names of the classes of all files."""
+        """See `SpectrogramFile`."""
         return self._names
-
-    def all_labels(self) -> np.ndarray | None:
-        """See `SpectrogramFile`; classes of the same name are one."""
-        parts, is_known = [np.array([], dtype=np.int64)], False
-        for number, rows in self._split(self._place(0, None)):
-            file = self.file(number)
-            values, own = file.all_labels(), file.class_names()
-            is_known |= values is not None
-            values = np.full(len(rows), -1) if values is None else values[rows]
-            new = values.copy()
-            for label, name in enumerate(own):
-                new[values == label] = self._names.index(name)
-            parts.append(new)
-        return np.concatenate(parts) if is_known else None
 
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """See `SpectrogramFile`."""
         found: dict[str, list] = {"file": [], "file_index": []}
-        for number, rows in self._split(self._place(start, stop)):
+        for number, rows in self._range(start, stop):
             found["file"] += [str(self.paths[number])] * len(rows)
             found["file_index"] += rows.tolist()
         return found
@@ -220,7 +169,7 @@ class DataSet(SpectrogramFile):
         """See `SpectrogramFile`."""
         found = []
         for i in index:
-            [(number, rows)] = self._split(self._place(int(i), int(i) + 1))
+            [(number, rows)] = self._split(np.array([i]))
             found.append(self.file(number).traces(rows))
         if not found or any(x is None or x[0].shape != found[0][0].shape for x in found):
             return None
@@ -228,14 +177,17 @@ class DataSet(SpectrogramFile):
 
     # ---- choice ----
 
-    def choose(self, data: DataSettings, words: str) -> None:
-        """Leave out samples by the keys of `CHOICE`, in words; DataError where none is left."""
-        n = self.n_samples
-        kept = [
-            start + np.flatnonzero(self._chosen(data, start, min(start + COLUMN_ROWS, n)))
-            for start in range(0, n, COLUMN_ROWS)
-        ]
+    def choose(self, wanted: dict[str, Any]) -> None:
+        """Leave out samples by values of the keys of `CHOICE`; DataError where none is left."""
+        n, kept = self.n_samples, []
+        for start in range(0, n, COLUMN_ROWS):
+            stop = min(start + COLUMN_ROWS, n)
+            keep = np.ones(stop - start, dtype=bool)
+            for key, value in wanted.items():
+                keep &= self._fits(key, value, start, stop)
+            kept.append(start + np.flatnonzero(keep))
         rows = np.concatenate(kept)
+        words = ", ".join(f"data.{key} = {as_text(value)}" for key, value in wanted.items())
         if not len(rows):
             raise DataError(
                 f"{self.path}: none of {count(n, 'sample')} has {words}; allowed: wider limits"
@@ -244,67 +196,49 @@ class DataSet(SpectrogramFile):
         if len(rows) < n:
             self.rows, self.n_samples = rows, len(rows)
 
-    def _chosen(self, data: DataSettings, start: int, stop: int) -> np.ndarray:
-        """Which samples of a block are chosen, (n,) bool."""
-        keep = np.ones(stop - start, dtype=bool)
-        if data.stations != "*":
-            patterns = [part.strip() for part in data.stations.split(",")]
-            texts = self._need("stations", "trace_id", start, stop).astype(str)
-            ids, number = np.unique(texts, return_inverse=True)
-            keep &= np.array([_is_station(text, patterns) for text in ids])[number]
-        ends = ("after", data.after, np.greater_equal), ("before", data.before, np.less)
-        for key, time, is_inside in ends:
-            if time is not None:
-                texts = self._need(key, "starttime", start, stop).astype(str)
-                keep &= is_inside(texts, nanoseconds_to_iso([parse_time(time)])[0]) & (texts != "")
-        if data.min_amplitude is not None:
-            keep &= self._need("min_amplitude", "peak_amplitude", start, stop) >= data.min_amplitude
-        return keep
-
-    def _need(self, key: str, column: str, start: int, stop: int) -> np.ndarray:
-        if (found := self._gather(column, start, stop)) is None:
+    def _fits(self, key: str, value: Any, start: int, stop: int) -> np.ndarray:
+        """Which samples of a block one setting chooses, (n,) bool."""
+        all_of, name = CHOICE[key]
+        if (found := self.column(name, start, stop)) is None:
             raise DataError(
-                f"{self.path}: has no column {column}, which data.{key} needs; allowed here: "
-                f"{as_text(CHOICE[key])}"
+                f"{self.path}: has no column {name}, which data.{key} needs; allowed here: "
+                f"{as_text(all_of)}"
             )
-        return found
-
-
-def read_column(file: SpectrogramFile, name: str, start: int, stop: int) -> Any:
-    """One of `COLUMNS` of samples `start` to `stop` of a file, None where it has none."""
-    method, argument, _ = COLUMNS[name]
-    return getattr(file, method)(*filter(None, [argument]), start, stop)
+        values = np.array(found)
+        if key == "min_amplitude":
+            return values >= value
+        if key == "stations":
+            patterns = [part.strip() for part in value.split(",")]
+            ids, number = np.unique(values, return_inverse=True)
+            return np.array([_is_station(text, patterns) for text in ids])[number]
+        limit = nanoseconds_to_iso([parse_time(value)])[0]
+        return (values >= limit if key == "after" else values < limit) & (values != "")
 
 
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
-    """Files of a set have one layout and the same axes; other units are a warning."""
-    for name, unit in (("frequency", "frequency_unit"), ("time", "time_unit")):
-        axes = getattr(file, name), getattr(first, name)
-        units = getattr(file, unit), getattr(first, unit)
-        same = len(axes[0]) == len(axes[1]) and units[0] == units[1]
-        if not same or np.abs(np.subtract(*axes)).max() > 0.01 * np.ptp(axes[1]) / len(axes[1]):
-            here, there = (
-                f"{len(x)} {name} bins from {x[0]:g} to {x[-1]:g} {its_unit}"
-                for x, its_unit in zip(axes, units, strict=True)
-            )
-            raise DataError(
-                f"{file.path}: its samples have {here}, and those of {first.path} {there}; files "
-                "of a set need the same axes"
-            )
-    if file.components != first.components:
+    """Files of a set have one layout, one set of components and units, and about the same axes."""
+    names = "layout", "shape", "components", "frequency_unit", "time_unit"
+    names = *names, "amplitude_unit", "waveform_unit"
+    same = all(getattr(file, name) == getattr(first, name) for name in names) and all(
+        np.allclose(x, y, rtol=0, atol=0.01 * np.ptp(y) / len(y))
+        for x, y in ((file.frequency, first.frequency), (file.time, first.time))
+    )
+    if not same:
         raise DataError(
-            f"{file.path}: its samples have components {', '.join(file.components)}, and those of "
-            f"{first.path} {', '.join(first.components)}; files of a set need the same components"
+            f"{file.path}: has {_about(file)}, and {first.path} {_about(first)}; files of a set "
+            "need the same layout, axes, components and units"
         )
-    if file.layout != first.layout:
-        raise DataError(
-            f"{file.path}: has the layout {file.layout}, and {first.path} {first.layout}; files of "
-            "a set need the same layout"
-        )
-    for name in ("amplitude_unit", "waveform_unit"):
-        if (unit := getattr(file, name)) != getattr(first, name):
-            what = name.replace("_", " ")
-            log.warning(f"{file.path}: {what} {unit or 'unknown'} is not that of {first.path}")
+
+
+def _about(file: SpectrogramFile) -> str:
+    axes = (file.frequency, file.frequency_unit), (file.time, file.time_unit)
+    ranges = [f"{x[0]:.3g} to {x[-1]:.3g} {unit}" for x, unit in axes]
+    names = f" ({', '.join(file.components)})" if len(file.components) > 1 else ""
+    units = [unit or "unknown" for unit in (file.amplitude_unit, file.waveform_unit)]
+    return (
+        f"layout {file.layout}, {size_text(file.shape)}{names}, {', '.join(ranges)}, units of "
+        f"spectrograms {units[0]}, of waveforms {units[1]}"
+    )
 
 
 def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
@@ -321,8 +255,8 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
     """Write all samples of an open set, with their columns, in the layout ``samples``."""
     n, shape = file.n_samples, file.shape
     require_room(target, 4 * n * int(np.prod(shape)))
-    columns = {name: read_column(file, name, 0, n) for name in COLUMNS}
-    columns |= {"labels": file.all_labels()} | (file.origins() or {})
+    columns = {name: file.column(name) for name in COLUMNS}
+    columns |= file.origins() or {}
     with new_file(target) as partial, h5py.File(partial, "w") as out:
         for name, value in file.attributes.items():
             if name not in OWN and np.asarray(value).dtype.kind in "iufbUS":

@@ -1,11 +1,10 @@
 """Stages of a run, and runs, compared: settings, metrics, agreement of labels.
 
-Letters: M runs, K clusters of the mixture, L of refinement (mostly as many).
+Letters: M runs, K clusters.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -13,11 +12,10 @@ import numpy as np
 
 from ..errors import RunError
 from ..runs.run import STAGES, FinishedRun, FinishedStage
-from ..settings import Settings
+from ..settings import invalidates
 from .metrics import Overlap, overlap
 
 CONFIDENT, DOUBTFUL = 0.9, 0.5  # labels of at least, and of less than this posterior probability
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 METRICS = {
     "n_samples": "samples",
     "n_unusable": "unusable samples",
@@ -49,25 +47,19 @@ NEEDS = {
     **dict.fromkeys(("nmi", "ari"), ("data.file",)),
     **{key: ("data.file",) for key in METRICS if "event_agreement" in key},
 }
-SECTION_OF = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # the stage whose settings count
-COMMON = ("run", "data", "cube")  # of the last stage
 
 
 class Certainty(NamedTuple):
-    """Probabilities of a stage's labels: values at `QUANTILES`, shares confident and doubtful."""
+    """Shares of the labels of a stage with a high and with a low probability."""
 
-    quantiles: np.ndarray
     confident: float
     doubtful: float
 
 
-@dataclass(frozen=True)
-class Refinement:
+class Refinement(NamedTuple):
     """Labels of the mixture compared with the refined ones."""
 
-    table: Overlap  # clusters of the GMM stage by clusters of the DEC stage, (K, L)
-    match: np.ndarray  # (K,), the refined cluster of each of the mixture's; -1 for none
-    by_label: bool  # matched by label; otherwise K is not L, and the matching the best one
+    table: Overlap  # clusters of the GMM stage by clusters of the DEC stage, (K, K)
     before: Certainty
     after: Certainty
 
@@ -75,41 +67,33 @@ class Refinement:
     def moved(self) -> np.ndarray:
         """Share of each of the mixture's clusters that has moved, (K,); NaN for empty ones."""
         with np.errstate(invalid="ignore"):
-            return 1 - self.table.in_match(self.match) / self.table.counts.sum(1)
+            return 1 - np.diag(self.table.counts) / self.table.counts.sum(1)
 
     @property
     def share_moved(self) -> float:
         """Share of all samples that have moved; NaN without samples."""
-        n = self.table.n
-        return (n - int(self.table.in_match(self.match).sum())) / n if n else float("nan")
+        return 1 - np.trace(self.table.counts) / self.table.n if self.table.n else float("nan")
 
     def destinations(self, label: int, most: int = 3) -> list[tuple[int, int]]:
         """Refined clusters of a cluster's moved samples, and how many, most frequent first."""
-        counts = self.table.counts[label].copy()
-        if self.match[label] >= 0:
-            counts[self.match[label]] = 0
+        counts = self.table.counts[label] * (np.arange(len(self.table.counts)) != label)
         order = np.argsort(-counts, kind="stable")[:most]
         return [(int(to), int(counts[to])) for to in order if counts[to]]
 
 
 def refinement(run: FinishedRun) -> Refinement | None:
-    """Compare the two stages that label; None where one of them is missing."""
+    """Compare the two stages that label; None without one, or with other numbers of clusters."""
     gmm, dec = run.stages.get("GMM"), run.stages.get("DEC")
-    if gmm is None or dec is None:
+    if gmm is None or dec is None or gmm.n_clusters != dec.n_clusters:
         return None
     table = overlap(gmm.labels, dec.labels, gmm.n_clusters, dec.n_clusters)
-    by_label = gmm.n_clusters == dec.n_clusters
-    match = np.arange(gmm.n_clusters) if by_label else table.matching
-    return Refinement(table, match, by_label, certainty(gmm), certainty(dec))
+    return Refinement(table, certainty(gmm), certainty(dec))
 
 
 def certainty(stage: FinishedStage) -> Certainty:
-    """Quantiles and shares of the probability of a stage's labels; NaN without labels."""
+    """Certainty of a stage's labels; NaN without labels."""
     known = stage.table["probability"][stage.labels >= 0]
-    if known.empty:
-        return Certainty(np.full(len(QUANTILES), np.nan), float("nan"), float("nan"))
-    confident, doubtful = float((known >= CONFIDENT).mean()), float((known < DOUBTFUL).mean())
-    return Certainty(np.quantile(known, QUANTILES).astype(np.float64), confident, doubtful)
+    return Certainty(float((known >= CONFIDENT).mean()), float((known < DOUBTFUL).mean()))
 
 
 def metrics_of(stage: FinishedStage) -> dict[str, Any]:
@@ -118,10 +102,7 @@ def metrics_of(stage: FinishedStage) -> dict[str, Any]:
 
 
 def side_by_side(run: FinishedRun) -> list[tuple[str, Any, Any]]:
-    """Title of each metric, its value in the GMM and in the DEC stage; None where it has none.
-
-    Neighbour agreement before refinement is the mixture's.
-    """
+    """Title of each metric, its value in the GMM and in the DEC stage; None where it has none."""
     gmm, dec = (metrics_of(run.stages[name]) for name in ("GMM", "DEC"))
     if "neighbour_agreement_of_gmm" in dec:
         gmm["neighbour_agreement"] = dec.pop("neighbour_agreement_of_gmm")
@@ -132,8 +113,7 @@ def side_by_side(run: FinishedRun) -> list[tuple[str, Any, Any]]:
 # ---- several runs -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Runs side by side."""
 
     names: list[str]  # (M,)
@@ -147,9 +127,7 @@ class Comparison:
 
 
 def compare(runs: Sequence[FinishedRun]) -> Comparison:
-    """Compare runs; RunError for fewer than two, or for one without labels."""
-    if len(runs) < 2:
-        raise RunError(f"comparison: {len(runs)} run given; it needs two or more")
+    """Compare two runs or more; RunError for one without labels."""
     for run in runs:
         if run.final is None:
             raise RunError(
@@ -166,11 +144,16 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
             one, two = finals[i], finals[j]
             pair = overlap(one.labels, two.labels, one.n_clusters, two.n_clusters)
             ari[i, j] = ari[j, i] = pair.ari
-    files = [stage.settings.data.file for stage in finals]
+    files, names = (
+        [one.settings.data.file for one in finals],
+        [r.folder.resolve().name for r in runs],
+    )
+    if len({*names}) < len(names):
+        names = [str(run.folder) for run in runs]
     settings = ([] if same_data else [("data.file", files)]) + _differing_settings(runs)
     pair, metrics = pair if len(runs) == 2 else None, _metrics(runs)
     differences = _differences({name for name, _ in settings}, metrics)
-    return Comparison(names_of(runs), files, same_data, settings, metrics, differences, ari, pair)
+    return Comparison(names, files, same_data, settings, metrics, differences, ari, pair)
 
 
 def _differences(settings: set[str], metrics: Sequence[tuple[str, list[Any]]]) -> list[str | None]:
@@ -185,31 +168,24 @@ def _differences(settings: set[str], metrics: Sequence[tuple[str, list[Any]]]) -
     return found
 
 
-def names_of(runs: Sequence[FinishedRun]) -> list[str]:
-    """Names of the run folders; their paths where two have the same name."""
-    names = [run.folder.resolve().name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
-
-
 def _differing_settings(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
-    """Settings that change results and differ, from the stage that uses them.
+    """Settings that change results and differ, from the stage that uses them, where there is one.
 
-    Runs without that stage do not count as different.
+    Sections that are of no stage are those of the last one.
     """
     found = []
-    for section in dataclasses.fields(Settings):
-        name = section.name
-        if name not in (*COMMON, *SECTION_OF):
-            continue
+    for section in ("run", "data", "cube", "aec", "gmm", "dec"):
         stages = [
-            run.stages.get(SECTION_OF[name]) if name in SECTION_OF else run.final for run in runs
+            run.stages.get(section.upper()) if section.upper() in STAGES else run.final
+            for run in runs
         ]
-        sections = [stage and getattr(stage.settings, name) for stage in stages]
-        for key in dataclasses.fields(section.type):
-            values = [part and getattr(part, key.name) for part in sections]
-            known = [v for part, v in zip(sections, values, strict=True) if part is not None]
-            if key.metadata["invalidates"] != "nothing" and any(v != known[0] for v in known):
-                found.append((f"{name}.{key.name}", values))
+        parts = [stage and getattr(stage.settings, section) for stage in stages]
+        known = [part for part in parts if part is not None]
+        for key in dataclasses.fields(known[0]) if known else ():
+            first, *others = (getattr(part, key.name) for part in known)
+            name = f"{section}.{key.name}"
+            if invalidates(name) != "nothing" and any(x != first for x in others):
+                found.append((name, [part and getattr(part, key.name) for part in parts]))
     return found
 
 

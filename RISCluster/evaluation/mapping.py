@@ -21,18 +21,15 @@ def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
         return np.empty((0, 2))
     if method == "tsne":
         return initialisation.tsne(latents, seed)
-    spread = float(latents.std())
-    if spread == 0:
-        return np.zeros((n, 2))
-    package = need(PACKAGES[method])
+    package, z = need(PACKAGES[method]), latents / (float(latents.std()) or 1.0)
     if method == "opentsne":
         perplexity = min(initialisation.PERPLEXITY, (n - 1) / 3)
         tsne = package.TSNE(perplexity=perplexity, initialization="pca", random_state=seed)
-        return np.asarray(tsne.fit(latents / spread), dtype=np.float64)
+        return np.asarray(tsne.fit(z), dtype=np.float64)
     # One job, so that a seed gives the same map again; few latents have no spectrum.
     init = "spectral" if n > 4 * NEIGHBOURS else "random"
     umap = package.UMAP(n_neighbors=min(NEIGHBOURS, n - 1), random_state=seed, n_jobs=1, init=init)
-    return np.asarray(umap.fit_transform(latents / spread), dtype=np.float64)
+    return np.asarray(umap.fit_transform(z), dtype=np.float64)
 
 
 def require_package(method: str) -> None:

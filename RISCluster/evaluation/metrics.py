@@ -30,10 +30,7 @@ class Overlap:
     counts: np.ndarray  # (R, C), int64
     n_left_out: int  # samples that lack one of the labels
 
-    @property
-    def n(self) -> int:
-        """Number of samples with both labels."""
-        return len(self.rows)
+    n = property(lambda self: len(self.rows), doc="Number of samples with both labels.")
 
     @cached_property
     def matching(self) -> np.ndarray:
@@ -44,20 +41,19 @@ class Overlap:
         column[rows[met]] = columns[met]
         return column
 
-    def in_match(self, match: np.ndarray) -> np.ndarray:
-        """Samples of each row in its column of `match` (R,); 0 where that is -1."""
-        padded = np.pad(self.counts, ((0, 0), (0, 1)))  # -1 is the added column
-        return padded[np.arange(len(match)), match]
-
     @property
     def accuracy(self) -> float:
         """Share of samples that agree under the best matching."""
-        return int(self.in_match(self.matching).sum()) / self.n if self.n else float("nan")
+        rows = np.flatnonzero(self.matching >= 0)
+        return self._share(self.counts[rows, self.matching[rows]].sum())
 
     @property
     def purity(self) -> float:
         """Share of samples in the most frequent column of their row."""
-        return int(self.counts.max(1).sum()) / self.n if self.n else float("nan")
+        return self._share(self.counts.max(1).sum())
+
+    def _share(self, n: int) -> float:
+        return int(n) / self.n if self.n else float("nan")
 
     @cached_property
     def ari(self) -> float:
@@ -83,8 +79,6 @@ def overlap(
     rows: np.ndarray, columns: np.ndarray, n_rows: int | None = None, n_columns: int | None = None
 ) -> Overlap:
     """Count samples by both of their labels (N,), which are negative for samples without one."""
-    if len(rows) != len(columns):
-        raise ValueError(f"{len(rows)} and {len(columns)} labels are not of the same samples")
     both = (rows >= 0) & (columns >= 0)
     rows, columns = rows[both].astype(np.int64), columns[both].astype(np.int64)
     height = n_rows or int(rows.max(initial=0)) + 1
@@ -133,6 +127,17 @@ def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str
     }
 
 
+# ---- events -------------------------------------------------------------------------------------
+
+
+def event_metrics(file: SpectrogramFile, labels: np.ndarray, seed: int) -> dict[str, float]:
+    """`event_agreement` of the labels of a file; empty without events or trace ids."""
+    events, traces = file.column("event_id"), file.column("trace_id")
+    if events is None or traces is None:
+        return {}
+    return event_agreement(labels, events, np.array([station_of(name) for name in traces]), seed)
+
+
 def event_agreement(
     labels: np.ndarray, event_ids: np.ndarray, stations: np.ndarray, seed: int = 0
 ) -> dict[str, float]:
@@ -168,25 +173,7 @@ def event_agreement(
     }
 
 
-def event_metrics(file: SpectrogramFile, labels: np.ndarray, seed: int) -> dict[str, float]:
-    """`event_agreement` of the labels of a file; empty without events or trace ids."""
-    events, traces = file.event_ids(), file.trace_ids()
-    if events is None or traces is None:
-        return {}
-    return event_agreement(labels, events, np.array([station_of(name) for name in traces]), seed)
-
-
 # ---- known classes ------------------------------------------------------------------------------
-
-
-class ClassScore(NamedTuple):
-    """Score of one class under the best one-to-one matching."""
-
-    name: str
-    size: int  # samples of the class that have a label
-    cluster: int  # matched with it; -1 for none
-    recall: float  # share of the class in that cluster; 0 without one, NaN without samples
-    precision: float  # share of that cluster, among samples of known class; NaN without one
 
 
 def against_truth(run: FinishedRun, stage: FinishedStage) -> Overlap | None:
@@ -197,22 +184,22 @@ def against_truth(run: FinishedRun, stage: FinishedStage) -> Overlap | None:
     return table if table.n else None
 
 
-def class_scores(table: Overlap, names: list[str]) -> list[ClassScore]:
-    """Recall and precision of every class, under the best one-to-one matching."""
-    sizes, cluster_of = table.counts.sum(1), np.full(len(names), -1)
-    cluster_of[table.matching[table.matching >= 0]] = np.flatnonzero(table.matching >= 0)
-    scores = []
-    for column, (name, row) in enumerate(zip(names, cluster_of.tolist(), strict=True)):
-        size = int(table.counts[:, column].sum())
+def class_scores(table: Overlap, names: list[str]) -> list[tuple[str, int, int, float, float]]:
+    """Name, samples, cluster, recall and precision of each class, by the best matching.
+
+    Cluster -1 and recall 0 for classes without a cluster; NaN for a share of nothing.
+    """
+    cluster_of = {column: row for row, column in enumerate(table.matching.tolist())}
+    scores, nan = [], float("nan")
+    for column, name in enumerate(names):
+        row, size = cluster_of.get(column, -1), int(table.counts[:, column].sum())
         found = int(table.counts[row, column]) if row >= 0 else 0
-        recall = found / size if size else float("nan")
-        precision = found / int(sizes[row]) if row >= 0 else float("nan")
-        scores.append(ClassScore(name, size, row, recall, precision))
+        precision = found / int(table.counts[row].sum()) if row >= 0 else nan
+        scores.append((name, size, row, found / size if size else nan, precision))
     return scores
 
 
-@dataclass(frozen=True)
-class Reliability:
+class Reliability(NamedTuple):
     """Calibration of probabilities; a label is right for the cluster's most frequent class."""
 
     edges: np.ndarray  # (B + 1,), of the bins of probability

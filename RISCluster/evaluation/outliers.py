@@ -79,7 +79,7 @@ def latents_and_errors(model: AEC | DEC, x: torch.Tensor) -> tuple[np.ndarray, n
 
 
 def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
-    """A Gaussian for each cluster of labelled latents (N, D); empty clusters have none.
+    """A Gaussian for each cluster of labelled latents (N, D) that has members.
 
     Each covariance is shrunk towards the pooled one by D pseudo-samples, so that those of small
     clusters are not singular.

@@ -1,13 +1,11 @@
-"""Tables of counts between two labellings, and reliability curves.
-
-Letters: R rows and C columns of a table, B bins of probability.
-"""
+"""Tables of counts between two labellings, and reliability curves."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from ..evaluation.metrics import Reliability
 from .style import COLOUR_MAP, PALETTE, cluster_colour, new, plain, tidy
@@ -28,7 +26,7 @@ def overlap_matrix(
     row_clusters: Sequence[int] | None = None,
     column_clusters: Sequence[int] | None = None,
 ) -> Figure:
-    """Counts of samples by two labels, (R, C), shaded by their share of the row.
+    """Counts of samples by two labels, (rows, columns), shaded by their share of the row.
 
     Names of rows and columns have frames in the colours of their clusters, where these are given.
     """
@@ -52,21 +50,10 @@ def overlap_matrix(
     axes.set_ylabel(row_title, labelpad=8)
     axes.set_title(title, fontsize=10)
     for at in zip(*np.nonzero(counts), strict=True) if numbered else ():
-        style = {"ha": "center", "va": "center", "fontsize": 8}
-        colour = "white" if share[at] < 0.6 else "black"  # white on the dark end of the map
-        axes.text(*at[::-1], compact(int(counts[at])), color=colour, **style)
+        n, colour = int(counts[at]), "white" if share[at] < 0.6 else "black"
+        text = f"{n:,}" if n < 10_000 else EngFormatter(places=1, sep="")(n)
+        axes.text(*at[::-1], text, color=colour, ha="center", va="center", fontsize=8)
     return figure
-
-
-def compact(count: int) -> str:
-    """A count in at most five letters: 950, 9,500, 95.0k, 1.2M."""
-    if count < 10_000:
-        return f"{count:,}"
-    for unit, size in (("k", 1e3), ("M", 1e6)):
-        if count < 999.5 * size:
-            value = count / size
-            return f"{value:.1f}{unit}" if value < 99.95 else f"{value:.0f}{unit}"
-    return f"{count / 1e9:.1f}G"
 
 
 def _name_axis(axis: Axis, names: Sequence[str], clusters: Sequence[int] | None) -> None:
@@ -100,7 +87,7 @@ def reliability_curve(curves: Sequence[tuple[str, Reliability]]) -> Figure:
     bottom.set_yscale("symlog", linthresh=1)
     bottom.set(xlabel="Probability of the label", ylabel="Samples", xlim=(0, 1.02))
     top.set(ylabel="Share whose class is the\nmost frequent of their cluster", ylim=(-0.02, 1.05))
-    for axes in (top, bottom):
-        tidy(axes)
+    tidy(top)
+    tidy(bottom)
     top.legend(frameon=False, loc="upper left", fontsize=9)
     return figure

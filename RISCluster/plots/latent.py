@@ -3,7 +3,7 @@
 Letters: m samples, D latent features, K clusters.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas
@@ -15,13 +15,12 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from ..evaluation.performance import Performance
-from .style import MARKERS, cluster_colour, legend_beside, new, short_title, steps, tidy
+from .style import cluster_colour, legend_beside, new, short_title, tidy
 
 PAIRED = 6  # features at most
 POINTS = 3000  # latents a panel draws
-BINS = 25
 NUMBERED = 16  # clusters up to which each profile has its number
-Panel = tuple[str, np.ndarray, np.ndarray]  # title, labels (m,) and values (m,)
+MARKERS = "os^Dv<>pPX*hd"
 
 
 def embedding(
@@ -36,14 +35,13 @@ def embedding(
     figure = new(8, 6)
     axes = figure.subplots()
     for label in range(len(sizes)):
-        axes.scatter(
-            *points[labels == label].T, s=14, marker=_point(label)["marker"],
-            color=cluster_colour(label), alpha=0.7, linewidths=0,
-        )  # fmt: skip
+        marker, colour = MARKERS[label % len(MARKERS)], cluster_colour(label)
+        mine = points[labels == label].T
+        axes.scatter(*mine, s=14, marker=marker, color=colour, alpha=0.7, linewidths=0)
     axes.set(xticks=[], yticks=[], title=title)
     axes.set_xlabel(f"{method}: neighbours are near; distances between clusters mean little")
     axes.spines[:].set_color("0.8")
-    _legend(figure, len(sizes), names, _point, sizes)
+    _legend(figure, len(sizes), names, sizes)
     return figure
 
 
@@ -65,34 +63,32 @@ def silhouette_profiles(
         _profile(axes, *panel)
     for axes in grid[-1]:
         axes.set_xlabel("Silhouette")
-    _legend(figure, k, names, lambda _: {"marker": "s", "ls": ""})
+    _legend(figure, k, names)
     return figure
 
 
 def _profile(axes: Axes, title: str, labels: np.ndarray, values: np.ndarray) -> None:
     """One panel: a shape for each cluster, the first at the top."""
-    known = ~np.isnan(values)
-    present = np.unique(labels[known])
-    gap, top = max(1, known.sum() // 60), 0
+    present = np.unique(labels)
+    gap, top = max(1, len(values) // 60), 0
     for label in present:
-        mine = np.sort(values[known & (labels == label)])[::-1]
+        mine = np.sort(values[labels == label])[::-1]
         rows = np.arange(top, top + len(mine) + 1)
-        steps(axes, mine, rows, orientation="horizontal", color=cluster_colour(label), lw=0.3)
+        colour = cluster_colour(label)
+        axes.stairs(mine, rows, orientation="horizontal", fill=True, color=colour, lw=0.3)
         if len(present) <= NUMBERED:
-            axes.text(
-                -0.015, top + len(mine) / 2, str(label), va="center", ha="right", fontsize=8,
-                transform=axes.get_yaxis_transform(),
-            )  # fmt: skip
+            at = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right"}
+            axes.text(-0.015, top + len(mine) / 2, str(label), fontsize=8, **at)
         top += len(mine) + gap
     axes.set_ylim(max(top, 1), -gap)
-    axes.set_xlim(min(-0.05, 1.05 * np.nanmin(values, initial=0)), 1)
+    axes.set_xlim(min(-0.05, 1.05 * values.min(initial=0)), 1)
     axes.set_yticks([])
     axes.axvline(0, color="0.4", lw=0.8)
     tidy(axes)
     mean = "not defined"
-    if known.any():
-        axes.axvline(values[known].mean(), color="black", ls=":", lw=1.2)
-        mean = f"mean {values[known].mean():.3f}"
+    if len(values):
+        axes.axvline(values.mean(), color="black", ls=":", lw=1.2)
+        mean = f"mean {values.mean():.3f}"
     axes.set_title(f"{title}: {mean}", fontsize=10)
 
 
@@ -106,7 +102,7 @@ def latent_pairs(
 ) -> Figure:
     """Latents (m, D) and centroids (K, D) in pairs of at most `PAIRED` features.
 
-    Those with the largest share of variance between clusters are drawn. A centroid can be NaN.
+    Those with the largest share of variance between clusters are drawn.
     """
     features = np.sort(separating_features(latents, labels)[:PAIRED])
     across, down = (features[:-1], features[1:]) if len(features) > 1 else (features, features)
@@ -125,15 +121,15 @@ def latent_pairs(
             linewidths=0, rasterized=True,
         )  # fmt: skip
         for label, at in enumerate(centroids[:, [x, y]]):
-            style = {**_point(label), "zorder": 4}
-            axes.plot(*at, ms=9, mfc=cluster_colour(label), mec="black", mew=0.8, **style)
+            marker = {"marker": MARKERS[label % len(MARKERS)], "ms": 9, "mec": "black", "mew": 0.8}
+            axes.plot(*at, mfc=cluster_colour(label), zorder=4, **marker)
         axes.tick_params(labelsize=7)
         axes.locator_params(nbins=4)
         tidy(axes)
         axes.set_xlabel(feature_names[x].capitalize() if row == n - 1 else "", fontsize=9)
         axes.set_ylabel(feature_names[y].capitalize() if column == 0 else "", fontsize=9)
     figure.suptitle(title, fontsize=11)
-    _legend(figure, len(centroids), names, _point)
+    _legend(figure, len(centroids), names)
     return figure
 
 
@@ -147,81 +143,57 @@ def separating_features(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def distance_curves(
-    panels: Sequence[Panel], n_clusters: int, names: Mapping[int, str] | None = None
+    panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    n_clusters: int,
+    names: Mapping[int, str] | None = None,
 ) -> Figure:
-    """Distances of members from their centroid: cumulative share and density, a row a stage."""
-    figure = new(9.5, 3.3 * len(panels) + 0.4)
-    grid = figure.subplots(len(panels), 2, squeeze=False)
-    for (left, right), (title, labels, distances) in zip(grid, panels, strict=True):
-        largest = float(np.quantile(distances, 0.995)) if len(distances) else 1.0
-        edges = np.linspace(0, largest or 1.0, BINS + 1)
+    """Share of the members of clusters within a distance from their centroid.
+
+    `panels` are of each stage its title, labels (m,) and distances (m,).
+    """
+    figure = new(4.2 * len(panels) + 1.4, 3.6)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        title, labels, distances = panel
         for label in np.unique(labels):
-            values = np.sort(distances[labels == label])
-            style = {"color": cluster_colour(label), "lw": 1.6, **_line(label)}
-            share = np.arange(1, len(values) + 1) / len(values)
-            left.plot(
-                np.r_[0, values, edges[-1]], np.r_[0, share, 1], drawstyle="steps-post", **style
-            )
-            density = np.histogram(values, edges)[0] / len(values) / np.diff(edges)
-            right.plot((edges[:-1] + edges[1:]) / 2, density, **style)
-        kinds = (left, "Share that is nearer", "cumulative"), (right, "Density", "density")
-        for axes, label, kind in kinds:
-            axes.set(xlim=(0, edges[-1]), ylim=(0, None), ylabel=label)
-            axes.set_xlabel("Distance from the centroid in latent space")
-            axes.set_title(f"{title}: {kind}", fontsize=10)
-            tidy(axes)
-    _legend(figure, n_clusters, names, _line)
+            axes.ecdf(distances[labels == label], color=cluster_colour(label), lw=1.6)
+        axes.set(ylabel="Share of the members within", title=title)
+        axes.set_xlabel("Distance from the centroid in latent space")
+        axes.set_xlim(0, float(np.quantile(distances, 0.995)) or 1.0)
+        tidy(axes)
+    _legend(figure, n_clusters, names)
     return figure
 
 
 def centroid_tree(distances: np.ndarray, names: Mapping[int, str] | None = None) -> Figure:
-    """Tree of clusters by average linkage of distances (K, K), beside the distances in its order.
-
-    Empty clusters, whose distances are NaN, are left out.
-    """
-    known = np.flatnonzero(np.isfinite(distances).any(1))
-    distances = distances[np.ix_(known, known)]
-    titles = [short_title(int(label), names) for label in known]
-    size = max(3.2, 0.28 * len(known) + 1.2)
-    figure = new(11, size)
+    """Tree of clusters by average linkage of distances (K, K), and these in its order."""
+    k = len(distances)
+    titles = [short_title(label, names) for label in range(k)]
+    figure = new(11, max(3.2, 0.28 * k + 1.2))
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
     links = linkage(squareform(distances, checks=False), "average")
     order = dendrogram(
         links, labels=titles, orientation="left", ax=left, color_threshold=0,
         above_threshold_color="0.3",
     )["leaves"]  # fmt: skip
-    for text, at in zip(left.get_yticklabels(), order, strict=True):
-        text.set(color=cluster_colour(int(known[at])), fontweight="bold")
+    for text, label in zip(left.get_yticklabels(), order, strict=True):
+        text.set(color=cluster_colour(label), fontweight="bold")
     left.set_xlabel("Distance in latent space")
     left.spines[["top", "left", "right"]].set_visible(False)
     order = order[::-1]  # the first leaf of the tree is at its bottom
-    shown = distances[np.ix_(order, order)]
-    image = right.imshow(shown, cmap="magma_r")
-    places, names_in_order = np.arange(len(order)), [titles[at] for at in order]
-    right.set_xticks(places, names_in_order, rotation=90, fontsize=8)
-    right.set_yticks(places, names_in_order, fontsize=8)
+    image = right.imshow(distances[np.ix_(order, order)], cmap="magma_r")
+    in_order = [titles[label] for label in order]
+    right.set_xticks(range(k), in_order, rotation=90, fontsize=8)
+    right.set_yticks(range(k), in_order, fontsize=8)
     figure.colorbar(image, ax=right, label="Distance of centroids")
     return figure
 
 
-def _point(label: int) -> dict[str, str]:
-    return {"marker": MARKERS[label % len(MARKERS)], "ls": ""}
-
-
-def _line(label: int) -> dict[str, str]:
-    return {"ls": ("-", "--", "-.")[label // 8 % 3]}
-
-
 def _legend(
-    figure: Figure,
-    n_clusters: int,
-    names: Mapping[int, str] | None,
-    style: Callable[[int], dict],
-    sizes: Sequence[int] = (),
+    figure: Figure, n_clusters: int, names: Mapping[int, str] | None, sizes: Sequence[int] = ()
 ) -> None:
-    """Legend of clusters; `style` gives keywords of the line of a label."""
     handles = []
     for k in range(n_clusters):
         title = short_title(k, names) + (f"  ({sizes[k]:,})" if len(sizes) else "")
-        handles.append(Line2D([], [], color=cluster_colour(k), lw=2, label=title, **style(k)))
+        marker, colour = MARKERS[k % len(MARKERS)], cluster_colour(k)
+        handles.append(Line2D([], [], ls="", marker=marker, color=colour, label=title))
     legend_beside(figure, handles, "Cluster (size)" if len(sizes) else "Cluster")

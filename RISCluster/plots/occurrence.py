@@ -1,6 +1,6 @@
 """Clusters over time: map of a cube, time series, daily and yearly profiles, correlations.
 
-Letters: B bins, k drawn clusters, K clusters, L lags.
+Letters: B bins, k drawn clusters, L lags.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,18 @@ from .style import (
     UNUSABLE_COLOUR,
     cluster_colour,
     cluster_patches,
+    edges,
     label_dates,
     legend_below,
     legend_beside,
     new,
     plain,
     short_title,
-    steps,
     tidy,
 )
 
 NO_DATA = {"facecolor": "0.9", "edgecolor": "0.7", "hatch": "///", "linewidth": 0}
-INITIALS = "JFMAMJJASOND"
-ENVIRONMENT_COLOURS = ("0.15", "0.45")
 NAMED_CHANNELS = 40
-Panel = tuple[str, np.ndarray, np.ndarray]  # title, counts (B, k), whether bins have data (B,)
 
 
 def cluster_map(
@@ -43,7 +40,8 @@ def cluster_map(
     figure = new(10, 5.5)
     axes = figure.subplots()
     colours = [UNUSABLE_COLOUR, *map(cluster_colour, range(len(sizes)))]
-    half = float(np.median(np.diff(image.position))) / 2 if len(image.position) > 1 else 0.5
+    single = len(image.position) == 1
+    places = image.position[0] + [-0.5, 0.5] if single else edges(image.position)[[0, -1]]
     left, right = image.time[0], image.time[-1] + image.duration
     if image.time_unit.startswith("seconds since 1970"):
         left, right = (date2num(np.datetime64(round(1e6 * t), "us")) for t in (left, right))
@@ -52,8 +50,7 @@ def cluster_map(
         axes.set_xlabel("Time (s)" if image.time_unit == "s" else "Time step")
     axes.imshow(
         image.labels.T, cmap=ListedColormap(colours), vmin=-1.5, vmax=len(sizes) - 0.5,
-        aspect="auto", interpolation="nearest",
-        extent=(left, right, image.position[-1] + half, image.position[0] - half),
+        aspect="auto", interpolation="nearest", extent=(left, right, *places[::-1]),
     )  # fmt: skip
     if image.names and len(image.names) <= NAMED_CHANNELS:
         axes.set_yticks(image.position, image.names)
@@ -61,9 +58,7 @@ def cluster_map(
         axes.set_ylabel("Channel")
     else:
         axes.set_ylabel(f"Distance ({image.position_unit})" if image.position_unit else "Distance")
-    cells = zip(image.cell, ("windows", "channels"), strict=True)
-    counted = " x ".join(f"{n} {what}" for n, what in cells if n > 1)
-    axes.set_title(title + (f" (most frequent of {counted})" if counted else ""))
+    axes.set_title(title)
     titles = [f"{short_title(label, names)}  ({size:,})" for label, size in enumerate(sizes)]
     handles = cluster_patches(range(len(sizes)), titles)
     if (image.labels < 0).any():
@@ -74,7 +69,7 @@ def cluster_map(
 
 def occurrence_series(
     edges: np.ndarray,
-    panels: Sequence[Panel],
+    panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
     labels: Sequence[Sequence[int]],
     interval: str,
     environment: Sequence[tuple[str, np.ndarray]] = (),
@@ -85,10 +80,10 @@ def occurrence_series(
 ) -> Figure:
     """Counts over time in panels, clusters stacked, and environmental series below.
 
-    `edges` (B + 1,) are datetime64, `labels` the k clusters of each panel, `interval` the name of a
-    bin, as ``day``; `environment` has names and means in bins (B,), NaN for none. With `titles` the
-    clusters are the same in all panels, and have a legend. `height` is of a panel, inches;
-    `moments` are marked with their names.
+    `edges` (B + 1,) are datetime64; of each panel the title, counts (B, k), and whether bins have
+    data (B,); `labels` the k clusters of each, `interval` the name of a bin, as ``day``;
+    `environment` has names and means in bins (B,), NaN for none. With `titles` the clusters are the
+    same in all panels, and have a legend. `height` is of a panel, inches; `moments` are marked.
     """
     n = len(panels) + len(environment)
     figure = new(10, max(2.4, height * n + 1.2))
@@ -98,7 +93,8 @@ def occurrence_series(
         top = np.where(has_data[:, None], np.cumsum(counts, axis=1), np.nan)
         for column, label in enumerate(clusters):
             below = top[:, column] - counts[:, column]
-            steps(axes, top[:, column], dates, baseline=below, color=cluster_colour(label))
+            colour = cluster_colour(label)
+            axes.stairs(top[:, column], dates, baseline=below, fill=True, color=colour)
         axes.set_ylim(0, max(1, 1.08 * counts.sum(axis=1).max()))
         if log_axis:
             axes.set_yscale("symlog", linthresh=1)
@@ -106,10 +102,8 @@ def occurrence_series(
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _beside(axes, f"{name}\nn = {int(counts.sum()):,}")
         _shade(axes, dates, has_data)
-    for number, (name, values) in enumerate(environment):
-        axes, middle = grid[len(panels) + number], (dates[:-1] + dates[1:]) / 2
-        style = {"marker": ".", "ms": 2 if len(middle) > 150 else 5, "lw": 0.9}
-        axes.plot(middle, values, color=ENVIRONMENT_COLOURS[number % 2], **style)
+    for axes, (name, values) in zip(grid[len(panels) :], environment, strict=True):
+        axes.plot((dates[:-1] + dates[1:]) / 2, values, ".-", color="0.3", ms=3, lw=0.9)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         _beside(axes, name)
     for time, name in moments:
@@ -134,22 +128,21 @@ def profiles(
     months: np.ndarray,
     labels: Sequence[int],
     titles: Sequence[str],
-    seasons: Sequence[tuple[str, Sequence[int]]],
     everything: tuple[np.ndarray, np.ndarray],
 ) -> Figure:
     """Share of each cluster's samples in each hour of the day and each month of the year.
 
-    `hours` (24, k) and `months` (12, k) are counts, `seasons` names and months (1 to 12), and
-    `everything` the samples of all clusters, (24,) and (12,): a line; hatched where there is none.
+    `hours` (24, k) and `months` (12, k) are counts, and `everything` the samples of all clusters,
+    (24,) and (12,): a line; hatched where there is none.
     """
     figure = new(10, max(3.3, 0.85 * len(labels) + 1.6))
     grid = figure.subplots(len(labels), 2, sharex="col", squeeze=False, width_ratios=(3, 2))
     for row, (label, title) in enumerate(zip(labels, titles, strict=True)):
         for axes, counts, total in zip(grid[row], (hours, months), everything, strict=True):
             bins = np.arange(len(counts) + 1) - 0.5
-            own, every = _percent(counts[:, row]), _percent(total)
-            steps(axes, own, bins, color=cluster_colour(label), alpha=0.85)
-            axes.step(bins, np.r_[every[0], every], color="0.25", lw=1)
+            own, every = (100 * x / max(1, x.sum()) for x in (counts[:, row], total))
+            axes.stairs(own, bins, fill=True, color=cluster_colour(label), alpha=0.85)
+            axes.stairs(every, bins, color="0.25", lw=1, baseline=None)
             _shade(axes, bins, total > 0)
             axes.set(xlim=(bins[0], bins[-1]), ylim=(0, 1.05 * max(own.max(), every.max(), 1)))
             axes.yaxis.set_major_locator(MaxNLocator(3))
@@ -157,32 +150,14 @@ def profiles(
         _beside(grid[row, 0], f"{title}\nn = {int(hours[:, row].sum()):,}")
     grid[-1, 0].set_xticks(np.arange(0, 25, 3) - 0.5, [str(hour) for hour in range(0, 25, 3)])
     grid[-1, 0].set_xlabel("Hour of the day (UTC)")
-    grid[-1, 1].set_xticks(np.arange(12), INITIALS)
+    grid[-1, 1].set_xticks(np.arange(12), "JFMAMJJASOND")
     grid[-1, 1].set_xlabel("Month")
-    _name_seasons(grid[0, 1], seasons)
     figure.supylabel("Share of the cluster's samples (%)", fontsize=10)
     handles = [Line2D([], [], color="0.25", lw=1, label="all clusters together")]
     if any((total == 0).any() for total in everything):
         handles.append(Patch(label="no sample at all", **NO_DATA))
     legend_below(figure, handles)
     return figure
-
-
-def _name_seasons(axes: Axes, seasons: Sequence[tuple[str, Sequence[int]]]) -> None:
-    """Names of seasons above their months; a season over the new year has two bars."""
-    for name, months in seasons:
-        ordered = np.sort(np.asarray(months)) - 1
-        runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
-        for run in runs:
-            low, high = run[0] - 0.4, run[-1] + 0.4
-            at = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-            axes.plot([low, high], [1.05, 1.05], color="0.5", lw=1.5, **at)
-            if len(run) == max(map(len, runs)):
-                axes.text((low + high) / 2, 1.1, name, ha="center", fontsize=8, **at)
-
-
-def _percent(counts: np.ndarray) -> np.ndarray:
-    return 100 * counts / max(1, counts.sum())
 
 
 def _shade(axes: Axes, edges: np.ndarray, has_data: np.ndarray) -> None:

@@ -1,12 +1,11 @@
-"""Spectrograms of samples, reconstructions, means and decoded centroids, waveforms.
+"""Spectrograms of samples, reconstructions, means and decoded centroids.
 
-Letters: n samples, k clusters, F x T bins, D latent features, S samples of a waveform.
+Letters: n samples, k clusters, F x T bins, D latent features.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..data.layouts import SpectrogramFile
@@ -16,15 +15,14 @@ from .style import (
     UNUSABLE_COLOUR,
     amplitude_range,
     axis_label,
-    bar_of_each_sample,
     draw_spectrogram,
+    edges,
     frame,
     new,
     plain,
     short_title,
 )
 
-COLUMNS = 4
 DECADES = 4.0  # below each sample's peak that an overview shows at most
 
 
@@ -65,7 +63,7 @@ def gallery(
     title: str,
 ) -> Figure:
     """Members of each cluster, (n, F, T) with n at most `n_columns`, in a row for each cluster."""
-    figure = new(1.45 * n_columns + 1.4, 1.15 * len(members) + 1.1)
+    figure = new(1.45 * n_columns + 1.1, 1.15 * len(members) + 1.1)
     grid = figure.subplots(len(members), n_columns, squeeze=False)
     total = max(1, sum(sizes))
     for row, images in enumerate(members):
@@ -83,11 +81,10 @@ def gallery(
     if len(file.components) > 1:
         times = ", ".join(file.components)
     figure.supxlabel(
-        f"each panel: {axis_label(file, 'time')} {times} to the right, "
-        f"{axis_label(file, 'frequency')} {frequency[0]:.3g} to {frequency[-1]:.3g} upward",
+        f"each panel in its own range of amplitudes: {axis_label(file, 'time')} {times} to the "
+        f"right, {axis_label(file, 'frequency')} {frequency[0]:.3g} to {frequency[-1]:.3g} upward",
         fontsize=9,
     )
-    bar_of_each_sample(figure, grid)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -101,24 +98,28 @@ def means_and_centroids(
     unit: str,
     names: Mapping[int, str] | None = None,
 ) -> Figure:
-    """Mean spectrograms of clusters (k, F, T) above their decoded centroids; NaN for none."""
-    columns = min(COLUMNS if len(labels) <= 2 * COLUMNS else 6, max(1, len(labels)))
+    """Mean spectrograms of clusters (k, F, T), NaN for none, above their decoded centroids."""
+    columns = min(6, max(1, len(labels)))
     bands = max(1, -(-len(labels) // columns))
-    figure = new(2.4 * columns + 1.0, 3.3 * bands + 0.9)
+    figure = new(2.2 * columns + 1.0, 3.3 * bands + 0.9)
     grid = figure.subplots(2 * bands, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for place, label in enumerate(labels):
         row, column = 2 * (place // columns), place % columns
-        pair = grid[row : row + 2, column]
-        _draw_pair(figure, file, pair, (means[place], decoded[place]))
-        pair[0].set_title(f"{short_title(label, names)}  (n = {sizes[place]:,})", fontsize=9)
-        product = (means[place] * decoded[place]).sum()  # NaN for none
-        product /= max(np.linalg.norm(means[place]) * np.linalg.norm(decoded[place]), 1e-300)
-        if np.isfinite(product):
-            pair[1].set_title(f"inner product {product:.3f}", fontsize=7.5, pad=3)
-        for axes in pair:
+        pair, images = grid[row : row + 2, column], (means[place], decoded[place])
+        limits = amplitude_range(*images, lowest=1)
+        for axes, image in zip(pair, images, strict=True):
+            axes.axis("on")
+            axes.tick_params(labelsize=7, length=2)
             frame(axes, label)
+            drawn = draw_spectrogram(axes, file, image, limits)
+        bar = figure.colorbar(drawn, ax=list(pair), aspect=25, pad=0.02, shrink=0.8)
+        bar.ax.tick_params(labelsize=6)
+        pair[0].set_title(f"{short_title(label, names)}  (n = {sizes[place]:,})", fontsize=9)
+        product = (images[0] * images[1]).sum()
+        product /= max(np.linalg.norm(images[0]) * np.linalg.norm(images[1]), 1e-300)
+        pair[1].set_title(f"inner product {product:.3f}", fontsize=7.5, pad=3)
     for row, axes in enumerate(grid[:, 0]):
         kind = "mean" if row % 2 == 0 else "decoded\ncentroid"
         axes.set_ylabel(f"{kind}\n{axis_label(file, 'frequency')}", fontsize=8)
@@ -129,29 +130,6 @@ def means_and_centroids(
     grid[-1, 0].set_xlabel(axis_label(file, "time"), fontsize=8)
     figure.suptitle(f"Mean of each cluster above its decoded centroid ({unit})", fontsize=11)
     return figure
-
-
-def _draw_pair(
-    figure: Figure, file: SpectrogramFile, pair: Sequence[Axes], images: Sequence[np.ndarray]
-) -> None:
-    """Two spectrograms in the same range, with one colour bar."""
-    drawn, limits = None, amplitude_range(*images, lowest=1)
-    for axes, image in zip(pair, images, strict=True):
-        axes.axis("on")
-        axes.tick_params(labelsize=7, length=2)
-        if np.isfinite(image).any():
-            drawn = draw_spectrogram(axes, file, image, limits)
-        else:
-            _say(axes, "none", EMPTY)
-    if drawn is not None:
-        bar = figure.colorbar(drawn, ax=list(pair), aspect=25, pad=0.02, shrink=0.8)
-        bar.ax.tick_params(labelsize=6)
-        bar.ax.locator_params(nbins=4)
-
-
-def _say(axes: Axes, text: str, colour: object) -> None:
-    axes.set_facecolor(colour)
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
 
 
 def sample_overview(
@@ -166,35 +144,29 @@ def sample_overview(
     """
     images = [image for _, row in rows for image, _ in row]
     signed = any(np.isfinite(image).all() and image.min() < 0 for image in images)
-    usable = [x for x in (_scaled(image, signed) for image in images) if x is not None]
-    low = float(np.median([np.percentile(x, 2) for x in usable])) if usable else 0.0
-    high = max((float(np.percentile(x, 99.7)) for x in usable), default=1.0) if signed else 0.0
-    limits = (low, high) if high > low else (low - 1, low + 1)
-    figure = new(11, 1.75 * len(rows) + 1.2)
-    columns = max(4, *(len(row) for _, row in rows))
+    scaled = [[_scaled(image, signed) for image, _ in row] for _, row in rows]
+    usable = [image for row in scaled for image in row if image is not None]
+    limits, drawn = amplitude_range(*usable, np.zeros(0), lowest=2), None
+    figure, columns = new(11, 1.75 * len(rows) + 1.2), max(4, *(len(row) for _, row in rows))
     grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
-    drawn = None
-    for axes_row, (name, row) in zip(grid, rows, strict=True):
+    for axes_row, (name, row), values in zip(grid, rows, scaled, strict=True):
         for axes in axes_row[len(row) :]:
             axes.axis("off")
-        for axes, (image, heading) in zip(axes_row, row, strict=False):
+        for axes, (_, heading), image in zip(axes_row, row, values, strict=False):
             axes.set_title(heading, fontsize=7.5)
-            scaled = _scaled(image, signed)
-            if scaled is None:
-                _say(axes, "unusable", UNUSABLE_COLOUR)
+            if image is None:
+                axes.set_facecolor(UNUSABLE_COLOUR)
+                axes.text(0.5, 0.5, "unusable", transform=axes.transAxes, ha="center", va="center")
             else:
-                drawn = draw_spectrogram(axes, file, scaled, limits)
+                drawn = draw_spectrogram(axes, file, image, limits)
         axes_row[0].set_ylabel(plain(name), fontsize=9)
-    grid[0, 0].set(ylim=_ends(file.frequency))
+    grid[0, 0].set(ylim=edges(file.frequency)[[0, -1]])
     if len(file.components) == 1:
-        grid[0, 0].set(xlim=_ends(file.time))
+        grid[0, 0].set(xlim=edges(file.time)[[0, -1]])
     figure.supxlabel(axis_label(file, "time"), fontsize=10)
     figure.supylabel(axis_label(file, "frequency"), fontsize=10)
     if drawn is not None:
-        shrink, extend = min(1.0, 4 / len(rows)), "both" if signed else "min"
-        bar = figure.colorbar(
-            drawn, ax=grid, shrink=shrink, aspect=30, pad=0.015, extend=extend, extendfrac=0.03
-        )
+        bar = figure.colorbar(drawn, ax=grid, shrink=min(1.0, 4 / len(rows)), aspect=30, pad=0.015)
         label = "amplitude" + (f" ({file.amplitude_unit})" if file.amplitude_unit else "")
         bar.set_label(label if signed else "log10 of amplitude over the sample's peak", fontsize=9)
     figure.suptitle(title)
@@ -207,9 +179,3 @@ def _scaled(image: np.ndarray, signed: bool) -> np.ndarray | None:
     if not np.isfinite(peak) or peak == 0:
         return None
     return image if signed else np.log10(np.maximum(image / peak, 10.0**-DECADES))
-
-
-def _ends(axis: np.ndarray) -> tuple[float, float]:
-    """Outer edges of the first and the last bin."""
-    low, high = (axis[1] - axis[0]) / 2, (axis[-1] - axis[-2]) / 2
-    return axis[0] - low, axis[-1] + high

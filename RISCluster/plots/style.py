@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, hsv_to_rgb
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, StepPatch
+from matplotlib.patches import Patch
 
 from ..data.layouts import SpectrogramFile, side_by_side
 from ..runs.names import cluster_title
@@ -26,11 +25,10 @@ FURTHER = (
     "#4B6969", "#005AD2", "#A5E1D2", "#96B45A", "#1E4B00", "#001E4B", "#782D3C", "#E11EB4",
 )  # fmt: skip
 LONGEST_TITLE = 28  # letters of a cluster's title in a figure
-MARKERS = "os^Dv<>pPX*hd"
 
 
 def cluster_colour(label: int) -> Any:
-    """Colour of a cluster: 24 distinct ones, then further hues; grey for -1."""
+    """Colour of a cluster in every figure: 24 distinct ones, then further hues; grey for -1."""
     if label < 0:
         return UNUSABLE_COLOUR
     colours = PALETTE + FURTHER
@@ -61,11 +59,6 @@ def tidy(axes: Axes) -> None:
     axes.grid(alpha=0.25)
 
 
-def steps(axes: Axes, values: np.ndarray, edges: Any, **style: Any) -> None:
-    """A filled histogram; without the limits that Axes.stairs computes, most of its time."""
-    axes.add_artist(StepPatch(values, edges, fill=True, **style))
-
-
 def label_dates(axes: Axes) -> None:
     """Time in UTC along the horizontal axis."""
     locator = AutoDateLocator()
@@ -74,10 +67,13 @@ def label_dates(axes: Axes) -> None:
     axes.set_xlabel("Time (UTC)")
 
 
+# ---- spectrograms -------------------------------------------------------------------------------
+
+
 def axis_label(file: SpectrogramFile, axis: str) -> str:
     """Label of the ``frequency`` or ``time`` axis of spectrograms."""
     if axis == "time" and len(file.components) > 1:
-        return f"Components of {_length(file):.3g} {file.time_unit}"
+        return f"Components of {np.ptp(edges(file.time)):.3g} {file.time_unit}"
     return f"{axis.capitalize()} ({getattr(file, f'{axis}_unit')})"
 
 
@@ -86,11 +82,6 @@ def amplitude_range(*images: np.ndarray, lowest: float = 0) -> tuple[float, floa
     known = np.concatenate([image[np.isfinite(image)] for image in images])
     low, high = np.percentile(known, [lowest, 99.7]) if len(known) else (0.0, 1.0)
     return low, high if high > low else low + 1e-12
-
-
-def _length(file: SpectrogramFile) -> float:
-    """Time from the start of the first bin to the end of the last, in the unit of the axis."""
-    return float(file.time[-1] - file.time[0]) * file.n_times / (file.n_times - 1)
 
 
 def draw_spectrogram(
@@ -103,10 +94,11 @@ def draw_spectrogram(
     low, high = limits or amplitude_range(image)
     time, n = file.time, len(file.components)
     if n > 1:
-        image, starts = side_by_side(image, n), np.arange(n) * _length(file)
+        length = np.ptp(edges(file.time))
+        image, starts = side_by_side(image, n), np.arange(n) * length
         time = (starts[:, None] + time).ravel()
         middle = starts + (file.time[0] + file.time[-1]) / 2
-        for border in middle[1:] - _length(file) / 2:
+        for border in middle[1:] - length / 2:
             axes.axvline(border, color="w", lw=1)
         if len(axes.get_xticks()):
             axes.set_xticks(middle, file.components)
@@ -127,20 +119,13 @@ def frame(axes: Axes, label: int) -> None:
         side.set(color=cluster_colour(label), linewidth=2)
 
 
-def bar_of_each_sample(figure: Figure, grid: np.ndarray) -> None:
-    """Colour bar of panels of which each has its own range."""
-    shades = ScalarMappable(Normalize(0, 1), COLOUR_MAP)
-    bar = figure.colorbar(shades, ax=grid, shrink=min(1.0, 1.8 / len(grid)), aspect=16, pad=0.02)
-    bar.set_ticks([0, 1], labels=["lowest", "highest"], fontsize=8)
-    bar.set_label("amplitude\nof each sample", fontsize=8)
+# ---- legends ------------------------------------------------------------------------------------
 
 
 def cluster_patches(labels: Sequence[int], titles: Sequence[str]) -> list[Patch]:
     """Legend entries of clusters."""
-    return [
-        Patch(color=cluster_colour(label), label=title)
-        for label, title in zip(labels, titles, strict=True)
-    ]
+    pairs = zip(labels, titles, strict=True)
+    return [Patch(color=cluster_colour(label), label=title) for label, title in pairs]
 
 
 def legend_beside(figure: Figure, handles: Sequence[Any], title: str = "Cluster") -> None:
@@ -152,9 +137,6 @@ def legend_beside(figure: Figure, handles: Sequence[Any], title: str = "Cluster"
 
 
 def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
-    """A legend of some columns under all panels, in order along its rows."""
-    columns = min(6, len(handles))
-    along_rows = [handle for column in range(columns) for handle in handles[column::columns]]
-    figure.legend(
-        handles=along_rows, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
-    )
+    """A legend of some columns under all panels."""
+    n = min(6, len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=n, frameon=False, fontsize=9)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ..clustering.selection import TITLES, Criteria, choose
 from .style import PALETTE, new, tidy
@@ -21,7 +21,6 @@ PANELS = {
     "agreement": ("Agreement of views", "highest"),
 }
 SPREADS = {"gap": "gap_std", "stability": "stability_std"}
-LARGE = ("bic", "aic", "inertia")  # values in thousands and millions
 
 
 def aec_history(history: dict[str, np.ndarray], mse_of_mean: float) -> Figure:
@@ -35,9 +34,8 @@ def aec_history(history: dict[str, np.ndarray], mse_of_mean: float) -> Figure:
     axes.plot(epoch[best], validation[best], "o", color=PALETTE[1], mfc="none")
     axes.axhline(mse_of_mean, color="0.4", ls=":", label="the mean spectrogram")
     axes.set(ylabel="Mean squared error", yscale="log")
-    axes.set_xlabel("Epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.set_title(f"Autoencoder: best validation loss {validation[best]:.4g}")
+    _label_epochs(axes)
     tidy(axes)
     axes.legend(frameon=False)
     return figure
@@ -53,14 +51,16 @@ def dec_history(history: dict[str, np.ndarray], tol: float) -> Figure:
         axes.plot(history["epoch"], history[name], "o-", ms=3, color=PALETTE[colour])
         axes.set_ylabel(title)
         tidy(axes)
-    panels[-1].axhline(tol, color="0.4", ls=":")
-    panels[-1].annotate(
-        f"tol = {tol:g}", (0.99, tol), xycoords=("axes fraction", "data"), ha="right", va="bottom"
-    )
-    panels[-1].set_xlabel("Epoch")
-    panels[-1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    panels[-1].axhline(tol, color="0.4", ls=":", label=f"tol = {tol:g}")
+    panels[-1].legend(frameon=False)
+    _label_epochs(panels[-1])
     panels[0].set_title("Deep embedded clustering")
     return figure
+
+
+def _label_epochs(axes: Axes) -> None:
+    axes.set_xlabel("Epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> Figure:
@@ -89,20 +89,14 @@ def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> F
 
 def _curve(axes: Axes, rows: list[Criteria], name: str) -> int | None:
     """Draw one criterion, its error bars and the ring; the K that it selects."""
-    k = np.array([row.n_clusters for row in rows])
-    values = np.array([getattr(row, name) for row in rows], dtype=float)
+    names = ["n_clusters", name, SPREADS.get(name, name)]
+    k, values, spread = np.array([[getattr(row, key) for key in names] for row in rows], float).T
     if not np.isfinite(values).any():
         axes.text(0.5, 0.5, "not computed", ha="center", va="center", transform=axes.transAxes)
         axes.set(xlim=(k[0] - 0.5, k[-1] + 0.5), yticks=[])
         return None
-    spread = np.array([getattr(row, SPREADS.get(name, name)) for row in rows], dtype=float)
     spread = np.nan_to_num(spread) if name in SPREADS else None
     axes.errorbar(k, values, spread, fmt="o-", ms=3, capsize=2, color=PALETTE[0])
-    if name in LARGE:
-        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-    if name == "stability":
-        axes.set_ylim(min(0.0, float(np.nanmin(values - spread))) - 0.05, 1.05)
-        axes.set_ylabel("ARI between half-samples", fontsize=8)
     own = choose(rows, name)
     if own is not None:
         at = values[k == own][0]

@@ -21,7 +21,8 @@ def windows_of_traces(
 
     Windows are shaded, onsets and ends are lines; the detector is below, with its thresholds.
     """
-    n = 1 + is_detected(settings)
+    n, length = 1 + is_detected(settings), settings.length
+    reach = SHOWN / 2 * length
     figure = new(11, 1.4 * n * len(found) + 0.6)
     grid = figure.subplots(n * len(found), height_ratios=[2, 1][:n] * len(found), squeeze=False)
     for number, (name, wave, windows) in enumerate(found):
@@ -31,26 +32,21 @@ def windows_of_traces(
             curves.append((wave.edge, characteristic(wave, settings)))
         middle = len(wave.data) / 2
         if len(windows.start):
-            middle = windows.start[len(windows.start) // 2] + settings.length * rate / 2
+            middle = windows.start[len(windows.start) // 2] + length * rate / 2
         elif len(curves[-1][1]):
             middle = np.abs(curves[-1][1]).argmax() + curves[-1][0]
-        reach = SHOWN / 2 * settings.length
-        seconds = [(column - middle) / rate for column in windows[:3]]
-        known = [*(column >= 0 for column in windows[:3])]
+        starts, onsets, ends = ((x[x >= 0] - middle) / rate for x in windows[:3])
         for panel, (first, values) in zip(panels, curves, strict=True):
             time = (np.arange(len(values)) + first - middle) / rate
             shown = np.abs(time) <= reach
             panel.plot(time[shown], values[shown], "0.25", lw=0.5)
             panel.set_xlim(-reach, reach)
             tidy(panel)
-            for column, there, colour in zip(seconds[1:], known[1:], (ONSET, END), strict=True):
-                for moment in column[there & (np.abs(column) <= reach)]:
+            for moments, colour in ((onsets, ONSET), (ends, END)):
+                for moment in moments[np.abs(moments) <= reach]:
                     panel.axvline(moment, color=colour, lw=0.8)
-        n_samples = settings.length * rate
-        apart = np.diff(windows.start).min(initial=n_samples) / n_samples
-        for start in seconds[0][np.abs(seconds[0] + settings.length / 2) <= reach]:
-            end = start + settings.length
-            panels[0].axvspan(start, end, color=WINDOW, alpha=0.18 * min(1, apart), lw=0)
+        for start in starts[np.abs(starts + length / 2) <= reach]:
+            panels[0].axvspan(start, start + length, color=WINDOW, alpha=0.12, lw=0)
         panels[0].set_title(f"{plain(name, 60)}: {len(windows.start):,} windows", fontsize=9)
         panels[0].set_ylabel(plain(unit))
         if n > 1:

@@ -55,7 +55,7 @@ class NewResults(Results):
     def performances(self) -> list[Any]:
         """Mean probabilities alone: the others need all data again."""
         probability = self.stage.table["probability"].to_numpy("f8")
-        found = measure(probability, self.stage.labels, self.stage.sizes)
+        found = measure(probability, self.stage.labels, self.stage.n_clusters)
         return [SimpleNamespace(measures={"probability": found})]
 
 

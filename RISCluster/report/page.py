@@ -34,7 +34,7 @@ def environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
     )  # fmt: skip
     made.filters |= {
-        "shown": shown, "linked": linked, "percent": "{:.1%}".format, "count": "{:,}".format,
+        "shown": shown, "linked": linked, "percent": percent, "count": "{:,}".format,
         "counted": count, "time": time_text,
     }  # fmt: skip
     made.globals |= {
@@ -100,6 +100,11 @@ def shown(value: Any, digits: int = 4) -> str:
     whole = isinstance(value, (int, np.integer)) or abs(value) >= 1000
     text = f"{value:,.0f}" if whole else f"{value:#.{digits}g}".rstrip(".")
     return text.replace("-", MINUS)
+
+
+def percent(share: float) -> str:
+    """A share as ``12.5%``."""
+    return MISSING if np.isnan(share) else f"{share:.1%}"
 
 
 def time_text(time: Any) -> str | None:

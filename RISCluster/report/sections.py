@@ -29,7 +29,7 @@ from ..plots.agreement import overlap_matrix, reliability_curve
 from ..plots.stations import station_counts, station_map
 from ..plots.style import plain
 from ..plots.training import PANELS
-from ..settings import Settings, as_text, descriptions
+from ..settings import DEFAULTS, KEYS, as_text
 from . import figures
 from .figures import Results, stage_figures
 from .overview import choice_of
@@ -105,10 +105,9 @@ def time_section(results: Results) -> Context | None:
     catalogue, settings = results.catalogue, results.settings.report
     if not catalogue.has_times:
         return {"bins": None}
-    bins, note = choose_bins(results.span, settings.interval)
+    bins = choose_bins(results.span, settings.interval)
     panels, counted = bins_to_draw(bins, results.span), count_occurrences(catalogue, bins)
-    notes, environment, seasons, correlation = [note] * bool(note), None, None, None
-    draws = {}
+    notes, draws, environment, seasons, correlation = [], {}, None, None, None
     if settings.environment is not None:
         environment = read_environment(settings.environment)
         notes += [f"{environment.path}: {text}" for text in environment.notes]
@@ -189,12 +188,9 @@ def _style(results: Results, bins: Bins) -> dict[str, Any]:
 
 def _profiles(results: Results) -> Any:
     hours, months = results.catalogue.by_hour(), results.catalogue.by_month()
-    seasons, every = results.settings.report.seasons, range(1, 13)
-    inside = [[month for month in every if month in season] for season in seasons]
-    named = list(zip(season_names(seasons), inside, strict=True))
     totals, labels = (hours.sum(axis=1), months.sum(axis=1)), results.largest
     titles = [_titles(results)[label] for label in labels]
-    return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, named, totals)
+    return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, totals)
 
 
 def _correlation(
@@ -260,13 +256,12 @@ def refinement_section(results: Results) -> Context | None:
 
 
 def _label_changes(results: Results) -> Any:
-    found, counts = results.refinement, results.refinement.table.counts
-    order = (np.arange(len(counts)) if found.by_label else found.table.order()).tolist()
+    found, labels = results.refinement, range(len(results.titles))
     return overlap_matrix(
-        counts[order], list(map(str, order)), results.titles,
+        found.table.counts, [*map(str, labels)], results.titles,
         row_title="Cluster of the mixture (GMM)", column_title="Cluster after refinement (DEC)",
         title=f"{found.share_moved:.1%} of {found.table.n:,} samples moved",
-        row_clusters=order if found.by_label else None, column_clusters=range(counts.shape[1]),
+        row_clusters=labels, column_clusters=labels,
     )  # fmt: skip
 
 
@@ -316,15 +311,14 @@ def _confusion(stage: str, table: Overlap, titles: list[str], classes: list[str]
 
 def run_section(results: Results) -> Context:
     """Settings that differ from the defaults, and commands."""
-    run, texts, rows = results.run, descriptions(), []
+    run, rows = results.run, []
     is_cube = run.file is not None and run.file.layout == "cube"
-    for name in ("run", "data", *["cube"] * is_cube, *map(str.lower, run.stages)):
-        stage = run.stages.get(name.upper())
-        values = vars(getattr((stage or run).settings, name))
-        for key, default in vars(getattr(Settings(), name)).items():
-            if values[key] != default:
-                text = texts[f"{name}.{key}"][0]
-                rows.append((f"{name}.{key}", as_text(values[key]), as_text(default), text))
+    for section in ("run", "data", *["cube"] * is_cube, *map(str.lower, run.stages)):
+        settings = (run.stages.get(section.upper()) or run).settings
+        for name, value in settings.values(section).items():
+            if value != DEFAULTS[name]:
+                both = as_text(value), as_text(DEFAULTS[name])
+                rows.append((name, *both, KEYS[name].sentence))
     header = ("Setting", "Value", "Default", "What it is")
     commands = [shlex.join(one.provenance.get("command", [])) for one in run.stages.values()]
     return {"changed": {"header": header, "rows": rows}, "commands": "\n".join(commands)}

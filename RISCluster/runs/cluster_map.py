@@ -3,8 +3,8 @@
 Letters: N samples, W windows per channel, C channels.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -16,9 +16,8 @@ CHUNK = 2**18  # values per chunk, about
 LARGEST_IMAGE = (900, 900)  # windows and channels, as many as a figure has pixels
 
 
-@dataclass(frozen=True)
-class ClusterMap:
-    """Labels over (time, channel); of a large map the most frequent one of each cell."""
+class ClusterMap(NamedTuple):
+    """Labels over (time, channel); of a large map every second, third and so on of each."""
 
     labels: np.ndarray  # (W, C), int16; -1 for unusable samples
     time: np.ndarray  # (W,), float64, start of each window
@@ -27,7 +26,6 @@ class ClusterMap:
     position: np.ndarray  # (C,), float64, distance or number of each channel
     position_unit: str
     names: list[str]  # of the channels; empty where they have numbers only
-    cell: tuple[int, int]  # windows and channels of a cell
 
 
 def write_cluster_map(
@@ -61,30 +59,17 @@ def write_cluster_map(
 
 
 def read_cluster_map(path: Path) -> ClusterMap:
-    """Read what `write_cluster_map` wrote, in cells where it is larger than `LARGEST_IMAGE`."""
+    """Read what `write_cluster_map` wrote, at most about `LARGEST_IMAGE` of its labels."""
     with h5py.File(path, "r") as file:
         shape = file["label"].shape
-        cell = tuple(-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True))
-        windows, channels = (slice(None, None, step) for step in cell)
-        labels = _most_frequent(file["label"][:], cell)
+        steps = [-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True)]
+        windows, channels = (slice(None, None, step) for step in steps)
+        labels = file["label"][:][windows, channels]
         time, unit = file["time"][windows], file["time"].attrs["units"]
-        names = []
-        if file.attrs["channels_have_names"]:
-            names = [name.decode() for name in file["channel_name"][channels]]
+        has_names = file.attrs["channels_have_names"]
+        names = [name.decode() for name in file["channel_name"][channels]] if has_names else []
         position, where = file["channel"][channels].astype(np.float64), "channel"
         if "distance" in file:
             position, where = file["distance"][channels], file["distance"].attrs["units"]
     duration = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
-    return ClusterMap(labels, time, unit, duration, position, where, names, cell)
-
-
-def _most_frequent(labels: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
-    """Most frequent label of each cell, (W / cell, C / cell); -1 for cells without any."""
-    short = [(0, -n % size) for n, size in zip(labels.shape, cell, strict=True)]
-    labels = np.pad(labels, short, constant_values=-1)
-    cells = labels.reshape(len(labels) // cell[0], cell[0], -1, cell[1])
-    winner, most = np.int16(-1), np.int64(0)
-    for label in np.unique(labels[labels >= 0]):
-        count = (cells == label).sum(axis=(1, 3))
-        winner, most = np.where(count > most, label, winner), np.maximum(most, count)
-    return np.broadcast_to(winner, (len(cells), cells.shape[2]))
+    return ClusterMap(labels, time, unit, duration, position, where, names)

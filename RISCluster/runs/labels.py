@@ -6,7 +6,6 @@ Letters: N samples, D latent features, K clusters, n samples of a block.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pandas
 
 from ..data.cube_file import CubeFile
-from ..data.layouts import SpectrogramFile
+from ..data.layouts import SpectrogramFile, as_texts
 from ..data.split import subsample
 from ..data.times import parse_times
 from ..errors import CheckpointError
@@ -106,13 +105,11 @@ def new_labels(
     """Write a table of labels block by block, and of a cube an image of them, named ``.h5``.
 
     Start times, trace ids, event ids and the columns `detection` are copied from the file, if it
-    has them;
-    `more` are names of further columns. Yields ``write(start, labels, probabilities, *columns)``,
-    to be called in the order of the samples.
+    has them; `more` are names of further columns. Yields ``write(start, labels, probabilities,
+    *columns)``, to be called in the order of the samples.
     """
-    readers = {"starttime": file.starttimes, "trace_id": file.trace_ids, "event_id": file.event_ids}
-    readers |= {name: partial(file.detection, name) for name in detection}
-    readers = {name: read for name, read in readers.items() if read(0, 1) is not None}
+    names = ["starttime", "trace_id", "event_id", *detection]
+    names = [name for name in names if file.column(name, 0, 1) is not None]
     n = file.n_samples if isinstance(file, CubeFile) else 0  # a table takes no memory by sample
     image = np.full(n, UNUSABLE, "i2"), np.zeros(n, "f4")
     with new_file(path) as part, part.open("w", newline="", encoding="utf-8") as table:
@@ -120,7 +117,7 @@ def new_labels(
         def write(start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Any) -> None:
             stop = start + len(labels)
             values = {"index": range(start, stop), "label": labels, "probability": probabilities}
-            values |= {name: read(start, stop) for name, read in readers.items()}
+            values |= {name: as_texts(file.column(name, start, stop)) for name in names}
             values |= (file.origins(start, stop) or {}) | dict(zip(more, columns, strict=True))
             pandas.DataFrame(values).to_csv(
                 table, header=start == 0, index=False, float_format="%.6f", lineterminator="\n"
@@ -129,7 +126,7 @@ def new_labels(
                 image[0][start:stop], image[1][start:stop] = labels, probabilities
 
         yield write
-        if isinstance(file, CubeFile):
+        if n:
             write_cluster_map(path.with_suffix(".h5"), file, *image)
 
 
@@ -159,15 +156,15 @@ def read_labels(path: Path) -> pandas.DataFrame:
     return table
 
 
-def station_of(trace_id: str) -> str:
-    """``NET.STA`` of a trace id, ``STA`` without a network, or all of another kind of id."""
-    parts = trace_id.split(".")
-    return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id
-
-
 def _with_times(block: pandas.DataFrame) -> pandas.DataFrame:
     """Parse times: a tenth of the memory of their texts."""
     for name in {*TIMES} & {*block}:
         times = parse_times(block[name].to_numpy().astype(str))
         block[name] = times.view("M8[ns]").astype("M8[us]")
     return block
+
+
+def station_of(trace_id: str) -> str:
+    """``NET.STA`` of a trace id, ``STA`` without a network, or all of another kind of id."""
+    parts = trace_id.split(".")
+    return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id

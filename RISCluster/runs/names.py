@@ -1,34 +1,19 @@
-"""Names of clusters (``names.csv``) and corrections of single samples (``corrections.csv``).
-
-``names.csv`` has the columns stage, label, size, name. The user fills in the names. The sizes
-identify the clusters: names of others are not used. ``corrections.csv`` has the columns index,
-label (a cluster's number or name; empty to leave it) and mark (any text).
-"""
+"""Names of clusters (``names.csv``) and corrections of single samples (``corrections.csv``)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas
 
-from ..data.tables import Table, read_table
-from ..errors import RunError
+from ..data.tables import read_table
 from ..io import write_text
 
 if TYPE_CHECKING:
     from .run import FinishedRun
 
 HEADER = ("stage", "label", "size", "name")
-LARGEST_FILE = 2**22  # bytes
-NOTED = 5  # rows of corrections that are left out
-
-
-def names_path(run: "FinishedRun") -> Path:
-    """Path of names.csv of a run."""
-    return run.folder / "names.csv"
 
 
 def cluster_title(label: int, names: Mapping[int, str]) -> str:
@@ -38,117 +23,78 @@ def cluster_title(label: int, names: Mapping[int, str]) -> str:
 
 def read_names(run: "FinishedRun") -> dict[int, str]:
     """Names of the final stage's clusters by label, as written by the user: not escaped."""
-    return read(run)[0]
+    return _names_and_notes(run)[0]
 
 
 def names_notes(run: "FinishedRun") -> list[str]:
-    """Faults of the table of names, one sentence each."""
-    return read(run)[1]
+    """Why the table of names is not used; empty if it is."""
+    return _names_and_notes(run)[1]
 
 
-def write_names(run: "FinishedRun") -> Path | None:
-    """Write a table with empty names for the final stage's clusters, unless there is one.
-
-    A table of other clusters is renamed to ``names_<date>.csv``. None without a stage that labels.
-    """
-    path, stage = names_path(run), run.final
-    if stage is None or (path.exists() and read(run)[2]):
-        return None if stage is None else path
-    if path.exists():
-        stem = f"{path.stem}_{datetime.now(UTC):%Y-%m-%d}"
-        others = (path.with_stem(stem + (f"_{n}" if n > 1 else "")) for n in count(1))
-        try:
-            path.rename(next(other for other in others if not other.exists()))
-        except OSError as error:
-            raise RunError(
-                f"{path}: can't be renamed: {error}; change permissions, or move it away"
-            ) from None
-    rows = [
-        f"{stage.name},{label},{size}," for label, size in enumerate(stage.cluster_sizes.tolist())
-    ]
-    write_text(path, "\n".join([",".join(HEADER), *rows]) + "\n")
-    return path
+def write_names(run: "FinishedRun") -> None:
+    """Write a table with empty names for the final stage's clusters, unless there is one."""
+    path, stage = run.folder / "names.csv", run.final
+    if stage is not None and not path.exists():
+        sizes = enumerate(stage.cluster_sizes.tolist())
+        rows = [f"{stage.name},{label},{size}," for label, size in sizes]
+        write_text(path, "\n".join([",".join(HEADER), *rows]) + "\n")
 
 
-def read(run: "FinishedRun") -> tuple[dict[int, str], list[str], bool]:
-    """Names by label, faults, and whether the table is one of the final stage's clusters."""
-    path, stage = names_path(run), run.final
-    if stage is None or not path.exists():
-        return {}, [], False
+def _names_and_notes(run: "FinishedRun") -> tuple[dict[int, str], list[str]]:
+    path = run.folder / "names.csv"
+    if run.final is None or not path.exists():
+        return {}, []
     try:
-        rows, notes = _rows(path)
+        return _read_names(path, run), []
     except (OSError, ValueError) as error:
-        return {}, [f"{path}: no names are read: {error}."], False
-    named, known = rows["name"] != "", rows["label"].isin(range(stage.n_clusters))
-    has_size, size = rows["size"] >= 0, rows["label"].map(dict(enumerate(stage.cluster_sizes)))
-    foreign = ~rows["stage"].str.upper().isin(["", stage.name])
-    for row in rows[foreign | (known & has_size & (rows["size"] != size))].itertuples():
-        text = f"line {row.line} is of stage {row.stage or stage.name}, {row.size:,.0f} samples"
-        text = f"{path}: its {named.sum()} names are of other clusters and not used: {text}."
-        return {}, [text], False
-    repeated = known & rows["label"].where(known, -1 - rows.index).duplicated()
-    for row in rows[~known & ((rows["text"] != "") | named)].itertuples():
-        allowed = f"allowed: 0 to {stage.n_clusters - 1}"
-        notes.append(f"line {row.line}: '{row.text}' is no cluster; {allowed}.")
-    for row in rows[repeated].itertuples():
-        notes.append(f"line {row.line}: cluster {row.label:.0f} is repeated; the first is used.")
-    if (named & ~has_size).any():
-        notes.append("names without the sizes of their clusters are used, and can be of others.")
-    used = rows[known & ~repeated & named]
-    names = dict(zip(used["label"].astype(int).tolist(), used["name"], strict=True))
-    return names, [f"{path}: {note}" for note in notes], True
+        return {}, [f"{path}: no names are used: {error}."]
 
 
-def _table(path: Path) -> Table:
-    if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"it is larger than {LARGEST_FILE // 2**20} MB")
-    return read_table(path)
-
-
-def _rows(path: Path) -> tuple[pandas.DataFrame, list[str]]:
-    """Line, stage, name, text of the label; label and size as numbers; notes on the table."""
-    table = _table(path)
-    table.require({key: [key] for key in ("label", "name")})
-    at = {key: table.find(key) for key in HEADER}
-    rows = pandas.DataFrame({key: table.text(at[key]) for key in ("stage", "name")}, dtype="str")
-    rows["text"], rows["line"] = table.text(at["label"]), table.lines
-    for key in ("label", "size"):
-        rows[key] = float("nan") if at[key] is None else table.numbers(at[key], counts=True)[0]
-    return rows, list(table.notes)
-
-
-# ---- corrections of samples ---------------------------------------------------------------------
+def _read_names(path: Path, run: "FinishedRun") -> dict[int, str]:
+    """Names by label; ValueError if a row is not of a cluster of the final stage."""
+    table, stage = read_table(path), run.final
+    at = table.require({key: [key] for key in HEADER})
+    clusters = list(enumerate(stage.cluster_sizes.tolist()))
+    numbers = [table.numbers(at[key]).tolist() for key in ("label", "size")]
+    labels, sizes = numbers
+    rows = zip(table.text(at["stage"]), labels, sizes, table.text(at["name"]), strict=True)
+    names = {}
+    for line, (name_of_stage, label, size, name) in zip(table.cells.index, rows, strict=True):
+        if name_of_stage.upper() != stage.name or (label, size) not in clusters or label in names:
+            raise ValueError(
+                f"line {line} is of no cluster of the {stage.name} stage, or of one named before; "
+                "move the table away, and a report writes a new one"
+            )
+        names[int(label)] = name
+    return {label: name for label, name in names.items() if name}
 
 
 def correct(run: "FinishedRun") -> "FinishedRun":
-    """The run with the corrections of its final stage's labels, and notes on those left out."""
+    """The run with the corrections of its final stage's labels, or a note why there are none."""
     path, stage = run.folder / "corrections.csv", run.final
     if stage is None or not path.exists():
         return run
     try:
-        rows, notes = _corrections(path, run)
+        rows = _read_corrections(path, run)
     except (OSError, ValueError) as error:
-        run.notes.append(f"{path}: no corrections are read: {error}.")
+        run.notes.append(f"{path}: no corrections are used: {error}.")
         return run
-    run.notes.extend(f"{path}: {note}" for note in notes)
     return replace(run, stages=run.stages | {stage.name: replace(stage, corrections=rows)})
 
 
-def _corrections(path: Path, run: "FinishedRun") -> tuple[pandas.DataFrame, list[str]]:
-    """Label (-1 to leave it) and mark by the index of the sample, and notes."""
-    table, stage = _table(path), run.final
-    columns = table.require({"index": ["index"]})
-    cells = table.text(table.find("label", "name"))
+def _read_corrections(path: Path, run: "FinishedRun") -> pandas.DataFrame:
+    """Label (-1 to leave it) and mark by the index of the sample; of equal ones the last row."""
+    table, stage = read_table(path), run.final
+    index = table.numbers(table.require({"index": ["index"]})["index"])
     labels = {name: label for label, name in reversed(read_names(run).items())}
     labels |= {str(label): label for label in range(stage.n_clusters)} | {"": -1}
-    rows = pandas.DataFrame({"index": table.numbers(columns["index"], counts=True)[0]})
-    rows["label"] = pandas.Series(cells, dtype=object).map(labels)
-    rows["mark"] = table.text(table.find("mark"))
-    good = rows["index"].isin(range(stage.metrics["n_samples"])) & rows["label"].notna()
-    notes = [
-        f"line {table.lines[at]}: is not used; it needs the index of a sample, and a cluster's "
-        "number or name, or none."
-        for at in rows.index[~good][:NOTED]
-    ]
-    rows = rows[good].astype({"index": "int64", "label": "int64"})
-    return rows.drop_duplicates("index", keep="last").set_index("index"), [*table.notes, *notes]
+    rows = pandas.DataFrame({"index": index, "mark": table.text(table.find("mark"))})
+    rows["label"] = pandas.Series(table.text(table.find("label", "name")), dtype=object).map(labels)
+    bad = ~rows["index"].isin(range(stage.metrics["n_samples"])) | rows["label"].isna()
+    if bad.any():
+        raise ValueError(
+            f"line {table.cells.index[bad.argmax()]}: it needs the index of a sample, and the "
+            "number or name of a cluster, or none"
+        )
+    rows = rows.astype({"index": "int64", "label": "int64"})
+    return rows.drop_duplicates("index", keep="last").set_index("index")

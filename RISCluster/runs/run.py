@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
@@ -45,10 +45,7 @@ class FinishedStage:
 
     @cached_property
     def table(self) -> pandas.DataFrame:
-        """Label, probability, time and trace of every sample, see `read_labels`; corrected.
-
-        A corrected label has the probability 1.
-        """
+        """See `read_labels`; a corrected label has the probability 1."""
         table = read_labels(self.path / "labels.csv")
         if self.corrections is not None:
             labels = self.corrections["label"][self.corrections["label"] >= 0]
@@ -73,16 +70,8 @@ class FinishedStage:
 
     @cached_property
     def mixture(self) -> Mixture:
-        """Gaussian of each cluster in latent space; of weight 0 for empty ones that have none."""
-        found, k = Mixture.from_arrays(read_npz(self.path / "novelty.npz")), self.n_clusters
-        if len(found.weights) == k:
-            return found
-        d, used = found.means.shape[1], self.cluster_sizes > 0
-        filled = np.zeros(k), np.zeros((k, d)), np.tile(np.eye(d), (k, 1, 1))
-        parts = found.weights, found.means, found.covariances
-        for array, part in zip(filled, parts, strict=True):
-            array[used] = part
-        return Mixture(*filled, found.temperature)
+        """Gaussians of the clusters in latent space; of a refined stage of those with members."""
+        return Mixture.from_arrays(read_npz(self.path / "novelty.npz"))
 
     @property
     def cluster_sizes(self) -> np.ndarray:
@@ -187,7 +176,6 @@ def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
 
 
 def _require_same_data(file: SpectrogramFile, stage: FinishedStage) -> None:
-    """Raise DataError if the stage was made from other data."""
     known = stage.provenance
     before = known.get("fingerprint"), known.get("inputs", {}).get("labels, times and ids")
     now = file.fingerprint(), file.columns_fingerprint()
@@ -209,34 +197,25 @@ def known_classes(file: SpectrogramFile) -> tuple[np.ndarray | None, Sequence[st
     return truth, [names.get(number, f"class {number}") for number in numbers]
 
 
-# ---- networks -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StageModel:
+class StageModel(NamedTuple):
     """The network that gave a stage its latents."""
 
     decoder: torch.nn.Module
     preparation: Preparation  # of its samples, with the standardisation
-    centroids: np.ndarray  # (K, D), float64; NaN for a cluster that has none
+    centroids: np.ndarray  # (K, D), float64
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Spectrograms (n, [C,] F, T), float32, of latents (n, D), not standardised; or NaN."""
-        known = ~np.isnan(latents).any(1)
+        """Spectrograms (n, [C,] F, T), float32, of latents (n, D), not standardised."""
         with torch.inference_mode():
-            z = torch.from_numpy(np.where(known[:, None], latents, 0).astype(np.float32))
-            images = self.preparation.undo_standardize(self.decoder(z).squeeze(1)).numpy()
-        images[~known] = np.nan
-        return images
+            images = self.decoder(torch.from_numpy(latents).float()).squeeze(1)
+            return self.preparation.undo_standardize(images).numpy()
 
 
 def model_of(run: FinishedRun, stage: FinishedStage) -> StageModel:
     """Network and centroids of a stage that labels; CheckpointError for a damaged file."""
     name = "DEC" if stage.name == "DEC" else "AEC"
     trained = load_model(run.folder / name / "model.pt", name)
+    centroids = stage.mixture.means
     if isinstance(trained.model, DEC) and trained.labels == "student":
         centroids = trained.model.clustering.as_latents().double().numpy()
-    else:
-        weights = stage.mixture.weights[:, None]
-        centroids = np.where(weights > 0, stage.mixture.means, np.nan)
     return StageModel(trained.model.decoder, trained.preparation, centroids)

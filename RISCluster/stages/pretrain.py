@@ -48,11 +48,13 @@ def run_aec(settings: Settings) -> None:
 def _initial_weights(aec: AecSettings) -> str:
     """Checksum of the initial weights, or ``none``."""
     path = Path(aec.initial_weights)
-    if path.name != "none" and not path.is_file():
-        raise SettingsError(f"[aec] initial_weights = {path}: no such file; allowed: none, a file")
-    if path.name == "none" and not aec.n_epochs:
-        raise SettingsError("[aec] n_epochs = 0 trains nothing; set aec.initial_weights")
-    return "none" if path.name == "none" else sha256(path)[:16]
+    is_needed = path.name != "none" or not aec.n_epochs
+    if is_needed and not path.is_file():
+        raise SettingsError(
+            f"[aec] initial_weights = {path}: no such file; allowed: a file, or none if "
+            "aec.n_epochs is not 0"
+        )
+    return sha256(path)[:16] if is_needed else "none"
 
 
 class _Data(NamedTuple):
@@ -76,16 +78,14 @@ def _load_data(session: Session) -> _Data:
     n, n_validation = len(split.train), len(split.validation)
     if n < 2 or not n_validation:
         raise DataError(
-            f"{file.path}: only {n + n_validation} usable samples were drawn, {n} to train and "
-            f"{n_validation} to validate; two and one are needed: give more, or set "
-            "data.train_samples or run.seed otherwise"
+            f"{file.path}: only {n} usable samples were drawn to train and {n_validation} to "
+            "validate; two and one are needed: give more, or change data.train_samples"
         )
     mean, deviation = mean_and_deviation(samples.take(split.train))
     if deviation == 0:
         raise DataError(
-            f"{file.path}: all {n} training samples are the same after amplitude = "
-            f"{data.amplitude} and transform = {data.transform}; there is nothing to cluster: set "
-            "another transform, or give samples that differ"
+            f"{file.path}: all {n} training samples are the same, there is nothing to cluster; set "
+            "another data.transform, or give samples that differ"
         )
     variance = deviation**2
     if data.standardize:
@@ -99,14 +99,13 @@ def _load_data(session: Session) -> _Data:
 def _network(session: Session, data: _Data) -> AEC:
     file, aec = session.file, session.settings.aec
     wanted = aec.n_components
-    if wanted == "auto":
-        wanted = COMPONENTS if file.time_unit != "bin" else 0  # modulation is change in time
-        if not wanted:
-            log.info(
-                f"{file.path}: its time bins have no times: no principal components are added to "
-                f"the latents; aec.n_components = {COMPONENTS} adds them, or, of a .npy file, "
-                "data.time_step"
-            )
+    if wanted == "auto" and file.time_unit == "bin":  # modulation is change in time
+        log.info(
+            f"{file.path}: no time axis, and therefore no principal components; "
+            f"aec.n_components = {COMPONENTS} adds them, or, of a .npy file, data.time_step"
+        )
+        wanted = 0
+    wanted = COMPONENTS if wanted == "auto" else wanted
     size, n = (file.n_frequencies, file.n_times), len(file.components)
     fixed = possible_sizes(wanted, n * size[0], size[1], data.n_fitted)
     model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed, n))
@@ -166,17 +165,10 @@ def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tens
 
 
 def _write(session: Session, model: AEC, data: _Data, metrics: dict[str, Any]) -> None:
-    """Write the folder; warn of a network that has learnt nothing."""
-    best, dead = metrics["validation_mse"], metrics["dead_features"]
-    if best > (1 - PLATEAU) * data.variance:
+    if metrics["validation_mse"] > (1 - PLATEAU) * data.variance:
         log.warning(
             "the autoencoder has learnt no more than the mean spectrogram: its latents mean "
             "little; try data.standardize = yes, another data.amplitude or seed, or more samples"
-        )
-    if dead:
-        log.warning(
-            f"{len(dead)} of {model.shape.n_features} latent features are dead (the same for every "
-            f"sample): {dead}; set aec.latent_activation = linear, or another seed"
         )
     data.split.save(session.path / "split.npz")
     about = data.preparation, data.variance

@@ -2,16 +2,19 @@
 
 import copy
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas
 import torch
 
-from ..clustering.mixture import Mixture
+from ..clustering import initialisation
+from ..clustering.mixture import Mixture, fit_mixture
+from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import SampleSet
 from ..data.split import Split, subsample
-from ..errors import DataError
 from ..evaluation.mapping import require_package
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
@@ -25,12 +28,15 @@ from ..runtime import log
 from ..settings import Settings
 from ..training.encode import MAX_FIXED_BYTES
 from ..training.refine import refine
-from .cluster import read_mixture
-from .final_labels import choose_final_labels
-from .session import Session, open_session
+from .cluster import read_mixture, usable_latents
+from .session import Session, open_session, warn
 
-MAX_LABEL_CHANGE = 0.3  # fraction of the labels, above which there is a warning
 MIN_VARIANCE = 0.02  # of the mean variance within clusters, added in every direction
+# Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
+# decreases came with better clusters, larger ones with worse.
+AGREEMENT_TOLERANCE = 0.015
+
+Posterior = Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
 RESULTS = ["model.pt", "last.pt", "history.csv", "labels.csv", "latent.npy", "novelty.npz"]
 RESULTS += ["soft_assignments.npy", "cluster_performance.csv"]
 
@@ -42,8 +48,7 @@ def run_dec(settings: Settings) -> None:
     space is chosen: training can inflate a measure in latent space, not this one.
     """
     with open_session(settings, "DEC") as session:
-        done = session.is_done()
-        if not done:
+        if not (done := session.is_done()):
             if settings.run.figures:
                 require_package(settings.report.embedding)
             aec = load_model(session.run / "AEC/model.pt", "AEC", session.file)
@@ -54,8 +59,11 @@ def run_dec(settings: Settings) -> None:
             session.begin()
             work = partial(_refine, aec=aec, samples=samples)
             session.train(work, RESULTS, max, "calinski_harabasz_data")
-    if not done:
-        session.write_report()
+    if settings.run.figures and session.ranks.is_first and not done:
+        with warn("the report"):
+            from ..report.make_report import write_report
+
+            log.info(f"report: {write_report(session.run)}")
     session.log_summary()
 
 
@@ -64,27 +72,18 @@ def _refine(session: Session, aec: TrainedModel, samples: SampleSet) -> None:
     model = _initial_model(session, aec)
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
     # Those of every sample are the last latents of the GMM stage.
-    fixed = None
+    fixed = of_training = None
     if aec.model.shape.fixed.total:
         fixed = open_rows(session.run / "GMM/latent.npy")[:, aec.model.shape.n_features :]
-    of_training = None
-    if fixed is not None and 4 * fixed.shape[1] * len(samples) < MAX_FIXED_BYTES:
-        of_training = torch.tensor(fixed[samples.index], device=session.ranks.device)
+        if 4 * fixed.shape[1] * len(samples) < MAX_FIXED_BYTES:
+            of_training = torch.tensor(fixed[samples.index], device=session.ranks.device)
     refine(model, samples, session.settings.dec, session.context, of_training)
     session.encode(model.encoder, aec.preparation, fixed)
     session.rank0(lambda: _label(session, aec, model, samples))
 
 
 def _initial_mixture(session: Session) -> Mixture:
-    """Mixture of `dec.n_clusters`, which has two clusters or more."""
-    path = session.run / "GMM/model.npz"
-    mixture = read_mixture(path, session.settings.dec.n_clusters)
-    if len(mixture.weights) < 2:
-        raise DataError(
-            f"{path}: one cluster was selected, and refinement needs two or more; set "
-            "dec.n_clusters to a number that was fitted, or gmm.select to another criterion"
-        )
-    return mixture
+    return read_mixture(session.run / "GMM/model.npz", session.settings.dec.n_clusters)
 
 
 def _initial_model(session: Session, aec: TrainedModel) -> DEC:
@@ -117,52 +116,41 @@ def whitening(mixture: Mixture) -> np.ndarray:
 
 def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) -> None:
     """Label every sample, compute the metrics, write the folder."""
-    file, start = session.file, _initial_mixture(session)
-    paths = session.run / "GMM/latent.npy", session.path / "latent.npy"
-    before, latents = map(open_rows, paths)
-    final = choose_final_labels(session, start, before, latents, model)
-    if not final.refined:
+    file, path, start = session.file, session.path, _initial_mixture(session)
+    before, latents = open_rows(session.run / "GMM/latent.npy"), open_rows(path / "latent.npy")
+    posterior, mixture, (agreed, agrees) = choose_final_labels(
+        session, start, before, latents, model
+    )
+    if mixture is start:
         model, latents = _initial_model(session, aec), before
-        with new_file(paths[1]) as partial_path:
-            shutil.copyfile(paths[0], partial_path)
+        with new_file(path / "latent.npy") as partial_path:
+            shutil.copyfile(session.run / "GMM/latent.npy", partial_path)
     k, soft = len(start.weights), "soft_assignments.npy"
-    labelling = label_file(latents, final.posterior, k, file, session.path, soft)
-    labels, mixture = labelling.labels, final.mixture
+    labelling = label_file(latents, posterior, k, file, path, soft)
+    labels = labelling.labels
     sampled = sampled_silhouettes(latents, labels, session.settings.run.seed)
+    blocks = (of_usable(block, start.posterior, k) for _, block in row_blocks(before))
+    old = np.concatenate([assign(block)[0] for block in blocks])
+    both = (old >= 0) & (labels >= 0)
     metrics = clustering_summary(labelling, sampled[1]) | {
-        "refined": final.refined,
-        "neighbour_agreement": final.agreement[1],
-        "neighbour_agreement_of_gmm": final.agreement[0],
-        "label_change_from_gmm": _label_change(before, start, labels),
+        "refined": mixture is not start,
+        "neighbour_agreement": agrees,
+        "neighbour_agreement_of_gmm": agreed,
+        "label_change_from_gmm": label_change(old[both], labels[both]),
         "calinski_harabasz_data": calinski_harabasz(samples, labels, k),
         **event_metrics(file, labels, session.settings.run.seed),
         **agreement(labels, file.labels()),
         **({} if mixture is None else {"temperature": mixture.temperature}),
     }
     about = aec.preparation, aec.variance, file, session.fingerprint
-    save_model(session.path / "model.pt", model, *about, labels="mixture" if mixture else "student")
+    save_model(path / "model.pt", model, *about, labels="mixture" if mixture else "student")
     table = _performance(session, aec, labelling, *sampled)
     text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
-    write_text(session.path / "cluster_performance.csv", text)
+    write_text(path / "cluster_performance.csv", text)
     mixture = mixture or mixture_of_clusters(latents, labelling)
-    training_distribution(model, mixture, samples).save(session.path / "novelty.npz")
+    training_distribution(model, mixture, samples).save(path / "novelty.npz")
     session.draw(metrics)
     session.finish(RESULTS, metrics)
-
-
-def _label_change(before: np.ndarray, mixture: Mixture, labels: np.ndarray) -> float:
-    """Fraction of labels that differ from those of the mixture; warns where it is large."""
-    k = len(mixture.weights)
-    blocks = (of_usable(block, mixture.posterior, k) for _, block in row_blocks(before))
-    old = np.concatenate([assign(block)[0] for block in blocks])
-    both = (old >= 0) & (labels >= 0)
-    change = label_change(old[both], labels[both])
-    if change > MAX_LABEL_CHANGE:
-        log.warning(
-            f"refinement gave {change:.0%} of the samples another label, as happens where the data "
-            "have no clear groups; compare the galleries of GMM and DEC, or lower dec.gamma"
-        )
-    return change
 
 
 def _performance(
@@ -178,5 +166,70 @@ def _performance(
         "size": [*sizes.tolist(), n],
         "share": np.r_[sizes / n, 1],
         "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
-        **{name: measure(x, labels, sizes).values for name, x in values.items()},
+        **{name: measure(x, labels, len(sizes)).values for name, x in values.items()},
     })  # fmt: skip
+
+
+# ---- final labels --------------------------------------------------------------------------------
+
+
+def soft_assignment(model: DEC) -> Posterior:
+    """The soft assignment q as a function of latents, at constant memory."""
+    centroids = model.clustering.centroids
+
+    @torch.inference_mode()
+    def q(latents: np.ndarray) -> np.ndarray:
+        z = torch.from_numpy(latents).to(centroids.device)
+        return np.concatenate([model.clustering(part).cpu().numpy() for part in z.split(8192)])
+
+    return q
+
+
+def choose_final_labels(
+    session: Session, start: Mixture, before: np.ndarray, refined: np.ndarray, model: DEC
+) -> tuple[Posterior, Mixture | None, tuple[float, float]]:
+    """Choose between the refined clusters and the mixture `start` of the GMM stage.
+
+    Neighbours in the latent space of the autoencoder, which refinement does not change, should
+    share a cluster. Refinement that separates clearly more of them than the mixture is rejected.
+    `before` and `refined` are latents (N, D) of the GMM stage and of the refined model. Returns the
+    posterior, the mixture whose it is (None for the soft assignment, `start` where refinement is
+    rejected), and the neighbour agreement before and after.
+    """
+    posterior, mixture, usable = soft_assignment(model), None, usable_latents(refined)
+    k, settings, seed = len(start.weights), session.settings, session.settings.run.seed
+    gmm = settings.gmm
+    if settings.dec.labels == "mixture":
+        drawn = usable[subsample(len(usable), gmm.fit_samples or len(usable), seed)]
+        old, new = (latents[drawn].astype(np.float64) for latents in (before, refined))
+        # Not from the soft assignment: a Student's t of one scale assigns samples at the borders
+        # of large clusters to small ones.
+        labels = start.posterior(old).argmax(1)
+        steps = initialisation.EM_STEPS
+        mixture = fit_mixture(new, labels, k, gmm.covariance_shrinkage, steps)
+        posterior = mixture.posterior
+    drawn = usable[subsample(len(usable), initialisation.MAX_TREE_SIZE, seed)]
+    nearest = initialisation.nearest_neighbours(before[drawn])
+    both = start.posterior(before[drawn]).argmax(1), posterior(refined[drawn]).argmax(1)
+    agreement = tuple(initialisation.neighbour_agreement(each, nearest) for each in both)
+    log.info(
+        "neighbours in the autoencoder's latent space share a cluster beyond chance: "
+        f"{agreement[0]:.1%} by the mixture, {agreement[1]:.1%} as refined"
+    )
+    if settings.dec.keep == "better" and agreement[1] < agreement[0] - AGREEMENT_TOLERANCE:
+        log.warning(
+            "refinement separates more nearest neighbours and is rejected: the labels are those of "
+            "the mixture; dec.keep = refined takes the refined ones"
+        )
+        return start.posterior, start, (agreement[0], agreement[0])
+    if mixture is not None and gmm.n_resamples is not None:
+        # Half-samples of the unrefined latents: refinement separates clusters whether they are
+        # real or not, so those of refined latents would all have the same clusters.
+        log.info(f"calibrating probabilities on {gmm.n_resamples} half-samples")
+        blocks = model.shape.blocks if gmm.init == "consensus" else None
+        halves = resamples(old, blocks, gmm.n_resamples, seed)
+        votes = labellings(halves, k, gmm.n_init, seed, gmm.covariance_shrinkage)
+        if votes is not None:
+            mixture = replace(mixture, temperature=temperature(mixture, new[halves.index], votes))
+            posterior = mixture.posterior
+    return posterior, mixture, agreement

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import itertools
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -21,9 +22,9 @@ from ..data.synthetic import DEMO_FILE, write_demo
 from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
-from ..io import read_json, sha256, write_bytes, write_csv, write_json
+from ..io import read_json, sha256, write_csv, write_json
 from ..models.autoencoder import Encoder
-from ..run_folder import StageFolder, timestamp
+from ..run_folder import CONFIG, PROVENANCE, StageFolder
 from ..runtime import StopRequest, keep_freed_memory, log, start_log
 from ..settings import Settings, as_text
 from ..training.common import Context
@@ -32,10 +33,8 @@ from ..training.encode import encode_to
 # Values of metrics.json in the closing lines.
 SUMMARY = ("validation_mse", "mse_of_mean_spectrogram", "mean_probability", "silhouette_latent")
 SUMMARY += ("stability", "neighbour_agreement", "event_agreement_excess", "accuracy", "nmi", "ari")
-
-
-def _checksum(values: np.ndarray | None) -> str | None:
-    return None if values is None else hashlib.sha256(values.tobytes()).hexdigest()[:32]
+# Models of the stages before, which are inputs of a stage.
+MODELS = {"AEC": [], "GMM": ["AEC/model.pt"], "DEC": ["AEC/model.pt", "GMM/model.npz"]}
 
 
 class Session:
@@ -48,27 +47,36 @@ class Session:
         self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
         self.path, self.fingerprint = self.stage.path, file.fingerprint()
         self.held = ExitStack()  # with the lock on the run, until the stage ends
+        # What checksums among the inputs are of, for messages.
+        self.words = {"data": describe(file)}
+        self.words |= {name: str(file.path) for name in ("labels, times and ids", "event_id")}
+        self.words |= {"AEC/model.pt": "the autoencoder", "GMM/model.npz": "the mixtures"}
+        self.words["aec.initial_weights"] = settings.aec.initial_weights
+        self.inputs = self._inputs()
+
+    def _inputs(self) -> dict[str, Any]:
+        """Values by name that determine the results; the stages before must have the same."""
+        settings, file, stage = self.settings, self.file, self.stage.name
         # Read before any work, so that bad columns fail now and not when labels are written.
         columns = self.rank0(file.columns_fingerprint)
-        cube = settings.inputs("cube", "data") if file.layout == "cube" else {}
-        self.inputs = {"data": self.fingerprint, "run.seed": settings.run.seed} | cube
-        self.inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
-        if stage != "AEC":
-            self._require("AEC", "model.pt")
-            self.inputs["labels, times and ids"] = columns
-            if (events := self.rank0(lambda: _checksum(file.event_ids()))) is not None:
-                self.inputs["event_id"] = events
-        if stage == "DEC":
-            self._require("GMM", "model.npz")
-        self.inputs |= settings.inputs(stage.lower(), "result")
+        inputs = {"data": self.fingerprint, "run.seed": settings.run.seed}
+        inputs |= settings.inputs("cube", "data") if file.layout == "cube" else {}
+        inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
+        for name in MODELS[stage]:
+            earlier = StageFolder(self.run, name[:3])
+            self.rank0(lambda now=dict(inputs), at=earlier: at.require_match(now, self.words))
+            inputs[name] = self.rank0(lambda path=self.run / name: sha256(path)[:16])
+            inputs["labels, times and ids"] = columns
+            if (events := self.rank0(lambda: file.column("event_id"))) is not None:
+                inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
+        inputs |= settings.inputs(stage.lower(), "result")
         if stage != "GMM":
             precision = settings.run.precision
-            self.inputs["run.precision"] = "fp32" if precision == "auto" else precision
+            inputs["run.precision"] = "fp32" if precision == "auto" else precision
             # Slower than fp32 on CPUs, and oneDNN's transposed convolutions gave NaN gradients.
-            if precision == "bf16" and ranks.device.type == "cpu":
+            if precision == "bf16" and self.ranks.device.type == "cpu":
                 raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
-            if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-                log.warning(f"{ranks.device} computes bf16 slowly; run.precision = fp32 is faster")
+        return inputs
 
     @property
     def context(self) -> Context:
@@ -102,27 +110,6 @@ class Session:
         reader.skip_negative = True  # an error in training
         encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks, fixed)
 
-    def _require(self, name: str, model: str) -> None:
-        """Require that an earlier stage was made from the inputs so far, and add its model."""
-        stage = StageFolder(self.run, name)
-        self.rank0(lambda: stage.require_match(self.inputs, self._words()))
-        self.inputs[f"{name}/{model}"] = self.rank0(lambda: sha256(stage.path / model)[:16])
-
-    def _words(self) -> dict[str, str]:
-        file, path = self.file, self.file.path
-        written = [place.stat().st_mtime for place in file.paths if place.exists()]
-        words = {
-            "data": f"{path} ({file.n_samples:,} samples of {size_text(file.shape)}"
-            f"{f', written {timestamp(max(written))}' if written else ''})",
-            "labels, times and ids": str(path),
-            "event_id": f"the events in {path}",
-            "aec.initial_weights": self.settings.aec.initial_weights,
-        }
-        for name in {"AEC/model.pt", "GMM/model.npz"} & self.inputs.keys():
-            made = StageFolder(self.run, name[:3]).provenance() or {}
-            words[name] = f"that of {made.get('ended', 'an unknown time')}"
-        return {name: text for name, text in words.items() if name in self.inputs}
-
     def is_done(self) -> bool:
         """Whether the stage is complete; logs it."""
         done = self.rank0(lambda: self.stage.is_done(self.inputs))
@@ -134,10 +121,13 @@ class Session:
         """Begin the stage, after all checks of the input; False where it is complete already."""
         if not self.stage.part:  # the runs of a sweep lie inside a stage that has begun
             self.rank0(lambda: self.held.enter_context(self.stage.lock()))
+        words = {name: text for name, text in self.words.items() if name in self.inputs}
         ini = self.settings.as_ini()
-        start = self.rank0(lambda: self.stage.begin(self.inputs, ini, self._words()))
+        start = self.rank0(lambda: self.stage.begin(self.inputs, ini, words))
         log.info(f"{self.path}: {start}")
         return start != "done"
+
+    # ---- sweeps ----
 
     def combinations(self) -> dict[str, "Session"]:
         """Runs for each combination of the lists in the stage's section, by name (a sweep)."""
@@ -172,46 +162,40 @@ class Session:
             try:
                 if one.begin():
                     work(one)
+                score = self.rank0(lambda at=one.path: read_json(at / "metrics.json")[criterion])
             except TrainingError as error:
                 log.warning(f"sweep: {name} failed and is left out: {error}")
-                if number == len(runs) and not scores:
-                    raise
-                continue
-            score = self.rank0(lambda path=one.path: read_json(path / "metrics.json")[criterion])
-            worst = np.inf if best is min else -np.inf
-            scores[name] = worst if score is None else score  # null is NaN
+                score = None
+            if score is not None:
+                scores[name] = score
+        if not scores:
+            raise TrainingError(f"{self.path}: no run of the sweep has a {criterion}; change it")
         chosen = best(scores, key=scores.get)
         log.info(f"best of {len(scores)} by {criterion}: {chosen}")
-        table = ("combination", criterion), scores.items()
-        self.rank0(lambda: self._take(runs[chosen].path, results, table))
 
-    def _take(self, best: Path, results: list[str], table: tuple) -> None:
-        """Write sweep.csv, copy the files of the best run and complete the stage."""
+        table = ("combination", criterion), scores.items()
+        self.rank0(lambda: self._take(runs[chosen], results, table))
+
+    def _take(self, best: "Session", results: list[str], table: tuple) -> None:
+        """Copy the results of the best run of a sweep and complete the stage."""
+        own = shutil.ignore_patterns(CONFIG, PROVENANCE)
+        shutil.copytree(best.path, self.path, ignore=own, dirs_exist_ok=True)
         write_csv(self.path / "sweep.csv", *table)
-        labels, figures = best.glob("labels.h5"), best.glob("figures/*")
-        for path in [*(best / name for name in results), *labels, *figures]:
-            folder = self.path if path.parent == best else self.stage.figures
-            folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(folder / path.name, path.read_bytes())
-        metrics = read_json(best / "metrics.json") | {"sweep_best": best.name}
+        self.settings = best.settings
+        metrics = read_json(best.path / "metrics.json") | {"sweep_best": best.path.name}
+        self.draw(metrics)
         self.finish([*results, "sweep.csv"], metrics)
+
+    # ---- end of a stage ----
 
     def draw(self, metrics: dict[str, Any], neighbour_map: Any = None) -> None:
         """Draw the figures of a stage whose results are written, if they are wanted."""
-        if self.settings.run.figures:
+        if self.settings.run.figures and not self.stage.part:
             with warn("figures"):
                 from ..report.figures import draw_stage
 
                 paths = draw_stage(self.file, self.stage, self.settings, metrics, neighbour_map)
                 log.info(f"figures: {', '.join(map(str, paths))}")
-
-    def write_report(self) -> None:
-        """Write the report of the run, with the figures."""
-        if self.settings.run.figures and self.ranks.is_first:
-            with warn("the report"):
-                from ..report.make_report import write_report
-
-                log.info(f"report: {write_report(self.run)}")
 
     def finish(self, results: list[str], metrics: dict[str, Any]) -> None:
         """Write metrics.json and mark the stage, and labels.h5 of a cube, as complete."""
@@ -222,38 +206,38 @@ class Session:
 
     def log_summary(self) -> None:
         """Log result and quality of a complete stage, and the next command."""
-        if self.ranks.is_first:
-            result, quality = summary(read_json(self.path / "metrics.json"))
-            log.info(f"result: {result}, in {self.path}")
-            log.info(f"quality: {quality}")
-            log.info(f"next: {next_command(self.settings, self.stage.name)}")
+        if not self.ranks.is_first:
+            return
+        metrics = read_json(self.path / "metrics.json")
+        if self.stage.name == "AEC":
+            result = f"autoencoder of {metrics['n_train']:,} samples, {metrics['epochs']} epochs"
+        else:
+            sizes = metrics["cluster_sizes"]
+            result = f"{len(sizes)} clusters of {min(sizes):,} to {max(sizes):,} samples"
+        log.info(f"result: {result}, in {self.path}")
+        known = {key.replace("_", " "): metrics.get(key) for key in SUMMARY}  # null is NaN
+        texts = (f"{name} {value:.3g}" for name, value in known.items() if value is not None)
+        log.info(f"quality: {', '.join(texts)}")
+        log.info(f"next: {next_command(self.settings, self.stage.name)}")
 
 
 def set_up_torch(settings: Settings) -> None:
-    """Threads and deterministic algorithms of this process."""
+    """Memory, threads and deterministic algorithms of this process."""
+    keep_freed_memory()
     torch.use_deterministic_algorithms(settings.run.deterministic)
     if settings.data.cpu_threads != "auto":
         torch.set_num_threads(max(1, settings.data.cpu_threads))
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
-    """Device and libraries that computed a result, for its provenance."""
-    about = {"device": str(device)}
-    if device.type == "cuda":
-        about |= {
-            "gpu": torch.cuda.get_device_name(device),
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            "tf32": torch.backends.cudnn.allow_tf32,
-        }
-    return about
+    """Device that computed a result, for its provenance."""
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return {"device": str(device)} | gpu
 
 
 @contextmanager
 def open_session(settings: Settings, stage: str) -> Iterator[Session]:
     """Start the processes and open the data; the stages before `stage` must have begun."""
-    keep_freed_memory()
-    data = settings.data
     set_up_torch(settings)
     with StopRequest() as stop, start_ranks(settings.run.device) as ranks:
         start_log(ranks.rank)
@@ -261,19 +245,26 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
             log.info(f"{settings.run_folder}: settings that are taken from this run: {stored}")
         for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:  # checked by all ranks
             StageFolder(settings.run_folder, earlier).require_begun()
-        demo = Path(data.file)
-        if ranks.is_first and stage == "AEC" and demo == Path(DEMO_FILE) and not demo.exists():
+        demo = Path(DEMO_FILE)
+        if ranks.is_first and settings.data.file == DEMO_FILE and not demo.exists():
             log.info(f"{demo} does not exist: writing the synthetic demo set (eight known classes)")
             write_demo(demo)
         ranks.barrier()
         with open_data(settings) as file:
-            log.info(
-                f"{file.path}: {file.n_samples:,} samples of {size_text(file.shape)}, layout "
-                f"{file.layout}; computing on {ranks.device}"
-                + (f", {ranks.world} processes" if ranks.world > 1 else "")
-            )
+            log.info(f"{describe(file)}: layout {file.layout}; {computing_on(ranks)}")
             with (session := Session(settings, stage, ranks, file, stop)).held:
                 yield session
+
+
+def describe(file: SpectrogramFile) -> str:
+    """Path, number and size of samples."""
+    return f"{file.path} ({file.n_samples:,} samples of {size_text(file.shape)})"
+
+
+def computing_on(ranks: Ranks) -> str:
+    """Device, and number of processes if there are several."""
+    processes = f", {ranks.world} processes" if ranks.world > 1 else ""
+    return f"computing on {ranks.device}{processes}"
 
 
 def report_unusable(unusable: np.ndarray, n: int) -> None:
@@ -295,23 +286,10 @@ def warn(what: str) -> Iterator[None]:
         log.warning(f"{what} could not be made: {type(error).__name__}: {error}")
 
 
-def summary(metrics: dict[str, Any]) -> tuple[str, str]:
-    """Result and quality of a stage in words; null and missing metrics are left out."""
-    if "n_train" in metrics:
-        result = f"autoencoder of {metrics['n_train']:,} samples, {metrics['epochs']} epochs"
-    else:
-        sizes = metrics["cluster_sizes"]
-        result = f"{len(sizes)} clusters of {min(sizes):,} to {max(sizes):,} samples"
-    known = {key.replace("_", " "): metrics.get(key) for key in SUMMARY}
-    return result, ", ".join(f"{name} {x:.3g}" for name, x in known.items() if x is not None)
-
-
 def next_command(settings: Settings, stage: str) -> str:
-    """Command to run after a stage: the next stage, a report that is missing, or predict."""
+    """Command to run after a stage: the next stage, or predict."""
     folder = settings.run_folder
     if stage != "DEC":
         return stage_command({"AEC": "GMM", "GMM": "DEC"}[stage], folder, settings.config)
-    if not settings.run.figures:
-        return f"{package_command('report')} --run {shlex.quote(str(folder))}"
-    output = shlex.quote(f"{folder.name}_new_labels.csv")
-    return f"{package_command('predict')} NEW.h5 --run {shlex.quote(str(folder))} -o {output}"
+    words = ["NEW.h5", "--run", str(folder), "-o", f"{folder.name}_new_labels.csv"]
+    return f"{package_command('predict')} {shlex.join(words)}"

@@ -7,7 +7,8 @@ on a CPU, ends with the same bytes as one that was never interrupted.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ import torch
 
 from ..data.loading import SampleSet
 from ..distributed import Ranks
-from ..errors import CheckpointError, Stopped, TrainingError
+from ..errors import Stopped, TrainingError
 from ..io import load_checkpoint, save_checkpoint, write_csv
-from ..models.checkpoint import load_weights
 from ..runtime import Progress, StopRequest, count, log
 
 STATE = "last.pt"
@@ -25,8 +25,6 @@ HISTORY = "history.csv"
 SYNC_EVERY = 20  # steps between reads of the loss on a GPU, and between stop checks of ranks
 SAVE_INTERVAL = 30.0  # s between saved states; a stop and the end of the training save in any case
 SAVED = ("epoch", "step", "seconds", "stop_reason")  # attributes of `Training` in the state
-RESOLVED = ("batch_size", "lr")  # settings that ``auto`` chooses by device, saved too
-SPEED = ("seconds", "samples_per_second")  # last columns of the history
 REASONS = {  # why a training has ended, by stop_reason
     "": "all epochs done",
     "patience": "no better validation loss",
@@ -55,7 +53,7 @@ class Training:
     """A network in training.
 
     `losses` are the names of the losses of a step, the minimised one first; `columns` those of
-    the history, before `SPEED`. `result` is saved with the state, and has the history.
+    the history. `result` is saved with the state, and has the history.
     """
 
     def __init__(
@@ -70,8 +68,8 @@ class Training:
     ):
         self.kind = type(model).__name__
         self.model, self.samples, self.settings = model, samples, settings
-        self.context, self.losses, self.result = context, losses, result
-        self.columns = (*columns, *SPEED)
+        self.context, self.result = context, result
+        self.losses, self.columns = losses, columns
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
         self.epoch = 0  # complete epochs
         self.step = 0  # complete steps of the next epoch
@@ -93,10 +91,14 @@ class Training:
         """Whether another epoch is due."""
         return self.epoch < self.settings.n_epochs and not self.stop_reason
 
-    def set_rate(self, rate: float) -> None:
-        """Set the learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    @rate.setter
+    def rate(self, value: float) -> None:
+        self.optimizer.param_groups[0]["lr"] = value
 
     # ---- one epoch ----
 
@@ -105,7 +107,6 @@ class Training:
 
         After each, a request to stop saves the state and raises `Stopped`.
         """
-        self.model.train()
         began = time.monotonic() - self.seconds
         size, context, total = self.settings.batch_size, self.context, len(self.samples)
         epoch = self.samples.epoch(context.seed, self.epoch, size, context.ranks, first=self.step)
@@ -119,47 +120,39 @@ class Training:
                 progress.add(n, **self._shown)
                 self._stop_if_requested()
 
-    def optimizer_step(self, positions: torch.Tensor, *losses: torch.Tensor) -> None:
+    def optimizer_step(self, *losses: torch.Tensor) -> None:
         """Sum gradients over ranks, check the loss, update the weights.
 
-        `losses` are those named by `Training.losses`, summed over the samples at `positions`.
+        `losses` are those named by `Training.losses`, summed over the samples of this rank.
         """
         ranks = self.context.ranks
         ranks.sum_gradients(self.model.parameters())
         self._shown = {}
         alone_on_cpu = ranks.device.type == "cpu" and ranks.world == 1
         if alone_on_cpu or self.step % SYNC_EVERY == 0:
-            loss = float(losses[0].detach()) / max(1, len(positions))
-            ranks.gather_results(lambda: self.require_finite("the loss", loss, positions))
-            self._shown = {"loss": loss}
+            loss = float(losses[0].detach())
+            ranks.gather_results(lambda: self.require_finite("the loss", loss))
+            self._shown = {"loss": loss * ranks.world / self.settings.batch_size}
         self.optimizer.step()
         self._sums += torch.stack([loss.detach().double() for loss in losses])
         self.step += 1
 
     def epoch_means(self) -> dict[str, float]:
-        """Mean of each loss over the samples of the epoch, and the speed; all must be finite."""
+        """Mean of each loss over the samples of the epoch, and the speed."""
         n = min(self.step * self.settings.batch_size, len(self.samples))
         sums = self.context.ranks.sum(self._sums.clone()).tolist()
-        means = {name: value / n for name, value in zip(self.losses, sums, strict=True)}
-        self.require_finite("the mean loss", means[self.losses[0]])
         weights = torch.cat([p.detach().reshape(-1) for p in self.model.parameters()])
         self.require_finite("a weight", float(weights.abs().max()))
-        return means | dict(zip(SPEED, (self.seconds, n / self.seconds), strict=True))
+        means = {name: total / n for name, total in zip(self.losses, sums, strict=True)}
+        return means | {"seconds": self.seconds, "samples_per_second": n / self.seconds}
 
-    def require_finite(
-        self, what: str, value: float, positions: torch.Tensor | None = None
-    ) -> None:
-        """Raise a `TrainingError` where a value of the samples at `positions` is not finite."""
-        if math.isfinite(value):
-            return
-        place = f"epoch {self.epoch + 1}"
-        if positions is not None:
-            members = self.samples.index[positions.cpu().numpy()][:5].tolist()
-            place += f", batch {self.step + 1} (samples {', '.join(map(str, members))}, ...)"
-        raise TrainingError(
-            f"{self.context.folder}: {what} is {value} in {place}; the last saved "
-            f"state is kept; lower {self.kind.lower()}.lr, or check the amplitudes of the samples"
-        )
+    def require_finite(self, what: str, value: float) -> None:
+        """Raise a `TrainingError` where a value is not finite."""
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{self.context.folder}: {what} is {value} in epoch {self.epoch + 1}; lower "
+                f"{self.kind.lower()}.lr, or check the amplitudes of the samples"
+            )
 
     def end_epoch(self, **row: float) -> None:
         """Add a row to the history; save the state if the last one is old."""
@@ -210,7 +203,6 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "sums": sums,
             "result": vars(self.result),
-            "resolved": {name: getattr(self.settings, name) for name in RESOLVED},
         }
         save_checkpoint(self.context.folder / STATE, f"{self.kind} state", state)
 
@@ -220,20 +212,13 @@ class Training:
         if not ranks.broadcast(path.exists()):
             return False
         state = load_checkpoint(path, f"{self.kind} state")
-        try:
-            load_weights(self.model, state["model"], path)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.result = type(self.result)(**state["result"])
-            self.settings = replace(self.settings, **state["resolved"])
-            for name in SAVED:
-                setattr(self, name, state[name])
-            if ranks.is_first:  # the sums of all ranks, so that another number may resume
-                self._sums += state["sums"].to(ranks.device)
-        except (KeyError, TypeError):
-            raise CheckpointError(
-                f"{path}: written by another version; move {path.parent} away and run the stage "
-                "again"
-            ) from None
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.result = type(self.result)(**state["result"])
+        for name in SAVED:
+            setattr(self, name, state[name])
+        if ranks.is_first:  # the sums of all ranks, so that another number may resume
+            self._sums += state["sums"].to(ranks.device)
         log.info(f"resuming after epoch {self.epoch}, batch {self.step} of {self.n_steps}")
         return True
 
@@ -241,12 +226,12 @@ class Training:
 def _tensorboard(context: Context) -> Any:
     if not context.tensorboard or not context.ranks.is_first:
         return None
-    try:
+    with suppress(ImportError):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        log.warning("run.tensorboard = yes needs the tensorboard package: pip install tensorboard")
-        return None
-    return SummaryWriter(context.folder / "tensorboard")
+
+        return SummaryWriter(context.folder / "tensorboard")
+    log.warning("run.tensorboard = yes needs the tensorboard package: pip install tensorboard")
+    return None
 
 
 def summed_error(reconstruction: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,9 @@
 """Passing a set of n samples through a network in order, in inference mode, shared by ranks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,11 +28,10 @@ def encode(
     """
     span = ranks.shard(len(samples))
     own = None if fixed is None else fixed[slice(*span)]
-    with _inference(encoder):
-        if ranks.world == 1:
-            return _encode(encoder, samples, *span, own)
-        parts = ranks.gather_results(lambda: _encode(encoder, samples, *span, own).cpu())
-        return torch.cat(parts).to(ranks.device)
+    if ranks.world == 1:
+        return _encode(encoder, samples, *span, own)
+    parts = ranks.gather_results(lambda: _encode(encoder, samples, *span, own).cpu())
+    return torch.cat(parts).to(ranks.device)
 
 
 def encode_to(
@@ -43,36 +42,29 @@ def encode_to(
     fixed: np.ndarray | None = None,
 ) -> None:
     """Write latents as of `encode` to a ``.npy`` file, at constant memory."""
-    n = len(samples)
-    shards = [replace(ranks, rank=rank).shard(n) for rank in range(ranks.world)]
-    start, stop = ranks.shard(n)
-    longest = max(last - first for first, last in shards)
+
+    def work(start: int, stop: int) -> np.ndarray:
+        own = None if fixed is None else torch.tensor(fixed[start:stop], device=ranks.device)
+        return _encode(encoder, samples, start, stop, own).cpu().numpy()
+
+    n, first = len(samples), 0
     rows = new_rows(path, (n, encoder.n_latents)) if ranks.is_first else nullcontext()
-    progress = Progress("Encoding", stop - start, shown=ranks.is_first)
-
-    def work(first: int, last: int) -> np.ndarray:
-        own = None if fixed is None else torch.tensor(fixed[first:last], device=ranks.device)
-        return _encode(encoder, samples, first, last, own).cpu().numpy()
-
-    with rows as out, _inference(encoder), progress:
-        for offset in range(0, longest, BLOCK_ROWS):
-            first, last = (min(start + offset + more, stop) for more in (0, BLOCK_ROWS))
-            parts = ranks.gather_results(lambda a=first, b=last: work(a, b))
-            progress.add(last - first)
+    with rows as out, Progress("Encoding", n, shown=ranks.is_first) as progress:
+        for z in in_blocks(n, BLOCK_ROWS, ranks, work):
             if out is not None:
-                for (begin, _), part in zip(shards, parts, strict=True):
-                    out[begin + offset : begin + offset + len(part)] = part
+                out[first : first + len(z)] = z
+            first += len(z)
+            progress.add(len(z))
 
 
-@contextmanager
-def _inference(model: torch.nn.Module) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        yield
-    model.train(was_training)
+def in_blocks(n: int, size: int, ranks: Ranks, work: Callable[[int, int], Any]) -> Iterator[Any]:
+    """Results of ``work(start, stop)`` for 0 to `n` in order, at most `size` at once on a rank."""
+    for start in range(0, n, size * ranks.world):
+        own = (start + at for at in ranks.shard(min(size * ranks.world, n - start)))
+        yield from ranks.gather_results(lambda own=own: work(*own))
 
 
+@torch.inference_mode()
 def _encode(
     encoder: Encoder, samples: SampleSet, start: int, stop: int, fixed: torch.Tensor | None
 ) -> torch.Tensor:
@@ -93,14 +85,14 @@ def _encode(
     return latents
 
 
+@torch.inference_mode()
 def mean_squared_error(model: AEC, samples: SampleSet, ranks: Ranks) -> float:
     """Mean squared error of the reconstructions over samples and bins, in double precision."""
     start, stop = ranks.shard(len(samples))
     total = torch.zeros(2, dtype=torch.float64, device=ranks.device)
-    with _inference(model):
-        for _, x in samples.in_order(start, stop, BATCH[ranks.device.type]):
-            reconstruction, _ = model(x)
-            total[0] += (reconstruction - x).square().mean((1, 2, 3)).double().sum()
-            total[1] += len(x)
+    for _, x in samples.in_order(start, stop, BATCH[ranks.device.type]):
+        reconstruction, _ = model(x)
+        total[0] += (reconstruction - x).square().mean((1, 2, 3)).double().sum()
+        total[1] += len(x)
     squares, n = ranks.sum(total).tolist()
     return squares / n

@@ -12,7 +12,7 @@ from ..settings import AecSettings
 from .common import Context, Training, summed_error
 from .encode import mean_squared_error
 
-COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate")
+COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate", "seconds", "samples_per_second")
 # Patience counts once the validation loss is this fraction below that of the mean spectrogram:
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
@@ -60,41 +60,44 @@ def pretrain(
 ) -> Pretraining:
     """Train an autoencoder in place, from the saved state where there is one.
 
-    `variance` is the mean squared error of the mean spectrogram. A signal raises `Stopped` after
-    the state is saved; a loss that is not finite raises `TrainingError`.
+    `variance` is the mean squared error of the mean spectrogram. A signal raises `Stopped`, a loss
+    that is not finite `TrainingError`.
     """
     settings = with_defaults(settings, len(samples), context.ranks.device)
-    training = Training(model, samples, settings, context, ("mse",), COLUMNS, Pretraining())
-    if not training.resume() and settings.initial_weights != "none":
-        training.result.add(mean_squared_error(model, validation, context.ranks), model)
-    result, settings = training.result, training.settings
-    result.batch_size, result.lr = settings.batch_size, settings.lr
+    start = Pretraining(batch_size=settings.batch_size, lr=settings.lr)
+    training = Training(model, samples, settings, context, ("mse",), COLUMNS, start)
+    is_resumed, result = training.resume(), training.result
+    if not is_resumed and settings.initial_weights != "none":
+        result.add(mean_squared_error(model, validation, context.ranks), model)
+    # Those of the saved state: ``auto`` depends on the device.
+    settings = replace(settings, batch_size=result.batch_size, lr=result.lr)
+    training.settings = settings
     while training.running:
-        for positions, x, n in training.batches():
+        for _, x, n in training.batches():
             if settings.schedule == "onecycle":
                 done = (training.epoch + training.step / training.n_steps) / settings.n_epochs
-                training.set_rate(one_cycle(done) * training.settings.lr)
+                training.rate = one_cycle(done) * settings.lr
             training.optimizer.zero_grad(set_to_none=True)
             with context.autocast():
                 reconstruction, _ = model(x)
                 loss = summed_error(reconstruction, x)
             (loss / n).backward()
-            training.optimizer_step(positions, loss)
+            training.optimizer_step(loss)
         means = training.epoch_means()
         loss = mean_squared_error(model, validation, context.ranks)
         training.require_finite("the validation loss", loss)
-        training.result.add(loss, model)
-        rate = training.optimizer.param_groups[0]["lr"]
+        result.add(loss, model)
+        rate = training.rate
         _stop_or_slow_down(training, variance)
         train_mse, epoch = means.pop("mse"), training.epoch + 1
         if epoch % 10 == 0 or epoch == 1 or training.stop_reason:
             log.info(
                 f"AEC epoch {epoch}: train mse {train_mse:.4g}, validation mse {loss:.4g}, best "
-                f"{training.result.best:.4g}, {means['samples_per_second']:,.0f} samples/s"
+                f"{result.best:.4g}, {means['samples_per_second']:,.0f} samples/s"
             )
         training.end_epoch(train_mse=train_mse, validation_mse=loss, learning_rate=rate, **means)
     training.end()
-    return training.result
+    return result
 
 
 def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSettings:
@@ -115,10 +118,7 @@ def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSet
 
 
 def one_cycle(done: float) -> float:
-    """Fraction of the maximum learning rate when a fraction of all steps is done.
-
-    Rising, then falling along a cosine (Smith and Topin 2019).
-    """
+    """Fraction of the maximum learning rate (Smith and Topin 2019) at a fraction of all steps."""
     if done < WARM_UP:
         return max(done / WARM_UP, MIN_WARM_UP)
     return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
@@ -127,10 +127,10 @@ def one_cycle(done: float) -> float:
 def _stop_or_slow_down(training: Training, variance: float) -> None:
     """After epochs without improvement, end the training or halve the learning rate."""
     settings, waited = training.settings, training.result.epochs_without_improvement
-    learnt = training.result.best < (1 - PLATEAU) * variance
     if not waited or settings.schedule == "onecycle":
         return
+    learnt = training.result.best < (1 - PLATEAU) * variance
     if waited >= settings.patience * (1 if learnt else MAX_PLATEAU):
         training.stop_reason = "patience"
     elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
-        training.set_rate(0.5 * training.optimizer.param_groups[0]["lr"])
+        training.rate *= 0.5

@@ -5,7 +5,6 @@ Letters: n samples of the training set, K clusters.
 
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from ..data.loading import SampleSet
@@ -17,6 +16,7 @@ from .common import Context, Training, summed_error
 from .encode import encode
 
 COLUMNS = ("epoch", "mse", "kl", "loss", "label_change", "learning_rate")
+COLUMNS += ("seconds", "samples_per_second")
 
 
 @dataclass
@@ -26,7 +26,6 @@ class Refinement:
     target: torch.Tensor | None = None  # (n, K); target distribution p
     labels: torch.Tensor | None = None  # (n,); most probable cluster at the last refresh of p
     changes: list[float] = field(default_factory=list)  # of labels, at each refresh but the first
-    empty: list[int] = field(default_factory=list)  # clusters without a member at the last refresh
     history: list[tuple[float, ...]] = field(default_factory=list)  # a row for each epoch
 
 
@@ -37,12 +36,11 @@ def refine(
     context: Context,
     fixed: torch.Tensor | None = None,
 ) -> Refinement:
-    """Minimise MSE + gamma * KL(p || q) / batch size (Xie et al. 2016; Jenkins et al. 2021).
+    """Minimise MSE + gamma * KL(p || q) per sample (Xie et al. 2016; Jenkins et al. 2021).
 
     The target p is that of the whole training set, refreshed `updates_per_epoch` times an epoch
     and looked up by position. Training ends when the label change between two refreshes is below
-    `tol`. The model is trained in place, from the saved state where there is one; errors as in
-    `pretrain`. `fixed` (n, P), on the device, are fixed features that were computed before.
+    `tol`. `fixed` (n, P), on the device, are fixed features that were computed before.
     """
     losses = ("loss", "mse", "kl")
     training = Training(model, samples, settings, context, losses, COLUMNS, Refinement())
@@ -64,7 +62,7 @@ def refine(
             kl = kl_divergence(training.result.target[positions], model.clustering(z))
             loss = mse + settings.gamma * kl
             (loss / n).backward()
-            training.optimizer_step(positions, loss, mse, kl)
+            training.optimizer_step(loss, mse, kl)
         if training.step:
             _end_epoch(training)
     training.end()
@@ -79,21 +77,12 @@ def _refresh(training: Training, fixed: torch.Tensor | None) -> None:
         q = torch.cat([model.clustering(part) for part in z.split(8192)])
         result.target = target_distribution(q)
     labels = q.argmax(1).cpu()
-    sizes = np.bincount(labels.numpy(), minlength=q.shape[1])
-    empty = np.flatnonzero(sizes == 0).tolist()
-    new = sorted(set(empty) - set(result.empty))
-    if new:
-        log.warning(
-            f"empty since epoch {training.epoch + 1}: cluster {', '.join(map(str, new))}; no "
-            "sample is nearest to the centroid; fewer clusters or a smaller gamma may suit "
-            "the data"
-        )
     if result.labels is not None:
         change = ranks.broadcast(label_change(result.labels.numpy(), labels.numpy()))
         result.changes.append(change)
         if change < training.settings.tol:
             training.stop_reason = "tol"
-    result.labels, result.empty = labels, empty
+    result.labels = labels
 
 
 def _end_epoch(training: Training) -> None:
@@ -104,5 +93,4 @@ def _end_epoch(training: Training) -> None:
         f"{means['loss']:.4g}, {changed}{means['samples_per_second']:,.0f} samples/s"
     )
     change = changes[-1] if changes else float("nan")
-    rate = training.optimizer.param_groups[0]["lr"]
-    training.end_epoch(label_change=change, learning_rate=rate, **means)
+    training.end_epoch(label_change=change, learning_rate=training.rate, **means)

@@ -14,6 +14,7 @@ from RISCluster.catalogue.catalogue import (
     count_occurrences,
     largest,
     season_names,
+    seasons_of,
     station_of,
 )
 from RISCluster.settings import Months
@@ -26,12 +27,12 @@ TIMES = [
     "1969-07-20T20:17:40",
     "2016-07-01T12:00:00",
 ]
-LABELS = [0, 1, 1, 0, -1, 2]
 TRACES = ["XH.B..HHZ", "XH.A..HHZ", "XH.A.10.HHN"]
 SEASONS = (Months(12, 2), Months(3, 5), Months(6, 8))
 
 
-def made(labels=LABELS, times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4, ids=TRACES, event=None):
+def made(labels=(0, 1, 1, 0, -1, 2), times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4, ids=TRACES,
+         event=None):  # fmt: skip
     table = pandas.DataFrame({"label": np.array(labels, "i2"), "probability": np.float32(1)})
     if times is not None:
         table["starttime"] = np.array(times, "datetime64[us]")
@@ -53,15 +54,14 @@ def test_counts_by_hand():
     ):
         assert {tuple(cell) for cell in np.argwhere(counts).tolist()} == expected
         assert counts.sum() == 4
-    assert found.by_season(SEASONS).tolist() == [[1, 2, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
+    assert seasons_of(found.starttime, SEASONS).tolist() == [0, 0, 0, -1, 2, 2]
     assert found.without_time() == 1
     assert season_names((Months(12, 2), Months(7, 7))) == ["Dec-Feb", "Jul"]
     assert largest(np.array([[1, 1], [5, 0], [2, 0], [0, 4]]), 2).tolist() == [1, 3]
 
 
 def test_a_wrong_clock_decides_no_span():
-    days = [f"2016-01-{day:02d}" for day in range(1, 21)]
-    times = ["1970-01-01", *days, "2262-01-01"]
+    times = ["1970-01-01", *(f"2016-01-{day:02d}" for day in range(1, 21)), "2262-01-01"]
     found = made(labels=[0] * 22, times=times, trace=[0] * 22, k=1)
     assert found.far.tolist() == [0, 21]
     for span in (found.span, found.spans[1]):
@@ -107,7 +107,7 @@ def test_bins_hold_their_times():
         assert (index.min(), index.max()) == (0, bins.n - 1)
 
 
-def test_suitable_interval():
+def test_intervals():
     for last, interval, n in (
         ("2016-01-01T01:00", "minute", 61),
         ("2016-01-02T00:00", "10 minutes", 145),
@@ -116,17 +116,12 @@ def test_suitable_interval():
         ("2017-12-31T00:00", "week", 105),
         ("2126-01-01T00:00", "month", 1321),
     ):
-        bins, note = choose_bins(span("2016-01-01", last), "auto")
-        assert (bins.interval, bins.n, note) == (interval, n, None)
-
-
-def test_interval_of_the_setting():
+        bins = choose_bins(span("2016-01-01", last), "auto")
+        assert (bins.interval, bins.n) == (interval, n)
     long = span("1970-01-01", "2016-01-01")
-    bins, note = choose_bins(long, "hour")
-    assert bins.interval == "day"
-    assert "403,225 bins" in note
-    assert "days are used" in note
-    assert bins_to_draw(bins, long).interval == "month"
+    assert choose_bins(long, "week").interval == "week"
+    assert choose_bins(long, "hour").interval == "day"  # 403,225 hours
+    assert bins_to_draw(choose_bins(long, "hour"), long).interval == "month"
 
 
 def test_counts_and_what_is_no_data():
@@ -154,22 +149,17 @@ def test_counts_and_what_is_no_data():
 
 
 def test_events():
-    found = made(event=[0, 0, 0, 1, 1, -1])
-    assert found.has_events
     # Sample 4 has no label; the stations are B, A, A of event 0 and B of event 1.
-    events = found.events
-    assert events["samples"].tolist() == [3, 1]
-    assert events["stations"].tolist() == [2, 1]
-    assert events["label"].tolist() == [1, 0]
+    found = made(event=[0, 0, 0, 1, 1, -1])
+    events, by_cluster = found.events, found.events_by_cluster()
+    assert events[["samples", "stations", "label"]].to_numpy().tolist() == [[3, 2, 1], [1, 1, 0]]
     assert events["share"].tolist() == [2 / 3, 1]
     assert events["time"][0] == np.datetime64("2015-12-31T23:59:59.999999")
     assert np.isnat(events["time"].to_numpy()[1])
-    by_cluster = found.events_by_cluster()
     assert by_cluster["events"].tolist() == [1, 1, 0, 0]
     assert by_cluster[0.5].tolist()[:2] == [1, 2]
     assert np.isnan(by_cluster[0.5][2])
-    assert not made().has_events
-    assert made().events.empty
+    assert (found.has_events, made().has_events) == (True, False)
     assert made().events_by_cluster()["events"].tolist() == [0, 0, 0, 0]
 
 
@@ -178,8 +168,7 @@ def test_medians_of_clusters():
         "duration": np.array([1, 3, np.nan, 2, 5, 9.0]),
         "rms": np.array([0, 1, 5, 3, 4, 5.0]),
     }
-    file = SimpleNamespace(numbers=columns.get)
+    file = SimpleNamespace(column=columns.get)
     found = cluster_medians(file, np.array([0, 0, 0, 2, 2, -1]), 3)
     assert list(found) == ["rms", "duration"]
     np.testing.assert_array_equal(found, [[1, 2], [np.nan, np.nan], [3.5, 3.5]])
-    assert cluster_medians(SimpleNamespace(numbers=lambda _: None), np.zeros(4), 2).shape == (2, 0)

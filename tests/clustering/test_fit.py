@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from RISCluster.clustering import fit as fits
-from RISCluster.clustering.fit import Basis, Fits
+from RISCluster.clustering.fit import fit_mixtures, remove_fits
 from RISCluster.errors import RunError, Stopped
 from RISCluster.runtime import StopRequest, start_log
 from RISCluster.settings import load_settings
@@ -16,48 +16,29 @@ from tests.clustering.test_mixture import three_clouds
 NUMBERS = [1, 2, 3, 5]
 
 
-def settings(*words):
-    return all_settings(*words).gmm
-
-
-def all_settings(*words):
-    return load_settings(None, ["run.seed=0", "gmm.n_resamples=2", "gmm.n_init=5", *words])
-
-
-def made(folder, stop=None):
+def fitted(folder, *words, stop=None):
     folder.mkdir(exist_ok=True)
-    found = Fits(folder / "fits", all_settings(), stop or StopRequest())
-    found.basis(three_clouds(60)[0], (2,))
-    return found
+    settings = load_settings(None, ["run.seed=0", "gmm.n_resamples=2", "gmm.n_init=5", *words])
+    return fit_mixtures(folder, three_clouds(60)[0], (2,), NUMBERS, settings, stop or StopRequest())
 
 
-def test_processes_change_nothing(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("words", [(), ("gmm.init=kmeans", "gmm.n_resamples=none")])
+def test_processes_change_nothing(tmp_path, monkeypatch, capsys, words):
     start_log()
     monkeypatch.setattr(fits, "processors", lambda: 2)
-    mixtures, rows = made(tmp_path / "here").of(NUMBERS)
+    mixtures, rows, trees = fitted(tmp_path / "here", *words)
     monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
-    there = made(tmp_path / "there")
-    others, other_rows = there.of(NUMBERS)
+    others, other_rows, _ = fitted(tmp_path / "there", *words)
     assert str(rows) == str(other_rows)  # as text, for NaN is not itself
     for k in NUMBERS:
         for name, values in mixtures[k].arrays().items():
             np.testing.assert_array_equal(values, others[k].arrays()[name])
     out = capsys.readouterr().out
     assert [out.count(f"K = {k}: bic") for k in NUMBERS] == [2] * len(NUMBERS)
-    there.remove()
+    assert (trees is None) == bool(words)
+    assert np.isnan([row.stability for row in rows]).tolist() == [True] + [bool(words)] * 3
+    remove_fits(tmp_path / "there")
     assert list((tmp_path / "there").iterdir()) == []
-
-
-@pytest.mark.parametrize("words", [(), ("gmm.init=kmeans",), ("gmm.n_resamples=none",)])
-def test_a_basis_is_read_as_it_was_drawn(tmp_path, words):
-    latents = three_clouds(60)[0]
-    Basis.draw(latents, (2,), settings(*words), 0, StopRequest()).save(tmp_path / "basis.npz")
-    read = Basis.load(tmp_path / "basis.npz")
-    read.save(tmp_path / "again.npz")
-    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "basis.npz").read_bytes()
-    np.testing.assert_array_equal(read.latents, latents)
-    assert (read.trees is None) == ("gmm.init=kmeans" in words)
-    assert (read.halves(settings(*words), 0) is None) == ("gmm.n_resamples=none" in words)
 
 
 def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
@@ -70,14 +51,13 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
         return fit(inputs, path)
 
     monkeypatch.setattr(fits, "fit_number", signalled)
-    found = made(tmp_path, stop)
     stop.signal_number = signal.SIGTERM
-    with pytest.raises(Stopped, match="^GMM stage: the maps are saved in"):
-        found.of(NUMBERS)
-    stop.signal_number = 0
-    with pytest.raises(Stopped, match=r"^fitting mixtures: 2 of \d parts are .*fits\.parts"):
-        found.of(NUMBERS)
-    mixtures, _ = found.of(NUMBERS)
+    with pytest.raises(Stopped, match="^GMM stage: the trees of clusters are saved in"):
+        fitted(tmp_path, stop=stop)
+    monkeypatch.setattr(fits, "grow_trees", None)  # not called again
+    with pytest.raises(Stopped, match=r"^Fitting mixtures: stopped; .*fits\.parts"):
+        fitted(tmp_path)
+    mixtures, _, _ = fitted(tmp_path)
     assert done == NUMBERS[::-1]  # the largest first, none of them twice
     assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS
 
@@ -91,10 +71,9 @@ def die_at_three(inputs, path):
 def test_killed_worker(tmp_path, monkeypatch):
     monkeypatch.setattr(fits, "processors", lambda: 2)
     monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
-    found = made(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(fits, "fit_number", die_at_three)
-        with pytest.raises(RunError, match="killed.*taskset -c 0"):
-            found.of(NUMBERS)
-    mixtures, _ = found.of(NUMBERS)
+        with pytest.raises(RunError, match="a worker process was killed"):
+            fitted(tmp_path)
+    mixtures, _, _ = fitted(tmp_path)
     assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS

@@ -1,5 +1,3 @@
-import signal
-
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import linkage
@@ -17,18 +15,6 @@ from RISCluster.clustering.initialisation import (
     nearest_neighbours,
     neighbour_agreement,
 )
-from RISCluster.errors import Stopped
-from RISCluster.runtime import StopRequest
-
-
-def two_moons(n=400, seed=0):
-    """Two bent clusters, which k-means and Gaussians started from it do not find."""
-    rng = np.random.default_rng(seed)
-    classes = np.arange(n) % 2
-    angle = np.pi * rng.random(n)
-    x = np.column_stack([np.cos(angle), np.sin(angle)])
-    x[classes == 1] = np.array([1, 0.5]) - x[classes == 1]
-    return x + 0.04 * rng.standard_normal(x.shape), classes
 
 
 def three_clouds(counts):
@@ -58,9 +44,7 @@ def test_views_are_all_combinations_of_blocks_and_maps_of_some():
     assert grow_trees(latents, (6,), 0, with_maps=False).links.shape == (2, 59, 4)
     assert trees.points.shape == (60, 2)
     again = grow_trees(latents, (3, 1, 2), 0)
-    assert all(
-        (a == b).all() for a, b in zip(vars(trees).values(), vars(again).values(), strict=True)
-    )
+    assert all((vars(trees)[name] == vars(again)[name]).all() for name in vars(trees))
 
 
 def test_trees_are_of_a_sample_of_the_latents(monkeypatch):
@@ -71,35 +55,29 @@ def test_trees_are_of_a_sample_of_the_latents(monkeypatch):
     found = fit_from_trees(latents, trees, 3, 0, 2.0).posterior(latents).argmax(1)
     assert sorted(np.bincount(found)) == [100, 100, 300]
     assert fit_from_trees(latents, trees, 51, 0, 2.0) is None
+    for few in (np.zeros((30, 4)), np.ones((4, 2)), np.empty((0, 3))):
+        assert grow_trees(few, few.shape[1:], 0) is None
 
 
-def trees_of(*cuts):
+def trees_of(*cuts, weights):
     """Trees that have these labels at as many clusters as these."""
     links = [linkage(np.array(labels, dtype=float)[:, None], "ward") for labels in cuts]
-    m = len(cuts[0])
-    return Trees(
-        np.arange(m), np.stack(links), np.ones(len(cuts)), np.empty((0, 2)), np.zeros((m, 1), int)
-    )
+    m, w = len(cuts[0]), np.array(weights, dtype=float)
+    return Trees(np.arange(m), np.stack(links), w, np.empty((0, 2)), np.zeros((m, 1), int))
 
 
-def test_consensus_is_that_of_most_views_whatever_their_numbers():
-    trees = trees_of([0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 1])
-    assert in_order(consensus(trees, 2, 0)).tolist() == [0, 0, 0, 1, 1, 1]
+def test_consensus_is_that_of_most_views_by_weight_whatever_their_numbers():
+    cuts = [0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 1]
+    for weights, expected in (([1, 1, 1], [0, 0, 0, 1, 1, 1]), ([1, 1, 20], [0, 0, 1, 1, 1, 0])):
+        found = consensus(trees_of(*cuts, weights=weights), 2, 0)
+        assert in_order(found).tolist() == expected
     assert in_order(np.array([2, 2, 0, 1, 0])).tolist() == [0, 0, 1, 2, 1]
 
 
-def test_weights_of_views_count():
-    trees = trees_of([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1], [1, 1, 0, 0, 0, 1])
-    trees.weights[:] = [1, 1, 20]
-    assert in_order(consensus(trees, 2, 0)).tolist() == [0, 0, 1, 1, 1, 0]
-
-
 def test_agreement_of_the_views_by_hand():
-    # See the mean over pairs of half-samples: 1 and -0.5.
-    trees = trees_of([0, 0, 1, 1], [0, 1, 0, 1])
-    assert trees.agreement(np.array([1, 1, 0, 0]), 2) == pytest.approx(0.25)
-    trees.weights[:] = [2, 1]
-    assert trees.agreement(np.array([1, 1, 0, 0]), 2) == pytest.approx(0.5)
+    for weights, expected in (([1, 1], 0.25), ([2, 1], 0.5)):  # adjusted Rand indices 1 and -0.5
+        trees = trees_of([0, 0, 1, 1], [0, 1, 0, 1], weights=weights)
+        assert trees.agreement(np.array([1, 1, 0, 0]), 2) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -117,27 +95,15 @@ def test_rare_clusters_are_found_with_more_clusters_than_there_are():
 
 
 def test_joined_patches_follow_bent_clusters_and_are_not_used_for_chains_of_noise():
-    latents, classes = two_moons()
-    trees = grow_trees(latents, (2,), 0, with_maps=False)
+    rng, classes = np.random.default_rng(0), np.arange(400) % 2
+    angle = np.pi * rng.random(400)
+    moons = np.column_stack([np.cos(angle), np.sin(angle)])
+    moons[classes == 1] = np.array([1, 0.5]) - moons[classes == 1]
+    moons += 0.04 * rng.standard_normal(moons.shape)
+    trees = grow_trees(moons, (2,), 0, with_maps=False)
     assert adjusted_rand_score(classes, join_patches(trees, 2)) > 0.9
     noise = np.random.default_rng(0).standard_normal((300, 2))
     assert np.bincount(labelled(noise, (2,), 4)).min() > 15
-
-
-@pytest.mark.parametrize(
-    "latents", [np.zeros((30, 4)), np.ones((4, 2)), np.empty((0, 3))], ids=["equal", "four", "none"]
-)
-def test_latents_without_trees(latents):
-    assert grow_trees(latents, latents.shape[1:], 0) is None
-
-
-def test_stop_between_maps(monkeypatch):
-    monkeypatch.setattr(initialisation, "processors", lambda: 1)
-    stop = StopRequest()
-    stop.signal_number = signal.SIGTERM
-    monkeypatch.setattr(initialisation, "tsne", lambda view, seed: view[:, :2])
-    with pytest.raises(Stopped, match="^GMM stage: no map is saved"):
-        grow_trees(three_clouds([20, 20, 20]), (1, 2), 0, stop=stop)
 
 
 def test_neighbours_and_their_agreement_by_hand():

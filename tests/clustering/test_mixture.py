@@ -3,11 +3,10 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from RISCluster.clustering.mixture import Mixture, fit_kmeans, fit_mixture
-from RISCluster.errors import DataError
 
 
-def fitted(latents, n_clusters, n_init=5, seed=0, shrinkage=2.0):
-    labels = fit_kmeans(latents, n_clusters, n_init, seed).labels_
+def fitted(latents, n_clusters, shrinkage=2.0):
+    labels = fit_kmeans(latents, n_clusters, 5, 0).labels_
     return fit_mixture(latents, labels, n_clusters, shrinkage)
 
 
@@ -18,7 +17,7 @@ def three_clouds(n=300, seed=0):
     return centres[classes] + rng.standard_normal((n, 2)) * [1.0, 0.3], classes
 
 
-def test_densities_criteria_and_fit_without_shrinkage_are_scikit_learns():
+def test_densities_bic_and_fit_without_shrinkage_are_scikit_learns():
     latents, classes = three_clouds()
     mixture = fitted(latents, 3, shrinkage=0)
     theirs = GaussianMixture(3, means_init=mixture.means, random_state=0, tol=1e-6).fit(latents)
@@ -26,11 +25,9 @@ def test_densities_criteria_and_fit_without_shrinkage_are_scikit_learns():
     np.testing.assert_allclose(mixture.covariances, theirs.covariances_, atol=0.02)
     own = Mixture(theirs.weights_, theirs.means_, theirs.covariances_)
     np.testing.assert_allclose(own.posterior(latents), theirs.predict_proba(latents), atol=1e-9)
-    np.testing.assert_allclose(
-        own.log_likelihood(latents), theirs.score_samples(latents), rtol=1e-9
-    )
+    likelihood = theirs.score_samples(latents)
+    np.testing.assert_allclose(own.log_likelihood(latents), likelihood, rtol=1e-9)
     assert own.bic(latents) == pytest.approx(theirs.bic(latents))
-    assert own.aic(latents) == pytest.approx(theirs.aic(latents))
     assert len(set(zip(own.posterior(latents).argmax(1), classes, strict=True))) == 3
 
 
@@ -44,14 +41,9 @@ def test_densities_criteria_and_fit_without_shrinkage_are_scikit_learns():
     ids=["all equal", "duplicates only", "a dead feature"],
 )
 def test_singular_latents_still_give_labels(latents):
-    posterior = fitted(latents, 4, 2, 0).posterior(latents)
+    posterior = fitted(latents, 4).posterior(latents)
     assert np.isfinite(posterior).all()
     np.testing.assert_allclose(posterior.sum(1), 1)
-
-
-def test_fewer_samples_than_clusters():
-    with pytest.raises(DataError, match="5 clusters asked for and only 3 usable samples"):
-        fit_kmeans(np.eye(3), 5, 1, 0)
 
 
 def test_shrinkage_by_hand():
@@ -79,7 +71,6 @@ def test_parameters_of_shrunk_covariances_count_less():
     shares = 10 / 16 + 30 / 36
     expected = means_and_weights + 6 * (shares + 1 - shares / 2)
     assert mixture.n_parameters(40, 2) == pytest.approx(expected)
-    assert mixture.n_parameters(40, 1e12) == pytest.approx(means_and_weights + 6)
     latents = np.random.default_rng(0).standard_normal((40, 3))
     saved = mixture.n_parameters(40) - mixture.n_parameters(40, 2)
     assert mixture.bic(latents) - mixture.bic(latents, 2) == pytest.approx(saved * np.log(40))

@@ -3,23 +3,22 @@ import pytest
 
 from RISCluster.clustering.mixture import fit_kmeans
 from RISCluster.clustering.selection import (
-    HEADER,
     Criteria,
-    as_rows,
     choose,
     contradictions,
     gap_statistic,
     knee,
     read_rows,
     select,
+    write_rows,
 )
 from RISCluster.errors import CheckpointError, DataError
-from RISCluster.io import write_csv
 from tests.clustering.test_mixture import three_clouds
 
 
 def row(k, **values):
-    base = {"bic": 0.0, "aic": 0.0, "silhouette": 0.0, "inertia": 0.0, "gap": 0.0, "gap_std": 0.0}
+    base = dict.fromkeys(("bic", "aic", "silhouette", "inertia", "gap", "gap_std"), 0.0)
+    base |= dict.fromkeys(("stability", "stability_std", "agreement"), np.nan)
     return Criteria(k, **(base | values))
 
 
@@ -41,21 +40,15 @@ def test_each_criterion_has_its_rule():
         inertia=[10, 4.5, 3.5, 3],
         agreement=[0.9, 0.7, 0.8, 0.6],
     )
-    chosen = {name: select(rows, name) for name in ("bic", "aic", "silhouette", "gap", "stability")}
     # gap: 1.5 >= 1.55 - 0.1, and 1.0 < 1.5 - 0.1; stability: the largest within 0.02 of the best
-    assert chosen == {"bic": 3, "aic": 4, "silhouette": 3, "gap": 3, "stability": 4}
-    assert select(rows, "agreement") == 2
-    assert knee(rows) == 3
-    assert knee(rows[:2]) is None
+    chosen = {"bic": 3, "aic": 4, "silhouette": 3, "gap": 3, "stability": 4, "agreement": 2}
+    assert {name: select(rows, name) for name in chosen} == chosen
+    assert (knee(rows), choose(rows, "inertia"), knee(rows[:2])) == (3, 3, None)
     assert knee(rows_of(1, inertia=[10, 9, 1])) is None  # nowhere below its chord
     rising = rows_of(2, gap=[2, 3, 4], gap_std=[0.1] * 3)
     assert (choose(rising, "gap"), select(rising, "gap")) == (None, 4)
-
-
-@pytest.mark.parametrize("criterion", ["silhouette", "stability"])
-def test_criterion_without_value(criterion):
-    with pytest.raises(DataError, match=f"{criterion} has no value for K = 1; silhouette,"):
-        select([row(1, **{criterion: np.nan})], criterion)
+    with pytest.raises(DataError, match="silhouette has no value for these K; silhouette,"):
+        select([row(1, silhouette=np.nan)], "silhouette")
 
 
 def test_gap_finds_three_clouds_and_none_in_uniform():
@@ -72,12 +65,12 @@ def test_gap_finds_three_clouds_and_none_in_uniform():
     assert 0 < std < 0.05
 
 
-def warnings_of(chosen, criterion="bic", **best):
+def warnings_of(chosen, **best):
     """Sentences on K of 2 to 6, where each criterion takes the K that is given, or 4."""
     best = {"bic": 4, "silhouette": 4, "stability": 4} | best
     away = {name: np.abs(np.arange(2, 7) - k) for name, k in best.items()}
     rows = rows_of(2, bic=away["bic"], silhouette=-away["silhouette"], stability=-away["stability"])
-    return contradictions(rows, chosen, criterion)
+    return contradictions(rows, chosen, "bic")
 
 
 def test_contradictions():
@@ -87,27 +80,18 @@ def test_contradictions():
         "the criteria contradict each other: BIC takes K = 4, silhouette takes K = 6, stability "
         "takes K = 4; "
     )
-    every = dict.fromkeys(("bic", "silhouette", "stability"), 6)
-    (text,) = warnings_of(6, **every)
-    assert text.startswith("K = 6, selected by BIC, is the largest that was fitted: more")
-    assert "gmm.n_clusters = 2-12" in text
-    (text,) = warnings_of(2, **dict.fromkeys(every, 2))
-    assert text.startswith("K = 2, selected by BIC, is the smallest that was fitted")
+    for k, numbers in ((6, "2-12"), (2, "1-6")):
+        (text,) = warnings_of(k, bic=k, silhouette=k, stability=k)
+        assert text.startswith(f"K = {k}, selected by BIC, is at the edge of those that were")
+        assert f"gmm.n_clusters = {numbers}" in text
     assert contradictions([row(3)], 3, "bic") == []
 
 
 def test_rows_of_a_file(tmp_path):
-    rows = [row(2, bic=1.5, stability=0.25, stability_std=0.125, agreement=0.5), row(3)]
-    write_csv(tmp_path / "new.csv", HEADER, as_rows(rows))
-    assert read_rows(tmp_path / "new.csv")[0] == rows[0]
-    for n, name in ((3, "stability"), (1, "agreement")):  # columns that earlier versions lack
-        write_csv(tmp_path / "old.csv", HEADER[:-n], [line[:-n] for line in as_rows(rows)])
-        assert np.isnan(getattr(read_rows(tmp_path / "old.csv")[0], name))
-    for text, message in (
-        (",".join(HEADER) + "\n", "holds no K"),
-        ("n_clusters,bic\n2,much\n", "much"),
-        ("n_clusters,bic\n2,1.0\n", "no column aic"),
-    ):
-        (tmp_path / "bad.csv").write_text(text)
-        with pytest.raises(CheckpointError, match=message):
-            read_rows(tmp_path / "bad.csv")
+    path, rows = tmp_path / "selection.csv", rows_of(2, bic=[1.5, np.pi], stability=[0.25, 0.5])
+    write_rows(path, rows)
+    assert str(read_rows(path)) == str(rows).replace(str(np.pi), "3.141592654")
+    for text in ("n_clusters,bic\n2,much\n", "n_clusters,bic\n2,1.0\n", ""):
+        path.write_text(text)
+        with pytest.raises(CheckpointError, match="can't be read as a table of criteria"):
+            read_rows(path)

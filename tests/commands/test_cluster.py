@@ -12,7 +12,7 @@ import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.clustering import fit as fits
-from RISCluster.clustering.fit import Fits
+from RISCluster.clustering.fit import fit_mixtures
 from RISCluster.errors import RunError
 from RISCluster.parallel import Job, Parts
 from RISCluster.runtime import StopRequest
@@ -112,9 +112,8 @@ def test_fits_are_the_same(cluster, tmp_path, monkeypatch):
         folder = tmp_path / str(len(words))
         folder.mkdir()
         settings = load_settings(None, ["gmm.n_resamples=2", "gmm.n_init=5", *words])
-        one = Fits(folder / "fits", settings, StopRequest())
-        one.basis(three_clouds(60)[0], (2,))
-        mixtures, rows = one.of([1, 2, 3])
+        inputs = three_clouds(60)[0], (2,), [1, 2, 3], settings, StopRequest()
+        mixtures, rows, _ = fit_mixtures(folder, *inputs)
         found.append(
             [str(rows), *(x.tobytes() for k in mixtures.values() for x in k.arrays().values())]
         )

@@ -81,7 +81,7 @@ def test_missing_stages_and_data_are_named(words, run_folder, capsys):
     ("more", "text"),
     [
         (["file.h5"], "file.h5: not a setting; allowed: section.key=value words"),
-        (["report.stationz=x"], "no key 'stationz'; did you mean report.stations?"),
+        (["report.stationz=x"], "no setting 'report.stationz' .did you mean report.stations?"),
         (["--clusters", "1,x"], "--clusters 1,x is not allowed; allowed: numbers of clusters"),
         (["--clusters", ","], "--clusters , is not allowed"),
         (["--clusters", "9"], "--clusters 9: "),

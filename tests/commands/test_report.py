@@ -36,7 +36,7 @@ def test_page_is_written_with_the_settings_of_a_file(
     ("words", "text"),
     [
         (["more"], "command line: more: not a setting; allowed: section.key=value words"),
-        (["report.station=x"], "no key 'station'"),
+        (["report.station=x"], "no setting 'report.station'"),
         (["--run", "none"], "none: no such run folder; give one as Outputs/demo"),
         (["-o", "x.txt"], "--output x.txt is not allowed; allowed: a name that ends with .html"),
     ],

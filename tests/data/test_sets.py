@@ -21,12 +21,11 @@ def opened(file, *words):
 
 @pytest.fixture
 def parts(tmp_path):
-    """Three files of 20, 30 and 40 samples; classes of the second are named in another order."""
-    orders = (["a", "b", "c"], ["c", "b", "a"], ["a", "b", "c"])
+    """Three files of 20, 30 and 40 samples, the last one without labels."""
     for number, (first, stop) in enumerate(((0, 20), (20, 50), (50, 90))):
-        rows, names = range(first, stop), orders[number]
-        labels = [names.index("abc"[label]) for label in CLASSES[first:stop]]
-        columns = {"labels": labels} if number < 2 else {}
+        rows, columns = range(first, stop), {}
+        if number < 2:
+            columns["labels"] = CLASSES[first:stop]
         path = write_file(
             tmp_path / f"{number}.h5",
             X[first:stop],
@@ -42,7 +41,7 @@ def parts(tmp_path):
             file["peak_amplitude"].attrs["units"] = "m/s"
             file.attrs["build.method"] = "detect"
             if columns:
-                file["labels"].attrs["class_names"] = names
+                file["labels"].attrs["class_names"] = ["a", "b", "c"]
     return tmp_path
 
 
@@ -54,19 +53,19 @@ def test_files_of_a_pattern_are_one_set(parts, monkeypatch, most):
         assert str(file.path) == f"{parts}/0.h5 and 2 more files"
         np.testing.assert_array_equal(file.read(0, 90), X)
         np.testing.assert_array_equal(file.read(18, 53), X[18:53])
-        assert file.starttimes(19, 21) == [
+        assert file.column("starttime", 19, 21) == [
             "2016-01-01T00:00:19.000000Z", "2016-01-02T00:00:00.000000Z",
         ]  # fmt: skip
-        assert file.trace_ids(50, 52) == ["XH.DR02..HHZ", "XH.DR03..HHZ"]
+        assert file.column("trace_id", 50, 52) == ["XH.DR02..HHZ", "XH.DR03..HHZ"]
         assert file.labels().tolist() == [*CLASSES[:50], *[-1] * 40]
         assert file.class_names() == ["a", "b", "c"]
-        assert file.event_ids().tolist()[18:62] == [0] * 2 + [-1] * 10 + [1] * 10 + [2] * 10 + (
-            [-1] * 10 + [3] * 2
-        )
+        assert file.column("event_id").tolist()[18:62] == [0] * 2 + [-1] * 10 + [1] * 10 + [
+            2
+        ] * 10 + ([-1] * 10 + [3] * 2)
         assert file.origins(19, 21) == {
             "file": [f"{parts}/0.h5", f"{parts}/1.h5"], "file_index": [19, 0],
         }  # fmt: skip
-        assert file.detection("peak_amplitude", 70, 71) == ["70"]
+        assert file.column("peak_amplitude", 70, 71) == [70]
         assert file.traces([60, 5])[0][:, 0].tolist() == [60, 5]
         before = file.fingerprint(), file.columns_fingerprint()
         assert before == (listed.fingerprint(), listed.columns_fingerprint())
@@ -89,14 +88,16 @@ def test_samples_are_chosen(parts, words, kept):
     words, index = [f"data.{word}" for word in words], np.flatnonzero(kept)
     with opened(f"{parts}/*.h5", *words) as file, opened(f"{parts}/*.h5") as whole:
         np.testing.assert_array_equal(file.read(0, file.n_samples), X[index])
-        assert file.starttimes() == [whole.starttimes()[i] for i in index]
+        assert file.column("starttime") == [whole.column("starttime")[i] for i in index]
         assert file.labels() is None or file.labels().tolist() == whole.labels()[index].tolist()
         assert (file.fingerprint() == whole.fingerprint()) == kept.all()
         write_samples(file, parts / "chosen.hdf5")
     with open_spectrograms(parts / "chosen.hdf5") as copy:
         np.testing.assert_array_equal(copy.read(0, len(index)), X[index])
-        assert copy.starttimes() == [whole_time for whole_time in copy.starttimes() if whole_time]
-        assert copy.detection("peak_amplitude") == [f"{i}" for i in index]
+        assert copy.column("starttime") == [
+            whole_time for whole_time in copy.column("starttime") if whole_time
+        ]
+        assert copy.column("peak_amplitude").tolist() == index.tolist()
         assert (copy.waveform_unit, copy.attributes["build.method"]) == ("m/s", "detect")
         assert copy.traces([0])[0][0, 0] == index[0]
         assert (copy.frequency_unit, copy.time_unit) == ("Hz", "s")
@@ -113,11 +114,15 @@ def test_a_choice_of_everything_is_the_file_itself(small_file):
 def test_what_does_not_fit_is_named(parts, small_file):
     bare = write_file(parts / "x.h5", blobs(9)[0][:, 1:])
     for file, words, message in (
-        (f"{parts}/[0x].h5", [], "x.h5: its samples have 15 frequency bins from 1 to 8 Hz, and "),
+        (
+            f"{parts}/[0x].h5",
+            [],
+            "x.h5: has layout samples, 15 x 20, 1 to 8 Hz, 0 to 1.9 s, units of ",
+        ),
         (bare, ["data.after=2016-01-01"], "has no column starttime, which data.after needs"),
         (bare, ["data.min_amplitude=1"], "has no column peak_amplitude, which data.min_amplitude"),
         (small_file, ["data.stations=Q*"], "none of 96 samples has data.stations = Q*; allowed"),
-        (f"{parts}/*.hdf5", [], r"\*.hdf5: no such file; set data.file"),
+        (f"{parts}/*.hdf5", [], r"\*.hdf5: no such file or Zarr folder; set data.file"),
     ):
         with pytest.raises(DataError, match=message.replace("*", r"\*").replace(r"\\*", r"\*")):
             opened(file, *words)
@@ -136,7 +141,7 @@ def test_arrays_of_numpy(tmp_path, order):
     with opened(tmp_path / "x.npy", "data.axes=time,channel,frequency", "cube.window=9") as file:
         assert (file.layout, file.n_samples) == ("cube", 21 * 20)
     np.save(tmp_path / "y.npy", X[0])
-    with pytest.raises(DataError, match=r"y.npy: can't be read as an array of \(sample, freq"):
+    with pytest.raises(DataError, match=r"y.npy: has shape .*allowed: an array of \(sample, freq"):
         opened(tmp_path / "y.npy")
 
 
@@ -144,8 +149,8 @@ def test_icequakes_of_a_station_and_an_hour():
     path = shared_data("rutford_icequakes.h5")
     with opened(path, "data.stations=A0*", "data.after=2020-01-01T01:10") as file:
         assert 0 < file.n_samples < 2500
-        assert set(file.trace_ids()) == {"A000"}
-        assert min(file.starttimes()) >= "2020-01-01T01:10"
+        assert set(file.column("trace_id")) == {"A000"}
+        assert min(file.column("starttime")) >= "2020-01-01T01:10"
         with open_spectrograms(path) as whole:
             index = file.origins(9, 10)["file_index"][0]
-            assert whole.starttimes()[index] == file.starttimes()[9]
+            assert whole.column("starttime")[index] == file.column("starttime")[9]

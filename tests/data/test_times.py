@@ -5,12 +5,11 @@ import pytest
 
 from RISCluster.data.times import (
     NOT_A_TIME,
-    decode_cf,
+    decode_times,
     far_times,
     frequency_factor,
     leave_out_far_pieces,
     nanoseconds_to_iso,
-    parse_cf_units,
     parse_time,
     parse_times,
     same_rate,
@@ -29,12 +28,10 @@ T2020 = 18262 * DAY  # 2020-01-01
         ("2020-01-01T00:00:00Z", 0), (b"2020-01-01 00:00:00.123456789+00:00", 123456789),
         ("2020-01-01T02:00:00+02:00", 0), ("2020-01-01T00:00:00-0600", 6 * HOUR),
         ("2020-01-01 00:00:00 -6:00", 6 * HOUR), ("2020-01-01 00:00 UTC", 0), ("2020-01", 0),
-        ("2020/1/2", DAY), ("2020-002T03", DAY + 3 * HOUR), ("20200102", DAY),
-        ("20200102T030000.5Z", DAY + 3 * HOUR + 5 * 10**8), ("2020-01-01T24:00:00", DAY),
-        ("2020-01-01T23:59:60", DAY), ("2020-366T00:00+02:00", 365 * DAY - 2 * HOUR),
-        ("2020-01-01T00:00:00,5", 5 * 10**8), (1577836800, 0), (1577836800.0, 0),
-        (1577836800000, 0), (1577836800000000, 0), (1577836800000000000, 0), ("1577836800", 0),
-        (np.datetime64("2020"), 0), (np.float64(1577836800), 0),
+        ("2020/1/2", DAY), ("20200102", DAY), ("20200102T030000.5Z", DAY + 3 * HOUR + 5 * 10**8),
+        (1577836800, 0), (1577836800.0, 0), (1577836800000, 0), (1577836800000000, 0),
+        (1577836800000000000, 0), ("1577836800", 0), (np.datetime64("2020"), 0),
+        (np.float64(1577836800), 0),
     ],
 )  # fmt: skip
 def test_one_time(value, after):
@@ -43,22 +40,21 @@ def test_one_time(value, after):
 
 def test_what_is_no_time_or_out_of_range_is_none():
     for value in (
-        "", "yesterday", "2020-13-01", "2020-02-30", "2019-366", "2020-01-01T25:00", "2399-01-01",
-        "1600-01-01", "51976-01-01", float("nan"), None, True, [1], 10**30, "1e400", "9" * 40,
+        "", "yesterday", "2020-13-01", "2020-02-30", "2020-366", "2020-01-01T25:00", "2399-01-01",
+        "1600-01-01", "51976-01-01", float("nan"), None, True, 10**30, "1e400", "9" * 40,
         np.datetime64("NaT"), np.datetime64("2399-01-01"), "now", "2020-01-01T00:00:00?",
     ):  # fmt: skip
         assert parse_time(value) is None, value
 
 
 def test_arrays_are_parsed_like_single_values():
-    texts = np.array(["2020-01-01T00:00:00Z", "nothing", "2020-01-02T01:00:00+01:00"])
-    assert parse_times(texts).tolist() == [T2020, NOT_A_TIME, T2020 + DAY]
-    plain = np.array(["2020-01-01T00:00:00.000001Z", "2399-01-01T00:00:00.0Z", "", "now"])
-    assert parse_times(plain).tolist() == [T2020 + 1000, *[NOT_A_TIME] * 3]
+    texts = np.array(["2020-01-01T00:00:00.000001Z", "nothing", "2020-01-02T01:00:00+01:00", ""])
+    assert parse_times(texts).tolist() == [T2020 + 1000, NOT_A_TIME, T2020 + DAY, NOT_A_TIME]
     stamps = np.array(["2020-01-01", "NaT", "2399-01-01"], dtype="M8[s]")
     assert parse_times(stamps).tolist() == [T2020, NOT_A_TIME, NOT_A_TIME]
     mixed = np.array([[1], None, 1577836800, "2020-01-01", float("nan")], dtype=object)
     assert parse_times(mixed).tolist() == [NOT_A_TIME, NOT_A_TIME, T2020, T2020, NOT_A_TIME]
+    assert parse_times([]).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -66,58 +62,59 @@ def test_arrays_are_parsed_like_single_values():
     [
         ("seconds since 2020-01-01 00:00:00 UTC", 39, "2020-01-01T00:00:39"),
         ("hours since 2020-01-01 00:00:00 -6:00", 0, "2020-01-01T06:00:00"),
-        ("hours since 1800-1-1", 1928472, "2020-01-01T00:00:00"),
+        ("hours since 1800-1-1 00:00:0.0", 1928472, "2020-01-01T00:00:00"),
         ("msec since 2020-01-01", 39000, "2020-01-01T00:00:39"),
         ("hrs since 2020-01-01", 36, "2020-01-02T12:00:00"),
-        ("nanoseconds since 1970-01-01", 1577836800000000001, "2020-01-01T00:00:00"),
+        ("nanoseconds since the Unix epoch", 1577836800000000001, "2020-01-01T00:00:00"),
+        ("datetime64[ms]", 1577836800000, "2020-01-01T00:00:00"),
         ("days since 2020-01-01T00:00:00Z", 0.5, "2020-01-01T12:00:00"),
-        # Two days before the proleptic calendar, as is known of NCEP's files
-        ("hours since 1-1-1 00:00:0.0", 17338824, "1979-01-01T00:00:00"),
+        ("", 1577836800, "2020-01-01T00:00:00"),
     ],
 )
 def test_units_of_cf(units, value, right):
     for kind in (int, float):
         if kind(value) == value:
-            found = decode_cf(np.array([value], dtype=kind), *parse_cf_units(units))
+            found = decode_times(np.array([value], dtype=kind), units)
             assert nanoseconds_to_iso(found) == [f"{right}.000000Z"]
 
 
 @pytest.mark.parametrize(
     ("units", "calendar", "reason"),
     [
-        ("months since 2020-01-01", "standard", "has no fixed length"),
-        ("blips since 2020-01-01", "standard", "'blips' is not known"),
+        ("months since 2020-01-01", "standard", "'months' is not known; known are ns"),
         ("s since the flood", "standard", "'the flood' is no date"),
         ("s since 2020.5", "standard", "'2020.5' is no date"),
-        ("s since 2020-01-01", "noleap", "calendar 'noleap'"),
+        ("hours since 1-1-1 00:00:0.0", "", "is no date from 1678 to 2261"),
+        ("s since 2020-01-01", "noleap", "calendar 'noleap' has other dates"),
     ],
 )
-def test_what_cf_can_not_convert(units, calendar, reason):
+def test_what_can_not_be_converted(units, calendar, reason):
     with pytest.raises(ValueError, match=reason):
-        parse_cf_units(units, calendar)
+        decode_times(np.arange(2), units, calendar)
 
 
 def test_times_beyond_int64_are_none():
     values = np.array([0.0, np.nan, np.inf, 1e12, -1e10, 1.5])
-    found = decode_cf(values, *parse_cf_units("seconds since 1970-01-01"))
+    found = decode_times(values, "seconds since 1970-01-01")
     assert found.tolist() == [0, *[NOT_A_TIME] * 4, 1500000000]
+    filled = np.array([2**64 - 1], dtype=np.uint64)
+    assert decode_times(filled, "ns since 1970-01-01").tolist() == [NOT_A_TIME]
     assert nanoseconds_to_iso(np.array([NOT_A_TIME, 0])) == ["", "1970-01-01T00:00:00.000000Z"]
 
 
 def test_frequencies_durations_lengths_and_rates():
     for unit, hertz in {
-        "": 1, "Hz": 1, "hertz": 1, "kHz": 1e3, "mHz": 1e-3, "MHz": 1e6, "s-1": 1, "s**-1": 1,
-        "cycles per second": 1, "1/min": 1 / 60, "rad/s": 1 / (2 * np.pi),
-        "rad s-1": 1 / (2 * np.pi), "deg/s": 1 / 360,
+        "": 1, "Hz": 1, "hertz": 1, "kHz": 1e3, "mHz": 1e-3, "MHz": 1e6, "s-1": 1,
+        "rad/s": 1 / (2 * np.pi),
     }.items():  # fmt: skip
         assert frequency_factor("x.h5: frequency", unit) == pytest.approx(hertz, rel=1e-12), unit
     assert frequency_factor("x.h5: frequency", "bin") is None
-    for unit in ("s", "m", "rad", "log10(Hz)", "mel", "1/m", "octaves"):
+    for unit in ("s", "m", "log10(Hz)", "mhz"):
         with pytest.raises(DataError, match=r"x\.h5: frequency is in '.*', which is no known unit"):
             frequency_factor("x.h5: frequency", unit)
     seconds = {"": 1, "s": 1, "msec": 1e-3, "hrs": 3600, "ns": 1e-9, "bin": None, "samples": None}
     assert {unit: seconds_factor(unit) for unit in seconds} == seconds
-    for unit, last in (("m", 2), ("km", 2000), ("ft", 0.6096), ("feet", 0.6096), ("metres", 2)):
+    for unit, last in (("m", 2), ("km", 2000), ("ft", 0.6096), ("feet", 0.6096), ("Metres", 2)):
         values, shown = to_metres(np.array([0.0, 2.0]), unit)
         assert (values.tolist(), shown) == ([0, pytest.approx(last)], "m")
     assert to_metres(np.array([0.0]), "degrees")[1] == "degrees"
@@ -125,7 +122,7 @@ def test_frequencies_durations_lengths_and_rates():
     assert not same_rate(1e-3, 1.1e-3)
 
 
-# ---- clocks that are wrong ----------------------------------------------------------------------
+# ---- clocks that are wrong ----
 
 
 def span(start, seconds, name):
@@ -138,13 +135,12 @@ def test_data_beyond_a_far_gap_are_left_out_or_refused():
     kept, lines = leave_out_far_pieces([bad[0], *good, *bad])
     assert kept == list(range(1, 21))
     assert lines[0].startswith("b.mseed: starts 1980-01-06T00:00:00.000000Z, 40 years away from")
-    assert "2020-01-01" in lines[0]
     assert lines[1].startswith("c.mseed: starts 2034-12-31T")
-    assert "15 years away" in lines[1]
     assert len(lines) == 2
     match = "b: starts 1970-01-01T00:00:10.000000Z, 50 years away from the data of 2020.* in a, "
     with pytest.raises(DataError, match=match):
         leave_out_far_pieces([span(T2020, 10, "a"), span(10**10, 10, "b")])
+    assert leave_out_far_pieces([]) == ([], [])
 
 
 def days(first, n, step=1):
@@ -154,7 +150,6 @@ def days(first, n, step=1):
 @pytest.mark.parametrize(
     ("parts", "far"),
     [
-        ([days("2016-01-01", 100), ["1970-01-01"]], ["1970-01-01"]),
         ([["2262-01-01", "1900-01-01", "NaT", "1970-01-01"], days("2016-01-01", 100)],
          ["2262-01-01", "1900-01-01", "1970-01-01"]),
         ([days("2010-01-01", 3652), ["1970-01-01"]], ["1970-01-01"]),
@@ -164,7 +159,6 @@ def days(first, n, step=1):
         ([days("2016-01-01", 1000), days("2021-01-01", 50)], []),
         ([days("2016-01-01", 100), ["2016-12-01"]], []),  # within a year
         ([days("1990-01-01", 10000), ["1970-01-01"]], []),  # an axis less than doubled
-        ([days("1900-01-01", 50, 800)], []),  # a rare thing
         ([days("2016-01-01", 100), days("1950-01-01", 30, 500)], []),  # more than a tenth
         ([days("2016-01-01", 5), ["2019-01-01"], days("2020-01-01", 5)], []),  # between
         ([["2016-01-01", "1970-01-01"]], []), ([[]], []), ([["NaT"]], []),
@@ -173,6 +167,4 @@ def days(first, n, step=1):
 def test_times_of_a_wrong_clock_are_far(parts, far):
     times = np.concatenate([np.asarray(part, dtype="M8[us]") for part in parts])
     assert [str(time)[:10] for time in times[far_times(times)]] == far
-    if len(far) == 1 and len(times) < 101:
-        nanoseconds = times.astype("M8[ns]").astype(np.int64)
-        assert far_times(nanoseconds).sum() == 1
+    assert far_times(times.astype("M8[ns]").astype(np.int64)).sum() == len(far)

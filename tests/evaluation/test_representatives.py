@@ -1,52 +1,34 @@
-import shutil
-
 import numpy as np
 import pytest
 
 from RISCluster.clustering import initialisation
 from RISCluster.clustering.initialisation import MAX_TREE_SIZE
 from RISCluster.evaluation import mapping
-from RISCluster.evaluation.representatives import (
-    drawn_members,
-    medoids,
-    representatives_of,
-)
+from RISCluster.evaluation.representatives import representatives_of, typical_members
 from RISCluster.runs.run import open_run
 
 
-def test_medoids_are_central_then_spread():
+def test_typical_members_are_spread_over_a_cluster():
     rng = np.random.default_rng(0)
     groups = [rng.normal(centre, 0.1, (50, 2)) for centre in ((0, 0), (4, 0), (0, 4))]
-    latents = np.concatenate([*groups, [[30.0, 30.0]]])
-    chosen = medoids(latents, np.ones(151), 3)
-    assert sorted(chosen // 50) == [0, 1, 2]
-    assert 150 not in medoids(latents, np.ones(151), 6)  # far from all: not typical
-    latents = np.arange(5.0)[:, None]
-    assert medoids(latents, np.ones(5), 1).tolist() == [2]
-    certain = np.array([1, 1, 1e-3, 1e-3, 1e-3])
-    assert medoids(latents, certain, 1)[0] < 2  # doubtful members count less
-    for n in (5, 1, 0):
-        assert sorted(medoids(latents[:n], np.ones(n), 9)) == list(range(n))
+    chosen = typical_members(np.concatenate([*groups, groups[1], [[30.0, 30.0]]]), 4)
+    assert chosen[0] // 50 in (1, 3)  # of the largest group
+    assert sorted(chosen[:3] // 50 % 2 + chosen[:3] // 100) in ([0, 1, 1], [0, 1, 2])
+    assert chosen[3] == 200  # far from all
+    for n in (3, 1, 0):
+        assert sorted(typical_members(np.arange(5.0)[:n, None], 9)) == list(range(n))
+    assert len(typical_members(np.ones((5, 2)), 3)) == 1  # equal ones
 
 
-def test_drawn_members():
-    labels = np.random.default_rng(0).integers(-1, 3, 600_000).astype(np.int16)
-    drawn = drawn_members(labels, 4, np.array([1000, 5, 0, 1]), 0)
-    assert [len(part) for part in drawn] == [1000, 5, 0, 0]
-    assert (labels[drawn[0]] == 0).all()
-    assert (np.diff(drawn[0]) > 0).all()
-    assert abs(drawn[0].mean() - 300_000) < 30_000  # from everywhere
-    assert drawn_members(labels, 4, 1000, 0)[0].tolist() == drawn[0].tolist()
-
-
-def test_of_a_run(made_run):
+@pytest.mark.parametrize("final", ["DEC", "GMM"])
+def test_of_a_run(made_run, final):
     with open_run(made_run) as run:
-        stage = run.final
+        stage = run.stages[final]
         found = representatives_of(run, stage)
-        soft = np.load(made_run / "DEC/soft_assignments.npy")
-        for label in range(3):
+        soft = stage.soft(np.arange(96))
+        for label in range(stage.n_clusters):
             typical, borderline = found.typical[label], found.borderline[label]
-            assert len(typical) == min(12, stage.sizes[label])
+            assert 0 < len(typical) <= 12
             assert (stage.labels[typical["sample"]] == label).all()
             assert (typical["label"] == label).all()
             lead = np.sort(soft[stage.labels == label], axis=1)
@@ -61,24 +43,6 @@ def test_of_a_run(made_run):
         assert 5 not in far["sample"].tolist()
         probability = stage.table["probability"][far["sample"]]
         np.testing.assert_allclose(far["probability"], probability, atol=1e-5)
-
-
-def test_of_the_mixture_and_duplicates(run_folder):
-    shutil.rmtree(run_folder / "DEC")
-    path = run_folder / "GMM/latent.npy"
-    rows = np.load(path)
-    with open_run(run_folder) as run:
-        far = representatives_of(run, run.final).outlying
-        probability = run.final.table["probability"][far["sample"]]
-        np.testing.assert_allclose(far["probability"], probability, atol=1e-5)
-        label = int(run.final.sizes.argmax())
-        mine = np.flatnonzero(run.final.labels == label)
-        rows[mine[:4]], rows[mine[4:8]] = rows[mine[0]], 50
-        run.final.__dict__["latents"] = rows
-        found = representatives_of(run, run.final)
-        assert found.typical[label]["sample"].isin(mine[:4]).sum() <= 1
-        assert found.outlying["sample"].isin(mine[4:8]).sum() == 1
-        assert found.outlying["sample"].iloc[0] == mine[4]
 
 
 @pytest.mark.parametrize("n", [40, MAX_TREE_SIZE + 100])

@@ -12,12 +12,11 @@ from RISCluster.report import overview, samples
 from RISCluster.report.figures import Results
 from RISCluster.runs.run import open_run
 from tests.report.html import Section
-from tests.report.test_sections import change_metrics
 
 
 def test_three_sentences(run_folder):
-    change_metrics(run_folder, "DEC", accuracy=0.98765, event_agreement=0.5)
     with open_run(run_folder) as run:
+        run.final.metrics.update(accuracy=0.98765, event_agreement=0.5)
         found, sizes = Section("overview", run), run.final.sizes
     for text in (
         "Deep embedded clustering sorted 95 samples of 4 stations from 2016-01-01 00:00:00 to ",
@@ -30,8 +29,8 @@ def test_three_sentences(run_folder):
 
 
 def test_warnings(run_folder, monkeypatch):
-    change_metrics(run_folder, "DEC", refined=False)
     with open_run(run_folder) as run:
+        run.final.metrics["refined"] = False
         notes = " ".join(Section("overview", run).notes)
         assert "Few samples: 95 for 3 clusters." in notes
         assert "Refinement separated neighbours" in notes

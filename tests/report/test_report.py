@@ -119,7 +119,7 @@ def test_a_page_of_less_is_replaced(run_folder, few_sections):
 def test_bad_words_folders_places_and_packages(run_folder, tmp_path, few_sections, monkeypatch):
     with pytest.raises(RunError, match="no such run folder"):
         write_report(tmp_path / "none")
-    with pytest.raises(SettingsError, match="no key 'colour'"):
+    with pytest.raises(SettingsError, match="no setting 'report.colour'"):
         write_report(run_folder, ["report.colour=red"])
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MissingPackage, match="embedding"):
@@ -155,7 +155,7 @@ def test_a_sweep_makes_it_once(run_folder, refine, monkeypatch):
 
 def test_the_stage_asks_for_a_package_before_it_begins(run_folder, refine, monkeypatch):
     monkeypatch.setitem(sys.modules, "openTSNE", None)
-    with pytest.raises(MissingPackage, match="pip install openTSNE, .*the extra 'embedding'"):
+    with pytest.raises(MissingPackage, match="pip install openTSNE .*the extra 'embedding'"):
         refine("report.embedding=opentsne")
     assert not (run_folder / "DEC").exists()
 

@@ -59,8 +59,8 @@ def test_initial_weights_of_a_run_and_of_the_reference(finished, tmp_path):
     run_aec(finished("run.name=r", f"aec.initial_weights={bare}", "aec.n_epochs=1"))
     words = ("run.name=x", f"aec.initial_weights={bare}", "aec.n_features=4")
     assert "encoder.encoder.11.weight has shape (3," in refused(run_aec, finished(*words))
-    assert "no such file" in refused(run_aec, finished("aec.initial_weights=none.pt"))
-    assert "set aec.initial_weights" in refused(run_aec, finished("aec.n_epochs=0"))
+    for wrong in ("aec.initial_weights=none.pt", "aec.n_epochs=0"):
+        assert "no such file; allowed: a file, or none" in refused(run_aec, finished(wrong))
 
 
 def test_mixed_precision_is_for_gpus(small_file, make_settings):
@@ -68,8 +68,7 @@ def test_mixed_precision_is_for_gpus(small_file, make_settings):
     assert "precision = bf16 needs a GPU" in refused(run_aec, settings)
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_deterministic_algorithms(make_settings, small_file, monkeypatch, wanted):
+def test_deterministic_algorithms(make_settings, small_file, monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     seen, train = [], pretrain.pretrain
 
@@ -78,13 +77,13 @@ def test_deterministic_algorithms(make_settings, small_file, monkeypatch, wanted
         return train(*arguments)
 
     monkeypatch.setattr(pretrain, "pretrain", look)
-    words = (f"data.file={small_file}", "aec.n_epochs=1", f"run.deterministic={wanted}")
-    run_aec(make_settings(*words))
-    torch.use_deterministic_algorithms(False)
-    assert seen == [wanted]
+    for name, wanted in (("a", "yes"), ("b", "no")):
+        words = (f"run.name={name}", "aec.n_epochs=1", f"run.deterministic={wanted}")
+        run_aec(make_settings(f"data.file={small_file}", *words))
+    assert seen == [True, False]
 
 
-def test_dead_features_and_a_network_that_learns_nothing_are_warned_of(
+def test_dead_features_and_a_network_that_learns_nothing(
     small_file, make_settings, monkeypatch, capsys
 ):
     initialise = pretrain.initialise
@@ -97,7 +96,6 @@ def test_dead_features_and_a_network_that_learns_nothing_are_warned_of(
     settings = make_settings(f"data.file={small_file}", "aec.latent_activation=relu")
     run_aec(settings)
     out = capsys.readouterr().out
-    assert "3 of 3 latent features are dead" in out
     assert "learnt no more than the mean spectrogram" in out
     assert metrics(settings.run_folder / "AEC")["dead_features"] == [0, 1, 2]
 

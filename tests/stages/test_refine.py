@@ -8,7 +8,7 @@ from RISCluster.__main__ import main
 from RISCluster.clustering import fit as fits
 from RISCluster.clustering.mixture import Mixture
 from RISCluster.runs.run import open_run
-from RISCluster.stages import final_labels
+from RISCluster.stages import refine
 from RISCluster.stages.cluster import read_mixture, run_gmm
 from RISCluster.stages.refine import run_dec, whitening
 from tests.stages.conftest import column, metrics, refused
@@ -46,9 +46,10 @@ def test_number_of_clusters(finished):
     run_dec(settings)
     assert metrics(settings.run_folder / "DEC")["n_clusters"] == 4
     message = refused(run_dec, finished("dec.n_clusters=7"))
-    assert "no such mixture was fitted; allowed: auto, 2, 3, 4" in message
+    assert "n_clusters = 7: refinement needs one of the mixtures" in message
+    assert "allowed: 2, 3, 4; fit" in message
     run_gmm(finished("gmm.n_clusters=1"))
-    assert "one cluster was selected" in refused(run_dec, finished("gmm.n_clusters=1"))
+    assert "auto: refinement needs" in refused(run_dec, finished("gmm.n_clusters=1"))
 
 
 # ---- choice of the labels -----------------------------------------------------------------------
@@ -58,8 +59,8 @@ def test_number_of_clusters(finished):
 def test_refinement_that_separates_neighbours_is_rejected(
     finished, monkeypatch, capsys, tmp_path, labels
 ):
-    monkeypatch.setattr(final_labels, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
-    monkeypatch.setattr(final_labels, "resamples", None)  # not called: nothing to calibrate
+    monkeypatch.setattr(refine, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
+    monkeypatch.setattr(refine, "resamples", None)  # not called: nothing to calibrate
     settings = finished(f"dec.labels={labels}", "dec.gamma=0.5")
     run_dec(settings)
     aec, gmm, dec = (settings.run_folder / name for name in ("AEC", "GMM", "DEC"))
@@ -82,7 +83,7 @@ def test_refinement_that_separates_neighbours_is_rejected(
 
 
 def test_refined_labels_can_be_asked_for(finished, monkeypatch):
-    monkeypatch.setattr(final_labels, "AGREEMENT_TOLERANCE", -2.0)
+    monkeypatch.setattr(refine, "AGREEMENT_TOLERANCE", -2.0)
     settings = finished("dec.keep=refined")
     run_dec(settings)
     assert metrics(settings.run_folder / "DEC")["refined"] is True
@@ -107,7 +108,7 @@ def test_labels_of_the_soft_assignment(finished):
 
 
 def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_path):
-    for module in (fits, final_labels):
+    for module in (fits, refine):
         monkeypatch.setattr(module, "temperature", lambda *_: HOT)
     settings = finished("dec.keep=refined", "gmm.n_init=2")
     for stage in (run_gmm, run_dec):
@@ -134,14 +135,14 @@ def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_
 def test_refined_mixture_is_calibrated_by_half_samples_of_the_unrefined_latents(
     finished, monkeypatch
 ):
-    given, asked, resamples = [], [], final_labels.resamples
+    given, asked, resamples = [], [], refine.resamples
 
     def noted(latents, *rest):
         given.append(latents)
         return resamples(latents, *rest)
 
-    monkeypatch.setattr(final_labels, "resamples", noted)
-    monkeypatch.setattr(final_labels, "temperature", lambda *words: asked.append(words) or 2.0)
+    monkeypatch.setattr(refine, "resamples", noted)
+    monkeypatch.setattr(refine, "temperature", lambda *words: asked.append(words) or 2.0)
     settings = finished("dec.keep=refined")
     run_dec(settings)
     before, refined = (np.load(settings.run_folder / s / "latent.npy") for s in ("GMM", "DEC"))
