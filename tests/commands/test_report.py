@@ -15,21 +15,18 @@ def words_only(monkeypatch):
     monkeypatch.setattr(report, "TECHNICAL", ())
 
 
-def test_page_is_written_with_the_settings_of_a_file(
-    run_folder, words_only, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.ini").write_text("[report]\nstations = mine.csv\n[data]\nfile = no.h5\n")
-    (tmp_path / "my.ini").write_text("[report]\nstations = other.csv\n")
-    page = run_folder / "report.html"
+def test_settings_of_words_and_of_a_file(run_folder, words_only, here, capsys):
+    (here / "config.ini").write_text("[report]\nstations = mine.csv\n[data]\nfile = no.h5\n")
+    (here / "my.ini").write_text("[report]\nstations = other.csv\n")
     for words, stations in (
         ([], "mine.csv"),
         (["--config", "my.ini"], "other.csv"),
         (["report.stations=here.csv"], "here.csv"),
     ):
         assert main(["report", "--run", str(run_folder), *words]) == 0
-        assert capsys.readouterr().out.splitlines()[-1] == str(page)
-        assert f"stations {stations}" in page.read_text(encoding="utf-8")
+        path = run_folder / "report.html"
+        assert capsys.readouterr().out.splitlines()[-1] == str(path)
+        assert f"stations {stations}" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -44,3 +41,5 @@ def test_page_is_written_with_the_settings_of_a_file(
 def test_mistakes(run_folder, refused, words, text):
     refused(["report", "--run", run_folder, *words], text)
     assert not (run_folder / "report.html").exists()
+    with pytest.raises(SystemExit, match="2"):
+        main(["report"])
