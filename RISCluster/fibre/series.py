@@ -31,7 +31,7 @@ from .records import AGREE, LEAST_JUMP, SECOND, SINCE_1980, Record, UnknownLayou
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
 MAX_LINES = 20  # about files of one kind
 CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
-# Of pieces without a gap: data set or `Stretch.within`, first sample in the series, number of
+# Of pieces without a gap: data set or trace id, first sample in the series, number of
 # samples, samples of the data set before it, and the channel of a trace
 COLUMNS = ["path", "name", "first", "n_samples", "skip", "channel"]
 # Digits of the directives of strptime
@@ -328,8 +328,9 @@ def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: i
     names = sorted({item.trace_id for item in stretches}, key=natural_key)
     channels = {name: number for number, name in enumerate(names)}
     rows = [
-        (x.path, x.within, _sample_at(x.start - origin, rate), x.n_samples, 0, channels[x.trace_id])
+        (x.path, name, _sample_at(x.start - origin, rate), x.n_samples, 0, channels[name])
         for x in stretches
+        for name in [x.trace_id]
     ]
     pieces = pandas.DataFrame(rows, columns=COLUMNS)
     n_samples = int((pieces["first"] + pieces["n_samples"]).max())
@@ -350,12 +351,10 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
     ]
     waves: dict[int, list[Wave]] = defaultdict(list)
     pieces = series.pieces[series.pieces["channel"].between(channel, channel + n_channels - 1)]
-    is_number = pieces["name"].map(lambda name: not isinstance(name, str))
-    for (path, numbered), file in pieces.groupby([pieces["path"], is_number], sort=False):
+    for path, file in pieces.groupby("path", sort=False):
         channels = dict(zip(file["name"], file["channel"], strict=True))
-        ids = "" if numbered else commonprefix(list(channels))
         try:
-            traces = read_traces(path, *edges, ids, numbered)
+            traces = read_traces(path, *edges, commonprefix(list(channels)))
         except DataError as error:
             yield f"{error}; its samples count as missing"
             continue

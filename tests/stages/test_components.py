@@ -86,4 +86,4 @@ def test_sets_of_files_and_subsets(data, tmp_path, capsys):
         np.testing.assert_allclose(subset.traces([2])[0], file.traces([42])[0], rtol=1e-6)
     single = write_samples(tmp_path / "one.h5", blobs(20)[0])
     assert main(["subset", f"{data},{single}", "-o", str(tmp_path / "x.h5")]) == 2
-    assert "files of a set need the same layout, axes and components" in capsys.readouterr().err
+    assert "files of a set need the same layout, axes, components" in capsys.readouterr().err
