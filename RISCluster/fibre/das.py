@@ -66,5 +66,6 @@ def read_samples(path: Path, name: tuple, rate: float, first: int, stop: int) ->
         (patch,) = need("dascore").read(path, *kind, time=tuple(np.array(span, dtype="M8[ns]")))
     values = patch.transpose("time", ...).data
     if len(values) != stop - first:
-        raise DataError(f"{path}: DASCore reads {len(values)} of {stop - first} samples; mend it")
+        n = f"{len(values)} of {stop - first}"
+        raise DataError(f"{path}: DASCore reads {n} samples; copy it again, or leave it out")
     return values

@@ -15,8 +15,8 @@ import scipy.signal
 
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
-from ..data.storage import DIMENSIONS, PACKING, open_storage, other_files, stamp
-from ..data.times import nanoseconds_to_iso, to_text
+from ..data.storage import open_storage, other_files, stamp
+from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
@@ -34,7 +34,7 @@ BLOCK_VALUES = 2**24  # of the samples of a job, 64 MB as float32
 CACHED_VALUES = 2**17  # of the windows worked on at a time, to stay in the cache
 AXES = ["time", "channel", "frequency"]
 MANY = 10_000  # chunks, from which Zarr has several in a file
-NOT_COPIED = {*PACKING, *DIMENSIONS, "coordinates", "made_from", "program"}  # attributes
+KEPT = ("units", "power", "window_s", "step_s", "sampling_rate")  # attributes of a part
 
 Span = tuple[int, int]  # from the first to before the last
 Block = tuple[slice, slice, np.ndarray]  # time steps, channels, and their values
@@ -295,18 +295,17 @@ def write_cube(
 
 def _write_axes(root: Any, data: Any, axes: dict[str, Any], n_channels: int) -> None:
     """Coordinates in the root group, with names of their dimensions, and as CryoCube has them."""
-    numbers, root_times = np.arange(n_channels), axes.get("times")
-    times = seconds = axes.get("seconds"), "s"
-    if root_times is not None:
-        times = root_times, "nanoseconds since 1970-01-01"
-        seconds = root_times / 1e9, "seconds since 1970-01-01T00:00:00Z"
+    numbers, times = np.arange(n_channels), axes.get("times")
+    columns = [(times, "nanoseconds since 1970-01-01"), (axes.get("seconds"), "s")]
+    if times is not None:
+        columns[1] = times / 1e9, "seconds since 1970-01-01T00:00:00Z"
     metres, frequency = (axes.get("distance"), "m"), (axes.get("frequency"), "Hz")
     names = None if axes.get("names") is None else np.array(axes["names"], dtype=object)
     root.require_group("metadata")
     for name, dimension, (values, unit) in (
-        ("time", "time", times), ("channel", "channel", (numbers, "")),
+        ("time", "time", columns[times is None]), ("channel", "channel", (numbers, "")),
         ("frequency", "frequency", frequency), ("distance", "channel", metres),
-        ("channel_name", "channel", (names, "")), ("metadata/time_coords", "", seconds),
+        ("channel_name", "channel", (names, "")), ("metadata/time_coords", "", columns[1]),
         ("metadata/loc_coords", "", (numbers * 1.0, "channel") if metres[0] is None else metres),
         ("metadata/freq_coords", "", frequency), ("metadata/channel_names", "", (names, "")),
     ):  # fmt: skip
@@ -368,21 +367,13 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
                 f"{path}: records.band = {records.band} takes {count(len(rows), 'frequency bin')} "
                 f"of {file.frequency[0]:g} to {file.frequency[-1]:g}; allowed: {MIN_ROWS} or more"
             )
-        axes: dict[str, Any] = {"frequency": file.frequency[rows]}
-        if file.frequency_unit != "Hz":
-            del axes["frequency"]
-        for name, values, places in (
-            ("times", file.times, steps), ("seconds", file.seconds, steps),
-            ("distance", distance, chosen),
-            ("names", None if file.names is None else file.channel_names(), chosen),
-        ):  # fmt: skip
-            if values is not None:
-                axes[name] = np.asarray(values)[places]
-        kept = {
-            name: to_text(x) if isinstance(x, bytes) else np.asarray(x).tolist()  # for Zarr
-            for name, x in file.attributes.items()
-            if name not in NOT_COPIED
-        }
+        names = None if file.names is None else np.array(file.channel_names())
+        axes = {"times": (file.times, steps), "seconds": (file.seconds, steps)}
+        axes |= {"distance": (distance, chosen), "names": (names, chosen)}
+        if file.frequency_unit == "Hz":
+            axes["frequency"] = file.frequency, rows
+        axes = {key: x[places] for key, (x, places) in axes.items() if x is not None}
+        kept = {key: x for key, x in file.attributes.items() if key in KEPT and np.ndim(x) == 0}
         kept |= {"made_from": origin, "cut_from": str(path)}
         shape = len(steps), len(chosen), len(rows)
         layout = tile(shape, chosen=records.chunks)

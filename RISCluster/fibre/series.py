@@ -31,9 +31,9 @@ from .records import AGREE, LEAST_JUMP, SECOND, SINCE_1980, Record, UnknownLayou
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
 MAX_LINES = 20  # about files of one kind
 CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
-# Of pieces without a gap: data set or trace id, first sample in the series, number of
-# samples, samples of the data set before it, and the channel of a trace
-COLUMNS = ["path", "name", "first", "n_samples", "skip", "channel"]
+# Of pieces without a gap: data set or trace id, first sample in the series, number of samples, and
+# samples of the data set before it
+COLUMNS = ["path", "name", "first", "n_samples", "skip"]
 # Digits of the directives of strptime
 DIGITS = dict.fromkeys("ymdHMS", "2") | {"Y": "4", "j": "3", "f": "1,6"}
 
@@ -264,7 +264,7 @@ def _place(records: list[Record], rate: float) -> tuple[list[tuple], int]:
             stop += max(0, away)
             skip, n_samples = skip - min(0, away), n_samples + min(0, away)
         if n_samples > 0:
-            pieces.append((record.path, record.dataset, stop, n_samples, skip, 0))
+            pieces.append((record.path, record.dataset, stop, n_samples, skip))
             stop += n_samples
     if seams:
         gaps, overlaps = [n for n, _ in seams if n > 0], [-n for n, _ in seams if n < 0]
@@ -326,11 +326,8 @@ def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: i
     stretches = [stretches[number] for number in near]
     origin = min(item.start for item in stretches)
     names = sorted({item.trace_id for item in stretches}, key=natural_key)
-    channels = {name: number for number, name in enumerate(names)}
     rows = [
-        (x.path, name, _sample_at(x.start - origin, rate), x.n_samples, 0, channels[name])
-        for x in stretches
-        for name in [x.trace_id]
+        (x.path, x.trace_id, _sample_at(x.start - origin, rate), x.n_samples, 0) for x in stretches
     ]
     pieces = pandas.DataFrame(rows, columns=COLUMNS)
     n_samples = int((pieces["first"] + pieces["n_samples"]).max())
@@ -349,17 +346,17 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
     edges = [
         series.start + round(at * SECOND / rate) for at in (start - more, start + len(out) + more)
     ]
+    numbers = {name: k for k, name in enumerate(series.channel_names[channel:][:n_channels])}
     waves: dict[int, list[Wave]] = defaultdict(list)
-    pieces = series.pieces[series.pieces["channel"].between(channel, channel + n_channels - 1)]
-    for path, file in pieces.groupby("path", sort=False):
-        channels = dict(zip(file["name"], file["channel"], strict=True))
+    pieces = series.pieces[series.pieces["name"].isin(numbers)]
+    for path, names in pieces.groupby("path", sort=False)["name"]:
         try:
-            traces = read_traces(path, *edges, commonprefix(list(channels)))
+            traces = read_traces(path, *edges, commonprefix(list(names)))
         except DataError as error:
             yield f"{error}; its samples count as missing"
             continue
-        for name, number in channels.items():
-            waves[number] += [
+        for name in names.unique():
+            waves[numbers[name]] += [
                 Wave(trace.stats.starttime.ns, rate, without_marks(trace.data))
                 for trace in traces.get(name, [])
             ]
@@ -367,8 +364,8 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
         taken_out: Counter[str] = Counter()
         for wave in join(parts, taken_out, CONSTANT_GAP):
             first = _sample_at(wave.start - series.start, rate) - start
-            rows = out[max(0, first) : max(0, first + len(wave.data)), number - channel]
+            rows = out[max(0, first) : max(0, first + len(wave.data)), number]
             rows[:] = wave.data[max(0, -first) :][: len(rows)]
         for reason, n in taken_out.items():
             if n:
-                yield f"{series.channel_names[number]}: samples {reason} count as missing"
+                yield f"{series.channel_names[channel + number]}: samples {reason} count as missing"
