@@ -5,8 +5,9 @@ Letters: N samples, S stations.
 
 import heapq
 import warnings
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -40,15 +41,19 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
     """
     data, events = settings.data, settings.events
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
-        is_foreign = file.column("event_id") is not None and not overwrite
+        may_replace = overwrite or file.column("event_id") is None
         if isinstance(file, CubeFile):
-            found, where = in_cube(file, events), f"{file.n_channels:,} channels"
+            found, where = _in_cube(file, events), f"{file.n_channels:,} channels"
         else:
             ids, texts = file.column("trace_id"), file.column("onset") or file.column("starttime")
-            if to_text(file.attributes.get("build.method", "")) == "slide":
-                texts = None  # windows of all stations begin together
-            found, where = _of_samples(path, ids, texts, settings)
-    _write(path, found, events, is_foreign)
+            if not ids or not texts or to_text(file.attributes.get("build.method", "")) == "slide":
+                raise DataError(
+                    f"{path}: association needs an onset or the start time of a detection, and a "
+                    "trace id, of each sample: give a data set of build.method=detect"
+                )
+            found, n_stations = _of_samples(path, ids, parse_times(np.array(texts)), settings)
+            where = count(n_stations, "station")
+    _write(path, found, events, may_replace)
     return (
         f"{path}: {count(found.max(initial=-1) + 1, 'event')} at {events.min_stations} or more of "
         f"{where}, with {(found >= 0).sum():,} of {count(len(found), 'sample')}"
@@ -56,27 +61,21 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
 
 
 def _of_samples(
-    path: Path, ids: list[str] | None, texts: list[str] | None, settings: Settings
-) -> tuple[np.ndarray, str]:
-    """Event of each sample, and the number of stations in words."""
-    events = settings.events
-    if not ids or not texts:
-        raise DataError(
-            f"{path}: association needs an onset or the start time of a detection, and a trace id, "
-            "of each sample: give a data set of build.method=detect"
-        )
-    trace = pandas.Categorical(ids)
+    path: Path, ids: list[str], onsets: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, int]:
+    """Event of each sample, and the number of stations."""
+    events, trace = settings.events, pandas.Categorical(ids)
     codes = [station_of(name) for name in trace.categories]
     names = sorted(set(codes), key=natural_key)
-    where = count(len(names), "station")
     if len(names) < events.min_stations:
         raise DataError(
-            f"{path}: has {where}; association needs events.min_stations = {events.min_stations} "
-            "or more"
+            f"{path}: has {count(len(names), 'station')}; association needs events.min_stations = "
+            f"{events.min_stations} or more"
         )
     station = pandas.Index(names).get_indexer(codes)[trace.codes]
-    onsets, reach = parse_times(np.array(texts)), reach_of(names, settings)
-    offsets = clock_offsets(onsets, station, len(names), events.clock_offset, float(reach.max()))
+    reach = reach_of(names, settings)
+    longest = float(reach.max())
+    offsets = clock_offsets(onsets, station, len(names), events.clock_offset, longest)
     for name, offset in zip(names, offsets.tolist(), strict=True):
         if offset:
             log.warning(
@@ -84,14 +83,13 @@ def _of_samples(
                 "by the onsets of other stations; corrected for association, not in the catalogue"
             )
     shift = np.rint(offsets * SECOND).astype(np.int64)[station]
-    times = onsets - np.where(onsets == NOT_A_TIME, 0, shift)
+    times = np.where(onsets == NOT_A_TIME, NOT_A_TIME, onsets - shift)
     if events.neighbours is None:
-        return associate(times, station, reach, events.min_stations), where
-    longest = float(reach.max())
-    return link(times, station, events.neighbours, longest, events.min_stations), where
+        return associate(times, station, reach, events.min_stations), len(names)
+    return link(times, station, events.neighbours, longest, events.min_stations), len(names)
 
 
-def in_cube(file: CubeFile, events: EventsSettings) -> np.ndarray:
+def _in_cube(file: CubeFile, events: EventsSettings) -> np.ndarray:
     """Event of each sample of a cube, (N,), numbered by time; -1 for none.
 
     An event is a region of loud samples that are neighbours in time, and at most
@@ -111,10 +109,9 @@ def in_cube(file: CubeFile, events: EventsSettings) -> np.ndarray:
     reached = ndimage.binary_dilation(loud, np.ones((1, events.neighbours or 1)))
     regions, _ = ndimage.label(reached, np.ones((3, 3)))
     region = pandas.Series(np.where(loud, regions, 0)[place])
-    widths = pandas.Series(place[1]).groupby(region).nunique()
-    kept = region.where((region > 0) & (region.map(widths) >= events.min_stations), 0)
-    number = {old: new for new, old in enumerate(np.unique(kept[kept > 0]))}
-    return kept.map(number).fillna(-1).to_numpy(dtype=np.int64)
+    widths = pandas.Series(place[1]).groupby(region).transform("nunique")
+    kept = region.where((region > 0) & (widths >= events.min_stations))
+    return pandas.factorize(kept, sort=True)[0]
 
 
 def reach_of(names: list[str], settings: Settings) -> np.ndarray:
@@ -131,10 +128,9 @@ def reach_of(names: list[str], settings: Settings) -> np.ndarray:
         where = read_stations(place, "events.stations").locate(names)
     unknown = [name for name, row in zip(names, where, strict=True) if np.isnan(row).any()]
     if unknown:
-        names = ", ".join(unknown[:5]) + f" and {len(unknown) - 5} more" * (len(unknown) > 5)
         raise DataError(
-            f"events.window = auto: no coordinates of {names}{f' in {place}' if place else ''}: "
-            "set events.stations, or events.window to seconds"
+            f"events.window = auto: no coordinates of {', '.join(unknown[:5])}: set "
+            "events.stations to a file that has them, or events.window to seconds"
         )
     import_obspy()
     from obspy.geodetics import locations2degrees
@@ -154,28 +150,26 @@ def associate(
     it, in seconds, also repeated ones of a station. Those with most stations are taken first, and
     of these the shortest.
     """
-    order = np.argsort(onsets, kind="stable")
-    order = order[onsets[order] != NOT_A_TIME]
+    order = _by_time(onsets)
     times, codes, limits = onsets[order], station[order], np.rint(reach * SECOND).astype(np.int64)
     ends = np.searchsorted(times, times + limits.max(initial=0), side="right")
     free, events = np.ones(len(times), dtype=bool), []
 
-    def rank(first: int) -> tuple[int, int, int, np.ndarray]:
+    def rank(first: int) -> tuple[tuple[int, int, int], np.ndarray]:
         near = first + np.flatnonzero(free[first : ends[first]])
         near = near[times[near] - times[first] <= limits[codes[first], codes[near]]]
-        n = len(np.unique(codes[near]))
-        return -n, int(times[near[-1]] - times[first]), first, near
+        return (-len(np.unique(codes[near])), int(times[near[-1]] - times[first]), first), near
 
     starts = np.flatnonzero(ends - np.arange(len(times)) >= min_stations)
-    queue = [rank(first)[:3] for first in starts.tolist()]
+    queue = [rank(first)[0] for first in starts.tolist()]
     heapq.heapify(queue)
     while queue:
         before = heapq.heappop(queue)
         if before[0] > -min_stations or not free[before[2]]:
             continue
-        *now, near = rank(before[2])
-        if tuple(now) != before:
-            heapq.heappush(queue, tuple(now))
+        now, near = rank(before[2])
+        if now != before:  # some of its onsets are of another event by now
+            heapq.heappush(queue, now)
         else:
             free[near] = False
             events.append(near)
@@ -185,6 +179,12 @@ def associate(
     return found
 
 
+def _by_time(onsets: np.ndarray) -> np.ndarray:
+    """Samples in the order of their onsets, without those that have none."""
+    order = np.argsort(onsets, kind="stable")
+    return order[onsets[order] != NOT_A_TIME]
+
+
 def link(
     onsets: np.ndarray, channel: np.ndarray, neighbours: int, window: float, min_stations: int
 ) -> np.ndarray:
@@ -192,16 +192,15 @@ def link(
 
     Onsets at channels at most `neighbours` apart, and within a window, are linked in chains.
     """
-    order = np.argsort(onsets, kind="stable")
-    order = order[onsets[order] != NOT_A_TIME]
-    times, codes, pairs = onsets[order], channel[order], []
+    order = _by_time(onsets)
+    times, codes, pairs = onsets[order], channel[order], [np.empty((2, 0), dtype=np.int64)]
     for step in range(1, len(order)):
         near = np.flatnonzero(times[step:] - times[:-step] <= window * SECOND)
         if not len(near):
             break
         near = near[np.abs(codes[near + step] - codes[near]) <= neighbours]
         pairs.append(np.stack([near, near + step]))
-    rows, columns = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), dtype=np.int64)
+    rows, columns = np.concatenate(pairs, axis=1)
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(order),) * 2)
     group = pandas.Series(connected_components(graph, directed=False)[1])
     is_event = pandas.Series(codes).groupby(group).transform("nunique") >= min_stations
@@ -215,53 +214,43 @@ def clock_offsets(
 ) -> np.ndarray:
     """Seconds by which the clock of each station is late, (S,), up to `longest`; mostly 0.
 
-    A clock is wrong where the differences of its onsets from those of the other stations have a
-    clear peak away from 0, in bins of `width` seconds. The clearest is corrected first.
+    A clock is wrong where the differences of its onsets from those of two or more other stations
+    have a clear peak away from 0, in bins of `width` seconds.
     """
     offsets, known = np.zeros(n_stations), onsets != NOT_A_TIME
+    if longest <= width or n_stations < 3:
+        return offsets
     times = (onsets[known] - onsets[known][:1].sum()) / SECOND  # digits of float64
     codes, edges = station[known], np.arange(-longest - width / 2, longest + width, width)
-    for _ in range(n_stations if longest > width else 0):
-        clearest = (float(FEW_PAIRS), 0, 0.0)
-        for one in np.flatnonzero(offsets == 0).tolist():
-            own = times[codes == one]
-            own = own[np.linspace(0, len(own) - 1, min(len(own), MAX_OFFSET_ONSETS)).astype(int)]
-            others = np.sort((times - offsets[codes])[codes != one])
-            first, last = (np.searchsorted(others, own + end) for end in (-longest, longest))
-            parts = [t - others[a:b] for t, a, b in zip(own, first, last, strict=True)]
-            differences = np.concatenate([np.empty(0), *parts])
-            counts, _ = np.histogram(differences, edges)
-            at_none = int((np.abs(differences) <= width).sum())
-            peak, typical = int(counts.argmax()), max(float(np.median(counts)), at_none)
-            if counts[peak] >= max(clearest[0], CLEAR * typical):
-                inside = (differences >= edges[peak]) & (differences < edges[peak + 1])
-                clearest = float(counts[peak]), one, float(np.median(differences[inside]))
-        if not clearest[2]:
-            break
-        offsets[clearest[1]] = clearest[2]
+    for one in range(n_stations):
+        own, others = times[codes == one], np.sort(times[codes != one])
+        own = own[np.linspace(0, len(own) - 1, min(len(own), MAX_OFFSET_ONSETS)).astype(int)]
+        first, last = (np.searchsorted(others, own + end) for end in (-longest, longest))
+        parts = [t - others[a:b] for t, a, b in zip(own, first, last, strict=True)]
+        differences = np.concatenate([np.empty(0), *parts])
+        counts, _ = np.histogram(differences, edges)
+        peak, at_none = int(counts.argmax()), (np.abs(differences) <= width).sum()
+        if counts[peak] >= max(FEW_PAIRS, CLEAR * max(np.median(counts), at_none)):
+            inside = (differences >= edges[peak]) & (differences < edges[peak + 1])
+            offsets[one] = np.median(differences[inside])
     return offsets
 
 
-def _write(path: Path, found: np.ndarray, events: EventsSettings, is_foreign: bool) -> None:
+def _write(path: Path, found: np.ndarray, events: EventsSettings, may_replace: bool) -> None:
+    attributes = {f"events.{key}": as_text(value) for key, value in vars(events).items()}
     try:
-        with ExitStack() as stack:
-            if path.is_dir():
-                zarr, place = need("zarr"), str(path)
-                file = zarr.open_group(place, mode="r+", use_consolidated=False)
-                if zarr.open_group(place, mode="r").metadata.consolidated_metadata:
-                    stack.enter_context(warnings.catch_warnings(action="ignore"))
-                    stack.callback(zarr.consolidate_metadata, place)
-            else:
-                file = stack.enter_context(h5py.File(path, "r+"))
-            if is_foreign and "events.window" not in file["event_id"].attrs:
+        with _opened(path) as file:
+            if not may_replace and "events.window" not in file["event_id"].attrs:
                 raise DataError(
                     f"{path}: has event ids of another source; give --overwrite to replace them"
                 )
             if "event_id" in file:
                 del file["event_id"]
-            create = file.create_array if path.is_dir() else file.create_dataset
-            settings = {f"events.{key}": as_text(value) for key, value in vars(events).items()}
-            create("event_id", data=found).attrs.update({"missing": -1} | settings)
+            create = file.create_dataset if isinstance(file, h5py.File) else file.create_array
+            create("event_id", data=found).attrs.update({"missing": -1} | attributes)
+            if not isinstance(file, h5py.File) and file.metadata.consolidated_metadata:
+                with warnings.catch_warnings(action="ignore"):
+                    need("zarr").consolidate_metadata(str(path))
     except OSError as error:
         raise RunError(f"{path}: can't be written: {error}; change permissions") from None
     table = path.with_suffix(".csv")
@@ -270,3 +259,9 @@ def _write(path: Path, found: np.ndarray, events: EventsSettings, is_foreign: bo
         if len(frame) == len(found):
             with new_file(table) as partial:
                 frame.assign(event_id=found).to_csv(partial, index=False, lineterminator="\n")
+
+
+def _opened(path: Path) -> Any:
+    if path.is_dir():
+        return nullcontext(need("zarr").open_group(str(path), mode="r+"))
+    return h5py.File(path, "r+")

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas
-from scipy.signal import correlate
 from scipy.stats import t as student
 
 from ..data.tables import Table, is_gap, read_table, read_times
-from ..data.times import NOT_A_TIME, far_times
+from ..data.times import NOT_A_TIME
 from ..errors import DataError
 from ..runtime import count
 from .catalogue import Bins
 
 FEWEST = 10  # bins at which both series must have values
 CONFIDENCE = 0.95
-MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # that files often have for gaps
+MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # of gaps
 
 
 @dataclass(frozen=True)
@@ -61,28 +60,20 @@ def read_environment(place: str | Path) -> Environment:
 
 def _series(table: Table, times: np.ndarray, columns: list[int]) -> pandas.DataFrame:
     """Columns that hold numbers, by time. Notes are added to the table."""
-    far, stamps = far_times(times), times.view("M8[ns]").astype("M8[us]")
-    if far.any():
-        left_out = f"{count(int(far.sum()), 'row')} years away from all others left out"
-        table.notes.append(f"{left_out}, as that of {stamps[far][0]}Z.")
-    rows, series = (times != NOT_A_TIME) & ~far, []
+    stamps, known, series = times.view("M8[ns]").astype("M8[us]"), times != NOT_A_TIME, []
     for column in columns:
         name, cells, values = table.names[column], table.cells[column], table.numbers(column)
-        if np.isnan(values[rows]).all():
+        bad = cells[np.isnan(values) & ~is_gap(cells)]
+        values[np.isin(values, MARKS)] = np.nan
+        if np.isnan(values[known]).all():
             table.notes.append(f"Column '{name}' holds no number and is left out.")
             continue
-        bad, marks = cells[np.isnan(values) & ~is_gap(cells)], values[np.isin(values, MARKS)]
         if len(bad):
             table.notes.append(
                 f"'{name}': {count(len(bad), 'cell')} without a finite number left out, the first "
                 f"in line {bad.index[0]}: '{bad.iloc[0][:40]}'."
             )
-        if len(marks):
-            table.notes.append(
-                f"'{name}' is {marks[0]:g} in {count(len(marks), 'row')}, and used as a value; if "
-                "that marks a gap, empty these cells."
-            )
-        series.append(pandas.Series(values[rows], stamps[rows], name=name))
+        series.append(pandas.Series(values[known], stamps[known], name=name))
     if not series:
         raise ValueError("no column of numbers beside the times")
     return pandas.concat(series, axis=1).sort_index(kind="stable")
@@ -119,23 +110,20 @@ class LagCorrelation:
 def correlate_at_lags(response: np.ndarray, driver: np.ndarray, largest_lag: int) -> LagCorrelation:
     """Pearson's r of series (B,), NaN for gaps, over lags in bins to both sides.
 
-    The effective number of pairs is that of Pyper and Peterman (1998, eq. 1; after Bartlett 1946),
-    1/n* = 1/n + 2/n sum_j (n - j)/n rho_x(j) rho_y(j) over the first fifth of the lags, at most n;
-    the level is that of Student's t with n* - 2 degrees of freedom. Over the lags of a search, r
-    changes as slowly as n/n* bins: they are worth 1 + (L - 1) n*/n independent ones, for
-    which the level is raised as in Sidak (1967). Both are approximate.
+    The effective number of pairs is that of Bretherton et al. (1999, eq. 31); the level is that of
+    Student's t with two degrees of freedom less. Over the lags of a search, r changes as slowly as
+    n/n* bins: they are worth 1 + (L - 1) n*/n independent ones, for which the level is raised as in
+    Sidak (1967). Both are approximate.
     """
     largest = max(0, min(largest_lag, len(response) - FEWEST))
     lags = np.arange(-largest, largest + 1)
-    x, y = (x - x.mean() for x in map(pandas.Series, (response, driver)))
+    x, y = (series - series.mean() for series in map(pandas.Series, (response, driver)))
     r = np.array([x.corr(y.shift(lag), min_periods=FEWEST) for lag in lags.tolist()])
     n = np.array([(x + y.shift(lag)).count() for lag in lags.tolist()])
     known = LagCorrelation(lags, r, n)
     if known.best is None:
         return known
-    lag = int(lags[known.best])
-    common = slice(max(lag, 0), len(x) + min(lag, 0))
-    effective = effective_pairs(x[common].to_numpy(), y.shift(lag)[common].to_numpy())
+    effective = effective_pairs(x, y.shift(int(lags[known.best])))
     independent = 1 + (int(np.isfinite(r).sum()) - 1) * effective / int(n[known.best])
     levels = (critical(effective, CONFIDENCE ** (1 / searched)) for searched in (1, independent))
     return LagCorrelation(lags, r, n, effective, *levels)
@@ -148,28 +136,11 @@ def critical(effective: float, confidence: float) -> float:
     return float(t / np.sqrt(t**2 + freedom))
 
 
-def effective_pairs(x: np.ndarray, y: np.ndarray) -> float:
-    """Effective number of pairs of two series, (B,), with gaps: 3 to n; see `correlate_at_lags`."""
-    both = np.isfinite(x) & np.isfinite(y)
-    n, most = int(both.sum()), len(x) // 5
-    if n < 3 or most < 1:
-        return float(n)
-    product = _autocorrelation(x, most) * _autocorrelation(y, most)
-    total = (1 + 2 / n * float(np.sum(_products(both, most) * product))) / n
-    return float(np.clip(1 / total, 3, n)) if total > 0 else float(n)
+def effective_pairs(x: pandas.Series, y: pandas.Series) -> float:
+    """Effective number of pairs of series with gaps, 3 to n, by their autocorrelations at one bin.
 
-
-def _products(a: np.ndarray, most: int) -> np.ndarray:
-    """Sum over t of a(t) a(t - lag), for lags from 1 to `most`."""
-    a = np.asarray(a, dtype=np.float64)
-    return correlate(a, a, method="fft")[len(a) : len(a) + most]
-
-
-def _autocorrelation(x: np.ndarray, most: int) -> np.ndarray:
-    """Of a series of mean zero with gaps, at lags 1 to `most`; 0 for a lag without pairs."""
-    known, filled = np.isfinite(x), np.nan_to_num(x)
-    variance, pairs = np.sum(filled**2) / max(1, known.sum()), np.rint(_products(known, most))
-    rho = np.zeros(most)
-    some = (pairs > 0) & (variance > 0)
-    np.divide(_products(filled, most), pairs * variance, out=rho, where=some)
-    return np.clip(rho, -1, 1)
+    It is n (1 - a) / (1 + a), where a is the product of both.
+    """
+    product = np.nan_to_num(x.autocorr() * y.autocorr())
+    n = (x + y).count()
+    return float(np.clip(n * (1 - product) / max(1 + product, 1e-9), 3, n))

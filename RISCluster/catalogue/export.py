@@ -1,12 +1,7 @@
-"""The catalogue as CSV, HDF5 and QuakeML, some samples at a time.
+"""The catalogue as CSV, HDF5, a table of picks and QuakeML, some samples at a time."""
 
-Letters: N samples.
-"""
-
-import hashlib
 import re
 import warnings
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +14,9 @@ import pandas
 from .. import __version__
 from ..data.layouts import DETECTION, SpectrogramFile, as_texts
 from ..data.measures import MEASURES
-from ..data.times import nanoseconds_to_iso, to_text
+from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, RunError, SettingsError
-from ..io import new_file, require_room
+from ..io import new_file
 from ..runs.names import read_names
 from ..runs.run import FinishedRun
 from ..runtime import Progress, count, log
@@ -35,31 +30,11 @@ NUMBERS = {  # in HDF5
     "index": "i8", "label": "i2", "probability": "f4", "event_id": "i8", "peak_amplitude": "f4",
     **dict.fromkeys(MEASURES, "f4"),
 }  # fmt: skip
-TIME_FORM = "2016-01-01T00:00:00.000000Z"
-MEANING = {
-    "index": "number of the sample in the data file, from 0",
-    "label": "cluster; -1 for unusable samples",
-    "name": "of the cluster, where it was given one",
-    "probability": "of the label",
-    "starttime": "UTC, ISO 8601; empty where unknown",
-    "trace_id": "NET.STA.LOC.CHA",
-    "station": "NET.STA",
-    "event_id": "number of the event at several stations; empty (-1 in HDF5) for none",
-    "season": "by report.seasons; empty for none",
-    "onset": "of the detection, UTC, ISO 8601; empty where there was none",
-    "end": "of the detection, as onset",
-    "peak_time": "of the largest amplitude, as onset",
-    "peak_amplitude": "largest amplitude, in the unit of the waveforms",
-    "unit": "of the waveforms",
-    **{
-        name: f"{what}, {unit or 'unit of the waveforms'}"
-        for name, (unit, what) in MEASURES.items()
-    },
-    "mark": "of corrections.csv",
-}
-FIELDS = tuple(MEANING)
-PICK_FIELDS = ("station", "time", "start_time", "end_time", "probability", "phase")
-PICK_FIELDS += ("label", "name", "event_id", "trace_id", "index")
+FIELDS = ("index", "label", "name", "probability", "starttime", "trace_id", "station", "event_id",
+          "season", "onset", "end", "peak_time", "peak_amplitude", "unit", *MEASURES,
+          "mark")  # fmt: skip
+PICK_FIELDS = ("station", "time", "start_time", "end_time", "probability", "phase", "label",
+               "name", "event_id", "trace_id", "index")  # fmt: skip
 
 MOST_SAMPLES = 100_000  # in QuakeML
 FAR = 86_400  # s from its window, beyond which an onset is of another clock
@@ -67,7 +42,6 @@ LONGEST_CODES = (8,) * 4  # of a network, station, location and channel, by the 
 CODES = ("network_code", "station_code", "location_code", "channel_code")
 AMPLITUDE_UNITS = {"m": "m", "m/s": "m/s", "m/s^2": "m/(s*s)"}
 PHASE = re.compile("[PS][bgn]?")  # names of clusters that are used as a phase
-NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -94,11 +68,10 @@ class Export:
         rows, columns = self.catalogue.table.iloc[index], dict.fromkeys(FIELDS, "")
         columns |= {"index": index, "label": rows["label"], "probability": rows["probability"]}
         columns["name"] = rows["label"].map(lambda label: self.names.get(label, ""))
-        for name in ("starttime", "onset"):
-            if name in rows:
-                stamps = rows[name].to_numpy().astype("M8[ns]").view("i8")
-                columns[name] = nanoseconds_to_iso(stamps)
-        columns["event_id"] = self.catalogue.event[index]
+        for name in {"starttime", "onset"} & {*rows}:
+            columns[name] = nanoseconds_to_iso(rows[name].to_numpy().astype("M8[ns]").view("i8"))
+        event = pandas.Series(self.catalogue.event[index], rows.index, dtype="Int64")
+        columns["event_id"] = event.mask(event < 0)
         if self.marks is not None:
             columns["mark"] = self.marks.reindex(index, fill_value="").to_numpy()
         if "starttime" in rows:
@@ -129,10 +102,9 @@ def export_of(
     """
     found = run.final if stage is None else run.stages.get(stage)
     if found is None:
-        notes = f" ({' '.join(run.notes)})" if run.notes else ""
         raise RunError(
             f"{run.folder}: no complete {stage or 'GMM or DEC'} stage; complete are: "
-            f"{', '.join(run.stages)}{notes}; run the others, or give one with --stage"
+            f"{', '.join(run.stages)}; run the others, or give one with --stage"
         )
     beyond = [label for label in clusters or () if not 0 <= label < found.n_clusters]
     if beyond:
@@ -152,45 +124,38 @@ def export_of(
 
 def write_csv(export: Export, path: Path) -> int:
     """Write a row for each sample; the number of rows."""
+    words = {"index": False, "lineterminator": "\n", "float_format": "%.6f"}
     with new_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        pandas.DataFrame(columns=FIELDS).to_csv(file, index=False, lineterminator="\n")
+        pandas.DataFrame(columns=FIELDS).to_csv(file, **words)
         for frame in export.frames():
-            frame["probability"] = frame["probability"].map("{:.6f}".format)
-            frame["event_id"] = frame["event_id"].where(frame["event_id"] >= 0)
-            frame["event_id"] = frame["event_id"].astype("Int64")  # empty for none
-            frame.to_csv(file, index=False, header=False, lineterminator="\n")
+            frame.to_csv(file, header=False, **words)
     return int(export.chosen.sum())
 
 
 def write_hdf5(export: Export, path: Path) -> int:
     """Write a compressed data set for each of `FIELDS`, texts in UTF-8 of fixed length."""
-    n, table = int(export.chosen.sum()), export.catalogue.table
-    texts = dict.fromkeys(FIELDS, [TIME_FORM]) | {
-        "name": export.names.values(),
-        "mark": () if export.marks is None else export.marks,
-        "trace_id": table["trace_id"].cat.categories if "trace_id" in table else [],
-        "station": export.catalogue.stations,
-        "season": season_names(export.seasons),
-        "unit": [export.file.waveform_unit if export.file else ""],
-    }
-    lengths = {name: max([1, *(len(x.encode()) for x in found)]) for name, found in texts.items()}
+    n, lengths = int(export.chosen.sum()), dict.fromkeys({*FIELDS} - {*NUMBERS}, 1)
+    for frame in export.frames():
+        for name in lengths:
+            longest = frame[name].str.encode("utf-8").str.len().max()
+            lengths[name] = max(lengths[name], int(longest))
     kinds = {name: h5py.string_dtype("utf-8", n) for name, n in lengths.items()} | NUMBERS
-    require_room(path, n * sum(np.dtype(kind).itemsize for kind in kinds.values()))
     storage = {"compression": "gzip", "shuffle": True, "chunks": (min(CHUNK, n),)} if n else {}
     with new_file(path) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(run=export.run_name, stage=export.stage_name)
         file.attrs["n_clusters"] = export.catalogue.n_clusters
         file.attrs["written_by"] = f"RISCluster {__version__}"
         for name in FIELDS:
-            file.create_dataset(name, (n,), kinds[name], **storage).attrs["what"] = MEANING[name]
+            file.create_dataset(name, (n,), kinds[name], **storage)
         start = 0
         for frame in export.frames():
+            frame["event_id"] = frame["event_id"].fillna(-1)
             for name, kind in kinds.items():
-                is_number = name in NUMBERS
-                values = (
-                    pandas.to_numeric(frame[name]) if is_number else frame[name].str.encode("utf-8")
+                column = frame[name]
+                column = (
+                    pandas.to_numeric(column) if name in NUMBERS else column.str.encode("utf-8")
                 )
-                file[name][start : start + len(frame)] = values.to_numpy().astype(kind)
+                file[name][start : start + len(frame)] = column.to_numpy().astype(kind)
             start += len(frame)
     return n
 
@@ -202,11 +167,7 @@ def write_picks(export: Export, path: Path) -> int:
     trace_id and index. DataError for data without onsets or trace ids.
     """
     table, labels = export.catalogue.table, export.catalogue.labels
-    if not {"onset", "trace_id"} <= {*table}:
-        raise DataError(
-            "picks: a pick needs an onset and a trace id, and these data have no "
-            f"{'trace ids' if 'onset' in table else 'onsets'}; allowed: csv, hdf5"
-        )
+    _require(table, "picks", "onset", "trace_id")
     near = (table["onset"] - table.get("starttime", table["onset"])).abs().dt.total_seconds() < FAR
     export = replace(export, chosen=export.chosen & (labels >= 0) & near.to_numpy())
     picks = pandas.concat([*export.frames()] or [pandas.DataFrame(columns=FIELDS)])
@@ -214,13 +175,21 @@ def write_picks(export: Export, path: Path) -> int:
     picks["time"] = picks["start_time"] = picks["onset"]
     picks["end_time"] = picks["end"].where(picks["end"] > picks["onset"], picks["onset"])
     picks["phase"] = picks["name"].where(picks["name"].str.fullmatch(PHASE.pattern), "")
-    picks["event_id"] = picks["event_id"].where(picks["event_id"] >= 0).astype("Int64")
     picks = picks.sort_values("time", kind="stable")
     with new_file(path) as partial:
         picks.to_csv(
             partial, columns=PICK_FIELDS, index=False, float_format="%.6f", lineterminator="\n"
         )
     return len(picks)
+
+
+def _require(table: pandas.DataFrame, what: str, *columns: str) -> None:
+    lacking = [name for name in columns if name not in table]
+    if lacking:
+        raise DataError(
+            f"{what}: need {' and '.join(columns)} of each sample, and these data have no "
+            f"{' and no '.join(lacking)}; allowed: csv, hdf5"
+        )
 
 
 # ---- QuakeML ------------------------------------------------------------------------------------
@@ -234,51 +203,36 @@ def write_quakeml(export: Export, path: Path) -> int:
     is ``other event`` where its most frequent cluster has a name, else ``not reported``. DataError
     for data without start times or trace ids, SettingsError for more than `MOST_SAMPLES`.
     """
-    catalogue = export.catalogue
-    if not (catalogue.has_times and catalogue.has_stations):
-        raise DataError(
-            "quakeml: an event needs a start time and a trace id, and these data have no "
-            f"{'start times' if not catalogue.has_times else 'trace ids'}; allowed: csv, hdf5"
-        )
-    labelled = export.chosen & (catalogue.labels >= 0)
-    untimed = int((labelled & catalogue.table["starttime"].isna()).sum())
-    n = int(labelled.sum()) - untimed
+    table = export.catalogue.table
+    _require(table, "quakeml", "starttime", "trace_id")
+    labelled = export.chosen & (export.catalogue.labels >= 0)
+    export = replace(export, chosen=labelled & table["starttime"].notna().to_numpy())
+    n = int(export.chosen.sum())
     if n > MOST_SAMPLES:
         raise SettingsError(
-            f"quakeml: {n:,} samples are more than a reader of QuakeML can hold; allowed: "
-            f"{MOST_SAMPLES:,}; choose with --clusters 1,3 or --min-probability 0.9, or take csv "
-            "or hdf5"
+            f"quakeml: {n:,} samples are more than readers can hold, {MOST_SAMPLES:,}; choose with "
+            "--clusters 1,3 or --min-probability 0.9, or take csv or hdf5"
         )
-    if untimed:
+    if untimed := int(labelled.sum()) - n:
         log.warning(f"{count(untimed, 'sample')} without a start time left out")
     import_obspy()
     from obspy.core.event import Catalog, ResourceIdentifier
 
-    place = f"smi:local/RISCluster/{_plain(export.run_name)}/{export.stage_name}"
-    with warnings.catch_warnings(), Progress("Writing", n) as progress:
-        warnings.simplefilter("ignore")  # obspy's, on identifiers
-        events = _events(export, place, progress)
+    run_name = re.sub("[^A-Za-z0-9_-]", "_", export.run_name)
+    place = f"smi:local/RISCluster/{run_name}/{export.stage_name}"
+    with warnings.catch_warnings(action="ignore"), Progress("Writing", n) as progress:
+        events = _events(export, place, progress)  # obspy warns of identifiers
         with new_file(path) as partial:
             whole = Catalog(events, resource_id=ResourceIdentifier(place))
             whole.write(str(partial), format="QUAKEML")
-    lacking = n - sum(len(event.picks) for event in events)
-    if lacking:
-        log.warning(
-            f"{count(lacking, 'sample')} of {n:,} without a pick: no onset is known within a day "
-            "of the window; start and trace of the window are in the comment, or use --format csv"
-        )
     return len(events)
 
 
 def _events(export: Export, place: str, progress: Progress) -> list[Any]:
-    """Labelled samples with a start time as obspy's events, in the order of their first sample."""
-    from obspy.core.event import Event, EventDescription, ResourceIdentifier, WaveformStreamID
+    """Samples as obspy's events, in the order of their first sample."""
+    from obspy.core.event import Event, EventDescription, WaveformStreamID
 
-    attributes = export.file.attributes if export.file is not None else {}
-    trigger = to_text(attributes.get("build.trigger", "")) if "build.method" in attributes else ""
-    if to_text(attributes.get("build.catalogue", "none")) != "none":
-        trigger = "catalogue"
-    method = ResourceIdentifier(f"smi:local/RISCluster/detector/{_plain(trigger) or 'not_known'}")
+    most = export.catalogue.events["label"]
     codes = codes_of(export.catalogue.table["trace_id"].cat.categories, LONGEST_CODES)
     streams = {
         trace_id: WaveformStreamID(**dict(zip(CODES, parts, strict=False)))
@@ -286,28 +240,27 @@ def _events(export: Export, place: str, progress: Progress) -> list[Any]:
     }
     origin = f"of run {export.run_name}, stage {export.stage_name}"
     events: dict[str, Event] = {}
-    clusters: dict[str, Counter] = defaultdict(Counter)
     for frame in export.frames():
-        frame = frame[(frame["label"] >= 0) & (frame["starttime"] != "")]
         for row in frame.to_dict("records"):
-            own = f"{row['index']}" if row["event_id"] < 0 else f"event/{row['event_id']}"
-            event = events.setdefault(own, Event(resource_id=f"{place}/{own}"))
-            clusters[own][row["label"]] += 1
-            common = {"waveform_id": streams[row["trace_id"]], "method_id": method}
-            _add_sample(event, row, f"{place}/{row['index']}", origin, common)
+            own, label = f"{row['index']}", row["label"]
+            if pandas.notna(row["event_id"]):
+                own, label = f"event/{row['event_id']}", most[row["event_id"]]
+            if own not in events:
+                named = "other event" if export.names.get(label) else "not reported"
+                events[own] = Event(resource_id=f"{place}/{own}", event_type=named)
+                title = _title(label, export.names)
+                events[own].event_descriptions = [EventDescription(text=title)]
+            here, stream = f"{place}/{row['index']}", streams[row["trace_id"]]
+            _add_sample(events[own], row, here, origin, stream)
         progress.add(len(frame))
-    for own, event in events.items():
-        label = clusters[own].most_common(1)[0][0]
-        event.event_type = "other event" if export.names.get(label) else "not reported"
-        event.event_descriptions = [EventDescription(text=_in_xml(_title(label, export.names)))]
     return list(events.values())
 
 
 def _title(label: int, names: Mapping[int, str]) -> str:
-    return f"cluster {label}" + (f" ({names[label]})" if names.get(label) else "")
+    return _in_xml(f"cluster {label}" + (f" ({names[label]})" if names.get(label) else ""))
 
 
-def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, common: dict) -> None:
+def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, stream: Any) -> None:
     """Add the comment, pick and largest amplitude of a sample to its event."""
     from obspy import UTCDateTime
     from obspy.core import event as quakeml
@@ -318,25 +271,23 @@ def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, common:
         f"of trace {row['trace_id']}"
     )
     event.comments.append(quakeml.Comment(text=_in_xml(comment), resource_id=f"{here}/comment"))
-    start, onset, peak, end = (
-        UTCDateTime(row[name]) if row[name] else None
-        for name in ("starttime", "onset", "peak_time", "end")
+    start, onset = (
+        UTCDateTime(row[name]) if row[name] else None for name in ("starttime", "onset")
     )
     if onset is None or abs(onset - start) >= FAR:
         return
-    common = common | {"evaluation_mode": "automatic"}
+    common = {"waveform_id": stream, "evaluation_mode": "automatic"}
     pick = quakeml.Pick(resource_id=f"{here}/pick", time=onset, **common)
     if PHASE.fullmatch(row["name"]):
         pick.phase_hint = row["name"]
     event.picks.append(pick)
-    if peak and row["peak_amplitude"]:
-        after = max(0, (end or peak) - peak)
+    if row["peak_time"] and row["peak_amplitude"]:
         amplitude = quakeml.Amplitude(
             resource_id=f"{here}/amplitude",
             generic_amplitude=float(row["peak_amplitude"]),
             unit=AMPLITUDE_UNITS.get(row["unit"], "other"),
             category="point",
-            time_window=quakeml.TimeWindow(max(0, peak - onset), after, peak),
+            time_window=quakeml.TimeWindow(0, 0, UTCDateTime(row["peak_time"])),
             pick_id=pick.resource_id,
             **common,
         )
@@ -351,10 +302,9 @@ def codes_of(trace_ids: Sequence[str], longest: Sequence[int]) -> dict[str, tupl
     """
     found: dict[tuple[str, ...], str] = {}
     for number, trace_id in enumerate(trace_ids):
-        text = _in_xml(trace_id)
-        codes = (
-            tuple(text.split(".")) if text.count(".") == 3 else ("", text.removeprefix("channel "))
-        )
+        codes = tuple(_in_xml(trace_id).split("."))
+        if len(codes) != 4:
+            codes = "", _in_xml(trace_id).removeprefix("channel ")
         if any(len(code) > n for code, n in zip(codes, longest, strict=False)) or codes in found:
             codes = "", f"T{number}"
         found[codes] = trace_id
@@ -363,13 +313,7 @@ def codes_of(trace_ids: Sequence[str], longest: Sequence[int]) -> dict[str, tupl
 
 def _in_xml(text: str) -> str:
     """Text without characters that XML does not allow."""
-    return NOT_IN_XML.sub("\ufffd", text)
-
-
-def _plain(text: str) -> str:
-    """A name with the characters of an identifier, different for different names."""
-    plain = re.sub("[^A-Za-z0-9_-]", "_", text)
-    return plain if plain == text else f"{plain}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 FORMATS = {"csv": write_csv, "hdf5": write_hdf5, "quakeml": write_quakeml, "picks": write_picks}

@@ -11,7 +11,7 @@ import pandas
 from ..data.tables import read_table
 from ..errors import DataError
 from ..runtime import count
-from ..waveforms.responses import OTHERS, is_station_file, read_inventory
+from ..waveforms.responses import is_station_file, read_inventory
 
 NETWORK = ("network", "net", "network_code")
 COLUMNS = {
@@ -74,12 +74,11 @@ def _from_inventory(path: Path, setting: str) -> tuple[pandas.DataFrame, list[st
     epochs = [
         (station.start_date.timestamp if station.start_date else -np.inf,
          f"{network.code}.{station.code}", float(station.latitude), float(station.longitude))
-        for network in inventory.content
+        for network in inventory
         for station in network
     ]  # fmt: skip
     rows = pandas.DataFrame(sorted(epochs), columns=["start", "code", "latitude", "longitude"])
-    notes = [f"{line}." for line in inventory.lines if line.endswith(OTHERS)]
-    return rows.drop(columns="start"), notes
+    return rows.drop(columns="start"), []
 
 
 def _from_table(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:

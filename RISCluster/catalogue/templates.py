@@ -4,6 +4,7 @@ Letters: N samples of the file, n of a stack, C components, S values of a wavefo
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -30,19 +31,14 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
     A stack is the mean of waveforms of one trace id, each divided by its norm, aligned by onsets
     and, with ``correlation``, by `stack_of`. DataError for data without waveforms.
     """
-    file, labels, obspy = export.file, export.catalogue.labels, import_obspy()
-    first = file.traces([0]) if file is not None else None
-    if first is None:
+    obspy = import_obspy()
+    if export.file is None or export.file.traces([0]) is None:
         raise DataError(
             "templates: stacks need waveforms, and these data have none that can be read; build "
             "them with build.traces=yes; allowed: csv, hdf5, quakeml, picks"
         )
-    found = export.catalogue.table[["probability"]].assign(label=labels, trace_id="")
-    if "trace_id" in export.catalogue.table:
-        found["trace_id"] = export.catalogue.table["trace_id"].astype(str)
-    found["onset"], found["moveout"] = _onsets(export)
-    found = found[export.chosen & (labels >= 0)]
-    codes, rows, rate = codes_of(sorted({*found["trace_id"]}), LENGTHS), [], first[1]
+    found, rows = _samples(export), []
+    codes = codes_of(sorted({*found["trace_id"]}), LENGTHS)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("cluster_*.mseed"):
         old.unlink()
@@ -50,24 +46,12 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
         for label, cluster in found.groupby("label"):
             stream, name = obspy.Stream(), f"cluster_{label}.mseed"
             for trace_id, members in cluster.groupby("trace_id"):
-                used = members.nlargest(MAX_STACKED, "probability").sort_index()
-                x = np.nan_to_num(file.traces(used.index)[0])
-                stack, at, correlation = stack_of(x, rate * used["onset"].to_numpy(), align)
-                low, moveout, high = members["moveout"].quantile([0.25, 0.5, 0.75])
-                start = float(np.nan_to_num(moveout) - np.nan_to_num(at) / rate)
-                header = dict(zip(KEYS, codes[trace_id], strict=False)) | {"sampling_rate": rate}
-                header["starttime"] = obspy.UTCDateTime(REFERENCE) + start
-                for component, values in zip(file.components, stack, strict=True):
-                    own = (
-                        {"channel": header.get("channel", "")[:2] + component} if component else {}
-                    )
-                    stream.append(obspy.Trace(values.astype(np.float32), header | own))
-                rows.append({
-                    "file": name, "label": label, "name": export.names.get(label, ""),
-                    "trace_id": trace_id, "seed_id": stream[-1].id, "samples": len(used),
-                    "alignment": align, "correlation": correlation, "onset": at / rate,
-                    "moveout": moveout, "moveout_range": high - low,
-                })  # fmt: skip
+                traces, row = _stack(
+                    export, members, dict(zip(KEYS, codes[trace_id], strict=False)), align
+                )
+                stream.extend(traces)
+                rows.append({"file": name, "label": label, "name": export.names.get(label, ""),
+                             "trace_id": trace_id, **row})  # fmt: skip
                 progress.add(len(members))
             with new_file(folder / name) as partial:
                 stream.write(str(partial), format="MSEED")
@@ -77,18 +61,41 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
     return len(rows)
 
 
-def _onsets(export: Export) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds from the start of the window to the onset, and to it from the event's first onset.
-
-    (N,) each, NaN where unknown, and of no event.
-    """
+def _samples(export: Export) -> pandas.DataFrame:
+    """Labelled samples: seconds from their start, and from their event's first onset, to onset."""
     table, event = export.catalogue.table, export.catalogue.event
-    if not {"onset", "starttime"} <= set(table):
-        return (np.full(len(table), np.nan),) * 2
-    onset = (table["onset"] - table["starttime"]).dt.total_seconds()
-    first = table["onset"].groupby(np.where(event < 0, np.nan, event))
-    moveout = (table["onset"] - first.transform("min")).dt.total_seconds()
-    return onset.to_numpy(), moveout.to_numpy()
+    found = table[["probability"]].assign(label=export.catalogue.labels, trace_id="")
+    found = found.assign(onset=np.nan, moveout=np.nan)
+    if "trace_id" in table:
+        found["trace_id"] = table["trace_id"].astype(str)
+    if {"onset", "starttime"} <= {*table}:
+        first = table["onset"].groupby(np.where(event < 0, np.nan, event)).transform("min")
+        found["onset"] = (table["onset"] - table["starttime"]).dt.total_seconds()
+        found["moveout"] = (table["onset"] - first).dt.total_seconds()
+    return found[export.chosen & (found["label"] >= 0)]
+
+
+def _stack(
+    export: Export, members: pandas.DataFrame, codes: dict[str, str], align: str
+) -> tuple[list[Any], dict[str, Any]]:
+    """Stack of samples of one trace id as traces of obspy, and its row of the table."""
+    obspy = import_obspy()
+    used = members.nlargest(MAX_STACKED, "probability").sort_index()
+    x, rate, _ = export.file.traces(used.index)
+    onset = rate * used["onset"].to_numpy()
+    stack, at, correlation = stack_of(np.nan_to_num(x), onset, align)
+    low, moveout, high = members["moveout"].quantile([0.25, 0.5, 0.75])
+    start = float(np.nan_to_num(moveout) - np.nan_to_num(at) / rate)
+    codes |= {"sampling_rate": rate, "starttime": obspy.UTCDateTime(REFERENCE) + start}
+    traces = []
+    for component, values in zip(export.file.components, stack, strict=True):
+        channel = {"channel": codes.get("channel", "")[:2] + component} if component else {}
+        traces.append(obspy.Trace(values.astype(np.float32), codes | channel))
+    return traces, {
+        "seed_id": traces[-1].id, "samples": len(used), "alignment": align,
+        "correlation": correlation, "onset": at / rate, "moveout": moveout,
+        "moveout_range": high - low,
+    }  # fmt: skip
 
 
 def stack_of(x: np.ndarray, onset: np.ndarray, align: str) -> tuple[np.ndarray, float, float]:
@@ -129,12 +136,11 @@ def stack_of(x: np.ndarray, onset: np.ndarray, align: str) -> tuple[np.ndarray, 
 
 def _spectra(export: Export) -> pandas.DataFrame:
     """Mean over time and samples of each cluster, F rows."""
-    labels, file = export.catalogue.labels, export.file
+    file, labels = export.file, np.where(export.chosen, export.catalogue.labels, -1)
     total = np.zeros((export.catalogue.n_clusters, file.n_frequencies))
-    for index, x in file.read_blocks(np.flatnonzero(export.chosen & (labels >= 0))):
-        np.add.at(
-            total, labels[index], side_by_side(x, len(file.components)).mean(2, dtype=np.float64)
-        )
-    used = np.bincount(labels[export.chosen & (labels >= 0)], minlength=len(total))
+    for index, x in file.read_blocks(np.flatnonzero(labels >= 0)):
+        means = side_by_side(x, len(file.components)).mean(2, dtype=np.float64)
+        np.add.at(total, labels[index], means)
+    used = np.bincount(labels[labels >= 0], minlength=len(total))
     mean = {f"cluster_{k}": total[k] / used[k] for k in np.flatnonzero(used)}
     return pandas.DataFrame({"frequency": file.frequency, **mean})

@@ -43,7 +43,6 @@ build make [build]: make a data set of spectrograms from waveforms
     build.key=value settings
   --output FILE: file to write, .h5; its catalogue is beside it, .csv
   --picture FILE(.png.pdf.svg): only draw some traces with detector and windows, to choose settings
-  --layout samples|ris = samples: layout of the file; ris is for RISCluster 0.3
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
   --catalogue-only: write only the catalogue, .csv, without spectrograms

@@ -6,7 +6,6 @@ import re
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas
 
@@ -19,61 +18,52 @@ from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
 from .arguments import refused, save_figure, split_words
 
-if TYPE_CHECKING:
-    from ..waveforms.download import Request, Summary
-
 N_LISTED = 10  # channels and stations
 CODES = ("network", "station", "location", "channel")
-AREAS = {"box": "MINLAT MAXLAT MINLON MAXLON", "circle": "LAT LON RADIUS"}
+AREAS = {
+    "box": ("minlatitude", "maxlatitude", "minlongitude", "maxlongitude"),
+    "circle": ("latitude", "longitude", "maxradius"),
+}
 
 
 def run_download(arguments: argparse.Namespace) -> None:
-    """Fetch the files that do not exist yet."""
-    codes = {name: _codes(name, getattr(arguments, name) or "") for name in CODES}
+    """Fetch the files that do not exist yet, and report new and missing ones."""
+    query = {name: _codes(name, getattr(arguments, name) or "") for name in CODES}
     start, end = _time("--start", arguments.start), _time("--end", arguments.end)
     if end <= start:
         raise refused("--end", arguments.end, f"a time after --start {arguments.start}")
     if arguments.box and arguments.circle:
         raise SettingsError("command line: --box and --circle are both given; allowed: one of them")
-    areas = {name: _area(name, getattr(arguments, name)) for name in AREAS}
-    providers = tuple(name.strip() for name in arguments.provider.split(",") if name.strip())
+    query |= {"starttime": start, "endtime": end}
+    for name in AREAS:
+        query |= _area(name, getattr(arguments, name))
+    providers = [name.strip() for name in arguments.provider.split(",") if name.strip()]
     if not providers:
         raise refused("--provider", arguments.provider, "names that obspy knows, or URLs")
     folder = Path(arguments.output).expanduser()
     if folder.exists() and not folder.is_dir():
         raise refused("--output", arguments.output, "a folder; this is a file")
     start_log()
-    from ..waveforms.download import Request, download, read_credentials
+    from ..waveforms.download import download, read_credentials
 
     logins = read_credentials(Path(arguments.credentials)) if arguments.credentials else {}
-    request = Request(
-        **codes, start=start, end=end, providers=providers, chunk=arguments.chunk, **areas,
-        min_distance=arguments.min_distance, credentials=logins,
-    )  # fmt: skip
-    _report(request, folder, download(request, folder))
-
-
-def _report(request: "Request", folder: Path, summary: "Summary") -> None:
-    """Report new and missing files and the next command."""
-    missing, without = summary.missing, summary.without_response
-    for codes, (lacking, wanted, why) in list(missing.items())[:N_LISTED]:
-        log.warning(f"missing: {codes}: {lacking:,} of {count(wanted, 'file')}: {why}")
-    if len(missing) > N_LISTED:
-        log.warning(f"missing: files of {count(len(missing) - N_LISTED, 'more channel')}")
-    if without:
-        names = ", ".join(without[:N_LISTED])
-        log.warning(f"no StationXML for {count(len(without), 'station')}: {names}")
+    limits = arguments.chunk, arguments.min_distance
+    files, failures = download(query, providers, folder, *limits, logins)
+    n_wanted, missing = files["channel"].value_counts(), files[files["n_bytes"] == 0]
+    for codes, n in list(missing["channel"].value_counts(sort=False).items())[:N_LISTED]:
+        reason = failures.get(".".join(codes.split(".")[:2]), "no data")
+        log.warning(f"missing: {codes}: {n:,} of {count(n_wanted[codes], 'file')}: {reason}")
+    new, n_existing = files[files["n_bytes"] > 0], int((files["n_bytes"] < 0).sum())
+    n_stations = files[files["n_bytes"] != 0]["station"].nunique()
     print(
-        f"{folder}: {count(summary.new, 'new file')} ({summary.new_bytes / 1e6:.1f} MB), "
-        f"{summary.existing:,} existed, "
-        f"{summary.wanted - summary.new - summary.existing:,} missing; "
-        f"{count(len(summary.stations), 'station')}"
+        f"{folder}: {count(len(new), 'new file')} ({new['n_bytes'].sum() / 1e6:.1f} MB), "
+        f"{n_existing:,} existed, {len(missing):,} missing; {count(n_stations, 'station')}"
     )
-    if summary.failures:
-        place, reason = next(iter(summary.failures.items()))
+    if failures:
+        place, reason = next(iter(failures.items()))
         raise DataError(
-            f"{folder}: {request} is incomplete ({place}: {reason}); run the same command again to "
-            "fetch the missing files"
+            f"{folder}: is incomplete ({place}: {reason}); run the same command again to fetch the "
+            "missing files"
         )
     words = [str(folder), "-o", f"{run_name(folder)}.h5"]
     words += [f"build.inventory={folder / 'stations'}"] if (folder / "stations").is_dir() else []
@@ -98,15 +88,17 @@ def _time(option: str, text: str) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _area(name: str, words: list[str] | None) -> tuple[float, ...] | None:
+def _area(name: str, words: list[str] | None) -> dict[str, float]:
+    """Parameters of an FDSN request for a box or circle."""
     if not words:
-        return None
+        return {}
     values = pandas.to_numeric(",".join(words).split(","), errors="coerce")
-    valid = len(values) == len(AREAS[name].split()) and (abs(values) <= 360).all()
+    valid = len(values) == len(AREAS[name]) and (abs(values) <= 360).all()
     ends = values.tolist() if name == "circle" else values[1::2] - values[::2]
     if not valid or ends[-1] <= 0 or (name == "box" and ends[0] <= 0):
-        raise refused(f"--{name}", ",".join(words), f"{AREAS[name]} in degrees, as --help says")
-    return tuple(values.tolist())
+        allowed = " ".join(AREAS[name]).upper()
+        raise refused(f"--{name}", ",".join(words), f"{allowed} in degrees, as --help says")
+    return dict(zip(AREAS[name], values.tolist(), strict=True))
 
 
 # ---- build, cube, demo --------------------------------------------------------------------------
@@ -116,8 +108,8 @@ def run_build(arguments: argparse.Namespace) -> None:
     """Make a data set from waveforms, and associate its events."""
     from ..catalogue.associate import associate_file
     from ..catalogue.stations import read_stations
-    from ..waveforms.archive import with_copies
     from ..waveforms.build import build, examples
+    from ..waveforms.read import with_copies
 
     paths, settings = _paths_and_settings(arguments, "waveforms")
     paths = with_copies(paths, Path(settings.build.archive).expanduser())
@@ -138,7 +130,6 @@ def run_build(arguments: argparse.Namespace) -> None:
         paths,
         arguments.output,
         settings,
-        layout=arguments.layout,
         workers=_workers(arguments),
         overwrite=arguments.overwrite,
         catalogue_only=arguments.catalogue_only,

@@ -1,13 +1,9 @@
 """A cube of (time, channel, frequency) and its coordinates, as a file of spectrograms.
 
-Letters: M time steps, C channels that have samples, F frequency bins, T time steps of a sample,
-W windows a channel, n samples of a block.
-
-A sample is a window of time steps on one channel, or on neighbouring channels, which are then its
-components. Samples are numbered so that those which lie in the same stored chunks are neighbours:
-band of channels by band of channels, in each band window by window, in each window channel by
-channel. Where a row of chunks over all channels fits into `TILE_BYTES` there is one band, and a
-sample's number is window * C + channel.
+A sample is a window of T time steps on one of C channels, or on neighbouring ones, which are then
+its components. Samples of the same stored chunks are neighbours: they are numbered by bands of
+channels, in each band window by window, in each window channel by channel. Where a row of chunks
+over all channels fits into `TILE_BYTES` there is one band: a number is window * C + channel.
 """
 
 import hashlib
@@ -22,19 +18,9 @@ import numpy as np
 from ..errors import DataError
 from ..runtime import log
 from ..settings import AxisSlice, CubeSettings
+from . import times
 from .layouts import Column, SpectrogramFile, as_float32, column_times, find_axes
 from .storage import CUBE, Storage, StoredArray, read_values
-from .times import (
-    NOT_A_TIME,
-    count_unreadable,
-    epoch_unit,
-    far_times,
-    log_assumed_epoch,
-    nanoseconds_to_iso,
-    seconds_factor,
-    to_metres,
-    to_text,
-)
 
 TILE_BYTES = 32 * 2**20  # read at a time, about; at least one stored chunk
 BLOCK_BYTES = 4 * 2**20  # of samples handed on at a time: few enough to stay in cache
@@ -63,12 +49,12 @@ class CubeFile(SpectrogramFile):
 
     layout = "cube"
 
-    def __init__(self, path: Path, storage: Storage, dataset: str, settings: CubeSettings):
-        self.settings, group, cube = settings, dataset.rpartition("/")[0], storage.get(dataset)
+    def __init__(self, path: Path, store: Storage, dataset: str, settings: CubeSettings):
+        self.settings, group, cube = settings, dataset.rpartition("/")[0], store.get(dataset)
         prefix = f"{group}/" if group else ""
         names = {axis: [prefix + name for name in NAMES[axis]] for axis in CUBE}
-        found, order = find_axes(path, storage, cube, CUBE, names)
-        super().__init__(path, storage, dataset, StoredArray(path, cube, order))
+        found, order = find_axes(path, store, cube, CUBE, names)
+        super().__init__(path, store, dataset, StoredArray(path, cube, order))
         n_steps, n_channels, self.n_frequencies = self.stored.shape
         self.steps = steps = _chosen(path, "times", settings.times, n_steps)
         channels = _chosen(path, "channels", settings.channels, n_channels)
@@ -102,7 +88,7 @@ class CubeFile(SpectrogramFile):
         if channel and channel.values.dtype.kind not in TEXT:
             is_length = channel.name.endswith(("loc_coords", "distance", "distance_values"))
             unit = channel.units or ("m" if is_length else "")
-            self.distance, self.distance_unit = to_metres(_finite(path, channel), unit)
+            self.distance, self.distance_unit = times.to_metres(_finite(path, channel), unit)
             self.distance = self.distance[self.channels]
         self._set_tiles()
 
@@ -161,16 +147,19 @@ class CubeFile(SpectrogramFile):
         return None if self.times is None else self.times[self.window_starts]
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
-        """See `SpectrogramFile`; of times, names of channels and event ids."""
+        """See `SpectrogramFile`; ``/labels`` are (time, channel), those in the middle count."""
         window, channel = self.place(np.arange(*slice(start, stop).indices(self.n_samples)))
         if name == "starttime":
-            times = self.window_times
-            return None if times is None else nanoseconds_to_iso(times[window])
+            starts = self.window_times
+            return None if starts is None else times.nanoseconds_to_iso(starts[window])
         if name == "trace_id":
             names = self.channel_names()
             return [names[number] for number in channel.tolist()]
-        found = self._storage.get(name) if name == "event_id" else None
-        if found is None or found.shape != (self.n_samples,):  # of other samples, by their number
+        found = self._store.get(name) if name in ("event_id", "labels") else None
+        if name == "labels" and found is not None and found.shape == self.stored.shape[:2]:
+            middle = self.window_starts[window] + self._step * (self.n_times // 2)
+            return read_values(found)[middle, self.channels[channel]].astype(np.int64)
+        if name != "event_id" or found is None or found.shape != (self.n_samples,):
             return None
         return np.asarray(found[start : self.n_samples if stop is None else stop], dtype=np.int64)
 
@@ -178,15 +167,6 @@ class CubeFile(SpectrogramFile):
         """Name of each channel in the middle of a sample; by their number without names."""
         names = self.names
         return [f"channel {n}" if names is None else names[n] for n in self.channels.tolist()]
-
-    def all_labels(self) -> np.ndarray | None:
-        """See `SpectrogramFile`; of ``/labels`` (time, channel) those in the middle of samples."""
-        found = self._storage.get("labels")
-        if found is None or found.shape != self.stored.shape[:2]:
-            return None
-        window, channel = self.place(np.arange(self.n_samples))
-        middle = self.window_starts[window] + self._step * (self.n_times // 2)
-        return read_values(found)[middle, self.channels[channel]].astype(np.int64)
 
     def columns_fingerprint(self) -> str:
         """Identity of names, times and distances."""
@@ -197,12 +177,12 @@ class CubeFile(SpectrogramFile):
 
     def _channel_names(self, prefix: str, channel: Column | None, n: int) -> list[str] | None:
         """Names of all channels, of an array beside the cube or a coordinate of texts."""
-        arrays = [self._storage.get(prefix + name) for name in CHANNEL_NAMES]
+        arrays = [self._store.get(prefix + name) for name in CHANNEL_NAMES]
         found = [x for x in arrays if x is not None and x.dtype.kind in TEXT and x.shape == (n,)]
         values = read_values(found[0], complete=True) if found else channel and channel.values
         if values is None or values.dtype.kind not in TEXT:
             return None
-        names = [to_text(value) for value in values]
+        names = [times.to_text(value) for value in values]
         if len(set(names)) < n:
             log.warning(f"{self.path}: names of channels are not unique: they are numbered")
             return None
@@ -233,46 +213,43 @@ def _finite(path: Path, column: Column) -> np.ndarray:
 
 
 def step_times(path: Path, column: Column | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Times of the steps, ns since 1970, and seconds from the first.
+    """Times of the steps, ns since 1970, and seconds from the first; None where not known.
 
-    The first is None where only seconds are known; both are, with a warning, where they can't be
-    used.
+    Both are None, with a warning, where they can't be used.
     """
-    times, seconds = _decode(path, column) if column else (None, None)
+    found, seconds = _decode(path, column) if column else (None, None)
     why = ""
-    if times is not None:
-        seconds = (times - times[0]) / 1e9
-        if (times == NOT_A_TIME).any():
-            why = count_unreadable(column.values, times) or "some times are missing"
-        elif (far := far_times(times)).any():
-            first = nanoseconds_to_iso(times[far][:1])[0]
+    if found is not None:
+        seconds = (found - found[0]) / 1e9
+        if (found == times.NOT_A_TIME).any():
+            why = times.count_unreadable(column.values, found) or "some times are missing"
+        elif (far := times.far_times(found)).any():
+            first = times.nanoseconds_to_iso(found[far][:1])[0]
             why = f"{first} is far from its other times, as of a clock that is wrong"
     if not why and seconds is not None and not (np.diff(seconds) > 0).all():
         why = "it does not ascend from step to step, as where only days are stored"
+        if (np.diff(seconds) < 0).all():
+            raise DataError(f"{path}: {column.name} descends; allowed: times that ascend")
     if why:
         log.warning(f"{path}: {column.name}: {why}: its times are not used, and steps are counted")
         return None, None
-    return times, seconds
+    return found, seconds
 
 
 def _decode(path: Path, column: Column) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Absolute times, or seconds from the first step where only those are known; or neither."""
-    values, units = column.values, column.units
-    if values.dtype.kind == "m":
-        seconds = values.astype("m8[ns]").astype(np.int64) / 1e9
-        return None, seconds - seconds[0]
-    is_absolute = re.search(r"\s(since|after|from|ref|@)\s|\[", units, re.I)
-    if values.dtype.kind in "iuf" and not is_absolute:
-        numbers = _finite(path, column)
-        try:
-            factor = seconds_factor(units) if units else epoch_unit(numbers.max()) / 1e9
-        except ValueError as error:
-            log.warning(f"{path}: {column.name}: {error}: time steps are counted")
-            factor = None
-        if factor is None:
-            return None, None
-        if not EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
-            return None, (numbers - numbers[0]) * (factor if units else 1.0)
-        unit = units or log_assumed_epoch(path, column.name, numbers.max())
-        column = column._replace(units=f"{unit} since 1970-01-01")
-    return column_times(path, column, ", and time steps are counted"), None
+    units = column.units
+    if column.values.dtype.kind not in "iuf" or re.search(r"\ssince\s|\[", units, re.I):
+        return column_times(path, column), None
+    numbers = _finite(path, column)
+    try:
+        factor = times.seconds_factor(units) if units else times.epoch_unit(numbers.max()) / 1e9
+    except ValueError as error:
+        log.warning(f"{path}: {column.name}: {error}: its times are not used")
+        factor = None
+    if factor is None:
+        return None, None
+    if not EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
+        return None, (numbers - numbers[0]) * (factor if units else 1.0)
+    units = units or times.log_assumed_epoch(path, column.name, numbers.max())
+    return column_times(path, column._replace(units=f"{units} since 1970-01-01")), None

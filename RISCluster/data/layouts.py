@@ -21,30 +21,9 @@ from ..errors import DataError
 from ..io import as_path
 from ..runtime import log
 from ..settings import CubeSettings, DataSettings
+from . import storage, times
 from .measures import MEASURES
-from .storage import (
-    SAMPLES,
-    WITH_COMPONENTS,
-    Storage,
-    StoredArray,
-    dimension_names,
-    explain,
-    is_variable,
-    notes_of,
-    open_storage,
-    read_values,
-    roles_of,
-    text_attribute,
-)
-from .times import (
-    count_unreadable,
-    decode_times,
-    frequency_factor,
-    log_assumed_epoch,
-    nanoseconds_to_iso,
-    seconds_factor,
-    to_text,
-)
+from .storage import Storage, StoredArray, text_attribute
 
 SMALLEST = 4  # bins an axis, what the network takes
 FINGERPRINT_SAMPLES = 64
@@ -52,12 +31,12 @@ READ_ROWS = 128  # samples read and prepared at a time, about: few enough to sta
 COLUMN_ROWS = 65536  # values of a column handled at a time
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
 
-# Columns of one value a sample, and the value of a missing one; those of a detection from the third
+# Columns of one value a sample, and the value of a missing one
 COLUMNS: dict[str, Any] = {
-    "starttime": "", "trace_id": "", "event_id": -1, "onset": "", "end": "", "peak_time": "",
-    "peak_amplitude": np.nan, **dict.fromkeys(MEASURES, np.nan),
+    "starttime": "", "trace_id": "", "event_id": -1, "labels": -1, "onset": "", "end": "",
+    "peak_time": "", "peak_amplitude": np.nan, **dict.fromkeys(MEASURES, np.nan),
 }  # fmt: skip
-DETECTION = (*COLUMNS,)[3:]
+DETECTION = (*COLUMNS,)[4:]
 TIMES = ("starttime", "onset", "end", "peak_time")
 # Other names of a column in a file, and keys in the rows of a catalogue; the first there is counts
 ALIASES = {
@@ -91,27 +70,26 @@ def as_column(array: Any, values: np.ndarray) -> Column:
 
 
 def find_axes(
-    path: Path, storage: Storage, array: Any, wanted: tuple[str, ...], names: dict[str, list[str]]
+    path: Path, store: Storage, array: Any, wanted: tuple[str, ...], names: dict[str, list[str]]
 ) -> tuple[dict[str, Column], tuple[int, ...]]:
     """Coordinates of an array by role, and its axis for each of `wanted`.
 
-    The order is that of the names of dimensions, or as stored where they have none. `names` are
-    those of coordinates by role. DataError where the dimensions are others, or a coordinate has not
-    one value a step or descends.
+    The order is that of the names of dimensions, or as stored where they have none; `names` are
+    those of coordinates by role. DataError where the dimensions or the coordinates do not fit.
     """
-    roles, needed = roles_of(array), f"({', '.join(wanted)})"
+    roles, needed = storage.roles_of(array), f"({', '.join(wanted)})"
     label = f"{path}: {array.name.lstrip('/')}"
     if set(roles) - {"", *wanted} or len(roles) != len(wanted):
         raise DataError(
-            f"{label} has the dimensions ({', '.join(dimension_names(array))}), and this layout "
-            f"needs {needed}; set data.layout or data.dataset, or name the dimensions otherwise"
+            f"{label} has the dimensions ({', '.join(storage.dimension_names(array))}), and this "
+            f"layout needs {needed}; set data.layout or data.dataset, or name them otherwise"
         )
     unnamed = iter([role for role in wanted if role not in roles])
     stored = [role or next(unnamed) for role in roles]
     if stored != [*wanted]:
         log.info(f"{label} is stored as ({', '.join(stored)}) by its dimension names")
-    columns = {role: find_coordinate(storage, array, role, names[role]) for role in names}
-    columns = {role: column for role, column in columns.items() if column is not None}
+    found = {role: find_coordinate(store, array, role, names[role]) for role in names}
+    columns = {role: column for role, column in found.items() if column is not None}
     for role, (name, values, *_) in columns.items():
         if values.shape != (array.shape[stored.index(role)],):
             raise DataError(
@@ -119,55 +97,50 @@ def find_axes(
                 f"coordinate {name} of shape {values.shape}; it needs one value a step of its "
                 "axis: if the order is another, name the dimensions"
             )
-        is_number = values.dtype.kind in "iufM" and len(values) > 1
-        if role != "channel" and is_number and (values[1:] < values[:-1]).all():
-            raise DataError(
-                f"{label} has the coordinate {name}, which descends; allowed: ascending"
-            )
     return columns, tuple(stored.index(role) for role in wanted)
 
 
-def find_coordinate(storage: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
+def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
     """The coordinate of a role: that of its dimension, or one of `names`, first for channels."""
-    own, roles = [], roles_of(array)
+    own, roles = [], storage.roles_of(array)
     if role in roles:
         axis = roles.index(role)
-        place = f"{array.name.rpartition('/')[0]}/{dimension_names(array)[axis]}"
-        scales = [*array.dims[axis].values()] if isinstance(array, h5py.Dataset) else []
-        own = [scale for scale in scales[:1] if is_variable(scale)] or [storage.get(place)]
-        is_size = own[0] is None or not is_variable(own[0])
-        if is_size and (tied := _interpolate(storage, place, array.shape[axis])):
-            return tied
-    others = [storage.get(name) for name in names]
+        place = f"{array.name.rpartition('/')[0]}/{storage.dimension_names(array)[axis]}"
+        ties = [store.get(f"{place}_{name}") for name in ("indices", "values")]
+        if None not in ties:
+            return _interpolate(*ties, array.shape[axis])
+        own = [*array.dims[axis].values()][:1] if isinstance(array, h5py.Dataset) else []
+        own.append(store.get(place))
+    others = [store.get(name) for name in names]
     for item in others + own if role == "channel" else own + others:
-        if item is not None and is_variable(item):
-            return as_column(item, read_values(item, complete=True))
+        if item is not None and storage.is_variable(item):
+            return as_column(item, storage.read_values(item, complete=True))
     return None
 
 
-def _interpolate(storage: Storage, place: str, n: int) -> Column | None:
+def _interpolate(indices: Any, values: Any, n: int) -> Column:
     """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
-    indices, values = storage.get(f"{place}_indices"), storage.get(f"{place}_values")
-    if indices is None or values is None:
-        return None
-    ties, known = read_values(indices, complete=True), read_values(values, complete=True)
+    ties, known = (
+        storage.read_values(indices, complete=True),
+        storage.read_values(values, complete=True),
+    )
     dense = np.interp(np.arange(n), ties, (known - known[0]).astype(np.float64))
     if known.dtype.kind in "iu":
         dense = np.rint(dense).astype(np.int64)
     return as_column(values, known[0] + dense)
 
 
-def column_times(path: Path, column: Column, consequence: str) -> np.ndarray | None:
+def column_times(path: Path, column: Column) -> np.ndarray | None:
     """Times of a column, (n,) int64 ns since 1970; None, with a warning, if unknown."""
     values = column.values
     if values.dtype.kind in "iuf" and not column.units and np.isfinite(values).any():
-        log_assumed_epoch(path, column.name, np.nanmax(values))
+        times.log_assumed_epoch(path, column.name, np.nanmax(values))
     try:
-        return decode_times(values, column.units, column.calendar)
+        return times.decode_times(values, column.units, column.calendar)
     except ValueError as error:
         log.warning(
-            f"{path}: {column.name}: {error}; change its attributes units and calendar: its times "
-            f"are not used{consequence}"
+            f"{path}: {column.name}: {error}: its times are not used; change its attributes units "
+            "and calendar"
         )
         return None
 
@@ -204,32 +177,23 @@ def as_texts(values: Any) -> Any:
 class SpectrogramFile:
     """An open file of spectrograms, whatever its layout.
 
-    Attributes
-    ----------
-    path, paths : Path, list of Path
-        Name of the set in messages, and its files.
-    dataset : str
-        Name of the spectrograms inside the file, `stored` as a `StoredArray`, with `dtype` and
-        `chunks`; `missing` is why values of it may be missing.
-    n_samples, n_frequencies, n_times : int
-    components : tuple of str
-        Names of the components of a sample (C), as Z, N, E; a single one, without a name, in most
-        files. `shape` is that of a sample, (F, T) or, of several components, (C, F, T).
-    frequency, time : ndarray, (F,) and (T,), float64
-        Axes, in `frequency_unit` and `time_unit`; bin numbers where the file has none.
+    `path` names it in messages, `paths` are its files, `dataset` the name of the spectrograms
+    inside, `stored` as a `StoredArray`, and `missing` why values may be missing. A sample has the
+    `shape` (F, T) = (`n_frequencies`, `n_times`), or (C, F, T) with several `components`, which
+    have names as Z, N, E. Axes are `frequency` (F,) and `time` (T,), float64, in `frequency_unit`
+    and `time_unit`; numbers of bins where the file has none.
 
-    A layout defines `column`; `all_labels()`, which is as `labels`, also of a single class; and
-    `read_blocks(index)`, which yields indices (n,) and samples (n, *shape) float32 as stored of
-    `index` (ascending) in blocks.
+    A layout defines `column`, and `read_blocks(index)`, which yields indices (n,) and samples (n,
+    *shape) float32 as stored of `index` (ascending) in blocks.
     """
 
     layout, components, waveform_unit = "", ("",), ""
 
-    def __init__(self, path: Path, storage: Storage, dataset: str, stored: StoredArray):
-        self.path, self._storage, self.dataset, self.stored = path, storage, dataset, stored
+    def __init__(self, path: Path, store: Storage, dataset: str, stored: StoredArray):
+        self.path, self._store, self.dataset, self.stored = path, store, dataset, stored
         self.paths, self.missing = [path], stored.causes
         self.dtype, self.chunks = stored.dtype, stored.chunks
-        self.attributes = notes_of(stored.array)
+        self.attributes = storage.notes_of(stored.array)
         units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
         self.amplitude_unit = next(filter(None, units), "")
 
@@ -241,7 +205,7 @@ class SpectrogramFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._storage.close()
+        self._store.close()
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` as stored: (n, *shape), float32."""
@@ -277,12 +241,12 @@ class SpectrogramFile:
 
     def _axis(self, name: str, column: Column | None, n: int) -> tuple[np.ndarray, str]:
         """The axis of frequency or time, in Hz or s; bins where it has no such unit."""
-        place, factor, is_time = f"{self.path}: the {name} axis", None, name == "time"
-        if column is not None and not is_time:
-            factor = frequency_factor(place, column.units)
+        place, factor = f"{self.path}: the {name} axis", None
+        if column is not None and name == "frequency":
+            factor = times.frequency_factor(place, column.units)
         elif column is not None:
             try:
-                factor = seconds_factor(column.units)
+                factor = times.seconds_factor(column.units)
             except ValueError as error:
                 log.warning(f"{place}: {error}: time bins are counted; change its attribute units")
         if factor is None:
@@ -291,15 +255,15 @@ class SpectrogramFile:
         axis = column.values.astype(np.float64) if is_number else np.array([np.nan])
         if not np.isfinite(axis).all() or not (np.diff(axis) > 0).all():
             raise DataError(f"{place}: must be finite and ascending numbers, one a bin")
-        return (axis if factor == 1 else axis * factor), "s" if is_time else "Hz"
+        return (axis if factor == 1 else axis * factor), "Hz" if name == "frequency" else "s"
 
     # ---- columns ----
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
         """A column of `COLUMNS` of samples `start` to `stop`; None where the file has none.
 
-        Times (ISO 8601 UTC with Z) and trace ids are a list of str, '' where unknown; others an
-        array, float64 with NaN where unknown, of event ids int64 with -1 for none.
+        Times (ISO 8601 UTC with Z) and trace ids are a list of str, '' where unknown; measures are
+        float64, NaN where unknown; numbers of events and known classes int64, -1 for none.
         """
         raise NotImplementedError
 
@@ -313,19 +277,17 @@ class SpectrogramFile:
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,) int64, for scoring only; None for a single class."""
-        values = self.all_labels()
+        values = self.column("labels")
         is_single = values is not None and len(self.class_names()) == 1
         return None if is_single and len(np.unique(values)) < 2 else values
 
     def class_names(self) -> list[str]:
         """Names of the known classes: texts, or a list as one text in JSON."""
-        found = self._storage.get("labels")
-        notes = {} if found is None else self.attributes | notes_of(found)
-        names = [to_text(name) for name in np.ravel(notes.get("class_names", []))]
-        if len(names) == 1:
-            with contextlib.suppress(ValueError):
-                listed = json.loads(names[0])
-                names = [str(name) for name in listed] if isinstance(listed, list) else names
+        found = self._store.get("labels")
+        notes = {} if found is None else self.attributes | storage.notes_of(found)
+        names = [times.to_text(name) for name in np.ravel(notes.get("class_names", []))]
+        with contextlib.suppress(ValueError, TypeError, IndexError):
+            names = [str(name) for name in json.loads(names[0])] if len(names) == 1 else names
         return names
 
     def columns_fingerprint(self) -> str:
@@ -352,21 +314,25 @@ class RowsFile(SpectrogramFile):
     ``[F, 1:]``, and ``Catalogue`` beside them has a JSON object a sample.
     """
 
-    def __init__(self, path: Path, storage: Storage, layout: str, dataset: str):
-        self.path, self.layout, array = path, layout, storage.get(dataset)
+    def __init__(self, path: Path, store: Storage, layout: str, dataset: str):
+        self.path, self.layout, array = path, layout, store.get(dataset)
         axes, order = {}, (0, 1, 2)
         if layout == "samples":
-            wanted = SAMPLES if array.ndim == 3 else WITH_COMPONENTS
-            names = {name: [name] for name in SAMPLES[1:]}
-            axes, order = find_axes(path, storage, array, wanted, names)
-        super().__init__(path, storage, dataset, StoredArray(path, array, order))
+            wanted = storage.SAMPLES if array.ndim == 3 else storage.WITH_COMPONENTS
+            names = {name: [name] for name in ("frequency", "time")}
+            axes, order = find_axes(path, store, array, wanted, names)
+        super().__init__(path, store, dataset, StoredArray(path, array, order))
         self._decoded: dict[str, np.ndarray | None] = {}  # times by column
-        self.attributes = notes_of(storage.root) | self.attributes
+        self.attributes = storage.notes_of(store.root) | self.attributes
         in_row = int(layout == "ris")  # axes in a row
         self.n_samples, *n, self.n_frequencies, self.n_times = self.stored.shape
         if n and n[0] > 1:
             given = np.ravel(self.attributes.get("components", []))
-            names = [to_text(name) for name in given] if len(given) == n[0] else range(1, n[0] + 1)
+            names = (
+                [times.to_text(name) for name in given]
+                if len(given) == n[0]
+                else range(1, n[0] + 1)
+            )
             self.components = tuple(map(str, names))
         self.n_frequencies, self.n_times = self.n_frequencies - in_row, self.n_times - in_row
         self._crop = slice(self.n_frequencies), slice(in_row, None)
@@ -394,49 +360,55 @@ class RowsFile(SpectrogramFile):
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
         """See `SpectrogramFile`."""
-        is_slid = to_text(self.attributes.get("build.method", "")) == "slide"
+        is_slid = times.to_text(self.attributes.get("build.method", "")) == "slide"
         if is_slid and name in ("onset", "end"):
             return None
         if name in TIMES:
-            times = self._times(name)
-            return None if times is None else nanoseconds_to_iso(times[start:stop])
+            decoded = self._times(name)
+            return None if decoded is None else times.nanoseconds_to_iso(decoded[start:stop])
         if (column := self._column(name, start, stop)) is None:
             return None
         if name == "trace_id":
-            return [to_text(value) for value in column.values]
+            return [times.to_text(value) for value in column.values]
         numbers = pandas.to_numeric(pandas.Series(column.values), errors="coerce")
-        if name == "event_id":
-            return numbers.fillna(-1).to_numpy(np.int64)
-        return numbers.astype(np.float64).replace([np.inf, -np.inf], np.nan).to_numpy()
+        if COLUMNS[name] != -1:
+            return numbers.astype(np.float64).replace([np.inf, -np.inf], np.nan).to_numpy()
+        if column.values.dtype.kind not in "iuf" or (numbers.dropna() % 1 != 0).any():
+            raise DataError(
+                f"{self.path}: {column.name} must hold whole numbers, not {column.values.dtype}"
+            )
+        return numbers.fillna(-1).to_numpy(np.int64)
 
     def _times(self, name: str) -> np.ndarray | None:
         if name not in self._decoded:
             column = self._column(name)
-            times = None if column is None else column_times(self.path, column, "")
-            if times is not None and (unreadable := count_unreadable(column.values, times)):
-                log.warning(f"{self.path}: {column.name}: {unreadable}; these have no time")
-            self._decoded[name] = times
+            found = None if column is None else column_times(self.path, column)
+            if found is not None and (why := times.count_unreadable(column.values, found)):
+                log.warning(f"{self.path}: {column.name}: {why}; these have no time")
+            self._decoded[name] = found
         return self._decoded[name]
 
     def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
         """A column as stored, of the catalogue or beside the spectrograms; None without one."""
-        if (rows := self._catalogue) is not None:
+        if name != "labels" and (rows := self._catalogue) is not None:
             values = rows[name].to_numpy()[start:stop] if name in rows else None
             return None if values is None else Column(f"{name} of the catalogue", values)
         for item in map(self._beside, ALIASES[self.layout].get(name, (name,))):
             if item is not None:
-                return as_column(item, read_values(item, start, stop))
+                return as_column(item, storage.read_values(item, start, stop))
         return None
 
     def _beside(self, name: str) -> Any:
         """An array of one value a sample, or None where it is not in the file."""
-        found = self._storage.get(name)
-        if found is not None and found.shape not in ((), (self.n_samples,)):
+        found = self._store.get(name)
+        if found is None or found.shape == ():
+            return None
+        if found.shape != (self.n_samples,):
             raise DataError(
                 f"{self.path}: /{name} has shape {found.shape}, but {self.dataset} holds "
                 f"{self.n_samples} samples; it needs one value a sample"
             )
-        return found if found is not None and found.shape else None
+        return found
 
     @cached_property
     def _catalogue(self) -> pandas.DataFrame | None:
@@ -446,20 +418,18 @@ class RowsFile(SpectrogramFile):
             return None
         used = {*TRACE_KEYS}.union(*CATALOGUE.values())
         try:
-            items = (json.loads(to_text(text)).items() for text in read_values(found))
+            items = (json.loads(times.to_text(x)).items() for x in storage.read_values(found))
             rows = [{k.lower(): x for k, x in row if k.lower() in used} for row in items]
         except (ValueError, AttributeError):
             raise DataError(f"{self.path}: {name} must hold one JSON object a sample") from None
-        rows = pandas.DataFrame(rows, dtype=object)
-        rows = rows.where(rows.notna(), "")
-        keys = {
-            name: next(filter(rows.__contains__, given), "") for name, given in CATALOGUE.items()
-        }
-        table = pandas.DataFrame({name: rows[key] for name, key in keys.items() if key})
+        rows, table = pandas.DataFrame(rows, dtype=object).fillna(""), {}
+        for name, keys in CATALOGUE.items():
+            if there := [key for key in keys if key in rows]:
+                table[name] = rows[there[0]]
         if "station" in rows:
             codes = rows.reindex(columns=TRACE_KEYS, fill_value="")
             table["trace_id"] = codes.map(lambda code: str(code or "")).agg(".".join, axis=1)
-        return table
+        return pandas.DataFrame(table)
 
     @cached_property
     def waveform_unit(self) -> str:
@@ -472,7 +442,7 @@ class RowsFile(SpectrogramFile):
     def traces(self, index: Sequence[int]) -> tuple[np.ndarray, float, str] | None:
         """See `SpectrogramFile`."""
         group = self.dataset.rpartition("/")[0]
-        found = self._storage.get(f"{group}/{'Trace' if self.layout == 'ris' else 'trace'}")
+        found = self._store.get(f"{group}/{'Trace' if self.layout == 'ris' else 'trace'}")
         if found is None or found.ndim < 2 or len(found) != self.n_samples:
             return None
         try:  # the group's name is the length of the window in seconds
@@ -481,17 +451,6 @@ class RowsFile(SpectrogramFile):
             return None
         unit = text_attribute(found, "units") or text_attribute(found, "AmplUnits")
         return np.array([found[int(i)] for i in index], np.float64), rate, unit
-
-    def all_labels(self) -> np.ndarray | None:
-        """See `SpectrogramFile`."""
-        if (found := self._beside("labels")) is None:
-            return None
-        values = read_values(found)
-        if values.dtype.kind == "f":
-            values = np.where(np.isnan(values), -1, values)
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values % 1).any():
-            raise DataError(f"{self.path}: /labels must hold whole numbers, not {values.dtype}")
-        return values.astype(np.int64)
 
 
 def open_spectrograms(
@@ -503,32 +462,30 @@ def open_spectrograms(
 ) -> SpectrogramFile:
     """Open a file of spectrograms and check what is in it.
 
-    `layout` is ``auto``, ``samples``, ``ris`` or ``cube``, `dataset` the name of the spectrograms
-    inside, or ``auto``, `cube` what a sample of a cube is, and `npy` has the axes of a ``.npy``
-    file. DataError where the file is missing, neither HDF5 nor Zarr or cut short, or does not hold
-    what the layout needs.
+    `dataset` is the name of the spectrograms inside, `cube` what a sample of a cube is, and `npy`
+    has the axes of a ``.npy`` file. DataError where it can't be read as what the layout needs.
     """
     from .cube_file import CubeFile  # which is a SpectrogramFile
 
     path = as_path(path)
-    storage = open_storage(path, "data.file", npy)
+    store = storage.open_storage(path, "data.file", npy)
     try:
-        with explain(path, "its content"):
-            layout, dataset = choose_dataset(storage, layout, dataset)
+        with storage.explain(path, "its content"):
+            layout, dataset = choose_dataset(store, layout, dataset)
             if layout == "cube":
-                return CubeFile(path, storage, dataset, cube or CubeSettings())
-            return RowsFile(path, storage, layout, dataset)
+                return CubeFile(path, store, dataset, cube or CubeSettings())
+            return RowsFile(path, store, layout, dataset)
     except BaseException:
-        storage.close()
+        store.close()
         raise
 
 
-def choose_dataset(storage: Storage, layout: str, dataset: str) -> tuple[str, str]:
+def choose_dataset(store: Storage, layout: str, dataset: str) -> tuple[str, str]:
     """Layout and data set: by the names of dimensions, or else by those of data sets."""
     is_given, dataset = dataset != "auto", dataset.strip("/") or "/"
     found = {
-        name: _layout_of(name, {*roles_of(array)})
-        for name, array in storage.arrays.items()
+        name: _layout_of(name, {*storage.roles_of(array)})
+        for name, array in store.arrays.items()
         if array.ndim in (3, 4)
     }
     names = [name for name, own in found.items() if own and layout in ("auto", own)]
@@ -537,12 +494,12 @@ def choose_dataset(storage: Storage, layout: str, dataset: str) -> tuple[str, st
     if len(names) != 1:
         what = f"data set '{dataset}'" if is_given else "single data set"
         raise DataError(
-            f"{storage.path}: no {what} of three dimensions, as 'spectrogram' (layout samples), "
-            f"'4.0/Spectrogram' (ris) or 'data' (cube); the file has {storage.listed()}; set "
+            f"{store.path}: no {what} of three dimensions, as 'spectrogram' (layout samples), "
+            f"'4.0/Spectrogram' (ris) or 'data' (cube); the file has {store.listed()}; set "
             "data.dataset and data.layout, or make spectrograms of waveforms with python -m "
             "RISCluster build, of a fibre record with cube"
         )
-    usual = "samples" if isinstance(storage.root, h5py.File) else "cube"
+    usual = "samples" if isinstance(store.root, h5py.File) else "cube"
     return layout if layout != "auto" else found[names[0]] or usual, names[0]
 
 

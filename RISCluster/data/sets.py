@@ -6,8 +6,8 @@ Letters: N samples of the set, n of a block, F frequency bins, T time bins.
 import fnmatch
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import h5py
@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import DataError
 from ..io import find_paths, new_file, require_room
 from ..runtime import Progress, count, log
-from ..settings import DataSettings, Settings, as_text
+from ..settings import Settings, as_text
 from .layouts import (
     COLUMN_ROWS,
     COLUMNS,
@@ -31,9 +31,14 @@ from .storage import DIMENSIONS, PACKING
 from .times import nanoseconds_to_iso, parse_time
 
 MAX_OPEN = 64  # files at a time
-# Settings that choose samples, with the values that choose all
-CHOICE = {"stations": "*", "after": None, "before": None, "min_amplitude": None}
-WHOLE = [f"data.{key}={as_text(value)}" for key, value in CHOICE.items()]
+# Settings that choose samples: the value that chooses all, and the column that they need
+CHOICE = {
+    "stations": ("*", "trace_id"),
+    "after": (None, "starttime"),
+    "before": (None, "starttime"),
+    "min_amplitude": (None, "peak_amplitude"),
+}
+WHOLE = [f"data.{key}={as_text(all_of)}" for key, (all_of, _) in CHOICE.items()]
 # What a set has of its first file
 AS_FIRST = (
     "path", "layout", "dataset", "stored", "dtype", "chunks", "amplitude_unit", "waveform_unit",
@@ -49,34 +54,31 @@ def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
     Of these the samples that [data] chooses; a single file with all of its samples is open itself.
     """
     data, paths = settings.data, find_paths(text or settings.data.file)
-    given = [
-        f"data.{key} = {as_text(getattr(data, key))}"
-        for key, all_of in CHOICE.items()
-        if getattr(data, key) != all_of
-    ]
+    values = data.stations, data.after, data.before, data.min_amplitude
+    wanted = {key: x for key, x in zip(CHOICE, values, strict=True) if x != CHOICE[key][0]}
 
     def reopen(path: Path) -> SpectrogramFile:
         return open_spectrograms(path, data.layout, data.dataset, settings.cube, data)
 
-    if len(paths) == 1 and not given:
+    if len(paths) == 1 and not wanted:
         return reopen(paths[0])
     found = DataSet(paths, reopen)
-    if given:
-        found.choose(data, ", ".join(given))
-    return found if found.rows is not None or len(paths) > 1 else found.file(0)
+    if wanted:
+        found.choose(wanted)
+    return found if found.rows is not None or len(paths) > 1 else reopen(paths[0])
 
 
 class DataSet(SpectrogramFile):
     """Samples of several files, one after the other, or chosen ones.
 
-    `reopen` opens one of `paths`; at most `MAX_OPEN` are open. `rows` are the chosen samples among
-    all of the files, ascending; None for all. DataError where files differ in layout or axes.
+    `reopen` opens one of `paths`; `MAX_OPEN` are held open. `rows` are the chosen samples among all
+    of the files, ascending; None for all. DataError where files differ in layout or axes.
     """
 
     def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
-        self.paths, self._reopen, self._lock = paths, reopen, Lock()
-        self._opened: dict[int, SpectrogramFile] = {}
-        first, sizes, n_events = self.file(0), [0], [0]
+        self.paths, self.missing, sizes, n_events = paths, [], [0], [0]
+        self.file = lru_cache(MAX_OPEN)(lambda number: reopen(paths[number]))
+        self.first = first = self.file(0)  # stays open, for `stored`
         for name in AS_FIRST:
             setattr(self, name, getattr(first, name))
         self._columns: set[str] = set()
@@ -84,8 +86,14 @@ class DataSet(SpectrogramFile):
         for file in map(self.file, range(len(paths))):
             _require_alike(first, file)
             sizes.append(file.n_samples)
+            self.missing += file.missing
             self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
-            self._names += [name for name in file.class_names() if name not in self._names]
+            if (names := file.class_names()) and self._names not in ([], names):
+                raise DataError(
+                    f"{file.path}: has the classes {', '.join(names)}, and files before it "
+                    f"{', '.join(self._names)}; allowed: the same class_names in all"
+                )
+            self._names = names or self._names
             events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
         # Numbers of the first sample and event of each file in the set
@@ -94,24 +102,10 @@ class DataSet(SpectrogramFile):
         if len(paths) > 1:
             self.path = Path(f"{paths[0]} and {count(len(paths) - 1, 'more file')}")
 
-    def file(self, number: int) -> SpectrogramFile:
-        """One of the files, open; the first stays open."""
-        with self._lock:
-            if number not in self._opened:
-                if len(self._opened) >= MAX_OPEN:
-                    self._opened.pop(next(filter(None, self._opened))).close()
-                self._opened[number] = self._reopen(self.paths[number])
-            return self._opened[number]
-
     def close(self) -> None:
-        """Close all files."""
-        for file in self._opened.values():
-            file.close()
-
-    @property
-    def missing(self) -> list[str]:
-        """Why values are missing, of the open files."""
-        return [cause for file in self._opened.values() for cause in file.missing]
+        """Close the first file; others are closed when nothing refers to them."""
+        self.first.close()
+        self.file.cache_clear()
 
     # ---- samples and columns ----
 
@@ -160,22 +154,8 @@ class DataSet(SpectrogramFile):
         return values.tolist() if missing == "" else values
 
     def class_names(self) -> list[str]:
-        """Names of the classes of all files."""
+        """See `SpectrogramFile`."""
         return self._names
-
-    def all_labels(self) -> np.ndarray | None:
-        """See `SpectrogramFile`; classes of the same name are one."""
-        parts, is_known = [np.array([], dtype=np.int64)], False
-        for number, rows in self._range(0, None):
-            file = self.file(number)
-            values = file.all_labels()
-            is_known |= values is not None
-            values = np.full(len(rows), -1) if values is None else values[rows]
-            new = values.copy()
-            for label, name in enumerate(file.class_names()):
-                new[values == label] = self._names.index(name)
-            parts.append(new)
-        return np.concatenate(parts) if is_known else None
 
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """See `SpectrogramFile`."""
@@ -197,14 +177,17 @@ class DataSet(SpectrogramFile):
 
     # ---- choice ----
 
-    def choose(self, data: DataSettings, words: str) -> None:
-        """Leave out samples by the keys of `CHOICE`, in words; DataError where none is left."""
-        n = self.n_samples
-        kept = [
-            start + np.flatnonzero(self._chosen(data, start, min(start + COLUMN_ROWS, n)))
-            for start in range(0, n, COLUMN_ROWS)
-        ]
+    def choose(self, wanted: dict[str, Any]) -> None:
+        """Leave out samples by values of the keys of `CHOICE`; DataError where none is left."""
+        n, kept = self.n_samples, []
+        for start in range(0, n, COLUMN_ROWS):
+            stop = min(start + COLUMN_ROWS, n)
+            keep = np.ones(stop - start, dtype=bool)
+            for key, value in wanted.items():
+                keep &= self._fits(key, value, start, stop)
+            kept.append(start + np.flatnonzero(keep))
         rows = np.concatenate(kept)
+        words = ", ".join(f"data.{key} = {as_text(value)}" for key, value in wanted.items())
         if not len(rows):
             raise DataError(
                 f"{self.path}: none of {count(n, 'sample')} has {words}; allowed: wider limits"
@@ -213,36 +196,29 @@ class DataSet(SpectrogramFile):
         if len(rows) < n:
             self.rows, self.n_samples = rows, len(rows)
 
-    def _chosen(self, data: DataSettings, start: int, stop: int) -> np.ndarray:
-        """Which samples of a block are chosen, (n,) bool."""
-        keep = np.ones(stop - start, dtype=bool)
-        if data.stations != "*":
-            patterns = [part.strip() for part in data.stations.split(",")]
-            ids, number = np.unique(
-                self._need("stations", "trace_id", start, stop), return_inverse=True
-            )
-            keep &= np.array([_is_station(text, patterns) for text in ids])[number]
-        ends = ("after", data.after, np.greater_equal), ("before", data.before, np.less)
-        for key, time, is_inside in ends:
-            if time is not None:
-                texts = self._need(key, "starttime", start, stop)
-                keep &= is_inside(texts, nanoseconds_to_iso([parse_time(time)])[0]) & (texts != "")
-        if data.min_amplitude is not None:
-            keep &= self._need("min_amplitude", "peak_amplitude", start, stop) >= data.min_amplitude
-        return keep
-
-    def _need(self, key: str, column: str, start: int, stop: int) -> np.ndarray:
-        if (found := self.column(column, start, stop)) is None:
+    def _fits(self, key: str, value: Any, start: int, stop: int) -> np.ndarray:
+        """Which samples of a block one setting chooses, (n,) bool."""
+        all_of, name = CHOICE[key]
+        if (found := self.column(name, start, stop)) is None:
             raise DataError(
-                f"{self.path}: has no column {column}, which data.{key} needs; allowed here: "
-                f"{as_text(CHOICE[key])}"
+                f"{self.path}: has no column {name}, which data.{key} needs; allowed here: "
+                f"{as_text(all_of)}"
             )
-        return np.array(found)
+        values = np.array(found)
+        if key == "min_amplitude":
+            return values >= value
+        if key == "stations":
+            patterns = [part.strip() for part in value.split(",")]
+            ids, number = np.unique(values, return_inverse=True)
+            return np.array([_is_station(text, patterns) for text in ids])[number]
+        limit = nanoseconds_to_iso([parse_time(value)])[0]
+        return (values >= limit if key == "after" else values < limit) & (values != "")
 
 
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
-    """Files of a set have one layout and the same axes; other units are a warning."""
+    """Files of a set have one layout, one set of components and units, and about the same axes."""
     names = "layout", "shape", "components", "frequency_unit", "time_unit"
+    names = *names, "amplitude_unit", "waveform_unit"
     same = all(getattr(file, name) == getattr(first, name) for name in names) and all(
         np.allclose(x, y, rtol=0, atol=0.01 * np.ptp(y) / len(y))
         for x, y in ((file.frequency, first.frequency), (file.time, first.time))
@@ -250,19 +226,19 @@ def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
     if not same:
         raise DataError(
             f"{file.path}: has {_about(file)}, and {first.path} {_about(first)}; files of a set "
-            "need the same layout, axes and components"
+            "need the same layout, axes, components and units"
         )
-    for name in ("amplitude_unit", "waveform_unit"):
-        if (unit := getattr(file, name)) != getattr(first, name):
-            what = name.replace("_", " ")
-            log.warning(f"{file.path}: {what} {unit or 'unknown'} is not that of {first.path}")
 
 
 def _about(file: SpectrogramFile) -> str:
     axes = (file.frequency, file.frequency_unit), (file.time, file.time_unit)
     ranges = [f"{x[0]:.3g} to {x[-1]:.3g} {unit}" for x, unit in axes]
     names = f" ({', '.join(file.components)})" if len(file.components) > 1 else ""
-    return f"layout {file.layout}, {size_text(file.shape)}{names}, {', '.join(ranges)}"
+    units = [unit or "unknown" for unit in (file.amplitude_unit, file.waveform_unit)]
+    return (
+        f"layout {file.layout}, {size_text(file.shape)}{names}, {', '.join(ranges)}, units of "
+        f"spectrograms {units[0]}, of waveforms {units[1]}"
+    )
 
 
 def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
@@ -280,7 +256,7 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
     n, shape = file.n_samples, file.shape
     require_room(target, 4 * n * int(np.prod(shape)))
     columns = {name: file.column(name) for name in COLUMNS}
-    columns |= {"labels": file.all_labels()} | (file.origins() or {})
+    columns |= file.origins() or {}
     with new_file(target) as partial, h5py.File(partial, "w") as out:
         for name, value in file.attributes.items():
             if name not in OWN and np.asarray(value).dtype.kind in "iufbUS":

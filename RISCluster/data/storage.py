@@ -86,15 +86,14 @@ class Storage:
     """An open h5py.File, zarr.Group or zarr.Array `root`; `arrays` are all in it by their path."""
 
     def __init__(self, path: Path, root: Any):
-        self.path, self.root, is_hdf5 = path, root, isinstance(root, h5py.File)
-        self.close = root.close if is_hdf5 else lambda: None
-        items: list[tuple[str, Any]] = []
+        self.path, self.root, items = path, root, {}
+        self.close = getattr(root, "close", lambda: None)
         with explain(path, "its content"):
-            if is_hdf5:  # links to other files and places are left out
-                root.visititems(lambda name, item: items.append((name, item)))
+            if isinstance(root, h5py.File):  # links to other files and places are left out
+                root.visititems(lambda name, item: items.update({name: item}))
             else:
-                items += [("/", root)] if is_array(root) else root.members(max_depth=None)
-        self.arrays = dict(sorted((name, item) for name, item in items if is_array(item)))
+                items |= {"/": root} if hasattr(root, "shape") else root.members(max_depth=None)
+        self.arrays = {name: x for name, x in sorted(items.items()) if hasattr(x, "shape")}
 
     def get(self, name: str) -> Any:
         """An array by its path inside, or None."""
@@ -194,11 +193,6 @@ def explain(place: Any, what: str) -> Iterator[None]:
 def reason_of(error: BaseException) -> str:
     """Message of an exception of h5py or zarr, on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def is_array(item: Any) -> bool:
-    """Whether an item of HDF5 or Zarr is an array, not a group."""
-    return hasattr(item, "shape") and hasattr(item, "dtype")
 
 
 def place_of(array: Any) -> Any:
@@ -417,10 +411,10 @@ def _count_chunks(dataset: h5py.Dataset) -> tuple[int, int]:
     """Chunks, or one for a data set without, and how many of them were never written."""
     if dataset.is_virtual or dataset.external or not dataset.size:
         return 0, 0
-    if not dataset.chunks:
-        return 1, int(dataset.id.get_storage_size() == 0)
-    n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
-    return n, n - dataset.id.get_num_chunks()
+    sizes = dataset.chunks or dataset.shape
+    n = math.prod(-(-x // y) for x, y in zip(dataset.shape, sizes, strict=True))
+    is_written = dataset.id.get_storage_size() > 0
+    return n, n - (dataset.id.get_num_chunks() if dataset.chunks else int(is_written))
 
 
 def read_values(
@@ -437,31 +431,23 @@ def read_values(
 
 
 def may_have_gaps(array: Any) -> bool:
-    """Whether some chunks may not be written; an object store is not asked for every chunk."""
-    if isinstance(array, h5py.Dataset):
-        return _count_chunks(array)[1] > 0
-    return not hasattr(array.store, "fs")
+    """Whether chunks of HDF5 were never written; those of Zarr are by definition its fill value."""
+    return isinstance(array, h5py.Dataset) and _count_chunks(array)[1] > 0
 
 
-def read_box(array: Any, box: Box, packing: Packing, has_gaps: bool) -> np.ndarray:
+def read_box(array: Any, box: Box, packing: Packing, with_gaps: bool) -> np.ndarray:
     """Values of a box, unpacked; with gaps, NaN in chunks that were never written."""
-    values = packing.unpack(np.asarray(array[tuple(slice(*map(int, side)) for side in box)]))
-    if not has_gaps:
-        return values
-    is_hdf5 = isinstance(array, h5py.Dataset)
-    sizes = (None if is_hdf5 else array.shards) or array.chunks or array.shape
-    cells = [np.arange(*side) // size for side, size in zip(box, sizes, strict=True)]
-    found = [np.unique(numbers, return_inverse=True) for numbers in cells]
-    gaps = np.zeros([len(numbers) for numbers, _ in found], dtype=bool)
-    for at in np.ndindex(gaps.shape):
-        cell = tuple(int(numbers[k]) for k, (numbers, _) in zip(at, found, strict=True))
-        if is_hdf5:
-            first = tuple(k * size for k, size in zip(cell, sizes, strict=True))
-            gaps[at] = not array.id.get_chunk_info_by_coord(first).size
-        else:
-            gaps[at] = not (Path(place_of(array)) / array.metadata.encode_chunk_key(cell)).exists()
-    gaps = gaps[np.ix_(*(places for _, places in found))]
-    return np.where(gaps, np.nan, values) if gaps.any() else values
+    part = tuple(slice(*map(int, side)) for side in box)
+    values = packing.unpack(np.asarray(array[part]))
+    for chunk in array.iter_chunks(part) if with_gaps and array.chunks else ():
+        first = [side.start // n * n for side, n in zip(chunk, array.chunks, strict=True)]
+        if not array.id.get_chunk_info_by_coord(tuple(first)).size:
+            values = values if values.dtype.kind == "f" else values.astype(np.float64)
+            begin = [side.start for side in part]
+            values[
+                tuple(slice(x.start - k, x.stop - k) for x, k in zip(chunk, begin, strict=True))
+            ] = np.nan
+    return values
 
 
 class StoredArray:

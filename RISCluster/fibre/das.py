@@ -11,8 +11,7 @@ from ..data.times import to_metres
 from ..errors import DataError
 from ..io import need
 from ..settings import RecordsSettings
-from .clock import SECOND, SINCE_1980, Clock, Segment
-from .records import Record
+from .records import SECOND, SINCE_1980, Record, Segment, round_rate
 
 PICKLED = b"dascore"  # in the first bytes of a file that would execute code
 
@@ -31,23 +30,22 @@ def read_header(path: Path, settings: RecordsSettings) -> Record:
         axis = found.dim_tuple.index("time")
         time, place = (found.coords[found.dim_tuple[k]] for k in (axis, 1 - axis))
         n_samples, n_channels = (round((x.max - x.min) / x.step) + 1 for x in (time, place))
-        origin, last = (x.astype("M8[ns]").astype(np.int64) for x in (time.min, time.max))
+        origin, last = (int(x.astype("M8[ns]").astype(np.int64)) for x in (time.min, time.max))
     except Exception as error:  # its readers raise many kinds
         reason = reason_of(error)
         raise DataError(f"{path}: DASCore can't read it ({reason}); leave it out") from None
-    ends = np.array([0, n_samples - 1]), np.array([0, (last - origin) / SECOND])
-    rate = Clock("time", *ends, 0, True, n_samples, n_samples).rate()
-    distance = place.min + place.step * np.arange(n_channels)
-    distance, unit = to_metres(distance, _unit(place.units) or "m")
+    rate = round_rate((n_samples - 1) * SECOND / (last - origin), n_samples)
+    numbers = np.arange(n_channels)
+    distance, unit = to_metres(place.min + place.step * numbers, _unit(place.units) or "m")
     if settings.channel_spacing != "auto":
-        distance = settings.channel_spacing * np.arange(n_channels)
+        distance = settings.channel_spacing * numbers
     elif unit != "m" or "distance" not in found.dim_tuple:
         distance = None
     return Record(
-        path, (*kind, int(origin)), axis, n_samples, n_channels,
+        path, (*kind, origin), axis, n_channels,
         rate if settings.sampling_rate == "auto" else settings.sampling_rate,
-        [Segment(int(origin) if origin > SINCE_1980 * SECOND else None, 0, n_samples)], False,
-        distance, _unit(found.data_units), [f"read with DASCore as {' '.join(kind)}"],
+        origin if origin > SINCE_1980 * SECOND else None, [Segment(0, 0, n_samples)],
+        distance, _unit(found.data_units), notes=(f"read with DASCore as {' '.join(kind)}",),
     )  # fmt: skip
 
 
@@ -55,21 +53,21 @@ def _unit(quantity: object) -> str:
     return "" if quantity is None else re.sub(r"^1(\.0)? ", "", f"{quantity}")
 
 
-def read_samples(path: Path, name: tuple, rate: float, first: int, n: int) -> np.ndarray:
-    """Samples `first` to before `first + n` of all channels, (n, C); NaN where there are none.
+def read_samples(path: Path, name: tuple, rate: float, first: int, stop: int) -> np.ndarray:
+    """Samples `first` to before `stop` of all channels, (n, C); NaN where there are none.
 
     `name` is the format, its version, and the time of sample 0 in ns since 1970.
     """
     *kind, origin = name
     # From half a sample before the first to half a sample after the last
-    edges = [origin + round((at - 0.5) * SECOND / rate) for at in (first, first + n)]
+    span = [origin + round((at - 0.5) * SECOND / rate) for at in (first, stop)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        span = tuple(np.array(edges, dtype="M8[ns]"))
+        span = tuple(np.array(span, dtype="M8[ns]"))
         patch = need("dascore").read(path, *kind, time=span)[0].transpose("time", ...)
     start = int(patch.get_array("time")[0].astype("M8[ns]").astype(int))
     at = round((start - origin) * rate / SECOND) - first
-    out = np.full((n, patch.shape[1]), np.nan)
+    out = np.full((stop - first, patch.shape[1]), np.nan)
     rows = out[max(0, at) : max(0, at + len(patch.data))]
     rows[:] = patch.data[max(0, -at) :][: len(rows)]
     return out

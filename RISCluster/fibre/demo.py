@@ -8,8 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .clock import SECOND
 from .make_cube import Axes, tile, write_cube
+from .records import SECOND
 
 CLASSES = ("noise", "vehicle", "pump", "earthquake")
 BANDS = ((4, 3), (24, 1), (14, 3))  # Hz, centre and standard deviation, of the last three
@@ -34,10 +34,9 @@ def write_demo_cube(path: Path, n_samples: int, snr_db: float, seed: int) -> Non
     seconds, shape = np.arange(n_steps) * STEP, power.shape
     times = START + np.rint(seconds * SECOND).astype(np.int64)
     axes = Axes(times, seconds, np.arange(N_CHANNELS) * SPACING, FREQUENCY, None)
-    chunk, size = tile(*shape, 1, 1)
     about = {"units": "arbitrary power", "snr_db": snr_db, "seed": seed}
-    layout, blocks = ((*chunk, shape[2]), size), iter([(slice(None), slice(None), power)])
-    write_cube(path, shape, layout, "auto", axes, about, blocks)
+    blocks = iter([(slice(None), slice(None), power)])
+    write_cube(path, shape, tile(*shape, 1, 1), "auto", axes, about, blocks)
     with h5py.File(path, "a") as file:
         file["labels"] = labels.astype("i1")
         file["labels"].attrs["class_names"] = CLASSES

@@ -1,10 +1,9 @@
 """Make a cube of power spectra (K time steps, C channels, F frequency bins)."""
 
+import contextlib
 import math
-import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +22,8 @@ from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
 from ..settings import CubeSettings, RecordsSettings, Settings
-from .clock import SECOND
-from .cut import cut_series, take_channels, take_span
-from .series import Series, open_series, warn_of
+from .records import SECOND
+from .series import Series, choose_channels, choose_span, open_series, warn_of
 
 TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
 MIN_WINDOW, MIN_ROWS = 8, 4  # samples; frequencies that the network takes
@@ -36,11 +34,10 @@ BLOCK_VALUES = 2**24  # of the samples of a job, 64 MB as float32
 CACHED_VALUES = 2**17  # of the windows worked on at a time, to stay in the cache
 AXES = ["time", "channel", "frequency"]
 MANY = 10_000  # chunks, from which Zarr has several in a file
-# Settings that came later: cubes that were made without them are the same
-LATER = {f"records.{key}" for key in ("name_times", "after", "before", "section", "chunks")}
 NOT_COPIED = {*PACKING, *DIMENSIONS, "coordinates", "made_from", "program"}  # attributes
 
 Span = tuple[int, int]  # from the first to before the last
+Block = tuple[slice, slice, np.ndarray]  # time steps, channels, and their values
 
 
 @dataclass(frozen=True)
@@ -96,36 +93,25 @@ class Spectra:
         return out
 
 
-def spectra_of(settings: RecordsSettings, sampling_rate: float) -> Spectra:
+def spectra_of(settings: RecordsSettings, rate: float) -> Spectra:
     """Spectra in whole samples and rows; SettingsError where these are too few."""
-    lengths = {}
-    for key, least in (("window", MIN_WINDOW), ("step", 1)):
-        seconds = getattr(settings, key)
-        exact = seconds * sampling_rate
-        lengths[key] = n = round(exact)
-        if n < least:
-            raise SettingsError(
-                f"[records] {key} = {seconds:g} s is {exact:g} samples at {sampling_rate:g} Hz; "
-                f"allowed: {least} or more, {least / sampling_rate:g} s"
-            )
-        if abs(n - exact) > 1e-6 * exact:
-            log.info(
-                f"{key} of {seconds:g} s is not a whole number of samples: {n} are taken, "
-                f"{n / sampling_rate:.6g} s"
-            )
-    spacing, band, slack = sampling_rate / lengths["window"], settings.band, 1e-6  # of a row
-    first, last = 0, lengths["window"] // 2 + 1
-    if band is not None:
-        first = int(np.ceil(band.low / spacing - slack))
-        last = min(last, int(np.floor(band.high / spacing + slack)) + 1)
-    if last - first < MIN_ROWS or (band and band.high > sampling_rate / 2 * (1 + 1e-9)):
+    window, step = round(settings.window * rate), round(settings.step * rate)
+    if window < MIN_WINDOW or step < 1:
         raise SettingsError(
-            f"[records] band = {band} has {max(0, last - first)} rows of those every {spacing:g} "
-            f"Hz up to {sampling_rate / 2:g} Hz, half the sampling rate; allowed: {MIN_ROWS} rows "
-            "or more up to there: take another band or a longer window"
+            f"[records] window = {settings.window:g}, step = {settings.step:g} s are {window} and "
+            f"{step} samples at {rate:g} Hz; allowed: {MIN_WINDOW} and 1 or more"
         )
-    is_log = settings.power == "log"
-    return Spectra(sampling_rate, *lengths.values(), settings.taper, first, last, is_log)
+    spacing, slack = rate / window, 1e-6  # of a row
+    low, high = settings.band or (0, rate / 2)
+    first = math.ceil(low / spacing - slack)
+    last = min(window // 2, math.floor(high / spacing + slack)) + 1
+    if last - first < MIN_ROWS or high > rate / 2 * (1 + 1e-9):
+        raise SettingsError(
+            f"[records] band = {settings.band} has {max(0, last - first)} rows of those every "
+            f"{spacing:g} Hz up to {rate / 2:g} Hz, half the sampling rate; allowed: {MIN_ROWS} "
+            "rows or more up to there: take another band or a longer window"
+        )
+    return Spectra(rate, window, step, settings.taper, first, last, settings.power == "log")
 
 
 # ---- jobs ---------------------------------------------------------------------------------------
@@ -138,24 +124,21 @@ def make_cube(
 
     Finished parts are in ``<target>.parts`` until the target is complete.
     """
-    began = time.monotonic()
-    choices, parts = _choices(settings), Parts(target, settings.run)
-    files = [[stamp(path), *other_files(path)] for path in paths]
-    origin = identity({"settings": choices, "files": files})
+    records = settings.records
+    choices, parts = settings.inputs("records", "result"), Parts(target, settings.run)
+    origin = identity([choices, [[stamp(path), *other_files(path)] for path in paths]])
     if is_done(target, origin, overwrite):
         parts.remove()
         return
-    series = cut_series(open_series(paths, settings.records, workers), settings.records)
-    spectra = spectra_of(settings.records, series.sampling_rate)
+    series = open_series(paths, records, workers)
+    spectra = spectra_of(records, series.sampling_rate)
     shape = (spectra.n_steps(series.n_samples), series.n_channels, len(spectra.frequency))
-    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
-    shown = " x ".join(map(count, shape, *names))
     log.info(
         f"{count(series.n_samples, 'sample')} at {series.sampling_rate:g} Hz, to a cube of "
-        f"{shown}, {4 * math.prod(shape) / 1e9:.3g} GB"
+        f"{_shape_text(shape)}, {4 * math.prod(shape) / 1e9:.3g} GB"
     )
-    chunk, size = tile(*shape, spectra.window, spectra.step)
-    jobs = _jobs(series, spectra, shape[0], size, origin)
+    layout = tile(*shape, spectra.window, spectra.step)
+    jobs = _jobs(series, spectra, shape[0], layout[1], origin)
     if not parts.run(jobs, calculate_part, workers, "calculating", "spectra"):
         return
     summaries = [parts.summary(job) for job in jobs]
@@ -169,28 +152,38 @@ def make_cube(
             "take a shorter records.window"
         )
     warn_of(lost)
-    choices |= {"made_from": origin, "power": settings.records.power}
-    _write(target, settings, (*chunk, shape[2]), size, shape, choices, parts, jobs)
-    parts.remove()
-    span, seconds = f"{series.n_samples / series.sampling_rate:g} s", time.monotonic() - began
+    seconds, span = np.arange(shape[0]) * (spectra.step / spectra.sampling_rate), "times unknown"
+    times, names = None, series.channel_names
     if series.start is not None:
-        end = series.start + round(series.n_samples * SECOND / series.sampling_rate)
-        span = " to ".join(nanoseconds_to_iso([series.start, end]))
+        times = series.start + np.rint(seconds * SECOND).astype(np.int64)
+        span = " to ".join(nanoseconds_to_iso(times[[0, -1]]))
+    axes = Axes(times, seconds, series.distance, spectra.frequency, names)
+    unit = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
+    attributes = {name: value for name, value in choices.items() if value is not None} | {
+        "units": f"log10({unit})" if spectra.log else unit,
+        "power": records.power,
+        "window_s": spectra.window / spectra.sampling_rate,
+        "step_s": spectra.step / spectra.sampling_rate,
+        "sampling_rate": spectra.sampling_rate,
+        "made_from": origin,
+    }
+    blocks = ((*(slice(*x) for x in job.task[2:]), np.load(parts.path(job))) for job in jobs)
+    write_cube(target, shape, layout, records.chunks, axes, attributes, blocks)
+    parts.remove()
     log.info(
-        f"{target}: {shown}, {spectra.frequency[0]:g} to {spectra.frequency[-1]:g} Hz; {span}; "
-        f"{missing:.2%} of the steps are missing or {'somewhere ' * spectra.log}without power; "
-        f"{shape[0] * shape[1] / seconds:,.3g} spectra/s"
+        f"{target}: {_shape_text(shape)}, {spectra.frequency[0]:g} to {spectra.frequency[-1]:g} "
+        f"Hz; {span}; {missing:.2%} of the steps are missing or without power"
     )
 
 
-def _choices(settings: Settings) -> dict[str, Any]:
-    """Settings that determine the cube."""
-    found = settings.inputs("records", "result")
-    return {name: x for name, x in found.items() if name not in LATER or x not in (None, "auto")}
+def _shape_text(shape: tuple[int, ...]) -> str:
+    """Sizes with their names."""
+    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
+    return " x ".join(map(count, shape, *names))
 
 
-def tile(n_steps: int, n_channels: int, n_rows: int, window: int, step: int) -> tuple[Span, Span]:
-    """Time steps and channels of a chunk with all frequencies, and of a job of whole chunks."""
+def tile(n_steps: int, n_channels: int, n_rows: int, window: int, step: int) -> tuple[tuple, Span]:
+    """Chunk of a cube, with all frequencies; time steps and channels of a job of whole chunks."""
     rows = max(1, CHUNK_VALUES // n_rows)  # of one step and channel each
     most = min(rows // min(CHUNK_STEPS, n_steps), BLOCK_VALUES // window)
     channels = _even(n_channels, max(1, most))
@@ -199,7 +192,7 @@ def tile(n_steps: int, n_channels: int, n_rows: int, window: int, step: int) -> 
     most = min(PART_VALUES // (steps * n_rows), BLOCK_VALUES // ((steps - 1) * step + window))
     wide = min(n_channels, channels * max(1, most // channels))
     most = min(PART_VALUES // (wide * n_rows), (BLOCK_VALUES // wide - window) // step + 1)
-    return (steps, channels), (steps * max(1, most // steps), wide)
+    return (steps, channels, n_rows), (steps * max(1, most // steps), wide)
 
 
 def _even(n: int, most: int) -> int:
@@ -212,14 +205,12 @@ def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: st
     jobs = []
     for first in range(0, n_steps, size[0]):
         last = min(n_steps, first + size[0])
-        samples = first * spectra.step, (last - 1) * spectra.step + spectra.window
-        needed = series.between(*samples)
+        needed = series.between(first * spectra.step, (last - 1) * spectra.step + spectra.window)
         for left in range(0, series.n_channels, size[1]):
             channels = left, min(series.n_channels, left + size[1])
             inputs = [origin, __version__, (first, last), channels]
-            name = f"{first:09d}-{left:06d}.npy"
-            task = needed, spectra, (first, last), channels
-            jobs.append(Job(name, task, inputs, (last - first) * (channels[1] - left)))
+            task, n = (needed, spectra, (first, last), channels), channels[1] - left
+            jobs.append(Job(f"{first:09d}-{left:06d}.npy", task, inputs, (last - first) * n))
     return jobs
 
 
@@ -249,63 +240,20 @@ def require_cube_name(target: Path) -> None:
         )
 
 
-def made_from(target: Path) -> str | None:
-    """Attribute ``made_from`` of a cube; None where there is none."""
-    try:
-        with _opened(target, "r", target) as root:
-            return root["data"].attrs.get("made_from")
-    except (OSError, KeyError, ValueError, TypeError):
-        return None
-
-
-@contextmanager
-def _opened(path: Path, mode: str, target: Path) -> Iterator[Any]:
-    """Root group of HDF5 or, by the name of the target, of Zarr."""
-    if target.suffix.lower() == ".zarr":
-        yield need("zarr").open_group(path, mode=mode)
-    else:
-        with h5py.File(path, mode) as file:
-            yield file
-
-
 def is_done(target: Path, origin: str, overwrite: bool) -> bool:
     """Whether the target was made from the same; DataError where it was from something else."""
     if not target.exists() or overwrite:
         return False
-    if made_from(target) != origin:
+    found = None
+    with contextlib.suppress(DataError), contextlib.closing(open_storage(target, "-o")) as storage:
+        found = getattr(storage.get("data"), "attrs", {}).get("made_from")
+    if found != origin:
         raise DataError(
             f"{target} is there, and was made from other files or settings; give another name, or "
             "--overwrite"
         )
     log.info(f"{target}: done already, from the same files and settings")
     return True
-
-
-def _write(
-    target: Path, settings: Settings, chunks: tuple, size: Span, shape: tuple, choices: dict,
-    parts: Parts, jobs: Sequence[Job],
-) -> None:  # fmt: skip
-    series, spectra, *_ = jobs[0].task
-    rate, unit = spectra.sampling_rate, f"({series.unit})^2/Hz" if series.unit else "power per Hz"
-    attributes = {
-        "units": f"log10({unit})" if spectra.log else unit,
-        "window_s": spectra.window / rate,
-        "step_s": spectra.step / rate,
-        "sampling_rate": rate,
-    }
-    for name, value in choices.items():
-        pair = isinstance(value, (list, tuple))
-        attributes[name] = list(map(float, value)) if pair else "none" if value is None else value
-    seconds, times = np.arange(shape[0]) * (spectra.step / rate), None
-    if series.start is not None:
-        times = series.start + np.rint(seconds * SECOND).astype(np.int64)
-    axes = Axes(times, seconds, series.distance, spectra.frequency, series.channel_names)
-    blocks = (
-        (*(slice(*span) for span in job.task[2:]), np.load(parts.path(job), allow_pickle=False))
-        for job in jobs
-    )
-    layout = chunks, size
-    write_cube(target, shape, layout, settings.records.chunks, axes, attributes, blocks)
 
 
 class Axes(NamedTuple):
@@ -315,12 +263,12 @@ class Axes(NamedTuple):
     seconds: np.ndarray | None  # from the first step
     distance: np.ndarray | None  # m
     frequency: np.ndarray | None  # Hz
-    names: Sequence[str] | None  # of channels
+    names: Any  # of channels
 
 
 def write_cube(
     target: Path, shape: tuple, layout: tuple[tuple, Span], chosen: Any, axes: Axes,
-    attributes: dict[str, Any], blocks: Iterator[tuple[slice, slice, np.ndarray]],
+    attributes: dict[str, Any], blocks: Iterator[Block],
 ) -> None:  # fmt: skip
     """Write a cube in blocks; a target that was there is intact where that fails.
 
@@ -333,18 +281,22 @@ def write_cube(
         chunks = tuple(map(min, chosen, shape))
     elif is_zarr and math.prod(-(-n // k) for n, k in zip(shape, chunks, strict=True)) > MANY:
         kind["shards"] = size[0], -(-size[1] // chunks[1]) * chunks[1], shape[2]
-    if not is_zarr:  # HDF5 can't close a file on a full disk
+    if not is_zarr:
         require_room(target, 4 * math.prod(shape))
     with (
         new_file(target) as path,
         Progress("writing", shape[0] * shape[1], "spectra") as progress,
-        _opened(path, "w", target) as root,
+        contextlib.ExitStack() as stack,
     ):
+        if is_zarr:
+            root = need("zarr").open_group(path, mode="w")
+        else:
+            root = stack.enter_context(h5py.File(path, "w"))
         create = root.create_array if is_zarr else root.create_dataset
         data = create("data", shape=shape, chunks=chunks, dtype=np.float32, **kind)
         data.attrs.update(dimensions=AXES, program=f"RISCluster {__version__}", **attributes)
         root.attrs["Conventions"] = "CF-1.8"
-        _write_axes(root, data, axes, shape)
+        _write_axes(root, data, axes, shape[1])
         for steps, channels, values in blocks:
             data[steps, channels] = values
             progress.add(values.shape[0] * values.shape[1])
@@ -354,29 +306,32 @@ def write_cube(
                 need("zarr").consolidate_metadata(root.store)
 
 
-def _write_axes(root: Any, data: Any, axes: Axes, shape: tuple) -> None:
+def _write_axes(root: Any, data: Any, axes: Axes, n_channels: int) -> None:
     """Coordinates in the root group, with names of their dimensions, and as CryoCube has them."""
-    numbers = np.arange(shape[1])
-    root.require_group("metadata")
-    time = seconds = None if axes.seconds is None else (axes.seconds, "s")
+    numbers = np.arange(n_channels)
+    times, seconds = (axes.seconds, "s"), (axes.seconds, "s")
     if axes.times is not None:
-        time = axes.times, "nanoseconds since 1970-01-01"
+        times = axes.times, "nanoseconds since 1970-01-01"
         seconds = axes.times / 1e9, "seconds since 1970-01-01T00:00:00Z"
-    metres = None if axes.distance is None else (axes.distance, "m")
-    frequency = None if axes.frequency is None else (axes.frequency, "Hz")
-    names = None if axes.names is None else (np.array(axes.names, dtype=object), "")
-    for name, dimension, column in (
-        ("time", "time", time), ("channel", "channel", (numbers, "")),
-        ("frequency", "frequency", frequency), ("distance", "channel", metres),
-        ("channel_name", "channel", names), ("metadata/time_coords", "", seconds),
-        ("metadata/loc_coords", "", metres or (numbers.astype(float), "channel")),
-        ("metadata/freq_coords", "", frequency), ("metadata/channel_names", "", names),
-    ):  # fmt: skip
-        if column is None:
+    metres, locations = (axes.distance, "m"), (numbers.astype(float), "channel")
+    names = None if axes.names is None else np.array(axes.names, dtype=object)
+    root.require_group("metadata")
+    for name, dimension, (values, unit) in (
+        ("time", "time", times),
+        ("channel", "channel", (numbers, "")),
+        ("frequency", "frequency", (axes.frequency, "Hz")),
+        ("distance", "channel", metres),
+        ("channel_name", "channel", (names, "")),
+        ("metadata/time_coords", "", seconds),
+        ("metadata/loc_coords", "", locations if axes.distance is None else metres),
+        ("metadata/freq_coords", "", (axes.frequency, "Hz")),
+        ("metadata/channel_names", "", (names, "")),
+    ):
+        if values is None:
             continue
-        values, unit = column
+        is_text = values.dtype == object
         if isinstance(root, h5py.File):
-            kind = h5py.string_dtype() if values.dtype == object else values.dtype
+            kind = h5py.string_dtype() if is_text else values.dtype
             array = root.create_dataset(name, data=values, dtype=kind)
             if name in AXES:
                 array.make_scale(name)
@@ -384,9 +339,8 @@ def _write_axes(root: Any, data: Any, axes: Axes, shape: tuple) -> None:
             elif dimension:
                 array.dims[0].attach_scale(root[dimension])
         else:
-            labels = {"dimension_names": [dimension]} if dimension else {}
-            kind = str if values.dtype == object else values.dtype
-            array = root.create_array(name, shape=values.shape, dtype=kind, **labels)
+            labels, kind = [dimension] if dimension else None, str if is_text else values.dtype
+            array = root.create_array(name, shape=values.shape, dtype=kind, dimension_names=labels)
             array[:] = values
         if unit:
             array.attrs["units"] = unit
@@ -414,7 +368,7 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
     """Write a part of a cube, in other chunks or another format."""
     records, cube, dataset = settings.records, settings.cube, settings.data.dataset
     files = [path] if path.is_file() else [x for x in path.rglob("*z*") if x.is_file()]
-    inputs = _choices(settings) | {"cube": [str(cube.channels), str(cube.times), dataset]}
+    inputs = settings.inputs("records", "result"), str(cube.channels), str(cube.times), dataset
     origin = identity([inputs, str(path), sorted(map(stamp, files))])
     if is_done(target, origin, overwrite):
         return
@@ -422,9 +376,11 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
     with open_spectrograms(path, "cube", dataset, whole) as file:
         steps, times = file.steps, None if file.times is None else file.times[file.steps]
         ends = None if times is None else times[[0, -1]].tolist()
-        low, high = take_span(path, records, len(steps), ends, lambda at: times.searchsorted(at))
-        steps, distance = steps[low:high], file.distance if file.distance_unit == "m" else None
-        chosen = take_channels(path, records, distance, file.n_channels)
+        steps = steps[
+            slice(*choose_span(path, records, len(steps), ends, lambda at: times.searchsorted(at)))
+        ]
+        distance = file.distance if file.distance_unit == "m" else None
+        chosen = choose_channels(path, records, distance, file.n_channels)
         low, high = records.band or (-np.inf, np.inf)
         rows = np.flatnonzero((file.frequency >= low) & (file.frequency <= high))
         if len(rows) < MIN_ROWS:
@@ -440,28 +396,29 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
             file.frequency[rows] if file.frequency_unit == "Hz" else None,
             None if file.names is None else [names[number] for number in chosen],
         )
-        channels, shape = file.channels[chosen], (len(steps), len(chosen), len(rows))
-        chunk, size = tile(*shape, 1, 1)
-
-        def blocks() -> Iterator[tuple[slice, slice, np.ndarray]]:
-            for first in range(0, shape[0], size[0]):
-                some = steps[first : first + size[0]]
-                for left in range(0, shape[1], size[1]):
-                    near = channels[left : left + size[1]]
-                    ranges = (some[0], some[-1] + 1), (near[0], near[-1] + 1)
-                    what = f"time steps {some[0]} to {some[-1]}"
-                    values = file.stored.read(what, *(tuple(map(int, x)) for x in ranges))
-                    values = values[some - some[0]][:, near - near[0]][..., rows]
-                    place = slice(first, first + len(some)), slice(left, left + len(near))
-                    yield *place, values.astype(np.float32)
-
         kept = {
             name: to_text(x) if isinstance(x, bytes) else np.asarray(x).tolist()  # for Zarr
             for name, x in file.attributes.items()
             if name not in NOT_COPIED
         }
         kept |= {"made_from": origin, "cut_from": str(path)}
-        layout = (*chunk, shape[2]), size
-        write_cube(target, shape, layout, records.chunks, axes, kept, blocks())
-    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
-    log.info(f"{target}: {' x '.join(map(count, shape, *names))}, cut from {path}")
+        shape = len(steps), len(chosen), len(rows)
+        layout = tile(*shape, 1, 1)
+        blocks = _blocks(file, steps, file.channels[chosen], rows, layout[1])
+        write_cube(target, shape, layout, records.chunks, axes, kept, blocks)
+    log.info(f"{target}: {_shape_text(shape)}, cut from {path}")
+
+
+def _blocks(
+    file: Any, steps: np.ndarray, channels: np.ndarray, rows: np.ndarray, size: Span
+) -> Iterator[Block]:
+    """Values of some steps, channels and frequencies of a cube, in blocks."""
+    for first in range(0, len(steps), size[0]):
+        some = steps[first : first + size[0]]
+        for left in range(0, len(channels), size[1]):
+            near = channels[left : left + size[1]]
+            box = [(int(x[0]), int(x[-1]) + 1) for x in (some, near)]
+            values = file.stored.read(f"time steps {some[0]} to {some[-1]}", *box)
+            values = values[some - some[0]][:, near - near[0]][..., rows]
+            place = slice(first, first + len(some)), slice(left, left + len(near))
+            yield *place, values.astype(np.float32)

@@ -1,10 +1,12 @@
 """Build a data set of spectrograms and its catalogue from waveform files."""
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +16,32 @@ import pandas
 
 from .. import __version__
 from ..data.layouts import size_text
+from ..data.measures import BANDS, MEASURES, band_edges
 from ..data.storage import find_files, stamp
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
+from ..io import new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import count, log
 from ..settings import Settings, as_text
-from .data_set import MAX_TRACES, Product, write
 from .plan import StationDay, plan
 from .process import Wave
 from .read import import_obspy, one_of_each
-from .responses import inventory_files
-from .station_day import REASONS, example, make_part
+from .responses import UNITS, inventory_files
+from .station_day import BLOCK_BYTES, REASONS, TIMES, Product, example, make_part
 from .windows import Windows, check_settings, is_detected, make_grid
 
 N_EXAMPLES = 4  # traces of a picture
+MAX_CHUNK = 64  # samples
+CACHE = 64 * 2**20  # bytes of HDF5 chunks
+MAX_TRACES = 2 * 10**9  # bytes of waveforms that are stored by `build.traces` = auto
+Piece = tuple[str, int, Path, int, int]  # trace id, day, file of records, first record, number
 
 
 def build(
     words: Sequence[str],
     target: str | Path,
     settings: Settings,
-    layout: str = "samples",
     workers: int = 1,
     overwrite: bool = False,
     catalogue_only: bool = False,
@@ -43,10 +49,9 @@ def build(
 ) -> Counter | None:
     """Build a data set (.h5) and its catalogue beside it (.csv) from waveforms.
 
-    `words` are files, folders and patterns, `layout` is ``samples`` or ``ris``, `stations` have
-    ``locate``, for origins. Returns numbers of samples, windows, traces, station_days, events and
-    of what was left out by `REASONS`; None where the target exists, from the same files and
-    settings.
+    `words` are files, folders and patterns, `stations` have ``locate``, for origins. Returns
+    numbers of samples, windows, traces, station_days, events and of what was left out by `REASONS`;
+    None where the target exists, from the same files and settings.
     """
     import_obspy()
     begin, target = time.monotonic(), Path(target).expanduser()
@@ -56,40 +61,21 @@ def build(
             "(the catalogue is written beside it as .csv)"
         )
     check_settings(settings.build)
-    if settings.build.components is not None and layout != "samples":
-        raise SettingsError(
-            f"command line: --layout {layout} holds one component; allowed with build.components = "
-            f"{settings.build.components}: samples"
-        )
     own = {target.resolve(), Parts(target).folder.resolve()}  # no inputs
     if settings.build.save_waveforms is not None:
         own.add(Path(settings.build.save_waveforms).expanduser().resolve())
     paths = [x for x in find_files(words) if own.isdisjoint([x.resolve(), *x.resolve().parents])]
-    inputs = _inputs(settings, target)
-    made_from = identity([inputs, layout, [stamp(path) for path in paths]])
+    inputs = _inputs(settings, target) | {"catalogue_only": catalogue_only}
+    made_from = identity([inputs, [stamp(path) for path in paths]])
     if not overwrite and _is_done(target, made_from, catalogue_only):
         return None
-    groups, rate, unit = plan(paths, settings.build, workers, stations)
-    events = {event for group in groups for day in group for *_, event in day.given} - {-1}
-    grid = make_grid(settings.build, rate)
-    product = Product(settings.build, grid, unit, not catalogue_only, bool(events))
-    inputs |= {"unit": unit, "catalogue_only": catalogue_only}
+    groups, product = _planned(paths, settings, workers, stations, not catalogue_only)
     jobs = [_job(group, inputs) for group in groups]
     parts, work = Parts(target, settings.run), partial(make_part, product=product)
     if not parts.run(jobs, work, workers, "building", "station-days"):
         return None
-    counts, pieces, notes = Counter(), [], []
-    for job in jobs:
-        summary, first = parts.summary(job), 0
-        counts.update(summary["counts"])
-        notes += summary["notes"]
-        for day, n in zip(job.task, summary["n_samples"], strict=True):
-            pieces.append((day.trace_id, day.day, parts.path(job), first, n))
-            first += n
-    for line in one_of_each(sorted(map(tuple, notes))):
-        log.warning(line)
-    pieces = sorted(piece for piece in pieces if piece[-1])
-    counts.update(traces=len({piece[0] for piece in pieces}), events=len(events))
+    counts, pieces = _collect(parts, jobs)
+    counts["events"] = len(_events(groups))
     if not pieces:
         parts.remove()
         lower = f"lower build.on = {settings.build.on:g}, or " * is_detected(settings.build)
@@ -104,12 +90,39 @@ def build(
         "source": "spectrograms of waveforms, made by RISCluster",
         "version": __version__, "made_from": made_from,
     }  # fmt: skip
-    write(target, pieces, product, attributes, None if catalogue_only else layout)
+    write(target, pieces, product, attributes)
     parts.remove()
     _report(counts, product, time.monotonic() - begin)
     of = "only the catalogue" if catalogue_only else f"the catalogue of {target}"
     log.info(f"{target.with_suffix('.csv')}: {of}")
     return counts
+
+
+def examples(
+    words: Sequence[str], settings: Settings, stations: Any = None
+) -> tuple[list[tuple[str, Wave, Windows]], str]:
+    """Station-day, processed wave and windows of some traces, in the middle of its days; unit."""
+    check_settings(settings.build)
+    groups, product = _planned(find_files(words), settings, 1, stations, False)
+    days = pandas.DataFrame([(day.trace_id, day) for group in groups for day in group])
+    middle = [own.iloc[len(own) // 2] for _, own in days.groupby(0)[1]]
+    rows = np.unique(np.linspace(0, len(middle) - 1, N_EXAMPLES).round().astype(int))
+    found = [(str(middle[row]), example(middle[row], product)) for row in rows]
+    return [(name, *wave) for name, wave in found if wave], product.unit
+
+
+def _planned(
+    paths: Sequence[Path], settings: Settings, workers: int, stations: Any, with_spectrograms: bool
+) -> tuple[list[list[StationDay]], Product]:
+    unit = "counts" if settings.build.inventory is None else UNITS[settings.build.output]
+    groups, rate = plan(paths, settings.build, workers, stations)
+    grid = make_grid(settings.build, rate)
+    return groups, Product(settings.build, grid, unit, with_spectrograms, bool(_events(groups)))
+
+
+def _events(groups: Sequence[Sequence[StationDay]]) -> set[int]:
+    """Numbers of events of the catalogue."""
+    return {event for group in groups for day in group for *_, event in day.given} - {-1}
 
 
 def _inputs(settings: Settings, target: Path) -> dict[str, Any]:
@@ -134,23 +147,26 @@ def _job(group: list[StationDay], inputs: dict[str, Any]) -> Job:
     """The job of the station-days that are read together."""
     day, ids = nanoseconds_to_iso([group[0].day])[0][:10], identity([x.trace_id for x in group])
     used = dict.fromkeys(path for day in group for part in day.all for path in part.paths)
-    files = [stamp(path) for path in used]
-    own = [inputs, day, ids, files, [x.given for x in group]]
+    given = [(x.sampling_rate, x.given) for x in group]
+    own = [inputs, day, ids, [stamp(path) for path in used], given]
     return Job(f"{day}.{ids}", group, own, len(group))
 
 
-def examples(
-    words: Sequence[str], settings: Settings, stations: Any = None
-) -> tuple[list[tuple[str, Wave, Windows]], str]:
-    """Station-day, processed wave and windows of some traces, in the middle of its days; unit."""
-    check_settings(settings.build)
-    groups, rate, unit = plan(find_files(words), settings.build, 1, stations)
-    product = Product(settings.build, make_grid(settings.build, rate), unit, False)
-    days = pandas.DataFrame([(day.trace_id, day) for group in groups for day in group])
-    middle = [own.iloc[len(own) // 2] for _, own in days.groupby(0)[1]]
-    rows = np.unique(np.linspace(0, len(middle) - 1, N_EXAMPLES).round().astype(int))
-    found = [(str(middle[row]), example(middle[row], product)) for row in rows]
-    return [(name, *wave) for name, wave in found if wave], unit
+def _collect(parts: Parts, jobs: Sequence[Job]) -> tuple[Counter, list[Piece]]:
+    """Numbers of all parts, whose notes are logged, and where the samples of each trace are."""
+    counts, pieces, notes = Counter(), [], []
+    for job in jobs:
+        summary, first = parts.summary(job), 0
+        counts.update(summary["counts"])
+        notes += summary["notes"]
+        for day, n in zip(job.task, summary["n_samples"], strict=True):
+            pieces.append((day.trace_id, day.day, parts.path(job), first, n))
+            first += n
+    for line in one_of_each(sorted(map(tuple, notes))):
+        log.warning(line)
+    pieces = sorted(piece for piece in pieces if piece[-1])
+    counts["traces"] = len({piece[0] for piece in pieces})
+    return counts, pieces
 
 
 def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
@@ -171,6 +187,9 @@ def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
     return True
 
 
+# ---- log ----------------------------------------------------------------------------------------
+
+
 def _left_out(counts: Counter) -> str:
     words = (f"{counts[key]:,} {text}" for key, text in REASONS.items() if counts[key])
     return ", ".join(words) or "none"
@@ -179,35 +198,108 @@ def _left_out(counts: Counter) -> str:
 def _report(counts: Counter, product: Product, seconds: float) -> None:
     """Log numbers and rate, and a warning where windows overlap or begin late."""
     grid, settings, n = product.grid, product.settings, counts["samples"]
-    size, stored = product.trace_bytes(n)
+    windows = count(n, "window")
     shape = *product.components, grid.n_rows, grid.n_columns
-    if counts["zeros"]:
-        log.warning(
-            f"{counts['zeros']:,} of {count(n, 'window')} have zeros in place of a component"
-        )
-    if product.with_spectrograms and settings.traces is not False:
-        log.info(
-            f"waveforms of the windows: {size / 1e6:,.1f} MB, "
-            + ("stored with them; set build.traces = no to leave them out" if stored else
-               f"not stored, as build.traces = auto stores at most {MAX_TRACES / 1e9:g} GB; set it "
-               "to yes to store them")
-        )  # fmt: skip
     log.info(
-        f"{count(n, 'window')} of {size_text(shape)} from "
-        f"{count(counts['traces'], 'trace')} in {seconds:.1f} s, {n / seconds:,.0f} samples/s; "
-        f"left out: {_left_out(counts)}"
+        f"{windows} of {size_text(shape)} from {count(counts['traces'], 'trace')} in "
+        f"{seconds:.1f} s, {n / seconds:,.0f} samples/s; left out: {_left_out(counts)}"
     )
-    length = f"build.length ({settings.length:g} s)"
-    apart = f"build.dead_time ({settings.dead_time:g} s)"
-    if settings.catalogue is not None:
-        apart = "catalogue --duplicates"
-    if counts["overlapping"]:
-        log.warning(
-            f"{counts['overlapping']:,} of {count(n, 'window')} overlap the one before on the same "
-            f"trace: set {apart} to {length} or more"
-        )
-    if counts["late"]:
-        log.warning(
-            f"{counts['late']:,} of {count(n, 'window')} begin after their onset: set {length} "
-            f"longer{' or build.before to more' if settings.catalogue is not None else ''}"
-        )
+    longer = f"set build.length ({settings.length:g} s) longer"
+    shorter = f"set build.length ({settings.length:g} s) shorter"
+    texts = {
+        "zeros": "have zeros in place of a component",
+        "overlapping": f"overlap the one before on the same trace: {shorter}, or leave out onsets "
+        "with build.dead_time or catalogue --duplicates",
+        "late": f"begin after their onset: {longer}, or build.before of a catalogue",
+    }
+    for key, text in texts.items():
+        if counts[key]:
+            log.warning(f"{counts[key]:,} of {windows} {text}")
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def write(
+    target: Path, pieces: Sequence[Piece], product: Product, attributes: dict[str, Any]
+) -> None:
+    """Write a data set and its catalogue, each complete or not at all."""
+    n, first, size = sum(piece[-1] for piece in pieces), 0, product.record.itemsize
+    blocks = [
+        (trace_id, path, at, min(product.block, start + own - at))
+        for trace_id, _, path, start, own in pieces
+        for at in range(start, start + own, product.block)
+    ]
+    with contextlib.ExitStack() as stack:
+        table_path = stack.enter_context(new_file(target.with_suffix(".csv")))
+        if product.with_spectrograms:
+            require_room(target, n * size)
+            partial = stack.enter_context(new_file(target))
+            file = stack.enter_context(h5py.File(partial, "w", rdcc_nbytes=CACHE))
+            file.attrs.update(attributes)
+            for name, unit in {"frequency": "Hz", "time": "s"}.items():
+                file[name] = getattr(product.grid, name)
+                file[name].attrs["units"] = unit
+        for trace_id, path, at, n_rows in blocks:
+            block = np.fromfile(path, product.record, n_rows, offset=at * size)
+            rows = slice(first, first + len(block))
+            table = _table(block, trace_id, first, product)
+            table.to_csv(table_path, mode="a", header=not first, index=False, lineterminator="\n")
+            columns = _columns(block, table, product, n) if product.with_spectrograms else {}
+            for name, values in columns.items():
+                if name not in file:
+                    _create(file, name, values, n, product)
+                file[name][rows] = values
+            first = rows.stop
+
+
+def _table(block: np.ndarray, trace_id: str, first: int, product: Product) -> pandas.DataFrame:
+    """Rows of the catalogue."""
+    table = pandas.DataFrame({
+        "index": range(first, first + len(block)), "trace_id": trace_id,
+        **{name: nanoseconds_to_iso(block[name]) for name in TIMES},
+        "peak_amplitude": [f"{value:.7g}" for value in block["peak_amplitude"]],
+        "unit": product.unit,
+        **{name: [f"{value:.6g}" for value in block[name]] for name in MEASURES},
+    })  # fmt: skip
+    return table.assign(event_id=block["event_id"]) if product.with_events else table
+
+
+def _columns(
+    block: np.ndarray, table: pandas.DataFrame, product: Product, n: int
+) -> dict[str, np.ndarray]:
+    """Values of the data sets of the layout `samples`, of a block of n samples."""
+    names = TIMES if product.settings.method == "detect" else ("starttime", "peak_time")
+    found = {
+        "trace_id": table.trace_id.to_numpy(object),
+        **{name: table[name].to_numpy("S27") for name in names},
+        **{name: block[name] for name in block.dtype.names if name not in TIMES},
+    }
+    n_bytes = 4 * n * product.grid.n_samples * math.prod(product.components)
+    if product.settings.traces == "auto" and n_bytes > MAX_TRACES:
+        del found["trace"]
+    return found
+
+
+def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Product) -> None:
+    grid, rate, unit = product.grid, product.grid.sampling_rate, product.unit
+    attributes = {
+        **dict.fromkeys(TIMES, {"units": "UTC, ISO 8601"}),
+        "peak_amplitude": {"units": unit}, "event_id": {"missing": -1},
+        **{name: {"units": own or unit, "what": what} for name, (own, what) in MEASURES.items()},
+        "trace": {"units": unit, "sampling_rate": rate},
+        "spectrogram": {
+            "units": f"{f'({unit})' if '/' in unit else unit}^2/Hz", "sampling_rate": rate,
+            "window_s": grid.segment / rate, "hop_s": grid.hop / rate, "nfft": grid.nfft,
+        },
+    }  # fmt: skip
+    if product.components:
+        attributes["spectrogram"] |= {"components": list(product.settings.components)}
+    for band, ends in zip(BANDS, pairwise(band_edges(grid.frequency)), strict=True):
+        attributes[band] |= {"band_hz": ends}
+    kind, chunks = h5py.string_dtype() if values.dtype == object else values.dtype, None
+    if values.ndim > 1:
+        fit = BLOCK_BYTES // (values[0].size * values.itemsize)
+        chunks = (min(n, int(np.clip(fit, 1, MAX_CHUNK))), *values.shape[1:])
+    created = file.create_dataset(name, (n, *values.shape[1:]), kind, chunks=chunks)
+    created.attrs.update(attributes.get(name, {}))

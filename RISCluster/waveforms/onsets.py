@@ -46,10 +46,9 @@ def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     try:
         rows, texts = (_from_table if path.suffix.lower() in TABLES else _from_events)(path)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"{path}: can't be read as a catalogue: {reason}; allowed: CSV with a column of "
-            "times, as onset or time, or QuakeML"
+            f"{path}: can't be read as a catalogue: {getattr(error, 'strerror', None) or error}; "
+            "allowed: CSV with a column of times, as onset or time, or QuakeML"
         ) from None
     rows["event"] = rows["event"].fillna(-1).astype(np.int64)
     rows = rows[rows["onset"] != NOT_A_TIME].sort_values("onset", kind="stable")
@@ -60,9 +59,9 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     table = read_table(path)
     at = {name: table.find(*words) for name, words in COLUMNS.items()}
     rows = {"onset": read_times(table, TIMES)[0], "phase": table.text(at["phase"])}
-    for name in ("end", "peak"):  # of a detection, which has an onset too
-        known = at[name] is not None and table.find(*TIMES[:2]) is not None
-        rows[name] = parse_times(np.array(table.text(at[name] if known else None)))
+    has_onsets = table.find(*TIMES[:2]) is not None  # end and peak are of a detection
+    for name in ("end", "peak"):
+        rows[name] = parse_times(np.array(table.text(at[name] if has_onsets else None)))
     for name in NUMBERS:
         rows[name] = np.nan if at[name] is None else table.numbers(at[name])
     codes = [table.text(at[name] if at["station"] is not None else None) for name in CODES]
@@ -78,9 +77,8 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
 
 def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """Origins, with a place, and picks, with a trace id, of events numbered by time."""
-    catalogue, _ = read_with(import_obspy().read_events, path, "events")
     events = []
-    for event in catalogue:
+    for event in read_with(import_obspy().read_events, path, "events"):
         origin = event.preferred_origin() or next(iter(event.origins), None)
         times = [item.time.ns for item in (*event.picks, *([origin] if origin else []))]
         events.append((min(times, default=0), event, origin))
@@ -101,9 +99,6 @@ def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     return rows.assign(end=NOT_A_TIME, peak=NOT_A_TIME), texts.astype(object)
 
 
-# ---- onsets at traces ---------------------------------------------------------------------------
-
-
 def onsets_at(
     trace_ids: Sequence[str], settings: BuildSettings, stations: Any
 ) -> dict[str, pandas.DataFrame]:
@@ -114,24 +109,24 @@ def onsets_at(
     """
     path = Path(settings.catalogue).expanduser()
     rows, _ = read_catalogue(path)
-    is_origin = (rows["trace_id"] == "") & rows["latitude"].notna() & rows["longitude"].notna()
     if settings.velocity is not None:
-        rows, wanted = rows[is_origin], "origins with latitude and longitude"
+        has_place = rows["latitude"].notna() & rows["longitude"].notna()
+        rows = rows[(rows["trace_id"] == "") & has_place]
     else:
         if (rows["trace_id"] != "").any():
             rows = rows[rows["trace_id"] != ""]
         patterns = settings.phases.replace(" ", "").split(",")
         fits = rows["phase"].map(lambda x: not x or any(fnmatchcase(x, y) for y in patterns))
-        rows, wanted = rows[fits.astype(bool)], f"onsets of phases {settings.phases}"
+        rows = rows[fits.astype(bool)]
     pairs = [(own, name) for own in rows["trace_id"].unique() for name in _traces(own, trace_ids)]
     traces = pandas.DataFrame(pairs, columns=["own", "trace_id"])
     found = rows.rename(columns={"trace_id": "own"}).merge(traces)
     if found.empty:
         names = ", ".join(filter(None, rows["trace_id"].unique()[:3])) or "none"
         raise DataError(
-            f"build.catalogue = {path}: none of its {len(rows):,} {wanted} fits a trace of the "
-            f"waveforms, as {trace_ids[0]}; its traces: {names}; give another catalogue, or "
-            "build.velocity for origins"
+            f"build.catalogue = {path}: none of its {len(rows):,} rows for build.phases and "
+            f"build.velocity fits a trace, as {trace_ids[0]}; its traces: {names}; give another "
+            "catalogue, or build.velocity for origins with latitude and longitude"
         )
     if settings.velocity is not None:
         found["onset"] += _travel_times(found, settings.velocity, stations)
@@ -149,8 +144,6 @@ def _traces(own: str, trace_ids: Sequence[str]) -> list[str]:
 
 
 def _travel_times(found: pandas.DataFrame, velocity: float, stations: Any) -> np.ndarray:
-    from obspy.geodetics import locations2degrees
-
     codes = found["trace_id"].str.split(".").str[:2].str.join(".").str.strip(".")
     names = sorted(codes.unique())
     places = stations.locate(names) if stations is not None else np.full((len(names), 2), np.nan)
@@ -161,12 +154,10 @@ def _travel_times(found: pandas.DataFrame, velocity: float, stations: Any) -> np
             "events.stations or build.inventory to a file that has them"
         )
     at = places[pandas.Index(names).get_indexer(codes)]
+    locations2degrees = import_obspy("obspy.geodetics").locations2degrees
     degrees = locations2degrees(found["latitude"], found["longitude"], *at.T)
     length = np.hypot(degrees * KM_PER_DEGREE, found["depth"].fillna(0))
     return np.rint(length / velocity * SECOND).astype(np.int64)
-
-
-# ---- cleaning -----------------------------------------------------------------------------------
 
 
 def clean(
@@ -180,28 +171,22 @@ def clean(
     found = [read_catalogue(path) for path in paths]
     rows, texts = (pandas.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
     rows = rows.sort_values("onset", kind="stable")
-    within = rows[(rows["onset"] >= start) & (rows["onset"] < end)]
-    strong = within
+    chosen = rows[(rows["onset"] >= start) & (rows["onset"] < end)]
     if low > 0 or high < np.inf:
-        if within["amplitude"].isna().all():
-            raise DataError(
-                f"{paths[0]}: has no amplitudes; leave out --min-amplitude and --max-amplitude, or "
-                f"give a table with a column {COLUMNS['amplitude'][0]}"
-            )
-        strong = within[within["amplitude"].abs().between(low, high)]
-    chosen, last = [], {}
-    for row, *trace, time in strong[["trace_id", "phase", "onset"]].itertuples():
+        chosen = chosen[chosen["amplitude"].abs().between(low, high)]
+    n_chosen, good, last = len(chosen), [], {}
+    for row, *trace, time in chosen[["trace_id", "phase", "onset"]].itertuples():
         if time - last.get(tuple(trace), -(2**62)) > apart * SECOND:
-            chosen.append(row)
+            good.append(row)
             last[tuple(trace)] = time
-    if not chosen:
+    if not good:
         raise DataError(
-            f"{paths[0]}: none of {count(len(rows), 'row')} is left; allowed: wider limits"
+            f"{paths[0]}: none of {count(len(rows), 'row')} is left; allowed: wider limits of "
+            f"time, and of amplitude with a column {COLUMNS['amplitude'][0]}"
         )
     with new_file(target) as partial:
-        texts.loc[chosen].to_csv(partial, index=False, lineterminator="\n")
-    by_time, by_amplitude = len(rows) - len(within), len(within) - len(strong)
+        texts.loc[good].to_csv(partial, index=False, lineterminator="\n")
     return (
-        f"{target}: {count(len(chosen), 'row')} of {len(rows):,}; left out: {by_time:,} by time, "
-        f"{by_amplitude:,} by amplitude, {len(strong) - len(chosen):,} repeated"
+        f"{target}: {count(len(good), 'row')} of {len(rows):,}; left out: "
+        f"{len(rows) - n_chosen:,} by time or amplitude, {n_chosen - len(good):,} repeated"
     )

@@ -1,47 +1,44 @@
-"""Headers of waveform files, and their samples between two times."""
+"""Waveform files: copied from archives, their headers, and their samples between two times."""
 
 import glob
+import os
 import re
 import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from joblib import Parallel, delayed
 
-from ..data.times import nanoseconds_to_iso, same_rate
-from ..errors import DataError
-from ..io import need, sha256
+from ..data.storage import NO_DATA
+from ..data.times import same_rate
+from ..errors import DataError, RISClusterError
+from ..io import need, new_file
 from ..parallel import workers_for
-from ..runtime import Progress
+from ..runtime import Progress, count, log
 
 SECOND = 10**9  # ns
 DAY = 86_400 * SECOND
 LATEST = 2**63 - 100 * DAY  # ns; int64 still holds such a time with the margins around it
 RATES = (1e-5, 1e8)  # Hz; other rates are errors of a header
 MIN_PARALLEL_FILES = 400  # fewer are read faster than processes start
+THREADS = 8  # files that are copied at a time
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A continuous piece of one trace in one file.
-
-    `within` is the id of the trace in the file, or its position from 0 where several traces of
-    this id have the same times.
-    """
+    """A continuous piece of one trace in one file."""
 
     path: Path
     trace_id: str  # NET.STA.LOC.CHA
     start: int  # ns since 1970-01-01 UTC
     n_samples: int
     sampling_rate: float  # Hz
-    within: str | int
-    number: int = 0  # position in the file
 
     @property
     def end(self) -> int:
@@ -54,33 +51,28 @@ def duration(n_samples: int | float, sampling_rate: float) -> int:
     return round(n_samples * SECOND / sampling_rate)
 
 
-def import_obspy() -> ModuleType:
+def import_obspy(module: str = "obspy") -> ModuleType:
     """Import obspy without its warnings and without its reader of pickles, which can run code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        obspy = need("obspy")
+        found = need(module)
         from obspy.core.util.base import ENTRY_POINTS
     ENTRY_POINTS["waveform"].pop("PICKLE", None)
-    return obspy
+    return found
 
 
-def read_with(function: Callable, path: Path, what: str, **options: Any) -> tuple[Any, list[str]]:
-    """What obspy reads of a file, and its warnings about the data; DataError where it can't."""
+def read_with(function: Callable, path: Path, what: str, **options: Any) -> Any:
+    """What a function of obspy reads from a file; DataError where it can't."""
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             # obspy would take brackets in a name for a pattern.
-            found = function(glob.escape(str(path)), **options)
+            return function(glob.escape(str(path)), **options)
     except Exception as error:  # obspy's readers raise many types
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        if "Unknown format" in reason:
-            reason = "of no format that obspy reads"
         raise DataError(
             f"{path}: can't be read as {what} ({reason}); copy it again, or leave it out"
         ) from None
-    others = (DeprecationWarning, PendingDeprecationWarning, ResourceWarning)
-    texts = [str(item.message) for item in caught if not issubclass(item.category, others)]
-    return found, list(dict.fromkeys(" ".join(text.split()) for text in texts))
 
 
 def one_of_each(notes: Iterable[tuple[str, str]]) -> list[str]:
@@ -95,14 +87,73 @@ def one_of_each(notes: Iterable[tuple[str, str]]) -> list[str]:
     return [x[0] + (f" (and so for {len(x) - 1:,} more)" if len(x) > 1 else "") for x in found]
 
 
-def _read(path: Path, **options: Any) -> tuple[Any, list[str]]:
+# ---- archives -----------------------------------------------------------------------------------
+
+
+def with_copies(words: Sequence[str], folder: Path) -> list[str]:
+    """Words of the command line, with copies of the files of URLs in a folder, each fetched once.
+
+    A URL is of a file, a folder or a pattern, as ``s3://bucket/2016/*HHZ*`` or ``https://host/2016/``.
+    DataError where files can't be listed or fetched.
+    """
+    return [path for word in words for path in (_fetch(word, folder) if "://" in word else [word])]
+
+
+def _fetch(url: str, folder: Path) -> list[str]:
+    need("fsspec")
+    import fsspec
+
+    for start, package in {"s3:": "s3fs", "http": "aiohttp"}.items():
+        if url.startswith(start):
+            need(package)
+    has_key = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & {*os.environ}
+    options = {"anon": not has_key} if url.startswith("s3:") else {}
+    try:
+        files, root = fsspec.core.url_to_fs(url, **options)
+        found = files.glob(root, detail=True) if "*" in url else files.find(root, detail=True)
+        names = [
+            name
+            for name, about in sorted(found.items())
+            if about.get("type") != "directory"
+            and not name.lower().endswith((*NO_DATA, "/"))
+            and ".." not in name.split("/")
+        ]
+        paths = {name: folder / name.rpartition("://")[2].lstrip("/") for name in names}
+        missing = [name for name, path in paths.items() if not path.is_file()]
+        log.info(f"{url}: {count(len(names), 'file')}, {len(missing):,} to copy into {folder}")
+        parallel = Parallel(THREADS, backend="threading", return_as="generator")
+        with Progress("Copying", len(missing), "files") as progress:
+            for _ in parallel(delayed(_copy)(files, name, paths[name]) for name in missing):
+                progress.add(1)
+    except RISClusterError:
+        raise
+    except Exception as error:  # each kind of store raises its own
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise DataError(
+            f"{url}: can't be fetched: {reason}; check the address, then run the same command "
+            "again: files that are complete are not fetched again"
+        ) from None
+    if not names:
+        raise DataError(f"{url}: has no files; give a folder, a file or a pattern with *")
+    return [str(path) for path in paths.values()]
+
+
+def _copy(files: Any, name: str, path: Path) -> None:
+    with new_file(path) as partial:
+        files.get_file(name, str(partial))
+
+
+# ---- headers ------------------------------------------------------------------------------------
+
+
+def _read(path: Path, **options: Any) -> Any:
     return read_with(import_obspy().read, path, "waveforms", **options)
 
 
 def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]:
-    """Headers of waveform files, sorted by trace id, start and path; and warnings.
+    """Headers of waveform files, sorted by trace id, start and path; a line for what is left out.
 
-    Many files are read in `workers` processes. A warning names each file and trace left out.
+    Many files are read in `workers` processes.
     """
     import_obspy()
     stretches: list[Stretch] = []
@@ -110,48 +161,51 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]
     n_jobs = 1 if len(paths) < MIN_PARALLEL_FILES else workers_for(workers, len(paths))
     parallel = Parallel(n_jobs, return_as="generator", batch_size=32)
     with Progress("reading headers", len(paths), "files") as progress:
-        for found, warned in parallel(delayed(_read_headers)(path) for path in paths):
+        for found, left_out in parallel(delayed(_read_headers)(path) for path in paths):
             stretches += found
-            lines += warned
+            lines += left_out
             progress.add(1)
-    stretches = _with_own_ids(_without_unset_clocks(stretches, lines), lines)
-    return sorted(stretches, key=lambda x: (x.trace_id, x.start, str(x.path))), lines
+    stretches.sort(key=lambda x: (x.trace_id, x.start, str(x.path)))
+    return _without_shared_ids(stretches, lines), lines
 
 
 def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
     try:
-        stream, warned = _read(path, headonly=True)
+        stream = _read(path, headonly=True)
         if stream and stream[0].stats.get("_format") == "REFTEK130":  # loses headers that overlap
-            stream, warned = _read(path)
+            stream = _read(path)
     except DataError as error:
-        return [], [f"{str(error).partition(';')[0]}: left out"]
-    warned = [*warned, *_cut_short(stream)]
-    lines = [f"{path}: {warned[0].rstrip('.')}; what can be read of it is used"] if warned else []
-    usable, faults = [], Counter()
-    for number, trace in enumerate(stream):
-        stats, names = trace.stats, ("network", "station", "location", "channel")
-        rate, start, n = float(stats.sampling_rate), int(stats.starttime.ns), int(stats.npts)
-        if getattr(stats.get("mseed"), "encoding", "") == "ASCII":
-            faults[f"a trace of {trace.id} left out: text, no samples"] += 1
-        elif n < 1 or not RATES[0] <= rate <= RATES[1] or abs(start) > LATEST - duration(n, rate):
-            year = np.datetime64(start // SECOND, "s").astype("M8[Y]")
-            faults[
-                f"a trace of {trace.id} left out: {n} samples at {rate:g} Hz from the year {year}; "
-                "times from 1678 to 2261 can be stored"
-            ] += 1
-        else:
-            trace_id = ".".join(stats[name].strip().replace(".", "_") for name in names)
-            usable.append(Stretch(path, trace_id, start, n, rate, trace.id, number))
-    lines += [f"{path}: {text}{f' ({n} traces)' if n > 1 else ''}" for text, n in faults.items()]
-    return usable, lines
+        return [], [str(error)]
+    good, bad = [], []
+    for trace in stream:
+        rate, start = float(trace.stats.sampling_rate), int(trace.stats.starttime.ns)
+        item = Stretch(path, trace.id, start, int(trace.stats.npts), rate)
+        usable = item.n_samples > 0 and RATES[0] <= rate <= RATES[1] and trace.id.count(".") == 3
+        (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
+    if not bad:
+        return good, []
+    line = (
+        f"{path}: {count(len(bad), 'trace')} left out, as {bad[0].trace_id}: {bad[0].n_samples} "
+        f"samples at {bad[0].sampling_rate:g} Hz, {bad[0].start / (365.25 * DAY):.0f} years after "
+        "1970; allowed: samples, rates above 0 Hz and years from 1678 to 2261"
+    )
+    return good, [line]
 
 
-def _cut_short(stream: Sequence[Any]) -> list[str]:
-    """A warning where the last record of a miniSEED file lacks bytes; lengths are powers of 2."""
-    records = [trace.stats.get("mseed", {}) for trace in stream]
-    length = min((x.record_length for x in records if x.get("record_length")), default=0)
-    rest = length and records[0].filesize % length
-    return [f"ends with {rest:,} bytes of a record of {length:,}"] if rest else []
+def _without_shared_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretch]:
+    """Leave out traces that have an id without station or channel code at the same time."""
+    groups: dict[str, list[Stretch]] = defaultdict(list)
+    for item in stretches:
+        groups[item.trace_id].append(item)
+    for trace_id, own in groups.items():
+        overlaps = (a.end - b.start > (b.end - b.start) / 2 for a, b in pairwise(own))
+        if not all(trace_id.split(".")[1::2]) and any(overlaps):
+            lines.append(
+                f"{own[0].path}: {len(own):,} traces at the same time have the id {trace_id}: left "
+                "out; allowed: an id with station and channel codes for each, as in miniSEED"
+            )
+            groups[trace_id] = []
+    return [item for own in groups.values() for item in own]
 
 
 def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
@@ -171,100 +225,29 @@ def matching(stretches: Sequence[Stretch], trace_ids: str) -> list[Stretch]:
     names = sorted({item.trace_id for item in stretches})
     fits = {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
     if names and not fits:
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         raise DataError(
-            f"build.trace_ids = {trace_ids} fits no trace; there are {', '.join(names[:8])}{more}: "
-            "set it to some of them"
+            f"build.trace_ids = {trace_ids} fits none of {count(len(names), 'trace')}; allowed: "
+            f"patterns of trace ids, as {', '.join(names[:8])}"
         )
     return [item for item in stretches if item.trace_id in fits]
 
 
-def _without_unset_clocks(stretches: Sequence[Stretch], lines: list[str]) -> Sequence[Stretch]:
-    """Leave out traces of 1970-01-01, the date of headers without a time, beside others."""
-    unset = [item for item in stretches if 0 <= item.start < DAY]
-    others = [item for item in stretches if not 0 <= item.start < DAY]
-    what = "other files have times: left out" if others else "times of its windows count from there"
-    for path, start in {item.path: item.start for item in unset}.items():
-        at = nanoseconds_to_iso([start])[0]
-        lines.append(f"{path}: starts {at}, as a header without a time: {what}")
-    return others or unset
+# ---- samples ------------------------------------------------------------------------------------
 
 
-def _with_own_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretch]:
-    """Name traces that have an id without station or channel code at the same time.
-
-    They are named by their position in the file, and by the file where several files have the id.
-    Copies of a file are left out.
-    """
-    groups: dict[str, dict[Path, list[Stretch]]] = defaultdict(lambda: defaultdict(list))
-    found, notes = [], []
-    for item in stretches:
-        if all(item.trace_id.split(".")[1::2]):
-            found.append(item)
-        else:
-            groups[item.trace_id][item.path].append(item)
-    for trace_id, files in groups.items():
-        spans = {path: [(item.start, item.end) for item in own] for path, own in files.items()}
-        gathers = {path for path, own in spans.items() if _overlap(own)}
-        text = f"traces at the same time have the id {trace_id}: named by their position in it"
-        notes += [(str(path), f"{len(files[path]):,} {text}") for path in sorted(gathers)]
-        for path in gathers:
-            spans[path] = [(min(spans[path])[0], max(end for _, end in spans[path]))]
-        stems = dict.fromkeys(files, "")
-        if _overlap([span for own in spans.values() for span in own]):
-            first: dict[str, Path] = {}
-            for path in sorted(files):
-                if (same := first.setdefault(sha256(path), path)) != path:
-                    lines.append(f"{path}: left out: the same as {same}")
-            stems = {path: re.sub(r"[^\w-]", "_", path.stem) for path in first.values()}
-            n = Counter(stems.values())
-            for at, (path, stem) in enumerate(stems.items()):
-                stems[path] = f"{at + 1:05d}-{stem}" if n[stem] > 1 else stem
-            if len(stems) > 1:
-                text = f"other files have the id {trace_id} at the same time: named by their files"
-                lines.append(f"{min(stems)}: {len(stems) - 1:,} {text}")
-            else:
-                stems = dict.fromkeys(stems, "")
-        for path, stem in stems.items():
-            for item in files[path]:
-                number = f"{item.number + 1:05d}" if path in gathers else ""
-                network, station, location, channel = trace_id.split(".")
-                name = "-".join(filter(None, (station, stem, number)))
-                own_id = ".".join((network, name, location, channel))
-                within = item.number if number else item.within
-                found.append(replace(item, trace_id=own_id, within=within))
-    lines += one_of_each(notes)
-    return found
-
-
-def _overlap(spans: Sequence[tuple[int, int]]) -> bool:
-    """Whether one is for half or more of its length at the time of others."""
-    spans = sorted(spans)
-    ends = np.maximum.accumulate([end for _, end in spans]).tolist()
-    pairs = zip(spans[1:], ends, strict=False)
-    return any(end - start > (stop - start) / 2 for (start, stop), end in pairs)
-
-
-def read_traces(
-    path: Path, start_ns: int, end_ns: int, ids: str = "", numbered: bool = False
-) -> dict[str | int, list[Any]]:
-    """Traces of obspy of one file by `Stretch.within`; DataError where it can't be read.
+def read_traces(path: Path, start_ns: int, end_ns: int, ids: str = "") -> dict[str, list[Any]]:
+    """Traces of obspy of one file by trace id; DataError where it can't be read.
 
     The samples nearest to the times, ns since 1970-01-01 UTC, are the first and the last. `ids` is
-    the beginning of the trace ids that are decoded; `numbered` traces have positions in the file.
+    the beginning of the trace ids that are decoded.
     """
     time = import_obspy().UTCDateTime
     span = {"starttime": time(ns=int(start_ns)), "endtime": time(ns=int(end_ns))}
-    options = {} if numbered else dict(span)  # a slice would change positions
-    if ids and not set(ids) & set("*?[]\\"):
-        options["sourcename"] = f"{ids}*"
-    stream, _ = _read(path, **options)
-    if not stream and options.pop("sourcename", None):  # codes that differ from the header's
-        stream, _ = _read(path, **options)
-    found: dict[str | int, list[Any]] = defaultdict(list)
-    for number, trace in enumerate(stream):
-        if numbered:
-            trace = trace.slice(*span.values())
+    stream = _read(path, **span, **({"sourcename": f"{ids}*"} if ids else {}))
+    if ids and not stream:  # codes that a pattern can't select
+        stream = _read(path, **span)
+    found: dict[str, list[Any]] = defaultdict(list)
+    for trace in stream:
         if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace.id.startswith(ids):
-            found[number if numbered else trace.id].append(trace)
+            found[trace.id].append(trace)
     return dict(found)

@@ -1,31 +1,31 @@
 """Records of the windows of station-days: their data read, joined, processed and cut."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from os.path import commonprefix
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
 
-from ..data.measures import measure_spectrograms, measure_waveforms
-from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
+from ..data.measures import MEASURES, measure_spectrograms, measure_waveforms
+from ..data.times import NOT_A_TIME, same_rate
 from ..errors import DataError, RunError
-from ..io import new_file
-from .data_set import TIMES, Product
+from ..io import new_file, write_errors
+from ..settings import BuildSettings
 from .onsets import FIELDS
 from .plan import StationDay
-from .process import CONSTANT, Wave, join, process, without_marks
+from .process import CONSTANT, MIN_DRIFT, Wave, join, process, without_marks
 from .read import DAY, import_obspy, read_traces
-from .responses import Epoch, cut_at_epochs, read_inventory
-from .windows import Grid, Windows, cut, margin, min_samples, spectrograms
+from .responses import with_responses
+from .windows import Grid, Windows, cut, fits_into, margin, min_samples, spectrograms
 
+TIMES = ("starttime", "onset", "end", "peak_time")  # of a window, ns since 1970-01-01 UTC
+BLOCK_BYTES = 16 * 2**20  # of records in memory, and of an HDF5 chunk
 REASONS = {  # why windows, stretches of data or station-days are left out
-    "gap": "at gaps",
-    "end_of_data": "at ends of the data",
-    "taper": "at tapered ends",
+    "edge": "at gaps, ends or tapered ends of the data",
     "component": "without all components",
     "stretch_too_short": "stretches too short",
     "stretch_constant": "stretches constant",
@@ -35,6 +35,41 @@ REASONS = {  # why windows, stretches of data or station-days are left out
 Notes = list[tuple[str, str]]  # place and text, see `one_of_each`
 
 
+class Product(NamedTuple):
+    """What all samples of a data set have in common."""
+
+    settings: BuildSettings
+    grid: Grid
+    unit: str
+    with_spectrograms: bool
+    with_events: bool = False  # numbers of a catalogue
+
+    @property
+    def components(self) -> tuple[int, ...]:
+        """Number of components, (C,); empty for a single one."""
+        return () if self.settings.components is None else (len(self.settings.components),)
+
+    @property
+    def record(self) -> np.dtype:
+        """Type of a sample in a part."""
+        fields = [(name, np.int64) for name in TIMES]
+        fields += [(name, np.float32) for name in ("peak_amplitude", *MEASURES)]
+        fields += [("event_id", np.int64)] * self.with_events
+        if self.with_spectrograms:
+            shape = *self.components, self.grid.n_rows, self.grid.n_columns
+            fields.append(("spectrogram", np.float32, shape))
+        if self.settings.traces is not False and self.with_spectrograms:
+            fields.append(("trace", np.float32, (*self.components, self.grid.n_samples)))
+        return np.dtype(fields)
+
+    @property
+    def block(self) -> int:
+        """Number of samples that are handled at once."""
+        n_values = self.grid.n_rows * self.grid.n_columns + self.grid.n_samples
+        n_values *= math.prod(self.components)
+        return max(1, BLOCK_BYTES // max(self.record.itemsize, 4 * n_values))
+
+
 def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[str, Any]:
     """Write the records of station-days that are read together.
 
@@ -42,33 +77,26 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
     ``notes``. A station-day whose data raise an error has no records.
     """
     counts, notes, n_samples = Counter(station_days=len(days)), [], []
-    size = product.record.itemsize
-    try:
-        with path.open("wb") as file:
-            pieces = _read(days, product, notes)
-            for day in days:
-                start, own, own_notes = file.tell(), Counter(), []
-                try:
-                    others = [_other(part, product, own_notes) for part in day.others]
-                    waves = _processed(day, pieces.pop(day), product, own, own_notes)
-                    for found in _save(waves, day, product.settings.save_waveforms):
-                        for records in _of_windows(*found, others, product, own):
-                            file.write(records.data)
-                except (OSError, RunError):  # of writing
-                    raise
-                except Exception as error:  # of any library that processes the data
-                    file.seek(start)
-                    file.truncate()
-                    own = {"station_day_failed": 1}
-                    own_notes = [(str(day), f"left out: {' '.join(str(error).split())[:200]}")]
-                n_samples.append((file.tell() - start) // size)
-                counts.update(own)
-                notes += own_notes
-    except OSError as error:  # those of reading are data errors
-        raise RunError(
-            f"{path}: can't be written: {error.strerror or error}; make room or change "
-            "permissions, then run the same command again: finished parts are not repeated"
-        ) from None
+    with write_errors(path), path.open("wb") as file:
+        pieces = _read(days, product, notes)
+        for day in days:
+            start, own, own_notes = file.tell(), Counter(), []
+            try:
+                others = [_other(part, product, own_notes) for part in day.others]
+                waves = _processed(day, pieces.pop(day), product, own, own_notes)
+                for found in _save(waves, day, product.settings.save_waveforms):
+                    for records in _of_windows(*found, others, product, own):
+                        file.write(records.data)
+            except (OSError, RunError):  # of writing
+                raise
+            except Exception as error:  # of any library that processes the data
+                file.seek(start)
+                file.truncate()
+                own = {"station_day_failed": 1}
+                own_notes = [(str(day), f"left out: {' '.join(str(error).split())[:200]}")]
+            n_samples.append((file.tell() - start) // product.record.itemsize)
+            counts.update(own)
+            notes += own_notes
     counts.update(samples=sum(n_samples))
     return {"n_samples": n_samples, "counts": counts, "notes": notes}
 
@@ -77,22 +105,22 @@ def _read(
     days: Sequence[StationDay], product: Product, notes: Notes
 ) -> dict[StationDay, list[Wave]]:
     """Data of the day and of the margins around it."""
-    around, numbered = margin(product.settings), isinstance(days[0].within, int)
+    around, ids = margin(product.settings), commonprefix([day.trace_id for day in days])
     span = days[0].day - around, days[0].day + DAY + around
-    ids = "" if numbered else commonprefix([day.within for day in days])
     found = {day: [] for day in days}
     for path in days[0].paths:
         try:
-            traces = read_traces(path, *span, ids, numbered)
+            traces = read_traces(path, *span, ids)
         except (DataError, OSError) as error:
             notes += [(str(day), f"{error}; left out on this day") for day in days]
             continue
         for day in days:
-            for trace in traces.pop(day.within, []):
+            for trace in traces.get(day.trace_id, []):
                 rate, own = day.sampling_rate, float(trace.stats.sampling_rate)
-                if same_rate(own, rate):
-                    data, start = without_marks(trace.data), trace.stats.starttime.ns
-                    found[day].append(Wave(start, rate, data, drift=rate / own - 1))
+                if same_rate(rate, own):
+                    rate = rate if abs(own / rate - 1) * len(trace) < MIN_DRIFT else own
+                    data = without_marks(trace.data)
+                    found[day].append(Wave(trace.stats.starttime.ns, rate, data))
     return found
 
 
@@ -100,7 +128,8 @@ def _other(day: StationDay | None, product: Product, notes: Notes) -> list[Wave]
     if day is None:
         return []
     waves = _stretches(day, _read([day], product, notes)[day], product, Counter(), notes)
-    return [wave for wave, _ in _save(waves, day, product.settings.save_waveforms)]
+    pairs = _save(((wave, None) for wave in waves), day, product.settings.save_waveforms)
+    return [wave for wave, _ in pairs]
 
 
 def _save(waves: Iterator, day: StationDay, folder: str | None) -> Iterator[tuple[Wave, Any]]:
@@ -108,18 +137,19 @@ def _save(waves: Iterator, day: StationDay, folder: str | None) -> Iterator[tupl
     if folder is None:
         yield from waves
         return
-    obspy, stream, span = import_obspy(), [], np.array([day.day, day.day + DAY])
+    obspy, stream = import_obspy(), []
     for wave, more in waves:
-        first, last = wave.samples(span).clip(0, len(wave.data))
+        first, last = wave.samples(np.array([day.day, day.day + DAY])).clip(0, len(wave.data))
         trace = obspy.Trace(wave.data[first:last].astype(np.float32))
         trace.id, trace.stats.sampling_rate = day.trace_id, wave.sampling_rate
         trace.stats.starttime = obspy.UTCDateTime(ns=wave.time(int(first)))
         stream += [trace] if last > first else []
         yield wave, more
-    start, end = (obspy.UTCDateTime(ns=int(time)).strftime("%Y%m%dT%H%M%SZ") for time in span)
-    path = Path(folder).expanduser().joinpath(*day.trace_id.split(".")[:2])
     if stream:
-        with new_file(path / f"{day.trace_id}__{start}__{end}.mseed") as partial:
+        start = min(trace.stats.starttime for trace in stream)
+        name = f"{day.trace_id}__{start.strftime('%Y%m%dT%H%M%SZ')}.mseed"
+        path = Path(folder).expanduser().joinpath(*day.trace_id.split(".")[:2], name)
+        with new_file(path) as partial:
             obspy.Stream(stream).write(str(partial), format="MSEED")
 
 
@@ -135,76 +165,50 @@ def _processed(
     settings, grid = product.settings, product.grid
     given = pandas.DataFrame(day.given, columns=FIELDS) if day.given else None
     n_given = len(day.given)
-    for wave, data_around in _stretches(day, pieces, product, counts, notes):
-        windows = cut(wave, day.day, settings, grid, data_around, given)
-        n_windows = len(windows.start) + windows.left_out.total()
-        counts.update(windows.left_out, windows=n_windows)
+    for wave in _stretches(day, pieces, product, counts, notes):
+        windows = cut(wave, day.day, settings, grid, given)
+        n_windows = len(windows.start) + windows.n_at_edges
+        counts.update(edge=windows.n_at_edges, windows=n_windows)
         n_given -= n_windows
         if settings.method == "detect":
             overlapping = np.diff(windows.start) < grid.n_samples
             late = windows.onset < windows.start
             counts.update(overlapping=int(overlapping.sum()), late=int(late.sum()))
         yield wave, windows
-    if given is not None:
-        counts.update(gap=n_given, windows=n_given)
+    if given is not None:  # onsets where there are no data
+        counts.update(edge=n_given, windows=n_given)
 
 
 def _stretches(
     day: StationDay, pieces: list[Wave], product: Product, counts: Counter, notes: Notes
-) -> Iterator[tuple[Wave, tuple[bool, bool]]]:
-    """Processed stretches of the day, and whether there are data before and after each."""
-    settings, grid, removed = product.settings, product.grid, Counter()
-    parts = [(wave, None) for wave in join(pieces, removed, settings.constant_gap)]
+) -> Iterator[Wave]:
+    """Processed stretches of the day."""
+    settings, grid, removed, name = product.settings, product.grid, Counter(), str(day)
+    waves = join(pieces, removed, settings.constant_gap)
     pieces.clear()
     for reason, n in removed.items():
         if n:
-            see = "; see build.constant_gap" if reason.startswith(CONSTANT) else ""
+            see = "; see build.constant_gap" if reason == CONSTANT else ""
             text = f"{n / day.sampling_rate:g} s of samples {reason} count as a gap{see}"
-            notes.append((str(day), text))
+            notes.append((name, text))
+    parts = [(wave, None, "") for wave in waves]
     if settings.inventory is not None:
-        parts = _with_responses(day, [wave for wave, _ in parts], product, counts, notes)
+        parts = [x for wave in waves for x in with_responses(wave, day.trace_id, settings)]
+    del waves
     for number in range(len(parts)):
-        (wave, epoch), parts[number] = parts[number], None  # frees its memory
-        seconds = len(wave.data) / wave.sampling_rate
+        (wave, response, note), parts[number] = parts[number], None  # frees its memory
         if wave.end <= day.day or wave.start >= day.day + DAY:
             continue
-        if wave.data.min() == wave.data.max():
+        notes += [(name, note)] if note else []
+        if settings.inventory is not None and response is None:
+            counts["stretch_without_response"] += 1
+        elif wave.data.min() == wave.data.max():
             counts["stretch_constant"] += 1
-            text = f"a stretch of {seconds:.0f} s left out: all its samples are {wave.data[0]:g}"
-            notes.append((str(day), text))
-        elif seconds < min_samples(settings, grid) / grid.sampling_rate:
+            notes.append((name, "left out: all samples of a stretch have one value"))
+        elif len(wave.data) / wave.sampling_rate < min_samples(settings, grid) / grid.sampling_rate:
             counts["stretch_too_short"] += 1
         else:
-            yield process(wave, settings, epoch), (number > 0, number < len(parts) - 1)
-
-
-def _with_responses(
-    day: StationDay, waves: list[Wave], product: Product, counts: Counter, notes: Notes
-) -> list[tuple[Wave, Epoch]]:
-    """Split waves where the response changes; leave out what has none to the unit of the set."""
-    settings, parts, before = product.settings, [], None
-    inventory = read_inventory(settings.inventory)
-    epochs = inventory.epochs(day.trace_id, settings)
-    for wave, epoch in chain.from_iterable(cut_at_epochs(wave, epochs) for wave in waves):
-        start, end = max(wave.start, day.day), min(wave.end, day.day + DAY)
-        first, last = nanoseconds_to_iso([start, end])
-        text = ""
-        if not (epoch and epoch.unit == product.unit):
-            if start < end:
-                counts["stretch_without_response"] += 1
-                reason = inventory.why_none(epoch, product.unit)
-                text = f"{reason}; left out from {first} to {last}"
-            before = None
-        else:
-            parts.append((wave, epoch))
-            if before not in (None, epoch) and start == wave.start < end:
-                text = f"the response changes at {first}; no window spans the change"
-            elif epoch.is_flat:
-                text = f"only the sensitivity in {inventory.place}, by which counts are divided: "
-                text += "correct where the response is flat"
-            before = epoch
-        notes += [(str(day), text)] if text else []
-    return parts
+            yield process(wave, settings, response)
 
 
 def _of_windows(
@@ -247,8 +251,7 @@ def _cut_out(
     images = np.zeros((n, grid.n_rows, grid.n_columns), dtype=np.float32)
     traces, known = np.zeros((n, grid.n_samples)), np.zeros(n, dtype=bool)
     for wave, start in pairs:
-        fits = start - grid.before >= wave.edge
-        fits &= start + grid.n_samples + grid.after <= len(wave.data) - wave.edge
+        fits = fits_into(wave, start, grid)
         if fits.any():
             images[fits] = spectrograms(grid, wave.data, start[fits])
             traces[fits] = wave.data[start[fits][:, None] + np.arange(grid.n_samples)]

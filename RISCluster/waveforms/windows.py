@@ -5,7 +5,6 @@ after the window's start, so that n samples have n // hop columns; the segments 
 the last column reach (segment - hop) / 2 samples beyond the window.
 """
 
-from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -51,28 +50,19 @@ def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
     n, nfft = round(settings.length * sampling_rate), settings.nfft
     segment = round(settings.segment * sampling_rate)
     hop = segment - round(settings.overlap * segment)
-    at = f"at {sampling_rate:g} Hz"
-    if not 2 <= segment <= min(n, nfft):
-        raise SettingsError(
-            f"build.segment = {settings.segment:g} s is {segment} samples {at}; allowed: from 2 to "
-            f"the {n} samples of build.length and to build.nfft = {nfft}"
-        )
-    if hop < 1:
-        raise SettingsError(
-            f"build.overlap = {settings.overlap:g} leaves no sample from one segment of {segment} "
-            f"samples to the next; allowed: at most {1 - 1 / segment:.4f}"
-        )
     first, last = 0, nfft // 2
     if settings.frequencies is not None:
         low, high = (frequency * nfft / sampling_rate for frequency in settings.frequencies)
         first, last = int(np.ceil(round(low, 9))), min(last, int(np.floor(round(high, 9))))
-    n_rows, n_columns, before = max(0, last - first + 1), n // hop, (segment - hop) // 2
-    after = max(0, (n_columns - 1) * hop - before + segment - n)
-    if min(n_rows, n_columns) < 4:
+    n_rows, n_columns, before = max(0, last - first + 1), n // max(1, hop), (segment - hop) // 2
+    if not (2 <= segment <= min(n, nfft) and hop >= 1 and min(n_rows, n_columns) >= 4):
         raise SettingsError(
-            f"[build] a window would have {n_rows} frequencies x {n_columns} times {at}; the "
-            "network needs 4 x 4 or more: change build.length, segment, overlap, nfft, frequencies"
+            f"[build] at {sampling_rate:g} Hz a window has {n} samples, a segment {segment}, {hop} "
+            f"from one segment to the next, and a spectrogram {n_rows} frequencies x {n_columns} "
+            f"times; allowed: segments from 2 samples to the window and to nfft = {nfft}, a step "
+            "of 1 or more, and 4 x 4 or more: change length, segment, overlap, nfft or frequencies"
         )
+    after = max(0, (n_columns - 1) * hop - before + segment - n)
     sizes = first, n_rows, n_columns, before, after
     return Grid(sampling_rate, n, segment, hop, nfft, settings.kaiser_beta, *sizes)
 
@@ -109,25 +99,21 @@ class Windows(NamedTuple):
     end: np.ndarray  # its last sample
     peak: np.ndarray  # its largest amplitude
     event: np.ndarray  # its number in the catalogue
-    left_out: Counter  # other windows, by reason: "gap", "end_of_data" or "taper"
+    n_at_edges: int  # other windows, which need samples beyond the data or tapered ones
 
 
 def check_settings(settings: BuildSettings) -> None:
-    """Raise SettingsError for settings of the detector that contradict each other."""
+    """Raise SettingsError for settings of the windows that contradict each other."""
     if settings.method == "slide" and settings.catalogue is not None:
         raise SettingsError(
             f"build.catalogue = {settings.catalogue} gives the windows, and so does build.method = "
             "slide; set one of them to its default"
         )
-    if not is_detected(settings):
-        return
-    if settings.trigger != "z" and settings.sta >= settings.lta:
+    too_short = settings.trigger != "z" and settings.sta >= settings.lta
+    if is_detected(settings) and (too_short or settings.off > settings.on):
         raise SettingsError(
-            f"build.sta = {settings.sta:g} s must be less than build.lta = {settings.lta:g} s"
-        )
-    if settings.off > settings.on:
-        raise SettingsError(
-            f"build.off = {settings.off:g} must not be more than build.on = {settings.on:g}"
+            f"[build] sta = {settings.sta:g}, lta = {settings.lta:g}, on = {settings.on:g}, off = "
+            f"{settings.off:g} are not allowed; allowed: sta below lta, and off at most on"
         )
 
 
@@ -164,14 +150,12 @@ def min_samples(settings: BuildSettings, grid: Grid) -> int:
 
 
 def cut(
-    wave: Wave, day: int, settings: BuildSettings, grid: Grid, data_around: tuple[bool, bool],
-    given: pandas.DataFrame | None = None,
-) -> Windows:  # fmt: skip
-    """Windows of a processed wave that belong to a day.
+    wave: Wave, day: int, settings: BuildSettings, grid: Grid, given: pandas.DataFrame | None
+) -> Windows:
+    """Windows of a processed wave that belong to a day (midnight, ns since 1970-01-01 UTC).
 
     A detection belongs to the day of its peak, a sliding window to that of its start; `given` are
-    onsets of that day in a catalogue. `day` is midnight, ns since 1970-01-01 UTC; `data_around` is
-    whether there are data of the trace before and after the wave, beyond a gap.
+    onsets of that day in a catalogue.
     """
     if given is not None:
         given = given[given["onset"].between(wave.start, wave.end, "left")]
@@ -190,13 +174,15 @@ def cut(
     else:
         start = _sliding_starts(wave, day, settings)
         onset = end = peak = event = np.full(len(start), -1)
-    first, stop, n = start - grid.before, start + grid.n_samples + grid.after, len(wave.data)
-    fits = (first >= wave.edge) & (stop <= n - wave.edge)
-    at_gap = ((first < 0) & data_around[0]) | ((stop > n) & data_around[1])
-    at_end = ((first < 0) | (stop > n)) & ~at_gap
-    reasons = {"gap": at_gap, "end_of_data": at_end, "taper": ~fits & ~at_gap & ~at_end}
-    left_out = +Counter({reason: int(which.sum()) for reason, which in reasons.items()})
-    return Windows(*(column[fits] for column in (start, onset, end, peak, event)), left_out)
+    fits = fits_into(wave, start, grid)
+    columns = (column[fits] for column in (start, onset, end, peak, event))
+    return Windows(*columns, int((~fits).sum()))
+
+
+def fits_into(wave: Wave, start: np.ndarray, grid: Grid) -> np.ndarray:
+    """Whether the windows that begin at samples need no others than those that are not tapered."""
+    stop = start + grid.n_samples + grid.after
+    return (start - grid.before >= wave.edge) & (stop <= len(wave.data) - wave.edge)
 
 
 def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray:
@@ -211,9 +197,7 @@ def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray
 
 def characteristic(wave: Wave, settings: BuildSettings) -> np.ndarray:
     """Values of the detector in a wave's untapered part; none where that is too short."""
-    import_obspy()
-    from obspy.signal import trigger
-
+    trigger = import_obspy("obspy.signal.trigger")
     rate = wave.sampling_rate
     data = np.ascontiguousarray(wave.data[wave.edge : len(wave.data) - wave.edge])
     if len(data) <= samples_of(average(settings), rate):
@@ -227,8 +211,7 @@ def characteristic(wave: Wave, settings: BuildSettings) -> np.ndarray:
 
 def detect(wave: Wave, settings: BuildSettings) -> np.ndarray:
     """First sample, last sample and peak of the events in a wave's untapered part, (k, 3)."""
-    from obspy.signal.trigger import trigger_onset
-
+    trigger_onset = import_obspy("obspy.signal.trigger").trigger_onset
     dead, events = round(settings.dead_time * wave.sampling_rate), []
     values, data = characteristic(wave, settings), wave.data[wave.edge :]
     for on, off in trigger_onset(values, settings.on, settings.off) if len(values) else ():

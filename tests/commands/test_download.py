@@ -5,8 +5,7 @@ from tests.waveforms.fdsn_server import Centre
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
-    monkeypatch.setattr("RISCluster.waveforms.download.PAUSE", 0.0)
+def _no_proxy(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -27,7 +26,7 @@ def test_summary_and_next_command(tmp_path, capsys):
             f"next: python -m RISCluster build {tmp_path} -o {tmp_path.name}.h5 "
             f"build.inventory={tmp_path / 'stations'}"
         ) in out
-        assert "asking for 2 files of waveforms" in out
+        assert "2 files, 2 to fetch" in out
         assert main(words(tmp_path, centre.url)) == 0
         assert "0 new files (0.0 MB), 2 existed" in capsys.readouterr().out
     # 02:00 one hour east of Greenwich is 01:00 UTC.
@@ -73,15 +72,18 @@ def test_area_and_empty_location_reach_the_data_centre(tmp_path, monkeypatch):
         ({"provider": ","}, "--provider , is not allowed"),
         (
             {"box": "1,2,3"},
-            "1,2,3 is not allowed; allowed: MINLAT MAXLAT MINLON MAXLON in degrees",
+            "1,2,3 is not allowed; allowed: MINLATITUDE MAXLATITUDE MINLONGITUDE MAXLONGITUDE in",
         ),
         ({"box": "-70,-80,0,10"}, "--box -70,-80,0,10 is not allowed"),
         ({"box": "0,1,2,nan"}, "--box 0,1,2,nan is not allowed"),
         ({"box": "0,1,200,410"}, "--box 0,1,200,410 is not allowed"),
-        ({"circle": "0,0,0"}, "--circle 0,0,0 is not allowed; allowed: LAT LON RADIUS"),
+        (
+            {"circle": "0,0,0"},
+            "--circle 0,0,0 is not allowed; allowed: LATITUDE LONGITUDE MAXRADIUS",
+        ),
         ({"circle": "0,0,1", "box": "0,1,0,1"}, "--box and --circle are both given"),
         ({"output": __file__}, "is not allowed; allowed: a folder"),
-        ({}, "provider http://127.0.0.1:65000 can't be reached: No FDSN services"),
+        ({}, "http://127.0.0.1:65000: can't list stations: No FDSN services"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path, refused, changes, text):

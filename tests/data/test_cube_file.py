@@ -157,7 +157,7 @@ def test_tiles_are_whole_chunks_in_order(tmp_path, monkeypatch):
         ({}, {"freq_coords": np.zeros(5)}, "finite and ascending"),
         ({}, {"loc_coords": np.r_[1:7, np.nan]}, "loc_coords must hold finite numbers"),
         ({}, {"loc_coords": h5py.Empty("f4")}, r"loc_coords of shape \(\)"),
-        ({}, {"time_coords": np.arange(50)[::-1]}, "time_coords, which descends"),
+        ({}, {"time_coords": np.arange(50)[::-1]}, "time_coords descends; allowed"),
         ({}, {"data2": CUBE}, r"no data set 'b' .* has data \(50, 7, 5\), data2"),
     ],
 )
@@ -189,19 +189,19 @@ def test_coordinates_as_tie_points(tmp_path):
         assert file.frequency.tolist() == [0, 0.5, 1, 2.5, 4]
 
 
-@pytest.mark.parametrize(("kind", "unit"), [("M8[ns]", 10**9), ("M8[us]", 10**6), ("m8[s]", 1)])
+@pytest.mark.parametrize(("kind", "unit"), [("M8[ns]", 10**9), ("M8[us]", 10**6), ("M8[s]", 1)])
 def test_times_as_zarr_has_them(tmp_path, kind, unit):
     group = zarr.open_group(str(tmp_path / "z"), mode="w", zarr_format=3)
     group.create_array("data", data=SMALL)
     group.create_array("distance", data=np.zeros(6))  # a chunk that Zarr does not write
-    since = 0 if kind[0] == "m" else NS_2020 // 10**9 * unit
+    since = NS_2020 // 10**9 * unit
     with warnings.catch_warnings(action="ignore"):
         group.create_array("time", data=(since + STEPS * unit).astype(kind))
     with open_spectrograms(tmp_path / "z") as file:
         times = file.column("starttime")
         assert file.time.tolist() == [0, 1, 2, 3]
         assert file.distance.tolist() == [0] * 6
-    assert times is None if kind[0] == "m" else times[-1] == "2020-01-01T00:00:04.000000Z"
+    assert times[-1] == "2020-01-01T00:00:04.000000Z"
 
 
 @pytest.mark.parametrize(

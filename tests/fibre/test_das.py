@@ -38,12 +38,12 @@ def test_both_readers_agree(tmp_path):
     samples = noise(300, 6)
     path = patch_file(tmp_path / "a.h5", samples, START)
     own, other = read_record(path, AUTO), das.read_header(path, AUTO)
-    for name in ("n_samples", "n_channels", "sampling_rate", "start", "time_axis", "unit"):
+    for name in ("segments", "n_channels", "sampling_rate", "start", "time_axis", "unit"):
         assert getattr(own, name) == getattr(other, name), name
     np.testing.assert_allclose(own.distance, other.distance)
-    values = das.read_samples(path, other.dataset, 100.0, 50, 100)
+    values = das.read_samples(path, other.dataset, 100.0, 50, 150)
     np.testing.assert_array_equal(values, samples[50:150])
-    values = das.read_samples(path, other.dataset, 100.0, 290, 20)
+    values = das.read_samples(path, other.dataset, 100.0, 290, 310)
     np.testing.assert_array_equal(values[:10], samples[290:])
     assert np.isnan(values[10:]).all()
 
@@ -82,7 +82,7 @@ def test_without_dascore_the_extra_is_named(tmp_path, monkeypatch):
         patch.setattr(
             io.importlib, "import_module", lambda x: missing(x) if x == "dascore" else real(x)
         )
-        with pytest.raises(DataError, match=r"no numeric data set .* pip install dascore .*'das'"):
+        with pytest.raises(DataError, match=r"set records.dataset, or pip install dascore .*'das'"):
             open_series([tmp_path / "a.h5"], AUTO)
         (tmp_path / "b.tdms").write_bytes(b"TDSm" + bytes(100))
         with pytest.raises(DataError, match=r"b.tdms.* DASCore reads .extra 'das'"):

@@ -1,6 +1,9 @@
-"""Spectra of windows, and cubes of them in HDF5 and Zarr."""
+"""Spectra of windows; cubes of them in HDF5 and Zarr, and parts of such cubes."""
 
+import functools
+import http.server
 import os
+import threading
 from pathlib import Path
 
 import h5py
@@ -8,49 +11,37 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from RISCluster.__main__ import main
 from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.storage import open_storage
 from RISCluster.errors import DataError, SettingsError, Stopped
 from RISCluster.fibre import make_cube as making
-from RISCluster.fibre.make_cube import (
-    TAPERS,
-    Spectra,
-    made_from,
-    make_cube,
-    spectra_of,
-)
+from RISCluster.fibre.make_cube import TAPERS, Spectra, cut_cube, make_cube, spectra_of
 from RISCluster.fibre.series import Series, open_series
+from RISCluster.io import as_path
 from tests.conftest import shared_data
 from tests.fibre.fibre import RATE, START, noise, record, records_settings, virtual, waveforms
 
 WORDS = "window=0.2", "step=0.1"
 SETTINGS = records_settings(*WORDS)
+NAMED = (*WORDS, "name_times=%Y%m%d_%H%M%S")
+PART = "after=2021-03-04T05:00:05", "before=2021-03-04T05:00:08.1", "section=20-50"
 
 
 def spectra(*words, rate=RATE):
     return spectra_of(records_settings(*words).records, rate)
 
 
-def content(path: Path) -> dict:
-    """Arrays and attributes of a cube of either format."""
-    if path.suffix == ".zarr":
-        root = pytest.importorskip("zarr").open_group(path, mode="r")
-    else:
-        root = h5py.File(path)
-    arrays = {"data": root["data"], **{name: root["metadata"][name] for name in root["metadata"]}}
-    found = {name: np.asarray(array[:]) for name, array in arrays.items()}
-    return {"attributes": {name: dict(x.attrs) for name, x in arrays.items()}, **found}
-
-
-def bits(path: Path) -> bytes:
-    return content(path)["data"].tobytes()
+def values_of(path: Path) -> np.ndarray:
+    with open_spectrograms(path, "cube") as file:
+        return file.stored.read("all")
 
 
 @pytest.fixture
 def small_parts(monkeypatch):
     """Many jobs of a few chunks each."""
-    monkeypatch.setattr(making, "CHUNK_VALUES", 500)
-    monkeypatch.setattr(making, "CHUNK_STEPS", 4)
-    monkeypatch.setattr(making, "PART_VALUES", 2000)
+    for name, value in (("CHUNK_VALUES", 500), ("CHUNK_STEPS", 4), ("PART_VALUES", 2000)):
+        monkeypatch.setattr(making, name, value)
 
 
 @pytest.fixture(params=["h5", "zarr"])
@@ -58,6 +49,24 @@ def target(request, tmp_path):
     if request.param == "zarr":
         pytest.importorskip("zarr")
     return tmp_path / f"cube.{request.param}"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two files of 5 s and 12 channels, every 5 m, with their times in their names alone."""
+    return [
+        record(tmp_path / f"X_20210304_0500{5 * k:02d}_1.h5", noise(500, 12, k), None, dx_m=5.0)
+        for k in range(2)
+    ]
+
+
+@pytest.fixture
+def cube(target, files):
+    make_cube(files, target, records_settings(*NAMED))
+    if target.suffix == ".h5":  # values that are not JSON
+        with h5py.File(target, "a") as file:
+            file["data"].attrs.update(gauge=np.int64(10), maker=np.bytes_(b"X"))
+    return target
 
 
 # ---- spectra ------------------------------------------------------------------------------------
@@ -109,8 +118,8 @@ def test_windows_with_missing_samples_are_missing():
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("window=0.07",), "window = 0.07 s is 7 samples at 100 Hz; allowed: 8 or more, 0.08 s"),
-        (("step=0.001",), "step = 0.001 s is 0.1 samples at 100 Hz; allowed: 1 or more"),
+        (("window=0.07",), "window = 0.07, step = 0.5 s are 7 and 50 samples at 100 Hz; allowed"),
+        (("step=0.001",), "step = 0.001 s are 100 and 0 samples"),
         (("band=20-80",), "band = 20-80 has .* up to 50 Hz, half the sampling rate"),
         (("band=3-5",), "band = 3-5 has 3 rows"),
     ],
@@ -131,41 +140,62 @@ def test_windows_in_whole_samples():
 
 
 def test_layout(tmp_path, target, lines):
+    """Named axes in the file, as xarray reads them, and as CryoCube has them."""
     samples = noise(1000, 4)
     path = record(tmp_path / "a.h5", samples, START + 0.125, dx=2.5, unit="nm/m/s")
     make_cube([path], target, SETTINGS)
-    cube = content(target)
-    np.testing.assert_array_equal(cube["data"], spectra(*WORDS).calculate(samples))
-    assert (cube["data"].shape, cube["data"].dtype) == ((99, 4, 11), np.float32)
-    np.testing.assert_allclose(cube["freq_coords"], np.arange(11) * 5)
-    np.testing.assert_array_equal(cube["loc_coords"], [0, 2.5, 5, 7.5])
-    seconds = 0.125 + 0.1 * np.arange(99)
-    np.testing.assert_allclose(cube["time_coords"] - START, seconds, rtol=0, atol=5e-7)
-    assert {name: values["units"] for name, values in cube["attributes"].items()} == {
-        "data": "(nm/m/s)^2/Hz",
-        "time_coords": "seconds since 1970-01-01T00:00:00Z",
-        "loc_coords": "m",
-        "freq_coords": "Hz",
-    }
-    data = cube["attributes"]["data"]
-    assert list(data["dimensions"]) == ["time", "channel", "frequency"]
-    assert (data["window_s"], data["step_s"], data["sampling_rate"]) == (0.2, 0.1, RATE)
-    assert (data["power"], data["records.taper"]) == ("linear", "hann")
-    assert made_from(target) == data["made_from"]
-    if target.suffix == ".zarr":
-        stored = pytest.importorskip("zarr").open_array(target / "data", mode="r")
-        assert stored.metadata.dimension_names == ("time", "channel", "frequency")
+    place = open_storage(target, "data.file")
+    data, names = place.get("data"), ("time", "channel", "frequency")
+    np.testing.assert_array_equal(data[:], spectra(*WORDS).calculate(samples))
+    assert (data.shape, data.dtype) == ((99, 4, 11), np.float32)
+    expected = {"time": START + 0.125 + 0.1 * np.arange(99), "freq": np.arange(11) * 5}
+    expected["loc"] = [0, 2.5, 5, 7.5]
+    for name, unit in (
+        ("time", "seconds since 1970-01-01T00:00:00Z"),
+        ("freq", "Hz"),
+        ("loc", "m"),
+    ):
+        array = place.get(f"metadata/{name}_coords")
+        np.testing.assert_allclose(array[:], expected[name], rtol=0, atol=5e-7)
+        assert array.attrs["units"] == unit
+    assert place.get("time").attrs["units"] == "nanoseconds since 1970-01-01"
+    np.testing.assert_array_equal(place.get("distance")[:], expected["loc"])
+    attributes = dict(data.attrs)
+    assert tuple(attributes["dimensions"]) == names
+    assert [attributes[key] for key in ("window_s", "step_s", "sampling_rate")] == [0.2, 0.1, RATE]
+    assert (attributes["units"], attributes["power"]) == ("(nm/m/s)^2/Hz", "linear")
+    if target.suffix == ".h5":
+        assert tuple(axis[0].name.strip("/") for axis in data.dims) == names
+    else:
+        assert tuple(data.metadata.dimension_names) == names
+        assert place.root.metadata.consolidated_metadata is not None
+    place.close()
     assert sorted(tmp_path.iterdir()) == [path, target]
-    assert any("2020-09-13T12:26:40.125000Z to 2020-09-13T12:26:50.125000Z" in s for s in lines)
+    assert any("2020-09-13T12:26:40.125000Z to 2020-09-13T12:26:49.925000Z" in s for s in lines)
+
+
+def test_xarray_finds_labelled_axes(cube):
+    xarray = pytest.importorskip("xarray")
+    if cube.suffix == ".h5":
+        pytest.importorskip("h5netcdf")
+        data = xarray.open_dataset(cube, engine="h5netcdf")["data"]
+    else:
+        data = xarray.open_zarr(cube)["data"]
+    assert data.dims == ("time", "channel", "frequency")
+    assert data.sel(time="2021-03-04T05:00:03").sizes["time"] == 10
+    assert data.sel(frequency=20, channel=3)["distance"] == 15
 
 
 def test_unknown_times_count_from_0(tmp_path):
     make_cube([record(tmp_path / "a.h5", noise(200), None)], tmp_path / "cube.h5", SETTINGS)
-    cube = content(tmp_path / "cube.h5")
-    np.testing.assert_allclose(cube["time_coords"], 0.1 * np.arange(19))
-    np.testing.assert_array_equal(cube["loc_coords"], [0, 1, 2])
-    units = [cube["attributes"][name]["units"] for name in ("time_coords", "loc_coords")]
-    assert units == ["s", "channel"]
+    with h5py.File(tmp_path / "cube.h5") as cube:
+        for name, values, unit in (
+            ("time", 0.1 * np.arange(19), "s"),
+            ("loc", range(3), "channel"),
+        ):
+            array = cube[f"metadata/{name}_coords"]
+            np.testing.assert_allclose(array, values)
+            assert array.attrs["units"] == unit
 
 
 def test_channels_of_an_array_have_their_names(tmp_path, target):
@@ -175,8 +205,8 @@ def test_channels_of_an_array_have_their_names(tmp_path, target):
     with open_spectrograms(target) as cube:
         assert cube.column("trace_id")[:2] == ["XX.A..HHZ", "XX.B..HHZ"]
         assert cube.amplitude_unit == "(count)^2/Hz"
-    values = content(target)["data"]
-    expected = spectra(*WORDS).calculate(samples.astype(np.float32))
+    values = values_of(target)
+    expected = spectra(*WORDS).calculate(samples.astype(float))
     np.testing.assert_array_equal(values[:, 1], expected[:, 1])
     np.testing.assert_array_equal(np.isnan(values[:, 0]).all(axis=1), np.arange(39) < 10)
     np.testing.assert_array_equal(values[10:, 0], expected[: 39 - 10, 0])
@@ -199,11 +229,11 @@ def test_three_files_give_the_cube_of_one(tmp_path, small_parts, monkeypatch):
     monkeypatch.setattr(Series, "read", watched)
     monkeypatch.setattr(making, "BLOCK_VALUES", 150)
     make_cube(paths, tmp_path / "three.h5", SETTINGS)
-    assert bits(tmp_path / "three.h5") == bits(tmp_path / "one.h5")
+    np.testing.assert_array_equal(values_of(tmp_path / "three.h5"), values_of(tmp_path / "one.h5"))
     assert max(rows * columns for rows, columns in shapes) <= 150
     paths[1].write_bytes(paths[1].read_bytes()[:2000])  # a gap
     make_cube(paths, tmp_path / "gap.h5", SETTINGS)
-    missing = np.isnan(content(tmp_path / "gap.h5")["data"]).all(axis=(1, 2))
+    missing = np.isnan(values_of(tmp_path / "gap.h5")).all(axis=(1, 2))
     starts = 10 * np.arange(99)
     np.testing.assert_array_equal(missing, (starts + 20 > 333) & (starts < 671))
 
@@ -228,13 +258,13 @@ def test_parts_of_other_settings_are_neither_taken_nor_lost(tmp_path, small_part
     again = len(made)
     make_cube([path], tmp_path / "whole.h5", SETTINGS)
     assert len(made) == again + again + 3
-    assert bits(target) == bits(tmp_path / "whole.h5")
+    np.testing.assert_array_equal(values_of(target), values_of(tmp_path / "whole.h5"))
 
 
 def test_a_target_that_is_there(tmp_path, target, lines, monkeypatch):
     path = record(tmp_path / "a.h5", noise(1000))
     make_cube([path], target, SETTINGS)
-    before = bits(target)
+    before = values_of(target)
     monkeypatch.setattr(making, "open_series", None)  # nothing is read
     left = target.with_name(target.name + ".parts")  # by a process killed while it removed them
     left.mkdir()
@@ -247,10 +277,10 @@ def test_a_target_that_is_there(tmp_path, target, lines, monkeypatch):
     os.utime(path, (1, 1))
     with pytest.raises(DataError, match="made from other files or settings"):
         make_cube([path], target, SETTINGS)
-    assert bits(target) == before
+    np.testing.assert_array_equal(values_of(target), before)
     monkeypatch.setattr(making, "open_series", open_series)
     make_cube([path], target, other, overwrite=True)
-    assert content(target)["attributes"]["data"]["power"] == "log"
+    np.testing.assert_allclose(values_of(target), np.log10(before), rtol=1e-5)
 
 
 def test_a_source_that_came_back_is_read(tmp_path, lines):
@@ -263,7 +293,7 @@ def test_a_source_that_came_back_is_read(tmp_path, lines):
     os.utime(tmp_path / "s1.h5", (0, 0))
     with pytest.raises(DataError, match="made from other files"):
         make_cube([path], target, SETTINGS)
-    assert np.isfinite(content(target)["data"]).all()
+    assert np.isfinite(values_of(target)).all()
 
 
 @pytest.mark.parametrize(("step", "value"), [(10, np.nan), (1, 0)])
@@ -286,11 +316,98 @@ def test_real_fibre(tmp_path, name, shape, spacing):
     path = shared_data("das/das.h5")
     settings = records_settings(f"dataset={name}/data", "window=0.256", "step=0.128")
     make_cube([path], tmp_path / "cube.h5", settings)
-    cube = content(tmp_path / "cube.h5")
-    assert (cube["data"].shape, cube["loc_coords"][1]) == (shape, spacing)
+    with open_spectrograms(tmp_path / "cube.h5") as cube:
+        values = cube.stored.read("all")
+        assert (values.shape, cube.distance[1]) == (shape, spacing)
     with h5py.File(path) as file:
         samples, rate = file[f"{name}/data"][:, -1], file[name].attrs["fs"]
     window, step = round(0.256 * rate), round(0.128 * rate)
     _, _, expected = scipy.signal.spectrogram(samples, rate, "hann", window, window - step)
-    values, scale = cube["data"][:, -1], expected.max()
+    values, scale = values[:, -1], expected.max()
     np.testing.assert_allclose(values / scale, expected.T / scale, atol=1e-5, rtol=0)
+
+
+def test_large_cubes_have_many_chunks_in_a_file(tmp_path, files, monkeypatch):
+    zarr = pytest.importorskip("zarr")
+    for name, value in (("MANY", 4), ("CHUNK_VALUES", 200), ("PART_VALUES", 1500)):
+        monkeypatch.setattr(making, name, value)
+    for name in ("a.zarr", "b.h5"):
+        make_cube(files, tmp_path / name, records_settings(*NAMED))
+    data = zarr.open_array(tmp_path / "a.zarr", path="data", mode="r")
+    assert np.prod(data.shards) >= 4 * np.prod(data.chunks)
+    np.testing.assert_array_equal(values_of(tmp_path / "a.zarr"), values_of(tmp_path / "b.h5"))
+
+
+# ---- a cube that exists -------------------------------------------------------------------------
+
+
+def test_a_part_of_records_is_that_of_their_cube(files, cube, tmp_path):
+    make_cube(files, tmp_path / "part.h5", records_settings(*NAMED, *PART))
+    with open_spectrograms(cube) as whole, open_spectrograms(tmp_path / "part.h5") as file:
+        assert file.times[0] == whole.times[50] == 1614834005 * 10**9
+        assert file.distance.tolist() == [20, 25, 30, 35, 40, 45, 50]
+        values = whole.stored.read("all")[50:80, 4:11]
+        np.testing.assert_array_equal(file.stored.read("all"), values)
+
+
+@pytest.mark.parametrize("target_name", ["cut.h5", "cut.zarr"])
+def test_a_cube_is_cut_and_rechunked(cube, tmp_path, target_name):
+    words = [f"records.{word}" for word in (*PART, "chunks=7,3,4", "band=5-30")]
+    command = ["cube", str(cube), "-o", str(tmp_path / target_name), *words, "cube.channels=::2"]
+    assert main(command) == 0
+    with open_spectrograms(cube) as file, open_spectrograms(tmp_path / target_name) as part:
+        assert part.times.tolist() == file.times[50:81].tolist()
+        assert part.distance.tolist() == [20, 30, 40, 50]
+        assert part.frequency.tolist() == [5, 10, 15, 20, 25, 30]
+        assert part.chunks == (7, 3, 4)
+        assert part.amplitude_unit == file.amplitude_unit
+        expected = file.stored.read("all")[50:81, [4, 6, 8, 10], 1:7]
+        np.testing.assert_array_equal(part.stored.read("all"), expected)
+    assert main(command) == 0  # done already
+    assert main([*command, "records.power=log"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["section=60-70"], "no channel is in records.section = 60-70 m; allowed: 0 to 55 m"),
+        (["before=2021-03-04"], "allowed: times from 2021-03-04T05:00:00.000000Z to"),
+        (["band=70-80"], "records.band = 70-80 takes 0 frequency bins of 0 to 50"),
+    ],
+)
+def test_parts_that_are_not_there_are_named(cube, tmp_path, words, message):
+    with pytest.raises(DataError, match=message):
+        cut_cube(cube, tmp_path / "cut.h5", records_settings(*words))
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_cubes_are_read_from_a_server(files, tmp_path, capsys):
+    for name in ("zarr", "aiohttp", "fsspec"):
+        pytest.importorskip(name)
+    make_cube(files, tmp_path / "cube.zarr", records_settings(*NAMED))
+    handler = functools.partial(Handler, directory=tmp_path)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        own, address = tmp_path / "cube.zarr", f"{url}/cube.zarr"
+        with open_spectrograms(own, "cube") as file, open_spectrograms(address, "cube") as remote:
+            assert str(remote.path) == address
+            assert remote.fingerprint() == file.fingerprint()
+        assert main(["info", "--no-picture", f"{url}/cube.zarr"]) == 0
+        assert f"{url}/cube.zarr, layout cube" in capsys.readouterr().out
+        assert main(["info", "--no-picture", f"{url}/none.zarr"]) == 2
+        assert "none.zarr: can't be opened as a Zarr store" in capsys.readouterr().err
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_addresses_stay_addresses():
+    path = as_path("s3://bucket/a/cube.zarr")
+    assert (str(path), path.name) == ("s3://bucket/a/cube.zarr", "cube.zarr")
+    assert str(path.parent) == "s3://bucket/a"

@@ -67,7 +67,6 @@ class Centre:
         self.requests = Counter()
         self.wanted = ""  # part of the header Authorization of requests for waveforms
         self.asked = []  # lines of dataselect requests
-        self.before_answer = lambda: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -99,6 +98,17 @@ class Centre:
         if fault == "truncate":  # without an end that the protocol could miss
             return 200, content[: len(content) // 2 + 100], False
         return (200, content, fault == "drop") if content else (204, b"", False)
+
+    def answer_of(self, query):
+        """Status and content for a request of stations."""
+        kind = "list" if query["level"] == "channel" else "responses"
+        self.requests[kind] += 1
+        fault = self.faults.get("list" if kind == "list" else query["station"])
+        status, content = self.stations(query)
+        if kind == "list":
+            return (500, b"no") if fault else (status, content)
+        content = content[: len(content) // 2] if fault == "half response" else content
+        return (204, b"") if fault == "no response" else (status, content)
 
     def stations(self, query):
         codes = {
@@ -138,35 +148,20 @@ def handler(centre):
                 params = "".join(f'<param name="{n}" style="query"/>' for n in names)
                 self.answer(200, WADL.format(service=service, params=params).encode())
             elif parts.path.endswith("query") and service == "station":
-                centre.requests["list"] += 1
                 query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                failed = centre.faults.get("list")
-                self.answer(*((500, b"no") if failed else centre.stations(query)))
+                self.answer(*centre.answer_of(query))
             else:
                 self.answer(404, b"")
 
         def do_POST(self):
             text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            lines = [line for line in text.splitlines() if "=" not in line and line.strip()]
-            if "dataselect" in self.path and centre.wanted not in self.headers.get(
-                "Authorization", ""
-            ):
+            (line,) = [line for line in text.splitlines() if "=" not in line and line.strip()]
+            if centre.wanted not in self.headers.get("Authorization", ""):
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Digest realm="a", nonce="b", qop="auth"')
                 self.end_headers()
-                return None
-            if "dataselect" in self.path:
-                centre.requests["waveforms"] += 1
-                answer = centre.dataselect(*lines)
-                centre.before_answer()
-                return self.answer(*answer)
-            centre.requests["responses"] += 1
-            station, channels = lines[0].split()[1], ",".join(line.split()[3] for line in lines)
-            fault = centre.faults.get(station)
-            query = {"station": station, "channel": channels, "level": "response"}
-            status, content = centre.stations(query)
-            if fault == "half response":
-                content = content[: len(content) // 2]
-            return self.answer(*((204, b"") if fault == "no response" else (status, content)))
+                return
+            centre.requests["waveforms"] += 1
+            self.answer(*centre.dataselect(line))
 
     return Handler

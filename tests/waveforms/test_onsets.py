@@ -88,8 +88,8 @@ def test_windows_begin_before_the_onset(source, tmp_path, logged):
     assert found[0]["starttime"][14:22] == "00:59.00"
     (tmp_path / "p.csv").write_text(f"time\n{at(30)}\n{at(31)}\n{at(119)}\n{at(500)}\n")
     _, counts = made(source, table)
-    assert (counts["samples"], counts["end_of_data"], counts["gap"]) == (6, 3, 3)
-    assert logged("3 of 6 windows overlap the one before on the same trace: set catalogue --dup")
+    assert (counts["samples"], counts["edge"]) == (6, 6)
+    assert logged("3 of 6 windows overlap the one before on the same trace: set build.length")
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, stations):
         (
             "time,trace_id\n2016-01-01,YY.C..HHZ",
             (),
-            "none of its 1 onsets .*; its traces: YY.C..HHZ;",
+            "none of its 1 rows .*; its traces: YY.C..HHZ;",
         ),
         ("time\n2017-01-01", (), "its onsets, 2017-01-01T.*, are on no day with data, as XX"),
         ("name\na", (), "can't be read as a catalogue: no column of times"),
-        ("time\n2016-01-01", ("build.velocity=6",), "none of its 0 origins with latitude"),
+        ("time\n2016-01-01", ("build.velocity=6",), "none of its 0 rows for"),
         (
             "time\n2016-01-01",
             ("build.method=slide",),
@@ -160,17 +160,14 @@ def test_cleaning(tmp_path):
         read_catalogue(tmp_path / "none.csv")
     everything = (-(2**63), 2**63 - 1, 0.0, np.inf)
     line = clean([one, two], tmp_path / "c.csv", *everything, 0.0)
-    assert line.endswith("6 rows of 7; left out: 0 by time, 0 by amplitude, 1 repeated")
+    assert line.endswith("6 rows of 7; left out: 0 by time or amplitude, 1 repeated")
     found = rows(tmp_path / "c.csv")
     assert [row["onset"] for row in found] == [at(s) for s in (10, 10, 10.5, 11.2, 20, 50)]
     assert [row["label"] for row in found] == ["", "", "", "", "ice", ""]
     clean([one, two], tmp_path / "c.csv", *everything, 1.0)
     assert len(rows(tmp_path / "c.csv")) == 5  # 10.5 s is left out, 11.2 s not
     limits = NOON + 10 * SECOND, NOON + 20 * SECOND, 2.0, 8.0
-    assert "left out: 2 by time, 3 by amplitude, 0" in clean(
-        [one, two], tmp_path / "c.csv", *limits, 0
-    )
-    with pytest.raises(DataError, match="has no amplitudes; leave out --min"):
-        clean([picks(two, "time", at(1))], tmp_path / "c.csv", *limits[:2], 1.0, 2.0, 0)
-    with pytest.raises(DataError, match="none of 1 row is left"):
-        clean([two], tmp_path / "c.csv", *limits[:2], 0.0, np.inf, 0)
+    line = clean([one, two], tmp_path / "c.csv", *limits, 0)
+    assert "left out: 5 by time or amplitude, 0 rep" in line
+    with pytest.raises(DataError, match="none of 1 row is left; allowed: .* a column peak_amp"):
+        clean([picks(two, "time", at(11))], tmp_path / "c.csv", *limits[:2], 1.0, 2.0, 0)

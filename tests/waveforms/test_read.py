@@ -1,13 +1,16 @@
+import functools
 import pickle
+import threading
 import warnings
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError
+from RISCluster.errors import DataError, MissingPackage
 from RISCluster.waveforms import read as reading
-from RISCluster.waveforms.read import Stretch, matching, read_traces, scan
+from RISCluster.waveforms.read import Stretch, matching, read_traces, scan, with_copies
 from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB.00.HHZ"
@@ -19,9 +22,9 @@ def test_headers_sorted_with_exact_times(tmp_path, monkeypatch):
     a = write(tmp_path / "z.mseed", late, (ID, MIDNIGHT, 50.0, noise(20, 50)))
     stretches, lines = scan([b, a], 1)
     assert stretches == [
-        Stretch(a, ID, MIDNIGHT, 1000, 50.0, ID, 1),
-        Stretch(a, ID, MIDNIGHT + 60 * SECOND, 500, 50.0, ID),
-        Stretch(b, OTHER, MIDNIGHT + 123_456_000, 1000, 100.0, OTHER),
+        Stretch(a, ID, MIDNIGHT, 1000, 50.0),
+        Stretch(a, ID, MIDNIGHT + 60 * SECOND, 500, 50.0),
+        Stretch(b, OTHER, MIDNIGHT + 123_456_000, 1000, 100.0),
     ]
     assert stretches[0].end == MIDNIGHT + 20 * SECOND
     assert lines == []
@@ -31,23 +34,12 @@ def test_headers_sorted_with_exact_times(tmp_path, monkeypatch):
 
 def test_files_that_are_no_waveforms_are_left_out(tmp_path):
     good = write(tmp_path / "good.mseed", (ID, MIDNIGHT, 100.0, noise(60, 100)))
-    cut = tmp_path / "cut.mseed"
-    cut.write_bytes(good.read_bytes()[: 4096 + 100])
     (tmp_path / "text.dat").write_text("no waveform\n")
     (tmp_path / "tiny.mseed").write_bytes(good.read_bytes()[:100])
     stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
-    assert [stretch.path.name for stretch in stretches] == ["cut.mseed", "good.mseed"]
-    assert stretches[0].n_samples < stretches[1].n_samples == 6000
-    assert lines[0].startswith(f"{cut}: ")
-    assert lines[0].endswith("; what can be read of it is used")
-    reason = "can't be read as waveforms (of no format that obspy reads): left out"
-    assert lines[1] == f"{tmp_path / 'text.dat'}: {reason}"
-    assert lines[2].startswith(f"{tmp_path / 'tiny.mseed'}: can't be read as waveforms")
-    assert len(lines) == 3
-    for n, line in ((1, "ends with 4,095 bytes of a record of 4,096"), (0, "")):
-        cut.write_bytes(good.read_bytes()[: -n or None])
-        _, lines = scan([cut], 1)
-        assert lines == ([f"{cut}: {line}; what can be read of it is used"] if line else [])
+    assert [stretch.path.name for stretch in stretches] == ["good.mseed"]
+    assert lines[0].startswith(f"{tmp_path / 'text.dat'}: can't be read as waveforms (TypeError: ")
+    assert lines[1].startswith(f"{tmp_path / 'tiny.mseed'}: can't be read as waveforms")
 
 
 def test_a_slice_of_one_trace(tmp_path):
@@ -87,12 +79,6 @@ def header(**fields):
     return obspy.Trace(np.arange(10), {"station": "AAA", "channel": "HHZ"} | start | fields)
 
 
-def scan_of(monkeypatch, *traces):
-    stream = reading.import_obspy().Stream(list(traces))
-    monkeypatch.setattr(reading, "_read", lambda *_, **__: (stream, []))
-    return scan([Path("x.dat")], 1)
-
-
 def test_ascii_waveforms_have_no_record_length(tmp_path):
     trace = header(mseed={"dataquality": "D"}, sampling_rate=100)
     for form in ("SLIST", "TSPAIR"):
@@ -102,96 +88,34 @@ def test_ascii_waveforms_have_no_record_length(tmp_path):
     assert lines == []
 
 
-def test_text_in_mini_seed_is_left_out(tmp_path):
-    text = reading.import_obspy().Trace(np.frombuffer(b"clock is locked" * 20, dtype="|S1"))
-    text.id, text.stats.sampling_rate = "XX.AAA..LOG", 1
-    path, other = tmp_path / "a.mseed", tmp_path / "b.mseed"
-    text.write(str(path), format="MSEED")
-    write(other, (".AAA..HHZ", MIDNIGHT, 100.0, noise(10, 100)))
-    path.write_bytes(path.read_bytes() + other.read_bytes())
-    stretches, lines = scan([path], 1)
-    assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
-    assert lines == [f"{path}: a trace of XX.AAA..LOG left out: text, no samples"]
-    assert list(read_traces(path, 0, MIDNIGHT * 2)) == [".AAA..HHZ"]
-
-
-@pytest.mark.parametrize("rate", [0, -5, float("nan"), float("inf"), 1e9, 1e-9])
-def test_rates_that_no_instrument_has(monkeypatch, rate):
-    odd = header(station="BAD")
-    odd.stats.__dict__["sampling_rate"] = float(rate)
-    stretches, lines = scan_of(monkeypatch, odd, header(), odd)
-    assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
-    assert lines[0].startswith(f"x.dat: a trace of .BAD..HHZ left out: 10 samples at {rate:g} Hz")
-    assert lines[0].endswith("(2 traces)")
-
-
 @pytest.mark.parametrize(
-    ("year", "is_used"), [(1600, 0), (1677, 0), (1900, 1), (2261, 1), (2262, 0), (51976, 0)]
+    ("rate", "year"),
+    [(0, 2000), (float("nan"), 2000), (1e9, 2000), (1e-9, 2000), (1, 1677), (1, 2262), (1, 51976)],
 )
-def test_times_beyond_nanoseconds_of_64_bits(monkeypatch, year, is_used):
-    far = header(station="BAD", start=round((year - 1970 + 0.5) * 365.2425 * 86400) * SECOND)
-    stretches, lines = scan_of(monkeypatch, far, header())
-    assert len(stretches) == 1 + is_used
-    assert is_used or f"from the year {year}; times from 1678 to 2261 can be stored" in lines[0]
-
-
-def test_a_header_without_a_time_beside_others(tmp_path):
-    for name, station in (("b.sac", "AAA"), ("a.sac", "BBB")):
-        trace = header(sampling_rate=10.0, station=station)
-        trace.data = trace.data.astype(np.float32)
-        trace.write(str(tmp_path / name), format="SAC")
-    raw = bytearray((tmp_path / "a.sac").read_bytes())
-    raw[70 * 4 : 76 * 4] = np.full(6, -12345, np.int32).tobytes()  # year to millisecond
-    (tmp_path / "a.sac").write_bytes(raw)
-    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
+def test_headers_that_no_instrument_has(monkeypatch, rate, year):
+    odd = header(station="BAD", start=round((year - 1970 + 0.5) * 365.2425 * 86400) * SECOND)
+    odd.stats.__dict__["sampling_rate"] = float(rate)
+    stream = reading.import_obspy().Stream([odd, header(), odd])
+    monkeypatch.setattr(reading, "_read", lambda *_, **__: stream)
+    stretches, lines = scan([Path("x.dat")], 1)
     assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
-    assert lines[0].startswith(f"{tmp_path / 'a.sac'}: starts 1970-01-01T00:00:00.000000Z, ")
-    assert lines[0].endswith("other files have times: left out")
-    stretches, lines = scan([tmp_path / "a.sac"], 1)
-    assert [item.trace_id for item in stretches] == [".BBB..HHZ"]
-    assert lines[0].endswith("times of its windows count from there")
+    line = f"x.dat: 2 traces left out, as .BAD..HHZ: 10 samples at {rate:g} Hz, "
+    assert lines[0].startswith(line)
 
 
-def gather(path, start=MIDNIGHT, n=12, seed=0, form="SEGY"):
-    obspy = reading.import_obspy()
-    rng = np.random.default_rng(seed)
-    traces = [header(station="", channel="", sampling_rate=500, start=start) for _ in range(n)]
+@pytest.mark.parametrize("form", ["SEGY", "SU", "SAC"])
+def test_channels_without_an_id_are_left_out(tmp_path, form):
+    obspy, rng = reading.import_obspy(), np.random.default_rng(0)
+    traces = [header(station="", channel="", sampling_rate=500) for _ in range(12)]
     for trace in traces:
         trace.data = rng.standard_normal(1000).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it makes headers
-        options = {"data_encoding": 5} if form == "SEGY" else {}
-        obspy.Stream(traces).write(str(path), format=form, **options)
-    return np.array([trace.data for trace in traces])
-
-
-@pytest.mark.parametrize("form", ["SEGY", "SU"])
-def test_channels_of_a_gather_are_numbered(tmp_path, form):
-    path = tmp_path / "g.dat"
-    data = gather(path, form=form)
-    stretches, lines = scan([path], 1)
-    assert [item.trace_id for item in stretches] == [f".{k:05d}.." for k in range(1, 13)]
-    assert [item.within for item in stretches] == list(range(12))
-    assert "12 traces at the same time have the id ...: named by their position" in lines[0]
-    found = read_traces(path, MIDNIGHT + SECOND, MIDNIGHT + 2 * SECOND, numbered=True)
-    for place in range(12):
-        np.testing.assert_array_equal(found[place][0].data, data[place, 500:])
-
-
-def test_files_without_ids_at_the_same_time_are_named_by_file(tmp_path):
-    gather(tmp_path / "north.1.sgy", n=2)
-    gather(tmp_path / "south.sgy", n=2, seed=1)
-    (tmp_path / "copy.sgy").write_bytes((tmp_path / "south.sgy").read_bytes())
-    for name, value in (("p.sac", 1.0), ("q.sac", 2.0)):
-        trace = header(station="", channel="", sampling_rate=500)
-        trace.data = np.full(1000, value, np.float32)
-        trace.write(str(tmp_path / name), format="SAC")
+        obspy.Stream(traces).write(str(tmp_path / "g.dat"), format=form)
+    write(tmp_path / "good.mseed", (ID, MIDNIGHT, 100.0, noise(60, 100)))
     stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
-    assert [item.trace_id for item in stretches] == [
-        ".copy-00001..", ".copy-00002..", ".north_1-00001..", ".north_1-00002..", ".p..", ".q..",
-    ]  # fmt: skip
-    assert lines[-3] == f"{tmp_path / 'south.sgy'}: left out: the same as {tmp_path / 'copy.sgy'}"
-    assert "3 other files have the id ... at the same time: named by their files" in lines[-2]
+    assert [item.trace_id for item in stretches] == [ID]
+    assert "12 traces at the same time have the id ...: left out; allowed: an id with" in lines[0]
 
 
 def test_an_id_that_is_set_stays_one_trace(tmp_path):
@@ -201,24 +125,15 @@ def test_an_id_that_is_set_stays_one_trace(tmp_path):
     path = write(tmp_path / "a.mseed", *pieces)
     path.write_bytes(path.read_bytes() * 2)
     stretches, lines = scan([path], 1)
-    assert {(item.trace_id, item.within) for item in stretches} == {(ID, ID)}
+    assert {item.trace_id for item in stretches} == {ID}
     assert lines == []
 
 
-def test_codes_that_the_reader_changes_are_still_found(tmp_path):
-    path = write(tmp_path / "a.mseed", (".mart.10.cp", MIDNIGHT, 100.0, noise(10, 100)))
-    raw = bytearray(path.read_bytes())
-    raw[13:15] = b"\xe4A"  # location
-    path.write_bytes(raw)
-    (stretch,), _ = scan([path], 1)
-    assert len(read_traces(path, 0, MIDNIGHT * 2, stretch.within)[stretch.within]) == 1
-
-
 def test_traces_by_pattern():
-    stretches = [Stretch("a", ID, 0, 1, 1.0, ID), Stretch("b", OTHER, 0, 1, 1.0, OTHER)]
+    stretches = [Stretch("a", ID, 0, 1, 1.0), Stretch("b", OTHER, 0, 1, 1.0)]
     assert matching(stretches, "*") == stretches
     assert matching(stretches, "*.BBB.*, XX.C??..HHZ") == stretches[1:]
-    with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits no trace; there are XX.A"):
+    with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits none of 2 traces; allowed"):
         matching(stretches, "*.HHN")
 
 
@@ -231,3 +146,68 @@ def test_headers_of_reftek_that_overlap():
         pytest.skip("no test data of obspy")
     stretches, _ = scan([path], 1)
     assert [item.n_samples for item in stretches] == [3165, 892, 2743, 3107, 768, 2925, 3405, 3395]
+
+
+# ---- archives -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A folder of day files as in a public archive."""
+    (tmp_path / "data/2016/001").mkdir(parents=True)
+    for station in ("AAA", "BBB"):
+        path = tmp_path / f"data/2016/001/{station}.HHZ.2016.001"
+        write(path, (f"XX.{station}..HHZ", MIDNIGHT, 50.0, noise(120, 50)))
+    (tmp_path / "data/2016/001/readme.txt").write_text("x")
+    return tmp_path / "data"
+
+
+def test_files_of_a_store_are_copied_once(archive, tmp_path, logged, monkeypatch):
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    store.put(str(archive), "/bucket", recursive=True)
+    target, names = tmp_path / "copies", ["AAA.HHZ.2016.001", "BBB.HHZ.2016.001"]
+    try:
+        found = with_copies(["memory://bucket/2016", "x.mseed"], target)
+        assert [path.rpartition("/")[2] for path in found] == [*names, "x.mseed"]
+        assert scan([Path(path) for path in found[:2]], 1)[0][1].trace_id == "XX.BBB..HHZ"
+        Path(found[0]).unlink()
+        assert with_copies(["memory://bucket/2016/*/*HHZ*"], target) == found[:2]
+        assert logged("2 files, 1 to copy into")
+        with pytest.raises(DataError, match="memory://nowhere: .*give a folder, a file or a pat"):
+            with_copies(["memory://nowhere"], tmp_path)
+
+        def fails(*_, **__):
+            raise ValueError("no route")
+
+        monkeypatch.setattr(type(store), "get_file", fails)
+        with pytest.raises(DataError, match="bucket: can't be fetched: ValueError no route; check"):
+            with_copies(["memory://bucket"], tmp_path / "other")
+        assert not [*(tmp_path / "other").rglob("*HHZ*")]
+        with pytest.raises(DataError, match="ftpx://a: can't be fetched: "):
+            with_copies(["ftpx://a"], tmp_path)
+    finally:
+        store.rm("/bucket", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("package", "url"), [("aiohttp", "https://host/a/"), ("s3fs", "s3://bucket/a")]
+)
+def test_packages_that_are_missing(tmp_path, monkeypatch, package, url):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(MissingPackage, match=f"pip install {package} .* the extra 'remote'"):
+        with_copies([url], tmp_path)
+
+
+def test_files_of_a_web_server(archive, tmp_path, monkeypatch):
+    pytest.importorskip("aiohttp")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(archive))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/2016/"
+        found = with_copies([url], tmp_path / "copies")
+        assert [path.rpartition("/")[2][:3] for path in found] == ["AAA", "BBB"]
+        assert with_copies([f"{url}001/B*"], tmp_path / "copies") == found[1:]
+        server.shutdown()
+    assert len(scan([Path(path) for path in found], 1)[0]) == 2
