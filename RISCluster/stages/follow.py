@@ -125,8 +125,10 @@ def _label(
 ) -> None:
     """Label a file, unless its data are labelled under another name, and add it."""
     own, n, n_labelled, outliers = catalogue.path, 0, 0, 0
-    temporary = TemporaryDirectory(prefix=f".{own.name}.", dir=own.parent)
-    with open_new(run, path) as file, temporary as place:
+    with (
+        open_new(run, path) as file,
+        TemporaryDirectory(prefix=f".{own.name}.", dir=own.parent) as place,
+    ):
         fingerprint, table = file.fingerprint(), Path(place) / "labels.csv"
         twins = catalogue.journal["file"][catalogue.journal["fingerprint"] == fingerprint].tolist()
         if not twins:
