@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 import pandas
 
-from ..data.storage import may_have_gaps, read_box, sample_packing
+from ..data.storage import sample_packing
 from ..data.tables import natural_key
-from ..data.times import leave_out_far_pieces, nanoseconds_to_iso, parse_time, same_rate
+from ..data.times import nanoseconds_to_iso, parse_time, refuse_far_gap, same_rate
 from ..errors import DataError, MissingPackage
 from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
@@ -267,12 +267,9 @@ def _place(records: list[Record], rate: float) -> tuple[list[tuple], int]:
     ]
     parts.sort(key=lambda item: item[0])
     length = [round(part.n_samples / rate * SECOND) for *_, part in parts]
-    near, lines = leave_out_far_pieces(
-        [(x[0], x[0] + n, str(x[1].path)) for x, n in zip(parts, length, strict=True)]
-    )
-    warn_of(lines)
-    origin, stop, pieces, gaps, overlaps = parts[near[0]][0], 0, [], [], []
-    for start, record, (_, skip, n_samples) in (parts[number] for number in near):
+    refuse_far_gap([(x[0], x[0] + n, str(x[1].path)) for x, n in zip(parts, length, strict=True)])
+    origin, stop, pieces, gaps, overlaps = parts[0][0], 0, [], [], []
+    for start, record, (_, skip, n_samples) in parts:
         away = (start - origin) * rate / SECOND - stop  # samples after the last one
         if away >= LEAST_JUMP:
             gaps.append((record.path, round(away)))
@@ -310,8 +307,8 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
                 continue
             with h5py.File(piece.path, "r") as file:
                 dataset, turn = file[piece.name], 1 - 2 * series.time_axis
-                packing, has_gaps = sample_packing(dataset), may_have_gaps(dataset)
-                values = read_box(dataset, box[::turn], packing, has_gaps)
+                part = tuple(slice(*side) for side in box[::turn])
+                values = sample_packing(dataset).unpack(dataset[part])
                 rows[:] = values if turn == 1 else values.T
         except Exception as error:  # readers raise many kinds for damaged bytes
             rows[:], line = np.nan, " ".join(str(error).split())
@@ -341,9 +338,7 @@ def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: i
                 f"{item.trace_id}: sampled at {item.sampling_rate:g} Hz, but {first_id} at "
                 f"{rate:g} Hz; a cube needs one sampling rate: make one for each"
             )
-    near, lines = leave_out_far_pieces([(x.start, x.end, str(x.path)) for x in stretches])
-    warn_of(lines)
-    stretches = [stretches[number] for number in near]
+    refuse_far_gap([(x.start, x.end, str(x.path)) for x in stretches])
     origin = min(item.start for item in stretches)
     names = sorted({item.trace_id for item in stretches}, key=natural_key)
     channels = {name: number for number, name in enumerate(names)}

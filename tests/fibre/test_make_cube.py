@@ -398,9 +398,9 @@ def test_cubes_are_read_from_a_server(files, tmp_path, capsys):
         with open_spectrograms(own, "cube") as file, open_spectrograms(address, "cube") as remote:
             assert str(remote.path) == address
             assert remote.fingerprint() == file.fingerprint()
-        assert main(["info", "--no-picture", f"{url}/cube.zarr"]) == 0
+        assert main(["info", f"{url}/cube.zarr"]) == 0
         assert f"{url}/cube.zarr, layout cube" in capsys.readouterr().out
-        assert main(["info", "--no-picture", f"{url}/none.zarr"]) == 2
+        assert main(["info", f"{url}/none.zarr"]) == 2
         assert "none.zarr: can't be opened as a Zarr store" in capsys.readouterr().err
     finally:
         server.shutdown()
