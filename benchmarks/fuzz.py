@@ -39,7 +39,6 @@ from RISCluster.catalogue.stations import read_stations
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RISClusterError
 from RISCluster.fibre.series import open_series
-from RISCluster.report.figures import read_history
 from RISCluster.runs import names
 from RISCluster.runs.labels import read_labels
 from RISCluster.settings import RecordsSettings, load_settings
@@ -272,7 +271,6 @@ def read_names(folder: Path) -> None:
 
 
 CONFIG = ((ROOT / "config.ini").read_bytes(), "[run]\nname = a\n[aec]\nlr = 1e-3, 1e-4\n")
-HISTORY = "epoch,a,seconds\n" + "".join(f"{n},0.5,1.5\n" for n in (1, 2, 3, 4))
 WORDS = ("run.name=a\naec.lr=1e-3,3e-4\ngmm.n_clusters=2-4", "build.bandpass=3-20\nbuild.sta=1",
          "cube.channels=0:10:2\ncube.window=8\ndata.file=a.h5", "run.seed=5")  # fmt: skip
 LABELS = ("index,label,probability,starttime,trace_id\n0,1,0.5,2016-01-01T00:00:00Z,XX.A\n"
@@ -291,7 +289,6 @@ SUBJECTS = (
     Subject("stations", one("s.csv", *STATIONS), lambda top: read_stations(top / "s.csv")),
     Subject("names", one("names.csv", *NAMES), read_names),
     Subject("labels", one("l.csv", *LABELS), lambda folder: read_labels(folder / "l.csv")),
-    Subject("history_read", one("h.csv", HISTORY), lambda folder: read_history(folder / "h.csv")),
     Subject("json", one("a.json", JSON), lambda folder: files.read_json(folder / "a.json")),
     Subject("npy", lambda top: array_seeds(top, "npy"),
             lambda top: files.open_rows(top / "a.npy")[0:3]),
