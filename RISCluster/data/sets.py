@@ -1,4 +1,4 @@
-"""Data sets of several files, or of chosen samples, read without copying, or written as one file."""
+"""Data sets of several files, or of chosen samples, read without copying or written as one."""
 
 import fnmatch
 import hashlib
