@@ -27,20 +27,16 @@ download make: fetch waveforms and StationXML from FDSN data centres
   --location CODES = *: location codes; --location=-- is the empty one
   --start TIME!: UTC, as 2015-06-01T12:00
   --end TIME!: UTC
-  --provider NAMES = EARTHSCOPE: data centres by obspy's names or by URL, several with commas: a
-    station is taken from the first that lists it
+  --provider NAMES = EARTHSCOPE: data centres by obspy's names or by URL; the first that has a station counts
   --box DEGREES+: MINLAT MAXLAT MINLON MAXLON, or --box=-85,-75,160,180
   --circle DEGREES+: LAT LON RADIUS, likewise
   --min-distance KM(0..) = 0: leave out stations nearer than this to another one
-  --credentials FILE: user and password, EarthScope token or EIDA token for restricted data: a file
-    with sections by provider, as [GFZ] eida_token = /home/me/.eidatoken
+  --credentials FILE: logins or tokens, a section a provider: [GFZ] eida_token = /home/me/.eidatoken
   --chunk SECONDS(60..31622400) = 86400: length of a file, counted from midnight
   --output FOLDER = Data/waveforms: folder to write
-  | Run it again to resume after an interruption, or with a later --end: existing files are not
-    fetched again.
+  | Existing files are not fetched again.
 build make [build]: make a data set of spectrograms from waveforms
-  words WAVEFORMS: files, folders, patterns and URLs (https, s3) of any format that obspy reads;
-    build.key=value settings
+  words WAVEFORMS: files, folders, patterns and URLs (https, s3) of any format that obspy reads
   --output FILE: file to write, .h5; its catalogue is beside it, .csv
   --picture FILE(.png.pdf.svg): only draw some traces with detector and windows, to choose settings
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
@@ -51,62 +47,45 @@ catalogue make: sort a catalogue of onsets, remove repeated ones, and choose by 
   --start TIME: UTC, as 2015-06-01T12:00 (default: all)
   --end TIME: UTC (default: all)
   --min-amplitude A(0..) = 0: smallest peak amplitude, in the unit of the catalogue
-  --max-amplitude A(0..): largest peak amplitude (default: all)
+  --max-amplitude A(0..) = inf: largest peak amplitude
   --duplicates SECONDS(0..) = 0: leave out onsets of a trace at most so long after the previous one
   --overwrite: replace existing outputs
 associate make [events]: find detections of several stations that are one event, and number the events
-  words FILE: data set of build, .h5, or of another source with onsets and trace ids, or a cube; settings
-    as events.window=0.25
+  words FILE: data sets with onsets and trace ids, as of build, or cubes
   --overwrite: replace event ids of another source
-  | Writes /event_id into the file and a column event_id into the catalogue beside it. Stages that
-    label write it into labels.csv.
+  | Writes event_id into the file and into the catalogue beside it.
 cube make [records]: make a cube of (time, channel, frequency) from DAS records or an array's waveforms
-  words RECORDS: HDF5 records of a fibre, or waveforms of an array that obspy reads: files, folders,
-    patterns; and records.key=value settings
+  words RECORDS: records of a fibre, or waveforms of an array: files, folders, patterns; or a cube
   --output FILE!: cube.zarr, cube.h5 or cube.hdf5
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
-info info [data]: describe files of spectrograms, and draw some samples
-  words FILE: HDF5 files, .npy files or Zarr folders; a pattern is one set (default: data.file of
-    the settings); and settings as data.layout=cube cube.window=8
-  --picture FILE(.png.pdf.svg): picture to write (default: <FILE>_samples in the working directory,
-    in run.figure_format)
-  --no-picture: print text only
-  | Settings in [cube] define the samples of a cube.
+info info [data]: describe files of spectrograms
+  words FILE: HDF5 files, .npy files or Zarr folders; a pattern is one set (default: data.file)
+  --picture FILE(.png.pdf.svg): also draw some samples
 subset make [data]: write chosen samples of one or several files of spectrograms as one file
-  words FILE: spectrograms: files and patterns (default: data.file of the settings), and settings
-    that choose, as data.stations=DR0* data.after=2015-06-01
+  words FILE: files and patterns (default: data.file), and settings that choose, as data.stations=DR0*
   --output FILE(.h5.hdf5)!: file to write, layout samples
   --overwrite: replace existing outputs
 pretrain stage: pretrain the autoencoder on spectrograms, results in <run>/AEC (as AEC_train.py)
 cluster stage: fit Gaussian mixtures to the latents, results in <run>/GMM (as GMM_centroids.py)
 refine stage: refine encoder and clusters, label every sample, results in <run>/DEC (as DEC_train.py)
 run results [run]: run the three stages on a file of spectrograms, and make the report
-  words FILE: spectrograms, several files as one set (default: those of the run, or the demo set);
-    section.key=value words replace single settings
-  --name NAME: name of the run (default: run.name, or else the name of FILE, of several their
-    folder's)
+  words FILE: spectrograms, several files as one set (default: those of the run, or the demo set)
+  --name NAME: name of the run (default: run.name, or that of FILE, of several of their folder)
 predict results: label new data with a finished run, and measure how they differ from its training set
-  words FILE: spectrograms in any layout, several files as one set; section.key=value words replace
-    settings of the run
+  words FILE: spectrograms in any layout, several files as one set
   --run FOLDER!: finished run, as Outputs/rutford
   --output CSV(.csv)!: table to write, as newer_labels.csv
   --overwrite: replace existing outputs
   --stage dec|gmm = dec: labels of the DEC stage or of the mixture
-  --follow FOLDER: in place of FILE: label every file that is in this folder or arrives in it, until
-    stopped, and add the rows to the table
-  --interval SECONDS(0..86400) = 10: time between two checks of the folder; 0: label what is there,
-    and end
+  --follow FOLDER: instead of FILE, label all files that are in this folder or arrive, until stopped
+  --interval SECONDS(0..86400) = 10: time between two checks of the folder; 0: only one check
   --drift SHARE(0..1) = 0.05: share of outliers above which a warning says to train a new run
-  | Writes the table, latents beside it as .latent.npy, a page as .html and a gallery as .gallery.png
-    (unless run.figures=no), and for a cube a map as .h5 and as a figure.
-    With --follow: the table, and beside it .files.csv, a line a file.
+  | Beside the table: .latent.npy, .html, .gallery.png; a map of a cube; with --follow .files.csv.
 report results [report]: write report.html of a finished run: figures, tables and their interpretation
   words section.key=value: settings that replace those of the run, as report.stations=stations.xml
   --run FOLDER!: finished run, as Outputs/rutford
   --output PAGE(.html): write only the page, to this file (default: report.html in the run folder)
-  | All other settings are those of the run. Writes report.html and figures/ in the run folder. A
-    page is not replaced by one made from fewer stages or without the data.
 compare compare: compare finished runs: settings that differ, metrics, agreement of labels
   runs RUN: two or more run folders, as Outputs/first
   --output CSV(.csv): also write the table to this file
@@ -114,25 +93,17 @@ compare compare: compare finished runs: settings that differ, metrics, agreement
 export results: write the catalogue of a finished run, its picks, or clusters as templates
   words section.key=value: settings that replace those of the run, as report.seasons=1-6,7-12
   --run FOLDER!: finished run, as Outputs/rutford
-  --format csv|quakeml|hdf5|picks|templates!: csv: a row a sample; hdf5: the same in data sets;
-    quakeml: events with a pick at the onset of each detection; picks: a table of the picks as
-    SeisBench writes it; templates: a folder with stacked waveforms (miniSEED) and mean spectra
-    (CSV) of each cluster, for matched filters
+  --format csv|quakeml|hdf5|picks|templates!: a row a sample; events with picks; as csv; picks as of
+    SeisBench; a folder with stacked waveforms and mean spectra of clusters, for matched filters
   --output FILE!: file, or for templates folder, to write
   --overwrite: replace existing outputs
   --stage dec|gmm: labels of this stage (default: DEC if complete)
   --clusters NUMBERS: only these, as 1,3 (default: all samples)
   --min-probability P(0..1) = 0: only samples whose label has this probability or more
-  --align correlation|onset = correlation: waveforms of a template: by their onsets only, or then
-    also by correlation with the stack
-  | quakeml and templates need obspy. Columns: index, label, name, probability, starttime, trace_id,
-    station, event_id, season, onset, end, peak_time, peak_amplitude, unit, peak_frequency, rms,
-    duration, onset_slope, band_low, band_middle, band_high, mark; values that the data do not have
-    are empty.
+  --align correlation|onset = correlation: waveforms of a template: by onsets, or also by correlation
 demo make: write a synthetic data set of eight known classes of seismic spectrograms
-  --output FILE(.h5.hdf5) = Data/demo.h5: file to write
-  --cube: a cube of a fibre with known sources instead, vehicles, pumps and earthquakes (default
-    output: Data/demo_cube.h5)
+  --output FILE(.h5.hdf5): file to write (default: Data/demo.h5, or Data/demo_cube.h5)
+  --cube: a cube of a fibre with known sources instead, vehicles, pumps and earthquakes
   --samples N(1..) = 4000: number of samples
   --snr DB(-100..100) = 6: signal-to-noise ratio, dB
   --seed N(1..) = 2009: seed
@@ -171,21 +142,19 @@ def sentence(name: str) -> str:
 
 def parse(name: str, program: str, words: Sequence[str]) -> argparse.Namespace:
     """Arguments of a command, which takes options and words in any order, checked by their kind."""
-    command, checks, epilog = COMMANDS[name], [], []
+    command, checks = COMMANDS[name], []
     parser = argparse.ArgumentParser(prog=program, description=sentence(name))
     if command.section:
         add_config(parser)
-        epilog.append(f"Settings are in [{command.section}] of config.ini; section.key=value words")
-        epilog.append("replace single ones.")
+        parser.epilog = f"section.key=value words replace settings, as of [{command.section}]."
     for line in command.lines:
         if line.startswith("  | "):
-            epilog.append(line[4:])
+            parser.epilog = f"{line[4:]} {parser.epilog or ''}"
             continue
         about = _ARGUMENT.fullmatch(line).groupdict()
         action = _add(parser, **about)
         if about["kind"]:
             checks.append((action.dest, about))
-    parser.epilog = " ".join(epilog)
     found = parser.parse_intermixed_args(words)
     for key, about in checks:
         setattr(found, key, _checked(getattr(found, key), **about))
@@ -208,25 +177,24 @@ def _add(
     return parser.add_argument(*names, required=bool(required), help=help, **options)
 
 
-def _checked(
-    text: str | None, name: str, value: str, kind: str, default: str | None, **_: Any
-) -> Any:
-    """Path, number or ``auto``; None for an option that was not given."""
-    if text is None or text == default == "auto":
-        return text
+def _checked(text: str | None, name: str, value: str, kind: str, default: str | None, **_: Any):
+    """Path, number, or 0 for ``auto``; None for an option that was not given."""
+    if text is None:
+        return None
     if kind.startswith("."):
         suffixes = re.findall(r"\.\w+", kind)
         if Path(text).suffix.lower() not in suffixes:
             raise refused(name, text, f"a name that ends with {' or '.join(suffixes)}")
-        return text
+        return Path(text).expanduser()
+    if text == default == "auto":
+        return 0
     low, high = kind.split("..")
     try:
         number = (int if value == "N" else float)(text)
     except ValueError:
         number = math.nan
-    if not float(low) <= number <= float(high or 1e300):
-        allowed = f"{low} to {high}" if high else f"{low} or more"
-        raise refused(name, text, "auto, or " * (default == "auto") + allowed)
+    if not float(low) <= number <= float(high or math.inf):
+        raise refused(name, text, f"{low} to {high}" if high else f"{low} or more")
     return number
 
 
@@ -243,9 +211,16 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if word not in settings], settings
 
 
+def require_new(target: Path, overwrite: bool) -> None:
+    """Refuse an output that exists, unless it may be replaced."""
+    if target.exists() and not overwrite:
+        raise SettingsError(f"{target}: exists already; give another name with -o, or --overwrite")
+
+
 def save_figure(figure: Any, target: Path) -> None:
     """Write a matplotlib figure in the format of the file's suffix."""
     from ..io import new_file
 
     with new_file(target) as partial:
         figure.savefig(partial, format=target.suffix[1:].lower())
+    print(f"figure: {target}")

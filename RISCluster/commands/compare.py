@@ -12,11 +12,11 @@ import pandas
 from ..errors import RunError, SettingsError
 from ..evaluation.comparison import Comparison, compare
 from ..evaluation.metrics import Overlap
-from ..io import new_file
+from ..io import write_text
 from ..plots.agreement import overlap_matrix
 from ..report.page import shown
 from ..runs.names import cluster_title, read_names
-from ..runs.run import FinishedRun, open_run
+from ..runs.run import open_run
 from ..settings import as_text
 from .arguments import save_figure
 
@@ -25,43 +25,30 @@ def run_compare(arguments: argparse.Namespace) -> None:
     """Print the comparison, and write the table and the figure that were asked for."""
     folders = [Path(word).expanduser() for word in arguments.runs]
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
-        raise SettingsError(
-            f"command line: {' '.join(arguments.runs) or 'no run'}: give two or more different run "
-            "folders"
-        )
+        raise SettingsError("command line: runs: give two or more different run folders")
     with ExitStack() as stack:
         runs = [stack.enter_context(open_run(folder)) for folder in folders]
-        found = compare(runs)
-        if arguments.figure and found.pair is None:
-            reason = "there are more" if len(runs) > 2 else "these label other samples"
-            raise RunError(
-                f"{', '.join(found.names)}: --figure needs two runs on the same data, and {reason}"
-            )
-        print("\n".join(as_lines(found, [read_names(run) for run in runs])))
-        if arguments.output:
-            target = Path(arguments.output).expanduser()
-            with new_file(target) as partial:
-                as_table(found).to_csv(partial, lineterminator="\n")
-            print(f"table: {target}")
-        if arguments.figure:
-            target = Path(arguments.figure).expanduser()
-            save_figure(_figure(runs, found), target)
-            print(f"figure: {target}")
-
-
-def _figure(runs: Sequence[FinishedRun], found: Comparison) -> Any:
-    (first, second), table, order = map(read_names, runs), found.pair, found.pair.order()
-    n_columns = table.counts.shape[1]
-    return overlap_matrix(
-        table.counts[order],
-        [cluster_title(label, first) for label in order.tolist()],
-        [cluster_title(label, second) for label in range(n_columns)],
-        row_title=f"Cluster of {found.names[0]}",
-        column_title=f"Cluster of {found.names[1]}",
-        title=f"{table.n:,} samples, adjusted Rand index {table.ari:.3f}",
-        row_clusters=order.tolist(),
-        column_clusters=range(n_columns),
-    )
+        found, named = compare(runs), [read_names(run) for run in runs]
+    if arguments.figure and found.pair is None:
+        raise RunError(f"{', '.join(found.names)}: --figure needs two runs on the same data")
+    print("\n".join(as_lines(found, named)))
+    if arguments.output:
+        write_text(arguments.output, as_table(found).to_csv(lineterminator="\n"))
+        print(f"table: {arguments.output}")
+    if arguments.figure:
+        pair, rows = found.pair, found.pair.order().tolist()
+        columns = range(pair.counts.shape[1])
+        figure = overlap_matrix(
+            pair.counts[rows],
+            [cluster_title(label, named[0]) for label in rows],
+            [cluster_title(label, named[1]) for label in columns],
+            row_title=f"Cluster of {found.names[0]}",
+            column_title=f"Cluster of {found.names[1]}",
+            title=f"{pair.n:,} samples, adjusted Rand index {pair.ari:.3f}",
+            row_clusters=rows,
+            column_clusters=columns,
+        )
+        save_figure(figure, arguments.figure)
 
 
 def as_table(
@@ -108,7 +95,7 @@ def as_lines(found: Comparison, named: Sequence[Mapping[int, str]] = ({}, {})) -
         rows = pandas.DataFrame(found.ari, found.names, found.names).map("{:.3f}".format)
         lines += ["", "Adjusted Rand index between final labels (1: the same clusters, 0: chance)"]
         lines += _block(rows)
-    return lines if found.pair is None else [*lines, "", *_pairs(found.pair, *found.names, *named)]
+    return lines if found.pair is None else [*lines, "", *_pairs(found.pair, found.names, named)]
 
 
 def _block(table: pandas.DataFrame, corner: str = "") -> list[str]:
@@ -116,25 +103,21 @@ def _block(table: pandas.DataFrame, corner: str = "") -> list[str]:
     return [f"  {line}".rstrip() for line in text.splitlines()]
 
 
-def _pairs(
-    pair: Overlap, first: str, second: str, named: Mapping[int, str], others: Mapping[int, str]
-) -> list[str]:
+def _pairs(pair: Overlap, names: Sequence[str], named: Sequence[Mapping[int, str]]) -> list[str]:
     """Clusters of one run and the clusters of the other that are matched to them."""
-    rows, dash = {}, shown(None)
+    rows, (first, second) = {}, names
     for row in pair.order().tolist():
         column = int(pair.matching[row])
-        common = int(pair.counts[row, column])
-        sizes = pair.counts[row].sum(), pair.counts[:, column].sum()
-        cells = [cluster_title(column, others), f"{common:,}"]
-        cells += [f"{common / size:.1%}" for size in sizes if size]
-        rows[cluster_title(row, named)] = cells if column >= 0 else [dash, "0", dash, dash]
-    header = [second, "samples in common", f"of {first}'s", f"of {second}'s"]
-    lines = [
-        f"Clusters under the best matching: {pair.accuracy:.1%} of {pair.n:,} samples agree",
-        *_block(pandas.DataFrame.from_dict(rows, orient="index", columns=header), first),
-    ]
+        common = int(pair.counts[row, column]) if column >= 0 else 0
+        partner = cluster_title(column, named[1]) if column >= 0 else shown(None)
+        size = pair.counts[row].sum()
+        rows[cluster_title(row, named[0])] = partner, f"{common:,}", f"{common / max(size, 1):.1%}"
+    header = [second, "samples in common", f"of {first}'s"]
+    table = pandas.DataFrame.from_dict(rows, orient="index", columns=header)
     unmatched = sorted(set(np.flatnonzero(pair.counts.sum(0)).tolist()) - {*pair.matching.tolist()})
-    if unmatched:
-        titles = ", ".join(cluster_title(label, others) for label in unmatched)
-        lines.append(f"  without a partner in {second}: {titles}")
-    return lines
+    titles = ", ".join(cluster_title(label, named[1]) for label in unmatched)
+    return [
+        f"Clusters under the best matching: {pair.accuracy:.1%} of {pair.n:,} samples agree",
+        *_block(table, first),
+        *[f"  without a partner in {second}: {titles}"] * bool(titles),
+    ]

@@ -1,12 +1,11 @@
-"""Commands that make data sets: ``download``, ``build``, ``cube`` and ``demo``."""
+"""Commands that make data sets: ``download``, ``build``, ``cube``, ``subset`` and ``demo``."""
 
 import argparse
-import math
-import re
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas
 
 from ..cli import first_command, package_command, run_name
@@ -16,9 +15,9 @@ from ..errors import DataError, SettingsError
 from ..io import as_path
 from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
-from .arguments import refused, save_figure, split_words
+from .arguments import refused, require_new, save_figure, split_words
 
-N_LISTED = 10  # channels and stations
+N_LISTED = 10  # channels
 CODES = ("network", "station", "location", "channel")
 AREAS = {
     "box": ("minlatitude", "maxlatitude", "minlongitude", "maxlongitude"),
@@ -28,21 +27,18 @@ AREAS = {
 
 def run_download(arguments: argparse.Namespace) -> None:
     """Fetch the files that do not exist yet, and report new and missing ones."""
-    query = {name: _codes(name, getattr(arguments, name) or "") for name in CODES}
     start, end = _time("--start", arguments.start), _time("--end", arguments.end)
     if end <= start:
         raise refused("--end", arguments.end, f"a time after --start {arguments.start}")
     if arguments.box and arguments.circle:
         raise SettingsError("command line: --box and --circle are both given; allowed: one of them")
+    # argparse makes [] or "" of --location=--
+    query = {name: getattr(arguments, name) or "--" for name in CODES}
     query |= {"starttime": start, "endtime": end}
     for name in AREAS:
         query |= _area(name, getattr(arguments, name))
-    providers = [name.strip() for name in arguments.provider.split(",") if name.strip()]
-    if not providers:
-        raise refused("--provider", arguments.provider, "names that obspy knows, or URLs")
+    providers = [name.strip() for name in arguments.provider.split(",")]
     folder = Path(arguments.output).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise refused("--output", arguments.output, "a folder; this is a file")
     start_log()
     from ..waveforms.download import download, read_credentials
 
@@ -70,16 +66,6 @@ def run_download(arguments: argparse.Namespace) -> None:
     print(f"next: {package_command('build')} {shlex.join(words)}")
 
 
-def _codes(name: str, text: str) -> str:
-    """Codes as a data centre takes them; the empty location, of which argparse makes [], is --."""
-    parts = [part.strip() or "--" * (name == "location") for part in text.split(",")]
-    if not all(re.fullmatch(r"[\w*?-]{1,8}", part) for part in parts):
-        raise refused(
-            f"--{name}", text, "codes of letters and digits with * and ?, several with commas"
-        )
-    return ",".join(parts)
-
-
 def _time(option: str, text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text.strip())
@@ -93,9 +79,8 @@ def _area(name: str, words: list[str] | None) -> dict[str, float]:
     if not words:
         return {}
     values = pandas.to_numeric(",".join(words).split(","), errors="coerce")
-    valid = len(values) == len(AREAS[name]) and (abs(values) <= 360).all()
-    ends = values.tolist() if name == "circle" else values[1::2] - values[::2]
-    if not valid or ends[-1] <= 0 or (name == "box" and ends[0] <= 0):
+    is_valid = len(values) == len(AREAS[name]) and not np.isnan(values).any()
+    if not is_valid or (name == "box" and (values[::2] >= values[1::2]).any()):
         allowed = " ".join(AREAS[name]).upper()
         raise refused(f"--{name}", ",".join(words), f"{allowed} in degrees, as --help says")
     return dict(zip(AREAS[name], values.tolist(), strict=True))
@@ -120,9 +105,7 @@ def run_build(arguments: argparse.Namespace) -> None:
         from ..plots.windows import windows_of_traces
 
         found, unit = examples(paths, settings, stations)
-        target = Path(arguments.picture).expanduser()
-        save_figure(windows_of_traces(found, settings.build, unit), target)
-        print(f"picture: {target}; no data set was made")
+        save_figure(windows_of_traces(found, settings.build, unit), arguments.picture)
         return
     if not arguments.output:
         raise SettingsError("command line: no -o FILE.h5 given; give it, or --picture FILE.png")
@@ -130,7 +113,7 @@ def run_build(arguments: argparse.Namespace) -> None:
         paths,
         arguments.output,
         settings,
-        workers=_workers(arguments),
+        workers=arguments.workers,
         overwrite=arguments.overwrite,
         stations=stations,
     )
@@ -147,20 +130,18 @@ def run_catalogue(arguments: argparse.Namespace) -> None:
     """Sort a catalogue, and choose of it by time, amplitude and repetition."""
     from ..waveforms.onsets import clean
 
+    limits = {"--start": (arguments.start, -(2**63)), "--end": (arguments.end, 2**63 - 1)}
     start, end = (
         int(_time(option, text).timestamp()) * SECOND if text else limit
-        for option, text, limit in (
-            ("--start", arguments.start, -(2**63)), ("--end", arguments.end, 2**63 - 1)
-        )
-    )  # fmt: skip
-    paths, target = [Path(word).expanduser() for word in arguments.words], Path(arguments.output)
+        for option, (text, limit) in limits.items()
+    )
+    paths = [Path(word).expanduser() for word in arguments.words]
     if not paths:
         raise SettingsError("command line: no catalogue given; give CSV or QuakeML")
-    if target.exists() and not arguments.overwrite:
-        raise SettingsError(f"{target}: exists; give another name, or --overwrite to replace it")
+    require_new(arguments.output, arguments.overwrite)
     start_log()
-    limits = arguments.min_amplitude, arguments.max_amplitude or math.inf
-    print(clean(paths, target, start, end, *limits, arguments.duplicates))
+    amplitudes = arguments.min_amplitude, arguments.max_amplitude
+    print(clean(paths, arguments.output, start, end, *amplitudes, arguments.duplicates))
 
 
 def run_associate(arguments: argparse.Namespace) -> None:
@@ -173,7 +154,7 @@ def run_associate(arguments: argparse.Namespace) -> None:
 
 
 def run_cube(arguments: argparse.Namespace) -> None:
-    """Make a cube from records."""
+    """Make a cube from records, or cut one."""
     from ..fibre.make_cube import cut_cube, holds_cube, make_cube, require_cube_name
 
     words, settings = _paths_and_settings(arguments, "records")
@@ -182,26 +163,17 @@ def run_cube(arguments: argparse.Namespace) -> None:
     source = as_path(words[0])
     if len(words) == 1 and holds_cube(source) and source != target:
         cut_cube(source, target, settings, arguments.overwrite)
-        log.info(f"next: {first_command(target, arguments.config)}")
-        return
-    own = {target.with_name(target.name + end).resolve() for end in ("", ".parts", ".partial")}
-    paths = [
-        path
-        for path in find_files(words)
-        if own.isdisjoint([path.resolve(), *path.resolve().parents])
-    ]
-    if not paths:
-        raise DataError(
-            f"{' '.join(words)}: the cube itself is the only file found; give the records to make "
-            "it from"
-        )
-    make_cube(paths, target, settings, _workers(arguments), arguments.overwrite)
+    else:
+        own = {target.with_name(target.name + end).resolve() for end in ("", ".parts", ".partial")}
+        paths = [
+            path
+            for path in find_files(words)
+            if own.isdisjoint([path.resolve(), *path.resolve().parents])
+        ]
+        if not paths:
+            raise DataError(f"{' '.join(words)}: no records but the cube itself; give others")
+        make_cube(paths, target, settings, arguments.workers, arguments.overwrite)
     log.info(f"next: {first_command(target, arguments.config)}")
-
-
-def _workers(arguments: argparse.Namespace) -> int:
-    """Value of ``--workers``; 0, which is `parallel.AUTO`, for ``auto``."""
-    return 0 if arguments.workers == "auto" else arguments.workers
 
 
 def _paths_and_settings(arguments: argparse.Namespace, what: str) -> tuple[list[str], Settings]:
@@ -218,13 +190,9 @@ def run_subset(arguments: argparse.Namespace) -> None:
     from ..data.sets import open_data, write_samples
 
     paths, overrides = split_words(arguments.words)
-    settings, target = (
-        load_found_settings(arguments.config, overrides),
-        Path(arguments.output).expanduser(),
-    )
+    settings, target = load_found_settings(arguments.config, overrides), arguments.output
     start_log()
-    if target.exists() and not arguments.overwrite:
-        raise DataError(f"{target}: exists already; give another name, or --overwrite")
+    require_new(target, arguments.overwrite)
     with open_data(settings, ", ".join(paths)) as file:
         if target.exists() and any(map(target.samefile, filter(Path.exists, file.paths))):
             raise DataError(f"{target}: is the data to choose from; give another name with -o")
@@ -235,19 +203,16 @@ def run_subset(arguments: argparse.Namespace) -> None:
 
 def run_demo(arguments: argparse.Namespace) -> None:
     """Write a synthetic data set."""
-    from ..data.synthetic import write_demo
+    from ..data.synthetic import DEMO_FILE, write_demo
 
-    n, snr = arguments.samples, arguments.snr
+    n, snr, seed = arguments.samples, arguments.snr, arguments.seed
     if arguments.cube:
-        from ..data.synthetic import DEMO_FILE
         from ..fibre.demo import CLASSES, write_demo_cube
 
-        is_default = arguments.output == DEMO_FILE
-        path = Path("Data/demo_cube.h5" if is_default else arguments.output).expanduser()
-        write_demo_cube(path, n, snr, arguments.seed)
+        path = arguments.output or Path("Data/demo_cube.h5")
+        write_demo_cube(path, n, snr, seed)
         print(f"{path}: a cube with known sources: {', '.join(CLASSES)}, {snr:g} dB")
-        print(f"next: {first_command(path)}")
-        return
-    path = write_demo(arguments.output, n, snr, arguments.seed, arguments.imbalance)
-    print(f"{path}: {n:,} spectrograms of eight classes, {snr:g} dB")
+    else:
+        path = write_demo(arguments.output or DEMO_FILE, n, snr, seed, arguments.imbalance)
+        print(f"{path}: {n:,} spectrograms of eight classes, {snr:g} dB")
     print(f"next: {first_command(path)}")

@@ -8,7 +8,7 @@ from ..cli import COMMANDS, run_name, run_stage
 from ..errors import DataError, SettingsError
 from ..runtime import count, log, start_log
 from ..settings import load_found_settings
-from .arguments import refused, split_words
+from .arguments import refused, require_new, split_words
 
 WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by format, or samples
 
@@ -35,12 +35,9 @@ def run_predict(arguments: argparse.Namespace) -> None:
     from ..stages.predict import open_predictor, predict
 
     files, overrides = split_words(arguments.words)
-    folder, output = arguments.follow, Path(arguments.output).expanduser()
+    folder, output = arguments.follow, arguments.output
     if bool(files) == bool(folder):
-        raise SettingsError(
-            f"command line: {' '.join(files) or 'no file'}: give files to label as one set, or "
-            "--follow FOLDER"
-        )
+        raise SettingsError("command line: give files to label as one set, or --follow FOLDER")
     if folder and arguments.overwrite:
         raise SettingsError(
             "command line: --overwrite is not allowed with --follow, which adds to the table; "
@@ -58,48 +55,33 @@ def run_report(arguments: argparse.Namespace) -> None:
     from ..report.make_report import write_report
 
     overrides = _only_settings(arguments.words)
-    output = Path(arguments.output).expanduser() if arguments.output else None
     start_log()
     overrides = [*load_found_settings(arguments.config, []).changed("report"), *overrides]
-    print(write_report(Path(arguments.run).expanduser(), overrides, output, True))
+    print(write_report(Path(arguments.run).expanduser(), overrides, arguments.output))
 
 
 def run_export(arguments: argparse.Namespace) -> None:
     """Write the catalogue."""
-    overrides = _only_settings(arguments.words)
+    overrides, clusters = _only_settings(arguments.words), None
     output, run = Path(arguments.output).expanduser(), Path(arguments.run)
-    clusters, parts = None, (arguments.clusters or "").replace(" ", "").strip(",").split(",")
     if arguments.clusters is not None:
-        if not all(part.isdecimal() for part in parts):
-            raise refused("--clusters", arguments.clusters, "numbers of clusters, as 1,3")
-        clusters = tuple(map(int, parts))
+        try:
+            clusters = tuple(map(int, arguments.clusters.split(",")))
+        except ValueError:
+            raise refused("--clusters", arguments.clusters, "numbers, as 1,3") from None
+    require_new(output, arguments.overwrite)
     is_folder = arguments.format == "templates"
-    if output.exists() and (output.is_dir() != is_folder or not arguments.overwrite):
-        what = (
-            "exists"
-            if output.is_dir() == is_folder
-            else "is no folder"
-            if is_folder
-            else "is a folder"
-        )
-        raise DataError(f"{output}: {what}; give another name with -o, or --overwrite for a file")
+    if output.exists() and output.is_dir() != is_folder:
+        raise DataError(f"{output}: a folder, or none where one is needed; give another name")
     start_log()
     from ..catalogue.export import FORMATS, export_of
     from ..catalogue.templates import write_templates
     from ..runs.run import open_run
 
     with open_run(run, overrides) as finished:
-        file = finished.file
-        is_data = (
-            file is not None
-            and output.exists()
-            and any(map(output.samefile, filter(Path.exists, file.paths)))
-        )
-        if is_data or (output.exists() and output.resolve().parent.parent == run.resolve()):
-            raise DataError(
-                f"{output}: is {'the data' if is_data else 'a file'} of the run; give another name "
-                "with -o"
-            )
+        own = [*(finished.file.paths if finished.file else []), *run.glob("*/*")]
+        if output.exists() and any(map(output.samefile, filter(Path.exists, own))):
+            raise DataError(f"{output}: is a file of the run; give another name with -o")
         for note in finished.notes:
             log.warning(note)
         stage = arguments.stage.upper() if arguments.stage else None
@@ -109,7 +91,7 @@ def run_export(arguments: argparse.Namespace) -> None:
         else:
             written = FORMATS[arguments.format](export, output)
     what = WRITTEN.get(arguments.format, "sample")
-    print(f"{output}: {count(written, what)} of {arguments.run}, stage {export.stage_name}")
+    print(f"{output}: {count(written, what)} of {run}, stage {export.stage_name}")
 
 
 def _only_settings(words: Sequence[str]) -> list[str]:

@@ -1,13 +1,12 @@
-"""Samples for the network: split, read in blocks, held in memory or streamed from disk.
+"""Samples for the network: read in blocks, held in memory or streamed from disk.
 
 Letters: N samples of the file, n of a set or block, B of a batch, C components (mostly 1), F
-frequency bins, T time bins.
-The position of a sample in its set (0 to n - 1) comes with every batch. The order of batches
-depends on the size of the set, the seed and the epoch, not on where samples are held.
+frequency bins, T time bins. The position of a sample in its set (0 to n - 1) comes with every
+batch. The order of batches depends on the size of the set, the seed and the epoch, not on where
+samples are held.
 """
 
 import contextlib
-import itertools
 import math
 import os
 from collections import deque
@@ -28,13 +27,9 @@ from .transforms import Preparation
 # samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
-GPU_ROWS = 1024  # samples sent to a GPU at a time, at least
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, C, F, T)
-
-
-# ---- reading ------------------------------------------------------------------------------------
 
 
 class Reader:
@@ -47,37 +42,24 @@ class Reader:
 
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Usable samples among `index` (ascending): indices (n,) and prepared (n, C, F, T)."""
-        amplitude, blocks = self.preparation.amplitude, self.file.read_blocks(index)
-        if self.device.type == "cuda":
-            blocks = _joined(blocks, GPU_ROWS)
-        for wanted, rows in read_ahead(blocks):
+        amplitude = self.preparation.amplitude
+        for wanted, rows in read_ahead(self.file.read_blocks(index)):
             x = torch.from_numpy(rows).to(self.device)
             flat = x.flatten(1)
             low, high = torch.stack([flat.amin(1), flat.amax(1)]).cpu().numpy()  # one wait
             peak = np.maximum(high, -low)
             usable = np.isfinite(peak) & (peak > 0)
             negative = usable & (low < 0) & (amplitude != "linear")
-            if self.skip_negative:
-                usable &= ~negative
-            elif negative.any():
+            if negative.any() and not self.skip_negative:
                 raise DataError(
                     f"{self.file.path}: sample {wanted[negative][0]} has negative values, as "
                     f"decibels have; [data] amplitude = {amplitude} needs power or magnitude; set "
                     "amplitude = linear"
                 )
+            usable &= ~negative
             if not usable.all():
                 x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
             yield wanted, self.preparation(x).reshape(-1, *self.shape)
-
-
-def _joined(blocks: Iterator, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks (indices, samples) joined until they have a number of rows."""
-    held: list[tuple[np.ndarray, np.ndarray]] = []
-    for block in itertools.chain(blocks, [None]):
-        held += [block] if block else []
-        if held and (block is None or sum(len(index) for index, _ in held) >= n_rows):
-            yield tuple(map(np.concatenate, zip(*held, strict=True)))
-            held = []
 
 
 def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
@@ -97,10 +79,7 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
 
 
 def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, int]:
-    """Positions 0 to n - 1 in the order of one epoch, (n,), and the samples of a window.
-
-    `shape` is that of a sample, (C, F, T).
-    """
+    """Positions of samples of a shape in the order of one epoch, (n,), and samples a window."""
     window = max(BLOCK, min(WINDOW, WINDOW_BINS // math.prod(shape)))
     rng = np.random.default_rng([seed, epoch])
     blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
@@ -127,8 +106,8 @@ class HeldSet:
 
     def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
         """Samples at positions `start` to `stop`, at most `size` at a time, on the device."""
-        for first in range(start, stop, size):
-            yield self._batch(torch.arange(first, min(first + size, stop), device=self.rows.device))
+        for positions in torch.arange(start, stop, device=self.rows.device).split(size):
+            yield self._send(self._gather(positions))
 
     def epoch(
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
@@ -137,19 +116,12 @@ class HeldSet:
         order, _ = epoch_order(len(self), self.x.shape[1:], seed, epoch)
         batches = torch.from_numpy(order).to(self.rows.device).split(size)[first:]
         found = map(self._gather, map(ranks.local_rows, batches))
-        yield from map(self._send, read_ahead(found) if self._is_sent else found)
-
-    @property
-    def _is_sent(self) -> bool:
-        return self.x.device != self.device
-
-    def _batch(self, positions: torch.Tensor) -> Batch:
-        return self._send(self._gather(positions))
+        yield from map(self._send, read_ahead(found) if self.x.device != self.device else found)
 
     def _gather(self, positions: torch.Tensor) -> Batch:
         """Samples where they are held, in pinned memory if they are sent to a GPU."""
         batch = positions, self.x[self.rows[positions]]
-        return tuple(part.pin_memory() for part in batch) if self._is_sent else batch
+        return batch if self.x.device == self.device else tuple(x.pin_memory() for x in batch)
 
     def _send(self, batch: Batch) -> Batch:
         return tuple(part.to(self.device, non_blocking=True) for part in batch)
@@ -167,7 +139,7 @@ class HeldSet:
 
 
 class StreamedSet:
-    """As `HeldSet`, of samples that are read from the file at each use, at constant memory.
+    """As `HeldSet`, of samples that are read from the file at each use.
 
     Without an `index` they are all of the file, whose unusable ones `in_order` leaves out.
     """
@@ -194,14 +166,12 @@ class StreamedSet:
         own = [ranks.local_rows(batch).numpy() for batch in batches]  # no rank reads more
         n_read = max(1, window // size)
         groups = (own[start : start + n_read] for start in range(0, len(own), n_read))
-        for sizes, positions, x in read_ahead(map(self._read_batches, groups), depth=1):
+        for sizes, positions, x in read_ahead(map(self._read, groups), depth=1):
             yield from zip(positions.split(sizes), x.split(sizes), strict=True)
 
-    def _read_batches(self, batches: list[np.ndarray]) -> tuple[list[int], *Batch]:
-        return [len(batch) for batch in batches], *self._read(np.concatenate(batches))
-
-    def _read(self, positions: np.ndarray) -> Batch:
-        """Samples at positions of any order, read in the order of the file."""
+    def _read(self, batches: list[np.ndarray]) -> tuple[list[int], *Batch]:
+        """Lengths of batches and their samples, which are read in the order of the file."""
+        positions = np.concatenate(batches)
         ascending = np.argsort(positions)
         x = torch.empty((len(positions), *self.reader.shape), device=self.reader.device)
         n = 0
@@ -213,7 +183,7 @@ class StreamedSet:
                 f"{self.reader.file.path}: has changed since it was first read; run the same "
                 "command again when it is complete"
             )
-        return torch.from_numpy(positions).to(x.device), x
+        return list(map(len, batches)), torch.from_numpy(positions).to(x.device), x
 
     def take(self, index: np.ndarray) -> "StreamedSet":
         """See `HeldSet.take`."""
@@ -228,10 +198,7 @@ SampleSet = HeldSet | StreamedSet
 
 
 def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
-    """Mean spectrogram of a set, (F, T) float32 on the CPU, and the standard deviation about it.
-
-    The latter is over samples and bins, and 0 where all samples are the same.
-    """
+    """Mean of a set, (F, T) float32 on the CPU, and deviation about it, over samples and bins."""
     total, squares, n = 0.0, 0.0, 0
     for _, x in samples.in_order(0, len(samples), READ_ROWS):
         x = x.squeeze(1).double()
@@ -251,7 +218,7 @@ def load_set(
 
     DataError where no sample is usable, or there is no GPU for the load mode ``device``.
     """
-    n_bytes = 4 * len(index) * int(np.prod(reader.shape))
+    n_bytes = 4 * len(index) * math.prod(reader.shape)
     for device in (reader.device, torch.device("cpu")):
         mode, reason = choose_loadmode(loadmode, n_bytes, device)
         log.info(f"load mode {mode}: {reason}")
@@ -263,11 +230,10 @@ def load_set(
                 raise
             log.warning("the samples do not fit on the GPU: they are loaded into memory")
     if not len(samples):
-        missing = ", ".join(reader.file.missing[:3])
+        missing = ", ".join(reader.file.missing[:3]) or "none"
         raise DataError(
-            f"{reader.file.path}: all {len(index):,} samples are unusable: not finite, or all "
-            f"zero{f' (missing: {missing})' if missing else ''}; allowed: finite numbers that are "
-            "not all zero"
+            f"{reader.file.path}: all {len(index):,} samples are unusable; allowed: finite "
+            f"numbers that are not all zero (marks of missing values: {missing})"
         )
     return samples, np.setdiff1d(index, samples.index)
 
@@ -277,8 +243,7 @@ def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleS
     is_held, device = mode != "disk", torch.device("cpu") if mode == "ram" else reader.device
     x = torch.empty((len(index) if is_held else 0, *reader.shape), device=device)
     found, n = [index[:0]], 0
-    what = "Loading" if is_held else "Checking"
-    with Progress(what, len(index), shown=ranks.is_first) as progress:
+    with Progress("Loading", len(index), shown=ranks.is_first) as progress:
         for indices, samples in reader.blocks(index):
             if is_held:
                 x[n : n + len(indices)] = samples
@@ -310,6 +275,5 @@ def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[s
         lines = Path("/proc/meminfo").read_text().splitlines()
         available = next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
     available //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if n_bytes < 0.5 * available:
-        return "ram", f"{size} fit into {available / 1e9:.1f} GB of free memory"
-    return "disk", f"{size} are more than half of {available / 1e9:.1f} GB of free memory"
+    mode, fit = ("ram", "fit") if n_bytes < 0.5 * available else ("disk", "do not fit")
+    return mode, f"{size} {fit} into half of {available / 1e9:.1f} GB of free memory"

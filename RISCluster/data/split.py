@@ -34,8 +34,7 @@ class Split:
     @classmethod
     def load(cls, path: Path) -> "Split":
         """Read what `save` wrote."""
-        arrays = read_npz(path)
-        return cls(arrays["train"], arrays["validation"], arrays["unusable"])
+        return cls(**read_npz(path))
 
 
 def subsample(n: int, most: int, seed: int) -> np.ndarray:
@@ -54,10 +53,8 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
             f"least, and {n_samples} are in the file"
         )
     rng = np.random.default_rng(seed)
-    if n_drawn == n_samples:
-        drawn = rng.permutation(n_samples)
-    else:  # of a large file, without a list of all its samples
-        drawn = rng.choice(n_samples, n_drawn, replace=False)
+    is_all = n_drawn == n_samples  # of a large file, without a list of all its samples
+    drawn = rng.permutation(n_samples) if is_all else rng.choice(n_samples, n_drawn, replace=False)
     n_validation = min(max(1, round(n_drawn * validation_fraction)), n_drawn - 1)
     empty = np.array([], dtype=np.int64)
     return Split(np.sort(drawn[n_validation:]), np.sort(drawn[:n_validation]), empty)

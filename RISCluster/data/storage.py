@@ -20,15 +20,11 @@ import numpy as np
 
 from ..errors import DataError, RISClusterError
 from ..io import explain_missing_filter, is_remote, load_hdf5_filters, need
-from ..runtime import log
 from ..settings import DataSettings
 from .times import to_text
 
-Box = Sequence[tuple[int, int]]  # start and stop along each axis
-
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 MAX_LISTED = 20  # names of arrays in a message
-MAX_UNWRITTEN = 0.999  # of all chunks; a data set with more has a size and no values
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
 # By the first bytes of a file that is neither HDF5 nor Zarr: what it is, and what to do.
 KINDS = (
@@ -313,11 +309,9 @@ def packing_of(array: Any) -> Packing:
         numbers = {name: _numbers(value) for name, value in found.items() if name != "_Unsigned"}
         (scale,), (offset,) = numbers.get("scale_factor", [1]), numbers.get("add_offset", [0])
     except (ValueError, TypeError, struct.error) as error:
-        shown = ", ".join(f"{name} = {str(value)[:40]!r}" for name, value in found.items())
         raise DataError(
-            f"{place_of(array)}: packing of {array.name} can't be used: {error} ({shown}); allowed "
-            "are numbers of scale_factor, add_offset, _FillValue and missing_value, and no "
-            "_Unsigned: write the data set unpacked, as xarray does on request"
+            f"{place_of(array)}: attributes of {array.name} can't be used: {error}; allowed: "
+            "numbers for scale_factor, add_offset, _FillValue and missing_value, no _Unsigned"
         ) from None
     marks = numbers.get("_FillValue", []) + numbers.get("missing_value", [])
     if kind == "f":  # as it is stored: 1e20 is another number in float32
@@ -351,26 +345,26 @@ def sample_packing(dataset: h5py.Dataset) -> Packing:
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def require_readable(dataset: h5py.Dataset) -> str:
-    """DataError where HDF5 would fail, or read zeros in place of values; '' where it reads all.
-
-    Otherwise how many chunks were never written: these are read as NaN.
-    """
+def require_readable(dataset: h5py.Dataset) -> None:
+    """DataError where HDF5 would fail, or read zeros in place of values that are not there."""
     place = f"{place_of(dataset)}: {dataset.name.lstrip('/')}"
     if why := explain_missing_filter(dataset):
         raise DataError(f"{place}: needs another package: {why}")
     if dataset.external and dataset.file.driver != "core":  # that of `_open_npy`
         raise DataError(f"{place}: has its values in raw files; make one file of it with h5repack")
-    if dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue):
-        return ""
+    if not dataset.size or (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
+        return  # what is missing is read as such
     if dataset.is_virtual:
         _require_sources(dataset, place)
-        return ""
-    n, n_missing = _count_chunks(dataset)
-    note = f"{n_missing:,} of {n:,} chunks were never written" if n_missing else ""
-    if n_missing > MAX_UNWRITTEN * n:
-        raise DataError(f"{place}: {note}; wait until it is complete, or copy it again")
-    return note
+    elif dataset.chunks:
+        n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
+        if n_missing := n - dataset.id.get_num_chunks():
+            raise DataError(
+                f"{place}: {n_missing:,} of {n:,} chunks were never written; wait until it is "
+                "complete, copy it again, or write NaN to the rest"
+            )
+    elif not dataset.external and not dataset.id.get_storage_size():
+        raise DataError(f"{place}: was never written; wait until it is complete, or copy it again")
 
 
 def _require_sources(dataset: h5py.Dataset, place: str) -> None:
@@ -381,12 +375,12 @@ def _require_sources(dataset: h5py.Dataset, place: str) -> None:
         known = contextlib.suppress(OSError, RuntimeError, KeyError)
         with known, h5py.File(_source_path(dataset, mapping.file_name), "r") as file:
             source, part = file[mapping.dset_name], mapping.src_space
-            unwritten = require_readable(source)
+            require_readable(source)
             if part.get_select_type() == h5py.h5s.SEL_ALL:
                 is_short = source.size < n
             else:
                 is_short = (np.array(part.get_select_bounds()[1]) >= source.shape).any()
-            why = "is shorter than expected" if is_short else unwritten and "has gaps"
+            why = "is shorter than expected" if is_short else ""
         if why:
             raise DataError(
                 f"{place}: source {mapping.file_name}:/{mapping.dset_name.lstrip('/')} {why}; put "
@@ -407,81 +401,43 @@ def _source_path(dataset: h5py.Dataset, name: str) -> Path:
     raise FileNotFoundError(name)
 
 
-def _count_chunks(dataset: h5py.Dataset) -> tuple[int, int]:
-    """Chunks, or one for a data set without, and how many of them were never written."""
-    if dataset.is_virtual or dataset.external or not dataset.size:
-        return 0, 0
-    sizes = dataset.chunks or dataset.shape
-    n = math.prod(-(-x // y) for x, y in zip(dataset.shape, sizes, strict=True))
-    is_written = dataset.id.get_storage_size() > 0
-    return n, n - (dataset.id.get_num_chunks() if dataset.chunks else int(is_written))
-
-
 def read_values(
     array: Any, start: int = 0, stop: int | None = None, complete: bool = False
 ) -> np.ndarray:
     """A part of a small array, unpacked; DataError where it is damaged, or not `complete`."""
     shape = array.shape or ()
-    # Zarr does not write chunks of zeros.
-    if complete and shape and isinstance(array, h5py.Dataset) and (why := require_readable(array)):
-        raise DataError(f"{place_of(array)}: {array.name}: {why}; copy it again")
+    if complete and shape and isinstance(array, h5py.Dataset):
+        require_readable(array)
     with explain(place_of(array), array.name), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return packing_of(array).unpack(np.asarray(array[start:stop] if shape else array[()]))
 
 
-def may_have_gaps(array: Any) -> bool:
-    """Whether chunks of HDF5 were never written; those of Zarr are by definition its fill value."""
-    return isinstance(array, h5py.Dataset) and _count_chunks(array)[1] > 0
-
-
-def read_box(array: Any, box: Box, packing: Packing, with_gaps: bool) -> np.ndarray:
-    """Values of a box, unpacked; with gaps, NaN in chunks that were never written."""
-    part = tuple(slice(*map(int, side)) for side in box)
-    values = packing.unpack(np.asarray(array[part]))
-    for chunk in array.iter_chunks(part) if with_gaps and array.chunks else ():
-        first = [side.start // n * n for side, n in zip(chunk, array.chunks, strict=True)]
-        if not array.id.get_chunk_info_by_coord(tuple(first)).size:
-            values = values if values.dtype.kind == "f" else values.astype(np.float64)
-            begin = [side.start for side in part]
-            values[
-                tuple(slice(x.start - k, x.stop - k) for x, k in zip(chunk, begin, strict=True))
-            ] = np.nan
-    return values
-
-
 class StoredArray:
-    """An array of an open file, read in boxes.
+    """An array of an open file, read in boxes; DataError where it can't be.
 
     `order` is the axis of the file for each axis as it is used. `shape` and `chunks` (None where
-    contiguous) are of the axes as used, and `causes` why values may be missing. DataError where
-    it can't be read; see `require_readable`.
+    contiguous) are of the axes as used, and `causes` why values may be missing.
     """
 
     def __init__(self, path: Path, array: Any, order: Sequence[int]):
-        self.path, self.array, self.name = path, array, array.name.lstrip("/")
-        self.order, self.dtype, self.packing = (
-            tuple(order),
-            np.dtype(array.dtype),
-            packing_of(array),
-        )
-        chunks = getattr(array, "chunks", None)
-        self.shape = tuple(array.shape[axis] for axis in self.order)
-        self.chunks = None if chunks is None else tuple(chunks[axis] for axis in self.order)
-        self.has_gaps, marks = may_have_gaps(array), ", ".join(map(str, self.packing.missing))
+        self.path, self.array, self.order = path, array, tuple(order)
+        self.dtype, self.packing = np.dtype(array.dtype), packing_of(array)
+        self.shape = tuple(array.shape[axis] for axis in order)
+        self.chunks = array.chunks and tuple(array.chunks[axis] for axis in order)
+        marks = ", ".join(map(str, self.packing.missing))
         self.causes = [f"the fill value {marks}"] if marks else []
-        if isinstance(array, h5py.Dataset) and (unwritten := require_readable(array)):
-            log.warning(f"{path}: {self.name}: {unwritten}; they are read as missing values (NaN)")
-            self.causes.append(unwritten)
+        if isinstance(array, h5py.Dataset):
+            require_readable(array)
 
     def read(self, what: str, *ranges: tuple[int, int]) -> np.ndarray:
         """Values of a part, as stored, or float with NaN where values are packed or missing.
 
-        `what` is the part in words, for the DataError where it can't be read; `ranges` are start
-        and end along the first axes; all of the others are read.
+        `what` is the part in words, for a DataError; `ranges` are start and end along the first
+        axes; all of the others are read.
         """
-        box = [(0, n) for n in self.array.shape]
-        for axis, side in zip(self.order, ranges, strict=False):
-            box[axis] = side
-        with explain(self.path, f"{what} of {self.name}"):
-            return read_box(self.array, box, self.packing, self.has_gaps).transpose(self.order)
+        box = [slice(None)] * self.array.ndim
+        for axis, (start, stop) in zip(self.order, ranges, strict=False):
+            box[axis] = slice(int(start), int(stop))
+        with explain(self.path, f"{what} of {self.array.name.lstrip('/')}"):
+            return self.packing.unpack(np.asarray(self.array[tuple(box)])).transpose(self.order)

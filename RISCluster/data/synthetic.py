@@ -40,27 +40,19 @@ SEASONS = {
 }
 CLASS_NAMES = tuple(SEASONS)
 ATTRIBUTES = {
-    "spectrogram": {
-        "units": "arbitrary power",
-        "sampling_rate": SAMPLING_RATE,
-        "window_s": WINDOW / SAMPLING_RATE,
-        "hop_s": HOP / SAMPLING_RATE,
-        "nfft": NFFT,
-    },
+    "spectrogram": {"units": "arbitrary power", "sampling_rate": SAMPLING_RATE,
+                    "window_s": WINDOW / SAMPLING_RATE, "hop_s": HOP / SAMPLING_RATE, "nfft": NFFT},
     "frequency": {"units": "Hz"},
     "time": {"units": "s"},
     "starttime": {"units": "UTC, ISO 8601"},
     "labels": {"class_names": list(CLASS_NAMES)},
-}
+}  # fmt: skip
 
 
 def write_demo(
-    path: str | Path,
-    n_samples: int = DEMO_SAMPLES,
-    snr_db: float = DEMO_SNR,
-    seed: int = DEMO_SEED,
-    imbalance: float = 1.0,
-) -> Path:
+    path: str | Path, n_samples: int = DEMO_SAMPLES, snr_db: float = DEMO_SNR,
+    seed: int = DEMO_SEED, imbalance: float = 1.0,
+) -> Path:  # fmt: skip
     """Write a synthetic set of known classes; see `make_synthetic_set`. Return the path."""
     columns = make_synthetic_set(n_samples, snr_db, seed, imbalance)
     columns["starttime"] = [f"{time}Z".encode() for time in columns["starttime"]]
@@ -69,8 +61,8 @@ def write_demo(
             chunks = (min(n_samples, 64), *values.shape[1:]) if name == "spectrogram" else None
             dataset = file.create_dataset(name, data=values, chunks=chunks)
             dataset.attrs.update(ATTRIBUTES.get(name, {}))
-        file.attrs["source"] = "synthetic spectrograms of known classes, made by RISCluster"
-        file.attrs["snr_db"], file.attrs["seed"] = snr_db, seed
+        source = "synthetic spectrograms of known classes, made by RISCluster"
+        file.attrs.update(source=source, snr_db=snr_db, seed=seed)
     return Path(path)
 
 
@@ -169,10 +161,10 @@ def _events(rng: np.random.Generator, name: str, n: int) -> np.ndarray:
     if name == "narrow-band tremor":
         return _band_noise(rng, u(10, 13), u(0.5, 0.9)) * (1 + 0.3 * sine(0.4 * t + u(0, 1)))
     if name == "harmonic tremor":
-        fundamental, trace = u(5.4, 6.2), 0.0
+        cycles, trace = u(5.4, 6.2) * t, 0.0
         for overtone in range(1, 4):
             phase = u(0, 1)
-            trace = trace + u(0.7, 1.3) / overtone**0.5 * sine(overtone * fundamental * t + phase)
+            trace = trace + u(0.7, 1.3) / overtone**0.5 * sine(overtone * cycles + phase)
         return trace
     if name == "gliding tremor":
         first, last = u(5, 7), u(14, 18)

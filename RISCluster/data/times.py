@@ -22,7 +22,6 @@ YEAR = 365 * 86400  # s
 RATE_TOLERANCE = 1e-5  # relative: rounding to float32, or of an interval to microseconds
 FAR_SPANS = 2  # a far time is farther from the others than so many times their span, and a year
 FAR_DAYS, FAR_TIMES = 30, 10  # a far gap is longer than both: days, and times all the data
-FEW = 0.25  # of the data: less than this beyond a far gap is left out
 
 
 def to_text(value: Any) -> str:
@@ -122,9 +121,8 @@ def parse_time(value: Any) -> int | None:
 def parse_times(values: Any) -> np.ndarray:
     """Times in UTC, (n,) int64 ns since 1970, `NOT_A_TIME` for what is none.
 
-    ISO 8601 in its usual forms (also with a blank for the T, slashes, one digit where two are
-    usual), in UTC without a zone; datetime64; or seconds, milli-, micro- or nanoseconds since
-    1970, by the size of the number.
+    ISO 8601 as pandas reads it, in UTC without a zone; datetime64; or seconds, milli-, micro- or
+    nanoseconds since 1970, by the size of the number.
     """
     values = np.asarray(values)
     if values.dtype.kind == "M":
@@ -181,9 +179,8 @@ def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
 def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np.ndarray:
     """Times of a column with attributes `units` and `calendar`: (n,) int64 ns, `NOT_A_TIME`.
 
-    Units are those of the CF conventions (section 4.4), as ``hours since 1800-1-1 00:00:00 -6:00``.
-    Numbers without units, or with units without a reference time, also ``datetime64[ns]``, count
-    from 1970. ValueError where units or calendar can't be converted.
+    Units are as ``hours since 1800-1-1 00:00:00 -6:00``. Numbers without units or a reference
+    time, also ``datetime64[ns]``, count from 1970. ValueError for other units or calendars.
     """
     values = np.asarray(values)
     if values.dtype.kind not in "iuf" or not units:
@@ -226,49 +223,32 @@ def count_unreadable(values: Any, times: np.ndarray) -> str:
 # ---- clocks that are wrong ----------------------------------------------------------------------
 
 
-def leave_out_far_pieces(
-    spans: Sequence[tuple[int, int, str]], far_days: int = FAR_DAYS
-) -> tuple[list[int], list[str]]:
-    """Pieces of data that can share one axis of time, without those of a clock that is wrong.
+def refuse_far_gap(spans: Sequence[tuple[int, int, str]]) -> None:
+    """DataError where pieces of data (start and end in ns, name) can't share one axis of time.
 
-    A gap is far where it is longer than `far_days` and than 10 times all the data. Data beyond are
-    left out if they are less than a quarter of all; else it is a DataError. `spans` are start and
-    end in ns, and a name; the result is the positions to use, and a line for each name of which
-    something is left out.
+    That is where a gap is longer than `FAR_DAYS` and than 10 times all the data.
     """
-    if not spans:
-        return [], []
     table = pandas.DataFrame(spans, columns=["start", "stop", "name"])
-    table = table.sort_values(["start", "stop"], kind="stable")
-    before = table["stop"].cummax().shift(fill_value=table["start"].iloc[0])
-    covered = int((table["stop"] - table["start"].clip(before)).clip(0).sum())
-    group = (table["start"] - before > max(far_days * DAY, FAR_TIMES * covered)).cumsum()
-    amounts = (table["stop"] - table["start"]).groupby(group).sum()
-    main = amounts[::-1].idxmax()  # of equals the last
-    inside, outside = table[group == main], table[group != main].drop_duplicates("name")
-    lines = []
-    for start, _, name in outside.itertuples(index=False):
-        first, since = nanoseconds_to_iso([start, inside["start"].iloc[0]])
-        days = abs(start - inside["start"].iloc[0]) / DAY
-        away = f"{days / 365.25:.0f} years" if days > 730 else f"{days:.0f} days"
-        lines.append((name, f"starts {first}, {away} away from the data of {since}"))
-    if lines and amounts.sum() - amounts[main] >= FEW * amounts.sum():
-        name, line = lines[0]
+    table = table.sort_values("start", kind="stable", ignore_index=True)
+    before = table["stop"].cummax().shift(fill_value=table["start"][0])
+    covered = (table["stop"] - table["start"].clip(before)).clip(0).sum()
+    gaps = table["start"] - before
+    at = int(gaps.argmax())
+    if gaps[at] > max(FAR_DAYS * DAY, FAR_TIMES * covered):
+        (first,) = nanoseconds_to_iso(table["start"][[at]])
         raise DataError(
-            f"{name}: {line} in {inside['name'].iloc[0]}, more than {FAR_TIMES} times as long as "
-            "all the data; correct the clock that is wrong, or give only the files of one time"
+            f"{table['name'][at]}: starts {first}, {gaps[at] / DAY / 365.25:.3g} years after the "
+            f"data before, of {table['name'][at - 1]}: more than {FAR_TIMES} times as long as all "
+            "the data; correct the clock that is wrong, or give only the files of one time"
         )
-    advice = "left out; correct its time, or give only files of that time to have it"
-    return sorted(inside.index), [f"{name}: {line}: {advice}" for name, line in lines]
 
 
 def far_times(times: np.ndarray) -> np.ndarray:
     """Single times so far from the others that they would decide an axis of time, (n,) bool.
 
-    A clock that is wrong gives years as 1970 or 2262 to some samples. Times are grouped at gaps of
-    a year. Far are groups of one time, or of 1 % at most, that are away from all larger ones by
-    more than a year and than twice the span of those, if they are a tenth at most together.
-    `times` are datetime64, or int64 in ns since 1970; NaT and `NOT_A_TIME` are not counted.
+    Times (datetime64, or int64 in ns since 1970) are grouped at gaps of a year. Far are groups of
+    one time, or of 1 % at most, that are away from all larger ones by more than a year and than
+    twice the span of those, if they are a tenth at most together.
     """
     stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
     far, known = np.zeros(len(times), dtype=bool), np.flatnonzero(~np.isnat(stamps))

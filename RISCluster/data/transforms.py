@@ -11,16 +11,16 @@ import torch
 LOG_DECADES = 4.0  # below the maximum of a sample; 40 dB of power
 
 
-def _each(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """One value a sample (N,), in a shape that broadcasts over all bins and components."""
-    return values.view(-1, *[1] * (x.ndim - 1))
+def _over(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Samples over one value each, (N,); those of 0 unchanged."""
+    values = torch.where(values > 0, values, torch.ones_like(values))
+    return x / values.view(-1, *[1] * (x.ndim - 1))
 
 
 def _normalized(x: torch.Tensor) -> torch.Tensor:
     """Samples over their largest absolute value, so that no sum or square over- or underflows."""
     flat = x.flatten(1)
-    peak = torch.maximum(flat.amax(1), -flat.amin(1))  # no copy is made, as abs would
-    return x / _each(torch.where(peak > 0, peak, torch.ones_like(peak)), x)
+    return _over(x, torch.maximum(flat.amax(1), -flat.amin(1)))  # no copy is made, as abs would
 
 
 def _log(x: torch.Tensor) -> torch.Tensor:
@@ -29,13 +29,12 @@ def _log(x: torch.Tensor) -> torch.Tensor:
 
 def _centred(x: torch.Tensor) -> torch.Tensor:
     x = _normalized(x)
-    return x - _each(x.flatten(1).mean(1), x)
+    return x - x.flatten(1).mean(1).view(-1, *[1] * (x.ndim - 1))
 
 
 def _unit_norm(x: torch.Tensor) -> torch.Tensor:
     x = _normalized(x)
-    norm = x.flatten(1).norm(dim=1)
-    return x.div_(_each(torch.where(norm > 0, norm, torch.ones_like(norm)), x))
+    return _over(x, x.flatten(1).norm(dim=1))
 
 
 _AMPLITUDES = {"linear": lambda x: x, "sqrt": torch.sqrt, "log": _log}

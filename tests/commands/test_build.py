@@ -59,7 +59,7 @@ def test_picture_alone(source, here, capsys, refused, monkeypatch):
     )
     words = ["build", str(source), *QUICK]
     assert main([*words, "--picture", "w.png"]) == 0
-    assert capsys.readouterr().out.endswith("picture: w.png; no data set was made\n")
+    assert capsys.readouterr().out.endswith("figure: w.png\n")
     assert sorted(path.name for path in here.iterdir()) == ["a.mseed", "w.png"]
     wave, detector = figures[0].axes
     assert wave.get_title() == "XX.AAA..HHZ 2016-01-01: 3 windows"
@@ -88,7 +88,7 @@ def test_windows_of_a_catalogue_that_was_cleaned(source, here, capsys, refused):
     assert [row["onset"] for row in rows(here / "two.csv")] == [
         row["onset"] for row in rows(here / "set.csv")[1:]
     ]
-    refused(clean, "few.csv: exists; give another name")
+    refused(clean, "few.csv: exists already; give another name")
     text = "build.catalogue = few.csv is no file, or that which few.h5 will have beside it"
     refused([*words, "few.h5", "build.catalogue=few.csv"], text)
     refused(["catalogue", "-o", "x.csv"], "no catalogue given")
@@ -105,7 +105,7 @@ def test_windows_of_a_catalogue_that_was_cleaned(source, here, capsys, refused):
             ["a.mseed", "build.sta=60"],
             "SettingsError: [build] sta = 60, lta = 30, on = 15, off = 10 are not",
         ),
-        (["a.mseed", "--workers", "0"], "--workers 0 is not allowed; allowed: auto, or 1 to 1024"),
+        (["a.mseed", "--workers", "0"], "--workers 0 is not allowed; allowed: 1 to 1024"),
     ],
 )
 def test_faults_are_one_line(source, words, line, refused):

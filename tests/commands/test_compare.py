@@ -4,21 +4,20 @@ import re
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.commands.compare import as_lines, as_table
+from RISCluster.commands.compare import as_lines
 from RISCluster.evaluation.comparison import compare
 from RISCluster.report.page import MISSING
+from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests import made
-from tests.evaluation.test_comparison import ONE, TWO, runs
+from tests.conftest import blobs, write_samples
+from tests.evaluation.test_comparison import ONE, runs
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two runs without refinement on the same data, `one` and `two`, and `other` on other data."""
-    from RISCluster.settings import load_settings
-    from tests.conftest import blobs, write_samples
-
     folder = tmp_path_factory.mktemp("runs")
     same = write_samples(folder / "same.h5", blobs(48)[0], labels=blobs(48)[1])
     other = write_samples(folder / "other.h5", blobs(40, seed=1)[0])
@@ -38,7 +37,11 @@ def folder(tmp_path_factory):
 def test_runs_on_the_same_and_on_other_data(folder, tmp_path, capsys):
     table, figure = tmp_path / "new/table.csv", tmp_path / "new/overlap.png"
     words = [str(folder / "one"), str(folder / "two"), "-o", str(table), "--figure", str(figure)]
-    assert main(["compare", *words]) == 0
+    (folder / "same.h5").rename(folder / "hidden.h5")  # the data are not needed
+    try:
+        assert main(["compare", *words]) == 0
+    finally:
+        (folder / "hidden.h5").rename(folder / "same.h5")
     out = capsys.readouterr().out
     assert ["gmm.covariance_shrinkage", "2", "1"] in [line.split() for line in out.splitlines()]
     assert "Adjusted Rand index between final labels" in out
@@ -48,6 +51,7 @@ def test_runs_on_the_same_and_on_other_data(folder, tmp_path, capsys):
         rows = list(csv.reader(file))
     assert rows[0] == ["kind", "name", "one", "two"]
     assert ["setting", "gmm.covariance_shrinkage", "2", "1"] in rows
+    assert {row[0] for row in rows[1:]} == {"data", "setting", "metric", "ari"}
     assert main(["compare", str(folder / "one"), str(folder / "other")]) == 0
     out = capsys.readouterr().out
     assert "These runs label different samples" in out
@@ -56,72 +60,42 @@ def test_runs_on_the_same_and_on_other_data(folder, tmp_path, capsys):
     assert verdicts == [MISSING]
     assert re.search(r"GMM silhouette_latent .* no: other data.file", out)
     assert re.search(r"GMM n_clusters .* yes\n", out)
-    (folder / "same.h5").rename(folder / "hidden.h5")  # the data are not needed
-    try:
-        assert main(["compare", *words[:2]]) == 0
-    finally:
-        (folder / "hidden.h5").rename(folder / "same.h5")
-    assert "Adjusted Rand index" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
         (["one"], "give two or more different run folders"),
-        (["one", "../runs/one"], "give two or more different run folders"),
+        (["one", "one"], "give two or more different run folders"),
         (["one", "nothing"], "nothing: no such run folder"),
         (["one", "two", "-o", "table.txt"], "table.txt is not allowed; allowed: a name that ends"),
-        (["one", "two", "--figure", "x.gif"], "ends with .png or .pdf or .svg"),
-        (["one", "other", "--figure", "x.png"], "these label other samples"),
-        (["one", "two", "other", "--figure", "x.png"], "needs two runs on the same data, and ther"),
+        (["one", "other", "--figure", "x.png"], "needs two runs on the same data"),
+        (["one", "two", "other", "--figure", "x.png"], "needs two runs on the same data"),
     ],
 )
 def test_errors_are_one_line(folder, monkeypatch, refused, words, text):
     monkeypatch.chdir(folder)
-    refused(["compare", *(word.replace("/runs/", f"/{folder.name}/") for word in words)], text)
+    refused(["compare", *words], text)
     assert not (folder / "x.png").exists()
 
 
 def test_lines():
-    third = made.run(
-        made.stage("GMM", ONE, words=["gmm.n_clusters=2, 3, 5"]),
-        made.stage("DEC", ONE, words=["dec.gamma=0.5"]),
-        folder="Outputs/three",
-    )
     lines = as_lines(compare(runs()))
     assert lines[0] == "                 one           two"
     assert lines[1] == "  data  Data/demo.h5  Data/demo.h5"
     assert lines[3] == "Settings that differ"
-    assert next(line for line in lines if "aec.lr" in line).split() == ["aec.lr", "0.001", "0.0003"]
     at = lines.index("Adjusted Rand index between final labels (1: the same clusters, 0: chance)")
     assert [line.split() for line in lines[at + 1 : at + 4]] == [
         ["one", "two"], ["one", "1.000", "0.242"], ["two", "0.242", "1.000"]
     ]  # fmt: skip
     assert "Clusters under the best matching: 66.7% of 6 samples agree" in lines
     assert [line.split() for line in lines[-3:]] == [
-        ["0", "1", "2", "66.7%", "100.0%"],
-        ["1", "2", "2", "66.7%", "100.0%"],
+        ["0", "1", "2", "66.7%"],
+        ["1", "2", "2", "66.7%"],
         ["without", "a", "partner", "in", "two:", "0"],
     ]
     named = as_lines(compare(runs()), [{1: "quake"}, {0: "noise", 2: "ice"}])
     assert named[-2].split()[:4] == ["1", "quake", "2", "ice"]
     assert named[-1].endswith("in two: 0 noise")
-    words = [line.split("  ") for line in as_lines(compare([*runs(), third]))]
-    settings = {line[1]: [word.strip() for word in line[2:] if word] for line in words if line[1:]}
-    assert settings["gmm.n_clusters"] == ["2-4", "2-4", "2, 3, 5"]
-    assert settings["dec.gamma"][-2:] == ["2", "0.5"]
     alike = [made.run(made.stage("GMM", ONE), folder=name) for name in ("x", "y")]
     assert "No setting that changes results differs." in as_lines(compare(alike))
-    text = "\n".join(as_lines(compare(runs(("a", "b"), (ONE, TWO)))))
-    assert "label different samples" in text
-    assert "Rand index" not in text
-
-
-def test_table():
-    table = as_table(compare(runs()))
-    assert list(table) == ["one", "two"]
-    rows = table.reset_index().to_numpy().tolist()
-    assert ["data", "file", "Data/demo.h5", "Data/demo.h5"] in rows
-    assert ["setting", "aec.lr", "0.001", "0.0003"] in rows
-    assert ["metric", "GMM nmi", "0.5", ""] in rows
-    assert ["ari", "one", "1", "0.2424242424"] in rows

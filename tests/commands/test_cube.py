@@ -32,7 +32,7 @@ def test_the_cube_among_the_records_is_not_taken_for_one(records, capsys, refuse
     assert main(words) == 0
     assert "done already" in capsys.readouterr().out
     cube = records / "cube.h5"
-    refused(["cube", cube, "-o", cube], "the cube itself is the only file found")
+    refused(["cube", cube, "-o", cube], "no records but the cube itself")
 
 
 @pytest.mark.parametrize(

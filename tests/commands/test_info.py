@@ -11,9 +11,9 @@ from tests.conftest import blobs, shared_data, write_samples
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def lines_of(path, train_samples=50_000, **options):
+def lines_of(path, train_samples=50_000):
     """Text about a file, by the name of its line."""
-    with open_spectrograms(path, **options) as file:
+    with open_spectrograms(path) as file:
         lines = describe(file, *survey(file), train_samples)
     return {line[:14].strip(): line[14:] for line in lines}
 
@@ -31,22 +31,19 @@ def known(n=40):
 
 
 def test_text_picture_and_settings(small_file, here, capsys):
-    assert main(["info", str(small_file), "run.figure_format=pdf"]) == 0
+    assert main(["info", str(small_file), "--picture", "new/x.svg"]) == 0
     out = capsys.readouterr().out
     assert "96 of 16 x 20 (frequency x time), float32" in out
-    assert out.endswith("picture: small_samples.pdf\n")
-    assert (here / "small_samples.pdf").read_bytes().startswith(b"%PDF")
-    assert main(["info", str(small_file), "--picture", "new/x.svg"]) == 0
+    assert out.endswith("figure: new/x.svg\n")
     assert (here / "new/x.svg").read_text().startswith("<?xml")
     (here / "mine.ini").write_text(f"[data]\nfile = {small_file}\ntrain_samples = 50\n")
-    capsys.readouterr()
-    assert main(["info", "--no-picture", "--config", "mine.ini"]) == 0
+    assert main(["info", "--config", "mine.ini"]) == 0
     out = capsys.readouterr().out
-    assert "64 kB of memory for 50 samples" in out
-    assert "picture:" not in out
+    assert "0.064 MB of memory for 50 samples" in out
+    assert "figure:" not in out
     with h5py.File("cube.h5", "w") as file:
         file["data"] = np.random.default_rng(0).random((40, 3, 8)).astype(np.float32)
-    assert main(["info", "cube.h5", "cube.window=10", "cube.stride=5", "--no-picture"]) == 0
+    assert main(["info", str(small_file), "cube.h5", "cube.window=10", "cube.stride=5"]) == 0
     assert "21 of 8 x 10 (frequency x time)" in capsys.readouterr().out
 
 
@@ -56,35 +53,14 @@ def test_text_picture_and_settings(small_file, here, capsys):
         (["missing.h5"], "DataError: missing.h5: no such file"),
         (["text.h5"], "DataError: text.h5: can't be opened as HDF5"),
         (["small.h5", "data.dataset=nothing"], "no data set 'nothing'"),
-        (["small.h5", "x.h5", "--picture", "x.png"], "one picture, and there are several files"),
+        (["small.h5", "x.h5", "--picture", "x.png"], "--picture is of one file"),
         (["small.h5", "--picture", "small.h5/x.png"], "can't be written"),
-        (["small.h5", "--picture", "x.png", "--no-picture"], "and --no-picture is given"),
         (["small.h5", "--picture", "x.gif"], "x.gif is not allowed; allowed: a name that ends"),
-        (["bytes.h5", "--no-picture"], "samples 0 to 63 of spectrogram can't be read"),
     ],
 )
 def test_errors_are_one_line(small_file, here, refused, words, text):
     (here / "text.h5").write_text("no HDF5")
-    with h5py.File("bytes.h5", "w") as file:
-        x = np.random.default_rng(0).random((64, 8, 8)).astype(np.float32)
-        data = file.create_dataset("spectrogram", data=x, chunks=(8, 8, 8), compression="gzip")
-        place = data.id.get_chunk_info(5).byte_offset
-    with open("bytes.h5", "r+b") as file:
-        file.seek(place)
-        file.write(b"\xff" * 200)
     refused(["info", *words], text)
-
-
-def test_a_bad_file_among_several_is_a_warning(small_file, here, capsys, refused):
-    (here / "a").mkdir()
-    (here / "a/small.h5").write_bytes(small_file.read_bytes())
-    (here / "bad.h5").write_text("no HDF5")
-    assert main(["info", "small.h5", "bad.h5", "a/small.h5"]) == 0
-    text = capsys.readouterr().out
-    assert text.count("96 of 16 x 20") == 2
-    assert "bad.h5: can't be opened as HDF5" in text
-    assert len({path.name for path in here.glob("*_small_samples.png")}) == 2
-    refused(["info", "bad.h5", "missing.h5", "--no-picture"], "none of 2 files can be read")
 
 
 @pytest.mark.parametrize("block", [4, 1000])
@@ -94,64 +70,46 @@ def test_unusable_and_negative_samples(here, monkeypatch, block):
     x[3, 0, 0], x[4, 0, 0], x[9, 0, 0], x[[6, 7]] = np.nan, np.inf, -np.inf, 0
     x[[20, 30, 31], 2, 2] = -1
     text = lines_of(write_samples(here / "x.h5", x))
-    assert text["unusable"] == "3 not finite (first: sample 3), 2 all zero (first: sample 6)"
-    assert text["negative"].startswith("3 samples with values below 0 (first: sample 20)")
-    assert text["peak"].split() == ["1", "2", "23", "39", "40"]
+    assert text["unusable"] == (
+        "3 not finite (first: sample 3), 2 all zero (first: sample 6), 3 with negative values "
+        "(first: sample 20)"
+    )
+    assert text["peak"] == "minimum 1, 5 % 2, median 23, 95 % 39, maximum 40"
 
 
-def test_quantiles_of_power_of_decibels_and_of_some_samples(here, monkeypatch):
+def test_quantiles_of_power_and_of_decibels(here):
     text = lines_of(write_samples(here / "x.h5", known()))
-    assert text["peak"].split() == ["1", "2", "20", "38", "40"]
-    assert text["peak/median"].split() == ["2", "4", "40", "76", "80"]
+    assert text["peak/median"] == "minimum 2, 5 % 4, median 40, 95 % 76, maximum 80"
     text = lines_of(write_samples(here / "x.h5", known() - 10))
-    assert text["max-min"].split()[-1] == "39.5"
-    assert text["negative"].startswith("40 samples with values below 0 (first: sample 0): set")
+    assert text["max-min"].endswith("maximum 39.5")
     text = lines_of(write_samples(here / "x.h5", np.zeros((3, 4, 5), np.float32)))
     assert text["unusable"] == "3 all zero (first: sample 0)"
     assert "peak" not in text
-    monkeypatch.setattr(info, "MAX_MEASURED", 10)
-    x = known()
-    x[:, 0, :], x[:, 2:] = 0, 0  # a median of 0
-    text = lines_of(write_samples(here / "x.h5", x))
-    assert text["peak"].split()[-1] == "37"
-    assert text["peak/median"].split() == ["inf"] * 5
 
 
-def test_samples_times_traces_classes_and_attributes(small_file, here):
+def test_times_traces_classes_and_attributes(small_file, here):
     text = lines_of(small_file, train_samples=50)
     assert text["file"].endswith("small.h5, layout samples, data set spectrogram")
-    assert text["frequency"] == "1 to 8.5 Hz, step 0.5 Hz"
-    assert text["stored"].startswith("contiguous, no compression; ")
+    assert text["frequency"] == "1 to 8.5 Hz, median step 0.5 Hz"
     assert text["traces"] == "4: XH.DR00..HHZ, XH.DR01..HHZ, XH.DR02..HHZ, XH.DR03..HHZ"
     assert text["classes"] == "3: 0 (32), 1 (32), 2 (32)"
     assert text["unusable"] == "none"
-    days = ["2016-01-02T00:00:00Z", "", "2016-01-01T00:00:00.5Z", "2016-01-03T00:00:00Z"]
-    times = [time.encode() for time in [*days, "1980-01-06T00:00:00Z"]]
-    path = write_samples(here / "x.h5", known(5), starttime=times)
+    times = [b"2016-01-02T00:00:00Z", b"", b"2016-01-01T00:00:00.5Z", b"", b""]
+    path = write_samples(here / "x.h5", known(5), starttime=times, labels=[0, 0, 0, 1, 1])
     with h5py.File(path, "r+") as file:
-        del file["spectrogram"]
-        data = file.create_dataset(
-            "spectrogram", data=known(5), chunks=(2, 4, 5), compression="gzip", shuffle=True
-        )
-        data.attrs["units"], data.attrs["nfft"] = "m/s", 256
+        file["spectrogram"].attrs["units"], file["spectrogram"].attrs["nfft"] = "m/s", 256
         file.attrs["source"] = "s" * 300
-        labels = file.create_dataset("labels", data=np.repeat([0, 1], [3, 2]))
-        labels.attrs["class_names"] = ["ice", "sea"]
-        file["frequency"][:], file["time"][:] = [1, 2, 4, 8], [0, 1.01, 2, 3, 4]
+        file["labels"].attrs["class_names"] = ["ice", "sea"]
     text = lines_of(path)
-    assert text["start times"] == (
-        "2016-01-01T00:00:00.500000Z to 2016-01-03T00:00:00.000000Z; 1 sample without; 1 sample "
-        "years away, as of 1980-01-06T00:00:00.000000Z"
+    assert (
+        text["start times"] == "2016-01-01 00:00:00.500000 to 2016-01-02 00:00:00 UTC, of 2 samples"
     )
-    assert text["stored"].startswith("chunks of 2 x 4 x 5, gzip 4 with shuffle; ")
     assert (text["amplitude"], text["classes"]) == ("m/s", "2: ice (3), sea (2)")
-    assert text["frequency"] == "1 to 8 Hz, steps of 1 to 4 Hz"
-    assert text["time"] == "0 to 4 s, step about 1 s"
-    assert text["nfft = 256"] == ""
+    assert text["nfft"] == " 256"
     assert max(len(line) for line in text.values()) < 140 + len(str(path))
 
 
-def test_cube_zarr_and_packed_values(here):
+def test_a_zarr_cube(here):
     zarr = pytest.importorskip("zarr")
     x = np.random.default_rng(0).random((40, 6, 8)).astype(np.float32)
     group = zarr.open_group(str(here / "x.zarr"), mode="w")
@@ -159,31 +117,11 @@ def test_cube_zarr_and_packed_values(here):
     text = lines_of(here / "x.zarr")
     assert text["samples"] == "60 of 8 x 4 (frequency x time), float32"
     assert text["traces"].startswith("6: channel 0, channel 1, ")
-    assert text["stored"].startswith("chunks of 10 x 6 x 8, zstd; ")
-    with h5py.File("p.nc", "w") as file:
-        stored = np.full((40, 6, 8), 1000, np.int16)
-        stored[3, 2], stored[:, :, 4] = -32767, 3000
-        data = file.create_dataset("data", data=stored)
-        data.attrs.update(
-            {"scale_factor": 0.001, "add_offset": 5.0, "_FillValue": np.int16(-32767)}
-        )
-        for axis, name in enumerate(("time", "channel", "frequency")):
-            scale = file.create_dataset(name, data=np.arange(stored.shape[axis]))
-            scale.make_scale(name)
-            data.dims[axis].attach_scale(scale)
-        file["frequency"].attrs["units"] = "kHz"
-        file["time"].attrs["units"] = "hours since 2020-01-01 00:00:00 -6:00"
-    text = lines_of("p.nc")
-    assert text["peak"].split() == ["8"] * 5
-    assert text["unusable"] == "1 not finite (first: sample 2)"
-    assert text["frequency"] == "0 to 7000 Hz, step 1000 Hz"
-    assert text["start times"] == "2020-01-01T06:00:00.000000Z to 2020-01-02T18:00:00.000000Z"
-    assert not [name for name in text if "DIMENSION" in name]
 
 
-def test_icequakes_and_titles_that_do_not_overlap():
+def test_titles_of_icequakes_do_not_overlap():
     path = shared_data("rutford_icequakes.h5")
-    assert lines_of(path)["traces"] == "16: A000, AS11, AS12, AS13, AS21, ... (R203)"
+    assert lines_of(path)["traces"].endswith(", ... (R203)")
     figure = drawn(path)
     figure.canvas.draw()
     panels = [axes for axes in figure.axes if axes.get_title()]
@@ -201,14 +139,12 @@ def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
     np.testing.assert_allclose(shown, np.maximum(np.log10(x / x.max()), -4), rtol=1e-5, atol=1e-6)
     assert first.get_title() == "sample 0  XH.DR00..HHZ\n2016-01-01T00:00:00Z"
     assert (first.get_ylabel(), first.get_ylim()) == ("0", (0.75, 8.75))
-    assert figure.axes[11].get_title().startswith("sample 95 ")
-    assert figure.get_suptitle() == "small.h5: 12 of 96 samples, some of each class"
+    assert figure.get_suptitle() == "small.h5: 12 of 96 samples"
     figure = drawn(write_samples(here / "x.h5", known() - 10))  # decibels
     titles = [axes.get_title() for axes in figure.axes[:12]]
-    assert [titles[at] for at in (0, 1, 2, 3, 11)] == [f"sample {n}" for n in (0, 3, 7, 10, 39)]
+    assert [titles[at] for at in (0, 1, 3, 11)] == [f"sample {n}" for n in (0, 4, 13, 39)]
     shown = np.asarray(figure.axes[0].images[0].get_array()).reshape(4, 5)
     np.testing.assert_array_equal(shown, known()[0] - 10)
-    assert figure.axes[-1].get_ylabel() == "amplitude"
     assert drawn(write_samples(here / "x.h5", known(2))).get_suptitle().startswith("x.h5: 2 of 2")
 
 
@@ -216,8 +152,6 @@ def test_unusable_samples_and_names_with_dollar_signs(here):
     x, classes = blobs(6)
     x[0], x[1, 0, 0] = 0, np.nan
     path = write_samples(here / "a$b^$.h5", x, trace_id=[b"$x^$"] * 6, labels=classes)
-    with h5py.File(path, "r+") as file:
-        file["labels"].attrs["class_names"] = ["$q_$", "$r^$", "s"]
     figure = drawn(path)
     figure.savefig(here / "x.png")  # not parsed as formulas
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]

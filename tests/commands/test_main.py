@@ -4,7 +4,6 @@ import sys
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.catalogue.export import FIELDS
 from RISCluster.commands.arguments import COMMANDS
 
 
@@ -18,12 +17,9 @@ def test_overview_and_unknown_command(capsys):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_command(name, capsys):
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])
-    assert caught.value.code == 0
-    out = capsys.readouterr().out
-    assert f"python -m RISCluster {name}" in out
-    assert name != "export" or " ".join(out.split()).count(", ".join(FIELDS) + ";") == 1
+    assert f"python -m RISCluster {name}" in capsys.readouterr().out
 
 
 def test_help_loads_nothing_heavy():

@@ -9,30 +9,24 @@ def words_only(monkeypatch):
     """A report that says which stations were asked for, and draws nothing."""
 
     def section(results):
-        return {"notes": [f"stations {results.settings.report.stations}"], "html": ""}
+        return {"notes": [f"stations {results.settings.report.stations}"]}
 
-    monkeypatch.setattr(report, "SECTIONS", (("run", "Run", section),))
+    monkeypatch.setattr(report, "SECTIONS", (("only", "Only", section),))
     monkeypatch.setattr(report, "TECHNICAL", ())
 
 
-def test_page_is_written_and_its_path_printed(run_folder, words_only, capsys):
-    assert main(["report", "--run", str(run_folder), "report.stations=here.csv"]) == 0
-    path = run_folder / "report.html"
-    assert capsys.readouterr().out.splitlines()[-1] == str(path)
-    assert "stations here.csv" in path.read_text(encoding="utf-8")
-
-
-def test_report_settings_of_a_file(run_folder, words_only, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.ini").write_text("[report]\nstations = mine.csv\n[data]\nfile = no.h5\n")
-    (tmp_path / "my.ini").write_text("[report]\nstations = other.csv\n")
+def test_settings_of_words_and_of_a_file(run_folder, words_only, here, capsys):
+    (here / "config.ini").write_text("[report]\nstations = mine.csv\n[data]\nfile = no.h5\n")
+    (here / "my.ini").write_text("[report]\nstations = other.csv\n")
     for words, stations in (
         ([], "mine.csv"),
         (["--config", "my.ini"], "other.csv"),
         (["report.stations=here.csv"], "here.csv"),
     ):
         assert main(["report", "--run", str(run_folder), *words]) == 0
-        assert f"stations {stations}" in (run_folder / "report.html").read_text(encoding="utf-8")
+        path = run_folder / "report.html"
+        assert capsys.readouterr().out.splitlines()[-1] == str(path)
+        assert f"stations {stations}" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -47,9 +41,5 @@ def test_report_settings_of_a_file(run_folder, words_only, tmp_path, monkeypatch
 def test_mistakes(run_folder, refused, words, text):
     refused(["report", "--run", run_folder, *words], text)
     assert not (run_folder / "report.html").exists()
-
-
-def test_run_has_to_be_named(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["report"])
-    assert "--run" in capsys.readouterr().err

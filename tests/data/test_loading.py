@@ -81,7 +81,7 @@ def test_load_modes(reader, monkeypatch):
     assert choose_loadmode("auto", 1000, CPU)[0] == "ram"
     mode, why = choose_loadmode("auto", 10**15, CPU)
     assert mode == "disk"
-    assert "more than half" in why
+    assert "do not fit" in why
     assert choose_loadmode("ram", 10**15, CPU)[0] == "ram"
     with pytest.raises(DataError, match="needs a GPU"):
         choose_loadmode("device", 1, CPU)

@@ -8,10 +8,10 @@ from RISCluster.data.times import (
     decode_times,
     far_times,
     frequency_factor,
-    leave_out_far_pieces,
     nanoseconds_to_iso,
     parse_time,
     parse_times,
+    refuse_far_gap,
     same_rate,
     seconds_factor,
     to_metres,
@@ -129,18 +129,14 @@ def span(start, seconds, name):
     return start, start + round(seconds * 1e9), name
 
 
-def test_data_beyond_a_far_gap_are_left_out_or_refused():
-    good = [span(T2020 + k * DAY, 600, f"g{k}") for k in range(20)]  # short files, a day apart
-    bad = span(315964800 * 10**9, 5, "b.mseed"), span(13 * T2020 // 10, 3, "c.mseed")
-    kept, lines = leave_out_far_pieces([bad[0], *good, *bad])
-    assert kept == list(range(1, 21))
-    assert lines[0].startswith("b.mseed: starts 1980-01-06T00:00:00.000000Z, 40 years away from")
-    assert lines[1].startswith("c.mseed: starts 2034-12-31T")
-    assert len(lines) == 2
-    match = "b: starts 1970-01-01T00:00:10.000000Z, 50 years away from the data of 2020.* in a, "
+def test_data_beyond_a_far_gap_are_refused():
+    good = [span(T2020 + k * 20 * DAY, 600, f"g{k}") for k in range(20)]  # short, days apart
+    refuse_far_gap(good)
+    match = "g0: starts 2020-01-01T00:00:00.000000Z, 40 years after the data before, of b: more"
     with pytest.raises(DataError, match=match):
-        leave_out_far_pieces([span(T2020, 10, "a"), span(10**10, 10, "b")])
-    assert leave_out_far_pieces([]) == ([], [])
+        refuse_far_gap([*good, span(315964800 * 10**9, 5, "b")])
+    long = [span(T2020, 86400 * 10, "a"), span(T2020 + 100 * DAY, 1, "b")]  # 90 days
+    refuse_far_gap(long)
 
 
 def days(first, n, step=1):

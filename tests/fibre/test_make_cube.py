@@ -371,7 +371,7 @@ def test_a_cube_is_cut_and_rechunked(cube, tmp_path, target_name):
     ("words", "message"),
     [
         (["section=60-70"], "no channel is in records.section = 60-70 m; allowed: 0 to 55 m"),
-        (["before=2021-03-04"], "allowed: times from 2021-03-04T05:00:00.000000Z to"),
+        (["before=2021-03-04"], "allowed: 2021-03-04T05:00:00.000000Z to"),
         (["band=70-80"], "records.band = 70-80 takes 0 frequency bins of 0 to 50"),
     ],
 )
@@ -398,9 +398,9 @@ def test_cubes_are_read_from_a_server(files, tmp_path, capsys):
         with open_spectrograms(own, "cube") as file, open_spectrograms(address, "cube") as remote:
             assert str(remote.path) == address
             assert remote.fingerprint() == file.fingerprint()
-        assert main(["info", "--no-picture", f"{url}/cube.zarr"]) == 0
+        assert main(["info", f"{url}/cube.zarr"]) == 0
         assert f"{url}/cube.zarr, layout cube" in capsys.readouterr().out
-        assert main(["info", "--no-picture", f"{url}/none.zarr"]) == 2
+        assert main(["info", f"{url}/none.zarr"]) == 2
         assert "none.zarr: can't be opened as a Zarr store" in capsys.readouterr().err
     finally:
         server.shutdown()
