@@ -11,7 +11,7 @@ from ..data.times import to_metres
 from ..errors import DataError
 from ..io import need
 from ..settings import RecordsSettings
-from .records import SECOND, SINCE_1980, Record, Segment, round_rate
+from .records import SECOND, SINCE_1980, Record, round_rate
 
 PICKLED = b"dascore"  # in the first bytes of a file that would execute code
 
@@ -44,7 +44,7 @@ def read_header(path: Path, settings: RecordsSettings) -> Record:
     return Record(
         path, (*kind, origin), axis, n_channels,
         rate if settings.sampling_rate == "auto" else settings.sampling_rate,
-        origin if origin > SINCE_1980 * SECOND else None, [Segment(0, 0, n_samples)],
+        origin if origin > SINCE_1980 * SECOND else None, [(0, 0, n_samples)],
         distance, _unit(found.data_units), notes=(f"read with DASCore as {' '.join(kind)}",),
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ def _unit(quantity: object) -> str:
 
 
 def read_samples(path: Path, name: tuple, rate: float, first: int, stop: int) -> np.ndarray:
-    """Samples `first` to before `stop` of all channels, (n, C); NaN where there are none.
+    """Samples `first` to before `stop` of all channels, (n, C).
 
     `name` is the format, its version, and the time of sample 0 in ns since 1970.
     """
@@ -63,11 +63,9 @@ def read_samples(path: Path, name: tuple, rate: float, first: int, stop: int) ->
     span = [origin + round((at - 0.5) * SECOND / rate) for at in (first, stop)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        span = tuple(np.array(span, dtype="M8[ns]"))
-        patch = need("dascore").read(path, *kind, time=span)[0].transpose("time", ...)
-    start = int(patch.get_array("time")[0].astype("M8[ns]").astype(int))
-    at = round((start - origin) * rate / SECOND) - first
-    out = np.full((stop - first, patch.shape[1]), np.nan)
-    rows = out[max(0, at) : max(0, at + len(patch.data))]
-    rows[:] = patch.data[max(0, -at) :][: len(rows)]
-    return out
+        (patch,) = need("dascore").read(path, *kind, time=tuple(np.array(span, dtype="M8[ns]")))
+    values = patch.transpose("time", ...).data
+    if len(values) != stop - first:
+        n = f"{len(values)} of {stop - first}"
+        raise DataError(f"{path}: DASCore reads {n} samples; copy it again, or leave it out")
+    return values

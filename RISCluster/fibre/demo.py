@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .make_cube import Axes, tile, write_cube
+from .make_cube import tile, write_cube
 from .records import SECOND
 
 CLASSES = ("noise", "vehicle", "pump", "earthquake")
@@ -33,10 +33,10 @@ def write_demo_cube(path: Path, n_samples: int, snr_db: float, seed: int) -> Non
     power = (power * rng.gamma(6, 1 / 6, power.shape) / FREQUENCY).astype(np.float32)
     seconds, shape = np.arange(n_steps) * STEP, power.shape
     times = START + np.rint(seconds * SECOND).astype(np.int64)
-    axes = Axes(times, seconds, np.arange(N_CHANNELS) * SPACING, FREQUENCY, None)
+    axes = {"times": times, "distance": np.arange(N_CHANNELS) * SPACING, "frequency": FREQUENCY}
     about = {"units": "arbitrary power", "snr_db": snr_db, "seed": seed}
     blocks = iter([(slice(None), slice(None), power)])
-    write_cube(path, shape, tile(*shape, 1, 1), "auto", axes, about, blocks)
+    write_cube(path, shape, tile(shape), axes, about, blocks)
     with h5py.File(path, "a") as file:
         file["labels"] = labels.astype("i1")
         file["labels"].attrs["class_names"] = CLASSES

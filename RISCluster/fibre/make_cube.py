@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,8 +15,8 @@ import scipy.signal
 
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
-from ..data.storage import DIMENSIONS, PACKING, open_storage, other_files, stamp
-from ..data.times import nanoseconds_to_iso, to_text
+from ..data.storage import open_storage, other_files, stamp
+from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
@@ -34,7 +34,7 @@ BLOCK_VALUES = 2**24  # of the samples of a job, 64 MB as float32
 CACHED_VALUES = 2**17  # of the windows worked on at a time, to stay in the cache
 AXES = ["time", "channel", "frequency"]
 MANY = 10_000  # chunks, from which Zarr has several in a file
-NOT_COPIED = {*PACKING, *DIMENSIONS, "coordinates", "made_from", "program"}  # attributes
+KEPT = ("units", "power", "window_s", "step_s", "sampling_rate")  # attributes of a part
 
 Span = tuple[int, int]  # from the first to before the last
 Block = tuple[slice, slice, np.ndarray]  # time steps, channels, and their values
@@ -133,11 +133,7 @@ def make_cube(
     series = open_series(paths, records, workers)
     spectra = spectra_of(records, series.sampling_rate)
     shape = (spectra.n_steps(series.n_samples), series.n_channels, len(spectra.frequency))
-    log.info(
-        f"{count(series.n_samples, 'sample')} at {series.sampling_rate:g} Hz, to a cube of "
-        f"{_shape_text(shape)}, {4 * math.prod(shape) / 1e9:.3g} GB"
-    )
-    layout = tile(*shape, spectra.window, spectra.step)
+    layout = tile(shape, spectra.window, spectra.step, records.chunks)
     jobs = _jobs(series, spectra, shape[0], layout[1], origin)
     if not parts.run(jobs, calculate_part, workers, "calculating", "spectra"):
         return
@@ -157,7 +153,8 @@ def make_cube(
     if series.start is not None:
         times = series.start + np.rint(seconds * SECOND).astype(np.int64)
         span = " to ".join(nanoseconds_to_iso(times[[0, -1]]))
-    axes = Axes(times, seconds, series.distance, spectra.frequency, names)
+    axes = {"times": times, "seconds": seconds, "distance": series.distance, "names": names}
+    axes["frequency"] = spectra.frequency
     unit = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
     attributes = {name: value for name, value in choices.items() if value is not None} | {
         "units": f"log10({unit})" if spectra.log else unit,
@@ -168,7 +165,7 @@ def make_cube(
         "made_from": origin,
     }
     blocks = ((*(slice(*x) for x in job.task[2:]), np.load(parts.path(job))) for job in jobs)
-    write_cube(target, shape, layout, records.chunks, axes, attributes, blocks)
+    write_cube(target, shape, layout, axes, attributes, blocks)
     parts.remove()
     log.info(
         f"{target}: {_shape_text(shape)}, {spectra.frequency[0]:g} to {spectra.frequency[-1]:g} "
@@ -182,8 +179,12 @@ def _shape_text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(count, shape, *names))
 
 
-def tile(n_steps: int, n_channels: int, n_rows: int, window: int, step: int) -> tuple[tuple, Span]:
-    """Chunk of a cube, with all frequencies; time steps and channels of a job of whole chunks."""
+def tile(shape: tuple, window: int = 1, step: int = 1, chosen: Any = "auto") -> tuple[tuple, Span]:
+    """Chunk of a cube, with all frequencies; time steps and channels of a job of whole chunks.
+
+    Other chunks may be `chosen`. `window` and `step` are in samples of a time step.
+    """
+    n_steps, n_channels, n_rows = shape
     rows = max(1, CHUNK_VALUES // n_rows)  # of one step and channel each
     most = min(rows // min(CHUNK_STEPS, n_steps), BLOCK_VALUES // window)
     channels = _even(n_channels, max(1, most))
@@ -192,7 +193,8 @@ def tile(n_steps: int, n_channels: int, n_rows: int, window: int, step: int) -> 
     most = min(PART_VALUES // (steps * n_rows), BLOCK_VALUES // ((steps - 1) * step + window))
     wide = min(n_channels, channels * max(1, most // channels))
     most = min(PART_VALUES // (wide * n_rows), (BLOCK_VALUES // wide - window) // step + 1)
-    return (steps, channels, n_rows), (steps * max(1, most // steps), wide)
+    chunk = (steps, channels, n_rows) if chosen == "auto" else tuple(map(min, chosen, shape))
+    return chunk, (steps * max(1, most // steps), wide)
 
 
 def _even(n: int, most: int) -> int:
@@ -256,77 +258,57 @@ def is_done(target: Path, origin: str, overwrite: bool) -> bool:
     return True
 
 
-class Axes(NamedTuple):
-    """Coordinates of a cube, each None where it is unknown."""
-
-    times: np.ndarray | None  # ns since 1970
-    seconds: np.ndarray | None  # from the first step
-    distance: np.ndarray | None  # m
-    frequency: np.ndarray | None  # Hz
-    names: Any  # of channels
-
-
 def write_cube(
-    target: Path, shape: tuple, layout: tuple[tuple, Span], chosen: Any, axes: Axes,
+    target: Path, shape: tuple, layout: tuple[tuple, Span], axes: dict[str, Any],
     attributes: dict[str, Any], blocks: Iterator[Block],
 ) -> None:  # fmt: skip
     """Write a cube in blocks; a target that was there is intact where that fails.
 
-    xarray finds labelled axes in the root group, and CryoCube its own in ``metadata``. `layout` are
-    chunks, and time steps and channels of a shard; `chosen` chunks, or ``auto``.
+    xarray finds labelled axes in the root group, and CryoCube its own in ``metadata``. `layout` is
+    that of `tile`. `axes` are ``times`` (ns since 1970), ``seconds``, ``distance`` (m),
+    ``frequency`` (Hz) and ``names`` of channels, where known.
     """
     is_zarr, (chunks, size) = target.suffix.lower() == ".zarr", layout
     kind = {"fill_value": np.nan, "dimension_names": AXES} if is_zarr else {"fillvalue": np.nan}
-    if chosen != "auto":
-        chunks = tuple(map(min, chosen, shape))
-    elif is_zarr and math.prod(-(-n // k) for n, k in zip(shape, chunks, strict=True)) > MANY:
-        kind["shards"] = size[0], -(-size[1] // chunks[1]) * chunks[1], shape[2]
+    if is_zarr and math.prod(-(-n // k) for n, k in zip(shape, chunks, strict=True)) > MANY:
+        shard = *size, shape[2]
+        kind["shards"] = tuple(-(-n // k) * k for n, k in zip(shard, chunks, strict=True))
     if not is_zarr:
         require_room(target, 4 * math.prod(shape))
-    with (
-        new_file(target) as path,
-        Progress("writing", shape[0] * shape[1], "spectra") as progress,
-        contextlib.ExitStack() as stack,
-    ):
-        if is_zarr:
-            root = need("zarr").open_group(path, mode="w")
-        else:
-            root = stack.enter_context(h5py.File(path, "w"))
+    with new_file(target) as path, contextlib.ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is not in the specification of Zarr 3 yet
+        root = need("zarr").open_group(path, mode="w") if is_zarr else h5py.File(path, "w")
+        if not is_zarr:
+            stack.enter_context(root)
         create = root.create_array if is_zarr else root.create_dataset
         data = create("data", shape=shape, chunks=chunks, dtype=np.float32, **kind)
         data.attrs.update(dimensions=AXES, program=f"RISCluster {__version__}", **attributes)
         root.attrs["Conventions"] = "CF-1.8"
         _write_axes(root, data, axes, shape[1])
+        progress = stack.enter_context(Progress("writing", shape[0] * shape[1], "spectra"))
         for steps, channels, values in blocks:
             data[steps, channels] = values
             progress.add(values.shape[0] * values.shape[1])
         if is_zarr:  # so that it can be read where folders can't be listed
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # not in the specification of Zarr 3 yet
-                need("zarr").consolidate_metadata(root.store)
+            need("zarr").consolidate_metadata(root.store)
 
 
-def _write_axes(root: Any, data: Any, axes: Axes, n_channels: int) -> None:
+def _write_axes(root: Any, data: Any, axes: dict[str, Any], n_channels: int) -> None:
     """Coordinates in the root group, with names of their dimensions, and as CryoCube has them."""
-    numbers = np.arange(n_channels)
-    times, seconds = (axes.seconds, "s"), (axes.seconds, "s")
-    if axes.times is not None:
-        times = axes.times, "nanoseconds since 1970-01-01"
-        seconds = axes.times / 1e9, "seconds since 1970-01-01T00:00:00Z"
-    metres, locations = (axes.distance, "m"), (numbers.astype(float), "channel")
-    names = None if axes.names is None else np.array(axes.names, dtype=object)
+    numbers, times = np.arange(n_channels), axes.get("times")
+    columns = [(times, "nanoseconds since 1970-01-01"), (axes.get("seconds"), "s")]
+    if times is not None:
+        columns[1] = times / 1e9, "seconds since 1970-01-01T00:00:00Z"
+    metres, frequency = (axes.get("distance"), "m"), (axes.get("frequency"), "Hz")
+    names = None if axes.get("names") is None else np.array(axes["names"], dtype=object)
     root.require_group("metadata")
     for name, dimension, (values, unit) in (
-        ("time", "time", times),
-        ("channel", "channel", (numbers, "")),
-        ("frequency", "frequency", (axes.frequency, "Hz")),
-        ("distance", "channel", metres),
-        ("channel_name", "channel", (names, "")),
-        ("metadata/time_coords", "", seconds),
-        ("metadata/loc_coords", "", locations if axes.distance is None else metres),
-        ("metadata/freq_coords", "", (axes.frequency, "Hz")),
-        ("metadata/channel_names", "", (names, "")),
-    ):
+        ("time", "time", columns[times is None]), ("channel", "channel", (numbers, "")),
+        ("frequency", "frequency", frequency), ("distance", "channel", metres),
+        ("channel_name", "channel", (names, "")), ("metadata/time_coords", "", columns[1]),
+        ("metadata/loc_coords", "", (numbers * 1.0, "channel") if metres[0] is None else metres),
+        ("metadata/freq_coords", "", frequency), ("metadata/channel_names", "", (names, "")),
+    ):  # fmt: skip
         if values is None:
             continue
         is_text = values.dtype == object
@@ -344,8 +326,7 @@ def _write_axes(root: Any, data: Any, axes: Axes, n_channels: int) -> None:
             array[:] = values
         if unit:
             array.attrs["units"] = unit
-    beside = [name for name in ("distance", "channel_name") if name in root]
-    if beside:
+    if beside := [name for name in ("distance", "channel_name") if name in root]:
         data.attrs["coordinates"] = " ".join(beside)
 
 
@@ -374,11 +355,9 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
         return
     whole = CubeSettings(window=SMALLEST, stride=1, channels=cube.channels, times=cube.times)
     with open_spectrograms(path, "cube", dataset, whole) as file:
-        steps, times = file.steps, None if file.times is None else file.times[file.steps]
-        ends = None if times is None else times[[0, -1]].tolist()
-        steps = steps[
-            slice(*choose_span(path, records, len(steps), ends, lambda at: times.searchsorted(at)))
-        ]
+        steps, times = file.steps, None if file.times is None else file.times[file.steps].tolist()
+        time_at = None if times is None else times.__getitem__
+        steps = steps[slice(*choose_span(path, records, len(steps), time_at))]
         distance = file.distance if file.distance_unit == "m" else None
         chosen = choose_channels(path, records, distance, file.n_channels)
         low, high = records.band or (-np.inf, np.inf)
@@ -388,24 +367,18 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
                 f"{path}: records.band = {records.band} takes {count(len(rows), 'frequency bin')} "
                 f"of {file.frequency[0]:g} to {file.frequency[-1]:g}; allowed: {MIN_ROWS} or more"
             )
-        names = file.channel_names()
-        axes = Axes(
-            None if file.times is None else file.times[steps],
-            None if file.seconds is None else file.seconds[steps],
-            None if distance is None else distance[chosen],
-            file.frequency[rows] if file.frequency_unit == "Hz" else None,
-            None if file.names is None else [names[number] for number in chosen],
-        )
-        kept = {
-            name: to_text(x) if isinstance(x, bytes) else np.asarray(x).tolist()  # for Zarr
-            for name, x in file.attributes.items()
-            if name not in NOT_COPIED
-        }
+        names = None if file.names is None else np.array(file.channel_names())
+        axes = {"times": (file.times, steps), "seconds": (file.seconds, steps)}
+        axes |= {"distance": (distance, chosen), "names": (names, chosen)}
+        if file.frequency_unit == "Hz":
+            axes["frequency"] = file.frequency, rows
+        axes = {key: x[places] for key, (x, places) in axes.items() if x is not None}
+        kept = {key: x for key, x in file.attributes.items() if key in KEPT and np.ndim(x) == 0}
         kept |= {"made_from": origin, "cut_from": str(path)}
         shape = len(steps), len(chosen), len(rows)
-        layout = tile(*shape, 1, 1)
+        layout = tile(shape, chosen=records.chunks)
         blocks = _blocks(file, steps, file.channels[chosen], rows, layout[1])
-        write_cube(target, shape, layout, records.chunks, axes, kept, blocks)
+        write_cube(target, shape, layout, axes, kept, blocks)
     log.info(f"{target}: {_shape_text(shape)}, cut from {path}")
 
 

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,7 +26,6 @@ TABLE = (
     ("start", "time", "partstarttime start starttime t0 filestartgpstime iso8601timestamp "
      "gpstimestamp begintime startdatetime recordingstarttime timestamp time "
      "filestartcomputertime cputimestamp rawdatatime"),
-    ("end", "time", "partendtime end endtime stoptime fileendgpstime acquisitionendtime"),
     ("n samples", "", "nt tracecount nsamples numberofsamples numsamples npts"),
     ("n channels", "", "numberofloci nx nchannels numchannels numberofchannels channelcount "
      "spatialpoints nloci"),
@@ -62,14 +61,6 @@ class UnknownLayout(DataError):
     """Data set, order or rate can't be found in a file."""
 
 
-class Segment(NamedTuple):
-    """Samples without a gap, the first of them `offset` ns after the start of the record."""
-
-    offset: int
-    first: int
-    n_samples: int
-
-
 @dataclass(frozen=True)
 class Record:
     """Header of one file."""
@@ -80,7 +71,8 @@ class Record:
     n_channels: int
     sampling_rate: float  # Hz
     start: int | None  # of the first sample, ns since 1970, None where unknown
-    segments: list[Segment]
+    # Parts without a gap: ns after the start, first sample, number of samples
+    segments: list[tuple[int, int, int]]
     distance: np.ndarray | None = None  # (channels,), m along the fibre
     unit: str = ""  # of the samples, empty where unknown
     dtype: Any = np.float64  # of the samples, in which they lose no digits
@@ -179,66 +171,50 @@ def _convert(raw: Any, unit: str, kind: str) -> Any:
 # ---- time stamps --------------------------------------------------------------------------------
 
 
-class Stamps(NamedTuple):
-    """What the time stamps of the samples give."""
+def _read_stamps(column: Column) -> tuple[str, float, int, list] | None:
+    """Name, rate, start and segments of time stamps since 1970, one a sample; None for others.
 
-    name: str
-    start: int | None  # of the first sample, ns since 1970, None where they count from it
-    rate: float  # Hz
-    segments: list[Segment]
-
-
-def _read_stamps(column: Column) -> Stamps | None:
-    """Time stamps, one a sample; None where they are no times, ValueError for uneven ones."""
+    ValueError where they can't be converted, or do not ascend evenly.
+    """
     found = _decode(column)
-    known, origin = np.isfinite(found), None
-    if found.dtype.kind == "i":  # ns since 1970
-        known = (found != NOT_A_TIME) & ~times.far_times(found)
-        origin = int(found[known][0]) if known.any() else 0
-        found = (found - origin) / SECOND
+    known = (found != NOT_A_TIME) & ~times.far_times(found)
     index, found = np.flatnonzero(known), found[known]
     if len(index) < 2 or (found == found[0]).all():
         return None
-    steps, past = np.diff(index), np.diff(found)
+    steps, past = np.diff(index), np.diff(found) / SECOND
     slope = float(np.median(past / steps))
     jumps = np.abs(past - steps * slope) >= LEAST_JUMP * slope
-    if slope <= 0 or jumps.mean() > MAX_JUMPS:
+    if (past <= 0).any() or jumps.mean() > MAX_JUMPS:
         raise ValueError("they do not ascend evenly")
     edges = np.r_[0, np.flatnonzero(jumps) + 1, len(index)]
     longest = int(np.argmax(np.diff(edges)))
     first, last = edges[longest], edges[longest + 1] - 1
     n = int(index[last] - index[first])
-    rate = n / float(found[last] - found[first])
+    rate = n * SECOND / int(found[last] - found[first])
     firsts = np.r_[0, index[edges[1:-1]]]
-    begins = found[edges[:-1]] - (index[edges[:-1]] - firsts) / rate  # s
-    offsets = np.rint((begins - begins[0]) * SECOND).astype(int).tolist()
+    begins = found[edges[:-1]] - np.rint((index[edges[:-1]] - firsts) / rate * SECOND).astype(int)
     sizes = np.diff(firsts, append=index[-1] + 1).tolist()
-    segments = [Segment(*part) for part in zip(offsets, firsts.tolist(), sizes, strict=True)]
-    start = None if origin is None else origin + round(begins[0] * SECOND)
-    return Stamps(column.name, start, round_rate(rate, n), segments)
+    segments = zip((begins - begins[0]).tolist(), firsts.tolist(), sizes, strict=True)
+    return column.name, round_rate(rate, n), int(begins[0]), list(segments)
 
 
 def _decode(column: Column) -> np.ndarray:
-    """Times (n,) in ns since 1970, int64, or in seconds from the start of the record, float64."""
+    """Times (n,) in ns since 1970, `NOT_A_TIME` where they are not written."""
     values, units = column.values, column.units.strip()
     if values.dtype.kind not in "iuf" or re.search(r"\s(since|after|from|ref|@)\s", units, re.I):
         return times.decode_times(values, units, column.calendar or "standard")
-    unit = times.unit_length(units) if units else None
     written = np.isfinite(values) & (values != 0)
-    low, high = np.quantile(values[written], (0.1, 0.9)) if written.any() else (0.0, 0.0)
-    # Numbers since 1970 hardly differ; those from the start of the record do.
-    if low * (unit or SECOND) / SECOND > SINCE_1980 and 2 * low > high:
-        found = times.decode_numbers(values, unit or times.epoch_unit(low), 0)
-        return np.where(written, found, NOT_A_TIME)
-    if unit is None:
-        raise ValueError("they have no unit")
-    return values * (unit / SECOND)
+    low = float(np.quantile(values[written], 0.1)) if written.any() else 0.0
+    unit = times.unit_length(units) if units else int(times.epoch_unit(low))
+    if low * unit / SECOND < SINCE_1980:
+        raise ValueError("they do not count from a known time")
+    return np.where(written, times.decode_numbers(values, unit, 0), NOT_A_TIME)
 
 
 def round_rate(rate: float, n: int) -> float:
     """A rate in Hz, rounded where that makes no sample of difference over n samples."""
-    rounds = (round(rate), round(rate, 2), 1 / max(1e-6, round(1 / rate, 6)))
-    return float(next((x for x in rounds if x and abs(1 - rate / x) * n < 0.5), rate))
+    rounds = (round(rate), round(rate, 2))
+    return next((x for x in rounds if x and abs(1 - rate / x) * n < 0.5), rate)
 
 
 # ---- one file -----------------------------------------------------------------------------------
@@ -356,7 +332,7 @@ class _Reader:
                 found.append(Column(item.name.strip("/"), values, _unit(item), calendar))
         return [x for x in found if x is not None and len(x.values) == self.shape[axis]]
 
-    def _stamps(self, axis: int) -> Stamps | None:
+    def _stamps(self, axis: int) -> tuple[str, float, int, list] | None:
         for column in self._columns(axis, "time", TIME_ARRAY):
             try:
                 if (stamps := _read_stamps(column)) is not None:
@@ -365,9 +341,9 @@ class _Reader:
                 self.notes.append(f"time stamps of {column.name} are not used: {error}")
         return None
 
-    def _timing(self, axis: int) -> tuple[float, int | None, list[Segment]]:
+    def _timing(self, axis: int) -> tuple[float, int | None, list[tuple[int, int, int]]]:
         """Sampling rate, start, and parts without a gap."""
-        stamps, start, n = self._stamps(axis), self._value("start"), self.shape[axis]
+        stamps, n = self._stamps(axis), self.shape[axis]
         name, rate, is_set = self.names.get("rate"), self._value("rate"), False
         if self.settings.sampling_rate != "auto":
             name, rate, is_set = "records.sampling_rate", float(self.settings.sampling_rate), True
@@ -376,26 +352,18 @@ class _Reader:
                 f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; "
                 f"known are {', '.join(self.names.values()) or 'none'}; set records.sampling_rate"
             )
-        if stamps is not None and rate is not None and abs(stamps.rate - rate) > AGREE * rate:
-            text = f"time stamps {stamps.name} are at {stamps.rate:g} Hz, {name} is {rate:g} Hz"
+        if stamps is None:
+            return rate, self._value("start"), [(0, 0, n)]
+        own_name, own_rate, start, segments = stamps
+        if rate is not None and abs(own_rate - rate) > AGREE * rate:
+            text = f"time stamps {own_name} are at {own_rate:g} Hz, {name} is {rate:g} Hz"
             if not is_set:
                 raise UnknownLayout(f"{self.path}: {text}; set records.sampling_rate")
-            self.notes.append(f"{text}: the stamps are not used, and gaps in them are not seen")
-            stamps = None
-        if stamps is not None:
-            last = stamps.segments[-1]
-            if missing := n - last.first - last.n_samples:
-                self.notes.append(f"its last {missing:,} samples have no time and are left out")
-            start = start if stamps.start is None else stamps.start
-            return rate or stamps.rate, start, stamps.segments
-        length = round(n / rate * SECOND)
-        away = 0 if start is None else self._value("end", start + length) - start - length
-        if abs(away) > SECOND + AGREE * length:
-            self.notes.append(
-                f"{self.names['end']} is {away / SECOND:g} s after its start and samples: samples "
-                "may be missing in it"
-            )
-        return rate, start, [Segment(0, 0, n)]
+            self.notes.append(f"{text}: gaps in the stamps are not seen")
+            return rate, start, [(0, 0, n)]
+        if missing := n - sum(segments[-1][1:]):
+            self.notes.append(f"its last {missing:,} samples have no time and are left out")
+        return rate or own_rate, start, segments
 
     def _spacing(self) -> float | None:
         resolution, multiplier = self._value("resolution"), self._value("multiplier", 1.0)

@@ -1,9 +1,9 @@
 """Records of a fibre, or waveforms of an array, as one series of samples (n, channels C)."""
 
 import contextlib
-import math
 import re
 import time
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +31,9 @@ from .records import AGREE, LEAST_JUMP, SECOND, SINCE_1980, Record, UnknownLayou
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
 MAX_LINES = 20  # about files of one kind
 CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
-# Of pieces without a gap: data set or trace id, first sample in the series, number of
-# samples, samples of the data set before it, and the channel of a trace
-COLUMNS = ["path", "name", "first", "n_samples", "skip", "channel"]
+# Of pieces without a gap: data set or trace id, first sample in the series, number of samples, and
+# samples of the data set before it
+COLUMNS = ["path", "name", "first", "n_samples", "skip"]
 # Digits of the directives of strptime
 DIGITS = dict.fromkeys("ymdHMS", "2") | {"Y": "4", "j": "3", "f": "1,6"}
 
@@ -74,16 +74,10 @@ class Series:
 def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int = 1) -> Series:
     """HDF5 records of a fibre, or waveforms that obspy reads: the part that the settings choose.
 
-    DataError for both kinds, no usable file, or files that do not fit together.
+    DataError where no file is usable, or files do not fit together.
     """
     # A damaged file goes by its name.
-    is_hdf5 = {h5py.is_hdf5(path) or path.suffix.lower() in HDF5_NAMES for path in paths}
-    if len(is_hdf5) > 1:
-        raise DataError(
-            f"{paths[0]}: only some of the files are HDF5; give records of a fibre (HDF5) or "
-            "waveforms of an array, not both"
-        )
-    if True in is_hdf5:
+    if any(h5py.is_hdf5(path) or path.suffix.lower() in HDF5_NAMES for path in paths):
         return _cut(_join_records(paths, settings), settings)
     return _cut(_join_waveforms(paths, settings, workers), settings)
 
@@ -113,31 +107,27 @@ def time_in_name(path: Path, pattern: str) -> int:
 
 
 def choose_span(
-    place: Any, settings: RecordsSettings, n: int, ends: Sequence[int] | None, find: Callable
+    place: Any, settings: RecordsSettings, n: int, time_at: Callable[[int], int] | None
 ) -> tuple[int, int]:
     """First and last + 1 of n steps from records.after to before records.before.
 
-    `ends` are times of the first and last step in ns, None where unknown, and `find` gives the
-    first step at or after a time.
+    `time_at` gives the time of a step, ns since 1970; None where times are unknown.
     """
-    limits = settings.after, settings.before
+    limits, span = (settings.after, settings.before), [0, n]
     if limits == (None, None):
         return 0, n
-    low, high = 0, 0
-    if ends is not None:
-        low, high = (
-            edge if limit is None else min(n, max(0, int(find(parse_time(limit)))))
-            for limit, edge in zip(limits, (0, n), strict=True)
-        )
-    if low >= high:
+    for number, limit in enumerate(limits):
+        if limit is not None and time_at is not None:
+            span[number] = bisect_left(range(n), parse_time(limit), key=time_at)
+    if time_at is None or span[0] >= span[1]:
         known = "known times (set records.starttime or records.name_times)"
-        if ends is not None:
-            known = f"times from {' to '.join(nanoseconds_to_iso(ends))}"
+        if time_at is not None:
+            known = " to ".join(nanoseconds_to_iso([time_at(0), time_at(n - 1)]))
         raise DataError(
             f"{place}: no data from records.after = {limits[0] or 'none'} to records.before = "
             f"{limits[1] or 'none'}; allowed: {known}"
         )
-    return low, high
+    return span[0], span[1]
 
 
 def choose_channels(
@@ -160,17 +150,14 @@ def choose_channels(
 
 def _cut(series: Series, settings: RecordsSettings) -> Series:
     place, rate, start = series.pieces["path"].iloc[0], series.sampling_rate, series.start
-    last = round((series.n_samples - 1) * SECOND / rate)
-    low, high = choose_span(
-        place, settings, series.n_samples, None if start is None else (start, start + last),
-        lambda time: math.ceil((time - start) * rate / SECOND - 1e-6),
-    )  # fmt: skip
+    time_at = None if start is None else lambda k: start + round(k * SECOND / rate)
+    low, high = choose_span(place, settings, series.n_samples, time_at)
     channels = choose_channels(place, settings, series.distance, series.n_channels)
     series = series.between(low, high)
     return replace(
         series,
         pieces=series.pieces.assign(first=series.pieces["first"] - low),
-        start=None if start is None else start + round(low * SECOND / rate),
+        start=None if time_at is None else time_at(low),
         n_samples=high - low,
         n_channels=len(channels),
         first_channel=int(channels[0]),
@@ -197,18 +184,20 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
     for line in one_of_each([(str(x.path), note) for x in records for note in x.notes]):
         log.warning(line)
     first, starts = records[0], {record.start for record in records}
+    rate = float(np.median([record.sampling_rate for record in records]))
     for record in records:
-        kinds = [_kind(x, first.sampling_rate) for x in (record, first)]
-        if kinds[0] != kinds[1]:
+        is_alike = record.n_channels == first.n_channels and record.time_axis == first.time_axis
+        is_alike &= (record.start is None) == (first.start is None)
+        if not is_alike or abs(record.sampling_rate / first.sampling_rate - 1) > AGREE:
             raise DataError(
-                f"{record.path}: {kinds[0]}, but {first.path} {kinds[1]}; give only files like it"
+                f"{record.path}: {_kind(record)}, but {first.path} {_kind(first)}; give only "
+                "files of one kind"
             )
     if len(records) > 1 and len(starts) == 1:
         raise DataError(
             f"{first.path}: its start is unknown, or that of all {len(records):,} files; set "
             "records.name_times to read them from the names of the files"
         )
-    rate = float(np.median([record.sampling_rate for record in records]))
     pieces, start = _place(records, rate)
     if settings.starttime != "auto":
         start = parse_time(settings.starttime)
@@ -244,15 +233,10 @@ def _read_header(path: Path, settings: RecordsSettings) -> Record:
     return replace(record, start=time_in_name(path, settings.name_times))
 
 
-def _kind(record: Record, rate: float) -> str:
-    """What has to be the same for all files; `rate` stands for those that agree with it."""
-    own = record.sampling_rate
-    return (
-        f"has {record.n_channels:,} channels as "
-        f"{('(time, channel)', '(channel, time)')[record.time_axis]} at "
-        f"{rate if abs(own - rate) <= AGREE * rate else own:g} Hz "
-        f"with{'out' if record.start is None else ''} a start"
-    )
+def _kind(record: Record) -> str:
+    order = ("(time, channel)", "(channel, time)")[record.time_axis]
+    start = "no start" if record.start is None else "a start"
+    return f"has {record.n_channels:,} channels, {order}, {record.sampling_rate:g} Hz, {start}"
 
 
 def _place(records: list[Record], rate: float) -> tuple[list[tuple], int]:
@@ -261,35 +245,33 @@ def _place(records: list[Record], rate: float) -> tuple[list[tuple], int]:
     What overlaps the file before is dropped, what lacks is a gap.
     """
     parts = [
-        ((record.start or 0) + part.offset, record, part)
+        ((record.start or 0) + part[0], record, part)
         for record in records
         for part in record.segments
     ]
     parts.sort(key=lambda item: item[0])
-    length = [round(part.n_samples / rate * SECOND) for *_, part in parts]
-    refuse_far_gap([(x[0], x[0] + n, str(x[1].path)) for x, n in zip(parts, length, strict=True)])
-    origin, stop, pieces, gaps, overlaps = parts[0][0], 0, [], [], []
+    refuse_far_gap([
+        (start, start + round(part[2] / rate * SECOND), str(record.path))
+        for start, record, part in parts
+    ])  # fmt: skip
+    origin, stop, pieces, seams = parts[0][0], 0, [], []
     for start, record, (_, skip, n_samples) in parts:
         away = (start - origin) * rate / SECOND - stop  # samples after the last one
-        if away >= LEAST_JUMP:
-            gaps.append((record.path, round(away)))
-            stop += round(away)
-        elif away <= -LEAST_JUMP:
-            overlaps.append((record.path, -round(away)))
-            skip, n_samples = skip - round(away), n_samples + round(away)
+        if abs(away) >= LEAST_JUMP:
+            away = round(away)
+            seams.append((away, record.path))
+            stop += max(0, away)
+            skip, n_samples = skip - min(0, away), n_samples + min(0, away)
         if n_samples > 0:
-            pieces.append((record.path, record.dataset, stop, n_samples, skip, 0))
+            pieces.append((record.path, record.dataset, stop, n_samples, skip))
             stop += n_samples
-    for what, found, effect in (
-        ("gap", gaps, "windows that touch them are NaN in the cube"),
-        ("overlap", overlaps, "what repeats samples of the file before is dropped"),
-    ):
-        if found:
-            seconds = sum(n for _, n in found) / rate
-            log.warning(
-                f"{count(len(found), what)} of {seconds:g} s in all, the first before samples of "
-                f"{found[0][0]}: {effect}"
-            )
+    if seams:
+        gaps, overlaps = [n for n, _ in seams if n > 0], [-n for n, _ in seams if n < 0]
+        log.warning(
+            f"{seams[0][1]}: the first of {count(len(gaps), 'gap')} of {sum(gaps) / rate:g} s in "
+            f"all, which are NaN in the cube, and {count(len(overlaps), 'overlap')} of "
+            f"{sum(overlaps) / rate:g} s, whose later samples are dropped"
+        )
     return pieces, origin
 
 
@@ -331,21 +313,18 @@ def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: i
         )
     warn_of(lines)
     stretches = of_few_rates(stretches)
-    rate, first_id = stretches[0].sampling_rate, stretches[0].trace_id
+    first, rate = stretches[0], stretches[0].sampling_rate
     for item in stretches:
         if not same_rate(item.sampling_rate, rate):
             raise DataError(
-                f"{item.trace_id}: sampled at {item.sampling_rate:g} Hz, but {first_id} at "
-                f"{rate:g} Hz; a cube needs one sampling rate: make one for each"
+                f"{item.trace_id}: {item.sampling_rate:g} Hz, but {first.trace_id} {rate:g} Hz; "
+                "a cube needs one sampling rate: make one for each"
             )
     refuse_far_gap([(x.start, x.end, str(x.path)) for x in stretches])
     origin = min(item.start for item in stretches)
     names = sorted({item.trace_id for item in stretches}, key=natural_key)
-    channels = {name: number for number, name in enumerate(names)}
     rows = [
-        (x.path, name, _sample_at(x.start - origin, rate), x.n_samples, 0, channels[name])
-        for x in stretches
-        for name in [x.trace_id]
+        (x.path, x.trace_id, _sample_at(x.start - origin, rate), x.n_samples, 0) for x in stretches
     ]
     pieces = pandas.DataFrame(rows, columns=COLUMNS)
     n_samples = int((pieces["first"] + pieces["n_samples"]).max())
@@ -364,17 +343,17 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
     edges = [
         series.start + round(at * SECOND / rate) for at in (start - more, start + len(out) + more)
     ]
+    numbers = {name: k for k, name in enumerate(series.channel_names[channel:][:n_channels])}
     waves: dict[int, list[Wave]] = defaultdict(list)
-    pieces = series.pieces[series.pieces["channel"].between(channel, channel + n_channels - 1)]
-    for path, file in pieces.groupby("path", sort=False):
-        channels = dict(zip(file["name"], file["channel"], strict=True))
+    pieces = series.pieces[series.pieces["name"].isin(numbers)]
+    for path, names in pieces.groupby("path", sort=False)["name"]:
         try:
-            traces = read_traces(path, *edges, commonprefix(list(channels)))
+            traces = read_traces(path, *edges, commonprefix(list(names)))
         except DataError as error:
             yield f"{error}; its samples count as missing"
             continue
-        for name, number in channels.items():
-            waves[number] += [
+        for name in names.unique():
+            waves[numbers[name]] += [
                 Wave(trace.stats.starttime.ns, rate, without_marks(trace.data))
                 for trace in traces.get(name, [])
             ]
@@ -382,8 +361,8 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
         taken_out: Counter[str] = Counter()
         for wave in join(parts, taken_out, CONSTANT_GAP):
             first = _sample_at(wave.start - series.start, rate) - start
-            rows = out[max(0, first) : max(0, first + len(wave.data)), number - channel]
+            rows = out[max(0, first) : max(0, first + len(wave.data)), number]
             rows[:] = wave.data[max(0, -first) :][: len(rows)]
         for reason, n in taken_out.items():
             if n:
-                yield f"{series.channel_names[number]}: samples {reason} count as missing"
+                yield f"{series.channel_names[channel + number]}: samples {reason} count as missing"
