@@ -57,7 +57,7 @@ def run_report(arguments: argparse.Namespace) -> None:
     overrides = _only_settings(arguments.words)
     start_log()
     overrides = [*load_found_settings(arguments.config, []).changed("report"), *overrides]
-    print(write_report(Path(arguments.run).expanduser(), overrides, arguments.output, True))
+    print(write_report(Path(arguments.run).expanduser(), overrides, arguments.output))
 
 
 def run_export(arguments: argparse.Namespace) -> None:

@@ -1,19 +1,16 @@
-"""Static figures of a run by file name: drawn by a stage or the report, for print and papers.
-
-A PNG in ``figures/`` holds a checksum of its inputs; the report reads it if these are unchanged.
+"""Results of a run, computed once, and its static figures, for print and papers.
 
 Letters: N samples, D latent features, K clusters, m samples of a figure.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,19 +18,18 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .. import __version__
-from ..catalogue.catalogue import Catalogue, Span, catalogue_of
+from ..catalogue.catalogue import Span, catalogue_of
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
 from ..data.split import Split
-from ..data.tables import read_numbers
 from ..data.times import parse_times
 from ..data.transforms import Preparation
-from ..errors import CheckpointError
+from ..evaluation.comparison import refinement
 from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.metrics import MEASURED
-from ..evaluation.performance import Performance, performance_of
-from ..evaluation.representatives import Representatives, representatives_of
+from ..evaluation.performance import performance_of
+from ..evaluation.representatives import representatives_of
 from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
 from ..plots import latent, occurrence, samples, training
@@ -41,14 +37,14 @@ from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map
 from ..runs.labels import usable_sample
 from ..runs.names import cluster_title, read_names
-from ..runs.run import FinishedRun, FinishedStage, StageModel, model_of
+from ..runs.run import FinishedRun, FinishedStage, model_of
 from ..settings import Settings
 
 METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
 MODELS = {"AEC": "model.pt", "GMM": "model.npz", "DEC": "model.pt"}
 INPUTS = "RISCluster inputs"  # key of the checksum in a PNG
 GALLERY_COLUMNS = 8
-LARGEST = 24  # clusters that figures draw
+LARGEST = 16  # clusters that figures draw
 RECONSTRUCTED = 6
 Draw = Callable[[], Figure]
 
@@ -57,55 +53,34 @@ class Results:
     """A run, and results that several sections and figures need, computed once."""
 
     def __init__(self, run: FinishedRun, writes: bool = False):
-        self.writes = writes  # whether figures are saved
-        self.measured, self.look, self.data = None, [], {}  # of the page's samples, see `samples`
         self.run, self.stage, self.file, self.settings = run, run.final, run.file, run.settings
+        self.writes = writes  # whether figures and the map are saved
+        self.folder = run.folder / "figures"
         self.mapped = self.stage  # whose latents make the map
+        self.measured, self.look, self.data = None, [], {}  # of the page's samples, see `samples`
+
+    names = cached_property(lambda self: read_names(self.run))  # of clusters by label, by the user
+    performances = cached_property(lambda self: performance_of(self.run))  # the final stage last
+    refinement = cached_property(lambda self: refinement(self.run))  # None without one
+    representatives = cached_property(lambda self: representatives_of(self.run, self.stage))
+    catalogue = cached_property(lambda self: catalogue_of(self.stage))
+    titles = cached_property(  # of the final stage's clusters, (K,)
+        lambda self: [cluster_title(label, self.names) for label in range(self.stage.n_clusters)]
+    )
+    models = cached_property(  # networks of the stages that label
+        lambda self: {stage.name: model_of(self.run, stage) for stage in self.run.labelling}
+    )
 
     @cached_property
-    def names(self) -> dict[int, str]:
-        """Names of clusters by label, given by the user."""
-        return read_names(self.run)
-
-    @cached_property
-    def titles(self) -> dict[int, str | None]:
-        """Titles of the final stage's clusters by label; None for -1."""
-        labels = range(self.stage.n_clusters)
-        return {-1: None} | {label: cluster_title(label, self.names) for label in labels}
-
-    @cached_property
-    def performances(self) -> list[Performance]:
-        """Of all stages that label, the final one last."""
-        return performance_of(self.run)
-
-    @cached_property
-    def representatives(self) -> Representatives:
-        """Samples to look at."""
-        return representatives_of(self.run, self.stage)
-
-    @cached_property
-    def models(self) -> dict[str, StageModel]:
-        """Networks of the stages that label."""
-        return {stage.name: model_of(self.run, stage) for stage in self.run.labelling}
-
-    @property
-    def folder(self) -> Path:
-        """Where figures and the map are."""
-        return self.run.folder / "figures"
+    def centroid_distances(self) -> np.ndarray:
+        """Distances between the mean latents of clusters, (K, K); NaN for empty ones."""
+        centroids = self.models[self.stage.name].centroids
+        return np.linalg.norm(centroids[:, None] - centroids[None], axis=2)
 
     @property
     def place(self) -> str:
         """What traces are of: stations, or channels of a cube."""
-        return "channel" if (self.run.final.path / "labels.h5").exists() else "station"
-
-    def stage_figures(self, stage: FinishedStage) -> dict[str, "Draw"]:
-        """Figures of a stage by file name."""
-        return stage_figures(self, stage, self.folder)
-
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """Times and stations of the final labels."""
-        return catalogue_of(self.stage)
+        return "channel" if self.file and self.file.layout == "cube" else "station"
 
     @cached_property
     def stations(self) -> list[str]:
@@ -126,8 +101,8 @@ class Results:
     @cached_property
     def moments(self) -> list[tuple[np.datetime64, str]]:
         """Times and names of ``report.moments``."""
-        parts = [part.split(None, 1) for part in (self.settings.report.moments or "").split(",")]
-        parts = [part for part in parts if part]
+        parts = (self.settings.report.moments or "").split(",")
+        parts = [part.split(None, 1) for part in parts if part.strip()]
         return list(zip(_utc([part[0] for part in parts]), (p[-1] for p in parts), strict=True))
 
     @property
@@ -149,94 +124,91 @@ class Results:
 
 
 def _utc(texts: Sequence[str]) -> np.ndarray:
-    return (
-        parse_times(np.array([text.strip() for text in texts], str)).view("M8[ns]").astype("M8[us]")
-    )
+    times = parse_times(np.array([text.strip() for text in texts], str))
+    return times.view("M8[ns]").astype("M8[us]")
 
 
 # ---- files --------------------------------------------------------------------------------------
 
 
-def inputs_of(stages: Sequence[FinishedStage], names: Mapping[int, str], *more: Any) -> str:
-    """Checksum of the inputs of figures: models, corrections, names of clusters, further values."""
-    models = [sha256(stage.path / MODELS[stage.name]) for stage in stages]
-    corrected = [one.corrections.to_csv() for one in stages if one.corrections is not None]
-    text = json.dumps([__version__, models, corrected, sorted(names.items()), more], default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+def image_of(results: Results, name: str, draw: Draw) -> Image.Image:
+    """A figure as an image, drawn and saved in ``figures/``.
 
-
-def png_of(path: Path, inputs: str, draw: Draw, writes: bool = True) -> bytes:
-    """A figure as PNG: read from its file if that has these inputs, or else drawn and saved."""
-    is_png = path.suffix == ".png"
-    if is_png and path.is_file():
+    A PNG of a stage that was drawn from the same inputs is read.
+    """
+    path = results.folder / f"{name}.{results.settings.run.figure_format}"
+    stage, is_png, text = results.run.stages.get(name[:3]), path.suffix == ".png", PngInfo()
+    inputs = "" if stage is None else _inputs_of(results, stage)
+    if inputs and is_png and path.is_file():
         with Image.open(path) as image:
             if image.info.get(INPUTS) == inputs:
-                return path.read_bytes()
-    figure, buffer, text = draw(), BytesIO(), PngInfo()
-    text.add_text(INPUTS, inputs)
+                return image.convert("RGB")
+    figure = draw()
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # once, where Figure.savefig draws twice
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    image.save(buffer, "PNG", pnginfo=text, dpi=(figure.dpi, figure.dpi))
-    if writes:
+    if results.writes:
         path.parent.mkdir(parents=True, exist_ok=True)
+        text.add_text(INPUTS, inputs)
         with new_file(path) as target:
             if is_png:
-                target.write_bytes(buffer.getvalue())
+                image.save(target, "PNG", pnginfo=text, dpi=(figure.dpi, figure.dpi))
             else:
                 figure.savefig(target, format=path.suffix[1:])
-    figure.clear()
-    return buffer.getvalue()
+    return image
+
+
+def _inputs_of(results: Results, stage: FinishedStage) -> str:
+    """Checksum of the inputs of a stage's figures."""
+    names = results.names if stage is results.stage else {}
+    corrections = "" if stage.corrections is None else stage.corrections.to_csv()
+    model, method = sha256(stage.path / MODELS[stage.name]), results.settings.report.embedding
+    return hashlib.sha256(
+        repr((__version__, model, names, corrections, method)).encode()
+    ).hexdigest()
 
 
 def draw_stage(
-    file: SpectrogramFile,
-    folder: StageFolder,
-    settings: Settings,
-    metrics: Mapping[str, Any],
+    file: SpectrogramFile, folder: StageFolder, settings: Settings, metrics: Mapping[str, Any],
     drawn_map: Trees | None = None,
-) -> list[Path]:
+) -> list[Path]:  # fmt: skip
     """Draw the figures of a stage whose results are written; those of a sweep in its folder.
 
     `drawn_map` is a t-SNE map of its latents, if there is one.
     """
     stage = FinishedStage(folder.name, folder.path, dict(metrics), {}, settings)
-    run = FinishedRun(folder.run_folder, settings, {stage.name: stage}, file)
-    results = Results(run, writes=True)
-    figures = folder.path / "figures" if folder.part else folder.figures
-    inputs, paths = inputs_of([stage], results.names, settings.report.embedding), []
-    for name, draw in stage_figures(results, stage, figures, drawn_map).items():
-        paths.append(figures / f"{name}.{settings.run.figure_format}")
-        paths[-1].unlink(missing_ok=True)
-        png_of(paths[-1], inputs, draw)
-    return paths
+    results = Results(FinishedRun(folder.run_folder, settings, {stage.name: stage}, file), True)
+    results.folder = folder.path / "figures" if folder.part else folder.figures
+    if drawn_map is not None:
+        map_of(results, drawn_map)
+    drawn = stage_figures(results, stage)
+    for name, draw in drawn.items():
+        image_of(results, name, draw)
+    return [results.folder / f"{name}.{settings.run.figure_format}" for name in drawn]
 
 
-def map_of(
-    results: Results, stage: FinishedStage, figures: Path | None, drawn: Trees | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def map_of(results: Results, drawn: Trees | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Index (m,) and places (m, 2) of at most `MAX_TREE_SIZE` latents by ``report.embedding``.
 
-    Read from the folder `figures` if they are there, or computed and saved. No places of too few.
+    Read from ``figures/`` if one of these latents is there, or computed and saved; `drawn` is a
+    t-SNE map that exists. No places of too few latents.
     """
-    method, seed = results.settings.report.embedding, results.settings.run.seed
-    name, place = stage.name, stage.path
-    if name == "DEC" and stage.metrics.get("refined") is False:  # latents are those of the mixture
-        name, place = "GMM", results.run.folder / "GMM"
-    made = FinishedStage(name, place, {}, {}, stage.settings)  # without corrections
-    inputs = np.frombuffer(bytes.fromhex(inputs_of([made], {}, method, seed)), np.uint8)
-    path = figures and figures / f"{name}_embedding.npz"
-    if path is not None and path.is_file():
+    stage, seed = results.mapped, results.settings.run.seed
+    method = results.settings.report.embedding
+    inputs = f"{method} {seed} {sha256(stage.path / 'latent.npy')}"
+    for path in results.folder.glob("*_embedding.npz"):
         arrays = read_npz(path)
-        if np.array_equal(arrays["inputs"], inputs):
+        if arrays["inputs"].tobytes() == inputs.encode():
             return arrays["index"], arrays["points"]
     if drawn is not None and len(drawn.points) and method == "tsne":
         index, points = drawn.index, drawn.points
     else:
         index = usable_sample(stage.labels, MAX_TREE_SIZE, seed)
         points = mapped(stage.latents[index], method, seed)
-    if path is not None and results.writes:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if results.writes:
+        results.folder.mkdir(parents=True, exist_ok=True)
+        inputs = np.frombuffer(inputs.encode(), np.uint8)
+        path = results.folder / f"{stage.name}_embedding.npz"
         write_npz(path, inputs=inputs, index=index, points=points)
     return index, points
 
@@ -244,48 +216,39 @@ def map_of(
 # ---- of a stage ---------------------------------------------------------------------------------
 
 
-def stage_figures(
-    results: Results, stage: FinishedStage, folder: Path | None, drawn_map: Trees | None = None
-) -> dict[str, Draw]:
-    """Figures of a stage by file name."""
+def stage_figures(results: Results, stage: FinishedStage) -> dict[str, Draw]:
+    """Figures of a stage by file name; those of labels only of the final stage."""
     name, path, settings, figures = stage.name, stage.path, stage.settings, {}
     if name == "GMM":
         rows, k = read_rows(path / "selection.csv"), stage.n_clusters
         figures["GMM_selection"] = partial(training.selection_curves, rows, k, settings.gmm.select)
-    elif len((history := read_history(path / "history.csv"))["epoch"]) and name == "AEC":
+    elif len(history := pandas.read_csv(path / "history.csv")) and name == "AEC":
         mse = stage.metrics.get("mse_of_mean_spectrogram") or 1.0
         figures["AEC_loss"] = partial(training.aec_history, history, mse)
-    elif len(history["epoch"]):
+    elif len(history):
         tol = np.ravel(settings.dec.tol)[0]
         figures["DEC_history"] = partial(training.dec_history, history, tol)
     if name == "AEC":
-        return figures | {"AEC_reconstructions": partial(reconstructions, results.file, stage)}
-    figures[f"{name}_gallery"] = partial(gallery, results, stage)
-    figures[f"{name}_embedding"] = partial(embedding, results, stage, folder, drawn_map)
-    if (path / "labels.h5").exists():
-        figures[f"{name}_map"] = lambda: occurrence.cluster_map(
-            read_cluster_map(path / "labels.h5"), stage.sizes.tolist(), METHODS[name], results.names
-        )
+        figures["AEC_reconstructions"] = partial(reconstructions, results)
+    elif stage is results.stage:
+        figures[f"{name}_gallery"] = partial(gallery, results)
+        figures[f"{name}_embedding"] = partial(embedding, results)
+        if (path / "labels.h5").exists():
+            figures[f"{name}_map"] = partial(label_map, results, path / "labels.h5", METHODS[name])
     return figures
 
 
-def read_history(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a history.csv; raises CheckpointError if it is missing or damaged."""
-    try:
-        columns = read_numbers(path)
-        if "epoch" not in columns:
-            raise ValueError("no column epoch")
-        return columns
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: damaged, can't be read: {error}; run its stage again"
-        ) from None
+def label_map(results: Results, path: Path, title: str) -> Figure:
+    """Labels of a cube over time and along the channels."""
+    sizes = results.stage.sizes.tolist()
+    return occurrence.cluster_map(read_cluster_map(path), sizes, title, results.names)
 
 
-def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
+def reconstructions(results: Results) -> Figure:
     """Some validation samples of the AEC stage, spread over the file, through its network."""
-    trained = load_model(stage.path / "model.pt", "AEC")
-    validation = Split.load(stage.path / "split.npz").validation
+    file, path = results.file, results.run.stages["AEC"].path
+    trained = load_model(path / "model.pt", "AEC")
+    validation = Split.load(path / "split.npz").validation
     chosen = np.linspace(0, len(validation) - 1, RECONSTRUCTED).astype(int)
     index = validation[np.unique(chosen)]
     images = np.concatenate([rows for _, rows in file.read_blocks(index)])
@@ -298,28 +261,25 @@ def reconstructions(file: SpectrogramFile, stage: FinishedStage) -> Figure:
     return samples.reconstructions(file, inputs.numpy(), z.numpy(), outputs.numpy(), titles)
 
 
-def gallery(results: Results, stage: FinishedStage) -> Figure:
+def gallery(results: Results) -> Figure:
     """Typical members of the largest clusters, a row each, with a peak of 1."""
-    k, sizes, file, members = stage.n_clusters, stage.sizes, results.file, []
-    largest = np.sort(np.argsort(-sizes, kind="stable")[:LARGEST]).tolist()
+    stage, file, labels, members = results.stage, results.file, results.largest, []
     prepare = Preparation(results.settings.data.amplitude, "sample_normalization")
-    empty = np.empty((0, *file.shape), dtype=np.float32)
-    for label in largest:
+    for label in labels:
         chosen = results.representatives.typical[label]["sample"].tolist()[:GALLERY_COLUMNS]
-        rows = np.concatenate([empty, *(file.read(i, i + 1) for i in chosen)])
+        rows = np.concatenate([file.read(i, i + 1) for i in chosen])
         members.append(prepare(torch.from_numpy(rows)).numpy())
-    cut = f", the {len(largest)} largest" if len(largest) < k else ""
-    title, shown = f"{METHODS[stage.name]}: {k} clusters{cut}, typical members", sizes[largest]
-    return samples.gallery(file, members, largest, shown.tolist(), GALLERY_COLUMNS, title)
+    k, sizes = stage.n_clusters, stage.sizes[labels].tolist()
+    cut = f", the {len(labels)} largest" if len(labels) < k else ""
+    title = f"{METHODS[stage.name]}: {k} clusters{cut}, typical members"
+    return samples.gallery(file, members, labels, sizes, GALLERY_COLUMNS, title)
 
 
-def embedding(
-    results: Results, stage: FinishedStage, folder: Path | None, drawn_map: Trees | None = None
-) -> Figure:
+def embedding(results: Results) -> Figure:
     """Map of the latents, see `map_of`."""
-    index, points = map_of(results, stage, folder, drawn_map)
-    labels, sizes = stage.labels[index[: len(points)]], stage.sizes
-    title = f"{METHODS[stage.name]}: {len(points):,} of {sizes.sum():,} latents"
+    index, points = map_of(results)
+    labels, sizes = results.stage.labels[index[: len(points)]], results.stage.sizes
+    title = f"{METHODS[results.stage.name]}: {len(points):,} of {sizes.sum():,} latents"
     method = TITLES[results.settings.report.embedding]
     return latent.embedding(points, labels, sizes.tolist(), title, results.names, method)
 
@@ -357,9 +317,3 @@ def distances(results: Results) -> Figure:
         panels.append((stage.name, labels, np.linalg.norm(away, axis=1)))
     k = max(stage.n_clusters for stage in results.run.labelling)
     return latent.distance_curves(panels, k, results.names)
-
-
-def centroid_distances(results: Results) -> np.ndarray:
-    """Distances between the mean latents of clusters, (K, K); NaN for empty ones."""
-    centroids = results.models[results.stage.name].centroids
-    return np.linalg.norm(centroids[:, None] - centroids[None], axis=2)

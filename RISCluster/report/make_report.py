@@ -11,21 +11,20 @@ from markupsafe import Markup
 from PIL import Image
 
 from .. import __version__
-from ..errors import MissingPackage, RISClusterError, RunError
+from ..errors import RunError
 from ..evaluation.mapping import require_package
 from ..io import write_text
 from ..runs.names import write_names
-from ..runs.run import STAGES, FinishedRun, open_run
+from ..runs.run import FinishedRun, open_run
 from ..runtime import Progress, log
 from . import sections as tables
-from .figures import Results, inputs_of, png_of
+from .figures import Draw, Results, image_of
 from .overview import cards_section, overview_section, samples_section
 from .page import environment, made_from, render
 
 REPORT = "report.html"
-INTERVAL = 5.0  # s between two lines of progress
-LARGE_PAGE = 15e6  # bytes of a page from which on there is a warning
-# Anchor, title, function that returns values or None, which leaves the section out.
+COLOURS = 64  # of a figure on the page
+# Anchor, title, function that returns values for the template or None, which leaves it out.
 SECTIONS = (
     ("overview", "", overview_section),
     ("clusters", "Clusters", cards_section),
@@ -42,43 +41,37 @@ TECHNICAL = (
     ("choice", "Why this number of clusters", tables.choice_section),
     ("measures", "Measures of the clusters", tables.measures_section),
     ("comparison", "Mixture against refinement", tables.refinement_section),
-    ("citing", "Citing", tables.citing_section),
+    ("citing", "Citing", lambda results: {}),
 )
 
 
 def write_report(
-    run_folder: Path,
-    overrides: Sequence[str] = (),
-    output: Path | None = None,
-    complete: bool = False,
+    run_folder: Path, overrides: Sequence[str] = (), output: Path | None = None
 ) -> Path:
     """Write ``report.html`` of a run, its figures, and the table of names of clusters.
 
-    `overrides` are ``section.key=value`` words. With `output` the page is written there, alone. A
-    missing package for ``report.embedding`` is an error if `complete`, or else a note. Raises
-    RunError if there is no run or the existing page was made from more, and SettingsError.
+    `overrides` are ``section.key=value`` words. With `output` the page is written there, alone.
+    Raises RunError if there is no run or the existing page was made from more, SettingsError, and
+    MissingPackage for that of ``report.embedding``.
     """
     path = output or run_folder / REPORT
     with open_run(run_folder, overrides) as run:
-        _refuse_less(path, run)
-        if complete:
-            require_package(run.settings.report.embedding)
+        lacking = [part for part in made_from(path) if part not in _parts(run)]
+        if lacking:
+            raise RunError(
+                f"{path}: is not replaced by a page without {' and '.join(lacking)} "
+                f"({'; '.join(note.rstrip('.') for note in run.notes)}); make them complete, or "
+                "write another page with -o other.html"
+            )
+        require_package(run.settings.report.embedding)
         log.info(f"drawing the report of {run_folder}")
+        if output is None:
+            write_names(run)
         results = Results(run, writes=output is None)
-        try:
-            if output is None:
-                write_names(run)
-        except RISClusterError as error:
-            log.warning(f"report: names of clusters: {error}")
-            run.notes.append(f"the table of names is not written: {error}.")
         found = [make_sections(results, group) for group in (SECTIONS, TECHNICAL)]
-        n, drawn = _draw(results, [*found[0], *found[1]])
-        write_text(path, make_page(results, *found))
-    size = path.stat().st_size
-    failed = f" of {n}; the others could not be drawn" if drawn < n else ""
-    log.info(f"report: {size / 1e6:.1f} MB, {drawn} figures{failed}")
-    if size > LARGE_PAGE:
-        log.warning(f"report: {path} is large for a page: a browser may take long to open it")
+        write_text(path, make_page(results, run.folder.resolve().name, *found))
+    n = sum(len(section["figures"]) for group in found for section in group)
+    log.info(f"report: {path.stat().st_size / 1e6:.1f} MB, {n} figures")
     return path
 
 
@@ -87,104 +80,49 @@ def _parts(run: FinishedRun) -> list[str]:
     return [*run.stages, *["data"] * bool(run.file)]
 
 
-def _refuse_less(path: Path, run: FinishedRun) -> None:
-    """Refuse to replace a page that was made from more; an unmarked one was made from all."""
-    if not path.is_file():
-        return
-    try:
-        before = made_from(path)
-    except OSError as error:
-        raise RunError(
-            f"{path}: can't be read: {error}; move it away, or name another page: -o"
-        ) from None
-    shown = [part for part in (*STAGES, "data") if before is None or part in before]
-    lacking = " and ".join(part for part in shown if part not in _parts(run))
-    if lacking:
-        why = "; ".join(note.rstrip(".") for note in run.notes)
-        raise RunError(
-            f"{path}: is made from {', '.join(shown)}, and is not replaced by a page without "
-            f"{lacking} ({why}); make them complete, or write another page with -o other.html"
-        )
-
-
 def make_sections(results: Results, group: Sequence[tuple]) -> list[dict[str, Any]]:
-    """Values of all sections that are not empty; one that fails becomes a note."""
-    found = []
+    """Sections that are not empty, with their HTML and images; one that fails becomes a note."""
+    template, found = environment().get_template("sections.html"), []
+    common = {"results": results, "run": results.run, "file": results.file, "final": results.stage}
     with Progress("Report", len(group), "sections") as progress:
-        progress.interval = INTERVAL
         for anchor, title, make in group:
-            try:
-                context = make(results)
-            except Exception as error:  # the other sections do not depend on it
-                fault = str(error) if isinstance(error, MissingPackage) else _describe(error)
-                log.warning(f"report: {title or anchor} is left out: {fault}")
-                context = {"notes": [f"Left out: {fault}"], "html": ""}
-            if context is not None:
-                common = {"anchor": anchor, "title": title, "notes": [], "figures": {}}
-                found.append(common | context)
             progress.add(1)
+            section = {"anchor": anchor, "title": title, "notes": [], "figures": {}, "html": ""}
+            try:
+                if (context := make(results)) is None:
+                    continue
+                section |= context
+                draws = section["figures"].items()
+                section["figures"] = {name: _image(results, name, draw) for name, draw in draws}
+                section["html"] = Markup(template.render(common | section))
+            except Exception as error:  # the other sections do not depend on it
+                fault = f"left out: {type(error).__name__}: {error}"
+                log.warning(f"report: {title or anchor}: {fault}")
+                section["notes"] = [f"This section is {fault}"]
+            found.append(section)
     return found
 
 
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _draw(results: Results, sections: Sequence[dict[str, Any]]) -> tuple[int, int]:
-    """Replace the figures of all sections by images; how many there are, and how many drawn."""
-    run, report, drawn = results.run, results.settings.report, 0
-    paths = [Path(place).expanduser() for place in (report.stations, report.environment) if place]
-    files = [file for path in paths for file in (path, *path.rglob("*")) if file.exists()]
-    stamps = sorted((str(file), file.stat().st_mtime_ns) for file in files)
-    more = (run.settings.as_ini(), _parts(run), stamps)
-    figures = [(section["figures"], name) for section in sections for name in section["figures"]]
-    with Progress("Report", len(figures), "figures") as progress:
-        progress.interval = INTERVAL
-        for images, name in figures:
-            path = results.folder / f"{name}.{run.settings.run.figure_format}"
-            try:
-                inputs = inputs_of(run.stages.values(), results.names, *more)
-                if (stage := run.stages.get(name[:3])) is not None:  # as the stage draws it
-                    names = results.names if stage is results.stage else {}
-                    inputs = inputs_of([stage], names, report.embedding)
-                images[name] = _embedded(png_of(path, inputs, images[name], results.writes))
-                drawn += 1
-            except Exception as error:  # the other figures do not depend on it
-                images[name] = {"fault": f"{name} could not be drawn: {_describe(error)}"}
-                log.warning(f"report: {images[name]['fault']}")
-            progress.add(1)
-    return len(figures), drawn
-
-
-def _embedded(png: bytes) -> dict[str, Any]:
-    """A figure of fewer colours as a data URI, with its size."""
+def _image(results: Results, name: str, draw: Draw) -> dict[str, Any]:
+    """A figure of fewer colours as a data URI, with its size; or its fault."""
     buffer = BytesIO()
-    with Image.open(BytesIO(png)) as image:
-        image.convert("RGB").quantize(64, Image.Quantize.FASTOCTREE).save(buffer, "PNG")
-        width, height = image.size
+    try:
+        image = image_of(results, name, draw)
+    except Exception as error:  # the other figures do not depend on it
+        fault = f"{name} could not be drawn: {type(error).__name__}: {error}"
+        log.warning(f"report: {fault}")
+        return {"fault": fault}
+    image.quantize(COLOURS, Image.Quantize.FASTOCTREE).save(buffer, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return {"source": source, "width": width, "height": height}
+    return {"source": source, "width": image.width, "height": image.height}
 
 
-def make_page(
-    results: Results,
-    sections: Sequence[dict[str, Any]],
-    technical: Sequence[dict[str, Any]],
-    title: str = "",
-) -> str:
-    """The page of sections whose figures are images; the title is by default that of the run."""
-    run, templates = results.run, environment()
-    common = {"results": results, "run": run, "file": run.file, "final": run.final}
-    for section in (*sections, *technical):
-        if "html" not in section:
-            template = templates.get_template("sections.html")
-            section["html"] = Markup(template.render(common | section))
+def make_page(results: Results, title: str, sections: list, technical: Sequence = ()) -> str:
+    """The page of sections with their HTML."""
+    folder = results.run.folder.resolve()
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    footer = f"Made on {made} by RISCluster {__version__} from {folder}"
     return render(
-        title or run.folder.resolve().name,
-        sections,
-        technical,
-        results.data if run.final else {},
-        made_from=_parts(run),
-        footer=f"Made on {made} by RISCluster {__version__} from {run.folder.resolve()}",
-    )
+        results.data, title=title, sections=sections, technical=technical, footer=footer,
+        made_from=_parts(results.run),
+    )  # fmt: skip

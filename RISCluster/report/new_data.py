@@ -12,20 +12,18 @@ import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import SpectrogramFile
+from ..evaluation.comparison import certainty
 from ..evaluation.outliers import DRIFT, OUTLYING
 from ..evaluation.performance import measure
 from ..io import new_file, open_rows, write_text
-from ..plots.occurrence import cluster_map
 from ..run_folder import StageFolder
-from ..runs.cluster_map import read_cluster_map
 from ..runs.labels import read_labels
 from ..runs.run import FinishedRun, FinishedStage, open_run
 from ..runtime import log
 from ..settings import Settings
-from .figures import Results, gallery
+from .figures import METHODS, Results, gallery, label_map
 from .make_report import make_page, make_sections
-from .overview import cards_section, certainty_sentence, samples_section, sizes_sentence
-from .page import percent
+from .overview import cards_section, samples_section
 
 LARGEST = 10**7  # samples of new data, whose table is in memory
 
@@ -37,15 +35,8 @@ class NewLabels(FinishedStage):
     output: Path = Path()  # their table
     posterior: Callable[[np.ndarray], np.ndarray] | None = None
 
-    @cached_property
-    def table(self) -> pandas.DataFrame:
-        """See `FinishedStage`."""
-        return read_labels(self.output)
-
-    @cached_property
-    def latents(self) -> np.ndarray:
-        """See `FinishedStage`."""
-        return open_rows(self.output.with_suffix(".latent.npy"))
+    table = cached_property(lambda self: read_labels(self.output))
+    latents = cached_property(lambda self: open_rows(self.output.with_suffix(".latent.npy")))
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -59,10 +50,6 @@ class NewLabels(FinishedStage):
 
 class NewResults(Results):
     """Results of new data, on the map of the stage that labelled them."""
-
-    def __init__(self, run: FinishedRun, trained: FinishedStage):
-        super().__init__(run)
-        self.mapped = trained
 
     @cached_property
     def performances(self) -> list[Any]:
@@ -85,52 +72,49 @@ def write_new_page(
         trained = replace(known.stages[folder.name], corrections=None)
         metrics = {"n_clusters": trained.n_clusters, "cluster_sizes": trained.cluster_sizes}
         stage = NewLabels(folder.name, folder.path, metrics, {}, settings, None, output, posterior)
-        run = FinishedRun(known.folder, settings, {stage.name: stage}, file)
-        results = NewResults(run, trained)
-        figures = {output.with_suffix(f".gallery.{image}"): partial(gallery, results, stage)}
+        results = NewResults(FinishedRun(known.folder, settings, {stage.name: stage}, file))
+        results.mapped = trained
+        draws = {output.with_suffix(f".gallery.{image}"): partial(gallery, results)}
         if isinstance(file, CubeFile):
-            found, title = read_cluster_map(output.with_suffix(".h5")), output.stem
-            figures[output.with_suffix(f".{image}")] = partial(
-                cluster_map, found, stage.sizes.tolist(), title, results.names
-            )
-        for path, make in figures.items():
+            draw = partial(label_map, results, output.with_suffix(".h5"), output.stem)
+            draws[output.with_suffix(f".{image}")] = draw
+        for path, draw in draws.items():
             with new_file(path) as partial_file:
-                make().savefig(partial_file, format=image)
+                draw().savefig(partial_file, format=image)
         sections = make_sections(results, SECTIONS)
         title = f"{output.stem}, labelled with {known.folder.resolve().name}"
-        write_text(page, make_page(results, sections, (), title))
-    log.info(f"{page}: page; {', '.join(map(str, figures))}")
+        write_text(page, make_page(results, title, sections))
+    log.info(f"{page}: page; {', '.join(map(str, draws))}")
 
 
 def _overview(results: NewResults) -> dict[str, Any]:
     """What is new, and how much it differs from the training set."""
     stage, old = results.stage, results.mapped.cluster_sizes
     outlying = pandas.read_csv(stage.output, usecols=["outlier"])["outlier"].to_numpy() == 1
-    n, most = max(1, stage.sizes.sum()), 2 * OUTLYING
+    n = stage.sizes.sum()
     share = outlying.sum() / n
-    text = (
-        f"{outlying.sum():,} samples ({percent(share)}) are outliers: reconstructed worse or less "
-    )
-    text += f"likely than all but {percent(OUTLYING)} of the training samples, of which at most "
     note = (
         "The data differ from the training set: labels of outliers are doubtful; train a new run."
     )
+    means = results.performances[0].measures["probability"].values
     rows = [
         (
-            results.titles[label], size, percent(size / n), percent(old[label] / old.sum()),
-            results.performances[0].measures["probability"].values[label],
-            int(outlying[stage.labels == label].sum()),
+            results.titles[label], size, f"{size / n:.1%}", f"{old[label] / old.sum():.1%}",
+            means[label], int(outlying[stage.labels == label].sum()),
         )
         for label, size in enumerate(stage.sizes.tolist())
     ]  # fmt: skip
     header = "Cluster", "Samples", "Share", "Share in the run", "Mean probability", "Outliers"
     return {
-        "sentences": [
-            sizes_sentence(results), certainty_sentence(results), f"{text}{percent(most)} are."
-        ],
+        "method": METHODS[stage.name],
+        "choice": None,
+        "sure": certainty(stage),
+        "outliers": int(outlying.sum()),
+        "share": share,
+        "most": OUTLYING,
         "notes": [note] * int(share > DRIFT),
         "table": {"header": header, "rows": rows, "clusters": [*range(len(rows))]},
-    }  # fmt: skip
+    }
 
 
 SECTIONS = (

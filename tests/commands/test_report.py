@@ -9,9 +9,9 @@ def words_only(monkeypatch):
     """A report that says which stations were asked for, and draws nothing."""
 
     def section(results):
-        return {"notes": [f"stations {results.settings.report.stations}"], "html": ""}
+        return {"notes": [f"stations {results.settings.report.stations}"]}
 
-    monkeypatch.setattr(report, "SECTIONS", (("run", "Run", section),))
+    monkeypatch.setattr(report, "SECTIONS", (("only", "Only", section),))
     monkeypatch.setattr(report, "TECHNICAL", ())
 
 

@@ -1,31 +1,30 @@
 """Pages and single sections read back from their HTML."""
 
 from html.parser import HTMLParser
-from io import BytesIO
 
 from PIL import Image
 
 from RISCluster.report.figures import Results
-from RISCluster.report.make_report import SECTIONS, TECHNICAL, make_page
+from RISCluster.report.make_report import SECTIONS, TECHNICAL
+from RISCluster.report.page import environment
 
 PIXEL = {"source": "data:image/png;base64,", "width": 1, "height": 1}
 MAKE = {anchor: make for anchor, _, make in (*SECTIONS, *TECHNICAL)}
 VOID = ("meta", "img", "br", "link", "input")
 
 
-def one_pixel() -> bytes:
-    """A figure as PNG."""
-    buffer = BytesIO()
-    Image.new("RGB", (1, 1)).save(buffer, "PNG")
-    return buffer.getvalue()
+def one_pixel(*_) -> Image.Image:
+    """A figure that costs nothing."""
+    return Image.new("RGB", (1, 1))
 
 
 class Elements(HTMLParser):
-    """Start tags with their attributes; that all are closed; texts, notes and tables."""
+    """Start tags with their attributes; that all are closed; texts, notes, tables, facts."""
 
     def __init__(self, html: str):
         super().__init__()
-        self.tags, self.open, self.texts, self.notes, self.tables = [], [], [], [], []
+        self.tags, self.open, self.texts, self.notes = [], [], [], []
+        self.tables, self.facts = [], []
         self.feed(html)
         self.close()
         assert not self.open, f"not closed: {self.open}"
@@ -43,6 +42,8 @@ class Elements(HTMLParser):
             self.tables[-1]["rows"].append([])
         elif tag in ("td", "th"):
             self.tables[-1]["rows"][-1].append("")
+        elif tag == "dl":
+            self.facts.append({})
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -53,6 +54,10 @@ class Elements(HTMLParser):
             self.tables[-1]["title"] += data
         elif "td" in self.open or "th" in self.open:
             self.tables[-1]["rows"][-1][-1] += data
+        elif "dt" in self.open:
+            self.name = data
+        elif "dd" in self.open:
+            self.facts[-1][self.name] = data
         elif "p" in self.open and self.in_note:
             self.notes[-1] += data
 
@@ -73,11 +78,10 @@ class Section(Elements):
 
     def __init__(self, anchor, run):
         results = Results(run)
-        results.data = {}
-        section = {"figures": {}, "notes": [], "title": "", "anchor": anchor}
-        self.context = section | MAKE[anchor](results)
+        common = {"results": results, "run": run, "file": run.file, "final": run.final}
+        common |= {"figures": {}, "notes": [], "anchor": anchor}
+        self.context = common | MAKE[anchor](results)
         self.figures = self.context["figures"]
-        section = self.context | {"figures": dict.fromkeys(self.figures, PIXEL)}
-        make_page(results, [section], [])
-        super().__init__(section["html"])
+        values = self.context | {"figures": dict.fromkeys(self.figures, PIXEL)}
+        super().__init__(environment().get_template("sections.html").render(values))
         self.notes = self.context["notes"] + self.notes
