@@ -69,7 +69,7 @@ def test_data_missing_or_other(made_run, small_file):
     [
         ("nothing", [], RunError, "no such run folder"),
         (".", [], RunError, "holds no complete stage"),
-        (".", ["report.station=x"], SettingsError, "no key 'station'"),
+        (".", ["report.station=x"], SettingsError, "no setting 'report.station'"),
     ],
 )
 def test_no_run(tmp_path, folder, words, error, text):
