@@ -155,7 +155,7 @@ def test_identity_is_of_the_content():
 
 
 def test_workers_are_as_many_as_there_is_work_for(monkeypatch):
-    monkeypatch.setattr(parallel, "processors", lambda: 4)
+    monkeypatch.setattr(parallel, "cpu_count", lambda: 4)
     chosen = [parallel.workers_for(parallel.AUTO, n) for n in (0, 1, 8, 16, 31, 32, 1000)]
     assert chosen == [1, 1, 1, 2, 3, 4, 4]
     assert parallel.workers_for(7, 1) == 7
