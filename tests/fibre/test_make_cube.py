@@ -355,7 +355,7 @@ def test_a_cube_is_cut_and_rechunked(cube, tmp_path, target_name):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["section=60-70"], "no channel is in records.section = 60-70 m; allowed: 0 to 55 m"),
+        (["section=60-70"], "in records.section = 60-70; allowed: .*; 0 to 55 m"),
         (["before=2021-03-04"], "allowed: 2021-03-04T05:00:00.000000Z to"),
         (["band=70-80"], "records.band = 70-80 takes 0 frequency bins of 0 to 50"),
     ],

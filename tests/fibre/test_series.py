@@ -132,9 +132,9 @@ def test_times_in_names(tmp_path, name, pattern, time):
 @pytest.mark.parametrize(
     ("samples", "attributes", "line"),
     [
-        (noise(100), {"fs": 50.0}, "50 Hz, a start, but"),
-        (noise(100, 4), {}, "has 4 channels, (time, channel)"),
-        (noise(100), {"start": None}, "100 Hz, no start, but"),
+        (noise(100), {"fs": 50.0}, "3 channels, (time, channel), a start, 50 Hz, but"),
+        (noise(100, 4), {}, "4 channels, (time, channel)"),
+        (noise(100), {"start": None}, "no start, 100 Hz, but"),
         (noise(100), {"dims": "channel,time"}, "(channel, time)"),
     ],
 )
