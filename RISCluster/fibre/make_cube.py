@@ -16,7 +16,7 @@ import scipy.signal
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
 from ..data.storage import open_storage, other_files, stamp
-from ..data.times import nanoseconds_to_iso
+from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
@@ -373,7 +373,11 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
         if file.frequency_unit == "Hz":
             axes["frequency"] = file.frequency, rows
         axes = {key: x[places] for key, (x, places) in axes.items() if x is not None}
-        kept = {key: x for key, x in file.attributes.items() if key in KEPT and np.ndim(x) == 0}
+        kept = {
+            key: to_text(x) if isinstance(x, bytes) else np.asarray(x).tolist()  # for Zarr
+            for key, x in file.attributes.items()
+            if key in KEPT
+        }
         kept |= {"made_from": origin, "cut_from": str(path)}
         shape = len(steps), len(chosen), len(rows)
         layout = tile(shape, chosen=records.chunks)
