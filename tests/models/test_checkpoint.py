@@ -37,7 +37,7 @@ def test_models_of_stages(tmp_path, kind):
     assert (trained.preparation.scale, trained.units) == (2.0, ["Hz", "s"])
     for name, value in model.state_dict().items():
         assert torch.equal(trained.model.state_dict()[name], value)
-    with pytest.raises(CheckpointError, match=f"holds {kind} model in format 1, not"):
+    with pytest.raises(CheckpointError, match=f"holds {kind} model, not"):
         load_model(path, {"AEC": "DEC", "DEC": "AEC"}[kind])
     wide = write_samples(tmp_path / "wide.h5", torch.ones(3, 16, 33).numpy())
     text = "takes spectrograms of 16 x 20, and .*wide.h5 has 16 x 33"
