@@ -143,7 +143,6 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     write_text(path / "cluster_performance.csv", text)
     mixture = mixture or mixture_of_clusters(latents, labelling)
     training_distribution(model, mixture, samples).save(path / "novelty.npz")
-    session.draw(metrics)
     session.finish(RESULTS, metrics)
 
 
