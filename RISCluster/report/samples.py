@@ -199,14 +199,11 @@ def _pictures(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
     return {
         "frequency": [float(file.frequency[0]), float(file.frequency[-1]), file.frequency_unit],
         "duration": [float(file.time[0]), float(file.time[-1]), file.time_unit],
-        "components": ", ".join(file.components),
-        "low": round(found.low, 1),
-        "decibel": found.decibel,
-        "unit": file.amplitude_unit,
-        "tile": _sprite(found.tiles),
+        "components": ", ".join(file.components), "unit": file.amplitude_unit,
+        "low": round(found.low, 1), "decibel": found.decibel, "tile": _sprite(found.tiles),
         "large": _sprite(images) | {"rows": rows},
         "trace": _traces(file, large, rows, len(chosen)),
-    }
+    }  # fmt: skip
 
 
 def _sprite(images: np.ndarray) -> dict[str, Any]:
@@ -237,11 +234,7 @@ def _traces(
     scaled = np.round(127 * values / np.maximum(peaks, 1e-300)[:, None]).astype("i1")
     rate /= step
     return {
-        "rows": rows[:n],
-        "length": values.shape[1],
-        "values": _text(scaled),
-        "peaks": [float(f"{peak:.4g}") for peak in peaks],
-        "rate": rate,
-        "unit": unit,
+        "rows": rows[:n], "length": values.shape[1], "values": _text(scaled), "rate": rate,
+        "peaks": [float(f"{peak:.4g}") for peak in peaks], "unit": unit,
         "faster": max(1, round(AUDIBLE / min(rate / 2, float(file.frequency[-1])))),
-    }
+    }  # fmt: skip

@@ -22,7 +22,7 @@ from ..catalogue.catalogue import (
 from ..catalogue.environment import Environment, correlate_at_lags, read_environment
 from ..catalogue.stations import read_stations
 from ..evaluation.comparison import side_by_side
-from ..evaluation.metrics import Overlap, against_truth, reliability
+from ..evaluation.metrics import against_truth, reliability
 from ..evaluation.performance import performance_table
 from ..plots import latent, occurrence
 from ..plots.agreement import overlap_matrix, reliability_curve
@@ -37,12 +37,8 @@ from .overview import choice_of
 Context = dict[str, Any]
 STATION_PANELS = 8  # of a figure
 STATION_ROWS = 40  # stations of a table and of a figure
-LAG_DAYS = {
-    "minute": 1 / 1440, "10 minutes": 1 / 144, "hour": 1 / 24, "day": 1, "week": 7, "month": 30
-}  # fmt: skip
 CORRELATIONS = (
-    "cluster", "series", "best lag (days)", "r there", "level, searched", "beyond", "r at zero",
-    "level, one lag", "bins", "effective",
+    "cluster", "series", "best lag (days)", "r there", "level", "beyond", "bins", "effective"
 )  # fmt: skip
 
 
@@ -123,13 +119,9 @@ def time_section(results: Results) -> Context | None:
         seasons = _seasons(results)
         draws["report_profiles"] = partial(_profiles, results)
     return {
-        "bins": bins,
-        "counted": counted,
-        "notes": notes,
-        "seasons": seasons,
-        "correlation": correlation,
-        "figures": draws,
-    }
+        "bins": bins, "counted": counted, "notes": notes, "seasons": seasons,
+        "correlation": correlation, "figures": draws,
+    }  # fmt: skip
 
 
 def _seasons(results: Results) -> Context:
@@ -143,15 +135,10 @@ def _seasons(results: Results) -> Context:
     tables = [pandas.crosstab(labels[known], group[known]) for group in groups]
     tables[0] = tables[0][[name for name in names if name in tables[0]]]
     counts = pandas.concat(tables, axis=1).reindex(range(len(results.titles)), fill_value=0)
-    rows = zip(
-        results.titles, results.stage.sizes.tolist(), counts.to_numpy().tolist(), strict=True
-    )
-    return {
-        "header": ("cluster", "all", *counts),
-        "rows": [(title, size, *mine) for title, size, mine in rows],
-        "clusters": list(counts.index),
-        "shades": 2,
-    }
+    counts.insert(0, "all", results.stage.sizes)
+    counts.insert(0, "cluster", results.titles)
+    rows, clusters = counts.astype(object).to_numpy().tolist(), list(counts.index)
+    return {"header": [*counts], "rows": rows, "clusters": clusters, "shades": 2}
 
 
 def _series(results: Results, bins: Bins, environment: Environment | None) -> Any:
@@ -197,7 +184,7 @@ def _correlation(
     results: Results, rate: np.ndarray, environment: Environment, bins: Bins
 ) -> tuple[Context, list, np.ndarray]:
     """Correlation of each cluster's rate (B, K) with each series: table, panels, lags in days."""
-    days, rows, clusters, panels, lags = LAG_DAYS[bins.interval], [], [], [], np.empty(0)
+    days, rows, clusters, panels, lags = float(np.median(bins.days)), [], [], [], np.empty(0)
     most = int(results.settings.report.largest_lag / days + 1e-9)
     for name, series in zip(environment.series, environment.averages(bins).T, strict=True):
         lines = []
@@ -206,10 +193,10 @@ def _correlation(
             if one.best is None:
                 continue
             lags, r = one.lags * days, float(one.r[one.best])
-            beyond = "yes" if abs(r) > one.level_searched else "no"
-            row = (results.titles[label], name, float(lags[one.best]), r, one.level_searched)
-            row = (*row, beyond, one.at_zero, one.level, int(one.n[one.best]), one.effective)
-            rows.append(row)
+            beyond = abs(r) > one.level_searched
+            level, n = one.level_searched, int(one.n[one.best])
+            row = results.titles[label], name, float(lags[one.best]), r, level, beyond, n
+            rows.append((*row, one.effective))
             clusters.append(label)
             if label in results.largest:
                 lines.append((label, one.r, one.level_searched))
@@ -246,64 +233,46 @@ def measures_section(results: Results) -> Context | None:
 
 def refinement_section(results: Results) -> Context | None:
     """What refinement changed."""
-    found = results.refinement
+    found, draws = results.refinement, {}
     if found is None:
         return None
-    header, draws = ("", "mixture (GMM)", "refined (DEC)"), {}
+    labels = range(len(results.titles))
+    header = ("", "mixture (GMM)", "refined (DEC)")
     if found.share_moved > 0:
-        draws["report_label_changes"] = partial(_label_changes, results)
+        draws["report_label_changes"] = partial(
+            overlap_matrix, found.table.counts, [*map(str, labels)], results.titles,
+            row_title="Cluster of the mixture (GMM)", row_clusters=labels,
+            column_title="Cluster after refinement (DEC)", column_clusters=labels,
+            title=f"{found.share_moved:.1%} of {found.table.n:,} samples moved",
+        )  # fmt: skip
     return {"metrics": {"header": header, "rows": side_by_side(results.run)}, "figures": draws}
-
-
-def _label_changes(results: Results) -> Any:
-    found, labels = results.refinement, range(len(results.titles))
-    return overlap_matrix(
-        found.table.counts, [*map(str, labels)], results.titles,
-        row_title="Cluster of the mixture (GMM)", column_title="Cluster after refinement (DEC)",
-        title=f"{found.share_moved:.1%} of {found.table.n:,} samples moved",
-        row_clusters=labels, column_clusters=labels,
-    )  # fmt: skip
-
-
-# ---- known classes ------------------------------------------------------------------------------
 
 
 def truth_section(results: Results) -> Context | None:
     """Scores against known classes; None where the file has none."""
-    run, truth = results.run, results.run.truth
-    if truth is None or not (truth >= 0).any() or not run.labelling:
+    run, curves, draws, scores = results.run, [], {}, []
+    if run.truth is None or not (run.truth >= 0).any() or not run.labelling:
         return None
-    tables = {stage.name: against_truth(run, stage) for stage in run.labelling}
-    curves, draws, scores, final = [], {}, [], tables[results.stage.name]
-    if final is None:
-        return {"scores": None}
     for stage in run.labelling:
-        table, known = tables[stage.name], (stage.labels >= 0) & (truth >= 0)
-        probability = stage.table["probability"].to_numpy()[known]
-        curves.append((stage.name, reliability(table, probability)))
-        measures = table.accuracy, table.nmi, table.ari, table.purity
-        scores.append([stage.name, len(table.counts), *measures])
-        titles = results.titles if stage is results.stage else [*map(str, range(len(table.counts)))]
-        name = f"report_confusion_{stage.name.lower()}"
-        draws[name] = partial(_confusion, stage.name, table, titles, run.class_names)
+        table, known = against_truth(run, stage), (stage.labels >= 0) & (run.truth >= 0)
+        if table is None:
+            return {"scores": None}
+        curves.append(
+            (stage.name, reliability(table, stage.table["probability"][known].to_numpy()))
+        )
+        scores.append([stage.name, table.accuracy, table.nmi, table.ari, table.purity])
+        order, present = table.order().tolist(), np.flatnonzero(table.counts.sum(0))
+        titles = [results.titles[at] if stage is results.stage else f"{at}" for at in order]
+        draws[f"report_confusion_{stage.name.lower()}"] = partial(
+            overlap_matrix, table.counts[order][:, present], titles,
+            [run.class_names[column] for column in present], row_title="Cluster",
+            column_title="Known class", row_clusters=order,
+            title=f"{stage.name}: accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}",
+        )  # fmt: skip
     draws["report_reliability"] = partial(reliability_curve, curves)
-    header = ("stage", "clusters", "accuracy", "NMI", "ARI", "purity")
-    return {
-        "overlap": final,
-        "scores": {"header": header, "rows": scores},
-        "reliability": curves[-1][1],
-        "figures": draws,
-    }
-
-
-def _confusion(stage: str, table: Overlap, titles: list[str], classes: list[str]) -> Any:
-    order, present = table.order().tolist(), np.flatnonzero(table.counts.sum(0))
-    scores = f"accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}, ARI {table.ari:.3f}"
-    return overlap_matrix(
-        table.counts[order][:, present], [titles[label] for label in order],
-        [classes[column] for column in present], row_title="Cluster",
-        column_title="Known class", title=f"{stage}: {scores}", row_clusters=order,
-    )  # fmt: skip
+    scores = {"header": ("stage", "accuracy", "NMI", "ARI", "purity"), "rows": scores}
+    final = curves[-1][1]
+    return {"overlap": table, "scores": scores, "reliability": final, "figures": draws}
 
 
 # ---- run, training, K, citing -------------------------------------------------------------------

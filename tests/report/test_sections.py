@@ -196,7 +196,7 @@ def test_scores_against_known_classes():
     assert "5 samples have a class and a label, 1 lack one of them." in found.text
     scores = found.table("Scores")[1:]
     assert [row[0] for row in scores] == ["GMM", "DEC"]
-    assert [row[2] for row in scores] == ["0.6000", "0.8000"]
+    assert [row[1] for row in scores] == ["0.6000", "0.8000"]
     axes = found.figures["report_confusion_dec"]().axes[0]
     assert (names(axes, "x"), names(axes, "y")) == (["quake", "noise"], ["1", "0"])
     assert len(found.figures["report_reliability"]().axes[0].get_legend().get_texts()) == 3
