@@ -1,6 +1,7 @@
 """What the benchmarks share: paths, inputs, processes, timing in turns, tables."""
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -61,6 +62,23 @@ def environment(threads: int | None = 1) -> dict[str, str]:
     """Of a process that imports this package from anywhere."""
     limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     return os.environ | {"PYTHONPATH": str(ROOT)} | limit
+
+
+def fork(work: Callable, *arguments: object) -> multiprocessing.Process:
+    """Start a copy of this process that calls `work`."""
+    sys.stdout.flush()
+    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    process.start()
+    return process
+
+
+def exit_code(process: multiprocessing.Process, most_seconds: float | None = None) -> int:
+    """Exit code of a process, minus the number of a signal; 124 if it had to be ended."""
+    process.join(most_seconds)
+    code = 124 if process.is_alive() else process.exitcode
+    process.kill()
+    process.join()
+    return code
 
 
 class Usage(NamedTuple):

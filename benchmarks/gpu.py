@@ -4,13 +4,12 @@
     python benchmarks/gpu.py --device cpu --samples 400 --rows 256 --batches 64 --no-tests
 
 Measured: the tests that need a GPU; samples a second and memory of an epoch of pretraining and of
-refinement and of encoding, at several batch sizes in each load mode; a training step with
-channels_last, bf16 and cudnn.benchmark on and off; the time line of a default run. Results are
-written to ``gpu.json`` and ``gpu.html`` in the folder of ``--output``, after each part.
+refinement and of encoding, at several batch sizes in each load mode; the time line of a default
+run. Results are written to ``gpu.json`` and ``gpu.html`` in the folder of ``--output``, after each
+part.
 """
 
 import argparse
-import html
 import json
 import platform
 import subprocess
@@ -23,7 +22,8 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from common import ROOT, command, environment, np, parser  # isort: skip
+from common import ROOT, command, environment, np, parser, seconds  # isort: skip
+import pandas
 import torch  # after OpenMP was set up
 
 from RISCluster.data.layouts import open_spectrograms
@@ -31,13 +31,12 @@ from RISCluster.data.loading import Reader, SampleSet, load_set
 from RISCluster.data.synthetic import write_demo
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks, choose_device
-from RISCluster.models import autoencoder
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.features import FixedFeatureSizes
 from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
 from RISCluster.stages.session import describe_device
-from RISCluster.training.common import Context, summed_error
+from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
 from RISCluster.training.pretrain import pretrain
 from RISCluster.training.refine import refine
@@ -62,13 +61,14 @@ def main() -> None:
     keep_freed_memory()
     device = choose_device(options.device)
     batches = [int(text) for text in options.batches.split(",")]
-    found: dict[str, object] = {"machine": describe_machine(device)}
+    about = {"python": platform.python_version(), "torch": torch.__version__}
+    about |= {"platform": platform.platform(), "cpu threads": torch.get_num_threads()}
+    found: dict[str, object] = {"machine": about | describe_device(device)}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.rows, device)
         parts: dict[str, Callable[[], object]] = {
             "tests": lambda: [] if options.no_tests else run_tests(),
             "rates": lambda: list(bench.rates(batches)),
-            "variants": lambda: list(bench.variants(batches)),
             "run": lambda: default_run(Path(folder), options),
         }
         for name, work in parts.items():
@@ -77,15 +77,6 @@ def main() -> None:
             found["machine"][f"seconds of {name}"] = round(time.perf_counter() - began, 1)
             write(options.output, found)
     print(options.output / "gpu.html")
-
-
-def describe_machine(device: torch.device) -> dict[str, object]:
-    """Device, versions, processor."""
-    about = {"python": platform.python_version(), "torch": torch.__version__}
-    about |= {"platform": platform.platform(), "cpu threads": torch.get_num_threads()}
-    if device.type == "cuda":
-        about["gpu memory, GB"] = torch.cuda.get_device_properties(device).total_memory / 1e9
-    return about | describe_device(device)
 
 
 def run_tests() -> Table:
@@ -116,11 +107,7 @@ class Bench:
         return {"samples/s": n / min(times), "first, s": first, "memory, MB": memory}
 
     def _seconds(self, work: Callable[[], object]) -> float:
-        began = time.perf_counter()
-        work()
-        if self.on_gpu:
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter() - began
+        return seconds(lambda: (work(), self.on_gpu and torch.cuda.synchronize(self.device)))
 
     def network(self) -> AEC:
         fixed = FixedFeatureSizes(10, 10)
@@ -166,49 +153,6 @@ class Bench:
         fixed = torch.zeros(len(samples), 20, device=self.device)
         refine(model, samples, load_settings(None, words).dec, self.context(), fixed)
 
-    def variants(self, batches: list[int]) -> Iterator[dict[str, object]]:
-        """A training step with one choice changed at a time."""
-        choices = {
-            "as it is": {},
-            "contiguous layout": {"layout": torch.contiguous_format},
-            "cudnn.benchmark": {"benchmark": True},
-            "bf16": {"precision": "bf16"},
-            "no TF32": {"tf32": False},
-        }
-        for batch in batches:
-            for name, choice in choices.items():
-                if self.on_gpu or choice.keys() <= {"layout"}:
-                    yield {"step": name, "batch": batch} | self._variant(batch, **choice)
-
-    def _variant(
-        self,
-        batch: int,
-        layout: torch.memory_format = torch.channels_last,
-        benchmark: bool = False,
-        precision: str = "fp32",
-        tf32: bool = True,
-    ) -> dict[str, float]:
-        before = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32
-        autoencoder.MEMORY_FORMAT = layout
-        model, context = self.network(), self.context(precision)
-        optimizer = torch.optim.Adam(model.parameters(), fused=True)
-        x = torch.randn(batch, 1, 87, 100, device=self.device)
-        steps = max(1, self.n // batch)
-
-        def work() -> None:
-            for _ in range(steps):
-                optimizer.zero_grad(set_to_none=True)
-                with context.autocast():
-                    loss = summed_error(model(x)[0], x) / batch
-                loss.backward()
-                optimizer.step()
-
-        found = self.measured(work, steps * batch)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before
-        autoencoder.MEMORY_FORMAT = torch.channels_last
-        return found
-
 
 def default_run(folder: Path, options: argparse.Namespace) -> Table:
     """Lines of the log of a default run, each with the seconds since its start."""
@@ -228,13 +172,8 @@ def write(folder: Path, found: dict[str, object]) -> None:
     (folder / "gpu.json").write_text(json.dumps(found, indent=1))
     page = ["<!DOCTYPE html><meta charset='utf-8'><style>td{padding:0 1em}</style>"]
     for name, rows in found.items():
-        if isinstance(rows, dict):
-            rows = [{"": key, "value": value} for key, value in rows.items()]
-        page.append(f"<h2>{name}</h2><table>")
-        for cells in [list(row) for row in rows[:1]] + [list(row.values()) for row in rows]:
-            texts = [f"{x:,.4g}" if isinstance(x, float) else str(x) for x in cells]
-            page.append(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in texts)}</tr>")
-        page.append("</table>")
+        table = pandas.Series(rows).to_frame() if isinstance(rows, dict) else pandas.DataFrame(rows)
+        page.append(f"<h2>{name}</h2>{table.to_html(float_format='{:,.4g}'.format)}")
     (folder / "gpu.html").write_text("\n".join(page))
 
 

@@ -9,35 +9,29 @@
 Every method gets the true number of classes; labels are used to score alone. Results are lines of
 ``--out``, written as they come, and are not computed twice; labels and trained autoencoders lie
 beside it, in folders of the same name. Sets are read from ``FOLDER/NAME.h5``; missing ones
-are left out, those whose name begins with ``demo`` are synthetic. Recipes with umap or clustpy in
-their names need umap-learn and clustpy, and are left out without them.
+are left out, those whose name begins with ``demo`` are synthetic. Recipes with umap in their names
+need umap-learn, and are left out without it.
 """
 
 import importlib.util
 import json
-import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from common import h5py, np, parser  # isort: skip  (first, as it sets up OpenMP)
+import joblib
 import pandas as pd
 import torch
 from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score, silhouette_score
-from sklearn.metrics.cluster import contingency_matrix
+from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
@@ -73,13 +67,11 @@ OURS = {
     "student-labels": ["dec.labels=student"],
     "uncalibrated": ["gmm.n_resamples=none"],
 }
-SECONDS = "seconds.txt"
 MAX_LOSS = 0.02  # NMI that a new default may lose on a set
 
 # Of each stage: labels, latents, and probabilities where there are any.
 Labels = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
-# File, number of clusters and seed to labels, and seconds of work that was done before.
-Method = Callable[[Path, int, int], tuple[Labels, float]]
+Method = Callable[[Path, int, int], Labels]  # of file, number of clusters and seed
 
 
 # ---- ways to cluster ----------------------------------------------------------------------------
@@ -88,54 +80,49 @@ Method = Callable[[Path, int, int], tuple[Labels, float]]
 def stages(words: list[str], networks: Path, wanted: tuple[str, ...] = ("GMM", "DEC")) -> Method:
     """The stages, as a user runs them; trained autoencoders are stored in a folder."""
 
-    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
+    def work(path: Path, n_clusters: int, seed: int) -> Labels:
         with tempfile.TemporaryDirectory() as folder:
             fixed = [f"data.file={path}", f"run.seed={seed}", "run.figures=no"]
             fixed += [f"gmm.n_clusters={n_clusters}", f"run.folder={folder}"]
             settings = load_settings(None, fixed + words)
             early = [word for word in words if word.startswith(("run.", "data.", "aec."))]
-            trained, seconds = autoencoder(path, seed, early, networks)
-            shutil.copytree(trained, settings.run_folder / "AEC")
+            shutil.copytree(autoencoder(path, seed, early, networks), settings.run_folder / "AEC")
             found: Labels = {}
             for name, stage in (("GMM", run_gmm), ("DEC", run_dec)):
-                if name not in wanted:
-                    continue
-                stage(settings)
-                table = read_labels(settings.run_folder / name / "labels.csv")
-                latents = np.load(settings.run_folder / name / "latent.npy")
-                found[name] = (
-                    table["label"].to_numpy(), latents, table["probability"].to_numpy()
-                )  # fmt: skip
-            return found, seconds
+                if name in wanted:
+                    stage(settings)
+                    place = settings.run_folder / name
+                    table, z = read_labels(place / "labels.csv"), np.load(place / "latent.npy")
+                    found[name] = table["label"].to_numpy(), z, table["probability"].to_numpy()
+            return found
 
     return work
 
 
-def autoencoder(path: Path, seed: int, words: list[str], networks: Path) -> tuple[Path, float]:
-    """Folder of the first stage, trained once for recipes that differ after it; seconds it took."""
+def autoencoder(path: Path, seed: int, words: list[str], networks: Path) -> Path:
+    """Folder of the first stage, trained once for recipes that differ after it."""
     done = networks / " ".join([path.stem, *words, str(seed)])
-    if done.exists():
-        return done, float((done / SECONDS).read_text())
-    networks.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=networks) as folder:
-        fixed = [f"run.folder={folder}", f"data.file={path}", f"run.seed={seed}"]
-        settings = load_settings(None, [*fixed, "run.figures=no", *words])
-        began = time.perf_counter()
-        run_aec(settings)
-        trained = settings.run_folder / "AEC"
-        (trained / SECONDS).write_text(f"{time.perf_counter() - began:.1f}")
-        try:
-            trained.rename(done)
-        except OSError:  # another process was faster
-            pass
-    return done, 0.0
+    if not done.exists():
+        networks.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=networks) as folder:
+            fixed = [f"run.folder={folder}", f"data.file={path}", f"run.seed={seed}"]
+            settings = load_settings(None, [*fixed, "run.figures=no", *words])
+            run_aec(settings)
+            try:
+                (settings.run_folder / "AEC").rename(done)
+            except OSError:  # another process was faster
+                pass
+    return done
 
 
 def components(amplitude: str, n: int, method: str) -> Method:
     """K-means, a mixture, or UMAP and a mixture, on principal components at unit norm."""
 
-    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
-        z = PCA(n, svd_solver="randomized", random_state=seed).fit_transform(flat(path, amplitude))
+    def work(path: Path, n_clusters: int, seed: int) -> Labels:
+        with open_spectrograms(path) as file:
+            x = torch.from_numpy(file.read(0, file.n_samples)).clamp_min(0)
+        x = Preparation(amplitude, "vec_norm")(x).numpy().reshape(len(x), -1)
+        z = PCA(n, svd_solver="randomized", random_state=seed).fit_transform(x)
         z = (z / z.std()).astype(np.float64)
         if method == "umap":
             from umap import UMAP
@@ -145,9 +132,9 @@ def components(amplitude: str, n: int, method: str) -> Method:
             z = mapping.fit_transform(z).astype(np.float64)
         kmeans = fit_kmeans(z, n_clusters, 20, seed)
         if method == "kmeans":
-            return {"": (kmeans.labels_, z, None)}, 0.0
+            return {"": (kmeans.labels_, z, None)}
         posterior = fit_mixture(z, kmeans.labels_, n_clusters, shrinkage=0).posterior(z)
-        return {"": (posterior.argmax(1), z, posterior.max(1))}, 0.0
+        return {"": (posterior.argmax(1), z, posterior.max(1))}
 
     return work
 
@@ -155,50 +142,16 @@ def components(amplitude: str, n: int, method: str) -> Method:
 def n2d(networks: Path) -> Method:
     """UMAP of the learnt latents and a mixture (McConville et al. 2020)."""
 
-    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
+    def work(path: Path, n_clusters: int, seed: int) -> Labels:
         from umap import UMAP
 
-        found, seconds = stages([], networks, ("GMM",))(path, n_clusters, seed)
-        n_features = load_settings(None, []).aec.n_features
-        size = min(max(n_clusters, 2), 10)
+        z = stages([], networks, ("GMM",))(path, n_clusters, seed)["GMM"][1]
+        n_features, size = load_settings(None, []).aec.n_features, min(max(n_clusters, 2), 10)
         mapping = UMAP(n_neighbors=20, min_dist=0.0, n_components=size, random_state=seed, n_jobs=1)
-        z = mapping.fit_transform(found["GMM"][1][:, :n_features]).astype(np.float64)
+        z = mapping.fit_transform(z[:, :n_features]).astype(np.float64)
         mixture = GaussianMixture(n_clusters, n_init=5, reg_covar=1e-3, random_state=seed).fit(z)
         posterior = mixture.predict_proba(z)
-        return {"": (posterior.argmax(1), z, posterior.max(1))}, seconds
-
-    return work
-
-
-def classifier(networks: Path) -> Method:
-    """A support vector machine that sees the labels of four fifths of the samples: a ceiling."""
-
-    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
-        found, seconds = stages([], networks, ("GMM",))(path, n_clusters, seed)
-        z, known = found["GMM"][1], found["GMM"][0] >= 0
-        with open_spectrograms(path) as file:
-            truth = file.labels()
-        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-        labels = np.full(len(z), -1)
-        labels[known] = cross_val_predict(
-            make_pipeline(StandardScaler(), SVC(C=10.0)), z[known], truth[known], cv=folds
-        )
-        return {"": (labels, z, None)}, seconds
-
-    return work
-
-
-def clustpy(name: str) -> Method:
-    """A method of ClustPy with its own defaults, on square-root amplitudes, scaled as it needs."""
-
-    def work(path: Path, n_clusters: int, seed: int) -> tuple[Labels, float]:
-        from clustpy import deep
-
-        x = flat(path, "sqrt")
-        x = x / x.max() if name == "VaDE" else (x - x.mean()) / x.std()  # VaDE: from 0 to 1
-        method = getattr(deep, name)(n_clusters, random_state=seed, device=torch.device("cpu"))
-        method.fit(x.astype(np.float32))
-        return {"": (method.labels_, x[:, :1], None)}, 0.0
+        return {"": (posterior.argmax(1), z, posterior.max(1))}
 
     return work
 
@@ -206,20 +159,17 @@ def clustpy(name: str) -> Method:
 def recipes(networks: Path = Path()) -> dict[str, Method]:
     """All of them by name."""
     found: dict[str, Method] = {name: stages(words, networks) for name, words in OURS.items()}
+    methods = ("kmeans", "gmm", *(["umap"] if importlib.util.find_spec("umap") else []))
     for amplitude in ("linear", "sqrt", "log"):
         for n in (9, 20, 50):
-            for method in ("kmeans", "gmm", "umap"):
-                if method != "umap" or importlib.util.find_spec("umap"):
-                    found[f"pca{n}-{amplitude}-{method}"] = components(amplitude, n, method)
-    if importlib.util.find_spec("umap"):
+            for method in methods:
+                found[f"pca{n}-{amplitude}-{method}"] = components(amplitude, n, method)
+    if "umap" in methods:
         found["n2d"] = n2d(networks)
-    found["classifier"] = classifier(networks)
-    if importlib.util.find_spec("clustpy"):
-        found |= {f"clustpy-{name}": clustpy(name) for name in ("DEC", "IDEC", "VaDE")}
     return found
 
 
-# ---- sets ---------------------------------------------------------------------------------------
+# ---- results ------------------------------------------------------------------------------------
 
 
 def path_of(name: str, data: Path | None, work: Path) -> Path | None:
@@ -240,32 +190,6 @@ def path_of(name: str, data: Path | None, work: Path) -> Path | None:
     return path
 
 
-def flat(path: Path, amplitude: str) -> np.ndarray:
-    """All samples at unit norm, a row each."""
-    with open_spectrograms(path) as file:
-        x = torch.from_numpy(file.read(0, file.n_samples)).clamp_min(0)
-    return Preparation(amplitude, "vec_norm")(x).numpy().reshape(len(x), -1)
-
-
-# ---- scores -------------------------------------------------------------------------------------
-
-
-def scores(labels: np.ndarray, probability: np.ndarray | None, truth: np.ndarray) -> dict:
-    """Agreement, purity, lowest recall of a class (of 1 % or more), calibration error."""
-    counts = contingency_matrix(truth, labels)
-    own = counts.argmax(0)  # the commonest class of each cluster
-    recall = [counts[k, own == k].sum() / counts[k].sum() for k in range(len(counts))]
-    large = counts.sum(1) >= 0.01 * len(truth)
-    found = agreement(labels, truth) | {
-        "purity": float(counts.max(0).sum() / len(truth)),
-        "smallest_recall": float(np.min(np.array(recall)[large])),
-    }
-    if probability is not None:
-        known = (labels >= 0) & (truth >= 0)
-        found["calibration_error"] = reliability(overlap(labels, truth), probability[known]).error
-    return found
-
-
 def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[dict]:
     """Results of one recipe on one set with one seed: a line for each stage that labels."""
     torch.set_num_threads(1)
@@ -273,21 +197,25 @@ def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[di
     with open_spectrograms(path) as file:
         truth = file.labels()
     n_clusters = RUTFORD_CLUSTERS if truth is None else len(np.unique(truth))
-    began = time.perf_counter()
-    found, before = recipes(out.with_suffix(".networks"))[recipe](path, n_clusters, seed)
-    seconds = before + time.perf_counter() - began
-    lines = []
-    for stage, (labels, z, probability) in found.items():
+    began, lines = time.perf_counter(), []
+    try:
+        found = recipes(out.with_suffix(".networks"))[recipe](path, n_clusters, seed)
+    except Exception as error:  # the others go on
+        print(f"{name} {recipe} {seed}: {type(error).__name__}: {error}", flush=True)
+        return []
+    seconds = time.perf_counter() - began
+    for stage, (labels, _, probability) in found.items():
         what = f"{recipe} {stage}".strip()
         target = labels_of(out, name, what, seed)
         target.parent.mkdir(exist_ok=True)
         np.save(target, labels.astype(np.int16))
         line = {"set": name, "recipe": recipe, "what": what, "seed": seed, "seconds": seconds}
         if truth is not None:
-            line |= scores(labels, probability, truth)
-        chosen = np.random.default_rng(0).permutation(len(labels))[:5000]
-        if len(np.unique(labels[chosen])) > 1:
-            line["silhouette"] = float(silhouette_score(z[chosen], labels[chosen]))
+            line |= agreement(labels, truth)
+        if truth is not None and probability is not None:
+            known = (labels >= 0) & (truth >= 0)
+            table = overlap(labels, truth)
+            line["calibration_error"] = reliability(table, probability[known]).error
         lines.append(line)
     return lines
 
@@ -296,22 +224,17 @@ def labels_of(out: Path, name: str, what: str, seed: int) -> Path:
     return out.with_suffix(".labels") / f"{name.replace(':', '_')} {what} {seed}.npy"
 
 
-def run(todo: Iterable[tuple], out: Path, jobs: int) -> None:
-    """Do what is left, a process each, and write every result as it comes."""
+def run(todo: list[tuple], out: Path, jobs: int) -> None:
+    """Do what is left, and write every result as it comes."""
     os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
-        tasks = {pool.submit(measure, *task, out): task for task in todo}
-        for result in as_completed(tasks):
-            if error := result.exception():  # the others go on
-                print(f"{' '.join(map(str, tasks[result][:3]))}: {type(error).__name__}: {error}")
-                continue
-            for line in result.result():
-                with out.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                values = "  ".join(f"{key} {line.get(key, 0):.3f}" for key in ("nmi", "accuracy"))
-                what = f"{line['set']:<9} {line['what']:<22} {line['seed']}"
-                print(f"{what}  {values}  {line['seconds']:.0f} s", flush=True)
+    work = joblib.Parallel(jobs, return_as="generator_unordered")
+    for lines in work(joblib.delayed(measure)(*task, out) for task in todo):
+        for line in lines:
+            with out.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            values = "  ".join(f"{key} {line.get(key, 0):.3f}" for key in ("nmi", "accuracy"))
+            what = f"{line['set']:<9} {line['what']:<22} {line['seed']}"
+            print(f"{what}  {values}  {line['seconds']:.0f} s", flush=True)
 
 
 # ---- tables and figure --------------------------------------------------------------------------
@@ -349,16 +272,16 @@ def table(out: Path, key: str = "nmi") -> str:
             cell += f" ({low:.2f}-{high:.2f})" if cell and len(group) > 1 else ""
             cells.append(f"{steady[name]:.2f}" if name == "rutford" and len(group) else cell)
         mean = means.drop("rutford", errors="ignore").mean(skipna=False)
-        rows.append({"what": what} | dict(zip(sets, cells, strict=True))
-                    | {"mean": mean, "stability": steady.mean()})  # fmt: skip
+        rows.append([what, *cells, mean, steady.mean()])
     if not rows:
         return ""
-    found = pd.DataFrame(rows).sort_values("mean", ascending=False, na_position="last")
-    found["mean"] = found["mean"].map(lambda x: "" if np.isnan(x) else f"{x:.3f}")
-    found["stability"] = found["stability"].map(lambda x: "" if np.isnan(x) else f"{x:.2f}")
-    body = [found.columns.tolist(), ["---"] * found.shape[1], *found.to_numpy().tolist()]
-    body[0][0] = key
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in body)
+    rows.sort(key=lambda cells: -np.nan_to_num(cells[-2], nan=-1))
+    body = [[key, *sets, "mean", "stability"], ["---"] * len(rows[0]), *rows]
+    texts = [
+        ["" if x != x else f"{x:.3f}" if isinstance(x, float) else x for x in cells]  # noqa: PLR0124
+        for cells in body
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in texts)
 
 
 def leave_one_out(out: Path, old: str, new: str) -> str:
@@ -380,8 +303,7 @@ def plot(out: Path, target: Path, key: str = "nmi") -> None:
     """A panel a set: mean and range of every recipe there, those of this package in colour."""
     from matplotlib.figure import Figure
 
-    lines, order = read(out).dropna(subset=[key]), list(recipes())
-    lines = lines.sort_values("recipe", key=lambda names: names.map(order.index), kind="stable")
+    lines = read(out).dropna(subset=[key])
     sets = [name for name in SETS if (lines["set"] == name).any()]
     names = list(lines["what"].unique())[::-1]
     figure = Figure(figsize=(2.1 * len(sets) + 2, 0.24 * len(names) + 1), layout="constrained")
@@ -392,7 +314,7 @@ def plot(out: Path, target: Path, key: str = "nmi") -> None:
             colour = next((c for start, c in COLOURS.items() if what.startswith(start)), "grey")
             panel.plot([values.min(), values.max()], [place, place], color=colour, lw=1.5)
             panel.plot(values.mean(), place, "o", color=colour, ms=5)
-        panel.set(title=name, xlabel=key.upper() if key != "accuracy" else key)
+        panel.set(title=name, xlabel=key.upper())
         panel.grid(alpha=0.3)
     panels[0].set_yticks(range(len(names)), names)
     figure.savefig(target)

@@ -145,7 +145,17 @@ def test_conda_files_have_every_dependency(file, torch):
             packages if extra not in ("embedding", "das", "remote") else []
         )  # installed by pip
     names = {requirement.split(">=")[0] for requirement in needed}
-    names -= {"pytest", "pytest-xdist", "ruff", "ray", "xarray", "h5netcdf", "torch", "matplotlib"}
+    names -= {
+        "hypothesis",
+        "pytest",
+        "pytest-xdist",
+        "ruff",
+        "ray",
+        "xarray",
+        "h5netcdf",
+        "torch",
+        "matplotlib",
+    }
     text = text_of(f"RISCluster_{file}.yml")
     assert names | {torch, "matplotlib-base"} <= set(re.findall(r"- ([\w-]+)>=", text))
     assert "- defaults" not in text

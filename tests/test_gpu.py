@@ -239,7 +239,6 @@ def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
         return ("device", "") if device == GPU else choose(setting, n_bytes, device)
 
     monkeypatch.setattr(loading, "choose_loadmode", optimistic)
-    monkeypatch.setattr(loading, "GPU_ROWS", 128)
     with open_spectrograms(path) as file:
         reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
         gpu.memory = room * 2000 * 4 * 16 * 20

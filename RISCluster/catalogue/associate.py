@@ -20,8 +20,8 @@ from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
 from ..data.tables import natural_key
 from ..data.times import NOT_A_TIME, SECOND, parse_times, to_text
-from ..errors import DataError, RunError
-from ..io import need, new_file
+from ..errors import DataError
+from ..io import need, new_file, write_errors
 from ..runs.labels import station_of
 from ..runtime import count, log
 from ..settings import EventsSettings, Settings, as_text
@@ -35,10 +35,7 @@ MAX_OFFSET_ONSETS = 2000  # of a station, of which its offset is found
 
 
 def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> str:
-    """Write event ids, -1 for none, into a data set (``/event_id``) and the catalogue beside it.
-
-    Returns a sentence on the events. DataError for data that do not allow it.
-    """
+    """Write event ids into a data set (``/event_id``) and the catalogue beside it; a sentence."""
     data, events = settings.data, settings.events
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
         may_replace = overwrite or file.column("event_id") is None
@@ -76,12 +73,11 @@ def _of_samples(
     reach = reach_of(names, settings)
     longest = float(reach.max())
     offsets = clock_offsets(onsets, station, len(names), events.clock_offset, longest)
-    for name, offset in zip(names, offsets.tolist(), strict=True):
-        if offset:
-            log.warning(
-                f"{name}: its clock seems {abs(offset):.3g} s {'late' if offset > 0 else 'early'} "
-                "by the onsets of other stations; corrected for association, not in the catalogue"
-            )
+    for at in np.flatnonzero(offsets):
+        log.warning(
+            f"{names[at]}: its clock seems to be late by {offsets[at]:.3g} s by the onsets of "
+            "other stations; corrected for association, not in the catalogue"
+        )
     shift = np.rint(offsets * SECOND).astype(np.int64)[station]
     times = np.where(onsets == NOT_A_TIME, NOT_A_TIME, onsets - shift)
     if events.neighbours is None:
@@ -90,7 +86,7 @@ def _of_samples(
 
 
 def _in_cube(file: CubeFile, events: EventsSettings) -> np.ndarray:
-    """Event of each sample of a cube, (N,), numbered by time; -1 for none.
+    """Event of each sample of a cube, (N,), as by `associate`.
 
     An event is a region of loud samples that are neighbours in time, and at most
     ``events.neighbours`` channels apart. A sample is loud if its mean is ``events.cube_ratio``
@@ -122,15 +118,13 @@ def reach_of(names: list[str], settings: Settings) -> np.ndarray:
     events, n = settings.events, len(names)
     if events.window != "auto":
         return np.full((n, n), events.window)
-    place = events.stations or settings.build.inventory
-    where = np.full((n, 2), np.nan)
+    place, where = events.stations or settings.build.inventory, np.full((n, 2), np.nan)
     if place is not None:
         where = read_stations(place, "events.stations").locate(names)
-    unknown = [name for name, row in zip(names, where, strict=True) if np.isnan(row).any()]
-    if unknown:
+    if len(unknown := np.flatnonzero(np.isnan(where).any(axis=1))):
         raise DataError(
-            f"events.window = auto: no coordinates of {', '.join(unknown[:5])}: set "
-            "events.stations to a file that has them, or events.window to seconds"
+            f"events.window = auto: no coordinates of {', '.join(names[at] for at in unknown[:5])}:"
+            " set events.stations to a file that has them, or events.window to seconds"
         )
     import_obspy()
     from obspy.geodetics import locations2degrees
@@ -150,8 +144,8 @@ def associate(
     it, in seconds, also repeated ones of a station. Those with most stations are taken first, and
     of these the shortest.
     """
-    order = _by_time(onsets)
-    times, codes, limits = onsets[order], station[order], np.rint(reach * SECOND).astype(np.int64)
+    order, limits = _by_time(onsets), np.rint(reach * SECOND).astype(np.int64)
+    times, codes = onsets[order], station[order]
     ends = np.searchsorted(times, times + limits.max(initial=0), side="right")
     free, events = np.ones(len(times), dtype=bool), []
 
@@ -238,27 +232,24 @@ def clock_offsets(
 
 def _write(path: Path, found: np.ndarray, events: EventsSettings, may_replace: bool) -> None:
     attributes = {f"events.{key}": as_text(value) for key, value in vars(events).items()}
-    try:
-        with _opened(path) as file:
-            if not may_replace and "events.window" not in file["event_id"].attrs:
-                raise DataError(
-                    f"{path}: has event ids of another source; give --overwrite to replace them"
-                )
-            if "event_id" in file:
-                del file["event_id"]
-            create = file.create_dataset if isinstance(file, h5py.File) else file.create_array
-            create("event_id", data=found).attrs.update({"missing": -1} | attributes)
-            if not isinstance(file, h5py.File) and file.metadata.consolidated_metadata:
-                with warnings.catch_warnings(action="ignore"):
-                    need("zarr").consolidate_metadata(str(path))
-    except OSError as error:
-        raise RunError(f"{path}: can't be written: {error}; change permissions") from None
+    is_zarr = path.is_dir()
+    with write_errors(path), _opened(path) as file:
+        if not may_replace and "events.window" not in file["event_id"].attrs:
+            raise DataError(
+                f"{path}: has event ids of another source; give --overwrite to replace them"
+            )
+        if "event_id" in file:
+            del file["event_id"]
+        create = file.create_array if is_zarr else file.create_dataset
+        create("event_id", data=found).attrs.update({"missing": -1} | attributes)
+        if is_zarr and file.metadata.consolidated_metadata:
+            with warnings.catch_warnings(action="ignore"):
+                need("zarr").consolidate_metadata(str(path))
     table = path.with_suffix(".csv")
-    if table.exists():
-        frame = pandas.read_csv(table, dtype=str, na_filter=False)
-        if len(frame) == len(found):
-            with new_file(table) as partial:
-                frame.assign(event_id=found).to_csv(partial, index=False, lineterminator="\n")
+    frame = pandas.read_csv(table, dtype=str, na_filter=False) if table.exists() else ()
+    if len(frame) == len(found):
+        with new_file(table) as partial:
+            frame.assign(event_id=found).to_csv(partial, index=False, lineterminator="\n")
 
 
 def _opened(path: Path) -> Any:

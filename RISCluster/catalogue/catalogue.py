@@ -42,17 +42,15 @@ class Bins:
     def over(cls, first: np.datetime64, last: np.datetime64, interval: str) -> "Bins":
         """Bins from that of the first to that of the last time."""
         frequency, start = FREQUENCIES[interval], pandas.Timestamp(first)
-        if interval in ("week", "month"):
-            start = start.to_period(interval[0].upper()).start_time
-        else:
-            start = start.floor(frequency)
+        is_long = interval in ("week", "month")
+        start = (
+            start.to_period(interval[0].upper()).start_time if is_long else start.floor(frequency)
+        )
         edges = pandas.date_range(start, pandas.Timestamp(last), freq=frequency)
         return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
 
-    n = property(lambda self: len(self.edges) - 1, doc="B.")
-    days = property(
-        lambda self: np.diff(self.edges) / np.timedelta64(1, "D"), doc="Length of each bin, (B,)."
-    )
+    n = property(lambda self: len(self.edges) - 1)
+    days = property(lambda self: np.diff(self.edges) / np.timedelta64(1, "D"))  # of each, (B,)
 
     def index(self, times: np.ndarray) -> np.ndarray:
         """Bin of each time, int64; -1 for NaT and outside."""
@@ -76,10 +74,9 @@ class Catalogue:
     @cached_property
     def spans(self) -> np.ndarray:
         """First and last start time of labelled samples by station, (S, 2), datetime64[us]."""
-        labelled = self.labels >= 0
-        groups = pandas.Series(self.starttime[labelled]).groupby(self.station[labelled])
-        every = range(max(1, len(self.stations)))
-        return groups.agg(["min", "max"]).reindex(every).to_numpy().astype("M8[us]")
+        times = pandas.Series(np.where(self.labels >= 0, self.starttime, NO_TIME))
+        spans = times.groupby(self.station).agg(["min", "max"])
+        return spans.reindex(range(max(1, len(self.stations)))).to_numpy().astype("M8[us]")
 
     @cached_property
     def span(self) -> Span | None:
@@ -87,9 +84,9 @@ class Catalogue:
         known = self.spans[~np.isnat(self.spans[:, 0])]
         return (known[:, 0].min(), known[:, 1].max()) if len(known) else None
 
-    has_times = property(lambda self: self.span is not None, doc="Whether any start time is known.")
-    has_stations = property(lambda self: bool(self.stations), doc="Whether there are trace ids.")
-    has_events = property(lambda self: len(self.events) > 0, doc="Whether there are event ids.")
+    has_times = property(lambda self: self.span is not None)
+    has_stations = property(lambda self: bool(self.stations))
+    has_events = property(lambda self: len(self.events) > 0)
 
     @cached_property
     def events(self) -> pandas.DataFrame:
@@ -103,8 +100,8 @@ class Catalogue:
         found = rows.groupby("event").agg(
             time=("time", "min"), samples=("label", "size"), stations=("station", "nunique")
         )
-        counts = rows.groupby(["event", "label"]).size().reset_index(name="n")
-        counts = counts.sort_values(["event", "n"], ascending=[True, False], kind="stable")
+        counts = rows.value_counts(["event", "label"]).rename("n").reset_index()
+        counts = counts.sort_values(["n", "label"], ascending=[False, True])
         most = counts.drop_duplicates("event").set_index("event")
         return found.assign(label=most["label"], share=most["n"] / found["samples"])
 
@@ -117,15 +114,16 @@ class Catalogue:
 
     def count(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
         """Samples of each group and cluster, (G, K), int64; groups (N,) below 0 do not count."""
-        counted = (self.labels >= 0) & (groups >= 0)
-        cell = groups[counted] * self.n_clusters + self.labels[counted]
-        counts = np.bincount(cell, minlength=n_groups * self.n_clusters)
-        return counts.reshape(n_groups, self.n_clusters)
+        counts, counted = (
+            np.zeros((n_groups, self.n_clusters), int),
+            (self.labels >= 0) & (groups >= 0),
+        )
+        np.add.at(counts, (groups[counted], self.labels[counted]), 1)
+        return counts
 
     def by_station(self) -> np.ndarray:
         """(S, K); S is 0 without trace ids."""
-        n = len(self.stations)
-        return self.count(self.station, max(1, n))[:n]
+        return self.count(self.station, max(1, len(self.stations)))[: len(self.stations)]
 
     def by_month(self) -> np.ndarray:
         """(12, K), January first."""
@@ -141,7 +139,7 @@ class Catalogue:
 
 
 def catalogue_of(stage: FinishedStage) -> Catalogue:
-    """Catalogue of a stage that labels samples; raises CheckpointError for a damaged table."""
+    """Catalogue of a stage that labels samples."""
     table, labels = stage.table, stage.table["label"].to_numpy()
     times = np.full(len(table), NO_TIME)
     if "starttime" in table:
@@ -202,7 +200,7 @@ class Occurrence:
     # a pause of a station looks like a time without events
     recording: np.ndarray
 
-    has_data = property(lambda self: self.recording > 0, doc="Bins in which a station has data.")
+    has_data = property(lambda self: self.recording > 0)
 
     @property
     def rate(self) -> np.ndarray:

@@ -7,7 +7,6 @@ samples are held.
 """
 
 import contextlib
-import itertools
 import math
 import os
 from collections import deque
@@ -28,7 +27,6 @@ from .transforms import Preparation
 # samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
-GPU_ROWS = 1024  # samples sent to a GPU at a time, at least
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, C, F, T)
@@ -44,10 +42,8 @@ class Reader:
 
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Usable samples among `index` (ascending): indices (n,) and prepared (n, C, F, T)."""
-        amplitude, blocks = self.preparation.amplitude, self.file.read_blocks(index)
-        if self.device.type == "cuda":
-            blocks = _joined(blocks, GPU_ROWS)
-        for wanted, rows in read_ahead(blocks):
+        amplitude = self.preparation.amplitude
+        for wanted, rows in read_ahead(self.file.read_blocks(index)):
             x = torch.from_numpy(rows).to(self.device)
             flat = x.flatten(1)
             low, high = torch.stack([flat.amin(1), flat.amax(1)]).cpu().numpy()  # one wait
@@ -64,16 +60,6 @@ class Reader:
             if not usable.all():
                 x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
             yield wanted, self.preparation(x).reshape(-1, *self.shape)
-
-
-def _joined(blocks: Iterator, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks (indices, samples) joined until they have a number of rows."""
-    held: list[tuple[np.ndarray, np.ndarray]] = []
-    for block in itertools.chain(blocks, [None]):
-        held += [block] if block else []
-        if held and (block is None or sum(len(index) for index, _ in held) >= n_rows):
-            yield tuple(map(np.concatenate, zip(*held, strict=True)))
-            held = []
 
 
 def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
@@ -93,10 +79,7 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
 
 
 def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, int]:
-    """Positions 0 to n - 1 in the order of one epoch, (n,), and the samples of a window.
-
-    `shape` is that of a sample, (C, F, T).
-    """
+    """Positions of samples of a shape in the order of one epoch, (n,), and samples a window."""
     window = max(BLOCK, min(WINDOW, WINDOW_BINS // math.prod(shape)))
     rng = np.random.default_rng([seed, epoch])
     blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
@@ -156,7 +139,7 @@ class HeldSet:
 
 
 class StreamedSet:
-    """As `HeldSet`, of samples that are read from the file at each use, at constant memory.
+    """As `HeldSet`, of samples that are read from the file at each use.
 
     Without an `index` they are all of the file, whose unusable ones `in_order` leaves out.
     """
@@ -215,10 +198,7 @@ SampleSet = HeldSet | StreamedSet
 
 
 def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
-    """Mean spectrogram of a set, (F, T) float32 on the CPU, and the standard deviation about it.
-
-    The latter is over samples and bins, and 0 where all samples are the same.
-    """
+    """Mean of a set, (F, T) float32 on the CPU, and deviation about it, over samples and bins."""
     total, squares, n = 0.0, 0.0, 0
     for _, x in samples.in_order(0, len(samples), READ_ROWS):
         x = x.squeeze(1).double()

@@ -27,10 +27,9 @@ def find_peaks(x: np.ndarray, frequency: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def measure_spectrograms(x: np.ndarray, frequency: np.ndarray) -> dict[str, np.ndarray]:
-    """Peak frequency, and band ratios, of power spectrograms (n, F, T).
+    """Peak frequency and band ratios (Provost et al. 2017) of power spectrograms (n, F, T).
 
-    Band ratios (Provost et al. 2017) are shares of the power in three bands of as many octaves,
-    from the lowest frequency above 0 Hz to the highest one; their sum is 1, and NaN without power.
+    The ratios are shares of the power in three bands of as many octaves; NaN without power.
     """
     above = frequency > 0
     power, edges = x.sum(axis=2, dtype=np.float64)[:, above], band_edges(frequency)
@@ -46,11 +45,10 @@ def band_edges(frequency: np.ndarray) -> np.ndarray:
 
 
 def measure_waveforms(traces: np.ndarray, sampling_rate: float) -> dict[str, np.ndarray]:
-    """RMS, duration and onset slope of waveforms (n, S); NaN for one of zeros.
+    """RMS, duration (Trifunac and Brady 1975) and onset slope of waveforms (n, S).
 
-    The duration is the significant duration of Trifunac and Brady (1975), between 5 and 95 % of
-    the cumulative square. The onset slope is 10 dB over the time before the peak of the power,
-    averaged over 1 / `SMOOTHING` of the window, since it was 10 dB below (or since the start).
+    The onset slope is 10 dB over the time before the peak of the power, averaged over
+    1 / `SMOOTHING` of the window, since it was 10 dB below (or since the start).
     """
     n = traces.shape[1]
     power = uniform_filter1d(np.square(traces, dtype=np.float64), max(1, n // SMOOTHING), axis=1)

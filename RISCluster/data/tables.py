@@ -44,16 +44,12 @@ def is_gap(cells: pandas.Series) -> pandas.Series:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of a table, as texts without blanks around them.
+    """Cells of a table, as texts without blanks around them."""
 
-    `names` are as the header has them, `cells` has a column for each, by number, and the line in
-    the file, from 1, as index. `notes` are what was left out, a sentence each.
-    """
-
-    names: list[str]
-    cells: pandas.DataFrame  # (n, C)
+    names: list[str]  # of the header
+    cells: pandas.DataFrame  # (n, C); columns by number, the line in the file, from 1, as index
     decimal: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was left out, a sentence each
 
     def find(self, *words: str) -> int | None:
         """Column with one of these names, whatever its case and unit; the first word counts."""
@@ -66,13 +62,9 @@ class Table:
         found = {key: self.find(*words) for key, words in wanted.items()}
         lacking = [key for key, column in found.items() if column is None]
         if lacking:
-            raise ValueError(f"no column {' and no column '.join(lacking)}; it has {self.header}")
+            header = ", ".join(self.names)[:200]
+            raise ValueError(f"no column {' and no column '.join(lacking)}; it has {header}")
         return found
-
-    @property
-    def header(self) -> str:
-        """The names, for a message."""
-        return ", ".join(self.names)[:200]
 
     def text(self, column: int | None) -> list[str]:
         """Cells of a column; empty ones for no column."""
@@ -91,11 +83,10 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table of text; OSError where it can't be read, ValueError where it is no table.
+    """Read a table in UTF-8 or Latin-1; OSError where it can't be read, ValueError if it is none.
 
-    Its encoding is UTF-8 or Latin-1, its delimiter a comma, semicolon, tab or |. Decimal commas
-    are read where the delimiter is a semicolon. Empty lines and lines that begin with # are left
-    out; such a line before the rows can be the header, as in FDSN's tables of stations.
+    Decimal commas are read where the delimiter is a semicolon. Lines that begin with # are left
+    out; one before the rows can be the header, as in FDSN's tables of stations.
     """
     lines = [f"{line}\n" for line in _text(path).split("\n")]
     first = next((at for at, line in enumerate(lines) if _is_row(line)), None)
@@ -154,10 +145,7 @@ def _header(lines: Sequence[str], first: int) -> tuple[int, str]:
 
 
 def read_numbers(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a table that this program wrote, and that holds numbers alone.
-
-    OSError and ValueError where it can't be read, or a cell is no number.
-    """
+    """Columns of a table of numbers alone that this program wrote; OSError, or ValueError."""
     table = pandas.read_csv(path, dtype=np.float64, index_col=False)
     return {name: column.to_numpy() for name, column in table.items()}
 
@@ -166,14 +154,11 @@ def read_numbers(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_times(table: Table, names: Sequence[str] = ()) -> tuple[np.ndarray, set[int]]:
-    """Times of the rows: of one column, of a date and a time, or of year, month, day and so on.
+    """Times (n,) in ns since 1970, `NOT_A_TIME` where there is none, and the columns of these.
 
-    Columns called as one of `names` come before those of the usual names. Times without an offset
-    are in UTC.
-
-    The result is ns since 1970 in UTC, (n,) int64, `NOT_A_TIME` where there is none, and the
-    columns that were used. Times that can't be read are added to the table's notes. ValueError
-    where there are no columns of times, or no time in them can be read.
+    They are one column, called as one of `names` or as usual, a date and a time, or year, month,
+    day and so on, in UTC or with an offset. Those that can't be read are added to the notes.
+    ValueError where there are no columns of times, or no time in them can be read.
     """
     cells, used = _time_texts(table, names)
     name = " and ".join(table.names[column] for column in used)
@@ -207,8 +192,8 @@ def _time_texts(table: Table, names: Sequence[str]) -> tuple[pandas.Series, list
         days = parts[:3]
     if None in days:
         raise ValueError(
-            f"no column of {'dates' if is_clock else 'times'}; it has {table.header}; one must be "
-            f"called {', '.join(TIME_NAMES[:-1])} or {TIME_NAMES[-1]}"
+            f"no column of {'dates' if is_clock else 'times'} in {', '.join(table.names)[:200]}; "
+            f"allowed: {', '.join(TIME_NAMES)}"
         )
     texts = ["-".join(row) for row in table.cells[days].to_numpy()]
     if clock:

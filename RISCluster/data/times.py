@@ -121,9 +121,8 @@ def parse_time(value: Any) -> int | None:
 def parse_times(values: Any) -> np.ndarray:
     """Times in UTC, (n,) int64 ns since 1970, `NOT_A_TIME` for what is none.
 
-    ISO 8601 in its usual forms (also with a blank for the T, slashes, one digit where two are
-    usual), in UTC without a zone; datetime64; or seconds, milli-, micro- or nanoseconds since
-    1970, by the size of the number.
+    ISO 8601 as pandas reads it, in UTC without a zone; datetime64; or seconds, milli-, micro- or
+    nanoseconds since 1970, by the size of the number.
     """
     values = np.asarray(values)
     if values.dtype.kind == "M":
@@ -180,9 +179,8 @@ def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
 def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np.ndarray:
     """Times of a column with attributes `units` and `calendar`: (n,) int64 ns, `NOT_A_TIME`.
 
-    Units are those of the CF conventions (section 4.4), as ``hours since 1800-1-1 00:00:00 -6:00``.
-    Numbers without units, or with units without a reference time, also ``datetime64[ns]``, count
-    from 1970. ValueError where units or calendar can't be converted.
+    Units are as ``hours since 1800-1-1 00:00:00 -6:00``. Numbers without units or a reference
+    time, also ``datetime64[ns]``, count from 1970. ValueError for other units or calendars.
     """
     values = np.asarray(values)
     if values.dtype.kind not in "iuf" or not units:
@@ -248,10 +246,9 @@ def refuse_far_gap(spans: Sequence[tuple[int, int, str]]) -> None:
 def far_times(times: np.ndarray) -> np.ndarray:
     """Single times so far from the others that they would decide an axis of time, (n,) bool.
 
-    A clock that is wrong gives years as 1970 or 2262 to some samples. Times are grouped at gaps of
-    a year. Far are groups of one time, or of 1 % at most, that are away from all larger ones by
-    more than a year and than twice the span of those, if they are a tenth at most together.
-    `times` are datetime64, or int64 in ns since 1970; NaT and `NOT_A_TIME` are not counted.
+    Times (datetime64, or int64 in ns since 1970) are grouped at gaps of a year. Far are groups of
+    one time, or of 1 % at most, that are away from all larger ones by more than a year and than
+    twice the span of those, if they are a tenth at most together.
     """
     stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
     far, known = np.zeros(len(times), dtype=bool), np.flatnonzero(~np.isnat(stamps))

@@ -11,7 +11,6 @@ from ..clustering.selection import contradictions, select, write_rows
 from ..data.loading import StreamedSet
 from ..data.split import Split, subsample
 from ..errors import DataError, SettingsError
-from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..evaluation.outliers import training_distribution
 from ..io import open_rows, read_npz, row_blocks, write_npz
 from ..models.checkpoint import TrainedModel, load_model
@@ -44,7 +43,7 @@ def run_gmm(settings: Settings) -> None:
 
 def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     """Fit mixtures to latents, select K, label every sample, write the stage."""
-    settings, seed, path = session.settings, session.settings.run.seed, session.path
+    settings, seed, path = session.settings, session.seed, session.path
     latents, criterion = open_rows(path / "latent.npy"), settings.gmm.select
     usable = usable_latents(latents)
     drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
@@ -61,13 +60,11 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
         log.warning(text)
     mixture = mixtures[k]
     labelling = label_file(latents, mixture.posterior, k, session.file, path)
-    _, silhouette = sampled_silhouettes(latents, labelling.labels, seed)
-    metrics = clustering_summary(labelling, silhouette) | {
+    _, scores = session.scores(latents, labelling)
+    metrics = scores | {
         "temperature": mixture.temperature,
         "n_views": 0 if trees is None else len(trees.links),
         "stability": rows[numbers.index(k)].stability,
-        **event_metrics(session.file, labelling.labels, seed),
-        **agreement(labelling.labels, session.file.labels()),
     }
     write_rows(path / "selection.csv", rows)
     arrays = {"n_clusters": np.array(numbers)} | mixture.arrays()

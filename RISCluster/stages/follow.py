@@ -10,7 +10,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TextIO
 
 import pandas
 
@@ -27,7 +26,58 @@ COLUMNS += (*DETECTION, *ADDED)
 JOURNAL = ("file", "size", "modified", "samples", "labelled", "outliers", "fingerprint", "model")
 JOURNAL += ("end",)
 RECENT = 1000  # labelled samples, at least, of which the share of outliers is watched
-Stamp = tuple[int, int]  # bytes, and time of the last change in ns
+
+
+class Catalogue:
+    """A catalogue and its journal, a DataFrame with the columns JOURNAL."""
+
+    def __init__(self, path: Path, model: str):
+        self.path, self.place, self.model = path, path.with_suffix(".files.csv"), model
+        self.journal, is_known = pandas.DataFrame(columns=JOURNAL), self.place.exists()
+        if is_known:
+            texts = dict.fromkeys(("fingerprint", "model"), str)
+            self.journal = pandas.read_csv(self.place, dtype=texts)
+        end = int(self.journal["end"].max()) if len(self.journal) else 0
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                size, is_other = file.tell(), (self.journal["model"] != model).any()
+                if size < end or (size and not is_known) or is_other:
+                    raise RunError(
+                        f"{path}: is not the catalogue of {self.place.name} and of this run as it "
+                        "is trained now; give another name with -o"
+                    )
+                file.truncate(end)
+        self._write()
+
+    def _write(self) -> None:
+        write_text(self.place, self.journal.to_csv(index=False, lineterminator="\n"))
+
+    def add(self, name: str, table: Path, *values: object) -> None:
+        """Add the rows of a table of labels, if there is one, and a line to the journal."""
+        with write_errors(self.path), self.path.open("a", encoding="utf-8", newline="") as out:
+            if table.exists():
+                options = {"dtype": str, "na_filter": False, "chunksize": COLUMN_ROWS}
+                for rows in pandas.read_csv(table, **options):
+                    rows.insert(0, "file", name)
+                    rows = rows.reindex(columns=COLUMNS, fill_value="")
+                    rows.to_csv(out, header=out.tell() == 0, index=False, lineterminator="\n")
+            out.flush()
+            os.fsync(out.fileno())
+            lines = *self.journal.itertuples(index=False), (name, *values, self.model, out.tell())
+        self.journal = pandas.DataFrame(lines, columns=JOURNAL)
+        self._write()
+
+    def warn_of_drift(self, limit: float) -> None:
+        """Warn where the share of outliers of the latest samples is above `limit`."""
+        latest = self.journal[["labelled", "outliers"]][::-1]
+        before = latest["labelled"].cumsum() - latest["labelled"]
+        n, outliers = latest[before < RECENT].sum()
+        if outliers > limit * n:
+            log.warning(
+                f"{outliers / n:.1%} of the latest {n:,} samples are outliers, more than --drift = "
+                f"{limit:g}: the data differ from the training set; train a new run on them too"
+            )
 
 
 def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: float) -> None:
@@ -42,8 +92,8 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
         raise RunError("torchrun: --follow needs one process; run it without torchrun")
     before, left_out = {}, {}
     with locked(output.with_name(f".{output.name}{LOCK}"), output):
-        journal = _open_catalogue(output, _model(run))
-        rows = journal[["file", "size", "modified"]].itertuples(index=False)
+        catalogue = Catalogue(output, identity(run.stage.provenance["results"]))
+        rows = catalogue.journal[["file", "size", "modified"]].itertuples(index=False)
         stamps = {name: (size, modified) for name, size, modified in rows}
         log.info(f"{folder}: waiting for files; {output} has the labels of {len(stamps):,}")
         while True:
@@ -54,13 +104,11 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
                 _stop_if_requested(run, output)
                 try:
                     if name in stamps:
-                        raise DataError(
-                            f"{folder / name}: has changed; give it another name to label it"
-                        )
+                        raise DataError(f"{folder / name}: has changed; give it another name")
                     if not interval or before.get(name) == stamp:
-                        journal = _label(run, journal, output, folder, name, stamp)
+                        _label(run, catalogue, folder / name, name, stamp)
                         stamps[name] = stamp
-                        _warn_of_drift(journal, drift)
+                        catalogue.warn_of_drift(drift)
                 except DataError as error:
                     log.warning(f"{error}; left out until the file changes")
                     left_out[name] = stamp
@@ -72,19 +120,27 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
             _stop_if_requested(run, output)
 
 
-def _stop_if_requested(run: Predictor, output: Path) -> None:
-    if number := run.stop.signal_number:
-        raise Stopped(
-            f"{output}: is complete up to the last file; run the same command to continue", number
-        )
+def _label(
+    run: Predictor, catalogue: Catalogue, path: Path, name: str, stamp: tuple[int, int]
+) -> None:
+    """Label a file, unless its data are labelled under another name, and add it."""
+    own, n, n_labelled, outliers = catalogue.path, 0, 0, 0
+    with (
+        open_new(run, path) as file,
+        TemporaryDirectory(prefix=f".{own.name}.", dir=own.parent) as place,
+    ):
+        fingerprint, table = file.fingerprint(), Path(place) / "labels.csv"
+        twins = catalogue.journal["file"][catalogue.journal["fingerprint"] == fingerprint].tolist()
+        if not twins:
+            sizes, outliers = label(run, file, table)
+            n, n_labelled = file.n_samples, int(sizes.sum())
+        catalogue.add(name, table, *stamp, n, n_labelled, outliers, fingerprint)
+    text = f"{count(n_labelled, 'label')}, {count(outliers, 'outlier')}"
+    log.info(f"{path}: {f'the same data as {twins[0]}' if twins else text}")
 
 
-def _model(run: Predictor) -> str:
-    return identity(run.stage.provenance["results"])
-
-
-def _look(folder: Path) -> dict[str, Stamp]:
-    """Files of spectrograms by their path in the folder, the earliest first."""
+def _look(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time in ns of files of spectrograms by their path in the folder, earliest first."""
     found = {}
     for path in folder.rglob("*"):
         *parents, name = path.relative_to(folder).parts
@@ -98,82 +154,8 @@ def _look(folder: Path) -> dict[str, Stamp]:
     return dict(sorted(found.items(), key=lambda item: (item[1][1], item[0])))
 
 
-def _journal_path(catalogue: Path) -> Path:
-    return catalogue.with_suffix(".files.csv")
-
-
-def _open_catalogue(path: Path, model: str) -> pandas.DataFrame:
-    """The journal of a catalogue, from which rows without a line in the journal are removed."""
-    journal, place = pandas.DataFrame(columns=JOURNAL), _journal_path(path)
-    with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if is_known := place.exists():
-            journal = pandas.read_csv(place, dtype=dict.fromkeys(("fingerprint", "model"), str))
-        end = int(journal["end"].max()) if len(journal) else 0
-        with path.open("ab") as file:
-            size = file.tell()
-            if size < end or (size and not is_known) or (journal["model"] != model).any():
-                raise RunError(
-                    f"{path}: is not the catalogue of {place.name} and of this run as it is "
-                    "trained now; give another name with -o"
-                )
-            file.truncate(end)
-    write_text(place, journal.to_csv(index=False, lineterminator="\n"))
-    return journal
-
-
-def _label(
-    run: Predictor,
-    journal: pandas.DataFrame,
-    output: Path,
-    folder: Path,
-    name: str,
-    stamp: Stamp,
-) -> pandas.DataFrame:
-    """Label a file, add its rows to the catalogue and its line to the journal."""
-    n, n_labelled, outliers = 0, 0, 0
-    with (
-        open_new(run, folder / name) as file,
-        TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary,
-    ):
-        fingerprint, table = file.fingerprint(), Path(temporary) / "labels.csv"
-        twins = journal["file"][journal["fingerprint"] == fingerprint].tolist()
-        if not twins:
-            sizes, outliers = label(run, file, table)
-            n, n_labelled = file.n_samples, int(sizes.sum())
-        end = _add_rows(output, name, table)
-    line = name, *stamp, n, n_labelled, outliers, fingerprint, _model(run), end
-    journal = pandas.DataFrame([*journal.itertuples(index=False), line], columns=JOURNAL)
-    write_text(_journal_path(output), journal.to_csv(index=False, lineterminator="\n"))
-    text = f"{count(n_labelled, 'label')}, {count(outliers, 'outlier')}"
-    log.info(f"{folder / name}: {f'the same data as {twins[0]}' if twins else text}")
-    return journal
-
-
-def _add_rows(catalogue: Path, name: str, table: Path) -> int:
-    """Add the rows of a table of labels, if there is one, to a catalogue; its size in bytes."""
-    with write_errors(catalogue), catalogue.open("a", encoding="utf-8", newline="") as out:
-        if table.exists():
-            for rows in pandas.read_csv(table, dtype=str, na_filter=False, chunksize=COLUMN_ROWS):
-                rows.insert(0, "file", name)
-                rows = rows.reindex(columns=COLUMNS, fill_value="")
-                rows.to_csv(out, header=out.tell() == 0, index=False, lineterminator="\n")
-        _flush(out)
-        return out.tell()
-
-
-def _flush(file: TextIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _warn_of_drift(journal: pandas.DataFrame, limit: float) -> None:
-    """Warn where the share of outliers of the latest samples is above `limit`."""
-    latest = journal[["labelled", "outliers"]][::-1]
-    before = latest["labelled"].cumsum() - latest["labelled"]
-    n, outliers = latest[before < RECENT].sum()
-    if outliers > limit * n:
-        log.warning(
-            f"{outliers / n:.1%} of the latest {n:,} samples are outliers, more than --drift = "
-            f"{limit:g}: the data differ from the training set; train a new run on them too"
+def _stop_if_requested(run: Predictor, output: Path) -> None:
+    if number := run.stop.signal_number:
+        raise Stopped(
+            f"{output}: is complete up to the last file; run the same command to continue", number
         )

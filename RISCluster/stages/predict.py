@@ -25,7 +25,7 @@ from ..runs.run import FinishedStage, open_run
 from ..runtime import Progress, StopRequest, log, start_log
 from ..training.encode import BATCH, in_blocks
 from .refine import Posterior, soft_assignment
-from .session import computing_on, describe, report_unusable, set_up_torch, warn
+from .session import describe, report_unusable, set_up_torch, warn
 
 COLUMNS = ("reconstruction_error", "error_quantile")
 COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
@@ -56,7 +56,8 @@ def open_predictor(run_folder: Path, name: str, words: Sequence[str]) -> Iterato
     """
     folder = StageFolder(run_folder, name)
     with open_run(run_folder, ["data.layout=auto", *WHOLE, *words]) as run:
-        stage, names = run.stages.get(name), read_names(run) if run.final.name == name else {}
+        stage = run.stages.get(name)
+        names = read_names(run) if stage is run.final else {}
     if stage is None:
         raise RunError(
             f"{folder.path}: this run has no finished {name} stage; run {folder.command} first, or "
@@ -130,7 +131,7 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
                     f"{out}: exists already; give another name with -o, or --overwrite if it is "
                     "not the file to be labelled"
                 )
-        log.info(f"{describe(file)}: labelled with {run.folder.path}; {computing_on(run.ranks)}")
+        log.info(f"{describe(file)}: labelled with {run.folder.path} on {run.ranks.device}")
         sizes, outliers = label(run, file, output)
         usable = int(sizes.sum())
         if not usable:

@@ -70,7 +70,7 @@ class _Data(NamedTuple):
 
 def _load_data(session: Session) -> _Data:
     """Draw the split, load the samples, standardise them."""
-    data, file, seed = session.settings.data, session.file, session.settings.run.seed
+    data, file, seed = session.settings.data, session.file, session.seed
     split = draw_split(file.n_samples, data.train_samples, data.validation_fraction, seed)
     preparation = Preparation(data.amplitude, data.transform)
     samples, unusable = session.load(preparation, split.both)
@@ -109,7 +109,7 @@ def _network(session: Session, data: _Data) -> AEC:
     size, n = (file.n_frequencies, file.n_times), len(file.components)
     fixed = possible_sizes(wanted, n * size[0], size[1], data.n_fitted)
     model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed, n))
-    initialise(model, session.settings.run.seed)
+    initialise(model, session.seed)
     if aec.initial_weights != "none":
         load_initial_weights(model, aec.initial_weights)
     return model
@@ -117,7 +117,7 @@ def _network(session: Session, data: _Data) -> AEC:
 
 def _train(session: Session, data: _Data) -> None:
     settings = session.settings
-    torch.manual_seed(settings.run.seed)
+    torch.manual_seed(session.seed)
     model = _network(session, data).to(session.ranks.device)
     log.info(
         f"training {n_parameters(model):,} parameters on {len(data.train):,} samples, validating "
@@ -127,7 +127,7 @@ def _train(session: Session, data: _Data) -> None:
     result = pretrain(model, *sets, settings.aec, session.context, data.variance)
     model.load_state_dict(result.best_weights)
     if model.encoder.fixed is not None:
-        fitted = session.rank0(lambda: _fitted_features(model, data, settings.run.seed))
+        fitted = session.rank0(lambda: _fitted_features(model, data, session.seed))
         model.encoder.fixed.load_state_dict(fitted)
     latents = encode(model.encoder, data.validation, session.ranks).cpu().numpy()
     spread = latents[:, : model.shape.n_features].std(axis=0) if len(latents) > 1 else np.ones(1)

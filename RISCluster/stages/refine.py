@@ -16,7 +16,6 @@ from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import SampleSet
 from ..data.split import Split, subsample
 from ..evaluation.mapping import require_package
-from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
 from ..evaluation.performance import calinski_harabasz, deviations, measure
 from ..io import new_file, open_rows, row_blocks, write_text
@@ -68,17 +67,15 @@ def run_dec(settings: Settings) -> None:
 
 
 def _refine(session: Session, aec: TrainedModel, samples: SampleSet) -> None:
-    torch.manual_seed(session.settings.run.seed)
+    torch.manual_seed(session.seed)
     model = _initial_model(session, aec)
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
-    # Those of every sample are the last latents of the GMM stage.
-    fixed = of_training = None
-    if aec.model.shape.fixed.total:
-        fixed = open_rows(session.run / "GMM/latent.npy")[:, aec.model.shape.n_features :]
-        if 4 * fixed.shape[1] * len(samples) < MAX_FIXED_BYTES:
-            of_training = torch.tensor(fixed[samples.index], device=session.ranks.device)
-    refine(model, samples, session.settings.dec, session.context, of_training)
-    session.encode(model.encoder, aec.preparation, fixed)
+    fixed, n_learnt = None, aec.model.shape.n_features
+    latents = open_rows(session.run / "GMM/latent.npy")
+    if 4 * (latents.shape[1] - n_learnt) * len(samples) < MAX_FIXED_BYTES:
+        fixed = torch.tensor(latents[samples.index, n_learnt:], device=session.ranks.device)
+    refine(model, samples, session.settings.dec, session.context, fixed)
+    session.encode(model.encoder, aec.preparation)
     session.rank0(lambda: _label(session, aec, model, samples))
 
 
@@ -93,7 +90,7 @@ def _initial_model(session: Session, aec: TrainedModel) -> DEC:
     if scale == "global":
         latents = open_rows(session.run / "GMM/latent.npy")
         n = session.settings.gmm.fit_samples or len(latents)
-        drawn = latents[subsample(len(latents), n, session.settings.run.seed)]
+        drawn = latents[subsample(len(latents), n, session.seed)]
         metric /= np.sqrt(np.nanvar(drawn, axis=0, dtype=np.float64).mean()) or 1.0
     elif scale == "within":
         metric = whitening(mixture)
@@ -118,9 +115,8 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     """Label every sample, compute the metrics, write the folder."""
     file, path, start = session.file, session.path, _initial_mixture(session)
     before, latents = open_rows(session.run / "GMM/latent.npy"), open_rows(path / "latent.npy")
-    posterior, mixture, (agreed, agrees) = choose_final_labels(
-        session, start, before, latents, model
-    )
+    mixture, agreement = choose_final_labels(session, start, before, latents, model)
+    posterior = mixture.posterior if mixture else soft_assignment(model)
     if mixture is start:
         model, latents = _initial_model(session, aec), before
         with new_file(path / "latent.npy") as partial_path:
@@ -128,18 +124,16 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     k, soft = len(start.weights), "soft_assignments.npy"
     labelling = label_file(latents, posterior, k, file, path, soft)
     labels = labelling.labels
-    sampled = sampled_silhouettes(latents, labels, session.settings.run.seed)
+    sampled, scores = session.scores(latents, labelling)
     blocks = (of_usable(block, start.posterior, k) for _, block in row_blocks(before))
     old = np.concatenate([assign(block)[0] for block in blocks])
     both = (old >= 0) & (labels >= 0)
-    metrics = clustering_summary(labelling, sampled[1]) | {
+    metrics = scores | {
         "refined": mixture is not start,
-        "neighbour_agreement": agrees,
-        "neighbour_agreement_of_gmm": agreed,
+        "neighbour_agreement": agreement[1],
+        "neighbour_agreement_of_gmm": agreement[0],
         "label_change_from_gmm": label_change(old[both], labels[both]),
         "calinski_harabasz_data": calinski_harabasz(samples, labels, k),
-        **event_metrics(file, labels, session.settings.run.seed),
-        **agreement(labels, file.labels()),
         **({} if mixture is None else {"temperature": mixture.temperature}),
     }
     about = aec.preparation, aec.variance, file, session.fingerprint
@@ -187,25 +181,23 @@ def soft_assignment(model: DEC) -> Posterior:
 
 def choose_final_labels(
     session: Session, start: Mixture, before: np.ndarray, refined: np.ndarray, model: DEC
-) -> tuple[Posterior, Mixture | None, tuple[float, float]]:
+) -> tuple[Mixture | None, tuple[float, float]]:
     """Choose between the refined clusters and the mixture `start` of the GMM stage.
 
     Neighbours in the latent space of the autoencoder, which refinement does not change, should
     share a cluster. Refinement that separates clearly more of them than the mixture is rejected.
     `before` and `refined` are latents (N, D) of the GMM stage and of the refined model. Returns the
-    posterior, the mixture whose it is (None for the soft assignment, `start` where refinement is
-    rejected), and the neighbour agreement before and after.
+    mixture that labels (None for the soft assignment, `start` where refinement is rejected), and
+    the neighbour agreement before and after.
     """
-    posterior, mixture, usable = soft_assignment(model), None, usable_latents(refined)
-    k, settings, seed = len(start.weights), session.settings, session.settings.run.seed
-    gmm = settings.gmm
-    if settings.dec.labels == "mixture":
+    mixture, usable, k, seed = None, usable_latents(refined), len(start.weights), session.seed
+    gmm, dec, posterior = session.settings.gmm, session.settings.dec, soft_assignment(model)
+    if dec.labels == "mixture":
         drawn = usable[subsample(len(usable), gmm.fit_samples or len(usable), seed)]
         old, new = (latents[drawn].astype(np.float64) for latents in (before, refined))
         # Not from the soft assignment: a Student's t of one scale assigns samples at the borders
         # of large clusters to small ones.
-        labels = start.posterior(old).argmax(1)
-        steps = initialisation.EM_STEPS
+        labels, steps = start.posterior(old).argmax(1), initialisation.EM_STEPS
         mixture = fit_mixture(new, labels, k, gmm.covariance_shrinkage, steps)
         posterior = mixture.posterior
     drawn = usable[subsample(len(usable), initialisation.MAX_TREE_SIZE, seed)]
@@ -216,12 +208,12 @@ def choose_final_labels(
         "neighbours in the autoencoder's latent space share a cluster beyond chance: "
         f"{agreement[0]:.1%} by the mixture, {agreement[1]:.1%} as refined"
     )
-    if settings.dec.keep == "better" and agreement[1] < agreement[0] - AGREEMENT_TOLERANCE:
+    if dec.keep == "better" and agreement[1] < agreement[0] - AGREEMENT_TOLERANCE:
         log.warning(
             "refinement separates more nearest neighbours and is rejected: the labels are those of "
             "the mixture; dec.keep = refined takes the refined ones"
         )
-        return start.posterior, start, (agreement[0], agreement[0])
+        return start, (agreement[0], agreement[0])
     if mixture is not None and gmm.n_resamples is not None:
         # Half-samples of the unrefined latents: refinement separates clusters whether they are
         # real or not, so those of refined latents would all have the same clusters.
@@ -231,5 +223,4 @@ def choose_final_labels(
         votes = labellings(halves, k, gmm.n_init, seed, gmm.covariance_shrinkage)
         if votes is not None:
             mixture = replace(mixture, temperature=temperature(mixture, new[halves.index], votes))
-            posterior = mixture.posterior
-    return posterior, mixture, agreement
+    return mixture, agreement

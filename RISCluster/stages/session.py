@@ -22,10 +22,12 @@ from ..data.synthetic import DEMO_FILE, write_demo
 from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
+from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..io import read_json, sha256, write_csv, write_json
 from ..models.autoencoder import Encoder
 from ..run_folder import CONFIG, PROVENANCE, StageFolder
-from ..runtime import StopRequest, keep_freed_memory, log, start_log
+from ..runs.labels import Labelling
+from ..runtime import StopRequest, count, keep_freed_memory, log, start_log
 from ..settings import Settings, as_text
 from ..training.common import Context
 from ..training.encode import encode_to
@@ -37,6 +39,10 @@ SUMMARY += ("stability", "neighbour_agreement", "event_agreement_excess", "accur
 MODELS = {"AEC": [], "GMM": ["AEC/model.pt"], "DEC": ["AEC/model.pt", "GMM/model.npz"]}
 
 
+def _checksum(values: np.ndarray | None) -> str | None:
+    return None if values is None else hashlib.sha256(values.tobytes()).hexdigest()[:32]
+
+
 class Session:
     """A running stage: its settings, processes, open data file, folder, and inputs."""
 
@@ -44,6 +50,7 @@ class Session:
         self, settings: Settings, stage: str, ranks: Ranks, file: SpectrogramFile, stop: StopRequest
     ):
         self.settings, self.ranks, self.file, self.stop = settings, ranks, file, stop
+        self.seed = settings.run.seed
         self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
         self.path, self.fingerprint = self.stage.path, file.fingerprint()
         self.held = ExitStack()  # with the lock on the run, until the stage ends
@@ -59,7 +66,7 @@ class Session:
         settings, file, stage = self.settings, self.file, self.stage.name
         # Read before any work, so that bad columns fail now and not when labels are written.
         columns = self.rank0(file.columns_fingerprint)
-        inputs = {"data": self.fingerprint, "run.seed": settings.run.seed}
+        inputs = {"data": self.fingerprint, "run.seed": self.seed}
         inputs |= settings.inputs("cube", "data") if file.layout == "cube" else {}
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
@@ -67,8 +74,8 @@ class Session:
             self.rank0(lambda now=dict(inputs), at=earlier: at.require_match(now, self.words))
             inputs[name] = self.rank0(lambda path=self.run / name: sha256(path)[:16])
             inputs["labels, times and ids"] = columns
-            if (events := self.rank0(lambda: file.column("event_id"))) is not None:
-                inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
+            if (events := self.rank0(lambda: _checksum(file.column("event_id")))) is not None:
+                inputs["event_id"] = events
         inputs |= settings.inputs(stage.lower(), "result")
         if stage != "GMM":
             precision = settings.run.precision
@@ -81,8 +88,8 @@ class Session:
     @property
     def context(self) -> Context:
         """Context of training."""
-        run, precision = self.settings.run, self.inputs["run.precision"]
-        return Context(self.path, self.ranks, self.stop, run.seed, precision, run.tensorboard)
+        own = self.seed, self.inputs["run.precision"], self.settings.run.tensorboard
+        return Context(self.path, self.ranks, self.stop, *own)
 
     def rank0(self, work: Callable[[], Any]) -> Any:
         """Result of `work` on rank 0, on all ranks; its error is raised on all."""
@@ -99,16 +106,19 @@ class Session:
         report_unusable(unusable, len(index))
         return samples, unusable
 
-    def encode(
-        self, encoder: Encoder, preparation: Preparation, fixed: np.ndarray | None = None
-    ) -> None:
-        """Write the latents of every sample of the file, NaN for unusable ones.
-
-        `fixed` (N, P) are the fixed features where they are known.
-        """
+    def encode(self, encoder: Encoder, preparation: Preparation) -> None:
+        """Write the latents of every sample of the file, NaN for unusable ones."""
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks, fixed)
+        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks)
+
+    def scores(self, latents: np.ndarray, labelling: Labelling) -> tuple[tuple, dict[str, Any]]:
+        """Samples with silhouettes in latent space, and the metrics of every stage that labels."""
+        file, labels = self.file, labelling.labels
+        sampled = sampled_silhouettes(latents, labels, self.seed)
+        summary = clustering_summary(labelling, sampled[1])
+        events, known = event_metrics(file, labels, self.seed), agreement(labels, file.labels())
+        return sampled, summary | events | known
 
     def is_done(self) -> bool:
         """Whether the stage is complete; logs it."""
@@ -251,7 +261,8 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
             write_demo(demo)
         ranks.barrier()
         with open_data(settings) as file:
-            log.info(f"{describe(file)}: layout {file.layout}; {computing_on(ranks)}")
+            where = f"{ranks.device}, {count(ranks.world, 'process', 'processes')}"
+            log.info(f"{describe(file)}: layout {file.layout}; computing on {where}")
             with (session := Session(settings, stage, ranks, file, stop)).held:
                 yield session
 
@@ -259,12 +270,6 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
 def describe(file: SpectrogramFile) -> str:
     """Path, number and size of samples."""
     return f"{file.path} ({file.n_samples:,} samples of {size_text(file.shape)})"
-
-
-def computing_on(ranks: Ranks) -> str:
-    """Device, and number of processes if there are several."""
-    processes = f", {ranks.world} processes" if ranks.world > 1 else ""
-    return f"computing on {ranks.device}{processes}"
 
 
 def report_unusable(unusable: np.ndarray, n: int) -> None:

@@ -77,7 +77,6 @@ class Training:
         self.stop_reason = ""  # key of REASONS; empty while training continues
         # Of losses over the samples of this rank in the epoch.
         self._sums = torch.zeros(len(losses), dtype=torch.float64, device=context.ranks.device)
-        self._shown: dict[str, float] = {}  # with the progress
         self._board = _tensorboard(context)
         self._saved = time.monotonic()
 
@@ -117,7 +116,7 @@ class Training:
                 n = min(size, total - self.step * size)
                 yield positions, x, n
                 self.seconds = time.monotonic() - began
-                progress.add(n, **self._shown)
+                progress.add(n)
                 self._stop_if_requested()
 
     def optimizer_step(self, *losses: torch.Tensor) -> None:
@@ -127,12 +126,10 @@ class Training:
         """
         ranks = self.context.ranks
         ranks.sum_gradients(self.model.parameters())
-        self._shown = {}
         alone_on_cpu = ranks.device.type == "cpu" and ranks.world == 1
         if alone_on_cpu or self.step % SYNC_EVERY == 0:
             loss = float(losses[0].detach())
             ranks.gather_results(lambda: self.require_finite("the loss", loss))
-            self._shown = {"loss": loss * ranks.world / self.settings.batch_size}
         self.optimizer.step()
         self._sums += torch.stack([loss.detach().double() for loss in losses])
         self.step += 1

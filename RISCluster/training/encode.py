@@ -34,18 +34,11 @@ def encode(
     return torch.cat(parts).to(ranks.device)
 
 
-def encode_to(
-    path: Path,
-    encoder: Encoder,
-    samples: SampleSet,
-    ranks: Ranks,
-    fixed: np.ndarray | None = None,
-) -> None:
+def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) -> None:
     """Write latents as of `encode` to a ``.npy`` file, at constant memory."""
 
     def work(start: int, stop: int) -> np.ndarray:
-        own = None if fixed is None else torch.tensor(fixed[start:stop], device=ranks.device)
-        return _encode(encoder, samples, start, stop, own).cpu().numpy()
+        return _encode(encoder, samples, start, stop).cpu().numpy()
 
     n, first = len(samples), 0
     rows = new_rows(path, (n, encoder.n_latents)) if ranks.is_first else nullcontext()
@@ -66,7 +59,7 @@ def in_blocks(n: int, size: int, ranks: Ranks, work: Callable[[int, int], Any]) 
 
 @torch.inference_mode()
 def _encode(
-    encoder: Encoder, samples: SampleSet, start: int, stop: int, fixed: torch.Tensor | None
+    encoder: Encoder, samples: SampleSet, start: int, stop: int, fixed: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Latents at positions `start` to `stop`, on the device, which is waited for once."""
     device = next(encoder.parameters()).device

@@ -8,7 +8,7 @@ import pytest
 
 from RISCluster.clustering import fit as fits
 from RISCluster.clustering.fit import fit_mixtures, remove_fits
-from RISCluster.errors import RunError, Stopped
+from RISCluster.errors import Stopped
 from RISCluster.runtime import StopRequest, start_log
 from RISCluster.settings import load_settings
 from tests.clustering.test_mixture import three_clouds
@@ -59,21 +59,4 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
         fitted(tmp_path)
     mixtures, _, _ = fitted(tmp_path)
     assert done == NUMBERS[::-1]  # the largest first, none of them twice
-    assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS
-
-
-def die_at_three(inputs, path):
-    if inputs[-1] == 3:
-        os._exit(9)
-    return fits.fit_number(inputs, path)
-
-
-def test_killed_worker(tmp_path, monkeypatch):
-    monkeypatch.setattr(fits, "processors", lambda: 2)
-    monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
-    with monkeypatch.context() as patch:
-        patch.setattr(fits, "fit_number", die_at_three)
-        with pytest.raises(RunError, match="a worker process was killed"):
-            fitted(tmp_path)
-    mixtures, _, _ = fitted(tmp_path)
     assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS

@@ -150,7 +150,7 @@ def test_times_of_local_forms_are_refused(read, cell):
         ("time (LT),x", r"'time \(LT\)' holds times of a zone; allowed: UTC in ISO 8601"),
         ("time (UTC+13),x", "holds times of a zone"),
         ("local time,time [local]", "holds times of a zone"),
-        ("when,x", "no column of times; it has when, x; one must be called time, datetime"),
+        ("when,x", "no column of times in when, x; allowed: time, datetime"),
     ],
 )
 def test_columns_that_are_no_times_in_utc(read, header, reason):

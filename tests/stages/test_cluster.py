@@ -17,11 +17,8 @@ def test_selected_by_stability(finished):
     run_gmm(settings)
     rows = read_rows(settings.run_folder / "GMM/selection.csv")
     assert all(np.isfinite([row.stability, row.stability_std]).all() for row in rows)
-    mixture = np.load(settings.run_folder / "GMM/model.npz")
-    assert len(mixture["weights"]) == choose(rows, "stability")
-
-
-def test_stability_needs_half_samples(finished):
+    mixture = read_mixture(settings.run_folder / "GMM/model.npz", "auto")
+    assert len(mixture.weights) == choose(rows, "stability")
     message = refused(run_gmm, finished("gmm.n_resamples=none", "gmm.select=stability"))
     assert "set gmm.n_resamples = 4, or select by another" in message
 
@@ -34,7 +31,6 @@ def test_mixtures_of_every_number_have_their_temperature(finished):
     assert numbers == [2, 3, 4]
     assert 1 <= min(found) < max(found)  # more clusters than the three classes were fitted
     assert [read_mixture(path, k).temperature for k in numbers] == found
-    assert "allowed: 2, 3, 4; fit" in refused(read_mixture, path, 7)
 
 
 def test_fewer_samples_than_clusters(tmp_path, make_settings):

@@ -2,7 +2,6 @@
 
 import h5py
 import numpy as np
-import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from RISCluster import io
@@ -11,7 +10,7 @@ from RISCluster.data import cube_file
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.report import make_report
 from RISCluster.runs import cluster_map
-from RISCluster.runs.cluster_map import read_cluster_map, write_cluster_map
+from RISCluster.runs.cluster_map import read_cluster_map
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs
@@ -21,15 +20,8 @@ N_STEPS, N_CHANNELS, WINDOW = 200, 6, 20
 WORDS = ("data.layout=cube", f"cube.window={WINDOW}", f"cube.stride={WINDOW}", "gmm.n_clusters=3")
 
 
-def classes_of_the_map():
-    """Which of three classes is at (window, channel): one moves over the channels."""
-    window, channel = np.mgrid[0 : N_STEPS // WINDOW, 0:N_CHANNELS]
-    return (window + channel) % 3
-
-
-def cube_of_blobs():
-    """A cube whose windows are `blobs` of those classes; a window of NaN at (3, 2)."""
-    truth = classes_of_the_map()
+def write_cube(path, truth):
+    """A cube whose windows are `blobs` of the classes `truth`; a window of NaN at (3, 2)."""
     spectrogram, classes = blobs(3 * truth.size)
     left = {known: list(np.flatnonzero(classes == known)) for known in range(3)}
     cube = np.empty((N_STEPS, N_CHANNELS, 16), dtype=np.float32)
@@ -37,14 +29,8 @@ def cube_of_blobs():
         sample = spectrogram[left[known].pop()]
         cube[window * WINDOW : (window + 1) * WINDOW, channel] = sample.T
     cube[3 * WINDOW + 5, 2] = np.nan
-    return cube
-
-
-@pytest.fixture
-def cube(tmp_path):
-    path = tmp_path / "c.h5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("data", data=cube_of_blobs(), chunks=(40, 2, 16))
+        file.create_dataset("data", data=cube, chunks=(40, 2, 16))
         file["metadata/loc_coords"] = np.arange(6) * 16.8
         file["metadata/freq_coords"] = np.arange(16) + 1.0
         file["metadata/time_coords"] = 1.6e9 + 0.5 * np.arange(N_STEPS)
@@ -53,14 +39,16 @@ def cube(tmp_path):
 
 
 def test_the_map_shows_the_classes_where_they_are(
-    cube, make_settings, monkeypatch, tmp_path, empty_figures
+    make_settings, monkeypatch, tmp_path, empty_figures
 ):
     monkeypatch.setattr(io, "BLOCK_ROWS", 7)
     monkeypatch.setattr(cube_file, "TILE_BYTES", 40 * 2 * 16 * 4)  # bands of two channels
     monkeypatch.setattr(make_report, "write_report", lambda folder: folder)
+    truth = np.add.outer(np.arange(N_STEPS // WINDOW), np.arange(N_CHANNELS)) % 3
+    cube = write_cube(tmp_path / "c.h5", truth)
     words = (f"data.file={cube}", *WORDS, *FAST, "aec.n_epochs=15", "aec.lr=0.003")
     settings = make_settings(*words, "run.figures=yes")
-    folder, truth = run_all(settings), classes_of_the_map()
+    folder = run_all(settings)
     for stage in ("GMM", "DEC"):
         with h5py.File(folder / stage / "labels.h5") as file:
             labels, probability = file["label"][:], file["probability"][:]
@@ -88,6 +76,9 @@ def test_the_map_shows_the_classes_where_they_are(
     assert main([*predict, "-o", str(cube.with_suffix(".csv"))]) == 2
     assert cube.read_bytes() == before
     assert "cube.stride was 20, is 10" in refused(run_gmm, make_settings(*words, "cube.stride=10"))
+    monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (5, 2))  # read in steps
+    image = read_cluster_map(tmp_path / "p.h5")
+    np.testing.assert_array_equal(image.labels, labels[::2, ::3])
 
 
 def test_a_window_over_channels_tells_slowness_and_one_channel_does_not(tmp_path, make_settings):
@@ -116,24 +107,3 @@ def test_a_window_over_channels_tells_slowness_and_one_channel_does_not(tmp_path
         truth = np.repeat(up, across // wide, axis=1)
         score = normalized_mutual_info_score(truth.ravel(), labels.ravel())
         assert scores[0] <= score <= scores[1]
-
-
-def test_large_maps_are_read_in_steps(tmp_path, monkeypatch):
-    with h5py.File(tmp_path / "c.h5", "w") as file:
-        file.create_dataset("data", data=cube_of_blobs(), chunks=(40, 2, 16))
-    labels = np.full((50, 6), 2)  # windows of four
-    labels[0:3, 0:2] = [[0, 1], [1, 1], [-1, -1]]
-    labels[48:, 4:] = [[-1, -1], [-1, 0]]
-    labels[3:6, 2:4] = -1
-    with open_spectrograms(tmp_path / "c.h5") as file:
-        window, channel = file.place(np.arange(300))
-        flat = labels[window, channel]
-        write_cluster_map(tmp_path / "m.h5", file, flat, np.arange(300) / 1000)
-    with h5py.File(tmp_path / "m.h5") as file:
-        np.testing.assert_array_equal(file["label"][:], labels)
-        np.testing.assert_allclose(file["probability"][:][window, channel], np.arange(300) / 1000)
-    monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (20, 4))
-    image = read_cluster_map(tmp_path / "m.h5")
-    np.testing.assert_array_equal(image.labels, labels[::3, ::2])
-    assert (image.time_unit, image.position_unit) == ("time step", "channel")
-    np.testing.assert_array_equal(image.time, np.arange(17) * 12.0)

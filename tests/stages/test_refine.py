@@ -63,7 +63,7 @@ def test_refinement_that_separates_neighbours_is_rejected(
     monkeypatch.setattr(refine, "resamples", None)  # not called: nothing to calibrate
     settings = finished(f"dec.labels={labels}", "dec.gamma=0.5")
     run_dec(settings)
-    aec, gmm, dec = (settings.run_folder / name for name in ("AEC", "GMM", "DEC"))
+    gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
     assert "refinement separates more nearest neighbours and is rejected" in capsys.readouterr().out
     for name in ("label", "probability"):
         assert column(dec / "labels.csv", name) == column(gmm / "labels.csv", name)
@@ -71,27 +71,14 @@ def test_refinement_that_separates_neighbours_is_rejected(
     found = metrics(dec)
     assert (found["refined"], found["label_change_from_gmm"]) == (False, 0)
     assert found["neighbour_agreement"] == found["neighbour_agreement_of_gmm"]
-    encoder, start = (
-        torch.load(folder / "model.pt")["state"]["encoder.encoder.0.weight"]
-        for folder in (dec, aec)
-    )
-    assert torch.equal(encoder, start)
     table = tmp_path / "again.csv"
     words = ["--run", str(settings.run_folder), "-o", str(table)]
     assert main(["predict", settings.data.file, *words]) == 0
     assert column(table, "label") == column(gmm / "labels.csv", "label")
 
 
-def test_refined_labels_can_be_asked_for(finished, monkeypatch):
-    monkeypatch.setattr(refine, "AGREEMENT_TOLERANCE", -2.0)
-    settings = finished("dec.keep=refined")
-    run_dec(settings)
-    assert metrics(settings.run_folder / "DEC")["refined"] is True
-    latents = [np.load(settings.run_folder / stage / "latent.npy") for stage in ("GMM", "DEC")]
-    assert not np.array_equal(*latents)
-
-
-def test_labels_of_the_soft_assignment(finished):
+def test_labels_of_the_soft_assignment(finished, monkeypatch):
+    monkeypatch.setattr(refine, "AGREEMENT_TOLERANCE", -2.0)  # has no effect on dec.keep=refined
     settings = finished("dec.labels=student", "dec.keep=refined")
     run_dec(settings)
     dec = settings.run_folder / "DEC"
@@ -102,6 +89,7 @@ def test_labels_of_the_soft_assignment(finished):
     np.testing.assert_allclose(np.load(dec / "soft_assignments.npy"), q, atol=1e-5)
     assert column(dec / "labels.csv", "label") == [str(k) for k in q.argmax(1).tolist()]
     assert "temperature" not in metrics(dec)
+    assert metrics(dec)["refined"] is True
 
 
 # ---- calibrated probabilities -------------------------------------------------------------------
@@ -132,16 +120,11 @@ def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_
     np.testing.assert_allclose(np.load(folder / "soft_assignments.npy"), tempered, atol=1e-5)
 
 
-def test_refined_mixture_is_calibrated_by_half_samples_of_the_unrefined_latents(
-    finished, monkeypatch
-):
+def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkeypatch):
     given, asked, resamples = [], [], refine.resamples
-
-    def noted(latents, *rest):
-        given.append(latents)
-        return resamples(latents, *rest)
-
-    monkeypatch.setattr(refine, "resamples", noted)
+    monkeypatch.setattr(
+        refine, "resamples", lambda *words: given.append(words[0]) or resamples(*words)
+    )
     monkeypatch.setattr(refine, "temperature", lambda *words: asked.append(words) or 2.0)
     settings = finished("dec.keep=refined")
     run_dec(settings)

@@ -35,16 +35,6 @@ def test_finished_stages_are_left_alone(finished, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_edit_of_settings_starts_anew_and_old_results_are_renamed(finished):
-    folder = finished().run_folder
-    old = content(folder)
-    run_dec(finished("dec.gamma=0.5"))
-    (renamed,) = (path for path in folder.glob("DEC_*") if path.is_dir())
-    assert (renamed / "model.pt").read_bytes() == old["DEC/model.pt"]
-    assert (folder / "DEC/model.pt").read_bytes() != old["DEC/model.pt"]
-    assert (folder / "GMM/model.npz").read_bytes() == old["GMM/model.npz"]
-
-
 def test_damaged_result_is_made_anew(finished):
     folder = finished().run_folder
     before, model = content(folder), folder / "AEC/model.pt"
@@ -52,8 +42,6 @@ def test_damaged_result_is_made_anew(finished):
     assert "has changed since it was written" in refused(run_gmm, finished())
     run_aec(finished())
     assert content(folder) == before
-    (folder / "AEC/provenance.json").write_text("{")
-    assert re.search("provenance.json: missing or damaged", refused(run_gmm, finished()))
 
 
 def test_changed_labels_are_scored_anew(finished, capsys):
@@ -74,8 +62,8 @@ def test_changed_labels_are_scored_anew(finished, capsys):
 def test_stages_in_the_wrong_order(small_file, make_settings, tmp_path):
     settings = make_settings(f"data.file={small_file}", "aec.n_epochs=1")
     first = f"run.name=test run.folder={settings.run.folder} first"
-    assert f"run python AEC_train.py {first}" in refused(run_gmm, settings)
-    assert f"run python AEC_train.py {first}" in refused(run_dec, settings)
+    for stage in (run_gmm, run_dec):
+        assert f"run python AEC_train.py {first}" in refused(stage, settings)
     run_aec(settings)
     assert f"run python GMM_centroids.py {first}" in refused(run_dec, settings)
     (tmp_path / "file").write_text("")
@@ -92,28 +80,23 @@ def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
     assert re.search(rf"data was \S+/small.h5 {shape}, is \S+/other.h5 {shape}; ", message)
     message = refused(run_dec, finished("aec.n_features=4"))
     assert "aec.n_features was 3, is 4; run python AEC_train.py run.name=test" in message
-    message = refused(run_gmm, finished("data.amplitude=linear"))
-    assert "data.amplitude was sqrt, is linear" in message
     assert content(folder) == before
     run_aec(finished("aec.lr=0.01"))
+    (renamed,) = (path for path in folder.glob("AEC_*") if path.is_dir())
+    assert (renamed / "model.pt").read_bytes() == before["AEC/model.pt"]
     message = refused(run_dec, finished("aec.lr=0.01"))
     again = r"AEC/model.pt \(the autoencoder\) have changed; run python GMM_centroids.py .* again"
     assert re.search(again, message)
-    with h5py.File(finished().data.file, "a") as file:
-        file["spectrogram"][0] = 1.0
-    assert re.search(r"data \(.*\) have changed", refused(run_dec, finished()))
 
 
 def test_bad_input_leaves_finished_stages_as_they_are(finished, tmp_path):
     folder = finished().run_folder
-    before = content(folder)
-    other = tmp_path / "other.pt"
+    before, other = content(folder), tmp_path / "other.pt"
     torch.save({"encoder.encoder.11.weight": torch.zeros(3, 3)}, other)
     for stage, words in (
         (run_aec, ("data.loadmode=device", "aec.lr=0.01")),
         (run_aec, (f"aec.initial_weights={other}",)),
         (run_gmm, ("gmm.n_clusters=500",)),
-        (run_dec, ("dec.n_clusters=9",)),
         (run_dec, ("dec.n_clusters=2,9",)),
     ):
         refused(stage, finished(*words))
@@ -124,23 +107,21 @@ def test_bad_input_leaves_finished_stages_as_they_are(finished, tmp_path):
 # ---- sweeps -------------------------------------------------------------------------------------
 
 
-def test_sweep_takes_the_best_of_all_combinations(small_file, make_settings, capsys):
-    lists = ("aec.lr=1e-05,1e30,0.003", "dec.gamma=0,0.5")
-    words = (f"data.file={small_file}", "aec.n_epochs=3", *FAST, *lists)
-    run_aec(make_settings(*words, "run.figures=yes"))
-    folder = run_all(make_settings(*words))
+def test_sweep_takes_the_best_of_all_combinations(finished, capsys):
+    lists = ("aec.lr=1e-05,1e30,0.003", "dec.gamma=0,0.5", "run.name=sweep", *FAST)
+    run_aec(finished(*lists, "run.figures=yes"))
+    folder = run_all(finished(*lists))
     out = capsys.readouterr().out
     assert "lr=1e+30 failed and is left out" in out
     assert "could not be made" not in out
     assert (folder / "figures/AEC_loss.png").exists()
     rows = table(folder / "AEC/sweep.csv")
     scores = {row["combination"]: float(row["validation_mse"]) for row in rows}
-    assert set(scores) == {"lr=1e-05", "lr=0.003"}
+    assert scores.keys() == {"lr=1e-05", "lr=0.003"}
     assert scores["lr=0.003"] < scores["lr=1e-05"]
     best = folder / "AEC/sweep/lr=0.003/model.pt"
     assert (folder / "AEC/model.pt").read_bytes() == best.read_bytes()
     assert metrics(folder / "AEC")["sweep_best"] == "lr=0.003"
-    assert len(table(folder / "DEC/sweep.csv")) == 2
     names = ("gamma=0", "gamma=0.5")
     scores = {n: metrics(folder / "DEC/sweep" / n)["calinski_harabasz_data"] for n in names}
     assert metrics(folder / "DEC")["sweep_best"] == max(scores, key=scores.get)
@@ -151,11 +132,11 @@ def test_sweep_resumes_where_it_stopped(small_file, make_settings, monkeypatch):
     settings = make_settings(*words, "aec.n_epochs=1")
     train, calls = pretrain._train, []
 
-    def dying(*arguments, **others):
-        calls.append(arguments[0].path.name)
+    def dying(session, data):
+        calls.append(session.path.name)
         if len(calls) == 3:
             raise RunError("power cut")
-        train(*arguments, **others)
+        train(session, data)
 
     monkeypatch.setattr(pretrain, "_train", dying)
     with pytest.raises(RunError):
@@ -187,10 +168,9 @@ def test_figures_report_and_closing_lines(finished, empty_figures, monkeypatch, 
     assert "  K of 3\n" in out
     lines = r"  result: (.*), in .*/(\w+)\n\S+  quality: (.*)\n\S+  next: (.*)\n"
     ends = re.findall(lines, out)
+    assert ends[0][:2] == ("autoencoder of 77 samples, 2 epochs", "AEC")
     assert [stage for _, stage, _, _ in ends] == ["AEC", "GMM", "DEC"]
     assert all("silhouette latent " in quality for _, _, quality, _ in ends[1:])
-    following = [command.split()[1] for *_, command in ends]
-    assert following == ["GMM_centroids.py", "DEC_train.py", "-m"]
 
 
 def test_next_command_has_all_that_it_needs(tmp_path):

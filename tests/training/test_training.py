@@ -15,7 +15,7 @@ from RISCluster.training import refine as refining
 from RISCluster.training.common import Context
 from RISCluster.training.pretrain import pretrain
 from RISCluster.training.refine import refine
-from tests.conftest import ROOT, blobs
+from tests.conftest import blobs
 
 CPU = torch.device("cpu")
 
@@ -37,25 +37,18 @@ def held(n=60, seed=0) -> HeldSet:
     return HeldSet(np.arange(n) * 10, (x - x.mean(0)) / x.std(), torch.arange(n), CPU)
 
 
-def network(seed=0) -> AEC:
-    model = AEC(NetworkShape(16, 20, 3, "linear"))
-    initialise(model, seed)
-    return model
-
-
-def train(folder, kind="aec", *words, stop=None, samples=None, model=None):
+def train(folder, kind="aec", *words, stop=None, samples=None):
     """Train a network of a kind in a folder; the network and the result."""
     folder.mkdir(exist_ok=True)
     quick = ["aec.n_epochs=4", "aec.batch_size=16", "dec.n_epochs=3", "dec.batch_size=16"]
-    settings = load_settings(ROOT / "config.ini", [*quick, "dec.tol=0", *words])
+    settings = load_settings(None, [*quick, "dec.tol=0", *words])
     context = Context(folder, Ranks(0, 1, CPU), stop or StopAfter(), seed=1)
-    samples = samples or held()
+    samples, model = samples or held(), AEC(NetworkShape(16, 20, 3, "linear"))
+    initialise(model, 0)
     if kind == "aec":
-        model = model or network()
         return model, pretrain(model, samples, held(20, 1), settings.aec, context, variance=1.0)
-    if model is None:
-        centroids = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
-        model = DEC(network(), ClusteringLayer(centroids))
+    centroids = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+    model = DEC(model, ClusteringLayer(centroids))
     return model, refine(model, samples, settings.dec, context)
 
 
@@ -66,7 +59,7 @@ def history(folder) -> list[dict]:
 
 
 @pytest.mark.parametrize("kind", ["aec", "dec"])
-@pytest.mark.parametrize("stops", [(0,), (5, 0, 1), (10,)])
+@pytest.mark.parametrize("stops", [(5, 0, 1), (10,)])
 def test_interrupted_equals_never_interrupted(tmp_path, kind, stops):
     whole, _ = train(tmp_path / "whole", kind)
     for stop in stops:
@@ -83,12 +76,11 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
     model, result = train(tmp_path, "aec", "aec.n_epochs=30", "aec.lr=0.003")
     losses = [float(row["validation_mse"]) for row in history(tmp_path)]
     assert min(losses) < 0.7 * losses[0]
-    assert result.best == pytest.approx(min(losses), rel=1e-6)
     model.load_state_dict(result.best_weights)
     x = held(20, 1).x
     with torch.no_grad():
         mse = float((model(x)[0] - x).square().mean())
-    assert mse == pytest.approx(result.best, rel=1e-5)
+    assert (mse, min(losses)) == pytest.approx((result.best, result.best), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -105,19 +97,17 @@ def test_patience(tmp_path, monkeypatch, schedule, losses, epochs, halved):
     monkeypatch.setattr(pretraining, "mean_squared_error", lambda *_: next(given))
     words = ("aec.patience=3", "aec.n_epochs=60", "aec.lr=0.001", f"aec.schedule={schedule}")
     _, result = train(tmp_path, "aec", *words, samples=held(8))
-    assert len(result.history) == epochs
     state = torch.load(tmp_path / "last.pt")
-    assert state["stop_reason"] == "patience"
+    assert (len(result.history), state["stop_reason"]) == (epochs, "patience")
     rate = state["optimizer"]["param_groups"][0]["lr"]
     assert rate == pytest.approx(0.001 / 2**halved)
 
 
-def test_loss_that_is_not_finite_stops_before_the_step(tmp_path):
-    samples, model = held(), network()
+def test_loss_that_is_not_finite_is_an_error(tmp_path):
+    samples = held()
     samples.x[33] = float("inf")
     with pytest.raises(TrainingError, match=r"the loss is (inf|nan) in epoch 1; lower aec.lr"):
-        train(tmp_path, samples=samples, model=model)
-    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+        train(tmp_path, samples=samples)
 
 
 def test_dec_looks_targets_up_by_position(tmp_path, monkeypatch):
@@ -143,8 +133,7 @@ def test_dec_loss_is_mse_plus_gamma_kl(tmp_path):
     with torch.no_grad():
         q, y, _ = model(samples.x)
     p = result.target
-    kl = float((p * (p / q).log()).sum()) / 8
-    mse = float((y - samples.x).square().mean())
+    kl, mse = float((p * (p / q).log()).sum()) / 8, float((y - samples.x).square().mean())
     (row,) = history(tmp_path)
     found = [float(row[name]) for name in ("mse", "kl", "loss")]
     assert found == pytest.approx([mse, kl, mse + 0.7 * kl], rel=1e-4, abs=1e-7)
@@ -152,8 +141,7 @@ def test_dec_loss_is_mse_plus_gamma_kl(tmp_path):
 
 def test_dec_refreshes_as_often_as_set_and_stops_on_tol(tmp_path):
     _, result = train(tmp_path / "a", "dec", "dec.updates_per_epoch=4", "dec.n_epochs=3")
-    assert len(result.changes) == 4 * 3 - 1
-    assert len(history(tmp_path / "a")) == 3
+    assert (len(result.changes), len(history(tmp_path / "a"))) == (4 * 3 - 1, 3)
     _, once = train(tmp_path / "b", "dec", "dec.tol=1", "dec.updates_per_epoch=2")
     assert len(once.changes) == len(history(tmp_path / "b")) == 1
     assert torch.load(tmp_path / "b/last.pt")["stop_reason"] == "tol"
