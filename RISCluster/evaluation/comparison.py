@@ -74,12 +74,6 @@ class Refinement(NamedTuple):
         """Share of all samples that have moved; NaN without samples."""
         return 1 - np.trace(self.table.counts) / self.table.n if self.table.n else float("nan")
 
-    def destinations(self, label: int, most: int = 3) -> list[tuple[int, int]]:
-        """Refined clusters of a cluster's moved samples, and how many, most frequent first."""
-        counts = self.table.counts[label] * (np.arange(len(self.table.counts)) != label)
-        order = np.argsort(-counts, kind="stable")[:most]
-        return [(int(to), int(counts[to])) for to in order if counts[to]]
-
 
 def refinement(run: FinishedRun) -> Refinement | None:
     """Compare the two stages that label; None without one, or with other numbers of clusters."""

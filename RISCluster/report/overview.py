@@ -56,14 +56,11 @@ def choice_of(results: Results) -> Context | None:
 def overview_section(results: Results) -> Context:
     """Values of the sentences, warnings, and of a cube the image of its labels."""
     run, stage = results.run, results.stage
-    notes = [*run.notes, *names_notes(run)]
-    if stage is None:
-        return {"notes": notes}
     choice, name = choice_of(results), f"{stage.name}_map"
     drawn = {key: draw for key, draw in stage_figures(results, stage).items() if key == name}
     return {
         "method": METHODS[stage.name], "choice": choice, "sure": certainty(stage),
-        "notes": [*notes, *_warnings(results, choice)], "figures": drawn,
+        "notes": [*run.notes, *names_notes(run), *_warnings(results, choice)], "figures": drawn,
     }  # fmt: skip
 
 
@@ -94,10 +91,8 @@ def _warnings(results: Results, choice: Context | None) -> list[str]:
 # ---- cards --------------------------------------------------------------------------------------
 
 
-def cards_section(results: Results) -> Context | None:
+def cards_section(results: Results) -> Context:
     """All facts of each cluster in one place; reads the samples of the page."""
-    if results.stage is None:
-        return None
     stage, file, catalogue = results.stage, results.file, results.catalogue
     typical = [table["sample"].tolist()[:EXAMPLES] for table in results.representatives.typical]
     look = results.look = chosen_samples(results)
@@ -107,7 +102,7 @@ def cards_section(results: Results) -> Context | None:
     labels, distances = stage.labels[found.index], results.centroid_distances
     hours, stations = catalogue.by_hour(), catalogue.by_station()
     events = catalogue.events_by_cluster().to_numpy() if catalogue.has_events else None
-    medians = cluster_medians(file, stage.labels, stage.n_clusters) if file else pandas.DataFrame()
+    medians = cluster_medians(file, stage.labels, stage.n_clusters)
     measures = results.performances[-1].measures
     cards = []
     for label in range(stage.n_clusters):

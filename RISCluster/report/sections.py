@@ -63,7 +63,7 @@ def _with_others(results: Results, counts: np.ndarray) -> tuple[np.ndarray, list
 
 def stations_section(results: Results) -> Context | None:
     """Samples by station, and their map."""
-    if results.stage is None or not results.catalogue.has_stations:
+    if not results.catalogue.has_stations:
         return None
     counts, names = results.catalogue.by_station(), results.catalogue.stations
     rows, place, notes = largest(counts, STATION_ROWS), results.settings.report.stations, []
@@ -94,10 +94,8 @@ def stations_section(results: Results) -> Context | None:
 # ---- when ---------------------------------------------------------------------------------------
 
 
-def time_section(results: Results) -> Context | None:
+def time_section(results: Results) -> Context:
     """Samples over time, by season, and their correlation with environmental series."""
-    if results.stage is None:
-        return None
     catalogue, settings = results.catalogue, results.settings.report
     if not catalogue.has_times:
         return {"bins": None}
@@ -209,21 +207,18 @@ def _correlation(
 
 def relations_section(results: Results) -> Context | None:
     """Tree of clusters and distances between their centroids."""
-    if results.stage is None or (results.stage.sizes > 0).sum() < 2:
+    if (results.stage.sizes > 0).sum() < 2:
         return None
     draw = partial(latent.centroid_tree, results.centroid_distances, results.names)
     return {"figures": {"report_tree": draw}}
 
 
-def measures_section(results: Results) -> Context | None:
+def measures_section(results: Results) -> Context:
     """Measures and figures of the final clusters."""
-    if results.stage is None:
-        return None
     names, map_name = results.names, f"{results.stage.name}_embedding"
-    draws = {} if results.file is None else {"report_means": partial(figures.means, results)}
-    draws |= {
+    draws = {
+        "report_means": partial(figures.means, results),
         "report_silhouettes": partial(latent.silhouette_profiles, results.performances, names),
-        "report_latent_pairs": partial(figures.latent_pairs, results),
         "report_distances": partial(figures.distances, results),
         map_name: stage_figures(results, results.stage)[map_name],
     }
@@ -251,7 +246,7 @@ def refinement_section(results: Results) -> Context | None:
 def truth_section(results: Results) -> Context | None:
     """Scores against known classes; None where the file has none."""
     run, curves, draws, scores = results.run, [], {}, []
-    if run.truth is None or not (run.truth >= 0).any() or not run.labelling:
+    if run.truth is None or not (run.truth >= 0).any():
         return None
     for stage in run.labelling:
         table, known = against_truth(run, stage), (stage.labels >= 0) & (run.truth >= 0)
@@ -281,8 +276,12 @@ def truth_section(results: Results) -> Context | None:
 def run_section(results: Results) -> Context:
     """Settings that differ from the defaults, and commands."""
     run, rows = results.run, []
-    is_cube = run.file is not None and run.file.layout == "cube"
-    for section in ("run", "data", *["cube"] * is_cube, *map(str.lower, run.stages)):
+    for section in (
+        "run",
+        "data",
+        *["cube"] * (run.file.layout == "cube"),
+        *map(str.lower, run.stages),
+    ):
         settings = (run.stages.get(section.upper()) or run).settings
         for name, value in settings.values(section).items():
             if value != DEFAULTS[name]:
@@ -298,7 +297,7 @@ def training_section(results: Results) -> Context:
     draws = {}
     for stage in results.run.stages.values():
         draws |= stage_figures(results, stage)
-    wanted = ("AEC_loss", *["AEC_reconstructions"] * bool(results.file), "DEC_history")
+    wanted = ("AEC_loss", "AEC_reconstructions", "DEC_history")
     return {"figures": {name: draws[name] for name in wanted if name in draws}}
 
 

@@ -108,18 +108,6 @@ class FinishedRun:
         """The last stage that labels: DEC, or else GMM, or None."""
         return next(iter(self.labelling[::-1]), None)
 
-    @property
-    def views(self) -> dict[str, int]:
-        """Components of the fixed features beside the learnt ones, by name; empty without any."""
-        return ("AEC" in self.stages and self.stages["AEC"].metrics.get("n_components")) or {}
-
-    @property
-    def feature_names(self) -> list[str]:
-        """Name of each of the D latents."""
-        n = self.final.latents.shape[1] if self.final else 0
-        beside = [f"{view} {i}" for view, size in self.views.items() for i in range(size)]
-        return [*(f"feature {i}" for i in range(n - len(beside))), *beside][:n]
-
 
 @contextmanager
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRun]:

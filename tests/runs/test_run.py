@@ -32,9 +32,6 @@ def test_complete_run(made_run):
             == run.final.sizes.tolist()
         )
         assert run.final.latents.shape == (96, 3 + 10 + 10)
-        assert len(run.feature_names) == 23
-        assert run.feature_names[2:4] == ["feature 2", "smoothed 0"]
-        assert run.feature_names[12:14] == ["smoothed 9", "modulation 0"]
         assert run.truth.tolist() == (np.arange(96) % 3).tolist()
 
 
