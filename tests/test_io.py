@@ -29,7 +29,7 @@ def test_a_checkpoint_is_read_back_and_equal_contents_are_equal_bytes(tmp_path):
     assert found["n"] == [1, 2.5, None]
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
     assert len(list(tmp_path.iterdir())) == 2
-    with pytest.raises(CheckpointError, match="holds AEC model in format 1, not DEC model in form"):
+    with pytest.raises(CheckpointError, match="holds AEC model, not DEC model of this version"):
         files.load_checkpoint(tmp_path / "a.pt", "DEC model")
 
 

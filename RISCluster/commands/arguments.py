@@ -41,7 +41,6 @@ build make [build]: make a data set of spectrograms from waveforms
   --picture FILE(.png.pdf.svg): only draw some traces with detector and windows, to choose settings
   --workers N(1..1024) = auto: processes; auto is one per processor, fewer for little work
   --overwrite: replace existing outputs
-  --catalogue-only: write only the catalogue, .csv, without spectrograms
 catalogue make: sort a catalogue of onsets, remove repeated ones, and choose by time and amplitude
   words FILE: tables with a column of times, as build writes them, or QuakeML
   --output FILE(.csv)!: table to write, for build.catalogue

@@ -115,11 +115,8 @@ def run_build(arguments: argparse.Namespace) -> None:
         settings,
         workers=arguments.workers,
         overwrite=arguments.overwrite,
-        catalogue_only=arguments.catalogue_only,
         stations=stations,
     )
-    if arguments.catalogue_only:
-        return
     is_new = settings.build.catalogue is None or (counts is not None and not counts["events"])
     if settings.events.associate and settings.build.method == "detect" and is_new:
         try:

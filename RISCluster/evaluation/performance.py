@@ -170,21 +170,16 @@ def performance_table(performance: Performance, names: Mapping[int, str]) -> dic
     columns = {"Cluster": [*(cluster_title(label, names) for label in range(k)), "all"]}
     columns |= {"Size": sizes.tolist(), "Share": (sizes / max(1, n)).tolist()}
     columns |= {TITLES[name]: measures[name].values.tolist() for name in known}
-    sampled = [f"{TITLES[name]}: {measures[name].n:,}" for name in known if measures[name].n < n]
-    notes = []
-    if sampled:
-        text = f"Measured on random samples of the {n:,} ({'; '.join(sampled)}); the rest on all."
-        notes.append(text)
-    if "mse" in known:
-        notes.append(
-            "Data space: after data.amplitude and data.transform, without standardisation. Inner "
-            "products are of unit vectors, 1 is the same."
-        )
+    note = "Data space: after data.amplitude and data.transform, without standardisation."
+    if sampled := [
+        f"{TITLES[name]} {measures[name].n:,}" for name in known if measures[name].n < n
+    ]:
+        note += f" Measured on random samples: {'; '.join(sampled)}."
     return {
         "title": f"{performance.stage}: clusters",
         "header": [*columns],
         "rows": [list(row) for row in zip(*columns.values(), strict=True)],
         "clusters": [*range(k), None],
-        "note": " ".join(notes),
+        "note": note,
         "digits": 3,
     }

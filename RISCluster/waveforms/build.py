@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,15 +27,21 @@ from ..runtime import count, log
 from ..settings import Settings, as_text
 from .plan import StationDay, plan
 from .process import Wave
-from .read import import_obspy, one_of_each
+from .read import one_of_each
 from .responses import UNITS, inventory_files
 from .station_day import BLOCK_BYTES, REASONS, TIMES, Product, example, make_part
 from .windows import Windows, check_settings, is_detected, make_grid
 
-N_EXAMPLES = 4  # traces of a picture
+N_EXAMPLES = 4  # station-days of a picture
 MAX_CHUNK = 64  # samples
 CACHE = 64 * 2**20  # bytes of HDF5 chunks
 MAX_TRACES = 2 * 10**9  # bytes of waveforms that are stored by `build.traces` = auto
+REMARKS = {  # on windows that are counted
+    "zeros": "have zeros in place of a component",
+    "overlapping": "overlap the one before on the same trace: set build.length shorter, or leave "
+    "out onsets with build.dead_time or catalogue --duplicates",
+    "late": "begin after their onset: set build.length, or build.before of a catalogue, longer",
+}
 Piece = tuple[str, int, Path, int, int]  # trace id, day, file of records, first record, number
 
 
@@ -44,32 +51,29 @@ def build(
     settings: Settings,
     workers: int = 1,
     overwrite: bool = False,
-    catalogue_only: bool = False,
     stations: Any = None,
 ) -> Counter | None:
     """Build a data set (.h5) and its catalogue beside it (.csv) from waveforms.
 
     `words` are files, folders and patterns, `stations` have ``locate``, for origins. Returns
-    numbers of samples, windows, traces, station_days, events and of what was left out by `REASONS`;
-    None where the target exists, from the same files and settings.
+    numbers of samples, windows, traces, events and of what was left out by `REASONS`; None where
+    the target exists, from the same files and settings.
     """
-    import_obspy()
     begin, target = time.monotonic(), Path(target).expanduser()
-    if target.suffix.lower() not in (".h5", ".hdf5", ".csv")[: 2 + catalogue_only]:
+    if target.suffix.lower() not in (".h5", ".hdf5"):
         raise SettingsError(
             f"command line: -o {target} is not allowed; allowed: a file ending in .h5 or .hdf5 "
             "(the catalogue is written beside it as .csv)"
         )
-    check_settings(settings.build)
     own = {target.resolve(), Parts(target).folder.resolve()}  # no inputs
     if settings.build.save_waveforms is not None:
         own.add(Path(settings.build.save_waveforms).expanduser().resolve())
     paths = [x for x in find_files(words) if own.isdisjoint([x.resolve(), *x.resolve().parents])]
-    inputs = _inputs(settings, target) | {"catalogue_only": catalogue_only}
+    inputs = _inputs(settings, target)
     made_from = identity([inputs, [stamp(path) for path in paths]])
-    if not overwrite and _is_done(target, made_from, catalogue_only):
+    if not overwrite and _is_done(target, made_from):
         return None
-    groups, product = _planned(paths, settings, workers, stations, not catalogue_only)
+    groups, product = _planned(paths, settings, workers, stations)
     jobs = [_job(group, inputs) for group in groups]
     parts, work = Parts(target, settings.run), partial(make_part, product=product)
     if not parts.run(jobs, work, workers, "building", "station-days"):
@@ -82,7 +86,7 @@ def build(
         raise DataError(
             f"no window in {count(counts['station_days'], 'station-day')}: {counts['windows']:,} "
             f"found; left out: {_left_out(counts)}; {lower}make build.length, build.taper and "
-            "build.lta shorter, to fit into the data"
+            "build.lta shorter, to fit into the data that are not left out"
         )
     attributes = {
         **{f"build.{key}": as_text(value) for key, value in vars(settings.build).items()},
@@ -93,31 +97,30 @@ def build(
     write(target, pieces, product, attributes)
     parts.remove()
     _report(counts, product, time.monotonic() - begin)
-    of = "only the catalogue" if catalogue_only else f"the catalogue of {target}"
-    log.info(f"{target.with_suffix('.csv')}: {of}")
+    log.info(f"{target.with_suffix('.csv')}: the catalogue of {target}")
     return counts
 
 
 def examples(
     words: Sequence[str], settings: Settings, stations: Any = None
 ) -> tuple[list[tuple[str, Wave, Windows]], str]:
-    """Station-day, processed wave and windows of some traces, in the middle of its days; unit."""
-    check_settings(settings.build)
-    groups, product = _planned(find_files(words), settings, 1, stations, False)
-    days = pandas.DataFrame([(day.trace_id, day) for group in groups for day in group])
-    middle = [own.iloc[len(own) // 2] for _, own in days.groupby(0)[1]]
-    rows = np.unique(np.linspace(0, len(middle) - 1, N_EXAMPLES).round().astype(int))
-    found = [(str(middle[row]), example(middle[row], product)) for row in rows]
+    """Name, processed wave and windows of some station-days, and the unit, for a picture."""
+    groups, product = _planned(find_files(words), settings, 1, stations)
+    product = product._replace(settings=replace(settings.build, save_waveforms=None))
+    days = [day for group in groups for day in group]
+    rows = np.unique(np.linspace(0, len(days) - 1, N_EXAMPLES).round().astype(int))
+    found = [(str(days[row]), example(days[row], product)) for row in rows]
     return [(name, *wave) for name, wave in found if wave], product.unit
 
 
 def _planned(
-    paths: Sequence[Path], settings: Settings, workers: int, stations: Any, with_spectrograms: bool
+    paths: Sequence[Path], settings: Settings, workers: int, stations: Any
 ) -> tuple[list[list[StationDay]], Product]:
+    check_settings(settings.build)
     unit = "counts" if settings.build.inventory is None else UNITS[settings.build.output]
     groups, rate = plan(paths, settings.build, workers, stations)
     grid = make_grid(settings.build, rate)
-    return groups, Product(settings.build, grid, unit, with_spectrograms, bool(_events(groups)))
+    return groups, Product(settings.build, grid, unit, bool(_events(groups)))
 
 
 def _events(groups: Sequence[Sequence[StationDay]]) -> set[int]:
@@ -132,12 +135,11 @@ def _inputs(settings: Settings, target: Path) -> dict[str, Any]:
         inputs["build.inventory"] = [stamp(x) for x in inventory_files(settings.build.inventory)]
     if settings.build.catalogue is not None:
         catalogue = Path(settings.build.catalogue).expanduser()
-        if not catalogue.is_file():
-            raise SettingsError(f"build.catalogue = {catalogue}: no such file; give CSV or QuakeML")
-        if catalogue.resolve() == target.with_suffix(".csv").resolve():
+        is_own = catalogue.resolve() == target.with_suffix(".csv").resolve()
+        if is_own or not catalogue.is_file():
             raise SettingsError(
-                f"build.catalogue = {catalogue} would be replaced by the catalogue of {target}; "
-                "give another name with -o"
+                f"build.catalogue = {catalogue} is no file, or that which {target} will have "
+                "beside it; allowed: CSV or QuakeML, and another name with -o"
             )
         inputs["build.catalogue"] = stamp(catalogue)
     return inputs
@@ -169,13 +171,13 @@ def _collect(parts: Parts, jobs: Sequence[Job]) -> tuple[Counter, list[Piece]]:
     return counts, pieces
 
 
-def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
+def _is_done(target: Path, made_from: str) -> bool:
     """Whether the target exists as it would be made; DataError where it exists otherwise."""
     table, found = target.with_suffix(".csv"), None
     with contextlib.suppress(OSError), h5py.File(target, "r") as file:
         found = file.attrs.get("made_from")
-    existing = [path for path in (target, table)[catalogue_only:] if path.exists()]
-    if existing and (found != made_from or catalogue_only):
+    existing = [path for path in (target, table) if path.exists()]
+    if existing and found != made_from:
         raise DataError(
             f"{existing[0]}: exists, made from other files or settings; give another name with -o, "
             "or --overwrite to replace it"
@@ -183,11 +185,7 @@ def _is_done(target: Path, made_from: str, catalogue_only: bool) -> bool:
     if len(existing) < 2:
         return False
     log.info(f"{target}: done already, from the same files with the same settings")
-    Parts(target).remove()
     return True
-
-
-# ---- log ----------------------------------------------------------------------------------------
 
 
 def _left_out(counts: Counter) -> str:
@@ -197,27 +195,15 @@ def _left_out(counts: Counter) -> str:
 
 def _report(counts: Counter, product: Product, seconds: float) -> None:
     """Log numbers and rate, and a warning where windows overlap or begin late."""
-    grid, settings, n = product.grid, product.settings, counts["samples"]
-    windows = count(n, "window")
+    grid, n, windows = product.grid, counts["samples"], count(counts["samples"], "window")
     shape = *product.components, grid.n_rows, grid.n_columns
     log.info(
         f"{windows} of {size_text(shape)} from {count(counts['traces'], 'trace')} in "
         f"{seconds:.1f} s, {n / seconds:,.0f} samples/s; left out: {_left_out(counts)}"
     )
-    longer = f"set build.length ({settings.length:g} s) longer"
-    shorter = f"set build.length ({settings.length:g} s) shorter"
-    texts = {
-        "zeros": "have zeros in place of a component",
-        "overlapping": f"overlap the one before on the same trace: {shorter}, or leave out onsets "
-        "with build.dead_time or catalogue --duplicates",
-        "late": f"begin after their onset: {longer}, or build.before of a catalogue",
-    }
-    for key, text in texts.items():
+    for key, text in REMARKS.items():
         if counts[key]:
             log.warning(f"{counts[key]:,} of {windows} {text}")
-
-
-# ---- files --------------------------------------------------------------------------------------
 
 
 def write(
@@ -232,21 +218,19 @@ def write(
     ]
     with contextlib.ExitStack() as stack:
         table_path = stack.enter_context(new_file(target.with_suffix(".csv")))
-        if product.with_spectrograms:
-            require_room(target, n * size)
-            partial = stack.enter_context(new_file(target))
-            file = stack.enter_context(h5py.File(partial, "w", rdcc_nbytes=CACHE))
-            file.attrs.update(attributes)
-            for name, unit in {"frequency": "Hz", "time": "s"}.items():
-                file[name] = getattr(product.grid, name)
-                file[name].attrs["units"] = unit
+        require_room(target, n * size)
+        partial = stack.enter_context(new_file(target))
+        file = stack.enter_context(h5py.File(partial, "w", rdcc_nbytes=CACHE))
+        file.attrs.update(attributes)
+        for name, unit in {"frequency": "Hz", "time": "s"}.items():
+            file[name] = getattr(product.grid, name)
+            file[name].attrs["units"] = unit
         for trace_id, path, at, n_rows in blocks:
             block = np.fromfile(path, product.record, n_rows, offset=at * size)
             rows = slice(first, first + len(block))
             table = _table(block, trace_id, first, product)
             table.to_csv(table_path, mode="a", header=not first, index=False, lineterminator="\n")
-            columns = _columns(block, table, product, n) if product.with_spectrograms else {}
-            for name, values in columns.items():
+            for name, values in _columns(block, table, product, n).items():
                 if name not in file:
                     _create(file, name, values, n, product)
                 file[name][rows] = values

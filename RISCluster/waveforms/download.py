@@ -49,10 +49,8 @@ def download(
 ) -> tuple[pandas.DataFrame, dict[str, str]]:
     """Download what is not in the folder yet.
 
-    `query` has the codes, starttime, endtime and area as an FDSN web service takes them, `chunk` is
-    the length of a file in seconds, `min_distance` between stations in km. `providers` are obspy's
-    names or URLs; the first that lists a station is asked.
-
+    `query` has the parameters of an FDSN web service, `chunk` is the length of a file in seconds,
+    `min_distance` between stations in km. The first of the providers that lists a station is asked.
     Returns a row for each file with ``station``, ``channel``, ``path`` and ``n_bytes`` (-1 where it
     existed, 0 where it did not come), and errors by station or provider. Waveforms are written to
     ``NET/STA/NET.STA.LOC.CHA__START__END.mseed``, StationXML to ``stations/NET.STA.xml``.
@@ -91,8 +89,6 @@ def _list_channels(
 ) -> tuple[list[dict[str, Any]], dict[str, Client], dict[str, str]]:
     """Channels that match, the client of each station, and errors of providers."""
     channels, clients, failures = [], {}, {}
-    if unknown := {*credentials} - {*providers}:
-        log.warning(f"credentials for {', '.join(sorted(unknown))} are not used")
     for provider in providers:
         try:
             client = connect(provider, credentials.get(provider, {}))
@@ -139,10 +135,7 @@ def connect(provider: str, login: Mapping[str, str]) -> Client:
 
 
 def read_credentials(path: Path) -> dict[str, dict[str, str]]:
-    """Keys of `LOGINS` by provider, from a file with a section for each.
-
-    SettingsError where it can't be read; no message has any of its values.
-    """
+    """Keys of `LOGINS` by provider, from a file with a section for each; in no message."""
     parser = ConfigParser(interpolation=None)
     try:
         parser.read_string(path.expanduser().read_text(encoding="utf-8"))
@@ -154,8 +147,6 @@ def read_credentials(path: Path) -> dict[str, dict[str, str]]:
             f"{path}: can't be read as credentials; allowed: sections as [GFZ] with token, "
             "eida_token, or user and password"
         )
-    if path.expanduser().stat().st_mode & 0o077:
-        log.warning(f"{path}: other users can read it; to change that: chmod 600 {path}")
     return found
 
 
@@ -263,7 +254,4 @@ def _fetch_responses(
 def reason_of(error: BaseException) -> str:
     """Message of an error on one line, without the page that a server may have sent with it."""
     text = " ".join(re.split("HTTP Status code|Detailed response", str(error))[0].split())
-    hint = ""
-    if isinstance(error, (fdsn.FDSNUnauthorizedException, fdsn.FDSNForbiddenException)):
-        hint = "; give --credentials"
-    return (text or type(error).__name__).rstrip(". ")[:200] + hint
+    return (text or type(error).__name__).rstrip(". ")[:200]

@@ -37,11 +37,10 @@ FIELDS = ("onset", "end", "peak", "event")  # of an onset at a trace; -1 for no 
 
 
 def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Rows of a table, or origins and picks of a file that obspy reads as events, by time.
+    """Rows of a table, or origins and picks of a file of events, by time; and their texts.
 
-    The first frame has `onset`, `end` and `peak` (ns), `trace_id` ('' for all, or some codes),
-    `phase`, `event`, `amplitude`, `latitude`, `longitude` (degrees) and `depth` (km); the second
-    the texts of the file. DataError where it can't be read.
+    `onset`, `end` and `peak` are in ns, `trace_id` has some codes or '' for all, `latitude` and
+    `longitude` are in degrees, `depth` in km. DataError where the file can't be read.
     """
     try:
         rows, texts = (_from_table if path.suffix.lower() in TABLES else _from_events)(path)
@@ -76,14 +75,10 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
 
 
 def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Origins, with a place, and picks, with a trace id, of events numbered by time."""
-    events = []
-    for event in read_with(import_obspy().read_events, path, "events"):
-        origin = event.preferred_origin() or next(iter(event.origins), None)
-        times = [item.time.ns for item in (*event.picks, *([origin] if origin else []))]
-        events.append((min(times, default=0), event, origin))
+    """Origins, with a place, and picks, with a trace id, of events numbered as in the file."""
     rows = []
-    for number, (_, event, origin) in enumerate(sorted(events, key=lambda item: item[0])):
+    for number, event in enumerate(read_with(import_obspy().read_events, path, "events")):
+        origin = event.preferred_origin() or next(iter(event.origins), None)
         if origin is not None:
             rows.append({
                 "onset": origin.time.ns, "trace_id": "", "phase": "", "event": number,
@@ -163,10 +158,9 @@ def _travel_times(found: pandas.DataFrame, velocity: float, stations: Any) -> np
 def clean(
     paths: Sequence[Path], target: Path, start: int, end: int, low: float, high: float, apart: float
 ) -> str:
-    """Write the rows of catalogues, by time, from `start` to before `end` (ns), of such amplitudes.
+    """Write rows of catalogues, by time, from `start` to before `end` (ns), of such amplitudes.
 
-    Of rows of one trace, those up to `apart` seconds after the one before are left out, exact
-    repetitions always. The columns are those of the files. Returns a sentence on the numbers.
+    Those up to `apart` seconds after the one before of a trace are left out. Returns the numbers.
     """
     found = [read_catalogue(path) for path in paths]
     rows, texts = (pandas.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))

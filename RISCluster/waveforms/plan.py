@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas
-
-from ..data.times import NOT_A_TIME, nanoseconds_to_iso, same_rate
+from ..data.times import NOT_A_TIME, nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..runtime import count, log
 from ..settings import BuildSettings
 from .onsets import onsets_at
-from .process import PASS
 from .read import DAY, Stretch, matching, of_few_rates, one_of_each, scan
 from .windows import margin
 
@@ -43,10 +40,7 @@ class StationDay(NamedTuple):
 def plan(
     paths: Sequence[Path], settings: BuildSettings, workers: int, stations: Any = None
 ) -> tuple[list[list[StationDay]], float]:
-    """Station-days by `read_together`, and the sampling rate of all after processing.
-
-    `stations`, with ``locate``, are for the onsets of a catalogue; days without one are left out.
-    """
+    """Station-days by `read_together`, and the sampling rate of all after processing."""
     stretches, lines = scan(paths, workers)
     for line in lines:
         log.warning(line)
@@ -123,11 +117,10 @@ def _with_onsets(
             if len(own):
                 found.append(day._replace(given=tuple(own.itertuples(index=False, name=None))))
     if not found:
-        times = pandas.concat([rows["onset"] for rows in onsets.values()])
-        first, last = nanoseconds_to_iso([times.min(), times.max()])
+        (first,) = nanoseconds_to_iso([min(rows["onset"].min() for rows in onsets.values())])
         raise DataError(
-            f"build.catalogue = {settings.catalogue}: its onsets, {first} to {last}, are on no day "
-            f"with data, as {days[0]}; give another catalogue, or other files"
+            f"build.catalogue = {settings.catalogue}: its onsets, from {first}, are on no day with "
+            f"data, as {days[0]}; give another catalogue, or other files"
         )
     return found
 
@@ -159,7 +152,4 @@ def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
                 f"lower, or leave traces out with build.trace_ids, as {rates[lowest].trace_id} at "
                 f"{lowest:g} Hz"
             )
-    band, limit = settings.frequencies or settings.bandpass, PASS * nyquist
-    if band and band.high > limit and not all(same_rate(own, rate) for own in rates):
-        log.warning(f"resampling to {rate:g} Hz weakens {band} Hz above {limit:g} Hz")
     return rate

@@ -58,16 +58,11 @@ def samples_of(seconds: float, sampling_rate: float) -> int:
     return int(np.ceil(round(seconds * sampling_rate, 6)))
 
 
-# ---- gaps ---------------------------------------------------------------------------------------
-
-
 def join(pieces: Sequence[Wave], removed: Counter, constant: float | None) -> list[Wave]:
-    """Join pieces of one sampling rate where they touch: float64, ascending, with gaps between.
+    """Join pieces of one sampling rate where they touch, to half a sample: float64, ascending.
 
-    A piece continues another where it starts within half a sample of the time after its last one.
-    Where overlaps disagree, the whole overlap is a gap, as with obspy's ``merge(method=0)``;
-    samples that are not finite and `constant_runs` of `constant` seconds are gaps too. `removed`
-    counts their samples by `DISAGREE`, `NOT_FINITE` and `CONSTANT`.
+    Overlaps that disagree, samples that are not finite and `constant_runs` of `constant` seconds
+    are gaps; `removed` counts their samples by reason.
     """
     chains: list[list[tuple[int, Wave]]] = []  # pieces that touch, each with its first sample
     end, end_time = 0, 0
@@ -129,9 +124,8 @@ def constant_runs(
 ) -> list[tuple[int, int]]:
     """Runs of one value with which gaps have been filled, as first sample and that after the last.
 
-    A run has `seconds` (None: there are none) and 32 samples; a step to it is more than twice the
-    smallest step of the data; and most samples beside it differ from the one before. Elsewhere the
-    instrument is quiet, or holds values.
+    A run has `seconds` and 32 samples, a step to it is more than twice the smallest of the data,
+    and most samples beside it change: else the instrument is quiet, or holds values.
     """
     if seconds is None:
         return []
@@ -158,14 +152,8 @@ def _changes(data: np.ndarray) -> bool:
     return len(data) > 1 and np.mean(data[1:] == data[:-1]) <= QUIET
 
 
-# ---- processing ---------------------------------------------------------------------------------
-
-
 def process(wave: Wave, settings: BuildSettings, response: Any = None) -> Wave:
-    """Detrend, taper, remove the response, resample and filter a wave, in place.
-
-    The tapered samples are the `edge` of the result.
-    """
+    """Detrend, taper, remove the response, resample and filter a wave, in place."""
     detrend(wave.data, settings.detrend)
     taper(wave.data, samples_of(settings.taper, wave.sampling_rate))
     if response:
@@ -216,10 +204,9 @@ def remove_response(wave: Wave, response: Any, settings: BuildSettings) -> Wave:
 
 
 def resample(wave: Wave, sampling_rate: float) -> Wave:
-    """Resample a wave by a ratio of whole numbers; the first sample keeps its time.
+    """Resample a wave by a ratio of whole numbers; DataError where there is none.
 
-    A polyphase filter of linear phase, without delay: flat to 0.8 of the lower Nyquist frequency,
-    80 dB down above it. DataError where there is no such ratio.
+    The filter has no delay, is flat to 0.8 of the lower Nyquist frequency, and 80 dB down above it.
     """
     ratio = Fraction(sampling_rate / wave.sampling_rate).limit_denominator(MAX_FACTOR)
     rate, up, down = float(ratio) * wave.sampling_rate, ratio.numerator, ratio.denominator

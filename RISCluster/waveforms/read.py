@@ -76,10 +76,7 @@ def read_with(function: Callable, path: Path, what: str, **options: Any) -> Any:
 
 
 def one_of_each(notes: Iterable[tuple[str, str]]) -> list[str]:
-    """A line for each kind of note (place, text), and how many more places have such a note.
-
-    Texts that differ by numbers are of one kind.
-    """
+    """A line for each kind of note (place, text), whatever its numbers, and how many more."""
     kinds: dict[str, dict[str, str]] = defaultdict(dict)
     for place, text in notes:
         kinds[re.sub(r"\S*\d\S*", "#", text)].setdefault(place, f"{place}: {text}")
@@ -87,25 +84,13 @@ def one_of_each(notes: Iterable[tuple[str, str]]) -> list[str]:
     return [x[0] + (f" (and so for {len(x) - 1:,} more)" if len(x) > 1 else "") for x in found]
 
 
-# ---- archives -----------------------------------------------------------------------------------
-
-
 def with_copies(words: Sequence[str], folder: Path) -> list[str]:
-    """Words of the command line, with copies of the files of URLs in a folder, each fetched once.
-
-    A URL is of a file, a folder or a pattern, as ``s3://bucket/2016/*HHZ*`` or ``https://host/2016/``.
-    DataError where files can't be listed or fetched.
-    """
+    """Words of the command line, with copies in a folder for URLs of files, folders or patterns."""
     return [path for word in words for path in (_fetch(word, folder) if "://" in word else [word])]
 
 
 def _fetch(url: str, folder: Path) -> list[str]:
-    need("fsspec")
-    import fsspec
-
-    for start, package in {"s3:": "s3fs", "http": "aiohttp"}.items():
-        if url.startswith(start):
-            need(package)
+    fsspec = need("fsspec")
     has_key = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & {*os.environ}
     options = {"anon": not has_key} if url.startswith("s3:") else {}
     try:
@@ -130,8 +115,7 @@ def _fetch(url: str, folder: Path) -> list[str]:
     except Exception as error:  # each kind of store raises its own
         reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
         raise DataError(
-            f"{url}: can't be fetched: {reason}; check the address, then run the same command "
-            "again: files that are complete are not fetched again"
+            f"{url}: can't be fetched: {reason}; check the address, and run the same command again"
         ) from None
     if not names:
         raise DataError(f"{url}: has no files; give a folder, a file or a pattern with *")
@@ -143,19 +127,12 @@ def _copy(files: Any, name: str, path: Path) -> None:
         files.get_file(name, str(partial))
 
 
-# ---- headers ------------------------------------------------------------------------------------
-
-
 def _read(path: Path, **options: Any) -> Any:
     return read_with(import_obspy().read, path, "waveforms", **options)
 
 
 def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]:
-    """Headers of waveform files, sorted by trace id, start and path; a line for what is left out.
-
-    Many files are read in `workers` processes.
-    """
-    import_obspy()
+    """Headers of waveform files, sorted by trace id, start and path; lines of what is left out."""
     stretches: list[Stretch] = []
     lines: list[str] = []
     n_jobs = 1 if len(paths) < MIN_PARALLEL_FILES else workers_for(workers, len(paths))
@@ -172,8 +149,6 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]
 def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
     try:
         stream = _read(path, headonly=True)
-        if stream and stream[0].stats.get("_format") == "REFTEK130":  # loses headers that overlap
-            stream = _read(path)
     except DataError as error:
         return [], [str(error)]
     good, bad = [], []
@@ -184,12 +159,11 @@ def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
         (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
     if not bad:
         return good, []
-    line = (
-        f"{path}: {count(len(bad), 'trace')} left out, as {bad[0].trace_id}: {bad[0].n_samples} "
-        f"samples at {bad[0].sampling_rate:g} Hz, {bad[0].start / (365.25 * DAY):.0f} years after "
-        "1970; allowed: samples, rates above 0 Hz and years from 1678 to 2261"
-    )
-    return good, [line]
+    one, years = bad[0], bad[0].start / (365.25 * DAY)
+    return good, [
+        f"{path}: {count(len(bad), 'trace')} left out, as {one.trace_id}: {one.n_samples} samples "
+        f"at {one.sampling_rate:g} Hz, {years:.0f} years after 1970; allowed: years 1678 to 2261"
+    ]
 
 
 def _without_shared_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretch]:
@@ -223,24 +197,17 @@ def matching(stretches: Sequence[Stretch], trace_ids: str) -> list[Stretch]:
     """Select stretches by patterns of trace ids with commas; DataError where none fits."""
     patterns = [pattern.strip() for pattern in trace_ids.split(",")]
     names = sorted({item.trace_id for item in stretches})
-    fits = {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
-    if names and not fits:
+    found = [x for x in stretches if any(fnmatchcase(x.trace_id, y) for y in patterns)]
+    if not found:
         raise DataError(
             f"build.trace_ids = {trace_ids} fits none of {count(len(names), 'trace')}; allowed: "
             f"patterns of trace ids, as {', '.join(names[:8])}"
         )
-    return [item for item in stretches if item.trace_id in fits]
-
-
-# ---- samples ------------------------------------------------------------------------------------
+    return found
 
 
 def read_traces(path: Path, start_ns: int, end_ns: int, ids: str = "") -> dict[str, list[Any]]:
-    """Traces of obspy of one file by trace id; DataError where it can't be read.
-
-    The samples nearest to the times, ns since 1970-01-01 UTC, are the first and the last. `ids` is
-    the beginning of the trace ids that are decoded.
-    """
+    """Traces of obspy of one file between two times, by trace id; `ids` is their beginning."""
     time = import_obspy().UTCDateTime
     span = {"starttime": time(ns=int(start_ns)), "endtime": time(ns=int(end_ns))}
     stream = _read(path, **span, **({"sourcename": f"{ids}*"} if ids else {}))

@@ -26,10 +26,7 @@ ALWAYS = 2**63  # ns, later than all times
 
 @lru_cache(maxsize=1)
 def read_inventory(place: str, setting: str = "build.inventory") -> Any:
-    """Obspy's inventory of a file of StationXML or dataless SEED, or of all such in a folder.
-
-    SettingsError where there is no file, DataError where one can't be read.
-    """
+    """Obspy's inventory of a file of StationXML or dataless SEED, or of all such in a folder."""
     content = import_obspy().Inventory(networks=[], source="")
     for path in inventory_files(place, setting):
         content += read_station_file(path)

@@ -41,8 +41,7 @@ class Product(NamedTuple):
     settings: BuildSettings
     grid: Grid
     unit: str
-    with_spectrograms: bool
-    with_events: bool = False  # numbers of a catalogue
+    with_events: bool  # numbers of a catalogue
 
     @property
     def components(self) -> tuple[int, ...]:
@@ -55,10 +54,9 @@ class Product(NamedTuple):
         fields = [(name, np.int64) for name in TIMES]
         fields += [(name, np.float32) for name in ("peak_amplitude", *MEASURES)]
         fields += [("event_id", np.int64)] * self.with_events
-        if self.with_spectrograms:
-            shape = *self.components, self.grid.n_rows, self.grid.n_columns
-            fields.append(("spectrogram", np.float32, shape))
-        if self.settings.traces is not False and self.with_spectrograms:
+        shape = *self.components, self.grid.n_rows, self.grid.n_columns
+        fields.append(("spectrogram", np.float32, shape))
+        if self.settings.traces is not False:
             fields.append(("trace", np.float32, (*self.components, self.grid.n_samples)))
         return np.dtype(fields)
 
@@ -71,32 +69,32 @@ class Product(NamedTuple):
 
 
 def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[str, Any]:
-    """Write the records of station-days that are read together.
+    """Write the records of station-days that are read together; none of one that raises an error.
 
-    Returns ``n_samples`` of each, ``counts`` of samples, windows and what was left out, and
-    ``notes``. A station-day whose data raise an error has no records.
+    Returns ``n_samples`` of each, ``counts`` of windows and of what was left out, and ``notes``.
     """
     counts, notes, n_samples = Counter(station_days=len(days)), [], []
     with write_errors(path), path.open("wb") as file:
         pieces = _read(days, product, notes)
         for day in days:
-            start, own, own_notes = file.tell(), Counter(), []
+            start = file.tell()
             try:
-                others = [_other(part, product, own_notes) for part in day.others]
-                waves = _processed(day, pieces.pop(day), product, own, own_notes)
-                for found in _save(waves, day, product.settings.save_waveforms):
-                    for records in _of_windows(*found, others, product, own):
+                others = [
+                    [*_stretches(x, _read([x], product, notes)[x], product, Counter(), notes)]
+                    if x else []
+                    for x in day.others
+                ]  # fmt: skip
+                for found in _processed(day, pieces.pop(day), product, counts, notes):
+                    for records in _of_windows(*found, others, product, counts):
                         file.write(records.data)
             except (OSError, RunError):  # of writing
                 raise
             except Exception as error:  # of any library that processes the data
                 file.seek(start)
                 file.truncate()
-                own = {"station_day_failed": 1}
-                own_notes = [(str(day), f"left out: {' '.join(str(error).split())[:200]}")]
+                counts["station_day_failed"] += 1
+                notes.append((str(day), f"left out: {' '.join(str(error).split())[:200]}"))
             n_samples.append((file.tell() - start) // product.record.itemsize)
-            counts.update(own)
-            notes += own_notes
     counts.update(samples=sum(n_samples))
     return {"n_samples": n_samples, "counts": counts, "notes": notes}
 
@@ -124,33 +122,18 @@ def _read(
     return found
 
 
-def _other(day: StationDay | None, product: Product, notes: Notes) -> list[Wave]:
-    if day is None:
-        return []
-    waves = _stretches(day, _read([day], product, notes)[day], product, Counter(), notes)
-    pairs = _save(((wave, None) for wave in waves), day, product.settings.save_waveforms)
-    return [wave for wave, _ in pairs]
-
-
-def _save(waves: Iterator, day: StationDay, folder: str | None) -> Iterator[tuple[Wave, Any]]:
-    """Pass stretches on, and write what of them is of the day, as miniSEED of 32-bit floats."""
-    if folder is None:
-        yield from waves
+def _save(wave: Wave, day: StationDay, folder: Path) -> None:
+    """Write what of a stretch is of the day, as miniSEED of 32-bit floats."""
+    obspy = import_obspy()
+    first, last = wave.samples(np.array([day.day, day.day + DAY])).clip(0, len(wave.data))
+    if first >= last:
         return
-    obspy, stream = import_obspy(), []
-    for wave, more in waves:
-        first, last = wave.samples(np.array([day.day, day.day + DAY])).clip(0, len(wave.data))
-        trace = obspy.Trace(wave.data[first:last].astype(np.float32))
-        trace.id, trace.stats.sampling_rate = day.trace_id, wave.sampling_rate
-        trace.stats.starttime = obspy.UTCDateTime(ns=wave.time(int(first)))
-        stream += [trace] if last > first else []
-        yield wave, more
-    if stream:
-        start = min(trace.stats.starttime for trace in stream)
-        name = f"{day.trace_id}__{start.strftime('%Y%m%dT%H%M%SZ')}.mseed"
-        path = Path(folder).expanduser().joinpath(*day.trace_id.split(".")[:2], name)
-        with new_file(path) as partial:
-            obspy.Stream(stream).write(str(partial), format="MSEED")
+    trace = obspy.Trace(wave.data[first:last].astype(np.float32))
+    trace.id, trace.stats.sampling_rate = day.trace_id, wave.sampling_rate
+    trace.stats.starttime = start = obspy.UTCDateTime(ns=wave.time(int(first)))
+    name = f"{day.trace_id}__{start.strftime('%Y%m%dT%H%M%SZ')}.mseed"
+    with new_file(folder.joinpath(*day.trace_id.split(".")[:2], name)) as partial:
+        trace.write(str(partial), format="MSEED")
 
 
 def example(day: StationDay, product: Product) -> tuple[Wave, Windows] | None:
@@ -208,7 +191,10 @@ def _stretches(
         elif len(wave.data) / wave.sampling_rate < min_samples(settings, grid) / grid.sampling_rate:
             counts["stretch_too_short"] += 1
         else:
-            yield process(wave, settings, response)
+            wave, saved = process(wave, settings, response), settings.save_waveforms
+            if saved is not None:
+                _save(wave, day, Path(saved).expanduser())
+            yield wave
 
 
 def _of_windows(
@@ -244,10 +230,7 @@ def _of_windows(
 def _cut_out(
     pairs: Sequence[tuple[Wave, np.ndarray]], grid: Grid, n: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Spectrograms (n, F, T) and waveforms (n, S) of windows, and in which there are data, (n,).
-
-    `pairs` are stretches with the samples in them at which the n windows begin.
-    """
+    """Spectrograms (n, F, T) and waveforms (n, S) of windows, and in which there are data, (n,)."""
     images = np.zeros((n, grid.n_rows, grid.n_columns), dtype=np.float32)
     traces, known = np.zeros((n, grid.n_samples)), np.zeros(n, dtype=bool)
     for wave, start in pairs:

@@ -1,11 +1,9 @@
 """Windows of a wave, around detections or sliding, and their spectrograms.
 
-Sample i stands for the time from i to i + 1. Column k of a window has its centre (k + 1/2) hops
-after the window's start, so that n samples have n // hop columns; the segments of the first and
-the last column reach (segment - hop) / 2 samples beyond the window.
+Column k of a window has its centre (k + 1/2) hops after the window's start; the segments of the
+first and the last column reach (segment - hop) / 2 samples beyond the window.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -70,25 +68,18 @@ def make_grid(settings: BuildSettings, sampling_rate: float) -> Grid:
 def spectrograms(grid: Grid, data: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """One-sided power spectral densities of windows by their first samples: (k, F, T), float32.
 
-    As scipy.signal's ``scaling="density"``, without detrending; segments that windows have in
-    common are computed once. Each needs `grid.before` and `grid.after` samples around it.
+    As scipy.signal's ``scaling="density"``, without detrending; common segments are computed once.
     """
     columns = (starts - grid.before)[:, None] + grid.hop * np.arange(grid.n_columns)
     first, which = np.unique(columns, return_inverse=True)
     segments = np.lib.stride_tricks.sliding_window_view(data, grid.segment)[first]
-    window, scale = _window(grid)
-    spectrum = fft.rfft(segments * window, grid.nfft)[:, grid.first_row :][:, : grid.n_rows]
-    power = ((spectrum.real**2 + spectrum.imag**2) * scale).astype(np.float32)
-    return np.ascontiguousarray(power[which.reshape(columns.shape)].transpose(0, 2, 1))
-
-
-@lru_cache(maxsize=4)
-def _window(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Kaiser window, and factors from squared magnitudes to one-sided densities, (F,)."""
     window = signal.get_window(("kaiser", grid.beta), grid.segment)
     rows = np.arange(grid.first_row, grid.first_row + grid.n_rows)
     sides = np.where((rows == 0) | (2 * rows == grid.nfft), 1.0, 2.0)
-    return window, sides / (grid.sampling_rate * (window**2).sum())
+    scale = sides / (grid.sampling_rate * (window**2).sum())
+    spectrum = fft.rfft(segments * window, grid.nfft)[:, grid.first_row :][:, : grid.n_rows]
+    power = ((spectrum.real**2 + spectrum.imag**2) * scale).astype(np.float32)
+    return np.ascontiguousarray(power[which.reshape(columns.shape)].transpose(0, 2, 1))
 
 
 class Windows(NamedTuple):
@@ -134,10 +125,7 @@ def time_before(settings: BuildSettings) -> float:
 
 
 def margin(settings: BuildSettings) -> int:
-    """Time before and after a day that its windows may depend on, ns.
-
-    Ten times the average of the detector is what it remembers of earlier data to e^-10.
-    """
+    """Time before and after a day that its windows depend on, ns; the detector's to e^-10."""
     seconds = settings.taper + settings.length + settings.segment + 1.0 + 10 * average(settings)
     seconds += 2 * settings.dead_time if is_detected(settings) else time_before(settings)
     return int(np.ceil(seconds)) * SECOND
@@ -188,9 +176,7 @@ def fits_into(wave: Wave, start: np.ndarray, grid: Grid) -> np.ndarray:
 def _sliding_starts(wave: Wave, day: int, settings: BuildSettings) -> np.ndarray:
     """Samples of the wave nearest to multiples of the step after midnight."""
     step = settings.step * SECOND
-    first = max(0, int((wave.start - day) / step) - 1)
-    last = min(int(np.ceil(DAY / step)) - 1, int((wave.end - day) / step) + 1)
-    after_midnight = np.rint(np.arange(first, last + 1) * step).astype(np.int64)
+    after_midnight = np.rint(np.arange(np.ceil(DAY / step)) * step).astype(np.int64)
     starts = wave.samples(day + after_midnight)
     return starts[(starts >= 0) & (starts < len(wave.data))]
 

@@ -146,9 +146,13 @@ def test_tiles_are_whole_chunks_in_order(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "coordinates", "text"),
     [
-        ({"channels": "3:9"}, {}, "channels = 3:9 is out of range: the cube has 7 channels, 0 to"),
-        ({"window": 20, "times": "::3"}, {}, "window = 20 is longer than the 17 time steps"),
-        ({"window_channels": 8}, {}, "window_channels = 8 is longer than the 7 channels that"),
+        ({"channels": "3:9"}, {}, "channels = 3:9 takes 4 of 7 channels, 0 to 6; allowed"),
+        (
+            {"window": 20, "times": "::3"},
+            {},
+            "times = ::3 takes 17 of 50 times, .* a window of 20 fits",
+        ),
+        ({"window_channels": 8}, {}, "channels = : takes 7 of 7 channels, .* a window of 8 fits"),
         (
             {},
             {"time_coords": np.arange(49)},
@@ -216,7 +220,6 @@ def test_times_as_zarr_has_them(tmp_path, kind, unit):
         (STEPS, "days since soon", None, "reference 'soon' is no date"),
         (STEPS * 1e6, "days since 2020-01-01", None, "7 of 8 are no times from 1678"),
         (np.r_[np.nan, 1:8], "s since 2020-01-01", None, "some times are missing"),
-        (np.r_[STEPS[:7], 4e9], "s since 2020-01-01", None, "2146-.* is far from its other"),
         (STEPS, "furlongs", None, "unit 'furlongs' is not known"),
     ],
 )

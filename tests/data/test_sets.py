@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_named(parts, small_file):
         (
             f"{parts}/[0x].h5",
             [],
-            "x.h5: has layout samples, 15 x 20, 1 to 8 Hz, 0 to 1.9 s, units of ",
+            "x.h5: has samples, 15 x 20, 1 to 8 Hz, 0 to 1.9 s, units ",
         ),
         (bare, ["data.after=2016-01-01"], "has no column starttime, which data.after needs"),
         (bare, ["data.min_amplitude=1"], "has no column peak_amplitude, which data.min_amplitude"),

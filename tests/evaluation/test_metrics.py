@@ -69,7 +69,7 @@ def test_agreement_with_classes_of_any_number_and_silhouettes():
         assert np.isnan(silhouettes(np.eye(len(labels)), labels)).all()
 
 
-def test_table_of_known_classes():
+def test_clusters_by_known_class():
     run = made.run(made.stage("GMM", LABELS), truth=TRUTH, class_names=["quake", "noise", "none"])
     table = against_truth(run, run.final)
     assert table.counts.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]

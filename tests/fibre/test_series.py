@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError, SettingsError
+from RISCluster.errors import DataError
 from RISCluster.fibre.series import open_series, time_in_name
 from RISCluster.waveforms import read as reading
 from RISCluster.waveforms.read import import_obspy
@@ -85,16 +85,12 @@ def test_overlap_drops_what_the_later_file_repeats(tmp_path, lines):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "i4"])
-@pytest.mark.parametrize("chunks", [None, (30, 4)])
-@pytest.mark.parametrize("order", ["time,channel", "channel,time"])
-def test_either_order_and_any_number_type(tmp_path, dtype, chunks, order):
+@pytest.mark.parametrize("turn", [1, -1])
+def test_either_order_and_any_number_type(tmp_path, dtype, turn):
     """No digits are lost, as of unwrapped phases: large integers of which little moves."""
     samples = (50 * noise(200, 6) + (2**30 if dtype == "i4" else 0)).astype(dtype)
-    turn = 1 if order == "time,channel" else -1
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        stored = samples if turn == 1 else samples.T
-        file.create_dataset("data", data=stored, chunks=chunks and chunks[::turn])
-        file["data"].attrs.update({"fs": RATE, "dims": order, "start": START})
+    dims = ",".join(("time", "channel")[::turn])
+    record(tmp_path / "a.h5", samples if turn == 1 else samples.T, dims=dims)
     values, lost = opened(tmp_path).read(13, 171, 1, 5)
     np.testing.assert_array_equal(values, samples[13:171, 1:5])
     assert (values.dtype, lost) == (np.float64 if dtype in ("f8", "i4") else np.float32, [])
@@ -117,8 +113,6 @@ def test_a_given_start_moves_all_files(tmp_path):
     record(tmp_path / "b.h5", noise(100), START + 2)
     series = opened(tmp_path, records_settings("starttime=2000-01-01").records)
     assert (series.start, series.n_samples) == (946_684_800 * SECOND, 300)
-    with pytest.raises(SettingsError, match="starttime = noon is not allowed"):
-        records_settings("starttime=noon")
 
 
 @pytest.mark.parametrize(
@@ -127,16 +121,12 @@ def test_a_given_start_moves_all_files(tmp_path):
         ("fibre_20210304T050607.tdms", "%Y%m%dT%H%M%S", 1614834367_000000000),
         ("a.2021.063.05h06.h5", "%Y.%j.%Hh%M", 1614834360_000000000),
         ("1_210304_05.06.07.250_9.h5", "%y%m%d_%H.%M.%S.%f", 1614834367_250000000),
-        ("20211304_x.h5", "%Y%m%d", None),
-        ("x.h5", "%Y", None),
     ],
 )
 def test_times_in_names(tmp_path, name, pattern, time):
-    if time is not None:
-        assert time_in_name(tmp_path / name, pattern) == time
-        return
-    with pytest.raises(DataError, match="its name has no time as records.name_times = %Y"):
-        time_in_name(tmp_path / name, pattern)
+    assert time_in_name(tmp_path / name, pattern) == time
+    with pytest.raises(DataError, match="its name has no time as records.name_times = %Y%m%d_x"):
+        time_in_name(tmp_path / f"20211304_x{name}", "%Y%m%d_x")
 
 
 @pytest.mark.parametrize(

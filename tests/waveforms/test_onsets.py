@@ -118,8 +118,8 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, stations):
     events(*onsets).write(str(path), format="QUAKEML")
     found, counts = made(source, path, "build.phases=P*")
     assert [row["onset"][14:19] for row in found] == ["00:30", "01:01"]
-    assert ({row["event_id"] for row in found}, counts["events"]) == ({"1"}, 1)
-    assert contents(tmp_path / "set.h5")["event_id"].tolist() == [1, 1]
+    assert ({row["event_id"] for row in found}, counts["events"]) == ({"0"}, 1)
+    assert contents(tmp_path / "set.h5")["event_id"].tolist() == [0, 0]
     # One degree is 111.195 km, 18.53 s at 6 km/s.
     found, _ = made(source, path, "build.velocity=6", stations=stations)
     assert [row["onset"][14:22] for row in found] == ["00:38.54", "00:38.54", "00:57.06"]
@@ -135,7 +135,7 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, stations):
             (),
             "none of its 1 rows .*; its traces: YY.C..HHZ;",
         ),
-        ("time\n2017-01-01", (), "its onsets, 2017-01-01T.*, are on no day with data, as XX"),
+        ("time\n2017-01-01", (), "its onsets, from 2017-01-01T.*, are on no day with data, as XX"),
         ("name\na", (), "can't be read as a catalogue: no column of times"),
         ("time\n2016-01-01", ("build.velocity=6",), "none of its 0 rows for"),
         (

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError, MissingPackage
+from RISCluster.errors import DataError
 from RISCluster.waveforms import read as reading
 from RISCluster.waveforms.read import Stretch, matching, read_traces, scan, with_copies
 from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
@@ -137,17 +137,6 @@ def test_traces_by_pattern():
         matching(stretches, "*.HHN")
 
 
-def test_headers_of_reftek_that_overlap():
-    """Read alone they are lost, as obspy merges the traces without data."""
-    import obspy.io.reftek as reftek
-
-    path = Path(reftek.__file__).parent / "tests/data/225051000_00008656"
-    if not path.exists():
-        pytest.skip("no test data of obspy")
-    stretches, _ = scan([path], 1)
-    assert [item.n_samples for item in stretches] == [3165, 892, 2743, 3107, 768, 2925, 3405, 3395]
-
-
 # ---- archives -----------------------------------------------------------------------------------
 
 
@@ -187,15 +176,6 @@ def test_files_of_a_store_are_copied_once(archive, tmp_path, logged, monkeypatch
             with_copies(["ftpx://a"], tmp_path)
     finally:
         store.rm("/bucket", recursive=True)
-
-
-@pytest.mark.parametrize(
-    ("package", "url"), [("aiohttp", "https://host/a/"), ("s3fs", "s3://bucket/a")]
-)
-def test_packages_that_are_missing(tmp_path, monkeypatch, package, url):
-    monkeypatch.setitem(__import__("sys").modules, package, None)
-    with pytest.raises(MissingPackage, match=f"pip install {package} .* the extra 'remote'"):
-        with_copies([url], tmp_path)
 
 
 def test_files_of_a_web_server(archive, tmp_path, monkeypatch):
