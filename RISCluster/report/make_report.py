@@ -15,7 +15,7 @@ from ..errors import RunError
 from ..evaluation.mapping import require_package
 from ..io import write_text
 from ..runs.names import write_names
-from ..runs.run import open_run
+from ..runs.run import STAGES, open_run
 from ..runtime import Progress, log
 from . import sections as tables
 from .figures import Draw, Results, image_of
@@ -59,7 +59,8 @@ def write_report(
         why = "; ".join(note.rstrip(".") for note in run.notes)
         if run.final is None or run.file is None:
             raise RunError(f"{run_folder}: has no labels or no data, which a page needs: {why}")
-        if lacking := [stage for stage in made_from(path) if stage not in run.stages]:
+        made = made_from(path)
+        if lacking := [name for name in STAGES if name in made and name not in run.stages]:
             raise RunError(
                 f"{path}: is not replaced by a page without {' and '.join(lacking)} ({why}); run "
                 "the stages, or write another page with -o other.html"
