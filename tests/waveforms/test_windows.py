@@ -42,12 +42,6 @@ def test_onsets_are_those_of_obspys_detector():
     np.testing.assert_array_equal(detect(wave, settings().build)[:, :2], expected)
 
 
-@pytest.mark.parametrize("trigger", ["recursive", "classic"])
-def test_the_detector_is_silent_until_its_long_average_is_full(trigger):
-    found = windows(wave_with(120, (6, 30)), f"build.trigger={trigger}")  # 2 s taper + 5 s of lta
-    assert found.peak.tolist() == [1500]
-
-
 def test_no_event_begins_in_the_dead_time_of_another():
     wave = wave_with(120, (30, 36, 60))
     assert windows(wave, "build.dead_time=4").peak.tolist() == [1500, 1800, 3000]
@@ -69,11 +63,6 @@ def test_a_detection_belongs_to_the_day_of_its_peak():
     assert windows(wave, day=MIDNIGHT).peak.tolist() == [3000, 4500]
 
 
-def test_nothing_in_quiet_or_short_data():
-    assert windows(wave_with(120, ())).start.shape == (0,)
-    assert detect(Wave(0, RATE, np.ones(300), 100), settings().build).shape == (0, 3)
-
-
 def test_sliding_windows_lie_on_the_grid_of_the_day():
     start = MIDNIGHT + 10 * SECOND + 4_000_000  # 4 ms after a step
     wave = wave_with(60, (), start=start)
@@ -84,17 +73,6 @@ def test_sliding_windows_lie_on_the_grid_of_the_day():
     assert np.diff(times).tolist() == [2.5 * SECOND] * (len(times) - 1)
     assert times[-1] == 62.5 * SECOND + 4_000_000
     assert found.n_at_edges == 3
-
-
-def test_sliding_windows_of_two_days_are_those_of_both():
-    wave = wave_with(600, (), start=MIDNIGHT - 300 * SECOND)
-    words = ("build.method=slide", "build.step=7")
-    before = windows(wave, *words, day=MIDNIGHT - DAY)
-    after = windows(wave, *words, day=MIDNIGHT)
-    last = [wave.time(int(sample)) for sample in before.start][-1]
-    assert last == MIDNIGHT - DAY + 86_394 // 7 * 7 * SECOND
-    assert wave.time(int(after.start[0])) == MIDNIGHT
-    assert (np.diff(after.start) == 350).all()
 
 
 @pytest.mark.parametrize("word", ["build.sta=5", "build.off=7"])
@@ -136,8 +114,8 @@ ODD = ("build.segment=0.42", "build.overlap=0.8", "build.length=4.1", "build.fre
 
 
 @pytest.mark.parametrize("words", [(), LONG, ODD])
-@pytest.mark.parametrize("starts", [[100, 611, 1500], [50, 100, 150, 1500], [50, 101, 150]])
-def test_scipy_has_the_same(words, starts):
+def test_scipy_has_the_same(words):
+    starts = [50, 101, 150, 1500]
     grid = grid_of(50.0, *words)
     data = np.random.default_rng(0).standard_normal(2000)
     found = spectrograms(grid, data, np.array(starts))
