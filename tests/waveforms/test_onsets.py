@@ -52,14 +52,9 @@ def events(*onsets):
     made = event.Event()
     time = import_obspy().UTCDateTime(ns=NOON)
     made.origins = [event.Origin(time=time + 20, latitude=0, longitude=0, depth=0)]
-    made.picks = [
-        event.Pick(
-            time=time + seconds,
-            phase_hint=phase,
-            waveform_id=event.WaveformStreamID(seed_string=own),
-        )
-        for seconds, own, phase in onsets
-    ]
+    for seconds, own, phase in onsets:
+        own = event.WaveformStreamID(seed_string=own)
+        made.picks.append(event.Pick(time=time + seconds, phase_hint=phase, waveform_id=own))
     own = event.WaveformStreamID("YY", "CCC")  # another station
     other = event.Event(picks=[event.Pick(time=time - 3600, waveform_id=own)])
     return event.Catalog([made, other])
@@ -129,11 +124,7 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, stations):
 @pytest.mark.parametrize(
     ("text", "word", "error"),
     [
-        (
-            "time,trace_id\n2016-01-01,YY.C..HHZ",
-            "",
-            "none of its 1 rows .*; its traces: YY.C..HHZ;",
-        ),
+        ("time,trace_id\n2016-01-01,YY.C..HHZ", "", "none of its 1 rows .* traces: YY.C..HHZ;"),
         ("time\n2017-01-01", "", "its onsets, from 2017-01-01T.*, are on no day with data, as XX"),
         ("name\na", "", "can't be read as a catalogue: no column of times"),
         ("time\n2016-01-01", "velocity=6", "none of its 0 rows for"),

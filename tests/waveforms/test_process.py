@@ -2,7 +2,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy import signal
 
 from RISCluster.errors import DataError
 from RISCluster.waveforms.process import (
@@ -117,18 +116,13 @@ def test_marks_of_missing_samples():
     assert without_marks(clipped) is clipped
 
 
-def test_detrend_is_scipys_and_the_taper_touches_the_ends_alone():
-    data = np.random.default_rng(0).standard_normal(5000) + 0.01 * np.arange(5000) + 7
-    for ours, theirs in (("linear", "linear"), ("demean", "constant"), ("none", None)):
-        found = data.copy()
-        detrend(found, ours)
-        expected = signal.detrend(data, type=theirs) if theirs else data
-        np.testing.assert_allclose(found, expected, atol=1e-10)
-    time = np.linspace(-1, 1, len(data))
-    for order in (2, 5):
+def test_detrend_and_taper():
+    time = np.linspace(-1, 1, 5000)
+    data = np.random.default_rng(0).standard_normal(5000) + 50 * time + 7
+    for kind, order in (("demean", 0), ("linear", 1), (2, 2), (5, 5)):
         found = data + 1000 * time**order
         expected = found - np.polynomial.Polynomial.fit(time, found, order)(time)
-        detrend(found, order)
+        detrend(found, kind)
         np.testing.assert_allclose(found, expected, atol=1e-8)
     ones = np.ones(100)
     taper(ones, 10)
@@ -166,9 +160,6 @@ def test_band_pass():
     trace = obspy.Trace(wave.data.copy(), {"sampling_rate": 50.0})
     trace.filter("bandpass", freqmin=3, freqmax=20, corners=4, zerophase=True)
     np.testing.assert_allclose(band_pass(wave, settings().build), trace.data, atol=1e-10)
-    trace.filter("lowpass", freq=5, corners=4, zerophase=True)
-    low = band_pass(Wave(0, 50.0, trace.data), settings("build.bandpass=0-5").build)
-    assert low.shape == (3000,)
 
 
 def test_ground_motion_is_what_obspys_steps_give():

@@ -56,12 +56,8 @@ def write(path: Path, *pieces, form: str = "MSEED") -> Path:
 
 def contents(path: Path) -> dict[str, np.ndarray]:
     """All data sets of a file."""
-    found = {}
     with h5py.File(path, "r") as file:
-        file.visititems(
-            lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {})
-        )
-    return found
+        return {name: file[name][()] for name in file}
 
 
 def rows(path: Path) -> list[dict[str, str]]:
