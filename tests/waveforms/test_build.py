@@ -20,6 +20,7 @@ from tests.waveforms.waves import (
     NOON,
     SECOND,
     contents,
+    equal,
     noise,
     rows,
     run,
@@ -34,8 +35,8 @@ SLIDE = ("build.method=slide", "build.step=4")
 MANY = ("build.method=slide", "build.step=0.5")
 
 
-def eventful(seconds=120, events=(30, 60, 90), rate=RATE, seed=0):
-    return with_events(noise(seconds, rate, seed), rate, events)
+def eventful(seconds=120, events=(30, 60, 90), rate=RATE, seed=0, size=20_000.0):
+    return with_events(noise(seconds, rate, seed), rate, events, size)
 
 
 def files_in(folder, **pieces):
@@ -59,14 +60,6 @@ def peaks(target):
 
 def left_out(counts):
     return {name: n for name, n in counts.items() if n and name in REASONS}
-
-
-def equal(one, two):
-    """Whether two data sets have the same values."""
-    first, second = contents(one), contents(two)
-    assert first.keys() == second.keys()
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name])
 
 
 def similar(one, two):
@@ -345,3 +338,77 @@ def test_a_full_disk_stops_and_what_is_done_stays(folder, tmp_path, monkeypatch)
     with pytest.raises(RunError, match=r"set.h5: needs 0.000214 GB, and 0.0002 GB are free"):
         run(folder, tmp_path / "set.h5")
     assert len(list((tmp_path / "set.h5.parts").glob("*.json"))) == 2
+
+
+ZNE = "build.components=ZNE"
+
+
+@pytest.fixture
+def array(tmp_path):
+    """AA, whose E has a gap about the second event and begins 4 s later; BB with 1 and 2 in place
+    of N and E; CC without E."""
+    e = eventful(seed=2, size=3000)
+    pieces = [
+        ("XX.AA..HHZ", NOON, RATE, eventful()),
+        ("XX.AA..HHN", NOON, RATE, eventful(seed=1, size=0)),
+        ("XX.AA..HHE", NOON + 4 * SECOND, RATE, e[200:2800]),
+        ("XX.AA..HHE", NOON + 66 * SECOND, RATE, e[3300:]),
+        *((f"XX.BB..HH{name}", NOON, RATE, eventful(seed=3 + k)) for k, name in enumerate("Z12")),
+        *((f"XX.CC..HH{name}", NOON, RATE, eventful(seed=9)) for name in "ZN"),
+    ]  # fmt: skip
+    return write(tmp_path / "array.mseed", *pieces)
+
+
+def test_windows_of_all_components(array, tmp_path, logged):
+    counts = run(array, tmp_path / "set.h5", ZNE)
+    assert (counts["samples"], counts["component"], counts["traces"]) == (5, 1, 2)
+    assert logged("XX.CC..HHN 2016-01-01: left out: no component E")
+    assert logged("5 windows of 3 components of 87 x 100 from 2 traces")
+    found = rows(tmp_path / "set.csv")
+    assert [row["trace_id"] for row in found] == ["XX.AA..HHZ"] * 2 + ["XX.BB..HHZ"] * 3
+    assert [row["peak_time"][14:19] for row in found[:2]] == ["00:30", "01:30"]
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        assert (file.components, file.shape) == (("Z", "N", "E"), (3, 87, 100))
+        images, (traces, rate, _) = file.read(0, 5), file.traces(range(5))
+    assert (traces.shape, rate) == ((5, 3, 200), RATE)
+    words = settings().build
+    grid = make_grid(words, RATE)
+    for name, values in measure_waveforms(traces[:, 0], RATE).items():  # of the first component
+        np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-4)
+    for row, part, start in (
+        (0, eventful(seed=0), 4400),
+        (1, eventful(seed=1, size=0), 4400),
+        (2, eventful(seed=2, size=3000)[3300:], 1100),
+    ):
+        wave = process(Wave(NOON, RATE, part.astype(float)), words)
+        expected = spectrograms(grid, wave.data, np.array([start]))
+        np.testing.assert_array_equal(images[1:2, row], expected)
+    with h5py.File(tmp_path / "set.h5") as file:
+        assert file["spectrogram"].attrs["components"].tolist() == ["Z", "N", "E"]
+
+
+def test_missing_components_as_zeros(array, tmp_path, logged):
+    counts = run(array, tmp_path / "set.h5", ZNE, "build.missing_components=zeros")
+    assert (counts["samples"], counts["zeros"]) == (9, 4)
+    assert logged("4 of 9 windows have zeros in place of a component")
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        lacking = (file.read(0, 9) == 0).all(axis=(2, 3))
+    assert np.argwhere(lacking).tolist() == [[1, 2], [6, 2], [7, 2], [8, 2]]
+
+
+def test_stations_of_an_array(array, tmp_path):
+    run(array, tmp_path / "set.h5", "build.components=BB, AA, CC", "build.trace_ids=*Z")
+    with open_spectrograms(tmp_path / "set.h5") as file:
+        assert (file.components, file.n_samples) == (("BB", "AA", "CC"), 3)
+        assert set(file.column("trace_id")) == {"XX.BB..HHZ"}
+        images = file.read(0, 3)
+    run(array, tmp_path / "a.h5", "build.trace_ids=*AA..HHZ")
+    with open_spectrograms(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(images[:, 1], file.read(0, 3))
+
+
+def test_components_that_there_are_not(array, tmp_path):
+    with pytest.raises(DataError, match="components = Z, X: no trace has all of them on one"):
+        run(array, tmp_path / "set.h5", "build.components=ZX")
+    with pytest.raises(SettingsError, match=r"components = Z is not allowed; allowed: none, or"):
+        settings("build.components=Z")

@@ -6,7 +6,17 @@ from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.onsets import clean, onsets_at, read_catalogue
 from RISCluster.waveforms.read import import_obspy
-from tests.waveforms.waves import NOON, SECOND, contents, noise, rows, settings, with_events, write
+from tests.waveforms.waves import (
+    NOON,
+    SECOND,
+    contents,
+    equal,
+    noise,
+    rows,
+    settings,
+    with_events,
+    write,
+)
 
 RATE = 50.0
 IDS = ["XX.AAA.00.HHZ", "XX.AAA.00.HHN", "XX.BBB..HHZ"]
@@ -65,10 +75,7 @@ def test_the_catalogue_of_a_data_set_gives_the_same_set(source, tmp_path):
     found, counts = made(source, tmp_path / "first.csv", "build.traces=yes")
     assert counts["samples"] == 9
     assert found == rows(tmp_path / "first.csv")
-    one, two = contents(tmp_path / "first.h5"), contents(tmp_path / "set.h5")
-    assert one.keys() == two.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name])
+    equal(tmp_path / "first.h5", tmp_path / "set.h5")
 
 
 def test_windows_begin_before_the_onset(source, tmp_path, logged):

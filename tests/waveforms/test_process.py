@@ -38,7 +38,7 @@ def joined(*pieces, constant=None):
     return [(wave.start // STEP, wave.data.tolist()) for wave in waves], +removed
 
 
-def test_a_piece_within_another():
+def test_pieces_within_another_or_beside_it():
     long = piece(0, range(8))
     assert joined(long, piece(3, [3, 4])) == ([(0, list(range(8)))], {})
     disagree = joined(long, piece(3, [3, 9]))
@@ -46,9 +46,7 @@ def test_a_piece_within_another():
     # What follows the long one still joins it.
     assert joined(long, piece(3, [3, 4]), piece(8, [8]))[0] == [(0, list(range(9)))]
     assert joined(piece(0, [0.0, np.nan, 2.0])) == ([(0, [0]), (2, [2])], {NOT_FINITE: 1})
-
-
-def test_less_than_half_a_sample_off_is_no_gap():
+    # Less than half a sample off is no gap.
     late = Wave(2 * STEP + STEP // 3, RATE, np.array([2, 3]))
     assert joined(piece(0, [0, 1]), late)[0] == [(0, [0, 1, 2, 3])]
     later = Wave(2 * STEP + 2 * STEP // 3, RATE, np.array([2, 3]))

@@ -134,40 +134,41 @@ def archive(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.fixture
-def store(archive):
-    found = pytest.importorskip("fsspec").filesystem("memory")
-    found.put(str(archive), "/bucket", recursive=True)
-    yield found
-    found.rm("/bucket", recursive=True)
-
-
-def test_files_of_a_store_are_copied_once(store, tmp_path, logged, monkeypatch):
-    target, names = tmp_path / "copies", ["AAA.HHZ.2016.001", "BBB.HHZ.2016.001"]
-    found = with_copies(["memory://bucket/2016", "x.mseed"], target)
-    assert [path.rpartition("/")[2] for path in found] == [*names, "x.mseed"]
-    assert len(scan([Path(path) for path in found[:2]], 1)[0]) == 2
-    Path(found[0]).unlink()
-    assert with_copies(["memory://bucket/2016/*/*HHZ*"], target) == found[:2]
-    assert logged("2 files, 1 to copy into")
-    with pytest.raises(DataError, match="memory://nowhere: .*give a folder, a file or a pat"):
-        with_copies(["memory://nowhere"], tmp_path)
-    monkeypatch.setattr(type(store), "get_file", lambda *_: 1 / 0)
-    with pytest.raises(DataError, match="bucket: can't be fetched: ZeroDivision.*; check"):
-        with_copies(["memory://bucket"], tmp_path / "other")
-    assert not [*(tmp_path / "other").rglob("*HHZ*")]
-
-
-def test_files_of_a_web_server(archive, tmp_path, monkeypatch):
+@pytest.fixture(params=["memory", "web"])
+def url(request, archive, monkeypatch):
+    """Address of the archive in an object store, or on a web server."""
+    if request.param == "memory":
+        store = pytest.importorskip("fsspec").filesystem("memory")
+        store.put(str(archive), "/bucket", recursive=True)
+        yield "memory://bucket/2016/"
+        store.rm("/bucket", recursive=True)
+        return
     pytest.importorskip("aiohttp")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(archive))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/2016/"
-        found = with_copies([url], tmp_path / "copies")
-        assert [path.rpartition("/")[2][:3] for path in found] == ["AAA", "BBB"]
-        assert with_copies([f"{url}001/B*"], tmp_path / "copies") == found[1:]
+        yield f"http://127.0.0.1:{server.server_port}/2016/"
         server.shutdown()
-    assert len(scan([Path(path) for path in found], 1)[0]) == 2
+
+
+def test_files_of_archives_are_copied_once(url, tmp_path, logged):
+    target, names = tmp_path / "copies", ["AAA.HHZ.2016.001", "BBB.HHZ.2016.001"]
+    found = with_copies([url, "x.mseed"], target)
+    assert [path.rpartition("/")[2] for path in found] == [*names, "x.mseed"]
+    assert len(scan([Path(path) for path in found[:2]], 1)[0]) == 2
+    Path(found[0]).unlink()
+    assert with_copies([f"{url}001/*HHZ*"], target) == found[:2]
+    assert logged("2 files, 1 to copy into")
+
+
+def test_archives_that_can_not_be_read(tmp_path, monkeypatch):
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    with pytest.raises(DataError, match="memory://nowhere: .*give a folder, a file or a pat"):
+        with_copies(["memory://nowhere"], tmp_path)
+    store.pipe("/bucket/a.mseed", b"x")
+    monkeypatch.setattr(type(store), "get_file", lambda *_: 1 / 0)
+    with pytest.raises(DataError, match="bucket: can't be fetched: ZeroDivision.*; check"):
+        with_copies(["memory://bucket"], tmp_path)
+    assert not [*tmp_path.rglob("*.mseed")]

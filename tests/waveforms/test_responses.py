@@ -37,9 +37,8 @@ def stationxml(path, *epochs, channel="HHZ", site=(None, None)):
         for *times, found in epochs
     ]
     station = made.Station("AAA", *where, channels=channels, **span(*site))
-    made.Inventory([made.Network("XX", stations=[station])], source="test").write(
-        str(path), "STATIONXML"
-    )
+    inventory = made.Inventory([made.Network("XX", stations=[station])], source="test")
+    inventory.write(str(path), "STATIONXML")
     return path
 
 

@@ -60,6 +60,14 @@ def contents(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name][()] for name in file}
 
 
+def equal(one, two):
+    """Whether two data sets have the same values."""
+    first, second = contents(one), contents(two)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
