@@ -57,12 +57,9 @@ def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Setti
 
 
 def all_processes(work: Callable[[], object]) -> int:
-    """`guarded`; one of several processes exits here with the code.
-
-    PyTorch's communication threads can abort a process while the interpreter shuts down.
-    """
+    """`guarded`; one of several processes exits here with the code."""
     code = guarded(work)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # PyTorch's threads can abort a shut-down
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -102,10 +99,7 @@ def guarded(work: Callable[[], object]) -> int:
 
 
 def stage_command(name: str, run_folder: Path, config: str | None = None, *words: str) -> str:
-    """Command that runs a stage, in the form in which this process was started.
-
-    As ``python GMM_centroids.py run.name=x`` or ``riscluster cluster run.name=x``.
-    """
+    """Command that runs a stage, in the form in which this process was started."""
     settings = ["--config", config] if config else []
     settings.append(f"run.name={run_folder.name}")
     if str(run_folder.parent) != RunSettings.folder:

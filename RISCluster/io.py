@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from .errors import CheckpointError, MissingPackage, RunError
 
-FORMAT = 1  # of checkpoints; raised when an older reader could misread a newer file
+FORMAT = 1  # of checkpoints
 PARTIAL, LOCK = ".partial", ".lock"  # suffixes of a file that is being written, and of its lock
 BLOCK_ROWS = 65536  # rows of an array on disk that are processed at a time
 
@@ -73,24 +73,14 @@ def new_file(target: Path) -> Iterator[Path]:
         remove_quietly(partial)
         try:
             yield partial
-            for path in [partial, *partial.rglob("*")]:
-                _flush(path)
+            for path in filter(Path.is_file, [partial, *partial.rglob("*")]):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
             if target.is_dir() and partial.is_dir():  # a Zarr folder
                 shutil.rmtree(target)
             partial.replace(target)
         finally:
             remove_quietly(partial)
-        _flush(target.parent)  # or a power failure could revert the renaming
-
-
-def _flush(path: Path) -> None:
-    """Flush a file to disk, and a folder where the file system allows it."""
-    with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def remove_quietly(path: Path) -> None:
@@ -134,15 +124,11 @@ def is_remote(path: Path) -> bool:
 
 
 def find_paths(text: str) -> list[Path]:
-    """Paths that a text names: one, or several with commas, each of them also a pattern.
-
-    A pattern without a match is in it unchanged.
-    """
+    """Paths that a text names: one, or several with commas, each of them also a pattern."""
     if os.path.exists(Path(text).expanduser()):
         return [Path(text).expanduser()]
     found: dict[Path, None] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        path = as_path(part)
+    for path in map(as_path, filter(None, map(str.strip, text.split(",")))):
         matches = [] if os.path.exists(path) else sorted(glob.glob(str(path), recursive=True))
         found |= dict.fromkeys(map(Path, matches)) if matches else {path: None}
     return list(found) or [Path(text)]
@@ -253,10 +239,7 @@ def row_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
-    """Write a torch file of tensors and plain values; equal contents give equal bytes.
-
-    `kind` is as ``"AEC model"``; `load_checkpoint` requires it.
-    """
+    """Write tensors and plain values of a `kind` as ``AEC model``, as equal bytes if equal."""
     import torch
 
     buffer = io.BytesIO()
@@ -276,10 +259,7 @@ def _with_shared_texts(value: Any) -> Any:
 
 
 def read_torch(path: Path) -> Any:
-    """Content of a torch file of tensors and plain values, on the CPU; executes nothing.
-
-    A CheckpointError if it is missing, damaged, or holds anything else.
-    """
+    """Tensors and plain values of a torch file, on the CPU; executes nothing."""
     import torch
 
     with _read_errors(path):
@@ -293,12 +273,11 @@ def read_torch(path: Path) -> Any:
 def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     """Content that `save_checkpoint` wrote, of the same kind and format."""
     content = read_torch(path)
-    found = content if isinstance(content, dict) else {}
-    if (found.get("kind"), found.get("format")) != (kind, FORMAT):
+    found = content.get("kind") if isinstance(content, dict) else "something else"
+    if found != kind or content["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: holds {found.get('kind', 'something else')} in format "
-            f"{found.get('format', 'unknown')}, not {kind} in format {FORMAT}; name another, or "
-            "run its stage again"
+            f"{path}: holds {found}, not {kind} of this version; name another, or run its stage "
+            "again"
         )
     return content
 

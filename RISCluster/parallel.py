@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from .errors import CheckpointError, RunError, SettingsError, Stopped
 from .io import need, plain, read_json, remove_quietly, sha256, write_errors, write_json
-from .runtime import Progress, StopRequest, log, processors
+from .runtime import Progress, StopRequest, log
 from .settings import RunSettings
 
 AUTO = 0  # workers: one a processor, fewer where there are few jobs
@@ -56,7 +56,7 @@ def identity(inputs: Any) -> str:
 
 def workers_for(workers: int, n_jobs: int) -> int:
     """Number of processes for some jobs; `workers` may be `AUTO`."""
-    return workers or max(1, min(processors(), n_jobs // JOBS_PER_WORKER))
+    return workers or max(1, min(cpu_count(), n_jobs // JOBS_PER_WORKER))
 
 
 class Parts:
@@ -85,10 +85,10 @@ class Parts:
     def run(self, jobs: Sequence[Job], work: Work, workers: int, what: str, unit: str) -> bool:
         """Do the jobs that are not done yet; `Stopped` on SIGINT or SIGTERM.
 
-        `work`, a function of a module, takes the task of a job and the path of its part, and
-        returns a JSON dict, whose ``infos`` and ``warnings`` are logged. `workers` is a number of
-        processes or `AUTO`, which does not count on a cluster; `what` and `unit` are for the
-        progress. False where another process has completed the target meanwhile.
+        `work` (task, path of the part) is a function of a module and returns a JSON dict, whose
+        ``infos`` and ``warnings`` are logged. `workers` are processes of this machine, or `AUTO`;
+        `what` and `unit` are for the progress. False where another process has completed the
+        target meanwhile.
         """
         with write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -147,10 +147,7 @@ class Parts:
 
 @contextmanager
 def _pool(settings: RunSettings, workers: int) -> Iterator[Callable[[Iterable], Iterable]]:
-    """Function that runs calls of `joblib.delayed` and yields results as they end.
-
-    A call is taken from its iterator when a worker is free, so that few follow a stop request.
-    """
+    """Function that runs calls of `joblib.delayed`, each when a worker is free."""
     backend, address = settings.backend, settings.scheduler
     if backend == "processes" and workers <= 1:
         yield lambda calls: (function(*given, **more) for function, given, more in calls)

@@ -55,19 +55,15 @@ PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stati
 
 @dataclass(frozen=True)
 class StageFolder:
-    """The folder of one stage of a run, ``AEC``, ``GMM`` or ``DEC``.
-
-    `part` is the folder inside the stage for one combination of a sweep.
-    """
+    """The folder of one stage of a run, ``AEC``, ``GMM`` or ``DEC``."""
 
     run_folder: Path
     name: str
-    part: str = ""
 
     @property
     def path(self) -> Path:
         """Folder of the stage's files."""
-        return self.run_folder / self.name / self.part
+        return self.run_folder / self.name
 
     @property
     def figures(self) -> Path:
@@ -143,7 +139,7 @@ class StageFolder:
         renamed = self.path.with_name(f"{self.path.name}_{timestamp().replace(':', '-')}")
         while renamed.exists():  # within a second
             renamed = renamed.with_name(f"{renamed.name}_")
-        if not self.part and self.path.is_dir():  # figures first, in case this is interrupted
+        if self.path.is_dir():  # figures first, in case this is interrupted
             for figure in self.figures.glob(f"{self.name}_*"):
                 (self.path / "figures").mkdir(exist_ok=True)
                 figure.replace(self.path / "figures" / figure.name)
@@ -196,19 +192,14 @@ def _differences(before: dict[str, Any], now: dict[str, Any], words: dict[str, s
     """Differences of inputs from those in a provenance, in words."""
     phrases, inputs = [], before["inputs"]
     for key in sorted(inputs.keys() | now.keys()):
-        if inputs.get(key) == now.get(key):
-            continue
-        was = before.get("words", {}).get(key, _show(inputs.get(key)))
-        is_now = words.get(key, _show(now.get(key)))
-        same = was == is_now  # another file of the same name
-        phrases.append(f"{key} ({was}) have changed" if same else f"{key} was {was}, is {is_now}")
+        if inputs.get(key) != now.get(key):
+            was = before.get("words", {}).get(key, inputs.get(key))
+            is_now = words.get(key, now.get(key))
+            same = was == is_now  # another file of the same name
+            phrases.append(
+                f"{key} ({was}) have changed" if same else f"{key} was {was}, is {is_now}"
+            )
     return phrases
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "missing" if value is None else str(value)
 
 
 # ---- provenance ---------------------------------------------------------------------------------
@@ -253,10 +244,7 @@ def _git_state() -> str:
 
 
 def load_run_settings(config: str | None, overrides: Sequence[str], stage: str) -> Settings:
-    """Settings of a stage that is to run, of a run that may exist already.
-
-    `config` is a settings file; None takes config.ini if it exists.
-    """
+    """Settings of a stage that is to run, of a run that may exist already."""
     return load_found_settings(config, overrides, stored=lambda run: _stored_of_run(run, stage))
 
 
@@ -268,11 +256,11 @@ def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Se
 def _stored_of_run(run_folder: Path, stage: str) -> dict[str, str]:
     """Stored texts for a stage that is to run, each from the stage whose value counts."""
     stages = [StageFolder(run_folder, name) for name in SCRIPTS]
-    begun = sorted((one for one in stages if (one.path / CONFIG).exists()), key=_time_of_start)
+    begun = {one: one.provenance() or {} for one in stages if (one.path / CONFIG).exists()}
     if not begun:
         return {}
     stored = {one.name: _stored_of_stage(one) for one in begun}
-    latest, chosen = begun[-1].name, {}
+    latest, chosen = max(begun, key=lambda one: begun[one].get("started", "")).name, {}
     for name in KEYS:
         owner = stage if invalidates(name) == "result" else latest
         owner = OWNERS.get(name.partition(".")[0], "AEC" if name == "run.seed" else owner)
@@ -297,9 +285,3 @@ def _stored_of_stage(stage: StageFolder) -> dict[str, str]:
 
 def _exist(text: str) -> bool:
     return all(map(os.path.exists, find_paths(text)))
-
-
-def _time_of_start(stage: StageFolder) -> tuple[str, float]:
-    """Start, and for equal ones the time of the settings file."""
-    started = (stage.provenance() or {}).get("started", "")
-    return started, (stage.path / CONFIG).stat().st_mtime

@@ -14,8 +14,7 @@ SECONDS = 60  # after which a process that hangs is ended
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload([
     __name__, "tests.test_processes", "tests.test_distributed", "torch._dynamo",
-    "torch.distributed.elastic", "RISCluster.stages.pretrain", "RISCluster.stages.cluster",
-    "RISCluster.stages.refine",
+    "RISCluster.stages.pretrain", "RISCluster.stages.cluster", "RISCluster.stages.refine",
 ])  # fmt: skip
 
 

@@ -1,38 +1,24 @@
 """Ranks as processes that communicate by gloo, each compared with what one process gives."""
 
-import itertools
-
-import numpy as np
 import pytest
 import torch
 
 from RISCluster import distributed
-from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet, Reader, StreamedSet
-from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import PeerLost, Ranks, choose_device
-from RISCluster.errors import DataError, RISClusterError, SettingsError, Stopped, TrainingError
-from RISCluster.models.autoencoder import AEC, NetworkShape, initialise
-from RISCluster.training import encode as encoding
-from tests.conftest import blobs, write_samples
+from RISCluster.errors import DataError, RISClusterError, SettingsError, Stopped
 from tests.processes import on_ranks
 
 CPU = torch.device("cpu")
-ALONE = Ranks(0, 1, CPU)
 
 
-@pytest.mark.parametrize(("n", "world"), [(0, 3), (1, 3), (10, 1), (10, 3), (12, 4), (3, 7)])
+@pytest.mark.parametrize(("n", "world"), [(0, 3), (1, 3), (10, 1), (10, 3), (12, 4)])
 def test_local_rows_and_shards_have_every_row_once(n, world):
     ranks = [Ranks(rank, world, CPU) for rank in range(world)]
     rows = [r.local_rows(torch.arange(n)).tolist() for r in ranks]
     assert rows == [list(range(rank, n, world)) for rank in range(world)]
-    shards = [range(*r.shard(n)) for r in ranks]
-    assert list(itertools.chain(*shards)) == list(range(n))
-    for parts in (rows, shards):
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
-# ---- communication ------------------------------------------------------------------------------
+    ends = [0, *(r.shard(n)[1] for r in ranks)]
+    assert [r.shard(n) for r in ranks] == list(zip(ends, ends[1:], strict=False))
+    assert ends[-1] == n
 
 
 def _raise(error):
@@ -42,13 +28,11 @@ def _raise(error):
 def _communicate(ranks):
     r, last = ranks.rank, ranks.world - 1
     double = torch.tensor([r + 1.0, 1e-12], dtype=torch.float64)
-    failing = (  # errors of one rank, of several, and of the last
-        lambda: _raise(DataError("bad")) if r == 1 else 0,
-        lambda: _raise(TrainingError(f"of {r}")) if r else 0,
-        lambda: _raise(Stopped("enough", 15)) if r == last else 0,
-    )
     caught = []
-    for work in failing:
+    for work in (  # errors of one rank, and of the last
+        lambda: _raise(DataError("bad")) if r == 1 else 0,
+        lambda: _raise(Stopped("enough", 15)) if r == last else 0,
+    ):
         try:
             ranks.gather_results(work)
         except RISClusterError as error:
@@ -58,7 +42,6 @@ def _communicate(ranks):
         "gather": ranks.gather_results(lambda: None if r == 1 else {"rank": r}),
         "broadcast": ranks.broadcast({"of": r}),
         "any": [ranks.any(r == last), ranks.any(False), ranks.any(True)],
-        "is_first": ranks.is_first,
         "barrier": ranks.barrier(),
         "caught": caught,
         "gradients": _gradients(ranks),
@@ -79,17 +62,16 @@ def _gradients(ranks):
 
 @pytest.mark.parametrize("world", [1, 3])
 def test_sums_gathers_and_errors(tmp_path, world):
-    found = [_communicate(ALONE)] if world == 1 else on_ranks(tmp_path, world, _communicate)
-    for rank, one in enumerate(found):
+    alone = Ranks(0, 1, CPU)
+    found = [_communicate(alone)] if world == 1 else on_ranks(tmp_path, world, _communicate)
+    for one in found:
         total = world * (world + 1) / 2
         assert one["sum"] == (True, [total, pytest.approx(world * 1e-12, rel=1e-12)])
         assert one["gather"] == [None if r == 1 else {"rank": r} for r in range(world)]
         assert one["broadcast"] == {"of": 0}
         assert one["any"] == [True, False, True]
-        assert one["is_first"] == (rank == 0)
-        stopped = (Stopped, "enough", 143)
-        others = [(DataError, "bad", 2), (TrainingError, "of 1", 2)] if world > 1 else []
-        assert one["caught"] == [*others, stopped]
+        others = [(DataError, "bad", 2)] if world > 1 else []
+        assert one["caught"] == [*others, (Stopped, "enough", 143)]
         assert sorted(one["gradients"], key=str) == [None, [2.0], [[4.0, 6.0]]]
 
 
@@ -105,64 +87,9 @@ def _after_rank_1_left(ranks):
 
 
 def test_a_lost_process_is_an_error_for_users(tmp_path):
-    found = on_ranks(tmp_path, 2, _after_rank_1_left)[0]
-    assert len(found) == 2
-    for text in found:
+    for text in on_ranks(tmp_path, 2, _after_rank_1_left)[0]:
         assert text.startswith("torchrun: another process of this run has ended or can't be")
         assert "\n" not in text
-
-
-# ---- encoding -----------------------------------------------------------------------------------
-
-# Samples, rows of a block, unusable samples: fewer samples than ranks; shards of 6, 7 and 7 rows
-# whose blocks end unevenly, one without a usable sample; shards of one block.
-SETS = ((2, 4, [0]), (20, 3, [0, 6, 7, 8, 19]), (21, 7, [20]))
-
-
-def _encode_sets(ranks, folder):
-    """Latents by `encode` and `encode_to`, and errors where rank 1 alone has an infinite sample."""
-    torch.set_num_threads(1)  # another number rounds differently
-    encoding.BATCH = {"cpu": 1}  # for the same sums in batches of any size
-    model = AEC(NetworkShape(16, 20, 3, "linear"))
-    initialise(model, 0)
-    found, caught, output = [], [], folder / f"{ranks.world}.npy"
-    for number, (_, encoding.BLOCK_ROWS, _) in enumerate(SETS):
-        with open_spectrograms(folder / f"{number}.h5") as file:
-            samples = StreamedSet(Reader(file, Preparation("linear", "none"), CPU))
-            encoding.encode_to(output, model.encoder, samples, ranks)
-            latents = encoding.encode(model.encoder, samples, ranks).numpy()
-            found.append((latents, np.load(output)))
-    x = torch.from_numpy(blobs(9)[0]).unsqueeze(1)
-    x[4] = torch.inf
-    samples = HeldSet(np.arange(9), x, torch.arange(9), CPU)
-    for work in (encoding.encode, lambda *words: encoding.encode_to(folder / "x.npy", *words)):
-        try:
-            work(model.encoder, samples, ranks)
-        except TrainingError as error:
-            caught.append(str(error))
-    return found, caught, ranks.gather_results(lambda: ranks.rank)
-
-
-def test_encoding_by_three_is_that_of_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoding, "BLOCK_ROWS", encoding.BLOCK_ROWS)
-    monkeypatch.setattr(encoding, "BATCH", encoding.BATCH)
-    for number, (n, _, unusable) in enumerate(SETS):
-        spectrogram = blobs(n)[0]
-        spectrogram[unusable] = 0
-        write_samples(tmp_path / f"{number}.h5", spectrogram)
-    expected = _encode_sets(ALONE, tmp_path)[0]
-    for (latents, _), (_, _, unusable) in zip(expected, SETS, strict=True):
-        assert np.flatnonzero(np.isnan(latents).any(1)).tolist() == unusable
-    for found, caught, agreed in on_ranks(tmp_path, 3, _encode_sets, tmp_path):
-        for one, three in zip(expected, found, strict=True):
-            np.testing.assert_allclose(three, one, rtol=1e-4, atol=1e-6)
-        assert len(caught) == 2  # all ranks continue alike, as a sweep does
-        assert all("latents that are not finite" in text for text in caught)
-        assert agreed == [0, 1, 2]
-    assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob("x.npy"))
-
-
-# ---- the device ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import contextlib
 import io
 import re
 import shlex
-import stat
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -103,7 +102,6 @@ def test_every_command_and_page_is_in_the_documentation():
     readme = text_of("README.md")
     linked = [Path(target.partition("#")[0]).name for target in LINK.findall(readme)]
     assert not [page for page in PAGES if page.name not in ("README.md", *linked)]
-    assert len(readme.splitlines()) <= 130
 
 
 def test_the_readme_has_the_commands_of_the_gate_and_of_a_run():
@@ -111,14 +109,8 @@ def test_the_readme_has_the_commands_of_the_gate_and_of_a_run():
     command = gate.splitlines()[-1]
     assert command.endswith("python -m pytest -n 2 --dist worksteal")
     assert command in first_screen
-    assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
-    assert "run: bash .ci/run\n" in text_of(".github/workflows/tests.yml")
-    hooks = re.findall(r"entry: (\.venv\S+ \w+)", text_of(".pre-commit-config.yaml"))
-    assert len(hooks) == 2
-    assert all(f"{hook} " in gate for hook in hooks)
     command = next(line for line in first_screen.splitlines() if "DEC_train.py" in line)
     assert re.findall(r"\w+\.py", command) == ["AEC_train.py", "GMM_centroids.py", "DEC_train.py"]
-    assert "requirements-tested.txt" in command
 
 
 def test_versions_without_git_are_the_same():
@@ -128,35 +120,8 @@ def test_versions_without_git_are_the_same():
     assert f"\n## {version} - " in text_of("CHANGELOG.md")
 
 
-def test_pins_are_within_the_ranges():
-    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", text_of("requirements-tested.txt"), re.M))
-    extras = PROJECT["project"]["optional-dependencies"]
-    needed = [*PROJECT["project"]["dependencies"], *extras["waveforms"], *extras["cubes"]]
-    for requirement in needed:
-        name, least = requirement.split(">=")
-        assert tuple(map(int, pins[name].split("."))) >= tuple(map(int, least.split(".")))
-
-
 @pytest.mark.parametrize(("file", "torch"), [("CPU", "pytorch-cpu"), ("CUDA", "pytorch-gpu")])
 def test_conda_files_have_every_dependency(file, torch):
-    needed = list(PROJECT["project"]["dependencies"])
-    for extra, packages in PROJECT["project"]["optional-dependencies"].items():
-        needed += (
-            packages if extra not in ("embedding", "das", "remote") else []
-        )  # installed by pip
-    names = {requirement.split(">=")[0] for requirement in needed}
-    names -= {
-        "hypothesis",
-        "pytest",
-        "pytest-xdist",
-        "ruff",
-        "ray",
-        "xarray",
-        "h5netcdf",
-        "torch",
-        "matplotlib",
-    }
-    text = text_of(f"RISCluster_{file}.yml")
-    assert names | {torch, "matplotlib-base"} <= set(re.findall(r"- ([\w-]+)>=", text))
-    assert "- defaults" not in text
-    assert "- pytorch\n" not in text
+    names = {requirement.split(">=")[0] for requirement in PROJECT["project"]["dependencies"]}
+    names = names - {"torch", "matplotlib"} | {torch, "matplotlib-base", "obspy", "zarr"}
+    assert names <= set(re.findall(r"- ([\w-]+)>=", text_of(f"RISCluster_{file}.yml")))

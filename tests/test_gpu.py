@@ -1,7 +1,6 @@
 """CUDA branches on emulated GPUs: devices, host waits, launches, memory, and results of the CPU."""
 
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pandas
@@ -13,7 +12,7 @@ from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, Reader, load_set
 from RISCluster.data.transforms import Preparation
-from RISCluster.distributed import PeerLost, Ranks
+from RISCluster.distributed import Ranks
 from RISCluster.errors import SettingsError, Stopped
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.features import FixedFeatureSizes
@@ -133,20 +132,14 @@ def test_resume_on_any_device(tmp_path, gpu, after_steps, kind, first, then):
 
 
 def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_steps, monkeypatch):
-    trial, seen, forward = (
-        Trial(tmp_path / "r", "dec", precision="bf16"),
-        [],
-        ClusteringLayer.forward,
-    )
-    fixed = trial.model.encoder.fixed(trial.samples.x).cpu()
+    trial, seen = Trial(tmp_path / "r", "dec", precision="bf16"), []
+    fixed, forward = trial.model.encoder.fixed(trial.samples.x).cpu(), ClusteringLayer.forward
     trial.fixed = None  # computed in the step
 
     def record(layer, z):
-        q = forward(layer, z)
+        q, exact = forward(layer, z), forward(layer, z.detach().float())
         if torch.is_grad_enabled():
-            seen.append(
-                (z.detach().cpu(), q.detach().cpu(), forward(layer, z.detach().float()).cpu())
-            )
+            seen.append([x.detach().cpu() for x in (z, q, exact)])
         return q
 
     monkeypatch.setattr(ClusteringLayer, "forward", record)
@@ -168,16 +161,12 @@ def test_collectives_get_tensors_of_the_gpu(tmp_path, gpu, monkeypatch, kind):
     def all_gather_object(parts, part):
         parts[:] = [part] * len(parts)
 
-    nccl = SimpleNamespace(
-        all_reduce=lambda tensor: devices.append(tensor.device),
-        all_gather_object=all_gather_object,
-    )
-    monkeypatch.setattr(distributed, "dist", nccl)
+    dist = distributed.dist
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: devices.append(tensor.device))
+    monkeypatch.setattr(dist, "all_gather_object", all_gather_object)
     trial = Trial(tmp_path / "r", kind, ranks=Ranks(0, 2, GPU))
-    monkeypatch.setattr(
-        "RISCluster.training.refine.encode",
-        lambda *_: trial.model.encoder(trial.samples.x).detach(),
-    )
+    latents = trial.model.encoder(trial.samples.x).detach() if kind == "dec" else None
+    monkeypatch.setattr("RISCluster.training.refine.encode", lambda *_: latents)
     trial.run()
     assert len(devices) > 12
     assert set(devices) == {GPU}
@@ -188,9 +177,8 @@ def test_out_of_memory_in_a_collective_is_no_lost_process(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(distributed.dist, "all_reduce", fail)
-    with pytest.raises(torch.OutOfMemoryError) as caught:
+    with pytest.raises(torch.OutOfMemoryError):
         Ranks(0, 2, CPU).sum(torch.ones(1))
-    assert not isinstance(caught.value, PeerLost)
 
 
 def test_encoding_waits_once(tmp_path, gpu):
@@ -215,11 +203,9 @@ def test_batches_are_larger_on_a_gpu(n, batch_size):
 
 @pytest.mark.parametrize("mode", ["device", "ram", "disk"])
 def test_batches_are_on_the_gpu(data, gpu, mode):
-    ranks, preparation = Ranks(0, 1, GPU), Preparation("sqrt", "vec_norm")
+    ranks, mean = Ranks(0, 1, GPU), torch.full((16, 20), 0.1)
     with open_spectrograms(data) as file:
-        mean = torch.full((file.n_frequencies, file.n_times), 0.1)
         reader = Reader(file, Preparation("sqrt", "vec_norm", mean, 2.0), GPU)
-        assert reader.preparation != preparation
         samples, unusable = load_set(reader, np.arange(96), mode, ranks)
         assert unusable.tolist() == [5]
         for batches in (samples.epoch(0, 0, 16, ranks), samples.in_order(0, 95, 16)):
@@ -261,15 +247,13 @@ def test_processes_share_no_gpu(monkeypatch):
 
 
 def results(folder):
-    found = {
-        f"{stage} {name}": value
-        for stage in ("AEC", "DEC")
-        for name, value in torch.load(folder / stage / "model.pt")["state"].items()
-    }
+    """Weights, latents and labels."""
+    found = {stage: torch.load(folder / stage / "model.pt")["state"] for stage in ("AEC", "DEC")}
     for name in ("GMM", "DEC"):
-        found[name] = torch.from_numpy(np.load(folder / name / "latent.npy")).nan_to_num()
-    tables = [pandas.read_csv(folder / name / "labels.csv") for name in ("GMM", "DEC")]
-    return found, [table.label.tolist() for table in tables]
+        latents = torch.from_numpy(np.load(folder / name / "latent.npy")).nan_to_num()
+        labels = torch.tensor(pandas.read_csv(folder / name / "labels.csv").label)
+        found |= {f"{name} latents": latents, f"{name} labels": labels}
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -287,10 +271,7 @@ def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
     settings = quick_settings(tmp_path, *words)
     for stage in (run_aec, run_gmm, run_dec):
         stage(settings)
-    found, labels = results(settings.run_folder)
-    for name, expected in on_cpu[0].items():
-        torch.testing.assert_close(found[name], expected, msg=name, rtol=1e-2, atol=1e-3)
-    assert labels == on_cpu[1]
+    torch.testing.assert_close(results(settings.run_folder), on_cpu, rtol=1e-2, atol=1e-3)
     for stage in ("GMM", "DEC"):
         new = tmp_path / f"{stage}.csv"
         with open_predictor(settings.run_folder, stage, ["run.device=cuda"]) as run:

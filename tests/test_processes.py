@@ -1,4 +1,4 @@
-"""The scripts under torchrun: three processes, one that dies, another number after a stop.
+"""The scripts as torchrun starts them: several processes, one that dies, another number later.
 
 Each is compared with one run of a single process with the same batches, made once.
 """
@@ -17,7 +17,6 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import RISCluster.cli
 from RISCluster.data.loading import Reader
@@ -42,7 +41,6 @@ SETTINGS = (
     "gmm.init=kmeans", "gmm.n_resamples=none", "dec.n_epochs=4", "dec.batch_size=16",
     "dec.tol=0", "dec.n_clusters=3",
 )  # fmt: skip
-CLOSE = {"rtol": 2e-4, "atol": 1e-6}
 
 
 def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0) -> None:
@@ -68,8 +66,7 @@ def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0
         if is_time("killed"):
             os.kill(os.getpid(), signal.SIGKILL)
         if is_time("stopped"):
-            is_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # sends it to all its processes
-            os.kill(os.getppid() if is_torchrun else os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
             while not taken:
                 time.sleep(0.01)
         add(self, parameters)
@@ -80,31 +77,14 @@ def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0
 
     Reader.blocks, Ranks.sum_gradients, StopRequest._take = blocks, sum_gradients, note
     end, RISCluster.cli.all_processes = RISCluster.cli.all_processes, RISCluster.cli.guarded
-    for number, stage in enumerate(stages.split()):
-        if number and "TORCHELASTIC_RUN_ID" not in os.environ:
-            # A rank that is ahead of rank 0 would find the store of the stage before.
-            os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+    for stage in stages.split():
+        # A rank that is ahead of rank 0 would find the store of the stage before.
+        os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
         code = runpy.run_path(str(ROOT / SCRIPTS[stage]))["main"]([*SETTINGS, *words])
         if code:
             RISCluster.cli.guarded = lambda _, code=code: code
             break
     end(lambda: None)
-
-
-def finish(folder: Path, world: int, stages: str, *words: str) -> str:
-    """Standard output of stages that succeed."""
-    codes, _, out, err = run_processes(folder, world, scripts, stages, words)
-    assert codes == [0] * world, out + err
-    return out
-
-
-def torchrun(world: int, arguments: Sequence[object]) -> None:
-    """`scripts` on processes as torchrun starts, watches and ends them; forked, for their speed."""
-    config = LaunchConfig(
-        1, 1, world, run_id="r", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-        max_restarts=0, start_method="fork", monitor_interval=0.1,
-    )  # fmt: skip
-    elastic_launch(config, scripts)(*arguments)
 
 
 def new_folder(path: Path, reference: Path | None = None, *stages: str) -> Path:
@@ -119,17 +99,13 @@ def new_folder(path: Path, reference: Path | None = None, *stages: str) -> Path:
     return path
 
 
-def one_process(folder: Path, *stages: str) -> None:
-    with contextlib.chdir(folder):
-        for stage in stages:
-            assert runpy.run_path(str(ROOT / SCRIPTS[stage]))["main"](SETTINGS) == 0
-
-
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory) -> Path:
     """Run folder of one process, never interrupted."""
     folder = new_folder(tmp_path_factory.mktemp("processes") / "one")
-    one_process(folder, *SCRIPTS)
+    with contextlib.chdir(folder):
+        for script in SCRIPTS.values():
+            assert runpy.run_path(str(ROOT / script))["main"](SETTINGS) == 0
     return folder / "Outputs/r"
 
 
@@ -138,81 +114,57 @@ def assert_same(run: Path, reference: Path, *stages: str) -> None:
     for stage in stages:
         if stage in COLUMNS:
             found = [pandas.read_csv(top / stage / "history.csv") for top in (run, reference)]
-            np.testing.assert_allclose(*(table[COLUMNS[stage]] for table in found), **CLOSE)
+            columns = (table[COLUMNS[stage]] for table in found)
+            np.testing.assert_allclose(*columns, rtol=2e-4, atol=1e-6)
         if stage != "AEC":
-            found = [pandas.read_csv(top / stage / "labels.csv") for top in (run, reference)]
-            assert found[0].label.tolist() == found[1].label.tolist()
+            found = [pandas.read_csv(top / stage / "labels.csv").label for top in (run, reference)]
+            assert found[0].tolist() == found[1].tolist()
+            assert found[0].nunique() == N_CLASSES + 1  # and -1: equal labels mean something
     if "DEC" in stages:
         states = [load_checkpoint(top / "DEC/last.pt", "DEC state") for top in (run, reference)]
         found, expected = (state["result"] for state in states)
         assert found["target"].shape == (N - 1, N_CLASSES)
-        assert len(found["changes"]) == 2 * 4 - 1
         assert found["changes"] == expected["changes"]  # of all samples, not of a rank's
         assert torch.equal(found["labels"], expected["labels"])
         torch.testing.assert_close(found["target"], expected["target"], rtol=0, atol=1e-3)
 
 
-def test_the_reference_finds_the_classes(reference):
-    """Or equal labels would mean little."""
-    classes = np.arange(N) % N_CLASSES
-    for stage in ("GMM", "DEC"):
-        found = pandas.read_csv(reference / stage / "labels.csv").label.to_numpy()
-        assert np.flatnonzero(found < 0).tolist() == [UNUSABLE]
-        pairs = set(zip(found[found >= 0].tolist(), classes[found >= 0].tolist(), strict=True))
-        assert len(pairs) == N_CLASSES
-
-
 @pytest.mark.parametrize("mode", ["ram", "disk"])
 def test_three_processes_equal_one(tmp_path, reference, mode):
-    folder = new_folder(tmp_path / mode)
-    out = finish(folder, 3, "AEC GMM DEC", f"data.loadmode={mode}")
+    folder, words = new_folder(tmp_path / mode), (f"data.loadmode={mode}",)
+    codes, _, out, err = run_processes(folder, 3, scripts, "AEC GMM DEC", words)
+    assert codes == [0, 0, 0], out + err
     assert out.count("computing on cpu, 3 processes") == 3
-    assert out.count(f"load mode {mode}: ") == 2
     assert_same(folder / "Outputs/r", reference, *SCRIPTS)
 
 
 @pytest.mark.parametrize(("stage", "n_resumed"), [("AEC", 3), ("DEC", 1)])
-def test_two_are_stopped_and_another_number_resumes(tmp_path, reference, stage, n_resumed, capsys):
-    """SIGTERM to torchrun, or one process, in the first batch of epoch 3; taken after the next."""
+def test_two_are_stopped_and_another_number_resumes(tmp_path, reference, stage, n_resumed):
+    """SIGTERM to one process in the first batch of epoch 3; all stop after the next."""
     folder = new_folder(tmp_path / stage, reference, *(["AEC", "GMM"] if stage == "DEC" else []))
     fault = stage, (), "stopped", 2 * STEPS[stage] + 1
-    if stage == "DEC":
-        codes, _, out, err = run_processes(folder, 1, torchrun, 2, fault)
-        assert codes == [1]
-    else:
-        codes, _, out, err = run_processes(folder, 2, scripts, *fault)
-        assert codes == [143, 143]
+    codes, _, out, err = run_processes(folder, 2, scripts, *fault)
+    assert codes == [143, 143]
     text = f"Stopped: {stage} stage: in epoch 3 after batch 2 of {STEPS[stage]}, saved in"
     assert err.count(text) == 1, out + err
-    assert "PeerLost" not in err
     assert not (folder / "Outputs/r" / stage / "metrics.json").exists()
-    if n_resumed == 1:
-        one_process(folder, stage)
-        out = capsys.readouterr().out
-    else:
-        out = finish(folder, n_resumed, stage)
+    codes, _, out, err = run_processes(folder, n_resumed, scripts, stage)
+    assert codes == [0] * n_resumed, out + err
     assert "resuming after epoch 2, batch 2 of " in out
     assert_same(folder / "Outputs/r", reference, stage)
 
 
-def test_a_process_that_is_killed_ends_the_others(tmp_path):
-    folder, at = new_folder(tmp_path / "killed"), 3 * STEPS["AEC"] + 2
-    codes, _, out, err = run_processes(folder, 3, scripts, "AEC", (), "killed", at)
-    assert codes == [1, -signal.SIGKILL, 1], out + err
-    # Rank 2 prints it too where rank 0, which has the store, ends first.
-    n_messages = err.count("PeerLost: torchrun: another process of this run has ended")
-    assert n_messages in (1, 2), out + err
-    state = folder / "Outputs/r/AEC/last.pt"
-    assert load_checkpoint(state, "AEC state")["epoch"] == 3
-    assert len(pandas.read_csv(state.with_name("history.csv"))) == 3
-
-
-def test_an_error_of_one_process_alone_is_one_line(tmp_path):
-    """From disk: a block while loading, one for the mean, then two an epoch."""
-    folder, words = new_folder(tmp_path / "error"), ("data.loadmode=disk",)
-    codes, _, out, err = run_processes(folder, 2, scripts, "AEC", words, "unreadable", 6)
+@pytest.mark.parametrize(("fault", "at"), [("killed", 3 * STEPS["AEC"] + 2), ("unreadable", 6)])
+def test_an_end_of_one_process_ends_the_others(tmp_path, fault, at):
+    """A block while loading from disk, one for the mean, then two an epoch."""
+    folder = new_folder(tmp_path / fault)
+    arguments = "AEC", ("data.loadmode=disk",), fault, at
+    codes, _, out, err = run_processes(folder, 2, scripts, *arguments)
     assert all(codes), out + err
-    assert err.count("DataError: s.h5: block can't be read\n") == 1, out + err
-    assert "PeerLost" not in err
-    assert "RuntimeError" not in err
-    assert load_checkpoint(folder / "Outputs/r/AEC/last.pt", "AEC state")["epoch"] == 1
+    cause = {
+        "killed": "PeerLost: torchrun: another process of this run has ended",
+        "unreadable": "DataError: s.h5: block can't be read\n",
+    }
+    assert err.count(cause[fault]) == err.count("Error: ") + err.count("PeerLost: ") == 1, out + err
+    state = load_checkpoint(folder / "Outputs/r/AEC/last.pt", "AEC state")
+    assert state["epoch"] == {"killed": 3, "unreadable": 1}[fault]

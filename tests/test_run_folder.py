@@ -8,7 +8,6 @@ import pytest
 from RISCluster.cli import first_command, run_name, stage_command
 from RISCluster.errors import CheckpointError, RunError, SettingsError
 from RISCluster.run_folder import StageFolder, load_run_settings, load_stage_settings
-from RISCluster.settings import load_settings
 
 
 @pytest.fixture
@@ -26,9 +25,14 @@ def finish(stage, inputs, text="w"):
 
 
 def test_new_then_resume_then_done_then_resume_where_a_result_is_lost(stage):
+    stage.path.mkdir(parents=True)
+    (stage.path / "provenance.json.partial").write_text("{")  # of a killed process
     assert stage.begin({"a": 1}, "[run]\n") == "new"
     assert (stage.path / "config.ini").read_text() == "[run]\n"
+    for name in ("last.pt.partial", ".latent.npy.lock"):
+        (stage.path / name).write_text("half")
     assert stage.begin({"a": 1}, "") == "resume"
+    assert sorted(path.name for path in stage.path.iterdir()) == ["config.ini", "provenance.json"]
     finish(stage, {"a": 1})
     assert stage.begin({"a": 1}, "") == "done"
     provenance = stage.provenance()
@@ -63,21 +67,11 @@ def test_files_of_another_program_are_renamed(stage):
     assert found.read_text() == "mine"
 
 
-def test_folders_that_cannot_be_made(tmp_path):
+def test_folders_that_cannot_be_made_or_are_used(tmp_path, stage):
     (tmp_path / "file").write_text("")
     for name in ("x" * 300, "file/run"):
         with pytest.raises(RunError, match="can't be written: (File name too long|Not a dir)"):
             StageFolder(tmp_path / name, "AEC").begin({}, "")
-
-
-def test_files_of_a_killed_process_are_removed(stage):
-    stage.path.mkdir(parents=True)
-    (stage.path / "provenance.json.partial").write_text("{")
-    assert stage.begin({"a": 1}, "[run]\n") == "new"
-    for name in ("last.pt.partial", ".latent.npy.lock"):
-        (stage.path / name).write_text("half")
-    assert stage.begin({"a": 1}, "[run]\n") == "resume"
-    assert sorted(path.name for path in stage.path.iterdir()) == ["config.ini", "provenance.json"]
     refused = pytest.raises(RunError, match="run: in use by another process")
     with stage.lock(), refused, stage.lock():
         pass
@@ -96,6 +90,10 @@ def test_reading_a_stage_that_is_missing_unfinished_or_changed(stage):
     (stage.path / "model.pt").write_text("tampered")
     with pytest.raises(CheckpointError, match="has changed since it was written"):
         stage.require_complete()
+    for text in ("[]", "{}", '{"inputs": 1}', "\xff"):
+        (stage.path / "provenance.json").write_text(text, encoding="latin-1")
+        with pytest.raises(CheckpointError, match="provenance.json: "):
+            stage.begin({}, "")
 
 
 def test_reading_a_stage_with_other_inputs_names_the_difference(stage):
@@ -107,14 +105,6 @@ def test_reading_a_stage_with_other_inputs_names_the_difference(stage):
     for name, text in (("new.h5", "data was old.h5, is new.h5; "), ("old.h5", r"data \(old.h5\) ")):
         with pytest.raises(RunError, match=text):
             stage.require_match({"data": "def"}, {"data": name})
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", '{"inputs": 1}', "\xff"])
-def test_damaged_provenance(stage, text):
-    finish(stage, {})
-    (stage.path / "provenance.json").write_text(text, encoding="latin-1")
-    with pytest.raises(CheckpointError, match="provenance.json: "):
-        stage.begin({}, "")
 
 
 # ---- stored settings ----------------------------------------------------------------------------
@@ -143,11 +133,6 @@ def of(stage, *words):
 
 def test_order_of_defaults_run_file_and_words(begin, tmp_path):
     begin("AEC", "data.file=y.h5", "aec.lr=0.01", "aec.patience=3", "aec.batch_size=32")
-    assert set(of("GMM").from_run) == {
-        "data.file = y.h5", "aec.lr = 0.01", "aec.patience = 3", "aec.batch_size = 32"
-    }  # fmt: skip
-    other = load_run_settings(None, ["run.name=other"], "GMM")
-    assert (other.data.file, other.from_run) == ("Data/demo.h5", ())
     (tmp_path / "config.ini").write_text("[aec]\nlr = 0.02\npatience = 10\nbatch_size = 64\n")
     settings = of("AEC", "aec.batch_size=64")
     assert settings.aec.lr == 0.02  # of the file
@@ -157,6 +142,7 @@ def test_order_of_defaults_run_file_and_words(begin, tmp_path):
     (tmp_path / "my.ini").write_text("[run]\nname = x\n[aec]\nlr = 0.03\n")
     settings = load_run_settings("my.ini", [], "AEC")
     assert (settings.aec.lr, settings.config) == (0.03, "my.ini")
+    assert load_run_settings(None, ["run.name=other"], "GMM").data.file == "Data/demo.h5"
 
 
 def test_the_stage_of_a_key_decides(begin, tmp_path):
@@ -175,20 +161,19 @@ def test_the_stage_of_a_key_decides(begin, tmp_path):
         assert (settings.data.file, settings.data.amplitude) == ("z.h5", "log")
         assert settings.run.seed == 5
         assert (settings.aec.lr, settings.gmm.n_init, settings.dec.gamma) == (0.02, 7, 0.5)
-    ini = load_settings(None, ["run.name=x", "data.file=y.h5"]).as_ini()
-    StageFolder(tmp_path / "Outputs/x", "GMM").begin({}, ini)
-    assert of("AEC").aec.lr == 0.02  # not the one that the later stage stored
 
 
-def test_stored_settings_of_another_version_or_wrong_or_missing(begin, tmp_path):
-    begin("AEC", "data.file=y.h5")
+def test_stored_settings_of_a_recipe_or_another_version_or_wrong_or_missing(begin, tmp_path):
+    begin("AEC", "data.file=y.h5", "run.recipe=paper", "dec.gamma=0.1")
     path = tmp_path / "Outputs/x/AEC/config.ini"
     text = path.read_text()
     path.write_text(text.replace("[aec]\n", "[aec]\nforgotten = 3\n") + "[other]\nkey = 1\n")
-    assert of("GMM").data.file == "y.h5"
+    settings = of("GMM", "dec.gamma=1")
+    assert (settings.data.file, settings.dec.gamma) == ("y.h5", 1)
+    assert settings.gmm.covariance_shrinkage == 0
     stage = StageFolder(tmp_path / "Outputs/x", "AEC")
     assert load_stage_settings(stage, ["report.interval=day"]).report.interval == "day"
-    path.write_text(text.replace("amplitude = sqrt", "amplitude = cubic"))
+    path.write_text(text.replace("amplitude = linear", "amplitude = cubic"))
     with pytest.raises(SettingsError, match="settings stored with the run: .data. amplitude"):
         of("GMM")
     path.unlink()
@@ -211,7 +196,6 @@ def test_files_are_found_from_another_folder(begin, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("program", "command"),
     [
-        ("AEC_train.py", "python GMM_centroids.py run.name=x"),
         ("../code/AEC_train.py", "python ../code/GMM_centroids.py run.name=x"),
         ("/usr/bin/riscluster", "riscluster cluster run.name=x"),
         ("/a/RISCluster/__main__.py", "python -m RISCluster cluster run.name=x"),

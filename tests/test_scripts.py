@@ -1,6 +1,7 @@
 """The scripts and commands as a user runs them: arguments, errors, an interrupt."""
 
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -36,40 +37,21 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help_shows_one_process_torchrun_and_resume(name, capsys):
-    with pytest.raises(SystemExit) as caught:
-        script(name, "--help")
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
-    assert f"python {name}" in text
-    assert "torchrun --standalone" in text
-    assert "the same command resumes it" in text
-
-
-def test_help_loads_nothing_heavy():
-    code = (
-        "import sys, runpy\n"
-        f"sys.argv = ['x', '--help']\nsys.path.insert(0, {str(ROOT)!r})\n"
-        f"try: runpy.run_path({str(ROOT / 'AEC_train.py')!r}, run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "heavy = ('torch', 'numpy', 'sklearn', 'h5py', 'matplotlib')\n"
-        "print([m for m in heavy if m in sys.modules])"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip().endswith("[]")
+def test_help_shows_one_process_torchrun_and_resume(name):
+    words = [sys.executable, "-X", "importtime", ROOT / name, "--help"]
+    answer = subprocess.run(words, capture_output=True, text=True, check=True)
+    for text in (f"python {name}", "torchrun --standalone", "the same command resumes it"):
+        assert text in answer.stdout
+    assert not re.search(r"\| (torch|numpy|sklearn|h5py|matplotlib)\n", answer.stderr)
 
 
 @pytest.mark.parametrize(
     ("name", "words", "text"),
     [
         ("AEC_train.py", "data.file=none.h5", "DataError: none.h5: no such file"),
-        ("AEC_train.py", "data.file=config.ini", "can't be opened as HDF5"),
         ("AEC_train.py", "aec.batchsize=3", "did you mean aec.batch_size?"),
         ("AEC_train.py", "--config none.ini", "none.ini: can't be read as settings: No such file"),
         ("AEC_train.py", "run.device=cuda:99 data.file=s.h5", "PyTorch sees"),
-        ("AEC_train.py", "data.file=s.h5 data.dataset=nope", "no data set 'nope'"),
         ("AEC_train.py", "data.file=s.h5 data.loadmode=device", "needs a GPU"),
         ("AEC_train.py", "data.file=s.h5 run.folder=config.ini", "can't be written"),
         ("GMM_centroids.py", "data.file=s.h5", "run python AEC_train.py run.name=demo first"),
@@ -100,10 +82,7 @@ def test_the_demo_command_and_its_errors(folder, capsys):
 def test_the_demo_set_of_a_seed_is_always_the_same(folder):
     with h5py.File(write_demo(folder / "x.h5", 16, 6.0, 0)) as file:
         assert file["labels"][:8].tolist() == [3, 6, 4, 1, 2, 4, 1, 7]
-        assert file["starttime"][0] == b"2016-02-24T02:21:45.930000Z"
-        values = file["spectrogram"][:]
-    assert values.sum(dtype=float) == pytest.approx(30094284.93, rel=1e-5)
-    assert values[3].max() == pytest.approx(97.63378, rel=1e-5)
+        assert file["spectrogram"][:].sum(dtype=float) == pytest.approx(30094284.93, rel=1e-5)
 
 
 def test_the_demo_set_is_written_when_it_is_the_input_and_missing(folder, monkeypatch, capsys):

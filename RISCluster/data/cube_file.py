@@ -27,12 +27,10 @@ BLOCK_BYTES = 4 * 2**20  # of samples handed on at a time: few enough to stay in
 
 # Names of coordinates beside the cube: CryoCube's first, then those that xarray users give.
 NAMES = {
-    "time": ("metadata/time_coords", "time", "times", "metadata/time"),
-    "channel": (
-        "metadata/loc_coords", "distance", "channel", "channels", "location", "metadata/distance",
-    ),
-    "frequency": ("metadata/freq_coords", "frequency", "frequencies", "freq", "metadata/frequency"),
-}  # fmt: skip
+    "time": ("metadata/time_coords", "time", "times"),
+    "channel": ("metadata/loc_coords", "distance", "channel", "channels", "location"),
+    "frequency": ("metadata/freq_coords", "frequency", "frequencies", "freq"),
+}
 CHANNEL_NAMES = ("metadata/channel_names", "channel_names", "trace_id", "station", "channel")
 TEXT = "SUOT"  # kinds of types that hold texts
 EPOCH = (1e8, 1e10)  # s since 1970: from 1973 on
@@ -56,16 +54,9 @@ class CubeFile(SpectrogramFile):
         found, order = find_axes(path, store, cube, CUBE, names)
         super().__init__(path, store, dataset, StoredArray(path, cube, order))
         n_steps, n_channels, self.n_frequencies = self.stored.shape
-        self.steps = steps = _chosen(path, "times", settings.times, n_steps)
-        channels = _chosen(path, "channels", settings.channels, n_channels)
         across = settings.window_channels
-        for key, chosen in (("window", steps), ("window_channels", channels)):
-            if (n := getattr(settings, key)) > len(chosen):
-                raise DataError(
-                    f"{path}: [cube] {key} = {n} is longer than the {len(chosen):,} "
-                    f"{'time steps' if key == 'window' else 'channels'} that are taken; allowed: "
-                    "up to that many"
-                )
+        self.steps = steps = _chosen(path, "times", settings.times, n_steps, settings.window)
+        channels = _chosen(path, "channels", settings.channels, n_channels, across)
         self._step, self._gap = (int(x[1] - x[0]) if len(x) > 1 else 1 for x in (steps, channels))
         self.channels = channels[across // 2 :][: len(channels) - across + 1]
         self.channels = self.channels[:: settings.stride_channels]
@@ -91,8 +82,6 @@ class CubeFile(SpectrogramFile):
             self.distance, self.distance_unit = times.to_metres(_finite(path, channel), unit)
             self.distance = self.distance[self.channels]
         self._set_tiles()
-
-    # ---- which sample is where ----
 
     def _set_tiles(self) -> None:
         """Bands of channels and tiles of time: multiples of stored chunks near `TILE_BYTES`."""
@@ -139,8 +128,6 @@ class CubeFile(SpectrogramFile):
                 x = x.swapaxes(2, 3).reshape(len(some), *self.shape)
                 yield index[some], as_float32(x)
 
-    # ---- what is known of the samples ----
-
     @property
     def window_times(self) -> np.ndarray | None:
         """Start of every window, (W,) int64, ns since 1970 UTC; None where unknown."""
@@ -179,7 +166,7 @@ class CubeFile(SpectrogramFile):
         """Names of all channels, of an array beside the cube or a coordinate of texts."""
         arrays = [self._store.get(prefix + name) for name in CHANNEL_NAMES]
         found = [x for x in arrays if x is not None and x.dtype.kind in TEXT and x.shape == (n,)]
-        values = read_values(found[0], complete=True) if found else channel and channel.values
+        values = read_values(found[0]) if found else channel and channel.values
         if values is None or values.dtype.kind not in TEXT:
             return None
         names = [times.to_text(value) for value in values]
@@ -189,14 +176,14 @@ class CubeFile(SpectrogramFile):
         return names
 
 
-def _chosen(path: Path, key: str, part: AxisSlice, n: int) -> np.ndarray:
+def _chosen(path: Path, key: str, part: AxisSlice, n: int, window: int) -> np.ndarray:
     """Numbers along an axis of n that a slice takes; beyond the axis is an error, not less."""
     numbers = np.arange(n)[slice(*part)]
     beyond = [value for value in (part.start, part.stop) if value is not None and abs(value) > n]
-    if beyond or not len(numbers):
+    if beyond or len(numbers) < window:
         raise DataError(
-            f"{path}: [cube] {key} = {part} is out of range: the cube has {n:,} {key}, 0 to "
-            f"{n - 1}; allowed: start:stop:step within them"
+            f"{path}: [cube] {key} = {part} takes {len(numbers):,} of {n:,} {key}, 0 to {n - 1}; "
+            f"allowed: start:stop:step within them, of which a window of {window} fits in"
         )
     return numbers
 
@@ -213,19 +200,13 @@ def _finite(path: Path, column: Column) -> np.ndarray:
 
 
 def step_times(path: Path, column: Column | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Times of the steps, ns since 1970, and seconds from the first; None where not known.
-
-    Both are None, with a warning, where they can't be used.
-    """
+    """Times of the steps, ns since 1970, and seconds from the first; None where not known."""
     found, seconds = _decode(path, column) if column else (None, None)
     why = ""
     if found is not None:
         seconds = (found - found[0]) / 1e9
         if (found == times.NOT_A_TIME).any():
             why = times.count_unreadable(column.values, found) or "some times are missing"
-        elif (far := times.far_times(found)).any():
-            first = times.nanoseconds_to_iso(found[far][:1])[0]
-            why = f"{first} is far from its other times, as of a clock that is wrong"
     if not why and seconds is not None and not (np.diff(seconds) > 0).all():
         why = "it does not ascend from step to step, as where only days are stored"
         if (np.diff(seconds) < 0).all():
@@ -251,5 +232,5 @@ def _decode(path: Path, column: Column) -> tuple[np.ndarray | None, np.ndarray |
         return None, None
     if not EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
         return None, (numbers - numbers[0]) * (factor if units else 1.0)
-    units = units or times.log_assumed_epoch(path, column.name, numbers.max())
-    return column_times(path, column._replace(units=f"{units} since 1970-01-01")), None
+    units = units and f"{units} since 1970-01-01"
+    return column_times(path, column._replace(units=units)), None

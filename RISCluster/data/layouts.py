@@ -114,16 +114,13 @@ def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str])
     others = [store.get(name) for name in names]
     for item in others + own if role == "channel" else own + others:
         if item is not None and storage.is_variable(item):
-            return as_column(item, storage.read_values(item, complete=True))
+            return as_column(item, storage.read_values(item))
     return None
 
 
 def _interpolate(indices: Any, values: Any, n: int) -> Column:
     """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
-    ties, known = (
-        storage.read_values(indices, complete=True),
-        storage.read_values(values, complete=True),
-    )
+    ties, known = (storage.read_values(x) for x in (indices, values))
     dense = np.interp(np.arange(n), ties, (known - known[0]).astype(np.float64))
     if known.dtype.kind in "iu":
         dense = np.rint(dense).astype(np.int64)
@@ -132,20 +129,11 @@ def _interpolate(indices: Any, values: Any, n: int) -> Column:
 
 def column_times(path: Path, column: Column) -> np.ndarray | None:
     """Times of a column, (n,) int64 ns since 1970; None, with a warning, if unknown."""
-    values = column.values
-    if values.dtype.kind in "iuf" and not column.units and np.isfinite(values).any():
-        times.log_assumed_epoch(path, column.name, np.nanmax(values))
     try:
-        return times.decode_times(values, column.units, column.calendar)
+        return times.decode_times(column.values, column.units, column.calendar)
     except ValueError as error:
-        log.warning(
-            f"{path}: {column.name}: {error}: its times are not used; change its attributes units "
-            "and calendar"
-        )
+        log.warning(f"{path}: {column.name}: {error}: its times are not used; change its units")
         return None
-
-
-# ---- shapes and text ----------------------------------------------------------------------------
 
 
 def size_text(shape: Sequence[int]) -> str:
@@ -174,31 +162,29 @@ def as_texts(values: Any) -> Any:
 # ---- files --------------------------------------------------------------------------------------
 
 
-class SpectrogramFile:
+class SpectrogramFile(contextlib.AbstractContextManager):
     """An open file of spectrograms, whatever its layout.
 
-    `path` names it in messages, `paths` are its files, `dataset` the name of the spectrograms
-    inside, `stored` as a `StoredArray`, and `missing` why values may be missing. A sample has the
-    `shape` (F, T) = (`n_frequencies`, `n_times`), or (C, F, T) with several `components`, which
-    have names as Z, N, E. Axes are `frequency` (F,) and `time` (T,), float64, in `frequency_unit`
-    and `time_unit`; numbers of bins where the file has none.
+    `path` names it in messages, `paths` are its files, and `dataset` is the name of the
+    spectrograms inside, which are `stored` as a `StoredArray`. A sample has the `shape` (F, T) =
+    (`n_frequencies`, `n_times`), or (C, F, T) with several `components`, which have names as Z, N,
+    E. Axes are `frequency` (F,) and `time` (T,), float64, in `frequency_unit` and `time_unit`;
+    numbers of bins where the file has none.
 
-    A layout defines `column`, and `read_blocks(index)`, which yields indices (n,) and samples (n,
-    *shape) float32 as stored of `index` (ascending) in blocks.
+    A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, *shape) float32
+    as stored of `index` (ascending) in blocks, and `column(name, start, stop)`, one of `COLUMNS` of
+    samples `start` to `stop`, or None: times (ISO 8601 UTC with Z) and trace ids as a list of str,
+    '' where unknown; others as an array, float64 with NaN, or int64 with -1 for none.
     """
 
     layout, components, waveform_unit = "", ("",), ""
 
     def __init__(self, path: Path, store: Storage, dataset: str, stored: StoredArray):
         self.path, self._store, self.dataset, self.stored = path, store, dataset, stored
-        self.paths, self.missing = [path], stored.causes
-        self.dtype, self.chunks = stored.dtype, stored.chunks
+        self.paths, self.dtype, self.chunks = [path], stored.dtype, stored.chunks
         self.attributes = storage.notes_of(stored.array)
         units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
         self.amplitude_unit = next(filter(None, units), "")
-
-    def __enter__(self) -> "SpectrogramFile":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -256,16 +242,6 @@ class SpectrogramFile:
         if not np.isfinite(axis).all() or not (np.diff(axis) > 0).all():
             raise DataError(f"{place}: must be finite and ascending numbers, one a bin")
         return (axis if factor == 1 else axis * factor), "Hz" if name == "frequency" else "s"
-
-    # ---- columns ----
-
-    def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
-        """A column of `COLUMNS` of samples `start` to `stop`; None where the file has none.
-
-        Times (ISO 8601 UTC with Z) and trace ids are a list of str, '' where unknown; measures are
-        float64, NaN where unknown; numbers of events and known classes int64, -1 for none.
-        """
-        raise NotImplementedError
 
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """``file`` and ``file_index`` of samples, of a set of several files or a part of one."""
@@ -355,8 +331,6 @@ class RowsFile(SpectrogramFile):
             rows = self.stored.read(f"samples {first} to {last}", (first, last + 1))
             rows = as_float32(rows[..., *self._crop]).reshape(-1, *self.shape)
             yield part, rows if len(rows) == len(part) else rows[part - first]
-
-    # ---- columns ----
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
         """See `SpectrogramFile`."""
@@ -460,10 +434,9 @@ def open_spectrograms(
     cube: CubeSettings | None = None,
     npy: DataSettings | None = None,
 ) -> SpectrogramFile:
-    """Open a file of spectrograms and check what is in it.
+    """Open a file of spectrograms; DataError where it can't be read as what the layout needs.
 
-    `dataset` is the name of the spectrograms inside, `cube` what a sample of a cube is, and `npy`
-    has the axes of a ``.npy`` file. DataError where it can't be read as what the layout needs.
+    `dataset` is their name inside, `cube` what a sample of a cube is, `npy` the axes of ``.npy``.
     """
     from .cube_file import CubeFile  # which is a SpectrogramFile
 

@@ -230,10 +230,9 @@ def load_set(
                 raise
             log.warning("the samples do not fit on the GPU: they are loaded into memory")
     if not len(samples):
-        missing = ", ".join(reader.file.missing[:3]) or "none"
         raise DataError(
-            f"{reader.file.path}: all {len(index):,} samples are unusable; allowed: finite "
-            f"numbers that are not all zero (marks of missing values: {missing})"
+            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not "
+            "finite or all zero; allowed: finite numbers that are not all zero"
         )
     return samples, np.setdiff1d(index, samples.index)
 

@@ -1,7 +1,4 @@
-"""Data sets of several files, or of chosen samples, read without copying, and written as one file.
-
-Letters: N samples of the set, n of a block, F frequency bins, T time bins.
-"""
+"""Data sets of several files, or of chosen samples, read without copying or written as one."""
 
 import fnmatch
 import hashlib
@@ -17,15 +14,8 @@ from ..errors import DataError
 from ..io import find_paths, new_file, require_room
 from ..runtime import Progress, count, log
 from ..settings import Settings, as_text
-from .layouts import (
-    COLUMN_ROWS,
-    COLUMNS,
-    FINGERPRINT_SAMPLES,
-    READ_ROWS,
-    SpectrogramFile,
-    open_spectrograms,
-    size_text,
-)
+from . import layouts
+from .layouts import COLUMN_ROWS, COLUMNS, SpectrogramFile
 from .measures import MEASURES
 from .storage import DIMENSIONS, PACKING
 from .times import nanoseconds_to_iso, parse_time
@@ -58,7 +48,7 @@ def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
     wanted = {key: x for key, x in zip(CHOICE, values, strict=True) if x != CHOICE[key][0]}
 
     def reopen(path: Path) -> SpectrogramFile:
-        return open_spectrograms(path, data.layout, data.dataset, settings.cube, data)
+        return layouts.open_spectrograms(path, data.layout, data.dataset, settings.cube, data)
 
     if len(paths) == 1 and not wanted:
         return reopen(paths[0])
@@ -76,7 +66,7 @@ class DataSet(SpectrogramFile):
     """
 
     def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
-        self.paths, self.missing, sizes, n_events = paths, [], [0], [0]
+        self.paths, sizes, n_events = paths, [0], [0]
         self.file = lru_cache(MAX_OPEN)(lambda number: reopen(paths[number]))
         self.first = first = self.file(0)  # stays open, for `stored`
         for name in AS_FIRST:
@@ -86,7 +76,6 @@ class DataSet(SpectrogramFile):
         for file in map(self.file, range(len(paths))):
             _require_alike(first, file)
             sizes.append(file.n_samples)
-            self.missing += file.missing
             self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
             if (names := file.class_names()) and self._names not in ([], names):
                 raise DataError(
@@ -107,8 +96,6 @@ class DataSet(SpectrogramFile):
         self.first.close()
         self.file.cache_clear()
 
-    # ---- samples and columns ----
-
     def _split(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Ascending numbers of samples of the set as number of the file and indices in it."""
         rows = rows if self.rows is None else self.rows[rows]
@@ -127,7 +114,7 @@ class DataSet(SpectrogramFile):
                 yield index[n : n + len(found)], x
                 n += len(found)
 
-    def fingerprint(self, n_samples: int = FINGERPRINT_SAMPLES) -> str:
+    def fingerprint(self, n_samples: int = layouts.FINGERPRINT_SAMPLES) -> str:
         """See `SpectrogramFile`; of all files, in their order, and of which samples are chosen."""
         digest = hashlib.sha256(b"" if self.rows is None else self.rows.tobytes())
         for number in range(len(self.paths)):
@@ -175,8 +162,6 @@ class DataSet(SpectrogramFile):
             return None
         return np.concatenate([x[0] for x in found]), *found[0][1:]
 
-    # ---- choice ----
-
     def choose(self, wanted: dict[str, Any]) -> None:
         """Leave out samples by values of the keys of `CHOICE`; DataError where none is left."""
         n, kept = self.n_samples, []
@@ -217,13 +202,11 @@ class DataSet(SpectrogramFile):
 
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
     """Files of a set have one layout, one set of components and units, and about the same axes."""
-    names = "layout", "shape", "components", "frequency_unit", "time_unit"
-    names = *names, "amplitude_unit", "waveform_unit"
-    same = all(getattr(file, name) == getattr(first, name) for name in names) and all(
-        np.allclose(x, y, rtol=0, atol=0.01 * np.ptp(y) / len(y))
-        for x, y in ((file.frequency, first.frequency), (file.time, first.time))
-    )
-    if not same:
+    names = "layout shape components frequency_unit time_unit amplitude_unit waveform_unit"
+    if any(getattr(file, name) != getattr(first, name) for name in names.split()) or not (
+        np.allclose(file.frequency, first.frequency, 1e-3)
+        and np.allclose(file.time, first.time, 1e-3)
+    ):
         raise DataError(
             f"{file.path}: has {_about(file)}, and {first.path} {_about(first)}; files of a set "
             "need the same layout, axes, components and units"
@@ -233,12 +216,9 @@ def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
 def _about(file: SpectrogramFile) -> str:
     axes = (file.frequency, file.frequency_unit), (file.time, file.time_unit)
     ranges = [f"{x[0]:.3g} to {x[-1]:.3g} {unit}" for x, unit in axes]
-    names = f" ({', '.join(file.components)})" if len(file.components) > 1 else ""
-    units = [unit or "unknown" for unit in (file.amplitude_unit, file.waveform_unit)]
-    return (
-        f"layout {file.layout}, {size_text(file.shape)}{names}, {', '.join(ranges)}, units of "
-        f"spectrograms {units[0]}, of waveforms {units[1]}"
-    )
+    units = f"units {file.amplitude_unit or '?'}, of waveforms {file.waveform_unit or '?'}"
+    shape = layouts.size_text(file.shape)
+    return ", ".join(filter(None, (file.layout, shape, *file.components, *ranges, units)))
 
 
 def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
@@ -248,9 +228,6 @@ def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
-# ---- writing ------------------------------------------------------------------------------------
-
-
 def write_samples(file: SpectrogramFile, target: Path) -> None:
     """Write all samples of an open set, with their columns, in the layout ``samples``."""
     n, shape = file.n_samples, file.shape
@@ -258,10 +235,9 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
     columns = {name: file.column(name) for name in COLUMNS}
     columns |= file.origins() or {}
     with new_file(target) as partial, h5py.File(partial, "w") as out:
-        for name, value in file.attributes.items():
-            if name not in OWN and np.asarray(value).dtype.kind in "iufbUS":
-                out.attrs[name] = value
-        chunks = (min(n, READ_ROWS), *shape)
+        kept = {name: value for name, value in file.attributes.items() if name not in OWN}
+        out.attrs.update({k: x for k, x in kept.items() if np.asarray(x).dtype.kind in "iufbUS"})
+        chunks = (min(n, layouts.READ_ROWS), *shape)
         data = out.create_dataset("spectrogram", (n, *shape), "f4", chunks=chunks)
         with Progress("Writing", n) as progress:
             for index, rows in file.read_blocks(np.arange(n)):
@@ -282,9 +258,8 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
         for name in {"peak_amplitude", *MEASURES} & {*out}:
             out[name].attrs["units"] = MEASURES.get(name, ("",))[0] or file.waveform_unit
         if (found := file.traces([0])) is not None:
-            (_, *sizes), rate, unit = found[0].shape, *found[1:]
-            traces = out.create_dataset("trace", (n, *sizes), "f4")
-            traces.attrs.update(sampling_rate=rate, units=unit)
-            for start in range(0, n, READ_ROWS):
-                rows = range(start, min(start + READ_ROWS, n))
+            traces = out.create_dataset("trace", (n, *found[0].shape[1:]), "f4")
+            traces.attrs.update(sampling_rate=found[1], units=found[2])
+            for start in range(0, n, layouts.READ_ROWS):
+                rows = range(start, min(start + layouts.READ_ROWS, n))
                 traces[rows.start : rows.stop] = file.traces(rows)[0]

@@ -39,10 +39,7 @@ KINDS = (
 
 
 def find_files(words: Sequence[str]) -> list[Path]:
-    """Files that words of the command line (files, folders, patterns) name, ascending, each once.
-
-    Of folders and patterns, texts, tables, StationXML and hidden files are left out.
-    """
+    """Files, ascending, that words of the command line name: files, folders or patterns."""
     found: set[Path] = set()
     for word in words:
         path = Path(word).expanduser()
@@ -150,24 +147,19 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
         root["frequency"] = np.linspace(*settings.frequencies, n["frequency"])
     if settings.time_step is not None:
         root["time"] = np.arange(n["time"]) * settings.time_step
-        root["time"].attrs["units"] = "s"
     return Storage(path, root)
 
 
 def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
-    reason = reason_of(error)
-    if "already open for" in reason or "lock file" in reason:
-        return (
-            f"can't be locked ({reason}): another program writes it, or was killed while it did; "
-            "wait for its end, or if there is none, run h5clear -s FILE or set the environment "
-            "variable HDF5_USE_FILE_LOCKING=FALSE"
-        )
     head = b"\x89HDF"
     with contextlib.suppress(OSError), path.open("rb") as file:
         head = file.read(512)
     if head.startswith(b"\x89HDF"):
-        return f"can't be opened as HDF5 ({reason}); it may be cut short: copy or build it again"
+        return (
+            f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "
+            "short; wait if another program writes it; if that was killed, run h5clear -s FILE"
+        )
     kind = next(kind for form, kind in KINDS if re.match(form, head, re.DOTALL))
     return f"can't be opened as HDF5: it must be HDF5 or Zarr, and is {kind}"
 
@@ -289,10 +281,7 @@ class Packing(NamedTuple):
 
 
 def packing_of(array: Any) -> Packing:
-    """Packing of an array by its attributes, and by the fill value that it is declared with.
-
-    DataError where an attribute is no number, or `_Unsigned` is true.
-    """
+    """Packing of an array by its attributes, or the fill value that it is declared with."""
     kind, attributes = array.dtype.kind, attributes_of(array)
     if kind not in "iuf":
         return Packing()
@@ -391,22 +380,14 @@ def _require_sources(dataset: h5py.Dataset, place: str) -> None:
 
 
 def _source_path(dataset: h5py.Dataset, name: str) -> Path:
-    """Where a source of a virtual data set is: by its name, or beside the file; OSError if not."""
     own = Path(os.fsdecode(dataset.file.filename))
-    name = own.name if name == "." else name
-    beside = Path(name).name if os.path.isabs(name) else name
-    for place in (own.parent / name, own.parent / beside, Path(name)):
-        if place.is_file():
-            return place
-    raise FileNotFoundError(name)
+    return own if name == "." else own.parent / name
 
 
-def read_values(
-    array: Any, start: int = 0, stop: int | None = None, complete: bool = False
-) -> np.ndarray:
-    """A part of a small array, unpacked; DataError where it is damaged, or not `complete`."""
+def read_values(array: Any, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """A part of a small array, unpacked; DataError where it is damaged or incomplete."""
     shape = array.shape or ()
-    if complete and shape and isinstance(array, h5py.Dataset):
+    if isinstance(array, h5py.Dataset):
         require_readable(array)
     with explain(place_of(array), array.name), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -414,28 +395,18 @@ def read_values(
 
 
 class StoredArray:
-    """An array of an open file, read in boxes; DataError where it can't be.
-
-    `order` is the axis of the file for each axis as it is used. `shape` and `chunks` (None where
-    contiguous) are of the axes as used, and `causes` why values may be missing.
-    """
+    """An array of an open file; `order` is its axis for each axis of `shape` and `chunks`."""
 
     def __init__(self, path: Path, array: Any, order: Sequence[int]):
         self.path, self.array, self.order = path, array, tuple(order)
         self.dtype, self.packing = np.dtype(array.dtype), packing_of(array)
         self.shape = tuple(array.shape[axis] for axis in order)
         self.chunks = array.chunks and tuple(array.chunks[axis] for axis in order)
-        marks = ", ".join(map(str, self.packing.missing))
-        self.causes = [f"the fill value {marks}"] if marks else []
         if isinstance(array, h5py.Dataset):
             require_readable(array)
 
     def read(self, what: str, *ranges: tuple[int, int]) -> np.ndarray:
-        """Values of a part, as stored, or float with NaN where values are packed or missing.
-
-        `what` is the part in words, for a DataError; `ranges` are start and end along the first
-        axes; all of the others are read.
-        """
+        """Values, unpacked; `ranges` (start, stop) are along the first axes, `what` names them."""
         box = [slice(None)] * self.array.ndim
         for axis, (start, stop) in zip(self.order, ranges, strict=False):
             box[axis] = slice(int(start), int(stop))

@@ -7,14 +7,12 @@ arrays and None for single values.
 import math
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas
 
 from ..errors import DataError
-from ..runtime import log
 
 NOT_A_TIME = np.iinfo(np.int64).min  # NaT of NumPy
 SECOND, DAY = 10**9, 86400 * 10**9  # ns
@@ -151,16 +149,6 @@ def _in_range(stamps: np.ndarray) -> np.ndarray:
 def epoch_unit(values: Any) -> Any:
     """Nanoseconds of the unit in which a number (or each) since 1970 is, by its size."""
     return _EPOCH_UNITS[np.searchsorted(_EPOCH_LIMITS, np.abs(values), side="right")]
-
-
-def log_assumed_epoch(path: Path, name: str, largest: float) -> str:
-    """Unit in which numbers without a reference time are taken as times since 1970; logged."""
-    unit = {1: "ns", 10**3: "us", 10**6: "ms", SECOND: "s"}[epoch_unit(largest)]
-    log.info(
-        f"{path}: {name} is taken as {unit} since 1970 in UTC, by the size of its numbers; its "
-        f"attribute units changes this, as '{unit} since 2020-01-01'"
-    )
-    return unit
 
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:

@@ -3,7 +3,6 @@
 Letters: M runs, K clusters.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -74,12 +73,6 @@ class Refinement(NamedTuple):
         """Share of all samples that have moved; NaN without samples."""
         return 1 - np.trace(self.table.counts) / self.table.n if self.table.n else float("nan")
 
-    def destinations(self, label: int, most: int = 3) -> list[tuple[int, int]]:
-        """Refined clusters of a cluster's moved samples, and how many, most frequent first."""
-        counts = self.table.counts[label] * (np.arange(len(self.table.counts)) != label)
-        order = np.argsort(-counts, kind="stable")[:most]
-        return [(int(to), int(counts[to])) for to in order if counts[to]]
-
 
 def refinement(run: FinishedRun) -> Refinement | None:
     """Compare the two stages that label; None without one, or with other numbers of clusters."""
@@ -144,10 +137,8 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
             one, two = finals[i], finals[j]
             pair = overlap(one.labels, two.labels, one.n_clusters, two.n_clusters)
             ari[i, j] = ari[j, i] = pair.ari
-    files, names = (
-        [one.settings.data.file for one in finals],
-        [r.folder.resolve().name for r in runs],
-    )
+    files = [one.settings.data.file for one in finals]
+    names = [run.folder.resolve().name for run in runs]
     if len({*names}) < len(names):
         names = [str(run.folder) for run in runs]
     settings = ([] if same_data else [("data.file", files)]) + _differing_settings(runs)
@@ -169,32 +160,25 @@ def _differences(settings: set[str], metrics: Sequence[tuple[str, list[Any]]]) -
 
 
 def _differing_settings(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
-    """Settings that change results and differ, from the stage that uses them, where there is one.
-
-    Sections that are of no stage are those of the last one.
-    """
+    """Settings that change results and differ between the stages that use them."""
     found = []
     for section in ("run", "data", "cube", "aec", "gmm", "dec"):
-        stages = [
-            run.stages.get(section.upper()) if section.upper() in STAGES else run.final
-            for run in runs
-        ]
-        parts = [stage and getattr(stage.settings, section) for stage in stages]
-        known = [part for part in parts if part is not None]
-        for key in dataclasses.fields(known[0]) if known else ():
-            first, *others = (getattr(part, key.name) for part in known)
-            name = f"{section}.{key.name}"
-            if invalidates(name) != "nothing" and any(x != first for x in others):
-                found.append((name, [part and getattr(part, key.name) for part in parts]))
+        name = section.upper()
+        stages = [run.stages.get(name) if name in STAGES else run.final for run in runs]
+        parts = [stage and stage.settings.values(section) for stage in stages]
+        known = [part for part in parts if part]
+        for key in known[0] if known else ():
+            differs = any(part[key] != known[0][key] for part in known)
+            if differs and invalidates(key) != "nothing":
+                found.append((key, [part and part[key] for part in parts]))
     return found
 
 
 def _metrics(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
-    rows = []
-    for name in STAGES:
-        each = [metrics_of(run.stages[name]) if name in run.stages else {} for run in runs]
-        for key in METRICS:
-            values = [metrics.get(key) for metrics in each]
-            if any(value is not None for value in values):
-                rows.append((f"{name} {key}", values))
-    return rows
+    every = [(name, key) for name in STAGES for key in METRICS]
+    stages = [{name: metrics_of(stage) for name, stage in run.stages.items()} for run in runs]
+    rows = [
+        (f"{name} {key}", [metrics.get(name, {}).get(key) for metrics in stages])
+        for name, key in every
+    ]
+    return [row for row in rows if any(value is not None for value in row[1])]

@@ -184,21 +184,6 @@ def against_truth(run: FinishedRun, stage: FinishedStage) -> Overlap | None:
     return table if table.n else None
 
 
-def class_scores(table: Overlap, names: list[str]) -> list[tuple[str, int, int, float, float]]:
-    """Name, samples, cluster, recall and precision of each class, by the best matching.
-
-    Cluster -1 and recall 0 for classes without a cluster; NaN for a share of nothing.
-    """
-    cluster_of = {column: row for row, column in enumerate(table.matching.tolist())}
-    scores, nan = [], float("nan")
-    for column, name in enumerate(names):
-        row, size = cluster_of.get(column, -1), int(table.counts[:, column].sum())
-        found = int(table.counts[row, column]) if row >= 0 else 0
-        precision = found / int(table.counts[row].sum()) if row >= 0 else nan
-        scores.append((name, size, row, found / size if size else nan, precision))
-    return scores
-
-
 class Reliability(NamedTuple):
     """Calibration of probabilities; a label is right for the cluster's most frequent class."""
 

@@ -1,13 +1,14 @@
 """The convolutional autoencoder of Jenkins et al. (2021), fitted to any size of spectrogram.
 
 Five convolutions with stride 2, a linear layer to the latent features, and back. At 87 x 100 with
-9 features it is the paper's network parameter for parameter: 218,250 of them. Of several components
-(of ground motion, or stations of an array) each is a channel of the first convolution and the last.
+9 features it is the paper's network parameter for parameter. Several components (of ground motion,
+or stations of an array) are channels of the first convolution and the last.
 
 Letters: N samples, C components, F frequency bins, T time bins, D latent features, K clusters.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -23,23 +24,22 @@ MEMORY_FORMAT = torch.channels_last  # CPUs and tensor cores need no reordering 
 
 @dataclass(frozen=True)
 class Axis:
-    """Sizes and paddings of one axis of `n` bins in encoder and decoder."""
+    """Sizes of one axis of `n` bins in encoder and decoder."""
 
-    n: int  # bins of the spectrogram
-    encoder_padding: int  # padding of the last convolution; the others have 1
+    n: int
+    encoder_padding: int  # of the last convolution; the others have 1
     smallest: int  # bins after the last convolution
-    decoder_padding: tuple[int, ...]  # padding of each transposed convolution
+    decoder_padding: tuple[int, ...]  # of each transposed convolution
     crop: int  # bins cut off at the start of the decoder's output; then all beyond `n` are cut
 
 
 def axis_geometry(n: int) -> Axis:
     """Geometry of an axis of `n` bins, 4 or more.
 
-    A convolution (kernel 3, stride 2, padding 1) halves a size, rounding up; the last one rounds
-    an odd size down. A transposed convolution takes m to 2m + 1 - 2 * padding, so from the
-    smallest size s the output is 32 s + 31 - 2 k, where k is the paddings read as a binary
-    number; the largest k that still covers n is taken. At 100 bins that is the paper's choice.
-    At 87 the paper has 95 bins and crops, which is used here too so that its weights fit.
+    A convolution halves a size, rounding up; the last one rounds an odd size down. A transposed
+    convolution takes m to 2m + 1 - 2 * padding, so the output is 32 s + 31 - 2 k, where s is the
+    smallest size and k the paddings as a binary number: the largest k that covers n is taken. At
+    100 bins that is the paper's choice; at 87 the paper has 95 and crops, which is used here too.
     """
     size = n
     for _ in range(DEPTH - 1):
@@ -76,7 +76,7 @@ class NetworkShape:
     def blocks(self) -> tuple[int, ...]:
         """Numbers of learnt latents and of each kind of fixed features, without zeros."""
         sizes = self.n_features, self.fixed.smoothed, self.fixed.modulation
-        return tuple(size for size in sizes if size)
+        return tuple(filter(None, sizes))
 
 
 class Encoder(nn.Module):
@@ -86,22 +86,16 @@ class Encoder(nn.Module):
         super().__init__()
         self.n_latents = shape.n_latents
         layers: list[nn.Module] = []
-        channels = shape.n_components, *CHANNELS
-        for layer in range(DEPTH):
-            last = layer == DEPTH - 1
-            padding = (frequency.encoder_padding, time.encoder_padding) if last else 1
-            layers += [
-                nn.Conv2d(*channels[layer : layer + 2], 3, stride=2, padding=padding),
-                nn.ReLU(inplace=True),
-            ]
+        paddings = [1] * (DEPTH - 1) + [(frequency.encoder_padding, time.encoder_padding)]
+        pairs = pairwise((shape.n_components, *CHANNELS))
+        for pair, padding in zip(pairs, paddings, strict=True):
+            layers += [nn.Conv2d(*pair, 3, stride=2, padding=padding), nn.ReLU(inplace=True)]
         flat = CHANNELS[-1] * frequency.smallest * time.smallest
         layers += [nn.Flatten(), nn.Linear(flat, shape.n_features)]
         if shape.latent_activation == "relu":
             layers.append(nn.ReLU())
         self.encoder = nn.Sequential(*layers)
-        self.fixed = None
-        if shape.fixed.total:
-            self.fixed = shape.fixed_features()
+        self.fixed = shape.fixed_features() if shape.fixed.total else None
 
     def learnt(self, x: torch.Tensor) -> torch.Tensor:
         """Learnt latents alone, (N, n_features)."""
@@ -125,9 +119,7 @@ class _SubPixel(torch.autograd.Function):
     PHASES = torch.tensor([[2, 0], [3, 1]])
 
     @staticmethod
-    def forward(
-        context, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, padding: tuple[int, int]
-    ) -> torch.Tensor:
+    def forward(context, x, weight, bias, padding):
         context.save_for_backward(x, weight)
         context.padding = padding
         n_out, (f, t), (n, _, height, width) = weight.shape[1], padding, x.shape
@@ -141,7 +133,7 @@ class _SubPixel(torch.autograd.Function):
         return y[:, f : 2 * height + 1 - f, t : 2 * width + 1 - t].permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(context, gradient: torch.Tensor) -> tuple:
+    def backward(context, gradient):
         x, weight = context.saved_tensors
         gradient = gradient.contiguous(memory_format=MEMORY_FORMAT)
         geometry = [2, 2], context.padding, [1, 1], True, [0, 0], 1, [True] * 3
@@ -169,9 +161,8 @@ class Decoder(nn.Module):
         self.latent2dec = nn.Sequential(nn.Linear(shape.n_features, flat), nn.ReLU(inplace=True))
         layers: list[nn.Module] = []
         channels = (shape.n_components, *CHANNELS)[::-1]
-        for layer in range(DEPTH):
-            padding = frequency.decoder_padding[layer], time.decoder_padding[layer]
-            pair = channels[layer : layer + 2]
+        paddings = zip(frequency.decoder_padding, time.decoder_padding, strict=True)
+        for pair, padding in zip(pairwise(channels), paddings, strict=True):
             layers += [Upsampling(*pair, 3, stride=2, padding=padding), nn.ReLU()]
         self.decoder = nn.Sequential(*layers[:-1])  # the output is linear
 
@@ -201,10 +192,9 @@ class AEC(nn.Module):
 
 
 class ClusteringLayer(nn.Module):
-    """Soft assignment to centroids.
+    """Soft assignment to centroids (K, D), which are given as latents.
 
-    Centroids (K, D) are given as latents. Latents and centroids are multiplied by `metric` (D, D)
-    before distances are computed; None is the identity, as in the paper.
+    Both are multiplied by `metric` (D, D) before distances; None is the identity, as in the paper.
     """
 
     def __init__(self, centroids: torch.Tensor, metric: torch.Tensor | None = None):
@@ -218,7 +208,7 @@ class ClusteringLayer(nn.Module):
         return soft_assignment(z @ self.metric, self.centroids)
 
     def as_latents(self) -> torch.Tensor:
-        """Centroids (K, D) in the space of the latents."""
+        """Centroids (K, D) as latents."""
         return torch.linalg.solve(self.metric, self.centroids.detach(), left=False)
 
 

@@ -21,24 +21,19 @@ class TrainedModel:
     """Network of a stage and what it was trained on."""
 
     model: AEC | DEC  # on the CPU
-    preparation: Preparation  # of its samples
+    preparation: Preparation
     variance: float  # mean squared error of the mean spectrogram
     frequency: np.ndarray  # (F,)
-    time: np.ndarray  # (T,); axes of its samples
+    time: np.ndarray  # (T,)
     units: list[str]  # of the axes
     components: tuple[str, ...]  # names, empty for a single one
     labels: str = "mixture"  # {"student", "mixture"}; posterior by which the DEC stage labels
 
 
 def save_model(
-    path: Path,
-    model: AEC | DEC,
-    preparation: Preparation,
-    variance: float,
-    file: SpectrogramFile,
-    fingerprint: str,
-    **more: str,
-) -> None:
+    path: Path, model: AEC | DEC, preparation: Preparation, variance: float, file: SpectrogramFile,
+    fingerprint: str, **more: str,
+) -> None:  # fmt: skip
     """Write the model.pt of a stage; `more` are further values of it."""
     content = {
         "network": asdict(model.shape),
@@ -68,15 +63,10 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
             model = DEC(model, ClusteringLayer(torch.zeros_like(state["clustering.centroids"])))
         load_weights(model, state, path)
         trained = TrainedModel(
-            model.eval(),
-            Preparation(**content["preparation"]),
-            content["variance"],
-            content["frequency"].numpy(),
-            content["time"].numpy(),
-            content["units"],
-            tuple(content.get("components", [""])),
-            content.get("labels", "mixture"),
-        )
+            model.eval(), Preparation(**content["preparation"]), content["variance"],
+            content["frequency"].numpy(), content["time"].numpy(), content["units"],
+            tuple(content["components"]), content.get("labels", "mixture"),
+        )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: not what this version writes ({error}); run {kind}'s script again"
@@ -85,27 +75,24 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
     if file is not None and size != (len(file.components), *file.shape[-2:]):
         raise CheckpointError(
             f"{path}: its network takes spectrograms of {size_text(size)}, and {file.path} has "
-            f"{size_text(file.shape)}; give spectrograms of that shape, or "
-            "train a network on these"
+            f"{size_text(file.shape)}; give others, or train a network on these"
         )
     return trained
 
 
 def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str | Path) -> None:
-    """Load every parameter; a `CheckpointError` names missing, unknown and misshapen ones."""
+    """Load every parameter; a `CheckpointError` names those that are not of this shape."""
     own = model.state_dict()
-    wrong = [f"{name} is missing" for name in own if name not in state]
-    wrong += [f"{name} is not of this network" for name in state if name not in own]
-    wrong += [
-        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+    shapes = [{name: tuple(x.shape) for name, x in found.items()} for found in (own, state)]
+    wrong = [
+        f"{name} has shape {shapes[1].get(name)} instead of {shapes[0].get(name)}"
+        for name in {**own, **state}
+        if shapes[0].get(name) != shapes[1].get(name)
     ]
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise CheckpointError(
-            f"{place}: from another network: {'; '.join(wrong[:3])}{more}; name another, or take "
-            "the settings that it was made with"
+            f"{place}: from another network: {'; '.join(wrong[:3])}; name another, or take the "
+            "settings that it was made with"
         )
     model.load_state_dict(state)
 
@@ -113,16 +100,11 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: 
 def load_initial_weights(model: AEC, path: str | Path) -> None:
     """Give an autoencoder the weights of a model.pt or of a reference state file.
 
-    The reference's parameters have the same names, those of a data-parallel run with ``module.``
-    in front. Of a DEC model, encoder and decoder are taken. Errors as in `load_weights`.
+    Of a data-parallel run, names begin with ``module.``. Errors as in `load_weights`.
     """
     content = read_torch(Path(path))
     state = content.get("state", content) if isinstance(content, dict) else {}
-    state = {
-        name.removeprefix("module."): value
-        for name, value in state.items()
-        if isinstance(value, torch.Tensor)
-    }
+    state = {k.removeprefix("module."): v for k, v in state.items() if torch.is_tensor(v)}
     state = {k: v for k, v in state.items() if not k.startswith(("clustering.", FIXED))}
     state |= {name: v for name, v in model.state_dict().items() if name.startswith(FIXED)}
     load_weights(model, state, path)

@@ -1,8 +1,8 @@
 """Fixed features of a spectrogram, which complement the latents that a network learns.
 
-Principal components of the smoothed spectrogram, in which noise is averaged out and quiet
-frequencies have a larger weight, and of its modulation spectrum (how fast the amplitude at each
-frequency varies), which does not depend on the time of the event in its window.
+Principal components of the smoothed spectrogram, with a larger weight of quiet frequencies, and of
+its modulation spectrum (how fast the amplitude at each frequency varies), which does not depend on
+the time of the event in its window.
 
 Letters: N samples, C components of a sample, F frequency bins, T time bins, M modulation
 frequencies, P principal components.
@@ -47,10 +47,7 @@ def n_modulations(n_times: int) -> int:
 
 
 def modulation_spectrum(x: torch.Tensor) -> torch.Tensor:
-    """Root of the magnitude of the Fourier transform along time: (N, F, T) to (N, F, M).
-
-    The root limits the weight of the mean over time, which is by far the largest.
-    """
+    """Root of the spectrum along time, (N, F, M) of (N, F, T): the mean gets less weight."""
     n = n_modulations(x.shape[-1])
     if not len(x):  # FFT libraries refuse an empty batch
         return x.new_zeros((*x.shape[:-1], n), dtype=torch.float32)
@@ -58,12 +55,10 @@ def modulation_spectrum(x: torch.Tensor) -> torch.Tensor:
 
 
 class FixedFeatures(nn.Module):
-    """Principal components of smoothed spectrograms and of modulation spectra.
+    """Principal components of smoothed spectrograms and of modulation spectra, set by `fit`.
 
-    Not trained with the network: `fit` sets it after training. Buffers: scaled principal axes
-    `smoothed` (P, R * T) and `modulation` (P, R * M) of
-    the R = C * F `n_rows`, components `centre` (P,) of the mean
-    modulation spectrum, `mean` (R, T) and `scale` of the standardisation.
+    Buffers: scaled principal axes `smoothed` (P, R * T) and `modulation` (P, R * M) of R = C * F
+    rows, `centre` (P,) of the latter, `mean` (R, T) and `scale` of the standardisation.
     """
 
     def __init__(self, n_rows: int, n_times: int, sizes: FixedFeatureSizes):
@@ -88,9 +83,8 @@ class FixedFeatures(nn.Module):
     ) -> None:
         """Compute the principal axes of standardised training samples (N, C, F, T) on the CPU.
 
-        `mean` and `scale` are those of the standardisation. The components of each kind
-        get the root mean square distance `spread` from their mean, so that neither dominates
-        distances. The decomposition is randomised (Halko et al. 2011).
+        The components of each kind get the root mean square distance `spread` from their mean, so
+        that neither dominates distances. The decomposition is randomised (Halko et al. 2011).
         """
         if mean is not None:
             self.mean.copy_(mean.reshape(self.mean.shape))
@@ -120,8 +114,8 @@ def _frequency_weights(smooth: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
     """Weight of each frequency, (F,), of smoothed spectrograms (N, F, T) and their amplitudes.
 
     Components of the weighted spectrogram are those of two copies of equal variance: itself, and
-    divided by the background, the median amplitude at each frequency. The first alone is
-    dominated by the loudest frequencies of the noise, the second by the quietest.
+    divided by the background, the median amplitude. The first alone is dominated by the loudest
+    frequencies of the noise, the second by the quietest.
     """
     median = np.array([np.median(amplitude[:, f]) for f in range(amplitude.shape[1])], np.float64)
     mean = np.abs(amplitude).mean(dtype=np.float64)

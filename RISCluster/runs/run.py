@@ -109,15 +109,11 @@ class FinishedRun:
         return next(iter(self.labelling[::-1]), None)
 
     @property
-    def views(self) -> dict[str, int]:
-        """Components of the fixed features beside the learnt ones, by name; empty without any."""
-        return ("AEC" in self.stages and self.stages["AEC"].metrics.get("n_components")) or {}
-
-    @property
     def feature_names(self) -> list[str]:
-        """Name of each of the D latents."""
+        """Name of each of the D latents: learnt ones, then components of fixed features."""
         n = self.final.latents.shape[1] if self.final else 0
-        beside = [f"{view} {i}" for view, size in self.views.items() for i in range(size)]
+        views = self.stages["AEC"].metrics.get("n_components", {}) if "AEC" in self.stages else {}
+        beside = [f"{view} {i}" for view, size in views.items() for i in range(size)]
         return [*(f"feature {i}" for i in range(n - len(beside))), *beside][:n]
 
 

@@ -4,8 +4,7 @@ import pytest
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.errors import DataError
 
-XML = """<?xml version="1.0" encoding="UTF-8"?>
-<FDSNStationXML xmlns="http://www.fdsn.org/xml/station/1" schemaVersion="1.1">
+XML = """<FDSNStationXML xmlns="http://www.fdsn.org/xml/station/1" schemaVersion="1.1">
 <Source>test</Source><Created>2020-01-01T00:00:00</Created>
 <Network code="XH"><Station code="{sta}"{start}><Latitude>{lat}</Latitude>
 <Longitude>{lon}</Longitude><Elevation>0</Elevation><Site><Name>x</Name></Site>

@@ -11,13 +11,15 @@ from RISCluster.catalogue.export import Export
 from RISCluster.catalogue.templates import stack_of, write_templates
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError
+from RISCluster.waveforms.read import import_obspy
 from tests.conftest import write_samples
 
+obspy = import_obspy()
 RATE, SIZE, ONSET = 100.0, 400, 120
 WAVE = np.exp(-np.arange(60) / 15) * np.sin(2 * np.pi * np.arange(60) / 10)
 
 
-def waveforms(places: np.ndarray) -> np.ndarray:
+def waveforms(places):
     """Decaying oscillations that begin at places, of different amplitudes, in weak noise."""
     rng = np.random.default_rng(1)
     x = 0.02 * rng.normal(size=(len(places), SIZE))
@@ -26,7 +28,7 @@ def waveforms(places: np.ndarray) -> np.ndarray:
     return x * rng.uniform(1, 1000, (len(places), 1))
 
 
-def similarity(stack: np.ndarray, place: int) -> float:
+def similarity(stack, place):
     """Correlation of the first component of a stack with the wave at a place."""
     stack = np.atleast_2d(stack)[0]
     known = np.zeros(SIZE)
@@ -49,12 +51,11 @@ def test_alignment_by_onsets_and_by_correlation():
     assert correlation > 0.9
     assert np.isnan(stack_of(waveforms(places), np.full(40, np.nan), "correlation")[1])
     both = np.stack([waveforms(places), np.roll(waveforms(places), 25, axis=1)], 1)
-    stack, _, correlation = stack_of(both, inaccurate, "correlation")  # shifted together
+    stack, _, _ = stack_of(both, inaccurate, "correlation")  # shifted together
     best = [max(range(ONSET - 10, ONSET + 40), key=lambda at: similarity(x, at)) for x in stack]
-    assert (best[1] - best[0], stack.shape) == (25, (2, SIZE))
+    assert best[1] - best[0] == 25
     stack, _, correlation = stack_of(np.zeros((1, SIZE)), np.full(1, np.nan), "correlation")
-    assert not stack.any()
-    assert correlation == 0
+    assert stack.any() == correlation == 0
 
 
 @pytest.fixture
@@ -79,7 +80,6 @@ def export(tmp_path):
 
 
 def test_files_of_templates(export, tmp_path):
-    obspy = pytest.importorskip("obspy")
     out = tmp_path / "templates"
     out.mkdir()
     (out / "cluster_9.mseed").touch()  # of an earlier export
@@ -97,9 +97,7 @@ def test_files_of_templates(export, tmp_path):
     assert second.stats.starttime - first.stats.starttime == 0.5
     assert first.stats.starttime + 1.2 == obspy.UTCDateTime(2000, 1, 1)
     assert similarity(first.data, ONSET) > 0.99
-    spectra = pandas.read_csv(out / "spectra.csv")
-    assert spectra["frequency"][0] == 1
-    label = export.catalogue.labels
+    spectra, label = pandas.read_csv(out / "spectra.csv"), export.catalogue.labels
     for k in (0, 2):
         assert np.allclose(spectra[f"cluster_{k}"], 1 + np.flatnonzero(label == k).mean())
 

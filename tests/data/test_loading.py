@@ -1,7 +1,5 @@
 """Split, preparation, sets of samples and their order."""
 
-import weakref
-
 import numpy as np
 import pytest
 import torch
@@ -77,7 +75,7 @@ def test_take_and_standardize(reader, mode):
     assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
 
 
-def test_load_modes(reader, monkeypatch):
+def test_load_modes():
     assert choose_loadmode("auto", 1000, CPU)[0] == "ram"
     mode, why = choose_loadmode("auto", 10**15, CPU)
     assert mode == "disk"
@@ -85,19 +83,6 @@ def test_load_modes(reader, monkeypatch):
     assert choose_loadmode("ram", 10**15, CPU)[0] == "ram"
     with pytest.raises(DataError, match="needs a GPU"):
         choose_loadmode("device", 1, CPU)
-    held, modes, load = [], iter(["device", "ram"]), loading._load
-
-    def full(reader, index, mode, ranks):
-        if mode == "device":
-            x = torch.zeros(9)
-            held.append(weakref.ref(x))
-            raise torch.cuda.OutOfMemoryError
-        assert held[0]() is None  # its memory is free before the second try
-        return load(reader, index, mode, ranks)
-
-    monkeypatch.setattr(loading, "_load", full)
-    monkeypatch.setattr(loading, "choose_loadmode", lambda *_: (next(modes), ""))
-    assert len(load_set(reader, ALL, "auto", ALONE)[0]) == 297
 
 
 def test_split(tmp_path):
@@ -108,7 +93,6 @@ def test_split(tmp_path):
         draw_split(100, 1, 0.2, 0)
     split = draw_split(1000, 100, 0.2, seed=3)
     assert (len(split.train), len(split.validation)) == (80, 20)
-    assert (np.diff(split.both) > 0).all()
     split = split.without(split.both[:2])
     split.save(tmp_path / "s.npz")
     again = Split.load(tmp_path / "s.npz")

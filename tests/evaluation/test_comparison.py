@@ -16,7 +16,6 @@ def test_refinement():
     assert found.table.counts.tolist() == [[2, 1, 1], [0, 2, 0], [1, 0, 0]]
     assert found.moved.tolist() == [0.5, 0, 1]
     assert found.share_moved == pytest.approx(3 / 7)
-    assert (found.destinations(0), found.destinations(1)) == ([(1, 1), (2, 1)], [])
     assert found.before == pytest.approx((5 / 7, 1 / 7))
     assert found.after == (1, 0)
     assert refinement(made.run(gmm, made.stage("DEC", MIXTURE, n_clusters=4))) is None

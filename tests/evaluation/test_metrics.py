@@ -7,7 +7,6 @@ from RISCluster.evaluation.metrics import (
     Overlap,
     against_truth,
     agreement,
-    class_scores,
     event_agreement,
     overlap,
     reliability,
@@ -70,20 +69,11 @@ def test_agreement_with_classes_of_any_number_and_silhouettes():
         assert np.isnan(silhouettes(np.eye(len(labels)), labels)).all()
 
 
-def test_class_scores_by_hand():
+def test_clusters_by_known_class():
     run = made.run(made.stage("GMM", LABELS), truth=TRUTH, class_names=["quake", "noise", "none"])
     table = against_truth(run, run.final)
     assert table.counts.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
     assert (table.n_left_out, table.purity) == (2, pytest.approx(5 / 6))
-    nan = pytest.approx(np.nan, nan_ok=True)
-    assert class_scores(table, run.class_names) == [
-        ("quake", 3, 0, pytest.approx(2 / 3), pytest.approx(2 / 3)),
-        ("noise", 3, 1, pytest.approx(2 / 3), 1),
-        ("none", 0, -1, nan, nan),
-    ]
-    run = made.run(made.stage("GMM", [0] * 4), truth=[0, 0, 0, 1], class_names=["ice", "sea"])
-    sea = class_scores(against_truth(run, run.final), run.class_names)[1]
-    assert sea == ("sea", 1, -1, 0, nan)
     assert against_truth(made.run(made.stage("GMM", LABELS)), run.final) is None
 
 

@@ -4,6 +4,7 @@ import functools
 import http.server
 import os
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -14,13 +15,12 @@ import scipy.signal
 from RISCluster.__main__ import main
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.storage import open_storage
-from RISCluster.errors import DataError, SettingsError, Stopped
+from RISCluster.errors import DataError, SettingsError
 from RISCluster.fibre import make_cube as making
 from RISCluster.fibre.make_cube import TAPERS, Spectra, cut_cube, make_cube, spectra_of
 from RISCluster.fibre.series import Series, open_series
-from RISCluster.io import as_path
 from tests.conftest import shared_data
-from tests.fibre.fibre import RATE, START, noise, record, records_settings, virtual, waveforms
+from tests.fibre.fibre import RATE, START, noise, record, records_settings, waveforms
 
 WORDS = "window=0.2", "step=0.1"
 SETTINGS = records_settings(*WORDS)
@@ -65,7 +65,7 @@ def cube(target, files):
     make_cube(files, target, records_settings(*NAMED))
     if target.suffix == ".h5":  # values that are not JSON
         with h5py.File(target, "a") as file:
-            file["data"].attrs.update(gauge=np.int64(10), maker=np.bytes_(b"X"))
+            file["data"].attrs.update(sampling_rate=np.float32(100), power=np.bytes_(b"linear"))
     return target
 
 
@@ -129,13 +129,6 @@ def test_settings_that_do_not_fit_the_rate(words, line):
         spectra(*words)
 
 
-def test_windows_in_whole_samples():
-    ours = spectra("window=0.256", "step=0.1", rate=50.0)
-    assert (ours.window, ours.step, ours.n_steps(13), ours.n_steps(22)) == (13, 5, 1, 2)
-    with pytest.raises(DataError, match="window = 0.26 s is longer than the record of 0.24 s"):
-        ours.n_steps(12)
-
-
 # ---- cubes --------------------------------------------------------------------------------------
 
 
@@ -186,18 +179,6 @@ def test_xarray_finds_labelled_axes(cube):
     assert data.sel(frequency=20, channel=3)["distance"] == 15
 
 
-def test_unknown_times_count_from_0(tmp_path):
-    make_cube([record(tmp_path / "a.h5", noise(200), None)], tmp_path / "cube.h5", SETTINGS)
-    with h5py.File(tmp_path / "cube.h5") as cube:
-        for name, values, unit in (
-            ("time", 0.1 * np.arange(19), "s"),
-            ("loc", range(3), "channel"),
-        ):
-            array = cube[f"metadata/{name}_coords"]
-            np.testing.assert_allclose(array, values)
-            assert array.attrs["units"] == unit
-
-
 def test_channels_of_an_array_have_their_names(tmp_path, target):
     samples = (100 * noise(400, 2)).astype(np.int32)
     traces = [("XX.B..HHZ", 0, samples[:, 1], RATE), ("XX.A..HHZ", 1, samples[:300, 0], RATE)]
@@ -218,47 +199,18 @@ def test_three_files_give_the_cube_of_one(tmp_path, small_parts, monkeypatch):
     make_cube([record(tmp_path / "all.h5", samples)], tmp_path / "one.h5", SETTINGS)
     paths = [
         record(tmp_path / f"{number}.h5", samples[start:stop], START + start / RATE)
-        for number, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))
+        for number, (start, stop) in enumerate(pairwise(cuts))
     ]
 
     def watched(self, *box):
-        values, lost = read(self, *box)
-        shapes.append(values.shape)
-        return values, lost
+        shapes.append((box[1] - box[0], box[3] - box[2]))
+        return read(self, *box)
 
     monkeypatch.setattr(Series, "read", watched)
     monkeypatch.setattr(making, "BLOCK_VALUES", 150)
     make_cube(paths, tmp_path / "three.h5", SETTINGS)
     np.testing.assert_array_equal(values_of(tmp_path / "three.h5"), values_of(tmp_path / "one.h5"))
     assert max(rows * columns for rows, columns in shapes) <= 150
-    paths[1].write_bytes(paths[1].read_bytes()[:2000])  # a gap
-    make_cube(paths, tmp_path / "gap.h5", SETTINGS)
-    missing = np.isnan(values_of(tmp_path / "gap.h5")).all(axis=(1, 2))
-    starts = 10 * np.arange(99)
-    np.testing.assert_array_equal(missing, (starts + 20 > 333) & (starts < 671))
-
-
-def test_parts_of_other_settings_are_neither_taken_nor_lost(tmp_path, small_parts, monkeypatch):
-    path, target = record(tmp_path / "a.h5", noise(1000, 6)), tmp_path / "cube.h5"
-    made, most, calculate = [], 3, making.calculate_part
-
-    def counted(task, part):
-        if len(made) == most:
-            raise Stopped("enough", 15)
-        made.append(part)
-        return calculate(task, part)
-
-    monkeypatch.setattr(making, "calculate_part", counted)
-    for settings in (SETTINGS, records_settings(*WORDS, "taper=tukey")):
-        made.clear()
-        with pytest.raises(Stopped):
-            make_cube([path], target, settings)
-    made, most = [], 1000
-    make_cube([path], target, SETTINGS)
-    again = len(made)
-    make_cube([path], tmp_path / "whole.h5", SETTINGS)
-    assert len(made) == again + again + 3
-    np.testing.assert_array_equal(values_of(target), values_of(tmp_path / "whole.h5"))
 
 
 def test_a_target_that_is_there(tmp_path, target, lines, monkeypatch):
@@ -266,34 +218,17 @@ def test_a_target_that_is_there(tmp_path, target, lines, monkeypatch):
     make_cube([path], target, SETTINGS)
     before = values_of(target)
     monkeypatch.setattr(making, "open_series", None)  # nothing is read
-    left = target.with_name(target.name + ".parts")  # by a process killed while it removed them
-    left.mkdir()
     make_cube([path], target, SETTINGS)
     assert any("done already" in line for line in lines)
-    assert not left.exists()
     other = records_settings(*WORDS, "power=log")
     with pytest.raises(DataError, match="made from other files or settings; .* --overwrite"):
         make_cube([path], target, other)
     os.utime(path, (1, 1))
     with pytest.raises(DataError, match="made from other files or settings"):
         make_cube([path], target, SETTINGS)
-    np.testing.assert_array_equal(values_of(target), before)
     monkeypatch.setattr(making, "open_series", open_series)
     make_cube([path], target, other, overwrite=True)
     np.testing.assert_allclose(values_of(target), np.log10(before), rtol=1e-5)
-
-
-def test_a_source_that_came_back_is_read(tmp_path, lines):
-    (path, _), target = virtual(tmp_path, noise(1000)), tmp_path / "cube.h5"
-    (tmp_path / "s1.h5").rename(tmp_path / "away")
-    with pytest.raises(DataError, match="source s1.h5:/d is missing"):
-        make_cube([path], target, SETTINGS)
-    (tmp_path / "away").rename(tmp_path / "s1.h5")
-    make_cube([path], target, SETTINGS)
-    os.utime(tmp_path / "s1.h5", (0, 0))
-    with pytest.raises(DataError, match="made from other files"):
-        make_cube([path], target, SETTINGS)
-    assert np.isfinite(values_of(target)).all()
 
 
 @pytest.mark.parametrize(("step", "value"), [(10, np.nan), (1, 0)])
@@ -370,7 +305,7 @@ def test_a_cube_is_cut_and_rechunked(cube, tmp_path, target_name):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["section=60-70"], "no channel is in records.section = 60-70 m; allowed: 0 to 55 m"),
+        (["section=60-70"], "in records.section = 60-70; allowed: .*; 0 to 55 m"),
         (["before=2021-03-04"], "allowed: 2021-03-04T05:00:00.000000Z to"),
         (["band=70-80"], "records.band = 70-80 takes 0 frequency bins of 0 to 50"),
     ],
@@ -405,9 +340,3 @@ def test_cubes_are_read_from_a_server(files, tmp_path, capsys):
     finally:
         server.shutdown()
         server.server_close()
-
-
-def test_addresses_stay_addresses():
-    path = as_path("s3://bucket/a/cube.zarr")
-    assert (str(path), path.name) == ("s3://bucket/a/cube.zarr", "cube.zarr")
-    assert str(path.parent) == "s3://bucket/a"

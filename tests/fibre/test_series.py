@@ -7,9 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError, SettingsError
+from RISCluster.errors import DataError
 from RISCluster.fibre.series import open_series, time_in_name
-from RISCluster.waveforms import read as reading
 from RISCluster.waveforms.read import import_obspy
 from tests.fibre.fibre import (
     AUTO,
@@ -85,16 +84,12 @@ def test_overlap_drops_what_the_later_file_repeats(tmp_path, lines):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "i4"])
-@pytest.mark.parametrize("chunks", [None, (30, 4)])
-@pytest.mark.parametrize("order", ["time,channel", "channel,time"])
-def test_either_order_and_any_number_type(tmp_path, dtype, chunks, order):
+@pytest.mark.parametrize("turn", [1, -1])
+def test_either_order_and_any_number_type(tmp_path, dtype, turn):
     """No digits are lost, as of unwrapped phases: large integers of which little moves."""
     samples = (50 * noise(200, 6) + (2**30 if dtype == "i4" else 0)).astype(dtype)
-    turn = 1 if order == "time,channel" else -1
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        stored = samples if turn == 1 else samples.T
-        file.create_dataset("data", data=stored, chunks=chunks and chunks[::turn])
-        file["data"].attrs.update({"fs": RATE, "dims": order, "start": START})
+    dims = ",".join(("time", "channel")[::turn])
+    record(tmp_path / "a.h5", samples if turn == 1 else samples.T, dims=dims)
     values, lost = opened(tmp_path).read(13, 171, 1, 5)
     np.testing.assert_array_equal(values, samples[13:171, 1:5])
     assert (values.dtype, lost) == (np.float64 if dtype in ("f8", "i4") else np.float32, [])
@@ -117,8 +112,6 @@ def test_a_given_start_moves_all_files(tmp_path):
     record(tmp_path / "b.h5", noise(100), START + 2)
     series = opened(tmp_path, records_settings("starttime=2000-01-01").records)
     assert (series.start, series.n_samples) == (946_684_800 * SECOND, 300)
-    with pytest.raises(SettingsError, match="starttime = noon is not allowed"):
-        records_settings("starttime=noon")
 
 
 @pytest.mark.parametrize(
@@ -127,24 +120,20 @@ def test_a_given_start_moves_all_files(tmp_path):
         ("fibre_20210304T050607.tdms", "%Y%m%dT%H%M%S", 1614834367_000000000),
         ("a.2021.063.05h06.h5", "%Y.%j.%Hh%M", 1614834360_000000000),
         ("1_210304_05.06.07.250_9.h5", "%y%m%d_%H.%M.%S.%f", 1614834367_250000000),
-        ("20211304_x.h5", "%Y%m%d", None),
-        ("x.h5", "%Y", None),
     ],
 )
 def test_times_in_names(tmp_path, name, pattern, time):
-    if time is not None:
-        assert time_in_name(tmp_path / name, pattern) == time
-        return
-    with pytest.raises(DataError, match="its name has no time as records.name_times = %Y"):
-        time_in_name(tmp_path / name, pattern)
+    assert time_in_name(tmp_path / name, pattern) == time
+    with pytest.raises(DataError, match="its name has no time as records.name_times = %Y%m%d_x"):
+        time_in_name(tmp_path / f"20211304_x{name}", "%Y%m%d_x")
 
 
 @pytest.mark.parametrize(
     ("samples", "attributes", "line"),
     [
-        (noise(100), {"fs": 50.0}, "50 Hz, a start, but"),
-        (noise(100, 4), {}, "has 4 channels, (time, channel)"),
-        (noise(100), {"start": None}, "100 Hz, no start, but"),
+        (noise(100), {"fs": 50.0}, "3 channels, (time, channel), a start, 50 Hz, but"),
+        (noise(100, 4), {}, "4 channels, (time, channel)"),
+        (noise(100), {"start": None}, "no start, 100 Hz, but"),
         (noise(100), {"dims": "channel,time"}, "(channel, time)"),
     ],
 )
@@ -260,26 +249,6 @@ def test_array(tmp_path):
     assert re.search("1.mseed: can't be read as .*; its samples count as missing$", lost[0])
 
 
-def test_array_overlaps_that_disagree_are_missing(tmp_path):
-    waveforms(tmp_path / "1.mseed", (A, 0, np.arange(100), RATE))
-    waveforms(tmp_path / "2.mseed", (A, 0.8, np.arange(80, 180), RATE))
-    np.testing.assert_array_equal(all_samples(opened(tmp_path))[:, 0], np.arange(180))
-    waveforms(tmp_path / "2.mseed", (A, 0.8, np.arange(100), RATE))
-    values, lost = opened(tmp_path).read(0, 180, 0, 1)
-    np.testing.assert_array_equal(np.isnan(values[:, 0]), np.arange(180) // 20 == 4)
-    assert lost == ["XX.A..HHZ: samples of overlaps that disagree count as missing"]
-
-
-def test_array_is_read_once_for_all_its_channels(tmp_path, monkeypatch):
-    traces = [(f"XX.S{k}..HHZ", 0, k + np.arange(300), RATE) for k in range(20)]
-    series = open_series([waveforms(tmp_path / "1.mseed", *traces)], AUTO)
-    reads, read = [], reading._read
-    monkeypatch.setattr(reading, "_read", lambda *a, **b: reads.append(a) or read(*a, **b))
-    values, _ = series.read(100, 200, 0, 20)
-    np.testing.assert_array_equal(values[0], 100 + np.arange(20))
-    assert len(reads) == 1
-
-
 def test_array_rates_that_are_rounded_leave_no_seam(tmp_path):
     """Half a sample off the grid, where rounding to even would part every other file."""
     waveforms(tmp_path / "0.mseed", (A, 0, np.arange(1000), RATE))
@@ -293,13 +262,6 @@ def test_array_rates_that_are_rounded_leave_no_seam(tmp_path):
     waveforms(tmp_path / "1.mseed", (B, 0, [1, 2], 50.0))
     with pytest.raises(DataError, match="XX.B..HHZ: 50 Hz, but XX.A..HHZ 100 Hz"):
         open_series([tmp_path / "0.mseed", tmp_path / "1.mseed"], AUTO)
-
-
-def test_array_with_a_wrong_clock(tmp_path):
-    waveforms(tmp_path / "a.mseed", (A, 0, np.arange(6000), RATE))
-    waveforms(tmp_path / "b.mseed", (A, -1_284_000_000, np.arange(50), RATE))
-    with pytest.raises(DataError, match="a.mseed: starts 2020-09-13T.* 40.7 years after .*b.mseed"):
-        opened(tmp_path)
 
 
 def test_array_gaps_that_were_filled_are_missing(tmp_path):

@@ -22,13 +22,6 @@ def reference_state() -> dict[str, torch.Tensor]:
     return state
 
 
-def load(tmp_path, state, *size) -> AEC:
-    torch.save(state, tmp_path / "ref.pt")
-    model = AEC(NetworkShape(*(size or (87, 100)), 9, "relu"))
-    load_initial_weights(model, tmp_path / "ref.pt")
-    return model
-
-
 @pytest.mark.parametrize("kind", ["AEC", "DEC"])
 def test_models_of_stages(tmp_path, kind):
     path, shape = tmp_path / "model.pt", NetworkShape(16, 20, 3, "relu", FixedFeatureSizes(2, 1))
@@ -44,7 +37,7 @@ def test_models_of_stages(tmp_path, kind):
     assert (trained.preparation.scale, trained.units) == (2.0, ["Hz", "s"])
     for name, value in model.state_dict().items():
         assert torch.equal(trained.model.state_dict()[name], value)
-    with pytest.raises(CheckpointError, match=f"holds {kind} model in format 1, not"):
+    with pytest.raises(CheckpointError, match=f"holds {kind} model, not"):
         load_model(path, {"AEC": "DEC", "DEC": "AEC"}[kind])
     wide = write_samples(tmp_path / "wide.h5", torch.ones(3, 16, 33).numpy())
     text = "takes spectrograms of 16 x 20, and .*wide.h5 has 16 x 33"
@@ -53,37 +46,33 @@ def test_models_of_stages(tmp_path, kind):
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_states_of_the_reference(tmp_path, prefix):
+def test_states_of_the_reference_leave_fixed_features_as_they_are(tmp_path, prefix):
     state = reference_state()
     dec = state | {"clustering.weights": torch.randn(8, 9)}
-    model = load(tmp_path, {prefix + name: value for name, value in dec.items()})
-    assert list(model.state_dict()) == list(state)
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, state[name])
-
-
-def test_initial_weights_leave_fixed_features_as_they_are(tmp_path):
+    torch.save({prefix + name: value for name, value in dec.items()}, tmp_path / "ref.pt")
     model = AEC(NetworkShape(87, 100, 9, "relu", FixedFeatureSizes(3, 2)))
     torch.nn.init.normal_(model.encoder.fixed.smoothed)
-    before, state = model.encoder.fixed.smoothed.clone(), reference_state()
-    torch.save(state, tmp_path / "plain.pt")
-    load_initial_weights(model, tmp_path / "plain.pt")
-    assert torch.equal(model.encoder.encoder[0].weight, state["encoder.encoder.0.weight"])
-    assert torch.equal(model.encoder.fixed.smoothed, before)
+    state |= {k: v.clone() for k, v in model.state_dict().items() if k not in state}
+    load_initial_weights(model, tmp_path / "ref.pt")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name])
 
 
 def test_parameters_of_another_network_are_named(tmp_path):
     state = reference_state()
     del state["decoder.decoder.8.bias"]
     state["encoder.extra"] = torch.zeros(1)
-    with pytest.raises(CheckpointError) as caught:
-        load(tmp_path, state)
-    assert "decoder.decoder.8.bias is missing" in str(caught.value)
-    assert "encoder.extra is not of this network" in str(caught.value)
-    with pytest.raises(CheckpointError, match=r"encoder.encoder.11.weight has shape \(9, 1152\)"):
-        load(tmp_path, reference_state(), 120, 200)
-    with pytest.raises(CheckpointError, match="is missing"):
-        load(tmp_path, {"a": torch.zeros(1)})
+    for content, size, text in (
+        (
+            state,
+            (87, 100),
+            r"decoder.8.bias has shape None .* encoder.extra has shape \(1,\) instead",
+        ),
+        (reference_state(), (120, 200), r"encoder.encoder.11.weight has shape \(9, 1152\)"),
+    ):
+        torch.save(content, tmp_path / "ref.pt")
+        with pytest.raises(CheckpointError, match=text):
+            load_initial_weights(AEC(NetworkShape(*size, 9, "relu")), tmp_path / "ref.pt")
 
 
 @pytest.mark.parametrize(("name", "text"), [("t.pt", "damaged"), ("none.pt", "no such file")])

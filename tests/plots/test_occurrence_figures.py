@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
 
 from RISCluster.plots.occurrence import lag_correlations, occurrence_series, profiles
 from RISCluster.plots.stations import around_middle, station_counts, station_map
-from RISCluster.plots.style import cluster_colour
 
 EDGES = np.arange("2016-01-01", "2016-01-06", dtype="datetime64[D]")
 HAS_DATA = np.array([True, True, False, True])
@@ -19,23 +17,15 @@ def words(figure):
     return texts + legends
 
 
-def panels(counts=COUNTS, has_data=HAS_DATA):
-    return [(name, counts[:, [k]], has_data) for k, name in enumerate(NAMES[: counts.shape[1]])]
-
-
 def test_series_and_environment_share_time(drawn):
-    values = np.array([1.0, np.nan, 2.0, 3.0])
-    moments = [(EDGES[1], "storm")]
-    figure = drawn(
-        occurrence_series(
-            EDGES, panels(), [[0], [1]], "day", [("tide (m)", values)], moments=moments
-        )
-    )
+    values, moments = np.array([1.0, np.nan, 2.0, 3.0]), [(EDGES[1], "storm")]
+    panels = [(name, COUNTS[:, [k]], HAS_DATA) for k, name in enumerate(NAMES)]
+    series = EDGES, panels, [[0], [1]], "day", [("tide (m)", values)]
+    figure = drawn(occurrence_series(*series, moments=moments, log_axis=True))
     top, _, below = figure.axes
     assert [axes.get_xlim() for axes in figure.axes] == [below.get_xlim()] * 3
     heights = top.patches[0].get_data().values
     assert np.array_equal(heights, [1, 3, np.nan, 2], equal_nan=True)
-    assert to_hex(top.patches[0].get_facecolor()) == cluster_colour(0).lower()
     assert np.array_equal(below.lines[0].get_ydata(), values, equal_nan=True)
     assert figure.get_supylabel() == "Samples per day"
     assert words(figure) == [
@@ -43,10 +33,6 @@ def test_series_and_environment_share_time(drawn):
     ]  # fmt: skip
     hatched = top.patches[1].get_window_extent()
     assert top.transData.inverted().transform(hatched.p0)[0] == pytest.approx(EDGES[2].astype(int))
-    one = panels(COUNTS[1:2, :1], HAS_DATA[:1])
-    figure = drawn(occurrence_series(EDGES[:2], one, [[0]], "10 minutes", log_axis=True))
-    assert figure.legends == []
-    assert figure.get_supylabel() == "Samples in 10 minutes"
 
 
 def test_clusters_are_stacked_at_stations(drawn):
@@ -76,8 +62,7 @@ def test_lag_correlations_mark_the_best(drawn):
     figure = drawn(lag_correlations(lags, [("tide", lines)], NAMES))
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks] == [(0, 0.2), (1, -0.9)]
-    assert marks[0].get_markerfacecolor() == "white"  # within the level
-    assert marks[1].get_markerfacecolor() == cluster_colour(1)
+    assert [line.get_markerfacecolor() == "white" for line in marks] == [True, False]
 
 
 def test_station_counts(drawn):
@@ -89,27 +74,18 @@ def test_station_counts(drawn):
     assert [bar.get_x() for bar in left.patches[3:]] == [3, 0, 0]
 
 
-def great_circle(a, b):
-    """Kilometres between two places (latitude, longitude)."""
-    (north, east), (other_north, other_east) = np.deg2rad([a, b])
-    half = np.sin((other_north - north) / 2) ** 2
-    half += np.cos(north) * np.cos(other_north) * np.sin((other_east - east) / 2) ** 2
-    return 2 * 6371 * np.arcsin(np.sqrt(half))
-
-
 @pytest.mark.parametrize(
-    ("places", "middle"),
+    ("places", "middle", "km"),
     [
-        ([[-78.5, 179.6], [-78.5, -179.6]], "78.5003°S, 180°"),  # over the date line
-        ([[0.0, 10.0], [0.0, 10.5]], "0°N, 10.25°E"),
-        ([[-89.9, 0.0], [-89.9, 180.0]], "90°S, "),  # over the pole
+        ([[-78.5, 179.6], [-78.5, -179.6]], "78.5003°S, 180°", 17.73),  # over the date line
+        ([[0.0, 10.0], [0.0, 10.5]], "0°N, 10.25°E", 55.6),
+        ([[-89.9, 0.0], [-89.9, 180.0]], "90°S, ", 22.24),  # over the pole
     ],
 )
-def test_kilometres_of_the_map_are_those_on_the_ground(places, middle):
+def test_kilometres_of_the_map_are_those_on_the_ground(places, middle, km):
     east, north, text = around_middle(np.array(places))
     assert text.startswith(middle)
-    distance = np.hypot(*np.diff([east, north], axis=1))
-    assert distance == pytest.approx(great_circle(*places), rel=1e-3)
+    assert np.hypot(*np.diff([east, north], axis=1)) == pytest.approx(km, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +98,5 @@ def test_station_map(drawn, places):
     assert axes.get_aspect() == 1
     circles = [patch.radius for patch in axes.patches if isinstance(patch, Circle)]
     assert circles[0] / circles[1] == pytest.approx(3)  # areas are as samples
-    assert len(axes.patches) - len(circles) == 4  # two sectors, one and an empty one
     assert {"A", "B", "C", *NAMES} <= set(words(figure))
     assert figure.get_size_inches().max() < 10

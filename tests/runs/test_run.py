@@ -21,20 +21,15 @@ def test_complete_run(made_run):
     with open_run(made_run) as run:
         assert list(run.stages) == ["AEC", "GMM", "DEC"]
         assert (run.notes, run.final.name, run.final.n_clusters) == ([], "DEC", 3)
-        table = run.final.table
-        assert len(table) == 96
-        assert run.final.labels[5] == -1
+        table, labels = run.final.table, run.final.labels
+        assert labels[5] == -1
         assert table["starttime"][1] == np.datetime64("2016-02-01T01:00:01")
-        ids = [f"XH.DR{i % 4:02d}..HHZ" for i in range(96)]
-        assert table["trace_id"].tolist() == ids
-        assert (
-            np.bincount(run.final.labels[run.final.labels >= 0]).tolist()
-            == run.final.sizes.tolist()
-        )
+        assert table["trace_id"].tolist() == [f"XH.DR{i % 4:02d}..HHZ" for i in range(96)]
+        assert np.bincount(labels[labels >= 0]).tolist() == run.final.sizes.tolist()
         assert run.final.latents.shape == (96, 3 + 10 + 10)
-        assert len(run.feature_names) == 23
-        assert run.feature_names[2:4] == ["feature 2", "smoothed 0"]
-        assert run.feature_names[12:14] == ["smoothed 9", "modulation 0"]
+        names = run.feature_names
+        assert (len(names), *names[2:4]) == (23, "feature 2", "smoothed 0")
+        assert names[12:14] == ["smoothed 9", "modulation 0"]
         assert run.truth.tolist() == (np.arange(96) % 3).tolist()
 
 
@@ -43,8 +38,7 @@ def test_stages_that_are_unfinished_or_of_other_models(run_folder):
     unfinished = json.loads(provenance.read_text()) | {"status": "unfinished"}
     provenance.write_text(json.dumps(unfinished))
     with open_run(run_folder) as run:
-        assert list(run.stages) == ["AEC", "GMM"]
-        assert run.final.name == "GMM"
+        assert (list(run.stages), run.final.name) == (["AEC", "GMM"], "GMM")
         assert "DEC stage is unfinished" in run.notes[0]
     provenance.write_text(json.dumps(unfinished | {"status": "complete"}))
     other = (run_folder / "GMM/model.npz").read_bytes() + b" "
@@ -58,8 +52,7 @@ def test_stages_that_are_unfinished_or_of_other_models(run_folder):
 def test_data_missing_or_other(made_run, small_file):
     for path, reason in (("nowhere.h5", "no such file"), (small_file, "is not the data")):
         with open_run(made_run, [f"data.file={path}"]) as run:
-            assert run.file is None
-            assert run.truth is None
+            assert run.file is run.truth is None
             assert reason in run.notes[0]
             assert len(run.final.labels) == 96
 
@@ -69,7 +62,7 @@ def test_data_missing_or_other(made_run, small_file):
     [
         ("nothing", [], RunError, "no such run folder"),
         (".", [], RunError, "holds no complete stage"),
-        (".", ["report.station=x"], SettingsError, "no key 'station'"),
+        (".", ["report.station=x"], SettingsError, "no setting 'report.station'"),
     ],
 )
 def test_no_run(tmp_path, folder, words, error, text):

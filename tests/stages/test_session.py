@@ -35,15 +35,6 @@ def test_finished_stages_are_left_alone(finished, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_damaged_result_is_made_anew(finished):
-    folder = finished().run_folder
-    before, model = content(folder), folder / "AEC/model.pt"
-    model.write_bytes(before["AEC/model.pt"][:-10])
-    assert "has changed since it was written" in refused(run_gmm, finished())
-    run_aec(finished())
-    assert content(folder) == before
-
-
 def test_changed_labels_are_scored_anew(finished, capsys):
     with h5py.File(finished().data.file, "a") as file:
         file["labels"][:] = 0
