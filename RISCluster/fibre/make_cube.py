@@ -16,14 +16,14 @@ import scipy.signal
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
 from ..data.storage import open_storage, other_files, stamp
-from ..data.times import nanoseconds_to_iso
+from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
 from ..settings import CubeSettings, RecordsSettings, Settings
 from .records import SECOND
-from .series import Series, choose_channels, choose_span, open_series, warn_of
+from .series import Series, choose_part, open_series, warn_of
 
 TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
 MIN_WINDOW, MIN_ROWS = 8, 4  # samples; frequencies that the network takes
@@ -355,11 +355,11 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
         return
     whole = CubeSettings(window=SMALLEST, stride=1, channels=cube.channels, times=cube.times)
     with open_spectrograms(path, "cube", dataset, whole) as file:
-        steps, times = file.steps, None if file.times is None else file.times[file.steps].tolist()
-        time_at = None if times is None else times.__getitem__
-        steps = steps[slice(*choose_span(path, records, len(steps), time_at))]
+        times = None if file.times is None else file.times[file.steps].tolist()
         distance = file.distance if file.distance_unit == "m" else None
-        chosen = choose_channels(path, records, distance, file.n_channels)
+        sizes = len(file.steps), times and times.__getitem__, file.n_channels, distance
+        part, chosen = choose_part(path, records, *sizes)
+        steps = file.steps[part]
         low, high = records.band or (-np.inf, np.inf)
         rows = np.flatnonzero((file.frequency >= low) & (file.frequency <= high))
         if len(rows) < MIN_ROWS:
@@ -373,7 +373,11 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
         if file.frequency_unit == "Hz":
             axes["frequency"] = file.frequency, rows
         axes = {key: x[places] for key, (x, places) in axes.items() if x is not None}
-        kept = {key: x for key, x in file.attributes.items() if key in KEPT and np.ndim(x) == 0}
+        kept = {
+            key: to_text(x) if isinstance(x, bytes) else np.asarray(x).tolist()  # for Zarr
+            for key, x in file.attributes.items()
+            if key in KEPT
+        }
         kept |= {"made_from": origin, "cut_from": str(path)}
         shape = len(steps), len(chosen), len(rows)
         layout = tile(shape, chosen=records.chunks)
