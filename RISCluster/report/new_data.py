@@ -96,7 +96,7 @@ def _overview(results: NewResults) -> dict[str, Any]:
     note = (
         "The data differ from the training set: labels of outliers are doubtful; train a new run."
     )
-    means = results.performances[0].measures["probability"].values
+    means = results.performances[0].measures["probability"]
     rows = [
         (
             results.titles[label], size, f"{size / n:.1%}", f"{old[label] / old.sum():.1%}",
