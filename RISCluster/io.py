@@ -73,24 +73,14 @@ def new_file(target: Path) -> Iterator[Path]:
         remove_quietly(partial)
         try:
             yield partial
-            for path in [partial, *partial.rglob("*")]:
-                _flush(path)
+            for path in filter(Path.is_file, [partial, *partial.rglob("*")]):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
             if target.is_dir() and partial.is_dir():  # a Zarr folder
                 shutil.rmtree(target)
             partial.replace(target)
         finally:
             remove_quietly(partial)
-        _flush(target.parent)  # or a power failure could revert the renaming
-
-
-def _flush(path: Path) -> None:
-    """Flush a file to disk, and a folder where the file system allows it."""
-    with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def remove_quietly(path: Path) -> None:

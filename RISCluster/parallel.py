@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from .errors import CheckpointError, RunError, SettingsError, Stopped
 from .io import need, plain, read_json, remove_quietly, sha256, write_errors, write_json
-from .runtime import Progress, StopRequest, log, processors
+from .runtime import Progress, StopRequest, log
 from .settings import RunSettings
 
 AUTO = 0  # workers: one a processor, fewer where there are few jobs
@@ -56,7 +56,7 @@ def identity(inputs: Any) -> str:
 
 def workers_for(workers: int, n_jobs: int) -> int:
     """Number of processes for some jobs; `workers` may be `AUTO`."""
-    return workers or max(1, min(processors(), n_jobs // JOBS_PER_WORKER))
+    return workers or max(1, min(cpu_count(), n_jobs // JOBS_PER_WORKER))
 
 
 class Parts:

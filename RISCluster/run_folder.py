@@ -55,19 +55,15 @@ PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stati
 
 @dataclass(frozen=True)
 class StageFolder:
-    """The folder of one stage of a run, ``AEC``, ``GMM`` or ``DEC``.
-
-    `part` is the folder inside the stage for one combination of a sweep.
-    """
+    """The folder of one stage of a run, ``AEC``, ``GMM`` or ``DEC``."""
 
     run_folder: Path
     name: str
-    part: str = ""
 
     @property
     def path(self) -> Path:
         """Folder of the stage's files."""
-        return self.run_folder / self.name / self.part
+        return self.run_folder / self.name
 
     @property
     def figures(self) -> Path:
@@ -143,7 +139,7 @@ class StageFolder:
         renamed = self.path.with_name(f"{self.path.name}_{timestamp().replace(':', '-')}")
         while renamed.exists():  # within a second
             renamed = renamed.with_name(f"{renamed.name}_")
-        if not self.part and self.path.is_dir():  # figures first, in case this is interrupted
+        if self.path.is_dir():  # figures first, in case this is interrupted
             for figure in self.figures.glob(f"{self.name}_*"):
                 (self.path / "figures").mkdir(exist_ok=True)
                 figure.replace(self.path / "figures" / figure.name)

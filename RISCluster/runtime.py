@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import os
 import signal
 import sys
 from contextlib import suppress
@@ -84,10 +83,3 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(m_mmap_threshold, 32 * 2**20)  # bytes, the largest that glibc accepts
         libc.mallopt(m_trim_threshold, 2**31 - 1)
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

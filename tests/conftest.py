@@ -39,6 +39,9 @@ def blobs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return (gain * (bump + noise)).astype(np.float32), classes
 
 
+IDS = [f"XH.DR{i % 4:02d}..HHZ" for i in range(96)]
+
+
 def write_samples(path: Path, spectrogram: np.ndarray, **columns) -> Path:
     *_, f, t = spectrogram.shape
     with h5py.File(path, "w") as file:
@@ -53,9 +56,8 @@ def write_samples(path: Path, spectrogram: np.ndarray, **columns) -> Path:
 def write_small_file(path: Path) -> Path:
     """96 samples of three classes, with labels, start times and trace ids."""
     spectrogram, classes = blobs(96)
-    times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}.000000Z".encode() for i in range(96)]
-    ids = [f"XH.DR{i % 4:02d}..HHZ".encode() for i in range(96)]
-    return write_samples(path, spectrogram, labels=classes, starttime=times, trace_id=ids)
+    times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}.000000Z" for i in range(96)]
+    return write_samples(path, spectrogram, labels=classes, starttime=times, trace_id=IDS)
 
 
 @pytest.fixture
@@ -130,22 +132,16 @@ def three_stages(folder: Path) -> None:
     spectrogram, classes = blobs(96)
     spectrogram[5] = 0  # unusable
     times = [f"2016-{1 + i % 12:02d}-01T{i % 24:02d}:00:{i % 60:02d}.000000Z" for i in range(96)]
-    ids = [f"XH.DR{i % 4:02d}..HHZ" for i in range(96)]
     # Detections of all but the last three: 0.25 s after the start of the window, 0.5 s long.
     found = {
-        name: [time.replace(".000000Z", f".{rest}Z").encode() for time in times[:93]] + [b""] * 3
+        name: [time.replace(".000000Z", f".{rest}Z") for time in times[:93]] + [""] * 3
         for name, rest in (("onset", "250000"), ("end", "750000"), ("peak_time", "500000"))
     }
     path = write_samples(
-        folder / "small.h5",
-        spectrogram,
-        labels=classes,
-        starttime=[time.encode() for time in times],
-        trace_id=[name.encode() for name in ids],
-        peak_amplitude=np.arange(96, dtype=np.float32) / 1000,
-        duration=np.arange(96, dtype=np.float32) / 10,
+        folder / "small.h5", spectrogram, labels=classes, starttime=times, trace_id=IDS,
+        peak_amplitude=np.arange(96, dtype="f4") / 1000, duration=np.arange(96, dtype="f4") / 10,
         **found,
-    )
+    )  # fmt: skip
     with h5py.File(path, "a") as file:
         file["peak_amplitude"].attrs["units"] = "m/s"
         file.attrs["build.method"], file.attrs["build.trigger"] = "detect", "recursive"

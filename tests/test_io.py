@@ -10,10 +10,8 @@ import pytest
 import torch
 
 from RISCluster import io as files
-from RISCluster.errors import CheckpointError, MissingPackage, RISClusterError, RunError
+from RISCluster.errors import CheckpointError, MissingPackage, RunError
 from RISCluster.io import EXTRAS, locked, need, new_file
-from RISCluster.parallel import Job, Parts
-from RISCluster.run_folder import StageFolder
 from RISCluster.runtime import count
 from tests.conftest import ROOT
 
@@ -104,36 +102,6 @@ def test_a_file_that_another_process_writes_is_refused_until_it_has_ended(tmp_pa
 # ---- damage and hostile content -----------------------------------------------------------------
 
 
-def write_stage(path):
-    stage = StageFolder(path.parent, "AEC")
-    stage.begin({"data": "0123456789abcdef", "aec.lr": 0.001}, "")
-    (stage.path / "model.pt").write_text("weights")
-    stage.complete(["model.pt"], {"fingerprint": "fedcba"})
-    path.write_bytes((stage.path / "provenance.json").read_bytes())
-
-
-def read_stage(path):
-    stage = StageFolder(path.parent, "AEC")
-    (stage.path / "provenance.json").write_bytes(path.read_bytes())
-    provenance = stage.require_complete()
-    return [provenance.get(name) for name in ("inputs", "results", "fingerprint")]
-
-
-def write_part(_, path):
-    path.write_bytes(LATENTS.tobytes())
-    return {"n": 1}
-
-
-def read_part(path):
-    """A part that replaces the finished one: it is done, or is made again."""
-    parts, job = Parts(path.with_name("out")), Job("part", 1, "a")
-    parts.run([job], write_part, 1, "Work", "parts")
-    parts.path(job).write_bytes(path.read_bytes())
-    if not parts.is_done(job):
-        raise CheckpointError(f"{path}: made again")
-    return path.read_bytes()
-
-
 MODEL = {"w": torch.rand(40, 9), "b": torch.arange(9.0)}
 KINDS = {
     "model.pt": (
@@ -144,15 +112,13 @@ KINDS = {
         lambda path: files.write_npz(path, means=LATENTS[:3]),
         lambda path: {name: x.tolist() for name, x in files.read_npz(path).items()},
     ),
-    "part": (lambda path: write_part(None, path), read_part),
-    "provenance.json": (write_stage, read_stage),
 }
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_cut_and_changed_files_are_refused(tmp_path, name):
     write, read = KINDS[name]
-    path = tmp_path / name
+    path, n_refused = tmp_path / name, 0
     write(path)
     content, before = path.read_bytes(), read(path)
     changes = [content[: len(content) * part // 8] for part in range(8)]
@@ -160,16 +126,13 @@ def test_cut_and_changed_files_are_refused(tmp_path, name):
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
         changes.append(bytes(changed))
-    refused = []
     for changed in changes:
         path.write_bytes(changed)
         try:
             assert read(path) == before, "read differently than written"
-        except RISClusterError as error:
-            refused.append(str(error))
-    assert all(path.name in text or "AEC" in text for text in refused)
-    # Keys of provenance.json for information, and dates in archives, have no checksum.
-    assert len(refused) > 8 + 30 * (0.2 if name == "provenance.json" else 0.5)
+        except CheckpointError:
+            n_refused += 1
+    assert n_refused > 8 + 15  # dates in archives have no checksum
 
 
 READERS = {".pt": files.read_torch, ".npy": files.open_rows, ".npz": files.read_npz}

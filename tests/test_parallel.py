@@ -22,21 +22,15 @@ def write_part(task, path: Path):
     return {"value": task, "warnings": [f"line of {task}"] if task == 3 else []}
 
 
-def stop_at_two(task, path: Path):
-    if task == 2:
+def at_two(task, path: Path):
+    """A job of which task 2 does what the file beside the parts says."""
+    what = path.parent.with_name("what").read_text()
+    if task == 2 and what == "stop":
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.05)
-    return write_part(task, path)
-
-
-def fail_at_two(task, path: Path):
-    if task == 2:
+    if task == 2 and what == "fail":
         raise DataError("two is not allowed")
-    return write_part(task, path)
-
-
-def die_at_two(task, path: Path):
-    if task == 2:
+    if task == 2 and what == "die":
         os._exit(9)
     return write_part(task, path)
 
@@ -92,26 +86,21 @@ def test_damaged_missing_and_other_parts_are_made_again(parts):
     assert not list(parts.folder.glob(".*"))
 
 
-def test_a_signal_finishes_the_job_and_the_next_run_resumes(parts):
-    with pytest.raises(Stopped, match="^Working: stopped; .* run the same command") as caught:
-        run(parts, stop_at_two)
-    assert caught.value.exit_code == 128 + signal.SIGTERM
-    assert done(parts) == list("012")
-    run(parts)
-    assert done(parts) == list("01234")
-
-
 @pytest.mark.parametrize(
-    ("work", "workers", "error", "text"),
+    ("what", "workers", "error", "text"),
     [
-        (fail_at_two, 1, DataError, "two is not allowed"),
-        (fail_at_two, 2, DataError, "two is not allowed"),
-        (die_at_two, 2, RunError, "a worker process was killed.*fewer processes"),
+        ("stop", 1, Stopped, "^Working: stopped; .* run the same command"),
+        ("fail", 1, DataError, "two is not allowed"),
+        ("fail", 2, DataError, "two is not allowed"),
+        ("die", 2, RunError, "a worker process was killed.*fewer processes"),
     ],
 )
-def test_an_error_of_a_job_is_raised(parts, work, workers, error, text):
+def test_an_error_of_a_job_is_raised_and_the_next_run_resumes(parts, what, workers, error, text):
+    parts.target.with_name("what").write_text(what)
     with pytest.raises(error, match=text):
-        run(parts, work, workers)
+        run(parts, at_two, workers)
+    if workers == 1:
+        assert done(parts) == list("012" if what == "stop" else "01")
     run(parts)
     assert set(done(parts)) == set("01234")
 
@@ -166,7 +155,7 @@ def test_identity_is_of_the_content():
 
 
 def test_workers_are_as_many_as_there_is_work_for(monkeypatch):
-    monkeypatch.setattr(parallel, "processors", lambda: 4)
+    monkeypatch.setattr(parallel, "cpu_count", lambda: 4)
     chosen = [parallel.workers_for(parallel.AUTO, n) for n in (0, 1, 8, 16, 31, 32, 1000)]
     assert chosen == [1, 1, 1, 2, 3, 4, 4]
     assert parallel.workers_for(7, 1) == 7

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from sklearn.metrics import silhouette_score
 
 from ..data.split import subsample
 from ..errors import Stopped
 from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..parallel import Job, Parts
-from ..runtime import StopRequest, processors
+from ..runtime import StopRequest
 from ..settings import GmmSettings, Settings
 from .initialisation import Trees, fit_from_trees, grow_trees
 from .mixture import Mixture, fit_kmeans, fit_mixture
@@ -54,7 +55,7 @@ def fit_mixtures(
         )
     inputs = basis, sha256(basis), gmm, seed
     jobs = [Job(f"{k}.npz", (*inputs, k), {"basis": inputs[1], "k": k}) for k in numbers]
-    workers = 1 if len(latents) < MIN_PARALLEL else min(processors(), len(jobs))
+    workers = 1 if len(latents) < MIN_PARALLEL else min(cpu_count(), len(jobs))
     parts = Parts(folder / "fits", settings.run)
     # The largest K takes longest, and is begun first.
     parts.run(jobs[::-1], fit_number, workers, "Fitting mixtures", "K")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import csr_matrix, hstack
 from sklearn.manifold import TSNE
@@ -25,7 +25,7 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from ..data.split import subsample
-from ..runtime import log, processors
+from ..runtime import log
 from .mixture import Mixture, fit_kmeans, fit_mixture
 
 MAX_TREE_SIZE = 2000  # latents of the trees
@@ -103,7 +103,7 @@ def grow_trees(
             mapped += [parts[0], np.concatenate(parts[1:], axis=1)]
         log.info(f"mapping {len(index):,} latents (t-SNE), {len(mapped)} times")
         with threadpool_limits(1):
-            pool = Parallel(min(len(mapped), processors()), prefer="threads")
+            pool = Parallel(min(len(mapped), cpu_count()), prefer="threads")
             maps = pool(delayed(tsne)(view, seed) for view in mapped)
         weights += [MAP_WEIGHT] * len(maps)
     with threadpool_limits(1):

@@ -87,12 +87,9 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
     try:
         with h5py.File(path, "r") as file:
             return _Reader(path, storage.Storage(path, file), settings).record()
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:
         kind = DataError if h5py.is_hdf5(path) else UnknownLayout
         raise kind(f"{path}: {storage.why_closed(path, error)}") from None
-    except (RuntimeError, KeyError) as error:
-        reason = storage.reason_of(error)
-        raise DataError(f"{path}: can't be read as HDF5 ({reason}): copy it again") from None
 
 
 # ---- named values -------------------------------------------------------------------------------
@@ -154,13 +151,12 @@ def _convert(raw: Any, unit: str, kind: str) -> Any:
         number = float(text if is_text else raw)
         if kind == "time":
             return times.parse_time(number) if number > SINCE_1980 else None
+        if kind == "interval":
+            number = 1 / (number * times.seconds_factor(unit))
+        if kind == "Hz":
+            number *= times.frequency_factor("", unit)
         if kind in ("Hz", "interval"):
-            is_interval = kind == "interval"
-            number *= (
-                times.seconds_factor(unit) if is_interval else times.frequency_factor("", unit)
-            )
-            rate = 1 / number if is_interval else number
-            return rate if RATES[0] <= rate <= RATES[1] else None
+            return number if RATES[0] <= number <= RATES[1] else None
     except (DataError, ValueError, TypeError, ArithmeticError):
         return None
     if kind == "m":
@@ -229,12 +225,11 @@ class _Reader:
         self.name, self.shape = self.dataset.name.strip("/"), self.dataset.shape
         self.notes: list[str] = []
         self.arrays = []  # of one dimension, as long as a side
-        holders = {"": _attributes(place.root), self.name: _attributes(self.dataset)}
-        groups: list[str] = []
-        place.root.visit(groups.append)
-        for name in groups:
-            if isinstance(place.root.get(name), h5py.Group):
-                holders[name] = _attributes(place.root[name])
+        names: list[str] = ["/"]
+        place.root.visit(names.append)
+        items = {name.strip("/"): place.root.get(name) for name in names}
+        holders = {name: _attributes(x) for name, x in items.items() if isinstance(x, h5py.Group)}
+        holders[self.name] = _attributes(self.dataset)
         for name, item in place.arrays.items():
             folder, _, last = name.rpartition("/")
             if 0 < (item.size or 0) <= SMALL:
@@ -302,15 +297,13 @@ class _Reader:
             along = [axis for axis, word in enumerate(words) if CHANNEL_WORDS.match(word)]
             if len(words) == 2 and 1 in (len(in_time), len(along)):
                 return in_time[0] if len(in_time) == 1 else 1 - along[0]
-        n_samples = [item.size for _, key, item in self.arrays if TIME_ARRAY.match(key)]
-        n_channels = [item.size for _, key, item in self.arrays if POSITION_ARRAY.match(key)]
+        n_samples = [x.size for _, key, x in self.arrays if TIME_ARRAY.match(key)]
+        n_channels = [x.size for _, key, x in self.arrays if POSITION_ARRAY.match(key)]
+        n_samples += self.facts["n samples"]
+        n_channels += self.facts["n channels"]
         if spacing := self._spacing():
             steps = [(last - self._value("first", 0)) / spacing for last in self.facts["last"]]
             n_channels += [round(n) + 1 for n in steps]
-        n_samples, n_channels = (
-            n_samples + self.facts["n samples"],
-            n_channels + self.facts["n channels"],
-        )
         axes = {self.shape.index(n) for n in n_samples if n in self.shape}
         axes |= {1 - self.shape.index(n) for n in n_channels if n in self.shape}
         if len(axes) != 1 or self.shape[0] == self.shape[1]:

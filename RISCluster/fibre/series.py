@@ -106,59 +106,46 @@ def time_in_name(path: Path, pattern: str) -> int:
     return parse_time(time.isoformat())
 
 
-def choose_span(
-    place: Any, settings: RecordsSettings, n: int, time_at: Callable[[int], int] | None
-) -> tuple[int, int]:
-    """First and last + 1 of n steps from records.after to before records.before.
+def choose_part(
+    place: Any, settings: RecordsSettings, n_steps: int, time_at: Callable[[int], int] | None,
+    n_channels: int, distance: np.ndarray | None,
+) -> tuple[slice, np.ndarray]:  # fmt: skip
+    """Steps from records.after to before records.before, and channels in records.section.
 
     `time_at` gives the time of a step, ns since 1970; None where times are unknown.
     """
-    limits, span = (settings.after, settings.before), [0, n]
-    if limits == (None, None):
-        return 0, n
-    for number, limit in enumerate(limits):
+    limits, section, steps = (settings.after, settings.before), settings.section, [0, n_steps]
+    channels, times, metres = np.arange(n_channels), "unknown times", "unknown positions"
+    if time_at is not None:
+        times = " to ".join(nanoseconds_to_iso([time_at(0), time_at(n_steps - 1)]))
+    if distance is not None:
+        metres = f"{distance.min():g} to {distance.max():g} m"
+    for side, limit in enumerate(limits):
         if limit is not None and time_at is not None:
-            span[number] = bisect_left(range(n), parse_time(limit), key=time_at)
-    if time_at is None or span[0] >= span[1]:
-        known = "known times (set records.starttime or records.name_times)"
-        if time_at is not None:
-            known = " to ".join(nanoseconds_to_iso([time_at(0), time_at(n - 1)]))
+            steps[side] = bisect_left(range(n_steps), parse_time(limit), key=time_at)
+    if section is not None and distance is not None:
+        channels = np.flatnonzero((distance >= section.low) & (distance <= section.high))
+    is_unknown = (limits != (None, None) and time_at is None) or (section and distance is None)
+    if is_unknown or steps[0] >= steps[1] or not len(channels):
         raise DataError(
-            f"{place}: no data from records.after = {limits[0] or 'none'} to records.before = "
-            f"{limits[1] or 'none'}; allowed: {known}"
+            f"{place}: no data from records.after = {limits[0]} to records.before = {limits[1]} in "
+            f"records.section = {section}; allowed: {times}; {metres} (where unknown, set "
+            "records.starttime, records.name_times or records.channel_spacing)"
         )
-    return span[0], span[1]
-
-
-def choose_channels(
-    place: Any, settings: RecordsSettings, distance: np.ndarray | None, n: int
-) -> np.ndarray:
-    """Numbers of the channels, of n, that lie in records.section."""
-    if settings.section is None:
-        return np.arange(n)
-    (low, high), known = settings.section, np.array([]) if distance is None else distance
-    found = np.flatnonzero((known >= low) & (known <= high))
-    if not len(found):
-        span = "known positions (set records.channel_spacing)"
-        if distance is not None:
-            span = f"{distance.min():g} to {distance.max():g} m"
-        raise DataError(
-            f"{place}: no channel is in records.section = {settings.section} m; allowed: {span}"
-        )
-    return found
+    return slice(*steps), channels
 
 
 def _cut(series: Series, settings: RecordsSettings) -> Series:
     place, rate, start = series.pieces["path"].iloc[0], series.sampling_rate, series.start
     time_at = None if start is None else lambda k: start + round(k * SECOND / rate)
-    low, high = choose_span(place, settings, series.n_samples, time_at)
-    channels = choose_channels(place, settings, series.distance, series.n_channels)
-    series = series.between(low, high)
+    sizes = series.n_samples, time_at, series.n_channels, series.distance
+    part, channels = choose_part(place, settings, *sizes)
+    series = series.between(part.start, part.stop)
     return replace(
         series,
-        pieces=series.pieces.assign(first=series.pieces["first"] - low),
-        start=None if time_at is None else time_at(low),
-        n_samples=high - low,
+        pieces=series.pieces.assign(first=series.pieces["first"] - part.start),
+        start=None if time_at is None else time_at(part.start),
+        n_samples=part.stop - part.start,
         n_channels=len(channels),
         first_channel=int(channels[0]),
         distance=None if series.distance is None else series.distance[channels],
@@ -186,12 +173,11 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
     first, starts = records[0], {record.start for record in records}
     rate = float(np.median([record.sampling_rate for record in records]))
     for record in records:
-        is_alike = record.n_channels == first.n_channels and record.time_axis == first.time_axis
-        is_alike &= (record.start is None) == (first.start is None)
-        if not is_alike or abs(record.sampling_rate / first.sampling_rate - 1) > AGREE:
+        is_alike = abs(record.sampling_rate / first.sampling_rate - 1) <= AGREE
+        if not is_alike or _kind(record) != _kind(first):
             raise DataError(
-                f"{record.path}: {_kind(record)}, but {first.path} {_kind(first)}; give only "
-                "files of one kind"
+                f"{record.path}: {_kind(record)}, {record.sampling_rate:g} Hz, but {first.path} "
+                f"has {_kind(first)}, {first.sampling_rate:g} Hz; give only files of one kind"
             )
     if len(records) > 1 and len(starts) == 1:
         raise DataError(
@@ -236,7 +222,7 @@ def _read_header(path: Path, settings: RecordsSettings) -> Record:
 def _kind(record: Record) -> str:
     order = ("(time, channel)", "(channel, time)")[record.time_axis]
     start = "no start" if record.start is None else "a start"
-    return f"has {record.n_channels:,} channels, {order}, {record.sampling_rate:g} Hz, {start}"
+    return f"{record.n_channels:,} channels, {order}, {start}"
 
 
 def _place(records: list[Record], rate: float) -> tuple[list[tuple], int]:

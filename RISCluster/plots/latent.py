@@ -15,7 +15,6 @@ from scipy.spatial.distance import squareform
 from ..evaluation.performance import Performance
 from .style import cluster_colour, legend_beside, new, short_title, tidy
 
-NUMBERED = 16  # clusters up to which each profile has its number
 MARKERS = "os^Dv<>pPX*hd"
 
 
@@ -65,16 +64,14 @@ def silhouette_profiles(
 
 def _profile(axes: Axes, title: str, labels: np.ndarray, values: np.ndarray) -> None:
     """One panel: a shape for each cluster, the first at the top."""
-    present = np.unique(labels)
     gap, top = max(1, len(values) // 60), 0
-    for label in present:
+    for label in np.unique(labels):
         mine = np.sort(values[labels == label])[::-1]
         rows = np.arange(top, top + len(mine) + 1)
         colour = cluster_colour(label)
         axes.stairs(mine, rows, orientation="horizontal", fill=True, color=colour, lw=0.3)
-        if len(present) <= NUMBERED:
-            at = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right"}
-            axes.text(-0.015, top + len(mine) / 2, str(label), fontsize=8, **at)
+        at = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right"}
+        axes.text(-0.015, top + len(mine) / 2, str(label), fontsize=8, **at)
         top += len(mine) + gap
     axes.set_ylim(max(top, 1), -gap)
     axes.set_xlim(min(-0.05, 1.05 * values.min(initial=0)), 1)

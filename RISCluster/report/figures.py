@@ -166,13 +166,12 @@ def draw_stage(
     file: SpectrogramFile, folder: StageFolder, settings: Settings, metrics: Mapping[str, Any],
     drawn_map: Trees | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Draw the figures of a stage whose results are written; those of a sweep in its folder.
+    """Draw the figures of a stage whose results are written.
 
     `drawn_map` is a t-SNE map of its latents, if there is one.
     """
     stage = FinishedStage(folder.name, folder.path, dict(metrics), {}, settings)
     results = Results(FinishedRun(folder.run_folder, settings, {stage.name: stage}, file), True)
-    results.folder = folder.path / "figures" if folder.part else folder.figures
     if drawn_map is not None:
         map_of(results, drawn_map)
     drawn = stage_figures(results, stage)

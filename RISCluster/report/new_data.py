@@ -93,7 +93,7 @@ def _overview(results: NewResults) -> dict[str, Any]:
     outlying = pandas.read_csv(stage.output, usecols=["outlier"])["outlier"].to_numpy() == 1
     n, share = stage.sizes.sum(), outlying.sum() / stage.sizes.sum()
     note = "The data differ from the training set: labels of outliers are doubtful; train anew."
-    means = results.performances[0].measures["probability"].values
+    means = results.performances[0].measures["probability"]
     rows = [
         (
             results.titles[label], size, f"{size / n:.1%}", f"{old[label] / old.sum():.1%}",

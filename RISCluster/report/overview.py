@@ -113,7 +113,7 @@ def cards_section(results: Results) -> Context:
             "examples": [_example(results, i) for i in typical[label]],
             "frequency": found.quartiles(found.frequency, mine),
             "peak": found.quartiles(found.peak, mine),
-            "measures": {key: x.values[label] for key, x in measures.items()},
+            "measures": {key: x[label] for key, x in measures.items()},
             "events": None if events is None else events[label],
             "n_stations": (stations[:, label] > 0).sum(),
             "stations": [(results.stations[at], stations[at, label]) for at in best],

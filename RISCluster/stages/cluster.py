@@ -75,9 +75,8 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     training = StreamedSet(session.reader(aec.preparation), split.both)
     training_distribution(aec.model, mixture, training).save(path / "novelty.npz")
     shown = replace(trees, index=drawn[trees.index]) if trees else None  # index of the file
-    session.draw(metrics, shown)
     remove_fits(path)
-    session.finish(RESULTS, metrics)
+    session.finish(RESULTS, metrics, shown)
 
 
 def usable_latents(latents: np.ndarray) -> np.ndarray:

@@ -68,17 +68,12 @@ def open_predictor(run_folder: Path, name: str, words: Sequence[str]) -> Iterato
     network = folder.path / "model.pt" if name == "DEC" else run_folder / "AEC/model.pt"
     with StopRequest() as stop, start_ranks(stage.settings.run.device) as ranks:
         start_log(ranks.rank)
-        trained = _network(network, ranks)
+        trained = load_model(network, network.parent.name)
+        trained.model.to(ranks.device)
         is_student = name == "DEC" and trained.labels == "student"
         posterior = soft_assignment(trained.model) if is_student else training.mixture.posterior
         known = ranks, stop, network, trained, posterior, training, names
         yield Predictor(folder, stage, *known)
-
-
-def _network(path: Path, ranks: Ranks) -> TrainedModel:
-    trained = load_model(path, path.parent.name)
-    trained.model.to(ranks.device)
-    return trained
 
 
 @contextmanager
@@ -91,25 +86,24 @@ def open_new(run: Predictor, path: str | Path) -> Iterator[SpectrogramFile]:
 
 def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None:
     """Require components and axes of the training set; `trained` was read from `path`."""
-    texts = [", ".join(names) or "one component" for names in (file.components, trained.components)]
-    same = texts[0] == texts[1]
-    units = (file.frequency_unit, file.time_unit), trained.units
-    for name, *both in zip(("frequency", "time"), *units, strict=True):
-        if not same:
-            break
-        own, axis = getattr(file, name), getattr(trained, name)
-        tolerance = 0.01 * abs(axis[1] - axis[0])
-        same = both[0] == both[1] and len(own) == len(axis)
-        same = same and np.allclose(own, axis, rtol=1e-6, atol=tolerance)  # rounded to float32
-        texts = [
-            f"{len(x)} {name} bins from {x[0]:.6g} to {x[-1]:.6g} {unit}"
-            for x, unit in zip((own, axis), both, strict=True)
-        ]
+    here = file.components, (file.frequency_unit, file.time_unit), file.frequency, file.time
+    there = trained.components, tuple(trained.units), trained.frequency, trained.time
+    same = here[:2] == there[:2] and all(
+        len(x) == len(y) and np.allclose(x, y, rtol=1e-6, atol=0.01 * abs(y[1] - y[0]))
+        for x, y in zip(here[2:], there[2:], strict=True)
+    )
     if not same:
         raise DataError(
-            f"{file.path}: its samples have {texts[0]}, and those that {path} was trained on "
-            f"{texts[1]}; make the file with the settings of the training set"
+            f"{file.path}: its samples have {_axes(*here)}, and those that {path} was trained on "
+            f"{_axes(*there)}; make the file with the settings of the training set"
         )
+
+
+def _axes(components: Sequence[str], units: Sequence[str], *axes: np.ndarray) -> str:
+    texts = [", ".join(components) or "one component"]
+    for name, unit, x in zip(("frequency", "time"), units, axes, strict=True):
+        texts.append(f"{len(x)} {name} bins from {x[0]:.6g} to {x[-1]:.6g} {unit}")
+    return ", ".join(texts)
 
 
 def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
@@ -223,8 +217,10 @@ def score_part(task: tuple, path: Path) -> dict[str, Any]:
     """Write `_score` of some samples: a `Job`."""
     network, settings, source, start, end = task
     ranks = Ranks(0, 1, choose_device(settings.run.device))
+    trained = load_model(network, network.parent.name)
+    trained.model.to(ranks.device)
     with open_data(settings, source) as file:
-        z, errors = _score(_network(network, ranks), file, ranks, start, end)
+        z, errors = _score(trained, file, ranks, start, end)
     write_npz(path, z=z, errors=errors)
     return {}
 

@@ -173,5 +173,4 @@ def _write(session: Session, model: AEC, data: _Data, metrics: dict[str, Any]) -
     data.split.save(session.path / "split.npz")
     about = data.preparation, data.variance
     save_model(session.path / "model.pt", model, *about, session.file, session.fingerprint)
-    session.draw(metrics)
     session.finish(RESULTS, metrics)

@@ -143,7 +143,6 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     write_text(path / "cluster_performance.csv", text)
     mixture = mixture or mixture_of_clusters(latents, labelling)
     training_distribution(model, mixture, samples).save(path / "novelty.npz")
-    session.draw(metrics)
     session.finish(RESULTS, metrics)
 
 
@@ -160,7 +159,7 @@ def _performance(
         "size": [*sizes.tolist(), n],
         "share": np.r_[sizes / n, 1],
         "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
-        **{name: measure(x, labels, len(sizes)).values for name, x in values.items()},
+        **{name: measure(x, labels, len(sizes)) for name, x in values.items()},
     })  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from ..errors import SettingsError, TrainingError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..io import read_json, sha256, write_csv, write_json
 from ..models.autoencoder import Encoder
-from ..run_folder import CONFIG, PROVENANCE, StageFolder
+from ..run_folder import StageFolder
 from ..runs.labels import Labelling
 from ..runtime import StopRequest, count, keep_freed_memory, log, start_log
 from ..settings import Settings, as_text
@@ -127,15 +127,13 @@ class Session:
             log.info(f"{self.path}: done already with these settings and data; nothing to do")
         return done
 
-    def begin(self) -> bool:
-        """Begin the stage, after all checks of the input; False where it is complete already."""
-        if not self.stage.part:  # the runs of a sweep lie inside a stage that has begun
-            self.rank0(lambda: self.held.enter_context(self.stage.lock()))
+    def begin(self) -> None:
+        """Begin the stage, after all checks of the input."""
+        self.rank0(lambda: self.held.enter_context(self.stage.lock()))
         words = {name: text for name, text in self.words.items() if name in self.inputs}
         ini = self.settings.as_ini()
         start = self.rank0(lambda: self.stage.begin(self.inputs, ini, words))
         log.info(f"{self.path}: {start}")
-        return start != "done"
 
     # ---- sweeps ----
 
@@ -149,9 +147,7 @@ class Session:
             chosen, one = dict(zip(lists, choice, strict=True)), copy.copy(self)
             name = ",".join(f"{key}={as_text(value)}" for key, value in chosen.items())
             one.settings = replace(self.settings, **{section: replace(values, **chosen)})
-            one.stage = StageFolder(self.run, self.stage.name, f"sweep/{name}" if lists else "")
-            one.path = one.stage.path
-            one.inputs = self.inputs | {f"{section}.{key}": x for key, x in chosen.items()}
+            one.path = self.path / "sweep" / name if lists else self.path
             runs[name] = one
         return runs
 
@@ -169,50 +165,51 @@ class Session:
             return
         for number, (name, one) in enumerate(runs.items(), 1):
             log.info(f"sweep {number} of {len(runs)}: {name}")
+            made = one.path / "metrics.json"
             try:
-                if one.begin():
+                if not self.rank0(made.exists):  # after an interruption
+                    self.rank0(lambda at=one.path: at.mkdir(parents=True, exist_ok=True))
                     work(one)
-                score = self.rank0(lambda at=one.path: read_json(at / "metrics.json")[criterion])
+                scores[name] = self.rank0(lambda path=made: read_json(path)[criterion])
             except TrainingError as error:
                 log.warning(f"sweep: {name} failed and is left out: {error}")
-                score = None
-            if score is not None:
-                scores[name] = score
+        scores = {name: score for name, score in scores.items() if score is not None}  # NaN
         if not scores:
             raise TrainingError(f"{self.path}: no run of the sweep has a {criterion}; change it")
         chosen = best(scores, key=scores.get)
         log.info(f"best of {len(scores)} by {criterion}: {chosen}")
-
         table = ("combination", criterion), scores.items()
         self.rank0(lambda: self._take(runs[chosen], results, table))
 
     def _take(self, best: "Session", results: list[str], table: tuple) -> None:
         """Copy the results of the best run of a sweep and complete the stage."""
-        own = shutil.ignore_patterns(CONFIG, PROVENANCE)
-        shutil.copytree(best.path, self.path, ignore=own, dirs_exist_ok=True)
+        shutil.copytree(best.path, self.path, dirs_exist_ok=True)
         write_csv(self.path / "sweep.csv", *table)
-        self.settings = best.settings
         metrics = read_json(best.path / "metrics.json") | {"sweep_best": best.path.name}
-        self.draw(metrics)
+        self.settings = best.settings
         self.finish([*results, "sweep.csv"], metrics)
 
     # ---- end of a stage ----
 
-    def draw(self, metrics: dict[str, Any], neighbour_map: Any = None) -> None:
-        """Draw the figures of a stage whose results are written, if they are wanted."""
-        if self.settings.run.figures and not self.stage.part:
+    def finish(self, results: list[str], metrics: dict[str, Any], drawn_map: Any = None) -> None:
+        """Write metrics.json, draw the figures if wanted, and mark the stage as complete.
+
+        A run of a sweep has only metrics. `drawn_map` is a map of the latents, if there is one.
+        """
+        write_json(self.path / "metrics.json", metrics)
+        if self.path != self.stage.path:
+            return
+        if self.settings.run.figures:
             with warn("figures"):
                 from ..report.figures import draw_stage
 
-                paths = draw_stage(self.file, self.stage, self.settings, metrics, neighbour_map)
+                paths = draw_stage(self.file, self.stage, self.settings, metrics, drawn_map)
                 log.info(f"figures: {', '.join(map(str, paths))}")
-
-    def finish(self, results: list[str], metrics: dict[str, Any]) -> None:
-        """Write metrics.json and mark the stage, and labels.h5 of a cube, as complete."""
-        write_json(self.path / "metrics.json", metrics)
         results = [*results, "metrics.json", *(path.name for path in self.path.glob("labels.h5"))]
-        about = describe_device(self.ranks.device)
-        self.stage.complete(results, {"fingerprint": self.fingerprint, "computed_on": about})
+        device, about = self.ranks.device, {"fingerprint": self.fingerprint}
+        if device.type == "cuda":
+            about["gpu"] = torch.cuda.get_device_name(device)
+        self.stage.complete(results, about | {"device": str(device)})
 
     def log_summary(self) -> None:
         """Log result and quality of a complete stage, and the next command."""
@@ -228,7 +225,11 @@ class Session:
         known = {key.replace("_", " "): metrics.get(key) for key in SUMMARY}  # null is NaN
         texts = (f"{name} {value:.3g}" for name, value in known.items() if value is not None)
         log.info(f"quality: {', '.join(texts)}")
-        log.info(f"next: {next_command(self.settings, self.stage.name)}")
+        words = ["NEW.h5", "--run", str(self.run), "-o", f"{self.run.name}_new_labels.csv"]
+        command = f"{package_command('predict')} {shlex.join(words)}"
+        if following := {"AEC": "GMM", "GMM": "DEC"}.get(self.stage.name):
+            command = stage_command(following, self.run, self.settings.config)
+        log.info(f"next: {command}")
 
 
 def set_up_torch(settings: Settings) -> None:
@@ -237,12 +238,6 @@ def set_up_torch(settings: Settings) -> None:
     torch.use_deterministic_algorithms(settings.run.deterministic)
     if settings.data.cpu_threads != "auto":
         torch.set_num_threads(max(1, settings.data.cpu_threads))
-
-
-def describe_device(device: torch.device) -> dict[str, Any]:
-    """Device that computed a result, for its provenance."""
-    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    return {"device": str(device)} | gpu
 
 
 @contextmanager
@@ -289,12 +284,3 @@ def warn(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         log.warning(f"{what} could not be made: {type(error).__name__}: {error}")
-
-
-def next_command(settings: Settings, stage: str) -> str:
-    """Command to run after a stage: the next stage, or predict."""
-    folder = settings.run_folder
-    if stage != "DEC":
-        return stage_command({"AEC": "GMM", "GMM": "DEC"}[stage], folder, settings.config)
-    words = ["NEW.h5", "--run", str(folder), "-o", f"{folder.name}_new_labels.csv"]
-    return f"{package_command('predict')} {shlex.join(words)}"

@@ -49,35 +49,29 @@ class Context:
         return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=bf16)
 
 
+@dataclass(eq=False)
 class Training:
-    """A network in training.
+    """A network in training."""
 
-    `losses` are the names of the losses of a step, the minimised one first; `columns` those of
-    the history. `result` is saved with the state, and has the history.
-    """
+    model: torch.nn.Module
+    samples: SampleSet
+    settings: Any
+    context: Context
+    losses: tuple[str, ...]  # names of the losses of a step, the minimised one first
+    columns: tuple[str, ...]  # of the history
+    result: Any  # saved with the state; has the history
+    epoch: int = 0  # complete epochs
+    step: int = 0  # complete steps of the next epoch
+    seconds: float = 0.0  # spent on those
+    stop_reason: str = ""  # key of REASONS; empty while training continues
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        samples: SampleSet,
-        settings: Any,
-        context: Context,
-        losses: tuple[str, ...],
-        columns: tuple[str, ...],
-        result: Any,
-    ):
-        self.kind = type(model).__name__
-        self.model, self.samples, self.settings = model, samples, settings
-        self.context, self.result = context, result
-        self.losses, self.columns = losses, columns
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
-        self.epoch = 0  # complete epochs
-        self.step = 0  # complete steps of the next epoch
-        self.seconds = 0.0  # spent on those
-        self.stop_reason = ""  # key of REASONS; empty while training continues
+    def __post_init__(self) -> None:
+        self.kind = type(self.model).__name__
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.lr, fused=True)
         # Of losses over the samples of this rank in the epoch.
-        self._sums = torch.zeros(len(losses), dtype=torch.float64, device=context.ranks.device)
-        self._board = _tensorboard(context)
+        device = self.context.ranks.device
+        self._sums = torch.zeros(len(self.losses), dtype=torch.float64, device=device)
+        self._board = _tensorboard(self.context)
         self._saved = time.monotonic()
 
     @property

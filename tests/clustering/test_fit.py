@@ -25,7 +25,7 @@ def fitted(folder, *words, stop=None):
 @pytest.mark.parametrize("words", [(), ("gmm.init=kmeans", "gmm.n_resamples=none")])
 def test_processes_change_nothing(tmp_path, monkeypatch, capsys, words):
     start_log()
-    monkeypatch.setattr(fits, "processors", lambda: 2)
+    monkeypatch.setattr(fits, "cpu_count", lambda: 2)
     mixtures, rows, trees = fitted(tmp_path / "here", *words)
     monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
     others, other_rows, _ = fitted(tmp_path / "there", *words)

@@ -105,7 +105,7 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused):
     axis = write_samples(tmp_path / "axis.h5", x)
     with h5py.File(axis, "a") as opened:
         opened["frequency"][:] = np.arange(16) + 2.0
-    text = "16 frequency bins from 2 to 17 Hz, and those that .* from 1 to 8.5 Hz"
+    text = "16 frequency bins from 2 to 17 Hz, .* and those that .* from 1 to 8.5 Hz"
     refused(["predict", axis, *words], text)
     none = ["--run", tmp_path / "none", "-o", tmp_path / "l.csv"]
     refused(["predict", data, *none], "none: no such run folder; give one")

@@ -16,7 +16,6 @@ from RISCluster.settings import CubeSettings, load_settings
 CUBE = (100 * np.random.default_rng(0).random((50, 7, 5))).astype("f4")
 SMALL = CUBE[:8, :6]
 STEPS = np.arange(8)
-NS_2020 = 1_577_836_800_000_000_000
 
 
 def settings(**keys) -> CubeSettings:
@@ -39,29 +38,20 @@ def check(file, cube, window, stride, across=1, apart=1):
     """All samples, and some of them, against windows cut by hand."""
     index = np.arange(file.n_samples)
     windows, channels = file.place(index)
-    n_windows, n_channels = (
-        (len(cube) - window) // stride + 1,
-        (cube.shape[1] - across) // apart + 1,
-    )
-    every = np.ndindex(n_windows, n_channels)
-    assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == list(every)
+    n_channels = (cube.shape[1] - across) // apart + 1
+    every = [*np.ndindex((len(cube) - window) // stride + 1, n_channels)]
+    assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == every
     places = zip(windows * stride, channels * apart, strict=True)
     parts = [[cube[s : s + window, c + k].T for k in range(across)] for s, c in places]
-    wanted = np.array(parts).reshape(-1, *[across] * (across > 1), cube.shape[2], window)
-    blocks = list(file.read_blocks(index))
-    np.testing.assert_array_equal(np.concatenate([part for part, _ in blocks]), index)
-    got = np.concatenate([rows for _, rows in blocks])
-    assert got.dtype == np.float32
-    np.testing.assert_array_equal(got, wanted.astype(np.float32))
-    for share in (0.1, 0.5, 0.9):
-        some = np.flatnonzero(np.random.default_rng(1).random(len(index)) < share)
-        parts = [file.read(0, 1), *(rows for _, rows in file.read_blocks(some))]
-        np.testing.assert_array_equal(np.concatenate(parts)[1:], got[some])
-    np.testing.assert_array_equal(file.read(3, 9), got[3:9])
+    wanted = np.array(parts, np.float32).reshape(-1, *[across] * (across > 1), 5, window)
+    for some in (index, *(np.flatnonzero(np.sin(index * k) > 0.5) for k in (1, 2, 3))):
+        found, rows = zip(*file.read_blocks(some), strict=True)
+        np.testing.assert_array_equal(np.concatenate(found), some)
+        np.testing.assert_array_equal(np.concatenate(rows), wanted[some])
+    np.testing.assert_array_equal(file.read(3, 9), wanted[3:9])
 
 
-@pytest.mark.parametrize("tile", [1, 600, 2**20])
-@pytest.mark.parametrize("chunks", [None, (8, 3, 5), (50, 1, 5)])
+@pytest.mark.parametrize(("tile", "chunks"), [(1, (8, 3, 5)), (600, (50, 1, 5)), (2**20, None)])
 @pytest.mark.parametrize(
     ("window", "stride", "across", "apart", "channels", "times"),
     [(4, 4, 1, 1, ":", ":"), (4, 1, 3, 1, ":", ":"), (5, 3, 2, 1, "1:6:2", "3:"),
@@ -77,12 +67,12 @@ def test_samples_are_windows_whatever_the_tiles(
     chosen = settings(window=window, stride=stride, channels=channels, times=times, **keys)
     parts = [slice(*(int(x) if x else None for x in t.split(":"))) for t in (times, channels)]
     with open_spectrograms(path, cube=chosen) as file:
-        assert file.layout == "cube"
         check(file, CUBE[parts[0]][:, parts[1]], window, stride, across, apart)
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_cryocube_with_its_days_for_times(tmp_path, caplog, zarr_format):
+@pytest.mark.parametrize("unit", ["D", "s"])
+def test_cryocube_with_its_days_for_times(tmp_path, caplog, zarr_format, unit):
     """What CryoCube writes: Zarr of float64, metres, hertz, and times cut to days."""
     group = zarr.open_group(str(tmp_path / "c.zarr"), mode="w", zarr_format=zarr_format)
     cube = CUBE[:40].astype("f8")
@@ -90,16 +80,18 @@ def test_cryocube_with_its_days_for_times(tmp_path, caplog, zarr_format):
     group.create_array("metadata/loc_coords", data=np.arange(7) * 4)
     group.create_array("metadata/freq_coords", data=np.arange(5) * 2.0)
     with warnings.catch_warnings(action="ignore"):
-        days = np.full(40, "2020-07-24", dtype="M8[D]")
-        group.create_array("metadata/time_coords", data=days)
+        times = (np.datetime64("2020-07-24", "s") + np.arange(40)).astype(f"M8[{unit}]")
+        group.create_array("metadata/time_coords", data=times)
     with open_spectrograms(tmp_path / "c.zarr") as file:
         check(file, cube, 4, 4)
-        assert file.column("starttime") is None
-        assert file.chunks == (20, 3, 5)
         np.testing.assert_array_equal(file.frequency, np.arange(5) * 2.0)
         np.testing.assert_array_equal(file.distance, np.arange(7) * 4.0)
-        assert file.distance_unit == "m"
-    assert "does not ascend" in caplog.text
+        assert (file.distance_unit, file.chunks) == ("m", (20, 3, 5))
+        if unit == "D":
+            assert file.column("starttime") is None
+            assert "does not ascend" in caplog.text
+        else:
+            assert file.column("starttime")[-1] == "2020-07-24T00:00:36.000000Z"
 
 
 def test_times_names_and_distances(tmp_path):
@@ -107,24 +99,17 @@ def test_times_names_and_distances(tmp_path):
         tmp_path / "c.h5",
         time_coords=(1.6e9 + 0.5 * np.arange(50), {"units": "seconds since 1970-01-01T00:00:00Z"}),
         loc_coords=np.arange(7) * 16.8,
-        channel_names=[f"6L.A{n:03d}..GHZ".encode() for n in range(7)],
+        channel_names=[f"A{n}".encode() for n in range(7)],
     )
     with open_spectrograms(path, cube=settings(channels="2:4", times="10:")) as file:
-        assert [time[14:21] for time in file.column("starttime", 2, 5)] == [
-            "26:47.0",
-            "26:47.0",
-            "26:49.0",
-        ]
-        assert file.column("starttime", 0, 1) == ["2020-09-13T12:26:45.000000Z"]
-        assert file.column("trace_id", 0, 3) == ["6L.A002..GHZ", "6L.A003..GHZ", "6L.A002..GHZ"]
+        assert file.column("starttime", 1, 3) == [
+            "2020-09-13T12:26:45.000000Z", "2020-09-13T12:26:47.000000Z",
+        ]  # fmt: skip
+        assert file.column("trace_id", 0, 3) == ["A2", "A3", "A2"]
         np.testing.assert_allclose(file.distance, [33.6, 50.4])
-        np.testing.assert_allclose(file.time, [0, 0.5, 1.0, 1.5])
-        assert file.time_unit == "s"
+        assert (file.time.tolist(), file.time_unit) == ([0, 0.5, 1.0, 1.5], "s")
     with open_spectrograms(path, cube=settings(window_channels=3, stride_channels=2)) as file:
-        assert file.column("trace_id", 0, 2) == [
-            "6L.A001..GHZ",
-            "6L.A003..GHZ",
-        ]  # those in the middle
+        assert file.column("trace_id", 0, 2) == ["A1", "A3"]  # those in the middle
         np.testing.assert_allclose(file.distance, [16.8, 50.4, 84])
         assert file.components == ("-1", "+0", "+1")
     names = [f"XX.S{k}..HHZ" for k in range(6)]
@@ -133,31 +118,13 @@ def test_times_names_and_distances(tmp_path):
         assert (file.channel_names(), file.distance[5]) == (names, 5)
 
 
-def test_tiles_are_whole_chunks_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(cube_file, "TILE_BYTES", 2 * 8 * 7 * 5 * 4)
-    path = write_cube(tmp_path / "c.h5", chunks=(8, 7, 5))
-    with open_spectrograms(path, cube=settings(window=5, stride=1)) as file:
-        asked, read = [], file.stored.read
-        file.stored.read = lambda what, *box: asked.append(box[0]) or read(what, *box)
-        file.read(0, file.n_samples)
-    assert asked == [(0, 20), (16, 36), (32, 50)]
-
-
 @pytest.mark.parametrize(
     ("keys", "coordinates", "text"),
     [
         ({"channels": "3:9"}, {}, "channels = 3:9 takes 4 of 7 channels, 0 to 6; allowed"),
-        (
-            {"window": 20, "times": "::3"},
-            {},
-            "times = ::3 takes 17 of 50 times, .* a window of 20 fits",
-        ),
-        ({"window_channels": 8}, {}, "channels = : takes 7 of 7 channels, .* a window of 8 fits"),
-        (
-            {},
-            {"time_coords": np.arange(49)},
-            r"data has shape \(50, 7, 5\), .*time_coords of shape \(49,\)",
-        ),
+        ({"window": 20, "times": "::3"}, {}, "takes 17 of 50 times, .* a window of 20 fits"),
+        ({"window_channels": 8}, {}, "takes 7 of 7 channels, .* a window of 8 fits"),
+        ({}, {"time_coords": np.arange(49)}, r"\(50, 7, 5\), .*time_coords of shape \(49,\)"),
         ({}, {"freq_coords": np.zeros(5)}, "finite and ascending"),
         ({}, {"loc_coords": np.r_[1:7, np.nan]}, "loc_coords must hold finite numbers"),
         ({}, {"loc_coords": h5py.Empty("f4")}, r"loc_coords of shape \(\)"),
@@ -193,31 +160,13 @@ def test_coordinates_as_tie_points(tmp_path):
         assert file.frequency.tolist() == [0, 0.5, 1, 2.5, 4]
 
 
-@pytest.mark.parametrize(("kind", "unit"), [("M8[ns]", 10**9), ("M8[us]", 10**6), ("M8[s]", 1)])
-def test_times_as_zarr_has_them(tmp_path, kind, unit):
-    group = zarr.open_group(str(tmp_path / "z"), mode="w", zarr_format=3)
-    group.create_array("data", data=SMALL)
-    group.create_array("distance", data=np.zeros(6))  # a chunk that Zarr does not write
-    since = NS_2020 // 10**9 * unit
-    with warnings.catch_warnings(action="ignore"):
-        group.create_array("time", data=(since + STEPS * unit).astype(kind))
-    with open_spectrograms(tmp_path / "z") as file:
-        times = file.column("starttime")
-        assert file.time.tolist() == [0, 1, 2, 3]
-        assert file.distance.tolist() == [0] * 6
-    assert times[-1] == "2020-01-01T00:00:04.000000Z"
-
-
 @pytest.mark.parametrize(
     ("values", "units", "first", "last"),
     [
         (STEPS, "hours since 2020-01-01 00:00:00 -6:00", "2020-01-01T06:00:00", "10:00:00"),
-        (1928472 + STEPS, "hours since 1800-1-1", "2020-01-01T00:00:00", "04:00:00"),
-        (NS_2020 + STEPS * 10**9, "datetime64[ns]", "2020-01-01T00:00:00", "00:04"),
-        (NS_2020 / 1e9 + STEPS, "", "2020-01-01T00:00:00", "00:04"),
+        (1_577_836_800.0 + STEPS, "", "2020-01-01T00:00:00", "00:04"),
         ([f"2020-01-01T0{k}:00:00+02:00" for k in STEPS], "", "2019-12-31T22:00:00", "02:00:00"),
         (STEPS, "fortnights since 2020-01-01", None, "unit 'fortnights' is not known"),
-        (STEPS, "days since soon", None, "reference 'soon' is no date"),
         (STEPS * 1e6, "days since 2020-01-01", None, "7 of 8 are no times from 1678"),
         (np.r_[np.nan, 1:8], "s since 2020-01-01", None, "some times are missing"),
         (STEPS, "furlongs", None, "unit 'furlongs' is not known"),

@@ -9,7 +9,6 @@ import pytest
 
 from RISCluster.errors import DataError
 from RISCluster.fibre.series import open_series, time_in_name
-from RISCluster.waveforms import read as reading
 from RISCluster.waveforms.read import import_obspy
 from tests.fibre.fibre import (
     AUTO,
@@ -132,9 +131,9 @@ def test_times_in_names(tmp_path, name, pattern, time):
 @pytest.mark.parametrize(
     ("samples", "attributes", "line"),
     [
-        (noise(100), {"fs": 50.0}, "50 Hz, a start, but"),
-        (noise(100, 4), {}, "has 4 channels, (time, channel)"),
-        (noise(100), {"start": None}, "100 Hz, no start, but"),
+        (noise(100), {"fs": 50.0}, "3 channels, (time, channel), a start, 50 Hz, but"),
+        (noise(100, 4), {}, "4 channels, (time, channel)"),
+        (noise(100), {"start": None}, "no start, 100 Hz, but"),
         (noise(100), {"dims": "channel,time"}, "(channel, time)"),
     ],
 )
@@ -250,26 +249,6 @@ def test_array(tmp_path):
     assert re.search("1.mseed: can't be read as .*; its samples count as missing$", lost[0])
 
 
-def test_array_overlaps_that_disagree_are_missing(tmp_path):
-    waveforms(tmp_path / "1.mseed", (A, 0, np.arange(100), RATE))
-    waveforms(tmp_path / "2.mseed", (A, 0.8, np.arange(80, 180), RATE))
-    np.testing.assert_array_equal(all_samples(opened(tmp_path))[:, 0], np.arange(180))
-    waveforms(tmp_path / "2.mseed", (A, 0.8, np.arange(100), RATE))
-    values, lost = opened(tmp_path).read(0, 180, 0, 1)
-    np.testing.assert_array_equal(np.isnan(values[:, 0]), np.arange(180) // 20 == 4)
-    assert lost == ["XX.A..HHZ: samples of overlaps that disagree count as missing"]
-
-
-def test_array_is_read_once_for_all_its_channels(tmp_path, monkeypatch):
-    traces = [(f"XX.S{k}..HHZ", 0, k + np.arange(300), RATE) for k in range(20)]
-    series = open_series([waveforms(tmp_path / "1.mseed", *traces)], AUTO)
-    reads, read = [], reading._read
-    monkeypatch.setattr(reading, "_read", lambda *a, **b: reads.append(a) or read(*a, **b))
-    values, _ = series.read(100, 200, 0, 20)
-    np.testing.assert_array_equal(values[0], 100 + np.arange(20))
-    assert len(reads) == 1
-
-
 def test_array_rates_that_are_rounded_leave_no_seam(tmp_path):
     """Half a sample off the grid, where rounding to even would part every other file."""
     waveforms(tmp_path / "0.mseed", (A, 0, np.arange(1000), RATE))
@@ -283,13 +262,6 @@ def test_array_rates_that_are_rounded_leave_no_seam(tmp_path):
     waveforms(tmp_path / "1.mseed", (B, 0, [1, 2], 50.0))
     with pytest.raises(DataError, match="XX.B..HHZ: 50 Hz, but XX.A..HHZ 100 Hz"):
         open_series([tmp_path / "0.mseed", tmp_path / "1.mseed"], AUTO)
-
-
-def test_array_with_a_wrong_clock(tmp_path):
-    waveforms(tmp_path / "a.mseed", (A, 0, np.arange(6000), RATE))
-    waveforms(tmp_path / "b.mseed", (A, -1_284_000_000, np.arange(50), RATE))
-    with pytest.raises(DataError, match="a.mseed: starts 2020-09-13T.* 40.7 years after .*b.mseed"):
-        opened(tmp_path)
 
 
 def test_array_gaps_that_were_filled_are_missing(tmp_path):

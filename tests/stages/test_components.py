@@ -43,5 +43,5 @@ def test_all_commands(make_settings, tmp_path, capsys):
     single = write_samples(tmp_path / "one.h5", blobs(20)[0])
     assert main([*predict, str(tmp_path / "s.csv"), str(single)]) == 2
     error = capsys.readouterr().err
-    assert "its samples have one component, and those that" in error
-    assert "was trained on Z, N, E; make the file with the settings of the training set" in error
+    assert "its samples have one component, 16 frequency bins from 1 to 8.5 Hz, " in error
+    assert "was trained on Z, N, E, 16 frequency bins" in error
