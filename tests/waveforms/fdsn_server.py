@@ -24,13 +24,6 @@ PARAMS = {
 }
 
 
-def trace_of(station, channel, seconds, rate=10.0):
-    seed = sum(map(ord, station + channel))
-    data = np.random.default_rng(seed).integers(-500, 500, int(seconds * rate)).astype(np.int32)
-    header = {"network": "XX", "station": station, "channel": channel, "sampling_rate": rate}
-    return obspy.Trace(data, header | {"starttime": START})
-
-
 def inventory_of(codes):
     """Inventory of stations and their channels, each with a response of gain 2."""
     gain = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS")
@@ -55,7 +48,12 @@ class Centre:
 
     def __init__(self, codes):
         self.codes = codes
-        self.waveforms = {(s, c): trace_of(s, c, 3600) for s in codes for c in codes[s]}
+        self.waveforms = {}  # an hour at 10 Hz
+        for station, channel in ((s, c) for s in codes for c in codes[s]):
+            data = np.random.default_rng(len(self.waveforms)).integers(-500, 500, 36_000, np.int32)
+            names = {"network": "XX", "station": station, "channel": channel}
+            trace = obspy.Trace(data, names | {"sampling_rate": 10.0, "starttime": START})
+            self.waveforms[station, channel] = trace
         self.faults = {}  # station: "500", "drop", "truncate", "204"; "list" for the list
         self.requests = Counter()
         self.wanted = ""  # part of the header Authorization of requests for waveforms
@@ -82,13 +80,11 @@ class Centre:
         if fault != "204" and part.stats.npts > 1:
             part.write(out, format="MSEED", reclen=512)
         content = out.getvalue()
-        if fault == "500":
-            return 500, b"no", False
-        if fault == "garbage":
-            return 200, b"<html>try later</html>" * 40, False
-        if fault == "truncate":  # without an end that the protocol could miss
-            return 200, content[: len(content) // 2 + 100], False
-        return (200, content, fault == "drop") if content else (204, b"", False)
+        answers = {
+            "500": (500, b"no"), "garbage": (200, b"<html>try later</html>" * 40),
+            "truncate": (200, content[: len(content) // 2 + 100]),  # the protocol does not see it
+        }  # fmt: skip
+        return answers.get(fault) or (200 if content else 204, content, fault == "drop")
 
     def stations(self, query):
         """Status and content for a request of stations."""

@@ -82,19 +82,15 @@ def test_ascii_waveforms_have_no_record_length(tmp_path):
     assert (item.n_samples, lines) == (10, [])
 
 
-@pytest.mark.parametrize(
-    ("rate", "year"),
-    [(0, 2000), (float("nan"), 2000), (1e9, 2000), (1, 1677), (1, 51976)],
-)
+@pytest.mark.parametrize(("rate", "year"), [(0, 2000), (np.nan, 2000), (1e9, 2000), (1, 1677)])
 def test_headers_that_no_instrument_has(monkeypatch, rate, year):
     odd = header(station="BAD", start=round((year - 1970 + 0.5) * 365.2425 * 86400) * SECOND)
     odd.stats.__dict__["sampling_rate"] = float(rate)
     stream = reading.import_obspy().Stream([odd, header(), odd])
     monkeypatch.setattr(reading, "_read", lambda *_, **__: stream)
-    stretches, lines = scan([Path("x.dat")], 1)
-    assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
-    line = f"x.dat: 2 traces left out, as .BAD..HHZ: 10 samples at {rate:g} Hz, "
-    assert lines[0].startswith(line)
+    (stretch,), (line,) = scan([Path("x.dat")], 1)
+    assert stretch.trace_id == ".AAA..HHZ"
+    assert line.startswith(f"x.dat: 2 traces left out, as .BAD..HHZ: 10 samples at {rate:g} Hz, ")
 
 
 @pytest.mark.parametrize("form", ["SEGY", "SU", "SAC"])

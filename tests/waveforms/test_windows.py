@@ -5,7 +5,7 @@ from scipy import signal
 from RISCluster.errors import SettingsError
 from RISCluster.settings import load_settings
 from RISCluster.waveforms.process import Wave
-from RISCluster.waveforms.windows import check_settings, cut, make_grid, spectrograms
+from RISCluster.waveforms.windows import cut, make_grid, spectrograms
 from tests.waveforms.waves import DAY, MIDNIGHT, SECOND, noise, settings, with_events
 
 RATE = 50.0
@@ -63,13 +63,6 @@ def test_sliding_windows_lie_on_the_grid_of_the_day():
     assert np.diff(times).tolist() == [2.5 * SECOND] * (len(times) - 1)
     assert times[-1] == 62.5 * SECOND + 4_000_000
     assert found.n_at_edges == 3
-
-
-@pytest.mark.parametrize("word", ["build.sta=5", "build.off=7"])
-def test_settings_of_the_detector_that_contradict_each_other(word):
-    with pytest.raises(SettingsError, match="allowed: sta below lta, and off at most on"):
-        check_settings(settings(word).build)
-    check_settings(settings(word, "build.method=slide").build)
 
 
 def grid_of(rate, *words):
