@@ -62,12 +62,6 @@ def test_latent_space(drawn):
     assert titles[0] == "GMM, latent space: mean 0.300"
     assert titles[3] == "DEC, data space: mean 0.300"
     labels = np.array([0, 0, 1, 1, 1])
-    z = np.array([[0.0, 1, 5], [0, 2, 5], [9, 1, 5], [9, 2, 5], [9, 3, 5]])
-    assert latent.separating_features(z, labels).tolist() == [0, 1, 2]
-    features = ["feature 0", "feature 1", "smoothed 0"]
-    figure = drawn(latent.latent_pairs(z, labels, z[:2], "title", features))
-    labels_of_axes = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
-    assert labels_of_axes == ["Feature 0", "Feature 1"]
     figure = drawn(latent.distance_curves([("DEC", labels, np.arange(5.0))], 2))
     assert figure.axes[0].lines[1].get_xdata()[-1] == 4
 
