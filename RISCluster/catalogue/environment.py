@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas
+from scipy.signal import correlate
 from scipy.stats import t as student
 
 from ..data.tables import Table, is_gap, read_table, read_times
@@ -33,11 +34,6 @@ class Environment:
         """Mean of each series in each bin, (B, V); NaN where it has no value."""
         groups = self.series.groupby(bins.index(self.series.index.to_numpy()))
         return groups.mean().reindex(range(bins.n)).to_numpy()
-
-    def step(self) -> float:
-        """Median time from one row to the next, days; infinite for a single row."""
-        steps = np.diff(self.series.index.unique()) / np.timedelta64(1, "D")
-        return float(np.median(steps)) if len(steps) else float("inf")
 
 
 def read_environment(place: str | Path) -> Environment:
@@ -110,7 +106,8 @@ class LagCorrelation:
 def correlate_at_lags(response: np.ndarray, driver: np.ndarray, largest_lag: int) -> LagCorrelation:
     """Pearson's r of series (B,), NaN for gaps, over lags in bins to both sides.
 
-    The effective number of pairs is that of Bretherton et al. (1999, eq. 31); the level is that of
+    The effective number of pairs is that of Pyper and Peterman (1998, eq. 1), 1/n* = 1/n +
+    2/n sum_j (n - j)/n rho_x(j) rho_y(j) over the first fifth of the lags; the level is that of
     Student's t with two degrees of freedom less. Over the lags of a search, r changes as slowly as
     n/n* bins: they are worth 1 + (L - 1) n*/n independent ones, for which the level is raised as in
     Sidak (1967). Both are approximate.
@@ -123,7 +120,9 @@ def correlate_at_lags(response: np.ndarray, driver: np.ndarray, largest_lag: int
     known = LagCorrelation(lags, r, n)
     if known.best is None:
         return known
-    effective = effective_pairs(x, y.shift(int(lags[known.best])))
+    lag = int(lags[known.best])
+    common = slice(max(lag, 0), len(x) + min(lag, 0))
+    effective = effective_pairs(x[common].to_numpy(), y.shift(lag)[common].to_numpy())
     independent = 1 + (int(np.isfinite(r).sum()) - 1) * effective / int(n[known.best])
     levels = (critical(effective, CONFIDENCE ** (1 / searched)) for searched in (1, independent))
     return LagCorrelation(lags, r, n, effective, *levels)
@@ -136,11 +135,27 @@ def critical(effective: float, confidence: float) -> float:
     return float(t / np.sqrt(t**2 + freedom))
 
 
-def effective_pairs(x: pandas.Series, y: pandas.Series) -> float:
-    """Effective number of pairs of series with gaps, 3 to n, by their autocorrelations at one bin.
+def effective_pairs(x: np.ndarray, y: np.ndarray) -> float:
+    """Effective number of pairs of two series of mean zero with gaps: 3 to n."""
+    both, most = np.isfinite(x) & np.isfinite(y), len(x) // 5
+    n = int(both.sum())
+    if n < 3 or most < 1:
+        return float(n)
+    product = _autocorrelation(x, most) * _autocorrelation(y, most)
+    total = (1 + 2 / n * float(np.sum(_products(both, most) * product))) / n
+    return float(np.clip(1 / total, 3, n)) if total > 0 else float(n)
 
-    It is n (1 - a) / (1 + a), where a is the product of both.
-    """
-    product = np.nan_to_num(x.autocorr() * y.autocorr())
-    n = (x + y).count()
-    return float(np.clip(n * (1 - product) / max(1 + product, 1e-9), 3, n))
+
+def _autocorrelation(x: np.ndarray, most: int) -> np.ndarray:
+    """At lags 1 to `most`; 0 for a lag without pairs."""
+    pairs, filled = np.rint(_products(np.isfinite(x), most)), np.nan_to_num(x)
+    variance, rho = np.nanmean(x**2), np.zeros(most)
+    some = (pairs > 0) & (variance > 0)
+    np.divide(_products(filled, most), pairs * variance, out=rho, where=some)
+    return np.clip(rho, -1, 1)
+
+
+def _products(a: np.ndarray, most: int) -> np.ndarray:
+    """Sum over t of a(t) a(t - lag), for lags from 1 to `most`."""
+    a = a.astype(np.float64)
+    return correlate(a, a, method="fft")[len(a) : len(a) + most]

@@ -14,9 +14,9 @@ import pandas
 from .. import __version__
 from ..data.layouts import DETECTION, SpectrogramFile, as_texts
 from ..data.measures import MEASURES
-from ..data.times import nanoseconds_to_iso
+from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, RunError, SettingsError
-from ..io import new_file
+from ..io import new_file, require_room
 from ..runs.names import read_names
 from ..runs.run import FinishedRun
 from ..runtime import Progress, count, log
@@ -140,6 +140,7 @@ def write_hdf5(export: Export, path: Path) -> int:
             longest = frame[name].str.encode("utf-8").str.len().max()
             lengths[name] = max(lengths[name], int(longest))
     kinds = {name: h5py.string_dtype("utf-8", n) for name, n in lengths.items()} | NUMBERS
+    require_room(path, n * sum(np.dtype(kind).itemsize for kind in kinds.values()))
     storage = {"compression": "gzip", "shuffle": True, "chunks": (min(CHUNK, n),)} if n else {}
     with new_file(path) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(run=export.run_name, stage=export.stage_name)
@@ -232,6 +233,11 @@ def _events(export: Export, place: str, progress: Progress) -> list[Any]:
     """Samples as obspy's events, in the order of their first sample."""
     from obspy.core.event import Event, EventDescription, WaveformStreamID
 
+    attributes = export.file.attributes if export.file is not None else {}
+    detector = to_text(attributes.get("build.trigger", "not_known"))
+    if to_text(attributes.get("build.catalogue", "none")) != "none":
+        detector = "catalogue"
+    method = f"smi:local/RISCluster/detector/{detector}"
     most = export.catalogue.events["label"]
     codes = codes_of(export.catalogue.table["trace_id"].cat.categories, LONGEST_CODES)
     streams = {
@@ -250,8 +256,8 @@ def _events(export: Export, place: str, progress: Progress) -> list[Any]:
                 events[own] = Event(resource_id=f"{place}/{own}", event_type=named)
                 title = _title(label, export.names)
                 events[own].event_descriptions = [EventDescription(text=title)]
-            here, stream = f"{place}/{row['index']}", streams[row["trace_id"]]
-            _add_sample(events[own], row, here, origin, stream)
+            common = {"waveform_id": streams[row["trace_id"]], "method_id": method}
+            _add_sample(events[own], row, f"{place}/{row['index']}", origin, common)
         progress.add(len(frame))
     return list(events.values())
 
@@ -260,7 +266,7 @@ def _title(label: int, names: Mapping[int, str]) -> str:
     return _in_xml(f"cluster {label}" + (f" ({names[label]})" if names.get(label) else ""))
 
 
-def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, stream: Any) -> None:
+def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, common: dict) -> None:
     """Add the comment, pick and largest amplitude of a sample to its event."""
     from obspy import UTCDateTime
     from obspy.core import event as quakeml
@@ -276,7 +282,7 @@ def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, stream:
     )
     if onset is None or abs(onset - start) >= FAR:
         return
-    common = {"waveform_id": stream, "evaluation_mode": "automatic"}
+    common = common | {"evaluation_mode": "automatic"}
     pick = quakeml.Pick(resource_id=f"{here}/pick", time=onset, **common)
     if PHASE.fullmatch(row["name"]):
         pick.phase_hint = row["name"]

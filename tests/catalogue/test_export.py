@@ -170,6 +170,7 @@ def test_events_and_picks(run, tmp_path):
         (pick,), (amplitude,) = event.picks, event.amplitudes
         assert pick.time == start + 0.25
         assert pick.waveform_id.get_seed_string() == row["trace_id"]
+        assert pick.method_id.id == "smi:local/RISCluster/detector/recursive"
         assert amplitude.generic_amplitude == pytest.approx(index / 1000)
         assert (amplitude.unit, amplitude.pick_id) == ("m/s", pick.resource_id)
         assert amplitude.time_window.reference == start + 0.5
