@@ -35,7 +35,6 @@ from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShap
 from RISCluster.models.features import FixedFeatureSizes
 from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
-from RISCluster.stages.session import describe_device
 from RISCluster.training.common import Context
 from RISCluster.training.encode import encode
 from RISCluster.training.pretrain import pretrain
@@ -63,7 +62,8 @@ def main() -> None:
     batches = [int(text) for text in options.batches.split(",")]
     about = {"python": platform.python_version(), "torch": torch.__version__}
     about |= {"platform": platform.platform(), "cpu threads": torch.get_num_threads()}
-    found: dict[str, object] = {"machine": about | describe_device(device)}
+    about["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    found: dict[str, object] = {"machine": about}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.rows, device)
         parts: dict[str, Callable[[], object]] = {

@@ -105,7 +105,7 @@ def test_a_run_needs_its_name_alone_after_the_first_stage(folder, capsys):
     assert capsys.readouterr().out.count("done already") == 3
     assert script("GMM_centroids.py", "run.name=test", "gmm.n_clusters=2-20") == 0
     out = capsys.readouterr().out
-    assert "gmm.n_clusters was 3, is 2, 3" in out
+    assert "gmm.n_clusters was [3], is [2, 3" in out
     assert "gmm.n_clusters = 3" not in out
     assert script("GMM_centroids.py", "run.name=tests") == 2
     assert "run python AEC_train.py run.name=tests first" in capsys.readouterr().err

@@ -203,9 +203,9 @@ class DataSet(SpectrogramFile):
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
     """Files of a set have one layout, one set of components and units, and about the same axes."""
     names = "layout shape components frequency_unit time_unit amplitude_unit waveform_unit"
-    if any(getattr(file, name) != getattr(first, name) for name in names.split()) or not (
-        np.allclose(file.frequency, first.frequency, 1e-3)
-        and np.allclose(file.time, first.time, 1e-3)
+    if any(getattr(file, name) != getattr(first, name) for name in names.split()) or not all(
+        np.allclose(x, y, rtol=0, atol=0.01 * (y[1] - y[0]))  # of a bin
+        for x, y in ((file.frequency, first.frequency), (file.time, first.time))
     ):
         raise DataError(
             f"{file.path}: has {_about(file)}, and {first.path} {_about(first)}; files of a set "

@@ -38,19 +38,15 @@ HELD = 200e6  # bytes of samples in memory; of larger samples fewer are measured
 MAX_DATA_SILHOUETTES = 1500  # samples in data space: the cost is their number squared
 
 
-class Measure(NamedTuple):
-    """Mean of a quantity over the measured members of each cluster, and last over all samples."""
+def measure(values: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Means of samples (m,) by cluster and, last, of all, (K + 1,); NaN without any.
 
-    values: np.ndarray  # (K + 1,); NaN where no member was measured
-    n: int  # samples that were measured
-
-
-def measure(values: np.ndarray, labels: np.ndarray, n_clusters: int) -> Measure:
-    """Means of samples (m,) by cluster; NaN, and labels below 0, are left out."""
+    NaN, and labels below 0, are left out.
+    """
     known = ~np.isnan(values) & (labels >= 0)
     values = pandas.Series(values[known])
     means = values.groupby(labels[known]).mean().reindex(range(n_clusters))
-    return Measure(np.r_[means, values.mean()], len(values))
+    return np.r_[means, values.mean()]
 
 
 # ---- data space ---------------------------------------------------------------------------------
@@ -129,7 +125,7 @@ class Performance(NamedTuple):
 
     stage: str
     sizes: np.ndarray  # (K + 1,), int64; the last one is all
-    measures: dict[str, Measure]  # by their names in TITLES
+    measures: dict[str, np.ndarray]  # see `measure`, by their names in TITLES
     scores: dict[str, tuple[np.ndarray, np.ndarray]]
     means: np.ndarray | None  # (K, F, T), of spectrograms; NaN where not measured
 
@@ -165,21 +161,16 @@ def performance_of(run: FinishedRun) -> list[Performance]:
 
 def performance_table(performance: Performance, names: Mapping[int, str]) -> dict[str, Any]:
     """A row for each cluster and one for all, of a page."""
-    sizes, measures = performance.sizes, performance.measures
-    known, n, k = [name for name in TITLES if name in measures], int(sizes[-1]), len(sizes) - 1
+    sizes, measures, k = performance.sizes, performance.measures, len(performance.sizes) - 1
     columns = {"Cluster": [*(cluster_title(label, names) for label in range(k)), "all"]}
-    columns |= {"Size": sizes.tolist(), "Share": (sizes / max(1, n)).tolist()}
-    columns |= {TITLES[name]: measures[name].values.tolist() for name in known}
-    note = "Data space: after data.amplitude and data.transform, without standardisation."
-    if sampled := [
-        f"{TITLES[name]} {measures[name].n:,}" for name in known if measures[name].n < n
-    ]:
-        note += f" Measured on random samples: {'; '.join(sampled)}."
+    columns |= {"Size": sizes.tolist(), "Share": (sizes / max(1, sizes[-1])).tolist()}
+    columns |= {TITLES[name]: measures[name].tolist() for name in TITLES if name in measures}
     return {
         "title": f"{performance.stage}: clusters",
         "header": [*columns],
         "rows": [list(row) for row in zip(*columns.values(), strict=True)],
         "clusters": [*range(k), None],
-        "note": note,
+        "note": f"All but probabilities are of at most {MEASURED:,} samples, drawn at random. Data "
+        "space: after data.amplitude and data.transform, without standardisation.",
         "digits": 3,
     }

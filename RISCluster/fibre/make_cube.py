@@ -10,7 +10,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import scipy.fft
 import scipy.signal
 
 from .. import __version__
@@ -31,7 +30,7 @@ MIN_WINDOW, MIN_ROWS = 8, 4  # samples; frequencies that the network takes
 CHUNK_VALUES, CHUNK_STEPS = 2**19, 16  # of a chunk of the cube, 2 MB; its steps, if there are any
 PART_VALUES = 2**23  # of the result of a job, 32 MB
 BLOCK_VALUES = 2**24  # of the samples of a job, 64 MB as float32
-CACHED_VALUES = 2**17  # of the windows worked on at a time, to stay in the cache
+WINDOW_VALUES = 2**20  # of the windows worked on at a time
 AXES = ["time", "channel", "frequency"]
 MANY = 10_000  # chunks, from which Zarr has several in a file
 KEPT = ("units", "power", "window_s", "step_s", "sampling_rate")  # attributes of a part
@@ -71,24 +70,18 @@ class Spectra:
 
         NaN for windows with a missing sample, beyond float32, and in the logarithm for no power.
         """
-        taper = scipy.signal.get_window(TAPERS[self.taper], self.window)
-        scale = np.full(self.window // 2 + 1, 2 / (self.sampling_rate * (taper**2).sum()))
-        scale[0] /= 2  # as the Nyquist frequency, it has no negative twin
-        scale[self.window // 2 :] /= 2 - self.window % 2
-        scale, taper = scale[self.first : self.last].astype(np.float32), taper.astype(np.float32)
-        n_steps = self.n_steps(len(samples))
-        out = np.empty((n_steps, samples.shape[1], len(scale)), dtype=np.float32)
-        together = max(1, CACHED_VALUES // self.window)
-        for channel, trace in enumerate(np.ascontiguousarray(samples.T)):
-            windows = np.lib.stride_tricks.sliding_window_view(trace, self.window)[:: self.step]
+        n_steps, together = self.n_steps(len(samples)), max(1, WINDOW_VALUES // self.window)
+        out = np.empty((n_steps, samples.shape[1], self.last - self.first), dtype=np.float32)
+        with np.errstate(all="ignore"):
             for at in range(0, n_steps, together):
-                rows = slice(at, at + together)
-                with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-                    tapered = windows[rows] - windows[rows].mean(axis=1, keepdims=True)
-                    tapered = tapered.astype(np.float32, copy=False) * taper
-                    spectrum = scipy.fft.rfft(tapered, overwrite_x=True)[:, self.first : self.last]
-                    power = (np.square(spectrum.real) + np.square(spectrum.imag)) * scale
-                    out[rows, channel] = np.log10(power) if self.log else power
+                part = samples[at * self.step :][: (together - 1) * self.step + self.window]
+                for channel, trace in enumerate(part.T):
+                    *_, power = scipy.signal.spectrogram(
+                        trace, self.sampling_rate, TAPERS[self.taper], self.window,
+                        self.window - self.step,
+                    )  # fmt: skip
+                    out[at : at + together, channel] = power[self.first : self.last].T
+            out = np.log10(out) if self.log else out
         out[np.isinf(out)] = np.nan
         return out
 

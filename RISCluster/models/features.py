@@ -90,7 +90,10 @@ class FixedFeatures(nn.Module):
             self.mean.copy_(mean.reshape(self.mean.shape))
         self.scale.fill_(scale)
         images = x.flatten(1, 2).float()
-        f, t = (_smoothing(n, share) for n, share in zip(x.shape[2:], SMOOTHING, strict=True))
+        f, t = (  # Gaussian smoothing as matrices, edges repeated
+            gaussian_filter1d(np.eye(n, dtype=np.float32), share * n, axis=0, mode="nearest")
+            for n, share in zip(x.shape[2:], SMOOTHING, strict=True)
+        )
         f = np.kron(np.eye(x.shape[1], dtype=np.float32), f)  # of each component
         smooth = f @ images.numpy() @ t.T
         amplitude = images * self.scale + self.mean
@@ -103,11 +106,6 @@ class FixedFeatures(nn.Module):
         axes, centre = _principal_axes(spectra, len(self.modulation), spread, seed)
         self.modulation.copy_(torch.from_numpy(axes))
         self.centre.copy_(torch.from_numpy(axes @ centre))
-
-
-def _smoothing(n: int, share: float) -> np.ndarray:
-    """Gaussian smoothing of n values as a matrix (n, n), edges repeated."""
-    return gaussian_filter1d(np.eye(n, dtype=np.float32), share * n, axis=0, mode="nearest")
 
 
 def _frequency_weights(smooth: np.ndarray, amplitude: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Clusters in latent space: embedding, silhouettes, pairs of features, distances.
+"""Clusters in latent space: embedding, silhouettes, distances.
 
 Letters: m samples, D latent features, K clusters.
 """
@@ -6,9 +6,7 @@ Letters: m samples, D latent features, K clusters.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.cluster.hierarchy import dendrogram, linkage
@@ -17,9 +15,6 @@ from scipy.spatial.distance import squareform
 from ..evaluation.performance import Performance
 from .style import cluster_colour, legend_beside, new, short_title, tidy
 
-PAIRED = 6  # features at most
-POINTS = 3000  # latents a panel draws
-NUMBERED = 16  # clusters up to which each profile has its number
 MARKERS = "os^Dv<>pPX*hd"
 
 
@@ -69,16 +64,14 @@ def silhouette_profiles(
 
 def _profile(axes: Axes, title: str, labels: np.ndarray, values: np.ndarray) -> None:
     """One panel: a shape for each cluster, the first at the top."""
-    present = np.unique(labels)
     gap, top = max(1, len(values) // 60), 0
-    for label in present:
+    for label in np.unique(labels):
         mine = np.sort(values[labels == label])[::-1]
         rows = np.arange(top, top + len(mine) + 1)
         colour = cluster_colour(label)
         axes.stairs(mine, rows, orientation="horizontal", fill=True, color=colour, lw=0.3)
-        if len(present) <= NUMBERED:
-            at = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right"}
-            axes.text(-0.015, top + len(mine) / 2, str(label), fontsize=8, **at)
+        at = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right"}
+        axes.text(-0.015, top + len(mine) / 2, str(label), fontsize=8, **at)
         top += len(mine) + gap
     axes.set_ylim(max(top, 1), -gap)
     axes.set_xlim(min(-0.05, 1.05 * values.min(initial=0)), 1)
@@ -90,56 +83,6 @@ def _profile(axes: Axes, title: str, labels: np.ndarray, values: np.ndarray) -> 
         axes.axvline(values.mean(), color="black", ls=":", lw=1.2)
         mean = f"mean {values.mean():.3f}"
     axes.set_title(f"{title}: {mean}", fontsize=10)
-
-
-def latent_pairs(
-    latents: np.ndarray,
-    labels: np.ndarray,
-    centroids: np.ndarray,
-    title: str,
-    feature_names: Sequence[str],
-    names: Mapping[int, str] | None = None,
-) -> Figure:
-    """Latents (m, D) and centroids (K, D) in pairs of at most `PAIRED` features.
-
-    Those with the largest share of variance between clusters are drawn.
-    """
-    features = np.sort(separating_features(latents, labels)[:PAIRED])
-    across, down = (features[:-1], features[1:]) if len(features) > 1 else (features, features)
-    n = len(across)
-    figure = new(2.0 * n + 2.6, 1.8 * n + 1.4)
-    grid = figure.subplots(n, n, squeeze=False, sharex="col", sharey="row")
-    order = np.random.default_rng(0).permutation(len(latents))[:POINTS]  # no cluster on top
-    colours = np.array([to_rgb(cluster_colour(label)) for label in range(len(centroids))])
-    for row, column in np.ndindex(n, n):
-        axes, x, y = grid[row, column], across[column], down[row]
-        if column > row:
-            axes.remove()
-            continue
-        axes.scatter(
-            latents[order, x], latents[order, y], s=4, c=colours[labels[order]], alpha=0.5,
-            linewidths=0, rasterized=True,
-        )  # fmt: skip
-        for label, at in enumerate(centroids[:, [x, y]]):
-            marker = {"marker": MARKERS[label % len(MARKERS)], "ms": 9, "mec": "black", "mew": 0.8}
-            axes.plot(*at, mfc=cluster_colour(label), zorder=4, **marker)
-        axes.tick_params(labelsize=7)
-        axes.locator_params(nbins=4)
-        tidy(axes)
-        axes.set_xlabel(feature_names[x].capitalize() if row == n - 1 else "", fontsize=9)
-        axes.set_ylabel(feature_names[y].capitalize() if column == 0 else "", fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    _legend(figure, len(centroids), names)
-    return figure
-
-
-def separating_features(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Features by the share of their variance that lies between clusters, largest first: (D,)."""
-    table = pandas.DataFrame(latents - latents.mean(0)).groupby(labels)
-    between = table.mean().pow(2).mul(table.size(), axis=0).sum().to_numpy()
-    total = np.square(latents - latents.mean(0)).sum(0)
-    share = np.divide(between, total, out=np.zeros_like(between), where=total > 0)
-    return np.argsort(-share, kind="stable")
 
 
 def distance_curves(

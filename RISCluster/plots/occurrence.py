@@ -60,9 +60,7 @@ def cluster_map(
         axes.set_ylabel(f"Distance ({image.position_unit})" if image.position_unit else "Distance")
     axes.set_title(title)
     titles = [f"{short_title(label, names)}  ({size:,})" for label, size in enumerate(sizes)]
-    handles = cluster_patches(range(len(sizes)), titles)
-    if (image.labels < 0).any():
-        handles.append(Patch(color=UNUSABLE_COLOUR, label="unusable"))
+    handles = cluster_patches([*range(len(sizes)), -1], [*titles, "unusable"])
     legend_beside(figure, handles, "Cluster (size)")
     return figure
 
@@ -113,13 +111,10 @@ def occurrence_series(
         grid[0].text(date2num(time), 1.02, plain(name), fontsize=8, **at)
     label_dates(grid[-1])
     grid[-1].set_xlim(dates[0], dates[-1])
-    what = "in" if interval == "10 minutes" else "per"
-    figure.supylabel(f"Samples {what} {interval}", fontsize=10)
+    figure.supylabel(f"Samples per {interval}", fontsize=10)
     handles = cluster_patches(labels[0], titles) if titles else []
-    if not all(has_data.all() for _, _, has_data in panels):
-        handles.append(Patch(label="no data" if titles else "no data at any station", **NO_DATA))
-    if handles:
-        legend_below(figure, handles)
+    no_data = Patch(label="no data" if titles else "no data at any station", **NO_DATA)
+    legend_below(figure, [*handles, no_data])
     return figure
 
 
@@ -153,10 +148,8 @@ def profiles(
     grid[-1, 1].set_xticks(np.arange(12), "JFMAMJJASOND")
     grid[-1, 1].set_xlabel("Month")
     figure.supylabel("Share of the cluster's samples (%)", fontsize=10)
-    handles = [Line2D([], [], color="0.25", lw=1, label="all clusters together")]
-    if any((total == 0).any() for total in everything):
-        handles.append(Patch(label="no sample at all", **NO_DATA))
-    legend_below(figure, handles)
+    line = Line2D([], [], color="0.25", lw=1, label="all clusters together")
+    legend_below(figure, [line, Patch(label="no sample at all", **NO_DATA)])
     return figure
 
 

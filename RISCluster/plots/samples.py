@@ -98,37 +98,21 @@ def means_and_centroids(
     unit: str,
     names: Mapping[int, str] | None = None,
 ) -> Figure:
-    """Mean spectrograms of clusters (k, F, T), NaN for none, above their decoded centroids."""
-    columns = min(6, max(1, len(labels)))
-    bands = max(1, -(-len(labels) // columns))
-    figure = new(2.2 * columns + 1.0, 3.3 * bands + 0.9)
-    grid = figure.subplots(2 * bands, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for place, label in enumerate(labels):
-        row, column = 2 * (place // columns), place % columns
-        pair, images = grid[row : row + 2, column], (means[place], decoded[place])
+    """Mean spectrograms of clusters (k, F, T), NaN for none, beside their decoded centroids."""
+    figure = new(8, 1.5 * len(labels) + 1.2)
+    grid = figure.subplots(len(labels), 2, squeeze=False, sharex=True, sharey=True)
+    for axes_row, label, size, *images in zip(grid, labels, sizes, means, decoded, strict=True):
         limits = amplitude_range(*images, lowest=1)
-        for axes, image in zip(pair, images, strict=True):
-            axes.axis("on")
-            axes.tick_params(labelsize=7, length=2)
-            frame(axes, label)
+        for axes, image in zip(axes_row, images, strict=True):
             drawn = draw_spectrogram(axes, file, image, limits)
-        bar = figure.colorbar(drawn, ax=list(pair), aspect=25, pad=0.02, shrink=0.8)
-        bar.ax.tick_params(labelsize=6)
-        pair[0].set_title(f"{short_title(label, names)}  (n = {sizes[place]:,})", fontsize=9)
-        product = (images[0] * images[1]).sum()
-        product /= max(np.linalg.norm(images[0]) * np.linalg.norm(images[1]), 1e-300)
-        pair[1].set_title(f"inner product {product:.3f}", fontsize=7.5, pad=3)
-    for row, axes in enumerate(grid[:, 0]):
-        kind = "mean" if row % 2 == 0 else "decoded\ncentroid"
-        axes.set_ylabel(f"{kind}\n{axis_label(file, 'frequency')}", fontsize=8)
-    for axes in grid[:, 1:].flat:
-        axes.set_yticks([])
-    for axes in [*grid[:-1].flat, *grid[-1, 1:]]:
-        axes.set_xticks([])
-    grid[-1, 0].set_xlabel(axis_label(file, "time"), fontsize=8)
-    figure.suptitle(f"Mean of each cluster above its decoded centroid ({unit})", fontsize=11)
+            frame(axes, label)
+        figure.colorbar(drawn, ax=list(axes_row), pad=0.02)
+        axes_row[0].set_ylabel(f"{short_title(label, names)}\nn = {size:,}", fontsize=9)
+    grid[0, 0].set_title("Mean", fontsize=10)
+    grid[0, 1].set_title("Decoded centroid", fontsize=10)
+    figure.supxlabel(axis_label(file, "time"), fontsize=10)
+    figure.supylabel(axis_label(file, "frequency"), fontsize=10)
+    figure.suptitle(f"Mean of each cluster and its decoded centroid ({unit})", fontsize=11)
     return figure
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -28,13 +27,9 @@ LONGEST_TITLE = 28  # letters of a cluster's title in a figure
 
 
 def cluster_colour(label: int) -> Any:
-    """Colour of a cluster in every figure: 24 distinct ones, then further hues; grey for -1."""
-    if label < 0:
-        return UNUSABLE_COLOUR
+    """Colour of a cluster in every figure: 24 in turn; grey for -1."""
     colours = PALETTE + FURTHER
-    if label < len(colours):
-        return colours[label]
-    return tuple(hsv_to_rgb((label * 0.618034 % 1, 0.55 + 0.35 * (label % 2), 0.75)))
+    return UNUSABLE_COLOUR if label < 0 else colours[label % len(colours)]
 
 
 def plain(text: str, longest: int = LONGEST_TITLE) -> str:

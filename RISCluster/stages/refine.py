@@ -159,7 +159,7 @@ def _performance(
         "size": [*sizes.tolist(), n],
         "share": np.r_[sizes / n, 1],
         "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
-        **{name: measure(x, labels, len(sizes)).values for name, x in values.items()},
+        **{name: measure(x, labels, len(sizes)) for name, x in values.items()},
     })  # fmt: skip
 
 

@@ -206,8 +206,10 @@ class Session:
                 paths = draw_stage(self.file, self.stage, self.settings, metrics, drawn_map)
                 log.info(f"figures: {', '.join(map(str, paths))}")
         results = [*results, "metrics.json", *(path.name for path in self.path.glob("labels.h5"))]
-        about = describe_device(self.ranks.device)
-        self.stage.complete(results, {"fingerprint": self.fingerprint, "computed_on": about})
+        device, about = self.ranks.device, {"fingerprint": self.fingerprint}
+        if device.type == "cuda":
+            about["gpu"] = torch.cuda.get_device_name(device)
+        self.stage.complete(results, about | {"device": str(device)})
 
     def log_summary(self) -> None:
         """Log result and quality of a complete stage, and the next command."""
@@ -223,7 +225,11 @@ class Session:
         known = {key.replace("_", " "): metrics.get(key) for key in SUMMARY}  # null is NaN
         texts = (f"{name} {value:.3g}" for name, value in known.items() if value is not None)
         log.info(f"quality: {', '.join(texts)}")
-        log.info(f"next: {next_command(self.settings, self.stage.name)}")
+        words = ["NEW.h5", "--run", str(self.run), "-o", f"{self.run.name}_new_labels.csv"]
+        command = f"{package_command('predict')} {shlex.join(words)}"
+        if following := {"AEC": "GMM", "GMM": "DEC"}.get(self.stage.name):
+            command = stage_command(following, self.run, self.settings.config)
+        log.info(f"next: {command}")
 
 
 def set_up_torch(settings: Settings) -> None:
@@ -232,12 +238,6 @@ def set_up_torch(settings: Settings) -> None:
     torch.use_deterministic_algorithms(settings.run.deterministic)
     if settings.data.cpu_threads != "auto":
         torch.set_num_threads(max(1, settings.data.cpu_threads))
-
-
-def describe_device(device: torch.device) -> dict[str, Any]:
-    """Device that computed a result, for its provenance."""
-    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    return {"device": str(device)} | gpu
 
 
 @contextmanager
@@ -284,12 +284,3 @@ def warn(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         log.warning(f"{what} could not be made: {type(error).__name__}: {error}")
-
-
-def next_command(settings: Settings, stage: str) -> str:
-    """Command to run after a stage: the next stage, or predict."""
-    folder = settings.run_folder
-    if stage != "DEC":
-        return stage_command({"AEC": "GMM", "GMM": "DEC"}[stage], folder, settings.config)
-    words = ["NEW.h5", "--run", str(folder), "-o", f"{folder.name}_new_labels.csv"]
-    return f"{package_command('predict')} {shlex.join(words)}"

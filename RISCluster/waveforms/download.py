@@ -20,6 +20,7 @@ from joblib import Parallel, delayed
 from ..errors import DataError, SettingsError
 from ..io import new_file
 from ..runtime import Progress, count, log
+from .onsets import KM_PER_DEGREE
 from .read import import_obspy
 from .responses import read_station_file
 
@@ -34,7 +35,6 @@ with warnings.catch_warnings():  # of obspy about Python and other packages
 THREADS = 3  # requests at a time, as data centres ask for
 ERRORS = (fdsn.FDSNException, HTTPException, OSError, SyntaxError, TypeError)  # also of parsers
 LOGINS = {frozenset(x.split()) for x in ("token", "eida_token", "user password")}  # keys
-KM_PER_DEGREE = 111.195
 EVER = obspy.UTCDateTime(1800, 1, 1), obspy.UTCDateTime(2599, 1, 1)
 FILES = ["start", "channel", "station", "path", "line"]
 

@@ -16,14 +16,12 @@ from typing import Any
 from joblib import Parallel, delayed
 
 from ..data.storage import NO_DATA
-from ..data.times import same_rate
+from ..data.times import DAY, SECOND, same_rate
 from ..errors import DataError, RISClusterError
 from ..io import need, new_file
 from ..parallel import workers_for
 from ..runtime import Progress, count, log
 
-SECOND = 10**9  # ns
-DAY = 86_400 * SECOND
 LATEST = 2**63 - 100 * DAY  # ns; int64 still holds such a time with the margins around it
 RATES = (1e-5, 1e8)  # Hz; other rates are errors of a header
 MIN_PARALLEL_FILES = 400  # fewer are read faster than processes start

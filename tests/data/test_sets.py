@@ -50,7 +50,6 @@ def test_files_of_a_pattern_are_one_set(parts, monkeypatch, most):
     with opened(f"{parts}/?.h5") as file, opened(f"{parts}/0.h5, {parts}/[12].h5") as listed:
         assert (file.n_samples, file.layout) == (90, "samples")
         assert str(file.path) == f"{parts}/0.h5 and 2 more files"
-        np.testing.assert_array_equal(file.read(0, 90), X)
         np.testing.assert_array_equal(file.read(18, 53), X[18:53])
         assert file.column("starttime", 20, 21) == ["2016-01-02T00:00:00.000000Z"]
         assert file.column("trace_id", 50, 52) == ["XH.DR02..HHZ", "XH.DR03..HHZ"]

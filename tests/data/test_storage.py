@@ -117,13 +117,10 @@ def test_attributes_of_packing(tmp_path, dtype, fill, attributes, stored, values
             np.testing.assert_array_equal(packing_of(data).unpack(data[:]), values)
 
 
-TEXT = base64.b64encode(struct.pack("<d", -999.0)).decode()
-
-
 @pytest.mark.parametrize(
     ("zarr_format", "fill", "attributes", "missing"),
     [
-        (3, 0, {"_FillValue": TEXT}, (-999,)),
+        (3, 0, {"_FillValue": base64.b64encode(struct.pack("<d", -999)).decode()}, (-999,)),
         (2, -999, {}, (-999,)),
         (2, 0, {"_ARRAY_DIMENSIONS": ["time"]}, ()),
         (2, 0, {"_ARRAY_DIMENSIONS": ["time"], "scale_factor": 0.1}, (0,)),

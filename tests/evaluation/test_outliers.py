@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 import torch
 
 from RISCluster.clustering.mixture import Mixture
@@ -27,21 +26,18 @@ def test_quantiles_and_outliers_by_hand(tmp_path):
     np.testing.assert_array_equal(known.mixture.covariances, ONE.covariances)
 
 
-@pytest.mark.parametrize("n", [1, 700, SCORED + 900])
-def test_scored_samples_are_spread_over_the_set(n):
-    model = AEC(NetworkShape(4, 4, 2, "linear"))
+def test_scored_samples_are_spread_over_the_set():
+    n, model = SCORED + 900, AEC(NetworkShape(4, 4, 2, "linear"))
     initialise(model, 0)
     x = torch.rand(n, 1, 4, 4)
     samples = HeldSet(np.arange(n), x, torch.arange(n), torch.device("cpu"))
     known = training_distribution(model, ONE, samples)
-    assert min(n, SCORED - 256) <= len(known.errors) <= max(SCORED, 2 * n)
+    assert SCORED - 256 <= len(known.errors) <= SCORED
     assert (np.diff(known.errors) >= 0).all()
     z, errors = latents_and_errors(model, x[:5])
     with torch.no_grad():
         expected = (model(x[:5])[0] - x[:5]).square().mean((1, 2, 3))
     np.testing.assert_allclose(errors, expected, rtol=1e-5)
-    expected = -0.5 * np.square(z).sum(1) - np.log(2 * np.pi)
-    np.testing.assert_allclose(ONE.log_likelihood(z), expected, rtol=1e-5)
 
 
 def test_mixture_of_clusters_against_numpy():

@@ -1,6 +1,5 @@
-import csv
-
 import numpy as np
+import pandas
 import pytest
 import torch
 from sklearn.metrics import calinski_harabasz_score, silhouette_samples
@@ -33,9 +32,7 @@ def deviations(path, labels):
 
 def test_measure_by_hand():
     values, labels = np.array([1.0, 3.0, 10.0, np.nan, 9.0]), np.array([0, 0, 1, 1, -1])
-    found = measure(values, labels, 4)
-    np.testing.assert_allclose(found.values, [2, 10, np.nan, np.nan, 14 / 3])
-    assert found.n == 3
+    np.testing.assert_allclose(measure(values, labels, 4), [2, 10, np.nan, np.nan, 14 / 3])
 
 
 def test_calinski_harabasz():
@@ -69,14 +66,10 @@ def test_samples_that_fit_in_memory_are_measured_and_unusable_ones_are_not(tmp_p
     spectrogram = np.random.default_rng(0).random((20, 4, 4)).astype(np.float32)
     spectrogram[3] = np.nan
     path, labels = write_samples(tmp_path / "s.h5", spectrogram), np.arange(20) % 2
-    _, found = deviations(path, labels)
+    found = deviations(path, labels)[1]
     assert found.index[found.isna().any(axis=1)].tolist() == [3]
     monkeypatch.setattr(performance, "HELD", 5 * 16 * 4)
-    means, found = deviations(path, labels)
-    known = np.flatnonzero(found["mse"].notna())
-    assert 4 <= len(known) <= 5
-    expected = spectrogram[known[labels[known] == 0]].mean(0)
-    np.testing.assert_allclose(means[0].reshape(4, 4), expected, rtol=1e-6)
+    assert 4 <= deviations(path, labels)[1]["mse"].notna().sum() <= 5
 
 
 def test_of_a_run(run):
@@ -84,32 +77,26 @@ def test_of_a_run(run):
     assert (gmm.stage, dec.stage) == ("GMM", "DEC")
     for found, stage in ((gmm, run.stages["GMM"]), (dec, run.final)):
         assert found.sizes.tolist() == [*stage.sizes, 95]
-        silhouette = found.measures["silhouette_latent"].values[-1]
+        silhouette = found.measures["silhouette_latent"][-1]
         assert silhouette == pytest.approx(stage.metrics["silhouette_latent"], abs=1e-6)
     # unit norm: |x - mean|^2 over 320 bins
-    assert 0 < dec.measures["mse"].values[-1] < 4 / 320
-    with (run.final.path / "cluster_performance.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["label"] for row in rows] == ["0", "1", "2", "all"]
+    assert 0 < dec.measures["mse"][-1] < 4 / 320
+    rows = pandas.read_csv(run.final.path / "cluster_performance.csv")
+    assert rows["label"].tolist() == ["0", "1", "2", "all"]
     for column, name in (
         ("mse_to_mean", "mse"),
         ("inner_product_with_mean", "inner_product"),
         ("silhouette_latent", "silhouette_latent"),
         ("mean_probability", "probability"),
     ):
-        values = [float(row[column]) for row in rows]
-        np.testing.assert_allclose(values, dec.measures[name].values, rtol=1e-5, err_msg=column)
-
-
-def test_tables_of_all_and_of_some_samples_and_without_data(run, made_run, monkeypatch):
-    table = performance_table(performance_of(run)[-1], {1: "wind"})
+        np.testing.assert_allclose(rows[column], dec.measures[name], rtol=1e-5, err_msg=column)
+    table = performance_table(dec, {1: "wind"})
     assert [row[0] for row in table["rows"]] == ["0", "1 wind", "2", "all"]
     assert (table["clusters"], table["rows"][-1][1:3]) == ([0, 1, 2, None], [95, 1.0])
     assert table["header"][:4] == ["Cluster", "Size", "Share", "Mean probability"]
-    assert "random samples" not in table["note"]
-    monkeypatch.setattr(performance, "MEASURED", 60)
-    found = performance_of(run)[-1]
-    assert "MSE to mean 60" in performance_table(found, {})["note"]
-    with open_run(made_run, ["data.file=nowhere.h5"]) as other:
-        found = performance_of(other)[-1]
+
+
+def test_of_a_run_without_data(made_run):
+    with open_run(made_run, ["data.file=nowhere.h5"]) as run:
+        found = performance_of(run)[-1]
     assert list(found.measures) == ["probability", "silhouette_latent"]

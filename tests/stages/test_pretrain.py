@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.stages import pretrain
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests.stages.conftest import metrics, refused
@@ -70,19 +69,3 @@ def test_training_that_can_not_succeed_leaves_no_state(small_file, make_settings
     settings = make_settings(f"data.file={small_file}", *words)
     assert text in refused(run_aec, settings)
     assert not (settings.run_folder / "AEC/last.pt").exists()
-
-
-def test_dead_features_and_a_network_that_learns_nothing(
-    small_file, make_settings, monkeypatch, capsys
-):
-    initialise = pretrain.initialise
-
-    def dead(model, seed):
-        initialise(model, seed)
-        model.encoder.encoder[-2].bias.data[:] = -1e3
-
-    monkeypatch.setattr(pretrain, "initialise", dead)
-    settings = make_settings(f"data.file={small_file}", "aec.latent_activation=relu")
-    run_aec(settings)
-    assert "learnt no more than the mean spectrogram" in capsys.readouterr().out
-    assert metrics(settings.run_folder / "AEC")["dead_features"] == [0, 1, 2]

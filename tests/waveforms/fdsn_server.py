@@ -24,30 +24,18 @@ PARAMS = {
 }
 
 
-def trace_of(station, channel, seconds, rate=10.0):
-    seed = sum(map(ord, station + channel))
-    data = np.random.default_rng(seed).integers(-500, 500, int(seconds * rate)).astype(np.int32)
-    header = {"network": "XX", "station": station, "channel": channel, "sampling_rate": rate}
-    return obspy.Trace(data, header | {"starttime": START})
-
-
 def inventory_of(codes):
     """Inventory of stations and their channels, each with a response of gain 2."""
-    where = {"longitude": 170.0, "elevation": 0.0}
     gain = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS")
-    answer = made.Response(instrument_sensitivity=gain)
-    options = {"depth": 0.0, "sample_rate": 10.0, "start_date": BUILT, **where}
-    north = {station: -80.0 + 0.1 * number for number, station in enumerate(codes)}  # degrees
-    stations = [
-        made.Station(
-            station, start_date=BUILT, latitude=north[station], **where,
-            channels=[
-                made.Channel(name, "", response=answer, latitude=north[station], **options)
-                for name in channels
-            ],
-        )
-        for station, channels in codes.items()
-    ]  # fmt: skip
+    options = {
+        "depth": 0.0, "sample_rate": 10.0, "response": made.Response(instrument_sensitivity=gain),
+    }  # fmt: skip
+    stations = []
+    for number, (station, channels) in enumerate(codes.items()):
+        where = {"latitude": -80.0 + 0.1 * number, "longitude": 170.0, "elevation": 0.0}
+        where["start_date"] = BUILT
+        own = [made.Channel(name, "", **where, **options) for name in channels]
+        stations.append(made.Station(station, channels=own, **where))
     return obspy.Inventory([made.Network("XX", stations=stations)], source="test")
 
 
@@ -58,11 +46,14 @@ def matches(code, patterns):
 class Centre:
     """Stations with an hour of waveforms; `faults` says how a station's requests fail."""
 
-    def __init__(self, codes, seconds=3600):
+    def __init__(self, codes):
         self.codes = codes
-        self.waveforms = {
-            (s, c): trace_of(s, c, seconds) for s, channels in codes.items() for c in channels
-        }
+        self.waveforms = {}  # an hour at 10 Hz
+        for station, channel in ((s, c) for s in codes for c in codes[s]):
+            data = np.random.default_rng(len(self.waveforms)).integers(-500, 500, 36_000, np.int32)
+            names = {"network": "XX", "station": station, "channel": channel}
+            trace = obspy.Trace(data, names | {"sampling_rate": 10.0, "starttime": START})
+            self.waveforms[station, channel] = trace
         self.faults = {}  # station: "500", "drop", "truncate", "204"; "list" for the list
         self.requests = Counter()
         self.wanted = ""  # part of the header Authorization of requests for waveforms
@@ -72,18 +63,16 @@ class Centre:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self):
-        poll = {"poll_interval": 0.01}
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs=poll)
-        self._thread.start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_):
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
 
     def dataselect(self, line):
         """Status, content, and whether to break off in its midst."""
+        self.requests["waveforms"] += 1
         self.asked.append(line)
         _, station, _, channel, start, end = line.split()
         fault, out = self.faults.get(station), io.BytesIO()
@@ -91,40 +80,32 @@ class Centre:
         if fault != "204" and part.stats.npts > 1:
             part.write(out, format="MSEED", reclen=512)
         content = out.getvalue()
-        if fault == "500":
-            return 500, b"no", False
-        if fault == "garbage":
-            return 200, b"<html>try later</html>" * 40, False
-        if fault == "truncate":  # without an end that the protocol could miss
-            return 200, content[: len(content) // 2 + 100], False
-        return (200, content, fault == "drop") if content else (204, b"", False)
-
-    def answer_of(self, query):
-        """Status and content for a request of stations."""
-        kind = "list" if query["level"] == "channel" else "responses"
-        self.requests[kind] += 1
-        fault = self.faults.get("list" if kind == "list" else query["station"])
-        status, content = self.stations(query)
-        if kind == "list":
-            return (500, b"no") if fault else (status, content)
-        content = content[: len(content) // 2] if fault == "half response" else content
-        return (204, b"") if fault == "no response" else (status, content)
+        answers = {
+            "500": (500, b"no"), "garbage": (200, b"<html>try later</html>" * 40),
+            "truncate": (200, content[: len(content) // 2 + 100]),  # the protocol does not see it
+        }  # fmt: skip
+        return answers.get(fault) or (200 if content else 204, content, fault == "drop")
 
     def stations(self, query):
+        """Status and content for a request of stations."""
+        is_list = query["level"] == "channel"
+        self.requests["list" if is_list else "responses"] += 1
         codes = {
             s: [c for c in channels if matches(c, query.get("channel", "*"))]
             for s, channels in self.codes.items()
             if matches(s, query.get("station", "*"))
         }
         codes = {s: channels for s, channels in codes.items() if channels}
-        if not codes:
+        fault = self.faults.get("list" if is_list else query["station"])
+        if not codes or fault == "no response":
             return 204, b""
         out, text = io.BytesIO(), io.StringIO()
-        if query["level"] == "channel":
+        if is_list:
             inventory_of(codes).write(text, format="STATIONTXT", level="channel")
-            return 200, text.getvalue().encode()
+            return (500, b"no") if fault else (200, text.getvalue().encode())
         inventory_of(codes).write(out, format="STATIONXML")
-        return 200, out.getvalue()
+        content = out.getvalue()
+        return 200, content[: len(content) // 2] if fault == "half response" else content
 
 
 def handler(centre):
@@ -149,7 +130,7 @@ def handler(centre):
                 self.answer(200, WADL.format(service=service, params=params).encode())
             elif parts.path.endswith("query") and service == "station":
                 query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                self.answer(*centre.answer_of(query))
+                self.answer(*centre.stations(query))
             else:
                 self.answer(404, b"")
 
@@ -161,7 +142,6 @@ def handler(centre):
                 self.send_header("WWW-Authenticate", 'Digest realm="a", nonce="b", qop="auth"')
                 self.end_headers()
                 return
-            centre.requests["waveforms"] += 1
             self.answer(*centre.dataselect(line))
 
     return Handler

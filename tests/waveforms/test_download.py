@@ -1,4 +1,3 @@
-import io
 import os
 from datetime import UTC, datetime
 
@@ -7,13 +6,8 @@ import pytest
 
 from RISCluster.data.storage import find_files
 from RISCluster.errors import DataError, SettingsError
-from RISCluster.waveforms.download import (
-    _is_whole,
-    download,
-    obspy,
-    read_credentials,
-)
-from tests.waveforms.fdsn_server import START, Centre, trace_of
+from RISCluster.waveforms.download import download, obspy, read_credentials
+from tests.waveforms.fdsn_server import START, Centre
 
 CODES = {"AAA": ["HHZ", "HHN"], "BBB": ["HHZ"]}
 N_FILES = 9  # three channels, an hour in three files
@@ -41,29 +35,15 @@ def numbers(files):
     return [int((size > 0).sum()), int((size < 0).sum()), int((size == 0).sum())]
 
 
-def waveforms_in(folder, pattern="*.mseed"):
-    stream = obspy.Stream()
-    for path in sorted(folder.rglob(pattern)):
-        stream += obspy.read(str(path))
-    return stream.merge(method=-1).sort()
-
-
-def names_in(folder):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
-
-
 def test_every_sample_and_response_arrives(centre, tmp_path):
     files, failures = fetch(tmp_path, centre.url)
     assert (numbers(files), failures) == ([N_FILES, 0, 0], {})
-    found = {trace.id: trace for trace in waveforms_in(tmp_path)}
-    assert sorted(found) == ["XX.AAA..HHN", "XX.AAA..HHZ", "XX.BBB..HHZ"]
     for (station, channel), trace in centre.waveforms.items():
-        got = found[f"XX.{station}..{channel}"]
+        (got,) = obspy.read(f"{tmp_path}/XX/{station}/*{channel}*.mseed").merge(method=-1)
         assert got.stats.starttime == START
         np.testing.assert_array_equal(got.data, trace.data)
     assert (tmp_path / "XX/AAA/XX.AAA..HHN__20200101T002000Z__20200101T004000Z.mseed").exists()
     assert (tmp_path / "stations/XX.BBB.xml").exists()
-    assert not [name for name in names_in(tmp_path) if not name.endswith((".mseed", ".xml"))]
     assert len(find_files([str(tmp_path)])) == N_FILES
     # Again: no waveforms and no responses are asked for.
     before = centre.requests.copy()
@@ -72,17 +52,15 @@ def test_every_sample_and_response_arrives(centre, tmp_path):
 
 
 def test_a_longer_span_asks_for_what_is_new(centre, tmp_path):
-    early = datetime(2020, 1, 1, 0, 40, tzinfo=UTC)
-    assert numbers(fetch(tmp_path, centre.url, endtime=early)[0]) == [6, 0, 0]
+    early = {"endtime": datetime(2020, 1, 1, 0, 40, tzinfo=UTC)}
+    assert numbers(fetch(tmp_path, centre.url, **early)[0]) == [6, 0, 0]
     centre.asked.clear()
     assert numbers(fetch(tmp_path, centre.url)[0]) == [3, 6, 0]
     assert {line.split()[4] for line in centre.asked} == {"2020-01-01T00:40:00.000000"}
-
-
-def test_files_begin_at_multiples_of_their_length(centre, tmp_path):
-    late = datetime(2020, 1, 1, 0, 10, tzinfo=UTC)
-    fetch(tmp_path, centre.url, station="BBB", starttime=late)
-    spans = [name.split("__")[1] for name in names_in(tmp_path) if name.endswith("mseed")]
+    # Files begin at multiples of their length.
+    late = {"starttime": datetime(2020, 1, 1, 0, 10, tzinfo=UTC)}
+    files, _ = fetch(tmp_path / "late", centre.url, station="BBB", **late)
+    spans = [path.name.split("__")[1] for path in files["path"]]
     assert spans == ["20200101T001000Z", "20200101T002000Z", "20200101T004000Z"]
 
 
@@ -100,7 +78,7 @@ def test_one_station_fails_and_is_fetched_later(centre, tmp_path, fault):
     files, failures = fetch(tmp_path, centre.url)
     assert (numbers(files), list(failures)) == ([6, 0, 3], ["XX.BBB"])
     assert {*files[files["n_bytes"] == 0]["channel"]} == {"XX.BBB..HHZ"}
-    assert not any("BBB" in name for name in names_in(tmp_path))
+    assert not [*tmp_path.rglob("*BBB*.*")]
     centre.faults.clear()
     centre.asked.clear()
     files, failures = fetch(tmp_path, centre.url)
@@ -122,9 +100,7 @@ def test_no_data(centre, tmp_path):
 
 def test_centres_that_are_not_there(centre, tmp_path):
     url = "http://127.0.0.1:65000"
-    with pytest.raises(
-        DataError, match=f"nothing was downloaded .{url}: can't list stations: No F"
-    ):
+    with pytest.raises(DataError, match=f"downloaded .{url}: can't list stations: No F"):
         fetch(tmp_path, url)
     files, failures = fetch(tmp_path, url, centre.url)
     assert (numbers(files)[0], list(failures)) == (N_FILES, [url])
@@ -156,9 +132,7 @@ def test_restricted_data_need_credentials(centre, tmp_path, logged, text, wanted
     path.write_text(f"[{centre.url}]\n{text}\n[GFZ]\ntoken=x\n")
     files, _ = fetch(folder, centre.url, credentials=read_credentials(path))
     assert numbers(files)[0] == N_FILES
-    everything = [*logged(""), files.to_string()]
-    everything += [path.read_bytes().decode("latin-1") for path in folder.rglob("*.*")]
-    assert not any("SECRET" in text for text in everything)
+    assert not any("SECRET" in text for text in (*logged(""), files.to_string()))
 
 
 def test_an_eida_token_is_passed_on(centre, tmp_path, monkeypatch):
@@ -191,16 +165,3 @@ def test_stations_near_another_are_left_out(centre, tmp_path, logged):
     files, _ = fetch(tmp_path / "near", centre.url, min_distance=11.2)
     assert {*files["station"]} == {"XX.AAA"}
     assert logged("1 station within 11.2 km of another left out")
-
-
-def test_records_of_several_lengths():
-    content = b""
-    for start, length in ((0, 512), (300, 4096)):
-        trace, part = trace_of("AAA", "HHZ", 300), io.BytesIO()
-        trace.stats.starttime += start
-        trace.write(part, format="MSEED", reclen=length)
-        content += part.getvalue()
-    for n, is_whole in ((0, True), (128, False)):
-        answer = io.BytesIO()
-        answer.write(content[: len(content) - n])
-        assert _is_whole(answer) is is_whole

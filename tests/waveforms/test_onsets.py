@@ -6,7 +6,17 @@ from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.build import build
 from RISCluster.waveforms.onsets import clean, onsets_at, read_catalogue
 from RISCluster.waveforms.read import import_obspy
-from tests.waveforms.waves import NOON, SECOND, contents, noise, rows, settings, with_events, write
+from tests.waveforms.waves import (
+    NOON,
+    SECOND,
+    contents,
+    equal,
+    noise,
+    rows,
+    settings,
+    with_events,
+    write,
+)
 
 RATE = 50.0
 IDS = ["XX.AAA.00.HHZ", "XX.AAA.00.HHN", "XX.BBB..HHZ"]
@@ -52,14 +62,9 @@ def events(*onsets):
     made = event.Event()
     time = import_obspy().UTCDateTime(ns=NOON)
     made.origins = [event.Origin(time=time + 20, latitude=0, longitude=0, depth=0)]
-    made.picks = [
-        event.Pick(
-            time=time + seconds,
-            phase_hint=phase,
-            waveform_id=event.WaveformStreamID(seed_string=own),
-        )
-        for seconds, own, phase in onsets
-    ]
+    for seconds, own, phase in onsets:
+        own = event.WaveformStreamID(seed_string=own)
+        made.picks.append(event.Pick(time=time + seconds, phase_hint=phase, waveform_id=own))
     own = event.WaveformStreamID("YY", "CCC")  # another station
     other = event.Event(picks=[event.Pick(time=time - 3600, waveform_id=own)])
     return event.Catalog([made, other])
@@ -70,10 +75,7 @@ def test_the_catalogue_of_a_data_set_gives_the_same_set(source, tmp_path):
     found, counts = made(source, tmp_path / "first.csv", "build.traces=yes")
     assert counts["samples"] == 9
     assert found == rows(tmp_path / "first.csv")
-    one, two = contents(tmp_path / "first.h5"), contents(tmp_path / "set.h5")
-    assert one.keys() == two.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name])
+    equal(tmp_path / "first.h5", tmp_path / "set.h5")
 
 
 def test_windows_begin_before_the_onset(source, tmp_path, logged):
@@ -100,7 +102,6 @@ def test_windows_begin_before_the_onset(source, tmp_path, logged):
         ("trace_id,start_time,peak_time,phase", "XX.AAA.,{0},{0},P", IDS[:2]),  # SeisBench
         ("network,station,channel,dt_on", "XX,AAA,HHN,{}", IDS[1:2]),  # RISProcess
         ("station;time", "BBB;{}", [IDS[2], OTHER]),
-        ("trace_id,time", "XX.AAA.00.HHZ,{}", IDS[:1]),
         ("trace_id,time", "XX.BBB..HHZ,{}", IDS[2:]),  # not XX.BBB.01.HHZ
         ("time", "{}", [*IDS, OTHER]),
     ],
@@ -128,32 +129,23 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, stations):
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "error"),
+    ("text", "word", "error"),
     [
-        (
-            "time,trace_id\n2016-01-01,YY.C..HHZ",
-            (),
-            "none of its 1 rows .*; its traces: YY.C..HHZ;",
-        ),
-        ("time\n2017-01-01", (), "its onsets, from 2017-01-01T.*, are on no day with data, as XX"),
-        ("name\na", (), "can't be read as a catalogue: no column of times"),
-        ("time\n2016-01-01", ("build.velocity=6",), "none of its 0 rows for"),
-        (
-            "time\n2016-01-01",
-            ("build.method=slide",),
-            "gives the windows, and so does build.method",
-        ),
+        ("time,trace_id\n2016-01-01,YY.C..HHZ", "", "none of its 1 rows .* traces: YY.C..HHZ;"),
+        ("time\n2017-01-01", "", "its onsets, from 2017-01-01T.*, are on no day with data, as XX"),
+        ("name\na", "", "can't be read as a catalogue: no column of times"),
+        ("time\n2016-01-01", "velocity=6", "none of its 0 rows for"),
+        ("time\n2016-01-01", "method=slide", "gives the windows, and so does build.method"),
     ],
 )
-def test_catalogues_that_do_not_fit(source, tmp_path, text, words, error):
+def test_catalogues_that_do_not_fit(source, tmp_path, text, word, error):
     with pytest.raises((DataError, SettingsError), match=error):
-        made(source, picks(tmp_path / "p.csv", text), *words)
+        made(source, picks(tmp_path / "p.csv", text), *([f"build.{word}"] if word else []))
 
 
 def test_cleaning(tmp_path):
-    lines = [f"{at(s)},{name},{size}" for s, name, size in (
-        (50, "A", 5), (10, "A", 1), (10, "B", 3), (10.5, "A", 9), (11.2, "A", 4), (10, "A", 1),
-    )]  # fmt: skip
+    given = (50, "A", 5), (10, "A", 1), (10, "B", 3), (10.5, "A", 9), (11.2, "A", 4), (10, "A", 1)
+    lines = [f"{at(s)},{name},{size}" for s, name, size in given]
     one = picks(tmp_path / "a.csv", "onset,trace_id,peak_amplitude", *lines)
     two = picks(tmp_path / "b.csv", "onset,trace_id,peak_amplitude,label", f"{at(20)},A,7,ice")
     with pytest.raises(DataError, match="none.csv: can't be read as a catalogue: No such file"):

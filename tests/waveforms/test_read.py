@@ -48,14 +48,10 @@ def test_a_slice_of_one_trace(tmp_path):
     path = write(tmp_path / "with [brackets]*.mseed", *pieces)
     span = MIDNIGHT + 10 * SECOND, MIDNIGHT + 20 * SECOND
     assert list(read_traces(path, *span)) == [ID, OTHER]
-    found = read_traces(path, *span, OTHER)
-    assert list(found) == [OTHER]
-    (trace,) = found[OTHER]
+    ((_, (trace,)),) = read_traces(path, *span, OTHER).items()
     assert trace.stats.starttime.ns == MIDNIGHT + 10 * SECOND
     np.testing.assert_array_equal(trace.data, data[1000:2001])
     assert read_traces(path, MIDNIGHT - 9 * SECOND, MIDNIGHT - 8 * SECOND) == {}
-    with pytest.raises(DataError, match=r"none.mseed: can't be read as waveforms"):
-        read_traces(tmp_path / "none.mseed", 0, 1)
 
 
 class Trap:
@@ -81,26 +77,20 @@ def header(**fields):
 
 def test_ascii_waveforms_have_no_record_length(tmp_path):
     trace = header(mseed={"dataquality": "D"}, sampling_rate=100)
-    for form in ("SLIST", "TSPAIR"):
-        trace.write(str(tmp_path / form), format=form)
-    stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
-    assert [item.n_samples for item in stretches] == [10, 10]
-    assert lines == []
+    trace.write(str(tmp_path / "a"), format="SLIST")
+    (item,), lines = scan([tmp_path / "a"], 1)
+    assert (item.n_samples, lines) == (10, [])
 
 
-@pytest.mark.parametrize(
-    ("rate", "year"),
-    [(0, 2000), (float("nan"), 2000), (1e9, 2000), (1e-9, 2000), (1, 1677), (1, 2262), (1, 51976)],
-)
+@pytest.mark.parametrize(("rate", "year"), [(0, 2000), (np.nan, 2000), (1e9, 2000), (1, 1677)])
 def test_headers_that_no_instrument_has(monkeypatch, rate, year):
     odd = header(station="BAD", start=round((year - 1970 + 0.5) * 365.2425 * 86400) * SECOND)
     odd.stats.__dict__["sampling_rate"] = float(rate)
     stream = reading.import_obspy().Stream([odd, header(), odd])
     monkeypatch.setattr(reading, "_read", lambda *_, **__: stream)
-    stretches, lines = scan([Path("x.dat")], 1)
-    assert [item.trace_id for item in stretches] == [".AAA..HHZ"]
-    line = f"x.dat: 2 traces left out, as .BAD..HHZ: 10 samples at {rate:g} Hz, "
-    assert lines[0].startswith(line)
+    (stretch,), (line,) = scan([Path("x.dat")], 1)
+    assert stretch.trace_id == ".AAA..HHZ"
+    assert line.startswith(f"x.dat: 2 traces left out, as .BAD..HHZ: 10 samples at {rate:g} Hz, ")
 
 
 @pytest.mark.parametrize("form", ["SEGY", "SU", "SAC"])
@@ -116,17 +106,6 @@ def test_channels_without_an_id_are_left_out(tmp_path, form):
     stretches, lines = scan(sorted(tmp_path.iterdir()), 1)
     assert [item.trace_id for item in stretches] == [ID]
     assert "12 traces at the same time have the id ...: left out; allowed: an id with" in lines[0]
-
-
-def test_an_id_that_is_set_stays_one_trace(tmp_path):
-    """Also where pieces repeat and overlap."""
-    data = noise(20, 100)
-    pieces = [(ID, MIDNIGHT, 100.0, data), (ID, MIDNIGHT + 10 * SECOND, 100.0, data[1000:])]
-    path = write(tmp_path / "a.mseed", *pieces)
-    path.write_bytes(path.read_bytes() * 2)
-    stretches, lines = scan([path], 1)
-    assert {item.trace_id for item in stretches} == {ID}
-    assert lines == []
 
 
 def test_traces_by_pattern():
@@ -151,43 +130,41 @@ def archive(tmp_path):
     return tmp_path / "data"
 
 
-def test_files_of_a_store_are_copied_once(archive, tmp_path, logged, monkeypatch):
-    store = pytest.importorskip("fsspec").filesystem("memory")
-    store.put(str(archive), "/bucket", recursive=True)
-    target, names = tmp_path / "copies", ["AAA.HHZ.2016.001", "BBB.HHZ.2016.001"]
-    try:
-        found = with_copies(["memory://bucket/2016", "x.mseed"], target)
-        assert [path.rpartition("/")[2] for path in found] == [*names, "x.mseed"]
-        assert scan([Path(path) for path in found[:2]], 1)[0][1].trace_id == "XX.BBB..HHZ"
-        Path(found[0]).unlink()
-        assert with_copies(["memory://bucket/2016/*/*HHZ*"], target) == found[:2]
-        assert logged("2 files, 1 to copy into")
-        with pytest.raises(DataError, match="memory://nowhere: .*give a folder, a file or a pat"):
-            with_copies(["memory://nowhere"], tmp_path)
-
-        def fails(*_, **__):
-            raise ValueError("no route")
-
-        monkeypatch.setattr(type(store), "get_file", fails)
-        with pytest.raises(DataError, match="bucket: can't be fetched: ValueError no route; check"):
-            with_copies(["memory://bucket"], tmp_path / "other")
-        assert not [*(tmp_path / "other").rglob("*HHZ*")]
-        with pytest.raises(DataError, match="ftpx://a: can't be fetched: "):
-            with_copies(["ftpx://a"], tmp_path)
-    finally:
+@pytest.fixture(params=["memory", "web"])
+def url(request, archive, monkeypatch):
+    """Address of the archive in an object store, or on a web server."""
+    if request.param == "memory":
+        store = pytest.importorskip("fsspec").filesystem("memory")
+        store.put(str(archive), "/bucket", recursive=True)
+        yield "memory://bucket/2016/"
         store.rm("/bucket", recursive=True)
-
-
-def test_files_of_a_web_server(archive, tmp_path, monkeypatch):
+        return
     pytest.importorskip("aiohttp")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(archive))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/2016/"
-        found = with_copies([url], tmp_path / "copies")
-        assert [path.rpartition("/")[2][:3] for path in found] == ["AAA", "BBB"]
-        assert with_copies([f"{url}001/B*"], tmp_path / "copies") == found[1:]
+        yield f"http://127.0.0.1:{server.server_port}/2016/"
         server.shutdown()
-    assert len(scan([Path(path) for path in found], 1)[0]) == 2
+
+
+def test_files_of_archives_are_copied_once(url, tmp_path, logged):
+    target, names = tmp_path / "copies", ["AAA.HHZ.2016.001", "BBB.HHZ.2016.001"]
+    found = with_copies([url, "x.mseed"], target)
+    assert [path.rpartition("/")[2] for path in found] == [*names, "x.mseed"]
+    assert len(scan([Path(path) for path in found[:2]], 1)[0]) == 2
+    Path(found[0]).unlink()
+    assert with_copies([f"{url}001/*HHZ*"], target) == found[:2]
+    assert logged("2 files, 1 to copy into")
+
+
+def test_archives_that_can_not_be_read(tmp_path, monkeypatch):
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    with pytest.raises(DataError, match="memory://nowhere: .*give a folder, a file or a pat"):
+        with_copies(["memory://nowhere"], tmp_path)
+    store.pipe("/bucket/a.mseed", b"x")
+    monkeypatch.setattr(type(store), "get_file", lambda *_: 1 / 0)
+    with pytest.raises(DataError, match="bucket: can't be fetched: ZeroDivision.*; check"):
+        with_copies(["memory://bucket"], tmp_path)
+    assert not [*tmp_path.rglob("*.mseed")]

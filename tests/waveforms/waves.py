@@ -56,12 +56,16 @@ def write(path: Path, *pieces, form: str = "MSEED") -> Path:
 
 def contents(path: Path) -> dict[str, np.ndarray]:
     """All data sets of a file."""
-    found = {}
     with h5py.File(path, "r") as file:
-        file.visititems(
-            lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {})
-        )
-    return found
+        return {name: file[name][()] for name in file}
+
+
+def equal(one, two):
+    """Whether two data sets have the same values."""
+    first, second = contents(one), contents(two)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
 
 
 def rows(path: Path) -> list[dict[str, str]]:
