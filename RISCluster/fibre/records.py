@@ -303,7 +303,7 @@ class _Reader:
         n_channels += self.facts["n channels"]
         if spacing := self._spacing():
             steps = [(last - self._value("first", 0)) / spacing for last in self.facts["last"]]
-            n_channels += [round(n) + 1 for n in steps]
+            n_channels += [np.rint(n) + 1 for n in steps]
         axes = {self.shape.index(n) for n in n_samples if n in self.shape}
         axes |= {1 - self.shape.index(n) for n in n_channels if n in self.shape}
         if len(axes) != 1 or self.shape[0] == self.shape[1]:
@@ -368,6 +368,8 @@ class _Reader:
             spacing = float(self.settings.channel_spacing)
         else:
             for name, values, unit, _ in self._columns(axis, "channel", POSITION_ARRAY):
+                if values.dtype.kind not in "iuf":
+                    continue
                 if name.endswith("channels"):  # their numbers
                     values, unit = values * (spacing or np.nan), "m"
                 values, unit = times.to_metres(values.astype(np.float64), unit or "m")

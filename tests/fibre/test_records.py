@@ -99,6 +99,7 @@ def test_the_nearest_value_is_taken(tmp_path, arrays):
           "Start Distance (m)": "1"}, {}, [1, 4, 7, 10]),
         ({}, {"g/distance": [3.0, 4, 6, 9]}, [3, 4, 6, 9]),
         ({}, {"header/channels": [100, 150, 200, 250], "header/dx": 1.5}, [150, 225, 300, 375]),
+        ({"dx": 2.0}, {"g/distance": [b"a", b"b", b"c", b"d"]}, [0, 2, 4, 6]),
         ({}, {}, None),
     ],
 )  # fmt: skip
