@@ -35,11 +35,6 @@ class Environment:
         groups = self.series.groupby(bins.index(self.series.index.to_numpy()))
         return groups.mean().reindex(range(bins.n)).to_numpy()
 
-    def step(self) -> float:
-        """Median time from one row to the next, days; infinite for a single row."""
-        steps = np.diff(self.series.index.unique()) / np.timedelta64(1, "D")
-        return float(np.median(steps)) if len(steps) else float("inf")
-
 
 def read_environment(place: str | Path) -> Environment:
     """Read a table with a column of times (UTC if they have no offset) and columns of values.

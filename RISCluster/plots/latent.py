@@ -1,4 +1,4 @@
-"""Clusters in latent space: embedding, silhouettes, pairs of features, distances.
+"""Clusters in latent space: embedding, silhouettes, distances.
 
 Letters: m samples, D latent features, K clusters.
 """
@@ -6,9 +6,7 @@ Letters: m samples, D latent features, K clusters.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.cluster.hierarchy import dendrogram, linkage
@@ -17,8 +15,6 @@ from scipy.spatial.distance import squareform
 from ..evaluation.performance import Performance
 from .style import cluster_colour, legend_beside, new, short_title, tidy
 
-PAIRED = 6  # features at most
-POINTS = 3000  # latents a panel draws
 MARKERS = "os^Dv<>pPX*hd"
 
 
@@ -87,56 +83,6 @@ def _profile(axes: Axes, title: str, labels: np.ndarray, values: np.ndarray) -> 
         axes.axvline(values.mean(), color="black", ls=":", lw=1.2)
         mean = f"mean {values.mean():.3f}"
     axes.set_title(f"{title}: {mean}", fontsize=10)
-
-
-def latent_pairs(
-    latents: np.ndarray,
-    labels: np.ndarray,
-    centroids: np.ndarray,
-    title: str,
-    feature_names: Sequence[str],
-    names: Mapping[int, str] | None = None,
-) -> Figure:
-    """Latents (m, D) and centroids (K, D) in pairs of at most `PAIRED` features.
-
-    Those with the largest share of variance between clusters are drawn.
-    """
-    features = np.sort(separating_features(latents, labels)[:PAIRED])
-    across, down = (features[:-1], features[1:]) if len(features) > 1 else (features, features)
-    n = len(across)
-    figure = new(2.0 * n + 2.6, 1.8 * n + 1.4)
-    grid = figure.subplots(n, n, squeeze=False, sharex="col", sharey="row")
-    order = np.random.default_rng(0).permutation(len(latents))[:POINTS]  # no cluster on top
-    colours = np.array([to_rgb(cluster_colour(label)) for label in range(len(centroids))])
-    for row, column in np.ndindex(n, n):
-        axes, x, y = grid[row, column], across[column], down[row]
-        if column > row:
-            axes.remove()
-            continue
-        axes.scatter(
-            latents[order, x], latents[order, y], s=4, c=colours[labels[order]], alpha=0.5,
-            linewidths=0, rasterized=True,
-        )  # fmt: skip
-        for label, at in enumerate(centroids[:, [x, y]]):
-            marker = {"marker": MARKERS[label % len(MARKERS)], "ms": 9, "mec": "black", "mew": 0.8}
-            axes.plot(*at, mfc=cluster_colour(label), zorder=4, **marker)
-        axes.tick_params(labelsize=7)
-        axes.locator_params(nbins=4)
-        tidy(axes)
-        axes.set_xlabel(feature_names[x].capitalize() if row == n - 1 else "", fontsize=9)
-        axes.set_ylabel(feature_names[y].capitalize() if column == 0 else "", fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    _legend(figure, len(centroids), names)
-    return figure
-
-
-def separating_features(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Features by the share of their variance that lies between clusters, largest first: (D,)."""
-    table = pandas.DataFrame(latents - latents.mean(0)).groupby(labels)
-    between = table.mean().pow(2).mul(table.size(), axis=0).sum().to_numpy()
-    total = np.square(latents - latents.mean(0)).sum(0)
-    share = np.divide(between, total, out=np.zeros_like(between), where=total > 0)
-    return np.argsort(-share, kind="stable")
 
 
 def distance_curves(

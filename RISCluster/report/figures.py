@@ -80,17 +80,16 @@ class Results:
     @property
     def place(self) -> str:
         """What traces are of: stations, or channels of a cube."""
-        return "channel" if self.file and self.file.layout == "cube" else "station"
+        return "channel" if self.file.layout == "cube" else "station"
 
     @cached_property
     def stations(self) -> list[str]:
         """Stations; channels of a cube with their distance."""
-        names, distance = self.catalogue.stations, getattr(self.file, "distance", None)
-        if distance is None:
-            return names
-        texts = [f"{x:,.5g} {self.file.distance_unit}" for x in distance]
-        at = dict(zip(self.file.channel_names(), texts, strict=True))
-        return [f"{name} at {at[name]}" if name in at else name for name in names]
+        at, file = {}, self.file
+        if getattr(file, "distance", None) is not None:
+            pairs = zip(file.channel_names(), file.distance, strict=True)
+            at = {name: f" at {x:,.5g} {file.distance_unit}" for name, x in pairs}
+        return [name + at.get(name, "") for name in self.catalogue.stations]
 
     @cached_property
     def span(self) -> Span:
@@ -110,11 +109,6 @@ class Results:
         """Whether the samples span a day or more."""
         span = self.catalogue.span
         return span is not None and span[1] - span[0] >= np.timedelta64(1, "D")
-
-    @property
-    def index(self) -> np.ndarray:
-        """Samples whose latents are drawn, (m,), ascending."""
-        return usable_sample(self.stage.labels, MEASURED, self.settings.run.seed)
 
     @property
     def largest(self) -> list[int]:
@@ -295,22 +289,11 @@ def means(results: Results) -> Figure:
     return samples.means_and_centroids(results.file, *images, labels, sizes, unit, results.names)
 
 
-def latent_pairs(results: Results) -> Figure:
-    """Latents of the final stage in pairs of those features that separate clusters most."""
-    index, stage = results.index, results.stage
-    labels, centroids = stage.labels[index].astype(np.int64), results.models[stage.name].centroids
-    n, most = stage.latents.shape[1], latent.PAIRED
-    cut = f"the {most} of {n} with most variance between clusters" if n > most else f"all {n}"
-    title = f"{METHODS[stage.name]}: latents in pairs of features, {cut}"
-    names = results.run.feature_names
-    return latent.latent_pairs(stage.latents[index], labels, centroids, title, names, results.names)
-
-
 def distances(results: Results) -> Figure:
     """Distances from the centroids, for every stage that labels."""
-    panels = []
+    drawn, panels = usable_sample(results.stage.labels, MEASURED, results.settings.run.seed), []
     for stage in results.run.labelling:
-        index = results.index[stage.labels[results.index] >= 0]
+        index = drawn[stage.labels[drawn] >= 0]
         labels = stage.labels[index].astype(np.int64)
         away = stage.latents[index] - results.models[stage.name].centroids[labels]
         panels.append((stage.name, labels, np.linalg.norm(away, axis=1)))

@@ -15,7 +15,7 @@ from ..errors import RunError
 from ..evaluation.mapping import require_package
 from ..io import write_text
 from ..runs.names import write_names
-from ..runs.run import FinishedRun, open_run
+from ..runs.run import STAGES, open_run
 from ..runtime import Progress, log
 from . import sections as tables
 from .figures import Draw, Results, image_of
@@ -29,7 +29,7 @@ SECTIONS = (
     ("overview", "", overview_section),
     ("clusters", "Clusters", cards_section),
     ("samples", "What to look at next", samples_section),
-    ("map", "Map and time line", lambda results: {} if results.stage else None),
+    ("map", "Map and time line", lambda results: {}),
     ("stations", "Stations", tables.stations_section),
     ("time", "Time and environment", tables.time_section),
     ("relations", "Relations between clusters", tables.relations_section),
@@ -51,17 +51,19 @@ def write_report(
     """Write ``report.html`` of a run, its figures, and the table of names of clusters.
 
     `overrides` are ``section.key=value`` words. With `output` the page is written there, alone.
-    Raises RunError if there is no run or the existing page was made from more, SettingsError, and
-    MissingPackage for that of ``report.embedding``.
+    Raises RunError without labels or data, or if the existing page was made from more stages,
+    SettingsError, and MissingPackage for that of ``report.embedding``.
     """
     path = output or run_folder / REPORT
     with open_run(run_folder, overrides) as run:
-        lacking = [part for part in made_from(path) if part not in _parts(run)]
-        if lacking:
+        why = "; ".join(note.rstrip(".") for note in run.notes)
+        if run.final is None or run.file is None:
+            raise RunError(f"{run_folder}: has no labels or no data, which a page needs: {why}")
+        made = made_from(path)
+        if lacking := [name for name in STAGES if name in made and name not in run.stages]:
             raise RunError(
-                f"{path}: is not replaced by a page without {' and '.join(lacking)} "
-                f"({'; '.join(note.rstrip('.') for note in run.notes)}); make them complete, or "
-                "write another page with -o other.html"
+                f"{path}: is not replaced by a page without {' and '.join(lacking)} ({why}); run "
+                "the stages, or write another page with -o other.html"
             )
         require_package(run.settings.report.embedding)
         log.info(f"drawing the report of {run_folder}")
@@ -73,11 +75,6 @@ def write_report(
     n = sum(len(section["figures"]) for group in found for section in group)
     log.info(f"report: {path.stat().st_size / 1e6:.1f} MB, {n} figures")
     return path
-
-
-def _parts(run: FinishedRun) -> list[str]:
-    """What a page is made from: complete stages, and the data."""
-    return [*run.stages, *["data"] * bool(run.file)]
 
 
 def make_sections(results: Results, group: Sequence[tuple]) -> list[dict[str, Any]]:
@@ -124,5 +121,5 @@ def make_page(results: Results, title: str, sections: list, technical: Sequence 
     footer = f"Made on {made} by RISCluster {__version__} from {folder}"
     return render(
         results.data, title=title, sections=sections, technical=technical, footer=footer,
-        made_from=_parts(results.run),
+        made_from=results.run.stages,
     )  # fmt: skip

@@ -91,11 +91,8 @@ def _overview(results: NewResults) -> dict[str, Any]:
     """What is new, and how much it differs from the training set."""
     stage, old = results.stage, results.mapped.cluster_sizes
     outlying = pandas.read_csv(stage.output, usecols=["outlier"])["outlier"].to_numpy() == 1
-    n = stage.sizes.sum()
-    share = outlying.sum() / n
-    note = (
-        "The data differ from the training set: labels of outliers are doubtful; train a new run."
-    )
+    n, share = stage.sizes.sum(), outlying.sum() / stage.sizes.sum()
+    note = "The data differ from the training set: labels of outliers are doubtful; train anew."
     means = results.performances[0].measures["probability"]
     rows = [
         (
@@ -106,15 +103,11 @@ def _overview(results: NewResults) -> dict[str, Any]:
     ]  # fmt: skip
     header = "Cluster", "Samples", "Share", "Share in the run", "Mean probability", "Outliers"
     return {
-        "method": METHODS[stage.name],
-        "choice": None,
-        "sure": certainty(stage),
-        "outliers": int(outlying.sum()),
-        "share": share,
-        "most": OUTLYING,
+        "method": METHODS[stage.name], "choice": None, "sure": certainty(stage),
+        "outliers": int(outlying.sum()), "share": share, "most": OUTLYING,
         "notes": [note] * int(share > DRIFT),
         "table": {"header": header, "rows": rows, "clusters": [*range(len(rows))]},
-    }
+    }  # fmt: skip
 
 
 SECTIONS = (

@@ -44,15 +44,10 @@ def choice_of(results: Results) -> Context | None:
     stability = next((row.stability for row in rows if row.n_clusters == k), np.nan)
     doubts = [f"{text[0].upper()}{text[1:]}." for text in contradictions(rows, k, criterion)]
     return {
-        "chosen": k,
-        "criterion": criterion,
-        "contradictions": doubts,
-        "choices": choices,
-        "near": near,
-        "far": far,
-        "rows": rows,
+        "chosen": k, "criterion": criterion, "contradictions": doubts, "choices": choices,
+        "near": near, "far": far, "rows": rows,
         "stability": stability if np.isfinite(stability) else None,
-    }
+    }  # fmt: skip
 
 
 # ---- the first screen ---------------------------------------------------------------------------
@@ -61,18 +56,12 @@ def choice_of(results: Results) -> Context | None:
 def overview_section(results: Results) -> Context:
     """Values of the sentences, warnings, and of a cube the image of its labels."""
     run, stage = results.run, results.stage
-    notes = [*run.notes, *names_notes(run)]
-    if stage is None:
-        return {"notes": notes}
     choice, name = choice_of(results), f"{stage.name}_map"
     drawn = {key: draw for key, draw in stage_figures(results, stage).items() if key == name}
     return {
-        "method": METHODS[stage.name],
-        "choice": choice,
-        "sure": certainty(stage),
-        "notes": [*notes, *_warnings(results, choice)],
-        "figures": drawn,
-    }
+        "method": METHODS[stage.name], "choice": choice, "sure": certainty(stage),
+        "notes": [*run.notes, *names_notes(run), *_warnings(results, choice)], "figures": drawn,
+    }  # fmt: skip
 
 
 def _warnings(results: Results, choice: Context | None) -> list[str]:
@@ -102,10 +91,8 @@ def _warnings(results: Results, choice: Context | None) -> list[str]:
 # ---- cards --------------------------------------------------------------------------------------
 
 
-def cards_section(results: Results) -> Context | None:
+def cards_section(results: Results) -> Context:
     """All facts of each cluster in one place; reads the samples of the page."""
-    if results.stage is None:
-        return None
     stage, file, catalogue = results.stage, results.file, results.catalogue
     typical = [table["sample"].tolist()[:EXAMPLES] for table in results.representatives.typical]
     look = results.look = chosen_samples(results)
@@ -115,32 +102,25 @@ def cards_section(results: Results) -> Context | None:
     labels, distances = stage.labels[found.index], results.centroid_distances
     hours, stations = catalogue.by_hour(), catalogue.by_station()
     events = catalogue.events_by_cluster().to_numpy() if catalogue.has_events else None
-    medians = cluster_medians(file, stage.labels, stage.n_clusters) if file else pandas.DataFrame()
+    medians = cluster_medians(file, stage.labels, stage.n_clusters)
     measures = results.performances[-1].measures
     cards = []
     for label in range(stage.n_clusters):
-        mine, best = labels == label, np.argsort(-stations[:, label], kind="stable")
-        near = np.argsort(distances[label])
-        near = [at for at in near if at != label and np.isfinite(distances[label, at])]
-        cards.append(
-            {
-                "label": label,
-                "size": int(stage.sizes[label]),
-                "examples": [_example(results, i) for i in typical[label]],
-                "frequency": found.quartiles(found.frequency, mine),
-                "peak": found.quartiles(found.peak, mine),
-                "measures": {key: x[label] for key, x in measures.items()},
-                "events": None if events is None else events[label],
-                "stations": [
-                    (results.stations[at], stations[at, label])
-                    for at in best
-                    if stations[at, label]
-                ],
-                "hours": hours[:, label] if results.has_days else np.zeros(24),
-                "near": [(at, distances[label, at]) for at in near[:NEAREST]],
-                **_medians(file, medians, label),
-            }
-        )
+        mine, best = labels == label, np.argsort(-stations[:, label], kind="stable")[:3]
+        near = [at for at in np.argsort(distances[label]) if at != label]
+        cards.append({
+            "label": label, "size": int(stage.sizes[label]),
+            "examples": [_example(results, i) for i in typical[label]],
+            "frequency": found.quartiles(found.frequency, mine),
+            "peak": found.quartiles(found.peak, mine),
+            "measures": {key: x[label] for key, x in measures.items()},
+            "events": None if events is None else events[label],
+            "n_stations": (stations[:, label] > 0).sum(),
+            "stations": [(results.stations[at], stations[at, label]) for at in best],
+            "hours": hours[:, label] if results.has_days else np.zeros(24),
+            "near": [(at, distances[label, at]) for at in near[:NEAREST]],
+            **_medians(file, medians, label),
+        })  # fmt: skip
     return {"cards": cards, "decibel": found.decibel, "n": len(found.index), "night": NIGHT}
 
 
@@ -155,16 +135,14 @@ def _medians(file: Any, medians: pandas.DataFrame, label: int) -> Context:
 
 def _example(results: Results, sample: int) -> Context:
     """Row on the page, number, time, trace and probability of a sample."""
-    row = results.stage.table.iloc[sample]
-    time = row.get("starttime")
+    row, time = results.stage.table.iloc[sample], results.catalogue.table.get("starttime")
+    known = time is not None and pandas.notna(time[sample])
     return {
-        "row": int(np.searchsorted(results.measured.index, sample)),
-        "sample": sample,
-        "label": int(row["label"]),
-        "time": "" if time is None or pandas.isna(time) else f"{time:%Y-%m-%d %H:%M:%S}",
+        "row": int(np.searchsorted(results.measured.index, sample)), "sample": sample,
+        "label": int(row["label"]), "probability": float(row["probability"]),
+        "time": f"{time[sample]:%Y-%m-%d %H:%M:%S}" if known else "",
         "station": station_of(row.get("trace_id") or ""),
-        "probability": float(row["probability"]),
-    }
+    }  # fmt: skip
 
 
 # ---- samples to look at next --------------------------------------------------------------------
@@ -191,13 +169,8 @@ def chosen_samples(results: Results) -> list[tuple[int, str]]:
         )
         for row in near.loc[lead.sort_values(kind="stable").index].itertuples()
     ]
-    outlying = [
-        (
-            row.sample,
-            f"unlike others: {row.less_likely:.1%} of the training samples are less likely",
-        )
-        for row in likely.outlying.itertuples()
-    ]
+    rare = "unlike others: {:.1%} of the training samples are less likely".format
+    outlying = [(row.sample, rare(row.less_likely)) for row in likely.outlying.itertuples()]
     found: dict[int, str] = {}
     for turn in zip_longest(between, _disagreeing(results), outlying):
         for sample, why in filter(None, turn):
@@ -208,18 +181,15 @@ def chosen_samples(results: Results) -> list[tuple[int, str]]:
 def _disagreeing(results: Results) -> list[tuple[int, str]]:
     """A sample of each event whose label is not that of most of its records, large events first."""
     catalogue = results.catalogue
-    if not catalogue.has_events:
-        return []
-    events = catalogue.events.query("stations > 2 and 0.5 < share < 1")
-    events = events.sort_values("samples", ascending=False, kind="stable")
-    most = pandas.Series(catalogue.event).map(events["label"]).to_numpy()  # NaN for other events
-    odd = np.flatnonzero((most >= 0) & (catalogue.labels >= 0) & (catalogue.labels != most))
-    first = pandas.Series(odd, catalogue.event[odd]).groupby(level=0).first()
+    events = catalogue.events.query("stations > 2 and 0.5 < share < 1").add_prefix("event_")
+    rows = pandas.DataFrame({"event": catalogue.event, "label": catalogue.labels})
+    odd = rows.join(events, on="event", how="inner").query("label >= 0 and label != event_label")
+    odd = odd.groupby("event").head(1)
     return [
         (
-            int(first[one.Index]),
-            f"{round(one.share * one.samples)} of {one.samples} records of its event are in "
-            f"{results.titles[one.label]}",
+            row.Index,
+            f"{round(row.event_share * row.event_samples)} of {row.event_samples} records of its "
+            f"event are in {results.titles[row.event_label]}",
         )
-        for one in events.itertuples()
+        for row in odd.sort_values("event_samples", ascending=False, kind="stable").itertuples()
     ]

@@ -13,8 +13,8 @@ root.classList.add("js");
 
 const D = JSON.parse(byId("data").textContent), P = {};
 const array = (type, text) => new globalThis[type](Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-for (const [name, [type, text]] of Object.entries(D.columns || {})) P[name] = array(type, text);
-const n = P.label ? P.label.length : 0, clusters = D.clusters, stations = D.stations;
+for (const [name, [type, text]] of Object.entries(D.columns)) P[name] = array(type, text);
+const n = P.label.length, clusters = D.clusters, stations = D.stations;
 const names = clusters.map((one) => one.name), corrections = new Map();
 (D.corrections || []).forEach(([index, label, mark]) => corrections.set(index, { label, mark }));
 let group = [], unsaved = false; // of each cluster the first one with its name
@@ -29,11 +29,11 @@ function regroup() {
 
 // ---- pictures of samples: grey images side by side, coloured here
 
-const shades = D.colours ? array("Uint8Array", D.colours) : null;
+const shades = array("Uint8Array", D.colours);
 const placed = (part) => new Map(part ? part.rows.map((i, at) => [i, at]) : []), large = placed(D.large), traces = placed(D.trace);
 const waves = D.trace ? array("Int8Array", D.trace.values) : null;
 const wave = (i) => waves.subarray(traces.get(i) * D.trace.length, (traces.get(i) + 1) * D.trace.length);
-for (const of of [D.large, D.tile].filter(Boolean)) { // bitmaps need no decoding at each use
+for (const of of [D.large, D.tile]) { // bitmaps need no decoding at each use
   of.image = new Image();
   of.image.onload = () => createImageBitmap(of.image).then((bitmap) => { of.image = bitmap; });
   of.image.src = of.source;
@@ -92,7 +92,6 @@ function refresh() {
   all("main [data-c]").forEach((e) => e.toggleAttribute("data-off", chosen.size > 0 && !chosen.has(group[e.dataset.c])));
   all("main [data-s]").forEach((e) => e.toggleAttribute("data-off", station >= 0 && e.dataset.s !== stations[station]));
   all(".sample").forEach((e) => { e.style.opacity = on[e.dataset.i] ? 1 : 0.25; });
-  if (!byId("state")) return;
   byId("clear").disabled = !filtered;
   byId("state").textContent = filtered ? `${total.toLocaleString("en")} of ${n.toLocaleString("en")} samples` : "";
   byId("save-names").disabled = !names.some(Boolean);
@@ -134,7 +133,7 @@ function drawCard(card, filtered) {
   }
   const merged = same >= 0 ? `one with cluster ${same}` : "";
   find(".count").textContent = filtered ? `${counts[k].toLocaleString("en")} selected` : merged;
-  if (find(".spectrum") && clusters[k].spectrum) drawSpectrum(find(".spectrum"), clusters[k].spectrum, colour(k));
+  if (clusters[k].spectrum) drawSpectrum(find(".spectrum"), clusters[k].spectrum, colour(k));
   if (find(".rate")) bars(find(".rate"), rate, tick(period[0]), tick(period[1]), colour(k));
   if (find(".hours")) bars(find(".hours"), hours, "0", "24", colour(k));
 }
@@ -234,7 +233,7 @@ const sentence = (i) => [
 function showTip(i, x, y) {
   tip.hidden = i < 0;
   if (i < 0) return;
-  tip.replaceChildren(...(D.tile ? [paint(make("canvas"), i)] : []), ...sentence(i).map((text) => make("div", {}, text)));
+  tip.replaceChildren(paint(make("canvas"), i), ...sentence(i).map((text) => make("div", {}, text)));
   tip.style.left = `${Math.min(x + 14, innerWidth - 220)}px`;
   tip.style.top = `${y + 14 > innerHeight - 240 ? y - 240 : y + 14}px`;
 }
@@ -248,11 +247,9 @@ function look(i) {
   const ends = (left, right) => make("p", {}, make("span", {}, left), make("span", {}, right)), short = (v) => +v.toPrecision(3);
   const heard = traces.has(i), canvas = make("canvas", { className: "wave" }), parts = [];
   if (heard) parts.push(ends(`waveform, peak ${D.trace.peaks[traces.get(i)]} ${D.trace.unit}`, ""), canvas);
-  if (D.tile) {
-    const [[low, high, unit], [first, last, seconds]] = [D.frequency, D.duration];
-    parts.push(ends(`${unit}, ${short(low)} to ${short(high)} upward`, `colours: ${D.low} to 0 ${D.decibel ? "dB of the peak" : `below the peak ${D.unit}`}`));
-    parts.push(paint(make("canvas"), i), ends(`${D.components} ${short(first)} ${seconds}`, `${short(last)} ${seconds}`));
-  }
+  const [[low, high, unit], [first, last, seconds]] = [D.frequency, D.duration];
+  parts.push(ends(`${unit}, ${short(low)} to ${short(high)} upward`, `colours: ${D.low} to 0 ${D.decibel ? "dB of the peak" : `below the peak ${D.unit}`}`));
+  parts.push(paint(make("canvas"), i), ends(`${D.components} ${short(first)} ${seconds}`, `${short(last)} ${seconds}`));
   byId("stand").replaceChildren(...parts);
   byId("what").textContent = sentence(i).join(", ");
   byId("relabel").value = P.label[i];
@@ -313,7 +310,7 @@ function sort(head) { // a table by a column; again: downwards
 function start() {
   all(".sample").forEach((e) => {
     const i = +e.dataset.i, canvas = traces.has(i) ? [make("canvas", { className: "wave" })] : [];
-    e.firstChild.append(...canvas, ...(D.tile ? [paint(make("canvas"), i)] : []));
+    e.firstChild.append(...canvas, paint(make("canvas"), i));
     e.onclick = () => look(i);
   });
   all("th").forEach((e) => { e.onclick = () => sort(e); });
@@ -348,4 +345,4 @@ function start() {
   root.classList.add("ready");
 }
 // Before the window's load event, so that pictures and prints made then are complete.
-if (D.large) D.large.image.addEventListener("load", start); else start();
+D.large.image.addEventListener("load", start);

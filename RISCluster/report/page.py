@@ -75,7 +75,7 @@ def _hash(text: str) -> str:
 
 
 def made_from(path: Path) -> list[str]:
-    """Stages and data that a page shows; none where there is no page."""
+    """Stages that a page shows; none where there is no page."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", errors="replace") as file:

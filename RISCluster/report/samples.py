@@ -36,7 +36,7 @@ AUDIBLE = 1500.0  # Hz, to which the upper end of the frequencies is sped up
 
 @dataclass
 class Measured:
-    """Quantities of the samples that the page shows, NaN without data."""
+    """Quantities of the samples that the page shows."""
 
     index: np.ndarray  # (m,), ascending
     peak: np.ndarray  # (m,), largest value as stored
@@ -47,9 +47,8 @@ class Measured:
     decibel: bool = True  # whether values are amplitudes, drawn in dB
 
     def quartiles(self, values: np.ndarray, members: np.ndarray) -> np.ndarray | None:
-        """Quartiles of finite values, (3, ...), of members (m,), bool; None without any."""
-        found = values[members & np.isfinite(self.peak)]
-        return np.percentile(found, (25, 50, 75), axis=0) if len(found) else None
+        """Quartiles (3, ...) of the values of members (m,), bool; None without any."""
+        return np.percentile(values[members], (25, 50, 75), axis=0) if members.any() else None
 
 
 def measure(results: Results, chosen: Sequence[int]) -> Measured:
@@ -58,10 +57,7 @@ def measure(results: Results, chosen: Sequence[int]) -> Measured:
     index = usable_sample(results.stage.labels, POINTS, results.settings.run.seed)
     index = np.union1d(index, np.array(chosen, dtype=np.int64)).astype(np.int64)
     m = len(index)
-    spectra = np.full((m, file.n_frequencies if file else 1), np.nan, "f4")
-    found = Measured(index, *np.full((2, m), np.nan), spectra)
-    if file is None:
-        return found
+    found = Measured(index, *np.empty((2, m)), np.empty((m, file.n_frequencies), "f4"))
     size = next(size for n, *size in TILES if m <= n)
     images = np.zeros((m, *size), np.float32)
     for block, x in file.read_blocks(index):
@@ -128,7 +124,7 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         ],
         "corrections": [*map(list, corrections)] if results.mapped is stage else None,
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),
-        **(_pictures(results, found, chosen) if results.file else {}),
+        **_pictures(results, found, chosen),
     }
 
 
@@ -199,14 +195,11 @@ def _pictures(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
     return {
         "frequency": [float(file.frequency[0]), float(file.frequency[-1]), file.frequency_unit],
         "duration": [float(file.time[0]), float(file.time[-1]), file.time_unit],
-        "components": ", ".join(file.components),
-        "low": round(found.low, 1),
-        "decibel": found.decibel,
-        "unit": file.amplitude_unit,
-        "tile": _sprite(found.tiles),
+        "components": ", ".join(file.components), "unit": file.amplitude_unit,
+        "low": round(found.low, 1), "decibel": found.decibel, "tile": _sprite(found.tiles),
         "large": _sprite(images) | {"rows": rows},
         "trace": _traces(file, large, rows, len(chosen)),
-    }
+    }  # fmt: skip
 
 
 def _sprite(images: np.ndarray) -> dict[str, Any]:
@@ -237,11 +230,7 @@ def _traces(
     scaled = np.round(127 * values / np.maximum(peaks, 1e-300)[:, None]).astype("i1")
     rate /= step
     return {
-        "rows": rows[:n],
-        "length": values.shape[1],
-        "values": _text(scaled),
-        "peaks": [float(f"{peak:.4g}") for peak in peaks],
-        "rate": rate,
-        "unit": unit,
+        "rows": rows[:n], "length": values.shape[1], "values": _text(scaled), "rate": rate,
+        "peaks": [float(f"{peak:.4g}") for peak in peaks], "unit": unit,
         "faster": max(1, round(AUDIBLE / min(rate / 2, float(file.frequency[-1])))),
-    }
+    }  # fmt: skip

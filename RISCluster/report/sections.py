@@ -22,7 +22,7 @@ from ..catalogue.catalogue import (
 from ..catalogue.environment import Environment, correlate_at_lags, read_environment
 from ..catalogue.stations import read_stations
 from ..evaluation.comparison import side_by_side
-from ..evaluation.metrics import Overlap, against_truth, reliability
+from ..evaluation.metrics import against_truth, reliability
 from ..evaluation.performance import performance_table
 from ..plots import latent, occurrence
 from ..plots.agreement import overlap_matrix, reliability_curve
@@ -37,12 +37,8 @@ from .overview import choice_of
 Context = dict[str, Any]
 STATION_PANELS = 8  # of a figure
 STATION_ROWS = 40  # stations of a table and of a figure
-LAG_DAYS = {
-    "minute": 1 / 1440, "10 minutes": 1 / 144, "hour": 1 / 24, "day": 1, "week": 7, "month": 30
-}  # fmt: skip
 CORRELATIONS = (
-    "cluster", "series", "best lag (days)", "r there", "level, searched", "beyond", "r at zero",
-    "level, one lag", "bins", "effective",
+    "cluster", "series", "best lag (days)", "r there", "level", "beyond", "bins", "effective"
 )  # fmt: skip
 
 
@@ -67,7 +63,7 @@ def _with_others(results: Results, counts: np.ndarray) -> tuple[np.ndarray, list
 
 def stations_section(results: Results) -> Context | None:
     """Samples by station, and their map."""
-    if results.stage is None or not results.catalogue.has_stations:
+    if not results.catalogue.has_stations:
         return None
     counts, names = results.catalogue.by_station(), results.catalogue.stations
     rows, place, notes = largest(counts, STATION_ROWS), results.settings.report.stations, []
@@ -98,10 +94,8 @@ def stations_section(results: Results) -> Context | None:
 # ---- when ---------------------------------------------------------------------------------------
 
 
-def time_section(results: Results) -> Context | None:
+def time_section(results: Results) -> Context:
     """Samples over time, by season, and their correlation with environmental series."""
-    if results.stage is None:
-        return None
     catalogue, settings = results.catalogue, results.settings.report
     if not catalogue.has_times:
         return {"bins": None}
@@ -123,13 +117,9 @@ def time_section(results: Results) -> Context | None:
         seasons = _seasons(results)
         draws["report_profiles"] = partial(_profiles, results)
     return {
-        "bins": bins,
-        "counted": counted,
-        "notes": notes,
-        "seasons": seasons,
-        "correlation": correlation,
-        "figures": draws,
-    }
+        "bins": bins, "counted": counted, "notes": notes, "seasons": seasons,
+        "correlation": correlation, "figures": draws,
+    }  # fmt: skip
 
 
 def _seasons(results: Results) -> Context:
@@ -143,15 +133,10 @@ def _seasons(results: Results) -> Context:
     tables = [pandas.crosstab(labels[known], group[known]) for group in groups]
     tables[0] = tables[0][[name for name in names if name in tables[0]]]
     counts = pandas.concat(tables, axis=1).reindex(range(len(results.titles)), fill_value=0)
-    rows = zip(
-        results.titles, results.stage.sizes.tolist(), counts.to_numpy().tolist(), strict=True
-    )
-    return {
-        "header": ("cluster", "all", *counts),
-        "rows": [(title, size, *mine) for title, size, mine in rows],
-        "clusters": list(counts.index),
-        "shades": 2,
-    }
+    counts.insert(0, "all", results.stage.sizes)
+    counts.insert(0, "cluster", results.titles)
+    rows, clusters = counts.astype(object).to_numpy().tolist(), list(counts.index)
+    return {"header": [*counts], "rows": rows, "clusters": clusters, "shades": 2}
 
 
 def _series(results: Results, bins: Bins, environment: Environment | None) -> Any:
@@ -197,7 +182,7 @@ def _correlation(
     results: Results, rate: np.ndarray, environment: Environment, bins: Bins
 ) -> tuple[Context, list, np.ndarray]:
     """Correlation of each cluster's rate (B, K) with each series: table, panels, lags in days."""
-    days, rows, clusters, panels, lags = LAG_DAYS[bins.interval], [], [], [], np.empty(0)
+    days, rows, clusters, panels, lags = float(np.median(bins.days)), [], [], [], np.empty(0)
     most = int(results.settings.report.largest_lag / days + 1e-9)
     for name, series in zip(environment.series, environment.averages(bins).T, strict=True):
         lines = []
@@ -206,10 +191,10 @@ def _correlation(
             if one.best is None:
                 continue
             lags, r = one.lags * days, float(one.r[one.best])
-            beyond = "yes" if abs(r) > one.level_searched else "no"
-            row = (results.titles[label], name, float(lags[one.best]), r, one.level_searched)
-            row = (*row, beyond, one.at_zero, one.level, int(one.n[one.best]), one.effective)
-            rows.append(row)
+            beyond = abs(r) > one.level_searched
+            level, n = one.level_searched, int(one.n[one.best])
+            row = results.titles[label], name, float(lags[one.best]), r, level, beyond, n
+            rows.append((*row, one.effective))
             clusters.append(label)
             if label in results.largest:
                 lines.append((label, one.r, one.level_searched))
@@ -222,21 +207,18 @@ def _correlation(
 
 def relations_section(results: Results) -> Context | None:
     """Tree of clusters and distances between their centroids."""
-    if results.stage is None or (results.stage.sizes > 0).sum() < 2:
+    if (results.stage.sizes > 0).sum() < 2:
         return None
     draw = partial(latent.centroid_tree, results.centroid_distances, results.names)
     return {"figures": {"report_tree": draw}}
 
 
-def measures_section(results: Results) -> Context | None:
+def measures_section(results: Results) -> Context:
     """Measures and figures of the final clusters."""
-    if results.stage is None:
-        return None
     names, map_name = results.names, f"{results.stage.name}_embedding"
-    draws = {} if results.file is None else {"report_means": partial(figures.means, results)}
-    draws |= {
+    draws = {
+        "report_means": partial(figures.means, results),
         "report_silhouettes": partial(latent.silhouette_profiles, results.performances, names),
-        "report_latent_pairs": partial(figures.latent_pairs, results),
         "report_distances": partial(figures.distances, results),
         map_name: stage_figures(results, results.stage)[map_name],
     }
@@ -246,64 +228,46 @@ def measures_section(results: Results) -> Context | None:
 
 def refinement_section(results: Results) -> Context | None:
     """What refinement changed."""
-    found = results.refinement
+    found, draws = results.refinement, {}
     if found is None:
         return None
-    header, draws = ("", "mixture (GMM)", "refined (DEC)"), {}
+    labels = range(len(results.titles))
+    header = ("", "mixture (GMM)", "refined (DEC)")
     if found.share_moved > 0:
-        draws["report_label_changes"] = partial(_label_changes, results)
+        draws["report_label_changes"] = partial(
+            overlap_matrix, found.table.counts, [*map(str, labels)], results.titles,
+            row_title="Cluster of the mixture (GMM)", row_clusters=labels,
+            column_title="Cluster after refinement (DEC)", column_clusters=labels,
+            title=f"{found.share_moved:.1%} of {found.table.n:,} samples moved",
+        )  # fmt: skip
     return {"metrics": {"header": header, "rows": side_by_side(results.run)}, "figures": draws}
-
-
-def _label_changes(results: Results) -> Any:
-    found, labels = results.refinement, range(len(results.titles))
-    return overlap_matrix(
-        found.table.counts, [*map(str, labels)], results.titles,
-        row_title="Cluster of the mixture (GMM)", column_title="Cluster after refinement (DEC)",
-        title=f"{found.share_moved:.1%} of {found.table.n:,} samples moved",
-        row_clusters=labels, column_clusters=labels,
-    )  # fmt: skip
-
-
-# ---- known classes ------------------------------------------------------------------------------
 
 
 def truth_section(results: Results) -> Context | None:
     """Scores against known classes; None where the file has none."""
-    run, truth = results.run, results.run.truth
-    if truth is None or not (truth >= 0).any() or not run.labelling:
+    run, curves, draws, scores = results.run, [], {}, []
+    if run.truth is None or not (run.truth >= 0).any():
         return None
-    tables = {stage.name: against_truth(run, stage) for stage in run.labelling}
-    curves, draws, scores, final = [], {}, [], tables[results.stage.name]
-    if final is None:
-        return {"scores": None}
     for stage in run.labelling:
-        table, known = tables[stage.name], (stage.labels >= 0) & (truth >= 0)
-        probability = stage.table["probability"].to_numpy()[known]
-        curves.append((stage.name, reliability(table, probability)))
-        measures = table.accuracy, table.nmi, table.ari, table.purity
-        scores.append([stage.name, len(table.counts), *measures])
-        titles = results.titles if stage is results.stage else [*map(str, range(len(table.counts)))]
-        name = f"report_confusion_{stage.name.lower()}"
-        draws[name] = partial(_confusion, stage.name, table, titles, run.class_names)
+        table, known = against_truth(run, stage), (stage.labels >= 0) & (run.truth >= 0)
+        if table is None:
+            return {"scores": None}
+        curves.append(
+            (stage.name, reliability(table, stage.table["probability"][known].to_numpy()))
+        )
+        scores.append([stage.name, table.accuracy, table.nmi, table.ari, table.purity])
+        order, present = table.order().tolist(), np.flatnonzero(table.counts.sum(0))
+        titles = [results.titles[at] if stage is results.stage else f"{at}" for at in order]
+        draws[f"report_confusion_{stage.name.lower()}"] = partial(
+            overlap_matrix, table.counts[order][:, present], titles,
+            [run.class_names[column] for column in present], row_title="Cluster",
+            column_title="Known class", row_clusters=order,
+            title=f"{stage.name}: accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}",
+        )  # fmt: skip
     draws["report_reliability"] = partial(reliability_curve, curves)
-    header = ("stage", "clusters", "accuracy", "NMI", "ARI", "purity")
-    return {
-        "overlap": final,
-        "scores": {"header": header, "rows": scores},
-        "reliability": curves[-1][1],
-        "figures": draws,
-    }
-
-
-def _confusion(stage: str, table: Overlap, titles: list[str], classes: list[str]) -> Any:
-    order, present = table.order().tolist(), np.flatnonzero(table.counts.sum(0))
-    scores = f"accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}, ARI {table.ari:.3f}"
-    return overlap_matrix(
-        table.counts[order][:, present], [titles[label] for label in order],
-        [classes[column] for column in present], row_title="Cluster",
-        column_title="Known class", title=f"{stage}: {scores}", row_clusters=order,
-    )  # fmt: skip
+    scores = {"header": ("stage", "accuracy", "NMI", "ARI", "purity"), "rows": scores}
+    final = curves[-1][1]
+    return {"overlap": table, "scores": scores, "reliability": final, "figures": draws}
 
 
 # ---- run, training, K, citing -------------------------------------------------------------------
@@ -312,8 +276,12 @@ def _confusion(stage: str, table: Overlap, titles: list[str], classes: list[str]
 def run_section(results: Results) -> Context:
     """Settings that differ from the defaults, and commands."""
     run, rows = results.run, []
-    is_cube = run.file is not None and run.file.layout == "cube"
-    for section in ("run", "data", *["cube"] * is_cube, *map(str.lower, run.stages)):
+    for section in (
+        "run",
+        "data",
+        *["cube"] * (run.file.layout == "cube"),
+        *map(str.lower, run.stages),
+    ):
         settings = (run.stages.get(section.upper()) or run).settings
         for name, value in settings.values(section).items():
             if value != DEFAULTS[name]:
@@ -329,7 +297,7 @@ def training_section(results: Results) -> Context:
     draws = {}
     for stage in results.run.stages.values():
         draws |= stage_figures(results, stage)
-    wanted = ("AEC_loss", *["AEC_reconstructions"] * bool(results.file), "DEC_history")
+    wanted = ("AEC_loss", "AEC_reconstructions", "DEC_history")
     return {"figures": {name: draws[name] for name in wanted if name in draws}}
 
 

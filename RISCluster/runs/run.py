@@ -108,14 +108,6 @@ class FinishedRun:
         """The last stage that labels: DEC, or else GMM, or None."""
         return next(iter(self.labelling[::-1]), None)
 
-    @property
-    def feature_names(self) -> list[str]:
-        """Name of each of the D latents: learnt ones, then components of fixed features."""
-        n = self.final.latents.shape[1] if self.final else 0
-        views = self.stages["AEC"].metrics.get("n_components", {}) if "AEC" in self.stages else {}
-        beside = [f"{view} {i}" for view, size in views.items() for i in range(size)]
-        return [*(f"feature {i}" for i in range(n - len(beside))), *beside][:n]
-
 
 @contextmanager
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRun]:

@@ -31,6 +31,7 @@ def test_three_sentences(run_folder):
 def test_warnings(run_folder, monkeypatch):
     with open_run(run_folder) as run:
         run.final.metrics["refined"] = False
+        run.notes.append("out/names.csv: line 2: 'x' is no cluster.")
         notes = " ".join(Section("overview", run).notes)
         assert "Few samples: 95 for 3 clusters." in notes
         assert "Refinement separated neighbours" in notes
@@ -40,19 +41,6 @@ def test_warnings(run_folder, monkeypatch):
         monkeypatch.setattr(overview, "ONE_STATION", 0)
         notes = Section("overview", run).notes
         assert "100.0% of cluster 0 are from station XH.DR01 alone." in notes
-
-
-def test_what_is_missing_is_noted(run_folder):
-    (run_folder / "DEC").rename(run_folder / "away")
-    with open_run(run_folder, ["data.file=nowhere.h5"]) as run:
-        run.notes.append("out/names.csv: line 2: 'x' is no cluster.")
-        notes = Section("overview", run).notes
-        for text in ("there is no DEC stage", "nowhere.h5", "out/names.csv: line 2: 'x' is no"):
-            assert any(text in note for note in notes)
-        assert "Without the data there are no spectrograms" in Section("clusters", run).notes[0]
-    (run_folder / "GMM").rename(run_folder / "away2")
-    with open_run(run_folder) as run:
-        assert "No sample is labelled yet" in Section("overview", run).text
 
 
 def test_cards_have_all_facts(run_folder):

@@ -66,54 +66,33 @@ def test_a_section_or_figure_that_fails_becomes_a_note(run_folder, few_sections,
     assert found["fault"].startswith("report_tree could not be drawn: KeyError")
 
 
-@pytest.mark.parametrize(
-    ("stages", "words", "text"),
-    [
-        (["DEC"], [], "there is no DEC stage"),
-        (["DEC", "GMM"], [], "there is no DEC stage"),
-        ([], ["data.file=nowhere.h5"], "what needs them is left out: nowhere.h5"),
-    ],
-)
-def test_some_stages_only_or_no_data(run_folder, stages, words, text, monkeypatch):
+# ---- runs of less ----
+
+
+def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "image_of", one_pixel)
-    for stage in stages:
-        shutil.rmtree(run_folder / stage)
-    html = write_report(run_folder, words).read_text(encoding="utf-8")
-    assert text in html
-    assert "section is left out" not in html
-
-
-# ---- never one made from less ----
-
-
-def begin_anew(run_folder, stage):
-    StageFolder(run_folder, stage).begin({"something": "else"}, "[run]\n")
-
-
-@pytest.mark.parametrize(("stage", "lacking"), [("GMM", "GMM and DEC"), ("DEC", "DEC")])
-def test_a_page_of_more_is_not_replaced(run_folder, few_sections, tmp_path, capsys, stage, lacking):
+    with pytest.raises(RunError, match=r"no labels or no data.* nowhere\.h5"):
+        write_report(run_folder, ["data.file=nowhere.h5"])
     page = write_report(run_folder)
-    begin_anew(run_folder, stage)
+    assert made_from(page) == ["AEC", "GMM", "DEC"]
+    StageFolder(run_folder, "DEC").begin({"something": "else"}, "[run]\n")
     before = {path: path.read_bytes() for path in (page, run_folder / "names.csv")}
     assert main(["report", "--run", str(run_folder)]) == 2
     said = capsys.readouterr().err
-    assert f"report.html: is not replaced by a page without {lacking} (" in said
+    assert "report.html: is not replaced by a page without DEC (" in said
     assert "with -o other.html" in said
-    with pytest.raises(RunError, match=r"without .*DEC and data .*nowhere\.h5"):
-        write_report(run_folder, ["data.file=nowhere.h5"])
     other = tmp_path / "other.html"
     assert main(["report", "--run", str(run_folder), "-o", str(other)]) == 0
-    assert anchors(other.read_text(encoding="utf-8")) == ["a", "b"]
+    html = other.read_text(encoding="utf-8")
+    assert "the DEC stage is unfinished" in html
+    assert "section is left out" not in html
     assert before == {path: path.read_bytes() for path in before}
-
-
-def test_a_page_of_less_is_replaced(run_folder, few_sections):
-    (run_folder / "DEC").rename(run_folder / "away")
-    page = write_report(run_folder)
-    assert made_from(page) == ["AEC", "GMM", "data"]
-    (run_folder / "away").rename(run_folder / "DEC")
+    page.unlink()
     write_report(run_folder)
-    assert made_from(page) == ["AEC", "GMM", "DEC", "data"]
+    assert made_from(page) == ["AEC", "GMM"]
+    shutil.rmtree(run_folder / "GMM")
+    with pytest.raises(RunError, match="has no labels or no data, which a page needs: "):
+        write_report(run_folder)
 
 
 def test_bad_words_folders_places_and_packages(run_folder, tmp_path, few_sections, monkeypatch):
