@@ -1,6 +1,6 @@
 """Damaged inputs: does every reader give a result, or an error of one line?
 
-    python benchmarks/fuzz.py [--inputs 6000] [--seed 1] [--what config,labels,...]
+    python benchmarks/fuzz.py [--inputs 6000] [--seed 1] [--what config labels ...]
 
 Hypothesis changes valid inputs of everything that users give: spans are removed, repeated, and
 replaced by bits, odd words and parts of other inputs; of HDF5 files also what is in them. What is
@@ -343,14 +343,12 @@ def main() -> int:
     options = parser(__doc__)
     options.add_argument("--inputs", type=int, default=6000, help="of each (default: 6000)")
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--what", default=",".join(subject.name for subject in SUBJECTS))
+    names = [subject.name for subject in SUBJECTS]
+    options.add_argument("--what", nargs="+", choices=names, default=names, metavar="NAME")
     given = options.parse_args()
-    chosen = given.what.split(",")
-    if unknown := set(chosen) - {subject.name for subject in SUBJECTS}:
-        options.error(f"--what {', '.join(unknown)}: unknown")
     top, n_findings = Path(tempfile.mkdtemp(prefix="fuzz_")), 0
     print(row(["subject", *OUTCOMES, "s"], 9))
-    for subject in (subject for subject in SUBJECTS if subject.name in chosen):
+    for subject in (subject for subject in SUBJECTS if subject.name in given.what):
         if subject.needs and importlib.util.find_spec(subject.needs) is None:
             print(f"{subject.name} is left out: {subject.needs} is not installed")
             continue

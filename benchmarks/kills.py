@@ -1,7 +1,7 @@
 """Kills: do commands that were stopped and started again end as if never stopped?
 
-    python benchmarks/kills.py [--kills 200] [--seed 1] [--what aec,gmm,dec,build,cube,predict]
-                               [--samples 320] [section.key=value ...]
+    python benchmarks/kills.py [section.key=value ...] [--kills 200] [--seed 1] [--samples 320]
+                               [--what aec gmm dec build cube predict]
 
 Every stage by its script, and `build`, `cube` and `predict`, on small data. Each trial starts a
 process, kills it (SIGKILL, SIGTERM or SIGINT), starts it again, up to four times, and lets the last
@@ -186,7 +186,7 @@ class Harness:
         faults: list[str] = []
         for again in range(int(rng.integers(1, min(most, MAX_KILLS) + 1))):
             signal_number = SIGNALS[rng.integers(len(SIGNALS))]
-            if by_operation := rng.random() < 0.5:
+            if rng.random() < 0.5:
                 at = int(rng.integers(1, life[1] + 1)) * int(rng.choice([-1, 1]))
                 process = self.start(subject, folder, again > 0, at, signal_number)
             else:
@@ -197,8 +197,7 @@ class Harness:
             code, error = self.end(process)
             if code == 0:  # it ended before
                 break
-            how = "operation" if by_operation else "time"
-            counts.update(["kills", signal_number.name, f"at a random {how}"])
+            counts.update(["kills", signal_number.name])
             if code not in (-signal_number, 128 + signal_number):
                 faults.append(f"{signal_number.name} ends it with {code}: {error[-300:]}")
         code, error = self.end(self.start(subject, folder, again=True))
@@ -292,13 +291,11 @@ def main() -> int:
     options.add_argument("--kills", type=int, default=200, help="of each (default: 200)")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--samples", type=int, default=320, help="of the set (default: 320)")
-    options.add_argument("--what", default=",".join(subject.name for subject in SUBJECTS))
+    names = [subject.name for subject in SUBJECTS]
+    options.add_argument("--what", nargs="+", choices=names, default=names, metavar="NAME")
     given = options.parse_args()
-    names = given.what.split(",")
-    if unknown := set(names) - {subject.name for subject in SUBJECTS}:
-        options.error(f"--what {', '.join(unknown)}: unknown")
     top = Path(tempfile.mkdtemp(prefix="kills_"))
-    n = Harness(top, given.seed, given.samples, given.words).kill(names, given.kills)
+    n = Harness(top, given.seed, given.samples, given.words).kill(given.what, given.kills)
     if n:
         print(f"folders of failed trials are in {top}")
     else:

@@ -32,8 +32,8 @@ def test_killed_and_started_again_is_as_never_killed(tmp_path):
     pytest.importorskip("obspy")
     pytest.importorskip("zarr")
     # With this seed the first kill of each is at an operation, early or late, by all signals.
-    words = ("--kills", "1", "--seed", "1261", "--samples", "48", "--what", ",".join(KILLED))
-    codes, results, out, err = run_processes(tmp_path, 1, killed, (*words, *SHORT))
+    words = ("--kills", "1", "--seed", "1261", "--samples", "48", "--what", *KILLED)
+    codes, results, out, err = run_processes(tmp_path, 1, killed, (*SHORT, *words))
     assert (codes, results) == ([0], [0]), out + err
     assert out.count("kills 1; 0 trials failed") == len(KILLED)
 

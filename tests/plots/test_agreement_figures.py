@@ -29,13 +29,11 @@ def test_names_have_the_colours_of_their_clusters_and_are_cut(drawn):
     assert labels[1].get_bbox_patch().get_edgecolor() == to_rgba(cluster_colour(1))
 
 
-@pytest.mark.parametrize("k", [1, 200])
-def test_any_size(drawn, k):
-    names = [str(label) for label in range(k)]
-    figure = overlap_matrix(np.eye(k, dtype=int), names, names, row_clusters=range(k), **TITLES)
+def test_a_large_table_has_no_numbers_and_some_names(drawn):
+    names = [str(label) for label in range(200)]
+    figure = overlap_matrix(np.eye(200, dtype=int), names, names, row_clusters=range(200), **TITLES)
     axes = drawn(figure).axes[0]
-    assert len(axes.texts) == (1 if k == 1 else 0)
-    assert len(axes.get_xticks()) <= 60
+    assert (len(axes.texts), len(axes.get_xticks())) == (0, 50)
     assert max(figure.get_size_inches()) <= 16
 
 

@@ -67,12 +67,10 @@ def test_latent_space(drawn):
 
 
 def test_selection_curves_have_a_ring_and_a_line_each(drawn):
-    values = ((2, 3e5, 9e6, 0.5), (3, 2e5, 3e6, 0.7), (4, 4e5, 2e6, 0.6))
-    same = {"gap_std": 0.1, "stability": 0.9}
-    rows = [
-        row(k, bic=b, aic=-k, silhouette=1 / k, inertia=i, gap=k, agreement=a, **same)
-        for k, b, i, a in values
-    ]
+    values = {"bic": [3e5, 2e5, 4e5], "aic": [-2, -3, -4], "silhouette": [0.5, 0.3, 0.2],
+              "inertia": [9e6, 3e6, 2e6], "gap": [2, 3, 4], "gap_std": [0.1] * 3,
+              "stability": [0.9] * 3, "agreement": [0.5, 0.7, 0.6]}  # fmt: skip
+    rows = [row(k, **{name: own[k - 2] for name, own in values.items()}) for k in (2, 3, 4)]
     figure = drawn(training.selection_curves(rows, 3, "bic"))
     assert [axes.get_title() for axes in figure.axes] == [
         "BIC\nlowest: K = 3", "AIC\nlowest: K = 4", "Silhouette\nhighest: K = 2",
