@@ -10,8 +10,6 @@ import hashlib
 import json
 import os
 import signal
-import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -224,15 +222,8 @@ def _do(
 
 
 def _start_worker() -> None:
-    """Prepare a worker process: one thread, signals left to the parent, and an end with it."""
+    """Prepare a worker process: one thread, and signals left to the parent."""
     for name in ("OMP", "OPENBLAS", "MKL"):  # for libraries that are not loaded yet
         os.environ[f"{name}_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
-
-
-def _end_with_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)

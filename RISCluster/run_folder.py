@@ -38,6 +38,7 @@ from .settings import (
     CONFIG,
     KEYS,
     Settings,
+    as_text,
     invalidates,
     load_found_settings,
     load_settings,
@@ -193,13 +194,17 @@ def _differences(before: dict[str, Any], now: dict[str, Any], words: dict[str, s
     phrases, inputs = [], before["inputs"]
     for key in sorted(inputs.keys() | now.keys()):
         if inputs.get(key) != now.get(key):
-            was = before.get("words", {}).get(key, inputs.get(key))
-            is_now = words.get(key, now.get(key))
+            was = before.get("words", {}).get(key, _shown(inputs.get(key)))
+            is_now = words.get(key, _shown(now.get(key)))
             same = was == is_now  # another file of the same name
             phrases.append(
                 f"{key} ({was}) have changed" if same else f"{key} was {was}, is {is_now}"
             )
     return phrases
+
+
+def _shown(value: Any) -> str:
+    return as_text(tuple(value) if isinstance(value, list) else value)
 
 
 # ---- provenance ---------------------------------------------------------------------------------

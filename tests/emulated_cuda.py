@@ -48,7 +48,6 @@ class GpuTensor(torch.Tensor):
 
     device = property(lambda self: self.gpu)
     is_cuda = property(lambda self: True)
-    is_cpu = property(lambda self: False)
 
     @classmethod
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
@@ -66,9 +65,6 @@ class GpuTensor(torch.Tensor):
 
     def cpu(self, *_, **__):
         return self.to(CPU)
-
-    def cuda(self, *_, **__):
-        return self.to("cuda")
 
     def tolist(self):
         return self.cpu().tolist()
@@ -169,7 +165,7 @@ class EmulatedCuda:
     def move(self, tensor: GpuTensor, device: torch.device) -> torch.Tensor:
         """Copy to the CPU, or to another GPU."""
         self._wait(f"copy to {device.type}")
-        content = _Move.apply(tensor) if tensor.requires_grad else tensor.content.clone()
+        content = tensor.content.clone()
         return content if device == CPU else self.send(content, device)
 
     def _check(self, name, tensors, args):
@@ -250,16 +246,12 @@ class EmulatedCuda:
                 "_lazy_init": lambda: None,
                 "is_available": lambda: True,
                 "device_count": lambda: self.n_gpus,
-                "current_device": lambda: self.current,
                 "set_device": set_device,
                 "get_device_name": lambda device=None: "emulated GPU",
                 "mem_get_info": lambda device=None: (self.memory - self.allocated, self.memory),
-                "empty_cache": lambda: None,
-                "synchronize": lambda device=None: None,
                 "is_bf16_supported": lambda including_emulation=True: True,
             },
             torch.Tensor: {
-                "cuda": lambda tensor, *_, **__: tensor.to("cuda"),
                 "pin_memory": pin_memory,
             },
             # Views of a `GpuTensor` can't be made in inference mode.
@@ -279,16 +271,3 @@ def _content(x):
     if isinstance(x, GpuTensor):
         return x.content
     return CPU if isinstance(x, torch.device) else x
-
-
-class _Move(torch.autograd.Function):
-    """A copy to the CPU through which gradients pass."""
-
-    @staticmethod
-    def forward(context, tensor):
-        context.gpu = tensor.gpu
-        return tensor.content.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        return EmulatedCuda.active.send(gradient, context.gpu)

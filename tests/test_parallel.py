@@ -105,15 +105,6 @@ def test_an_error_of_a_job_is_raised_and_the_next_run_resumes(parts, what, worke
     assert set(done(parts)) == set("01234")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the parent is another process")
-def test_a_worker_ends_with_its_parent():
-    """Or it would write parts beside the workers of the next start."""
-    process = get_context("fork").Process(target=parallel._end_with_parent, args=[1])
-    process.start()
-    process.join(60)
-    assert process.exitcode == 1
-
-
 def test_a_part_that_another_process_has_begun_comes_last(parts):
     parts.folder.mkdir()
     parts.path(jobs()[1]).with_name(f"{parts.path(jobs()[1]).name}.begun").touch()

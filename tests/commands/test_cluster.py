@@ -52,9 +52,9 @@ def cluster(tmp_path_factory):
         process.wait(30)
 
 
-def contents(path: Path) -> dict:
+def contents(folder: Path) -> dict:
     """Bytes of all files, by name."""
-    return {x.name: x.read_bytes() for x in path.parent.glob(f"{path.stem}.*") if x.is_file()}
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def where(task, path: Path):
@@ -82,11 +82,12 @@ def test_a_killed_worker_costs_its_own_part(cluster, tmp_path):
     assert not list(parts.folder.glob("*.begun"))
 
 
-def test_build_and_cube_are_the_same_bytes(cluster, tmp_path, monkeypatch):
+def test_build_cube_and_labels_are_the_same_bytes(cluster, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     from RISCluster.fibre import make_cube as making
 
     monkeypatch.setattr(making, "PART_VALUES", 4000)
+    monkeypatch.setattr("RISCluster.stages.predict.COLUMN_ROWS", 50)
     Path("waves").mkdir()
     for number in range(6):
         data = with_events(noise(120, 100.0, number), 100.0, [30, 60, 90])
@@ -98,9 +99,12 @@ def test_build_and_cube_are_the_same_bytes(cluster, tmp_path, monkeypatch):
         Path(name).mkdir()
         assert main(["build", "waves", "-o", f"{name}/set.h5", *quick, *words]) == 0
         assert main(["cube", "das.h5", "-o", f"{name}/cube.h5", *quick, *words]) == 0
-    assert contents(Path("one/set.h5")).keys() == {"set.h5", "set.csv"}
-    assert contents(Path("one/set.h5")) == contents(Path("all/set.h5"))
-    assert contents(Path("one/cube.h5")) == contents(Path("all/cube.h5"))
+        labels = [str(trained[1]), "--run", str(trained[0]), "-o", f"{name}/labels.csv"]
+        assert main(["predict", *labels, *words]) == 0
+    assert contents(Path("one")).keys() == (
+        {"set.h5", "set.csv", "cube.h5", "labels.csv", "labels.latent.npy"}
+    )
+    assert contents(Path("one")) == contents(Path("all"))
 
 
 def test_fits_are_the_same(cluster, tmp_path, monkeypatch):
@@ -118,19 +122,6 @@ def test_fits_are_the_same(cluster, tmp_path, monkeypatch):
             [str(rows), *(x.tobytes() for k in mixtures.values() for x in k.arrays().values())]
         )
     assert found[0] == found[1]
-
-
-def test_predict_gives_the_same_bytes(cluster, trained, tmp_path, monkeypatch):
-    from RISCluster.stages import predict as module
-
-    run, data = trained
-    monkeypatch.setattr(module, "COLUMN_ROWS", 50)
-    for name, words in (("one", []), ("all", ["run.backend=dask", f"run.scheduler={cluster}"])):
-        (tmp_path / name).mkdir()
-        output = str(tmp_path / name / "l.csv")
-        assert main(["predict", str(data), "--run", str(run), "-o", output, *words]) == 0
-    assert contents(tmp_path / "one/l.csv").keys() == {"l.csv", "l.latent.npy"}
-    assert contents(tmp_path / "one/l.csv") == contents(tmp_path / "all/l.csv")
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from RISCluster.__main__ import main
 from RISCluster.commands import info
 from RISCluster.commands.info import describe, picture, survey
 from RISCluster.data.layouts import open_spectrograms
-from tests.conftest import blobs, shared_data, write_samples
+from tests.conftest import blobs, write_samples
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -63,28 +63,21 @@ def test_errors_are_one_line(small_file, here, refused, words, text):
     refused(["info", *words], text)
 
 
-@pytest.mark.parametrize("block", [4, 1000])
-def test_unusable_and_negative_samples(here, monkeypatch, block):
-    monkeypatch.setattr(info, "BLOCK", block)
+def test_unusable_samples_and_quantiles(here, monkeypatch):
     x = known()
+    text = lines_of(write_samples(here / "x.h5", x))
+    assert text["peak/median"] == "minimum 2, 5 % 4, median 40, 95 % 76, maximum 80"
     x[3, 0, 0], x[4, 0, 0], x[9, 0, 0], x[[6, 7]] = np.nan, np.inf, -np.inf, 0
     x[[20, 30, 31], 2, 2] = -1
+    monkeypatch.setattr(info, "BLOCK", 4)
     text = lines_of(write_samples(here / "x.h5", x))
     assert text["unusable"] == (
         "3 not finite (first: sample 3), 2 all zero (first: sample 6), 3 with negative values "
         "(first: sample 20)"
     )
     assert text["peak"] == "minimum 1, 5 % 2, median 23, 95 % 39, maximum 40"
-
-
-def test_quantiles_of_power_and_of_decibels(here):
-    text = lines_of(write_samples(here / "x.h5", known()))
-    assert text["peak/median"] == "minimum 2, 5 % 4, median 40, 95 % 76, maximum 80"
-    text = lines_of(write_samples(here / "x.h5", known() - 10))
     assert text["max-min"].endswith("maximum 39.5")
-    text = lines_of(write_samples(here / "x.h5", np.zeros((3, 4, 5), np.float32)))
-    assert text["unusable"] == "3 all zero (first: sample 0)"
-    assert "peak" not in text
+    assert "peak" not in lines_of(write_samples(here / "x.h5", np.zeros((3, 4, 5), "f4")))
 
 
 def test_times_traces_classes_and_attributes(small_file, here):
@@ -117,17 +110,6 @@ def test_a_zarr_cube(here):
     text = lines_of(here / "x.zarr")
     assert text["samples"] == "60 of 8 x 4 (frequency x time), float32"
     assert text["traces"].startswith("6: channel 0, channel 1, ")
-
-
-def test_titles_of_icequakes_do_not_overlap():
-    path = shared_data("rutford_icequakes.h5")
-    assert lines_of(path)["traces"].endswith(", ... (R203)")
-    figure = drawn(path)
-    figure.canvas.draw()
-    panels = [axes for axes in figure.axes if axes.get_title()]
-    for row in (panels[0:4], panels[4:8], panels[8:12]):
-        boxes = [axes.title.get_window_extent() for axes in row]
-        assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
 
 
 def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):

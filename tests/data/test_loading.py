@@ -48,7 +48,6 @@ def test_epochs_give_each_sample_once_in_one_order_wherever_they_are_held(reader
     monkeypatch.setattr(loading, "WINDOW", 64)
     ram, disk = (load_set(reader, ALL, mode, ALONE)[0] for mode in ("ram", "disk"))
     batches = list(disk.epoch(1, 0, 50, ALONE))
-    assert [len(positions) for positions, _ in batches] == [50] * 5 + [47]
     assert sorted(torch.cat([positions for positions, _ in batches]).tolist()) == list(range(297))
     for position, x in batches:
         assert torch.equal(x, expected(reader, disk.index[position.numpy()]))
@@ -124,25 +123,23 @@ def test_values_by_hand(amplitude, transform, values):
     np.testing.assert_allclose(standard.undo_standardize(standard(X)), prepared, atol=1e-7)
 
 
-@pytest.mark.parametrize("factor", [1e-30, 1e30, 3e38])
 @pytest.mark.parametrize("transform", ["sample_normalization", "sample_norm_cent", "vec_norm"])
-def test_scaling_takes_any_amplitude(factor, transform):
-    x = torch.rand(3, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.1
-    x /= x.amax()
-    prepared, scaled = (Preparation("linear", transform)(y.float()) for y in (x, x * factor))
-    np.testing.assert_allclose(scaled, prepared, rtol=2e-5, atol=1e-6)
+def test_scaling_takes_any_amplitude(transform):
+    x = torch.linspace(0.1, 1, 90, dtype=torch.float64).reshape(3, 5, 6)
+    prepare = Preparation("linear", transform)
+    for factor in (1e-30, 3e38):
+        scaled = prepare((x * factor).float())
+        np.testing.assert_allclose(scaled, prepare(x.float()), rtol=2e-5, atol=1e-6)
 
 
 def test_negative_values_need_linear_amplitude(tmp_path):
     spectrogram = np.ones((9, 4, 4), np.float32)
     spectrogram[8, 1] = -1
     with open_spectrograms(write_samples(tmp_path / "f.h5", spectrogram)) as file:
-        for amplitude, skips, n in (("linear", False, 9), ("sqrt", True, 8), ("sqrt", False, 0)):
+        for amplitude, n in (("linear", 9), ("sqrt", 8)):
             reader = Reader(file, Preparation(amplitude, "none"), CPU)
-            reader.skip_negative = skips
-            if n:
-                assert sum(len(index) for index, _ in reader.blocks(np.arange(9))) == n
-                continue
-            match = "f.h5: sample 8 has negative values.*amplitude = linear"
-            with pytest.raises(DataError, match=match):
-                list(reader.blocks(np.arange(9)))
+            reader.skip_negative = True
+            assert sum(len(index) for index, _ in reader.blocks(np.arange(9))) == n
+        reader.skip_negative = False
+        with pytest.raises(DataError, match="f.h5: sample 8 has negative values.*= linear"):
+            list(reader.blocks(np.arange(9)))

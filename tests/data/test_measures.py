@@ -3,18 +3,13 @@
 import numpy as np
 import pytest
 
-from RISCluster.data.measures import (
-    BANDS,
-    band_edges,
-    find_peaks,
-    measure_spectrograms,
-    measure_waveforms,
-)
+from RISCluster.data import measures
+from RISCluster.data.measures import BANDS, measure_spectrograms, measure_waveforms
 
 
 def test_spectrograms():
     frequency = np.array([0, 1, 2, 3, 8.0])  # bands of an octave: 1 to 2, 2 to 4, 4 to 8 Hz
-    np.testing.assert_allclose(band_edges(frequency), [1, 2, 4, 8])
+    np.testing.assert_allclose(measures.band_edges(frequency), [1, 2, 4, 8])
     x = np.zeros((2, 5, 4), np.float32)
     x[0, :, 2] = 100, 1, 3, 4, 2  # that at 0 Hz is in no band
     found = measure_spectrograms(x, frequency)
@@ -22,8 +17,8 @@ def test_spectrograms():
     assert np.isnan([found[name][1] for name in BANDS]).all()  # without power
     assert found["peak_frequency"].tolist() == [0, 0]
     x[0, 0] = 0
-    assert find_peaks(x, frequency)[0].tolist() == [4, 0]
-    assert find_peaks(x, frequency)[1][0] == 3
+    peak, at = measures.find_peaks(x, frequency)
+    assert (peak.tolist(), at[0]) == ([4, 0], 3)
 
 
 def test_waveforms():

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from RISCluster.data.tables import natural_key, read_numbers, read_table, read_times
+from RISCluster.data.tables import natural_key, read_table, read_times
 from RISCluster.data.times import nanoseconds_to_iso
 
 
@@ -48,7 +48,6 @@ def test_forms(read, text):
 def test_names_with_units(read):
     table = read("Wind Speed [m/s],#LAT (deg),lat\n1,2,3\n")
     assert (table.find("wind_speed"), table.find("latitude", "lat")) == (0, 1)
-    assert table.find("x") is None
     with pytest.raises(ValueError, match="no column lon and no column x; it has Wind Speed"):
         table.require({"lon": ("lon",), "lat": ("lat",), "x": ("x",)})
 
@@ -74,7 +73,6 @@ def test_numbers(read, cells, values):
         (b'a,b\n1,2\n3,"4\n5,6\n', "close quotes"),
         (b"a,b\n-78,5,1,2\n", "line 2 has 4 cells, and the header 2; every row needs as many"),
         (b"a,b\n1,2\n\n1\n", "line 4 has 1 cell, and the header 2"),
-        (b"a\n" + b"x" * 200_000, "field larger than"),
         (b"x" * 200_000, "field larger than"),
     ],
 )
@@ -83,31 +81,16 @@ def test_no_table(read, content, reason):
         read(content)
 
 
-def test_tables_of_numbers_alone(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("epoch,mse\n1,0.1\n2,nan\n")
-    found = read_numbers(path)
-    assert (found["epoch"].tolist(), found["mse"][0]) == ([1, 2], 0.1)
-    for content, reason in (("epoch,mse\n1,x\n", "'x'"), ("", "No col")):
-        path.write_text(content)
-        with pytest.raises(ValueError, match=reason):
-            read_numbers(path)
-
-
 def test_numbers_in_names_are_sorted_as_numbers():
-    names = ["channel 10", "channel 2", "a 10.5 m", "a 9.25 m", "XH.S10", "XH.S9", "XH.S09", "2"]
-    assert sorted(names, key=natural_key) == [
-        "2", "XH.S09", "XH.S9", "XH.S10", "a 9.25 m", "a 10.5 m", "channel 2", "channel 10",
-    ]  # fmt: skip
-    assert sorted(["10.9", "10.101"], key=natural_key) == ["10.9", "10.101"]  # NET.STA
+    for names in (
+        ["2", "XH.S09", "XH.S9", "XH.S10", "a 9.25 m", "a 10.5 m", "channel 2", "channel 10"],
+        ["10.9", "10.101"],  # NET.STA
+        ["", "5 m", "12 m"],
+    ):
+        assert sorted({*names}, key=natural_key) == names
 
 
 # ---- times ----
-
-
-def times_of(table):
-    times, _ = read_times(table, ["onset"])
-    return [text[:19] for text in nanoseconds_to_iso(times)]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +101,6 @@ def times_of(table):
         ("date,hour,x\n2016-01-31,6,1\n", {0, 1}, "2016-01-31T06:00:00"),
         ("date,min,max\n2016-01-31,-6,1\n", {0}, "2016-01-31T00:00:00"),
         ("Year, Month,Day,Hour,Min,Sec\n2016,1, 5,6,7,08.3\n", {*range(6)}, "2016-01-05T06:07:08"),
-        ("yr,mon,day\n2016,1,5\n", {0, 1, 2}, "2016-01-05T00:00:00"),
         ("year,month,day,time\n2016,1,5,06:07:08\n", {0, 1, 2, 3}, "2016-01-05T06:07:08"),
         ("time,x\n1454241600500,1\n", {0}, "2016-01-31T12:00:00"),
         ("time (UTC),x\n2016-01-31T12:00:00-06:00,1\n", {0}, "2016-01-31T18:00:00"),
@@ -126,20 +108,18 @@ def times_of(table):
     ],
 )
 def test_times(read, text, used, time):
-    table = read(text)
-    assert times_of(table) == [time]
-    assert read_times(table, ["onset"])[1] == used
+    times, columns = read_times(read(text), ["onset"])
+    assert ([text[:19] for text in nanoseconds_to_iso(times)], columns) == ([time], used)
 
 
 @pytest.mark.parametrize(
-    "cell",
-    ["31.01.2016 12:00", "01/02/2016", "42400.5", "2016", "2016013112", "201601311200", "Jan 2016"],
+    "cell", ["31.01.2016 12:00", "01/02/2016", "42400.50", "2016", "2016013112", "201601311200"]
 )
 def test_times_of_local_forms_are_refused(read, cell):
     with pytest.raises(ValueError, match=f"line 2 has '{cell}'; allowed: UTC in ISO 8601"):
         read_times(read(f"time,x\n{cell},1\n"))
     table = read(f"time,x\n2016-01-01Z,0\nNA,1\n{cell},1\n")
-    assert times_of(table) == ["2016-01-01T00:00:00", "", ""]
+    assert (read_times(table)[0] > 0).tolist() == [True, False, False]
     note = f"1 row without a readable time left out; line 4 has '{cell}'; allowed: UTC in ISO"
     assert table.notes[0].startswith(note)
 
@@ -149,7 +129,6 @@ def test_times_of_local_forms_are_refused(read, cell):
     [
         ("time (LT),x", r"'time \(LT\)' holds times of a zone; allowed: UTC in ISO 8601"),
         ("time (UTC+13),x", "holds times of a zone"),
-        ("local time,time [local]", "holds times of a zone"),
         ("when,x", "no column of times in when, x; allowed: time, datetime"),
     ],
 )
