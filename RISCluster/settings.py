@@ -353,10 +353,12 @@ class GmmSettings:
 
     n_clusters: Numbers = Numbers(range(2, 21))
     select: str = "bic"
+    gap_reference: str = "uniform"
     n_resamples: int | None = 4
     init: str = "consensus"
     covariance_shrinkage: float = 2.0
     n_init: int = 100
+    all_labels: bool = False
     fit_samples: int = 100000
 
 

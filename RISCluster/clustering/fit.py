@@ -109,7 +109,7 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     if 1 < len(np.unique(labels)) < len(few):
         silhouette = float(silhouette_score(few, labels))
     inertia = float(fit_kmeans(few, k, min(settings.n_init, MAX_N_INIT), seed).inertia_)
-    gap = gap_statistic(few, k, inertia, seed)
+    gap = gap_statistic(few, k, inertia, seed, settings.gap_reference)
     bic, n = mixture.bic(latents, shrinkage), len(latents)
     aic = bic - mixture.n_parameters(n, shrinkage) * (np.log(n) - 2)
     criteria = Criteria(k, bic, aic, silhouette, inertia, *gap, *scores, agreement)

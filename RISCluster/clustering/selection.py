@@ -45,12 +45,13 @@ class Criteria:
 
 
 def gap_statistic(
-    latents: np.ndarray, n_clusters: int, inertia: float, seed: int
+    latents: np.ndarray, n_clusters: int, inertia: float, seed: int, reference: str = "uniform"
 ) -> tuple[float, float]:
     """Gap statistic and its standard error (Tibshirani et al. 2001, version b).
 
     Reference sets are uniform in the box of the principal axes of the latents (N, D), whose
-    k-means fit has this inertia. The error is sd * sqrt(1 + 1 / number of reference sets).
+    k-means fit has this inertia, or Gaussian (``gaussian``) with their covariance. The error is
+    sd * sqrt(1 + 1 / number of reference sets).
     """
     rng = np.random.default_rng([seed, n_clusters])
     mean = latents.mean(axis=0)
@@ -59,8 +60,10 @@ def gap_statistic(
     low, high = rotated.min(axis=0), rotated.max(axis=0)
     logs = []
     for _ in range(N_GAP_REFERENCES):
-        reference = rng.uniform(low, high, rotated.shape)
-        fit = KMeans(n_clusters, n_init=GAP_N_INIT, random_state=seed).fit(reference)
+        drawn = rng.uniform(low, high, rotated.shape)
+        if reference == "gaussian":
+            drawn = rng.normal(0, rotated.std(axis=0), rotated.shape)
+        fit = KMeans(n_clusters, n_init=GAP_N_INIT, random_state=seed).fit(drawn)
         logs.append(np.log(max(fit.inertia_, 1e-300)))
     gap = float(np.mean(logs) - np.log(max(inertia, 1e-300)))
     return gap, float(np.std(logs) * np.sqrt(1 + 1 / N_GAP_REFERENCES))

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def read_header(path: Path, settings: RecordsSettings) -> Record:
     elif unit != "m" or "distance" not in found.dim_tuple:
         distance = None
     return Record(
-        path, (*kind, origin), axis, n_channels,
+        path, tuple(kind), axis, n_channels,
         rate if settings.sampling_rate == "auto" else settings.sampling_rate,
         origin if origin > SINCE_1980 * SECOND else None, [(0, 0, n_samples)],
         distance, _unit(found.data_units), notes=(f"read with DASCore as {' '.join(kind)}",),
@@ -53,19 +54,16 @@ def _unit(quantity: object) -> str:
     return "" if quantity is None else re.sub(r"^1(\.0)? ", "", f"{quantity}")
 
 
-def read_samples(path: Path, name: tuple, rate: float, first: int, stop: int) -> np.ndarray:
-    """Samples `first` to before `stop` of all channels, (n, C).
+def read_samples(path: Path, kind: tuple[str, str], first: int, stop: int) -> np.ndarray:
+    """Samples `first` to before `stop` of all channels, (n, C), of a format and its version.
 
-    `name` is the format, its version, and the time of sample 0 in ns since 1970.
+    The file is read as a whole: by time, some formats give other samples than asked for.
     """
-    *kind, origin = name
-    # From half a sample before the first to half a sample after the last
-    span = [origin + round((at - 0.5) * SECOND / rate) for at in (first, stop)]
+    return _read(path, kind, path.stat().st_mtime_ns)[first:stop]
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, kind: tuple[str, str], changed: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (patch,) = need("dascore").read(path, *kind, time=tuple(np.array(span, dtype="M8[ns]")))
-    values = patch.transpose("time", ...).data
-    if len(values) != stop - first:
-        n = f"{len(values)} of {stop - first}"
-        raise DataError(f"{path}: DASCore reads {n} samples; copy it again, or leave it out")
-    return values
+        return need("dascore").read(path, *kind)[0].transpose("time", ...).data

@@ -270,7 +270,7 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
         box = [(first, first + len(rows)), (channel, channel + out.shape[1])]
         try:
             if isinstance(piece.name, tuple):
-                values = das.read_samples(piece.path, piece.name, series.sampling_rate, *box[0])
+                values = das.read_samples(piece.path, piece.name, *box[0])
                 rows[:] = values[:, slice(*box[1])]
                 continue
             with h5py.File(piece.path, "r") as file:

@@ -70,15 +70,15 @@ def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 def label_file(
     latents: np.ndarray, posterior: Callable[[np.ndarray], np.ndarray], n_clusters: int,
-    file: SpectrogramFile, folder: Path, soft: str | None = None,
+    file: SpectrogramFile, folder: Path, soft: str | None = None, name: str = "labels.csv",
 ) -> Labelling:  # fmt: skip
-    """Label every sample from its latents (N, D); write ``labels.csv``, of a cube ``labels.h5``.
+    """Label every sample from its latents (N, D); write them as `name`, of a cube also ``.h5``.
 
     `posterior` gives probabilities (n, K) of latents (n, D), written as `soft`, a ``.npy`` file.
     """
     labels, probability = np.full(len(latents), UNUSABLE, np.int16), np.zeros(len(latents))
     with ExitStack() as stack:
-        write = stack.enter_context(new_labels(folder / "labels.csv", file))
+        write = stack.enter_context(new_labels(folder / name, file))
         if soft:
             every = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
         for start, block in row_blocks(latents):

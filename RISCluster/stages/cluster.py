@@ -71,12 +71,16 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     for number, each in mixtures.items():
         arrays |= each.arrays(f"_{number}")
     write_npz(path / "model.npz", **arrays)
+    extra = [f"labels_{number}.csv" for number in numbers if settings.gmm.all_labels]
+    for name, number in zip(extra, numbers, strict=False):
+        posterior = mixtures[number].posterior
+        label_file(latents, posterior, number, session.file, path, name=name)
     split = Split.load(session.run / "AEC/split.npz")
     training = StreamedSet(session.reader(aec.preparation), split.both)
     training_distribution(aec.model, mixture, training).save(path / "novelty.npz")
     shown = replace(trees, index=drawn[trees.index]) if trees else None  # index of the file
     remove_fits(path)
-    session.finish(RESULTS, metrics, shown)
+    session.finish([*RESULTS, *extra], metrics, shown)
 
 
 def usable_latents(latents: np.ndarray) -> np.ndarray:

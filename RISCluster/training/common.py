@@ -22,6 +22,7 @@ from ..runtime import Progress, StopRequest, count, log
 
 STATE = "last.pt"
 HISTORY = "history.csv"
+SHOWN = 8  # spectrograms and reconstructions in TensorBoard
 SYNC_EVERY = 20  # steps between reads of the loss on a GPU, and between stop checks of ranks
 SAVE_INTERVAL = 30.0  # s between saved states; a stop and the end of the training save in any case
 SAVED = ("epoch", "step", "seconds", "stop_reason")  # attributes of `Training` in the state
@@ -71,7 +72,7 @@ class Training:
         # Of losses over the samples of this rank in the epoch.
         device = self.context.ranks.device
         self._sums = torch.zeros(len(self.losses), dtype=torch.float64, device=device)
-        self._board = _tensorboard(self.context)
+        self._board = _tensorboard(self.context, self.settings)
         self._saved = time.monotonic()
 
     @property
@@ -159,6 +160,15 @@ class Training:
         if self.context.ranks.broadcast(time.monotonic() - self._saved > SAVE_INTERVAL):
             self.save()
 
+    def show(self, x: torch.Tensor, reconstruction: torch.Tensor) -> None:
+        """Spectrograms above their reconstructions, (N, C, F, T) each, for TensorBoard."""
+        if self._board is None:
+            return
+        low, high = torch.aminmax(x[:SHOWN])
+        images = torch.cat([reconstruction[:SHOWN].float(), x[:SHOWN]], 2).detach().mean(1, True)
+        images = ((images - low) / (high - low).clamp_min(1e-12)).clamp(0, 1).flip(2)
+        self._board.add_images(f"{self.kind}/spectrograms", images, self.epoch + 1)
+
     def end(self) -> None:
         """Save the state, and log why the training has ended."""
         self.save()
@@ -214,13 +224,15 @@ class Training:
         return True
 
 
-def _tensorboard(context: Context) -> Any:
+def _tensorboard(context: Context, settings: Any) -> Any:
     if not context.tensorboard or not context.ranks.is_first:
         return None
     with suppress(ImportError):
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(context.folder / "tensorboard")
+        board = SummaryWriter(context.folder / "tensorboard")
+        board.add_text("settings", f"    {settings}")
+        return board
     log.warning("run.tensorboard = yes needs the tensorboard package: pip install tensorboard")
     return None
 

@@ -1,9 +1,10 @@
 """Responses of instruments from StationXML or dataless SEED, chosen by the time of the data."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,25 +72,22 @@ def _epochs(inventory: Any, trace_id: str) -> Iterator[tuple[int, int, Any]]:
 
 
 def with_responses(
-    wave: Wave, trace_id: str, settings: BuildSettings
+    waves: Sequence[Wave], trace_id: str, settings: BuildSettings
 ) -> list[tuple[Wave, Any, str]]:
-    """Parts of a wave with one response each, None where there is none to use; and a note.
-
-    Of several that are valid, that which begins last is used.
-    """
-    known = [*_epochs(read_inventory(settings.inventory), trace_id)]
-    borders = {time for item in known for time in item[:2] if wave.start < time < wave.end}
-    rate = wave.sampling_rate / SECOND
-    samples = [int(np.ceil(round((border - wave.start) * rate, 6))) for border in borders]
-    edges, parts = sorted({0, *samples, len(wave.data)}), []
-    for first, stop in zip(edges, edges[1:], strict=False):
-        part = replace(wave, start=wave.time(first), data=wave.data[first:stop])
-        middle = part.time(len(part.data) / 2)
-        valid = [item for item in known if item[0] <= middle < item[1]]
-        response, note = None, f"left out where {settings.inventory} has no response"
-        if valid:
-            response, note = usable(max(valid, key=lambda item: item[0])[2], settings)
-        parts.append((part, response, note))
+    """Parts of waves with a response each, that which begins last, or None; and a note."""
+    known, parts = [*_epochs(read_inventory(settings.inventory), trace_id)], []
+    for wave in waves:
+        rate = wave.sampling_rate / SECOND
+        borders = {time for item in known for time in item[:2] if wave.start < time < wave.end}
+        samples = [int(np.ceil(round((border - wave.start) * rate, 6))) for border in borders]
+        for first, stop in pairwise(sorted({0, *samples, len(wave.data)})):
+            part = replace(wave, start=wave.time(first), data=wave.data[first:stop])
+            middle = part.time(len(part.data) / 2)
+            valid = [item for item in known if item[0] <= middle < item[1]]
+            response, note = None, f"left out where {settings.inventory} has no response"
+            if valid:
+                response, note = usable(max(valid, key=lambda item: item[0])[2], settings)
+            parts.append((part, response, note))
     return parts
 
 

@@ -172,11 +172,11 @@ def _stretches(
     for reason, n in removed.items():
         if n:
             see = "; see build.constant_gap" if reason == CONSTANT else ""
-            text = f"{n / day.sampling_rate:g} s of samples {reason} count as a gap{see}"
-            notes.append((name, text))
+            seconds = n / day.sampling_rate
+            notes.append((name, f"{seconds:g} s of samples {reason} count as a gap{see}"))
     parts = [(wave, None, "") for wave in waves]
     if settings.inventory is not None:
-        parts = [x for wave in waves for x in with_responses(wave, day.trace_id, settings)]
+        parts = with_responses(waves, day.trace_id, settings)
     del waves
     for number in range(len(parts)):
         (wave, response, note), parts[number] = parts[number], None  # frees its memory

@@ -63,6 +63,9 @@ def test_gap_finds_three_clouds_and_none_in_uniform():
     gap, std = gap_statistic(latents, 1, inertia, 0)
     assert gap == pytest.approx(np.log(4000 * 10 / 12) - np.log(inertia), abs=0.02)
     assert 0 < std < 0.05
+    # Of a Gaussian with the same variances the inertia is theirs, and the gap none.
+    gap, _ = gap_statistic(latents, 1, inertia, 0, "gaussian")
+    assert gap == pytest.approx(0, abs=0.02)
 
 
 def warnings_of(chosen, **best):

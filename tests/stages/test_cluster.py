@@ -6,6 +6,7 @@ import pytest
 from RISCluster.clustering import fit as fits
 from RISCluster.clustering.selection import choose, read_rows
 from RISCluster.errors import DataError
+from RISCluster.runs.labels import read_labels
 from RISCluster.stages.cluster import read_mixture, run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs, write_samples
@@ -31,6 +32,20 @@ def test_mixtures_of_every_number_have_their_temperature(finished):
     assert numbers == [2, 3, 4]
     assert 1 <= min(found) < max(found)  # more clusters than the three classes were fitted
     assert [read_mixture(path, k).temperature for k in numbers] == found
+
+
+def test_labels_of_every_number_on_request(finished):
+    settings = finished("gmm.all_labels=yes")
+    run_gmm(settings)
+    folder = settings.run_folder / "GMM"
+    chosen = read_labels(folder / "labels.csv")
+    k = len(np.unique(chosen["label"]))
+    assert (folder / f"labels_{k}.csv").read_bytes() == (folder / "labels.csv").read_bytes()
+    latents = np.load(folder / "latent.npy")
+    for number in (2, 3, 4):
+        labels = read_labels(folder / f"labels_{number}.csv")["label"]
+        posterior = read_mixture(folder / "model.npz", number).posterior(latents)
+        np.testing.assert_array_equal(labels, posterior.argmax(1))
 
 
 def test_fewer_samples_than_clusters(tmp_path, make_settings):

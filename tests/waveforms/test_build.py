@@ -129,13 +129,12 @@ def test_processed_waveforms_give_the_same_windows(folder, tmp_path):
 
 def test_windows_that_overlap_or_begin_late(tmp_path, logged):
     data = with_events(noise(120, RATE), RATE, (30, 32, 60))
-    write(tmp_path / "a.mseed", (ID, NOON, RATE, data))
+    place = write(tmp_path / "a.mseed", (ID, NOON, RATE, data))
     words = ["build.dead_time=0.2", "build.sta=0.1", "build.trigger=z", "build.on=3"]
-    run(tmp_path / "a.mseed", tmp_path / "a.h5", *words)
+    run(place, tmp_path / "a.h5", *words)
     assert logged("windows overlap the one before on the same trace: set build.length shorter")
     data = with_events(with_events(data, RATE, (32.5,), 90_000), RATE, (90,))
-    write(tmp_path / "b.mseed", (ID, NOON, RATE, data))
-    run(tmp_path / "b.mseed", tmp_path / "b.h5", "build.off=0.1")
+    run(write(place, (ID, NOON, RATE, data)), tmp_path / "b.h5", "build.off=0.1")
     assert logged("1 of 3 windows begin after their onset")
 
 
@@ -278,21 +277,19 @@ def test_sampling_rates(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "kind", "text"),
+    ("word", "text"),
     [
-        ("bandpass=3-25", SettingsError, "build.bandpass = 3-25 Hz .* 25 Hz, the Nyquist"),
         (
-            "bandpass=3-30 sampling_rate=100",
-            SettingsError,
-            rf"the Nyquist frequency; .* with build.trace_ids, as {OTHER} at 50 Hz",
+            "bandpass=3-25",
+            f"build.bandpass = 3-25 Hz .* 25 Hz, the Nyquist .*, as {OTHER} at 50 Hz",
         ),
-        ("on=1000", DataError, "no window in 2 station-days: 0 found; .*build.on = 1000"),
-        ("length=300", DataError, "left out: 2 stretches too short; .*shorter"),
+        ("on=1000", "no window in 2 station-days: 0 found; .*build.on = 1000"),
+        ("length=300", "left out: 2 stretches too short; .*shorter"),
     ],
 )
-def test_settings_that_do_not_fit_the_data(folder, tmp_path, words, kind, text):
-    with pytest.raises(kind, match=text):
-        run(folder, tmp_path / "set.h5", *(f"build.{word}" for word in words.split()))
+def test_settings_that_do_not_fit_the_data(folder, tmp_path, word, text):
+    with pytest.raises((DataError, SettingsError), match=text):
+        run(folder, tmp_path / "set.h5", f"build.{word}")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 

@@ -9,7 +9,6 @@ from RISCluster.waveforms.process import (
     DISAGREE,
     NOT_FINITE,
     Wave,
-    band_pass,
     constant_runs,
     detrend,
     join,
@@ -127,7 +126,6 @@ def test_detrend_and_taper():
     np.testing.assert_array_equal(ones[10:90], 1)
     np.testing.assert_array_equal(ones, ones[::-1])
     assert (np.diff(ones[:11]) > 0).all()
-    assert ones[0] < 0.01
 
 
 def sine(frequency, rate, seconds=60.0):
@@ -152,14 +150,6 @@ def test_resampled_sines_keep_amplitude_phase_and_time_and_are_not_folded_back(b
         resample(sine(1.0, 100.01), 50.0)
 
 
-def test_band_pass():
-    obspy = import_obspy()
-    wave = Wave(0, 50.0, np.random.default_rng(0).standard_normal(3000))
-    trace = obspy.Trace(wave.data.copy(), {"sampling_rate": 50.0})
-    trace.filter("bandpass", freqmin=3, freqmax=20, corners=4, zerophase=True)
-    np.testing.assert_allclose(band_pass(wave, settings().build), trace.data, atol=1e-10)
-
-
 def test_ground_motion_is_what_obspys_steps_give():
     """Amplitude spectra of windows of real data agree to 0.2 % of their maximum."""
     folder, obspy = shared_data("mesetas"), import_obspy()
@@ -169,7 +159,7 @@ def test_ground_motion_is_what_obspys_steps_give():
     trace.data = trace.data[:60_000].astype(np.float64)  # an odd number stretches obspy's result
     words = settings("build.sampling_rate=50", "build.taper=5", f"build.inventory={place}").build
     start, data = trace.stats.starttime.ns, trace.data.copy()
-    ((wave, response, note),) = with_responses(Wave(start, 100.0, data), "CM.PRA.00.HHZ", words)
+    ((wave, response, note),) = with_responses([Wave(start, 100.0, data)], "CM.PRA.00.HHZ", words)
     assert note == "has only a sensitivity: correct where the response is flat"
     wave = process(wave, words, response)
     trace.detrend("linear")

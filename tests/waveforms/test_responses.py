@@ -58,7 +58,7 @@ def built(folder, place, *words):
 
 def parts_of(wave, place):
     read_inventory.cache_clear()
-    return with_responses(wave, ID, settings(f"build.inventory={place}").build)
+    return with_responses([wave], ID, settings(f"build.inventory={place}").build)
 
 
 def test_velocity_of_a_known_sine():
