@@ -582,8 +582,7 @@ def load_found_settings(config: str | None, overrides: Sequence[str], **others: 
 
 def read_stored(path: Path) -> dict[str, str]:
     """Texts of known keys, by ``section.key``, of a settings file of a stage."""
-    texts = {RENAMED.get(name, name): text for name, text in _read_ini(path).items()}
-    return {name: text for name, text in texts.items() if name in KEYS}
+    return {name: text for name, text in _read_ini(path).items() if name in KEYS}
 
 
 def _settings(values: Mapping[str, Any], **others: Any) -> Settings:

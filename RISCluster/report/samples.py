@@ -102,11 +102,8 @@ def _as_bytes(images: np.ndarray, found: Measured) -> np.ndarray:
 
 def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[str, Any]:
     """What the page's script needs of the samples; the `chosen` ones have large spectrograms."""
-    stage, report, spectra = (
-        results.stage,
-        results.settings.report,
-        found.spectra.astype("f8").round(2),
-    )
+    stage, report = results.stage, results.settings.report
+    spectra = found.spectra.astype("f8").round(2)
     corrections = [] if stage.corrections is None else stage.corrections.itertuples(name=None)
     return {
         "stage": stage.name,
