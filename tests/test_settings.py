@@ -8,11 +8,9 @@ from RISCluster.settings import (
     FORMS,
     KEYS,
     PRESETS,
-    RENAMED,
     Settings,
     as_text,
     load_settings,
-    read_stored,
 )
 from RISCluster.waveforms.windows import make_grid
 from tests.conftest import ROOT
@@ -148,14 +146,6 @@ def test_the_error_of_a_file_or_word_names_it(write, tmp_path):
     for word in ("fast", "x" * 5000, "d/s.h5", "acc.lr=1"):
         name = word.partition("=")[0]
         assert f"command line: no setting '{name}'" in error_of(None, word)
-
-
-@pytest.mark.parametrize("name", RENAMED)
-def test_the_error_of_an_old_key_names_the_present_one(write, name):
-    section, old = name.split(".")
-    path = write(f"[{section}]\n{old} = 3\n")
-    assert f"no setting '{name}' (did you mean {RENAMED[name]}?)" in error_of(path)
-    assert read_stored(path) == {RENAMED[name]: "3"}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
