@@ -82,8 +82,8 @@ class StageFolder:
         found = read_json(path)
         if found.get("checksum") != _checksum(found):
             raise CheckpointError(
-                f"{path}: changed by another program; move {path.parent} away and run the stage "
-                "again"
+                f"{path}: changed by another program, or of an earlier version of RISCluster; move "
+                f"{path.parent} away and run the stage again"
             )
         return found
 

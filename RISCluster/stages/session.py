@@ -101,11 +101,13 @@ class Session:
         report_unusable(unusable, len(index))
         return samples, unusable
 
-    def encode(self, encoder: Encoder, preparation: Preparation) -> None:
-        """Write the latents of every sample of the file, NaN for unusable ones."""
+    def encode(
+        self, encoder: Encoder, preparation: Preparation, fixed: np.ndarray | None = None
+    ) -> None:
+        """Write the latents of every sample, NaN for unusable ones; `fixed` features if known."""
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks)
+        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks, fixed)
 
     def scores(self, latents: np.ndarray, labelling: Labelling) -> tuple[tuple, dict[str, Any]]:
         """Samples with silhouettes in latent space, and the metrics of every stage that labels."""
