@@ -36,14 +36,6 @@ INVALIDATED = {
     "*": "result",
 }
 
-# Present keys by their names in earlier versions.
-RENAMED = {
-    "data.workers": "data.cpu_threads",
-    "gmm.start": "gmm.init",
-    "gmm.prior": "gmm.covariance_shrinkage",
-    "gmm.stability": "gmm.n_resamples",
-}
-
 RECIPES = {  # of run.recipe; paper is Jenkins et al. 2021, where the defaults differ from it
     "none": "",
     "paper": "data.amplitude=linear data.standardize=no aec.latent_activation=relu "
@@ -582,8 +574,7 @@ def load_found_settings(config: str | None, overrides: Sequence[str], **others: 
 
 def read_stored(path: Path) -> dict[str, str]:
     """Texts of known keys, by ``section.key``, of a settings file of a stage."""
-    texts = {RENAMED.get(name, name): text for name, text in _read_ini(path).items()}
-    return {name: text for name, text in texts.items() if name in KEYS}
+    return {name: text for name, text in _read_ini(path).items() if name in KEYS}
 
 
 def _settings(values: Mapping[str, Any], **others: Any) -> Settings:
@@ -609,7 +600,7 @@ def _values(texts: Mapping[str, str], place: str) -> dict[str, Any]:
     values = {}
     for name, text in texts.items():
         if name not in KEYS:
-            near = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, KEYS, 1)
+            near = difflib.get_close_matches(name, KEYS, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise SettingsError(
                 f"{place}: no setting '{name}'{hint}; write section.key=value, as the "

@@ -217,6 +217,15 @@ def test_batches_are_on_the_gpu(data, gpu, mode):
             assert sum(gpu.waits.values()) <= most, gpu.waits
 
 
+def test_reading_waits_once_for_a_thousand_samples(tmp_path, gpu):
+    path = write_samples(tmp_path / "s.h5", blobs(2000)[0])
+    with open_spectrograms(path) as file:
+        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
+        gpu.clear()
+        assert [len(index) for index, _ in reader.blocks(np.arange(2000))] == [1024, 976]
+    assert gpu.waits["copy to cpu"] == 2, gpu.waits
+
+
 @pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
 def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
     path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
@@ -227,6 +236,7 @@ def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
     monkeypatch.setattr(loading, "choose_loadmode", optimistic)
     with open_spectrograms(path) as file:
         reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
+        monkeypatch.setattr(loading, "GPU_ROWS", 128)
         gpu.memory = room * 2000 * 4 * 16 * 20
         samples, _ = load_set(reader, np.arange(2000), "auto", Ranks(0, 1, GPU))
         assert (samples.x.device, len(samples)) == (CPU, 2000)

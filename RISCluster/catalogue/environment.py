@@ -86,8 +86,7 @@ class LagCorrelation:
     r: np.ndarray  # (L,); NaN for fewer than `FEWEST` common bins, or a constant series there
     n: np.ndarray  # (L,), int64
     effective: float = np.nan  # number of independent pairs at the best lag
-    level: float = np.nan  # |r| stays below by chance with 95 % probability, at one lag ...
-    level_searched: float = np.nan  # ... and for the largest |r| over all these lags
+    level_searched: float = np.nan  # the largest |r| stays below by chance, with 95 % probability
 
     @property
     def best(self) -> int | None:
@@ -96,11 +95,6 @@ class LagCorrelation:
             return None
         size = np.round(np.nan_to_num(np.abs(self.r), nan=-1.0), 12)
         return int(np.lexsort((np.abs(self.lags), -size))[0])
-
-    @property
-    def at_zero(self) -> float:
-        """Value of r without a lag."""
-        return float(self.r[np.searchsorted(self.lags, 0)])
 
 
 def correlate_at_lags(response: np.ndarray, driver: np.ndarray, largest_lag: int) -> LagCorrelation:
@@ -124,8 +118,9 @@ def correlate_at_lags(response: np.ndarray, driver: np.ndarray, largest_lag: int
     common = slice(max(lag, 0), len(x) + min(lag, 0))
     effective = effective_pairs(x[common].to_numpy(), y.shift(lag)[common].to_numpy())
     independent = 1 + (int(np.isfinite(r).sum()) - 1) * effective / int(n[known.best])
-    levels = (critical(effective, CONFIDENCE ** (1 / searched)) for searched in (1, independent))
-    return LagCorrelation(lags, r, n, effective, *levels)
+    return LagCorrelation(
+        lags, r, n, effective, critical(effective, CONFIDENCE ** (1 / independent))
+    )
 
 
 def critical(effective: float, confidence: float) -> float:

@@ -7,6 +7,7 @@ samples are held.
 """
 
 import contextlib
+import itertools
 import math
 import os
 from collections import deque
@@ -27,6 +28,7 @@ from .transforms import Preparation
 # samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
+GPU_ROWS = 1024  # samples sent to a GPU at a time, at least: each block costs 35 launches
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, C, F, T)
@@ -43,7 +45,10 @@ class Reader:
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Usable samples among `index` (ascending): indices (n,) and prepared (n, C, F, T)."""
         amplitude = self.preparation.amplitude
-        for wanted, rows in read_ahead(self.file.read_blocks(index)):
+        blocks = self.file.read_blocks(index)
+        if self.device.type == "cuda":
+            blocks = _joined(blocks, GPU_ROWS)
+        for wanted, rows in read_ahead(blocks):
             x = torch.from_numpy(rows).to(self.device)
             flat = x.flatten(1)
             low, high = torch.stack([flat.amin(1), flat.amax(1)]).cpu().numpy()  # one wait
@@ -60,6 +65,16 @@ class Reader:
             if not usable.all():
                 x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
             yield wanted, self.preparation(x).reshape(-1, *self.shape)
+
+
+def _joined(blocks: Iterator, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks (indices, samples) joined until they have a number of rows."""
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+    for block in itertools.chain(blocks, [None]):
+        held += [block] if block else []
+        if held and (block is None or sum(len(index) for index, _ in held) >= n_rows):
+            yield tuple(map(np.concatenate, zip(*held, strict=True)))
+            held = []
 
 
 def read_ahead(source: Iterator, depth: int = 2) -> Iterator:

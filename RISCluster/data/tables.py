@@ -144,12 +144,6 @@ def _header(lines: Sequence[str], first: int) -> tuple[int, str]:
     return first, delimiter
 
 
-def read_numbers(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a table of numbers alone that this program wrote; OSError, or ValueError."""
-    table = pandas.read_csv(path, dtype=np.float64, index_col=False)
-    return {name: column.to_numpy() for name, column in table.items()}
-
-
 # ---- times --------------------------------------------------------------------------------------
 
 

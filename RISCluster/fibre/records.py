@@ -300,7 +300,7 @@ class _Reader:
             found = [x for x in tables if min(x.shape) > 1]
         is_unclear = len(found) > 1 and found[1].size >= COMPARABLE * found[0].size
         if not found or is_unclear:
-            there = ", ".join(f"{x.name.strip('/')} {x.shape}" for x in (tables or arrays)[:10])
+            there = ", ".join(f"{x.name.strip('/')} {x.shape}" for x in (found or arrays)[:10])
             what = "no" if chosen == "auto" else f"'{chosen}' is no"
             raise UnknownLayout(
                 f"{self.path}: {'more than one' if is_unclear else what} numeric data set of "
@@ -427,10 +427,10 @@ def read_dascore_header(path: Path, settings: RecordsSettings) -> Record:
         time, place = (found.coords[found.dim_tuple[k]] for k in (axis, 1 - axis))
         n_samples, n_channels = (round((x.max - x.min) / x.step) + 1 for x in (time, place))
         origin, last = (int(x.astype("M8[ns]").astype(np.int64)) for x in (time.min, time.max))
+        rate = round_rate((n_samples - 1) * SECOND / (last - origin), n_samples)
     except Exception as error:  # its readers raise many kinds
         reason = storage.reason_of(error)
         raise DataError(f"{path}: DASCore can't read it ({reason}); leave it out") from None
-    rate = round_rate((n_samples - 1) * SECOND / (last - origin), n_samples)
     numbers = np.arange(n_channels)
     unit, sample_unit = (
         "" if quantity is None else re.sub(r"^1(\.0)? ", "", str(quantity))

@@ -24,7 +24,7 @@ from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
 from ..waveforms.process import MIN_RUN, Wave, join, without_marks
-from ..waveforms.read import Notes, of_few_rates, read_traces, scan, warn_of
+from ..waveforms.read import Notes, note_of, of_few_rates, read_traces, scan, warn_of
 from .records import AGREE, LEAST_JUMP, SINCE_1980, Record, read_record, read_with_dascore
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
@@ -158,8 +158,7 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
                 notes += [(str(path), note) for note in record.notes]
             except DataError as error:
                 bad = bad or error
-                reason = str(error).removeprefix(f"{path}: ")
-                notes.append((str(path), f"{reason}; the file is left out"))
+                notes.append(note_of(path, error, "; the file is left out"))
             progress.add(1)
     if not records:
         raise bad
@@ -270,10 +269,9 @@ def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: i
     if not stretches:
         with contextlib.suppress(DataError):  # of a format that DASCore reads
             return _join_records(paths, settings)
-        reason = notes[0][1] if notes else "no waveform in it"
         raise DataError(
-            f"{paths[0]}: none of {len(paths):,} files is usable ({reason}); allowed: what obspy "
-            "or DASCore reads (extra 'das')"
+            f"{paths[0]}: none of {len(paths):,} files is usable ({notes[0][1]}); allowed: what "
+            "obspy or DASCore reads (extra 'das')"
         )
     warn_of(notes)
     stretches = of_few_rates(stretches)
@@ -316,8 +314,7 @@ def _read_traces(
         try:
             traces = read_traces(path, *edges, commonprefix(list(names)))
         except DataError as error:
-            reason = str(error).removeprefix(f"{path}: ")
-            yield str(path), f"{reason}; its samples count as missing"
+            yield note_of(path, error, "; its samples count as missing")
             continue
         for name in names.unique():
             waves[numbers[name]] += [

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from ..data.layouts import SpectrogramFile
 from .style import (
-    EMPTY,
     PALETTE,
     UNUSABLE_COLOUR,
     amplitude_range,
@@ -22,8 +21,6 @@ from .style import (
     plain,
     short_title,
 )
-
-DECADES = 4.0  # below each sample's peak that an overview shows at most
 
 
 def reconstructions(
@@ -68,7 +65,7 @@ def gallery(
     total = max(1, sum(sizes))
     for row, images in enumerate(members):
         for column, axes in enumerate(grid[row]):
-            axes.set(xticks=[], yticks=[], facecolor=EMPTY)
+            axes.set(xticks=[], yticks=[], facecolor="0.94")
             if column < len(images):
                 draw_spectrogram(axes, file, images[column])
             frame(axes, labels[row])
@@ -158,8 +155,8 @@ def sample_overview(
 
 
 def _scaled(image: np.ndarray, signed: bool) -> np.ndarray | None:
-    """Values to draw of one sample (F, T); None if it is unusable."""
+    """Values to draw of one sample (F, T), down to 1e-4 of the peak; None if it is unusable."""
     peak = np.abs(image).max()
     if not np.isfinite(peak) or peak == 0:
         return None
-    return image if signed else np.log10(np.maximum(image / peak, 10.0**-DECADES))
+    return image if signed else np.log10(np.maximum(image / peak, 1e-4))

@@ -14,7 +14,6 @@ from .style import cluster_colour, cluster_patches, legend_below, legend_beside,
 
 LARGEST_PIE, SMALLEST_PIE = 0.05, 0.012  # radius over the length of the map
 FEW = 16  # stations; pies of more are smaller
-NAMED = 60  # stations up to which each has its name
 KM_PER_DEGREE = 111.195
 
 
@@ -45,11 +44,10 @@ def station_map(
             axes.pie(counts[row], radius=radius[row], colors=colours, center=at, startangle=90,
                      counterclock=False, frame=True, wedgeprops={"zorder": 3})  # fmt: skip
         axes.add_patch(Circle(at, radius[row], fill=False, ec="0.3", lw=0.6, zorder=4))
-        if len(stations) <= NAMED:
-            axes.annotate(
-                stations[row], (at[0], at[1] + radius[row]), xytext=(0, 1.5), fontsize=7,
-                textcoords="offset points", ha="center", va="bottom", zorder=5,
-            )  # fmt: skip
+        axes.annotate(
+            stations[row], (at[0], at[1] + radius[row]), xytext=(0, 1.5), fontsize=7,
+            textcoords="offset points", ha="center", va="bottom", zorder=5,
+        )  # fmt: skip
     axes.set(aspect="equal", xlabel=f"East of {middle} (km)", ylabel="North (km)")
     axes.set_title(f"The largest pie has {totals.max():,} samples", fontsize=10)
     east, north = ((values.min() + values.max()) / 2 for values in (x, y))

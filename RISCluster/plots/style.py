@@ -14,7 +14,6 @@ from ..runs.names import cluster_title
 
 COLOUR_MAP = "viridis"
 UNUSABLE_COLOUR = (0.6, 0.6, 0.6)
-EMPTY = "0.94"  # background of panels without a sample
 # Okabe and Ito's palette without black, for colour-blind readers.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7F3C8D")
 # Farthest from one another and from the palette in CIELAB, as seen with and without deuteranopia

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
-from .. import __version__
 from ..errors import RunError
 from ..evaluation.mapping import require_package
 from ..io import write_text
@@ -71,7 +69,7 @@ def write_report(
             write_names(run)
         results = Results(run, writes=output is None)
         found = [make_sections(results, group) for group in (SECTIONS, TECHNICAL)]
-        write_text(path, make_page(results, run.folder.resolve().name, *found))
+        write_text(path, render(results.data, run, run.folder.resolve().name, *found))
     n = sum(len(section["figures"]) for group in found for section in group)
     log.info(f"report: {path.stat().st_size / 1e6:.1f} MB, {n} figures")
     return path
@@ -112,14 +110,3 @@ def _image(results: Results, name: str, draw: Draw) -> dict[str, Any]:
     image.quantize(COLOURS, Image.Quantize.FASTOCTREE).save(buffer, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return {"source": source, "width": image.width, "height": image.height}
-
-
-def make_page(results: Results, title: str, sections: list, technical: Sequence = ()) -> str:
-    """The page of sections with their HTML."""
-    folder = results.run.folder.resolve()
-    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    footer = f"Made on {made} by RISCluster {__version__} from {folder}"
-    return render(
-        results.data, title=title, sections=sections, technical=technical, footer=footer,
-        made_from=results.run.stages,
-    )  # fmt: skip

@@ -22,8 +22,9 @@ from ..runs.run import FinishedRun, FinishedStage, open_run
 from ..runtime import log
 from ..settings import Settings
 from .figures import METHODS, Results, gallery, label_map
-from .make_report import make_page, make_sections
+from .make_report import make_sections
 from .overview import cards_section, samples_section
+from .page import render
 
 LARGEST = 10**7  # samples of new data, whose table is in memory
 
@@ -83,7 +84,7 @@ def write_new_page(
                 draw().savefig(partial_file, format=image)
         sections = make_sections(results, SECTIONS)
         title = f"{output.stem}, labelled with {known.folder.resolve().name}"
-        write_text(page, make_page(results, title, sections))
+        write_text(page, render(results.data, results.run, title, sections))
     log.info(f"{page}: page; {', '.join(map(str, draws))}")
 
 

@@ -4,7 +4,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from .. import __version__
 from ..catalogue import environment as environment_series
 from ..clustering import selection, stability
 from ..evaluation import comparison, mapping
+from ..runs.run import FinishedRun
 from ..runtime import count
 
 MADE_FROM = re.compile('<meta name="riscluster-made-from" content="([^"]*)">')
@@ -44,12 +47,16 @@ def environment() -> Environment:
     return made
 
 
-def render(data: Mapping[str, Any], **values: Any) -> str:
-    """The whole page, from data of the script and values of the template.
-
-    Values are title, footer, what it is made from, and two lists of sections with an anchor, a
-    title, notes and their HTML: those shown and the technical ones.
-    """
+def render(
+    data: Mapping[str, Any],
+    run: FinishedRun,
+    title: str,
+    sections: Sequence,
+    technical: Sequence = (),
+) -> str:
+    """The whole page: data of the script, sections with an anchor, a title, notes, their HTML."""
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    footer = f"Made on {made} by RISCluster {__version__} from {run.folder.resolve()}"
     style, script = (
         files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
         for name in ("page.css", "page.js")
@@ -66,7 +73,8 @@ def render(data: Mapping[str, Any], **values: Any) -> str:
     content = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     style, script, content = map(Markup, (style, script, content))
     return environment().get_template("page.html").render(
-        data=data, content=content, style=style, script=script, policy=policy, **values
+        data=data, content=content, style=style, script=script, policy=policy, title=title,
+        sections=sections, technical=technical, footer=footer, made_from=run.stages,
     )  # fmt: skip
 
 

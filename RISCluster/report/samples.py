@@ -46,9 +46,11 @@ class Measured:
     low: float = 0.0  # dB below the peak of a sample, or as stored: lower end of the colours
     decibel: bool = True  # whether values are amplitudes, drawn in dB
 
-    def quartiles(self, values: np.ndarray, members: np.ndarray) -> np.ndarray | None:
+    def quartiles(self, values: np.ndarray, members: np.ndarray) -> list | None:
         """Quartiles (3, ...) of the values of members (m,), bool; None without any."""
-        return np.percentile(values[members], (25, 50, 75), axis=0) if members.any() else None
+        if not members.any():
+            return None
+        return np.percentile(values[members], (25, 50, 75), axis=0).tolist()
 
 
 def measure(results: Results, chosen: Sequence[int]) -> Measured:
@@ -101,6 +103,7 @@ def _as_bytes(images: np.ndarray, found: Measured) -> np.ndarray:
 def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[str, Any]:
     """What the page's script needs of the samples; the `chosen` ones have large spectrograms."""
     stage, report = results.stage, results.settings.report
+    spectra = found.spectra.astype("f8").round(2)
     corrections = [] if stage.corrections is None else stage.corrections.itertuples(name=None)
     return {
         "stage": stage.name,
@@ -118,7 +121,7 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
                 "colour": to_hex(cluster_colour(label)),
                 "size": int(stage.sizes[label]),
                 "sized": int(stage.cluster_sizes[label]),
-                "spectrum": _spectrum(found, stage.labels[found.index] == label),
+                "spectrum": found.quartiles(spectra, stage.labels[found.index] == label),
             }
             for label in range(stage.n_clusters)
         ],
@@ -155,12 +158,6 @@ def _milliseconds(times: Any) -> np.ndarray:
 
 def _text(values: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
-
-
-def _spectrum(found: Measured, members: np.ndarray) -> list | None:
-    """Quartiles of the mean spectra of a cluster."""
-    spectrum = found.quartiles(found.spectra, members)
-    return None if spectrum is None else np.round(spectrum, 2).tolist()
 
 
 def place_all(results: Results, index: np.ndarray) -> np.ndarray | None:

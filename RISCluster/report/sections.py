@@ -107,12 +107,14 @@ def time_section(results: Results) -> Context:
         notes += [f"{environment.path}: {text}" for text in environment.notes]
         correlation, curves, lags = _correlation(results, counted.rate, environment, bins)
         if curves:
-            draws["report_correlation"] = lambda: occurrence.lag_correlations(
-                lags, curves, _titles(results)
-            )
-    draws["report_occurrence"] = partial(_series, results, panels, environment)
+            draw = partial(occurrence.lag_correlations, lags, curves, _titles(results))
+            draws["report_correlation"] = draw
+    first, last = panels.edges[[0, -1]]
+    style = {"moments": [one for one in results.moments if first <= one[0] <= last]}
+    style["log_axis"] = settings.log_axis
+    draws["report_occurrence"] = partial(_series, results, panels, environment, style)
     if len(catalogue.stations) > 1:
-        draws["report_station_occurrence"] = partial(_by_station, results, panels)
+        draws["report_station_occurrence"] = partial(_by_station, results, panels, style)
     if results.has_days:
         seasons = _seasons(results)
         draws["report_profiles"] = partial(_profiles, results)
@@ -139,20 +141,18 @@ def _seasons(results: Results) -> Context:
     return {"header": [*counts], "rows": rows, "clusters": clusters, "shades": 2}
 
 
-def _series(results: Results, bins: Bins, environment: Environment | None) -> Any:
+def _series(results: Results, bins: Bins, environment: Environment | None, style: dict) -> Any:
     found, series = count_occurrences(results.catalogue, bins), []
     if environment is not None:
         names = map(plain, environment.series)
         series = list(zip(names, environment.averages(bins).T, strict=True))
     labels, titles = results.largest, _titles(results)
     panels = [(titles[label], found.counts[:, [label]], found.has_data) for label in labels]
-    return occurrence.occurrence_series(
-        bins.edges, panels, [[label] for label in labels], bins.interval, series,
-        **_style(results, bins),
-    )  # fmt: skip
+    alone = [[label] for label in labels]
+    return occurrence.occurrence_series(bins.edges, panels, alone, bins.interval, series, **style)
 
 
-def _by_station(results: Results, bins: Bins) -> Any:
+def _by_station(results: Results, bins: Bins, style: dict) -> Any:
     catalogue, panels = results.catalogue, []
     for station in largest(catalogue.by_station(), STATION_PANELS):
         found = count_occurrences(catalogue, bins, station)
@@ -160,15 +160,8 @@ def _by_station(results: Results, bins: Bins) -> Any:
         panels.append((plain(catalogue.stations[station]), counts, found.has_data))
     every = [labels] * len(panels)
     return occurrence.occurrence_series(
-        bins.edges, panels, every, bins.interval, titles=titles, height=1.1,
-        **_style(results, bins),
-    )  # fmt: skip
-
-
-def _style(results: Results, bins: Bins) -> dict[str, Any]:
-    """Marked moments within the bins, and the kind of axis."""
-    inside = [one for one in results.moments if bins.edges[0] <= one[0] <= bins.edges[-1]]
-    return {"moments": inside, "log_axis": results.settings.report.log_axis}
+        bins.edges, panels, every, bins.interval, titles=titles, height=1.1, **style
+    )
 
 
 def _profiles(results: Results) -> Any:

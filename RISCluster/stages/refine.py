@@ -70,12 +70,12 @@ def _refine(session: Session, aec: TrainedModel, samples: SampleSet) -> None:
     torch.manual_seed(session.seed)
     model = _initial_model(session, aec)
     log.info(f"refining {len(model.clustering.centroids)} clusters on {len(samples):,} samples")
-    fixed, n_learnt = None, aec.model.shape.n_features
-    latents = open_rows(session.run / "GMM/latent.npy")
-    if 4 * (latents.shape[1] - n_learnt) * len(samples) < MAX_FIXED_BYTES:
-        fixed = torch.tensor(latents[samples.index, n_learnt:], device=session.ranks.device)
-    refine(model, samples, session.settings.dec, session.context, fixed)
-    session.encode(model.encoder, aec.preparation)
+    fixed = open_rows(session.run / "GMM/latent.npy")[:, aec.model.shape.n_features :]
+    of_training = None
+    if 4 * fixed.shape[1] * len(samples) < MAX_FIXED_BYTES:
+        of_training = torch.tensor(fixed[samples.index], device=session.ranks.device)
+    refine(model, samples, session.settings.dec, session.context, of_training)
+    session.encode(model.encoder, aec.preparation, fixed)
     session.rank0(lambda: _label(session, aec, model, samples))
 
 

@@ -54,11 +54,6 @@ class Session:
         self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
         self.path, self.fingerprint = self.stage.path, file.fingerprint()
         self.held = ExitStack()  # with the lock on the run, until the stage ends
-        # What checksums among the inputs are of, for messages.
-        self.words = {"data": describe(file)}
-        self.words |= {name: str(file.path) for name in ("labels, times and ids", "event_id")}
-        self.words |= {"AEC/model.pt": "the autoencoder", "GMM/model.npz": "the mixtures"}
-        self.words["aec.initial_weights"] = settings.aec.initial_weights
         self.inputs = self._inputs()
 
     def _inputs(self) -> dict[str, Any]:
@@ -71,7 +66,7 @@ class Session:
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
             earlier = StageFolder(self.run, name[:3])
-            self.rank0(lambda now=dict(inputs), at=earlier: at.require_match(now, self.words))
+            self.rank0(lambda now=dict(inputs), at=earlier: at.require_match(now))
             inputs[name] = self.rank0(lambda path=self.run / name: sha256(path)[:16])
             inputs["labels, times and ids"] = columns
             if (events := self.rank0(lambda: _checksum(file.column("event_id")))) is not None:
@@ -106,11 +101,13 @@ class Session:
         report_unusable(unusable, len(index))
         return samples, unusable
 
-    def encode(self, encoder: Encoder, preparation: Preparation) -> None:
-        """Write the latents of every sample of the file, NaN for unusable ones."""
+    def encode(
+        self, encoder: Encoder, preparation: Preparation, fixed: np.ndarray | None = None
+    ) -> None:
+        """Write the latents of every sample, NaN for unusable ones; `fixed` features if known."""
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks)
+        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks, fixed)
 
     def scores(self, latents: np.ndarray, labelling: Labelling) -> tuple[tuple, dict[str, Any]]:
         """Samples with silhouettes in latent space, and the metrics of every stage that labels."""
@@ -130,9 +127,8 @@ class Session:
     def begin(self) -> None:
         """Begin the stage, after all checks of the input."""
         self.rank0(lambda: self.held.enter_context(self.stage.lock()))
-        words = {name: text for name, text in self.words.items() if name in self.inputs}
         ini = self.settings.as_ini()
-        start = self.rank0(lambda: self.stage.begin(self.inputs, ini, words))
+        start = self.rank0(lambda: self.stage.begin(self.inputs, ini))
         log.info(f"{self.path}: {start}")
 
     # ---- sweeps ----

@@ -34,11 +34,18 @@ def encode(
     return torch.cat(parts).to(ranks.device)
 
 
-def encode_to(path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks) -> None:
+def encode_to(
+    path: Path,
+    encoder: Encoder,
+    samples: SampleSet,
+    ranks: Ranks,
+    fixed: np.ndarray | None = None,
+) -> None:
     """Write latents as of `encode` to a ``.npy`` file, at constant memory."""
 
     def work(start: int, stop: int) -> np.ndarray:
-        return _encode(encoder, samples, start, stop).cpu().numpy()
+        own = None if fixed is None else torch.tensor(fixed[start:stop], device=ranks.device)
+        return _encode(encoder, samples, start, stop, own).cpu().numpy()
 
     n, first = len(samples), 0
     rows = new_rows(path, (n, encoder.n_latents)) if ranks.is_first else nullcontext()

@@ -73,6 +73,11 @@ def read_with(function: Callable, path: Path, what: str, **options: Any) -> Any:
         ) from None
 
 
+def note_of(path: Path, error: DataError, end: str = "") -> tuple[str, str]:
+    """A note of an error about a file."""
+    return str(path), str(error).removeprefix(f"{path}: ") + end
+
+
 def warn_of(notes: Iterable[tuple[str, str]]) -> None:
     """Log a line for each text of notes (place, text), with its first place; 20 lines at most."""
     places: dict[str, dict[str, None]] = defaultdict(dict)  # by text, each once, in order
@@ -149,25 +154,36 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], Notes]:
 def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
     try:
         stream = _read(path, headonly=True)
+        if stream and stream[0].stats.get("_format") == "REFTEK130":  # loses headers that touch
+            stream = _read(path)
     except DataError as error:
-        return [], [(str(path), str(error).removeprefix(f"{path}: "))]
-    good, bad = [], []
+        return [], [note_of(path, error)]
+    good, bad, notes = [], [], [] if stream else [(str(path), "has no waveform")]
     for trace in stream:
         rate, start = float(trace.stats.sampling_rate), int(trace.stats.starttime.ns)
-        item = Stretch(path, trace.id, start, int(trace.stats.npts), rate)
-        _, station, _, channel, *rest = trace.id.split(".")
+        item = Stretch(path, _id_of(trace), start, int(trace.stats.npts), rate)
+        _, station, _, channel, *rest = item.trace_id.split(".")
         usable = item.n_samples > 0 and RATES[0] <= rate <= RATES[1]
         usable = usable and station and channel and not rest
         (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
-    if not bad:
-        return good, []
-    one, year = bad[0], 1970 + bad[0].start / (365.25 * DAY)
-    text = (
-        f"{count(len(bad), 'trace')} left out, as '{one.trace_id}': {one.n_samples} samples at "
-        f"{one.sampling_rate:g} Hz in {year:.0f}; allowed: ids with station and channel codes, as "
-        "in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to 2261"
-    )
-    return good, [(str(path), text)]
+    records = [x for trace in stream if (x := trace.stats.get("mseed", {})).get("record_length")]
+    if rest := records and records[0].filesize % min(x.record_length for x in records):
+        text = f"the last {rest:,} bytes are no whole record; if it is cut, copy it again"
+        notes.append((str(path), text))
+    if bad:
+        one, year = bad[0], 1970 + bad[0].start / (365.25 * DAY)
+        text = (
+            f"{count(len(bad), 'trace')} left out, as '{one.trace_id}': {one.n_samples} samples at "
+            f"{one.sampling_rate:g} Hz in {year:.0f}; allowed: ids with station and channel codes, "
+            "as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to 2261"
+        )
+        notes.append((str(path), text))
+    return good, notes
+
+
+def _id_of(trace: Any) -> str:
+    """Trace id; formats as GSE2 fill codes up with blanks."""
+    return ".".join(code.strip() for code in trace.id.split("."))
 
 
 def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
@@ -203,6 +219,7 @@ def read_traces(path: Path, start_ns: int, end_ns: int, ids: str = "") -> dict[s
         stream = _read(path, **span)
     found: dict[str, list[Any]] = defaultdict(list)
     for trace in stream:
-        if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace.id.startswith(ids):
-            found[trace.id].append(trace)
+        trace_id = _id_of(trace)
+        if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace_id.startswith(ids):
+            found[trace_id].append(trace)
     return dict(found)

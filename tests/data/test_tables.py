@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from RISCluster.data.tables import natural_key, read_numbers, read_table, read_times
+from RISCluster.data.tables import natural_key, read_table, read_times
 from RISCluster.data.times import nanoseconds_to_iso
 
 
@@ -79,16 +79,6 @@ def test_numbers(read, cells, values):
 def test_no_table(read, content, reason):
     with pytest.raises(ValueError, match=reason):
         read(content)
-
-
-def test_tables_of_numbers_alone(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("epoch,mse\n1,0.1\n2,nan\n")
-    assert read_numbers(path)["epoch"].tolist() == [1, 2]
-    for content, reason in (("epoch,mse\n1,x\n", "'x'"), ("", "No col")):
-        path.write_text(content)
-        with pytest.raises(ValueError, match=reason):
-            read_numbers(path)
 
 
 def test_numbers_in_names_are_sorted_as_numbers():

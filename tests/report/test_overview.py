@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 
 import h5py
 import numpy as np
@@ -97,18 +98,16 @@ def test_data_of_the_script(run_folder, monkeypatch):
 
 def test_waveforms(tmp_path, run_folder):
     with open_run(run_folder) as run:
-        content = run.file.path.read_bytes()
-    other = tmp_path / "with.h5"
-    other.write_bytes(content)
+        other = shutil.copy(run.file.path, tmp_path / "with.h5")
     with h5py.File(other, "a") as file:
         file["trace"] = np.random.default_rng(0).normal(size=(96, 200)).astype("f4")
         file["trace"].attrs.update(sampling_rate=100.0, units="m/s")
     with open_run(run_folder, [f"data.file={other}"]) as run:
         results = Results(run)
         overview.cards_section(results)
-        trace = results.data["trace"]
-        assert (trace["rate"], trace["unit"], trace["length"]) == (100, "m/s", 200)
-        assert trace["faster"] == round(1500 / 8.5)
-        values = np.frombuffer(base64.b64decode(trace["values"]), "i1").reshape(-1, 200)
-        assert len(values) == len(trace["rows"]) == len(trace["peaks"])
-        assert np.abs(values.astype(int)).max(1).tolist() == [127] * len(values)
+    trace = results.data["trace"]
+    assert (trace["rate"], trace["unit"], trace["length"]) == (100, "m/s", 200)
+    assert trace["faster"] == round(1500 / 8.5)
+    values = np.frombuffer(base64.b64decode(trace["values"]), "i1").reshape(-1, 200)
+    assert len(values) == len(trace["rows"]) == len(trace["peaks"])
+    assert np.abs(values.astype(int)).max(1).tolist() == [127] * len(values)

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 from html import unescape
+from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -39,9 +41,8 @@ def page_with(text: str) -> str:
     section = {"anchor": "data", "title": text, "notes": [text], "html": Markup(html)}
     clusters = [{"name": text, "colour": "#0072b2"}] * 2
     data = {"clusters": clusters, "stations": [text, text], "place": "station"}
-    return render(
-        data, title=text, sections=[section], technical=[section], footer=text, made_from=[text]
-    )
+    run = SimpleNamespace(folder=Path(text.replace("/", "-")), stages=[text])
+    return render(data, run, text, [section], [section])
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -16,11 +16,6 @@ from tests import made
 from tests.report.html import MAKE, Section
 
 
-@pytest.fixture
-def opened(run_folder):
-    return lambda *words: open_run(run_folder, words)
-
-
 def with_table(run, table, k=3):
     """The run with other labels."""
     sizes = np.bincount(table["label"][table["label"] >= 0], minlength=k).tolist()
@@ -49,11 +44,11 @@ def synthetic(n_days=120, k=3, n_stations=2, n=6):
 # ---- where and when ----
 
 
-def test_stations_and_their_map(opened, tmp_path):
+def test_stations_and_their_map(run_folder, tmp_path):
     (tmp_path / "st.csv").write_text(
         "net,sta,lat,lon\nXH,DR00,-80,179\nXH,DR01,-80.5,-179\nXH,DR02,-81,178\nXH,Q,99,0\n"
     )
-    with opened(f"report.stations={tmp_path / 'st.csv'}") as run:
+    with open_run(run_folder, [f"report.stations={tmp_path / 'st.csv'}"]) as run:
         found = Section("stations", run)
         assert list(found.figures) == ["report_stations", "report_station_map"]
         stations = found.table("each station")
@@ -69,8 +64,8 @@ def test_stations_and_their_map(opened, tmp_path):
             draw()
 
 
-def test_times_and_seasons(opened):
-    with opened("report.interval=month") as run:
+def test_times_and_seasons(run_folder):
+    with open_run(run_folder, ["report.interval=month"]) as run:
         found, table = Section("time", run), run.final.table
         assert list(found.figures) == [
             "report_occurrence", "report_station_occurrence", "report_profiles"
@@ -85,17 +80,17 @@ def test_times_and_seasons(opened):
     years = Section("time", two).table("season")
     assert years[0][-2:] == ["2016", "2017"]
     assert [int(row[-2]) + int(row[-1]) for row in years[1:]] == two.final.sizes.tolist()
-    with opened("report.seasons=12-2") as run:
+    with open_run(run_folder, ["report.seasons=12-2"]) as run:
         row = Section("time", run).table("season")[1]
     assert int(row[2]) + int(row[3]) == int(row[1])  # other months
 
 
-def test_span_moments_and_axis(opened):
+def test_span_moments_and_axis(run_folder):
     words = (
         "report.span=2016-03-01/2016-06-01",
         "report.moments=2016-04-10T12:00 big storm, 2017-01-01",
     )
-    with opened(*words, "report.interval=month", "report.log_axis=yes") as run:
+    with open_run(run_folder, [*words, "report.interval=month", "report.log_axis=yes"]) as run:
         found, table = Section("time", run), run.final.table
         assert "Samples from 2016-03-01 00:00:00 to 2016-06-01 00:00:00 UTC" in found.text
         axes = found.figures["report_occurrence"]().axes[0]
@@ -108,8 +103,8 @@ def test_span_moments_and_axis(opened):
         assert recording.tolist() == [3, 4, 4, 4]  # DR03 begins in April
 
 
-def test_missing_times_traces_or_both(opened):
-    with opened() as run:
+def test_missing_times_traces_or_both(run_folder):
+    with open_run(run_folder) as run:
         table = run.final.table
         timeless = with_table(run, table.drop(columns="starttime"))
         assert Section("time", timeless).notes == ["The data have no start times."]
@@ -127,10 +122,10 @@ def test_missing_times_traces_or_both(opened):
         ) in found.notes
 
 
-def test_many_stations_and_few_clusters(opened, monkeypatch):
+def test_many_stations_and_few_clusters(run_folder, monkeypatch):
     monkeypatch.setattr(figures, "LARGEST", 2)
     monkeypatch.setattr(sections, "STATION_ROWS", 5)
-    with opened() as run:
+    with open_run(run_folder) as run:
         run = with_table(run, synthetic(40, 4, 9), k=4)
         found = Section("stations", run)
         assert len(found.table("each station")) == 1 + 5
@@ -141,14 +136,16 @@ def test_many_stations_and_few_clusters(opened, monkeypatch):
         assert texts == ["cluster 0", "cluster 1", "other clusters"]
 
 
-def test_environment_and_its_lag(opened, tmp_path):
+def test_environment_and_its_lag(run_folder, tmp_path):
     path = tmp_path / "env.csv"
     lines = [
         f"{np.datetime64('2016-01-01') + day}T12:00:00Z,{10 * ((day + 1) % 4 == 0) + day % 3},x"
         for day in range(-10, 130)
     ]
     path.write_text("\n".join(["time,swell,remark", *lines]) + "\n")
-    with opened(f"report.environment={path}", "report.largest_lag=2", "report.interval=day") as run:
+    with open_run(
+        run_folder, [f"report.environment={path}", "report.largest_lag=2", "report.interval=day"]
+    ) as run:
         run = with_table(run, synthetic())
         found = Section("time", run)
         table = found.table("Correlation")

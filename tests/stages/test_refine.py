@@ -7,6 +7,8 @@ import torch
 from RISCluster.__main__ import main
 from RISCluster.clustering import fit as fits
 from RISCluster.clustering.mixture import Mixture
+from RISCluster.errors import Stopped
+from RISCluster.models.features import FixedFeatures
 from RISCluster.runs.run import open_run
 from RISCluster.stages import refine
 from RISCluster.stages.cluster import read_mixture, run_gmm
@@ -39,6 +41,19 @@ def test_centroids_start_at_the_means_of_the_mixture(finished, scale):
     factor = 1 / np.sqrt(latents.var(0).mean()) if scale == "global" else 1
     np.testing.assert_allclose(state["clustering.metric"], factor * np.eye(23), rtol=1e-6)
     np.testing.assert_allclose(state["clustering.centroids"], factor * means, atol=1e-5)
+
+
+def test_fixed_features_are_those_of_the_gmm_stage(finished, monkeypatch):
+    def label(*_):
+        raise Stopped("labelling", 15)
+
+    monkeypatch.setattr(FixedFeatures, "forward", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(refine, "_label", label)
+    settings = finished("dec.gamma=2")
+    with pytest.raises(Stopped):
+        run_dec(settings)
+    before, refined = (np.load(settings.run_folder / f"{x}/latent.npy") for x in ("GMM", "DEC"))
+    np.testing.assert_array_equal(before[:, 3:], refined[:, 3:])
 
 
 def test_number_of_clusters(finished):
