@@ -4,9 +4,9 @@
     python benchmarks/gpu.py --device cpu --samples 400 --rows 256 --batches 64 --no-tests
 
 Measured: the tests that need a GPU; samples a second and memory of an epoch of pretraining and of
-refinement and of encoding, at several batch sizes in each load mode; the time line of a default
-run. Results are written to ``gpu.json`` and ``gpu.html`` in the folder of ``--output``, after each
-part.
+refinement and of encoding, at several batch sizes in each load mode; a training step with
+channels_last, bf16, TF32 and cudnn.benchmark on and off; the time line of a default run. Results
+are written to ``gpu.json`` and ``gpu.html`` in the folder of ``--output``, after each part.
 """
 
 import argparse
@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from common import ROOT, command, environment, np, parser, seconds  # isort: skip
@@ -31,11 +32,12 @@ from RISCluster.data.loading import Reader, SampleSet, load_set
 from RISCluster.data.synthetic import write_demo
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks, choose_device
+from RISCluster.models import autoencoder
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.features import FixedFeatureSizes
 from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
-from RISCluster.training.common import Context
+from RISCluster.training.common import Context, summed_error
 from RISCluster.training.encode import encode
 from RISCluster.training.pretrain import pretrain
 from RISCluster.training.refine import refine
@@ -69,6 +71,7 @@ def main() -> None:
         parts: dict[str, Callable[[], object]] = {
             "tests": lambda: [] if options.no_tests else run_tests(),
             "rates": lambda: list(bench.rates(batches)),
+            "variants": lambda: list(bench.variants(batches)),
             "run": lambda: default_run(Path(folder), options),
         }
         for name, work in parts.items():
@@ -93,7 +96,7 @@ class Bench:
     def __init__(self, folder: Path, n: int, device: torch.device):
         self.folder, self.n, self.device = folder, n, device
         self.ranks, self.on_gpu = Ranks(0, 1, device), device.type == "cuda"
-        self.path = write_demo(folder / "rows.h5", n_samples=n)
+        self.path, self.precision = write_demo(folder / "rows.h5", n_samples=n), "fp32"
 
     def measured(self, work: Callable[[], object], n: int) -> dict[str, float]:
         """Samples a second, seconds of the first call, and peak memory on the GPU."""
@@ -152,6 +155,38 @@ class Bench:
         model = DEC(self.network(), ClusteringLayer(centroids)).to(self.device)
         fixed = torch.zeros(len(samples), 20, device=self.device)
         refine(model, samples, load_settings(None, words).dec, self.context(), fixed)
+
+    def variants(self, batches: list[int]) -> Iterator[dict[str, object]]:
+        """A training step with one choice changed at a time."""
+        cudnn = torch.backends.cudnn
+        choices = {
+            "as it is": (),
+            "contiguous layout": (autoencoder, "MEMORY_FORMAT", torch.contiguous_format),
+        }
+        if self.on_gpu:
+            choices["cudnn.benchmark"] = cudnn, "benchmark", True
+            choices["no TF32"] = cudnn, "allow_tf32", False
+            choices["bf16"] = self, "precision", "bf16"
+        for batch in batches:
+            for name, choice in choices.items():
+                with mock.patch.object(*choice) if choice else nullcontext():
+                    yield {"step": name, "batch": batch} | self._step(batch)
+
+    def _step(self, batch: int) -> dict[str, float]:
+        model, context = self.network(), self.context(self.precision)
+        optimizer = torch.optim.Adam(model.parameters(), fused=True)
+        x = torch.randn(batch, 1, 87, 100, device=self.device)
+        steps = max(1, self.n // batch)
+
+        def work() -> None:
+            for _ in range(steps):
+                optimizer.zero_grad(set_to_none=True)
+                with context.autocast():
+                    loss = summed_error(model(x)[0], x) / batch
+                loss.backward()
+                optimizer.step()
+
+        return self.measured(work, steps * batch)
 
 
 def default_run(folder: Path, options: argparse.Namespace) -> Table:

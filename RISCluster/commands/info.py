@@ -76,7 +76,9 @@ def describe(
         "frequency": _axis(file.frequency, file.frequency_unit),
         "time": _axis(file.time, file.time_unit),
         "amplitude": file.amplitude_unit or "unit not given",
-        "start times": f"{known.min()} to {known.max()} UTC, of {len(known):,} samples",
+        "start times": f"{known.min()} to {known.max()} UTC, of {len(known):,} samples"
+        if len(known)
+        else "none known",
         "traces": _listed(traces),
         "classes": _listed(classes),
         **_values(table),

@@ -32,10 +32,10 @@ def read_header(path: Path, settings: RecordsSettings) -> Record:
         time, place = (found.coords[found.dim_tuple[k]] for k in (axis, 1 - axis))
         n_samples, n_channels = (round((x.max - x.min) / x.step) + 1 for x in (time, place))
         origin, last = (int(x.astype("M8[ns]").astype(np.int64)) for x in (time.min, time.max))
+        rate = round_rate((n_samples - 1) * SECOND / (last - origin), n_samples)
     except Exception as error:  # its readers raise many kinds
         reason = reason_of(error)
         raise DataError(f"{path}: DASCore can't read it ({reason}); leave it out") from None
-    rate = round_rate((n_samples - 1) * SECOND / (last - origin), n_samples)
     numbers = np.arange(n_channels)
     distance, unit = to_metres(place.min + place.step * numbers, _unit(place.units) or "m")
     if settings.channel_spacing != "auto":

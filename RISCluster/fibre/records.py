@@ -264,7 +264,7 @@ class _Reader:
             found = [x for x in tables if min(x.shape) > 1]
         is_unclear = len(found) > 1 and found[1].size >= COMPARABLE * found[0].size
         if not found or is_unclear:
-            there = ", ".join(f"{x.name.strip('/')} {x.shape}" for x in (tables or arrays)[:10])
+            there = ", ".join(f"{x.name.strip('/')} {x.shape}" for x in (found or arrays)[:10])
             what = "no" if chosen == "auto" else f"'{chosen}' is no"
             raise UnknownLayout(
                 f"{self.path}: {'more than one' if is_unclear else what} numeric data set of "

@@ -147,21 +147,36 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]
 def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
     try:
         stream = _read(path, headonly=True)
+        if stream and stream[0].stats.get("_format") == "REFTEK130":  # loses headers that touch
+            stream = _read(path)
     except DataError as error:
         return [], [str(error)]
-    good, bad = [], []
+    good, bad, lines = [], [], []
     for trace in stream:
         rate, start = float(trace.stats.sampling_rate), int(trace.stats.starttime.ns)
-        item = Stretch(path, trace.id, start, int(trace.stats.npts), rate)
-        usable = item.n_samples > 0 and RATES[0] <= rate <= RATES[1] and trace.id.count(".") == 3
+        item = Stretch(path, _id_of(trace), start, int(trace.stats.npts), rate)
+        usable = item.n_samples > 0 and RATES[0] <= rate <= RATES[1]
+        usable &= item.trace_id.count(".") == 3
         (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
-    if not bad:
-        return good, []
-    one, years = bad[0], bad[0].start / (365.25 * DAY)
-    return good, [
-        f"{path}: {count(len(bad), 'trace')} left out, as {one.trace_id}: {one.n_samples} samples "
-        f"at {one.sampling_rate:g} Hz, {years:.0f} years after 1970; allowed: years 1678 to 2261"
-    ]
+    records = [x for trace in stream if (x := trace.stats.get("mseed", {})).get("record_length")]
+    rest = records and records[0].filesize % min(x.record_length for x in records)
+    if rest:
+        lines.append(
+            f"{path}: the last {rest:,} bytes are no whole record; if it is cut, copy it again"
+        )
+    if bad:
+        one, years = bad[0], bad[0].start / (365.25 * DAY)
+        lines.append(
+            f"{path}: {count(len(bad), 'trace')} left out, as {one.trace_id}: {one.n_samples} "
+            f"samples at {one.sampling_rate:g} Hz, {years:.0f} years after 1970; allowed: some "
+            "samples, years 1678 to 2261, and codes without points"
+        )
+    return good, lines
+
+
+def _id_of(trace: Any) -> str:
+    """Trace id; formats as GSE2 fill codes up with blanks."""
+    return ".".join(code.strip() for code in trace.id.split("."))
 
 
 def _without_shared_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretch]:
@@ -213,6 +228,7 @@ def read_traces(path: Path, start_ns: int, end_ns: int, ids: str = "") -> dict[s
         stream = _read(path, **span)
     found: dict[str, list[Any]] = defaultdict(list)
     for trace in stream:
-        if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace.id.startswith(ids):
-            found[trace.id].append(trace)
+        trace_id = _id_of(trace)
+        if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace_id.startswith(ids):
+            found[trace_id].append(trace)
     return dict(found)

@@ -54,6 +54,34 @@ def test_a_slice_of_one_trace(tmp_path):
     assert read_traces(path, MIDNIGHT - 9 * SECOND, MIDNIGHT - 8 * SECOND) == {}
 
 
+def obspys(name):
+    """A test file of obspy."""
+    path = Path(reading.import_obspy().__file__).parent / "io" / name
+    return path if path.exists() else pytest.skip("no test data of obspy")
+
+
+def test_headers_of_reftek_that_touch():
+    """Read alone they are lost, as obspy merges the traces without data."""
+    stretches, _ = scan([obspys("reftek/tests/data/225051000_00008656")], 1)
+    assert [item.n_samples for item in stretches] == [3165, 892, 2743, 3107, 768, 2925, 3405, 3395]
+
+
+def test_codes_that_are_filled_up_with_blanks():
+    path = obspys("gse2/tests/data/acc.gse")
+    (item,), _ = scan([path], 1)
+    assert item.trace_id == ".GRB1..BZ"
+    assert list(read_traces(path, item.start, item.end, ".GRB1..BZ")) == [".GRB1..BZ"]
+
+
+def test_a_file_that_is_cut_is_named(tmp_path):
+    path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 100.0, noise(600, 100)))
+    whole = scan([path], 1)[0][0].n_samples
+    path.write_bytes(path.read_bytes()[:-100])
+    (item,), (line,) = scan([path], 1)
+    assert 0 < item.n_samples < whole
+    assert line.startswith(f"{path}: the last ")
+
+
 class Trap:
     """What a pickle could do to whoever reads it."""
 
