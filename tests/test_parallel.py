@@ -10,7 +10,7 @@ import pytest
 
 from RISCluster import parallel
 from RISCluster.errors import DataError, RunError, SettingsError, Stopped
-from RISCluster.parallel import Job, Parts, identity
+from RISCluster.parallel import Job, Parts
 from RISCluster.settings import load_settings
 
 
@@ -138,11 +138,6 @@ def test_a_cluster_needs_an_address(parts):
     settings = load_settings(None, ["run.backend=dask"]).run
     with pytest.raises(SettingsError, match="dask needs run.scheduler, as tcp://host:8786"):
         run(Parts(parts.target, settings))
-
-
-def test_identity_is_of_the_content():
-    assert identity({"a": 1, "b": [2]}) == identity({"b": (2,), "a": 1})
-    assert identity({"a": 1}) != identity({"a": 2})
 
 
 def test_workers_are_as_many_as_there_is_work_for(monkeypatch):

@@ -54,11 +54,6 @@ class Session:
         self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
         self.path, self.fingerprint = self.stage.path, file.fingerprint()
         self.held = ExitStack()  # with the lock on the run, until the stage ends
-        # What checksums among the inputs are of, for messages.
-        self.words = {"data": describe(file)}
-        self.words |= {name: str(file.path) for name in ("labels, times and ids", "event_id")}
-        self.words |= {"AEC/model.pt": "the autoencoder", "GMM/model.npz": "the mixtures"}
-        self.words["aec.initial_weights"] = settings.aec.initial_weights
         self.inputs = self._inputs()
 
     def _inputs(self) -> dict[str, Any]:
@@ -71,7 +66,7 @@ class Session:
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
             earlier = StageFolder(self.run, name[:3])
-            self.rank0(lambda now=dict(inputs), at=earlier: at.require_match(now, self.words))
+            self.rank0(lambda now=dict(inputs), at=earlier: at.require_match(now))
             inputs[name] = self.rank0(lambda path=self.run / name: sha256(path)[:16])
             inputs["labels, times and ids"] = columns
             if (events := self.rank0(lambda: _checksum(file.column("event_id")))) is not None:
@@ -132,9 +127,8 @@ class Session:
     def begin(self) -> None:
         """Begin the stage, after all checks of the input."""
         self.rank0(lambda: self.held.enter_context(self.stage.lock()))
-        words = {name: text for name, text in self.words.items() if name in self.inputs}
         ini = self.settings.as_ini()
-        start = self.rank0(lambda: self.stage.begin(self.inputs, ini, words))
+        start = self.rank0(lambda: self.stage.begin(self.inputs, ini))
         log.info(f"{self.path}: {start}")
 
     # ---- sweeps ----
