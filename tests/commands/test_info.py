@@ -110,6 +110,7 @@ def test_a_zarr_cube(here):
     text = lines_of(here / "x.zarr")
     assert text["samples"] == "60 of 8 x 4 (frequency x time), float32"
     assert text["traces"].startswith("6: channel 0, channel 1, ")
+    assert text["start times"] == "none known"
 
 
 def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
