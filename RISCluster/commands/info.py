@@ -72,7 +72,7 @@ def describe(
         "file": f"{file.path}, layout {file.layout}, data set {file.dataset}",
         "samples": f"{file.n_samples:,} of {size_text(file.shape)} (frequency x time), "
         f"{file.dtype}",
-        "components": ", ".join(file.components),
+        "components": ", ".join(file.components) or "one",
         "frequency": _axis(file.frequency, file.frequency_unit),
         "time": _axis(file.time, file.time_unit),
         "amplitude": file.amplitude_unit or "unit not given",
