@@ -99,6 +99,17 @@ def test_times_traces_classes_and_attributes(small_file, here):
     assert max(len(line) for line in text.values()) < 140 + len(str(path))
 
 
+def test_a_zarr_cube(here):
+    zarr = pytest.importorskip("zarr")
+    x = np.random.default_rng(0).random((40, 6, 8)).astype(np.float32)
+    group = zarr.open_group(str(here / "x.zarr"), mode="w")
+    group.create_array("data", data=x, chunks=(10, 6, 8))
+    text = lines_of(here / "x.zarr")
+    assert text["samples"] == "60 of 8 x 4 (frequency x time), float32"
+    assert text["traces"].startswith("6: channel 0, channel 1, ")
+    assert text["start times"] == "none known"
+
+
 def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
     figure = drawn(small_file)
     with open_spectrograms(small_file) as file:
