@@ -215,7 +215,7 @@ def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
 
 def _about(file: SpectrogramFile) -> str:
     axes = (file.frequency, file.frequency_unit), (file.time, file.time_unit)
-    ranges = [f"{x[0]:.3g} to {x[-1]:.3g} {unit}" for x, unit in axes]
+    ranges = [f"{x[0]:.6g} to {x[-1]:.6g} {unit}" for x, unit in axes]
     units = f"units {file.amplitude_unit or '?'}, of waveforms {file.waveform_unit or '?'}"
     shape = layouts.size_text(file.shape)
     return ", ".join(filter(None, (file.layout, shape, *file.components, *ranges, units)))
