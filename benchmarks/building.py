@@ -190,8 +190,9 @@ def dask(folder: Path, source: Path, n_days: int, turns: int) -> None:
             parts.remove()
         best = min(times[1:])  # the first loads the modules
         first = first or best
-        print(f"{n} workers: {best:.1f} s for {n_days} station-days, efficiency "
-              f"{first / best / n:.2f}; {1e3 * each / len(jobs):.0f} ms for a part without work")  # fmt: skip
+        efficiency, milliseconds = first / best / n, 1e3 * each / len(jobs)
+        print(f"{n} workers: {best:.1f} s for {n_days} station-days, efficiency {efficiency:.2f}")
+        print(f"{milliseconds:.0f} ms for a part without work")
 
 
 def main() -> None:

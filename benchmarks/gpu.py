@@ -3,10 +3,10 @@
     python benchmarks/gpu.py                       8 minutes at most, on the first GPU
     python benchmarks/gpu.py --device cpu --samples 400 --rows 256 --batches 64
 
-Measured: samples a second and memory of an epoch of pretraining and of
-refinement and of encoding, at several batch sizes in each load mode; a training step with
-channels_last, bf16, TF32 and cudnn.benchmark on and off; the time line of a default run. Results
-are written to ``gpu.json`` and ``gpu.html`` in the folder of ``--output``, after each part.
+Measured: samples a second and memory of an epoch of pretraining and of refinement and of encoding,
+at several batch sizes in each load mode; a training step with channels_last, bf16, TF32 and
+cudnn.benchmark on and off; the time line of a default run. Results are written to ``gpu.json`` and
+``gpu.html`` in the folder of ``--output``, after each part.
 """
 
 import argparse
