@@ -26,14 +26,6 @@ from .times import to_text
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 MAX_LISTED = 20  # names of arrays in a message
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
-# By the first bytes of a file that is neither HDF5 nor Zarr: what it is, and what to do.
-KINDS = (
-    (rb"\Z", "empty; copy or build it again"),
-    (rb"\d{6}[DRQM][ \0]|MS\x03|.{304}(\x06\0\0\0|\0\0\0\x06|\x07\0\0\0|\0\0\0\x07)",
-     "a file of waveforms; compute spectrograms with: python -m RISCluster build"),
-    (rb"CDF[\x01\x02\x05]", "classic netCDF; make netCDF-4 of it with: nccopy -k nc4 IN OUT"),
-    (rb"", "of another kind; copy it again, or write the spectrograms with h5py or xarray"),
-)  # fmt: skip
 
 # ---- input files --------------------------------------------------------------------------------
 
@@ -152,16 +144,16 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
 
 def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
-    head = b"\x89HDF"
     with contextlib.suppress(OSError), path.open("rb") as file:
-        head = file.read(512)
-    if head.startswith(b"\x89HDF"):
-        return (
-            f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "
-            "short; wait if another program writes it; if that was killed, run h5clear -s FILE"
-        )
-    kind = next(kind for form, kind in KINDS if re.match(form, head, re.DOTALL))
-    return f"can't be opened as HDF5: it must be HDF5 or Zarr, and is {kind}"
+        if file.read(4) != b"\x89HDF":
+            return (
+                "is neither HDF5 nor Zarr; make spectrograms of waveforms with python -m "
+                "RISCluster build, and netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
+            )
+    return (
+        f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "
+        "short; wait if another program writes it; if that was killed, run h5clear -s FILE"
+    )
 
 
 @contextlib.contextmanager
