@@ -238,8 +238,12 @@ class SpectrogramFile(contextlib.AbstractContextManager):
             return np.arange(n, dtype=np.float64), "bin"
         is_number = column.values.dtype.kind in "iufb"
         axis = column.values.astype(np.float64) if is_number else np.array([np.nan])
+        if name == "frequency" and self.layout != "ris" and (np.diff(axis) < 0).all():
+            axis, self.stored.flipped = axis[::-1], -1 if self.layout == "cube" else -2
         if not np.isfinite(axis).all() or not (np.diff(axis) > 0).all():
-            raise DataError(f"{place}: must be finite and ascending numbers, one a bin")
+            raise DataError(
+                f"{place}: must be finite and ascend, or descend for frequencies, from bin to bin"
+            )
         return (axis if factor == 1 else axis * factor), "Hz" if name == "frequency" else "s"
 
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:

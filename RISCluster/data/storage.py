@@ -392,8 +392,26 @@ def read_values(array: Any, start: int = 0, stop: int | None = None) -> np.ndarr
         return packing_of(array).unpack(np.asarray(array[start:stop] if shape else array[()]))
 
 
+def unwritten(array: Any, box: Sequence[slice]) -> np.ndarray:
+    """Where values of a box are in chunks of a Zarr folder that were never written, or False."""
+    if isinstance(array, h5py.Dataset) or hasattr(array.store, "fs"):  # an object store
+        return np.False_
+    sides = zip(box, array.shape, array.shards or array.chunks, strict=True)
+    cells = [np.unique(np.arange(n)[part] // size, return_inverse=True) for part, n, size in sides]
+    gaps = np.zeros([len(numbers) for numbers, _ in cells], dtype=bool)
+    for at in np.ndindex(gaps.shape):
+        cell = tuple(int(numbers[k]) for k, (numbers, _) in zip(at, cells, strict=True))
+        gaps[at] = not Path(place_of(array), array.metadata.encode_chunk_key(cell)).exists()
+    return gaps[np.ix_(*(places for _, places in cells))]
+
+
 class StoredArray:
-    """An array of an open file; `order` is its axis for each axis of `shape` and `chunks`."""
+    """An array of an open file; `order` is its axis for each axis of `shape` and `chunks`.
+
+    The axis `flipped` is read from its end to its start.
+    """
+
+    flipped: int | None = None
 
     def __init__(self, path: Path, array: Any, order: Sequence[int]):
         self.path, self.array, self.order = path, array, tuple(order)
@@ -409,4 +427,8 @@ class StoredArray:
         for axis, (start, stop) in zip(self.order, ranges, strict=False):
             box[axis] = slice(int(start), int(stop))
         with explain(self.path, f"{what} of {self.array.name.lstrip('/')}"):
-            return self.packing.unpack(np.asarray(self.array[tuple(box)])).transpose(self.order)
+            values = self.packing.unpack(np.asarray(self.array[tuple(box)]))
+            if (gaps := unwritten(self.array, box)).any():
+                values = np.where(gaps, np.nan, values)
+        values = values.transpose(self.order)
+        return values if self.flipped is None else np.flip(values, self.flipped)

@@ -175,3 +175,15 @@ def test_chunks_that_were_never_written_are_refused_unless_they_are_missing_valu
     with open_spectrograms(tmp_path / "c.h5") as file:
         expected = np.where(np.arange(12)[:, None, None] // 4 == 1, np.nan, ROWS)
         np.testing.assert_array_equal(file.read(0, 12), expected)
+
+
+@pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (4, 5, 6))])
+def test_chunks_of_zarr_that_were_never_written_are_missing(tmp_path, zarr_format, shards):
+    group = zarr.open_group(str(tmp_path / "z"), mode="w", zarr_format=zarr_format)
+    words = {"chunks": (2 if shards else 4, 5, 6), "shards": shards, "dtype": "f4"}
+    data = group.create_array("data", shape=ROWS.shape, **words)
+    data[:4], data[8:] = ROWS[:4], ROWS[8:]
+    values = np.where(np.arange(12)[:, None, None] // 4 == 1, np.nan, ROWS)
+    with open_spectrograms(tmp_path / "z") as file:
+        np.testing.assert_array_equal(file.stored.read("", (0, 12), (1, 5)), values[:, 1:5])
+        np.testing.assert_array_equal(file.stored.read("", (5, 9)), values[5:9])
