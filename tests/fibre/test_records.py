@@ -264,7 +264,7 @@ def test_files_that_hold_no_record(tmp_path):
     for name, line in {
         "line": "no numeric data set of .time, channel.; it has data",
         "large": "999,999,999 of 1,000,000,000 chunks were never",
-        "empty": "is empty",
+        "empty": "is neither HDF5 nor Zarr",
     }.items():
         with pytest.raises(DataError, match=f"{name}.h5: .*{line}"):
             read_record(tmp_path / f"{name}.h5", AUTO)
