@@ -21,7 +21,7 @@ def main(words: Sequence[str] | None = None) -> int:
         from RISCluster.run_folder import load_run_settings  # here, so that --help is fast
         from RISCluster.stages.pretrain import run_aec
 
-        run_aec(load_run_settings(arguments.config, arguments.settings, "AEC"))
+        run_aec(load_run_settings(arguments.config, arguments.settings))
 
     return all_processes(work)
 

@@ -21,7 +21,7 @@ def main(words: Sequence[str] | None = None) -> int:
         from RISCluster.run_folder import load_run_settings  # here, so that --help is fast
         from RISCluster.stages.refine import run_dec
 
-        run_dec(load_run_settings(arguments.config, arguments.settings, "DEC"))
+        run_dec(load_run_settings(arguments.config, arguments.settings))
 
     return all_processes(work)
 

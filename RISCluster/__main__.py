@@ -36,9 +36,9 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments = parse(name, program, rest)
         if name == "config":
             print(shipped_config(), end="", flush=True)
-            return
-        module = importlib.import_module(f".commands.{COMMANDS[name].module}", __package__)
-        getattr(module, f"run_{name}")(arguments)
+        else:
+            module = importlib.import_module(f".commands.{COMMANDS[name].module}", __package__)
+            getattr(module, f"run_{name}")(arguments)
 
     return all_processes(work)
 

@@ -47,7 +47,7 @@ def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Setti
     """Run a stage with the settings of its run, of a file and of the command line; return them."""
     from .run_folder import load_run_settings
 
-    settings = load_run_settings(config, overrides, stage)
+    settings = load_run_settings(config, overrides)
     module = importlib.import_module(f".stages.{COMMANDS[stage]}", __package__)
     getattr(module, f"run_{stage.lower()}")(settings)
     return settings

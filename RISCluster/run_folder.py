@@ -39,7 +39,6 @@ from .settings import (
     KEYS,
     Settings,
     as_text,
-    invalidates,
     load_found_settings,
     load_settings,
     read_stored,
@@ -48,7 +47,6 @@ from .settings import (
 PROVENANCE = "provenance.json"
 VERIFIED = ("inputs", "results", "fingerprint")  # keys of the provenance with a checksum
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
-OWNERS = {"aec": "AEC", "gmm": "GMM", "dec": "DEC"}  # stage whose settings count, by section
 NOT_STORED = {"build", "records", "run.name", "run.folder", "run.recipe"}  # sections and keys
 CLUSTER = ("run.backend", "run.scheduler")  # of one command
 PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stations")
@@ -106,16 +104,14 @@ class StageFolder:
 
     # ---- writing ----
 
-    def begin(
-        self, inputs: dict[str, Any], settings_ini: str, words: dict[str, str] | None = None
-    ) -> str:
+    def begin(self, inputs: dict[str, Any], settings_ini: str) -> str:
         """Prepare the folder; returns ``done``, ``resume``, or ``new`` with the changes.
 
-        `inputs` are JSON values by name that determine the results; `words` describe checksums
-        among them. A folder with other inputs is renamed with the date.
+        `inputs` are JSON values by name that determine the results. A folder with other inputs is
+        renamed with the date.
         """
-        before, words = self.provenance(), words or {}
-        changes = [] if before is None else _differences(before, inputs, words)
+        before = self.provenance()
+        changes = [] if before is None else _differences(before["inputs"], inputs)
         if self.is_done(inputs):
             return "done"
         with write_errors(self.path):
@@ -128,7 +124,7 @@ class StageFolder:
                 changes.append(f"the existing results are now in {self._rename()}")
             self.path.mkdir(parents=True, exist_ok=True)
         if is_new:  # first, because a folder without provenance counts as another program's
-            begun = {"stage": self.name, "status": "unfinished", "words": words, "inputs": inputs}
+            begun = {"stage": self.name, "status": "unfinished", "inputs": inputs}
             self._write_provenance(begun | _circumstances())
         write_text(self.path / CONFIG, settings_ini)  # paths may have changed
         if not is_new:
@@ -178,28 +174,25 @@ class StageFolder:
             )
         return provenance
 
-    def require_match(self, expected: dict[str, Any], words: dict[str, str] | None = None) -> None:
+    def require_match(self, expected: dict[str, Any]) -> None:
         """`require_complete` of a stage with these inputs; a RunError names those that differ."""
-        found = self.require_complete()
-        found["inputs"] = {key: found["inputs"].get(key) for key in expected}
-        if changes := _differences(found, expected, words or {}):
+        inputs = self.require_complete()["inputs"]
+        if changes := _differences({key: inputs.get(key) for key in expected}, expected):
             raise RunError(
                 f"{self.path}: the {self.name} stage has other inputs: {'; '.join(changes)}; run "
                 f"{self.command} again, or give its settings or another run.name"
             )
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], words: dict[str, str]) -> list[str]:
-    """Differences of inputs from those in a provenance, in words."""
-    phrases, inputs = [], before["inputs"]
-    for key in sorted(inputs.keys() | now.keys()):
-        if inputs.get(key) != now.get(key):
-            was = before.get("words", {}).get(key, _shown(inputs.get(key)))
-            is_now = words.get(key, _shown(now.get(key)))
-            same = was == is_now  # another file of the same name
-            phrases.append(
-                f"{key} ({was}) have changed" if same else f"{key} was {was}, is {is_now}"
-            )
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Differences of inputs in words: values of settings; other inputs are checksums."""
+    phrases = []
+    for key in sorted(before.keys() | now.keys()):
+        was, is_now = before.get(key), now.get(key)
+        if was != is_now and key in KEYS:
+            phrases.append(f"{key} was {_shown(was)}, is {_shown(is_now)}")
+        elif was != is_now:
+            phrases.append(f"{key} changed")
     return phrases
 
 
@@ -248,9 +241,9 @@ def _git_state() -> str:
 # ---- stored settings ----------------------------------------------------------------------------
 
 
-def load_run_settings(config: str | None, overrides: Sequence[str], stage: str) -> Settings:
+def load_run_settings(config: str | None, overrides: Sequence[str]) -> Settings:
     """Settings of a stage that is to run, of a run that may exist already."""
-    return load_found_settings(config, overrides, stored=lambda run: _stored_of_run(run, stage))
+    return load_found_settings(config, overrides, stored=_stored_of_run)
 
 
 def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Settings:
@@ -258,21 +251,18 @@ def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Se
     return load_settings(None, overrides, stored=lambda _: _stored_of_stage(stage))
 
 
-def _stored_of_run(run_folder: Path, stage: str) -> dict[str, str]:
-    """Stored texts for a stage that is to run, each from the stage whose value counts."""
+def _stored_of_run(run_folder: Path) -> dict[str, str]:
+    """Stored texts of the stage that was started last, which had those of the stages before."""
     stages = [StageFolder(run_folder, name) for name in SCRIPTS]
-    begun = {one: one.provenance() or {} for one in stages if (one.path / CONFIG).exists()}
+    begun = [stage for stage in stages if (stage.path / CONFIG).exists()]
     if not begun:
         return {}
-    stored = {one.name: _stored_of_stage(one) for one in begun}
-    latest, chosen = max(begun, key=lambda one: begun[one].get("started", "")).name, {}
-    for name in KEYS:
-        owner = stage if invalidates(name) == "result" else latest
-        owner = OWNERS.get(name.partition(".")[0], "AEC" if name == "run.seed" else owner)
-        texts = stored.get(owner, stored[latest])
-        if name in texts and NOT_STORED.isdisjoint([name, name.partition(".")[0]]):
-            chosen[name] = texts[name]
-    return chosen
+    latest = max(begun, key=lambda stage: (stage.provenance() or {}).get("started", ""))
+    return {
+        name: text
+        for name, text in _stored_of_stage(latest).items()
+        if NOT_STORED.isdisjoint([name, name.partition(".")[0]])
+    }
 
 
 def _stored_of_stage(stage: StageFolder) -> dict[str, str]:

@@ -165,6 +165,7 @@ def classifier(networks: Path) -> Method:
 
     def work(path: Path, n_clusters: int, seed: int) -> Labels:
         labels, z, _ = stages([], networks, ("GMM",))(path, n_clusters, seed)["GMM"]
+        labels = labels.copy()
         known = labels >= 0
         with open_spectrograms(path) as file:
             truth = file.labels()[known]

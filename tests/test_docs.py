@@ -1,6 +1,5 @@
 """Links, command lines, settings, versions and packages that the documentation names."""
 
-import configparser
 import contextlib
 import io
 import re
@@ -13,11 +12,13 @@ import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.commands.arguments import COMMANDS
+from RISCluster.settings import KEYS, SECTIONS
 from tests.conftest import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SCRIPTS = {"AEC_train.py": "pretrain", "GMM_centroids.py": "cluster", "DEC_train.py": "refine"}
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -28,10 +29,9 @@ def text_of(name: str | Path) -> str:
 def commands_of(text: str) -> list[list[str]]:
     """Command lines of this package in blocks of shell and in code within text, as words."""
     blocks = re.findall(r"^```sh\n(.+?)^```", text, re.M | re.S)
-    inline = re.findall(
-        r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.+?^```", "", text, flags=re.M | re.S)
-    )
-    lines = [line for block in blocks for line in block.splitlines()] + inline
+    prose = re.sub(r"^```.+?^```", "", text, flags=re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose)
     found = []
     for part in (part for line in lines for part in re.split(r"&&|>", line)):
         if re.search(r"-m RISCluster |\briscluster |\w+\.py\b", part) and not part.startswith("#"):
@@ -50,12 +50,11 @@ def usage(command: str) -> str:
 
 def program_and_rest(words: list[str]) -> tuple[str, str, list[str]]:
     """Name of a program, its help, and its arguments."""
-    scripts = {"AEC_train.py": "pretrain", "GMM_centroids.py": "cluster", "DEC_train.py": "refine"}
     for place, word in enumerate(words):
         if word in ("RISCluster", "riscluster"):
             return words[place + 1], usage(words[place + 1]), words[place + 2 :]
         if word.endswith(".py"):
-            text = usage(scripts[word]) if word in scripts else text_of(word)
+            text = usage(SCRIPTS[word]) if word in SCRIPTS else text_of(word)
             return word, text, words[place + 1 :]
     raise AssertionError(f"no program in {words}")
 
@@ -73,34 +72,25 @@ def test_links_lead_somewhere(page):
 
 
 @each_page
-def test_command_lines_have_options_that_exist(page):
-    for words in commands_of(text_of(page)):
-        program, text, rest = program_and_rest(words)
+def test_options_and_settings_that_are_named_exist(page):
+    text = text_of(page)
+    for words in commands_of(text):
+        program, help_text, rest = program_and_rest(words)
         if program in ("COMMAND", "--help"):
             continue
-        assert text, f"no program {program}"
+        assert help_text, f"no program {program}"
         for word in rest:
             option = re.match(r"--?[a-zA-Z][\w-]*", word)
-            assert not option or re.search(rf"{option[0]}\b", text), f"{program} {word}"
-
-
-@each_page
-def test_settings_named_exist(page):
-    settings = configparser.ConfigParser(interpolation=None)
-    settings.read_string(text_of("config.ini"))
-    sections = "|".join(settings.sections())
-    text = text_of(page)
-    named = re.findall(r"\b([a-z]+)\.([a-z]\w*)=", text)
-    named += re.findall(rf"`({sections})\.([a-z]\w*)`", text)
-    for section, key in named:
-        if section != "section" and key != "html":
-            assert key in settings[section], f"{section}.{key}"
+            assert not option or re.search(rf"{option[0]}\b", help_text), f"{program} {word}"
+    named = re.findall(r"\b([a-z]+\.[a-z]\w*)=", text)
+    named += re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z]\w*)`", text)
+    others = {name for name in named if not re.match(r"section\.|\w+\.html", name)}
+    assert others <= KEYS.keys()
 
 
 def test_every_command_and_page_is_in_the_documentation():
     assert not [name for name in COMMANDS if f"`{name}`" not in text_of("docs/commands.md")]
-    readme = text_of("README.md")
-    linked = [Path(target.partition("#")[0]).name for target in LINK.findall(readme)]
+    linked = [Path(x.partition("#")[0]).name for x in LINK.findall(text_of("README.md"))]
     assert not [page for page in PAGES if page.name not in ("README.md", *linked)]
 
 
@@ -110,7 +100,7 @@ def test_the_readme_has_the_commands_of_the_gate_and_of_a_run():
     assert command.endswith("python -m pytest -n 2 --dist worksteal")
     assert command in first_screen
     command = next(line for line in first_screen.splitlines() if "DEC_train.py" in line)
-    assert re.findall(r"\w+\.py", command) == ["AEC_train.py", "GMM_centroids.py", "DEC_train.py"]
+    assert re.findall(r"\w+\.py", command) == [*SCRIPTS]
 
 
 def test_versions_without_git_are_the_same():

@@ -3,7 +3,6 @@
 import pickle
 import subprocess
 import sys
-import tomllib
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from RISCluster import io as files
 from RISCluster.errors import CheckpointError, MissingPackage, RunError
-from RISCluster.io import EXTRAS, locked, need, new_file
+from RISCluster.io import locked, need, new_file
 from RISCluster.runtime import count
 from tests.conftest import ROOT
 
@@ -26,7 +25,6 @@ def test_a_checkpoint_is_read_back_and_equal_contents_are_equal_bytes(tmp_path):
     assert torch.equal(found["state"]["w"], torch.eye(3))
     assert found["n"] == [1, 2.5, None]
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
-    assert len(list(tmp_path.iterdir())) == 2
     with pytest.raises(CheckpointError, match="holds AEC model, not DEC model of this version"):
         files.load_checkpoint(tmp_path / "a.pt", "DEC model")
 
@@ -51,20 +49,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_json_has_no_nan(tmp_path):
-    path = tmp_path / "m.json"
-    files.write_json(path, {"a": float("nan"), "b": [np.float32(1.5), np.int64(2)]})
-    assert files.read_json(path) == {"a": None, "b": [1.5, 2]}
-
-
-def test_rows_are_written_in_any_order_and_read_in_blocks(tmp_path, monkeypatch):
+def test_json_has_no_nan_and_rows_are_written_in_any_order(tmp_path, monkeypatch):
+    files.write_json(tmp_path / "m", {"a": float("nan"), "b": [np.float32(1.5), np.int64(2)]})
+    assert files.read_json(tmp_path / "m") == {"a": None, "b": [1.5, 2]}
     monkeypatch.setattr(files, "BLOCK_ROWS", 7)
-    path = tmp_path / "a.npy"
-    with files.new_rows(path, LATENTS.shape) as out:
+    with files.new_rows(tmp_path / "a.npy", LATENTS.shape) as out:
         out[20:] = LATENTS[20:]
         out[:20] = LATENTS[:20]
-        assert not path.exists()
-    blocks = list(files.row_blocks(files.open_rows(path)))
+        assert not (tmp_path / "a.npy").exists()
+    blocks = list(files.row_blocks(files.open_rows(tmp_path / "a.npy")))
     assert [start for start, _ in blocks] == list(range(0, 60, 7))
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in blocks]), LATENTS)
 
@@ -99,28 +92,21 @@ def test_a_file_that_another_process_writes_is_refused_until_it_has_ended(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-# ---- damage and hostile content -----------------------------------------------------------------
-
-
-MODEL = {"w": torch.rand(40, 9), "b": torch.arange(9.0)}
-KINDS = {
-    "model.pt": (
-        lambda path: files.save_checkpoint(path, "AEC model", MODEL),
-        lambda path: str(files.load_checkpoint(path, "AEC model")),
-    ),
-    "fits.npz": (
-        lambda path: files.write_npz(path, means=LATENTS[:3]),
-        lambda path: {name: x.tolist() for name, x in files.read_npz(path).items()},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ["model.pt", "fits.npz"])
 def test_cut_and_changed_files_are_refused(tmp_path, name):
-    write, read = KINDS[name]
     path, n_refused = tmp_path / name, 0
-    write(path)
-    content, before = path.read_bytes(), read(path)
+    if name == "model.pt":
+        model = {"w": torch.rand(40, 9), "b": torch.arange(9.0)}
+        files.save_checkpoint(path, "AEC model", model)
+    else:
+        files.write_npz(path, means=LATENTS[:3])
+
+    def read():
+        if name == "model.pt":
+            return str(files.load_checkpoint(path, "AEC model"))
+        return files.read_npz(path)["means"].tolist()
+
+    content, before = path.read_bytes(), read()
     changes = [content[: len(content) * part // 8] for part in range(8)]
     for bit in np.random.default_rng(20210610).choice(8 * len(content), 30, replace=False).tolist():
         changed = bytearray(content)
@@ -129,7 +115,7 @@ def test_cut_and_changed_files_are_refused(tmp_path, name):
     for changed in changes:
         path.write_bytes(changed)
         try:
-            assert read(path) == before, "read differently than written"
+            assert read() == before, "read differently than written"
         except CheckpointError:
             n_refused += 1
     assert n_refused > 8 + 15  # dates in archives have no checksum
@@ -156,11 +142,10 @@ def test_nothing_is_executed(tmp_path):
     objects = np.array([harm], dtype=object)
     np.save(folder / "a.npy", objects, allow_pickle=True)
     np.savez(folder / "a.npz", a=objects)
+    np.save(folder / "vector.npy", np.ones(5))
     for suffix in READERS:
         (folder / f"pickle{suffix}").write_bytes(pickle.dumps(harm))
-    paths = [*folder.iterdir(), *(folder / f"none{suffix}" for suffix in READERS)]
-    np.save(folder / "vector.npy", np.ones(5))
-    for path in [*paths, folder / "vector.npy"]:
+    for path in [*folder.iterdir(), *(folder / f"none{suffix}" for suffix in READERS)]:
         with pytest.raises(CheckpointError, match=f"{path.name}: missing or damaged"):
             READERS[path.suffix](path)
     assert not harm.path.exists()
@@ -168,18 +153,11 @@ def test_nothing_is_executed(tmp_path):
     assert harm.path.exists()  # it would have worked
 
 
-# ---- optional packages, words -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("package", EXTRAS)
-def test_a_missing_package_is_named_as_it_is_installed(package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
-    extra, name = EXTRAS[package]
-    with pytest.raises(MissingPackage, match=rf"pip install {name} \(it is the extra '{extra}'"):
-        need(package)
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    packages = declared["optional-dependencies"][extra]
-    assert any(package.startswith(f"{name}>=") for package in packages)
+def test_a_missing_package_is_named_as_it_is_installed(monkeypatch):
+    for package, name in (("umap", "umap-learn"), ("zarr", "zarr")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingPackage, match=f"pip install {name}$"):
+            need(package)
 
 
 def test_numbers_with_their_noun():

@@ -2,10 +2,8 @@
 
 import argparse
 import shlex
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas
 
 from ..cli import first_command, package_command, run_name
@@ -15,11 +13,11 @@ from ..errors import DataError, SettingsError
 from ..io import as_path
 from ..runtime import count, log, start_log
 from ..settings import Settings, load_found_settings
-from .arguments import refused, require_new, save_figure, split_words
+from .arguments import require_new, save_figure, split_words
 
 N_LISTED = 10  # channels
 CODES = ("network", "station", "location", "channel")
-AREAS = {
+AREAS = {  # parameters of FDSN requests
     "box": ("minlatitude", "maxlatitude", "minlongitude", "maxlongitude"),
     "circle": ("latitude", "longitude", "maxradius"),
 }
@@ -27,16 +25,16 @@ AREAS = {
 
 def run_download(arguments: argparse.Namespace) -> None:
     """Fetch the files that do not exist yet, and report new and missing ones."""
-    start, end = _time("--start", arguments.start), _time("--end", arguments.end)
-    if end <= start:
-        raise refused("--end", arguments.end, f"a time after --start {arguments.start}")
+    if arguments.end <= arguments.start:
+        raise SettingsError("command line: --end is not after --start; give a later one")
     if arguments.box and arguments.circle:
         raise SettingsError("command line: --box and --circle are both given; allowed: one of them")
     # argparse makes [] or "" of --location=--
     query = {name: getattr(arguments, name) or "--" for name in CODES}
-    query |= {"starttime": start, "endtime": end}
-    for name in AREAS:
-        query |= _area(name, getattr(arguments, name))
+    query |= {"starttime": arguments.start, "endtime": arguments.end}
+    for area, names in AREAS.items():
+        if values := getattr(arguments, area):
+            query |= zip(names, values, strict=True)
     providers = [name.strip() for name in arguments.provider.split(",")]
     folder = Path(arguments.output).expanduser()
     start_log()
@@ -45,16 +43,7 @@ def run_download(arguments: argparse.Namespace) -> None:
     logins = read_credentials(Path(arguments.credentials)) if arguments.credentials else {}
     limits = arguments.chunk, arguments.min_distance
     files, failures = download(query, providers, folder, *limits, logins)
-    n_wanted, missing = files["channel"].value_counts(), files[files["n_bytes"] == 0]
-    for codes, n in list(missing["channel"].value_counts(sort=False).items())[:N_LISTED]:
-        reason = failures.get(".".join(codes.split(".")[:2]), "no data")
-        log.warning(f"missing: {codes}: {n:,} of {count(n_wanted[codes], 'file')}: {reason}")
-    new, n_existing = files[files["n_bytes"] > 0], int((files["n_bytes"] < 0).sum())
-    n_stations = files[files["n_bytes"] != 0]["station"].nunique()
-    print(
-        f"{folder}: {count(len(new), 'new file')} ({new['n_bytes'].sum() / 1e6:.1f} MB), "
-        f"{n_existing:,} existed, {len(missing):,} missing; {count(n_stations, 'station')}"
-    )
+    _report_files(files, failures, folder)
     if failures:
         place, reason = next(iter(failures.items()))
         raise DataError(
@@ -66,24 +55,17 @@ def run_download(arguments: argparse.Namespace) -> None:
     print(f"next: {package_command('build')} {shlex.join(words)}")
 
 
-def _time(option: str, text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise refused(option, text, "a UTC time as 2015-06-01 or 2015-06-01T12:00:00") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-def _area(name: str, words: list[str] | None) -> dict[str, float]:
-    """Parameters of an FDSN request for a box or circle."""
-    if not words:
-        return {}
-    values = pandas.to_numeric(",".join(words).split(","), errors="coerce")
-    is_valid = len(values) == len(AREAS[name]) and not np.isnan(values).any()
-    if not is_valid or (name == "box" and (values[::2] >= values[1::2]).any()):
-        allowed = " ".join(AREAS[name]).upper()
-        raise refused(f"--{name}", ",".join(words), f"{allowed} in degrees, as --help says")
-    return dict(zip(AREAS[name], values.tolist(), strict=True))
+def _report_files(files: pandas.DataFrame, failures: dict[str, str], folder: Path) -> None:
+    n_wanted, missing = files["channel"].value_counts(), files[files["n_bytes"] == 0]
+    for codes, n in list(missing["channel"].value_counts(sort=False).items())[:N_LISTED]:
+        reason = failures.get(".".join(codes.split(".")[:2]), "no data")
+        log.warning(f"missing: {codes}: {n:,} of {count(n_wanted[codes], 'file')}: {reason}")
+    new, n_existing = files[files["n_bytes"] > 0], int((files["n_bytes"] < 0).sum())
+    n_stations = files[files["n_bytes"] != 0]["station"].nunique()
+    print(
+        f"{folder}: {count(len(new), 'new file')} ({new['n_bytes'].sum() / 1e6:.1f} MB), "
+        f"{n_existing:,} existed, {len(missing):,} missing; {count(n_stations, 'station')}"
+    )
 
 
 # ---- build, cube, demo --------------------------------------------------------------------------
@@ -109,14 +91,8 @@ def run_build(arguments: argparse.Namespace) -> None:
         return
     if not arguments.output:
         raise SettingsError("command line: no -o FILE.h5 given; give it, or --picture FILE.png")
-    counts = build(
-        paths,
-        arguments.output,
-        settings,
-        workers=arguments.workers,
-        overwrite=arguments.overwrite,
-        stations=stations,
-    )
+    options = arguments.workers, arguments.overwrite, stations
+    counts = build(paths, arguments.output, settings, *options)
     is_new = settings.build.catalogue is None or (counts is not None and not counts["events"])
     if settings.events.associate and settings.build.method == "detect" and is_new:
         try:
@@ -130,11 +106,8 @@ def run_catalogue(arguments: argparse.Namespace) -> None:
     """Sort a catalogue, and choose of it by time, amplitude and repetition."""
     from ..waveforms.onsets import clean
 
-    limits = {"--start": (arguments.start, -(2**63)), "--end": (arguments.end, 2**63 - 1)}
-    start, end = (
-        int(_time(option, text).timestamp()) * SECOND if text else limit
-        for option, (text, limit) in limits.items()
-    )
+    start = int(arguments.start.timestamp()) * SECOND if arguments.start else -(2**63)
+    end = int(arguments.end.timestamp()) * SECOND if arguments.end else 2**63 - 1
     paths = [Path(word).expanduser() for word in arguments.words]
     if not paths:
         raise SettingsError("command line: no catalogue given; give CSV or QuakeML")
@@ -158,7 +131,7 @@ def run_cube(arguments: argparse.Namespace) -> None:
     from ..fibre.make_cube import cut_cube, holds_cube, make_cube, require_cube_name
 
     words, settings = _paths_and_settings(arguments, "records")
-    target = Path(arguments.output).expanduser()
+    target = arguments.output
     require_cube_name(target)
     source = as_path(words[0])
     if len(words) == 1 and holds_cube(source) and source != target:

@@ -8,7 +8,7 @@ from ..cli import COMMANDS, run_name, run_stage
 from ..errors import DataError, SettingsError
 from ..runtime import count, log, start_log
 from ..settings import load_found_settings
-from .arguments import refused, require_new, split_words
+from .arguments import require_new, split_words
 
 WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by format, or samples
 
@@ -16,10 +16,12 @@ WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by f
 def run_run(arguments: argparse.Namespace) -> None:
     """Run every stage that is not done, and make the report where there is none."""
     files, words = split_words(arguments.words)
-    words += [f"data.file={', '.join(files)}"] * bool(files)
-    first = files and (files[0] if len(files) == 1 else Path(files[0]).resolve().parent)
-    name = arguments.name or (run_name(first) if first else None)
-    if name and (arguments.name or not any(word.startswith("run.name=") for word in words)):
+    name = arguments.name
+    if files:
+        words.append(f"data.file={', '.join(files)}")
+        if not name and not any(word.startswith("run.name=") for word in words):
+            name = run_name(files[0] if len(files) == 1 else Path(files[0]).resolve().parent)
+    if name:
         words.append(f"run.name={name}")
     for stage in COMMANDS:
         settings = run_stage(stage, arguments.config, words)
@@ -45,7 +47,7 @@ def run_predict(arguments: argparse.Namespace) -> None:
         )
     with open_predictor(Path(arguments.run), arguments.stage.upper(), overrides) as run:
         if folder:
-            follow(run, Path(folder).expanduser(), output, arguments.interval, arguments.drift)
+            follow(run, folder, output, arguments.interval, arguments.drift)
         else:
             predict(run, ", ".join(files), output, arguments.overwrite)
 
@@ -62,13 +64,8 @@ def run_report(arguments: argparse.Namespace) -> None:
 
 def run_export(arguments: argparse.Namespace) -> None:
     """Write the catalogue."""
-    overrides, clusters = _only_settings(arguments.words), None
-    output, run = Path(arguments.output).expanduser(), Path(arguments.run)
-    if arguments.clusters is not None:
-        try:
-            clusters = tuple(map(int, arguments.clusters.split(",")))
-        except ValueError:
-            raise refused("--clusters", arguments.clusters, "numbers, as 1,3") from None
+    overrides, output = _only_settings(arguments.words), arguments.output
+    run = Path(arguments.run)
     require_new(output, arguments.overwrite)
     is_folder = arguments.format == "templates"
     if output.exists() and output.is_dir() != is_folder:
@@ -85,7 +82,7 @@ def run_export(arguments: argparse.Namespace) -> None:
         for note in finished.notes:
             log.warning(note)
         stage = arguments.stage.upper() if arguments.stage else None
-        export = export_of(finished, stage, clusters, arguments.min_probability)
+        export = export_of(finished, stage, arguments.clusters, arguments.min_probability)
         if is_folder:
             written = write_templates(export, output, arguments.align)
         else:

@@ -1,15 +1,12 @@
-"""A synthetic cube of a fibre with known sources.
-
-Letters: M time steps, C channels, F frequency bins.
-"""
+"""A synthetic cube of a fibre with known sources."""
 
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from ..data.times import SECOND
 from .make_cube import tile, write_cube
-from .records import SECOND
 
 CLASSES = ("noise", "vehicle", "pump", "earthquake")
 BANDS = ((4, 3), (24, 1), (14, 3))  # Hz, centre and standard deviation, of the last three

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -15,27 +15,24 @@ import scipy.signal
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
 from ..data.storage import open_storage, other_files, stamp
-from ..data.times import nanoseconds_to_iso, to_text
+from ..data.times import SECOND, nanoseconds_to_iso, to_text
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
 from ..settings import CubeSettings, RecordsSettings, Settings
-from .records import SECOND
-from .series import Series, choose_part, open_series, warn_of
+from ..waveforms.build import is_done
+from ..waveforms.read import warn_of
+from .series import Series, choose_part, open_series
 
 TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
 MIN_WINDOW, MIN_ROWS = 8, 4  # samples; frequencies that the network takes
-# Numbers, which set how much memory a worker takes, whatever the size of the cube
 CHUNK_VALUES, CHUNK_STEPS = 2**19, 16  # of a chunk of the cube, 2 MB; its steps, if there are any
-PART_VALUES = 2**23  # of the result of a job, 32 MB
-BLOCK_VALUES = 2**24  # of the samples of a job, 64 MB as float32
-WINDOW_VALUES = 2**20  # of the windows worked on at a time
+BLOCK_VALUES = 2**23  # samples of the windows, and values of the cube, that are worked on at once
 AXES = ["time", "channel", "frequency"]
 MANY = 10_000  # chunks, from which Zarr has several in a file
 KEPT = ("units", "power", "window_s", "step_s", "sampling_rate")  # attributes of a part
 
-Span = tuple[int, int]  # from the first to before the last
 Block = tuple[slice, slice, np.ndarray]  # time steps, channels, and their values
 
 
@@ -70,20 +67,16 @@ class Spectra:
 
         NaN for windows with a missing sample, beyond float32, and in the logarithm for no power.
         """
-        n_steps, together = self.n_steps(len(samples)), max(1, WINDOW_VALUES // self.window)
-        out = np.empty((n_steps, samples.shape[1], self.last - self.first), dtype=np.float32)
+        traces = np.ascontiguousarray(samples.T)  # the last digits depend on the order in memory
+        taper, overlap = TAPERS[self.taper], self.window - self.step
         with np.errstate(all="ignore"):
-            for at in range(0, n_steps, together):
-                part = samples[at * self.step :][: (together - 1) * self.step + self.window]
-                for channel, trace in enumerate(part.T):
-                    *_, power = scipy.signal.spectrogram(
-                        trace, self.sampling_rate, TAPERS[self.taper], self.window,
-                        self.window - self.step,
-                    )  # fmt: skip
-                    out[at : at + together, channel] = power[self.first : self.last].T
-            out = np.log10(out) if self.log else out
-        out[np.isinf(out)] = np.nan
-        return out
+            *_, power = scipy.signal.spectrogram(
+                traces, self.sampling_rate, taper, self.window, overlap
+            )
+            power = power[:, self.first : self.last].transpose(2, 0, 1).astype(np.float32, "C")
+            power = np.log10(power) if self.log else power
+        power[np.isinf(power)] = np.nan
+        return power
 
 
 def spectra_of(settings: RecordsSettings, rate: float) -> Spectra:
@@ -110,6 +103,20 @@ def spectra_of(settings: RecordsSettings, rate: float) -> Spectra:
 # ---- jobs ---------------------------------------------------------------------------------------
 
 
+class Tiles(NamedTuple):
+    """How a cube is divided; see `tile`."""
+
+    chunk: tuple[int, ...]  # time steps, channels and frequencies
+    size: tuple[int, int]  # time steps and channels of a block, which is worked on at once
+
+    def blocks(self, n_steps: int, n_channels: int) -> Iterator[tuple[slice, slice]]:
+        """Time steps and channels of the blocks of a cube."""
+        for first in range(0, n_steps, self.size[0]):
+            for left in range(0, n_channels, self.size[1]):
+                last, right = first + self.size[0], left + self.size[1]
+                yield slice(first, min(n_steps, last)), slice(left, min(n_channels, right))
+
+
 def make_cube(
     paths: list[Path], target: Path, settings: Settings, workers: int = 1, overwrite: bool = False
 ) -> None:
@@ -117,37 +124,31 @@ def make_cube(
 
     Finished parts are in ``<target>.parts`` until the target is complete.
     """
-    records = settings.records
-    choices, parts = settings.inputs("records", "result"), Parts(target, settings.run)
-    origin = identity([choices, [[stamp(path), *other_files(path)] for path in paths]])
-    if is_done(target, origin, overwrite):
+    records, parts = settings.records, Parts(target, settings.run)
+    choices = settings.inputs("records", "result")
+    made_from = identity([choices, [[stamp(path), *other_files(path)] for path in paths]])
+    if not overwrite and is_done([target], made_from):
         parts.remove()
         return
     series = open_series(paths, records, workers)
     spectra = spectra_of(records, series.sampling_rate)
     shape = (spectra.n_steps(series.n_samples), series.n_channels, len(spectra.frequency))
-    layout = tile(shape, spectra.window, spectra.step, records.chunks)
-    jobs = _jobs(series, spectra, shape[0], layout[1], origin)
-    if not parts.run(jobs, calculate_part, workers, "calculating", "spectra"):
+    tiles = tile(shape, max(spectra.window, spectra.step), records.chunks)
+    jobs = [_job(series, spectra, *block, made_from) for block in tiles.blocks(*shape[:2])]
+    if not parts.run(jobs, _calculate_part, workers, "calculating", "spectra"):
         return
     summaries = [parts.summary(job) for job in jobs]
-    lost = sorted({line for summary in summaries for line in summary["lost"]})
+    lost = sorted({tuple(note) for summary in summaries for note in summary["lost"]})
     missing = sum(summary["missing"] for summary in summaries) / (shape[0] * shape[1])
     if missing == 1:
         parts.remove()  # what is missing may be there the next time
-        reason = lost[0] if lost else "every window touches a gap, or has no power"
+        reason = ": ".join(lost[0]) if lost else "every window touches a gap, or has no power"
         raise DataError(
             f"{target}: would have no value, and is not written ({reason}); check the files, or "
             "take a shorter records.window"
         )
     warn_of(lost)
-    seconds, span = np.arange(shape[0]) * (spectra.step / spectra.sampling_rate), "times unknown"
-    times, names = None, series.channel_names
-    if series.start is not None:
-        times = series.start + np.rint(seconds * SECOND).astype(np.int64)
-        span = " to ".join(nanoseconds_to_iso(times[[0, -1]]))
-    axes = {"times": times, "seconds": seconds, "distance": series.distance, "names": names}
-    axes["frequency"] = spectra.frequency
+    axes = _axes_of(series, spectra, shape[0])
     unit = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
     attributes = {name: value for name, value in choices.items() if value is not None} | {
         "units": f"log10({unit})" if spectra.log else unit,
@@ -155,15 +156,29 @@ def make_cube(
         "window_s": spectra.window / spectra.sampling_rate,
         "step_s": spectra.step / spectra.sampling_rate,
         "sampling_rate": spectra.sampling_rate,
-        "made_from": origin,
+        "made_from": made_from,
     }
-    blocks = ((*(slice(*x) for x in job.task[2:]), np.load(parts.path(job))) for job in jobs)
-    write_cube(target, shape, layout, axes, attributes, blocks)
+    blocks = ((*job.task[2:], np.load(parts.path(job))) for job in jobs)
+    write_cube(target, shape, tiles, axes, attributes, blocks)
     parts.remove()
+    span = "times unknown"
+    if series.start is not None:
+        span = " to ".join(nanoseconds_to_iso(axes["times"][[0, -1]]))
     log.info(
         f"{target}: {_shape_text(shape)}, {spectra.frequency[0]:g} to {spectra.frequency[-1]:g} "
         f"Hz; {span}; {missing:.2%} of the steps are missing or without power"
     )
+
+
+def _axes_of(series: Series, spectra: Spectra, n_steps: int) -> dict[str, Any]:
+    """Axes of a cube for `write_cube`; a time step is at the first sample of its window."""
+    seconds, times = np.arange(n_steps) * (spectra.step / spectra.sampling_rate), None
+    if series.start is not None:
+        times = series.start + np.rint(seconds * SECOND).astype(np.int64)
+    return {
+        "times": times, "seconds": seconds, "distance": series.distance,
+        "names": series.channel_names, "frequency": spectra.frequency,
+    }  # fmt: skip
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:
@@ -172,22 +187,20 @@ def _shape_text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(count, shape, *names))
 
 
-def tile(shape: tuple, window: int = 1, step: int = 1, chosen: Any = "auto") -> tuple[tuple, Span]:
-    """Chunk of a cube, with all frequencies; time steps and channels of a job of whole chunks.
+def tile(shape: tuple, samples: int = 1, chosen: Any = "auto") -> Tiles:
+    """Chunks of a cube, with all frequencies or as `chosen`, and blocks of several of them.
 
-    Other chunks may be `chosen`. `window` and `step` are in samples of a time step.
+    `samples` are those of a time step, which limit the size of a block.
     """
     n_steps, n_channels, n_rows = shape
-    rows = max(1, CHUNK_VALUES // n_rows)  # of one step and channel each
-    most = min(rows // min(CHUNK_STEPS, n_steps), BLOCK_VALUES // window)
-    channels = _even(n_channels, max(1, most))
-    most = min(rows // channels, (BLOCK_VALUES // channels - window) // step + 1)
-    steps = _even(n_steps, max(1, most))
-    most = min(PART_VALUES // (steps * n_rows), BLOCK_VALUES // ((steps - 1) * step + window))
-    wide = min(n_channels, channels * max(1, most // channels))
-    most = min(PART_VALUES // (wide * n_rows), (BLOCK_VALUES // wide - window) // step + 1)
+    most = max(1, BLOCK_VALUES // max(n_rows, samples))  # spectra of a block
+    rows = max(1, min(CHUNK_VALUES // n_rows, most))  # spectra of a chunk
+    channels = _even(n_channels, max(1, rows // min(CHUNK_STEPS, n_steps)))
+    steps = _even(n_steps, max(1, rows // channels))
+    wide = min(n_channels, channels * max(1, most // (steps * channels)))
+    long = steps * max(1, most // (steps * wide))
     chunk = (steps, channels, n_rows) if chosen == "auto" else tuple(map(min, chosen, shape))
-    return chunk, (steps * max(1, most // steps), wide)
+    return Tiles(chunk, (long, wide))
 
 
 def _even(n: int, most: int) -> int:
@@ -195,25 +208,21 @@ def _even(n: int, most: int) -> int:
     return -(-n // -(-n // most))
 
 
-def _jobs(series: Series, spectra: Spectra, n_steps: int, size: Span, origin: str) -> list[Job]:
-    """Jobs, each with a task of series, spectra, span of time steps, and span of channels."""
-    jobs = []
-    for first in range(0, n_steps, size[0]):
-        last = min(n_steps, first + size[0])
-        needed = series.between(first * spectra.step, (last - 1) * spectra.step + spectra.window)
-        for left in range(0, series.n_channels, size[1]):
-            channels = left, min(series.n_channels, left + size[1])
-            inputs = [origin, __version__, (first, last), channels]
-            task, n = (needed, spectra, (first, last), channels), channels[1] - left
-            jobs.append(Job(f"{first:09d}-{left:06d}.npy", task, inputs, (last - first) * n))
-    return jobs
+def _job(series: Series, spectra: Spectra, steps: slice, channels: slice, made_from: str) -> Job:
+    """The job of a block of the cube."""
+    span = steps.start * spectra.step, (steps.stop - 1) * spectra.step + spectra.window
+    task = series.between(*span), spectra, steps, channels
+    box = steps.start, steps.stop, channels.start, channels.stop
+    size = (steps.stop - steps.start) * (channels.stop - channels.start)
+    name = f"{steps.start:09d}-{channels.start:06d}.npy"
+    return Job(name, task, [made_from, __version__, box], size)
 
 
-def calculate_part(task: tuple[Series, Spectra, Span, Span], path: Path) -> dict[str, Any]:
-    """Write spectra as a file of NumPy; how many are missing, and lines about lost samples."""
-    series, spectra, (first, last), channels = task
-    stop = (last - 1) * spectra.step + spectra.window
-    samples, lost = series.read(first * spectra.step, stop, *channels)
+def _calculate_part(task: tuple[Series, Spectra, slice, slice], path: Path) -> dict[str, Any]:
+    """Write spectra as a file of NumPy; how many are missing, and notes on lost samples."""
+    series, spectra, steps, channels = task
+    span = steps.start * spectra.step, (steps.stop - 1) * spectra.step + spectra.window
+    samples, lost = series.read(*span, channels.start, channels.stop)
     power = spectra.calculate(samples)
     missing = int((np.isnan(power).any(axis=2) | ~power.any(axis=2)).sum())
     with new_file(path) as partial, partial.open("wb") as file:
@@ -235,72 +244,57 @@ def require_cube_name(target: Path) -> None:
         )
 
 
-def is_done(target: Path, origin: str, overwrite: bool) -> bool:
-    """Whether the target was made from the same; DataError where it was from something else."""
-    if not target.exists() or overwrite:
-        return False
-    found = None
-    with contextlib.suppress(DataError), contextlib.closing(open_storage(target, "-o")) as storage:
-        found = getattr(storage.get("data"), "attrs", {}).get("made_from")
-    if found != origin:
-        raise DataError(
-            f"{target} is there, and was made from other files or settings; give another name, or "
-            "--overwrite"
-        )
-    log.info(f"{target}: done already, from the same files and settings")
-    return True
-
-
 def write_cube(
-    target: Path, shape: tuple, layout: tuple[tuple, Span], axes: dict[str, Any],
+    target: Path, shape: tuple, tiles: Tiles, axes: dict[str, Any],
     attributes: dict[str, Any], blocks: Iterator[Block],
 ) -> None:  # fmt: skip
     """Write a cube in blocks; a target that was there is intact where that fails.
 
-    xarray finds labelled axes in the root group, and CryoCube its own in ``metadata``. `layout` is
-    that of `tile`. `axes` are ``times`` (ns since 1970), ``seconds``, ``distance`` (m),
-    ``frequency`` (Hz) and ``names`` of channels, where known.
+    `axes` are ``times`` (ns since 1970), ``seconds``, ``distance`` (m), ``frequency`` (Hz) and
+    ``names`` of channels, where known.
     """
-    is_zarr, (chunks, size) = target.suffix.lower() == ".zarr", layout
-    kind = {"fill_value": np.nan, "dimension_names": AXES} if is_zarr else {"fillvalue": np.nan}
-    if is_zarr and math.prod(-(-n // k) for n, k in zip(shape, chunks, strict=True)) > MANY:
-        shard = *size, shape[2]
-        kind["shards"] = tuple(-(-n // k) * k for n, k in zip(shard, chunks, strict=True))
-    if not is_zarr:
-        require_room(target, 4 * math.prod(shape))
     with new_file(target) as path, contextlib.ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is not in the specification of Zarr 3 yet
-        root = need("zarr").open_group(path, mode="w") if is_zarr else h5py.File(path, "w")
-        if not is_zarr:
-            stack.enter_context(root)
-        create = root.create_array if is_zarr else root.create_dataset
-        data = create("data", shape=shape, chunks=chunks, dtype=np.float32, **kind)
+        if target.suffix.lower() == ".zarr":
+            root = need("zarr").open_group(path, mode="w")
+            options = {"fill_value": np.nan, "dimension_names": AXES}
+            if math.prod(-(-n // k) for n, k in zip(shape, tiles.chunk, strict=True)) > MANY:
+                whole = zip((*tiles.size, shape[2]), tiles.chunk, strict=True)
+                options["shards"] = tuple(-(-n // k) * k for n, k in whole)
+            create = root.create_array
+        else:
+            require_room(target, 4 * math.prod(shape))
+            root, options = stack.enter_context(h5py.File(path, "w")), {"fillvalue": np.nan}
+            create = root.create_dataset
+        data = create("data", shape=shape, chunks=tiles.chunk, dtype=np.float32, **options)
         data.attrs.update(dimensions=AXES, program=f"RISCluster {__version__}", **attributes)
         root.attrs["Conventions"] = "CF-1.8"
-        _write_axes(root, data, axes, shape[1])
+        _write_axes(root, data, axes)
         progress = stack.enter_context(Progress("writing", shape[0] * shape[1], "spectra"))
         for steps, channels, values in blocks:
             data[steps, channels] = values
             progress.add(values.shape[0] * values.shape[1])
-        if is_zarr:  # so that it can be read where folders can't be listed
+        if target.suffix.lower() == ".zarr":  # so that it can be read where folders are not listed
             need("zarr").consolidate_metadata(root.store)
 
 
-def _write_axes(root: Any, data: Any, axes: dict[str, Any], n_channels: int) -> None:
-    """Coordinates in the root group, with names of their dimensions, and as CryoCube has them."""
-    numbers, times = np.arange(n_channels), axes.get("times")
-    columns = [(times, "nanoseconds since 1970-01-01"), (axes.get("seconds"), "s")]
+def _write_axes(root: Any, data: Any, axes: dict[str, Any]) -> None:
+    """Coordinates beside the data, as xarray finds them, and in ``metadata``, as in CryoCube."""
+    times, distance, names = (axes.get(name) for name in ("times", "distance", "names"))
+    numbers, frequency = np.arange(data.shape[1]), (axes.get("frequency"), "Hz")
+    place = (numbers * 1.0, "channel") if distance is None else (distance, "m")
+    names = None if names is None else np.array(names, dtype=object)
+    time = seconds = axes.get("seconds"), "s"
     if times is not None:
-        columns[1] = times / 1e9, "seconds since 1970-01-01T00:00:00Z"
-    metres, frequency = (axes.get("distance"), "m"), (axes.get("frequency"), "Hz")
-    names = None if axes.get("names") is None else np.array(axes["names"], dtype=object)
+        time = times, "nanoseconds since 1970-01-01"
+        seconds = times / 1e9, "seconds since 1970-01-01T00:00:00Z"
     root.require_group("metadata")
-    for name, dimension, (values, unit) in (
-        ("time", "time", columns[times is None]), ("channel", "channel", (numbers, "")),
-        ("frequency", "frequency", frequency), ("distance", "channel", metres),
-        ("channel_name", "channel", (names, "")), ("metadata/time_coords", "", columns[1]),
-        ("metadata/loc_coords", "", (numbers * 1.0, "channel") if metres[0] is None else metres),
-        ("metadata/freq_coords", "", frequency), ("metadata/channel_names", "", (names, "")),
+    for name, dimension, (values, unit) in (  # path, its dimension or ''
+        ("time", "time", time), ("channel", "channel", (numbers, "")),
+        ("frequency", "frequency", frequency), ("distance", "channel", (distance, "m")),
+        ("channel_name", "channel", (names, "")), ("metadata/time_coords", "", seconds),
+        ("metadata/loc_coords", "", place), ("metadata/freq_coords", "", frequency),
+        ("metadata/channel_names", "", (names, "")),
     ):  # fmt: skip
         if values is None:
             continue
@@ -332,10 +326,9 @@ def holds_cube(path: Path) -> bool:
         return True
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
-    storage = open_storage(path, "the cube")
-    sizes = [(array.size or 0, array.ndim) for array in storage.arrays.values()]
-    storage.close()
-    return max(sizes, default=(0, 0))[1] == 3
+    with contextlib.closing(open_storage(path, "the cube")) as storage:
+        largest = max(storage.arrays.values(), key=lambda array: array.size or 0, default=None)
+        return largest is not None and largest.ndim == 3
 
 
 def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = False) -> None:
@@ -343,8 +336,8 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
     records, cube, dataset = settings.records, settings.cube, settings.data.dataset
     files = [path] if path.is_file() else [x for x in path.rglob("*z*") if x.is_file()]
     inputs = settings.inputs("records", "result"), str(cube.channels), str(cube.times), dataset
-    origin = identity([inputs, str(path), sorted(map(stamp, files))])
-    if is_done(target, origin, overwrite):
+    made_from = identity([inputs, str(path), sorted(map(stamp, files))])
+    if not overwrite and is_done([target], made_from):
         return
     whole = CubeSettings(window=SMALLEST, stride=1, channels=cube.channels, times=cube.times)
     with open_spectrograms(path, "cube", dataset, whole) as file:
@@ -352,7 +345,7 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
         distance = file.distance if file.distance_unit == "m" else None
         sizes = len(file.steps), times and times.__getitem__, file.n_channels, distance
         part, chosen = choose_part(path, records, *sizes)
-        steps = file.steps[part]
+        steps, channels = file.steps[part], file.channels[chosen]
         low, high = records.band or (-np.inf, np.inf)
         rows = np.flatnonzero((file.frequency >= low) & (file.frequency <= high))
         if len(rows) < MIN_ROWS:
@@ -361,34 +354,29 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
                 f"of {file.frequency[0]:g} to {file.frequency[-1]:g}; allowed: {MIN_ROWS} or more"
             )
         names = None if file.names is None else np.array(file.channel_names())
-        axes = {"times": (file.times, steps), "seconds": (file.seconds, steps)}
-        axes |= {"distance": (distance, chosen), "names": (names, chosen)}
-        if file.frequency_unit == "Hz":
-            axes["frequency"] = file.frequency, rows
-        axes = {key: x[places] for key, (x, places) in axes.items() if x is not None}
-        kept = {
+        frequency = file.frequency if file.frequency_unit == "Hz" else None
+        of_axes = {
+            "times": (file.times, steps), "seconds": (file.seconds, steps),
+            "distance": (distance, chosen), "names": (names, chosen),
+            "frequency": (frequency, rows),
+        }  # fmt: skip
+        axes = {key: x[places] for key, (x, places) in of_axes.items() if x is not None}
+        attributes = {
             key: to_text(x) if isinstance(x, bytes) else np.asarray(x).tolist()  # for Zarr
             for key, x in file.attributes.items()
             if key in KEPT
         }
-        kept |= {"made_from": origin, "cut_from": str(path)}
-        shape = len(steps), len(chosen), len(rows)
-        layout = tile(shape, chosen=records.chunks)
-        blocks = _blocks(file, steps, file.channels[chosen], rows, layout[1])
-        write_cube(target, shape, layout, axes, kept, blocks)
+        attributes |= {"made_from": made_from, "cut_from": str(path)}
+        shape = len(steps), len(channels), len(rows)
+        tiles = tile(shape, chosen=records.chunks)
+        places = tiles.blocks(*shape[:2])
+        blocks = ((x, y, _read_part(file, steps[x], channels[y])[..., rows]) for x, y in places)
+        write_cube(target, shape, tiles, axes, attributes, blocks)
     log.info(f"{target}: {_shape_text(shape)}, cut from {path}")
 
 
-def _blocks(
-    file: Any, steps: np.ndarray, channels: np.ndarray, rows: np.ndarray, size: Span
-) -> Iterator[Block]:
-    """Values of some steps, channels and frequencies of a cube, in blocks."""
-    for first in range(0, len(steps), size[0]):
-        some = steps[first : first + size[0]]
-        for left in range(0, len(channels), size[1]):
-            near = channels[left : left + size[1]]
-            box = [(int(x[0]), int(x[-1]) + 1) for x in (some, near)]
-            values = file.stored.read(f"time steps {some[0]} to {some[-1]}", *box)
-            values = values[some - some[0]][:, near - near[0]][..., rows]
-            place = slice(first, first + len(some)), slice(left, left + len(near))
-            yield *place, values.astype(np.float32)
+def _read_part(file: Any, steps: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    """Spectra of ascending steps and channels of a cube, (K, C, F), float32."""
+    box = [(int(x[0]), int(x[-1]) + 1) for x in (steps, channels)]
+    values = file.stored.read(f"time steps {steps[0]} to {steps[-1]}", *box)
+    return values[steps - steps[0]][:, channels - channels[0]].astype(np.float32)

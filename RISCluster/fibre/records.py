@@ -1,23 +1,26 @@
-"""Headers of fibre records: HDF5 files of (time, channel) of any manufacturer."""
+"""Headers of fibre records (time, channel): HDF5 of any manufacturer, other formats by DASCore."""
 
 import contextlib
 import re
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from ..data import storage, times
 from ..data.layouts import Column, find_coordinate
-from ..data.times import NOT_A_TIME, to_text
-from ..errors import DataError
+from ..data.times import NOT_A_TIME, SECOND, to_text
+from ..errors import DataError, MissingPackage
+from ..io import need
 from ..settings import RecordsSettings
 
-# Quantities, their units, and their names in lower case without blanks, signs and units in
-# brackets. The nearest to the samples counts, of one place the first.
+# Quantities, the kind of their values, and their names in lower case without blanks, signs and
+# units in brackets. The nearest to the samples counts, of one place the first.
 TABLE = (
     ("rate", "Hz", "outputdatarate datarate fs samplingrate samplerate samplingfrequency "
      "samplingfreq acquisitionsamplerate acquisitionsamplingrate"),
@@ -34,7 +37,6 @@ TABLE = (
     ("resolution", "m", "spatialresolution"),  # of a fibre that is `multiplier` times as long
     ("multiplier", "", "fibrelengthmultiplier"),
     ("first", "m", "sensingrangestart startdistance positionstart startposition"),
-    ("last", "m", "sensingrangeend stopdistance positionend stopposition"),
     ("first number", "", "startlocusindex"),
     ("unit", "text", "unit units rawdataunit dataphysicalunit dataproductunits attrsdataunits"),
     ("dimensions", "words", "dims dimensions dimensionnames dasdimensions arraydimensions"),
@@ -46,7 +48,6 @@ CHANNEL_WORDS = re.compile(r"dist|chan|loc[iu]|space|spatial|fib|pos|offset|dept
 UNIT_NAMES = ("units", "unit", "uom")
 IN_BRACKETS = re.compile(r"\[(.*?)\]|\((.*?)\)")
 
-SECOND = 10**9  # ns
 SINCE_1980 = 10 * 365 * 86400  # s; smaller numbers count from a start, not from 1970
 RATES = (1e-4, 1e6)  # Hz: light takes longer through 100 m; an interval in ns without unit is less
 AGREE = 2e-3  # relative difference of sampling rates that are the same, as stamps jitter
@@ -54,7 +55,8 @@ LEAST_JUMP = 0.75  # samples
 MAX_JUMPS = 0.1  # of all time stamps; more are jitter, or stamps of whole blocks
 COMPARABLE = 0.1  # of the largest data set: another of this size may as well be the one meant
 SMALL = 8  # values of a data set that is a named value
-NEAR = (3,)  # groups of a lower rank describe the samples
+FAR = 3  # rank of a place that does not describe the samples
+PICKLED = b"dascore"  # in the first bytes of a file that would execute code
 
 
 class UnknownLayout(DataError):
@@ -66,7 +68,7 @@ class Record:
     """Header of one file."""
 
     path: Path
-    dataset: Any  # its name, or what `das.read_samples` needs
+    dataset: Any  # its name, or what `read_with_dascore` needs
     time_axis: int
     n_channels: int
     sampling_rate: float  # Hz
@@ -80,16 +82,21 @@ class Record:
 
 
 def read_record(path: Path, settings: RecordsSettings) -> Record:
-    """Header of one file; settings that are not ``auto`` are not looked for in it.
+    """Header of a file; DASCore reads what is not known here, unless a data set is chosen.
 
-    DataError where the file can't be read, UnknownLayout where it lacks what a record needs.
+    Settings that are not ``auto`` are not looked for in it. DataError where it can't be read.
     """
     try:
-        with h5py.File(path, "r") as file:
-            return _Reader(path, storage.Storage(path, file), settings).record()
-    except (OSError, RuntimeError, KeyError) as error:
-        kind = DataError if h5py.is_hdf5(path) else UnknownLayout
-        raise kind(f"{path}: {storage.why_closed(path, error)}") from None
+        return _read_hdf5(path, settings)
+    except UnknownLayout as error:
+        if settings.dataset != "auto":
+            raise
+        try:
+            return read_dascore_header(path, settings)
+        except MissingPackage:
+            raise DataError(f"{error}, or pip install dascore (extra 'das')") from None
+        except DataError:
+            raise error from None
 
 
 # ---- named values -------------------------------------------------------------------------------
@@ -99,7 +106,7 @@ def _normal(name: str) -> str:
     return re.sub(r"[\s_\-.:/]", "", IN_BRACKETS.sub("", name)).lower()
 
 
-def _value(holder: Any, key: Any) -> Any:
+def _read(holder: Any, key: Any) -> Any:
     """Arrays of one value as that value; None for what is empty or can't be read."""
     try:
         value = holder[key]
@@ -110,18 +117,18 @@ def _value(holder: Any, key: Any) -> Any:
     return value.flat[0] if isinstance(value, np.ndarray) and value.size == 1 else value
 
 
-def _attributes(item: h5py.Dataset | h5py.Group) -> dict[str, tuple[Any, Any]]:
-    return {name: (_value(item.attrs, name), None) for name in item.attrs}
+def _first_text(values: Any) -> str:
+    """The first text among values, empty where there is none."""
+    texts = (to_text(x).strip() for x in values if isinstance(x, (str, bytes)))
+    return next(filter(None, texts), "")
 
 
 def _unit(item: h5py.Dataset) -> str:
-    """Unit in the attributes of a data set, empty where it has none."""
-    texts = (_value(item.attrs, name) for name in item.attrs if _normal(name) in UNIT_NAMES)
-    return next((to_text(x).strip() for x in texts if isinstance(x, (str, bytes))), "")
+    return _first_text(_read(item.attrs, x) for x in item.attrs if _normal(x) in UNIT_NAMES)
 
 
-def _facts(values: dict[str, tuple[Any, Any]]) -> list[tuple[str, str, Any]]:
-    """Quantity, name and value of named values, each with its unit or None, of one place."""
+def _facts(values: dict[str, tuple[Any, str]]) -> list[tuple[str, Any]]:
+    """Quantities of `TABLE` among the named values of one place, each with its unit or ''."""
     found, known = [], {_normal(name): (name, *value) for name, value in values.items()}
     for quantity, kind, keys in TABLE:
         for key in filter(known.__contains__, keys.split()):
@@ -129,15 +136,14 @@ def _facts(values: dict[str, tuple[Any, Any]]) -> list[tuple[str, str, Any]]:
             brackets = IN_BRACKETS.search(name)
             units = [unit, *(brackets.groups() if brackets else ())]
             units += [known[key + end][1] for end in UNIT_NAMES if key + end in known]
-            texts = [to_text(x).strip() for x in units if isinstance(x, (str, bytes))]
-            value = _convert(raw, next(filter(None, texts), ""), kind)
+            value = _convert(raw, _first_text(units), kind)
             if value is not None:
-                found.append((quantity, name, value))
+                found.append((quantity, value))
     return found
 
 
 def _convert(raw: Any, unit: str, kind: str) -> Any:
-    """Value in a unit of `TABLE`, times in ns since 1970; None where it is none such."""
+    """Value of a kind of `TABLE`, intervals as Hz, times in ns since 1970; None for no such."""
     is_text = isinstance(raw, (str, bytes))
     text = to_text(raw).strip() if is_text else ""
     if kind == "text":
@@ -167,31 +173,39 @@ def _convert(raw: Any, unit: str, kind: str) -> Any:
 # ---- time stamps --------------------------------------------------------------------------------
 
 
-def _read_stamps(column: Column) -> tuple[str, float, int, list] | None:
-    """Name, rate, start and segments of time stamps since 1970, one a sample; None for others.
+class Stamps(NamedTuple):
+    """Time stamps since 1970, one a sample."""
 
-    ValueError where they can't be converted, or do not ascend evenly.
-    """
+    name: str
+    sampling_rate: float
+    start: int  # ns since 1970
+    segments: list[tuple[int, int, int]]  # see `Record`
+
+
+def _read_stamps(column: Column) -> Stamps | None:
+    """None for no times since 1970; ValueError where they are others, or not evenly spaced."""
     found = _decode(column)
-    known = (found != NOT_A_TIME) & ~times.far_times(found)
-    index, found = np.flatnonzero(known), found[known]
+    index = np.flatnonzero((found != NOT_A_TIME) & ~times.far_times(found))  # samples with a time
+    found = found[index]
     if len(index) < 2 or (found == found[0]).all():
         return None
     steps, past = np.diff(index), np.diff(found) / SECOND
-    slope = float(np.median(past / steps))
-    jumps = np.abs(past - steps * slope) >= LEAST_JUMP * slope
+    interval = float(np.median(past / steps))
+    jumps = np.abs(past - steps * interval) >= LEAST_JUMP * interval
     if (past <= 0).any() or jumps.mean() > MAX_JUMPS:
         raise ValueError("they do not ascend evenly")
-    edges = np.r_[0, np.flatnonzero(jumps) + 1, len(index)]
+    edges = np.r_[0, np.flatnonzero(jumps) + 1, len(index)]  # of segments, among known times
     longest = int(np.argmax(np.diff(edges)))
     first, last = edges[longest], edges[longest + 1] - 1
     n = int(index[last] - index[first])
     rate = n * SECOND / int(found[last] - found[first])
-    firsts = np.r_[0, index[edges[1:-1]]]
-    begins = found[edges[:-1]] - np.rint((index[edges[:-1]] - firsts) / rate * SECOND).astype(int)
-    sizes = np.diff(firsts, append=index[-1] + 1).tolist()
-    segments = zip((begins - begins[0]).tolist(), firsts.tolist(), sizes, strict=True)
-    return column.name, round_rate(rate, n), int(begins[0]), list(segments)
+    firsts, begins = index[edges[:-1]], found[edges[:-1]]
+    begins[0] -= round(firsts[0] / rate * SECOND)  # back to the first sample
+    firsts[0] = 0
+    sizes = np.diff(firsts, append=index[-1] + 1)
+    segments = np.stack([begins - begins[0], firsts, sizes], axis=1)
+    segments = [tuple(row) for row in segments.tolist()]
+    return Stamps(column.name, round_rate(rate, n), int(begins[0]), segments)
 
 
 def _decode(column: Column) -> np.ndarray:
@@ -213,7 +227,17 @@ def round_rate(rate: float, n: int) -> float:
     return next((x for x in rounds if x and abs(1 - rate / x) * n < 0.5), rate)
 
 
-# ---- one file -----------------------------------------------------------------------------------
+# ---- HDF5 ---------------------------------------------------------------------------------------
+
+
+def _read_hdf5(path: Path, settings: RecordsSettings) -> Record:
+    """Header of an HDF5 file; UnknownLayout where it lacks what a record needs."""
+    try:
+        with h5py.File(path, "r") as file:
+            return _Reader(path, storage.Storage(path, file), settings).record()
+    except (OSError, RuntimeError, KeyError) as error:
+        kind = DataError if h5py.is_hdf5(path) else UnknownLayout
+        raise kind(f"{path}: {storage.why_closed(path, error)}") from None
 
 
 class _Reader:
@@ -224,27 +248,39 @@ class _Reader:
         self.dataset = self._find_dataset()
         self.name, self.shape = self.dataset.name.strip("/"), self.dataset.shape
         self.notes: list[str] = []
-        self.arrays = []  # of one dimension, as long as a side
-        names: list[str] = ["/"]
-        place.root.visit(names.append)
-        items = {name.strip("/"): place.root.get(name) for name in names}
-        holders = {name: _attributes(x) for name, x in items.items() if isinstance(x, h5py.Group)}
-        holders[self.name] = _attributes(self.dataset)
-        for name, item in place.arrays.items():
+        self.facts: dict[str, list[Any]] = defaultdict(list)  # values by quantity, nearest first
+        places = self._named_values()
+        for name in sorted(places, key=self._rank):
+            for quantity, value in _facts(places[name]):
+                if quantity != "unit" or self._rank(name)[0] < FAR:
+                    self.facts[quantity].append(value)
+        lines = [
+            (self._rank(name.rpartition("/")[0]), _normal(name.rpartition("/")[2]), item)
+            for name, item in place.arrays.items()
+            if item.size in self.shape and max(item.shape) == item.size > 1
+        ]
+        # Arrays of one dimension as long as a side, and their names, nearest first
+        self.arrays = [
+            (name, item)
+            for rank, name, item in sorted(lines, key=lambda line: line[:2])
+            if rank[0] < FAR and storage.is_variable(item)
+        ]
+
+    def _named_values(self) -> dict[str, dict[str, tuple[Any, str]]]:
+        """Values and units by place and name: attributes of groups, and small data sets."""
+        groups: list[str] = ["/"]
+        self.storage.root.visit(groups.append)
+        items = {name.strip("/"): self.storage.root.get(name) for name in groups}
+        found = {
+            name: {key: (_read(item.attrs, key), "") for key in item.attrs}
+            for name, item in items.items()
+            if isinstance(item, h5py.Group) or name == self.name
+        }
+        for name, item in self.storage.arrays.items():
             folder, _, last = name.rpartition("/")
             if 0 < (item.size or 0) <= SMALL:
-                holders.setdefault(folder, {}).setdefault(last, (_value(item, ()), _unit(item)))
-            is_line = item.size in self.shape and max(item.shape) == item.size > 1
-            if is_line and self._rank(folder) < NEAR and storage.is_variable(item):
-                self.arrays.append((self._rank(folder), _normal(last), item))
-        self.arrays.sort(key=lambda entry: entry[:2])
-        self.facts: dict[str, list[Any]] = defaultdict(list)  # values by quantity, nearest first
-        self.names: dict[str, str] = {}  # of the nearest
-        for holder in sorted(holders, key=self._rank):
-            for quantity, name, value in _facts(holders[holder]):
-                if quantity != "unit" or self._rank(holder) < NEAR:
-                    self.facts[quantity].append(value)
-                    self.names.setdefault(quantity, name)
+                found.setdefault(folder, {}).setdefault(last, (_read(item, ()), _unit(item)))
+        return found
 
     def _rank(self, place: str) -> tuple:
         """Distance of a group, or of the data set itself, from the samples."""
@@ -252,19 +288,19 @@ class _Reader:
             return (0,)
         if not place or self.name.startswith(f"{place}/"):
             return (1, -len(place))
-        return (2,) if place == "header" else (*NEAR, place)
+        return (2,) if place == "header" else (FAR, place)
 
     def _find_dataset(self) -> h5py.Dataset:
         """The data set that is set, or the largest numeric one with two dimensions."""
         chosen, arrays = self.settings.dataset, self.storage.arrays.values()
         arrays = [x for x in arrays if x.dtype.kind in "iuf" and x.size]
         tables = sorted((x for x in arrays if x.ndim == 2), key=lambda x: -x.size)
-        found = [x for x in tables if chosen == x.name.strip("/") or chosen == x.name]
+        found = [x for x in tables if chosen.strip("/") == x.name.strip("/")]
         if chosen == "auto":
             found = [x for x in tables if min(x.shape) > 1]
         is_unclear = len(found) > 1 and found[1].size >= COMPARABLE * found[0].size
         if not found or is_unclear:
-            there = ", ".join(f"{x.name.strip('/')} {x.shape}" for x in (tables or arrays)[:10])
+            there = ", ".join(f"{x.name.strip('/')} {x.shape}" for x in (found or arrays)[:10])
             what = "no" if chosen == "auto" else f"'{chosen}' is no"
             raise UnknownLayout(
                 f"{self.path}: {'more than one' if is_unclear else what} numeric data set of "
@@ -291,19 +327,16 @@ class _Reader:
         """By names of the dimensions, or else by lengths in the file."""
         if self.settings.order != "auto":
             return 0 if self.settings.order == "time,channel" else 1
-        labels = [list(map(_normal, storage.dimension_names(self.dataset)))]
-        for words in labels + self.facts["dimensions"]:
+        labels = [_normal(name) for name in storage.dimension_names(self.dataset)]
+        for words in [labels, *self.facts["dimensions"]]:
             in_time = [axis for axis, word in enumerate(words) if TIME_WORDS.match(word)]
             along = [axis for axis, word in enumerate(words) if CHANNEL_WORDS.match(word)]
             if len(words) == 2 and 1 in (len(in_time), len(along)):
                 return in_time[0] if len(in_time) == 1 else 1 - along[0]
-        n_samples = [x.size for _, key, x in self.arrays if TIME_ARRAY.match(key)]
-        n_channels = [x.size for _, key, x in self.arrays if POSITION_ARRAY.match(key)]
+        n_samples = [x.size for name, x in self.arrays if TIME_ARRAY.match(name)]
+        n_channels = [x.size for name, x in self.arrays if POSITION_ARRAY.match(name)]
         n_samples += self.facts["n samples"]
         n_channels += self.facts["n channels"]
-        if spacing := self._spacing():
-            steps = [(last - self._value("first", 0)) / spacing for last in self.facts["last"]]
-            n_channels += [np.rint(n) + 1 for n in steps]
         axes = {self.shape.index(n) for n in n_samples if n in self.shape}
         axes |= {1 - self.shape.index(n) for n in n_channels if n in self.shape}
         if len(axes) != 1 or self.shape[0] == self.shape[1]:
@@ -318,14 +351,14 @@ class _Reader:
         found = []
         with contextlib.suppress(DataError):
             found = [find_coordinate(self.storage, self.dataset, role, [])]
-        for _, key, item in self.arrays:
-            if names.match(key):
+        for name, item in self.arrays:
+            if names.match(name):
                 values = storage.read_values(item).ravel()
                 calendar = storage.text_attribute(item, "calendar")
                 found.append(Column(item.name.strip("/"), values, _unit(item), calendar))
         return [x for x in found if x is not None and len(x.values) == self.shape[axis]]
 
-    def _stamps(self, axis: int) -> tuple[str, float, int, list] | None:
+    def _stamps(self, axis: int) -> Stamps | None:
         for column in self._columns(axis, "time", TIME_ARRAY):
             try:
                 if (stamps := _read_stamps(column)) is not None:
@@ -336,34 +369,31 @@ class _Reader:
 
     def _timing(self, axis: int) -> tuple[float, int | None, list[tuple[int, int, int]]]:
         """Sampling rate, start, and parts without a gap."""
-        stamps, n = self._stamps(axis), self.shape[axis]
-        name, rate, is_set = self.names.get("rate"), self._value("rate"), False
-        if self.settings.sampling_rate != "auto":
-            name, rate, is_set = "records.sampling_rate", float(self.settings.sampling_rate), True
+        stamps, whole = self._stamps(axis), [(0, 0, self.shape[axis])]
+        is_set = self.settings.sampling_rate != "auto"
+        rate = float(self.settings.sampling_rate) if is_set else self._value("rate")
         if rate is None and stamps is None:
+            known = ", ".join(key for key, values in self.facts.items() if values)
             raise UnknownLayout(
                 f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; "
-                f"known are {', '.join(self.names.values()) or 'none'}; set records.sampling_rate"
+                f"known are {known or 'none'}; set records.sampling_rate"
             )
         if stamps is None:
-            return rate, self._value("start"), [(0, 0, n)]
-        own_name, own_rate, start, segments = stamps
-        if rate is not None and abs(own_rate - rate) > AGREE * rate:
-            text = f"time stamps {own_name} are at {own_rate:g} Hz, {name} is {rate:g} Hz"
-            if not is_set:
-                raise UnknownLayout(f"{self.path}: {text}; set records.sampling_rate")
-            self.notes.append(f"{text}: gaps in the stamps are not seen")
-            return rate, start, [(0, 0, n)]
-        if missing := n - sum(segments[-1][1:]):
+            return rate, self._value("start"), whole
+        if rate is not None and abs(stamps.sampling_rate - rate) > AGREE * rate:
+            if is_set:  # gaps in the stamps are not used
+                return rate, stamps.start, whole
+            raise UnknownLayout(
+                f"{self.path}: time stamps {stamps.name} are at {stamps.sampling_rate:g} Hz, the "
+                f"sampling rate is {rate:g} Hz; set records.sampling_rate"
+            )
+        if missing := self.shape[axis] - sum(stamps.segments[-1][1:]):
             self.notes.append(f"its last {missing:,} samples have no time and are left out")
-        return rate or own_rate, start, segments
-
-    def _spacing(self) -> float | None:
-        resolution, multiplier = self._value("resolution"), self._value("multiplier", 1.0)
-        return self._value("spacing", resolution and resolution * multiplier)
+        return rate or stamps.sampling_rate, stamps.start, stamps.segments
 
     def _distance(self, axis: int) -> np.ndarray | None:
-        spacing = self._spacing()
+        resolution = self._value("resolution")
+        spacing = self._value("spacing", resolution and resolution * self._value("multiplier", 1))
         if self.settings.channel_spacing != "auto":
             spacing = float(self.settings.channel_spacing)
         else:
@@ -380,3 +410,55 @@ class _Reader:
         number = self._value("first number")
         first = self._value("first", 0) if number is None else number * spacing
         return first + spacing * np.arange(self.shape[axis])
+
+
+# ---- formats that DASCore reads -----------------------------------------------------------------
+
+
+def read_dascore_header(path: Path, settings: RecordsSettings) -> Record:
+    """Header of a file of evenly spaced (time, channel), as TDMS and those of Febus."""
+    dascore = need("dascore")
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kind = ("", "") if PICKLED in file.read(100) else dascore.get_format(path)
+            (found,) = dascore.scan(path, *kind, progress=None) if kind[0] else ()
+        axis = found.dim_tuple.index("time")
+        time, place = (found.coords[found.dim_tuple[k]] for k in (axis, 1 - axis))
+        n_samples, n_channels = (round((x.max - x.min) / x.step) + 1 for x in (time, place))
+        origin, last = (int(x.astype("M8[ns]").astype(np.int64)) for x in (time.min, time.max))
+        rate = round_rate((n_samples - 1) * SECOND / (last - origin), n_samples)
+    except Exception as error:  # its readers raise many kinds
+        reason = storage.reason_of(error)
+        raise DataError(f"{path}: DASCore can't read it ({reason}); leave it out") from None
+    numbers = np.arange(n_channels)
+    unit, sample_unit = (
+        "" if quantity is None else re.sub(r"^1(\.0)? ", "", str(quantity))
+        for quantity in (place.units, found.data_units)
+    )
+    distance, unit = times.to_metres(place.min + place.step * numbers, unit or "m")
+    if settings.channel_spacing != "auto":
+        distance = settings.channel_spacing * numbers
+    elif unit != "m" or "distance" not in found.dim_tuple:
+        distance = None
+    return Record(
+        path, tuple(kind), axis, n_channels,
+        rate if settings.sampling_rate == "auto" else settings.sampling_rate,
+        origin if origin > SINCE_1980 * SECOND else None, [(0, 0, n_samples)],
+        distance, sample_unit, notes=(f"read with DASCore as {' '.join(kind)}",),
+    )  # fmt: skip
+
+
+def read_with_dascore(path: Path, kind: tuple[str, str], first: int, stop: int) -> np.ndarray:
+    """Samples `first` to before `stop` of all channels, (n, C), of a format and its version.
+
+    The file is read as a whole: by time, some formats give other samples than asked for.
+    """
+    return _read_whole(path, kind, path.stat().st_mtime_ns)[first:stop]
+
+
+@lru_cache(maxsize=1)
+def _read_whole(path: Path, kind: tuple[str, str], changed: int) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return need("dascore").read(path, *kind)[0].transpose("time", ...).data

@@ -18,18 +18,16 @@ import pandas
 
 from ..data.storage import sample_packing
 from ..data.tables import natural_key
-from ..data.times import nanoseconds_to_iso, parse_time, refuse_far_gap, same_rate
-from ..errors import DataError, MissingPackage
+from ..data.times import SECOND, nanoseconds_to_iso, parse_time, refuse_far_gap, same_rate
+from ..errors import DataError
 from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
 from ..waveforms.process import MIN_RUN, Wave, join, without_marks
-from ..waveforms.read import of_few_rates, one_of_each, read_traces, scan
-from . import das
-from .records import AGREE, LEAST_JUMP, SECOND, SINCE_1980, Record, UnknownLayout, read_record
+from ..waveforms.read import Notes, note_of, of_few_rates, read_traces, scan, warn_of
+from .records import AGREE, LEAST_JUMP, SINCE_1980, Record, read_record, read_with_dascore
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf", ".nc")
-MAX_LINES = 20  # about files of one kind
 CONSTANT_GAP = 1.0  # s of one value between waveforms that are taken for a gap
 # Of pieces without a gap: data set or trace id, first sample in the series, number of samples, and
 # samples of the data set before it
@@ -60,15 +58,14 @@ class Series:
         inside = (first < stop) & (first + self.pieces["n_samples"] > start)
         return replace(self, pieces=self.pieces[inside])
 
-    def read(self, start: int, stop: int, low: int, high: int) -> tuple[np.ndarray, list[str]]:
+    def read(self, start: int, stop: int, low: int, high: int) -> tuple[np.ndarray, Notes]:
         """Samples `start` to before `stop` of channels `low` to before `high`, (n, C).
 
-        NaN where samples are missing or can't be read, and a line for each reason.
+        NaN where samples are missing or can't be read, and why.
         """
         out = np.full((high - low, stop - start), np.nan, self.dtype).T
         read = _read_records if self.channel_names is None else _read_traces
-        lines = read(self.between(start, stop), out, start, low + self.first_channel)
-        return out, list(dict.fromkeys(lines))
+        return out, list(read(self.between(start, stop), out, start, low + self.first_channel))
 
 
 def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int = 1) -> Series:
@@ -80,13 +77,6 @@ def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int =
     if any(h5py.is_hdf5(path) or path.suffix.lower() in HDF5_NAMES for path in paths):
         return _cut(_join_records(paths, settings), settings)
     return _cut(_join_waveforms(paths, settings, workers), settings)
-
-
-def warn_of(lines: Sequence[str]) -> None:
-    """The first lines, and how many more there are."""
-    more = [f"{len(lines) - MAX_LINES:,} more lines as these"] * (len(lines) > MAX_LINES)
-    for line in [*lines[:MAX_LINES], *more]:
-        log.warning(line)
 
 
 # ---- the part that is chosen --------------------------------------------------------------------
@@ -157,19 +147,22 @@ def _cut(series: Series, settings: RecordsSettings) -> Series:
 
 def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
     """Records as one series, without a seam where one continues another."""
-    records, bad = [], []
+    records, notes, bad = [], [], None
     with Progress("reading headers", len(paths), "files") as progress:
         for path in paths:
             try:
-                records.append(_read_header(path, settings))
+                record = read_record(path, settings)
+                if settings.name_times is not None:
+                    record = replace(record, start=time_in_name(path, settings.name_times))
+                records.append(record)
+                notes += [(str(path), note) for note in record.notes]
             except DataError as error:
-                bad.append(error)
+                bad = bad or error
+                notes.append(note_of(path, error, "; the file is left out"))
             progress.add(1)
     if not records:
-        raise bad[0]
-    warn_of([f"{error}; the file is left out" for error in bad])
-    for line in one_of_each([(str(x.path), note) for x in records for note in x.notes]):
-        log.warning(line)
+        raise bad
+    warn_of(notes)
     first, starts = records[0], {record.start for record in records}
     rate = float(np.median([record.sampling_rate for record in records]))
     for record in records:
@@ -198,25 +191,6 @@ def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
         first.n_channels, first.unit, np.result_type(*(x.dtype for x in records)), first.distance,
         first.time_axis,
     )  # fmt: skip
-
-
-def _read_header(path: Path, settings: RecordsSettings) -> Record:
-    """Header of a file; of a format that is not known here, by DASCore."""
-    try:
-        record = read_record(path, settings)
-    except UnknownLayout as error:
-        if settings.dataset != "auto":
-            raise
-        try:
-            record = das.read_header(path, settings)
-        except MissingPackage:
-            reason = str(error).removeprefix(f"{path}: ")
-            raise DataError(f"{path}: {reason}, or pip install dascore (extra 'das')") from None
-        except DataError:
-            raise error from None
-    if settings.name_times is None:
-        return record
-    return replace(record, start=time_in_name(path, settings.name_times))
 
 
 def _kind(record: Record) -> str:
@@ -261,7 +235,9 @@ def _place(records: list[Record], rate: float) -> tuple[list[tuple], int]:
     return pieces, origin
 
 
-def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> Iterator[str]:
+def _read_records(
+    series: Series, out: np.ndarray, start: int, channel: int
+) -> Iterator[tuple[str, str]]:
     """Fill `out` (n, C), which begins at a sample and a channel; why samples are missing."""
     load_hdf5_filters()
     for piece in series.pieces.itertuples():
@@ -270,7 +246,7 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
         box = [(first, first + len(rows)), (channel, channel + out.shape[1])]
         try:
             if isinstance(piece.name, tuple):
-                values = das.read_samples(piece.path, piece.name, *box[0])
+                values = read_with_dascore(piece.path, piece.name, *box[0])
                 rows[:] = values[:, slice(*box[1])]
                 continue
             with h5py.File(piece.path, "r") as file:
@@ -279,8 +255,9 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
                 values = sample_packing(dataset).unpack(dataset[part])
                 rows[:] = values if turn == 1 else values.T
         except Exception as error:  # readers raise many kinds for damaged bytes
-            rows[:], line = np.nan, " ".join(str(error).split())
-            yield f"{piece.path}: samples can't be read, they count as missing: {line}"
+            rows[:] = np.nan
+            reason = " ".join(str(error).split())
+            yield str(piece.path), f"samples can't be read, they count as missing: {reason}"
 
 
 # ---- waveforms of an array ----------------------------------------------------------------------
@@ -288,16 +265,15 @@ def _read_records(series: Series, out: np.ndarray, start: int, channel: int) -> 
 
 def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: int) -> Series:
     """Waveforms from the earliest start to the latest end, a channel a trace id."""
-    stretches, lines = scan(paths, workers)
+    stretches, notes = scan(paths, workers)
     if not stretches:
         with contextlib.suppress(DataError):  # of a format that DASCore reads
             return _join_records(paths, settings)
-        reason = lines[0] if lines else f"{paths[0]}: no waveform in it"
         raise DataError(
-            f"{paths[0]}: none of {len(paths):,} files is usable ({reason}); allowed: what obspy "
-            "or DASCore reads (extra 'das')"
+            f"{paths[0]}: none of {len(paths):,} files is usable ({notes[0][1]}); allowed: what "
+            "obspy or DASCore reads (extra 'das')"
         )
-    warn_of(lines)
+    warn_of(notes)
     stretches = of_few_rates(stretches)
     first, rate = stretches[0], stretches[0].sampling_rate
     for item in stretches:
@@ -322,7 +298,9 @@ def _sample_at(nanoseconds: int, rate: float) -> int:
     return int(np.ceil(nanoseconds * rate / SECOND - 0.5 - 1e-6))
 
 
-def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> Iterator[str]:
+def _read_traces(
+    series: Series, out: np.ndarray, start: int, channel: int
+) -> Iterator[tuple[str, str]]:
     """As `_read_records`, each file once for all its channels; see `join` for overlaps and gaps."""
     rate, n_channels = series.sampling_rate, out.shape[1]
     more = 2 * max(MIN_RUN, CONSTANT_GAP * rate)  # where constant values may begin
@@ -336,7 +314,7 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
         try:
             traces = read_traces(path, *edges, commonprefix(list(names)))
         except DataError as error:
-            yield f"{error}; its samples count as missing"
+            yield note_of(path, error, "; its samples count as missing")
             continue
         for name in names.unique():
             waves[numbers[name]] += [
@@ -349,6 +327,5 @@ def _read_traces(series: Series, out: np.ndarray, start: int, channel: int) -> I
             first = _sample_at(wave.start - series.start, rate) - start
             rows = out[max(0, first) : max(0, first + len(wave.data)), number]
             rows[:] = wave.data[max(0, -first) :][: len(rows)]
-        for reason, n in taken_out.items():
-            if n:
-                yield f"{series.channel_names[channel + number]}: samples {reason} count as missing"
+        name = series.channel_names[channel + number]
+        yield from ((name, f"samples {why} count as missing") for why, n in taken_out.items() if n)

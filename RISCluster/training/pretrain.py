@@ -83,7 +83,8 @@ def pretrain(
                 loss = summed_error(reconstruction, x)
             (loss / n).backward()
             training.optimizer_step(loss)
-        training.show(x, reconstruction)
+            if training.step == training.n_steps:
+                training.show(x, reconstruction)
         means = training.epoch_means()
         loss = mean_squared_error(model, validation, context.ranks)
         training.require_finite("the validation loss", loss)

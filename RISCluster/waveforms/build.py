@@ -18,7 +18,7 @@ import pandas
 from .. import __version__
 from ..data.layouts import size_text
 from ..data.measures import BANDS, MEASURES, band_edges
-from ..data.storage import find_files, stamp
+from ..data.storage import find_files, open_storage, stamp
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import new_file, require_room
@@ -27,7 +27,7 @@ from ..runtime import count, log
 from ..settings import Settings, as_text
 from .plan import StationDay, plan
 from .process import Wave
-from .read import one_of_each
+from .read import warn_of
 from .responses import UNITS, inventory_files
 from .station_day import BLOCK_BYTES, REASONS, TIMES, Product, example, make_part
 from .windows import Windows, check_settings, is_detected, make_grid
@@ -71,7 +71,7 @@ def build(
     paths = [x for x in find_files(words) if own.isdisjoint([x.resolve(), *x.resolve().parents])]
     inputs = _inputs(settings, target)
     made_from = identity([inputs, [stamp(path) for path in paths]])
-    if not overwrite and _is_done(target, made_from):
+    if not overwrite and is_done([target, target.with_suffix(".csv")], made_from):
         return None
     groups, product = _planned(paths, settings, workers, stations)
     jobs = [_job(group, inputs) for group in groups]
@@ -164,27 +164,28 @@ def _collect(parts: Parts, jobs: Sequence[Job]) -> tuple[Counter, list[Piece]]:
         for day, n in zip(job.task, summary["n_samples"], strict=True):
             pieces.append((day.trace_id, day.day, parts.path(job), first, n))
             first += n
-    for line in one_of_each(sorted(map(tuple, notes))):
-        log.warning(line)
+    warn_of(sorted(map(tuple, notes)))
     pieces = sorted(piece for piece in pieces if piece[-1])
     counts["traces"] = len({piece[0] for piece in pieces})
     return counts, pieces
 
 
-def _is_done(target: Path, made_from: str) -> bool:
-    """Whether the target exists as it would be made; DataError where it exists otherwise."""
-    table, found = target.with_suffix(".csv"), None
-    with contextlib.suppress(OSError), h5py.File(target, "r") as file:
-        found = file.attrs.get("made_from")
-    existing = [path for path in (target, table) if path.exists()]
-    if existing and found != made_from:
+def is_done(targets: Sequence[Path], made_from: str) -> bool:
+    """Whether targets exist as they would be made; DataError where one exists otherwise.
+
+    What they were made from is an attribute in the first, of HDF5 or Zarr.
+    """
+    existing, found = [path for path in targets if path.exists()], []
+    with contextlib.suppress(DataError), contextlib.closing(open_storage(targets[0], "-o")) as file:
+        found = [x.attrs.get("made_from") for x in (file.root, *file.arrays.values())]
+    if existing and made_from not in found:
         raise DataError(
             f"{existing[0]}: exists, made from other files or settings; give another name with -o, "
             "or --overwrite to replace it"
         )
-    if len(existing) < 2:
+    if len(existing) < len(targets):
         return False
-    log.info(f"{target}: done already, from the same files with the same settings")
+    log.info(f"{targets[0]}: done already, from the same files with the same settings")
     return True
 
 

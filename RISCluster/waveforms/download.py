@@ -155,7 +155,7 @@ def _channels_of(inventory: Any) -> list[dict[str, Any]]:
     return [
         {
             "station": f"{network.code}.{station.code}",
-            "codes": (network.code, station.code, channel.location_code, channel.code),
+            "codes": (network.code, station.code, channel.location_code.strip("-"), channel.code),
             "start": channel.start_date or EVER[0],
             "end": channel.end_date or EVER[1],
             "place": (channel.latitude, channel.longitude),

@@ -132,6 +132,7 @@ def onsets_at(
 
 def _traces(own: str, trace_ids: Sequence[str]) -> list[str]:
     """Traces that codes fit: those of this id, otherwise with what is given of it."""
+    own = own.replace("--", "")  # an empty location
     codes = (own if "." in own else f".{own}").split(".")
     channel = [f"{code}*" for code in (*codes[2:], "", "")[:2]]
     pattern = ".".join([*(code or "*" for code in codes[:2]), *channel])

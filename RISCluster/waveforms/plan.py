@@ -10,7 +10,7 @@ from ..errors import DataError, SettingsError
 from ..runtime import count, log
 from ..settings import BuildSettings
 from .onsets import onsets_at
-from .read import DAY, Stretch, matching, of_few_rates, one_of_each, scan
+from .read import DAY, Stretch, matching, of_few_rates, scan, warn_of
 from .windows import margin
 
 HORIZONTAL = {"1": "N", "2": "E"}  # components that are not oriented to the north and east
@@ -41,9 +41,8 @@ def plan(
     paths: Sequence[Path], settings: BuildSettings, workers: int, stations: Any = None
 ) -> tuple[list[list[StationDay]], float]:
     """Station-days by `read_together`, and the sampling rate of all after processing."""
-    stretches, lines = scan(paths, workers)
-    for line in lines:
-        log.warning(line)
+    stretches, notes = scan(paths, workers)
+    warn_of(notes)
     if not stretches:
         names = ", ".join(map(str, paths[:3])) or "command line"
         raise DataError(f"{names}: no waveforms in {count(len(paths), 'file')}; give others")
@@ -94,8 +93,7 @@ def _with_components(days: Sequence[StationDay], settings: BuildSettings) -> lis
         else:
             first, *others = map(group.get, names)
             found.append(first._replace(others=tuple(others)))
-    for line in one_of_each(notes):
-        log.warning(line)
+    warn_of(notes)
     if not found:
         raise DataError(
             f"build.components = {', '.join(names)}: no trace has all of them on one day, "

@@ -125,31 +125,27 @@ def constant_runs(
     """Runs of one value with which gaps have been filled, as first sample and that after the last.
 
     A run has `seconds` and 32 samples, a step to it is more than twice the smallest of the data,
-    and most samples beside it change: else the instrument is quiet, or holds values.
+    and most of the other samples change: else the instrument is quiet, or holds values.
     """
     if seconds is None:
         return []
-    least, n = max(MIN_RUN, int(np.ceil(seconds * sampling_rate))), len(data)
-    runs = _runs(data[1:] == data[:-1]) + [0, 1]
-    runs = runs[(runs[:, 1] - runs[:, 0] >= least) & (runs[:, 1] - runs[:, 0] < n)]
-    steps = np.abs(np.diff(data)) if len(runs) else data
-    quantum = np.nanmin(steps, where=steps > 0, initial=np.inf)
-    edges, found = [0, *runs.ravel().tolist(), n], []
-    for low, first, last, high in zip(
-        edges[::2], edges[1::2], edges[2::2], edges[3::2], strict=False
-    ):
-        left = data[max(low, first - 10 * least) : first]
-        right = data[last : min(high, last + 10 * least)]
-        jump = max(np.abs(side - data[first]).max(initial=0) for side in (left[-1:], right[:1]))
-        sides = (first == 0 or _changes(left)) and (last == n or _changes(right))
-        if sides and not jump <= 2 * quantum:
-            found.append((first, last))
-    return found
-
-
-def _changes(data: np.ndarray) -> bool:
-    """Whether most samples differ from the one before."""
-    return len(data) > 1 and np.mean(data[1:] == data[:-1]) <= QUIET
+    same = data[1:] == data[:-1]
+    runs = _runs(same) + [0, 1]
+    runs = runs[runs[:, 1] - runs[:, 0] >= max(MIN_RUN, int(np.ceil(seconds * sampling_rate)))]
+    others = np.isfinite(data[1:])  # pairs of samples that are not of a run, nor of its borders
+    for first, last in runs:
+        others[max(0, first - 1) : last] = False
+    if not len(runs) or not others.any() or same[others].mean() > QUIET:
+        return []
+    steps = np.abs(np.diff(data))
+    smallest = np.nanmin(steps, where=steps > 0, initial=np.inf)
+    beside = np.pad(steps, 1)  # step to a sample, and from the one before the first
+    jumps = [np.fmax(beside[first], beside[last]) for first, last in runs]
+    return [
+        (first, last)
+        for (first, last), jump in zip(runs.tolist(), jumps, strict=True)
+        if not jump <= 2 * smallest
+    ]
 
 
 def process(wave: Wave, settings: BuildSettings, response: Any = None) -> Wave:

@@ -2,13 +2,11 @@
 
 import glob
 import os
-import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +24,8 @@ LATEST = 2**63 - 100 * DAY  # ns; int64 still holds such a time with the margins
 RATES = (1e-5, 1e8)  # Hz; other rates are errors of a header
 MIN_PARALLEL_FILES = 400  # fewer are read faster than processes start
 THREADS = 8  # files that are copied at a time
+MAX_LINES = 20  # of warnings of one kind
+Notes = list[tuple[str, str]]  # place and text
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,22 @@ def read_with(function: Callable, path: Path, what: str, **options: Any) -> Any:
         ) from None
 
 
-def one_of_each(notes: Iterable[tuple[str, str]]) -> list[str]:
-    """A line for each kind of note (place, text), whatever its numbers, and how many more."""
-    kinds: dict[str, dict[str, str]] = defaultdict(dict)
+def note_of(path: Path, error: DataError, end: str = "") -> tuple[str, str]:
+    """A note of an error about a file."""
+    return str(path), str(error).removeprefix(f"{path}: ") + end
+
+
+def warn_of(notes: Iterable[tuple[str, str]]) -> None:
+    """Log a line for each text of notes (place, text), with its first place; 20 lines at most."""
+    places: dict[str, dict[str, None]] = defaultdict(dict)  # by text, each once, in order
     for place, text in notes:
-        kinds[re.sub(r"\S*\d\S*", "#", text)].setdefault(place, f"{place}: {text}")
-    found = ([*lines.values()] for lines in kinds.values())
-    return [x[0] + (f" (and so for {len(x) - 1:,} more)" if len(x) > 1 else "") for x in found]
+        places[text].setdefault(place)
+    for number, (text, (first, *others)) in enumerate(places.items()):
+        if number == MAX_LINES:
+            log.warning(f"{len(places) - MAX_LINES:,} more lines as these")
+            break
+        more = f" (and so for {len(others):,} more)" if others else ""
+        log.warning(f"{first}: {text}{more}")
 
 
 def with_copies(words: Sequence[str], folder: Path) -> list[str]:
@@ -129,55 +138,52 @@ def _read(path: Path, **options: Any) -> Any:
     return read_with(import_obspy().read, path, "waveforms", **options)
 
 
-def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], list[str]]:
-    """Headers of waveform files, sorted by trace id, start and path; lines of what is left out."""
-    stretches: list[Stretch] = []
-    lines: list[str] = []
+def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], Notes]:
+    """Headers of waveform files, sorted by trace id, start and path; what is left out."""
+    stretches, notes = [], []
     n_jobs = 1 if len(paths) < MIN_PARALLEL_FILES else workers_for(workers, len(paths))
     parallel = Parallel(n_jobs, return_as="generator", batch_size=32)
     with Progress("reading headers", len(paths), "files") as progress:
         for found, left_out in parallel(delayed(_read_headers)(path) for path in paths):
             stretches += found
-            lines += left_out
+            notes += left_out
             progress.add(1)
-    stretches.sort(key=lambda x: (x.trace_id, x.start, str(x.path)))
-    return _without_shared_ids(stretches, lines), lines
+    return sorted(stretches, key=lambda x: (x.trace_id, x.start, str(x.path))), notes
 
 
-def _read_headers(path: Path) -> tuple[list[Stretch], list[str]]:
+def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
     try:
         stream = _read(path, headonly=True)
+        if stream and stream[0].stats.get("_format") == "REFTEK130":  # loses headers that touch
+            stream = _read(path)
     except DataError as error:
-        return [], [str(error)]
-    good, bad = [], []
+        return [], [note_of(path, error)]
+    good, bad, notes = [], [], [] if stream else [(str(path), "has no waveform")]
     for trace in stream:
         rate, start = float(trace.stats.sampling_rate), int(trace.stats.starttime.ns)
-        item = Stretch(path, trace.id, start, int(trace.stats.npts), rate)
-        usable = item.n_samples > 0 and RATES[0] <= rate <= RATES[1] and trace.id.count(".") == 3
+        item = Stretch(path, _id_of(trace), start, int(trace.stats.npts), rate)
+        _, station, _, channel, *rest = item.trace_id.split(".")
+        usable = item.n_samples > 0 and RATES[0] <= rate <= RATES[1]
+        usable = usable and station and channel and not rest
         (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
-    if not bad:
-        return good, []
-    one, years = bad[0], bad[0].start / (365.25 * DAY)
-    return good, [
-        f"{path}: {count(len(bad), 'trace')} left out, as {one.trace_id}: {one.n_samples} samples "
-        f"at {one.sampling_rate:g} Hz, {years:.0f} years after 1970; allowed: years 1678 to 2261"
-    ]
+    records = [x for trace in stream if (x := trace.stats.get("mseed", {})).get("record_length")]
+    if rest := records and records[0].filesize % min(x.record_length for x in records):
+        text = f"the last {rest:,} bytes are no whole record; if it is cut, copy it again"
+        notes.append((str(path), text))
+    if bad:
+        one, year = bad[0], 1970 + bad[0].start / (365.25 * DAY)
+        text = (
+            f"{count(len(bad), 'trace')} left out, as '{one.trace_id}': {one.n_samples} samples at "
+            f"{one.sampling_rate:g} Hz in {year:.0f}; allowed: ids with station and channel codes, "
+            "as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to 2261"
+        )
+        notes.append((str(path), text))
+    return good, notes
 
 
-def _without_shared_ids(stretches: Sequence[Stretch], lines: list[str]) -> list[Stretch]:
-    """Leave out traces that have an id without station or channel code at the same time."""
-    groups: dict[str, list[Stretch]] = defaultdict(list)
-    for item in stretches:
-        groups[item.trace_id].append(item)
-    for trace_id, own in groups.items():
-        overlaps = (a.end - b.start > (b.end - b.start) / 2 for a, b in pairwise(own))
-        if not all(trace_id.split(".")[1::2]) and any(overlaps):
-            lines.append(
-                f"{own[0].path}: {len(own):,} traces at the same time have the id {trace_id}: left "
-                "out; allowed: an id with station and channel codes for each, as in miniSEED"
-            )
-            groups[trace_id] = []
-    return [item for own in groups.values() for item in own]
+def _id_of(trace: Any) -> str:
+    """Trace id; formats as GSE2 fill codes up with blanks."""
+    return ".".join(code.strip() for code in trace.id.split("."))
 
 
 def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
@@ -213,6 +219,7 @@ def read_traces(path: Path, start_ns: int, end_ns: int, ids: str = "") -> dict[s
         stream = _read(path, **span)
     found: dict[str, list[Any]] = defaultdict(list)
     for trace in stream:
-        if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace.id.startswith(ids):
-            found[trace.id].append(trace)
+        trace_id = _id_of(trace)
+        if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace_id.startswith(ids):
+            found[trace_id].append(trace)
     return dict(found)

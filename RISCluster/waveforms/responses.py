@@ -63,7 +63,8 @@ def _epochs(inventory: Any, trace_id: str) -> Iterator[tuple[int, int, Any]]:
     for network in inventory:
         for station in network:
             for channel in station:
-                codes = network.code, station.code, channel.location_code, channel.code
+                location = channel.location_code.strip("-")  # -- is an empty one
+                codes = network.code, station.code, location, channel.code
                 if ".".join(codes) == trace_id and channel.response is not None:
                     above = network, station, channel
                     start = max((x.start_date.ns for x in above if x.start_date), default=-ALWAYS)
@@ -97,11 +98,14 @@ def usable(response: Any, settings: BuildSettings) -> tuple[Any, str]:
     units = (item.input_units for item in (*stages[:1], sensitivity) if item)
     unit = next(filter(None, units), "no unit")
     kind = SPELLINGS.get(unit.upper())
-    if kind and stages:
+    form = "with stages" if stages else "without stages"
+    if stages and hasattr(stages[0], "approximation_type"):
+        form = "as a polynomial"
+    elif kind and stages:
         return response, ""
-    if kind == settings.output and sensitivity.value and np.isfinite(sensitivity.value):
+    elif kind == settings.output and sensitivity.value and np.isfinite(sensitivity.value):
         return response, "has only a sensitivity: correct where the response is flat"
     return None, (
-        f"left out where the response is to {unit}, {'with' if stages else 'without'} stages; "
-        f"allowed: M, M/S, M/S**2 with stages, or a sensitivity to {settings.output} (build.output)"
+        f"left out where the response is to {unit}, {form}; allowed: M, M/S, M/S**2 with stages, "
+        f"or a sensitivity to {settings.output} (build.output)"
     )

@@ -18,7 +18,7 @@ from ..settings import BuildSettings
 from .onsets import FIELDS
 from .plan import StationDay
 from .process import CONSTANT, MIN_DRIFT, Wave, join, process, without_marks
-from .read import DAY, import_obspy, read_traces
+from .read import DAY, Notes, import_obspy, read_traces
 from .responses import with_responses
 from .windows import Grid, Windows, cut, fits_into, margin, min_samples, spectrograms
 
@@ -32,7 +32,6 @@ REASONS = {  # why windows, stretches of data or station-days are left out
     "stretch_without_response": "stretches without a response",
     "station_day_failed": "station-days failed",
 }
-Notes = list[tuple[str, str]]  # place and text, see `one_of_each`
 
 
 class Product(NamedTuple):
@@ -110,7 +109,8 @@ def _read(
         try:
             traces = read_traces(path, *span, ids)
         except (DataError, OSError) as error:
-            notes += [(str(day), f"{error}; left out on this day") for day in days]
+            reason = str(error).removeprefix(f"{path}: ")
+            notes += [(f"{day}, {path}", f"{reason}; left out on this day") for day in days]
             continue
         for day in days:
             for trace in traces.get(day.trace_id, []):
@@ -172,8 +172,8 @@ def _stretches(
     for reason, n in removed.items():
         if n:
             see = "; see build.constant_gap" if reason == CONSTANT else ""
-            seconds = n / day.sampling_rate
-            notes.append((name, f"{seconds:g} s of samples {reason} count as a gap{see}"))
+            place = f"{name}, {n / day.sampling_rate:g} s"
+            notes.append((place, f"samples {reason} count as a gap{see}"))
     parts = [(wave, None, "") for wave in waves]
     if settings.inventory is not None:
         parts = with_responses(waves, day.trace_id, settings)

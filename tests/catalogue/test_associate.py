@@ -1,5 +1,4 @@
 import csv
-import warnings
 
 import h5py
 import numpy as np
@@ -44,8 +43,7 @@ def test_coincidence_by_hand():
 def test_neighbouring_channels():
     # A front along ten channels, 0.2 s from one to the next, and a single onset far away.
     seconds, channel = [*np.arange(10) * 0.2, 1.0], np.array([*range(10), 40])
-    found = link(ns(seconds), channel, 1, 0.25, 4)
-    assert found.tolist() == [0] * 10 + [-1]
+    assert link(ns(seconds), channel, 1, 0.25, 4).tolist() == [0] * 10 + [-1]
     assert (link(ns(seconds), channel, 1, 0.1, 4) == -1).all()
     gap = np.delete(np.arange(11), 4)  # without channel 4
     found = link(ns(seconds)[gap], channel[gap], 1, 0.25, 5)
@@ -55,22 +53,20 @@ def test_neighbouring_channels():
 
 def test_clock_offsets():
     rng = np.random.default_rng(0)
-    origins = np.sort(rng.uniform(0, 3600, 200))
-    late = np.array([0, 0, 0, 3.5, 0])
-    onsets = origins[:, None] + late + rng.uniform(0, 0.2, (200, 5))
+    origins, late = np.sort(rng.uniform(0, 3600, 200)), np.array([0, 0, 0, 3.5, 0])
+    onsets = ns((origins[:, None] + late + rng.uniform(0, 0.2, (200, 5))).ravel())
     station = np.tile(np.arange(5), 200)
-    found = clock_offsets(ns(onsets.ravel()), station, 5, 10.0, 0.25)
+    found = clock_offsets(onsets, station, 5, 10.0, 0.25)
     assert found[[0, 1, 2, 4]].tolist() == [0] * 4
     assert found[3] == pytest.approx(3.5, abs=0.1)
-    assert clock_offsets(ns(onsets.ravel()), station, 5, 0.0, 0.25).tolist() == [0] * 5
+    assert clock_offsets(onsets, station, 5, 0.0, 0.25).tolist() == [0] * 5
     assert clock_offsets(ns(rng.uniform(0, 3600, 1000)), station, 5, 10, 0.25).tolist() == [0] * 5
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Ten events at four stations 0.3 s apart, station D 5 s late, and its catalogue."""
-    offsets = np.array([0, 0.3, 0.6, 5.9])
-    seconds = (60.0 + 30 * np.arange(30)[:, None] + offsets).ravel()
+    """Thirty events at four stations 0.3 s apart, station D 5 s late, and its catalogue."""
+    seconds = (60.0 + 30 * np.arange(30)[:, None] + np.array([0, 0.3, 0.6, 5.9])).ravel()
     times = [text.encode() for text in nanoseconds_to_iso(ns(seconds))]
     ids = [f"XH.{name}..HHZ".encode() for name in "ABCD"] * 30
     image = np.ones((120, 4, 4), np.float32)
@@ -112,22 +108,21 @@ def test_data_that_do_not_allow_it(path, tmp_path):
     words = load_settings(None, ["events.window=1"])
     few = load_settings(None, ["events.window=1", "events.min_stations=5"])
     bare = write_samples(tmp_path / "bare.h5", np.ones((5, 4, 4), np.float32))
-    for place, settings, text in (
-        (path, load_settings(None, []), "auto: no coordinates of XH.A, XH.B, XH.C, XH.D: set"),
-        (path, few, "has 4 stations; association needs events.min_stations = 5"),
-        (bare, words, "needs an onset or the start time of a detection"),
-    ):
+
+    def refused(place, settings, text):
         with pytest.raises(DataError, match=text):
             associate_file(place, settings)
+
+    refused(path, load_settings(None, []), "auto: no coordinates of XH.A, XH.B, XH.C, XH.D: set")
+    refused(path, few, "has 4 stations; association needs events.min_stations = 5")
+    refused(bare, words, "needs an onset or the start time of a detection")
     with h5py.File(path, "a") as file:
         file.attrs["build.method"] = "slide"
-    with pytest.raises(DataError, match="give a data set of build.method=detect"):
-        associate_file(path, words)
+    refused(path, words, "give a data set of build.method=detect")
     with h5py.File(path, "a") as file:
         del file.attrs["build.method"]
         file["event_id"] = np.arange(120)
-    with pytest.raises(DataError, match="event ids of another source; give --overwrite"):
-        associate_file(path, words)
+    refused(path, words, "event ids of another source; give --overwrite")
     assert "events at 4" in associate_file(path, words, overwrite=True)
 
 
@@ -143,17 +138,14 @@ def test_cube(tmp_path, suffix):
     else:
         zarr = pytest.importorskip("zarr")
         zarr.open_group(str(path), mode="w").create_array("data", data=power)
-        with warnings.catch_warnings(action="ignore"):
-            zarr.consolidate_metadata(str(path))
     settings = load_settings(None, [])
     for _ in range(2):  # and again
         line = associate_file(path, settings)
     assert line.endswith("1 event at 4 or more of 12 channels, with 6 of 120 samples")
     with open_spectrograms(path, cube=settings.cube) as file:
         windows, channels = file.place(np.flatnonzero(file.column("event_id") == 0))
-        assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == [
-            (2, 2), (2, 3), (2, 4), (3, 5), (3, 6), (3, 7),
-        ]  # fmt: skip
+    places = [(2, 2), (2, 3), (2, 4), (3, 5), (3, 6), (3, 7)]
+    assert sorted(zip(windows.tolist(), channels.tolist(), strict=True)) == places
     other = load_settings(None, ["cube.window=8"]).cube
     with open_spectrograms(path, cube=other) as file:  # other samples
         assert file.column("event_id") is None

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from RISCluster.errors import DataError
-from RISCluster.fibre import das
-from RISCluster.fibre.records import read_record
+from RISCluster.fibre.records import read_dascore_header, read_record, read_with_dascore
 from RISCluster.fibre.series import open_series
 from tests.fibre.fibre import AUTO, SECOND, START, noise
 
@@ -37,11 +36,11 @@ def patch_file(path, samples, start, other=False):
 def test_both_readers_agree(tmp_path):
     samples = noise(300, 6)
     path = patch_file(tmp_path / "a.h5", samples, START)
-    own, other = read_record(path, AUTO), das.read_header(path, AUTO)
+    own, other = read_record(path, AUTO), read_dascore_header(path, AUTO)
     for name in ("segments", "n_channels", "sampling_rate", "start", "time_axis", "unit"):
         assert getattr(own, name) == getattr(other, name), name
     np.testing.assert_allclose(own.distance, other.distance)
-    values = das.read_samples(path, other.dataset, 50, 150)
+    values = read_with_dascore(path, other.dataset, 50, 150)
     np.testing.assert_array_equal(values, samples[50:150])
 
 
@@ -65,7 +64,7 @@ def test_pickles_are_not_read(tmp_path):
     path = tmp_path / "a.pkl"
     dascore.get_example_patch().io.write(path, "PICKLE")
     with pytest.raises(DataError, match="DASCore can't read it"):
-        das.read_header(path, AUTO)
+        read_dascore_header(path, AUTO)
 
 
 def test_without_dascore_the_extra_is_named(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def values_of(path: Path) -> np.ndarray:
 @pytest.fixture
 def small_parts(monkeypatch):
     """Many jobs of a few chunks each."""
-    for name, value in (("CHUNK_VALUES", 500), ("CHUNK_STEPS", 4), ("PART_VALUES", 2000)):
+    for name, value in (("CHUNK_VALUES", 500), ("CHUNK_STEPS", 4), ("BLOCK_VALUES", 2000)):
         monkeypatch.setattr(making, name, value)
 
 
@@ -221,7 +221,7 @@ def test_a_target_that_is_there(tmp_path, target, lines, monkeypatch):
     make_cube([path], target, SETTINGS)
     assert any("done already" in line for line in lines)
     other = records_settings(*WORDS, "power=log")
-    with pytest.raises(DataError, match="made from other files or settings; .* --overwrite"):
+    with pytest.raises(DataError, match="made from other files or settings; .* --over"):
         make_cube([path], target, other)
     os.utime(path, (1, 1))
     with pytest.raises(DataError, match="made from other files or settings"):
@@ -264,7 +264,7 @@ def test_real_fibre(tmp_path, name, shape, spacing):
 
 def test_large_cubes_have_many_chunks_in_a_file(tmp_path, files, monkeypatch):
     zarr = pytest.importorskip("zarr")
-    for name, value in (("MANY", 4), ("CHUNK_VALUES", 200), ("PART_VALUES", 1500)):
+    for name, value in (("MANY", 4), ("CHUNK_VALUES", 200), ("BLOCK_VALUES", 3000)):
         monkeypatch.setattr(making, name, value)
     for name in ("a.zarr", "b.h5"):
         make_cube(files, tmp_path / name, records_settings(*NAMED))

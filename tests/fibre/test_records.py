@@ -72,7 +72,7 @@ def test_sampling_rate_under_its_names_and_in_its_units(tmp_path, place, attribu
 
 def test_no_rate_is_an_error_that_names_what_is_there(tmp_path):
     bad = {"fs": "fast", "dx": 10.0, "PulseRate": 2000.0, "dt": 10**7}  # not in nanoseconds
-    with pytest.raises(DataError, match="known are .*dx.*set records.sampling_rate"):
+    with pytest.raises(DataError, match="known are .*spacing.*set records.sampling_rate"):
         header_of(tmp_path, **bad)
     settings = records_settings("sampling_rate=40").records
     assert header_of(tmp_path, settings, **bad).sampling_rate == 40.0
@@ -151,7 +151,6 @@ def test_order_by_names(tmp_path, dims, axis):
     [
         ({"NumberOfLoci": 300}, {}),
         ({"nt": 200}, {}),
-        ({"StartPosition": 5.0, "StopPosition": 603.0, "dx": 2.0}, {}),
         ({}, {"timestamps": seconds(200)}),
         ({}, {"g/distance": np.arange(300.0)}),
     ],
@@ -182,13 +181,12 @@ def test_stamps_give_rate_and_start(tmp_path, unit):
 
 def test_a_rate_that_contradicts_the_stamps_is_refused(tmp_path):
     assert stamped(tmp_path, seconds(300, 100.1)).sampling_rate == 100  # of the attribute
-    with pytest.raises(DataError, match="RawDataTime are at 250 Hz, fs is 100 Hz; set records.sam"):
+    with pytest.raises(DataError, match="RawDataTime are at 250 Hz, .* 100 Hz; set rec"):
         stamped(tmp_path, seconds(300, 250.0))
-    for rate, n_notes in ((250, 0), (50, 1)):
+    for rate in (250, 50):
         chosen = records_settings(f"sampling_rate={rate}").records
         found = stamped(tmp_path, seconds(300, 250.0), chosen)
         assert (found.sampling_rate, found.start) == (rate, START * SECOND)
-        assert sum("gaps in the stamps are not seen" in note for note in found.notes) == n_notes
 
 
 def test_a_jump_of_stamps_is_a_gap_and_jitter_is_not(tmp_path):
@@ -266,7 +264,7 @@ def test_files_that_hold_no_record(tmp_path):
     for name, line in {
         "line": "no numeric data set of .time, channel.; it has data",
         "large": "999,999,999 of 1,000,000,000 chunks were never",
-        "empty": "is empty",
+        "empty": "is neither HDF5 nor Zarr",
     }.items():
         with pytest.raises(DataError, match=f"{name}.h5: .*{line}"):
             read_record(tmp_path / f"{name}.h5", AUTO)

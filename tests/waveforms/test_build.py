@@ -203,8 +203,8 @@ def test_gaps_that_were_filled_make_no_events(tmp_path, logged):
         trace.write(str(place / f"{name}.mseed"), format="MSEED", encoding="INT32")
     with pytest.raises(DataError, match="no window in 4 station-days: 0 found"):
         run(place, tmp_path / "set.h5")
-    assert logged("30 s of samples that are constant count as a gap; see build.constant_gap (and")
-    assert logged("30 s of samples that are not finite or marked as missing count as a gap")
+    assert logged(", 30 s: samples that are constant count as a gap; see build.constant_gap (and")
+    assert logged(", 30 s: samples that are not finite or marked as missing count as a gap")
     assert run(place, tmp_path / "set.h5", "build.constant_gap=none")["traces"] == 2
 
 
@@ -247,7 +247,7 @@ def test_data_that_can_not_be_used_leave_the_others(folder, tmp_path, logged, mo
     assert left_out(counts) == {"stretch_constant": 1, "stretch_too_short": 1}
     assert peaks(tmp_path / "set.h5") == [(OTHER, time) for time in ("00:20", "00:50", "01:40")]
     assert logged("XX.DED..HHZ 2016-01-01: left out: all samples of a stretch have one value")
-    assert logged(f"{ID} 2016-01-01: {folder / 'a.mseed'}")
+    assert logged(f"{ID} 2016-01-01, {folder / 'a.mseed'}: can't be read as waveforms")
 
     def fails(wave, *_):
         if wave.data[0] == eventful(seed=1, events=(20, 50, 100))[0]:

@@ -89,6 +89,18 @@ def test_responses_that_can_not_be_used(made, why):
     assert why in note
 
 
+def test_polynomials_are_left_out():
+    stage = obspy.core.inventory.PolynomialResponseStage(
+        1, 1.0, 1.0, "M", "V", 0.0, 1.0, 0.0, 1.0, 0.0, [0.0, 1.0]
+    )
+    found = response(unit="M")
+    found.response_stages = [stage]
+    for output in ("displacement", "velocity"):
+        none, note = usable(found, settings(f"build.output={output}").build)
+        assert none is None
+        assert "the response is to M, as a polynomial; allowed" in note
+
+
 def test_other_instruments_are_left_out(tmp_path, logged):
     folder = tmp_path / "stations"
     folder.mkdir()
@@ -136,6 +148,13 @@ def test_of_epochs_that_overlap_the_later_is_used(tmp_path):
     assert gains == [None, 1, 2, 1]
     assert [wave.start // SECOND for wave, _, _ in parts] == [-5, 0, 10, 20]
     assert parts[0][2] == f"left out where {place} has no response"
+
+
+def test_dashes_are_no_location(tmp_path):
+    place = stationxml(tmp_path / "s.xml", (None, None, response()))
+    place.write_text(place.read_text().replace('locationCode=""', 'locationCode="--"'))
+    ((_, found, _),) = parts_of(Wave(MIDNIGHT, 2.0, np.arange(80.0)), place)
+    assert found
 
 
 def test_files_of_a_folder(tmp_path):
