@@ -99,9 +99,6 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
             raise error from None
 
 
-# ---- named values -------------------------------------------------------------------------------
-
-
 def _normal(name: str) -> str:
     return re.sub(r"[\s_\-.:/]", "", IN_BRACKETS.sub("", name)).lower()
 
@@ -170,9 +167,6 @@ def _convert(raw: Any, unit: str, kind: str) -> Any:
     return number if np.isfinite(number) and (not kind or unit == "m") else None
 
 
-# ---- time stamps --------------------------------------------------------------------------------
-
-
 class Stamps(NamedTuple):
     """Time stamps since 1970, one a sample."""
 
@@ -225,9 +219,6 @@ def round_rate(rate: float, n: int) -> float:
     """A rate in Hz, rounded where that makes no sample of difference over n samples."""
     rounds = (round(rate), round(rate, 2))
     return next((x for x in rounds if x and abs(1 - rate / x) * n < 0.5), rate)
-
-
-# ---- HDF5 ---------------------------------------------------------------------------------------
 
 
 def _read_hdf5(path: Path, settings: RecordsSettings) -> Record:
@@ -410,9 +401,6 @@ class _Reader:
         number = self._value("first number")
         first = self._value("first", 0) if number is None else number * spacing
         return first + spacing * np.arange(self.shape[axis])
-
-
-# ---- formats that DASCore reads -----------------------------------------------------------------
 
 
 def read_dascore_header(path: Path, settings: RecordsSettings) -> Record:

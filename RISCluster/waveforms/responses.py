@@ -1,6 +1,5 @@
 """Responses of instruments from StationXML or dataless SEED, chosen by the time of the data."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -20,8 +19,8 @@ SPELLINGS = {  # that obspy knows, in capitals
     **dict.fromkeys(("M/S**2", "M/(S**2)", "M/SEC**2", "M/(SEC**2)", "M/S/S"), "acceleration"),
     "M/S": "velocity", "M/SEC": "velocity", "M": "displacement",
 }  # fmt: skip
-STATION_FILE = r"(resp|dataless)\..*|.*\.(xml|stationxml|staxml|dataless|dless|seed|resp)"
-COMPRESSED = r"(\.(gz|bz2|zip|tar|tgz|tbz2))?"
+STATION_FILES = (".xml", ".stationxml", ".staxml", ".dataless", ".dless", ".seed", ".resp")
+COMPRESSED = (".gz", ".bz2", ".zip", ".tar", ".tgz", ".tbz2")
 ALWAYS = 2**63  # ns, later than all times
 
 
@@ -41,7 +40,9 @@ def read_station_file(path: Path) -> Any:
 
 def is_station_file(path: Path) -> bool:
     """Whether a file name is one of StationXML, dataless SEED or RESP."""
-    return bool(re.fullmatch(f"({STATION_FILE}){COMPRESSED}", path.name.lower()))
+    plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    name = plain.name.lower()
+    return name.startswith(("resp.", "dataless.")) or name.endswith(STATION_FILES)
 
 
 def inventory_files(place: str, setting: str = "build.inventory") -> list[Path]:
