@@ -37,6 +37,8 @@ TABLE = (
     ("resolution", "m", "spatialresolution"),  # of a fibre that is `multiplier` times as long
     ("multiplier", "", "fibrelengthmultiplier"),
     ("first", "m", "sensingrangestart startdistance positionstart startposition"),
+    ("last", "m", "sensingrangeend stopdistance positionend stopposition"),
+    ("length", "m", "measurelength"),
     ("first number", "", "startlocusindex"),
     ("unit", "text", "unit units rawdataunit dataphysicalunit dataproductunits attrsdataunits"),
     ("dimensions", "words", "dims dimensions dimensionnames dasdimensions arraydimensions"),
@@ -328,6 +330,9 @@ class _Reader:
         n_channels = [x.size for name, x in self.arrays if POSITION_ARRAY.match(name)]
         n_samples += self.facts["n samples"]
         n_channels += self.facts["n channels"]
+        if spacing := self._spacing():
+            ends = [last - self._value("first", 0) + spacing for last in self.facts["last"]]
+            n_channels += [np.rint(x / spacing) for x in (*ends, *self.facts["length"])]
         axes = {self.shape.index(n) for n in n_samples if n in self.shape}
         axes |= {1 - self.shape.index(n) for n in n_channels if n in self.shape}
         if len(axes) != 1 or self.shape[0] == self.shape[1]:
@@ -382,9 +387,12 @@ class _Reader:
             self.notes.append(f"its last {missing:,} samples have no time and are left out")
         return rate or stamps.sampling_rate, stamps.start, stamps.segments
 
-    def _distance(self, axis: int) -> np.ndarray | None:
+    def _spacing(self) -> float | None:
         resolution = self._value("resolution")
-        spacing = self._value("spacing", resolution and resolution * self._value("multiplier", 1))
+        return self._value("spacing", resolution and resolution * self._value("multiplier", 1))
+
+    def _distance(self, axis: int) -> np.ndarray | None:
+        spacing = self._spacing()
         if self.settings.channel_spacing != "auto":
             spacing = float(self.settings.channel_spacing)
         else:

@@ -25,11 +25,9 @@ from ..io import PARTIAL, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import count, log
 from ..settings import Settings, as_text
-from .plan import StationDay, plan
-from .process import Wave
+from .process import UNITS, Wave, inventory_files
 from .read import warn_of
-from .responses import UNITS, inventory_files
-from .station_day import BLOCK_BYTES, REASONS, TIMES, Product, example, make_part
+from .station_day import BLOCK_BYTES, REASONS, TIMES, Product, StationDay, example, make_part, plan
 from .windows import Windows, check_settings, is_detected, make_grid
 
 N_EXAMPLES = 4  # station-days of a picture

@@ -20,8 +20,8 @@ from ..errors import DataError, SettingsError
 from ..io import write_bytes
 from ..runtime import Progress, count, log
 from .onsets import KM_PER_DEGREE
+from .process import read_station_file
 from .read import import_obspy
-from .responses import read_station_file
 
 with warnings.catch_warnings():  # of obspy about Python and other packages
     warnings.simplefilter("ignore")

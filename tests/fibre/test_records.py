@@ -138,6 +138,8 @@ def test_the_start_is_read_under_its_names(tmp_path, attributes, is_known):
         ({"Dimensions": "(time, distance)"}, {}),
         ({"NumberOfLoci": 300}, {}),
         ({"nt": 200}, {}),
+        ({"StartPosition": 5.0, "StopPosition": 603.0, "dx": 2.0}, {}),
+        ({"MeasureLength[m]": "600", "SpatialResolution[m]": "2"}, {}),  # as of Silixa
         ({}, {"timestamps": seconds(200)}),
         ({}, {"g/distance": np.arange(300.0)}),
     ],

@@ -215,7 +215,7 @@ def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, monkeypatch):
     run(one, tmp_path / "one.h5", *SLIDE)
     assert len(reads) == 2  # days
     reads.clear()  # now they do not fit in memory together
-    monkeypatch.setattr("RISCluster.waveforms.plan.READ_BYTES", 11 * 60 * 50 * 8)
+    monkeypatch.setattr("RISCluster.waveforms.station_day.READ_BYTES", 11 * 60 * 50 * 8)
     run(one, tmp_path / "few.h5", *SLIDE)
     assert len(reads) == 2 * 2
     equal(tmp_path / "few.h5", tmp_path / "one.h5")

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from RISCluster.errors import DataError, SettingsError
-from RISCluster.waveforms.process import Wave, remove_response, taper
+from RISCluster.waveforms.process import (
+    Wave,
+    is_station_file,
+    read_inventory,
+    remove_response,
+    taper,
+    usable,
+    with_responses,
+)
 from RISCluster.waveforms.read import SECOND
-from RISCluster.waveforms.responses import is_station_file, read_inventory, usable, with_responses
 from tests.waveforms.waves import MIDNIGHT, rows, run, settings, write
 
 obspy = pytest.importorskip("obspy")
