@@ -215,34 +215,28 @@ YES_NO = configparser.ConfigParser.BOOLEAN_STATES
 
 
 class Key(NamedTuple):
-    """A key as config.ini describes it: what it is, what is allowed."""
+    """A key as config.ini describes it: what it is, and what is allowed: words, a form, or both."""
 
     sentence: str
     allowed: str
-
-    @property
-    def takes_sweep(self) -> bool:
-        """Whether several values with commas are a sweep."""
-        return self.allowed.startswith("list of ")
+    words: Sequence[str]
+    form: str | None  # begins as one of `FORMS`, or is any text
+    takes_sweep: bool  # several values with commas are a sweep
 
     def value(self, text: str) -> Any:
         """Value of a text; a ValueError where it is not allowed."""
         if self.takes_sweep and "," in text:
             values = dict.fromkeys(self.value(part.strip()) for part in text.split(","))
             return tuple(values) if len(values) > 1 else next(iter(values))
-        allowed, words, form = self.allowed.removeprefix("list of "), [], None
-        if found := re.fullmatch(r"(\S+(?: \| \S+)*)(?:, or (.+))?", allowed):
-            words, form = found[1].split(" | "), found[2]
-        if "yes" in words and text.lower() in YES_NO:
+        if "yes" in self.words and text.lower() in YES_NO:
             return YES_NO[text.lower()]
-        if text in words:
-            return None if form and words == ["none"] else text
-        form = form if found else allowed
-        _require(bool(form and text))
-        value = next((FORMS[start] for start in FORMS if form.startswith(start)), str)(text)
+        if text in self.words:
+            return None if self.form and self.words == ["none"] else text
+        _require(bool(self.form and text))
+        value = next((FORMS[start] for start in FORMS if self.form.startswith(start)), str)(text)
         if isinstance(value, int | float):
             _require(math.isfinite(value))
-            for word, end in re.findall(r"(from|above|to|below) ([\d,]*\.?\d+)", form):
+            for word, end in re.findall(r"(from|above|to|below) ([\d,]*\.?\d+)", self.form):
                 _require(LIMITS[word](value, float(end.replace(",", ""))))
         return value
 
@@ -253,12 +247,17 @@ def shipped_config() -> str:
 
 
 def _read_keys() -> dict[str, Key]:
+    """Keys by ``section.key``, from the comments of config.ini."""
     keys = {}
     for part in re.split(r"^\[", shipped_config(), flags=re.MULTILINE)[1:]:
         section = part.partition("]")[0]
         for comment, name in re.findall(r"((?:^# .+\n)+)(\w+) =", part, re.MULTILINE):
             sentence, _, allowed = comment[2:].strip().replace("\n# ", " ").rpartition(" [")
-            keys[f"{section}.{name}"] = Key(sentence, allowed.removesuffix("]"))
+            allowed, takes_sweep = allowed.removesuffix("]"), allowed.startswith("list of ")
+            allowed = allowed.removeprefix("list of ")
+            found = re.fullmatch(r"(\S+(?: \| \S+)*)(?:, or (.+))?", allowed)
+            words, form = (found[1].split(" | "), found[2]) if found else ([], allowed)
+            keys[f"{section}.{name}"] = Key(sentence, allowed, words, form, takes_sweep)
     return keys
 
 
@@ -610,11 +609,10 @@ def _values(texts: Mapping[str, str], place: str) -> dict[str, Any]:
             values[name] = KEYS[name].value(text)
         except (ValueError, IndexError):
             section, key = name.split(".")
-            allowed = KEYS[name].allowed.removeprefix("list of ")
             sweep = "; several with commas are a sweep" if KEYS[name].takes_sweep else ""
             raise SettingsError(
                 f"{place}: [{section}] {key} = {text or '(empty)'} is not allowed; "
-                f"allowed: {allowed}{sweep}"
+                f"allowed: {KEYS[name].allowed}{sweep}"
             ) from None
     return values
 
