@@ -247,7 +247,7 @@ def test_files_that_hold_no_record(tmp_path):
     (tmp_path / "empty.h5").write_bytes(b"")
     for name, line in {
         "line": "no numeric data set of .*; it has data",
-        "empty": "is empty",
+        "empty": "is neither HDF5 nor Zarr",
     }.items():
         with pytest.raises(DataError, match=f"{name}.h5: .*{line}"):
             read_record(tmp_path / f"{name}.h5", AUTO)
