@@ -83,10 +83,11 @@ def test_unusable_samples_and_quantiles(here, monkeypatch):
 def test_times_traces_classes_and_attributes(small_file, here):
     text = lines_of(small_file, train_samples=50)
     assert text["file"].endswith("small.h5, layout samples, data set spectrogram")
-    assert text["frequency"] == "1 to 8.5 Hz, median step 0.5 Hz"
+    assert text["frequency"] == "1 to 8.5 Hz, mean step 0.5 Hz"
     assert text["traces"] == "4: XH.DR00..HHZ, XH.DR01..HHZ, XH.DR02..HHZ, XH.DR03..HHZ"
     assert text["classes"] == "3: 0 (32), 1 (32), 2 (32)"
     assert text["unusable"] == "none"
+    assert "components" not in text
     times = [b"2016-01-02T00:00:00Z", b"", b"2016-01-01T00:00:00.5Z", b"", b""]
     path = write_samples(here / "x.h5", known(5), starttime=times, labels=[0, 0, 0, 1, 1])
     with h5py.File(path, "r+") as file:
