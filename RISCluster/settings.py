@@ -175,6 +175,13 @@ def _cluster_numbers(text: str) -> Numbers:
     return Numbers(sorted({n for low, high in spans for n in range(low, high + 1)}))
 
 
+def _indices(text: str) -> Numbers:
+    spans = [_ends(part) for part in text.split(",")]
+    _require(all(0 <= low <= high for low, high in spans))
+    _require(sum(high - low + 1 for low, high in spans) <= 200)
+    return Numbers(dict.fromkeys(i for low, high in spans for i in range(low, high + 1)))
+
+
 def _components(text: str) -> tuple[str, ...]:
     names = _names(text) if "," in text else tuple(text)
     _require(len(names) > 1 and all(names) and len(set(names)) == len(names))
@@ -204,6 +211,7 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "times and names": _moments,
     "start:stop:step": _axis_slice,
     "numbers of clusters": _cluster_numbers,
+    "indices": _indices,
     "letters, or station codes": _components,
     "seasons": _seasons,
 }
@@ -458,6 +466,7 @@ class ReportSettings:
     span: str | None = None
     moments: str | None = None
     log_axis: bool = False
+    samples: Numbers | None = None
     embedding: str = "tsne"
 
 
