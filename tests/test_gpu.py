@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from RISCluster import distributed
-from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, Reader, load_set
 from RISCluster.data.transforms import Preparation
@@ -196,24 +195,6 @@ def test_reading_waits_once_for_a_thousand_samples(tmp_path, gpu):
         gpu.waits.clear()
         assert [len(index) for index, _ in reader.blocks(np.arange(2000))] == [1024, 976]
     assert gpu.waits["copy to cpu"] == 2, gpu.waits
-
-
-@pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
-def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
-    path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
-
-    def optimistic(setting, n_bytes, device):  # other processes take what was free
-        return ("device", "") if device == GPU else choose(setting, n_bytes, device)
-
-    monkeypatch.setattr(loading, "choose_loadmode", optimistic)
-    with open_spectrograms(path) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
-        monkeypatch.setattr(loading, "GPU_ROWS", 128)
-        gpu.memory = room * 2000 * 4 * 16 * 20
-        samples, _ = load_set(reader, np.arange(2000), "auto", Ranks(0, 1, GPU))
-        assert (samples.x.device, len(samples)) == (CPU, 2000)
-        del samples
-    assert gpu.allocated == 0
 
 
 # ---- runs ---------------------------------------------------------------------------------------
