@@ -9,9 +9,15 @@ from RISCluster.evaluation.metrics import Reliability
 from RISCluster.evaluation.performance import Performance
 from RISCluster.plots import latent, samples, training
 from RISCluster.plots.agreement import LONGEST_NAME, overlap_matrix, reliability_curve
-from RISCluster.plots.occurrence import lag_correlations, occurrence_series, profiles
+from RISCluster.plots.occurrence import (
+    cluster_section,
+    lag_correlations,
+    occurrence_series,
+    profiles,
+)
 from RISCluster.plots.stations import around_middle, station_counts, station_map
-from RISCluster.plots.style import cluster_colour
+from RISCluster.plots.style import UNUSABLE_COLOUR, cluster_colour
+from RISCluster.runs.cluster_map import ClusterMap
 from tests.clustering.test_selection import row
 
 FILE = SimpleNamespace(
@@ -141,6 +147,21 @@ def test_reliability(drawn):
 
 
 # ---- time and place -----------------------------------------------------------------------------
+
+
+def test_a_section_has_values_and_the_colours_of_clusters(drawn):
+    labels, values = np.array([[0, 1, -1], [1, 1, 0]]), np.array([[0.0, 20, np.nan], [0, 10, 0]])
+    unix = "seconds since 1970-01-01T00:00:00Z"
+    image = ClusterMap(labels, np.array([1.5e9, 1.5e9 + 10]), unix, 10.0, np.arange(3.0), "m", [])
+    upper, lower, bar = drawn(cluster_section(image, values, [2, 3], "dB")).axes
+    assert np.array_equal(upper.images[0].get_array().filled(np.nan), values.T, equal_nan=True)
+    colours = np.asarray(lower.images[0].get_array())
+    assert colours[2, 0] == pytest.approx(np.array(UNUSABLE_COLOUR))
+    assert colours[1, 0] == pytest.approx(np.array([230, 159, 0]) / 255, abs=0.01)
+    assert colours[0, 0].min() == pytest.approx(0.75)  # without power
+    assert lower.get_ylabel() == "Distance (m)"
+    assert (lower.get_xlabel(), upper.get_xlabel()) == ("Time (UTC)", "")
+    assert bar.get_ylabel() == "Mean of each sample (dB)"
 
 
 def test_series_and_environment_share_time(drawn):
