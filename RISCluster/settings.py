@@ -564,14 +564,16 @@ def load_settings(
     """
     given = {} if path is None else _changed(_values(_read_ini(Path(path)), str(path)))
     given |= _values(_split(overrides), "command line")
-    words, of_run = RECIPES[given.pop("run.recipe", "none")].split(), {}
-    words += [f"build.{word}" for word in PRESETS[given.get("build.preset", "ris")].split()]
+    recipe = RECIPES[given.pop("run.recipe", "none")].split()  # its values are stored, not its name
+    preset = [f"build.{word}" for word in PRESETS[given.get("build.preset", "ris")].split()]
+    of_run = {}
     if stored is not None:
         texts = stored(_settings(given).run_folder)
         texts = {name: text for name, text in texts.items() if name not in given}
         of_run = _changed(_values(texts, "settings stored with the run"))
-    lines = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
-    return _settings(_values(_split(words), "command line") | of_run | given, from_run=lines)
+    from_run = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
+    values = _values(_split(recipe + preset), "recipe or preset") | of_run | given
+    return _settings(values, from_run=from_run)
 
 
 def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:

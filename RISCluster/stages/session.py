@@ -50,7 +50,7 @@ class Session:
         self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
         self.path, self.fingerprint = self.stage.path, file.fingerprint()
         self.held = ExitStack()  # with the lock on the run, until the stage ends
-        self.inputs = self.rank0(self._inputs)
+        self.inputs = self.ranks.rank0(self._inputs)
 
     def _inputs(self) -> dict[str, Any]:
         """Values by name that determine the results; the stages before must have the same."""
@@ -73,6 +73,8 @@ class Session:
             # Slower than fp32 on CPUs, and oneDNN's transposed convolutions gave NaN gradients.
             if precision == "bf16" and self.ranks.device.type == "cpu":
                 raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
+            if precision == "bf16" and torch.cuda.get_device_capability(self.ranks.device) < (8, 0):
+                log.warning("this GPU emulates bf16, which is slow: run.precision = fp32 is faster")
         return inputs
 
     @property
@@ -80,10 +82,6 @@ class Session:
         """Context of training."""
         own = self.seed, self.inputs["run.precision"], self.settings.run.tensorboard
         return Context(self.path, self.ranks, self.stop, *own)
-
-    def rank0(self, work: Callable[[], Any]) -> Any:
-        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
-        return self.ranks.gather_results(lambda: work() if self.ranks.is_first else None)[0]
 
     def reader(self, preparation: Preparation) -> Reader:
         """Reader of the open file."""
@@ -114,7 +112,7 @@ class Session:
 
     def is_done(self) -> bool:
         """Whether the stage is complete; logs it."""
-        done = self.rank0(lambda: self.stage.is_done(self.inputs))
+        done = self.ranks.rank0(lambda: self.stage.is_done(self.inputs))
         if done:
             log.info(f"{self.path}: done already with these settings and data; nothing to do")
         return done
@@ -126,7 +124,7 @@ class Session:
             self.held.enter_context(self.stage.lock())
             return self.stage.begin(self.inputs, self.settings.as_ini())
 
-        log.info(f"{self.path}: {self.rank0(begin)}")
+        log.info(f"{self.path}: {self.ranks.rank0(begin)}")
 
     # ---- sweeps ----
 
@@ -160,7 +158,7 @@ class Session:
         for number, (name, one) in enumerate(runs.items(), 1):
             log.info(f"sweep {number} of {len(runs)}: {name}")
             try:
-                if not self.rank0(made[name].exists):  # it does after an interruption
+                if not self.ranks.rank0(made[name].exists):  # it does after an interruption
                     work(one)
             except TrainingError as error:
                 log.warning(f"sweep: {name} failed and is left out: {error}")
@@ -169,13 +167,13 @@ class Session:
             metrics = {name: read_json(path) for name, path in made.items() if path.exists()}
             return {name: x[criterion] for name, x in metrics.items() if x[criterion] is not None}
 
-        scores = self.rank0(read_scores)
+        scores = self.ranks.rank0(read_scores)
         if not scores:
             raise TrainingError(f"{self.path}: no run of the sweep has a {criterion}; change it")
         chosen = best(scores, key=scores.get)
         log.info(f"best of {len(scores)} by {criterion}: {chosen}")
         table = ("combination", criterion), scores.items()
-        self.rank0(lambda: self._take(runs[chosen], results, table))
+        self.ranks.rank0(lambda: self._take(runs[chosen], results, table))
 
     def _take(self, best: "Session", results: list[str], table: tuple) -> None:
         """Copy the results of the best run of a sweep and complete the stage."""
@@ -204,7 +202,9 @@ class Session:
         results = [*results, "metrics.json", *(path.name for path in self.path.glob("labels.h5"))]
         device, about = self.ranks.device, {"fingerprint": self.fingerprint}
         if device.type == "cuda":
-            about["gpu"] = torch.cuda.get_device_name(device)
+            about |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+            cudnn = torch.backends.cudnn
+            about |= {"cudnn": cudnn.version(), "tf32": cudnn.allow_tf32}
         self.stage.complete(results, about | {"device": str(device)})
 
     def log_summary(self) -> None:

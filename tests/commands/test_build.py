@@ -77,7 +77,10 @@ def test_picture_alone(source, here, capsys, refused, monkeypatch):
         (["none.mseed"], "DataError: none.mseed: no such file"),
         (["a.mseed", "build.sta=60"], "SettingsError: [build] sta = 60, lta = 30, on = 15, off"),
         (["a.mseed", "build.off=16"], "allowed: sta below lta, and off at most on"),
-        (["a.mseed", "--workers", "0"], "--workers: 0 is not allowed; allowed: 1 to 1024"),
+        (
+            ["a.mseed", "--workers", "0"],
+            "--workers: 0 is not allowed; allowed: whole numbers from 1 to 1024",
+        ),
     ],
 )
 def test_faults_are_one_line(source, words, line, refused):
