@@ -175,6 +175,13 @@ def _cluster_numbers(text: str) -> Numbers:
     return Numbers(sorted({n for low, high in spans for n in range(low, high + 1)}))
 
 
+def _indices(text: str) -> Numbers:
+    spans = [_ends(part) for part in text.split(",")]
+    _require(all(0 <= low <= high for low, high in spans))
+    _require(sum(high - low + 1 for low, high in spans) <= 200)
+    return Numbers(dict.fromkeys(i for low, high in spans for i in range(low, high + 1)))
+
+
 def _components(text: str) -> tuple[str, ...]:
     names = _names(text) if "," in text else tuple(text)
     _require(len(names) > 1 and all(names) and len(set(names)) == len(names))
@@ -204,6 +211,7 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "times and names": _moments,
     "start:stop:step": _axis_slice,
     "numbers of clusters": _cluster_numbers,
+    "indices": _indices,
     "letters, or station codes": _components,
     "seasons": _seasons,
 }
@@ -458,6 +466,7 @@ class ReportSettings:
     span: str | None = None
     moments: str | None = None
     log_axis: bool = False
+    samples: Numbers | None = None
     embedding: str = "tsne"
 
 
@@ -555,14 +564,16 @@ def load_settings(
     """
     given = {} if path is None else _changed(_values(_read_ini(Path(path)), str(path)))
     given |= _values(_split(overrides), "command line")
-    words, of_run = RECIPES[given.pop("run.recipe", "none")].split(), {}
-    words += [f"build.{word}" for word in PRESETS[given.get("build.preset", "ris")].split()]
+    recipe = RECIPES[given.pop("run.recipe", "none")].split()  # its values are stored, not its name
+    preset = [f"build.{word}" for word in PRESETS[given.get("build.preset", "ris")].split()]
+    of_run = {}
     if stored is not None:
         texts = stored(_settings(given).run_folder)
         texts = {name: text for name, text in texts.items() if name not in given}
         of_run = _changed(_values(texts, "settings stored with the run"))
-    lines = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
-    return _settings(_values(_split(words), "command line") | of_run | given, from_run=lines)
+    from_run = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
+    values = _values(_split(recipe + preset), "recipe or preset") | of_run | given
+    return _settings(values, from_run=from_run)
 
 
 def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:

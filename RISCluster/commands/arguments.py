@@ -34,7 +34,8 @@ def number(low: float, high: float = math.inf, kind: type = float) -> Callable[[
             value = math.nan
         if low <= value <= high:
             return value
-        raise _refused(text, f"{low} or more" if high == math.inf else f"{low} to {high}")
+        end = "" if high == math.inf else f" to {high}"
+        raise _refused(text, f"{'whole numbers' if kind is int else 'numbers'} from {low}{end}")
 
     return read
 
@@ -232,7 +233,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise a SettingsError."""
         message = message.removeprefix("argument ")
-        raise SettingsError(f"command line: {message}; {self.prog} --help lists what is allowed")
+        raise SettingsError(f"command line: {message}; see {self.prog} --help")
 
 
 def sentence(name: str) -> str:

@@ -70,7 +70,7 @@ def describe(
         "file": f"{file.path}, layout {file.layout}, data set {file.dataset}",
         "samples": f"{file.n_samples:,} of {size_text(file.shape)} (frequency x time), "
         f"{file.dtype}",
-        "components": ", ".join(file.components),  # none of a single one
+        "components": ", ".join(file.components) or "one",
         "frequency": _axis(file.frequency, file.frequency_unit),
         "time": _axis(file.time, file.time_unit),
         "amplitude": file.amplitude_unit or "unit not given",
@@ -85,7 +85,7 @@ def describe(
     }
     for key, value in sorted(file.attributes.items()):
         rows[f"  {key}"] = f" {' '.join(to_text(value).split())[:100]}"
-    return [f"{name:<14}{text}" for name, text in rows.items() if text]
+    return [f"{name:<14}{text}" for name, text in rows.items()]
 
 
 def _axis(axis: np.ndarray, unit: str) -> str:

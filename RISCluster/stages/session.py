@@ -50,7 +50,7 @@ class Session:
         self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
         self.path, self.fingerprint = self.stage.path, file.fingerprint()
         self.held = ExitStack()  # with the lock on the run, until the stage ends
-        self.inputs = self.rank0(self._inputs)
+        self.inputs = self.ranks.rank0(self._inputs)
 
     def _inputs(self) -> dict[str, Any]:
         """Values by name that determine the results; the stages before must have the same."""
@@ -81,10 +81,6 @@ class Session:
         own = self.seed, self.inputs["run.precision"], self.settings.run.tensorboard
         return Context(self.path, self.ranks, self.stop, *own)
 
-    def rank0(self, work: Callable[[], Any]) -> Any:
-        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
-        return self.ranks.gather_results(lambda: work() if self.ranks.is_first else None)[0]
-
     def reader(self, preparation: Preparation) -> Reader:
         """Reader of the open file."""
         return Reader(self.file, preparation, self.ranks.device)
@@ -114,7 +110,7 @@ class Session:
 
     def is_done(self) -> bool:
         """Whether the stage is complete; logs it."""
-        done = self.rank0(lambda: self.stage.is_done(self.inputs))
+        done = self.ranks.rank0(lambda: self.stage.is_done(self.inputs))
         if done:
             log.info(f"{self.path}: done already with these settings and data; nothing to do")
         return done
@@ -126,7 +122,7 @@ class Session:
             self.held.enter_context(self.stage.lock())
             return self.stage.begin(self.inputs, self.settings.as_ini())
 
-        log.info(f"{self.path}: {self.rank0(begin)}")
+        log.info(f"{self.path}: {self.ranks.rank0(begin)}")
 
     # ---- sweeps ----
 
@@ -160,7 +156,7 @@ class Session:
         for number, (name, one) in enumerate(runs.items(), 1):
             log.info(f"sweep {number} of {len(runs)}: {name}")
             try:
-                if not self.rank0(made[name].exists):  # it does after an interruption
+                if not self.ranks.rank0(made[name].exists):  # it does after an interruption
                     work(one)
             except TrainingError as error:
                 log.warning(f"sweep: {name} failed and is left out: {error}")
@@ -169,13 +165,13 @@ class Session:
             metrics = {name: read_json(path) for name, path in made.items() if path.exists()}
             return {name: x[criterion] for name, x in metrics.items() if x[criterion] is not None}
 
-        scores = self.rank0(read_scores)
+        scores = self.ranks.rank0(read_scores)
         if not scores:
             raise TrainingError(f"{self.path}: no run of the sweep has a {criterion}; change it")
         chosen = best(scores, key=scores.get)
         log.info(f"best of {len(scores)} by {criterion}: {chosen}")
         table = ("combination", criterion), scores.items()
-        self.rank0(lambda: self._take(runs[chosen], results, table))
+        self.ranks.rank0(lambda: self._take(runs[chosen], results, table))
 
     def _take(self, best: "Session", results: list[str], table: tuple) -> None:
         """Copy the results of the best run of a sweep and complete the stage."""
