@@ -78,6 +78,9 @@ def test_windows_of_a_catalogue_that_was_cleaned(source, here, capsys, refused):
     clean = ["catalogue", "set.csv", "-o", "few.csv", "--start", "2016-01-01T00:00:45"]
     assert main(clean) == 0
     assert "few.csv: 2 rows of 3; left out: 1 by time or amplitude" in capsys.readouterr().out
+    after = rows(here / "set.csv")[0]["onset"].replace("0Z", "1Z")  # by a microsecond
+    assert main(["catalogue", "set.csv", "-o", "one.csv", "--end", after]) == 0
+    assert len(rows(here / "one.csv")) == 1
     assert main([*words, "two.h5", "build.catalogue=few.csv"]) == 0
     assert len(rows(here / "two.csv")) == 2
     refused(clean, "few.csv: exists already; give another name")
