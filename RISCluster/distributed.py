@@ -81,9 +81,13 @@ class Ranks:
                 raise error
         return [result for result, _ in parts]
 
+    def rank0(self, work: Callable[[], Any]) -> Any:
+        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
+        return self.gather_results(lambda: work() if self.is_first else None)[0]
+
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
-        return self.gather_results(lambda: value if self.is_first else None)[0]
+        return self.rank0(lambda: value)
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true on any rank."""

@@ -284,30 +284,18 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 
 # ---- optional packages --------------------------------------------------------------------------
 
-# Extra and name for pip, by the name of the module.
-EXTRAS = {
-    "obspy": ("waveforms", "obspy"),
-    "dascore": ("das", "dascore"),
-    "zarr": ("cubes", "zarr"),
-    "distributed": ("cluster", "distributed"),
-    "ray": ("ray", "ray"),
-    "fsspec": ("remote", "fsspec"),
-    "aiohttp": ("remote", "aiohttp"),
-    "s3fs": ("remote", "s3fs"),
-    "umap": ("embedding", "umap-learn"),
-    "openTSNE": ("embedding", "openTSNE"),
-}
+PIP_NAMES = {"umap": "umap-learn"}  # where they differ from that of the module
 
 
-def need(package: str) -> ModuleType:
-    """Import a package of `EXTRAS`; MissingPackage with the command that installs it."""
+def need(module: str) -> ModuleType:
+    """Import a module of an optional package; MissingPackage with the command that installs it."""
     try:
-        return importlib.import_module(package)
+        return importlib.import_module(module)
     except ImportError as error:
-        extra, name = EXTRAS[package.partition(".")[0]]
+        package = module.partition(".")[0]
         raise MissingPackage(
-            f"{package}: can't be imported here ({error}); install it with: pip install {name} "
-            f"(it is the extra '{extra}')"
+            f"{package}: can't be imported here ({error}); install it with: pip install "
+            f"{PIP_NAMES.get(package, package)}"
         ) from None
 
 

@@ -1,8 +1,8 @@
 """Long work in independent jobs, each of which writes a file: parallel and resumable.
 
 The files (parts) are in ``<target>.parts/`` until the target is written, with the identity of their
-inputs in the name. A part is done when its ``.json``, written after it, has its checksum. Processes
-and machines that share a file system may work on one target at once: no lock keeps them apart. Each
+inputs in the name. A part is done when its ``.json``, written after it, exists. Processes and
+machines that share a file system may work on one target at once: no lock keeps them apart. Each
 part is renamed to its name when it is whole, and one that another process has begun comes last.
 """
 
@@ -21,8 +21,8 @@ from typing import Any
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
-from .errors import CheckpointError, RunError, SettingsError, Stopped
-from .io import need, plain, read_json, remove_quietly, sha256, write_errors, write_json
+from .errors import RunError, SettingsError, Stopped
+from .io import need, plain, read_json, remove_quietly, write_errors, write_json
 from .runtime import Progress, StopRequest, log
 from .settings import RunSettings
 
@@ -70,11 +70,11 @@ class Parts:
 
     def summary(self, job: Job) -> dict[str, Any]:
         """Return value of the job's function."""
-        return read_json(_marker(self.path(job)))["summary"]
+        return read_json(_marker(self.path(job)))
 
     def is_done(self, job: Job) -> bool:
-        """Whether a part is finished and undamaged."""
-        return _summary(self.path(job)) is not None
+        """Whether a part is finished."""
+        return _is_done(self.path(job))
 
     def remove(self) -> None:
         """Remove the parts, after the target is written."""
@@ -178,15 +178,8 @@ def _marker(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _summary(path: Path) -> dict[str, Any] | None:
-    """Summary of a part that is finished and undamaged."""
-    try:
-        found = read_json(_marker(path))
-        if found.get("checksum") == identity([found.get("summary"), sha256(path)]):
-            return found["summary"]
-    except (CheckpointError, OSError):
-        pass
-    return None
+def _is_done(path: Path) -> bool:
+    return path.exists() and _marker(path).exists()
 
 
 def _do(
@@ -199,8 +192,8 @@ def _do(
     """
     if Path.cwd() != folder:
         os.chdir(folder)
-    if (summary := _summary(path)) is not None:
-        return number, summary
+    if _is_done(path):
+        return number, read_json(_marker(path))
     own, claim = path.with_name(f".{uuid.uuid4().hex}"), path.with_name(f"{path.name}.begun")
     try:
         claim.touch(exist_ok=is_last)
@@ -211,9 +204,8 @@ def _do(
             summary = plain(work(task, own))
         with own.open("rb") as file:
             os.fsync(file.fileno())  # on disk before its marker is
-        checksum = identity([summary, sha256(own)])
         own.replace(path)
-        write_json(own, {"summary": summary, "checksum": checksum})
+        write_json(own, summary)
         own.replace(_marker(path))
     finally:
         remove_quietly(own)

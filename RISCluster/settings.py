@@ -175,6 +175,13 @@ def _cluster_numbers(text: str) -> Numbers:
     return Numbers(sorted({n for low, high in spans for n in range(low, high + 1)}))
 
 
+def _indices(text: str) -> Numbers:
+    spans = [_ends(part) for part in text.split(",")]
+    _require(all(0 <= low <= high for low, high in spans))
+    _require(sum(high - low + 1 for low, high in spans) <= 200)
+    return Numbers(dict.fromkeys(i for low, high in spans for i in range(low, high + 1)))
+
+
 def _components(text: str) -> tuple[str, ...]:
     names = _names(text) if "," in text else tuple(text)
     _require(len(names) > 1 and all(names) and len(set(names)) == len(names))
@@ -204,6 +211,7 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "times and names": _moments,
     "start:stop:step": _axis_slice,
     "numbers of clusters": _cluster_numbers,
+    "indices": _indices,
     "letters, or station codes": _components,
     "seasons": _seasons,
 }
@@ -215,34 +223,28 @@ YES_NO = configparser.ConfigParser.BOOLEAN_STATES
 
 
 class Key(NamedTuple):
-    """A key as config.ini describes it: what it is, what is allowed."""
+    """A key as config.ini describes it: what it is, and what is allowed: words, a form, or both."""
 
     sentence: str
     allowed: str
-
-    @property
-    def takes_sweep(self) -> bool:
-        """Whether several values with commas are a sweep."""
-        return self.allowed.startswith("list of ")
+    words: Sequence[str]
+    form: str | None  # begins as one of `FORMS`, or is any text
+    takes_sweep: bool  # several values with commas are a sweep
 
     def value(self, text: str) -> Any:
         """Value of a text; a ValueError where it is not allowed."""
         if self.takes_sweep and "," in text:
             values = dict.fromkeys(self.value(part.strip()) for part in text.split(","))
             return tuple(values) if len(values) > 1 else next(iter(values))
-        allowed, words, form = self.allowed.removeprefix("list of "), [], None
-        if found := re.fullmatch(r"(\S+(?: \| \S+)*)(?:, or (.+))?", allowed):
-            words, form = found[1].split(" | "), found[2]
-        if "yes" in words and text.lower() in YES_NO:
+        if "yes" in self.words and text.lower() in YES_NO:
             return YES_NO[text.lower()]
-        if text in words:
-            return None if form and words == ["none"] else text
-        form = form if found else allowed
-        _require(bool(form and text))
-        value = next((FORMS[start] for start in FORMS if form.startswith(start)), str)(text)
+        if text in self.words:
+            return None if self.form and self.words == ["none"] else text
+        _require(bool(self.form and text))
+        value = next((FORMS[start] for start in FORMS if self.form.startswith(start)), str)(text)
         if isinstance(value, int | float):
             _require(math.isfinite(value))
-            for word, end in re.findall(r"(from|above|to|below) ([\d,]*\.?\d+)", form):
+            for word, end in re.findall(r"(from|above|to|below) ([\d,]*\.?\d+)", self.form):
                 _require(LIMITS[word](value, float(end.replace(",", ""))))
         return value
 
@@ -253,12 +255,17 @@ def shipped_config() -> str:
 
 
 def _read_keys() -> dict[str, Key]:
+    """Keys by ``section.key``, from the comments of config.ini."""
     keys = {}
     for part in re.split(r"^\[", shipped_config(), flags=re.MULTILINE)[1:]:
         section = part.partition("]")[0]
         for comment, name in re.findall(r"((?:^# .+\n)+)(\w+) =", part, re.MULTILINE):
             sentence, _, allowed = comment[2:].strip().replace("\n# ", " ").rpartition(" [")
-            keys[f"{section}.{name}"] = Key(sentence, allowed.removesuffix("]"))
+            allowed, takes_sweep = allowed.removesuffix("]"), allowed.startswith("list of ")
+            allowed = allowed.removeprefix("list of ")
+            found = re.fullmatch(r"(\S+(?: \| \S+)*)(?:, or (.+))?", allowed)
+            words, form = (found[1].split(" | "), found[2]) if found else ([], allowed)
+            keys[f"{section}.{name}"] = Key(sentence, allowed, words, form, takes_sweep)
     return keys
 
 
@@ -459,6 +466,7 @@ class ReportSettings:
     span: str | None = None
     moments: str | None = None
     log_axis: bool = False
+    samples: Numbers | None = None
     embedding: str = "tsne"
 
 
@@ -556,14 +564,16 @@ def load_settings(
     """
     given = {} if path is None else _changed(_values(_read_ini(Path(path)), str(path)))
     given |= _values(_split(overrides), "command line")
-    words, of_run = RECIPES[given.pop("run.recipe", "none")].split(), {}
-    words += [f"build.{word}" for word in PRESETS[given.get("build.preset", "ris")].split()]
+    recipe = RECIPES[given.pop("run.recipe", "none")].split()  # its values are stored, not its name
+    preset = [f"build.{word}" for word in PRESETS[given.get("build.preset", "ris")].split()]
+    of_run = {}
     if stored is not None:
         texts = stored(_settings(given).run_folder)
         texts = {name: text for name, text in texts.items() if name not in given}
         of_run = _changed(_values(texts, "settings stored with the run"))
-    lines = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
-    return _settings(_values(_split(words), "command line") | of_run | given, from_run=lines)
+    from_run = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
+    values = _values(_split(recipe + preset), "recipe or preset") | of_run | given
+    return _settings(values, from_run=from_run)
 
 
 def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:
@@ -610,11 +620,10 @@ def _values(texts: Mapping[str, str], place: str) -> dict[str, Any]:
             values[name] = KEYS[name].value(text)
         except (ValueError, IndexError):
             section, key = name.split(".")
-            allowed = KEYS[name].allowed.removeprefix("list of ")
             sweep = "; several with commas are a sweep" if KEYS[name].takes_sweep else ""
             raise SettingsError(
                 f"{place}: [{section}] {key} = {text or '(empty)'} is not allowed; "
-                f"allowed: {allowed}{sweep}"
+                f"allowed: {KEYS[name].allowed}{sweep}"
             ) from None
     return values
 

@@ -1,7 +1,8 @@
-"""Data sets and cubes, made against plain loops.
+"""Data sets and cubes, made against plain loops, and on a Dask cluster.
 
     python benchmarks/building.py cube [--channels 1000] [--seconds 240] [--workers 1]
     python benchmarks/building.py waves [FOLDER] [--stations 2] [build.key=value ...]
+    python benchmarks/building.py dask [--stations 12]
 
 Cube: synthetic records, float32 (time, channel), a file for every 30 s; the plain loop holds the
 whole record in memory, calls scipy.signal.spectrogram for one channel after the other, and writes
@@ -9,8 +10,11 @@ all at once. Waves: synthetic stations, a day each, or a folder; the plain loop 
 with obspy, removes the trend, filters, detects, computes the spectrogram of each window, and writes
 them at the end. Both sides have the same settings and find the same detections, but for one or two
 at ends of the data. They take turns; each has a process of its own, its start counted.
+Dask: `build` with one and two workers of one thread, the cluster's start not counted, and the cost
+of a part without work.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -155,10 +159,46 @@ def plain_waves(source: Path, target: Path, words: list[str]) -> None:
         file["spectrogram"], file["starttime"] = np.stack(images), starts
 
 
+# ---- a Dask cluster of this machine -------------------------------------------------------------
+
+
+def empty(task: int, path: Path) -> dict:
+    """A part without work."""
+    path.write_text(str(task))
+    return {}
+
+
+def dask(folder: Path, source: Path, n_days: int, turns: int) -> None:
+    import distributed
+
+    from RISCluster.parallel import Job, Parts
+    from RISCluster.settings import load_settings
+    from RISCluster.waveforms.build import build
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    jobs, first = [Job(f"{i}", i, i) for i in range(300)], None
+    for n in (1, 2):
+        one = {"n_workers": n, "threads_per_worker": 1, "dashboard_address": None}
+        with distributed.LocalCluster(**one) as cluster:
+            words = "run.backend=dask", f"run.scheduler={cluster.scheduler_address}"
+            settings, times = load_settings(None, words), []
+            for turn in range(turns + 1):
+                target = folder / f"{n}-{turn}.h5"
+                times.append(seconds(lambda: build([str(source)], target, settings)))  # noqa: B023
+            parts = Parts(folder / "empty", settings.run)
+            each = seconds(lambda: parts.run(jobs, empty, 0, "Parts", "parts"))  # noqa: B023
+            parts.remove()
+        best = min(times[1:])  # the first loads the modules
+        first = first or best
+        efficiency, milliseconds = first / best / n, 1e3 * each / len(jobs)
+        print(f"{n} workers: {best:.1f} s for {n_days} station-days, efficiency {efficiency:.2f}")
+        print(f"{milliseconds:.0f} ms for a part without work")
+
+
 def main() -> None:
     options = parser(__doc__)
-    whats = ("cube", "waves", "plain_cube", "plain_waves")
-    options.add_argument("what", choices=whats, metavar="|".join(whats[:2]))
+    whats = ("cube", "waves", "dask", "plain_cube", "plain_waves")
+    options.add_argument("what", choices=whats, metavar="|".join(whats[:3]))
     options.add_argument("words", nargs="*", help="a folder of waveforms; build.key=value settings")
     options.add_argument("--channels", type=int, default=1000)
     options.add_argument("--seconds", type=int, help="of records (240), or of each station (86400)")
@@ -180,7 +220,11 @@ def main() -> None:
             if not paths:
                 (folder / "in").mkdir()
                 write_stations(folder / "in", given.stations, given.seconds or 86_400)
-            waves(folder, *(paths or [folder / "in"]), [*DETECT, *words], given.turns)
+            source = (paths or [folder / "in"])[0]
+            if given.what == "dask":
+                dask(folder, source, given.stations, given.turns)
+            else:
+                waves(folder, source, [*DETECT, *words], given.turns)
 
 
 if __name__ == "__main__":

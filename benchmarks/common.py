@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -81,16 +80,11 @@ def exit_code(process: multiprocessing.Process, most_seconds: float | None = Non
     return code
 
 
-class Usage(NamedTuple):
-    """What a process took."""
+def measured(arguments: list[str], folder: Path) -> tuple[float, float, float]:
+    """Run a command without its output: seconds, seconds of CPU, and GB of its peak memory.
 
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-
-
-def measured(arguments: list[str], folder: Path) -> Usage:
-    """Run a command, seen by a process of its own that waits for it; its output is not shown."""
+    It is seen by a process of its own that waits for it.
+    """
     code = (
         "import resource, subprocess, sys; "
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
@@ -104,7 +98,7 @@ def measured(arguments: list[str], folder: Path) -> Usage:
     )  # fmt: skip
     cpu, peak = answer.stdout.split()
     unit = 1 if sys.platform == "darwin" else 1024
-    return Usage(time.perf_counter() - began, float(cpu), int(peak) * unit)
+    return time.perf_counter() - began, float(cpu), int(peak) * unit / 1e9
 
 
 # ---- timing and tables --------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """What a GPU does with every part, in each load mode, and with a whole default run.
 
     python benchmarks/gpu.py                       8 minutes at most, on the first GPU
-    python benchmarks/gpu.py --device cpu --samples 400 --rows 256 --batches 64 --no-tests
+    python benchmarks/gpu.py --device cpu --samples 400 --rows 256 --batches 64
 
-Measured: the tests that need a GPU; samples a second and memory of an epoch of pretraining and of
-refinement and of encoding, at several batch sizes in each load mode; a training step with
-channels_last, bf16, TF32 and cudnn.benchmark on and off; the time line of a default run. Results
-are written to ``gpu.json`` and ``gpu.html`` in the folder of ``--output``, after each part.
+Measured: samples a second and memory of an epoch of pretraining and of refinement and of encoding,
+at several batch sizes in each load mode; a training step with channels_last, bf16, TF32 and
+cudnn.benchmark on and off; the time line of a default run. Results are written to ``gpu.json`` and
+``gpu.html`` in the folder of ``--output``, after each part.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
-from common import ROOT, command, environment, np, parser, seconds  # isort: skip
+from common import command, environment, np, parser, seconds  # isort: skip
 import pandas
 import torch  # after OpenMP was set up
 
@@ -42,7 +42,6 @@ from RISCluster.training.encode import encode
 from RISCluster.training.pretrain import pretrain
 from RISCluster.training.refine import refine
 
-GPU_TESTS = ("tests/models", "tests/stages/test_runs.py", "tests/test_gpu.py")
 SECONDS = 2.0  # of a measurement, about
 CLUSTERS = 8
 Table = list[dict[str, object]]
@@ -55,7 +54,6 @@ def main() -> None:
     words.add_argument("--samples", type=int, default=50_000, help="of the default run")
     words.add_argument("--rows", type=int, default=16_384, help="samples of the other parts")
     words.add_argument("--batches", default="64,256,1024")
-    words.add_argument("--no-tests", action="store_true")
     words.add_argument("--output", type=Path, default=Path("gpu"))
     options = words.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -69,7 +67,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.rows, device)
         parts: dict[str, Callable[[], object]] = {
-            "tests": lambda: [] if options.no_tests else run_tests(),
             "rates": lambda: list(bench.rates(batches)),
             "variants": lambda: list(bench.variants(batches)),
             "run": lambda: default_run(Path(folder), options),
@@ -80,14 +77,6 @@ def main() -> None:
             found["machine"][f"seconds of {name}"] = round(time.perf_counter() - began, 1)
             write(options.output, found)
     print(options.output / "gpu.html")
-
-
-def run_tests() -> Table:
-    """Last lines of the tests that need a GPU, or emulate one."""
-    words = [sys.executable, "-m", "pytest", "-q", "-rfs", "-p", "no:cacheprovider", *GPU_TESTS]
-    done = subprocess.run(words, cwd=ROOT, env=environment(None), capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.strip()][-12:]
-    return [{"exit code": done.returncode, "line": line} for line in lines]
 
 
 class Bench:

@@ -60,8 +60,8 @@ def stages(folder: Path, what: str, sizes: list[float], words: tuple[str, ...]) 
             with h5py.File(folder / f"{n}.h5", "w") as file:
                 file.create_virtual_dataset(name, layout)
             own = (f"data.file={n}.h5", f"run.name=r{n}", "gmm.n_clusters=4", *SHORT, *words)
-            used = measured(stage(script, *own), folder)
-            cells.append(f"{used.peak_bytes / 1e9:.2f} ({used.seconds:.0f})")
+            taken, _, peak = measured(stage(script, *own), folder)
+            cells.append(f"{peak:.2f} ({taken:.0f})")
         print(row([script, *cells], 14), flush=True)
 
 
@@ -81,7 +81,7 @@ def report(folder: Path, sizes: list[float]) -> None:
         run = folder / f"Outputs/r{n}"
         used = measured(command("report", "--run", str(run)), folder)
         page = (run / "report.html").stat().st_size
-        print(row([f"{n:,}", *used[:2], used.peak_bytes / 1e9, page / 1e6], 9), flush=True)
+        print(row([f"{n:,}", *used, page / 1e6], 9), flush=True)
 
 
 if __name__ == "__main__":

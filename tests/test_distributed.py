@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from RISCluster import distributed
-from RISCluster.distributed import PeerLost, Ranks, choose_device
+from RISCluster.distributed import PeerLost, Ranks
 from RISCluster.errors import DataError, RISClusterError, SettingsError, Stopped
 from tests.processes import on_ranks
 
@@ -98,17 +98,16 @@ def test_a_lost_process_is_an_error_for_users(tmp_path):
         (1, "auto", 1, "PyTorch sees 1 GPU(s), and process 1 of this machine needs cuda:1; start"),
         (1, "cuda:1", 0, "cuda:1: PyTorch sees 1 GPU(s)"),
         (0, "cuda", 0, "PyTorch sees 0 GPU(s), and process 0 of this machine needs cuda:0; start"),
+        (2, "cuda:1", 1, "cuda:1: 2 processes need a GPU each; allowed: auto, cuda, cpu"),
     ],
 )
 def test_a_missing_gpu(monkeypatch, found, setting, local_rank, text):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
-    with pytest.raises(SettingsError) as caught:
-        choose_device(setting, local_rank)
-    assert text in str(caught.value)
     # Every process refuses a GPU that the last one lacks, or the first would wait for it.
     variables = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": local_rank + 1, "LOCAL_RANK": 0}
     for name, value in variables.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(SettingsError, match="PyTorch sees"), distributed.start_ranks(setting):
+    with pytest.raises(SettingsError) as caught, distributed.start_ranks(setting):
         pass
+    assert text in str(caught.value)

@@ -3,7 +3,6 @@
 import pickle
 import subprocess
 import sys
-import tomllib
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from RISCluster import io as files
 from RISCluster.errors import CheckpointError, MissingPackage, RunError
-from RISCluster.io import EXTRAS, locked, need, new_file
+from RISCluster.io import locked, need, new_file
 from RISCluster.runtime import count
 from tests.conftest import ROOT
 
@@ -154,15 +153,11 @@ def test_nothing_is_executed(tmp_path):
     assert harm.path.exists()  # it would have worked
 
 
-@pytest.mark.parametrize("package", EXTRAS)
-def test_a_missing_package_is_named_as_it_is_installed(package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
-    extra, name = EXTRAS[package]
-    with pytest.raises(MissingPackage, match=rf"pip install {name} \(it is the extra '{extra}'"):
-        need(package)
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    packages = declared["optional-dependencies"][extra]
-    assert any(package.startswith(f"{name}>=") for package in packages)
+def test_a_missing_package_is_named_as_it_is_installed(monkeypatch):
+    for package, name in (("umap", "umap-learn"), ("zarr", "zarr")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingPackage, match=f"pip install {name}$"):
+            need(package)
 
 
 def test_numbers_with_their_noun():

@@ -42,10 +42,10 @@ class Bins:
     def over(cls, first: np.datetime64, last: np.datetime64, interval: str) -> "Bins":
         """Bins from that of the first to that of the last time."""
         frequency, start = FREQUENCIES[interval], pandas.Timestamp(first)
-        is_long = interval in ("week", "month")
-        start = (
-            start.to_period(interval[0].upper()).start_time if is_long else start.floor(frequency)
-        )
+        if interval in ("week", "month"):
+            start = start.to_period(interval[0].upper()).start_time
+        else:
+            start = start.floor(frequency)
         edges = pandas.date_range(start, pandas.Timestamp(last), freq=frequency)
         return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
 
@@ -114,10 +114,8 @@ class Catalogue:
 
     def count(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
         """Samples of each group and cluster, (G, K), int64; groups (N,) below 0 do not count."""
-        counts, counted = (
-            np.zeros((n_groups, self.n_clusters), int),
-            (self.labels >= 0) & (groups >= 0),
-        )
+        counts = np.zeros((n_groups, self.n_clusters), int)
+        counted = (self.labels >= 0) & (groups >= 0)
         np.add.at(counts, (groups[counted], self.labels[counted]), 1)
         return counts
 

@@ -153,9 +153,10 @@ def write_hdf5(export: Export, path: Path) -> int:
             frame["event_id"] = frame["event_id"].fillna(-1)
             for name, kind in kinds.items():
                 column = frame[name]
-                column = (
-                    pandas.to_numeric(column) if name in NUMBERS else column.str.encode("utf-8")
-                )
+                if name in NUMBERS:
+                    column = pandas.to_numeric(column)
+                else:
+                    column = column.str.encode("utf-8")
                 file[name][start : start + len(frame)] = column.to_numpy().astype(kind)
             start += len(frame)
     return n

@@ -11,7 +11,7 @@ import pandas
 from ..data.tables import read_table
 from ..errors import DataError
 from ..runtime import count
-from ..waveforms.responses import is_station_file, read_inventory
+from ..waveforms.process import is_station_file, read_inventory
 
 NETWORK = ("network", "net", "network_code")
 COLUMNS = {

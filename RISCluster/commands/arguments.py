@@ -34,7 +34,8 @@ def number(low: float, high: float = math.inf, kind: type = float) -> Callable[[
             value = math.nan
         if low <= value <= high:
             return value
-        raise _refused(text, f"{low} or more" if high == math.inf else f"{low} to {high}")
+        end = "" if high == math.inf else f" to {high}"
+        raise _refused(text, f"{'whole numbers' if kind is int else 'numbers'} from {low}{end}")
 
     return read
 
@@ -129,18 +130,18 @@ COMMANDS = {
         _option("--location", "CODES", "location codes; --location=-- is the empty one", "*"),
         _option("--start", "TIME", UTC_TIME, type=time, **NEEDED),
         _option("--end", "TIME", UTC_TIME, type=time, **NEEDED),
-        _option("--provider", "NAMES", "of obspy, or URLs, in order", "EARTHSCOPE"),
+        _option("--provider", "NAMES", "names of obspy, or URLs", "EARTHSCOPE"),
         _option("--box", ("MINLAT", "MAXLAT", "MINLON", "MAXLON"), "degrees", nargs=4, type=float),
         _option("--circle", ("LAT", "LON", "RADIUS"), "degrees", nargs=3, type=float),
         _option("--min-distance", "KM", "smallest distance between stations", 0, type=number(0)),
-        _option("--credentials", "FILE", "a section a provider: [GFZ] eida_token = my.eidatoken"),
+        _option("--credentials", "FILE", "logins, a section for each provider, as [GFZ]"),
         _option("--chunk", "SECONDS", "length of a file", 86400, type=number(60, 31622400)),
         _option("--output", "FOLDER", "folder to write", "Data/waveforms"),
     ], "Existing files are not fetched again."),
     "build": Command("make", "make a data set of spectrograms from waveforms", "build", [
         _words("WAVEFORMS", "files, folders, patterns and URLs of any format that obspy reads"),
         _option("--output", "FILE", "file to write, .h5; its catalogue is beside it, .csv"),
-        _option("--picture", "FILE", "only draw some traces", type=file(*IMAGES)),
+        _option("--picture", "FILE", "only draw traces and windows", type=file(*IMAGES)),
         WORKERS, OVERWRITE,
     ]),
     "catalogue": Command("make", "sort and clean a catalogue of onsets", "", [
@@ -150,7 +151,7 @@ COMMANDS = {
         _option("--end", "TIME", f"{UTC_TIME} (default: all)", type=time),
         _option("--min-amplitude", "A", "smallest peak amplitude", 0, type=number(0)),
         _option("--max-amplitude", "A", "largest peak amplitude", math.inf, type=number(0)),
-        _option("--duplicates", "SECONDS", "between onsets of a trace", 0, type=number(0)),
+        _option("--duplicates", "SECONDS", "least time between onsets", 0, type=number(0)),
         OVERWRITE,
     ]),
     "associate": Command("make", "number events that several stations detected", "events", [
@@ -184,7 +185,7 @@ COMMANDS = {
         _option("--output", "CSV", "as newer_labels.csv", type=file(".csv"), **NEEDED),
         OVERWRITE,
         _option("--stage", None, "labels of this stage", "dec", choices=("dec", "gmm")),
-        _option("--follow", "FOLDER", "label its files, also those that arrive", type=path),
+        _option("--follow", "FOLDER", "label its files, and those that arrive there", type=path),
         _option("--interval", "SECONDS", "between checks; 0: one check", 10, type=number(0, 86400)),
         _option("--drift", "SHARE", "of outliers, above which to warn", 0.05, type=number(0, 1)),
     ], "Writes also .latent.npy, .html, .gallery.png, of a cube a map; --follow .files.csv."),
@@ -232,7 +233,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise a SettingsError."""
         message = message.removeprefix("argument ")
-        raise SettingsError(f"command line: {message}; {self.prog} --help lists what is allowed")
+        raise SettingsError(f"command line: {message}; see {self.prog} --help")
 
 
 def sentence(name: str) -> str:

@@ -1,7 +1,7 @@
 """``compare``: several finished runs, as text, table and figure."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from ..evaluation.comparison import Comparison, compare
 from ..evaluation.metrics import Overlap
 from ..io import write_text
 from ..plots.agreement import overlap_matrix
-from ..report.page import shown
 from ..runs.names import cluster_title, read_names
 from ..runs.run import open_run
 from ..settings import as_text
@@ -51,32 +50,26 @@ def run_compare(arguments: argparse.Namespace) -> None:
         save_figure(figure, arguments.figure)
 
 
-def as_table(
-    found: Comparison, number: Callable[[Any], str] | None = None, missing: str = ""
-) -> pandas.DataFrame:
-    """Texts by kind (data, setting, metric, ari) and name, a column for each run.
-
-    `number` writes metrics, by default in full; `missing` is the text of no value.
-    """
+def as_table(found: Comparison) -> pandas.DataFrame:
+    """Texts by kind (data, setting, metric, ari) and name, a column for each run."""
     rows = {("data", "file"): found.data}
-    for kind, text, values in (
-        ("setting", as_text, found.settings),
-        ("metric", number or _in_full, found.metrics),
-        ("ari", _in_full, [] if found.ari is None else zip(found.names, found.ari, strict=True)),
-    ):
-        for name, row in values:
-            rows[kind, name] = [missing if value is None else text(value) for value in row]
+    rows |= {("setting", name): values for name, values in found.settings}
+    rows |= {("metric", name): values for name, values in found.metrics}
+    if found.ari is not None:
+        rows |= {("ari", name): values for name, values in zip(found.names, found.ari, strict=True)}
     index = pandas.MultiIndex.from_tuples(rows, names=["kind", "name"])
-    return pandas.DataFrame(list(rows.values()), index, found.names)
+    return pandas.DataFrame(list(rows.values()), index, found.names).map(_text)
 
 
-def _in_full(value: Any) -> str:
-    return f"{value:.10g}" if isinstance(value, float) else as_text(value)
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else as_text(value)
 
 
 def as_lines(found: Comparison, named: Sequence[Mapping[int, str]] = ({}, {})) -> list[str]:
     """Comparison as aligned text; `named` are the names of the clusters of each run."""
-    table = as_table(found, shown, shown(None))
+    table = as_table(found)
     lines = _block(table.loc["data"].rename({"file": "data"}))
     if not found.same_data:
         lines += ["", "These runs label different samples: labels can't be compared."]
@@ -86,8 +79,7 @@ def as_lines(found: Comparison, named: Sequence[Mapping[int, str]] = ({}, {})) -
         lines += ["", "No setting that changes results differs."]
     if found.metrics:
         verdicts = [
-            shown(None) if x is None else f"no: other {x}" if x else "yes"
-            for x in found.differences
+            "-" if x is None else f"no: other {x}" if x else "yes" for x in found.differences
         ]
         metrics = table.loc["metric"].assign(**{"can be compared": verdicts})
         lines += ["", "Metrics", *_block(metrics)]
@@ -109,7 +101,7 @@ def _pairs(pair: Overlap, names: Sequence[str], named: Sequence[Mapping[int, str
     for row in pair.order().tolist():
         column = int(pair.matching[row])
         common = int(pair.counts[row, column]) if column >= 0 else 0
-        partner = cluster_title(column, named[1]) if column >= 0 else shown(None)
+        partner = cluster_title(column, named[1]) if column >= 0 else "-"
         size = pair.counts[row].sum()
         rows[cluster_title(row, named[0])] = partner, f"{common:,}", f"{common / max(size, 1):.1%}"
     header = [second, "samples in common", f"of {first}'s"]

@@ -18,9 +18,8 @@ from ..settings import load_found_settings
 from .arguments import save_figure, split_words
 
 BLOCK = 8192  # samples whose times and names are read at a time
-MAX_MEASURED = 20_000  # samples, spread over the file, of which quantiles are taken
 N_LISTED = 12  # trace ids and classes
-QUANTILES = {"minimum": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "maximum": 1.0}
+QUANTILES = {"minimum": 0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "maximum": 1}  # of peaks
 N_ROWS, N_COLUMNS = 12, 4  # samples of a figure, at most
 
 
@@ -39,9 +38,9 @@ def run_info(arguments: argparse.Namespace) -> None:
 
 
 def survey(file: SpectrogramFile) -> tuple[pandas.DataFrame, list[str]]:
-    """Read every sample once: low, high and time of each, median of some; different trace ids."""
+    """Read every sample once: low, high and time of each; different trace ids."""
     n, times, traces = file.n_samples, [], {}
-    values, every = np.full((n, 3), np.nan), -(-n // MAX_MEASURED)
+    values = np.full((n, 2), np.nan)
     with Progress("Reading", n) as progress, np.errstate(invalid="ignore"):
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
@@ -49,11 +48,10 @@ def survey(file: SpectrogramFile) -> tuple[pandas.DataFrame, list[str]]:
             times.append(np.array([text.rstrip("Z") for text in texts], "M8[ns]"))
             traces |= dict.fromkeys(file.column("trace_id", start, stop) or [])
             for index, x in file.read_blocks(np.arange(start, stop)):
-                x, some = x.reshape(len(x), -1), index % every == 0
-                values[index, 0], values[index, 1] = x.min(axis=1), x.max(axis=1)
-                values[index[some], 2] = np.median(x[some], axis=1)
+                x = x.reshape(len(x), -1)
+                values[index] = np.stack([x.min(axis=1), x.max(axis=1)], axis=1)
                 progress.add(len(index))
-    table = pandas.DataFrame(values, columns=["low", "high", "median"])
+    table = pandas.DataFrame(values, columns=["low", "high"])
     return table.assign(time=np.concatenate(times)), list(traces)
 
 
@@ -72,7 +70,7 @@ def describe(
         "file": f"{file.path}, layout {file.layout}, data set {file.dataset}",
         "samples": f"{file.n_samples:,} of {size_text(file.shape)} (frequency x time), "
         f"{file.dtype}",
-        "components": ", ".join(file.components),
+        "components": ", ".join(file.components) or "one",
         "frequency": _axis(file.frequency, file.frequency_unit),
         "time": _axis(file.time, file.time_unit),
         "amplitude": file.amplitude_unit or "unit not given",
@@ -118,13 +116,9 @@ def _values(table: pandas.DataFrame) -> dict[str, str]:
         if mask.any()
     ]
     rows = {"unusable": ", ".join(texts) or "none"}
-    usable = finite & ~zero & table["median"].notna()
-    # A ratio of decibels has no meaning, nor has a difference of powers.
-    is_signed = masks["with negative values"].any()
-    other = {"max-min": high - low} if is_signed else {"peak/median": high / table["median"]}
-    for name, values in ({"peak": high} | other).items() if usable.any() else ():
-        found = np.quantile(values[usable], [*QUANTILES.values()], method="inverted_cdf")
-        rows[name] = ", ".join(f"{head} {x:.3g}" for head, x in zip(QUANTILES, found, strict=True))
+    if (usable := finite & ~zero).any():
+        found = np.quantile(high[usable], [*QUANTILES.values()], method="inverted_cdf")
+        rows["peak"] = ", ".join(f"{x} {y:.3g}" for x, y in zip(QUANTILES, found, strict=True))
     return rows
 
 

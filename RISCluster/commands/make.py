@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas
 
 from ..cli import first_command, package_command, run_name
-from ..data.storage import find_files
 from ..errors import DataError, SettingsError
 from ..io import as_path
 from ..runtime import count, log, start_log
@@ -130,6 +129,7 @@ def run_associate(arguments: argparse.Namespace) -> None:
 def run_cube(arguments: argparse.Namespace) -> None:
     """Make a cube from records, or cut one."""
     from ..fibre.make_cube import cut_cube, holds_cube, make_cube, require_cube_name
+    from ..waveforms.build import input_files
 
     words, settings = _paths_and_settings(arguments, "records")
     target = arguments.output
@@ -138,12 +138,7 @@ def run_cube(arguments: argparse.Namespace) -> None:
     if len(words) == 1 and holds_cube(source) and source != target:
         cut_cube(source, target, settings, arguments.overwrite)
     else:
-        own = {target.with_name(target.name + end).resolve() for end in ("", ".parts", ".partial")}
-        paths = [
-            path
-            for path in find_files(words)
-            if own.isdisjoint([path.resolve(), *path.resolve().parents])
-        ]
+        paths = input_files(words, target)
         if not paths:
             raise DataError(f"{' '.join(words)}: no records but the cube itself; give others")
         make_cube(paths, target, settings, arguments.workers, arguments.overwrite)

@@ -16,10 +16,12 @@ WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by f
 def run_run(arguments: argparse.Namespace) -> None:
     """Run every stage that is not done, and make the report where there is none."""
     files, words = split_words(arguments.words)
-    words += [f"data.file={', '.join(files)}"] * bool(files)
-    first = files and (files[0] if len(files) == 1 else Path(files[0]).resolve().parent)
-    name = arguments.name or (run_name(first) if first else None)
-    if name and (arguments.name or not any(word.startswith("run.name=") for word in words)):
+    name = arguments.name
+    if files:
+        words.append(f"data.file={', '.join(files)}")
+        if not name and not any(word.startswith("run.name=") for word in words):
+            name = run_name(files[0] if len(files) == 1 else Path(files[0]).resolve().parent)
+    if name:
         words.append(f"run.name={name}")
     for stage in COMMANDS:
         settings = run_stage(stage, arguments.config, words)

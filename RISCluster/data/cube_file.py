@@ -33,7 +33,7 @@ NAMES = {
 }
 CHANNEL_NAMES = ("metadata/channel_names", "channel_names", "trace_id", "station", "channel")
 TEXT = "SUOT"  # kinds of types that hold texts
-EPOCH = (1e8, 1e10)  # s since 1970: from 1973 on
+SINCE_1973 = 10**17  # ns; smaller numbers without a reference count from the first step
 
 
 class CubeFile(SpectrogramFile):
@@ -76,10 +76,12 @@ class CubeFile(SpectrogramFile):
             self.time, self.time_unit = self.time * between, "s"
         self.names = self._channel_names(prefix, channel, n_channels)
         self.distance, self.distance_unit = None, ""
-        if channel and channel.values.dtype.kind not in TEXT:
+        if channel and channel.values.dtype.kind in "iuf":
             is_length = channel.name.endswith(("loc_coords", "distance", "distance_values"))
             unit = channel.units or ("m" if is_length else "")
-            self.distance, self.distance_unit = times.to_metres(_finite(path, channel), unit)
+            self.distance, self.distance_unit = times.to_metres(channel.values * 1.0, unit)
+            if not np.isfinite(self.distance).all():
+                raise DataError(f"{path}: {channel.name} must hold finite numbers")
             self.distance = self.distance[self.channels]
         self._set_tiles()
 
@@ -188,49 +190,22 @@ def _chosen(path: Path, key: str, part: AxisSlice, n: int, window: int) -> np.nd
     return numbers
 
 
-def _finite(path: Path, column: Column) -> np.ndarray:
-    is_number = column.values.dtype.kind in "iufb"
-    values = column.values.astype(np.float64) if is_number else np.array(np.nan)
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}: {column.name} must hold finite numbers")
-    return values
-
-
-# ---- times --------------------------------------------------------------------------------------
-
-
 def step_times(path: Path, column: Column | None) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Times of the steps, ns since 1970, and seconds from the first; None where not known."""
-    found, seconds = _decode(path, column) if column else (None, None)
+    if column is None or (found := column_times(path, column)) is None:
+        return None, None
     why = ""
-    if found is not None:
-        seconds = (found - found[0]) / 1e9
-        if (found == times.NOT_A_TIME).any():
-            why = times.count_unreadable(column.values, found) or "some times are missing"
-    if not why and seconds is not None and not (np.diff(seconds) > 0).all():
+    if (found == times.NOT_A_TIME).any():
+        why = times.count_unreadable(column.values, found) or "some times are missing"
+    elif (np.diff(found) < 0).all() and len(found) > 1:
+        raise DataError(f"{path}: {column.name} descends; allowed: times that ascend")
+    elif not (np.diff(found) > 0).all():
         why = "it does not ascend from step to step, as where only days are stored"
-        if (np.diff(seconds) < 0).all():
-            raise DataError(f"{path}: {column.name} descends; allowed: times that ascend")
     if why:
         log.warning(f"{path}: {column.name}: {why}: its times are not used, and steps are counted")
         return None, None
-    return found, seconds
-
-
-def _decode(path: Path, column: Column) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Absolute times, or seconds from the first step where only those are known; or neither."""
-    units = column.units
-    if column.values.dtype.kind not in "iuf" or re.search(r"\ssince\s|\[", units, re.I):
-        return column_times(path, column), None
-    numbers = _finite(path, column)
-    try:
-        factor = times.seconds_factor(units) if units else times.epoch_unit(numbers.max()) / 1e9
-    except ValueError as error:
-        log.warning(f"{path}: {column.name}: {error}: its times are not used")
-        factor = None
-    if factor is None:
-        return None, None
-    if not EPOCH[0] <= numbers.min() * factor <= numbers.max() * factor < EPOCH[1]:
-        return None, (numbers - numbers[0]) * (factor if units else 1.0)
-    units = units and f"{units} since 1970-01-01"
-    return column_times(path, column._replace(units=units)), None
+    has_reference = column.values.dtype.kind not in "iuf" or re.search(
+        r"\ssince\s|\[", column.units, re.I
+    )
+    is_absolute = has_reference or found[0] >= SINCE_1973
+    return found if is_absolute else None, (found - found[0]) / 1e9

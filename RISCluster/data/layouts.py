@@ -65,8 +65,8 @@ class Column(NamedTuple):
 
 def as_column(array: Any, values: np.ndarray) -> Column:
     """Values of an array with its units and calendar."""
-    units = (text_attribute(array, name) for name in ("units", "calendar"))
-    return Column(array.name.lstrip("/"), values, *units)
+    units, calendar = (text_attribute(array, name) for name in ("units", "calendar"))
+    return Column(array.name.lstrip("/"), values, units, calendar)
 
 
 def find_axes(
@@ -86,17 +86,16 @@ def find_axes(
         )
     unnamed = iter([role for role in wanted if role not in roles])
     stored = [role or next(unnamed) for role in roles]
-    if stored != [*wanted]:
-        log.info(f"{label} is stored as ({', '.join(stored)}) by its dimension names")
-    found = {role: find_coordinate(store, array, role, names[role]) for role in names}
-    columns = {role: column for role, column in found.items() if column is not None}
-    for role, (name, values, *_) in columns.items():
-        if values.shape != (array.shape[stored.index(role)],):
+    columns = {}
+    for role in names:
+        column = find_coordinate(store, array, role, names[role])
+        if column is not None and column.values.shape != (array.shape[stored.index(role)],):
             raise DataError(
                 f"{label} has shape {tuple(array.shape)}, read as ({', '.join(stored)}), and the "
-                f"coordinate {name} of shape {values.shape}; it needs one value a step of its "
-                "axis: if the order is another, name the dimensions"
+                f"coordinate {column.name} of shape {column.values.shape}; it needs one value a "
+                "step of its axis: if the order is another, name the dimensions"
             )
+        columns |= {} if column is None else {role: column}
     return columns, tuple(stored.index(role) for role in wanted)
 
 
@@ -275,8 +274,7 @@ class SpectrogramFile(contextlib.AbstractContextManager):
         labels, names = self.labels(), ["starttime", "trace_id"]
         digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
         digest.update("\n".join(self.class_names()).encode())
-        # Catalogues of `ris` had onsets before results named them.
-        if self.layout != "ris" and self.column("onset", 0, 1) is not None:
+        if self.column("onset", 0, 1) is not None:
             names.append("onset")
         for name in names:
             digest.update(b"\0")
@@ -295,27 +293,23 @@ class RowsFile(SpectrogramFile):
     """
 
     def __init__(self, path: Path, store: Storage, layout: str, dataset: str):
-        self.path, self.layout, array = path, layout, store.get(dataset)
-        axes, order = {}, (0, 1, 2)
+        axes, order, array = {}, (0, 1, 2), store.get(dataset)
         if layout == "samples":
             wanted = storage.SAMPLES if array.ndim == 3 else storage.WITH_COMPONENTS
             names = {name: [name] for name in ("frequency", "time")}
             axes, order = find_axes(path, store, array, wanted, names)
         super().__init__(path, store, dataset, StoredArray(path, array, order))
-        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
+        self.layout = layout
         self.attributes = storage.notes_of(store.root) | self.attributes
+        self._decoded: dict[str, np.ndarray | None] = {}  # times by column
+        self.n_samples, *n, n_rows, n_columns = self.stored.shape
         in_row = int(layout == "ris")  # axes in a row
-        self.n_samples, *n, self.n_frequencies, self.n_times = self.stored.shape
-        if n and n[0] > 1:
-            given = np.ravel(self.attributes.get("components", []))
-            names = (
-                [times.to_text(name) for name in given]
-                if len(given) == n[0]
-                else range(1, n[0] + 1)
-            )
-            self.components = tuple(map(str, names))
-        self.n_frequencies, self.n_times = self.n_frequencies - in_row, self.n_times - in_row
+        self.n_frequencies, self.n_times = n_rows - in_row, n_columns - in_row
         self._crop = slice(self.n_frequencies), slice(in_row, None)
+        if n and n[0] > 1:
+            names = np.ravel(self.attributes.get("components", []))
+            names = names if len(names) == n[0] else range(1, n[0] + 1)
+            self.components = tuple(map(times.to_text, names))
         self._check_values()
         if in_row:
             row = self.stored.read("sample 0", (0, 1))[0]
@@ -394,10 +388,9 @@ class RowsFile(SpectrogramFile):
         name = f"{self.dataset.rpartition('/')[0]}/Catalogue"
         if self.layout != "ris" or (found := self._beside(name)) is None:
             return None
-        used = {*TRACE_KEYS}.union(*CATALOGUE.values())
         try:
-            items = (json.loads(times.to_text(x)).items() for x in storage.read_values(found))
-            rows = [{k.lower(): x for k, x in row if k.lower() in used} for row in items]
+            rows = [json.loads(times.to_text(text)) for text in storage.read_values(found)]
+            rows = [{key.lower(): value for key, value in row.items()} for row in rows]
         except (ValueError, AttributeError):
             raise DataError(f"{self.path}: {name} must hold one JSON object a sample") from None
         rows, table = pandas.DataFrame(rows, dtype=object).fillna(""), {}

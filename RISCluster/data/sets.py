@@ -29,11 +29,10 @@ CHOICE = {
     "min_amplitude": (None, "peak_amplitude"),
 }
 WHOLE = [f"data.{key}={as_text(all_of)}" for key, (all_of, _) in CHOICE.items()]
-# What a set has of its first file
-AS_FIRST = (
-    "path", "layout", "dataset", "stored", "dtype", "chunks", "amplitude_unit", "waveform_unit",
-    "attributes", "frequency", "frequency_unit", "n_frequencies", "time", "time_unit", "n_times",
-    "components",
+# What files of a set have in common, their axes to a hundredth of a bin
+ALIKE = (
+    "layout", "shape", "components", "frequency_unit", "frequency", "time_unit", "time",
+    "amplitude_unit", "waveform_unit",
 )  # fmt: skip
 OWN = {*PACKING, *DIMENSIONS, "class_names", "coordinates", "units"}  # attributes not copied
 
@@ -66,28 +65,27 @@ class DataSet(SpectrogramFile):
     """
 
     def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
-        self.paths, sizes, n_events = paths, [0], [0]
         self.file = lru_cache(MAX_OPEN)(lambda number: reopen(paths[number]))
         self.first = first = self.file(0)  # stays open, for `stored`
-        for name in AS_FIRST:
-            setattr(self, name, getattr(first, name))
-        self._columns: set[str] = set()
-        self._names: list[str] = []
+        vars(self).update(vars(first))  # its axes, units and attributes
+        self.layout, self.waveform_unit = first.layout, first.waveform_unit
+        self.paths, self.rows, self._columns, self._names = paths, None, set(), []
+        sizes, n_events = [0], [0]
         for file in map(self.file, range(len(paths))):
             _require_alike(first, file)
-            sizes.append(file.n_samples)
-            self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
-            if (names := file.class_names()) and self._names not in ([], names):
+            names, self._names = file.class_names(), self._names or file.class_names()
+            if names not in ([], self._names):
                 raise DataError(
                     f"{file.path}: has the classes {', '.join(names)}, and files before it "
                     f"{', '.join(self._names)}; allowed: the same class_names in all"
                 )
-            self._names = names or self._names
+            self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
             events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
+            sizes.append(file.n_samples)
         # Numbers of the first sample and event of each file in the set
         self._starts, self._first_event = np.cumsum(sizes), np.cumsum(n_events)
-        self.n_samples, self.rows = int(self._starts[-1]), None
+        self.n_samples = int(self._starts[-1])
         if len(paths) > 1:
             self.path = Path(f"{paths[0]} and {count(len(paths) - 1, 'more file')}")
 
@@ -127,15 +125,16 @@ class DataSet(SpectrogramFile):
         if name not in self._columns:
             return None
         missing = COLUMNS[name]
-        parts = [np.array([], dtype=object if missing == "" else type(missing))]
+        dtype = object if missing == "" else type(missing)
+        parts = [np.array([], dtype)]
         for number, rows in self._range(start, stop):
             first, last = int(rows[0]), int(rows[-1])
             values = self.file(number).column(name, first, last + 1)
             if values is None:
-                values = np.full(last + 1 - first, missing)
-            values = np.asarray(values, dtype=parts[0].dtype)[rows - first]
+                values = [missing] * (last + 1 - first)
+            values = np.array(values, dtype)[rows - first]
             if name == "event_id":
-                values = np.where(values < 0, -1, values + self._first_event[number])
+                values[values >= 0] += self._first_event[number]
             parts.append(values)
         values = np.concatenate(parts)
         return values.tolist() if missing == "" else values
@@ -164,14 +163,12 @@ class DataSet(SpectrogramFile):
 
     def choose(self, wanted: dict[str, Any]) -> None:
         """Leave out samples by values of the keys of `CHOICE`; DataError where none is left."""
-        n, kept = self.n_samples, []
+        n, rows = self.n_samples, [np.array([], dtype=int)]
         for start in range(0, n, COLUMN_ROWS):
             stop = min(start + COLUMN_ROWS, n)
-            keep = np.ones(stop - start, dtype=bool)
-            for key, value in wanted.items():
-                keep &= self._fits(key, value, start, stop)
-            kept.append(start + np.flatnonzero(keep))
-        rows = np.concatenate(kept)
+            fits = [self._fits(key, value, start, stop) for key, value in wanted.items()]
+            rows.append(start + np.flatnonzero(np.all(fits, axis=0)))
+        rows = np.concatenate(rows)
         words = ", ".join(f"data.{key} = {as_text(value)}" for key, value in wanted.items())
         if not len(rows):
             raise DataError(
@@ -201,24 +198,18 @@ class DataSet(SpectrogramFile):
 
 
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
-    """Files of a set have one layout, one set of components and units, and about the same axes."""
-    names = "layout shape components frequency_unit time_unit amplitude_unit waveform_unit"
-    if any(getattr(file, name) != getattr(first, name) for name in names.split()) or not all(
-        np.allclose(x, y, rtol=0, atol=0.01 * (y[1] - y[0]))  # of a bin
-        for x, y in ((file.frequency, first.frequency), (file.time, first.time))
-    ):
-        raise DataError(
-            f"{file.path}: has {_about(file)}, and {first.path} {_about(first)}; files of a set "
-            "need the same layout, axes, components and units"
-        )
-
-
-def _about(file: SpectrogramFile) -> str:
-    axes = (file.frequency, file.frequency_unit), (file.time, file.time_unit)
-    ranges = [f"{x[0]:.6g} to {x[-1]:.6g} {unit}" for x, unit in axes]
-    units = f"units {file.amplitude_unit or '?'}, of waveforms {file.waveform_unit or '?'}"
-    shape = layouts.size_text(file.shape)
-    return ", ".join(filter(None, (file.layout, shape, *file.components, *ranges, units)))
+    for name in ALIKE:
+        own, other = getattr(file, name), getattr(first, name)
+        if isinstance(own, np.ndarray):
+            is_same = np.allclose(own, other, rtol=0, atol=0.01 * (other[1] - other[0]))
+            own, other = (f"{axis[0]:.6g} to {axis[-1]:.6g}" for axis in (own, other))
+        else:
+            is_same = own == other
+        if not is_same:
+            raise DataError(
+                f"{file.path}: {name} is {own or 'unknown'}, and of {first.path} "
+                f"{other or 'unknown'}; files of a set need the same {', '.join(ALIKE)}"
+            )
 
 
 def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
@@ -232,19 +223,21 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
     """Write all samples of an open set, with their columns, in the layout ``samples``."""
     n, shape = file.n_samples, file.shape
     require_room(target, 4 * n * int(np.prod(shape)))
-    columns = {name: file.column(name) for name in COLUMNS}
-    columns |= file.origins() or {}
+    columns = {name: file.column(name) for name in COLUMNS} | (file.origins() or {})
     with new_file(target) as partial, h5py.File(partial, "w") as out:
-        kept = {name: value for name, value in file.attributes.items() if name not in OWN}
-        out.attrs.update({k: x for k, x in kept.items() if np.asarray(x).dtype.kind in "iufbUS"})
+        for name, value in file.attributes.items():
+            if name not in OWN and np.asarray(value).dtype.kind in "iufbUS":
+                out.attrs[name] = value
         chunks = (min(n, layouts.READ_ROWS), *shape)
         data = out.create_dataset("spectrogram", (n, *shape), "f4", chunks=chunks)
         with Progress("Writing", n) as progress:
             for index, rows in file.read_blocks(np.arange(n)):
                 data[index[0] : index[-1] + 1] = rows
                 progress.add(len(index))
-        data.attrs.update({"units": file.amplitude_unit} if file.amplitude_unit else {})
-        data.attrs.update({"components": file.components} if len(shape) == 3 else {})
+        if file.amplitude_unit:
+            data.attrs["units"] = file.amplitude_unit
+        if len(shape) == 3:
+            data.attrs["components"] = file.components
         for axis, unit in (("frequency", file.frequency_unit), ("time", file.time_unit)):
             if unit in ("Hz", "s"):
                 out[axis] = getattr(file, axis)

@@ -26,14 +26,6 @@ from .times import to_text
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 MAX_LISTED = 20  # names of arrays in a message
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
-# By the first bytes of a file that is neither HDF5 nor Zarr: what it is, and what to do.
-KINDS = (
-    (rb"\Z", "empty; copy or build it again"),
-    (rb"\d{6}[DRQM][ \0]|MS\x03|.{304}(\x06\0\0\0|\0\0\0\x06|\x07\0\0\0|\0\0\0\x07)",
-     "a file of waveforms; compute spectrograms with: python -m RISCluster build"),
-    (rb"CDF[\x01\x02\x05]", "classic netCDF; make netCDF-4 of it with: nccopy -k nc4 IN OUT"),
-    (rb"", "of another kind; copy it again, or write the spectrograms with h5py or xarray"),
-)  # fmt: skip
 
 # ---- input files --------------------------------------------------------------------------------
 
@@ -61,15 +53,24 @@ def stamp(path: Path) -> list[str | int]:
     return [path.name, status.st_size, status.st_mtime_ns]
 
 
+def _sources(dataset: h5py.Dataset) -> Iterator[tuple[Path, Any]]:
+    """Files that a virtual data set is read from, with the mapping of each part of it."""
+    own = Path(os.fsdecode(dataset.file.filename))
+    for part in dataset.virtual_sources():
+        yield own if part.file_name == "." else own.parent / part.file_name, part
+
+
 def other_files(path: Path) -> list[str]:
     """Name, size and time of the files that virtual data sets are read from."""
-    found: list[str] = []
+    places: dict[Path, None] = {}
     with contextlib.suppress(OSError, RuntimeError, DataError), h5py.File(path, "r") as file:
         for dataset in Storage(path, file).arrays.values():  # errors are reported where it is read
-            names = [x.file_name for x in dataset.virtual_sources()] if dataset.is_virtual else []
-            for place in (_source_path(dataset, x) for x in dict.fromkeys(names) if x != "."):
-                found += [" ".join(map(str, stamp(place))), *other_files(place)]
-    return list(dict.fromkeys(found))
+            places |= {place: None for place, _ in _sources(dataset)} if dataset.is_virtual else {}
+    found: dict[str, None] = {}
+    for place in places:
+        if place != path and place.exists():
+            found |= dict.fromkeys([" ".join(map(str, stamp(place))), *other_files(place)])
+    return list(found)
 
 
 # ---- opening ------------------------------------------------------------------------------------
@@ -105,9 +106,10 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
     `setting` is named in a DataError. Zarr may be remote, by the settings of fsspec.
     """
     if is_remote(path) or any((path / x).exists() for x in ("zarr.json", ".zgroup", ".zarray")):
-        zarr, scheme = need("zarr"), str(path).partition("://")[0]
+        zarr = need("zarr")
         if is_remote(path):
-            need({"s3": "s3fs", "http": "aiohttp", "https": "aiohttp"}.get(scheme, "fsspec"))
+            readers = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp"}
+            need(readers.get(str(path).partition("://")[0], "fsspec"))
         with explain(path, "the Zarr store"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
             return Storage(path, zarr.open(str(path), mode="r"))
@@ -127,7 +129,7 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
 
 def _open_npy(path: Path, settings: DataSettings) -> Storage:
     """An array of NumPy as an external data set of a file in memory, so that HDF5 reads it."""
-    axes = [*settings.axes]
+    axes, memory = [*settings.axes], {"driver": "core", "backing_store": False}
     with explain(path, "its array"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim != len(axes):
@@ -135,33 +137,33 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
             f"{path}: has shape {array.shape}; allowed: an array of ({', '.join(axes)}), as "
             "data.axes has it"
         )
-    n = dict(zip(axes, array.shape, strict=True))
+    root = h5py.File(f"{path} (NumPy)", "w", **memory)
+    if settings.frequencies is not None:
+        n = array.shape[axes.index("frequency")]
+        root["frequency"] = np.linspace(*settings.frequencies, n)
+    if settings.time_step is not None:
+        root["time"] = np.arange(array.shape[axes.index("time")]) * settings.time_step
     if not array.flags.c_contiguous:  # of Fortran
         array, axes = array.T, axes[::-1]
-    root = h5py.File(f"{path} (NumPy)", "w", driver="core", backing_store=False)
-    name, place = "data" if "channel" in axes else "spectrogram", str(path.absolute())
-    external = [(place, array.offset, array.nbytes)]
-    root.create_dataset(name, array.shape, array.dtype, external=external)
-    root[name].attrs["dimensions"] = axes
-    if settings.frequencies is not None:
-        root["frequency"] = np.linspace(*settings.frequencies, n["frequency"])
-    if settings.time_step is not None:
-        root["time"] = np.arange(n["time"]) * settings.time_step
+    external = [(str(path.absolute()), array.offset, array.nbytes)]
+    name = "data" if "channel" in axes else "spectrogram"
+    data = root.create_dataset(name, array.shape, array.dtype, external=external)
+    data.attrs["dimensions"] = axes
     return Storage(path, root)
 
 
 def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
-    head = b"\x89HDF"
     with contextlib.suppress(OSError), path.open("rb") as file:
-        head = file.read(512)
-    if head.startswith(b"\x89HDF"):
-        return (
-            f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "
-            "short; wait if another program writes it; if that was killed, run h5clear -s FILE"
-        )
-    kind = next(kind for form, kind in KINDS if re.match(form, head, re.DOTALL))
-    return f"can't be opened as HDF5: it must be HDF5 or Zarr, and is {kind}"
+        if file.read(4) != b"\x89HDF":
+            return (
+                "is neither HDF5 nor Zarr; make spectrograms of waveforms with python -m "
+                "RISCluster build, and netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
+            )
+    return (
+        f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "
+        "short; wait if another program writes it; if that was killed, run h5clear -s FILE"
+    )
 
 
 @contextlib.contextmanager
@@ -262,7 +264,7 @@ def roles_of(array: Any) -> list[str]:
 
 # ---- packing ------------------------------------------------------------------------------------
 
-PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")  # attributes
+PACKING = ("scale_factor", "add_offset", "missing_value", "_FillValue", "_Unsigned")  # attributes
 
 
 class Packing(NamedTuple):
@@ -290,24 +292,23 @@ def packing_of(array: Any) -> Packing:
     else:  # where xarray writes its fill value to Zarr 2
         is_xarray = {"_ARRAY_DIMENSIONS", "scale_factor"} <= {*attributes}
         fill = array.fill_value if is_xarray else array.fill_value or None
-    found = {} if fill is None else {"_FillValue": fill}
-    found |= {name: attributes[name] for name in PACKING if name in attributes}
+    found = {"scale_factor": 1, "add_offset": 0, "missing_value": ()}
+    found |= {"_FillValue": () if fill is None else fill} | attributes
     try:
-        if kind == "i" and to_text(np.ravel(found.pop("_Unsigned", ""))[0]).lower() == "true":
+        if kind == "i" and to_text(found.get("_Unsigned", "")).lower() == "true":
             raise ValueError("_Unsigned is true")
-        numbers = {name: _numbers(value) for name, value in found.items() if name != "_Unsigned"}
-        (scale,), (offset,) = numbers.get("scale_factor", [1]), numbers.get("add_offset", [0])
-    except (ValueError, TypeError, struct.error) as error:
+        (scale,), (offset,), missing, fills = (_numbers(found[name]) for name in PACKING[:4])
+    except (ValueError, TypeError) as error:
         raise DataError(
             f"{place_of(array)}: attributes of {array.name} can't be used: {error}; allowed: "
             "numbers for scale_factor, add_offset, _FillValue and missing_value, no _Unsigned"
         ) from None
-    marks = numbers.get("_FillValue", []) + numbers.get("missing_value", [])
+    marks = fills + missing
     if kind == "f":  # as it is stored: 1e20 is another number in float32
         with np.errstate(over="ignore"):
             marks = np.array(marks, dtype=array.dtype).tolist()
-    missing = dict.fromkeys(mark for mark in marks if mark == mark)  # NaN is NaN already
-    return Packing(float(scale), float(offset), tuple(missing))
+    marks = dict.fromkeys(mark for mark in marks if mark == mark)  # NaN is NaN already
+    return Packing(float(scale), float(offset), tuple(marks))
 
 
 def _numbers(value: Any) -> list:
@@ -317,7 +318,9 @@ def _numbers(value: Any) -> list:
         return values.tolist()
     with contextlib.suppress(ValueError):
         return values.astype(np.float64).tolist()
-    return list(struct.unpack("<d", base64.b64decode(to_text(value))))
+    with contextlib.suppress(ValueError, struct.error):
+        return list(struct.unpack("<d", base64.b64decode(to_text(value))))
+    raise ValueError(f"{to_text(value)[:40]!r} is no number")
 
 
 def sample_packing(dataset: h5py.Dataset) -> Packing:
@@ -358,30 +361,25 @@ def require_readable(dataset: h5py.Dataset) -> None:
 
 def _require_sources(dataset: h5py.Dataset, place: str) -> None:
     n_mapped = 0
-    for mapping in dataset.virtual_sources():
-        n = mapping.vspace.get_select_npoints()
-        n_mapped, why = n_mapped + n, "is missing or damaged"
-        known = contextlib.suppress(OSError, RuntimeError, KeyError)
-        with known, h5py.File(_source_path(dataset, mapping.file_name), "r") as file:
-            source, part = file[mapping.dset_name], mapping.src_space
+    for path, part in _sources(dataset):
+        n, why = part.vspace.get_select_npoints(), "is missing or damaged"
+        n_mapped += n
+        with contextlib.suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r") as file:
+            source, chosen = file[part.dset_name], part.src_space
             require_readable(source)
-            if part.get_select_type() == h5py.h5s.SEL_ALL:
+            if chosen.get_select_type() == h5py.h5s.SEL_ALL:
                 is_short = source.size < n
             else:
-                is_short = (np.array(part.get_select_bounds()[1]) >= source.shape).any()
+                is_short = (np.array(chosen.get_select_bounds()[1]) >= source.shape).any()
             why = "is shorter than expected" if is_short else ""
         if why:
+            name = f"{part.file_name}:/{part.dset_name.lstrip('/')}"
             raise DataError(
-                f"{place}: source {mapping.file_name}:/{mapping.dset_name.lstrip('/')} {why}; put "
-                "it where it was, or write one file without sources"
+                f"{place}: source {name} {why}; put it where it was, or write one file without "
+                "sources"
             )
     if n_mapped < dataset.size:
         raise DataError(f"{place}: parts have no source; write one file without sources")
-
-
-def _source_path(dataset: h5py.Dataset, name: str) -> Path:
-    own = Path(os.fsdecode(dataset.file.filename))
-    return own if name == "." else own.parent / name
 
 
 def read_values(array: Any, start: int = 0, stop: int | None = None) -> np.ndarray:

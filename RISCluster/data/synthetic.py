@@ -39,13 +39,8 @@ SEASONS = {
     "noise": (1.0, 1.0, 1.0, 1.0),
 }
 CLASS_NAMES = tuple(SEASONS)
-ATTRIBUTES = {
-    "spectrogram": {"units": "arbitrary power", "sampling_rate": SAMPLING_RATE,
-                    "window_s": WINDOW / SAMPLING_RATE, "hop_s": HOP / SAMPLING_RATE, "nfft": NFFT},
-    "frequency": {"units": "Hz"},
-    "time": {"units": "s"},
-    "starttime": {"units": "UTC, ISO 8601"},
-    "labels": {"class_names": list(CLASS_NAMES)},
+UNITS = {
+    "spectrogram": "arbitrary power", "frequency": "Hz", "time": "s", "starttime": "UTC, ISO 8601",
 }  # fmt: skip
 
 
@@ -60,7 +55,8 @@ def write_demo(
         for name, values in columns.items():
             chunks = (min(n_samples, 64), *values.shape[1:]) if name == "spectrogram" else None
             dataset = file.create_dataset(name, data=values, chunks=chunks)
-            dataset.attrs.update(ATTRIBUTES.get(name, {}))
+            dataset.attrs.update({"units": UNITS[name]} if name in UNITS else {})
+        file["labels"].attrs["class_names"] = CLASS_NAMES
         source = "synthetic spectrograms of known classes, made by RISCluster"
         file.attrs.update(source=source, snr_db=snr_db, seed=seed)
     return Path(path)

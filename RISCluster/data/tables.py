@@ -27,14 +27,12 @@ _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _LOCAL = r"(?i:local)|\b(?!UTC|GMT)[A-Z]{1,4}T\b|(UTC|GMT)\s*[+-]"  # in the name of a column
 
 
-def natural_key(text: str) -> list[tuple[float, str]]:
-    """Key that sorts numbers in texts as numbers: channel 2 before channel 10, 2.5 m before 10 m.
-
-    A point is a decimal one only where it can't separate the codes of a trace id.
-    """
-    parts = re.split(r"((?<= )\d+\.\d+(?= |$)|\A\d+\.\d+(?= )|\d+)", text)
-    keys = [(float(part), "") if at % 2 else (0.0, part) for at, part in enumerate(parts)]
-    return [*keys, (0.0, text)]  # 01 and 1 are two names
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Key that sorts whole numbers in texts as numbers: channel 2 before channel 10."""
+    parts = [
+        (int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", text)
+    ]
+    return [*parts, (0, text)]  # 01 and 1 are two names
 
 
 def is_gap(cells: pandas.Series) -> pandas.Series:

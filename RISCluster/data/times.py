@@ -1,7 +1,6 @@
-"""Times as int64 nanoseconds since 1970 in UTC; units of time, frequency and length.
+"""Times as int64 nanoseconds since 1970 in UTC, and units of time, frequency and length.
 
-Such times reach from 1678 to 2261. What lies beyond, and what is no time, is `NOT_A_TIME` in
-arrays and None for single values.
+What is no time, or not from 1678 to 2261, is `NOT_A_TIME` in arrays and None for single values.
 """
 
 import math
@@ -16,9 +15,7 @@ from ..errors import DataError
 
 NOT_A_TIME = np.iinfo(np.int64).min  # NaT of NumPy
 SECOND, DAY = 10**9, 86400 * 10**9  # ns
-YEAR = 365 * 86400  # s
 RATE_TOLERANCE = 1e-5  # relative: rounding to float32, or of an interval to microseconds
-FAR_SPANS = 2  # a far time is farther from the others than so many times their span, and a year
 FAR_DAYS, FAR_TIMES = 30, 10  # a far gap is longer than both: days, and times all the data
 
 
@@ -41,53 +38,50 @@ def same_rate(a: float, b: float) -> bool:
 
 # ---- units --------------------------------------------------------------------------------------
 
-
-def _by_name(factors: dict[float, str]) -> dict[str, float]:
-    return {name: factor for factor, names in factors.items() for name in names.split(", ")}
-
-
-# Names without a plural's s
-_NANOSECONDS = _by_name({
-    1: "ns, nsec, nanosecond", 10**3: "us, µs, μs, usec, microsecond", 10**6: "ms, msec, "
-    "millisecond", SECOND: "s, sec, second", 60 * SECOND: "min, minute", 3600 * SECOND: "h, hr, "
-    "hour", DAY: "d, day", 7 * DAY: "week",
-})  # fmt: skip
-_HERTZ = _by_name({
-    1: ", hz, hertz, 1/s, s-1, s^-1, cps, cycles/s", 1e3: "khz", 1e-3: "mHz", 1e6: "MHz",
-    1 / (2 * math.pi): "rad/s, rad s-1",
-})  # fmt: skip
-_METRES = _by_name({
-    1: "m, meter, metre", 1e3: "km, kilometer, kilometre", 1e-2: "cm", 1e-3: "mm",
-    0.3048: "ft, foot, feet",
-})  # fmt: skip
-_BINS = ("1", "bin", "bins", "index", "none", "dimensionless", "count", "counts")
+_NANOSECONDS = {
+    "ns nsec nanosecond": 1, "us µs μs usec microsecond": 10**3, "ms msec millisecond": 10**6,
+    "s sec second": SECOND, "min minute": 60 * SECOND, "h hr hour": 3600 * SECOND,
+    "d day": DAY, "week": 7 * DAY,
+}  # fmt: skip
+_HERTZ = {
+    "hz hertz 1/s s-1 s^-1 cps cycles/s": 1.0, "khz": 1e3, "mHz": 1e-3, "MHz": 1e6,
+    "rad/s rads-1": 1 / (2 * math.pi),
+}  # fmt: skip
+_METRES = {
+    "m meter metre": 1.0, "km kilometer kilometre": 1e3, "cm": 1e-2, "mm": 1e-3,
+    "ft foot feet": 0.3048,
+}  # fmt: skip
+_BINS = re.compile("1|none|index|dimensionless|(bin|count|step|sample)s?", re.IGNORECASE)
 
 
-def unit_length(text: str) -> int:
+def _factor(units: dict[str, Any], unit: str) -> Any:
+    """Factor of a unit in one of the tables above, in lower case too; None for another."""
+    factors = {name: factor for names, factor in units.items() for name in names.split()}
+    name = unit.replace(" ", "").rstrip(".")
+    forms = name, name.lower(), name.lower().removesuffix("s")  # plural
+    return next((factors[form] for form in forms if form in factors), None)
+
+
+def unit_length(unit: str) -> int:
     """Nanoseconds of a unit of time, as ``s``, ``msec``, ``hours``; ValueError for another."""
-    name = text.strip().rstrip(".").lower()
-    for form in (name, name.removesuffix("s")):
-        if form in _NANOSECONDS:
-            return _NANOSECONDS[form]
-    raise ValueError(
-        f"unit '{text.strip()}' is not known; known are ns, us, ms, s, min, h, d, weeks"
-    )
+    if (length := _factor(_NANOSECONDS, unit)) is None:
+        known = "ns, us, ms, s, min, h, d, weeks"
+        raise ValueError(f"unit '{unit.strip()}' is not known; known are {known}")
+    return length
 
 
 def seconds_factor(unit: str) -> float | None:
     """Seconds of a unit of duration, 1 for '', None for steps or bins; ValueError for others."""
-    unit = unit.strip()
-    if unit.lower() in (*_BINS, "step", "steps", "sample", "samples"):
+    if _BINS.fullmatch(unit.strip()):
         return None
-    return unit_length(unit.partition(" since ")[0]) / 1e9 if unit else 1.0
+    return unit_length(unit.partition(" since ")[0]) / 1e9 if unit.strip() else 1.0
 
 
 def frequency_factor(place: str, unit: str) -> float | None:
     """Hertz of a unit of frequency, 1 for '', None for bins; DataError at `place` for others."""
-    name = unit.strip()
-    if name.lower() in _BINS:
+    if _BINS.fullmatch(unit.strip()):
         return None
-    factor = _HERTZ.get(name, _HERTZ.get(name.lower()))
+    factor = _factor(_HERTZ, unit) if unit.strip() else 1.0
     if factor is None:
         raise DataError(
             f"{place} is in '{unit}', which is no known unit of frequency; allowed: Hz, kHz, mHz, "
@@ -96,10 +90,9 @@ def frequency_factor(place: str, unit: str) -> float | None:
     return factor
 
 
-def to_metres(values: np.ndarray, unit: str) -> tuple[np.ndarray, str]:
+def to_metres(values: Any, unit: str) -> tuple[Any, str]:
     """Lengths in metres with their unit; those in another unit, as degrees, unchanged."""
-    name = unit.strip().lower()
-    factor = _METRES.get(name, _METRES.get(name.removesuffix("s")))
+    factor = _factor(_METRES, unit)
     return (values, unit) if factor is None else (values * factor, "m")
 
 
@@ -234,19 +227,15 @@ def refuse_far_gap(spans: Sequence[tuple[int, int, str]]) -> None:
 def far_times(times: np.ndarray) -> np.ndarray:
     """Single times so far from the others that they would decide an axis of time, (n,) bool.
 
-    Times (datetime64, or int64 in ns since 1970) are grouped at gaps of a year. Far are groups of
-    one time, or of 1 % at most, that are away from all larger ones by more than a year and than
-    twice the span of those, if they are a tenth at most together.
+    Of times (datetime64, or int64 in ns since 1970), 2 % (one at least) are left out at each end;
+    far are those away from the rest by more than a year, and than twice the span of the rest.
     """
     stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
-    far, known = np.zeros(len(times), dtype=bool), np.flatnonzero(~np.isnat(stamps))
-    seconds = pandas.Series(stamps[known].astype("M8[s]").astype(np.int64), known).sort_values()
-    group = (seconds.diff() > YEAR).cumsum()
-    is_large = group.map(group.value_counts()) > max(1, len(group) // 100)
-    if is_large.any():
-        first, last = seconds[is_large].iloc[[0, -1]]
-        reach = max(YEAR, FAR_SPANS * (last - first))
-        out = seconds[(seconds < first - reach) | (seconds > last + reach)]
-        if len(out) <= max(1, len(seconds) // 10):
-            far[out.index] = True
-    return far
+    seconds = stamps.astype("M8[s]")
+    ordered = np.sort(seconds[~np.isnat(seconds)])
+    n_out = max(1, len(ordered) // 50)
+    if len(ordered) < 3:
+        return np.zeros(len(times), dtype=bool)
+    first, last = ordered[n_out], ordered[-1 - n_out]
+    reach = np.maximum(2 * (last - first), np.timedelta64(365 * 86400, "s"))
+    return (seconds < first - reach) | (seconds > last + reach)

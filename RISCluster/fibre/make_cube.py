@@ -21,7 +21,7 @@ from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
 from ..settings import CubeSettings, RecordsSettings, Settings
-from ..waveforms.build import is_done
+from ..waveforms.build import is_done, require_ending
 from ..waveforms.read import warn_of
 from .series import Series, choose_part, open_series
 
@@ -98,9 +98,6 @@ def spectra_of(settings: RecordsSettings, rate: float) -> Spectra:
             "rows or more up to there: take another band or a longer window"
         )
     return Spectra(rate, window, step, settings.taper, first, last, settings.power == "log")
-
-
-# ---- jobs ---------------------------------------------------------------------------------------
 
 
 class Tiles(NamedTuple):
@@ -230,18 +227,11 @@ def _calculate_part(task: tuple[Series, Spectra, slice, slice], path: Path) -> d
     return {"missing": missing, "lost": lost}
 
 
-# ---- the cube -----------------------------------------------------------------------------------
-
-
 def require_cube_name(target: Path) -> None:
     """Refuse a name of another format, and a Zarr folder where zarr is missing."""
+    require_ending(target, ".zarr", ".h5", ".hdf5")
     if target.suffix.lower() == ".zarr":
         need("zarr")
-    elif target.suffix.lower() not in (".h5", ".hdf5"):
-        raise SettingsError(
-            f"command line: -o {target} is not allowed; allowed: a name that ends in .zarr, .h5 or "
-            ".hdf5"
-        )
 
 
 def write_cube(
@@ -315,9 +305,6 @@ def _write_axes(root: Any, data: Any, axes: dict[str, Any]) -> None:
             array.attrs["units"] = unit
     if beside := [name for name in ("distance", "channel_name") if name in root]:
         data.attrs["coordinates"] = " ".join(beside)
-
-
-# ---- a cube that exists -------------------------------------------------------------------------
 
 
 def holds_cube(path: Path) -> bool:

@@ -37,6 +37,8 @@ TABLE = (
     ("resolution", "m", "spatialresolution"),  # of a fibre that is `multiplier` times as long
     ("multiplier", "", "fibrelengthmultiplier"),
     ("first", "m", "sensingrangestart startdistance positionstart startposition"),
+    ("last", "m", "sensingrangeend stopdistance positionend stopposition"),
+    ("length", "m", "measurelength"),
     ("first number", "", "startlocusindex"),
     ("unit", "text", "unit units rawdataunit dataphysicalunit dataproductunits attrsdataunits"),
     ("dimensions", "words", "dims dimensions dimensionnames dasdimensions arraydimensions"),
@@ -97,9 +99,6 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
             raise DataError(f"{error}, or pip install dascore (extra 'das')") from None
         except DataError:
             raise error from None
-
-
-# ---- named values -------------------------------------------------------------------------------
 
 
 def _normal(name: str) -> str:
@@ -170,9 +169,6 @@ def _convert(raw: Any, unit: str, kind: str) -> Any:
     return number if np.isfinite(number) and (not kind or unit == "m") else None
 
 
-# ---- time stamps --------------------------------------------------------------------------------
-
-
 class Stamps(NamedTuple):
     """Time stamps since 1970, one a sample."""
 
@@ -225,9 +221,6 @@ def round_rate(rate: float, n: int) -> float:
     """A rate in Hz, rounded where that makes no sample of difference over n samples."""
     rounds = (round(rate), round(rate, 2))
     return next((x for x in rounds if x and abs(1 - rate / x) * n < 0.5), rate)
-
-
-# ---- HDF5 ---------------------------------------------------------------------------------------
 
 
 def _read_hdf5(path: Path, settings: RecordsSettings) -> Record:
@@ -337,6 +330,9 @@ class _Reader:
         n_channels = [x.size for name, x in self.arrays if POSITION_ARRAY.match(name)]
         n_samples += self.facts["n samples"]
         n_channels += self.facts["n channels"]
+        if spacing := self._spacing():
+            ends = [last - self._value("first", 0) + spacing for last in self.facts["last"]]
+            n_channels += [np.rint(x / spacing) for x in (*ends, *self.facts["length"])]
         axes = {self.shape.index(n) for n in n_samples if n in self.shape}
         axes |= {1 - self.shape.index(n) for n in n_channels if n in self.shape}
         if len(axes) != 1 or self.shape[0] == self.shape[1]:
@@ -391,9 +387,12 @@ class _Reader:
             self.notes.append(f"its last {missing:,} samples have no time and are left out")
         return rate or stamps.sampling_rate, stamps.start, stamps.segments
 
-    def _distance(self, axis: int) -> np.ndarray | None:
+    def _spacing(self) -> float | None:
         resolution = self._value("resolution")
-        spacing = self._value("spacing", resolution and resolution * self._value("multiplier", 1))
+        return self._value("spacing", resolution and resolution * self._value("multiplier", 1))
+
+    def _distance(self, axis: int) -> np.ndarray | None:
+        spacing = self._spacing()
         if self.settings.channel_spacing != "auto":
             spacing = float(self.settings.channel_spacing)
         else:
@@ -410,9 +409,6 @@ class _Reader:
         number = self._value("first number")
         first = self._value("first", 0) if number is None else number * spacing
         return first + spacing * np.arange(self.shape[axis])
-
-
-# ---- formats that DASCore reads -----------------------------------------------------------------
 
 
 def read_dascore_header(path: Path, settings: RecordsSettings) -> Record:

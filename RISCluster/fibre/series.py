@@ -18,7 +18,7 @@ import pandas
 
 from ..data.storage import sample_packing
 from ..data.tables import natural_key
-from ..data.times import SECOND, nanoseconds_to_iso, parse_time, refuse_far_gap, same_rate
+from ..data.times import SECOND, nanoseconds_to_iso, parse_time, refuse_far_gap
 from ..errors import DataError
 from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
@@ -79,12 +79,11 @@ def open_series(paths: Sequence[Path], settings: RecordsSettings, workers: int =
     return _cut(_join_waveforms(paths, settings, workers), settings)
 
 
-# ---- the part that is chosen --------------------------------------------------------------------
-
-
 def time_in_name(path: Path, pattern: str) -> int:
     """Time in the name of a file by a pattern of strptime, ns since 1970 UTC, or a DataError."""
-    form = re.sub("%(.)", lambda found: f"\\d{{{DIGITS.get(found[1], '1,')}}}", re.escape(pattern))
+    form = re.escape(pattern)
+    for letter, digits in DIGITS.items():
+        form = form.replace(f"%{letter}", rf"\d{{{digits}}}")
     try:
         found = re.search(form, path.name)
         time = datetime.strptime(found[0] if found else "", pattern).replace(tzinfo=UTC)
@@ -130,19 +129,16 @@ def _cut(series: Series, settings: RecordsSettings) -> Series:
     time_at = None if start is None else lambda k: start + round(k * SECOND / rate)
     sizes = series.n_samples, time_at, series.n_channels, series.distance
     part, channels = choose_part(place, settings, *sizes)
-    series = series.between(part.start, part.stop)
+    pieces = series.between(part.start, part.stop).pieces
     return replace(
         series,
-        pieces=series.pieces.assign(first=series.pieces["first"] - part.start),
+        pieces=pieces.assign(first=pieces["first"] - part.start),
         start=None if time_at is None else time_at(part.start),
         n_samples=part.stop - part.start,
         n_channels=len(channels),
         first_channel=int(channels[0]),
         distance=None if series.distance is None else series.distance[channels],
     )
-
-
-# ---- records of a fibre -------------------------------------------------------------------------
 
 
 def _join_records(paths: Sequence[Path], settings: RecordsSettings) -> Series:
@@ -205,17 +201,15 @@ def _place(records: list[Record], rate: float) -> tuple[list[tuple], int]:
     What overlaps the file before is dropped, what lacks is a gap.
     """
     parts = [
-        ((record.start or 0) + part[0], record, part)
+        ((record.start or 0) + after, skip, n_samples, record)
         for record in records
-        for part in record.segments
+        for after, skip, n_samples in record.segments
     ]
-    parts.sort(key=lambda item: item[0])
-    refuse_far_gap([
-        (start, start + round(part[2] / rate * SECOND), str(record.path))
-        for start, record, part in parts
-    ])  # fmt: skip
+    parts.sort(key=lambda part: part[0])
+    spans = [(start, start + round(n / rate * SECOND), str(x.path)) for start, _, n, x in parts]
+    refuse_far_gap(spans)
     origin, stop, pieces, seams = parts[0][0], 0, [], []
-    for start, record, (_, skip, n_samples) in parts:
+    for start, skip, n_samples, record in parts:
         away = (start - origin) * rate / SECOND - stop  # samples after the last one
         if abs(away) >= LEAST_JUMP:
             away = round(away)
@@ -260,9 +254,6 @@ def _read_records(
             yield str(piece.path), f"samples can't be read, they count as missing: {reason}"
 
 
-# ---- waveforms of an array ----------------------------------------------------------------------
-
-
 def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: int) -> Series:
     """Waveforms from the earliest start to the latest end, a channel a trace id."""
     stretches, notes = scan(paths, workers)
@@ -277,7 +268,7 @@ def _join_waveforms(paths: Sequence[Path], settings: RecordsSettings, workers: i
     stretches = of_few_rates(stretches)
     first, rate = stretches[0], stretches[0].sampling_rate
     for item in stretches:
-        if not same_rate(item.sampling_rate, rate):
+        if item.sampling_rate != rate:
             raise DataError(
                 f"{item.trace_id}: {item.sampling_rate:g} Hz, but {first.trace_id} {rate:g} Hz; "
                 "a cube needs one sampling rate: make one for each"

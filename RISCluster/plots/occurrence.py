@@ -4,19 +4,23 @@ Letters: B bins, k drawn clusters, L lags.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ..runs.cluster_map import ClusterMap
 from .style import (
+    COLOUR_MAP,
     UNUSABLE_COLOUR,
+    amplitude_range,
     cluster_colour,
     cluster_patches,
     edges,
@@ -39,7 +43,41 @@ def cluster_map(
     """Labels of a cube over time (to the right) and channel or distance (downward)."""
     figure = new(10, 5.5)
     axes = figure.subplots()
-    colours = [UNUSABLE_COLOUR, *map(cluster_colour, range(len(sizes)))]
+    colours = ListedColormap([UNUSABLE_COLOUR, *map(cluster_colour, range(len(sizes)))])
+    limits = {"vmin": -1.5, "vmax": len(sizes) - 0.5}
+    _along_channels(axes, image, image.labels, cmap=colours, **limits)
+    axes.set_title(title)
+    _legend_of_sizes(figure, sizes, names)
+    return figure
+
+
+def cluster_section(
+    image: ClusterMap,
+    means: np.ndarray,
+    sizes: Sequence[int],
+    unit: str,
+    names: Mapping[int, str] | None = None,
+) -> Figure:
+    """Mean values (W, C) of a cube over time and channel or distance, and with the labels.
+
+    Below, each cluster's colour is the fuller the larger the value; `unit` is of the values.
+    """
+    figure = new(10, 9)
+    upper, lower = figure.subplots(2, 1, sharex=True, sharey=True)
+    low, high = amplitude_range(means, lowest=1)
+    drawn = _along_channels(upper, image, means, cmap=COLOUR_MAP, vmin=low, vmax=high)
+    figure.colorbar(drawn, ax=upper, label=f"Mean of each sample ({unit})")
+    colours = np.array([*map(to_rgb, map(cluster_colour, range(len(sizes)))), UNUSABLE_COLOUR])
+    full = 0.25 + 0.75 * np.clip((means - low) / (high - low), 0, 1)[..., None]
+    full = np.where(image.labels[..., None] < 0, 1, full)
+    _along_channels(lower, image, 1 - full * (1 - colours[image.labels]))
+    upper.set_xlabel("")
+    _legend_of_sizes(figure, sizes, names)
+    return figure
+
+
+def _along_channels(axes: Axes, image: ClusterMap, values: np.ndarray, **style: Any) -> AxesImage:
+    """Draw values (W, C, ...) over time (to the right) and channel or distance (downward)."""
     single = len(image.position) == 1
     places = image.position[0] + [-0.5, 0.5] if single else edges(image.position)[[0, -1]]
     left, right = image.time[0], image.time[-1] + image.duration
@@ -48,21 +86,24 @@ def cluster_map(
         label_dates(axes)
     else:
         axes.set_xlabel("Time (s)" if image.time_unit == "s" else "Time step")
-    axes.imshow(
-        image.labels.T, cmap=ListedColormap(colours), vmin=-1.5, vmax=len(sizes) - 0.5,
-        aspect="auto", interpolation="nearest", extent=(left, right, *places[::-1]),
-    )  # fmt: skip
     if image.names and len(image.names) <= NAMED_CHANNELS:
         axes.set_yticks(image.position, image.names)
     elif image.position_unit == "channel":
         axes.set_ylabel("Channel")
     else:
         axes.set_ylabel(f"Distance ({image.position_unit})" if image.position_unit else "Distance")
-    axes.set_title(title)
+    return axes.imshow(
+        values.swapaxes(0, 1), aspect="auto", interpolation="nearest",
+        extent=(left, right, *places[::-1]), **style,
+    )  # fmt: skip
+
+
+def _legend_of_sizes(
+    figure: Figure, sizes: Sequence[int], names: Mapping[int, str] | None
+) -> None:  # fmt: skip
     titles = [f"{short_title(label, names)}  ({size:,})" for label, size in enumerate(sizes)]
     handles = cluster_patches([*range(len(sizes)), -1], [*titles, "unusable"])
     legend_beside(figure, handles, "Cluster (size)")
-    return figure
 
 
 def occurrence_series(

@@ -33,9 +33,10 @@ from ..evaluation.representatives import representatives_of
 from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
 from ..plots import latent, occurrence, samples, training
+from ..plots.style import frame, plain
 from ..run_folder import StageFolder
-from ..runs.cluster_map import read_cluster_map
-from ..runs.labels import usable_sample
+from ..runs.cluster_map import read_cluster_map, read_means
+from ..runs.labels import station_of, usable_sample
 from ..runs.names import cluster_title, read_names
 from ..runs.run import FinishedRun, FinishedStage, model_of
 from ..settings import Settings
@@ -46,6 +47,7 @@ INPUTS = "RISCluster inputs"  # key of the checksum in a PNG
 GALLERY_COLUMNS = 8
 LARGEST = 16  # clusters that figures draw
 RECONSTRUCTED = 6
+CHOSEN_COLUMNS = 6
 Draw = Callable[[], Figure]
 
 
@@ -57,6 +59,7 @@ class Results:
         self.writes = writes  # whether figures and the map are saved
         self.folder = run.folder / "figures"
         self.mapped = self.stage  # whose latents make the map
+        self.chosen = self.settings.report.samples or ()  # indices
         self.measured, self.look, self.data = None, [], {}  # of the page's samples, see `samples`
 
     names = cached_property(lambda self: read_names(self.run))  # of clusters by label, by the user
@@ -76,6 +79,16 @@ class Results:
         """Distances between the mean latents of clusters, (K, K); NaN for empty ones."""
         centroids = self.models[self.stage.name].centroids
         return np.linalg.norm(centroids[:, None] - centroids[None], axis=2)
+
+    def facts(self, sample: int) -> dict[str, Any]:
+        """Index, label, probability, time (UTC) and station of a sample, "" where not known."""
+        row, time = self.stage.table.iloc[sample], self.catalogue.table.get("starttime")
+        known = time is not None and pandas.notna(time[sample])
+        return {
+            "sample": sample, "label": int(row["label"]), "probability": float(row["probability"]),
+            "time": f"{time[sample]:%Y-%m-%d %H:%M:%S}" if known else "",
+            "station": station_of(row.get("trace_id") or ""),
+        }  # fmt: skip
 
     @property
     def place(self) -> str:
@@ -228,6 +241,7 @@ def stage_figures(results: Results, stage: FinishedStage) -> dict[str, Draw]:
         figures[f"{name}_embedding"] = partial(embedding, results)
         if (path / "labels.h5").exists():
             figures[f"{name}_map"] = partial(label_map, results, path / "labels.h5", METHODS[name])
+            figures[f"{name}_section"] = partial(section, results, path / "labels.h5")
     return figures
 
 
@@ -235,6 +249,18 @@ def label_map(results: Results, path: Path, title: str) -> Figure:
     """Labels of a cube over time and along the channels."""
     sizes = results.stage.sizes.tolist()
     return occurrence.cluster_map(read_cluster_map(path), sizes, title, results.names)
+
+
+def section(results: Results, path: Path) -> Figure:
+    """Mean values of a cube over time and along the channels, and with the labels."""
+    means, file = read_means(results.file), results.file
+    unit = file.amplitude_unit or "as stored"
+    if np.nanmin(means) >= 0:  # power
+        unit = "dB" + f" re 1 {file.amplitude_unit}" * bool(file.amplitude_unit)
+        smallest = np.min(means, where=means > 0, initial=1.0)
+        means = 10 * np.log10(np.maximum(means, smallest))
+    sizes = results.stage.sizes.tolist()
+    return occurrence.cluster_section(read_cluster_map(path), means, sizes, unit, results.names)
 
 
 def reconstructions(results: Results) -> Figure:
@@ -266,6 +292,21 @@ def gallery(results: Results) -> Figure:
     cut = f", the {len(labels)} largest" if len(labels) < k else ""
     title = f"{METHODS[stage.name]}: {k} clusters{cut}, typical members"
     return samples.gallery(file, members, labels, sizes, GALLERY_COLUMNS, title)
+
+
+def chosen(results: Results) -> Figure:
+    """The samples of ``report.samples``, framed in the colours of their clusters."""
+    facts, panels = [results.facts(sample) for sample in results.chosen], []
+    for one in facts:
+        label = f"cluster {one['label']}, p {one['probability']:.2f}" if one["label"] >= 0 else ""
+        lines = f"sample {one['sample']}", label, one["time"], plain(one["station"])
+        image = results.file.read(one["sample"], one["sample"] + 1)[0]
+        panels.append((image, "\n".join(filter(None, lines))))
+    rows = [("", panels[at : at + CHOSEN_COLUMNS]) for at in range(0, len(panels), CHOSEN_COLUMNS)]
+    figure = samples.sample_overview(results.file, rows, "Chosen samples")
+    for axes, one in zip(figure.axes, facts, strict=False):
+        frame(axes, one["label"])
+    return figure
 
 
 def embedding(results: Results) -> Figure:

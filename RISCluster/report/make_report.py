@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
-from ..errors import RunError
+from ..errors import RunError, SettingsError
 from ..evaluation.mapping import require_package
 from ..io import write_text
 from ..runs.names import write_names
@@ -17,7 +17,7 @@ from ..runs.run import STAGES, open_run
 from ..runtime import Progress, log
 from . import sections as tables
 from .figures import Draw, Results, image_of
-from .overview import cards_section, overview_section, samples_section
+from .overview import cards_section, chosen_section, overview_section, samples_section
 from .page import environment, made_from, render
 
 REPORT = "report.html"
@@ -27,6 +27,7 @@ SECTIONS = (
     ("overview", "", overview_section),
     ("clusters", "Clusters", cards_section),
     ("samples", "What to look at next", samples_section),
+    ("chosen", "Chosen samples", chosen_section),
     ("map", "Map and time line", lambda results: {}),
     ("stations", "Stations", tables.stations_section),
     ("time", "Time and environment", tables.time_section),
@@ -64,10 +65,15 @@ def write_report(
                 "the stages, or write another page with -o other.html"
             )
         require_package(run.settings.report.embedding)
+        results = Results(run, writes=output is None)
+        if (last := max(results.chosen, default=0)) >= run.file.n_samples:
+            raise SettingsError(
+                f"[report] samples: {run.settings.data.file} has no sample {last}; allowed: "
+                f"indices from 0 to {run.file.n_samples - 1}"
+            )
         log.info(f"drawing the report of {run_folder}")
         if output is None:
             write_names(run)
-        results = Results(run, writes=output is None)
         found = [make_sections(results, group) for group in (SECTIONS, TECHNICAL)]
         write_text(path, render(results.data, run, run.folder.resolve().name, *found))
     n = sum(len(section["figures"]) for group in found for section in group)

@@ -74,7 +74,7 @@ def write_new_page(
         metrics = {"n_clusters": trained.n_clusters, "cluster_sizes": trained.cluster_sizes}
         stage = NewLabels(folder.name, folder.path, metrics, {}, settings, None, output, posterior)
         results = NewResults(FinishedRun(known.folder, settings, {stage.name: stage}, file))
-        results.mapped = trained
+        results.mapped, results.chosen = trained, ()  # report.samples are of the run
         draws = {output.with_suffix(f".gallery.{image}"): partial(gallery, results)}
         if isinstance(file, CubeFile):
             draw = partial(label_map, results, output.with_suffix(".h5"), output.stem)

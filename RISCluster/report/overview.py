@@ -3,6 +3,7 @@
 Letters: N samples, K clusters, S stations, m samples of the page.
 """
 
+from functools import partial
 from itertools import pairwise, zip_longest
 from typing import Any
 
@@ -13,9 +14,8 @@ from ..catalogue.catalogue import cluster_medians
 from ..clustering.selection import K_TOLERANCE, TITLES, choose, contradictions, read_rows
 from ..data.measures import BANDS, MEASURES, band_edges
 from ..evaluation.comparison import certainty
-from ..runs.labels import station_of
 from ..runs.names import names_notes
-from .figures import METHODS, Results, stage_figures
+from .figures import METHODS, Results, chosen, stage_figures
 from .samples import measure, page_data
 
 Context = dict[str, Any]
@@ -56,8 +56,8 @@ def choice_of(results: Results) -> Context | None:
 def overview_section(results: Results) -> Context:
     """Values of the sentences, warnings, and of a cube the image of its labels."""
     run, stage = results.run, results.stage
-    choice, name = choice_of(results), f"{stage.name}_map"
-    drawn = {key: draw for key, draw in stage_figures(results, stage).items() if key == name}
+    choice, cube = choice_of(results), (f"{stage.name}_map", f"{stage.name}_section")
+    drawn = {key: draw for key, draw in stage_figures(results, stage).items() if key in cube}
     return {
         "method": METHODS[stage.name], "choice": choice, "sure": certainty(stage),
         "notes": [*run.notes, *names_notes(run), *_warnings(results, choice)], "figures": drawn,
@@ -96,7 +96,9 @@ def cards_section(results: Results) -> Context:
     stage, file, catalogue = results.stage, results.file, results.catalogue
     typical = [table["sample"].tolist()[:EXAMPLES] for table in results.representatives.typical]
     look = results.look = chosen_samples(results)
-    chosen = list(dict.fromkeys([*(i for part in typical for i in part), *(i for i, _ in look)]))
+    own = [i for i in results.chosen if stage.labels[i] >= 0]
+    chosen = [*own, *(i for part in typical for i in part), *(i for i, _ in look)]
+    chosen = list(dict.fromkeys(chosen))
     found = results.measured = measure(results, chosen)
     results.data = page_data(results, found, chosen)
     labels, distances = stage.labels[found.index], results.centroid_distances
@@ -134,15 +136,9 @@ def _medians(file: Any, medians: pandas.DataFrame, label: int) -> Context:
 
 
 def _example(results: Results, sample: int) -> Context:
-    """Row on the page, number, time, trace and probability of a sample."""
-    row, time = results.stage.table.iloc[sample], results.catalogue.table.get("starttime")
-    known = time is not None and pandas.notna(time[sample])
-    return {
-        "row": int(np.searchsorted(results.measured.index, sample)), "sample": sample,
-        "label": int(row["label"]), "probability": float(row["probability"]),
-        "time": f"{time[sample]:%Y-%m-%d %H:%M:%S}" if known else "",
-        "station": station_of(row.get("trace_id") or ""),
-    }  # fmt: skip
+    """Facts of a sample, and its row on the page."""
+    row = int(np.searchsorted(results.measured.index, sample))
+    return {"row": row, **results.facts(sample)}
 
 
 # ---- samples to look at next --------------------------------------------------------------------
@@ -153,6 +149,15 @@ def samples_section(results: Results) -> Context | None:
     if not results.look:
         return None
     return {"samples": [(_example(results, at), why) for at, why in results.look]}
+
+
+def chosen_section(results: Results) -> Context | None:
+    """The samples of ``report.samples``."""
+    if not results.chosen:
+        return None
+    known = [sample for sample in results.chosen if results.stage.labels[sample] >= 0]
+    examples = [_example(results, sample) for sample in known]
+    return {"samples": examples, "figures": {"report_samples": partial(chosen, results)}}
 
 
 def chosen_samples(results: Results) -> list[tuple[int, str]]:

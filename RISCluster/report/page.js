@@ -69,6 +69,7 @@ function drawWave(canvas, i) {
 }
 function labels(to, width, height, top, left, right) { // of a small chart
   to.fillText(top, 0, 9);
+  if (to.measureText(`${left}  ${right}`).width > width) to.font = "7px system-ui"; // as in print
   to.fillText(left, 0, height - 1);
   to.textAlign = "right";
   to.fillText(right, width, height - 1);
@@ -116,7 +117,7 @@ function bars(canvas, values, first, last, fill) {
 function drawSpectrum(canvas, quartiles, fill) {
   const [to, width, height] = pen(canvas), [low, high] = bound(quartiles.flat()), last = quartiles[0].length - 1;
   const [lower, middle, upper] = quartiles.map((row) => row.map((v, at) => [(at * width) / last, 11 + ((height - 24) * (high - v)) / (high - low || 1)]));
-  labels(to, width, height, `${high.toPrecision(3)} to ${low.toPrecision(3)}`, +D.frequency[0].toPrecision(3), +D.frequency[1].toPrecision(3));
+  labels(to, width, height, `${high.toPrecision(3)} to ${low.toPrecision(3)}${D.decibel ? " dB" : ""}`, +D.frequency[0].toPrecision(3), +D.frequency[1].toPrecision(3));
   to.fillStyle = to.strokeStyle = fill;
   to.globalAlpha = 0.3;
   line(to, [...lower, ...upper.toReversed()], "fill");
@@ -219,7 +220,7 @@ class TimeLine extends View {
       to.fillRect(place(time), 12, 1, height - 32);
       to.fillText(name, place(time), 9);
     }
-    for (const at of [0, 0.25, 0.5, 0.75, 1]) {
+    for (const at of width < 480 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]) {
       const time = period[0] + at * (period[1] - period[0]);
       to.fillText(tick(time), Math.min(width - 32, place(time)), height - 5);
     }

@@ -274,6 +274,7 @@ def run_section(results: Results) -> Context:
         "data",
         *["cube"] * (run.file.layout == "cube"),
         *map(str.lower, run.stages),
+        "report",
     ):
         settings = (run.stages.get(section.upper()) or run).settings
         for name, value in settings.values(section).items():
@@ -282,6 +283,7 @@ def run_section(results: Results) -> Context:
                 rows.append((name, *both, KEYS[name].sentence))
     header = ("Setting", "Value", "Default", "What it is")
     commands = [shlex.join(one.provenance.get("command", [])) for one in run.stages.values()]
+    commands = dict.fromkeys(commands)  # `run` makes all stages
     return {"changed": {"header": header, "rows": rows}, "commands": "\n".join(commands)}
 
 

@@ -61,8 +61,7 @@ def write_cluster_map(
 def read_cluster_map(path: Path) -> ClusterMap:
     """Read what `write_cluster_map` wrote, at most about `LARGEST_IMAGE` of its labels."""
     with h5py.File(path, "r") as file:
-        shape = file["label"].shape
-        steps = [-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True)]
+        steps = _steps(file["label"].shape)
         windows, channels = (slice(None, None, step) for step in steps)
         labels = file["label"][:][windows, channels]
         time, unit = file["time"][windows], file["time"].attrs["units"]
@@ -73,3 +72,21 @@ def read_cluster_map(path: Path) -> ClusterMap:
             position, where = file["distance"][channels], file["distance"].attrs["units"]
     duration = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
     return ClusterMap(labels, time, unit, duration, position, where, names)
+
+
+def read_means(file: CubeFile) -> np.ndarray:
+    """Mean of each sample that `read_cluster_map` gives, (W, C); NaN for unusable ones."""
+    shape = file.n_windows, file.n_channels
+    steps = _steps(shape)
+    window, channel = file.place(np.arange(file.n_samples))
+    drawn = np.flatnonzero((window % steps[0] == 0) & (channel % steps[1] == 0))
+    means = np.empty([-(-n // step) for n, step in zip(shape, steps, strict=True)])
+    for index, x in file.read_blocks(drawn):
+        window, channel = file.place(index)
+        means[window // steps[0], channel // steps[1]] = x.reshape(len(x), -1).mean(axis=1)
+    return means
+
+
+def _steps(shape: tuple[int, int]) -> list[int]:
+    """Steps in which windows and channels are drawn."""
+    return [-(-n // most) for n, most in zip(shape, LARGEST_IMAGE, strict=True)]

@@ -35,9 +35,11 @@ def run_gmm(settings: Settings) -> None:
             aec.model.to(session.ranks.device)
             _possible_numbers(settings, session.file.n_samples)
             session.begin()
-            if not session.rank0((session.path / "latent.npy").exists):  # after an interruption
+            if not session.ranks.rank0(
+                (session.path / "latent.npy").exists
+            ):  # after an interruption
                 session.encode(aec.model.encoder, aec.preparation)
-            session.rank0(lambda: _fit_and_label(session, aec))
+            session.ranks.rank0(lambda: _fit_and_label(session, aec))
         session.log_summary()
 
 

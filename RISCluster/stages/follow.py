@@ -15,7 +15,7 @@ import pandas
 
 from ..data.layouts import COLUMN_ROWS, DETECTION
 from ..errors import DataError, RunError, Stopped
-from ..io import LOCK, locked, write_errors, write_text
+from ..io import LOCK, locked, remove_quietly, write_errors, write_text
 from ..parallel import identity
 from ..runtime import count, log
 from .predict import ADDED, Predictor, label, open_new
@@ -90,28 +90,31 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
         raise DataError(f"{folder}: no such folder; give the one in which the files arrive")
     if run.ranks.world > 1:
         raise RunError("torchrun: --follow needs one process; run it without torchrun")
-    before, left_out = {}, {}
+    before = {}  # size and time of files at the last check, as `done` when labelled or left out
     with locked(output.with_name(f".{output.name}{LOCK}"), output):
+        for left in output.parent.glob(f".{output.name}.*/"):  # of a process that was killed
+            remove_quietly(left)
         catalogue = Catalogue(output, identity(run.stage.provenance["results"]))
         rows = catalogue.journal[["file", "size", "modified"]].itertuples(index=False)
-        stamps = {name: (size, modified) for name, size, modified in rows}
-        log.info(f"{folder}: waiting for files; {output} has the labels of {len(stamps):,}")
+        done = {name: (size, modified) for name, size, modified in rows}
+        labelled = set(done)
+        log.info(f"{folder}: waiting for files; {output} has the labels of {len(done):,}")
         while True:
             now = _look(folder)
             for name, stamp in now.items():
-                if stamp in (stamps.get(name), left_out.get(name)):
+                is_complete = not interval or before.get(name) == stamp
+                if stamp == done.get(name) or not is_complete:
                     continue
                 _stop_if_requested(run, output)
+                done[name] = stamp
                 try:
-                    if name in stamps:
+                    if name in labelled:
                         raise DataError(f"{folder / name}: has changed; give it another name")
-                    if not interval or before.get(name) == stamp:
-                        _label(run, catalogue, folder / name, name, stamp)
-                        stamps[name] = stamp
-                        catalogue.warn_of_drift(drift)
+                    _label(run, catalogue, folder / name, name, stamp)
+                    labelled.add(name)
+                    catalogue.warn_of_drift(drift)
                 except DataError as error:
                     log.warning(f"{error}; left out until the file changes")
-                    left_out[name] = stamp
             before, end = now, time.monotonic() + interval
             while time.monotonic() < end and not run.stop.signal_number:
                 time.sleep(min(0.2, interval))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile
@@ -27,9 +28,9 @@ from ..training.encode import BATCH, in_blocks
 from .refine import Posterior, soft_assignment
 from .session import describe, report_unusable, set_up_torch, warn
 
-COLUMNS = ("reconstruction_error", "error_quantile")
-COLUMNS += ("log_likelihood", "likelihood_quantile", "outlier")
-ADDED = (*COLUMNS, "name")  # the last is given by the user
+# Columns of the table of labels; the name of a cluster is given by the user.
+ADDED = ("reconstruction_error", "error_quantile", "log_likelihood", "likelihood_quantile")
+ADDED += ("outlier", "name")
 
 Scores = tuple[np.ndarray, np.ndarray]  # latents (n, D) and reconstruction errors (n,)
 
@@ -157,19 +158,16 @@ def label(run: Predictor, file: SpectrogramFile, output: Path) -> tuple[np.ndarr
         if ranks.is_first:
             write = stack.enter_context(new_labels(output, file, ADDED, DETECTION))
             shape = n, run.trained.model.shape.n_latents
-            rows = stack.enter_context(new_rows(output.with_suffix(".latent.npy"), shape))
+            latents = stack.enter_context(new_rows(output.with_suffix(".latent.npy"), shape))
         progress = stack.enter_context(Progress("Labelling", n, shown=ranks.is_first))
         for z, errors in _scores(run, file, output):
             if ranks.is_first:
-                rows[first : first + len(z)] = z
-                labels, certainty, columns = _assess(run, z, errors)
-                for index, corrected in corrections.items():
-                    if first <= index < first + len(z):
-                        labels[index - first], certainty[index - first] = corrected, 1
-                names = [run.names.get(number, "") for number in labels.tolist()]
-                write(first, labels, certainty, *columns, names)
+                latents[first : first + len(z)] = z
+                rows = _assess(run, z, errors, first, corrections)
+                write(first, *(column.to_numpy() for _, column in rows.items()))
+                labels = rows["label"].to_numpy()
                 sizes += np.bincount(labels[labels >= 0], minlength=len(sizes))
-                outliers += int((columns[-1] == "1").sum())
+                outliers += int((rows["outlier"] == "1").sum())
                 unusable.append(first + np.flatnonzero(labels < 0))
             first += len(z)
             progress.add(len(z))
@@ -239,16 +237,25 @@ def _score(
     return z, errors
 
 
-def _assess(run: Predictor, z: np.ndarray, errors: np.ndarray) -> tuple:
-    """Labels, probabilities, and COLUMNS of texts."""
+def _assess(
+    run: Predictor, z: np.ndarray, errors: np.ndarray, first: int, corrections: dict[int, int]
+) -> pandas.DataFrame:
+    """Columns label, probability, and `ADDED` as texts, of samples from number `first` on."""
     usable, training = ~np.isnan(errors), run.training
     labels, certainty = np.full(len(z), UNUSABLE), np.zeros(len(z))
-    likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), bool)
+    likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), int)
     if usable.any():
         labels[usable], certainty[usable] = assign(run.posterior(z[usable]))
         likelihood[usable] = training.mixture.log_likelihood(z[usable])
         outlying[usable] = training.is_outlier(errors[usable], likelihood[usable])
+    for index, corrected in corrections.items():
+        if first <= index < first + len(z):
+            labels[index - first], certainty[index - first] = corrected, 1
     quantiles = training.error_quantile(errors), training.likelihood_quantile(likelihood)
     columns = errors, quantiles[0], likelihood, quantiles[1], outlying
-    texts = [[f"{value:.6g}" for value in column] for column in columns]
-    return labels, certainty, [np.where(usable, text, "") for text in texts]
+    rows = pandas.DataFrame(dict(zip(ADDED, columns, strict=False))).map("{:.6g}".format)
+    rows[~usable] = ""
+    rows["name"] = [run.names.get(label, "") for label in labels.tolist()]
+    rows.insert(0, "label", labels)
+    rows.insert(1, "probability", certainty)
+    return rows

@@ -127,7 +127,7 @@ def _train(session: Session, data: _Data) -> None:
     result = pretrain(model, *sets, settings.aec, session.context, data.variance)
     model.load_state_dict(result.best_weights)
     if model.encoder.fixed is not None:
-        fitted = session.rank0(lambda: _fitted_features(model, data, session.seed))
+        fitted = session.ranks.rank0(lambda: _fitted_features(model, data, session.seed))
         model.encoder.fixed.load_state_dict(fitted)
     latents = encode(model.encoder, data.validation, session.ranks).cpu().numpy()
     spread = latents[:, : model.shape.n_features].std(axis=0) if len(latents) > 1 else np.ones(1)
@@ -146,7 +146,7 @@ def _train(session: Session, data: _Data) -> None:
         "mse": mean_squared_error(model, data.train, session.ranks),
         "dead_features": np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist(),
     }
-    session.rank0(lambda: _write(session, model, data, metrics))
+    session.ranks.rank0(lambda: _write(session, model, data, metrics))
 
 
 def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tensor]:

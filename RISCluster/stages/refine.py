@@ -76,7 +76,7 @@ def _refine(session: Session, aec: TrainedModel, samples: SampleSet) -> None:
         of_training = torch.tensor(fixed[samples.index], device=session.ranks.device)
     refine(model, samples, session.settings.dec, session.context, of_training)
     session.encode(model.encoder, aec.preparation, fixed)
-    session.rank0(lambda: _label(session, aec, model, samples))
+    session.ranks.rank0(lambda: _label(session, aec, model, samples))
 
 
 def _initial_mixture(session: Session) -> Mixture:

@@ -39,10 +39,6 @@ SUMMARY += ("stability", "neighbour_agreement", "event_agreement_excess", "accur
 MODELS = {"AEC": [], "GMM": ["AEC/model.pt"], "DEC": ["AEC/model.pt", "GMM/model.npz"]}
 
 
-def _checksum(values: np.ndarray | None) -> str | None:
-    return None if values is None else hashlib.sha256(values.tobytes()).hexdigest()[:32]
-
-
 class Session:
     """A running stage: its settings, processes, open data file, folder, and inputs."""
 
@@ -54,23 +50,22 @@ class Session:
         self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
         self.path, self.fingerprint = self.stage.path, file.fingerprint()
         self.held = ExitStack()  # with the lock on the run, until the stage ends
-        self.inputs = self._inputs()
+        self.inputs = self.ranks.rank0(self._inputs)
 
     def _inputs(self) -> dict[str, Any]:
         """Values by name that determine the results; the stages before must have the same."""
         settings, file, stage = self.settings, self.file, self.stage.name
         # Read before any work, so that bad columns fail now and not when labels are written.
-        columns = self.rank0(file.columns_fingerprint)
+        columns, events = file.columns_fingerprint(), file.column("event_id")
         inputs = {"data": self.fingerprint, "run.seed": self.seed}
         inputs |= settings.inputs("cube", "data") if file.layout == "cube" else {}
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
-            earlier = StageFolder(self.run, name[:3])
-            self.rank0(lambda now=dict(inputs), at=earlier: at.require_match(now))
-            inputs[name] = self.rank0(lambda path=self.run / name: sha256(path)[:16])
+            StageFolder(self.run, name[:3]).require_match(inputs)
+            inputs[name] = sha256(self.run / name)[:16]
             inputs["labels, times and ids"] = columns
-            if (events := self.rank0(lambda: _checksum(file.column("event_id")))) is not None:
-                inputs["event_id"] = events
+            if events is not None:
+                inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
         inputs |= settings.inputs(stage.lower(), "result")
         if stage != "GMM":
             precision = settings.run.precision
@@ -85,10 +80,6 @@ class Session:
         """Context of training."""
         own = self.seed, self.inputs["run.precision"], self.settings.run.tensorboard
         return Context(self.path, self.ranks, self.stop, *own)
-
-    def rank0(self, work: Callable[[], Any]) -> Any:
-        """Result of `work` on rank 0, on all ranks; its error is raised on all."""
-        return self.ranks.gather_results(lambda: work() if self.ranks.is_first else None)[0]
 
     def reader(self, preparation: Preparation) -> Reader:
         """Reader of the open file."""
@@ -119,17 +110,19 @@ class Session:
 
     def is_done(self) -> bool:
         """Whether the stage is complete; logs it."""
-        done = self.rank0(lambda: self.stage.is_done(self.inputs))
+        done = self.ranks.rank0(lambda: self.stage.is_done(self.inputs))
         if done:
             log.info(f"{self.path}: done already with these settings and data; nothing to do")
         return done
 
     def begin(self) -> None:
         """Begin the stage, after all checks of the input."""
-        self.rank0(lambda: self.held.enter_context(self.stage.lock()))
-        ini = self.settings.as_ini()
-        start = self.rank0(lambda: self.stage.begin(self.inputs, ini))
-        log.info(f"{self.path}: {start}")
+
+        def begin() -> str:
+            self.held.enter_context(self.stage.lock())
+            return self.stage.begin(self.inputs, self.settings.as_ini())
+
+        log.info(f"{self.path}: {self.ranks.rank0(begin)}")
 
     # ---- sweeps ----
 
@@ -155,27 +148,30 @@ class Session:
         Then the `results` of the run with the `best` (min or max) `criterion` of metrics.json
         become those of the stage. A run that diverges is left out.
         """
-        runs, scores = self.combinations(), {}
+        runs = self.combinations()
         if len(runs) == 1:
             work(*runs.values())
             return
+        made = {name: one.path / "metrics.json" for name, one in runs.items()}
         for number, (name, one) in enumerate(runs.items(), 1):
             log.info(f"sweep {number} of {len(runs)}: {name}")
-            made = one.path / "metrics.json"
             try:
-                if not self.rank0(made.exists):  # after an interruption
-                    self.rank0(lambda at=one.path: at.mkdir(parents=True, exist_ok=True))
+                if not self.ranks.rank0(made[name].exists):  # it does after an interruption
                     work(one)
-                scores[name] = self.rank0(lambda path=made: read_json(path)[criterion])
             except TrainingError as error:
                 log.warning(f"sweep: {name} failed and is left out: {error}")
-        scores = {name: score for name, score in scores.items() if score is not None}  # NaN
+
+        def read_scores() -> dict[str, float]:
+            metrics = {name: read_json(path) for name, path in made.items() if path.exists()}
+            return {name: x[criterion] for name, x in metrics.items() if x[criterion] is not None}
+
+        scores = self.ranks.rank0(read_scores)
         if not scores:
             raise TrainingError(f"{self.path}: no run of the sweep has a {criterion}; change it")
         chosen = best(scores, key=scores.get)
         log.info(f"best of {len(scores)} by {criterion}: {chosen}")
         table = ("combination", criterion), scores.items()
-        self.rank0(lambda: self._take(runs[chosen], results, table))
+        self.ranks.rank0(lambda: self._take(runs[chosen], results, table))
 
     def _take(self, best: "Session", results: list[str], table: tuple) -> None:
         """Copy the results of the best run of a sweep and complete the stage."""

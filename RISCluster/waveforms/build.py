@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -21,15 +21,13 @@ from ..data.measures import BANDS, MEASURES, band_edges
 from ..data.storage import find_files, open_storage, stamp
 from ..data.times import nanoseconds_to_iso
 from ..errors import DataError, SettingsError
-from ..io import new_file, require_room
+from ..io import PARTIAL, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import count, log
 from ..settings import Settings, as_text
-from .plan import StationDay, plan
-from .process import Wave
+from .process import UNITS, Wave, inventory_files
 from .read import warn_of
-from .responses import UNITS, inventory_files
-from .station_day import BLOCK_BYTES, REASONS, TIMES, Product, example, make_part
+from .station_day import BLOCK_BYTES, REASONS, TIMES, Product, StationDay, example, make_part, plan
 from .windows import Windows, check_settings, is_detected, make_grid
 
 N_EXAMPLES = 4  # station-days of a picture
@@ -42,7 +40,16 @@ REMARKS = {  # on windows that are counted
     "out onsets with build.dead_time or catalogue --duplicates",
     "late": "begin after their onset: set build.length, or build.before of a catalogue, longer",
 }
-Piece = tuple[str, int, Path, int, int]  # trace id, day, file of records, first record, number
+
+
+class Piece(NamedTuple):
+    """Samples of a station-day: records of a part."""
+
+    trace_id: str
+    day: int  # midnight, ns since 1970-01-01 UTC
+    path: Path  # of the part
+    first: int
+    n: int
 
 
 def build(
@@ -60,15 +67,9 @@ def build(
     the target exists, from the same files and settings.
     """
     begin, target = time.monotonic(), Path(target).expanduser()
-    if target.suffix.lower() not in (".h5", ".hdf5"):
-        raise SettingsError(
-            f"command line: -o {target} is not allowed; allowed: a file ending in .h5 or .hdf5 "
-            "(the catalogue is written beside it as .csv)"
-        )
-    own = {target.resolve(), Parts(target).folder.resolve()}  # no inputs
-    if settings.build.save_waveforms is not None:
-        own.add(Path(settings.build.save_waveforms).expanduser().resolve())
-    paths = [x for x in find_files(words) if own.isdisjoint([x.resolve(), *x.resolve().parents])]
+    require_ending(target, ".h5", ".hdf5")
+    saved = settings.build.save_waveforms
+    paths = input_files(words, target, *([] if saved is None else [Path(saved).expanduser()]))
     inputs = _inputs(settings, target)
     made_from = identity([inputs, [stamp(path) for path in paths]])
     if not overwrite and is_done([target, target.with_suffix(".csv")], made_from):
@@ -111,6 +112,22 @@ def examples(
     rows = np.unique(np.linspace(0, len(days) - 1, N_EXAMPLES).round().astype(int))
     found = [(str(days[row]), example(days[row], product)) for row in rows]
     return [(name, *wave) for name, wave in found if wave], product.unit
+
+
+def require_ending(target: Path, *endings: str) -> None:
+    """Raise SettingsError where the name of a target has none of the endings."""
+    if target.suffix.lower() not in endings:
+        raise SettingsError(
+            f"command line: -o {target} is not allowed; allowed: a file ending in "
+            f"{' or '.join(endings)}"
+        )
+
+
+def input_files(words: Sequence[str], *own: Path) -> list[Path]:
+    """Files that words of the command line name, without what the command itself writes."""
+    ends = "", ".parts", PARTIAL
+    places = {path.with_name(path.name + end).resolve() for path in own for end in ends}
+    return [x for x in find_files(words) if places.isdisjoint([x.resolve(), *x.resolve().parents])]
 
 
 def _planned(
@@ -162,11 +179,11 @@ def _collect(parts: Parts, jobs: Sequence[Job]) -> tuple[Counter, list[Piece]]:
         counts.update(summary["counts"])
         notes += summary["notes"]
         for day, n in zip(job.task, summary["n_samples"], strict=True):
-            pieces.append((day.trace_id, day.day, parts.path(job), first, n))
+            pieces.append(Piece(day.trace_id, day.day, parts.path(job), first, n))
             first += n
     warn_of(sorted(map(tuple, notes)))
-    pieces = sorted(piece for piece in pieces if piece[-1])
-    counts["traces"] = len({piece[0] for piece in pieces})
+    pieces = sorted(piece for piece in pieces if piece.n)
+    counts["traces"] = len({piece.trace_id for piece in pieces})
     return counts, pieces
 
 
@@ -211,11 +228,11 @@ def write(
     target: Path, pieces: Sequence[Piece], product: Product, attributes: dict[str, Any]
 ) -> None:
     """Write a data set and its catalogue, each complete or not at all."""
-    n, first, size = sum(piece[-1] for piece in pieces), 0, product.record.itemsize
+    n, first, size = sum(piece.n for piece in pieces), 0, product.record.itemsize
     blocks = [
-        (trace_id, path, at, min(product.block, start + own - at))
-        for trace_id, _, path, start, own in pieces
-        for at in range(start, start + own, product.block)
+        (piece.trace_id, piece.path, at, min(product.block, piece.first + piece.n - at))
+        for piece in pieces
+        for at in range(piece.first, piece.first + piece.n, product.block)
     ]
     with contextlib.ExitStack() as stack:
         table_path = stack.enter_context(new_file(target.with_suffix(".csv")))

@@ -5,7 +5,6 @@ begin at multiples of their length since 1970.
 """
 
 import io
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from configparser import ConfigParser
@@ -18,11 +17,11 @@ import pandas
 from joblib import Parallel, delayed
 
 from ..errors import DataError, SettingsError
-from ..io import new_file
+from ..io import write_bytes
 from ..runtime import Progress, count, log
 from .onsets import KM_PER_DEGREE
+from .process import read_station_file
 from .read import import_obspy
-from .responses import read_station_file
 
 with warnings.catch_warnings():  # of obspy about Python and other packages
     warnings.simplefilter("ignore")
@@ -184,8 +183,8 @@ def _files(
     """Rows of `FILES`, of the intervals in the epoch of a channel."""
     start, codes = query["starttime"], channel["codes"]
     while start < query["endtime"]:
-        number = int(start.timestamp // chunk) + 1
-        stop = min(obspy.UTCDateTime(number * chunk), query["endtime"])
+        next_multiple = (start.timestamp // chunk + 1) * chunk
+        stop = min(obspy.UTCDateTime(next_multiple), query["endtime"])
         if channel["start"] < stop and channel["end"] > start:
             span = "__".join(moment.strftime("%Y%m%dT%H%M%SZ") for moment in (start, stop))
             path = folder / codes[0] / codes[1] / f"{'.'.join(codes)}__{span}.mseed"
@@ -207,12 +206,8 @@ def _fetch(file: Any, client: Client, failures: dict[str, str]) -> int:
     if not _is_whole(answer):
         failures[file.station] = f"the answer of {answer.tell():,} bytes is no complete miniSEED"
         return 0
-    return _write(file.path, answer)
-
-
-def _write(path: Path, answer: io.BytesIO) -> int:
-    with new_file(path) as partial:
-        return partial.write_bytes(answer.getvalue())
+    write_bytes(file.path, answer.getvalue())
+    return len(answer.getvalue())
 
 
 def _is_whole(answer: io.BytesIO) -> bool:
@@ -248,10 +243,10 @@ def _fetch_responses(
     except Exception as error:  # obspy's readers raise many types
         failures[station] = f"no StationXML: {reason_of(error)}"
     else:
-        _write(path, answer)
+        write_bytes(path, answer.getvalue())
 
 
 def reason_of(error: BaseException) -> str:
-    """Message of an error on one line, without the page that a server may have sent with it."""
-    text = " ".join(re.split("HTTP Status code|Detailed response", str(error))[0].split())
-    return (text or type(error).__name__).rstrip(". ")[:200]
+    """First line of the message of an error; a page of the server may follow."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(". ")[:200]

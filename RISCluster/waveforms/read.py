@@ -162,12 +162,13 @@ def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
     for trace in stream:
         rate, start = float(trace.stats.sampling_rate), int(trace.stats.starttime.ns)
         item = Stretch(path, _id_of(trace), start, int(trace.stats.npts), rate)
-        _, station, _, channel, *rest = item.trace_id.split(".")
+        _, station, _, channel, *others = item.trace_id.split(".")
         usable = item.n_samples > 0 and RATES[0] <= rate <= RATES[1]
-        usable = usable and station and channel and not rest
+        usable = usable and station and channel and not others
         (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
-    records = [x for trace in stream if (x := trace.stats.get("mseed", {})).get("record_length")]
-    if rest := records and records[0].filesize % min(x.record_length for x in records):
+    headers = [trace.stats.mseed for trace in stream if "mseed" in trace.stats]
+    lengths = [header.record_length for header in headers if "record_length" in header]
+    if lengths and (rest := headers[0].filesize % min(lengths)):
         text = f"the last {rest:,} bytes are no whole record; if it is cut, copy it again"
         notes.append((str(path), text))
     if bad:

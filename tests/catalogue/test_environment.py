@@ -21,7 +21,7 @@ def read(tmp_path):
     return from_text
 
 
-def test_what_can_not_be_read_is_counted(read):
+def test_values_averages_and_what_can_not_be_read(read, tmp_path):
     found = read(
         "date,x,y,site\n31.01.2016 12:00,1,2,a\n2016-01-03T00:00Z,3,calm,b\n\n"
         "2016-01-02T00:00Z,5,inf,c\n2016-01-02T00:00Z,7,1,d\n2016-01-04T00:00Z,-9999,,\n"
@@ -32,16 +32,8 @@ def test_what_can_not_be_read_is_counted(read):
         "'y': 2 cells without a finite number left out, the first in line 3: 'calm'.",
         "Column 'site' holds no number and is left out.",
     ]
-
-
-def test_averages_in_bins(read):
-    days = ("01T00:00Z,1", "01T23:59Z,4", "03T00:00Z,5", "02T00:00Z,", "09T00:00Z,8")
-    found = read("time,v\n" + "".join(f"2016-01-{day}\n" for day in days))
-    bins = Bins.over(np.datetime64("2015-12-31", "us"), np.datetime64("2016-01-03", "us"), "day")
-    np.testing.assert_array_equal(found.averages(bins)[:, 0], [np.nan, 2.5, np.nan, 5])
-
-
-def test_unreadable(read, tmp_path):
+    bins = Bins.over(np.datetime64("2016-01-01", "us"), np.datetime64("2016-01-04", "us"), "day")
+    np.testing.assert_array_equal(found.averages(bins)[:, 0], [np.nan, 6, 3, np.nan])
     with pytest.raises(DataError, match="env.csv: can't be read as a table: it is empty"):
         read("")
     for text in ("time\n2016-01-01\n", "time,x\n2016-01-01,none\n"):

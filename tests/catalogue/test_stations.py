@@ -4,18 +4,6 @@ import pytest
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.errors import DataError
 
-XML = """<FDSNStationXML xmlns="http://www.fdsn.org/xml/station/1" schemaVersion="1.1">
-<Source>test</Source><Created>2020-01-01T00:00:00</Created>
-<Network code="XH"><Station code="{sta}"{start}><Latitude>{lat}</Latitude>
-<Longitude>{lon}</Longitude><Elevation>0</Elevation><Site><Name>x</Name></Site>
-</Station></Network></FDSNStationXML>"""
-
-
-def xml(path, sta, lat, lon, start=""):
-    start = f' startDate="{start}-01-01T00:00:00"' if start else ""
-    path.write_text(XML.format(sta=sta, lat=lat, lon=lon, start=start))
-    return path
-
 
 @pytest.fixture
 def stations(tmp_path):
@@ -73,13 +61,18 @@ def test_unreadable_tables(stations, text, reason):
 
 
 def test_stationxml_and_a_folder_of_it(tmp_path):
-    pytest.importorskip("obspy")
-    folder = tmp_path / "stations" / "XH"
-    folder.mkdir(parents=True)
-    one = xml(folder / "a.xml", "DR01", -77, 11, start=2015)
-    assert read_stations(one).places == {"XH.DR01": (-77, 11)}
-    # The place of the latest epoch
-    xml(folder / "c.xml", "DR01", -78, 10, start=2001)
-    xml(folder / "b.xml", "DR02", 10, -20)
-    found = read_stations(tmp_path / "stations")
-    assert found.places == {"XH.DR01": (-77, 11), "XH.DR02": (10, -20)}
+    obspy = pytest.importorskip("obspy")
+    from obspy.core.inventory import Inventory, Network, Station
+
+    def write(name, code, latitude, longitude, year):
+        start = obspy.UTCDateTime(year, 1, 1)
+        station = Station(code, latitude, longitude, 0, start_date=start)
+        (tmp_path / "XH").mkdir(exist_ok=True)
+        path = str(tmp_path / "XH" / name)
+        Inventory([Network("XH", [station])], "test").write(path, "STATIONXML")
+
+    write("a.xml", "DR01", -77, 11, 2015)
+    assert read_stations(tmp_path / "XH/a.xml").places == {"XH.DR01": (-77, 11)}
+    write("c.xml", "DR01", -78, 10, 2001)  # the place of the latest epoch counts
+    write("b.xml", "DR02", 10, -20, 2001)
+    assert read_stations(tmp_path).places == {"XH.DR01": (-77, 11), "XH.DR02": (10, -20)}

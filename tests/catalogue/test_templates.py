@@ -45,7 +45,6 @@ def test_alignment_by_onsets_and_by_correlation():
     assert 0.9 < correlation <= 1
     inaccurate = places + rng.integers(-6, 7, 40).astype(float)
     inaccurate[3], inaccurate[4] = np.nan, 1e9  # unknown, and of another clock
-    assert similarity(stack_of(waveforms(places), inaccurate, "onset")[0], ONSET) < 0.7
     stack, _, correlation = stack_of(waveforms(places), inaccurate, "correlation")
     assert max(similarity(stack, place) for place in range(ONSET - 10, ONSET + 11)) > 0.97
     assert correlation > 0.9

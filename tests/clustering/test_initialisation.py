@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import linkage
+from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
 
 from RISCluster.clustering import initialisation
@@ -74,21 +75,16 @@ def test_consensus_and_agreement_of_the_views_by_hand():
         assert trees.agreement(np.array([1, 1, 0, 0]), 2) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("counts", [[850, 60, 40], [100, 100, 100], [1960, 20, 20]])
-def test_large_and_small_clusters_are_found(counts):
-    found = np.bincount(labelled(three_clouds(counts)))
-    np.testing.assert_array_equal(sorted(found), sorted(counts))
+def test_large_and_small_clusters_are_found():
+    counts = [470, 20, 10]
+    np.testing.assert_array_equal(np.bincount(labelled(three_clouds(counts))), counts)
 
 
 def test_patches_find_rare_and_bent_clusters_and_are_not_used_for_chains_of_noise():
     counts = [960, 20, 20]  # Ward's criterion alone divides the large cluster
     found = labelled(three_clouds(counts), n_clusters=4, with_maps=False)
     assert adjusted_rand_score(np.repeat([0, 1, 2], counts), found) > 0.7
-    rng, classes = np.random.default_rng(0), np.arange(400) % 2
-    angle = np.pi * rng.random(400)
-    moons = np.column_stack([np.cos(angle), np.sin(angle)])
-    moons[classes == 1] = np.array([1, 0.5]) - moons[classes == 1]
-    moons += 0.04 * rng.standard_normal(moons.shape)
+    moons, classes = make_moons(400, noise=0.04, random_state=0)
     trees = grow_trees(moons, (2,), 0, with_maps=False)
     assert adjusted_rand_score(classes, join_patches(trees, 2)) > 0.9
     noise = np.random.default_rng(0).standard_normal((300, 2))

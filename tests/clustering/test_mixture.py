@@ -26,24 +26,17 @@ def test_densities_bic_and_fit_without_shrinkage_are_scikit_learns():
     assert len(set(zip(own.posterior(latents).argmax(1), classes, strict=True))) == 3
 
 
-@pytest.mark.parametrize("kind", ["all equal", "duplicates only", "a dead feature"])
-def test_singular_latents_still_give_labels(kind):
-    latents = {
-        "all equal": np.zeros((20, 3)),
-        "duplicates only": np.repeat(np.eye(3), 5, axis=0),
-        "a dead feature": np.column_stack([np.arange(30.0), np.zeros(30)]),
-    }[kind]
+@pytest.mark.parametrize(
+    "latents",
+    [
+        np.zeros((20, 3)),  # all equal
+        np.repeat(np.eye(3), 5, axis=0),  # duplicates only
+        np.column_stack([np.arange(30.0), np.zeros(30)]),  # a dead feature
+    ],
+)
+def test_singular_latents_still_give_labels(latents):
     mixture = fit_mixture(latents, fit_kmeans(latents, 4, 5, 0).labels_, 4)
     np.testing.assert_allclose(mixture.posterior(latents).sum(1), 1)
-
-
-def test_shrinkage_by_hand():
-    latents = np.array([[0.0], [2.0], [100.0], [104.0], [108.0]])
-    mixture = fit_mixture(latents, np.array([0, 0, 1, 1, 1]), 2, shrinkage=3)
-    pooled = (2 + 32) / 5
-    expected = [(2 + 3 * pooled) / (2 + 3), (32 + 3 * pooled) / (3 + 3)]
-    np.testing.assert_allclose(mixture.covariances[:, 0, 0], expected, rtol=1e-3)
-    np.testing.assert_allclose(mixture.weights, [0.4, 0.6])
 
 
 def test_latents_without_a_label_and_a_cluster_without_members():
@@ -54,7 +47,13 @@ def test_latents_without_a_label_and_a_cluster_without_members():
     assert mixture.weights[3] < 1e-3
 
 
-def test_parameters_of_shrunk_covariances_count_less():
+def test_shrinkage_and_number_of_parameters_by_hand():
+    latents = np.array([[0.0], [2.0], [100.0], [104.0], [108.0]])
+    mixture = fit_mixture(latents, np.array([0, 0, 1, 1, 1]), 2, shrinkage=3)
+    pooled = (2 + 32) / 5
+    expected = [(2 + 3 * pooled) / (2 + 3), (32 + 3 * pooled) / (3 + 3)]
+    np.testing.assert_allclose(mixture.covariances[:, 0, 0], expected, rtol=1e-3)
+    np.testing.assert_allclose(mixture.weights, [0.4, 0.6])
     mixture = Mixture(np.array([0.25, 0.75]), np.zeros((2, 3)), np.stack([np.eye(3)] * 2))
     means_and_weights = 1 + 2 * 3
     assert mixture.n_parameters(40) == means_and_weights + 2 * 6

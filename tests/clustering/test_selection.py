@@ -68,23 +68,21 @@ def test_gap_finds_three_clouds_and_none_in_uniform():
     assert gap == pytest.approx(0, abs=0.02)
 
 
-def warnings_of(chosen, **best):
-    """Sentences on K of 2 to 6, where each criterion takes the K that is given, or 4."""
-    best = {"bic": 4, "silhouette": 4, "stability": 4} | best
-    away = {name: np.abs(np.arange(2, 7) - k) for name, k in best.items()}
-    rows = rows_of(2, bic=away["bic"], silhouette=-away["silhouette"], stability=-away["stability"])
-    return contradictions(rows, chosen, "bic")
-
-
 def test_contradictions():
-    assert warnings_of(4) == warnings_of(4, silhouette=5) == []  # one apart is near
-    (text,) = warnings_of(4, silhouette=6)
+    def sentences(chosen, bic, silhouette):
+        """On K of 2 to 6, of which each criterion takes that given; stability takes 4."""
+        columns = {"bic": (bic, 1), "silhouette": (silhouette, -1), "stability": (4, -1)}
+        numbers = np.arange(2, 7)
+        away = {name: sign * np.abs(numbers - k) for name, (k, sign) in columns.items()}
+        return contradictions(rows_of(2, **away), chosen, "bic")
+
+    assert sentences(4, 4, 4) == sentences(4, 4, 5) == []  # one apart is near
+    (text,) = sentences(4, 4, 6)
     assert text.startswith(
         "the criteria contradict each other: BIC takes K = 4, silhouette takes K = 6, stability "
-        "takes K = 4; "
     )
     for k, numbers in ((6, "2-12"), (2, "1-6")):
-        (text,) = warnings_of(k, bic=k, silhouette=k, stability=k)
+        text = sentences(k, k, k)[-1]
         assert text.startswith(f"K = {k}, selected by BIC, is at the edge of those that were")
         assert f"gmm.n_clusters = {numbers}" in text
     assert contradictions([row(3)], 3, "bic") == []

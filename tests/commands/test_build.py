@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import h5py
 import pytest
 
@@ -22,8 +24,6 @@ def test_data_set_and_settings_of_a_file(source, here, capsys, refused):
     assert "3 windows of 87 x 100 from 1 trace in" in out
     assert "no events are associated: set.h5: has 1 station; association needs" in out
     assert "next: python AEC_train.py run.name=set data.file=set.h5" in out
-    assert main([*words, "set.h5"]) == 0
-    assert "done already" in capsys.readouterr().out
     lines = "\n".join(word.removeprefix("build.") for word in QUICK)
     (here / "my.ini").write_text(f"[build]\n{lines}\nlength = 2\n")
     assert main(["build", "--config", "my.ini", "-o", "two.h5", str(source)]) == 0
@@ -72,21 +72,11 @@ def test_picture_alone(source, here, capsys, refused, monkeypatch):
     refused(words, "no -o FILE.h5 given; give it, or --picture FILE.png")
 
 
-def test_windows_of_a_catalogue_that_was_cleaned(source, here, capsys, refused):
-    words = ["build", str(source), *QUICK, "--workers", "1", "-o"]
-    assert main([*words, "set.h5"]) == 0
-    clean = ["catalogue", "set.csv", "-o", "few.csv", "--start", "2016-01-01T00:00:45"]
-    assert main(clean) == 0
-    assert "few.csv: 2 rows of 3; left out: 1 by time or amplitude" in capsys.readouterr().out
-    after = rows(here / "set.csv")[0]["onset"].replace("0Z", "1Z")  # by a microsecond
-    assert main(["catalogue", "set.csv", "-o", "one.csv", "--end", after]) == 0
-    assert len(rows(here / "one.csv")) == 1
-    assert main([*words, "two.h5", "build.catalogue=few.csv"]) == 0
-    assert len(rows(here / "two.csv")) == 2
-    refused(clean, "few.csv: exists already; give another name")
-    text = "build.catalogue = few.csv is no file, or that which few.h5 will have beside it"
-    refused([*words, "few.h5", "build.catalogue=few.csv"], text)
-    refused(["catalogue", "-o", "x.csv"], "no catalogue given")
+def test_limits_of_a_catalogue_are_exact(here, capsys):
+    Path("a.csv").write_text("onset\n2016-01-01T00:00:10.25\n2016-01-01T00:00:10.75\n")
+    limits = "--start", "2016-01-01T00:00:10.5", "--end", "2016-01-01T00:00:10.750001"
+    assert main(["catalogue", "a.csv", "-o", "b.csv", *limits]) == 0
+    assert "b.csv: 1 row of 2; left out: 1 by time or amplitude" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -96,8 +86,22 @@ def test_windows_of_a_catalogue_that_was_cleaned(source, here, capsys, refused):
         (["none.mseed"], "DataError: none.mseed: no such file"),
         (["a.mseed", "build.sta=60"], "SettingsError: [build] sta = 60, lta = 30, on = 15, off"),
         (["a.mseed", "build.off=16"], "allowed: sta below lta, and off at most on"),
-        (["a.mseed", "--workers", "0"], "--workers: 0 is not allowed; allowed: 1 to 1024"),
+        (
+            ["a.mseed", "--workers", "0"],
+            "--workers: 0 is not allowed; allowed: whole numbers from 1 to 1024",
+        ),
     ],
 )
 def test_faults_are_one_line(source, words, line, refused):
     refused(["build", "--workers", "1", "-o", "set.h5", *words], line)
+
+
+def test_a_catalogue_that_was_cleaned(source, here, capsys, refused):
+    words = ["build", str(source), *QUICK, "--workers", "1", "-o"]
+    assert main([*words, "set.h5"]) == 0
+    clean = ["catalogue", "set.csv", "-o", "few.csv", "--start", "2016-01-01T00:00:45"]
+    assert main(clean) == 0
+    assert "few.csv: 2 rows of 3; left out: 1 by time or amplitude" in capsys.readouterr().out
+    refused(clean, "few.csv: exists already; give another name")
+    text = "build.catalogue = few.csv is no file, or that which few.h5 will have beside it"
+    refused([*words, "few.h5", "build.catalogue=few.csv"], text)

@@ -113,14 +113,12 @@ def test_fits_are_the_same(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
     found = []
     for words in ([], ["run.backend=dask", f"run.scheduler={cluster}"]):
-        folder = tmp_path / str(len(words))
-        folder.mkdir()
         settings = load_settings(None, ["gmm.n_resamples=2", "gmm.n_init=5", *words])
         inputs = three_clouds(60)[0], (2,), [1, 2, 3], settings, StopRequest()
-        mixtures, rows, _ = fit_mixtures(folder, *inputs)
-        found.append(
-            [str(rows), *(x.tobytes() for k in mixtures.values() for x in k.arrays().values())]
-        )
+        (tmp_path / str(len(words))).mkdir()
+        mixtures, rows, _ = fit_mixtures(tmp_path / str(len(words)), *inputs)
+        arrays = [x.tobytes() for k in mixtures.values() for x in k.arrays().values()]
+        found.append([str(rows), *arrays])
     assert found[0] == found[1]
 
 

@@ -22,8 +22,6 @@ def test_words_in_any_order(records, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "7 time steps x 4 channels x 16 frequencies, 10 to 40 Hz" in out
     assert "next: python AEC_train.py --config my.ini run.name=cube data.file=cube.h5" in out
-    assert main([*words, "--config", "my.ini"]) == 0
-    assert "done already" in capsys.readouterr().out
 
 
 def test_the_cube_among_the_records_is_not_taken_for_one(records, capsys, refused):
@@ -38,12 +36,10 @@ def test_the_cube_among_the_records_is_not_taken_for_one(records, capsys, refuse
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["records", "-o", "cube.txt"], "ends in .zarr, .h5 or .hdf5"),
+        (["records", "-o", "cube.txt"], "ending in .zarr or .h5 or .hdf5"),
         (["-o", "cube.h5"], "no records given"),
         (["nothing", "-o", "cube.h5"], "nothing: no such file"),
         (["records", "-o", "cube.h5", "records.window=9"], "longer than the record of 2 s"),
-        (["records", "-o", "cube.h5", "records.windo=9"], "did you mean records.window"),
-        (["records", "-o", "cube.h5", "records.sampling_rate=0"], "a number above 0"),
     ],
 )
 def test_one_line_for_what_is_wrong(records, refused, words, line):

@@ -69,7 +69,7 @@ BOTH = "--box", "0", "1", "0", "1", "--circle", "0", "0", "1"
     [
         ({"start": "yesterday"}, (), "--start: yesterday is not allowed; allowed: a UTC time as"),
         ({"end": "2019-12-31"}, (), "--end is not after --start"),
-        ({"chunk": "5"}, (), "--chunk: 5 is not allowed; allowed: 60 to 31622400"),
+        ({"chunk": "5"}, (), "--chunk: 5 is not allowed; allowed: numbers from 60 to 31622400"),
         ({}, ("--box", "1", "2", "3"), "--box: expected 4 arguments"),
         ({}, BOTH, "--box and --circle are both given"),
         ({}, (), "http://127.0.0.1:65000: can't list stations: No FDSN services"),

@@ -80,7 +80,10 @@ def test_missing_stages_and_data_are_named(words, run_folder, capsys):
         (["report.stationz=x"], "no setting 'report.stationz' .did you mean report.stations?"),
         (["--clusters", "1,x"], "--clusters: 1,x is not allowed; allowed: numbers, as 1,3"),
         (["--clusters", "9"], "--clusters 9: "),
-        (["--min-probability", "2"], "--min-probability: 2 is not allowed; allowed: 0 to 1"),
+        (
+            ["--min-probability", "2"],
+            "--min-probability: 2 is not allowed; allowed: numbers from 0 to 1",
+        ),
         (["--run", "Outputs/x"], "no such run folder"),
     ],
 )

@@ -83,7 +83,9 @@ def test_a_killed_process_leaves_no_double_and_no_gap(trained, folder, monkeypat
     monkeypatch.setattr(module.os, "fsync", kill)
     assert follow(trained[0], folder, "--interval", "0") == 130
     monkeypatch.undo()
+    (folder.parent / ".c.csv.killed").mkdir()
     once(trained[0], folder)
+    assert not list(folder.parent.glob(".c*"))
     assert [path.read_bytes() for path in paths] == whole
 
 

@@ -23,20 +23,17 @@ def error_of(path) -> str:
     return str(caught.value)
 
 
-KINDS = {
-    b"": "is empty",
-    b"000001D XX    ABCDE": "is a file of waveforms; compute spectrograms with: python -m",
-    b"\0" * 304 + b"\0\0\0\x06" + b"\0" * 400: "is a file of waveforms",
-    b"CDF\x01\0\0": "is classic netCDF; make netCDF-4 of it",
-    b"a,b\n1,2\n": "it must be HDF5 or Zarr, and is of another kind",
-    b"\x89HDF\r\n\x1a\n\0": "copy or build it again if it was cut",
-}
-
-
-@pytest.mark.parametrize("content", KINDS, ids=range(len(KINDS)))
-def test_other_kinds_of_files(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is neither HDF5 nor Zarr; make spectrograms of waveforms with python -m"),
+        (b"CDF\x01\0\0", "netCDF-4 of classic netCDF with nccopy"),
+        (b"\x89HDF\r\n\x1a\n\0", "copy or build it again if it was cut"),
+    ],
+)
+def test_other_kinds_of_files(tmp_path, content, why):
     (tmp_path / "x.h5").write_bytes(content)
-    assert KINDS[content] in error_of(tmp_path / "x.h5")
+    assert why in error_of(tmp_path / "x.h5")
 
 
 def test_what_is_not_there_or_not_installed(tmp_path, monkeypatch):

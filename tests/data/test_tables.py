@@ -83,7 +83,7 @@ def test_no_table(read, content, reason):
 
 def test_numbers_in_names_are_sorted_as_numbers():
     for names in (
-        ["2", "XH.S09", "XH.S9", "XH.S10", "a 9.25 m", "a 10.5 m", "channel 2", "channel 10"],
+        ["2", "XH.S09", "XH.S9", "XH.S10", "a 9.5 m", "a 10.25 m", "channel 2", "channel 10"],
         ["10.9", "10.101"],  # NET.STA
         ["", "5 m", "12 m"],
     ):

@@ -12,9 +12,6 @@ from RISCluster.evaluation.metrics import (
 )
 from tests import made
 
-LABELS = [0, 0, 0, 1, 1, 2, -1, 1]
-TRUTH = [0, 0, 1, 1, 1, 0, 0, -2]
-
 
 def test_scores_by_hand():
     found = overlap(np.array([0, 0, 0, 1, 1, 1, -1, 2]), np.array([0, 0, 1, 1, 2, 2, 0, -1]), 2)
@@ -44,24 +41,25 @@ def test_order_makes_the_table_diagonal():
     assert Overlap(np.zeros(0), np.zeros(0), counts, 0).order().tolist() == [2, 3, 1, 4, 0]
 
 
-def test_agreement_with_classes_of_any_number_and_silhouettes():
+def test_known_classes_of_any_number():
     labels, truth = np.array([0, 0, 1, -1]), np.array([1, 1, 0, 0])
     assert agreement(labels, truth) == pytest.approx({"accuracy": 1, "nmi": 1, "ari": 1})
     assert agreement(labels, None) == agreement(np.array([-1]), np.array([0])) == {}
     found = agreement(np.array([1, 1, 0, 0, 2]), np.array([7, 7, 10**12, 10**12, 10**12]))
     assert found["accuracy"] == 0.8
+    stage, truth = made.stage("GMM", [0, 0, 0, 1, 1, 2, -1, 1]), [0, 0, 1, 1, 1, 0, 0, -2]
+    run = made.run(stage, truth=truth, class_names=["quake", "noise", "none"])
+    table = against_truth(run, stage)
+    assert table.counts.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert (table.n_left_out, table.purity) == (2, pytest.approx(5 / 6))
+    assert against_truth(made.run(stage), stage) is None
+
+
+def test_silhouettes():
     scores = silhouettes(np.array([[0.0], [1.0], [10.0], [12.0]]), np.array([0, 0, 1, 1]))
     assert scores[[0, 3]] == pytest.approx([(11 - 1) / 11, (11.5 - 2) / 11.5])
     for labels in (np.zeros(4, int), np.arange(4), np.zeros(0, int)):
         assert np.isnan(silhouettes(np.eye(len(labels)), labels)).all()
-
-
-def test_clusters_by_known_class():
-    run = made.run(made.stage("GMM", LABELS), truth=TRUTH, class_names=["quake", "noise", "none"])
-    table = against_truth(run, run.final)
-    assert table.counts.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
-    assert (table.n_left_out, table.purity) == (2, pytest.approx(5 / 6))
-    assert against_truth(made.run(made.stage("GMM", LABELS)), run.final) is None
 
 
 def test_reliability_by_hand():
@@ -83,17 +81,14 @@ def test_reliability_by_hand():
 
 def test_agreement_within_events():
     # Event 0: three stations, two of them alike; event 1: two alike; 2: one station; 3: unusable.
-    labels = np.array([0, 0, 1, 2, 2, 0, 1, -1, 2])
-    events = np.array([0, 0, 0, 1, 1, 2, 3, 3, -1])
-    stations = np.array(list("ABCABABAC"))
-    found = event_agreement(labels, events, stations)
+    # The last sample repeats a station of event 0, of which the first counts.
+    labels = np.array([0, 0, 1, 2, 2, 0, 1, -1, 2, 1])
+    events = np.array([0, 0, 0, 1, 1, 2, 3, 3, -1, 0])
+    found = event_agreement(labels, events, np.array(list("ABCABABACA")))
     assert (found["n_events"], found["event_agreement"]) == (2, 4 / 5)
     excess = 4 / 5 - found["event_agreement_by_chance"]
     assert found["event_agreement_excess"] == pytest.approx(excess)
-    # Of a repeated sample of a station the first counts.
-    again = event_agreement(np.append(labels, 1), np.append(events, 0), np.append(stations, "A"))
-    assert again["event_agreement"] == 4 / 5
-    assert event_agreement(labels, np.full(9, -1), stations) == {}
+    assert event_agreement(labels, np.full(10, -1), labels) == {}
     rng = np.random.default_rng(0)
     events, stations = np.repeat(np.arange(500), 6), np.tile(np.arange(6), 500)
     for own, low, high in (

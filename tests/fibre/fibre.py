@@ -38,19 +38,18 @@ def records_settings(*words: str) -> Settings:
 AUTO = records_settings().records
 
 
-def virtual(folder: Path, samples: np.ndarray, turn: int = 1) -> tuple[Path, np.ndarray]:
-    """A virtual record of two halves, ``s0.h5`` and ``s1.h5``; turn -1 is (channel, time)."""
+def virtual(folder: Path, samples: np.ndarray) -> tuple[Path, np.ndarray]:
+    """A virtual record of two halves, ``s0.h5`` and ``s1.h5``."""
     half = len(samples) // 2
-    layout = h5py.VirtualLayout(samples.shape[::turn], "f4")
+    layout = h5py.VirtualLayout(samples.shape, "f4")
     for number in (0, 1):
         part = slice(half * number, half * (number + 1))
         with h5py.File(folder / f"s{number}.h5", "w") as file:
-            file["d"] = samples[part] if turn == 1 else samples[part].T
-        source = h5py.VirtualSource(f"s{number}.h5", "d", shape=(half, samples.shape[1])[::turn])
-        layout[(part, slice(None))[::turn]] = source
+            file["d"] = samples[part]
+        layout[part] = h5py.VirtualSource(f"s{number}.h5", "d", shape=samples[part].shape)
     with h5py.File(folder / "v.h5", "w") as file:
         data = file.create_virtual_dataset("data", layout)
-        data.attrs.update({"fs": RATE, "dims": ",".join(("time", "channel")[::turn])})
+        data.attrs.update({"fs": RATE, "dims": "time,channel"})
     return folder / "v.h5", samples
 
 

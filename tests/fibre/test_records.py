@@ -52,7 +52,7 @@ def test_the_largest_data_set_unless_others_are_comparable(tmp_path):
         read_record(path, records_settings("dataset=nothing").records)
 
 
-@pytest.mark.parametrize("place", ["g/data", "g", "elsewhere"])
+@pytest.mark.parametrize("place", ["g/data", "elsewhere"])
 @pytest.mark.parametrize(
     ("attributes", "rate"),
     [
@@ -66,8 +66,7 @@ def test_the_largest_data_set_unless_others_are_comparable(tmp_path):
     ],
 )
 def test_sampling_rate_under_its_names_and_in_its_units(tmp_path, place, attributes, rate):
-    found = header_of(tmp_path, place=place, **attributes)
-    assert found.sampling_rate == pytest.approx(rate)
+    assert header_of(tmp_path, place=place, **attributes).sampling_rate == pytest.approx(rate)
 
 
 def test_no_rate_is_an_error_that_names_what_is_there(tmp_path):
@@ -123,7 +122,6 @@ def test_units_of_samples(tmp_path, unit, text):
         ({"starttime": 1_695_407_366_158}, 1),
         ({"file_start_gps_time": 1_695_407_366.158}, 1),
         ({"MeasurementStartTime": "2023-09-22T18:29:26.158Z"}, 0),  # of many files
-        ({"start": "noon"}, 0),
         ({"start": 23.5}, 0),
     ],
 )
@@ -132,33 +130,27 @@ def test_the_start_is_read_under_its_names(tmp_path, attributes, is_known):
     assert found == (pytest.approx(1_695_407_366_158 * 10**6, abs=1000) if is_known else None)
 
 
-# ---- which axis is time -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("dims", "axis"),
-    [("time,channel", 0), ("channel, time", 1), (["locus", "time"], 1), ("(distance, time)", 1),
-     (["time step", "unknown"], 0), ("locus, unknown", 1)],
-)  # fmt: skip
-def test_order_by_names(tmp_path, dims, axis):
-    settings = records_settings("order=channel,time").records
-    assert header_of(tmp_path, attributes={}, fs=1.0, Dimensions=dims).time_axis == axis
-    assert header_of(tmp_path, settings, attributes={}, fs=1.0, Dimensions=dims).time_axis == 1
-
-
 @pytest.mark.parametrize(
     ("attributes", "arrays"),
     [
+        ({"Dimensions": "time,channel"}, {}),
+        ({"Dimensions": ["time step", "unknown"]}, {}),
+        ({"Dimensions": "(time, distance)"}, {}),
         ({"NumberOfLoci": 300}, {}),
         ({"nt": 200}, {}),
+        ({"StartPosition": 5.0, "StopPosition": 603.0, "dx": 2.0}, {}),
+        ({"MeasureLength[m]": "600", "SpatialResolution[m]": "2"}, {}),  # as of Silixa
         ({}, {"timestamps": seconds(200)}),
         ({}, {"g/distance": np.arange(300.0)}),
     ],
 )
-def test_order_by_lengths(tmp_path, attributes, arrays):
+def test_order_by_names_or_by_lengths(tmp_path, attributes, arrays):
     more = {"attributes": {}, "arrays": arrays, "fs": 100.0} | attributes
-    for samples, axis in ((noise(200, 300), 0), (noise(200, 300).T, 1)):
-        assert header_of(tmp_path, samples=samples, **more).time_axis == axis
+    assert header_of(tmp_path, samples=noise(200, 300), **more).time_axis == 0
+    settings = records_settings("order=channel,time").records
+    assert header_of(tmp_path, settings, samples=noise(200, 300), **more).time_axis == 1
+    if "Dimensions" not in attributes:
+        assert header_of(tmp_path, samples=noise(300, 200), **more).time_axis == 1
 
 
 @pytest.mark.parametrize("lengths", [{}, {"nt": 50, "nx": 50}])
@@ -170,7 +162,7 @@ def test_no_order_is_an_error_that_names_both_lengths(tmp_path, lengths):
 # ---- time stamps --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+@pytest.mark.parametrize("unit", [1, 10**6, 10**9])
 def test_stamps_give_rate_and_start(tmp_path, unit):
     times = (START * SECOND + np.arange(300, dtype=np.int64) * 4_000_000) // unit
     times = START + np.arange(300) * 0.004 if unit == SECOND else times
@@ -183,10 +175,8 @@ def test_a_rate_that_contradicts_the_stamps_is_refused(tmp_path):
     assert stamped(tmp_path, seconds(300, 100.1)).sampling_rate == 100  # of the attribute
     with pytest.raises(DataError, match="RawDataTime are at 250 Hz, .* 100 Hz; set rec"):
         stamped(tmp_path, seconds(300, 250.0))
-    for rate in (250, 50):
-        chosen = records_settings(f"sampling_rate={rate}").records
-        found = stamped(tmp_path, seconds(300, 250.0), chosen)
-        assert (found.sampling_rate, found.start) == (rate, START * SECOND)
+    found = stamped(tmp_path, seconds(300, 250.0), records_settings("sampling_rate=50").records)
+    assert (found.sampling_rate, found.start) == (50, START * SECOND)
 
 
 def test_a_jump_of_stamps_is_a_gap_and_jitter_is_not(tmp_path):
@@ -212,18 +202,9 @@ def test_a_bad_stamp_decides_nothing(tmp_path, at, bad):
     assert abs(found.start - START * SECOND) < 1000
 
 
-def test_samples_without_a_time_at_the_end_are_left_out(tmp_path):
-    times = seconds(300)
-    times[200:] = 0
-    found = stamped(tmp_path, times)
-    assert found.segments == [(0, 0, 200)]
-    assert "last 100 samples have no time" in found.notes[0]
-
-
 @pytest.mark.parametrize(
     ("times", "units", "note"),
     [
-        (seconds(1000)[::-1], {}, "do not ascend evenly"),
         (np.floor(seconds(1000)), {}, "do not ascend evenly"),  # blocks of one time
         (np.arange(300) * 0.01, {"units": "s"}, "do not count from a known time"),
         (np.arange(300), {"units": "s since 2020-01-01", "calendar": "360_day"}, "calendar"),
@@ -234,6 +215,11 @@ def test_stamps_that_are_not_used_are_noted(tmp_path, times, units, note):
     assert (found.sampling_rate, found.start) == (100.0, None)
     assert "time stamps of g/time are not used: " in found.notes[0]
     assert note in found.notes[0]
+    times = seconds(300)
+    times[200:] = 0  # samples without a time at the end
+    found = stamped(tmp_path, times)
+    assert found.segments == [(0, 0, 200)]
+    assert "last 100 samples have no time" in found.notes[0]
 
 
 def test_tie_points_of_xdas(tmp_path):
@@ -258,13 +244,10 @@ def test_tie_points_of_xdas(tmp_path):
 def test_files_that_hold_no_record(tmp_path):
     with h5py.File(tmp_path / "line.h5", "w") as file:
         file["data"] = np.ones(10)
-    with h5py.File(tmp_path / "large.h5", "w") as file:
-        file.create_dataset("data", (10**12, 5), "f4", chunks=(1000, 5))[:10] = 1.0
     (tmp_path / "empty.h5").write_bytes(b"")
     for name, line in {
-        "line": "no numeric data set of .time, channel.; it has data",
-        "large": "999,999,999 of 1,000,000,000 chunks were never",
-        "empty": "is empty",
+        "line": "no numeric data set of .*; it has data",
+        "empty": "is neither HDF5 nor Zarr",
     }.items():
         with pytest.raises(DataError, match=f"{name}.h5: .*{line}"):
             read_record(tmp_path / f"{name}.h5", AUTO)

@@ -10,27 +10,18 @@ from RISCluster.models.clustering import (
 )
 
 
-def test_soft_assignment_by_hand():
-    z = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-    centroids = torch.tensor([[0.0, 0.0], [0.0, 2.0]])
+def test_values_by_hand():
+    z, centroids = torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 2.0]])
     # Squared distances: 0, 4 and 25, 13; closeness: 1, 1/5 and 1/26, 1/14.
     expected = [[1 / 1.2, 0.2 / 1.2], [(1 / 26) / (1 / 26 + 1 / 14), (1 / 14) / (1 / 26 + 1 / 14)]]
     np.testing.assert_allclose(soft_assignment(z, centroids), expected, rtol=1e-6)
-
-
-def test_target_distribution_by_hand():
-    q = torch.tensor([[0.8, 0.2], [0.4, 0.6]])
     # Soft sizes 1.2 and 0.8; q^2/f: 0.64/1.2, 0.04/0.8 and 0.16/1.2, 0.36/0.8.
     rows = np.array([[0.64 / 1.2, 0.04 / 0.8], [0.16 / 1.2, 0.36 / 0.8]])
-    expected = rows / rows.sum(1, keepdims=True)
-    np.testing.assert_allclose(target_distribution(q), expected, rtol=1e-6)
-
-
-def test_kl_and_label_change_by_hand():
-    p = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
-    q = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
-    expected = 0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75) + np.log(2)
-    assert float(kl_divergence(p, q)) == pytest.approx(expected, rel=1e-6)
+    target = target_distribution(torch.tensor([[0.8, 0.2], [0.4, 0.6]]))
+    np.testing.assert_allclose(target, rows / rows.sum(1, keepdims=True), rtol=1e-6)
+    p, q = torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    divergence = 0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75) + np.log(2)
+    assert float(kl_divergence(p, q)) == pytest.approx(divergence, rel=1e-6)
     assert float(kl_divergence(q, q)) == pytest.approx(0, abs=1e-6)
     assert label_change(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])) == 0.25
 

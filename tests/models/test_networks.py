@@ -29,35 +29,28 @@ PUBLISHED = [
 PADDINGS = [(1, 0), (0, 1), (0, 1), (0, 0), (0, 1)]  # of the published decoder
 
 
-def test_parameters_are_the_papers():
+def test_the_network_is_the_published_one():
     model = AEC(NetworkShape(87, 100, 9, "relu"))
+    initialise(model, 0)
     assert n_parameters(model) == 218_250
     weights = [(n, tuple(p.shape)) for n, p in model.named_parameters() if n.endswith(".weight")]
     assert weights == [(f"{name}.weight", shape) for name, shape in PUBLISHED]
-    assert [
-        m.padding for m in model.decoder.decoder if isinstance(m, nn.ConvTranspose2d)
-    ] == PADDINGS
+    layers = [m for m in model.decoder.decoder if isinstance(m, nn.ConvTranspose2d)]
+    assert [layer.padding for layer in layers] == PADDINGS
     assert model.encoder.encoder[8].padding == (1, 0)
-
-
-def test_forward_is_the_published_one():
-    model = AEC(NetworkShape(87, 100, 9, "relu"))
-    initialise(model, 0)
+    y, z = model(torch.rand(3, 1, 87, 100))
     plain = nn.Sequential(*list(model.decoder.decoder))
-    x = torch.rand(3, 1, 87, 100)
-    y, z = model(x)
     full = plain(model.decoder.latent2dec(z).view(-1, 128, 3, 3))
     assert full.shape[2:] == (95, 101)
-    assert torch.allclose(y, full[:, :, 4:-4, 1:], atol=1e-6)
+    torch.testing.assert_close(y, full[:, :, 4:-4, 1:])
     assert (z >= 0).all()
 
 
-@pytest.mark.parametrize("f", [4, 5, 7, 31, 33, 87, 129, 300])
-@pytest.mark.parametrize("t", [4, 41, 100])
+@pytest.mark.parametrize("f", [4, 5, 31, 33, 300])
+@pytest.mark.parametrize("t", [4, 41])
 def test_any_size_comes_back(f, t):
-    model = AEC(NetworkShape(f, t, 5, "linear"))
     with torch.no_grad():
-        y, z = model(torch.zeros(2, 1, f, t))
+        y, z = AEC(NetworkShape(f, t, 5, "linear"))(torch.zeros(2, 1, f, t))
     assert (y.shape, z.shape) == ((2, 1, f, t), (2, 5))
 
 
@@ -70,22 +63,16 @@ def test_every_axis_covers_itself():
         assert 0 <= axis.crop <= axis.crop + n <= size <= n + 8
 
 
-def test_every_parameter_learns():
-    model = AEC(NetworkShape(20, 33, 4, "linear"))
-    initialise(model, 1)
-    y, _ = model(torch.rand(8, 1, 20, 33))
-    y.square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
-
-
-def test_initial_weights_follow_the_seed():
-    models = [AEC(NetworkShape(16, 16, 3, "linear")) for _ in range(3)]
+def test_every_parameter_learns_and_starts_as_the_seed_says():
+    models = [AEC(NetworkShape(20, 33, 4, "linear")) for _ in range(3)]
     for model, seed in zip(models, (1, 1, 2), strict=True):
         initialise(model, seed)
     first, again, other = (model.encoder.encoder[0].weight for model in models)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert float(models[0].encoder.encoder[0].bias[0].detach()) == pytest.approx(0.01)
+    assert models[0].encoder.encoder[0].bias[0].item() == pytest.approx(0.01)
+    models[0](torch.rand(8, 1, 20, 33))[0].square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in models[0].parameters())
 
 
 @pytest.mark.parametrize(("channels", "size"), [((8, 1), (47, 51)), ((16, 8), (5, 4))])

@@ -2,11 +2,11 @@
 
 import base64
 import hashlib
+import io
 import json
 import re
 import shutil
-import subprocess
-from html import unescape
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,13 +14,14 @@ import h5py
 import numpy as np
 import pytest
 from markupsafe import Markup
-from matplotlib.image import imread
+from PIL import Image
 
 from RISCluster.report import make_report
 from RISCluster.report.make_report import write_report
 from RISCluster.report.page import environment, render, shown
 from RISCluster.runs.names import read_names
 from RISCluster.runs.run import open_run
+from tests.report.browser import Browser
 from tests.report.html import PIXEL, Elements, one_pixel
 
 HOSTILE = (
@@ -105,13 +106,10 @@ def test_table():
 
 # ---- in a browser ----
 
-CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000")
-
 
 @pytest.fixture
 def page(run_folder, tmp_path, monkeypatch):
     """A page of a run with waveforms and without static figures, and the run's folder."""
-    shutil.which("chromium") or pytest.skip("no Chromium")
     monkeypatch.setattr(make_report, "image_of", one_pixel)
     with open_run(run_folder) as run:
         copy = shutil.copy(run.file.path, tmp_path / "traces.h5")
@@ -121,91 +119,126 @@ def page(run_folder, tmp_path, monkeypatch):
     return write_report(run_folder, [f"data.file={copy}"], tmp_path / "page.html"), run_folder
 
 
-def chromium(page, tmp_path, *words) -> str:
-    """What Chromium prints for a page."""
-    folder = f"--user-data-dir={tmp_path / 'user'}"
-    command = [shutil.which("chromium"), *CHROMIUM, folder, *words, page.as_uri()]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    return answer.stdout
+@pytest.fixture
+def browser(tmp_path):
+    shutil.which("chromium") or pytest.skip("no Chromium")
+    with Browser(tmp_path / "user") as made:
+        yield made
 
 
-def test_a_plain_screenshot_shows_the_samples(page, tmp_path):
-    picture = tmp_path / "page.png"
-    chromium(page[0], tmp_path, "--window-size=1400,3000", f"--screenshot={picture}")
-    yellow = np.abs(imread(picture)[..., :3] - np.array([253, 231, 37]) / 255).max(-1) < 0.02
+@pytest.mark.parametrize(("theme", "paper"), [("light", 252), ("dark", 20)])
+def test_the_page_as_it_is_opened(page, browser, theme, paper):
+    media = [{"name": "prefers-color-scheme", "value": theme}]
+    browser("Emulation.setEmulatedMedia", features=media)
+    browser.open(page[0], width=390)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    browser.open(page[0])
+    data = browser("Page.captureScreenshot", format="png")["data"]
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), int)
+    assert picture[5, 5, 0] == paper
+    yellow = np.abs(picture - np.array([253, 231, 37])).max(-1) < 5
     assert yellow.sum() > 100  # the brightest colour of spectrograms
 
 
-# Each line gives a value that the test compares; pointers are at places of a view.
-ACTIONS = """
-const found = {}, saved = [], total = () => on.reduce((a, b) => a + b, 0);
-const wait = () => new Promise((done) => setTimeout(done, 200));
-const set = (e, value, event) => { e.value = value; e[event]({ target: e }); };
-Element.prototype.setPointerCapture = () => {};
-URL.createObjectURL = (blob) => { saved.push(blob.text()); return "javascript:void 0"; };
-async function point(view, kind, [x, y]) {
-  const { left, top } = view.over.getBoundingClientRect(), at = { clientX: left + x, clientY: top + y };
-  view.over.dispatchEvent(new PointerEvent(`pointer${kind}`, at));
-  await wait();
-}
-async function drag(view, from, to) {
-  await point(view, "down", from);
-  await point(view, "move", to);
-  await point(view, "up", to);
-}
-addEventListener("load", async () => {
-  found.all = total();
-  await point(views[0], "move", views[0].at(40));
-  found.tip = [tip.hidden, tip.textContent.slice(0, 8), all("canvas", tip).length];
-  await drag(views[0], views[0].at(40), views[0].at(40));
-  found.viewer = [viewer.open, byId("play").textContent, all("#stand canvas").length];
-  byId("play").click();
-  set(byId("relabel"), (P.label[open] + 1) % 3, "onchange");
-  set(byId("mark"), 'odd, "new"', "onchange");
-  found.sample = [P.index[open], P.label[open], Math.floor(views[1].y[open] * 3)];
-  byId("close").click();
-  await drag(views[1], [60, 2], [views[1].width / 2, views[1].height - 22]);
-  found.box = [total(), byId("state").textContent, all(".count")[0].textContent];
-  byId("clear").click();
-  all(".chip")[1].click();
-  found.chip = [total() - P.label.filter((k) => k === 1).length, all(".card:not([data-off])").length];
-  byId("clear").click();
-  set(byId("station"), 2, "onchange");
-  found.station = [total() - P.station.filter((s) => s === 2).length, all("tr[data-s]:not([data-off])").length];
-  byId("clear").click();
-  [0, 2].forEach((k) => set(all("input.name")[k], "ice, quake", "oninput"));
-  found.merged = [all(".chip:not([data-off])").length];
-  all(".chip")[0].click();
-  found.merged.push(all(".card:not([data-off])").length);
-  all("th")[1].click();
-  byId("save-names").click();
-  byId("save-corrections").click();
-  found.saved = await Promise.all(saved);
-  document.body.replaceChildren(make("pre", { id: "found" }, JSON.stringify(found)));
-});
-"""  # noqa: E501
+class Driver:
+    """Mouse and keyboard on an open page; places are of a view of samples, or an element."""
+
+    def __init__(self, browser):
+        self.browser, self.run = browser, browser.run
+
+    def mouse(self, kind, view, place):
+        """Move, press or release the mouse at a place of a view, a script."""
+        x, y = self.run(
+            f"""(() => {{
+              const view = views[{view}], [x, y] = {place};
+              view.over.scrollIntoView({{ block: "center" }});
+              const {{ left, top }} = view.over.getBoundingClientRect();
+              return [left + x, top + y];
+            }})()"""
+        )
+        self.browser(
+            "Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, button="left", clickCount=1
+        )
+        self.browser.wait()
+
+    def drag(self, view, start, stop):
+        self.mouse("Pressed", view, start)
+        self.mouse("Moved", view, stop)
+        self.mouse("Released", view, stop)
+
+    def click(self, selector, number=0):
+        self.run(f"all('{selector}')[{number}].click()")
+
+    def set(self, selector, value, event, number=0):
+        self.run(
+            f"(() => {{ const e = all('{selector}')[{number}]; e.value = {json.dumps(value)}; "
+            f"e.dispatchEvent(new Event('{event}')); }})()"
+        )
+
+    @property
+    def total(self):
+        return self.run("on.reduce((a, b) => a + b, 0)")
+
+    def count(self, selector):
+        return self.run(f"all('{selector}').length")
 
 
-def test_the_page_answers(page, tmp_path):
-    path, folder = page
-    driven = re.sub("<meta http-equiv=[^>]*>", "", path.read_text(encoding="utf-8"))
-    path.write_text(driven.replace("</body>", f"<script>{ACTIONS}</script></body>"))
-    text = re.search('<pre id="found">(.*?)</pre>', chromium(path, tmp_path, "--dump-dom"), re.S)
-    found = json.loads(unescape(text[1]))
-    assert found["all"] == 95
-    assert found["tip"] == [False, "cluster ", 1]
-    assert found["viewer"] == [True, "Play, 176 times faster", 2]
-    sample, label, row = found["sample"]
-    assert row == label  # in the time line
-    selected, state, count = found["box"]
-    assert 0 < selected < 95
-    assert state == f"{selected} of 95 samples"
-    assert "selected" in count
-    assert found["chip"] == found["station"] == [0, 1]
-    assert found["merged"] == [2, 2]
-    for name, content in zip(("names.csv", "corrections.csv"), found["saved"], strict=True):
-        (folder / name).write_text(content)
-    with open_run(folder) as run:
+@pytest.fixture
+def driver(page, browser, tmp_path):
+    browser("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "saved"))
+    browser.open(page[0], height=900)
+    return Driver(browser)
+
+
+def test_samples_answer_the_mouse(driver):
+    driver.mouse("Moved", 0, "view.at(40)")
+    assert driver.run("[tip.hidden, tip.textContent.slice(0, 8)]") == [False, "cluster "]
+    driver.drag(0, "view.at(40)", "view.at(40)")
+    assert driver.run("[viewer.open, byId('play').textContent]") == [True, "Play, 176 times faster"]
+    driver.click("#play")
+    driver.click("#close")
+    driver.drag(1, "[60, 2]", "[view.width / 2, view.height - 22]")
+    assert 0 < driver.total < 95
+    assert driver.run("byId('state').textContent") == f"{driver.total} of 95 samples"
+    assert "selected" in driver.run("all('.count')[0].textContent")
+    driver.click("#clear")
+    assert driver.total == 95
+
+
+def test_clusters_and_stations_are_chosen_and_tables_sorted(driver):
+    driver.click(".chip", 1)
+    assert driver.total == driver.run("P.label.filter((k) => k === 1).length")
+    assert driver.count(".card:not([data-off])") == 1
+    driver.click("#clear")
+    driver.set("#station", 2, "change")
+    assert driver.total == driver.run("P.station.filter((s) => s === 2).length")
+    assert driver.count("tr[data-s]:not([data-off])") == 1
+    driver.click("#stations th", 1)
+    driver.click("#stations th", 1)
+    column = driver.run("all('#stations tbody tr').map((row) => +row.cells[1].textContent)")
+    assert column == sorted(column, reverse=True)
+
+
+def test_names_and_corrections_are_saved(page, driver, tmp_path):
+    driver.drag(0, "view.at(40)", "view.at(40)")
+    label = (driver.run("P.label[open]") + 1) % 3
+    driver.set("#relabel", label, "change")
+    driver.set("#mark", 'odd, "new"', "change")
+    sample, found, row = driver.run("[P.index[open], P.label[open], 3 * views[1].y[open]]")
+    assert found == int(row) == label  # in the time line
+    driver.click("#close")
+    for cluster in (0, 2):
+        driver.set("input.name", "ice, quake", "input", cluster)
+    assert driver.count(".chip:not([data-off])") == 2
+    driver.click(".chip")
+    assert driver.count(".card:not([data-off])") == 2
+    for name in ("names", "corrections"):
+        driver.click(f"#save-{name}")
+        saved, end = tmp_path / f"saved/{name}.csv", time.monotonic() + 60
+        while not saved.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        shutil.copy(saved, page[1])
+    with open_run(page[1]) as run:
         assert read_names(run) == {0: "ice, quake", 2: "ice, quake"}
         assert run.final.labels[sample] == label
         assert run.final.corrections.loc[sample, "mark"] == 'odd, "new"'

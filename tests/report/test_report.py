@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from RISCluster.__main__ import main
-from RISCluster.errors import MissingPackage, RunError
+from RISCluster.errors import MissingPackage, RunError, SettingsError
 from RISCluster.report import figures
 from RISCluster.report import make_report as report
 from RISCluster.report.figures import INPUTS, Results, image_of
@@ -108,6 +108,25 @@ def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, 
     shutil.rmtree(run_folder / "GMM")
     with pytest.raises(RunError, match="has no labels or no data, which a page needs: "):
         write_report(run_folder)
+
+
+def test_chosen_samples(run_folder, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, "image_of", lambda _, name, draw: drawn.append(name) or one_pixel())
+    with open_run(run_folder) as run:
+        unusable = int(np.flatnonzero(run.final.labels < 0)[0])
+        table = run.final.table
+    html = write_report(run_folder, [f"report.samples=40,3-4,{unusable}"]).read_text("utf-8")
+    assert "report_samples" in drawn
+    assert re.findall("</b> sample ([0-9]+)</p>", html) == ["40", "3", "4"]
+    with open_run(run_folder, [f"report.samples=40,{unusable}"]) as run:
+        figure = figures.chosen(Results(run))
+    row, titles = table.loc[40], [axes.get_title() for axes in figure.axes]
+    facts = f"cluster {row.label}, p {row.probability:.2f}", f"{row.starttime:%F %T}", "XH.DR00"
+    assert titles[0].splitlines() == ["sample 40", *facts]
+    assert titles[1].startswith(f"sample {unusable}\n2016")
+    with pytest.raises(SettingsError, match=r"report\] samples: .* has no sample 96; .* to 95$"):
+        write_report(run_folder, ["report.samples=95-96"])
 
 
 def test_places_and_packages(run_folder, few_sections, monkeypatch):

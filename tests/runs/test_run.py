@@ -1,18 +1,35 @@
 import json
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 
+from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RunError, SettingsError
+from RISCluster.evaluation.metrics import event_metrics
+from RISCluster.runs.labels import new_labels, read_labels
 from RISCluster.runs.run import known_classes, open_run
+
+
+def test_event_ids_of_the_file_are_in_the_table_and_scored(small_file, tmp_path):
+    labels, events = np.arange(96) // 4 % 3, np.arange(96) // 4
+    with open_spectrograms(small_file) as file:
+        assert event_metrics(file, labels, 0) == {}
+    with h5py.File(small_file, "a") as file:
+        file["event_id"] = np.where(events > 0, events, -1)
+    with open_spectrograms(small_file) as file, new_labels(tmp_path / "x.csv", file) as write:
+        for start in (0, 50):  # two blocks
+            write(start, labels[start : start + 50], np.ones(min(50, 96 - start)))
+        found = event_metrics(file, labels, 0)
+    assert read_labels(tmp_path / "x.csv")["event_id"].tolist() == [-1] * 4 + events[4:].tolist()
+    assert (found["n_events"], found["event_agreement"]) == (23, 1)
 
 
 def test_classes_can_have_any_numbers():
     numbers = np.where(np.arange(96) % 3 == 1, 10**12, np.arange(96) % 3 - 1)
     names = ["ice", "sea", "none"]
-    file = SimpleNamespace(labels=lambda: numbers, class_names=lambda: names)
-    truth, found = known_classes(file)
+    truth, found = known_classes(SimpleNamespace(labels=lambda: numbers, class_names=lambda: names))
     assert found == [*names, "class 1000000000000"]
     assert truth[:6].tolist() == [-1, 3, 1, -1, 3, 1]
 
@@ -32,14 +49,14 @@ def test_complete_run(made_run):
 
 def test_stages_that_are_unfinished_or_of_other_models(run_folder):
     provenance = run_folder / "DEC/provenance.json"
-    unfinished = json.loads(provenance.read_text()) | {"status": "unfinished"}
-    provenance.write_text(json.dumps(unfinished))
+    complete = provenance.read_text()
+    provenance.write_text(json.dumps(json.loads(complete) | {"status": "unfinished"}))
     with open_run(run_folder) as run:
         assert (list(run.stages), run.final.name) == (["AEC", "GMM"], "GMM")
         assert "DEC stage is unfinished" in run.notes[0]
-    provenance.write_text(json.dumps(unfinished | {"status": "complete"}))
-    other = (run_folder / "GMM/model.npz").read_bytes() + b" "
-    (run_folder / "GMM/model.npz").write_bytes(other)
+    provenance.write_text(complete)
+    with (run_folder / "GMM/model.npz").open("ab") as file:
+        file.write(b" ")
     with open_run(run_folder) as run:
         assert list(run.stages) == ["AEC"]
         assert "model.npz: has changed since it was written" in run.notes[0]

@@ -59,17 +59,17 @@ def history(folder) -> list[dict]:
 
 
 @pytest.mark.parametrize("kind", ["aec", "dec"])
-@pytest.mark.parametrize("stops", [(5, 0, 0), (10,)])  # two batches after the first: an epoch ends
-def test_interrupted_equals_never_interrupted(tmp_path, kind, stops):
+def test_interrupted_equals_never_interrupted(tmp_path, kind):
     whole, _ = train(tmp_path / "whole", kind)
-    for stop in stops:
-        with pytest.raises(Stopped) as caught:
-            train(tmp_path / "cut", kind, stop=StopAfter(stop))
-        assert caught.value.exit_code == 143
-    model, _ = train(tmp_path / "cut", kind)
-    assert history(tmp_path / "cut") == history(tmp_path / "whole")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name]), name
+    for stops in ((5, 0, 0), (10,)):  # two batches after the first: an epoch ends
+        folder = tmp_path / f"cut{len(stops)}"
+        for stop in stops:
+            with pytest.raises(Stopped) as caught:
+                train(folder, kind, stop=StopAfter(stop))
+            assert caught.value.exit_code == 143
+        model, _ = train(folder, kind)
+        assert history(folder) == history(tmp_path / "whole")
+        torch.testing.assert_close(model.state_dict(), whole.state_dict(), rtol=0, atol=0)
 
 
 def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
@@ -127,8 +127,7 @@ def test_dec_loss_is_mse_plus_gamma_kl(tmp_path):
         q, y, _ = model(samples.x)
     p = result.target
     kl, mse = float((p * (p / q).log()).sum()) / 8, float((y - samples.x).square().mean())
-    (row,) = history(tmp_path)
-    found = [float(row[name]) for name in ("mse", "kl", "loss")]
+    found = [float(history(tmp_path)[0][name]) for name in ("mse", "kl", "loss")]
     assert found == pytest.approx([mse, kl, mse + 0.7 * kl], rel=1e-4, abs=1e-7)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from RISCluster.data.layouts import DETECTION, open_spectrograms
 from RISCluster.data.measures import MEASURES, measure_spectrograms, measure_waveforms
-from RISCluster.errors import DataError, RunError, SettingsError
+from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms import build as building
 from RISCluster.waveforms import read as reading
 from RISCluster.waveforms import station_day
@@ -101,6 +101,10 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-4)
     assert not (tmp_path / "set.h5.parts").exists()
     assert logged("6 windows of 87 x 100 from 2 traces")
+    assert run(folder, target, "build.traces=yes") is None
+    assert logged(f"{target}: done already, from the same files with the same settings")
+    with pytest.raises(DataError, match="set.h5: exists, made from other files or settings"):
+        run(folder, target)
     # The values are those of the steps by hand.
     words = settings().build
     wave = process(Wave(NOON, RATE, eventful().astype(float)), words)
@@ -112,7 +116,8 @@ def test_processed_waveforms_give_the_same_windows(folder, tmp_path):
     write(folder / "night.mseed", (ID, MIDNIGHT - 60 * SECOND, RATE, eventful()))
     saved = folder / "saved"  # what it writes is no input
     words = [f"build.save_waveforms={saved}", "build.detrend=2"]
-    assert run(folder, tmp_path / "set.h5", *words)["samples"] == 9
+    run(folder, tmp_path / "set.h5", *words)
+    assert run(folder, tmp_path / "set.h5", *words, overwrite=True)["samples"] == 9
     paths = sorted(path.relative_to(saved).as_posix() for path in saved.rglob("*.mseed"))
     assert paths == [
         "XX/AAA/XX.AAA..HHZ__20151231T235900Z.mseed",
@@ -180,18 +185,6 @@ def test_midnight_leaves_no_seam(tmp_path):
     assert len(found) > 100
 
 
-def test_rates_that_differ_by_rounding_are_one(tmp_path):
-    data, rates = noise(180, 100), (99.999992, 100.0, 100.000008)
-    pieces = {
-        f"p{k}": (ID, NOON + 60 * k * SECOND, own, data[6000 * k : 6000 * (k + 1)])
-        for k, own in enumerate(rates)
-    }
-    place = files_in(tmp_path / "in", next=(ID, NOON + DAY, rates[0], data), **pieces)
-    words = ("build.method=slide", "build.taper=0")
-    assert run(place, tmp_path / "set.h5", *words)["samples"] == 2 * 175
-    assert rows(tmp_path / "set.csv")[100]["starttime"] == "2016-01-01T12:01:41.000000Z"
-
-
 def test_gaps_that_were_filled_make_no_events(tmp_path, logged):
     rate, place = 100.0, files_in(tmp_path / "in")
     for name, fill in (("CLEAN", None), ("ZERO", 0), ("WINS", -(2**31)), ("SAC", -12345)):
@@ -221,20 +214,11 @@ def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, monkeypatch):
     one = write(tmp_path / "all.mseed", *pieces)
     run(one, tmp_path / "one.h5", *SLIDE)
     assert len(reads) == 2  # days
-    # Where they do not fit in memory together
-    reads.clear()
-    monkeypatch.setattr("RISCluster.waveforms.plan.READ_BYTES", 11 * 60 * 50 * 8)
+    reads.clear()  # now they do not fit in memory together
+    monkeypatch.setattr("RISCluster.waveforms.station_day.READ_BYTES", 11 * 60 * 50 * 8)
     run(one, tmp_path / "few.h5", *SLIDE)
     assert len(reads) == 2 * 2
     equal(tmp_path / "few.h5", tmp_path / "one.h5")
-
-
-def test_overlaps_and_order(tmp_path, folder):
-    """A copy of a file, and files that overlap, give no window twice."""
-    (folder / "copy.mseed").write_bytes((folder / "a.mseed").read_bytes())
-    pieces = [(ID, NOON + first * SECOND, RATE, eventful()[first * 50 :]) for first in (60, 20)]
-    write(folder / "part.mseed", *pieces)
-    assert run(folder, tmp_path / "two.h5")["samples"] == 6
 
 
 def test_data_that_can_not_be_used_leave_the_others(folder, tmp_path, logged, monkeypatch):
@@ -267,22 +251,12 @@ def test_sampling_rates(folder, tmp_path):
         run(folder, tmp_path / "set.h5")
     assert run(folder, tmp_path / "set.h5", "build.sampling_rate=50")["samples"] == 9
     assert [time for _, time in peaks(tmp_path / "set.h5")][-3:] == ["00:30", "01:00", "01:30"]
-    # A trace may have several.
-    (folder / "c.mseed").unlink()
-    other = (ID, NOON + 200 * SECOND, 100.0, eventful(60, (30,), 100))
-    write(folder / "a.mseed", (ID, NOON, RATE, eventful()), other)
-    assert run(folder, tmp_path / "two.h5", "build.sampling_rate=50")["samples"] == 7
-    times = [time for name, time in peaks(tmp_path / "two.h5") if name == ID]
-    assert times == ["00:30", "01:00", "01:30", "03:50"]
 
 
 @pytest.mark.parametrize(
     ("word", "text"),
     [
-        (
-            "bandpass=3-25",
-            f"build.bandpass = 3-25 Hz .* 25 Hz, the Nyquist .*, as {OTHER} at 50 Hz",
-        ),
+        ("bandpass=3-25", f"build.bandpass = 3-25 Hz .* 25 Hz, the Nyq.*, as {OTHER} at 50 Hz"),
         ("on=1000", "no window in 2 station-days: 0 found; .*build.on = 1000"),
         ("length=300", "left out: 2 stretches too short; .*shorter"),
     ],
@@ -291,20 +265,6 @@ def test_settings_that_do_not_fit_the_data(folder, tmp_path, word, text):
     with pytest.raises((DataError, SettingsError), match=text):
         run(folder, tmp_path / "set.h5", f"build.{word}")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
-
-
-def test_again(folder, logged):
-    target = folder / "set.h5"  # what it writes is no input
-    run(folder, target)
-    assert run(folder, target) is None
-    assert logged(f"{target}: done already, from the same files with the same settings")
-    with pytest.raises(DataError, match="set.h5: exists, made from other files or settings"):
-        run(folder, target, "build.on=5")
-    run(folder, target, "build.length=2", overwrite=True)
-    assert contents(target)["spectrogram"].shape == (6, 87, 50)
-    target.unlink()
-    with pytest.raises(DataError, match="set.csv: exists"):
-        run(folder, target)
 
 
 def test_workers_and_interruption_change_nothing(folder, tmp_path, monkeypatch):
@@ -328,13 +288,6 @@ def test_workers_and_interruption_change_nothing(folder, tmp_path, monkeypatch):
     assert contents(target)["spectrogram"].shape == (3 * 223, 87, 100)
     equal(tmp_path / "one.h5", target)
     assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
-
-
-def test_a_full_disk_stops_and_what_is_done_stays(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 200_000}))
-    with pytest.raises(RunError, match=r"set.h5: needs 0.000214 GB, and 0.0002 GB are free"):
-        run(folder, tmp_path / "set.h5")
-    assert len(list((tmp_path / "set.h5.parts").glob("*.json"))) == 2
 
 
 ZNE = "build.components=ZNE"
@@ -372,16 +325,11 @@ def test_windows_of_all_components(array, tmp_path, logged):
     grid = make_grid(words, RATE)
     for name, values in measure_waveforms(traces[:, 0], RATE).items():  # of the first component
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-4)
-    for row, part, start in (
-        (0, eventful(seed=0), 4400),
-        (1, eventful(seed=1, size=0), 4400),
-        (2, eventful(seed=2, size=3000)[3300:], 1100),
-    ):
+    e = eventful(seed=2, size=3000)[3300:]
+    for row, part, start in ((0, eventful(), 4400), (2, e, 1100)):
         wave = process(Wave(NOON, RATE, part.astype(float)), words)
         expected = spectrograms(grid, wave.data, np.array([start]))
         np.testing.assert_array_equal(images[1:2, row], expected)
-    with h5py.File(tmp_path / "set.h5") as file:
-        assert file["spectrogram"].attrs["components"].tolist() == ["Z", "N", "E"]
 
 
 def test_missing_components_as_zeros(array, tmp_path, logged):
@@ -402,10 +350,3 @@ def test_stations_of_an_array(array, tmp_path):
     run(array, tmp_path / "a.h5", "build.trace_ids=*AA..HHZ")
     with open_spectrograms(tmp_path / "a.h5") as file:
         np.testing.assert_array_equal(images[:, 1], file.read(0, 3))
-
-
-def test_components_that_there_are_not(array, tmp_path):
-    with pytest.raises(DataError, match="components = Z, X: no trace has all of them on one"):
-        run(array, tmp_path / "set.h5", "build.components=ZX")
-    with pytest.raises(SettingsError, match=r"components = Z is not allowed; allowed: none, or"):
-        settings("build.components=Z")

@@ -15,10 +15,10 @@ from RISCluster.waveforms.process import (
     process,
     resample,
     taper,
+    with_responses,
     without_marks,
 )
 from RISCluster.waveforms.read import SECOND, import_obspy
-from RISCluster.waveforms.responses import with_responses
 from tests.conftest import shared_data
 from tests.waveforms.waves import settings
 

@@ -11,7 +11,7 @@ import pytest
 
 from RISCluster.errors import DataError
 from RISCluster.waveforms import read as reading
-from RISCluster.waveforms.read import Stretch, matching, read_traces, scan, with_copies
+from RISCluster.waveforms.read import Stretch, read_traces, scan, with_copies
 from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB.00.HHZ"
@@ -135,14 +135,6 @@ def test_channels_without_an_id_are_left_out(tmp_path, form):
     stretches, notes = scan(sorted(tmp_path.iterdir()), 1)
     assert [item.trace_id for item in stretches] == [ID]
     assert re.match("1?[12] traces? left out, as '...': .*; allowed: ids with", notes[0][1])
-
-
-def test_traces_by_pattern():
-    stretches = [Stretch("a", ID, 0, 1, 1.0), Stretch("b", OTHER, 0, 1, 1.0)]
-    assert matching(stretches, "*") == stretches
-    assert matching(stretches, "*.BBB.*, XX.C??..HHZ") == stretches[1:]
-    with pytest.raises(DataError, match=r"build.trace_ids = \*.HHN fits none of 2 traces; allowed"):
-        matching(stretches, "*.HHN")
 
 
 # ---- archives -----------------------------------------------------------------------------------

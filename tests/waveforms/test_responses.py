@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from RISCluster.errors import DataError, SettingsError
-from RISCluster.waveforms.process import Wave, remove_response, taper
+from RISCluster.waveforms.process import (
+    Wave,
+    is_station_file,
+    read_inventory,
+    remove_response,
+    taper,
+    usable,
+    with_responses,
+)
 from RISCluster.waveforms.read import SECOND
-from RISCluster.waveforms.responses import is_station_file, read_inventory, usable, with_responses
 from tests.waveforms.waves import MIDNIGHT, rows, run, settings, write
 
 obspy = pytest.importorskip("obspy")
@@ -79,7 +86,6 @@ def test_velocity_of_a_known_sine():
     [
         ({"gain": 0.0}, "to M/S, without stages; allowed: M, M/S, M/S**2 with stages"),
         ({"unit": None}, "to no unit, without"),
-        ({"unit": "nm/s"}, "to nm/s, without"),
         ({"unit": "M/S**2"}, "or a sensitivity to velocity (build.output)"),
     ],
 )
@@ -116,18 +122,6 @@ def test_other_instruments_are_left_out(tmp_path, logged):
     assert line.endswith("(and so for 1 more)")
     with pytest.raises(DataError, match="no window in 1 station-day: .* 1 stretches without a re"):
         built(tmp_path, place, "build.trace_ids=*.BDF")
-
-
-def test_the_response_changes_at_noon(tmp_path):
-    noon = MIDNIGHT + 12 * HOUR
-    changes = (None, noon, response()), (noon, None, response(2 * GAIN))
-    sine(tmp_path / "a.mseed", noon - 180 * SECOND)
-    found = built(tmp_path, stationxml(tmp_path / "s.xml", *changes))
-    sizes = [(row["starttime"][11:19], float(row["peak_amplitude"])) for row in found]
-    assert {round(size * GAIN / 1e3) for time, size in sizes if time < "12"} == {10}
-    assert {round(size * GAIN / 1e3) for time, size in sizes if time > "12"} == {5}
-    # No window reaches across, nor into the second that is tapered on either side.
-    assert all(not "11:59:55" < time < "12:00:01" for time, _ in sizes)
 
 
 def test_a_station_for_a_part_of_the_day(tmp_path):

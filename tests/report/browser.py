@@ -1,0 +1,91 @@
+"""Chromium without a window, driven over its DevTools pipe: no clock of its own, no port."""
+
+import json
+import os
+import shutil
+import subprocess
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+WORDS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
+
+
+class Browser:
+    """A page in Chromium; as a context it ends with it."""
+
+    def __init__(self, folder: Path):
+        command = [shutil.which("chromium"), *WORDS, f"--user-data-dir={folder}"]
+        (its_input, commands), (answers, its_output) = os.pipe(), os.pipe()
+        # Chromium reads commands from its file 3 and writes answers to 4
+        redirect = f'exec 3<&{its_input} 4>&{its_output} && exec "$@"'
+        self.process = subprocess.Popen(
+            ["bash", "-c", redirect, "chromium", *command], pass_fds=(its_input, its_output),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(its_input)
+        os.close(its_output)
+        self.commands, self.answers = os.fdopen(commands, "wb"), os.fdopen(answers, "rb")
+        self.numbers, self.rest, self.session, self.events = count(1), b"", {}, []
+        target = self("Target.createTarget", url="about:blank")["targetId"]
+        found = self("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = {"sessionId": found["sessionId"]}
+        self("Page.enable")
+
+    def __enter__(self) -> "Browser":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.session = {}
+        self("Browser.close")
+        self.process.wait()
+        self.commands.close()
+        self.answers.close()
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self.rest:
+            if not (part := os.read(self.answers.fileno(), 2**20)):
+                raise RuntimeError("Chromium has ended")
+            self.rest += part
+        message, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(message)
+
+    def __call__(self, method: str, **values: Any) -> dict[str, Any]:
+        """A command of the protocol, and its answer."""
+        number = next(self.numbers)
+        message = {"id": number, "method": method, "params": values, **self.session}
+        self.commands.write(json.dumps(message).encode() + b"\0")
+        self.commands.flush()
+        while (answer := self._next()).get("id") != number:
+            self.events.append(answer.get("method"))
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def open(self, page: Path, width: int = 1400, height: int = 3000) -> None:
+        """Open a file, and wait until it is loaded and its script has drawn."""
+        self.size(width, height)
+        self.events.clear()
+        self("Page.navigate", url=page.as_uri())
+        while "Page.loadEventFired" not in self.events:
+            self.events.append(self._next().get("method"))
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until what was asked for is drawn."""
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def size(self, width: int, height: int) -> None:
+        self(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, mobile=False,
+            deviceScaleFactor=1,
+        )  # fmt: skip
+
+    def run(self, script: str) -> Any:
+        """The value of a script, also of a promise."""
+        found = self(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )  # fmt: skip
+        if "exceptionDetails" in found:
+            raise RuntimeError(found["exceptionDetails"]["exception"].get("description"))
+        return found["result"].get("value")
