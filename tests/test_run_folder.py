@@ -45,8 +45,8 @@ def test_results_of_other_settings_are_renamed_with_their_figures(stage):
     for name in ("AEC_a.png", "AEC_b.png", "GMM_gallery.png"):
         (stage.figures / name).write_text("figure")
     text = stage.begin({"aec.lr": 0.2, "data": "def"}, "")
-    new = "new: aec.lr was 0.1, is 0.2; the samples of data.file changed; the existing results are now in "
-    assert text.startswith(new)
+    new = "new: aec.lr was 0.1, is 0.2; the samples of data.file changed; the existing results are"
+    assert text.startswith(f"{new} now in ")
     assert not (stage.path / "model.pt").exists()
     assert [path.name for path in stage.figures.iterdir()] == ["GMM_gallery.png"]
     for lr in (0.2, 0.3, 0.4):  # within a second

@@ -38,7 +38,7 @@ def test_changed_labels_are_scored_anew(finished, capsys):
         file["labels"][0] = 1
     run_aec(finished())
     assert "done already" in capsys.readouterr().out
-    assert "labels, times and ids" in refused(run_dec, finished())
+    assert "labels, times or ids in data.file changed" in refused(run_dec, finished())
     for stage in (run_gmm, run_dec):
         stage(finished())
     assert metrics(finished().run_folder / "DEC")["accuracy"] < 0.9
