@@ -203,6 +203,8 @@ def _read_errors(path: Path) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, FileNotFoundError):
             reason = "no such file"
+        elif "weights_only" in str(error):  # which PyTorch tells to switch off
+            reason = "not a file of weights as PyTorch saves them"
         raise CheckpointError(
             f"{path}: missing or damaged: {reason}; run its stage again, or name another"
         ) from None

@@ -4,7 +4,7 @@ Within ``EmulatedCuda()``, PyTorch sees GPUs. A tensor that is sent there is a `
 holds a CPU tensor. All its operations pass through `EmulatedCuda.operation`, which
 
 * refuses what CUDA refuses: operands on several devices, ``numpy()`` without ``cpu()``;
-* counts host waits by their cause;
+* counts kernel launches and host waits by their cause;
 * counts memory, and raises `torch.OutOfMemoryError` where it is exhausted.
 
 To the C++ part of PyTorch, a `GpuTensor` is on the CPU: its autograd engine needs no CUDA then.
@@ -24,6 +24,12 @@ CPU = torch.device("cpu")
 COPIES = {"_to_copy", "copy_", "_foreach_copy_"}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 SYNCHRONOUS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "is_nonzero"}
+NO_KERNEL = {  # views, and memory that is not filled
+    "_reshape_alias", "_unsafe_view", "alias", "as_strided", "chunk", "detach", "diagonal", "empty",
+    "empty_like", "empty_strided", "expand", "lift_fresh", "narrow", "new_empty", "permute",
+    "new_empty_strided", "reshape", "select", "slice", "split", "split_with_sizes", "squeeze", "t",
+    "transpose", "unbind", "unfold", "unsqueeze", "view", "view_as",
+}  # fmt: skip
 
 
 class GpuTensor(torch.Tensor):
@@ -92,14 +98,14 @@ _Mode.__torch_dispatch__ = lambda self, function, types, args=(), kwargs=None: (
 class EmulatedCuda:
     """Context in which PyTorch has `n_gpus` GPUs of `memory` bytes.
 
-    `waits` counts host waits by cause.
+    `launches` counts kernels by name, `waits` host waits by cause.
     """
 
     active: "EmulatedCuda"
 
     def __init__(self, n_gpus: int = 1, memory: float = 8e10):
         self.n_gpus, self.memory, self.current = n_gpus, memory, 0
-        self.waits = Counter()
+        self.launches, self.waits = Counter(), Counter()
         self._storages: dict[int, int] = {}  # bytes by address of the storage
         self._lock = threading.RLock()
 
@@ -107,6 +113,11 @@ class EmulatedCuda:
     def allocated(self) -> int:
         """Bytes in use."""
         return sum(self._storages.values())
+
+    def clear(self) -> None:
+        """Set the counts to zero."""
+        self.launches.clear()
+        self.waits.clear()
 
     def numbered(self, device) -> torch.device:
         """The device, ``cuda`` alone with the number of the current one."""
@@ -173,17 +184,20 @@ class EmulatedCuda:
             raise RuntimeError(f"tensors on several devices: {name}")
 
     def _count(self, name, tensors, wanted, args, kwargs):
-        if name in SYNCHRONOUS:
-            self._wait(name)
-        elif name in COPIES:
-            source, target = tensors[-1], wanted or tensors[0].device
-            is_queued = kwargs.get("non_blocking") and getattr(source, "pinned", False)
-            if source.device.type != target.type and not is_queued:
-                self._wait(f"copy to {target.type}")
-        elif name in INDEXING:
-            indices = [x for x in args[1] if x is not None]
-            if any(x.device == CPU or x.dtype == torch.bool for x in indices):
-                self._wait("index on the CPU, or mask")
+        with self._lock:
+            if name not in NO_KERNEL:
+                self.launches[name] += 1
+            if name in SYNCHRONOUS:
+                self._wait(name)
+            elif name in COPIES:
+                source, target = tensors[-1], wanted or tensors[0].device
+                is_queued = kwargs.get("non_blocking") and getattr(source, "pinned", False)
+                if source.device.type != target.type and not is_queued:
+                    self._wait(f"copy to {target.type}")
+            elif name in INDEXING:
+                indices = [x for x in args[1] if x is not None]
+                if any(x.device == CPU or x.dtype == torch.bool for x in indices):
+                    self._wait("index on the CPU, or mask")
 
     def _wait(self, cause: str) -> None:
         with self._lock:

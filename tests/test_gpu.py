@@ -1,4 +1,4 @@
-"""CUDA branches on emulated GPUs: devices, host waits, memory, and results of the CPU."""
+"""CUDA branches on emulated GPUs: devices, host waits, launches, memory, and results of the CPU."""
 
 import shutil
 
@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from RISCluster import distributed
+from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, Reader, load_set
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
-from RISCluster.errors import Stopped
+from RISCluster.errors import SettingsError, Stopped
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.features import FixedFeatureSizes
 from RISCluster.runtime import StopRequest
@@ -23,7 +24,7 @@ from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
 from RISCluster.training.common import Context, Training
 from RISCluster.training.encode import encode
-from RISCluster.training.pretrain import pretrain
+from RISCluster.training.pretrain import pretrain, with_defaults
 from RISCluster.training.refine import refine
 from tests.conftest import blobs, quick_settings, write_samples
 from tests.emulated_cuda import EmulatedCuda
@@ -97,20 +98,21 @@ def after_steps(monkeypatch):
 # ---- training -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["aec", "dec"])
-def test_steps_wait_for_nothing(tmp_path, gpu, after_steps, kind):
+@pytest.mark.parametrize(("kind", "most"), [("aec", 66), ("dec", 111)])
+def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, after_steps, kind, most):
     seen = []
 
     def record(training):
-        seen.append((training.step, dict(gpu.waits)))
-        gpu.waits.clear()
+        seen.append((training.step, dict(gpu.waits), sum(gpu.launches.values())))
+        gpu.clear()
 
     after_steps(record)
     Trial(tmp_path / "r", kind).run()
     assert seen[0][1]  # the loss of the first step of an epoch is read
-    within = [waits for step, waits in seen if step > 1]
+    within = [(waits, launches) for step, waits, launches in seen if step > 1]
     assert len(within) == 9
-    assert not any(within), within
+    assert not any(waits for waits, _ in within), within
+    assert max(launches for _, launches in within) <= most
 
 
 @pytest.mark.parametrize("kind", ["aec", "dec"])
@@ -152,6 +154,24 @@ def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_step
         assert distance.max() < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["aec", "dec"])
+def test_collectives_get_tensors_of_the_gpu(tmp_path, gpu, monkeypatch, kind):
+    devices = []
+
+    def all_gather_object(parts, part):
+        parts[:] = [part] * len(parts)
+
+    dist = distributed.dist
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: devices.append(tensor.device))
+    monkeypatch.setattr(dist, "all_gather_object", all_gather_object)
+    trial = Trial(tmp_path / "r", kind, ranks=Ranks(0, 2, GPU))
+    latents = trial.model.encoder(trial.samples.x).detach() if kind == "dec" else None
+    monkeypatch.setattr("RISCluster.training.refine.encode", lambda *_: latents)
+    trial.run()
+    assert len(devices) > 12
+    assert set(devices) == {GPU}
+
+
 def test_out_of_memory_in_a_collective_is_no_lost_process(monkeypatch):
     def fail(tensor):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -163,10 +183,19 @@ def test_out_of_memory_in_a_collective_is_no_lost_process(monkeypatch):
 
 def test_encoding_waits_once(tmp_path, gpu):
     trial = Trial(tmp_path / "r", "aec")
-    gpu.waits.clear()
+    gpu.clear()
     z = encode(trial.model.encoder, trial.samples, trial.context.ranks, trial.fixed)
     assert (z.device, tuple(z.shape)) == (GPU, (N, 7))
     assert sum(gpu.waits.values()) == 1, gpu.waits
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(300, 16), (40_000, 256), (110_000, 1024)])
+def test_batches_are_larger_on_a_gpu(n, batch_size):
+    given = load_settings(None, ["aec.schedule=onecycle"]).aec
+    settings = with_defaults(given, n, GPU)
+    assert settings.batch_size == batch_size
+    assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)
+    assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
 
 
 # ---- samples ------------------------------------------------------------------------------------
@@ -180,7 +209,7 @@ def test_batches_are_on_the_gpu(data, gpu, mode):
         samples, unusable = load_set(reader, np.arange(96), mode, ranks)
         assert unusable.tolist() == [5]
         for batches in (samples.epoch(0, 0, 16, ranks), samples.in_order(0, 95, 16)):
-            gpu.waits.clear()
+            gpu.clear()
             parts = list(batches)
             assert {x.device for part in parts for x in part} == {GPU}
             assert sum(len(positions) for positions, _ in parts) == 95
@@ -192,9 +221,36 @@ def test_reading_waits_once_for_a_thousand_samples(tmp_path, gpu):
     path = write_samples(tmp_path / "s.h5", blobs(2000)[0])
     with open_spectrograms(path) as file:
         reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
-        gpu.waits.clear()
+        gpu.clear()
         assert [len(index) for index, _ in reader.blocks(np.arange(2000))] == [1024, 976]
     assert gpu.waits["copy to cpu"] == 2, gpu.waits
+
+
+@pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
+def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
+    path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
+
+    def optimistic(setting, n_bytes, device):  # other processes take what was free
+        return ("device", "") if device == GPU else choose(setting, n_bytes, device)
+
+    monkeypatch.setattr(loading, "choose_loadmode", optimistic)
+    with open_spectrograms(path) as file:
+        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
+        monkeypatch.setattr(loading, "GPU_ROWS", 128)
+        gpu.memory = room * 2000 * 4 * 16 * 20
+        samples, _ = load_set(reader, np.arange(2000), "auto", Ranks(0, 1, GPU))
+        assert (samples.x.device, len(samples)) == (CPU, 2000)
+        del samples
+    assert gpu.allocated == 0
+
+
+def test_processes_share_no_gpu(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with (
+        pytest.raises(SettingsError, match="cuda:1: 2 processes need a GPU each"),
+        distributed.start_ranks("cuda:1"),
+    ):
+        pass
 
 
 # ---- runs ---------------------------------------------------------------------------------------

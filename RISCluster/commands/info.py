@@ -89,8 +89,8 @@ def describe(
 
 
 def _axis(axis: np.ndarray, unit: str) -> str:
-    step = np.median(np.diff(axis))
-    return f"{axis[0]:.6g} to {axis[-1]:.6g} {unit}, median step {step:.4g} {unit}"
+    step = (axis[-1] - axis[0]) / (len(axis) - 1)
+    return f"{axis[0]:.6g} to {axis[-1]:.6g} {unit}, mean step {step:.4g} {unit}"
 
 
 def _listed(names: list[str]) -> str:

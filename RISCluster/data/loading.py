@@ -236,8 +236,26 @@ def load_set(
     DataError where no sample is usable, or there is no GPU for the load mode ``device``.
     """
     n_bytes = 4 * len(index) * math.prod(reader.shape)
-    mode, reason = choose_loadmode(loadmode, n_bytes, reader.device)
-    log.info(f"load mode {mode}: {reason}")
+    for device in (reader.device, torch.device("cpu")):
+        mode, reason = choose_loadmode(loadmode, n_bytes, device)
+        log.info(f"load mode {mode}: {reason}")
+        try:
+            samples = _load(reader, index, mode, ranks)
+            break
+        except torch.cuda.OutOfMemoryError:  # its traceback holds the tensor until the next turn
+            if (loadmode, mode) != ("auto", "device"):
+                raise
+            log.warning("the samples do not fit on the GPU: they are loaded into memory")
+    if not len(samples):
+        raise DataError(
+            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not "
+            "finite or all zero; allowed: finite numbers that are not all zero"
+        )
+    return samples, np.setdiff1d(index, samples.index)
+
+
+def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleSet:
+    """Read samples once: to hold them, or to find the usable ones that are to be streamed."""
     is_held, device = mode != "disk", torch.device("cpu") if mode == "ram" else reader.device
     x = torch.empty((len(index) if is_held else 0, *reader.shape), device=device)
     found, n = [index[:0]], 0
@@ -248,16 +266,10 @@ def load_set(
             found.append(indices)
             n += len(indices)
             progress.add(len(indices))
-    if not n:
-        raise DataError(
-            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not "
-            "finite or all zero; allowed: finite numbers that are not all zero"
-        )
     usable = np.concatenate(found)
-    unusable = np.setdiff1d(index, usable)
     if not is_held:
-        return StreamedSet(reader, usable), unusable
-    return HeldSet(usable, x[:n], torch.arange(n, device=device), reader.device), unusable
+        return StreamedSet(reader, usable)
+    return HeldSet(usable, x[:n], torch.arange(n, device=device), reader.device)
 
 
 def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from .series import Series, choose_part, open_series
 TAPERS = {"hann": "hann", "kaiser": ("kaiser", 5.7), "tukey": ("tukey", 0.25), "none": "boxcar"}
 MIN_WINDOW, MIN_ROWS = 8, 4  # samples; frequencies that the network takes
 CHUNK_VALUES, CHUNK_STEPS = 2**19, 16  # of a chunk of the cube, 2 MB; its steps, if there are any
-BLOCK_VALUES = 2**23  # samples of the windows, and values of the cube, that are worked on at once
+BLOCK_VALUES = 2**24  # samples of the windows, and values of the cube, that are worked on at once
 AXES = ["time", "channel", "frequency"]
 MANY = 10_000  # chunks, from which Zarr has several in a file
 KEPT = ("units", "power", "window_s", "step_s", "sampling_rate")  # attributes of a part

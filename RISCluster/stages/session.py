@@ -73,6 +73,8 @@ class Session:
             # Slower than fp32 on CPUs, and oneDNN's transposed convolutions gave NaN gradients.
             if precision == "bf16" and self.ranks.device.type == "cpu":
                 raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
+            if precision == "bf16" and torch.cuda.get_device_capability(self.ranks.device) < (8, 0):
+                log.warning("this GPU emulates bf16, which is slow: run.precision = fp32 is faster")
         return inputs
 
     @property
@@ -200,7 +202,9 @@ class Session:
         results = [*results, "metrics.json", *(path.name for path in self.path.glob("labels.h5"))]
         device, about = self.ranks.device, {"fingerprint": self.fingerprint}
         if device.type == "cuda":
-            about["gpu"] = torch.cuda.get_device_name(device)
+            about |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+            cudnn = torch.backends.cudnn
+            about |= {"cudnn": cudnn.version(), "tf32": cudnn.allow_tf32}
         self.stage.complete(results, about | {"device": str(device)})
 
     def log_summary(self) -> None:

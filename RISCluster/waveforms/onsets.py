@@ -133,10 +133,12 @@ def onsets_at(
 def _traces(own: str, trace_ids: Sequence[str]) -> list[str]:
     """Traces that codes fit: those of this id, otherwise with what is given of it."""
     own = own.replace("--", "")  # an empty location
-    codes = (own if "." in own else f".{own}").split(".")
-    channel = [f"{code}*" for code in (*codes[2:], "", "")[:2]]
-    pattern = ".".join([*(code or "*" for code in codes[:2]), *channel])
-    return [own] * (own in trace_ids) or [x for x in trace_ids if fnmatchcase(x, pattern)]
+    if own in trace_ids:
+        return [own]
+    codes = own.split(".") if "." in own else ["", own]
+    network, station, location, channel = [*codes, "", ""][:4]
+    pattern = f"{network or '*'}.{station or '*'}.{location}*.{channel}*"
+    return [trace_id for trace_id in trace_ids if fnmatchcase(trace_id, pattern)]
 
 
 def _travel_times(found: pandas.DataFrame, velocity: float, stations: Any) -> np.ndarray:

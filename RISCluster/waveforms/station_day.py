@@ -215,11 +215,7 @@ def make_part(days: Sequence[StationDay], path: Path, product: Product) -> dict[
         for day in days:
             start = file.tell()
             try:
-                others = [
-                    [*_stretches(x, _read([x], product, notes)[x], product, Counter(), notes)]
-                    if x else []
-                    for x in day.others
-                ]  # fmt: skip
+                others = [_other_waves(other, product, notes) for other in day.others]
                 for found in _processed(day, pieces.pop(day), product, counts, notes):
                     for records in _of_windows(*found, others, product, counts):
                         file.write(records.data)
@@ -257,6 +253,14 @@ def _read(
                     data = without_marks(trace.data)
                     found[day].append(Wave(trace.stats.starttime.ns, rate, data))
     return found
+
+
+def _other_waves(day: StationDay | None, product: Product, notes: Notes) -> list[Wave]:
+    """Processed stretches of another component, none where that is missing."""
+    if day is None:
+        return []
+    pieces = _read([day], product, notes)[day]
+    return [*_stretches(day, pieces, product, Counter(), notes)]
 
 
 def _save(wave: Wave, day: StationDay, folder: Path) -> None:
@@ -315,8 +319,8 @@ def _stretches(
     if settings.inventory is not None:
         parts = with_responses(waves, day.trace_id, settings)
     del waves
-    for number in range(len(parts)):
-        (wave, response, note), parts[number] = parts[number], None  # frees its memory
+    while parts:  # each frees its memory
+        wave, response, note = parts.pop(0)
         if wave.end <= day.day or wave.start >= day.day + DAY:
             continue
         notes += [(name, note)] if note else []

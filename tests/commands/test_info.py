@@ -51,7 +51,7 @@ def test_text_picture_and_settings(small_file, here, capsys):
     ("words", "text"),
     [
         (["missing.h5"], "DataError: missing.h5: no such file"),
-        (["text.h5"], "DataError: text.h5: can't be opened as HDF5"),
+        (["text.h5"], "DataError: text.h5: is neither HDF5 nor Zarr"),
         (["small.h5", "data.dataset=nothing"], "no data set 'nothing'"),
         (["small.h5", "x.h5", "--picture", "x.png"], "--picture is of one file"),
         (["small.h5", "--picture", "small.h5/x.png"], "can't be written"),
@@ -82,7 +82,7 @@ def test_unusable_samples_and_quantiles(here, monkeypatch):
 def test_times_traces_classes_and_attributes(small_file, here):
     text = lines_of(small_file)
     assert text["file"].endswith("small.h5, layout samples, data set spectrogram")
-    assert text["frequency"] == "1 to 8.5 Hz, median step 0.5 Hz"
+    assert text["frequency"] == "1 to 8.5 Hz, mean step 0.5 Hz"
     assert text["components"] == "one"
     assert text["traces"] == "4: XH.DR00..HHZ, XH.DR01..HHZ, XH.DR02..HHZ, XH.DR03..HHZ"
     assert (text["classes"], text["unusable"]) == ("3: 0 (32), 1 (32), 2 (32)", "none")

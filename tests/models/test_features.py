@@ -59,17 +59,6 @@ def test_components_of_smoothed_spectrograms_and_of_modulation_spectra():
         assert float(part.var(0).sum().sqrt()) == pytest.approx(2.0, rel=1e-3)
 
 
-def test_smoothing_repeats_the_edges():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((30, 1, 90, 60)).astype(np.float32)
-    x[:, :, :2] *= rng.uniform(5, 20, (30, 1, 1, 1))  # most of it lies on two edges
-    x[:, :, :, -2:] *= rng.uniform(5, 20, (30, 1, 1, 1))
-    x = torch.from_numpy(x)
-    features = FixedFeatures(90, 60, FixedFeatureSizes(3, 1))
-    features.fit(x, None, 1.0, spread=1.0, seed=0)
-    assert_components(features(x)[:, :3].numpy(), smoothed(x), atol=2e-4)
-
-
 def test_modulation_spectrum():
     x = torch.tensor([[[3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 1.0]]])
     torch.testing.assert_close(modulation_spectrum(x), torch.tensor([[[4.0, 0.0]]]))
