@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 from itertools import count
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 WORDS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
+
+LONGEST_WAIT = 120  # s for an answer
 
 
 class Browser:
@@ -44,8 +47,9 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self.rest:
-            if not (part := os.read(self.answers.fileno(), 2**20)):
-                raise RuntimeError("Chromium has ended")
+            ready = select.select([self.answers], [], [], LONGEST_WAIT)[0]
+            if not ready or not (part := os.read(self.answers.fileno(), 2**20)):
+                raise RuntimeError("Chromium does not answer, or has ended")
             self.rest += part
         message, _, self.rest = self.rest.partition(b"\0")
         return json.loads(message)

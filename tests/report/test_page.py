@@ -107,22 +107,26 @@ def test_table():
 # ---- in a browser ----
 
 
-@pytest.fixture
-def page(run_folder, tmp_path, monkeypatch):
-    """A page of a run with waveforms and without static figures, and the run's folder."""
-    monkeypatch.setattr(make_report, "image_of", one_pixel)
+@pytest.fixture(scope="module")
+def page(made_run, tmp_path_factory):
+    """A page of a run with waveforms and without static figures, and a copy of the run."""
+    folder = tmp_path_factory.mktemp("page")
+    run_folder = shutil.copytree(made_run, folder / "run")
     with open_run(run_folder) as run:
-        copy = shutil.copy(run.file.path, tmp_path / "traces.h5")
+        copy = shutil.copy(run.file.path, folder / "traces.h5")
     with h5py.File(copy, "a") as file:
         file["trace"] = np.random.default_rng(0).normal(size=(96, 300)).astype("f4")
         file["trace"].attrs["sampling_rate"] = 100.0
-    return write_report(run_folder, [f"data.file={copy}"], tmp_path / "page.html"), run_folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make_report, "image_of", one_pixel)
+        write_report(run_folder, [f"data.file={copy}"], folder / "page.html")
+    return folder / "page.html", run_folder
 
 
-@pytest.fixture
-def browser(tmp_path):
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
     shutil.which("chromium") or pytest.skip("no Chromium")
-    with Browser(tmp_path / "user") as made:
+    with Browser(tmp_path_factory.mktemp("user")) as made:
         yield made
 
 
