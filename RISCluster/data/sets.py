@@ -68,6 +68,7 @@ class DataSet(SpectrogramFile):
         self.file = lru_cache(MAX_OPEN)(lambda number: reopen(paths[number]))
         self.first = first = self.file(0)  # stays open, for `stored`
         vars(self).update(vars(first))  # its axes, units and attributes
+        self.distance = None  # of channels of one cube
         self.layout, self.waveform_unit = first.layout, first.waveform_unit
         self.paths, self.rows, self._columns = paths, None, set()
         sizes, n_events = [0], [0]
