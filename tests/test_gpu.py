@@ -275,7 +275,7 @@ def on_cpu(data, tmp_path_factory):
     return results(settings.run_folder)
 
 
-@pytest.mark.parametrize("mode", ["device", "ram", "disk"])
+@pytest.mark.parametrize("mode", ["device", "disk"])
 def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
     words = (f"data.file={data}", f"data.loadmode={mode}", "run.device=cuda", *FAST)
     settings = quick_settings(tmp_path, *words)
