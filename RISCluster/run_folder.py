@@ -49,6 +49,14 @@ VERIFIED = ("inputs", "results", "fingerprint")  # keys of the provenance with a
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
 NOT_STORED = {"build", "records", "run.name", "run.folder", "run.recipe"}  # sections and keys
 CLUSTER = ("run.backend", "run.scheduler")  # of one command
+CHECKSUMS = {  # inputs that are compared by checksum, in words
+    "data": "the samples of data.file",
+    "labels, times and ids": "labels, times or ids in data.file",
+    "event_id": "event ids in data.file",
+    "AEC/model.pt": "the autoencoder (AEC/model.pt)",
+    "GMM/model.npz": "the mixtures (GMM/model.npz)",
+    "aec.initial_weights": "the weights in aec.initial_weights",
+}
 PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stations")
 
 
@@ -192,7 +200,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if was != is_now and key in KEYS:
             phrases.append(f"{key} was {_shown(was)}, is {_shown(is_now)}")
         elif was != is_now:
-            phrases.append(f"{key} changed")
+            phrases.append(f"{CHECKSUMS.get(key, key)} changed")
     return phrases
 
 

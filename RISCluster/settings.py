@@ -36,6 +36,13 @@ INVALIDATED = {
     "*": "result",
 }
 
+RENAMED = {  # keys of earlier versions
+    "data.workers": "data.cpu_threads",
+    "gmm.start": "gmm.init",
+    "gmm.prior": "gmm.covariance_shrinkage",
+    "gmm.stability": "gmm.n_resamples",
+}
+
 RECIPES = {  # of run.recipe; paper is Jenkins et al. 2021, where the defaults differ from it
     "none": "",
     "paper": "data.amplitude=linear data.standardize=no aec.latent_activation=relu "
@@ -610,7 +617,7 @@ def _values(texts: Mapping[str, str], place: str) -> dict[str, Any]:
     values = {}
     for name, text in texts.items():
         if name not in KEYS:
-            near = difflib.get_close_matches(name, KEYS, 1)
+            near = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, KEYS, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise SettingsError(
                 f"{place}: no setting '{name}'{hint}; write section.key=value, as the "

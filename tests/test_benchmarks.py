@@ -15,7 +15,7 @@ import fuzz  # noqa: E402
 import kills  # noqa: E402
 
 SEED = 20210610
-INPUTS = 25  # of every subject of fuzzing
+INPUTS = 15  # of every subject of fuzzing
 KILLED = ("aec", "gmm", "build", "cube")  # subjects of kills; the others take longer
 SHORT = ("aec.n_epochs=3", "gmm.n_clusters=2-3", "gmm.init=kmeans", "gmm.n_resamples=none")
 

@@ -231,7 +231,7 @@ def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
     path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
 
     def optimistic(setting, n_bytes, device):  # other processes take what was free
-        return ("device", "") if device == GPU else choose(setting, n_bytes, device)
+        return "device" if device == GPU else choose(setting, n_bytes, device)
 
     monkeypatch.setattr(loading, "choose_loadmode", optimistic)
     with open_spectrograms(path) as file:
@@ -275,7 +275,7 @@ def on_cpu(data, tmp_path_factory):
     return results(settings.run_folder)
 
 
-@pytest.mark.parametrize("mode", ["device", "ram", "disk"])
+@pytest.mark.parametrize("mode", ["device", "disk"])
 def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
     words = (f"data.file={data}", f"data.loadmode={mode}", "run.device=cuda", *FAST)
     settings = quick_settings(tmp_path, *words)

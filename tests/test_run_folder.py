@@ -45,8 +45,8 @@ def test_results_of_other_settings_are_renamed_with_their_figures(stage):
     for name in ("AEC_a.png", "AEC_b.png", "GMM_gallery.png"):
         (stage.figures / name).write_text("figure")
     text = stage.begin({"aec.lr": 0.2, "data": "def"}, "")
-    new = "new: aec.lr was 0.1, is 0.2; data changed; the existing results are now in "
-    assert text.startswith(new)
+    new = "new: aec.lr was 0.1, is 0.2; the samples of data.file changed; the existing results are"
+    assert text.startswith(f"{new} now in ")
     assert not (stage.path / "model.pt").exists()
     assert [path.name for path in stage.figures.iterdir()] == ["GMM_gallery.png"]
     for lr in (0.2, 0.3, 0.4):  # within a second
@@ -94,7 +94,9 @@ def test_reading_a_stage_with_other_inputs_names_the_difference(stage):
     stage.require_match({"data": "abc", "aec.n_features": 9})
     with pytest.raises(RunError, match=r": aec.n_features was 9, is 12; run .*another run.name$"):
         stage.require_match({"data": "abc", "aec.n_features": 12})
-    with pytest.raises(RunError, match="the AEC stage has other inputs: data changed; run"):
+    with pytest.raises(
+        RunError, match="the AEC stage has other inputs: the samples of data.file changed; run"
+    ):
         stage.require_match({"data": "def"})
 
 

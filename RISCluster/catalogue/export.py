@@ -278,8 +278,9 @@ def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, common:
         f"of trace {row['trace_id']}"
     )
     event.comments.append(quakeml.Comment(text=_in_xml(comment), resource_id=f"{here}/comment"))
-    start, onset = (
-        UTCDateTime(row[name]) if row[name] else None for name in ("starttime", "onset")
+    start, onset, peak, end = (
+        UTCDateTime(row[name]) if row[name] else None
+        for name in ("starttime", "onset", "peak_time", "end")
     )
     if onset is None or abs(onset - start) >= FAR:
         return
@@ -288,13 +289,14 @@ def _add_sample(event: Any, row: dict[str, Any], here: str, origin: str, common:
     if PHASE.fullmatch(row["name"]):
         pick.phase_hint = row["name"]
     event.picks.append(pick)
-    if row["peak_time"] and row["peak_amplitude"]:
+    if peak and row["peak_amplitude"]:
+        after = max(0, (end or peak) - peak)
         amplitude = quakeml.Amplitude(
             resource_id=f"{here}/amplitude",
             generic_amplitude=float(row["peak_amplitude"]),
             unit=AMPLITUDE_UNITS.get(row["unit"], "other"),
             category="point",
-            time_window=quakeml.TimeWindow(0, 0, UTCDateTime(row["peak_time"])),
+            time_window=quakeml.TimeWindow(max(0, peak - onset), after, peak),
             pick_id=pick.resource_id,
             **common,
         )

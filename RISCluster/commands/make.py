@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas
 
 from ..cli import first_command, package_command, run_name
-from ..data.times import SECOND
 from ..errors import DataError, SettingsError
 from ..io import as_path
 from ..runtime import count, log, start_log
@@ -105,8 +104,10 @@ def run_catalogue(arguments: argparse.Namespace) -> None:
     """Sort a catalogue, and choose of it by time, amplitude and repetition."""
     from ..waveforms.onsets import clean
 
-    start = int(arguments.start.timestamp()) * SECOND if arguments.start else -(2**63)
-    end = int(arguments.end.timestamp()) * SECOND if arguments.end else 2**63 - 1
+    start, end = (
+        limit if time is None else round(time.timestamp() * 1e6) * 1000  # ns
+        for time, limit in ((arguments.start, -(2**63)), (arguments.end, 2**63 - 1))
+    )
     paths = [Path(word).expanduser() for word in arguments.words]
     if not paths:
         raise SettingsError("command line: no catalogue given; give CSV or QuakeML")

@@ -237,8 +237,8 @@ def load_set(
     """
     n_bytes = 4 * len(index) * math.prod(reader.shape)
     for device in (reader.device, torch.device("cpu")):
-        mode, reason = choose_loadmode(loadmode, n_bytes, device)
-        log.info(f"load mode {mode}: {reason}")
+        mode = choose_loadmode(loadmode, n_bytes, device)
+        log.info(f"load mode {mode}: {n_bytes / 1e9:.2f} GB of samples")
         try:
             samples = _load(reader, index, mode, ranks)
             break
@@ -272,24 +272,20 @@ def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleS
     return HeldSet(usable, x[:n], torch.arange(n, device=device), reader.device)
 
 
-def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> tuple[str, str]:
-    """Load mode for `n_bytes` of samples, and the reason."""
-    size = f"{n_bytes / 1e9:.2f} GB of samples"
+def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> str:
+    """Load mode for `n_bytes` of samples: the setting, or where they fit."""
     if setting == "device" and device.type != "cuda":
         raise DataError(
             f"[data] loadmode = device needs a GPU, and this run computes on {device}; allowed "
             "here: auto, ram, disk"
         )
     if setting != "auto":
-        return setting, f"{size}, as set"
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if n_bytes < 0.6 * free:
-            return "device", f"{size} fit into {free / 1e9:.1f} GB of free GPU memory"
+        return setting
+    if device.type == "cuda" and n_bytes < 0.6 * torch.cuda.mem_get_info(device)[0]:
+        return "device"
     available = 4 * 10**9  # bytes, where it is not known
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         available = next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
-    available //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    mode, fit = ("ram", "fit") if n_bytes < 0.5 * available else ("disk", "do not fit")
-    return mode, f"{size} {fit} into half of {available / 1e9:.1f} GB of free memory"
+    n_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return "ram" if n_bytes < 0.5 * available / n_processes else "disk"

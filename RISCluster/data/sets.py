@@ -32,7 +32,7 @@ WHOLE = [f"data.{key}={as_text(all_of)}" for key, (all_of, _) in CHOICE.items()]
 # What files of a set have in common, their axes to a hundredth of a bin
 ALIKE = (
     "layout", "shape", "components", "frequency_unit", "frequency", "time_unit", "time",
-    "amplitude_unit", "waveform_unit",
+    "amplitude_unit", "waveform_unit", "class_names",
 )  # fmt: skip
 OWN = {*PACKING, *DIMENSIONS, "class_names", "coordinates", "units"}  # attributes not copied
 
@@ -68,17 +68,12 @@ class DataSet(SpectrogramFile):
         self.file = lru_cache(MAX_OPEN)(lambda number: reopen(paths[number]))
         self.first = first = self.file(0)  # stays open, for `stored`
         vars(self).update(vars(first))  # its axes, units and attributes
+        self.distance = None  # of channels of one cube
         self.layout, self.waveform_unit = first.layout, first.waveform_unit
-        self.paths, self.rows, self._columns, self._names = paths, None, set(), []
+        self.paths, self.rows, self._columns = paths, None, set()
         sizes, n_events = [0], [0]
         for file in map(self.file, range(len(paths))):
             _require_alike(first, file)
-            names, self._names = file.class_names(), self._names or file.class_names()
-            if names not in ([], self._names):
-                raise DataError(
-                    f"{file.path}: has the classes {', '.join(names)}, and files before it "
-                    f"{', '.join(self._names)}; allowed: the same class_names in all"
-                )
             self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
             events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
@@ -139,10 +134,6 @@ class DataSet(SpectrogramFile):
         values = np.concatenate(parts)
         return values.tolist() if missing == "" else values
 
-    def class_names(self) -> list[str]:
-        """See `SpectrogramFile`."""
-        return self._names
-
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """See `SpectrogramFile`."""
         found: dict[str, list] = {"file": [], "file_index": []}
@@ -190,9 +181,8 @@ class DataSet(SpectrogramFile):
         if key == "min_amplitude":
             return values >= value
         if key == "stations":
-            patterns = [part.strip() for part in value.split(",")]
             ids, number = np.unique(values, return_inverse=True)
-            return np.array([_is_station(text, patterns) for text in ids])[number]
+            return np.array([_is_station(trace_id, value) for trace_id in ids])[number]
         limit = nanoseconds_to_iso([parse_time(value)])[0]
         return (values >= limit if key == "after" else values < limit) & (values != "")
 
@@ -200,6 +190,8 @@ class DataSet(SpectrogramFile):
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
     for name in ALIKE:
         own, other = getattr(file, name), getattr(first, name)
+        if name == "class_names":
+            own, other = own(), other()
         if isinstance(own, np.ndarray):
             is_same = np.allclose(own, other, rtol=0, atol=0.01 * (other[1] - other[0]))
             own, other = (f"{axis[0]:.6g} to {axis[-1]:.6g}" for axis in (own, other))
@@ -212,11 +204,12 @@ def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
             )
 
 
-def _is_station(trace_id: str, patterns: Sequence[str]) -> bool:
+def _is_station(trace_id: str, patterns: str) -> bool:
     """Whether a trace id, its station code or ``NET.STA`` fits one of the patterns."""
     codes = trace_id.split(".")
-    names = {trace_id, ".".join(codes[:2]), *(codes[1:2] if len(codes) == 4 else ())}
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
+    names = [trace_id, ".".join(codes[:2]), *(codes[1:2] if len(codes) == 4 else ())]
+    wanted = map(str.strip, patterns.split(","))
+    return any(fnmatch.filter(names, pattern) for pattern in wanted)
 
 
 def write_samples(file: SpectrogramFile, target: Path) -> None:

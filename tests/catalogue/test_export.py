@@ -172,7 +172,8 @@ def test_events_and_picks(run, tmp_path):
         assert pick.method_id.id == "smi:local/RISCluster/detector/recursive"
         assert amplitude.generic_amplitude == pytest.approx(index / 1000)
         assert (amplitude.unit, amplitude.pick_id) == ("m/s", pick.resource_id)
-        assert amplitude.time_window.reference == start + 0.5
+        window = amplitude.time_window
+        assert (window.reference, window.begin, window.end) == (start + 0.5, 0.25, 0.25)
 
 
 def test_samples_of_one_event(run, tmp_path):

@@ -39,10 +39,7 @@ QUICK = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A finished run, and the file that it was trained on."""
-    folder = tmp_path_factory.mktemp("run")
+def three_stages(folder):
     spectrogram, classes = blobs(240)
     times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}Z".encode() for i in range(240)]
     onsets = [time.replace(b"Z", b".5Z") for time in times]
@@ -53,4 +50,10 @@ def trained(tmp_path_factory):
     settings = load_settings(None, (*QUICK, f"data.file={data}", f"run.folder={folder / 'Out'}"))
     for stage in (run_aec, run_gmm, run_dec):
         stage(settings)
-    return folder / "Out/test", data
+
+
+@pytest.fixture(scope="session")
+def trained(made_once):
+    """A finished run, and the file that it was trained on; not to be changed."""
+    folder = made_once(three_stages)
+    return folder / "Out/test", folder / "train.h5"

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import h5py
 import pytest
 
@@ -68,6 +70,13 @@ def test_picture_alone(source, here, capsys, refused, monkeypatch):
     assert -0.3 < onset < 0.2 < end  # 0 s is the middle of the window
     assert [line.get_ydata()[0] for line in detector.lines[-2:]] == [6, 2]
     refused(words, "no -o FILE.h5 given; give it, or --picture FILE.png")
+
+
+def test_limits_of_a_catalogue_are_exact(here, capsys):
+    Path("a.csv").write_text("onset\n2016-01-01T00:00:10.25\n2016-01-01T00:00:10.75\n")
+    limits = "--start", "2016-01-01T00:00:10.5", "--end", "2016-01-01T00:00:10.750001"
+    assert main(["catalogue", "a.csv", "-o", "b.csv", *limits]) == 0
+    assert "b.csv: 1 row of 2; left out: 1 by time or amplitude" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

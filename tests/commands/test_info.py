@@ -51,7 +51,7 @@ def test_text_picture_and_settings(small_file, here, capsys):
     ("words", "text"),
     [
         (["missing.h5"], "DataError: missing.h5: no such file"),
-        (["text.h5"], "DataError: text.h5: can't be opened as HDF5"),
+        (["text.h5"], "DataError: text.h5: is neither HDF5 nor Zarr"),
         (["small.h5", "data.dataset=nothing"], "no data set 'nothing'"),
         (["small.h5", "x.h5", "--picture", "x.png"], "--picture is of one file"),
         (["small.h5", "--picture", "small.h5/x.png"], "can't be written"),

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -22,17 +24,15 @@ def predict(file, run, output, *words):
 
 
 @pytest.fixture
-def named(trained):
-    """Sizes of the run's clusters, with names and corrections while the test runs."""
-    run = trained[0]
+def named(trained, tmp_path):
+    """A copy of the run with names and corrections, and sizes of its clusters."""
+    run = Path(shutil.copytree(trained[0], tmp_path / "test"))
     labels = [int(row["label"]) for row in rows_of(run / "DEC/labels.csv")]
     sizes = np.bincount(labels).tolist()
     other = (labels[7] + 1) % 3
     (run / "names.csv").write_text(f"stage,label,size,name\nDEC,{other},{sizes[other]},ice\n")
     (run / "corrections.csv").write_text("index,label,mark\n7,ice,sure\n")
-    yield sizes, other
-    for name in ("names.csv", "corrections.csv"):
-        (run / name).unlink()
+    return run, sizes, other
 
 
 @pytest.mark.parametrize("stage", ["dec", "gmm"])
@@ -117,7 +117,7 @@ def test_a_file_without_any_label_names_the_cause(trained, tmp_path, capsys):
 
 
 def test_names_and_corrections_of_the_run(trained, named, tmp_path):
-    (run, data), (_, other) = trained, named
+    (run, _, other), data = named, trained[1]
     assert predict(data, run, tmp_path / "own.csv") == 0
     row = rows_of(tmp_path / "own.csv")[7]
     assert (row["label"], row["probability"], row["name"]) == (str(other), "1.000000", "ice")
@@ -128,8 +128,8 @@ def test_names_and_corrections_of_the_run(trained, named, tmp_path):
     assert rows[7]["label"] != str(other)  # a correction is of the data of the run
 
 
-def test_page_and_gallery_of_new_data(trained, named, tmp_path):
-    run, (sizes, other) = trained[0], named
+def test_page_and_gallery_of_new_data(named, tmp_path):
+    run, sizes, other = named
     x = blobs(60, seed=5)[0]
     x[:20] = np.random.default_rng(0).random((20, 16, 20))  # outliers
     ids = [f"XH.DR{i % 2}..HHZ".encode() for i in range(60)]

@@ -24,7 +24,7 @@ def opened(file, *words):
 
 @pytest.fixture
 def parts(tmp_path):
-    """Three files of 20, 30 and 40 samples, the last one without labels."""
+    """Three files of 20, 30 and 40 samples."""
     for number, (first, stop) in enumerate(((0, 20), (20, 50), (50, 90))):
         rows = np.arange(first, stop, dtype=np.float32)
         columns = {
@@ -33,8 +33,8 @@ def parts(tmp_path):
             "peak_amplitude": rows,
             "event_id": np.arange(stop - first) // 10 - 1,
             "trace": np.repeat(rows[:, None], 8, axis=1),
+            "labels": CLASSES[first:stop],
         }
-        columns |= {"labels": CLASSES[first:stop]} if number < 2 else {}
         with h5py.File(
             write_file(tmp_path / f"{number}.h5", X[first:stop], **columns), "a"
         ) as file:
@@ -53,7 +53,7 @@ def test_files_of_a_pattern_are_one_set(parts, monkeypatch, most):
         np.testing.assert_array_equal(file.read(18, 53), X[18:53])
         assert file.column("starttime", 20, 21) == ["2016-01-02T00:00:00.000000Z"]
         assert file.column("trace_id", 50, 52) == ["XH.DR02..HHZ", "XH.DR03..HHZ"]
-        assert file.labels().tolist() == [*CLASSES[:50], *[-1] * 40]
+        assert file.labels().tolist() == CLASSES.tolist()
         assert file.class_names() == NAMES
         events = [-1] * 10 + [0] * 10 + [-1] * 10 + [1] * 10 + [2] * 10 + [-1] * 10
         assert file.column("event_id", 0, 61).tolist() == [*events, 3]
@@ -84,7 +84,7 @@ def test_samples_are_chosen(parts, words, kept):
         np.testing.assert_array_equal(file.read(0, file.n_samples), X[index])
         times = [whole.column("starttime")[i] for i in index]
         assert file.column("starttime") == times
-        assert file.labels() is None or file.labels().tolist() == whole.labels()[index].tolist()
+        assert file.labels().tolist() == whole.labels()[index].tolist()
         assert (file.fingerprint() == whole.fingerprint()) == kept.all() == (file.rows is None)
         write_samples(file, parts / "chosen.hdf5")
     with open_spectrograms(parts / "chosen.hdf5") as copy:
@@ -105,13 +105,21 @@ def test_what_does_not_fit_is_named(parts, small_file):
         file["peak_amplitude"].attrs["units"] = "m/s"
     for file, words, message in (
         (f"{parts}/[0x].h5", [], "x.h5: shape is (15, 20), and of "),
-        (f"{parts}/[0y].h5", [], "y.h5: has the classes c, b, a, and files before it a, b, c"),
+        (f"{parts}/[0y].h5", [], "y.h5: class_names is ['c', 'b', 'a'], and of "),
         (bare, ["data.after=2016-01-01"], "has no column starttime, which data.after needs"),
         (small_file, ["data.stations=Q*"], "none of 96 samples has data.stations = Q*; allowed"),
         (f"{parts}/*.hdf5", [], "*.hdf5: no such file or Zarr folder; set data.file"),
     ):
         with pytest.raises(DataError, match=re.escape(message)):
             opened(file, *words)
+
+
+def test_cubes_of_a_set_have_channels_of_their_own(tmp_path):
+    for name in "ab":
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["data"], file["metadata/loc_coords"] = X[:8, :5, :6], np.arange(5.0)
+    with opened(tmp_path / "*.h5") as file:
+        assert (file.layout, file.n_samples, file.distance) == ("cube", 20, None)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -97,7 +97,6 @@ def test_every_layout_is_unpacked(tmp_path, layout):
     [
         ("f4", None, {"_FillValue": 1e20}, [1e20, 2], [np.nan, 2]),
         ("i2", None, {"missing_value": np.int16([-1, -2])}, [-1, -2, 3], [np.nan, np.nan, 3]),
-        ("i2", None, {"scale_factor": [0.5]}, [1, 2], [0.5, 1]),
         ("f4", 9.969209968386869e36, {}, [9.969209968386869e36, 1], [np.nan, 1]),  # as netCDF
         ("i1", None, {"_Unsigned": "true"}, [-1, -2], "_Unsigned is true"),
         ("f4", None, {"scale_factor": [1.0, 2.0]}, [1, 2], "attributes of /x can't be used"),

@@ -8,16 +8,14 @@ from RISCluster.data.synthetic import CLASS_NAMES, make_synthetic_set, write_dem
 def test_physical_axes_and_columns(tmp_path):
     path = write_demo(tmp_path / "sub" / "demo.h5", n_samples=200)
     with open_spectrograms(path) as file:
-        assert (file.n_samples, file.n_frequencies, file.n_times) == (200, 87, 100)
+        assert (file.n_samples, *file.shape) == (200, 87, 100)
         assert file.frequency[[0, -1]] == pytest.approx([3.125, 19.92], abs=0.01)
         assert np.diff(file.time) == pytest.approx(0.04)
         times = file.column("starttime")
         assert times == sorted(times)
         assert all(time.startswith("2016-") and time.endswith("Z") for time in times)
-        assert all(len(name.split(".")) == 4 for name in file.column("trace_id"))
         assert file.class_names() == list(CLASS_NAMES)
         assert np.bincount(file.labels()).tolist() == [25] * 8
-        assert (file.read(0, 200) >= 0).all()
 
 
 def test_classes_are_what_they_are_called():

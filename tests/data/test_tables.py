@@ -72,7 +72,6 @@ def test_numbers(read, cells, values):
         (b"PK\x03\x04\x14\0", "it is no text in UTF-8 or Latin-1; export it as CSV"),
         (b'a,b\n1,2\n3,"4\n5,6\n', "close quotes"),
         (b"a,b\n-78,5,1,2\n", "line 2 has 4 cells, and the header 2; every row needs as many"),
-        (b"a,b\n1,2\n\n1\n", "line 4 has 1 cell, and the header 2"),
         (b"x" * 200_000, "field larger than"),
     ],
 )
@@ -99,7 +98,6 @@ def test_numbers_in_names_are_sorted_as_numbers():
         ("x,Date,TIME\n1,2016-01-31,12:30\n", {1, 2}, "2016-01-31T12:30:00"),
         ("date,time\n2016-01-31,2016-02-01T00:00\n", {1}, "2016-02-01T00:00:00"),
         ("date,hour,x\n2016-01-31,6,1\n", {0, 1}, "2016-01-31T06:00:00"),
-        ("date,min,max\n2016-01-31,-6,1\n", {0}, "2016-01-31T00:00:00"),
         ("Year, Month,Day,Hour,Min,Sec\n2016,1, 5,6,7,08.3\n", {*range(6)}, "2016-01-05T06:07:08"),
         ("year,month,day,time\n2016,1,5,06:07:08\n", {0, 1, 2, 3}, "2016-01-05T06:07:08"),
         ("time,x\n1454241600500,1\n", {0}, "2016-01-31T12:00:00"),

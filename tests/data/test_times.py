@@ -62,41 +62,30 @@ def test_arrays_are_parsed_like_single_values():
     [
         ("seconds since 2020-01-01 00:00:00 UTC", 39, "2020-01-01T00:00:39"),
         ("hours since 2020-01-01 00:00:00 -6:00", 0, "2020-01-01T06:00:00"),
-        ("hours since 1800-1-1 00:00:0.0", 1928472, "2020-01-01T00:00:00"),
-        ("msec since 2020-01-01", 39000, "2020-01-01T00:00:39"),
-        ("hrs since 2020-01-01", 36, "2020-01-02T12:00:00"),
+        ("hrs since 1800-1-1 00:00:0.0", 1928472, "2020-01-01T00:00:00"),
         ("nanoseconds since the Unix epoch", 1577836800000000001, "2020-01-01T00:00:00"),
         ("datetime64[ms]", 1577836800000, "2020-01-01T00:00:00"),
         ("days since 2020-01-01T00:00:00Z", 0.5, "2020-01-01T12:00:00"),
-        ("", 1577836800, "2020-01-01T00:00:00"),
+        ("months since 2020-01-01", 0, "'months' is not known; known are ns"),
+        ("s since 2020.5", 0, "'2020.5' is no date"),
+        ("hours since 1-1-1 00:00:0.0", 0, "is no date from 1678 to 2261"),
     ],
 )
 def test_units_of_cf(units, value, right):
     for values in ([value], [float(value)]):
-        assert nanoseconds_to_iso(decode_times(values, units)) == [f"{right}.000000Z"]
-
-
-@pytest.mark.parametrize(
-    ("units", "calendar", "reason"),
-    [
-        ("months since 2020-01-01", "standard", "'months' is not known; known are ns"),
-        ("s since the flood", "standard", "'the flood' is no date"),
-        ("s since 2020.5", "standard", "'2020.5' is no date"),
-        ("hours since 1-1-1 00:00:0.0", "", "is no date from 1678 to 2261"),
-        ("s since 2020-01-01", "noleap", "calendar 'noleap' has other dates"),
-    ],
-)
-def test_what_can_not_be_converted(units, calendar, reason):
-    with pytest.raises(ValueError, match=reason):
-        decode_times(np.arange(2), units, calendar)
+        if right.startswith("20"):
+            assert nanoseconds_to_iso(decode_times(values, units)) == [f"{right}.000000Z"]
+        else:
+            with pytest.raises(ValueError, match=right):
+                decode_times(values, units)
+    with pytest.raises(ValueError, match="calendar 'noleap' has other dates"):
+        decode_times([0], "s since 2020-01-01", "noleap")
 
 
 def test_times_beyond_int64_are_none():
     values = np.array([0.0, np.nan, np.inf, 1e12, -1e10, 1.5])
     found = decode_times(values, "seconds since 1970-01-01")
     assert found.tolist() == [0, *[NOT_A_TIME] * 4, 1500000000]
-    filled = np.array([2**64 - 1], dtype=np.uint64)
-    assert decode_times(filled, "ns since 1970-01-01").tolist() == [NOT_A_TIME]
     assert nanoseconds_to_iso(np.array([NOT_A_TIME, 0])) == ["", "1970-01-01T00:00:00.000000Z"]
 
 
@@ -141,16 +130,12 @@ def days(first, n, step=1):
     [
         ([["2262-01-01", "1900-01-01", "NaT", "1970-01-01"], days("2016-01-01", 100)],
          ["2262-01-01", "1900-01-01", "1970-01-01"]),
-        ([days("2010-01-01", 3652), ["1970-01-01"]], ["1970-01-01"]),
         ([days("2016-01-01", 1000), days("1970-01-01", 2)], ["1970-01-01", "1970-01-02"]),
         ([["2016-01-01", "1970-01-01", "2016-01-02"]], ["1970-01-01"]),
         ([days("2016-01-01", 100), days("2019-01-01", 80)], []),  # two deployments
-        ([days("2016-01-01", 1000), days("2021-01-01", 50)], []),
-        ([days("2016-01-01", 100), ["2016-12-01"]], []),  # within a year
         ([days("1990-01-01", 10000), ["1970-01-01"]], []),  # an axis less than doubled
-        ([days("2016-01-01", 100), days("1950-01-01", 30, 500)], []),  # more than a tenth
-        ([days("2016-01-01", 5), ["2019-01-01"], days("2020-01-01", 5)], []),  # between
-        ([["2016-01-01", "1970-01-01"]], []), ([[]], []), ([["NaT"]], []),
+        ([days("2016-01-01", 100), days("1950-01-01", 30, 500)], []),  # more than 2 %
+        ([["2016-01-01", "1970-01-01"]], []), ([["NaT"]], []),
     ],
 )  # fmt: skip
 def test_times_of_a_wrong_clock_are_far(parts, far):

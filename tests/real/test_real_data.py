@@ -43,6 +43,7 @@ def test_icequakes_and_sounds_run_to_the_end(settings_of, name):
 
 def test_earthquakes_explosions_and_noise(settings_of):
     words = ("aec.n_epochs=8", "aec.batch_size=32", "dec.n_epochs=2", "gmm.init=consensus")
+    words += ("gmm.n_resamples=none",)
     folder = run_all(settings_of("pnw", slice(None, None, 3), *words))
     # k-means with the true K on 50 principal components of all samples: NMI 0.36.
     for stage in ("GMM", "DEC"):

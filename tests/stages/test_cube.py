@@ -83,7 +83,7 @@ def test_the_map_shows_the_classes_where_they_are(
 
 def test_a_window_over_channels_tells_slowness_and_one_channel_does_not(tmp_path, make_settings):
     """Bursts that run up or down the fibre at one speed, and are the same on each channel."""
-    rng, n, n_steps, n_channels, across = np.random.default_rng(0), 60, 16, 24, 8
+    rng, n, n_steps, n_channels, across = np.random.default_rng(0), 60, 16, 16, 8
     up = rng.random((n, n_channels // across)) < 0.5
     channel, step = np.arange(across), np.arange(n_steps)[:, None]
     cube = rng.exponential(0.05, (n * n_steps, n_channels, 8)).astype("f4")

@@ -38,7 +38,7 @@ def test_changed_labels_are_scored_anew(finished, capsys):
         file["labels"][0] = 1
     run_aec(finished())
     assert "done already" in capsys.readouterr().out
-    assert "labels, times and ids" in refused(run_dec, finished())
+    assert "labels, times or ids in data.file changed" in refused(run_dec, finished())
     for stage in (run_gmm, run_dec):
         stage(finished())
     assert metrics(finished().run_folder / "DEC")["accuracy"] < 0.9
@@ -61,7 +61,7 @@ def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
     before = content(folder)
     other = write_samples(tmp_path / "other.h5", blobs(96, seed=5)[0])
     message = refused(run_gmm, finished(f"data.file={other}"))
-    assert "the AEC stage has other inputs: data changed; " in message
+    assert "the AEC stage has other inputs: the samples of data.file changed; " in message
     message = refused(run_dec, finished("aec.n_features=4"))
     assert "aec.n_features was 3, is 4; run python AEC_train.py run.name=test" in message
     assert content(folder) == before
@@ -69,7 +69,9 @@ def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
     (renamed,) = (path for path in folder.glob("AEC_*") if path.is_dir())
     assert (renamed / "model.pt").read_bytes() == before["AEC/model.pt"]
     message = refused(run_dec, finished("aec.lr=0.01"))
-    assert re.search(r"AEC/model.pt changed; run python GMM_centroids.py .* again", message)
+    assert re.search(
+        r"the autoencoder \(AEC/model.pt\) changed; run python GMM_centroids.py .* again", message
+    )
 
 
 def test_bad_input_leaves_finished_stages_as_they_are(finished, tmp_path):
