@@ -3,10 +3,9 @@
     python benchmarks/gpu.py                       8 minutes at most, on the first GPU
     python benchmarks/gpu.py --device cpu --samples 400 --rows 256 --batches 64
 
-Measured: samples a second and memory of an epoch of pretraining and of refinement and of encoding,
-at several batch sizes in each load mode; a training step with channels_last, bf16, TF32 and
-cudnn.benchmark on and off; the time line of a default run. Results are written to ``gpu.json`` and
-``gpu.html`` in the folder of ``--output``, after each part.
+Measured, on a GPU after its tests: rates and memory of an epoch of pretraining and of refinement,
+and of encoding, by batch size and load mode; a step with channels_last, bf16, TF32, cudnn.benchmark
+on and off; the time line of a default run. ``gpu.json`` and ``gpu.html`` are written as it goes.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from pathlib import Path
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
-from common import command, environment, np, parser, seconds  # isort: skip
+from common import ROOT, command, environment, np, parser, seconds  # isort: skip
 import pandas
 import torch  # after OpenMP was set up
 
@@ -60,13 +59,14 @@ def main() -> None:
     keep_freed_memory()
     device = choose_device(options.device)
     batches = [int(text) for text in options.batches.split(",")]
-    about = {"python": platform.python_version(), "torch": torch.__version__}
-    about |= {"platform": platform.platform(), "cpu threads": torch.get_num_threads()}
+    about = {"torch": torch.__version__, "cpu threads": torch.get_num_threads()}
+    about |= {"python": platform.python_version(), "platform": platform.platform()}
     about["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     found: dict[str, object] = {"machine": about}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.rows, device)
         parts: dict[str, Callable[[], object]] = {
+            "tests": lambda: run_tests() if device.type == "cuda" else [],
             "rates": lambda: list(bench.rates(batches)),
             "variants": lambda: list(bench.variants(batches)),
             "run": lambda: default_run(Path(folder), options),
@@ -77,6 +77,13 @@ def main() -> None:
             found["machine"][f"seconds of {name}"] = round(time.perf_counter() - began, 1)
             write(options.output, found)
     print(options.output / "gpu.html")
+
+
+def run_tests() -> Table:
+    """Last lines of the tests that need a GPU, or emulate one."""
+    words = [sys.executable, "-m", "pytest", "-q", "-rfs", "tests/models", "tests/test_gpu.py"]
+    done = subprocess.run(words, cwd=ROOT, env=environment(None), capture_output=True, text=True)
+    return [{"line": line} for line in done.stdout.splitlines()[-12:]]
 
 
 class Bench:

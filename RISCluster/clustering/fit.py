@@ -115,4 +115,6 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     criteria = Criteria(k, bic, aic, silhouette, inertia, *gap, *scores, agreement)
     write_npz(path, criteria=np.array(astuple(criteria)[1:]), **mixture.arrays())
     line = f"K = {k}: bic {bic:.6g}, silhouette {silhouette:.3f}, gap {gap[0]:.3f}"
-    return {"infos": [f"{line}, stability {scores[0]:.3f}, agreement of views {agreement:.3f}"]}
+    for name, value in {"stability": scores[0], "agreement of views": agreement}.items():
+        line += f", {name} {value:.3f}" if np.isfinite(value) else ""
+    return {"infos": [line]}
