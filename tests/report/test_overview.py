@@ -91,8 +91,9 @@ def test_data_of_the_script(run_folder, monkeypatch):
         assert np.shape(data["clusters"][0]["spectrum"]) == (3, 16)
         monkeypatch.setattr(samples, "POINTS", 30)
         few = Results(run)
+        few.chosen = tuple(range(50, 80))
         overview.cards_section(few)
-        assert {sample for sample, _ in few.look} < set(few.measured.index.tolist())
+        assert {*few.chosen, *(sample for sample, _ in few.look)} < set(few.measured.index.tolist())
         assert 30 <= len(few.measured.index) < n
 
 
