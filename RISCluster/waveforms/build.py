@@ -202,6 +202,7 @@ def is_done(targets: Sequence[Path], made_from: str) -> bool:
         )
     if len(existing) < len(targets):
         return False
+    Parts(targets[0]).remove()  # of a process that was killed before it did
     log.info(f"{targets[0]}: done already, from the same files with the same settings")
     return True
 

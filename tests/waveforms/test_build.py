@@ -101,7 +101,9 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-4)
     assert not (tmp_path / "set.h5.parts").exists()
     assert logged("6 windows of 87 x 100 from 2 traces")
+    (tmp_path / "set.h5.parts").mkdir()  # of a process that was killed at the end
     assert run(folder, target, "build.traces=yes") is None
+    assert not (tmp_path / "set.h5.parts").exists()
     assert logged(f"{target}: done already, from the same files with the same settings")
     with pytest.raises(DataError, match="set.h5: exists, made from other files or settings"):
         run(folder, target)
