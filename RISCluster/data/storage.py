@@ -343,7 +343,7 @@ def require_readable(dataset: h5py.Dataset) -> None:
     if why := explain_missing_filter(dataset):
         raise DataError(f"{place}: needs another package: {why}")
     if dataset.external and dataset.file.driver != "core":  # that of `_open_npy`
-        raise DataError(f"{place}: has its values in raw files; make one file of it with h5repack")
+        raise DataError(f"{place}: has its values in raw files; write them into one file with h5py")
     if not dataset.size or (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
         return  # what is missing is read as such
     if dataset.is_virtual:
