@@ -17,7 +17,8 @@ for (const [name, [type, text]] of Object.entries(D.columns)) P[name] = array(ty
 const n = P.label.length, clusters = D.clusters, stations = D.stations;
 const names = clusters.map((one) => one.name), corrections = new Map();
 (D.corrections || []).forEach(([index, label, mark]) => corrections.set(index, { label, mark }));
-let group = [], unsaved = false; // of each cluster the first one with its name
+let group = []; // of each cluster the first one with its name
+const unsaved = new Set(); // files to download
 const title = (k) => (names[k] ? `${k} ${names[k]}` : `${k}`);
 const colour = (k) => clusters[group[k]].colour;
 function regroup() {
@@ -280,7 +281,7 @@ function correct() {
   const label = +byId("relabel").value, mark = byId("mark").value.trim(), index = P.index[open];
   corrections.set(index, { label: label === P.label[open] ? corrections.get(index)?.label ?? -1 : label, mark });
   P.label[open] = label;
-  unsaved = true;
+  unsaved.add("corrections.csv");
   refresh();
 }
 
@@ -290,7 +291,7 @@ function save(name, rows) {
   const cell = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const text = rows.map((row) => `${row.map((v) => cell(`${v}`)).join(",")}\n`).join("");
   make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name }).click();
-  unsaved = false;
+  unsaved.delete(name);
 }
 const saveNames = () => save("names.csv", [["stage", "label", "size", "name"], ...clusters.map((one, k) => [D.stage, k, one.sized, names[k]])]);
 function saveCorrections() {
@@ -316,7 +317,7 @@ function start() {
   });
   all("th").forEach((e) => { e.onclick = () => sort(e); });
   all(".chip").forEach((e) => { e.onclick = () => { if (!chosen.delete(+e.dataset.c)) chosen.add(+e.dataset.c); refresh(); }; });
-  all("input.name").forEach((e) => { e.oninput = () => { names[e.dataset.k] = e.value.trim(); unsaved = true; regroup(); refresh(); }; });
+  all("input.name").forEach((e) => { e.oninput = () => { names[e.dataset.k] = e.value.trim(); unsaved.add("names.csv"); regroup(); refresh(); }; });
   const act = (id, name, work) => { if (byId(id)) byId(id)[name] = work; };
   act("station", "onchange", (e) => { station = +e.target.value; refresh(); });
   act("clear", "onclick", () => { chosen.clear(); station = -1; if (byId("station")) byId("station").value = -1; select(null); });
@@ -340,7 +341,7 @@ function start() {
   const print = (paper) => { root.classList.toggle("print", paper); refresh(); }; // ink on paper
   addEventListener("beforeprint", () => print(true));
   addEventListener("afterprint", () => print(false));
-  addEventListener("beforeunload", (e) => { if (unsaved) e.preventDefault(); });
+  addEventListener("beforeunload", (e) => { if (unsaved.size) e.preventDefault(); });
   addEventListener("resize", () => requestAnimationFrame(refresh));
   matchMedia("(prefers-color-scheme: dark)").onchange = refresh;
   root.classList.add("ready");

@@ -236,12 +236,15 @@ def test_names_and_corrections_are_saved(page, driver, tmp_path):
     assert driver.count(".chip:not([data-off])") == 2
     driver.click(".chip")
     assert driver.count(".card:not([data-off])") == 2
+    leave = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"  # false: it warns
     for name in ("names", "corrections"):
+        assert driver.run(leave) is False
         driver.click(f"#save-{name}")
         saved, end = tmp_path / f"saved/{name}.csv", time.monotonic() + 60
         while not saved.exists() and time.monotonic() < end:
             time.sleep(0.05)
         shutil.copy(saved, page[1])
+    assert driver.run(leave) is True
     with open_run(page[1]) as run:
         assert read_names(run) == {0: "ice, quake", 2: "ice, quake"}
         assert run.final.labels[sample] == label
