@@ -14,7 +14,6 @@ import numpy as np
 import pandas
 import torch
 
-from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
 from ..data.layouts import SpectrogramFile
 from ..data.sets import open_data
@@ -23,8 +22,8 @@ from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
 from ..models.autoencoder import DEC
 from ..models.checkpoint import load_model
-from ..run_folder import StageFolder, load_stage_settings
-from ..settings import Settings, load_settings
+from ..run_folder import StageFolder, load_stage_settings, stage_command
+from ..settings import SCRIPTS, Settings, load_settings
 from .labels import read_labels
 from .names import correct
 
