@@ -36,7 +36,7 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from RISCluster.catalogue.environment import read_environment
+from RISCluster.catalogue.catalogue import read_environment
 from RISCluster.catalogue.stations import read_stations
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RISClusterError

@@ -21,7 +21,7 @@ from ..runs.run import FinishedRun
 from ..runtime import Progress, count, log
 from ..settings import Months
 from ..waveforms.read import import_obspy
-from .catalogue import Catalogue, catalogue_of, season_names, seasons_of
+from .catalogue import Catalogue, catalogue_of, season_names
 
 BLOCK = 65536
 CHUNK = 16384
@@ -74,8 +74,8 @@ class Export:
         if self.marks is not None:
             columns["mark"] = self.marks.reindex(index, fill_value="").to_numpy()
         if "starttime" in rows:
-            number = seasons_of(rows["starttime"].to_numpy(), self.seasons)
-            columns["season"] = np.array([*season_names(self.seasons), ""])[number]  # -1: the last
+            month = rows["starttime"].dt.month
+            columns["season"] = month.map(season_names(self.seasons)).fillna("")
         if self.catalogue.has_stations:
             columns["trace_id"] = rows["trace_id"].astype(str)
             columns["station"] = np.array(self.catalogue.stations)[self.catalogue.station[index]]
