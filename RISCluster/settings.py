@@ -454,7 +454,6 @@ class ReportSettings:
     stations: str | None = None
     interval: str = "auto"
     seasons: tuple[Months, ...] = (Months(12, 2), Months(3, 5), Months(6, 8), Months(9, 11))
-    largest_lag: float = 30.0
     span: str | None = None
     moments: str | None = None
     log_axis: bool = False
