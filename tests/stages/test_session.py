@@ -70,7 +70,7 @@ def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
     assert (renamed / "model.pt").read_bytes() == before["AEC/model.pt"]
     message = refused(run_dec, finished("aec.lr=0.01"))
     assert re.search(
-        r"the autoencoder \(AEC/model.pt\) changed; run python GMM_centroids.py .* again", message
+        r"AEC/model.pt changed; run python GMM_centroids.py .* again", message
     )
 
 
