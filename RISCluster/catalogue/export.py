@@ -17,7 +17,6 @@ from ..data.measures import MEASURES
 from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, RunError, SettingsError
 from ..io import new_file, require_room
-from ..runs.names import read_names
 from ..runs.run import FinishedRun
 from ..runtime import Progress, count, log
 from ..settings import Months
@@ -116,7 +115,7 @@ def export_of(
     chosen = found.table["probability"].to_numpy() >= np.float32(min_probability)
     if clusters is not None:
         chosen = chosen & np.isin(found.labels, clusters)
-    names = read_names(run) if found is run.final else {}
+    names = run.names if found is run.final else {}
     seasons, name = run.settings.report.seasons, run.folder.resolve().name
     marks = None if found.corrections is None else found.corrections["mark"]
     return Export(name, found.name, catalogue_of(found), names, seasons, chosen, run.file, marks)

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from ..cli import COMMANDS as STAGE_COMMANDS
-from ..cli import add_config
 from ..errors import SettingsError
+from ..settings import COMMANDS as STAGE_COMMANDS
+from ..settings import add_config
 
 STAGES = {command: stage for stage, command in STAGE_COMMANDS.items()}  # stages by command
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..cli import COMMANDS, package_command, stage_command
 from ..data.layouts import SpectrogramFile, size_text
 from ..data.loading import Reader, SampleSet, StreamedSet, load_set
 from ..data.sets import open_data
@@ -25,10 +24,10 @@ from ..errors import SettingsError, TrainingError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
 from ..io import read_json, sha256, write_csv, write_json
 from ..models.autoencoder import Encoder
-from ..run_folder import StageFolder
+from ..run_folder import StageFolder, stage_command
 from ..runs.labels import Labelling
 from ..runtime import StopRequest, count, keep_freed_memory, log, start_log
-from ..settings import Settings, as_text
+from ..settings import COMMANDS, Settings, as_text, package_command
 from ..training.common import Context
 from ..training.encode import encode_to
 
@@ -61,7 +60,7 @@ class Session:
         inputs |= settings.inputs("cube", "data") if file.layout == "cube" else {}
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
-            StageFolder(self.run, name[:3]).require_match(inputs)
+            StageFolder(self.run, name[:3]).require_complete(inputs)
             inputs[name] = sha256(self.run / name)[:16]
             inputs["labels, times and ids"] = columns
             if events is not None:
