@@ -13,7 +13,7 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import HeldSet, Reader, load_set
 from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
-from RISCluster.errors import SettingsError, Stopped
+from RISCluster.errors import Stopped
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.features import FixedFeatureSizes
 from RISCluster.runtime import StopRequest
@@ -30,10 +30,11 @@ from tests.conftest import blobs, quick_settings, write_samples
 from tests.emulated_cuda import EmulatedCuda
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+ALONE = Ranks(0, 1, GPU)
 N, FIXED = 60, FixedFeatureSizes(2, 2)
-FAST = ("gmm.init=kmeans", "gmm.n_resamples=none", "gmm.n_clusters=3", "aec.n_components=2")
 # Adam turns rounding of gradients near zero into steps of up to the learning rate.
-FAST += ("aec.lr=0.0005",)
+FAST = "gmm.init=kmeans gmm.n_resamples=none gmm.n_clusters=3 aec.n_components=2 aec.lr=0.0005"
+PREPARATION = Preparation("sqrt", "vec_norm", torch.full((16, 20), 0.1), 2.0)
 
 
 @pytest.fixture
@@ -47,6 +48,11 @@ def data(tmp_path_factory):
     x, classes = blobs(96)
     x[5] = 0
     return write_samples(tmp_path_factory.mktemp("data") / "small.h5", x, labels=classes)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    return write_samples(tmp_path_factory.mktemp("data") / "large.h5", blobs(2000)[0])
 
 
 class Trial:
@@ -79,16 +85,19 @@ class Trial:
             refine(self.model, self.samples, self.settings.dec, self.context, self.fixed)
         return {name: value.cpu() for name, value in self.model.state_dict().items()}
 
+    def stop(self, at=0):
+        self.context.stop.signal_number = 15 if at in (0, 2) else 0
+
 
 @pytest.fixture
 def after_steps(monkeypatch):
-    """A function that has another called after every step of a training."""
+    """A function that has another one called with the number of every step of a training."""
     step = Training.optimizer_step
 
     def install(work):
         def stepped(training, *words):
             step(training, *words)
-            work(training)
+            work(training.step)
 
         monkeypatch.setattr(Training, "optimizer_step", stepped)
 
@@ -102,8 +111,8 @@ def after_steps(monkeypatch):
 def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, after_steps, kind, most):
     seen = []
 
-    def record(training):
-        seen.append((training.step, dict(gpu.waits), sum(gpu.launches.values())))
+    def record(step):
+        seen.append((step, dict(gpu.waits), sum(gpu.launches.values())))
         gpu.clear()
 
     after_steps(record)
@@ -120,9 +129,7 @@ def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, after_steps, ki
 def test_resume_on_any_device(tmp_path, gpu, after_steps, kind, first, then):
     whole = Trial(tmp_path / "whole", kind).run()
     cut = Trial(tmp_path / "cut", kind, first)
-    after_steps(
-        lambda training: setattr(cut.context.stop, "signal_number", 15 * (training.step == 2))
-    )
+    after_steps(cut.stop)
     with pytest.raises(Stopped):
         cut.run()
     found = Trial(tmp_path / "cut", kind, then).run()
@@ -143,7 +150,7 @@ def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_step
         return q
 
     monkeypatch.setattr(ClusteringLayer, "forward", record)
-    after_steps(lambda training: setattr(trial.context.stop, "signal_number", 15))
+    after_steps(lambda _: trial.stop())
     with pytest.raises(Stopped):  # bf16 gradients of CPUs can be NaN
         trial.run()
     assert seen
@@ -184,110 +191,96 @@ def test_out_of_memory_in_a_collective_is_no_lost_process(monkeypatch):
 def test_encoding_waits_once(tmp_path, gpu):
     trial = Trial(tmp_path / "r", "aec")
     gpu.clear()
-    z = encode(trial.model.encoder, trial.samples, trial.context.ranks, trial.fixed)
+    z = encode(trial.model.encoder, trial.samples, ALONE, trial.fixed)
     assert (z.device, tuple(z.shape)) == (GPU, (N, 7))
     assert sum(gpu.waits.values()) == 1, gpu.waits
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(300, 16), (40_000, 256), (110_000, 1024)])
-def test_batches_are_larger_on_a_gpu(n, batch_size):
+def test_batches_are_larger_on_a_gpu():
     given = load_settings(None, ["aec.schedule=onecycle"]).aec
-    settings = with_defaults(given, n, GPU)
-    assert settings.batch_size == batch_size
-    assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)
-    assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
+    for n, batch_size in ((300, 16), (40_000, 256), (110_000, 1024)):
+        settings = with_defaults(given, n, GPU)
+        assert settings.batch_size == batch_size
+        assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
+        assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)
 
 
 # ---- samples ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["device", "ram", "disk"])
-def test_batches_are_on_the_gpu(data, gpu, mode):
-    ranks, mean = Ranks(0, 1, GPU), torch.full((16, 20), 0.1)
+@pytest.mark.parametrize(("mode", "most"), [("device", 1), ("ram", 0), ("disk", 7)])
+def test_batches_are_on_the_gpu(data, gpu, mode, most):
     with open_spectrograms(data) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm", mean, 2.0), GPU)
-        samples, unusable = load_set(reader, np.arange(96), mode, ranks)
+        samples, unusable = load_set(Reader(file, PREPARATION, GPU), np.arange(96), mode, ALONE)
         assert unusable.tolist() == [5]
-        for batches in (samples.epoch(0, 0, 16, ranks), samples.in_order(0, 95, 16)):
+        for batches in (samples.epoch(0, 0, 16, ALONE), samples.in_order(0, 95, 16)):
             gpu.clear()
             parts = list(batches)
             assert {x.device for part in parts for x in part} == {GPU}
             assert sum(len(positions) for positions, _ in parts) == 95
-            most = {"device": 1, "ram": 0, "disk": 7}[mode]  # the order, once an epoch
-            assert sum(gpu.waits.values()) <= most, gpu.waits
+            assert sum(gpu.waits.values()) <= most, gpu.waits  # for the order, once an epoch
 
 
-def test_reading_waits_once_for_a_thousand_samples(tmp_path, gpu):
-    path = write_samples(tmp_path / "s.h5", blobs(2000)[0])
-    with open_spectrograms(path) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
+def test_reading_waits_once_for_a_thousand_samples(large, gpu):
+    with open_spectrograms(large) as file:
+        reader = Reader(file, PREPARATION, GPU)
         gpu.clear()
         assert [len(index) for index, _ in reader.blocks(np.arange(2000))] == [1024, 976]
     assert gpu.waits["copy to cpu"] == 2, gpu.waits
 
 
 @pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
-def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
-    path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
+def test_full_gpu_falls_back_to_memory(large, gpu, monkeypatch, room):
+    choose = loading.choose_loadmode
 
     def optimistic(setting, n_bytes, device):  # other processes take what was free
         return "device" if device == GPU else choose(setting, n_bytes, device)
 
     monkeypatch.setattr(loading, "choose_loadmode", optimistic)
-    with open_spectrograms(path) as file:
+    with open_spectrograms(large) as file:
         reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
         monkeypatch.setattr(loading, "GPU_ROWS", 128)
         gpu.memory = room * 2000 * 4 * 16 * 20
-        samples, _ = load_set(reader, np.arange(2000), "auto", Ranks(0, 1, GPU))
+        samples, _ = load_set(reader, np.arange(2000), "auto", ALONE)
         assert (samples.x.device, len(samples)) == (CPU, 2000)
         del samples
     assert gpu.allocated == 0
 
 
-def test_processes_share_no_gpu(monkeypatch):
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with (
-        pytest.raises(SettingsError, match="cuda:1: 2 processes need a GPU each"),
-        distributed.start_ranks("cuda:1"),
-    ):
-        pass
-
-
 # ---- runs ---------------------------------------------------------------------------------------
 
 
-def results(folder):
-    """Weights, latents and labels."""
-    found = {stage: torch.load(folder / stage / "model.pt")["state"] for stage in ("AEC", "DEC")}
-    for name in ("GMM", "DEC"):
-        latents = torch.from_numpy(np.load(folder / name / "latent.npy")).nan_to_num()
-        labels = torch.tensor(pandas.read_csv(folder / name / "labels.csv").label)
-        found |= {f"{name} latents": latents, f"{name} labels": labels}
+def results(data, folder, *words):
+    """Weights, latents and labels of the three stages."""
+    settings, found = quick_settings(folder, f"data.file={data}", *FAST.split(), *words), {}
+    for stage in (run_aec, run_gmm, run_dec):
+        stage(settings)
+    for stage in ("AEC", "GMM", "DEC"):
+        path = settings.run_folder / stage
+        if stage != "GMM":
+            found[stage] = torch.load(path / "model.pt")["state"]
+        if stage != "AEC":
+            found[f"{stage} latents"] = torch.from_numpy(np.load(path / "latent.npy")).nan_to_num()
+            found[f"{stage} labels"] = torch.tensor(pandas.read_csv(path / "labels.csv").label)
     return found
 
 
 @pytest.fixture(scope="module")
 def on_cpu(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cpu")
-    settings = quick_settings(folder, f"data.file={data}", *FAST)
-    for stage in (run_aec, run_gmm, run_dec):
-        stage(settings)
-    return results(settings.run_folder)
+    return results(data, tmp_path_factory.mktemp("cpu"))
 
 
 @pytest.mark.parametrize("mode", ["device", "disk"])
 def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
-    words = (f"data.file={data}", f"data.loadmode={mode}", "run.device=cuda", *FAST)
-    settings = quick_settings(tmp_path, *words)
-    for stage in (run_aec, run_gmm, run_dec):
-        stage(settings)
-    torch.testing.assert_close(results(settings.run_folder), on_cpu, rtol=1e-2, atol=1e-3)
+    found = results(data, tmp_path, f"data.loadmode={mode}", "run.device=cuda")
+    torch.testing.assert_close(found, on_cpu, rtol=1e-2, atol=1e-3)
+    folder = tmp_path / "Outputs/test"
     for stage in ("GMM", "DEC"):
         new = tmp_path / f"{stage}.csv"
-        with open_predictor(settings.run_folder, stage, ["run.device=cuda"]) as run:
+        with open_predictor(folder, stage, ["run.device=cuda"]) as run:
             predict(run, data, new, False)
         assert len(new.read_text().splitlines()) == 97
-    assert '"gpu": "emulated GPU"' in (settings.run_folder / "DEC/provenance.json").read_text()
-    shutil.rmtree(settings.run_folder)
+    assert '"gpu": "emulated GPU"' in (folder / "DEC/provenance.json").read_text()
+    shutil.rmtree(folder)
     del run
     assert gpu.allocated < 10_000
