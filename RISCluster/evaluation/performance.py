@@ -22,8 +22,7 @@ from ..data.layouts import READ_ROWS, SpectrogramFile
 from ..data.loading import Reader, SampleSet
 from ..data.split import subsample
 from ..data.transforms import Preparation
-from ..runs.labels import usable_sample
-from ..runs.names import cluster_title
+from ..runs.labels import cluster_title, usable_sample
 from ..runs.run import FinishedRun, model_of
 from .metrics import MEASURED, silhouettes
 
