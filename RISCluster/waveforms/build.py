@@ -60,7 +60,7 @@ def build(
     require_ending(target, ".h5", ".hdf5")
     saved = settings.build.save_waveforms
     paths = input_files(words, target, *([] if saved is None else [Path(saved).expanduser()]))
-    made_from = identity([_inputs(settings), [stamp(path) for path in paths]])
+    made_from = identity([_inputs(settings, target), [stamp(path) for path in paths]])
     if not overwrite and is_done([target, target.with_suffix(".csv")], made_from):
         return None
     groups, grid = plan(paths, settings.build, workers, stations)
@@ -129,15 +129,21 @@ def input_files(words: Sequence[str], *own: Path) -> list[Path]:
     return [x for x in find_files(words) if places.isdisjoint([x.resolve(), *x.resolve().parents])]
 
 
-def _inputs(settings: Settings) -> dict[str, Any]:
+def _inputs(settings: Settings, target: Path) -> dict[str, Any]:
     """Settings and other files, as a JSON value, on which every part depends."""
     inputs, own = settings.inputs("build", "result"), settings.build
-    stations = None if own.velocity is None else settings.events.stations
-    places = [own.inventory, own.catalogue, stations]
-    names = "build.inventory", "build.catalogue", "events.stations"
-    for name, place in zip(names, places, strict=True):
-        if place is not None:
-            inputs[name] = [stamp(path) for path in inventory_files(place, name)]
+    table = target.with_suffix(".csv").resolve()
+    places = {"build.inventory": own.inventory, "build.catalogue": own.catalogue}
+    if own.velocity is not None:
+        places["events.stations"] = settings.events.stations
+    for name, place in places.items():
+        files = [] if place is None else inventory_files(place, name)
+        inputs[name] = [stamp(path) for path in files]
+        if table in [path.resolve() for path in files]:
+            raise SettingsError(
+                f"{name} = {place}: is the table that {target} will have beside it; give another "
+                "name with -o"
+            )
     return inputs
 
 
