@@ -17,8 +17,8 @@ import torch
 from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
 from ..data.layouts import SpectrogramFile
+from ..data.loading import Preparation
 from ..data.sets import open_data
-from ..data.transforms import Preparation
 from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256
 from ..models.autoencoder import DEC
