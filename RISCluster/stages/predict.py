@@ -20,12 +20,11 @@ from ..io import new_rows, read_npz, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..parallel import Job, Parts
 from ..run_folder import StageFolder
-from ..runs.labels import UNUSABLE, assign, new_labels
-from ..runs.names import read_names
+from ..runs.labels import Posterior, assign, new_labels
 from ..runs.run import FinishedStage, open_run
 from ..runtime import Progress, StopRequest, log, start_log
 from ..training.encode import BATCH, in_blocks
-from .refine import Posterior, soft_assignment
+from .refine import soft_assignment
 from .session import describe, report_unusable, set_up_torch, warn
 
 # Columns of the table of labels; the name of a cluster is given by the user.
@@ -58,7 +57,7 @@ def open_predictor(run_folder: Path, name: str, words: Sequence[str]) -> Iterato
     folder = StageFolder(run_folder, name)
     with open_run(run_folder, ["data.layout=auto", *WHOLE, *words]) as run:
         stage = run.stages.get(name)
-        names = read_names(run) if stage is run.final else {}
+        names = run.names if stage is run.final else {}
     if stage is None:
         raise RunError(
             f"{folder.path}: this run has no finished {name} stage; run {folder.command} first, or "
@@ -243,10 +242,9 @@ def _assess(
 ) -> pandas.DataFrame:
     """Columns label, probability, and `ADDED` as texts, of samples from number `first` on."""
     usable, training = ~np.isnan(errors), run.training
-    labels, certainty = np.full(len(z), UNUSABLE), np.zeros(len(z))
+    labels, certainty, _ = assign(z, run.posterior, run.stage.n_clusters)
     likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), int)
     if usable.any():
-        labels[usable], certainty[usable] = assign(run.posterior(z[usable]))
         likelihood[usable] = training.mixture.log_likelihood(z[usable])
         outlying[usable] = training.is_outlier(errors[usable], likelihood[usable])
     for index, corrected in corrections.items():
