@@ -98,13 +98,13 @@ class CubeFile(SpectrogramFile):
         column = self._axes.get("time")
         if column is None or (found := column_times(self.path, column)) is None:
             return
-        steps, place = np.diff(found), f"{self.path}: {column.name}"
+        steps = np.diff(found)
         if len(steps) and (steps < 0).all():
-            raise DataError(f"{place} descends; allowed: times that ascend")
+            raise DataError(f"{self.path}: {column.name} descends; allowed: times that ascend")
         if (found == times.NOT_A_TIME).any() or not (steps > 0).all():
             log.warning(
-                f"{place}: times are missing or do not ascend from step to step, as where only "
-                "days are stored: they are not used, and steps are counted"
+                f"{self.path}: {column.name}: times are missing or do not ascend from step to "
+                "step, as where only days are stored: they are not used, and steps are counted"
             )
             return
         is_number = column.values.dtype.kind in "iuf"
