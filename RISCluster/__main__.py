@@ -5,11 +5,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from .commands.arguments import COMMANDS, STAGES, parse, sentence
+from .commands.arguments import COMMANDS, STAGES, parse
 from .errors import all_processes, guarded
-from .settings import package_command, parse_stage, shipped_config
-
-STAGE_HELP = "{}\n\n    {} run.name=rutford data.file=x.h5\n\nThe same command resumes a stage."
+from .settings import package_command, shipped_config
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -29,15 +27,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
 
     def work() -> None:
-        if name in STAGES:
-            given = parse_stage(STAGE_HELP.format(sentence(name), program), rest, program)
-            from .run_folder import run_stage  # here, so that --help is fast
-
-            run_stage(STAGES[name], given.config, given.settings)
-            return
         arguments = parse(name, program, rest)
         if name == "config":
             print(shipped_config(), end="", flush=True)
+        elif name in STAGES:
+            from .run_folder import run_stage  # here, so that --help is fast
+
+            run_stage(STAGES[name], arguments.config, arguments.words)
         else:
             module = importlib.import_module(f".commands.{COMMANDS[name].module}", __package__)
             getattr(module, f"run_{name}")(arguments)

@@ -1,4 +1,4 @@
-"""The run folder: state of each stage, what it was made from, stored settings, and commands.
+"""The run folder: state of each stage, what it was made from, and stored settings.
 
 A run is ``<folder>/<name>`` with a folder for each stage. ``provenance.json`` of a stage has its
 inputs (settings, data, the stage before it) and, once it is complete, the checksums of its results.
@@ -9,8 +9,6 @@ import importlib
 import json
 import os
 import platform
-import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -40,13 +38,12 @@ from .settings import (
     CONFIG,
     KEYS,
     SCRIPTS,
-    RunSettings,
     Settings,
     as_text,
     load_found_settings,
     load_settings,
-    package_command,
     read_ini,
+    stage_command,
 )
 
 PROVENANCE = "provenance.json"
@@ -275,33 +272,3 @@ def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Setti
     module = importlib.import_module(f".stages.{COMMANDS[stage]}", __package__)
     getattr(module, f"run_{stage.lower()}")(settings)
     return settings
-
-
-# ---- command lines in messages ------------------------------------------------------------------
-
-
-def stage_command(name: str, run_folder: Path, config: str | None = None, *words: str) -> str:
-    """Command that runs a stage, in the form in which this process was started."""
-    settings = ["--config", config] if config else []
-    settings.append(f"run.name={run_folder.name}")
-    if str(run_folder.parent) != RunSettings.folder:
-        settings.append(f"run.folder={run_folder.parent}")
-    started = Path(sys.argv[0] if sys.argv else "")
-    if started.stem == "riscluster" or started.parts[-2:] == ("RISCluster", "__main__.py"):
-        program = package_command(COMMANDS[name])
-    else:  # a script, or called from Python
-        is_script = started.name in SCRIPTS.values()
-        script = started.with_name(SCRIPTS[name]) if is_script else SCRIPTS[name]
-        program = f"python {shlex.quote(str(script))}"
-    return f"{program} {shlex.join([*settings, *words])}"
-
-
-def first_command(file: str | Path, config: str | None = None) -> str:
-    """Command that runs the first stage on a file, with the run named after it."""
-    run = Path(RunSettings.folder, run_name(file))
-    return stage_command("AEC", run, config, f"data.file={file}")
-
-
-def run_name(file: str | Path) -> str:
-    """Name of a run on a file: the file's, with characters that suit a folder's name."""
-    return re.sub(r"[^\w.+-]+", "_", Path(file).stem).strip("._") or "run"

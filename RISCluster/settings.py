@@ -15,6 +15,7 @@ import difflib
 import math
 import operator
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources 
 
 
 class Band(NamedTuple):
-    """A range, as of frequencies in Hz: ``low-high``."""
+    """A range, as of frequencies in Hz or distances in m: ``low-high``."""
 
     low: float
     high: float
@@ -94,17 +95,11 @@ class AxisSlice(NamedTuple):
         return ":".join(parts if self.step is not None else parts[:2])
 
 
-class Months(NamedTuple):
+class Months(Band):
     """A season by its first and last month, 1 to 12; it may include the turn of the year."""
 
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        return f"{self.first}-{self.last}"
-
     def __contains__(self, month: object) -> bool:
-        return (month - self.first) % 12 <= (self.last - self.first) % 12
+        return (month - self.low) % 12 <= (self.high - self.low) % 12
 
 
 class Numbers(tuple):
@@ -125,9 +120,10 @@ def _ends(text: str) -> tuple[int, int]:
     return int(first), int(last if dash else first)
 
 
-def _ascending(text: str, mark: str, count: int, kind: Callable[[str], Any]) -> list[Any]:
-    values = [kind(part) for part in text.split(mark)]
-    _require(len(values) == count and all(low < high for low, high in pairwise(values)))
+def _parts(text: str, mark: str, count: int, kind: Callable, ascend: bool = True) -> tuple:
+    values = tuple(kind(part) for part in text.split(mark))
+    _require(len(values) == count)
+    _require(not ascend or all(low < high for low, high in pairwise(values)))
     return values
 
 
@@ -151,13 +147,8 @@ def _axes(text: str) -> tuple[str, ...]:
     return names
 
 
-def _sizes(text: str) -> tuple[int, ...]:
-    time, channel, frequency = map(int, text.split(","))
-    return time, channel, frequency
-
-
 def _times(text: str, count: int) -> str:
-    _ascending(text, "/", count, datetime.fromisoformat)
+    _parts(text, "/", count, datetime.fromisoformat)
     return text
 
 
@@ -193,10 +184,10 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "a folder name": partial(_match, r"(?!\.{1,2}$|[-~])[^/\\:*?\"<>|\x00-\x1f\x7f]+"),
     "cuda:N": partial(_match, r"cuda:\d+"),
     "an address": partial(_match, r"[a-z]+://\S+|auto"),
-    "low-high": lambda text: Band(*_ascending(text, "-", 2, float)),
-    "four ascending frequencies": lambda text: tuple(_ascending(text, ",", 4, float)),
+    "low-high": lambda text: Band(*_parts(text, "-", 2, float)),
+    "four ascending frequencies": lambda text: _parts(text, ",", 4, float),
     "sample, frequency, time": _axes,
-    "three whole numbers": _sizes,
+    "three whole numbers": lambda text: _parts(text, ",", 3, int, ascend=False),
     "a time": partial(_times, count=1),
     "two times": partial(_times, count=2),
     "times and names": _moments,
@@ -651,3 +642,30 @@ def parse_stage(
     text = "settings that replace those of the file, as run.name=rutford aec.lr=1e-4"
     parser.add_argument("settings", nargs="*", metavar="section.key=value", help=text)
     return parser.parse_intermixed_args(words)
+
+
+def stage_command(name: str, run_folder: Path, config: str | None = None, *words: str) -> str:
+    """Command that runs a stage, in the form in which this process was started."""
+    settings = ["--config", config] if config else []
+    settings.append(f"run.name={run_folder.name}")
+    if str(run_folder.parent) != RunSettings.folder:
+        settings.append(f"run.folder={run_folder.parent}")
+    started = Path(sys.argv[0] if sys.argv else "")
+    if started.stem == "riscluster" or started.parts[-2:] == ("RISCluster", "__main__.py"):
+        program = package_command(COMMANDS[name])
+    else:  # a script, or called from Python
+        is_script = started.name in SCRIPTS.values()
+        script = started.with_name(SCRIPTS[name]) if is_script else SCRIPTS[name]
+        program = f"python {shlex.quote(str(script))}"
+    return f"{program} {shlex.join([*settings, *words])}"
+
+
+def first_command(file: str | Path, config: str | None = None) -> str:
+    """Command that runs the first stage on a file, with the run named after it."""
+    run = Path(RunSettings.folder, run_name(file))
+    return stage_command("AEC", run, config, f"data.file={file}")
+
+
+def run_name(file: str | Path) -> str:
+    """Name of a run on a file: the file's, with characters that suit a folder's name."""
+    return re.sub(r"[^\w.+-]+", "_", Path(file).stem).strip("._") or "run"

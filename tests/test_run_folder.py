@@ -8,12 +8,10 @@ import pytest
 from RISCluster.errors import CheckpointError, RunError, SettingsError
 from RISCluster.run_folder import (
     StageFolder,
-    first_command,
     load_run_settings,
     load_stage_settings,
-    run_name,
-    stage_command,
 )
+from RISCluster.settings import first_command, run_name, stage_command
 
 
 @pytest.fixture

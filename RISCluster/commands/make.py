@@ -8,9 +8,8 @@ import pandas
 
 from ..errors import DataError, SettingsError
 from ..io import as_path
-from ..run_folder import first_command, run_name
 from ..runtime import count, log, start_log
-from ..settings import Settings, load_found_settings, package_command
+from ..settings import Settings, first_command, load_found_settings, package_command, run_name
 from .arguments import require_new, save_figure, split_words
 
 N_LISTED = 10  # channels
