@@ -10,8 +10,7 @@ import torch
 from RISCluster import distributed
 from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet, Reader, load_set
-from RISCluster.data.transforms import Preparation
+from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.distributed import Ranks
 from RISCluster.errors import Stopped
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
@@ -28,6 +27,7 @@ from RISCluster.training.pretrain import pretrain, with_defaults
 from RISCluster.training.refine import refine
 from tests.conftest import blobs, quick_settings, write_samples
 from tests.emulated_cuda import EmulatedCuda
+from tests.training.test_training import StopAfter
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 ALONE = Ranks(0, 1, GPU)
@@ -58,7 +58,7 @@ def large(tmp_path_factory):
 class Trial:
     """Training of a small network, 4 steps an epoch."""
 
-    def __init__(self, folder, kind, device=GPU, precision="fp32", ranks=None):
+    def __init__(self, folder, kind, device=GPU, precision="fp32", world=1, stop=None):
         x = torch.from_numpy(blobs(N)[0]).unsqueeze(1)
         x = (x - x.mean()) / x.std()
         self.kind, model = kind, AEC(NetworkShape(16, 20, 3, "linear", FIXED))
@@ -69,12 +69,12 @@ class Trial:
             centroids = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
             model = DEC(model, ClusteringLayer(centroids, torch.eye(7) / 3 + 0.07))
         self.model, self.fixed = model.to(device), known.to(device)
-        self.samples = HeldSet(np.arange(N), x.to(device), torch.arange(N, device=device), device)
+        self.samples = SampleSet(np.arange(N), x.to(device), torch.arange(N, device=device), device)
         words = ["aec.n_epochs=3", "aec.batch_size=16", "dec.n_epochs=3", "dec.batch_size=16"]
         self.settings = load_settings(None, [*words, "dec.tol=0", "dec.updates_per_epoch=1"])
         folder.mkdir(exist_ok=True)
-        ranks = ranks or Ranks(0, 1, device)
-        self.context = Context(folder, ranks, StopRequest(), 1, precision)
+        ranks = Ranks(0, world, device)
+        self.context = Context(folder, ranks, stop or StopRequest(), 1, precision)
 
     def run(self):
         """The network after training."""
@@ -85,37 +85,20 @@ class Trial:
             refine(self.model, self.samples, self.settings.dec, self.context, self.fixed)
         return {name: value.cpu() for name, value in self.model.state_dict().items()}
 
-    def stop(self, at=0):
-        self.context.stop.signal_number = 15 if at in (0, 2) else 0
-
-
-@pytest.fixture
-def after_steps(monkeypatch):
-    """A function that has another one called with the number of every step of a training."""
-    step = Training.optimizer_step
-
-    def install(work):
-        def stepped(training, *words):
-            step(training, *words)
-            work(training.step)
-
-        monkeypatch.setattr(Training, "optimizer_step", stepped)
-
-    return install
-
 
 # ---- training -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "most"), [("aec", 66), ("dec", 111)])
-def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, after_steps, kind, most):
-    seen = []
+def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, monkeypatch, kind, most):
+    seen, step = [], Training.optimizer_step
 
-    def record(step):
-        seen.append((step, dict(gpu.waits), sum(gpu.launches.values())))
+    def record(training, *words):
+        step(training, *words)
+        seen.append((training.step, dict(gpu.waits), sum(gpu.launches.values())))
         gpu.clear()
 
-    after_steps(record)
+    monkeypatch.setattr(Training, "optimizer_step", record)
     Trial(tmp_path / "r", kind).run()
     assert seen[0][1]  # the loss of the first step of an epoch is read
     within = [(waits, launches) for step, waits, launches in seen if step > 1]
@@ -126,20 +109,18 @@ def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, after_steps, ki
 
 @pytest.mark.parametrize("kind", ["aec", "dec"])
 @pytest.mark.parametrize(("first", "then"), [(GPU, GPU), (GPU, CPU), (CPU, GPU)])
-def test_resume_on_any_device(tmp_path, gpu, after_steps, kind, first, then):
+def test_resume_on_any_device(tmp_path, gpu, kind, first, then):
     whole = Trial(tmp_path / "whole", kind).run()
-    cut = Trial(tmp_path / "cut", kind, first)
-    after_steps(cut.stop)
     with pytest.raises(Stopped):
-        cut.run()
+        Trial(tmp_path / "cut", kind, first, stop=StopAfter(2)).run()
     found = Trial(tmp_path / "cut", kind, then).run()
     tolerance = 0 if first == then else 1e-3  # CPUs have a convolution of their own
     for name, value in whole.items():
         torch.testing.assert_close(found[name], value, msg=name, rtol=tolerance, atol=tolerance)
 
 
-def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_steps, monkeypatch):
-    trial, seen = Trial(tmp_path / "r", "dec", precision="bf16"), []
+def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, monkeypatch):
+    trial, seen = Trial(tmp_path / "r", "dec", precision="bf16", stop=StopAfter(0)), []
     fixed, forward = trial.model.encoder.fixed(trial.samples.x).cpu(), ClusteringLayer.forward
     trial.fixed = None  # computed in the step
 
@@ -150,7 +131,6 @@ def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_step
         return q
 
     monkeypatch.setattr(ClusteringLayer, "forward", record)
-    after_steps(lambda _: trial.stop())
     with pytest.raises(Stopped):  # bf16 gradients of CPUs can be NaN
         trial.run()
     assert seen
@@ -171,7 +151,7 @@ def test_collectives_get_tensors_of_the_gpu(tmp_path, gpu, monkeypatch, kind):
     dist = distributed.dist
     monkeypatch.setattr(dist, "all_reduce", lambda tensor: devices.append(tensor.device))
     monkeypatch.setattr(dist, "all_gather_object", all_gather_object)
-    trial = Trial(tmp_path / "r", kind, ranks=Ranks(0, 2, GPU))
+    trial = Trial(tmp_path / "r", kind, world=2)
     latents = trial.model.encoder(trial.samples.x).detach() if kind == "dec" else None
     monkeypatch.setattr("RISCluster.training.refine.encode", lambda *_: latents)
     trial.run()
@@ -221,14 +201,6 @@ def test_batches_are_on_the_gpu(data, gpu, mode, most):
             assert sum(gpu.waits.values()) <= most, gpu.waits  # for the order, once an epoch
 
 
-def test_reading_waits_once_for_a_thousand_samples(large, gpu):
-    with open_spectrograms(large) as file:
-        reader = Reader(file, PREPARATION, GPU)
-        gpu.clear()
-        assert [len(index) for index, _ in reader.blocks(np.arange(2000))] == [1024, 976]
-    assert gpu.waits["copy to cpu"] == 2, gpu.waits
-
-
 @pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
 def test_full_gpu_falls_back_to_memory(large, gpu, monkeypatch, room):
     choose = loading.choose_loadmode
@@ -239,7 +211,6 @@ def test_full_gpu_falls_back_to_memory(large, gpu, monkeypatch, room):
     monkeypatch.setattr(loading, "choose_loadmode", optimistic)
     with open_spectrograms(large) as file:
         reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
-        monkeypatch.setattr(loading, "GPU_ROWS", 128)
         gpu.memory = room * 2000 * 4 * 16 * 20
         samples, _ = load_set(reader, np.arange(2000), "auto", ALONE)
         assert (samples.x.device, len(samples)) == (CPU, 2000)

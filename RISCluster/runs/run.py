@@ -16,9 +16,9 @@ import torch
 
 from ..clustering.mixture import Mixture
 from ..data.layouts import SpectrogramFile
+from ..data.loading import Preparation
 from ..data.sets import open_data
 from ..data.tables import read_table
-from ..data.transforms import Preparation
 from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256, write_text
 from ..models.autoencoder import DEC

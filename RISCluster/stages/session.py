@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from ..data.layouts import SpectrogramFile, size_text
-from ..data.loading import Reader, SampleSet, StreamedSet, load_set
+from ..data.loading import Preparation, Reader, SampleSet, load_set
 from ..data.sets import open_data
 from ..data.synthetic import DEMO_FILE, write_demo
-from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
@@ -99,7 +98,8 @@ class Session:
         """Write the latents of every sample, NaN for unusable ones; `fixed` features if known."""
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks, fixed)
+        samples = SampleSet(range(self.file.n_samples), reader=reader)
+        encode_to(self.path / "latent.npy", encoder, samples, self.ranks, fixed)
 
     def scores(self, latents: np.ndarray, labelling: Labelling) -> tuple[tuple, dict[str, Any]]:
         """Samples with silhouettes in latent space, and the metrics of every stage that labels."""
