@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .. import __version__
-from ..catalogue.catalogue import Span, catalogue_of
+from ..catalogue.catalogue import Catalogue, Span
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
@@ -65,7 +65,7 @@ class Results:
     performances = cached_property(lambda self: performance_of(self.run))  # the final stage last
     refinement = cached_property(lambda self: refinement(self.run))  # None without one
     representatives = cached_property(lambda self: representatives_of(self.run, self.stage))
-    catalogue = cached_property(lambda self: catalogue_of(self.stage))
+    catalogue = cached_property(lambda self: Catalogue(self.stage))
     titles = cached_property(  # of the final stage's clusters, (K,)
         lambda self: [cluster_title(label, self.names) for label in range(self.stage.n_clusters)]
     )
