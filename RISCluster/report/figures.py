@@ -26,10 +26,9 @@ from ..data.loading import Preparation
 from ..data.sets import Split
 from ..data.times import parse_times
 from ..evaluation.comparison import refinement
-from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.metrics import MEASURED
 from ..evaluation.performance import performance_of
-from ..evaluation.representatives import representatives_of
+from ..evaluation.samples import MAPS, mapped, representatives_of
 from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
 from ..plots import latent, occurrence, samples, training
@@ -313,7 +312,7 @@ def embedding(results: Results) -> Figure:
     index, points = map_of(results)
     labels, sizes = results.stage.labels[index[: len(points)]], results.stage.sizes
     title = f"{METHODS[results.stage.name]}: {len(points):,} of {sizes.sum():,} latents"
-    method = TITLES[results.settings.report.embedding]
+    method = MAPS[results.settings.report.embedding]
     return latent.embedding(points, labels, sizes.tolist(), title, results.names, method)
 
 
