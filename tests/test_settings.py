@@ -112,7 +112,11 @@ def test_words_replace_the_file_and_later_words_earlier_ones(write):
         ("records.order", ("time",), "auto | time,channel | channel,time"),
         ("report.samples", ("-1", "5-3", "a", "0-200"), "none, or indices from 0"),
         ("report.seasons", ("12-2,1-3",), "seasons without a month in common"),
-        ("report.span", ("2016", "2016-03-01/2016-02-01", "a/b"), "two times"),
+        (
+            "report.span",
+            ("2016", "2016-03-01/2016-02-01", "2016-03-01/2017-01-01Z", "a/b"),
+            "two times",
+        ),
         ("report.moments", ("storm", ","), "times and names"),
     ],
 )

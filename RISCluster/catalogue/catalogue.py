@@ -1,4 +1,4 @@
-"""Occurrence of clusters by station, month, hour and season, and over time.
+"""Occurrence of clusters by station, month, hour and season, and over time beside other series.
 
 Letters: N samples, K clusters, S stations, G groups, B bins.
 """
@@ -6,17 +6,21 @@ Letters: N samples, K clusters, S stations, G groups, B bins.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas
 
 from ..data.layouts import SpectrogramFile
 from ..data.measures import MEASURES
-from ..data.tables import natural_key
-from ..data.times import far_times
-from ..runs.labels import station_of
+from ..data.tables import is_gap, read_table, read_times
+from ..data.times import NOT_A_TIME, far_times
+from ..errors import DataError
 from ..runs.run import FinishedStage
+from ..runtime import count
 from ..settings import Months
+from .stations import stations_of
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NO_TIME = np.datetime64("NaT", "us")
@@ -24,38 +28,11 @@ FREQUENCIES = {  # of pandas; weeks begin on Monday
     "minute": "min", "10 minutes": "10min", "hour": "h", "day": "D", "week": "W-MON", "month": "MS",
 }  # fmt: skip
 AUTO_BINS = 400  # at most, where the interval is chosen automatically
-FEW_HOURS = 30  # below which the interval is shorter than an hour
-MAX_BINS = 100_000
-DRAWN_BINS = 1000  # of a figure
+FEW_HOURS = 30
+MAX_BINS = 1000  # of a figure
+GAP_MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # in environmental series
 
 Span = tuple[np.datetime64, np.datetime64]
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Bins of calendar time, UTC; their interval is a key of `FREQUENCIES`."""
-
-    interval: str
-    edges: np.ndarray  # (B + 1,), datetime64[s], starts of the bins, and the end of the last
-
-    @classmethod
-    def over(cls, first: np.datetime64, last: np.datetime64, interval: str) -> "Bins":
-        """Bins from that of the first to that of the last time."""
-        frequency, start = FREQUENCIES[interval], pandas.Timestamp(first)
-        if interval in ("week", "month"):
-            start = start.to_period(interval[0].upper()).start_time
-        else:
-            start = start.floor(frequency)
-        edges = pandas.date_range(start, pandas.Timestamp(last), freq=frequency)
-        return cls(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
-
-    n = property(lambda self: len(self.edges) - 1)
-    days = property(lambda self: np.diff(self.edges) / np.timedelta64(1, "D"))  # of each, (B,)
-
-    def index(self, times: np.ndarray) -> np.ndarray:
-        """Bin of each time, int64; -1 for NaT and outside."""
-        number = np.searchsorted(self.edges, times, side="right") - 1
-        return np.where(np.isnat(times) | (number >= self.n), -1, number)
 
 
 @dataclass(frozen=True)
@@ -84,6 +61,7 @@ class Catalogue:
         known = self.spans[~np.isnat(self.spans[:, 0])]
         return (known[:, 0].min(), known[:, 1].max()) if len(known) else None
 
+    _clock = property(lambda self: pandas.DatetimeIndex(self.starttime))
     has_times = property(lambda self: self.span is not None)
     has_stations = property(lambda self: bool(self.stations))
     has_events = property(lambda self: len(self.events) > 0)
@@ -106,17 +84,16 @@ class Catalogue:
         return found.assign(label=most["label"], share=most["n"] / found["samples"])
 
     def events_by_cluster(self) -> pandas.DataFrame:
-        """Events by their most frequent label, K rows: events; 25, 50, 75 % of their stations."""
-        stations = self.events.groupby("label")["stations"]
-        found = stations.quantile([0.25, 0.5, 0.75]).unstack()
-        found.insert(0, "events", stations.size())
-        return found.reindex(range(self.n_clusters)).fillna({"events": 0}).astype({"events": int})
+        """Events by their most frequent label, K rows: count; 25, 50, 75 % of their stations."""
+        found = self.events.groupby("label")["stations"].describe()
+        found = found.reindex(range(self.n_clusters))[["count", "25%", "50%", "75%"]]
+        return found.fillna({"count": 0})
 
     def count(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
-        """Samples of each group and cluster, (G, K), int64; groups (N,) below 0 do not count."""
+        """Samples of each group and cluster, (G, K); groups (N,) below 0 and NaN do not count."""
         counts = np.zeros((n_groups, self.n_clusters), int)
         counted = (self.labels >= 0) & (groups >= 0)
-        np.add.at(counts, (groups[counted], self.labels[counted]), 1)
+        np.add.at(counts, (groups[counted].astype(int), self.labels[counted]), 1)
         return counts
 
     def by_station(self) -> np.ndarray:
@@ -125,11 +102,11 @@ class Catalogue:
 
     def by_month(self) -> np.ndarray:
         """(12, K), January first."""
-        return self.count(_part(self.starttime, "month") - 1, 12)
+        return self.count(self._clock.month.to_numpy() - 1, 12)
 
     def by_hour(self) -> np.ndarray:
         """(24, K), hours of the day in UTC."""
-        return self.count(_part(self.starttime, "hour"), 24)
+        return self.count(self._clock.hour.to_numpy(), 24)
 
     def without_time(self) -> int:
         """Labelled samples whose start time is not known."""
@@ -146,9 +123,7 @@ def catalogue_of(stage: FinishedStage) -> Catalogue:
     times[far] = NO_TIME  # so that no wrong clock sets an axis
     stations, station = [], np.zeros(len(table), dtype=np.int64)
     if "trace_id" in table and any(table["trace_id"].cat.categories):
-        codes = [station_of(name) for name in table["trace_id"].cat.categories]
-        stations = sorted(set(codes), key=natural_key)
-        station = pandas.Index(stations).get_indexer(codes)[table["trace_id"].cat.codes]
+        stations, station = stations_of(table["trace_id"].array)
     event = np.full(len(table), -1) if "event_id" not in table else table["event_id"].to_numpy()
     return Catalogue(table, stage.n_clusters, labels, times, far, stations, station, event)
 
@@ -161,22 +136,11 @@ def cluster_medians(file: SpectrogramFile, labels: np.ndarray, n_clusters: int) 
     return table.groupby(labels).median().reindex(range(n_clusters))
 
 
-def _part(times: np.ndarray, name: str) -> np.ndarray:
-    """Month (1 to 12) or hour of each time, int64; -1 for NaT."""
-    return pandas.Series(getattr(pandas.DatetimeIndex(times), name)).fillna(-1).to_numpy("i8")
-
-
-def seasons_of(times: np.ndarray, seasons: Sequence[Months]) -> np.ndarray:
-    """Season of each time, as position in `seasons`; -1 for none."""
-    found = np.full(13, -1)  # by month; the first is that of NaT
-    for number, season in reversed(list(enumerate(seasons))):
-        found[[month for month in range(1, 13) if month in season]] = number
-    return found[np.maximum(_part(times, "month"), 0)]
-
-
-def season_names(seasons: Sequence[Months]) -> list[str]:
-    """``Dec-Feb`` for December to February, ``Jul`` for July alone."""
-    return ["-".join(dict.fromkeys(MONTHS[month - 1] for month in season)) for season in seasons]
+def season_names(seasons: Sequence[Months]) -> dict[int, str]:
+    """Season of each month that has one: ``Dec-Feb`` for December to February, ``Jul`` for July."""
+    names = ["-".join(dict.fromkeys(MONTHS[end - 1] for end in season)) for season in seasons]
+    pairs = zip(seasons, names, strict=True)
+    return {month: name for season, name in pairs for month in range(1, 13) if month in season}
 
 
 def largest(counts: np.ndarray, most: int) -> np.ndarray:
@@ -188,57 +152,91 @@ def largest(counts: np.ndarray, most: int) -> np.ndarray:
 # ---- over time ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Occurrence:
-    """Counts of each cluster in each bin."""
+class Bins(NamedTuple):
+    """Bins of calendar time, UTC."""
 
-    bins: Bins
-    counts: np.ndarray  # (B, K), int64
-    # (B,), stations whose first sample is in or before the bin, and whose last is in or after it:
-    # a pause of a station looks like a time without events
-    recording: np.ndarray
+    interval: str  # a key of `FREQUENCIES`
+    edges: np.ndarray  # (B + 1,), datetime64[s], starts of the bins, and the end of the last
 
-    has_data = property(lambda self: self.recording > 0)
+    def index(self, times: np.ndarray) -> np.ndarray:
+        """Bin of each time, int64; -1 for NaT and outside."""
+        number = np.searchsorted(self.edges, times, side="right") - 1
+        return np.where(np.isnat(times) | (number >= len(self.edges) - 1), -1, number)
 
-    @property
-    def rate(self) -> np.ndarray:
-        """Occurrences per day and station with data, (B, K); NaN in bins without data."""
-        with np.errstate(invalid="ignore"):
-            return self.counts / (self.recording * self.bins.days)[:, None]
+
+def bins_over(span: Span, interval: str) -> Bins:
+    """Bins from that of the first to that of the last time."""
+    frequency, start = FREQUENCIES[interval], pandas.Timestamp(span[0])
+    if interval in ("week", "month"):
+        start = start.to_period(interval[0].upper()).start_time
+    else:
+        start = start.floor(frequency)
+    edges = pandas.date_range(start, pandas.Timestamp(span[1]), freq=frequency)
+    return Bins(interval, edges.append(edges[-1:] + edges.freq).to_numpy().astype("M8[s]"))
 
 
 def choose_bins(span: Span, setting: str) -> Bins:
     """Bins for a span of time by ``report.interval``, or longer ones of more than `MAX_BINS`.
 
-    ``auto`` is the shortest of hour, day, week and month that makes `AUTO_BINS` bins at most;
-    minutes, or ten of them, for fewer than `FEW_HOURS` hours.
+    ``auto`` is the shortest interval that makes `AUTO_BINS` bins at most, but for spans of more
+    than `FEW_HOURS` an hour at least.
     """
-    if setting != "auto":
-        return _suitable(span, setting, MAX_BINS)
-    bins = _suitable(span, "hour", AUTO_BINS)
-    if bins.interval == "hour" and bins.n < FEW_HOURS:
-        return _suitable(span, "minute", AUTO_BINS)
-    return bins
+    names, shortest, most = list(FREQUENCIES), setting, MAX_BINS
+    if setting == "auto":
+        is_short = span[1] - span[0] < np.timedelta64(FEW_HOURS, "h")
+        shortest, most = "minute" if is_short else "hour", AUTO_BINS
+    every = (bins_over(span, name) for name in names[names.index(shortest) :])
+    return next(x for x in every if len(x.edges) <= most + 1 or x.interval == names[-1])
 
 
-def _suitable(span: Span, shortest: str, most: int) -> Bins:
-    """Bins of the shortest interval from `shortest` on that makes at most so many; or months."""
-    names = list(FREQUENCIES)
-    every = (Bins.over(*span, name) for name in names[names.index(shortest) :])
-    return next(bins for bins in every if bins.n <= most or bins.interval == names[-1])
+def count_occurrences(
+    catalogue: Catalogue, bins: Bins, station: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of each bin and cluster, (B, K), and stations with data in each bin, (B,).
 
-
-def bins_to_draw(bins: Bins, span: Span) -> Bins:
-    """The same bins, or longer ones where there are more than a figure can show."""
-    return _suitable(span, bins.interval, DRAWN_BINS)
-
-
-def count_occurrences(catalogue: Catalogue, bins: Bins, station: int | None = None) -> Occurrence:
-    """Occurrences at all stations together, or at one of the catalogue's."""
+    At all stations, or at one. A station has data from its first to its last sample: a pause of it
+    looks like a time without events.
+    """
     index, spans = bins.index(catalogue.starttime), catalogue.spans
     if station is not None:
         index = np.where(catalogue.station == station, index, -1)
         spans = spans[[station]]
     begun, ended = np.sort(spans[~np.isnat(spans[:, 0])], axis=0).T
     recording = np.searchsorted(begun, bins.edges[1:]) - np.searchsorted(ended, bins.edges[:-1])
-    return Occurrence(bins, catalogue.count(index, bins.n), recording)
+    return catalogue.count(index, len(bins.edges) - 1), recording
+
+
+def read_environment(place: str | Path) -> tuple[pandas.DataFrame, list[str]]:
+    """Series of a table by time (UTC, ascending, possibly repeated), and what was left out.
+
+    The table has a column of times, in UTC if they have no offset, and columns of values; NaN for
+    gaps. DataError for a file that is missing, is no such table, or has no time or no value.
+    """
+    path = Path(place).expanduser()
+    try:
+        table = read_table(path)
+        times, used = read_times(table)
+        stamps, known, series = times.view("M8[ns]").astype("M8[us]"), times != NOT_A_TIME, []
+        for column, name in enumerate(table.names):
+            if column in used:
+                continue
+            cells, values = table.cells[column], table.numbers(column)
+            bad = cells[np.isnan(values) & ~is_gap(cells)]
+            values[np.isin(values, GAP_MARKS)] = np.nan
+            if np.isnan(values[known]).all():
+                table.notes.append(f"Column '{name}' holds no number and is left out.")
+                continue
+            series.append(pandas.Series(values[known], stamps[known], name=name))
+            if len(bad):
+                table.notes.append(
+                    f"'{name}': {count(len(bad), 'cell')} without a finite number left out, the "
+                    f"first in line {bad.index[0]}: '{bad.iloc[0][:40]}'."
+                )
+        if not series:
+            raise ValueError("no column of numbers beside the times")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"report.environment: {path}: can't be read as a table: {error}; allowed: CSV with a "
+            "column of times and columns of values"
+        ) from None
+    return pandas.concat(series, axis=1).sort_index(kind="stable"), table.notes

@@ -17,12 +17,11 @@ from ..data.measures import MEASURES
 from ..data.times import nanoseconds_to_iso, to_text
 from ..errors import DataError, RunError, SettingsError
 from ..io import new_file, require_room
-from ..runs.names import read_names
 from ..runs.run import FinishedRun
 from ..runtime import Progress, count, log
 from ..settings import Months
 from ..waveforms.read import import_obspy
-from .catalogue import Catalogue, catalogue_of, season_names, seasons_of
+from .catalogue import Catalogue, catalogue_of, season_names
 
 BLOCK = 65536
 CHUNK = 16384
@@ -75,8 +74,8 @@ class Export:
         if self.marks is not None:
             columns["mark"] = self.marks.reindex(index, fill_value="").to_numpy()
         if "starttime" in rows:
-            number = seasons_of(rows["starttime"].to_numpy(), self.seasons)
-            columns["season"] = np.array([*season_names(self.seasons), ""])[number]  # -1: the last
+            month = rows["starttime"].dt.month
+            columns["season"] = month.map(season_names(self.seasons)).fillna("")
         if self.catalogue.has_stations:
             columns["trace_id"] = rows["trace_id"].astype(str)
             columns["station"] = np.array(self.catalogue.stations)[self.catalogue.station[index]]
@@ -116,7 +115,7 @@ def export_of(
     chosen = found.table["probability"].to_numpy() >= np.float32(min_probability)
     if clusters is not None:
         chosen = chosen & np.isin(found.labels, clusters)
-    names = read_names(run) if found is run.final else {}
+    names = run.names if found is run.final else {}
     seasons, name = run.settings.report.seasons, run.folder.resolve().name
     marks = None if found.corrections is None else found.corrections["mark"]
     return Export(name, found.name, catalogue_of(found), names, seasons, chosen, run.file, marks)

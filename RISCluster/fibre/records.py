@@ -154,16 +154,15 @@ def _convert(raw: Any, unit: str, kind: str) -> Any:
         if kind == "time":
             return times.parse_time(number) if number > SINCE_1980 else None
         if kind == "interval":
-            number = 1 / (number * times.seconds_factor(unit))
+            number = 1 / (number * (times.unit_factor("time", unit or "s") / SECOND))
         if kind == "Hz":
-            number *= times.frequency_factor("", unit)
+            number *= times.unit_factor("frequency", unit or "Hz")
         if kind == "m":
-            number, unit = times.to_metres(number, unit or "m")
+            number *= times.unit_factor("length", unit or "m")
     except (DataError, ValueError, TypeError, ArithmeticError):
         return None
     low, high = RATES if kind in ("Hz", "interval") else (-np.inf, np.inf)
-    is_usable = np.isfinite(number) and low <= number <= high
-    return number if is_usable and (kind != "m" or unit == "m") else None
+    return number if np.isfinite(number) and low <= number <= high else None
 
 
 def _read_stamps(column: Column, rate: float | None) -> tuple[float, int, list[Segment]] | None:

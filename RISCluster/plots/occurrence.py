@@ -1,6 +1,6 @@
-"""Clusters over time: map of a cube, time series, daily and yearly profiles, correlations.
+"""Clusters over time: map of a cube, time series, daily and yearly profiles.
 
-Letters: B bins, k drawn clusters, L lags.
+Letters: B bins, k drawn clusters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -205,37 +205,3 @@ def _beside(axes: Axes, text: str) -> None:
     """Name of a panel, to its right."""
     axes.text(1.01, 0.5, text, transform=axes.transAxes, va="center", fontsize=9)
     tidy(axes)
-
-
-def lag_correlations(
-    lags: np.ndarray,
-    panels: Sequence[tuple[str, Sequence[tuple[int, np.ndarray, float]]]],
-    titles: Sequence[str],
-) -> Figure:
-    """Correlation of occurrences with each environmental series over `lags` (L,), days.
-
-    `panels` are the name of each series, and of each cluster its label, r at each lag, and the
-    level. The best lag is marked: full where r is beyond the level, open otherwise.
-    """
-    figure = new(10, 2.3 * len(panels) + 1.1)
-    grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, (name, lines) in zip(grid, panels, strict=True):
-        for label, r, level in lines:
-            colour = cluster_colour(label)
-            axes.plot(lags, r, color=colour, lw=1.3, marker="." if len(lags) < 4 else None)
-            best = int(np.nanargmax(np.abs(r)))
-            face = colour if abs(r[best]) > level else "white"
-            axes.plot(lags[best], r[best], "o", ms=7, mfc=face, mec=colour, zorder=3)
-        axes.axhline(0, color="0.4", lw=0.6)
-        axes.axvline(0, color="0.4", lw=0.6)
-        axes.set_title(name, fontsize=10, loc="left")
-        axes.set_ylim(-1, 1)
-        tidy(axes)
-    figure.supylabel("Correlation of occurrences with the series", fontsize=10)
-    grid[-1].set_xlabel("Lag (days): to the right occurrences follow the series")
-    drawn = sorted({label for _, lines in panels for label, _, _ in lines})
-    handles = [Line2D([], [], color=cluster_colour(k), label=titles[k]) for k in drawn]
-    for face, text in (("0.3", "best lag, beyond the level"), ("white", "best lag, within it")):
-        handles.append(Line2D([], [], marker="o", mfc=face, mec="0.3", ls="", label=text))
-    legend_below(figure, handles)
-    return figure

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..data.layouts import SpectrogramFile, side_by_side
-from ..runs.names import cluster_title
+from ..runs.labels import cluster_title
 
 COLOUR_MAP = "viridis"
 UNUSABLE_COLOUR = (0.6, 0.6, 0.6)

@@ -22,9 +22,9 @@ from ..catalogue.catalogue import Span, catalogue_of
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
-from ..data.split import Split
+from ..data.loading import Preparation
+from ..data.sets import Split
 from ..data.times import parse_times
-from ..data.transforms import Preparation
 from ..evaluation.comparison import refinement
 from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.metrics import MEASURED
@@ -36,8 +36,7 @@ from ..plots import latent, occurrence, samples, training
 from ..plots.style import frame, plain
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map, read_means
-from ..runs.labels import station_of, usable_sample
-from ..runs.names import cluster_title, read_names
+from ..runs.labels import cluster_title, station_of, usable_sample
 from ..runs.run import FinishedRun, FinishedStage, model_of
 from ..settings import Settings
 
@@ -62,7 +61,7 @@ class Results:
         self.chosen = self.settings.report.samples or ()  # indices
         self.measured, self.look, self.data = None, [], {}  # of the page's samples, see `samples`
 
-    names = cached_property(lambda self: read_names(self.run))  # of clusters by label, by the user
+    names = cached_property(lambda self: self.run.names)  # of clusters by label, by the user
     performances = cached_property(lambda self: performance_of(self.run))  # the final stage last
     refinement = cached_property(lambda self: refinement(self.run))  # None without one
     representatives = cached_property(lambda self: representatives_of(self.run, self.stage))

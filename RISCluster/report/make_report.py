@@ -12,8 +12,7 @@ from PIL import Image
 from ..errors import RunError, SettingsError
 from ..evaluation.mapping import require_package
 from ..io import write_text
-from ..runs.names import write_names
-from ..runs.run import STAGES, open_run
+from ..runs.run import STAGES, open_run, write_names
 from ..runtime import Progress, log
 from . import sections as tables
 from .figures import Draw, Results, image_of

@@ -18,7 +18,7 @@ from ..evaluation.performance import measure
 from ..io import new_file, open_rows, write_text
 from ..run_folder import StageFolder
 from ..runs.labels import read_labels
-from ..runs.run import FinishedRun, FinishedStage, open_run
+from ..runs.run import FinishedRun, FinishedStage, open_run, read_names
 from ..runtime import log
 from ..settings import Settings
 from .figures import METHODS, Results, gallery, label_map
@@ -73,7 +73,9 @@ def write_new_page(
         trained = replace(known.stages[folder.name], corrections=None)
         metrics = {"n_clusters": trained.n_clusters, "cluster_sizes": trained.cluster_sizes}
         stage = NewLabels(folder.name, folder.path, metrics, {}, settings, None, output, posterior)
-        results = NewResults(FinishedRun(known.folder, settings, {stage.name: stage}, file))
+        names = read_names(known.folder, stage, [])
+        run = FinishedRun(known.folder, settings, {stage.name: stage}, file, names=names)
+        results = NewResults(run)
         results.mapped, results.chosen = trained, ()  # report.samples are of the run
         draws = {output.with_suffix(f".gallery.{image}"): partial(gallery, results)}
         if isinstance(file, CubeFile):

@@ -14,7 +14,6 @@ from ..catalogue.catalogue import cluster_medians
 from ..clustering.selection import K_TOLERANCE, TITLES, choose, contradictions, read_rows
 from ..data.measures import BANDS, MEASURES, band_edges
 from ..evaluation.comparison import certainty
-from ..runs.names import names_notes
 from .figures import METHODS, Results, chosen, stage_figures
 from .samples import measure, page_data
 
@@ -60,7 +59,7 @@ def overview_section(results: Results) -> Context:
     drawn = {key: draw for key, draw in stage_figures(results, stage).items() if key in cube}
     return {
         "method": METHODS[stage.name], "choice": choice, "sure": certainty(stage),
-        "notes": [*run.notes, *names_notes(run), *_warnings(results, choice)], "figures": drawn,
+        "notes": [*run.notes, *_warnings(results, choice)], "figures": drawn,
     }  # fmt: skip
 
 

@@ -16,7 +16,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from .. import __version__
-from ..catalogue import environment as environment_series
 from ..clustering import selection, stability
 from ..evaluation import comparison, mapping
 from ..runs.run import FinishedRun
@@ -41,7 +40,7 @@ def environment() -> Environment:
         "counted": count, "time": time_text,
     }  # fmt: skip
     made.globals |= {
-        "comparison": comparison, "environment": environment_series, "mapping": mapping,
+        "comparison": comparison, "mapping": mapping,
         "selection": selection, "stability": stability,
     }  # fmt: skip
     return made

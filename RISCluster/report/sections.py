@@ -12,14 +12,12 @@ import pandas
 
 from ..catalogue.catalogue import (
     Bins,
-    bins_to_draw,
     choose_bins,
     count_occurrences,
     largest,
+    read_environment,
     season_names,
-    seasons_of,
 )
-from ..catalogue.environment import Environment, correlate_at_lags, read_environment
 from ..catalogue.stations import read_stations
 from ..evaluation.comparison import side_by_side
 from ..evaluation.metrics import against_truth, reliability
@@ -37,9 +35,6 @@ from .overview import choice_of
 Context = dict[str, Any]
 STATION_PANELS = 8  # of a figure
 STATION_ROWS = 40  # stations of a table and of a figure
-CORRELATIONS = (
-    "cluster", "series", "best lag (days)", "r there", "level", "beyond", "bins", "effective"
-)  # fmt: skip
 
 
 # ---- where --------------------------------------------------------------------------------------
@@ -95,32 +90,28 @@ def stations_section(results: Results) -> Context | None:
 
 
 def time_section(results: Results) -> Context:
-    """Samples over time, by season, and their correlation with environmental series."""
+    """Samples over time, beside environmental series, and by season."""
     catalogue, settings = results.catalogue, results.settings.report
     if not catalogue.has_times:
-        return {"bins": None}
+        return {"interval": None}
     bins = choose_bins(results.span, settings.interval)
-    panels, counted = bins_to_draw(bins, results.span), count_occurrences(catalogue, bins)
-    notes, draws, environment, seasons, correlation = [], {}, None, None, None
+    notes, draws, environment, seasons = [], {}, None, None
     if settings.environment is not None:
-        environment = read_environment(settings.environment)
-        notes += [f"{environment.path}: {text}" for text in environment.notes]
-        correlation, curves, lags = _correlation(results, counted.rate, environment, bins)
-        if curves:
-            draw = partial(occurrence.lag_correlations, lags, curves, _titles(results))
-            draws["report_correlation"] = draw
-    first, last = panels.edges[[0, -1]]
+        environment, notes = read_environment(settings.environment)
+        notes = [f"{settings.environment}: {text}" for text in notes]
+    first, last = bins.edges[[0, -1]]
     style = {"moments": [one for one in results.moments if first <= one[0] <= last]}
     style["log_axis"] = settings.log_axis
-    draws["report_occurrence"] = partial(_series, results, panels, environment, style)
+    draws["report_occurrence"] = partial(_series, results, bins, environment, style)
     if len(catalogue.stations) > 1:
-        draws["report_station_occurrence"] = partial(_by_station, results, panels, style)
+        draws["report_station_occurrence"] = partial(_by_station, results, bins, style)
     if results.has_days:
         seasons = _seasons(results)
         draws["report_profiles"] = partial(_profiles, results)
     return {
-        "bins": bins, "counted": counted, "notes": notes, "seasons": seasons,
-        "correlation": correlation, "figures": draws,
+        "interval": bins.interval, "recording": count_occurrences(catalogue, bins)[1],
+        "notes": notes, "seasons": seasons, "environment": environment is not None,
+        "figures": draws,
     }  # fmt: skip
 
 
@@ -128,11 +119,12 @@ def _seasons(results: Results) -> Context:
     """Samples of each cluster in each season; in several years, of each year."""
     times, labels = pandas.DatetimeIndex(results.catalogue.starttime), results.stage.labels
     known, seasons = (labels >= 0) & times.notna(), results.settings.report.seasons
-    names = np.array([*season_names(seasons), "other months"])
-    groups = [names[seasons_of(times.to_numpy(), seasons)]]
+    names = season_names(seasons)
+    groups = [pandas.Series(times.month).map(names).fillna("other months").to_numpy()]
     if times[known].year.nunique() > 1:
         groups.append(times.year.astype("Int64").astype(str).to_numpy())
     tables = [pandas.crosstab(labels[known], group[known]) for group in groups]
+    names = [*dict.fromkeys(names.values()), "other months"]
     tables[0] = tables[0][[name for name in names if name in tables[0]]]
     counts = pandas.concat(tables, axis=1).reindex(range(len(results.titles)), fill_value=0)
     counts.insert(0, "all", results.stage.sizes)
@@ -141,13 +133,16 @@ def _seasons(results: Results) -> Context:
     return {"header": [*counts], "rows": rows, "clusters": clusters, "shades": 2}
 
 
-def _series(results: Results, bins: Bins, environment: Environment | None, style: dict) -> Any:
-    found, series = count_occurrences(results.catalogue, bins), []
+def _series(
+    results: Results, bins: Bins, environment: pandas.DataFrame | None, style: dict
+) -> Any:  # fmt: skip
+    (counts, recording), series = count_occurrences(results.catalogue, bins), []
     if environment is not None:
-        names = map(plain, environment.series)
-        series = list(zip(names, environment.averages(bins).T, strict=True))
+        means = environment.groupby(bins.index(environment.index.to_numpy())).mean()
+        means = means.reindex(range(len(recording))).to_numpy()
+        series = list(zip(map(plain, environment), means.T, strict=True))
     labels, titles = results.largest, _titles(results)
-    panels = [(titles[label], found.counts[:, [label]], found.has_data) for label in labels]
+    panels = [(titles[label], counts[:, [label]], recording > 0) for label in labels]
     alone = [[label] for label in labels]
     return occurrence.occurrence_series(bins.edges, panels, alone, bins.interval, series, **style)
 
@@ -155,9 +150,9 @@ def _series(results: Results, bins: Bins, environment: Environment | None, style
 def _by_station(results: Results, bins: Bins, style: dict) -> Any:
     catalogue, panels = results.catalogue, []
     for station in largest(catalogue.by_station(), STATION_PANELS):
-        found = count_occurrences(catalogue, bins, station)
-        counts, labels, titles = _with_others(results, found.counts)
-        panels.append((plain(catalogue.stations[station]), counts, found.has_data))
+        counts, recording = count_occurrences(catalogue, bins, station)
+        counts, labels, titles = _with_others(results, counts)
+        panels.append((plain(catalogue.stations[station]), counts, recording > 0))
     every = [labels] * len(panels)
     return occurrence.occurrence_series(
         bins.edges, panels, every, bins.interval, titles=titles, height=1.1, **style
@@ -169,30 +164,6 @@ def _profiles(results: Results) -> Any:
     totals, labels = (hours.sum(axis=1), months.sum(axis=1)), results.largest
     titles = [_titles(results)[label] for label in labels]
     return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, totals)
-
-
-def _correlation(
-    results: Results, rate: np.ndarray, environment: Environment, bins: Bins
-) -> tuple[Context, list, np.ndarray]:
-    """Correlation of each cluster's rate (B, K) with each series: table, panels, lags in days."""
-    days, rows, clusters, panels, lags = float(np.median(bins.days)), [], [], [], np.empty(0)
-    most = int(results.settings.report.largest_lag / days + 1e-9)
-    for name, series in zip(environment.series, environment.averages(bins).T, strict=True):
-        lines = []
-        for label, mine in enumerate(rate.T):
-            one = correlate_at_lags(mine, series, most)
-            if one.best is None:
-                continue
-            lags, r = one.lags * days, float(one.r[one.best])
-            beyond = abs(r) > one.level_searched
-            level, n = one.level_searched, int(one.n[one.best])
-            row = results.titles[label], name, float(lags[one.best]), r, level, beyond, n
-            rows.append((*row, one.effective))
-            clusters.append(label)
-            if label in results.largest:
-                lines.append((label, one.r, one.level_searched))
-        panels += [(plain(name), lines)] if lines else []
-    return {"header": CORRELATIONS, "rows": rows, "clusters": clusters, "digits": 3}, panels, lags
 
 
 # ---- relations, measures, refinement ------------------------------------------------------------

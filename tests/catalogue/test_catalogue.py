@@ -6,23 +6,22 @@ import pytest
 
 from RISCluster.catalogue.catalogue import (
     FREQUENCIES,
-    Bins,
-    bins_to_draw,
+    bins_over,
     catalogue_of,
     choose_bins,
     cluster_medians,
     count_occurrences,
     largest,
+    read_environment,
     season_names,
-    seasons_of,
-    station_of,
 )
+from RISCluster.catalogue.stations import stations_of
+from RISCluster.errors import DataError
 from RISCluster.settings import Months
 
 TIMES = ["2015-12-31T23:59:59.999999", "2016-01-01T00:00:00", "2016-02-29T12:30:00", "NaT",
          "1969-07-20T20:17:40", "2016-07-01T12:00:00"]  # fmt: skip
 TRACES = ["XH.B..HHZ", "XH.A..HHZ", "XH.A.10.HHN"]
-SEASONS = (Months(12, 2), Months(3, 5), Months(6, 8))
 
 
 def made(labels=(0, 1, 1, 0, -1, 2), times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4, ids=TRACES,
@@ -46,9 +45,9 @@ def test_counts_by_hand():
     assert months[[11, 0, 1, 6], [0, 1, 1, 2]].tolist() == [1] * 4
     assert hours[[23, 0, 12, 12], [0, 1, 1, 2]].tolist() == [1] * 4
     assert months.sum() == hours.sum() == 4
-    assert seasons_of(found.starttime, SEASONS).tolist() == [0, 0, 0, -1, 2, 2]
     assert found.without_time() == 1
-    assert season_names((Months(12, 2), Months(7, 7))) == ["Dec-Feb", "Jul"]
+    seasons = season_names((Months(12, 2), Months(7, 7)))
+    assert seasons == {1: "Dec-Feb", 2: "Dec-Feb", 12: "Dec-Feb", 7: "Jul"}
     assert largest(np.array([[1, 1], [5, 0], [2, 0], [0, 4]]), 2).tolist() == [1, 3]
 
 
@@ -70,14 +69,13 @@ def test_stations_without_times_or_traces():
     assert found.by_station().tolist() == [[0, 1], [1, 0], [1, 0]]
     assert (found.has_times, found.has_stations, found.without_time()) == (False, True, 3)
     ids = ["XH.DR01..HHZ", ".DR01..HHZ", "DR01", "fibre 1.5 m"]
-    assert list(map(station_of, ids)) == ["XH.DR01", "DR01", "DR01", "fibre 1.5 m"]
+    names, number = stations_of(pandas.Categorical.from_codes([0, 1, 2, 3, 0], ids))
+    assert names == ["DR01", "XH.DR01", "fibre 1.5 m"]
+    assert number.tolist() == [1, 0, 0, 2, 1]
     found = made(trace=None)
     assert (found.has_times, found.has_stations, found.by_station().shape) == (True, False, (0, 4))
     assert not made(ids=[""], trace=[0] * 6).has_stations
     assert not made(labels=[-1] * 6).has_times
-
-
-# ---- over time ----
 
 
 def span(first, last):
@@ -88,45 +86,65 @@ def span(first, last):
 def test_bins_hold_their_times(interval):
     seconds = np.random.default_rng(0).uniform(-1e6, 1e6, 500)
     times = (seconds * 1e6).astype("datetime64[us]")
-    bins = Bins.over(times.min(), times.max(), interval)
+    bins = bins_over((times.min(), times.max()), interval)
     index = bins.index(times)
     assert (bins.edges[index] <= times).all()
     assert (times < bins.edges[index + 1]).all()
-    assert (index.min(), index.max()) == (0, bins.n - 1)
+    assert (index.min(), index.max()) == (0, len(bins.edges) - 2)
 
 
 def test_intervals():
     for last, interval, n in (
         ("2016-01-01T01:00", "minute", 61), ("2016-01-02", "10 minutes", 145),
         ("2016-01-10", "hour", 217), ("2016-03-01", "day", 61), ("2017-12-31", "week", 105),
-        ("2126-01-01", "month", 1321),
+        ("2126-01-01", "month", 1321), ("2016-01-02T05", "10 minutes", 175),
     ):  # fmt: skip
         bins = choose_bins(span("2016-01-01", last), "auto")
-        assert (bins.interval, bins.n) == (interval, n)
-    long = span("1970-01-01", "2016-01-01")
-    assert choose_bins(long, "week").interval == "week"
-    assert choose_bins(long, "hour").interval == "day"  # 403,225 hours
-    assert bins_to_draw(choose_bins(long, "hour"), long).interval == "month"
+        assert (bins.interval, len(bins.edges) - 1) == (interval, n)
+    assert choose_bins(span("2000-01-01", "2016-01-01"), "hour").interval == "week"  # 5,845 days
 
 
 def test_counts_and_what_is_no_data():
     # Station A has samples on 2 and 4 January, B on 7 January, and 5 and 6 January have no data.
     times = ["2016-01-02T03", "2016-01-04", "2016-01-07", "2016-01-07T23:59", "2016-01-09"]
     found = made([0, 1, 0, 1, -1], times, [1, 1, 0, 0, 0], k=2)
-    bins = Bins.over(*span("2016-01-02", "2016-01-07"), "day")
-    both = count_occurrences(found, bins)
-    assert both.counts.tolist() == [[1, 0], [0, 0], [0, 1], [0, 0], [0, 0], [1, 1]]
-    assert both.recording.tolist() == [1, 1, 1, 0, 0, 1]
-    assert both.has_data.tolist() == [True, True, True, False, False, True]
-    assert both.rate[:3, 1].tolist() == [0, 0, 1]  # with data and no event: 0
-    assert np.isnan(both.rate[3:5]).all()  # without data
-    b, a = (count_occurrences(found, bins, station) for station in (1, 0))
-    assert a.counts[:, 0].tolist() == [1, 0, 0, 0, 0, 0]
-    assert a.has_data.tolist() == [True, True, True, False, False, False]
-    assert b.counts[5].tolist() == [1, 1]
-    month = count_occurrences(found, Bins.over(*span("2016-01-02", "2016-01-07"), "month"))
-    assert month.recording.tolist() == [2]
-    assert month.rate[0, 0] == pytest.approx(2 / 2 / 31)
+    week = span("2016-01-02", "2016-01-07")
+    counts, recording = count_occurrences(found, bins_over(week, "day"))
+    assert counts.tolist() == [[1, 0], [0, 0], [0, 1], [0, 0], [0, 0], [1, 1]]
+    assert recording.tolist() == [1, 1, 1, 0, 0, 1]
+    b, a = (count_occurrences(found, bins_over(week, "day"), station) for station in (1, 0))
+    assert (a[0][:, 0].tolist(), a[1].tolist()) == ([1, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0])
+    assert b[0][5].tolist() == [1, 1]
+    assert count_occurrences(found, bins_over(week, "month"))[1].tolist() == [2]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    def read(text):
+        (tmp_path / "env.csv").write_text(text)
+        return read_environment(tmp_path / "env.csv")
+
+    return read
+
+
+def test_environment(environment, tmp_path):
+    found, notes = environment(
+        "date,x,y,site\n31.01.2016 12:00,1,2,a\n2016-01-03T00:00Z,3,calm,b\n\n"
+        "2016-01-02T00:00Z,5,inf,c\n2016-01-02T00:00Z,7,1,d\n2016-01-04T00:00Z,-9999,,\n"
+    )
+    assert list(found) == ["x", "y"]
+    assert found.index.is_monotonic_increasing
+    np.testing.assert_array_equal(found["x"], [5, 7, 3, np.nan])
+    np.testing.assert_array_equal(found["y"], [np.nan, 1, np.nan, np.nan])
+    assert notes[1:] == [
+        "'y': 2 cells without a finite number left out, the first in line 3: 'calm'.",
+        "Column 'site' holds no number and is left out.",
+    ]
+    for text in ("time\n2016-01-01\n", "time,x\n2016-01-01,none\n"):
+        with pytest.raises(DataError, match=r"env.csv: .*no column of numbers beside the times"):
+            environment(text)
+    with pytest.raises(DataError, match=r"b.csv: can't be read as a table: .* No such file"):
+        read_environment(tmp_path / "b.csv")
 
 
 def test_events():
@@ -137,11 +155,10 @@ def test_events():
     assert events["share"].tolist() == [2 / 3, 1]
     assert events["time"][0] == np.datetime64("2015-12-31T23:59:59.999999")
     assert np.isnat(events["time"].to_numpy()[1])
-    assert by_cluster["events"].tolist() == [1, 1, 0, 0]
-    assert by_cluster[0.5].tolist()[:2] == [1, 2]
-    assert np.isnan(by_cluster[0.5][2])
+    assert by_cluster["count"].tolist() == [1, 1, 0, 0]
+    assert by_cluster["50%"].tolist()[:2] == [1, 2]
+    assert np.isnan(by_cluster["50%"][2])
     assert (found.has_events, made().has_events) == (True, False)
-    assert made().events_by_cluster()["events"].tolist() == [0, 0, 0, 0]
 
 
 def test_medians_of_clusters():

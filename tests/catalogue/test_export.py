@@ -20,8 +20,7 @@ from RISCluster.catalogue.export import (
 )
 from RISCluster.data.measures import MEASURES
 from RISCluster.errors import DataError, RunError, SettingsError
-from RISCluster.runs.names import write_names
-from RISCluster.runs.run import open_run
+from RISCluster.runs.run import open_run, write_names
 from RISCluster.waveforms.read import import_obspy
 
 obspy = import_obspy()

@@ -11,7 +11,6 @@ from RISCluster.plots import latent, samples, training
 from RISCluster.plots.agreement import LONGEST_NAME, overlap_matrix, reliability_curve
 from RISCluster.plots.occurrence import (
     cluster_section,
-    lag_correlations,
     occurrence_series,
     profiles,
 )
@@ -199,15 +198,6 @@ def test_profiles_are_shares(drawn):
     assert left.patches[0].get_data().values[3:5].tolist() == [25, 75]
     assert right.patches[0].get_data().values.tolist() == [25, *[0] * 10, 75]
     assert "no sample at all" in words(figure)
-
-
-def test_lag_correlations_mark_the_best(drawn):
-    lags = np.array([-1.0, 0, 1])
-    lines = [(0, np.array([0.1, 0.2, np.nan]), 0.5), (1, np.array([0.0, -0.1, -0.9]), 0.5)]
-    figure = drawn(lag_correlations(lags, [("tide", lines)], NAMES))
-    marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks] == [(0, 0.2), (1, -0.9)]
-    assert [line.get_markerfacecolor() == "white" for line in marks] == [True, False]
 
 
 @pytest.mark.parametrize(

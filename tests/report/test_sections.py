@@ -6,7 +6,6 @@ import numpy as np
 import pandas
 import pytest
 
-from RISCluster.catalogue.catalogue import count_occurrences
 from RISCluster.clustering.selection import contradictions, read_rows
 from RISCluster.errors import CheckpointError
 from RISCluster.report import figures, sections
@@ -99,8 +98,7 @@ def test_span_moments_and_axis(run_folder):
         assert np.nansum(axes.patches[0].get_data().values) == inside.sum()
         assert "big storm" in [text.get_text() for text in axes.texts]
         assert len(axes.lines) == 1
-        recording = count_occurrences(Results(run).catalogue, found.context["bins"]).recording
-        assert recording.tolist() == [3, 4, 4, 4]  # DR03 begins in April
+        assert found.context["recording"].tolist() == [3, 4, 4, 4]  # DR03 begins in April
 
 
 def test_missing_times_traces_or_both(run_folder):
@@ -136,30 +134,15 @@ def test_many_stations_and_few_clusters(run_folder, monkeypatch):
         assert texts == ["cluster 0", "cluster 1", "other clusters"]
 
 
-def test_environment_and_its_lag(run_folder, tmp_path):
+def test_environment_beside_the_occurrences(run_folder, tmp_path):
     path = tmp_path / "env.csv"
-    lines = [
-        f"{np.datetime64('2016-01-01') + day}T12:00:00Z,{10 * ((day + 1) % 4 == 0) + day % 3},x"
-        for day in range(-10, 130)
-    ]
+    lines = [f"2016-01-{day:02d}T{hour}:00Z,{day},x" for day in range(1, 32) for hour in (10, 20)]
     path.write_text("\n".join(["time,swell,remark", *lines]) + "\n")
-    with open_run(
-        run_folder, [f"report.environment={path}", "report.largest_lag=2", "report.interval=day"]
-    ) as run:
-        run = with_table(run, synthetic())
-        found = Section("time", run)
-        table = found.table("Correlation")
-        row = dict(zip(*table[:2], strict=True))
-        assert (row["cluster"], row["series"], row["best lag (days)"]) == ("0", "swell", "1.00")
-        assert float(row["r there"]) > 0.9
-        assert (row["beyond"], row["bins"], len(table)) == ("yes", "119", 1 + 1)
+    with open_run(run_folder, [f"report.environment={path}", "report.interval=day"]) as run:
+        found = Section("time", with_table(run, synthetic()))
         assert f"{path}: Column 'remark' holds no number and is left out." in found.notes
-        for name in ("report_occurrence", "report_correlation"):
-            assert found.figures[name]().axes
-        path.write_text("time,x\n2011-01-01Z,1\n2011-01-01T00:00Z,5\n")
-        found = Section("time", run)
-        assert found.notes[-1].startswith("No correlation with the environment: it needs 10 bins")
-        assert found.figures["report_occurrence"]().axes
+        line = found.figures["report_occurrence"]().axes[-1].lines[0]
+        np.testing.assert_array_equal(line.get_ydata()[:32], [*range(1, 32), np.nan])
 
 
 # ---- refinement and known classes ----
