@@ -373,7 +373,6 @@ class BuildSettings:
     archive: str = "Data/archive"
     trace_ids: str = "*"
     components: tuple[str, ...] | None = None
-    missing_components: str = "leave_out"
     sampling_rate: Auto | float = 50.0
     constant_gap: float | None = 1.0
     detrend: str | int = "linear"
