@@ -373,7 +373,6 @@ class BuildSettings:
     archive: str = "Data/archive"
     trace_ids: str = "*"
     components: tuple[str, ...] | None = None
-    missing_components: str = "leave_out"
     sampling_rate: Auto | float = 50.0
     constant_gap: float | None = 1.0
     detrend: str | int = "linear"
@@ -418,7 +417,7 @@ class EventsSettings:
 
 @dataclass(frozen=True)
 class RecordsSettings:
-    """[records]: python -m RISCluster cube, a cube from DAS records or an array's waveforms."""
+    """[records]: python -m RISCluster cube, a cube from DAS records."""
 
     dataset: str = "auto"
     order: str = "auto"
