@@ -15,7 +15,7 @@ import pandas
 
 from ..data.layouts import COLUMN_ROWS, DETECTION
 from ..errors import DataError, RunError, Stopped
-from ..io import LOCK, locked, remove_quietly, write_errors, write_text
+from ..io import locked, remove_quietly, write_errors, write_text
 from ..parallel import identity
 from ..runtime import count, log
 from .predict import ADDED, Predictor, label, open_new
@@ -91,7 +91,7 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
     if run.ranks.world > 1:
         raise RunError("torchrun: --follow needs one process; run it without torchrun")
     before = {}  # size and time of files at the last check, as `done` when labelled or left out
-    with locked(output.with_name(f".{output.name}{LOCK}"), output):
+    with locked(output):
         for left in output.parent.glob(f".{output.name}.*/"):  # of a process that was killed
             remove_quietly(left)
         catalogue = Catalogue(output, identity(run.stage.provenance["results"]))

@@ -21,7 +21,7 @@ from ..data.synthetic import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
-from ..io import read_json, sha256, write_csv, write_json
+from ..io import locked, read_json, sha256, write_csv, write_json
 from ..models.autoencoder import Encoder
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling
@@ -120,7 +120,7 @@ class Session:
         """Begin the stage, after all checks of the input."""
 
         def begin() -> str:
-            self.held.enter_context(self.stage.lock())
+            self.held.enter_context(locked(self.run))
             return self.stage.begin(self.inputs, self.settings.as_ini())
 
         log.info(f"{self.path}: {self.ranks.rank0(begin)}")
