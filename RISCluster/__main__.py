@@ -4,9 +4,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from .cli import COMMANDS, all_processes, run_stage
 from .commands.arguments import make_parsers
-from .settings import shipped_config
+from .errors import all_processes
+from .settings import COMMANDS, shipped_config
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -23,6 +23,8 @@ def _run(words: list[str]) -> None:
     arguments = parsers[name].parse_intermixed_args(words[1:])
     stages = {command: stage for stage, command in COMMANDS.items()}
     if name in stages:
+        from .run_folder import run_stage  # here, so that --help is fast
+
         run_stage(stages[name], arguments.config, arguments.words)
     elif name == "config":
         print(shipped_config(), end="", flush=True)

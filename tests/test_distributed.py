@@ -42,7 +42,6 @@ def _communicate(ranks):
         "gather": ranks.gather_results(lambda: None if r == 1 else {"rank": r}),
         "broadcast": ranks.broadcast({"of": r}),
         "any": [ranks.any(r == last), ranks.any(False), ranks.any(True)],
-        "barrier": ranks.barrier(),
         "caught": caught,
         "gradients": _gradients(ranks),
     }

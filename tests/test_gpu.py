@@ -10,8 +10,7 @@ import torch
 from RISCluster import distributed
 from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet, Reader, load_set
-from RISCluster.data.transforms import Preparation
+from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.distributed import Ranks
 from RISCluster.errors import SettingsError, Stopped
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
@@ -63,7 +62,7 @@ class Trial:
             centroids = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
             model = DEC(model, ClusteringLayer(centroids, torch.eye(7) / 3 + 0.07))
         self.model, self.fixed = model.to(device), known.to(device)
-        self.samples = HeldSet(np.arange(N), x.to(device), torch.arange(N, device=device), device)
+        self.samples = SampleSet(np.arange(N), x.to(device), torch.arange(N, device=device), device)
         words = ["aec.n_epochs=3", "aec.batch_size=16", "dec.n_epochs=3", "dec.batch_size=16"]
         self.settings = load_settings(None, [*words, "dec.tol=0", "dec.updates_per_epoch=1"])
         folder.mkdir(exist_ok=True)
@@ -217,15 +216,6 @@ def test_batches_are_on_the_gpu(data, gpu, mode):
             assert sum(gpu.waits.values()) <= most, gpu.waits
 
 
-def test_reading_waits_once_for_a_thousand_samples(tmp_path, gpu):
-    path = write_samples(tmp_path / "s.h5", blobs(2000)[0])
-    with open_spectrograms(path) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
-        gpu.clear()
-        assert [len(index) for index, _ in reader.blocks(np.arange(2000))] == [1024, 976]
-    assert gpu.waits["copy to cpu"] == 2, gpu.waits
-
-
 @pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
 def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
     path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
@@ -236,7 +226,6 @@ def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
     monkeypatch.setattr(loading, "choose_loadmode", optimistic)
     with open_spectrograms(path) as file:
         reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
-        monkeypatch.setattr(loading, "GPU_ROWS", 128)
         gpu.memory = room * 2000 * 4 * 16 * 20
         samples, _ = load_set(reader, np.arange(2000), "auto", Ranks(0, 1, GPU))
         assert (samples.x.device, len(samples)) == (CPU, 2000)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import RISCluster.distributed  # noqa: F401  (has an error of its own)
-from RISCluster.cli import guarded
-from RISCluster.errors import DataError, RISClusterError, Stopped
+from RISCluster.errors import DataError, RISClusterError, Stopped, guarded
 
 ROOT = Path(__file__).parent.parent
 FIELD = "{…}"

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from RISCluster.cli import first_command, run_name, stage_command
 from RISCluster.errors import CheckpointError, RunError, SettingsError
-from RISCluster.run_folder import StageFolder, load_run_settings, load_stage_settings
+from RISCluster.run_folder import (
+    StageFolder,
+    load_run_settings,
+    load_stage_settings,
+)
+from RISCluster.settings import first_command, run_name, stage_command
 
 
 @pytest.fixture
@@ -31,24 +35,27 @@ def test_new_then_resume_then_done_then_resume_where_a_result_is_lost(stage):
     assert stage.begin({"a": 1}, "") == "resume"
     assert sorted(path.name for path in stage.path.iterdir()) == ["config.ini", "provenance.json"]
     finish(stage, {"a": 1})
-    assert stage.begin({"a": 1}, "") == "done"
+    assert stage.is_done({"a": 1})
+    assert not stage.is_done({"a": 2})
     provenance = stage.provenance()
     assert {"torch", "numpy", "RISCluster"} <= provenance["versions"].keys()
     assert all(provenance[name] for name in ("command", "git", "directory", "machine", "started"))
     (stage.path / "model.pt").unlink()
+    assert not stage.is_done({"a": 1})
     assert stage.begin({"a": 1}, "") == "resume"
 
 
 def test_results_of_other_settings_are_renamed_with_their_figures(stage):
     finish(stage, {"aec.lr": 0.1, "data": "abc"}, "0.1")
-    stage.figures.mkdir()
+    figures = stage.run_folder / "figures"
+    figures.mkdir()
     for name in ("AEC_a.png", "AEC_b.png", "GMM_gallery.png"):
-        (stage.figures / name).write_text("figure")
+        (figures / name).write_text("figure")
     text = stage.begin({"aec.lr": 0.2, "data": "def"}, "")
     new = "new: aec.lr was 0.1, is 0.2; the samples of data.file changed; the existing results are"
     assert text.startswith(f"{new} now in ")
     assert not (stage.path / "model.pt").exists()
-    assert [path.name for path in stage.figures.iterdir()] == ["GMM_gallery.png"]
+    assert [path.name for path in figures.iterdir()] == ["GMM_gallery.png"]
     for lr in (0.2, 0.3, 0.4):  # within a second
         finish(stage, {"aec.lr": lr}, str(lr))
     found = sorted(stage.run_folder.glob("AEC_*"))
@@ -91,13 +98,13 @@ def test_reading_a_stage_that_is_missing_unfinished_or_changed(stage):
 def test_reading_a_stage_with_other_inputs_names_the_difference(stage):
     stage.begin({"data": "abc", "aec.n_features": 9}, "")
     stage.complete([], {})
-    stage.require_match({"data": "abc", "aec.n_features": 9})
+    stage.require_complete({"data": "abc", "aec.n_features": 9})
     with pytest.raises(RunError, match=r": aec.n_features was 9, is 12; run .*another run.name$"):
-        stage.require_match({"data": "abc", "aec.n_features": 12})
+        stage.require_complete({"data": "abc", "aec.n_features": 12})
     with pytest.raises(
         RunError, match="the AEC stage has other inputs: the samples of data.file changed; run"
     ):
-        stage.require_match({"data": "def"})
+        stage.require_complete({"data": "def"})
 
 
 # ---- stored settings ----------------------------------------------------------------------------

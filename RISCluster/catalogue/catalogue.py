@@ -14,13 +14,13 @@ import pandas
 
 from ..data.layouts import SpectrogramFile
 from ..data.measures import MEASURES
-from ..data.tables import is_gap, natural_key, read_table, read_times
+from ..data.tables import is_gap, read_table, read_times
 from ..data.times import NOT_A_TIME, far_times
 from ..errors import DataError
-from ..runs.labels import station_of
 from ..runs.run import FinishedStage
 from ..runtime import count
 from ..settings import Months
+from .stations import stations_of
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NO_TIME = np.datetime64("NaT", "us")
@@ -123,9 +123,7 @@ def catalogue_of(stage: FinishedStage) -> Catalogue:
     times[far] = NO_TIME  # so that no wrong clock sets an axis
     stations, station = [], np.zeros(len(table), dtype=np.int64)
     if "trace_id" in table and any(table["trace_id"].cat.categories):
-        codes = [station_of(name) for name in table["trace_id"].cat.categories]
-        stations = sorted(set(codes), key=natural_key)
-        station = pandas.Index(stations).get_indexer(codes)[table["trace_id"].cat.codes]
+        stations, station = stations_of(table["trace_id"].array)
     event = np.full(len(table), -1) if "event_id" not in table else table["event_id"].to_numpy()
     return Catalogue(table, stage.n_clusters, labels, times, far, stations, station, event)
 

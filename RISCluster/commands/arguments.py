@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..cli import COMMANDS, SCRIPTS, add_config, package_command
 from ..errors import SettingsError
+from ..settings import COMMANDS, SCRIPTS, add_config, package_command
 
 DATA, IMAGES = (".h5", ".hdf5"), (".png", ".pdf", ".svg")
 TIME_HELP = "UTC, as 2015-06-01T12:00"

@@ -4,11 +4,10 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ..cli import first_command, package_command, run_name
 from ..errors import DataError, SettingsError
 from ..io import as_path
 from ..runtime import count, log, start_log
-from ..settings import Settings, load_found_settings
+from ..settings import Settings, first_command, load_found_settings, package_command, run_name
 from .arguments import require_new, save_figure, split_words
 
 N_LISTED = 10  # channels

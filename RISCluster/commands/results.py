@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas
 
-from ..cli import COMMANDS, run_name, run_stage
 from ..errors import DataError, SettingsError
 from ..io import write_text
+from ..run_folder import run_stage
 from ..runs.labels import cluster_title
 from ..runs.run import open_run
 from ..runtime import count, log, start_log
-from ..settings import as_text, load_found_settings
+from ..settings import COMMANDS, as_text, load_found_settings, run_name
 from .arguments import require_new, split_words
 
 WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by format, or samples

@@ -11,7 +11,7 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from .. import io
 from ..clustering.mixture import fit_kmeans
-from ..data.split import subsample
+from ..data.sets import subsample
 from ..runs.run import FinishedRun, FinishedStage
 from .outliers import TrainingDistribution
 

@@ -157,9 +157,9 @@ def _convert(raw: Any, unit: str, kind: str) -> Any:
         if kind == "time":
             return times.parse_time(number) if number > SINCE_1980 else None
         if kind == "interval":
-            number = 1 / (number * times.seconds_factor(unit))
+            number = 1 / (number * (times.unit_factor("time", unit or "s") / SECOND))
         if kind == "Hz":
-            number *= times.frequency_factor("", unit)
+            number *= times.unit_factor("frequency", unit or "Hz")
         if kind in ("Hz", "interval"):
             return number if RATES[0] <= number <= RATES[1] else None
     except (DataError, ValueError, TypeError, ArithmeticError):
@@ -211,7 +211,7 @@ def _decode(column: Column) -> np.ndarray:
         return times.decode_times(values, units, column.calendar or "standard")
     written = np.isfinite(values) & (values != 0)
     low = float(np.quantile(values[written], 0.1)) if written.any() else 0.0
-    unit = times.unit_length(units) if units else int(times.epoch_unit(low))
+    unit = times.unit_factor("time", units) if units else int(times.epoch_unit(low))
     if low * unit / SECOND < SINCE_1980:
         raise ValueError("they do not count from a known time")
     return np.where(written, times.decode_numbers(values, unit, 0), NOT_A_TIME)

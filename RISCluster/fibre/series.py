@@ -23,7 +23,7 @@ from ..errors import DataError
 from ..io import load_hdf5_filters
 from ..runtime import Progress, count, log
 from ..settings import RecordsSettings
-from ..waveforms.process import MIN_RUN, Wave, join, without_marks
+from ..waveforms.process import MIN_RUN, Wave, join
 from ..waveforms.read import Notes, note_of, of_few_rates, read_traces, scan, warn_of
 from .records import AGREE, LEAST_JUMP, SINCE_1980, Record, read_record, read_with_dascore
 
@@ -309,8 +309,7 @@ def _read_traces(
             continue
         for name in names.unique():
             waves[numbers[name]] += [
-                Wave(trace.stats.starttime.ns, rate, without_marks(trace.data))
-                for trace in traces.get(name, [])
+                Wave(trace.stats.starttime.ns, rate, trace.data) for trace in traces.get(name, [])
             ]
     for number, parts in waves.items():
         taken_out: Counter[str] = Counter()

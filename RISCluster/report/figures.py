@@ -22,9 +22,9 @@ from ..catalogue.catalogue import Span, catalogue_of
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
-from ..data.split import Split
+from ..data.loading import Preparation
+from ..data.sets import Split
 from ..data.times import parse_times
-from ..data.transforms import Preparation
 from ..evaluation.comparison import refinement
 from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.metrics import MEASURED

@@ -14,7 +14,7 @@ import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import SpectrogramFile, as_texts
-from ..data.split import subsample
+from ..data.sets import subsample
 from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..io import new_file, new_rows, row_blocks

@@ -14,18 +14,17 @@ import numpy as np
 import pandas
 import torch
 
-from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
 from ..data.layouts import SpectrogramFile
+from ..data.loading import Preparation
 from ..data.sets import open_data
 from ..data.tables import read_table
-from ..data.transforms import Preparation
 from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256, write_text
 from ..models.autoencoder import DEC
 from ..models.checkpoint import load_model
 from ..run_folder import StageFolder, load_stage_settings
-from ..settings import Settings, load_settings
+from ..settings import SCRIPTS, Settings, load_settings, stage_command
 from .labels import read_labels
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run

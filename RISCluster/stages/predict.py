@@ -15,7 +15,7 @@ import pandas
 from .. import io
 from ..data.cube_file import CubeFile
 from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile
-from ..data.loading import Reader, StreamedSet
+from ..data.loading import Reader, SampleSet
 from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, choose_device, start_ranks
 from ..errors import DataError, RunError, Stopped
@@ -228,7 +228,8 @@ def _score(
     reader.skip_negative = True
     z = np.full((stop - start, trained.model.shape.n_latents), np.nan, np.float32)
     errors = np.full(stop - start, np.nan)
-    for positions, x in StreamedSet(reader).in_order(start, stop, BATCH[ranks.device.type]):
+    samples = SampleSet(range(file.n_samples), reader=reader)
+    for positions, x in samples.in_order(start, stop, BATCH[ranks.device.type]):
         index = positions.cpu().numpy() - start
         z[index], errors[index] = latents_and_errors(trained.model, x)
     return z, errors

@@ -13,7 +13,7 @@ from ..clustering import initialisation
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import SampleSet
-from ..data.split import Split, subsample
+from ..data.sets import Split, subsample
 from ..evaluation.mapping import require_package
 from ..evaluation.outliers import mixture_of_clusters, training_distribution
 from ..evaluation.performance import calinski_harabasz, deviations, measure

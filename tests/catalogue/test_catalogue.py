@@ -14,8 +14,8 @@ from RISCluster.catalogue.catalogue import (
     largest,
     read_environment,
     season_names,
-    station_of,
 )
+from RISCluster.catalogue.stations import stations_of
 from RISCluster.errors import DataError
 from RISCluster.settings import Months
 
@@ -69,7 +69,9 @@ def test_stations_without_times_or_traces():
     assert found.by_station().tolist() == [[0, 1], [1, 0], [1, 0]]
     assert (found.has_times, found.has_stations, found.without_time()) == (False, True, 3)
     ids = ["XH.DR01..HHZ", ".DR01..HHZ", "DR01", "fibre 1.5 m"]
-    assert list(map(station_of, ids)) == ["XH.DR01", "DR01", "DR01", "fibre 1.5 m"]
+    names, number = stations_of(pandas.Categorical.from_codes([0, 1, 2, 3, 0], ids))
+    assert names == ["DR01", "XH.DR01", "fibre 1.5 m"]
+    assert number.tolist() == [1, 0, 0, 2, 1]
     found = made(trace=None)
     assert (found.has_times, found.has_stations, found.by_station().shape) == (True, False, (0, 4))
     assert not made(ids=[""], trace=[0] * 6).has_stations

@@ -154,7 +154,7 @@ def test_virtual_sources_are_required(tmp_path):
     values, _ = open_series([path], AUTO).read(20, 90, 1, 4)
     np.testing.assert_array_equal(values, samples[20:90, 1:4])
     (tmp_path / "s1.h5").rename(tmp_path / "moved.h5")
-    with pytest.raises(DataError, match="source s1.h5:/d is missing or damaged"):
+    with pytest.raises(DataError, match="source s1.h5:/d is missing, damaged"):
         open_series([path], AUTO)
 
 
