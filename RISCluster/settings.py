@@ -417,7 +417,7 @@ class EventsSettings:
 
 @dataclass(frozen=True)
 class RecordsSettings:
-    """[records]: python -m RISCluster cube, a cube from DAS records or an array's waveforms."""
+    """[records]: python -m RISCluster cube, a cube from DAS records."""
 
     dataset: str = "auto"
     order: str = "auto"

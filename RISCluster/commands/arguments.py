@@ -147,7 +147,8 @@ def _add_set_commands(commands: Any) -> None:
     add = _add(commands, "make", "cube", "make a cube of (time, channel, frequency) from records",
                "records")
     add("words", metavar="RECORDS", nargs="*", help="files, folders, patterns; or a cube to cut")
-    add("-o", "--output", metavar="FILE", type=file(), required=True, help="cube.zarr or cube.h5")
+    add("-o", "--output", metavar="FILE", type=file(".zarr", *DATA), required=True,
+        help="cube to write")
     add("--workers", metavar="N", type=number(0, 1024, int), default=0, help=WORKERS_HELP)
     add("--overwrite", action="store_true", help=OVERWRITE_HELP)
 
