@@ -19,7 +19,7 @@ from ..data.loading import Reader, SampleSet
 from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, choose_device, start_ranks
 from ..errors import DataError, RunError, Stopped
-from ..evaluation.outliers import OUTLYING, TrainingDistribution, latents_and_errors
+from ..evaluation.samples import OUTLYING, TrainingDistribution, latents_and_errors
 from ..models.checkpoint import TrainedModel, load_model
 from ..parallel import Job, Parts, identity
 from ..run_folder import StageFolder
