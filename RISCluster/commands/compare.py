@@ -13,7 +13,7 @@ from ..errors import RunError, SettingsError
 from ..evaluation.comparison import Comparison, compare
 from ..evaluation.metrics import Overlap
 from ..io import write_text
-from ..plots.agreement import overlap_matrix
+from ..plots.scores import overlap_matrix
 from ..runs.names import cluster_title, read_names
 from ..runs.run import open_run
 from ..settings import as_text
